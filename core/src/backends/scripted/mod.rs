@@ -1,0 +1,1 @@
+//! Deterministic answers without a model, a network or a dependency.

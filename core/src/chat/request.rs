@@ -1,0 +1,246 @@
+//! What a conversation asks for.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::message::{Content, Message};
+use crate::error::{Error, Result};
+
+/// A conversation, and how to answer it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ChatRequest {
+    /// The conversation so far, oldest first.
+    pub messages: Vec<Message>,
+    /// Most tokens of the answer.
+    pub max_tokens: Option<u32>,
+    /// How freely to choose tokens: 0 always takes the likeliest.
+    pub temperature: Option<f32>,
+    /// Considers only the likeliest tokens that together reach this probability.
+    pub top_p: Option<f32>,
+    /// Considers only this many of the likeliest tokens.
+    pub top_k: Option<u32>,
+    /// Lowers the chance of tokens already used, by how often.
+    pub frequency_penalty: Option<f32>,
+    /// Lowers the chance of tokens already used at all.
+    pub presence_penalty: Option<f32>,
+    /// Makes the choice of tokens repeatable, as far as the backend allows.
+    pub seed: Option<u64>,
+    /// Ends the answer before any of these texts.
+    pub stop: Vec<String>,
+    /// The tools that the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether the model must, may or must not call tools.
+    pub tool_choice: Option<ToolChoice>,
+    /// The form of the answer.
+    pub output: Option<OutputFormat>,
+    /// How much to reason before answering.
+    pub reasoning: Option<ReasoningEffort>,
+    /// Asks for log-probabilities, with this many alternatives a token.
+    pub logprobs: Option<u8>,
+    /// Further fields for the provider's body, sent as they are. A field that ayni sets itself wins.
+    pub extra: Map<String, Value>,
+}
+
+impl ChatRequest {
+    /// A conversation.
+    pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
+        Self { messages: messages.into_iter().collect(), ..Self::default() }
+    }
+
+    /// A conversation of one question.
+    pub fn user(question: impl Into<Content>) -> Self {
+        Self::new([Message::user(question)])
+    }
+
+    /// Puts an instruction before the conversation.
+    pub fn with_system(mut self, instruction: impl Into<Content>) -> Self {
+        self.messages.insert(0, Message::system(instruction));
+        self
+    }
+
+    /// Adds a message at the end.
+    pub fn with_message(mut self, message: Message) -> Self {
+        self.messages.push(message);
+        self
+    }
+
+    /// Limits the answer's tokens.
+    pub fn with_max_tokens(mut self, tokens: u32) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets the temperature.
+    pub fn with_temperature(mut self, temperature: f32) -> Self {
+        self.temperature = Some(temperature);
+        self
+    }
+
+    /// Sets nucleus sampling.
+    pub fn with_top_p(mut self, top_p: f32) -> Self {
+        self.top_p = Some(top_p);
+        self
+    }
+
+    /// Sets the seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Ends the answer before any of these texts.
+    pub fn with_stop<T: Into<String>>(mut self, stop: impl IntoIterator<Item = T>) -> Self {
+        self.stop = stop.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Offers tools.
+    pub fn with_tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
+        self.tools = tools.into_iter().collect();
+        self
+    }
+
+    /// Says whether tools must, may or must not be called.
+    pub fn with_tool_choice(mut self, choice: ToolChoice) -> Self {
+        self.tool_choice = Some(choice);
+        self
+    }
+
+    /// Asks for a form of answer.
+    pub fn with_output(mut self, output: OutputFormat) -> Self {
+        self.output = Some(output);
+        self
+    }
+
+    /// Says how much to reason.
+    pub fn with_reasoning(mut self, effort: ReasoningEffort) -> Self {
+        self.reasoning = Some(effort);
+        self
+    }
+
+    /// Asks for log-probabilities, with this many alternatives a token.
+    pub fn with_logprobs(mut self, alternatives: u8) -> Self {
+        self.logprobs = Some(alternatives);
+        self
+    }
+
+    /// Adds a field to the provider's body.
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+
+    /// Fails on what no backend accepts: no messages, or none that says anything.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn check(&self) -> Result<()> {
+        if self.messages.is_empty() {
+            return Err(Error::invalid_request("the conversation has no messages"));
+        }
+        if self.messages.iter().all(|message| message.content.is_empty() && message.tool_calls.is_empty()) {
+            return Err(Error::invalid_request("every message of the conversation is empty"));
+        }
+        Ok(())
+    }
+}
+
+/// A tool that the model may call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tool {
+    /// The tool's name.
+    pub name: String,
+    /// What it does, for the model to decide by.
+    #[serde(default)]
+    pub description: String,
+    /// The arguments, as a JSON Schema.
+    pub parameters: Value,
+    /// Whether the arguments must follow the schema to the letter, where the backend can promise it.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+impl Tool {
+    /// A tool.
+    pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Value) -> Self {
+        Self { name: name.into(), description: description.into(), parameters, strict: false }
+    }
+
+    /// Asks for arguments that follow the schema to the letter.
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+}
+
+/// Whether tools must, may or must not be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ToolChoice {
+    /// The model decides.
+    Auto,
+    /// No tool is called.
+    None,
+    /// Some tool is called.
+    Required,
+    /// This tool is called.
+    Tool(String),
+}
+
+/// The form of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OutputFormat {
+    /// Text.
+    Text,
+    /// Any JSON object.
+    Json,
+    /// JSON that follows a schema.
+    JsonSchema {
+        /// A name for the schema.
+        name: String,
+        /// The schema.
+        schema: Value,
+        /// Whether it must be followed to the letter.
+        #[serde(default)]
+        strict: bool,
+    },
+}
+
+/// How much to reason before answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReasoningEffort {
+    /// Not at all.
+    None,
+    /// A little.
+    Low,
+    /// As much as usual.
+    Medium,
+    /// A lot.
+    High,
+}
+
+impl ReasoningEffort {
+    /// `none`, `low`, `medium` or `high`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}

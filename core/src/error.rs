@@ -1,0 +1,476 @@
+//! One error type for every backend, local or hosted.
+//!
+//! Nothing in ayni decides by parsing a message: what went wrong is [`ErrorKind`], whether another attempt
+//! may help is [`Error::is_temporary`], how long to wait is [`Error::retry_after`], and whether the request
+//! may already have been served is [`Error::sent`]. The kind strings are the same in Rust, Python, Node,
+//! the JSON cases of the behaviour suite and the documentation.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::info::Operation;
+
+/// The result of every fallible call in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $nature:ident, falls_back: $falls_back:literal;)+) => {
+        /// What went wrong. The set grows; match with a wildcard arm.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The kind's name as it is spelt in every language and on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// Whether another attempt may help, unless the error itself knows better.
+            pub const fn is_temporary(self) -> bool {
+                match self { $(Self::$name => kinds!(@$nature),)+ }
+            }
+
+            /// Whether a fallback moves on to the next handle after this kind, by default.
+            pub const fn falls_back(self) -> bool {
+                match self { $(Self::$name => $falls_back,)+ }
+            }
+
+            /// One sentence saying what the kind means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+    (@temporary) => { true };
+    (@permanent) => { false };
+}
+
+kinds! {
+    /// A configuration value is missing, misspelt or contradicts another.
+    ConfigInvalid = "config_invalid", permanent, falls_back: false;
+    /// The request itself is wrong; sending it again cannot help.
+    InvalidRequest = "invalid_request", permanent, falls_back: false;
+    /// The input is longer than the model's context window.
+    ContextTooLong = "context_too_long", permanent, falls_back: false;
+    /// No credential was sent, or the backend does not accept it.
+    Unauthenticated = "unauthenticated", permanent, falls_back: false;
+    /// The credential is known but may not do this.
+    PermissionDenied = "permission_denied", permanent, falls_back: false;
+    /// The account's money or credits are spent.
+    CreditsExhausted = "credits_exhausted", permanent, falls_back: true;
+    /// The model, record or route does not exist at this backend.
+    NotFound = "not_found", permanent, falls_back: true;
+    /// The request contradicts the current state of the resource.
+    Conflict = "conflict", permanent, falls_back: false;
+    /// The backend does not offer this operation, or was compiled without it.
+    Unsupported = "unsupported", permanent, falls_back: true;
+    /// A safety filter refused the prompt or the answer.
+    ContentRejected = "content_rejected", permanent, falls_back: false;
+    /// Too many requests for the moment.
+    RateLimited = "rate_limited", temporary, falls_back: true;
+    /// A quota is used up until a known or distant time; waiting a little does not help.
+    QuotaExceeded = "quota_exceeded", permanent, falls_back: true;
+    /// A phase of the call, or the whole call, took too long.
+    Timeout = "timeout", temporary, falls_back: true;
+    /// The backend cannot be reached or cannot serve now.
+    Unavailable = "unavailable", temporary, falls_back: true;
+    /// The model or Space is waking up or loading.
+    ColdStart = "cold_start", temporary, falls_back: true;
+    /// The answer broke off before its end.
+    Interrupted = "interrupted", temporary, falls_back: true;
+    /// The answer arrived but is not what the protocol promises.
+    ResponseInvalid = "response_invalid", permanent, falls_back: true;
+    /// Local weights are missing, damaged or of an unknown architecture.
+    ModelLoad = "model_load", permanent, falls_back: true;
+    /// The requested device does not exist or does not work.
+    DeviceUnavailable = "device_unavailable", permanent, falls_back: true;
+    /// The work does not fit into the device's memory.
+    OutOfMemory = "out_of_memory", permanent, falls_back: true;
+    /// The caller cancelled the work.
+    Cancelled = "cancelled", permanent, falls_back: false;
+    /// The network is needed but offline mode is on.
+    Offline = "offline", permanent, falls_back: true;
+    /// A defect in ayni; please report it.
+    Unexpected = "unexpected", permanent, falls_back: false;
+}
+
+impl ErrorKind {
+    /// The kind spelt `text`, if there is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for ErrorKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ErrorKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown error kind '{text}'")))
+    }
+}
+
+/// Whether another attempt may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Persistence {
+    /// Another attempt cannot help.
+    Permanent,
+    /// Another attempt may help.
+    Temporary,
+    /// Another attempt might have helped, but the attempts allowed are used up.
+    Exhausted,
+}
+
+impl Persistence {
+    /// `permanent`, `temporary` or `exhausted`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Temporary => "temporary",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// Whether the backend may have received the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Sent {
+    /// Certainly not: the call failed before a connection stood.
+    No,
+    /// Perhaps: the connection failed after bytes may have left.
+    Maybe,
+    /// Certainly: the backend answered.
+    Yes,
+}
+
+impl Sent {
+    /// `no`, `maybe` or `yes`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+/// Why a call failed. One pointer wide.
+///
+/// `Display` is one line and never holds a prompt, an input, a key or a URL with a query string; `{:?}` adds
+/// the context pairs and the chain of causes.
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    persistence: Persistence,
+    operation: Option<Operation>,
+    backend: Option<String>,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    http_status: Option<u16>,
+    retry_after: Option<Duration>,
+    request_id: Option<String>,
+    sent: Sent,
+    partial_text: Option<String>,
+    response_excerpt: Option<String>,
+    source: Option<Source>,
+}
+
+impl Error {
+    /// An error of `kind`, temporary or permanent as that kind usually is, sent to nobody yet.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let persistence = if kind.is_temporary() { Persistence::Temporary } else { Persistence::Permanent };
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                persistence,
+                operation: None,
+                backend: None,
+                message: message.into(),
+                context: Vec::new(),
+                http_status: None,
+                retry_after: None,
+                request_id: None,
+                sent: Sent::No,
+                partial_text: None,
+                response_excerpt: None,
+                source: None,
+            }),
+        }
+    }
+
+    /// A configuration error.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::ConfigInvalid, message)
+    }
+
+    /// An error of the caller's request.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, message)
+    }
+
+    /// An operation that is not offered.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// An answer that breaks the protocol.
+    pub fn response_invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::ResponseInvalid, message).with_sent(Sent::Yes)
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// Whether another attempt may help now. False once the attempts allowed are used up.
+    pub fn is_temporary(&self) -> bool {
+        self.inner.persistence == Persistence::Temporary
+    }
+
+    /// Permanent, temporary or exhausted.
+    pub fn persistence(&self) -> Persistence {
+        self.inner.persistence
+    }
+
+    /// The operation that failed, once a backend or policy has set it.
+    pub fn operation(&self) -> Option<Operation> {
+        self.inner.operation
+    }
+
+    /// The backend that failed, by the name it has in [`BackendInfo`](crate::BackendInfo).
+    pub fn backend(&self) -> Option<&str> {
+        self.inner.backend.as_deref()
+    }
+
+    /// The sentence for the person who can mend it.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// Named facts about the failure, in the order in which they were added.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.inner.context
+    }
+
+    /// The HTTP status, where one arrived.
+    pub fn http_status(&self) -> Option<u16> {
+        self.inner.http_status
+    }
+
+    /// How long the backend asks to wait before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.inner.retry_after
+    }
+
+    /// The backend's own name for the failed request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.inner.request_id.as_deref()
+    }
+
+    /// Whether the backend may have received the request.
+    pub fn sent(&self) -> Sent {
+        self.inner.sent
+    }
+
+    /// The text that a stream delivered before it failed.
+    pub fn partial_text(&self) -> Option<&str> {
+        self.inner.partial_text.as_deref()
+    }
+
+    /// The beginning of the backend's error body with credentials masked, at most 2 KiB.
+    ///
+    /// Kept apart from the message because a backend may echo the request in it; neither `Display` nor
+    /// `Debug` shows it.
+    pub fn response_excerpt(&self) -> Option<&str> {
+        self.inner.response_excerpt.as_deref()
+    }
+
+    /// Sets whether another attempt may help, where the backend knows better than the kind.
+    pub fn with_persistence(mut self, persistence: Persistence) -> Self {
+        self.inner.persistence = persistence;
+        self
+    }
+
+    /// Names the operation unless it is named already.
+    pub fn with_operation(mut self, operation: Operation) -> Self {
+        self.inner.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Names the backend unless it is named already.
+    pub fn with_backend(mut self, backend: impl Into<String>) -> Self {
+        self.inner.backend.get_or_insert_with(|| backend.into());
+        self
+    }
+
+    /// Adds a named fact. Never a prompt, an input, a key or a URL with a query string.
+    pub fn with_context(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.inner.context.push((name, value.into()));
+        self
+    }
+
+    /// Sets the HTTP status; an answer came, so the request was sent.
+    pub fn with_http_status(mut self, status: u16) -> Self {
+        self.inner.http_status = Some(status);
+        self.inner.sent = Sent::Yes;
+        self
+    }
+
+    /// Sets how long the backend asks to wait.
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.inner.retry_after = Some(wait);
+        self
+    }
+
+    /// Sets the backend's own name for the request.
+    pub fn with_request_id(mut self, request_id: impl Into<String>) -> Self {
+        self.inner.request_id = Some(request_id.into());
+        self
+    }
+
+    /// Sets whether the backend may have received the request.
+    pub fn with_sent(mut self, sent: Sent) -> Self {
+        self.inner.sent = sent;
+        self
+    }
+
+    /// Keeps the text that arrived before the failure.
+    pub fn with_partial_text(mut self, text: impl Into<String>) -> Self {
+        self.inner.partial_text = Some(text.into());
+        self
+    }
+
+    /// Keeps the beginning of the backend's error body. The caller has masked credentials.
+    pub fn with_response_excerpt(mut self, excerpt: impl Into<String>) -> Self {
+        self.inner.response_excerpt = Some(excerpt.into());
+        self
+    }
+
+    /// Keeps the cause.
+    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.inner;
+        write!(f, "{}", inner.kind)?;
+        if inner.persistence != Persistence::Permanent {
+            write!(f, " ({})", inner.persistence.as_str())?;
+        }
+        if let Some(operation) = inner.operation {
+            write!(f, " at {operation}")?;
+        }
+        if let Some(backend) = &inner.backend {
+            write!(f, " [{backend}]")?;
+        }
+        write!(f, ": {}", inner.message)?;
+        if let Some(status) = inner.http_status {
+            write!(f, "; status={status}")?;
+        }
+        if let Some(wait) = inner.retry_after {
+            write!(f, "; retry_after={:.3}s", wait.as_secs_f64())?;
+        }
+        if let Some(request_id) = &inner.request_id {
+            write!(f, "; request_id={request_id}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        if self.inner.sent != Sent::No {
+            write!(f, "\n  sent: {}", self.inner.sent.as_str())?;
+        }
+        for (name, value) in &self.inner.context {
+            write!(f, "\n  {name}: {value}")?;
+        }
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.inner.source {
+            Some(source) => Some(&**source),
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_pointer_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn every_kind_parses_back_from_its_own_name() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::parse(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(ErrorKind::parse("RateLimited"), None);
+    }
+
+    #[test]
+    fn display_is_one_line_and_hides_the_response_excerpt() {
+        let error = Error::new(ErrorKind::RateLimited, "slow down")
+            .with_operation(Operation::Chat)
+            .with_backend("groq")
+            .with_http_status(429)
+            .with_retry_after(Duration::from_millis(1500))
+            .with_request_id("req-1")
+            .with_context("limit", "tokens")
+            .with_response_excerpt("prompt echoed here");
+        assert_eq!(
+            error.to_string(),
+            "rate_limited (temporary) at chat [groq]: slow down; status=429; retry_after=1.500s; request_id=req-1"
+        );
+        let debug = format!("{error:?}");
+        assert!(debug.contains("limit: tokens") && debug.contains("sent: yes"), "{debug}");
+        assert!(!debug.contains("echoed"), "{debug}");
+    }
+
+    #[test]
+    fn debug_walks_the_chain_of_causes() {
+        let cause = Error::new(ErrorKind::Unavailable, "connection refused");
+        let error = Error::new(ErrorKind::Unexpected, "could not open").with_source(cause);
+        assert!(format!("{error:?}").contains("caused by: unavailable (temporary): connection refused"));
+    }
+}

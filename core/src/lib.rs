@@ -1,0 +1,61 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+
+pub mod backends;
+pub mod context;
+pub mod http;
+pub mod policy;
+
+mod chat;
+mod embed;
+mod error;
+mod image;
+mod info;
+mod media;
+mod procure;
+mod secret;
+
+pub use chat::{
+    AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,
+    OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
+};
+pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
+pub use embed::{
+    AnyEmbedder, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Pooling,
+    Truncation, Vectors,
+};
+pub use error::{Error, ErrorKind, Persistence, Result, Sent};
+pub use image::{
+    AnyImageGenerator, AspectRatio, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution,
+};
+pub use info::{BackendInfo, CredentialId, Limits, Operation, Route, RouteFailure, Usage};
+pub use media::ImageData;
+pub use procure::{
+    Answer, AnyProcurement, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing,
+    Money, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Sorting,
+    Source, Supplier, Tender, TenderRow, Timestamp,
+};
+pub use secret::Secret;
+
+/// The version of crate, wheel and addon.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_shareable<T: Send + Sync + 'static>() {}
+
+    #[test]
+    fn everything_a_user_holds_can_cross_threads() {
+        is_shareable::<AnyEmbedder>();
+        is_shareable::<AnyChat>();
+        is_shareable::<AnyImageGenerator>();
+        is_shareable::<AnyProcurement>();
+        is_shareable::<Context>();
+        is_shareable::<Error>();
+        is_shareable::<EmbedResponse>();
+        is_shareable::<ChatResponse>();
+        is_shareable::<ImageResponse>();
+    }
+}

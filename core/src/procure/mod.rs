@@ -1,0 +1,178 @@
+//! Public procurement: tenders, purchase orders, quick purchases, buyers, suppliers. Reads only.
+//!
+//! ```
+//! use ayni::backends::scripted::Scripted;
+//! use ayni::{AnyProcurement, Context, ListRequest};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let procurement = AnyProcurement::new(Scripted::default());
+//! let tenders = procurement.tenders(&Context::new(), ListRequest::new().with_text("ambulancia")).await?;
+//! assert_eq!(tenders.rows.len(), 1);
+//! assert_eq!(tenders.source.as_str(), "scripted");
+//! # Ok::<_, ayni::Error>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::context::{BoxFuture, Context};
+use crate::error::Result;
+use crate::info::BackendInfo;
+
+mod money;
+mod record;
+mod request;
+
+pub use money::{Currency, Decimal, Money};
+pub use record::{
+    Answer, Buyer, Date, LineItem, Listing, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow,
+    Source, Supplier, Tender, TenderRow, Timestamp,
+};
+pub use request::{GetRequest, ListRequest, Sorting};
+
+/// Reads public-procurement records.
+///
+/// Contract:
+/// - list rows and details are different types, because the sources give different facts for them;
+/// - amounts are exact decimals with their currency, never converted;
+/// - every answer says which source it is from and as of when;
+/// - `not_found` only when the source itself says that there is no such record;
+/// - an operation that the source does not offer is `unsupported`;
+/// - no retries, no sleeps, no log of the ticket.
+pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
+    /// Who the backend is.
+    fn info(&self) -> &BackendInfo;
+
+    /// Lists tenders.
+    fn tenders(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<TenderRow>>> + Send;
+
+    /// Reads one tender.
+    fn tender(
+        &self,
+        cx: &Context,
+        request: GetRequest,
+    ) -> impl Future<Output = Result<Answer<Tender>>> + Send;
+
+    /// Lists purchase orders.
+    fn purchase_orders(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<PurchaseOrderRow>>> + Send;
+
+    /// Reads one purchase order.
+    fn purchase_order(
+        &self,
+        cx: &Context,
+        request: GetRequest,
+    ) -> impl Future<Output = Result<Answer<PurchaseOrder>>> + Send;
+
+    /// Lists quick purchases (Compra Ágil).
+    fn quick_purchases(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<QuickPurchaseRow>>> + Send;
+
+    /// Reads one quick purchase.
+    fn quick_purchase(
+        &self,
+        cx: &Context,
+        request: GetRequest,
+    ) -> impl Future<Output = Result<Answer<QuickPurchase>>> + Send;
+
+    /// Lists public buyers.
+    fn buyers(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<Buyer>>> + Send;
+
+    /// Finds suppliers.
+    fn suppliers(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<Supplier>>> + Send;
+}
+
+macro_rules! handle {
+    ($($(#[doc = $doc:literal])+ $method:ident($request:ty) -> $response:ty;)+) => {
+        /// Any procurement client: the handle that users hold. Cheap to clone; clones share the backend.
+        #[derive(Clone, Debug)]
+        pub struct AnyProcurement(Arc<dyn DynProcurement>);
+
+        impl AnyProcurement {
+            /// A handle on `client`.
+            pub fn new(client: impl ProcurementClient) -> Self {
+                Self(Arc::new(client))
+            }
+
+            /// Who the backend is.
+            pub fn info(&self) -> &BackendInfo {
+                self.0.info()
+            }
+
+            $($(#[doc = $doc])+
+            ///
+            /// # Errors
+            /// Those of the backend.
+            pub async fn $method(&self, cx: &Context, request: $request) -> Result<$response> {
+                self.0.$method(cx, request).await
+            })+
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl ProcurementClient for AnyProcurement {
+            fn info(&self) -> &BackendInfo {
+                self.0.info()
+            }
+
+            $(async fn $method(&self, cx: &Context, request: $request) -> Result<$response> {
+                self.0.$method(cx, request).await
+            })+
+        }
+
+        /// [`ProcurementClient`] in the form that can be a trait object.
+        trait DynProcurement: Send + Sync + fmt::Debug {
+            fn info(&self) -> &BackendInfo;
+            $(fn $method<'a>(&'a self, cx: &'a Context, request: $request) -> BoxFuture<'a, Result<$response>>;)+
+        }
+
+        impl<T: ProcurementClient> DynProcurement for T {
+            fn info(&self) -> &BackendInfo {
+                ProcurementClient::info(self)
+            }
+
+            $(fn $method<'a>(&'a self, cx: &'a Context, request: $request) -> BoxFuture<'a, Result<$response>> {
+                Box::pin(ProcurementClient::$method(self, cx, request))
+            })+
+        }
+    };
+}
+
+handle! {
+    /// Lists tenders.
+    tenders(ListRequest) -> Listing<TenderRow>;
+    /// Reads one tender.
+    tender(GetRequest) -> Answer<Tender>;
+    /// Lists purchase orders.
+    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>;
+    /// Reads one purchase order.
+    purchase_order(GetRequest) -> Answer<PurchaseOrder>;
+    /// Lists quick purchases (Compra Ágil).
+    quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>;
+    /// Reads one quick purchase.
+    quick_purchase(GetRequest) -> Answer<QuickPurchase>;
+    /// Lists public buyers.
+    buyers(ListRequest) -> Listing<Buyer>;
+    /// Finds suppliers.
+    suppliers(ListRequest) -> Listing<Supplier>;
+}
