@@ -2,8 +2,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 
 pub mod backends;
+pub mod config;
 pub mod context;
 pub mod http;
+pub mod local;
 pub mod policy;
 
 mod chat;
@@ -18,6 +20,11 @@ mod secret;
 pub use chat::{
     AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,
     OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
+};
+pub use config::{
+    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat, open_chat_with,
+    open_embedder, open_embedder_with, open_image_generator, open_image_generator_with, open_procurement,
+    open_procurement_with,
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{
