@@ -18,8 +18,11 @@ use crate::context::BoxFuture;
 use crate::error::Error;
 use crate::error::{Result, Sent};
 
+pub(crate) mod redact;
 #[cfg(feature = "http")]
 mod reqwest;
+pub(crate) mod status;
+pub(crate) mod wait;
 
 /// An HTTP method that the hosted APIs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
