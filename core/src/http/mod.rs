@@ -18,6 +18,7 @@ use crate::context::BoxFuture;
 use crate::error::Error;
 use crate::error::{Result, Sent};
 
+pub(crate) mod error_body;
 pub(crate) mod redact;
 #[cfg(feature = "http")]
 mod reqwest;
