@@ -18,8 +18,12 @@ use crate::context::BoxFuture;
 use crate::error::Error;
 use crate::error::{Result, Sent};
 
+pub(crate) mod error_body;
+pub(crate) mod redact;
 #[cfg(feature = "http")]
 mod reqwest;
+pub(crate) mod status;
+pub(crate) mod wait;
 
 /// An HTTP method that the hosted APIs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
