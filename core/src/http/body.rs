@@ -240,7 +240,7 @@ impl<R: Records> RecordStream<R> {
             let what = if page.is_html { "an HTML page" } else { "something that is not JSON" };
             Error::response_invalid(format!("the stream holds {what} where an event belongs"))
         })?;
-        match exchange::error_inside(&self.api, &self.headers, &value) {
+        match exchange::error_inside(&self.api, self.status, &self.headers, &value) {
             Some(error) => Err(error),
             None => Ok(StreamRecord::Event(value)),
         }

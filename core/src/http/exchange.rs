@@ -146,15 +146,14 @@ async fn read_failure(api: &ApiClient, status: u16, headers: &Headers, body: Bod
 /// The error that a status, its header fields and its body mean: the vendor's rules first, then the table.
 pub(super) fn failure(api: &ApiClient, status: u16, headers: &Headers, body: &ErrorBody) -> Error {
     let failure = Failure { status, headers, body };
-    let verdict = (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure));
     let hint = wait::wait_from(headers, body.json.as_ref(), SystemTime::now());
+    let verdict = (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure)).with_hint(hint);
     let Verdict { kind, persistence, message, wait } = verdict;
-    let message = message.unwrap_or_else(|| status::default_verdict(&failure).message.unwrap_or_default());
-    let mut error = Error::new(kind, message).with_http_status(status);
-    if let Some(persistence) = persistence.or_else(|| hint.persistence(kind)) {
+    let mut error = Error::new(kind, message.unwrap_or_else(|| kind.meaning().to_owned())).with_http_status(status);
+    if let Some(persistence) = persistence {
         error = error.with_persistence(persistence);
     }
-    if let Some(wait) = wait.or(hint.wait) {
+    if let Some(wait) = wait {
         error = error.with_retry_after(wait);
     }
     if let Some(id) = request_id(headers) {
@@ -180,7 +179,7 @@ pub(super) fn decode_json<T: DeserializeOwned>(
         Ok(value) => value,
         Err(error) => return Err(not_json(api, status, headers, bytes, &error)),
     };
-    if let Some(error) = error_inside(api, headers, &value) {
+    if let Some(error) = error_inside(api, status, headers, &value) {
         return Err(error);
     }
     T::deserialize(value).map_err(|error| {
@@ -215,8 +214,8 @@ fn not_json(api: &ApiClient, status: u16, headers: &Headers, bytes: &[u8], error
 }
 
 /// The failure inside an answer whose status says success: `{"error": …}`, alone or as the one element of a
-/// list. The body's own code stands in for the status.
-pub(super) fn error_inside(api: &ApiClient, headers: &Headers, value: &Value) -> Option<Error> {
+/// list. The body's own code or type stands in for the status.
+pub(super) fn error_inside(api: &ApiClient, status: u16, headers: &Headers, value: &Value) -> Option<Error> {
     let object = match value {
         Value::Array(list) if list.len() == 1 => list.first()?,
         other => other,
@@ -229,8 +228,6 @@ pub(super) fn error_inside(api: &ApiClient, headers: &Headers, value: &Value) ->
         return None;
     }
     let body = status::read_error_body(Some("application/json"), value.to_string().as_bytes());
-    let code = body.code.as_deref().and_then(|code| code.parse::<u16>().ok());
-    let status = code.filter(|code| (400..600).contains(code)).unwrap_or(500);
     Some(failure(api, status, headers, &body))
 }
 

@@ -22,6 +22,9 @@ pub(crate) mod error_body;
 pub(crate) mod redact;
 #[cfg(feature = "http")]
 mod reqwest;
+mod body;
+mod client;
+mod exchange;
 pub(crate) mod status;
 pub(crate) mod wait;
 
