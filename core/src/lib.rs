@@ -9,6 +9,8 @@ pub mod local;
 pub mod policy;
 
 mod chat;
+#[cfg(doctest)]
+mod doc_tests;
 mod embed;
 mod error;
 mod image;
