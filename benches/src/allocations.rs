@@ -1,5 +1,8 @@
 //! Counts heap allocations.
-#![allow(unsafe_code, reason = "a global allocator is unsafe by its nature; this one forwards to the system's")]
+#![allow(
+    unsafe_code,
+    reason = "a global allocator is unsafe by its nature; this one forwards to the system's"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -51,7 +51,12 @@ async fn calls(report: &mut Report, rounds: usize) -> Result<(), Error> {
     report.figure("call_scripted_bare", bare_time, "µs", Target::None);
     report.figure("call_scripted_with_policy", governed_time, "µs", Target::None);
     report.figure("policy_time_per_call", governed_time - bare_time, "µs", Target::AtMost(3.0));
-    report.figure("policy_allocations_per_call", allocated[1] - allocated[0], "allocations", Target::AtMost(12.0));
+    report.figure(
+        "policy_allocations_per_call",
+        allocated[1] - allocated[0],
+        "allocations",
+        Target::AtMost(12.0),
+    );
     Ok(())
 }
 
