@@ -22,8 +22,8 @@ pub(crate) mod error_body;
 pub(crate) mod redact;
 #[cfg(feature = "http")]
 mod reqwest;
-mod body;
-mod client;
+pub(crate) mod body;
+pub(crate) mod client;
 mod exchange;
 pub(crate) mod status;
 pub(crate) mod wait;
