@@ -18,8 +18,9 @@ use crate::context::BoxFuture;
 use crate::error::Error;
 use crate::error::{Result, Sent};
 
+#[cfg(feature = "http")]
 pub(crate) mod address;
-pub(crate) mod error_body;
+mod error_body;
 mod lines;
 #[cfg(test)]
 mod lines_tests;
