@@ -226,7 +226,7 @@ pub struct RequestSpec {
 #[non_exhaustive]
 pub struct Respond {
     /// Instead of an answer.
-    pub drop: Option<Drop>,
+    pub drop: Option<DropPoint>,
     /// The status; 200 without it.
     pub status: Option<u16>,
     /// Header fields: a text, several, or null to leave a usual one out.
@@ -267,7 +267,7 @@ pub struct Respond {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Drop {
+pub enum DropPoint {
     /// The connection is reset before the request is read.
     OnAccept,
     /// The connection is reset once the request is read.
