@@ -36,7 +36,9 @@ pub(super) async fn perform(
         (Opened::Embedder(embedder), "embed") => {
             embedder.embed(cx, request(call)?).await.map(|response| results::embedding(&response))
         }
-        (Opened::Chat(chat), "chat") => chat.chat(cx, request(call)?).await.map(|response| results::chat(&response)),
+        (Opened::Chat(chat), "chat") => {
+            chat.chat(cx, request(call)?).await.map(|response| results::chat(&response))
+        }
         (Opened::Chat(chat), "stream") => return Ok(streamed(chat, cx, request(call)?, cancel).await),
         (Opened::Images(images), "generate") => {
             images.generate(cx, request(call)?).await.map(|response| results::images(&response))

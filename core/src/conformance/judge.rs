@@ -47,7 +47,9 @@ fn one_call(expect: &Expect, outcome: &Value) -> Vec<String> {
         (Expect::Ok(matcher), Some(result), None) => differences_at("ok", matcher, Some(result)),
         (Expect::Error(expected), None, Some(error)) => error_differences("error", expected, error),
         (Expect::Ok(_), None, Some(error)) => vec![format!("expected ok, got the error {}", in_words(error))],
-        (Expect::Error(_), Some(result), None) => vec![format!("expected an error, got ok {}", short(result))],
+        (Expect::Error(_), Some(result), None) => {
+            vec![format!("expected an error, got ok {}", short(result))]
+        }
         _ => vec![format!("an outcome is neither ok nor error: {}", short(outcome))],
     }
 }
@@ -59,7 +61,9 @@ fn error_differences(path: &str, expected: &Map<String, Value>, error: &Value) -
         if name == "message_contains" {
             let parts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
             let missing = parts.filter(|part| !message.contains(part));
-            found.extend(missing.map(|part| format!("{path}.message: does not hold {part:?}, is {message:?}")));
+            found.extend(
+                missing.map(|part| format!("{path}.message: does not hold {part:?}, is {message:?}")),
+            );
         } else {
             found.extend(differences_at(&format!("{path}.{name}"), value, error.get(name)));
         }
@@ -97,7 +101,11 @@ fn progress_differences(expected: &[Value], outcome: &Value) -> Vec<String> {
     for (index, matcher) in expected.iter().enumerate() {
         if !events.any(|event| differences_at("", matcher, Some(event)).is_empty()) {
             let all = outcome.get("progress").unwrap_or(&Value::Null);
-            found.push(format!("progress.{index}: no event matches {}; events: {}", short(matcher), short(all)));
+            found.push(format!(
+                "progress.{index}: no event matches {}; events: {}",
+                short(matcher),
+                short(all)
+            ));
             break;
         }
     }
@@ -153,7 +161,8 @@ mod tests {
 
     #[test]
     fn progress_comes_in_order_with_others_in_between() {
-        let events = json!([{"type": "waiting"}, {"type": "inputs", "done": 1}, {"type": "inputs", "done": 2}]);
+        let events =
+            json!([{"type": "waiting"}, {"type": "inputs", "done": 1}, {"type": "inputs", "done": 2}]);
         let outcome = json!({"outcomes": [{"ok": {"text": "hola"}}], "progress": events});
         let in_order = json!({"progress": [{"type": "waiting"}, {"done": 2}]});
         assert_eq!(judged(in_order, outcome.clone()), "");

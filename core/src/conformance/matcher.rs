@@ -98,7 +98,10 @@ fn scalars_equal(expected: &Value, actual: &Value) -> bool {
 
 /// A matcher that is written as an object with a `$` name.
 enum Special<'a> {
-    Approx { number: &'a Value, tolerance: f64 },
+    Approx {
+        number: &'a Value,
+        tolerance: f64,
+    },
     Length(u64),
     Absent,
     Contains(&'a Value),
@@ -276,7 +279,8 @@ mod tests {
     fn a_misspelt_matcher_matches_nothing_and_a_schema_is_no_matcher() {
         differs(&json!({"$contain": "b"}), &json!("abc"), "$contain");
         differs(&json!({"$absent": false}), &json!(null), "$absent");
-        let schema = json!({"$schema": "x", "$defs": {"a": {"type": "string"}}, "items": {"$ref": "#/$defs/a"}});
+        let schema =
+            json!({"$schema": "x", "$defs": {"a": {"type": "string"}}, "items": {"$ref": "#/$defs/a"}});
         fits(&schema, &schema);
     }
 

@@ -4,7 +4,7 @@
 //! `conformance/README.md` explains them. A backend outside ayni runs them, or its own, on its own opener:
 //!
 //! ```
-//! use ayni::conformance::{self, OpenFrom, Opened, Suite};
+//! use ayni::conformance::{self, Suite};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let suite = Suite::bundled()?;

@@ -64,8 +64,9 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
     let OpenFrom::Config(config) = from else {
         return Err(Error::unsupported("the suite does not open from the environment yet"));
     };
-    match config.get("backend").and_then(Value::as_str) {
-        Some("scripted") => open_scripted(capability),
+    let mut fields = config.as_object().cloned().unwrap_or_default();
+    match fields.shift_remove("backend").as_ref().and_then(Value::as_str) {
+        Some("scripted") => open_scripted(capability, Value::Object(fields)),
         other => Err(Error::config(format!(
             "the suite does not open the backend '{}' yet; valid: scripted",
             other.unwrap_or_default()
@@ -73,12 +74,14 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
     }
 }
 
-fn open_scripted(capability: Capability) -> Result<Opened> {
+fn open_scripted(capability: Capability, config: Value) -> Result<Opened> {
+    let config = serde_json::from_value(config).map_err(|error| Error::config(error.to_string()))?;
+    let scripted = Scripted::new(config)?;
     match capability {
-        Capability::Embed => Ok(Opened::Embedder(AnyEmbedder::new(Scripted::default()))),
-        Capability::Chat => Ok(Opened::Chat(AnyChat::new(Scripted::default()))),
-        Capability::Image => Ok(Opened::Images(AnyImageGenerator::new(Scripted::default()))),
-        Capability::Procure => Ok(Opened::Procurement(AnyProcurement::new(Scripted::default()))),
+        Capability::Embed => Ok(Opened::Embedder(AnyEmbedder::new(scripted))),
+        Capability::Chat => Ok(Opened::Chat(AnyChat::new(scripted))),
+        Capability::Image => Ok(Opened::Images(AnyImageGenerator::new(scripted))),
+        Capability::Procure => Ok(Opened::Procurement(AnyProcurement::new(scripted))),
         other => Err(Error::unsupported(format!("scripted has no {}", other.as_str()))),
     }
 }

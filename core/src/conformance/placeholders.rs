@@ -26,8 +26,13 @@ pub(super) struct Placeholders {
 
 impl Placeholders {
     pub(super) fn new(addresses: &super::server::Addresses) -> Self {
-        let fixed =
-            [("key", CANARY_KEY), ("hf_key", CANARY_HF_KEY), ("prompt", CANARY_PROMPT), ("png", PNG), ("jpeg", JPEG)];
+        let fixed = [
+            ("key", CANARY_KEY),
+            ("hf_key", CANARY_HF_KEY),
+            ("prompt", CANARY_PROMPT),
+            ("png", PNG),
+            ("jpeg", JPEG),
+        ];
         let mut values: Vec<_> = fixed.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         values.push(("base_url", addresses.base_url()));
         values.push(("other_url", addresses.other_url()));
@@ -40,17 +45,21 @@ impl Placeholders {
     pub(super) fn fill(&self, value: &Value) -> Result<Value> {
         Ok(match value {
             Value::String(text) => Value::String(self.fill_text(text)?),
-            Value::Array(items) => Value::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_>>()?),
-            Value::Object(fields) => match (fields.get("$repeat"), fields.get("count").and_then(Value::as_u64)) {
-                (Some(item), Some(count)) if fields.len() == 2 => {
-                    let item = self.fill(item)?;
-                    Value::Array((0..count).map(|_| item.clone()).collect())
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_>>()?)
+            }
+            Value::Object(fields) => {
+                match (fields.get("$repeat"), fields.get("count").and_then(Value::as_u64)) {
+                    (Some(item), Some(count)) if fields.len() == 2 => {
+                        let item = self.fill(item)?;
+                        Value::Array((0..count).map(|_| item.clone()).collect())
+                    }
+                    _ => {
+                        let filled = fields.iter().map(|(name, value)| Ok((name.clone(), self.fill(value)?)));
+                        Value::Object(filled.collect::<Result<_>>()?)
+                    }
                 }
-                _ => {
-                    let filled = fields.iter().map(|(name, value)| Ok((name.clone(), self.fill(value)?)));
-                    Value::Object(filled.collect::<Result<_>>()?)
-                }
-            },
+            }
             other => other.clone(),
         })
     }

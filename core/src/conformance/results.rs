@@ -42,7 +42,8 @@ pub(super) fn chat(response: &ChatResponse) -> Value {
 }
 
 fn logprobs(tokens: &[TokenLogprob]) -> Value {
-    let one = |token: &TokenLogprob| json!({ "token": token.token, "logprob": token.logprob, "top": token.top });
+    let one =
+        |token: &TokenLogprob| json!({ "token": token.token, "logprob": token.logprob, "top": token.top });
     tokens.iter().map(one).collect()
 }
 

@@ -45,9 +45,7 @@ pub async fn run_must_fail(file: &CaseFile, open: &Open) -> Result<(), Vec<Strin
     match run_case(file, open).await {
         Ok(()) => Err(vec!["passed, though it is wrong on purpose".to_owned()]),
         Err(differences) if differences.iter().any(|difference| difference.contains(reason)) => Ok(()),
-        Err(differences) => {
-            Err(vec![format!("failed, but not with {reason:?}: {}", differences.join("; "))])
-        }
+        Err(differences) => Err(vec![format!("failed, but not with {reason:?}: {}", differences.join("; "))]),
     }
 }
 

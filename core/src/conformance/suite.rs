@@ -131,13 +131,19 @@ impl Suite {
         let listed: Vec<String> = self.manifest.ids();
         let present: Vec<String> = actual.ids();
         let mut found: Vec<String> = Vec::new();
-        found.extend(listed.iter().filter(|id| !present.contains(id)).map(|id| format!("{id} is listed and missing")));
-        found.extend(present.iter().filter(|id| !listed.contains(id)).map(|id| format!("{id} is not listed")));
+        found.extend(
+            listed.iter().filter(|id| !present.contains(id)).map(|id| format!("{id} is listed and missing")),
+        );
+        found
+            .extend(present.iter().filter(|id| !listed.contains(id)).map(|id| format!("{id} is not listed")));
         let unknown = |id: &&String| !listed.contains(id);
-        found.extend(self.manifest.skips.keys().filter(unknown).map(|id| format!("{id} is skipped and not listed")));
+        found.extend(
+            self.manifest.skips.keys().filter(unknown).map(|id| format!("{id} is skipped and not listed")),
+        );
         let mut names: Vec<&str> = self.cases.iter().map(|file| file.case.name.as_str()).collect();
         names.sort_unstable();
-        let twice = names.windows(2).filter(|pair| pair.first() == pair.last()).filter_map(|pair| pair.first());
+        let twice =
+            names.windows(2).filter(|pair| pair.first() == pair.last()).filter_map(|pair| pair.first());
         found.extend(twice.map(|name| format!("two cases are called {name}")));
         found
     }
@@ -165,7 +171,8 @@ impl Suite {
         self.manifest = self.actual_manifest();
         let wrong = |error: String| Error::config(format!("manifest.json: {error}"));
         let text = serde_json::to_string_pretty(&self.manifest).map_err(|error| wrong(error.to_string()))?;
-        std::fs::write(self.folder.join("manifest.json"), text + "\n").map_err(|error| wrong(error.to_string()))
+        std::fs::write(self.folder.join("manifest.json"), text + "\n")
+            .map_err(|error| wrong(error.to_string()))
     }
 
     fn actual_manifest(&self) -> Manifest {
@@ -184,7 +191,10 @@ impl Suite {
 
 impl Manifest {
     fn ids(&self) -> Vec<String> {
-        let cases = self.cases.iter().flat_map(|(folder, names)| names.iter().map(move |name| format!("{folder}/{name}")));
+        let cases = self
+            .cases
+            .iter()
+            .flat_map(|(folder, names)| names.iter().map(move |name| format!("{folder}/{name}")));
         cases.chain(self.must_fail.iter().map(|name| format!("must-fail/{name}"))).collect()
     }
 }
@@ -211,7 +221,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(named)?,
     };
-    let mut paths = listing.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(named)?;
+    let mut paths =
+        listing.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(named)?;
     paths.sort();
     Ok(paths)
 }

@@ -176,18 +176,18 @@ mod tests {
             "line_end": "\r\n",
             "sse": [{"event": "x", "data": {"b": 1, "a": 2}}, {"raw": ": ping\n\n"}, {"data": "two\nlines"}],
         }));
-        let expected = [
-            "event: x\r\ndata: {\"b\":1,\"a\":2}\r\n\r\n",
-            ": ping\n\n",
-            "data: two\r\ndata: lines\r\n\r\n",
-        ];
+        let expected =
+            ["event: x\r\ndata: {\"b\":1,\"a\":2}\r\n\r\n", ": ping\n\n", "data: two\r\ndata: lines\r\n\r\n"];
         assert_eq!(texts(&body), expected);
         assert!(body.chunked);
     }
 
     #[test]
     fn bodies_are_cut_where_the_case_says() {
-        assert_eq!(texts(&body(json!({"text": "abcdef", "chunks": {"cut_at": [4, 1, 99]}}))), ["a", "bcd", "ef"]);
+        assert_eq!(
+            texts(&body(json!({"text": "abcdef", "chunks": {"cut_at": [4, 1, 99]}}))),
+            ["a", "bcd", "ef"]
+        );
         assert_eq!(texts(&body(json!({"text": "abc", "chunks": {"every": 2}}))), ["ab", "c"]);
     }
 
@@ -203,6 +203,9 @@ mod tests {
 
     #[test]
     fn a_long_body_is_written_out_between_its_ends() {
-        assert_eq!(texts(&body(json!({"repeat": {"text": "ab", "count": 3, "prefix": "<", "suffix": ">"}}))), ["<ababab>"]);
+        assert_eq!(
+            texts(&body(json!({"repeat": {"text": "ab", "count": 3, "prefix": "<", "suffix": ">"}}))),
+            ["<ababab>"]
+        );
     }
 }

@@ -128,7 +128,8 @@ impl MockServer {
 
     /// Listens, with nothing to play yet. Port 0 takes any.
     pub(super) async fn bind(port: u16) -> Result<Self> {
-        let no_port = |error: io::Error| Error::new(ErrorKind::Unavailable, format!("no port on loopback: {error}"));
+        let no_port =
+            |error: io::Error| Error::new(ErrorKind::Unavailable, format!("no port on loopback: {error}"));
         Self::try_bind(port).await.map_err(no_port)
     }
 

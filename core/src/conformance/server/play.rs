@@ -18,7 +18,11 @@ pub(super) enum After {
 }
 
 /// Sends `respond` and ends it as it says.
-pub(super) async fn play(connection: &mut Connection, respond: &Respond, head_only: bool) -> io::Result<After> {
+pub(super) async fn play(
+    connection: &mut Connection,
+    respond: &Respond,
+    head_only: bool,
+) -> io::Result<After> {
     match respond.drop {
         Some(DropPoint::NeverAnswer) => {
             connection.until_closed().await;
@@ -94,7 +98,9 @@ fn head(respond: &Respond, body: &Body, framing: Framing) -> String {
         match value {
             Value::String(text) => fields.push((name, text.clone())),
             Value::Array(several) => {
-                fields.extend(several.iter().filter_map(Value::as_str).map(|text| (name.as_str(), text.to_owned())));
+                fields.extend(
+                    several.iter().filter_map(Value::as_str).map(|text| (name.as_str(), text.to_owned())),
+                );
             }
             _ => {}
         }

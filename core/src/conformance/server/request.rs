@@ -185,7 +185,8 @@ mod tests {
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/a%20b"));
         assert_eq!(request.query, [("alt".into(), "sse".into()), ("q".into(), "a&b".into())]);
         assert_eq!(request.header("x-foo"), Some("bar"));
-        for head in [&b""[..], b"GET /", b"GET / HTTP/2", b"GET http://x/ HTTP/1.1", b"GET / HTTP/1.1\r\nbad"] {
+        for head in [&b""[..], b"GET /", b"GET / HTTP/2", b"GET http://x/ HTTP/1.1", b"GET / HTTP/1.1\r\nbad"]
+        {
             assert!(parse_head(head, Host::Main).is_none(), "{head:?}");
         }
     }

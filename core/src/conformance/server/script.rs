@@ -47,7 +47,11 @@ impl Report {
             faults.push(format!("unexpected request {}: {why}", mismatch.request));
         }
         faults.extend(self.unconsumed.iter().map(|exchange| format!("unconsumed exchange {exchange}")));
-        faults.extend(self.credentials_on_other.iter().map(|name| format!("a credential came to another origin in {name}")));
+        faults.extend(
+            self.credentials_on_other
+                .iter()
+                .map(|name| format!("a credential came to another origin in {name}")),
+        );
         faults
     }
 }
@@ -70,7 +74,8 @@ struct Pending {
 impl Script {
     pub(super) fn new(exchanges: Vec<Exchange>) -> Self {
         let pending = exchanges.into_iter().enumerate();
-        let pending = pending.map(|(position, exchange)| Pending { position, left: exchange.times, exchange });
+        let pending =
+            pending.map(|(position, exchange)| Pending { position, left: exchange.times, exchange });
         Self { pending: pending.collect(), ..Self::default() }
     }
 
@@ -144,7 +149,8 @@ impl Script {
         for pending in self.candidates() {
             let position = pending.position;
             let found = mismatches(&pending.exchange.request, request);
-            differences.extend(found.into_iter().map(|difference| format!("exchange {position}: {difference}")));
+            differences
+                .extend(found.into_iter().map(|difference| format!("exchange {position}: {difference}")));
         }
         if differences.is_empty() {
             differences.push("no request is expected any more".to_owned());
@@ -192,9 +198,12 @@ fn body_mismatches(expected: &RequestSpec, request: &Received) -> Vec<String> {
         match request.json() {
             None => found.push("body: is not JSON".to_owned()),
             Some(json) => {
-                let subset = expected.json.iter().flat_map(|matcher| differences_at("body", matcher, Some(&json)));
+                let subset =
+                    expected.json.iter().flat_map(|matcher| differences_at("body", matcher, Some(&json)));
                 found.extend(subset);
-                found.extend(expected.json_equals.iter().flat_map(|whole| exact_differences("body", whole, &json)));
+                found.extend(
+                    expected.json_equals.iter().flat_map(|whole| exact_differences("body", whole, &json)),
+                );
             }
         }
     }
@@ -204,7 +213,11 @@ fn body_mismatches(expected: &RequestSpec, request: &Received) -> Vec<String> {
     for part in expected.body_contains.iter().filter(|part| !text.contains(*part)) {
         found.push(format!("body: does not hold {part:?}"));
     }
-    if expected.body_base64.as_ref().is_some_and(|bytes| BASE64.decode(bytes).ok().as_ref() != Some(&request.body)) {
+    if expected
+        .body_base64
+        .as_ref()
+        .is_some_and(|bytes| BASE64.decode(bytes).ok().as_ref() != Some(&request.body))
+    {
         found.push(format!("body: its {} bytes are others", request.body.len()));
     }
     if let Some(form) = &expected.form {
@@ -228,11 +241,14 @@ fn leaked_credentials(request: &Received, expected: Option<&RequestSpec>) -> Vec
         asked.any(|(field, value)| field.eq_ignore_ascii_case(name) && !value.is_null())
     };
     let holds_key = |text: &str| text.contains(CANARY_KEY) || text.contains(CANARY_HF_KEY);
-    let headers = request.headers.iter().filter(|(name, value)| {
-        (Headers::is_credential(name) || holds_key(value)) && !asked_for(name)
-    });
+    let headers = request
+        .headers
+        .iter()
+        .filter(|(name, value)| (Headers::is_credential(name) || holds_key(value)) && !asked_for(name));
     let mut leaked: Vec<String> = headers.map(|(name, _)| name.clone()).collect();
-    leaked.extend(request.query.iter().filter(|(_, value)| holds_key(value)).map(|(name, _)| format!("query {name}")));
+    leaked.extend(
+        request.query.iter().filter(|(_, value)| holds_key(value)).map(|(name, _)| format!("query {name}")),
+    );
     leaked
 }
 
@@ -286,7 +302,9 @@ mod tests {
 
     #[test]
     fn an_exchange_may_come_several_times_and_what_is_left_is_reported() {
-        let mut script = script(json!([{"request": {"method": "GET", "path": "/a"}, "respond": {"status": 201}, "times": 3}]));
+        let mut script = script(
+            json!([{"request": {"method": "GET", "path": "/a"}, "respond": {"status": 201}, "times": 3}]),
+        );
         assert_eq!(status(script.answer(get("/a"))), Some(201));
         assert_eq!(script.report().faults(), ["unconsumed exchange 0 (GET /a), 2 to come"]);
     }
@@ -309,7 +327,8 @@ mod tests {
         }))
         .expect("a request");
         let with = |fields: &[(&str, &str)]| {
-            let headers = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let headers =
+                fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             mismatches(&expected, &Received { headers, ..get("/") })
         };
         assert!(with(&[("authorization", "Bearer k")]).is_empty());
