@@ -4,11 +4,15 @@
 pub mod backends;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod config;
 pub mod context;
 pub mod http;
+pub mod local;
 pub mod policy;
 
 mod chat;
+#[cfg(doctest)]
+mod doc_tests;
 mod embed;
 mod error;
 mod image;
@@ -20,6 +24,11 @@ mod secret;
 pub use chat::{
     AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,
     OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
+};
+pub use config::{
+    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat,
+    open_chat_with, open_embedder, open_embedder_with, open_image_generator, open_image_generator_with,
+    open_procurement, open_procurement_with,
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{

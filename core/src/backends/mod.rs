@@ -1,3 +1,9 @@
 //! The backends: one folder each, the same file names in each.
 
+pub mod engine;
+pub mod gemini;
+pub mod huggingface;
+pub mod ollama;
+pub mod openai;
 pub mod scripted;
+pub mod tei;

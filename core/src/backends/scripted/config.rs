@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::ToolCall;
+use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Configuration of [`Scripted`](super::Scripted).
@@ -84,6 +85,14 @@ impl ScriptedConfig {
     pub fn with_max_concurrency(mut self, requests: usize) -> Self {
         self.max_concurrency = Some(requests);
         self
+    }
+
+    /// Opens the backend.
+    ///
+    /// # Errors
+    /// `config_invalid` for no dimensions, or a latency that is no length of time.
+    pub fn open(&self, _env: &Environment) -> Result<super::Scripted> {
+        super::Scripted::new(self.clone())
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -1,0 +1,5 @@
+//! Google's native API.
+
+mod config;
+
+pub use config::GeminiConfig;

@@ -1,0 +1,5 @@
+//! Ollama by its native routes.
+
+mod config;
+
+pub use config::OllamaConfig;

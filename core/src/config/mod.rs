@@ -1,0 +1,228 @@
+//! Configuration: one tagged enum a capability, one struct a backend, and the functions that open handles.
+//!
+//! The struct is at once the Rust builder, the JSON form and the reference page. The JSON form is flat: the
+//! backend's own fields, and beside them `policy` and `fallback`.
+//!
+//! ```
+//! use ayni::{ChatConfig, Environment, Setup};
+//!
+//! let setup: Setup<ChatConfig> = serde_json::from_str(r#"{
+//!     "backend": "openai", "vendor": "groq", "model": "llama-3.3-70b-versatile", "api_key": "gsk_…",
+//!     "policy": { "retry": { "max_retries": 1 } },
+//!     "fallback": [ { "backend": "scripted" } ]
+//! }"#)?;
+//! let chat = ayni::open_chat(setup)?;
+//! assert_eq!(&*chat.info().backend, "groq");
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::backends::engine::{ClipServiceConfig, ImageEngineConfig};
+use crate::backends::gemini::GeminiConfig;
+use crate::backends::huggingface::HuggingFaceConfig;
+use crate::backends::ollama::OllamaConfig;
+use crate::backends::openai::OpenAiConfig;
+use crate::backends::scripted::ScriptedConfig;
+use crate::backends::tei::TeiConfig;
+use crate::chat::AnyChat;
+use crate::embed::AnyEmbedder;
+use crate::error::Result;
+use crate::image::AnyImageGenerator;
+use crate::local::LocalConfig;
+use crate::policy::Policy;
+use crate::procure::AnyProcurement;
+
+mod environment;
+
+pub use environment::Environment;
+pub(crate) use environment::required_secret;
+
+macro_rules! configs {
+    ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident {
+        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal,)+
+    })+) => {
+        $($(#[doc = $doc])+
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(tag = "backend")]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[doc = $variant_doc])+ #[serde(rename = $tag)] $variant($config),)+
+        }
+
+        impl $name {
+            /// The values that `backend` takes.
+            pub const BACKENDS: &'static [&'static str] = &[$($tag,)+];
+
+            /// The backend itself, without policy. Variables that the configuration leaves open are read
+            /// from `env`.
+            ///
+            /// # Errors
+            /// `config_invalid` naming the field or variable to mend; `unsupported` where the backend is not
+            /// compiled in.
+            pub fn open(&self, env: &Environment) -> Result<$handle> {
+                match self {
+                    $(Self::$variant(config) => Ok($handle::new(config.open(env)?)),)+
+                }
+            }
+        }
+
+        $(impl From<$config> for $name {
+            fn from(config: $config) -> Self {
+                Self::$variant(config)
+            }
+        }
+
+        impl From<$config> for Setup<$name> {
+            fn from(config: $config) -> Self {
+                Self::new(config)
+            }
+        })+)+
+    };
+}
+
+configs! {
+    /// Which backend embeds.
+    EmbedderConfig opens AnyEmbedder {
+        /// Deterministic vectors for tests and documentation.
+        Scripted(ScriptedConfig) = "scripted",
+        /// Any OpenAI-compatible API.
+        OpenAi(OpenAiConfig) = "openai",
+        /// Google's native API.
+        Gemini(GeminiConfig) = "gemini",
+        /// Hugging Face: hf-inference and the providers behind the router.
+        HuggingFace(HuggingFaceConfig) = "huggingface",
+        /// text-embeddings-inference.
+        Tei(TeiConfig) = "tei",
+        /// Ollama's native API.
+        Ollama(OllamaConfig) = "ollama",
+        /// A CLIP embedding service (`/embed/text`, `/embed/image`).
+        ClipService(ClipServiceConfig) = "clip_service",
+        /// In this process.
+        Local(LocalConfig) = "local",
+    }
+
+    /// Which backend chats.
+    ChatConfig opens AnyChat {
+        /// Deterministic answers for tests and documentation.
+        Scripted(ScriptedConfig) = "scripted",
+        /// Any OpenAI-compatible API.
+        OpenAi(OpenAiConfig) = "openai",
+        /// Google's native API.
+        Gemini(GeminiConfig) = "gemini",
+        /// Hugging Face's hf-inference text generation.
+        HuggingFace(HuggingFaceConfig) = "huggingface",
+        /// Ollama's native API.
+        Ollama(OllamaConfig) = "ollama",
+        /// In this process.
+        Local(LocalConfig) = "local",
+    }
+
+    /// Which backend makes images.
+    ImageConfig opens AnyImageGenerator {
+        /// Deterministic images for tests and documentation.
+        Scripted(ScriptedConfig) = "scripted",
+        /// Any OpenAI-compatible API.
+        OpenAi(OpenAiConfig) = "openai",
+        /// Hugging Face: hf-inference and the providers behind the router.
+        HuggingFace(HuggingFaceConfig) = "huggingface",
+        /// An image engine (`/generate`, `/refine`).
+        ImageEngine(ImageEngineConfig) = "image_engine",
+        /// In this process.
+        Local(LocalConfig) = "local",
+    }
+
+    /// Which backend reads public procurement.
+    ProcurementConfig opens AnyProcurement {
+        /// Three invented records for tests and documentation.
+        Scripted(ScriptedConfig) = "scripted",
+    }
+}
+
+/// A backend, those that stand in for it, and the policy around them.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("unevaluatedProperties" = false)))]
+#[non_exhaustive]
+pub struct Setup<C> {
+    /// The backend that is asked first.
+    #[serde(flatten)]
+    pub backend: C,
+    /// The backends that are asked when it cannot serve, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub fallback: Vec<C>,
+    /// Retries, time-outs, limits, cache, observation.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub policy: Policy,
+}
+
+impl<C> Setup<C> {
+    /// A backend under the default policy.
+    pub fn new(backend: impl Into<C>) -> Self {
+        Self { backend: backend.into(), fallback: Vec::new(), policy: Policy::default() }
+    }
+
+    /// Adds a backend to ask when those before it cannot serve.
+    pub fn with_fallback(mut self, backend: impl Into<C>) -> Self {
+        self.fallback.push(backend.into());
+        self
+    }
+
+    /// Sets the policy.
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+}
+
+impl<'de, C: DeserializeOwned> Deserialize<'de> for Setup<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::<String, Value>::deserialize(deserializer)?;
+        let policy = fields.remove("policy").map_or_else(|| Ok(Policy::default()), Policy::deserialize);
+        let fallback = fields.remove("fallback").map_or_else(|| Ok(Vec::new()), Vec::<C>::deserialize);
+        Ok(Self {
+            policy: policy.map_err(|error| D::Error::custom(format!("policy: {error}")))?,
+            fallback: fallback.map_err(|error| D::Error::custom(format!("fallback: {error}")))?,
+            backend: C::deserialize(Value::Object(fields)).map_err(D::Error::custom)?,
+        })
+    }
+}
+
+macro_rules! openers {
+    ($($(#[doc = $doc:literal])+ $open:ident, $open_with:ident: $config:ident to $handle:ident by $apply:ident;)+) => {
+        $($(#[doc = $doc])+
+        ///
+        /// # Errors
+        /// `config_invalid` naming the field or variable to mend; `unsupported` where the backend is not
+        /// compiled in.
+        pub fn $open(setup: impl Into<Setup<$config>>) -> Result<$handle> {
+            $open_with(setup, &Environment::process())
+        }
+
+        /// The same, with the variables of `env` instead of the process's.
+        ///
+        /// # Errors
+        /// As above.
+        pub fn $open_with(setup: impl Into<Setup<$config>>, env: &Environment) -> Result<$handle> {
+            let setup = setup.into();
+            let primary = setup.backend.open(env)?;
+            let fallback = setup.fallback.iter().map(|backend| backend.open(env)).collect::<Result<Vec<_>>>()?;
+            setup.policy.$apply(primary, fallback)
+        })+
+    };
+}
+
+openers! {
+    /// Opens an embedder under its policy.
+    open_embedder, open_embedder_with: EmbedderConfig to AnyEmbedder by embedder;
+    /// Opens a chat backend under its policy.
+    open_chat, open_chat_with: ChatConfig to AnyChat by chat;
+    /// Opens an image generator under its policy.
+    open_image_generator, open_image_generator_with: ImageConfig to AnyImageGenerator by image_generator;
+    /// Opens a procurement client under its policy.
+    open_procurement, open_procurement_with: ProcurementConfig to AnyProcurement by procurement;
+}

@@ -1,0 +1,409 @@
+//! One hosted API: where it is, how it is authenticated, how its failures read.
+//!
+//! A backend builds one [`ApiClient`] and makes every call through it; what is the same for all of them —
+//! phases, bounds, redirects, the status table, request ids — happens in [`exchange`](super::exchange).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use super::body::{Body, EventStream, LineStream};
+use super::multipart::Multipart;
+use super::status::{Failure, Verdict};
+use super::{Headers, HttpRequest, Method};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::info::{CredentialId, Operation};
+use crate::secret::Secret;
+
+/// The most bytes of one response that are kept in memory.
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Reads what is special about a vendor's failure; `None` leaves it to the status table.
+pub(crate) type Classify = fn(&Failure<'_>) -> Option<Verdict>;
+
+/// How a request proves who sends it.
+#[derive(Clone, Debug)]
+pub(crate) enum Auth {
+    /// It does not.
+    None,
+    /// `Authorization: Bearer …`
+    Bearer(Secret),
+    /// `Authorization: <scheme> …`, where a vendor has a scheme of its own.
+    Scheme(&'static str, Secret),
+    /// A header of the vendor's own.
+    Header(&'static str, Secret),
+}
+
+impl Auth {
+    /// Bearer authentication if there is a credential.
+    pub(crate) fn bearer(credential: Option<&Secret>) -> Self {
+        credential
+            .filter(|secret| !secret.is_empty())
+            .map_or(Self::None, |secret| Self::Bearer(secret.clone()))
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::None => None,
+            Self::Bearer(secret) | Self::Scheme(_, secret) | Self::Header(_, secret) => Some(secret),
+        }
+    }
+
+    fn apply(&self, headers: &mut Headers) {
+        match self {
+            Self::None => {}
+            Self::Bearer(secret) => headers.set("Authorization", format!("Bearer {}", secret.expose())),
+            Self::Scheme(scheme, secret) => {
+                headers.set("Authorization", format!("{scheme} {}", secret.expose()))
+            }
+            Self::Header(name, secret) => headers.set(name, secret.expose()),
+        }
+    }
+}
+
+/// One hosted API.
+#[derive(Clone)]
+pub(crate) struct ApiClient {
+    pub(super) backend: Arc<str>,
+    pub(super) base: Url,
+    pub(super) classify: Classify,
+    auths: Vec<Auth>,
+    headers: Vec<(String, String)>,
+}
+
+impl ApiClient {
+    /// An API at `base_url`, which must be an http or https URL without query.
+    ///
+    /// # Errors
+    /// `config_invalid` naming `backend` and `base_url`.
+    pub(crate) fn new(backend: &str, base_url: &str) -> Result<Self> {
+        let refuse = |why: &str| {
+            Error::config(format!("the base URL of backend '{backend}' {why}"))
+                .with_context("field", "base_url")
+        };
+        if base_url.trim().is_empty() {
+            return Err(refuse("is not set"));
+        }
+        let mut base =
+            Url::parse(base_url.trim()).map_err(|error| refuse(&format!("is not a URL: {error}")))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(refuse("must begin with http:// or https:// and name a host"));
+        }
+        if base.query().is_some() || !base.username().is_empty() || base.password().is_some() {
+            return Err(refuse(
+                "must hold neither query string nor credentials; use the fields made for them",
+            ));
+        }
+        base.set_fragment(None);
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(&path);
+        Ok(Self { backend: backend.into(), base, classify: |_| None, auths: Vec::new(), headers: Vec::new() })
+    }
+
+    /// Adds a credential to every request to this API.
+    pub(crate) fn with_auth(mut self, auth: Auth) -> Self {
+        if !matches!(auth, Auth::None) {
+            self.auths.push(auth);
+        }
+        self
+    }
+
+    /// Adds a header field to every request to this API.
+    pub(crate) fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Reads this vendor's failures before the status table does.
+    pub(crate) fn with_classify(mut self, classify: Classify) -> Self {
+        self.classify = classify;
+        self
+    }
+
+    /// The API's host, with the port where it is not the scheme's own.
+    pub(crate) fn host(&self) -> String {
+        authority(&self.base)
+    }
+
+    /// The API's base URL.
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Which account pays.
+    pub(crate) fn credential(&self) -> Option<CredentialId> {
+        let secret = self.auths.iter().find_map(Auth::secret)?;
+        Some(CredentialId::new(&self.host(), secret))
+    }
+
+    /// A call to `path`, which begins with a slash and may hold a query.
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
+        let mut url = self.base.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(query);
+        Call::new(self, method, url)
+    }
+
+    /// A GET.
+    pub(crate) fn get(&self, path: &str) -> Call<'_> {
+        self.call(Method::Get, path)
+    }
+
+    /// A POST.
+    pub(crate) fn post(&self, path: &str) -> Call<'_> {
+        self.call(Method::Post, path)
+    }
+
+    /// A call to a URL that an answer of this API named. Credentials go along only to the API's own origin;
+    /// any other host must be public and spoken to by https.
+    ///
+    /// # Errors
+    /// `response_invalid` if the answer named no such URL.
+    pub(crate) fn call_named(&self, method: Method, url: &str) -> Result<Call<'_>> {
+        let url = self
+            .base
+            .join(url)
+            .map_err(|_| Error::response_invalid("the answer named a URL that is none"))?;
+        super::exchange::check_named_url(&self.base, &url)?;
+        Ok(Call::new(self, method, url))
+    }
+
+    /// Whether a URL is on the API's own origin, so that credentials may go there.
+    pub(super) fn is_own_origin(&self, url: &Url) -> bool {
+        self.base.origin() == url.origin()
+    }
+
+    pub(super) fn add_own_headers(&self, headers: &mut Headers) {
+        for (name, value) in &self.headers {
+            headers.set(name, value);
+        }
+        for auth in &self.auths {
+            auth.apply(headers);
+        }
+    }
+}
+
+impl fmt::Debug for ApiClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiClient")
+            .field("backend", &self.backend)
+            .field("host", &self.host())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// One call, not sent yet.
+pub(crate) struct Call<'a> {
+    pub(super) api: &'a ApiClient,
+    pub(super) request: HttpRequest,
+    pub(super) max_body: usize,
+    failed: Option<Error>,
+}
+
+impl<'a> Call<'a> {
+    fn new(api: &'a ApiClient, method: Method, url: Url) -> Self {
+        let mut request = HttpRequest::new(method, url);
+        request.headers.push("Accept", "application/json");
+        Self { api, request, max_body: MAX_BODY_BYTES, failed: None }
+    }
+
+    /// Sends a JSON body.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(bytes) => self.bytes(bytes, "application/json"),
+            Err(error) => {
+                self.failed =
+                    Some(Error::invalid_request(format!("the request is not expressible as JSON: {error}")));
+                self
+            }
+        }
+    }
+
+    /// Sends bytes of a media type.
+    pub(crate) fn bytes(mut self, body: impl Into<Bytes>, media_type: &str) -> Self {
+        self.request.body = body.into();
+        self.request.headers.set("Content-Type", media_type);
+        self
+    }
+
+    /// Sends a form with files.
+    pub(crate) fn multipart(self, form: Multipart) -> Self {
+        let (media_type, body) = form.finish();
+        self.bytes(body, &media_type)
+    }
+
+    /// Adds a header field.
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.request.headers.set(name, value);
+        self
+    }
+
+    /// Adds a query parameter. Never a credential.
+    pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
+        self.request.url.query_pairs_mut().append_pair(name, value);
+        self
+    }
+
+    /// Says which media type is wanted.
+    pub(crate) fn accept(self, media_type: &str) -> Self {
+        self.header("Accept", media_type)
+    }
+
+    /// Bounds the response.
+    pub(crate) fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Sends the call and gives the response once its status says that it succeeded.
+    ///
+    /// # Errors
+    /// Whatever the transport, the phases, the vendor's failures and the status table say.
+    pub(crate) async fn send(mut self, cx: &Context, operation: Operation) -> Result<Reply<Body>> {
+        let backend = Arc::clone(&self.api.backend);
+        let outcome = match self.failed.take() {
+            Some(error) => Err(error),
+            None => cx.guard(super::exchange::exchange(self, cx)).await,
+        };
+        outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))
+    }
+
+    /// Sends the call and reads a JSON answer. An error body on a success status is the error it says.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and `response_invalid` for what is not the JSON expected.
+    pub(crate) async fn json_reply<T: DeserializeOwned>(
+        self,
+        cx: &Context,
+        operation: Operation,
+    ) -> Result<Reply<T>> {
+        let (api, backend) = (self.api, Arc::clone(&self.api.backend));
+        let reply = self.send(cx, operation).await?;
+        let read = async {
+            let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
+            let bytes = reply.value.read_all().await?;
+            let value = super::exchange::decode_json(api, status, &headers, &bytes)?;
+            Ok(Reply { value, status, headers, request_id })
+        };
+        let outcome: Result<Reply<T>> = cx.guard(read).await;
+        outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))
+    }
+
+    /// Sends the call and reads the whole body.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) async fn bytes_reply(self, cx: &Context, operation: Operation) -> Result<Reply<Bytes>> {
+        let backend = Arc::clone(&self.api.backend);
+        let reply = self.send(cx, operation).await?;
+        let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
+        let outcome = cx.guard(reply.value.read_all()).await;
+        let value = outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))?;
+        Ok(Reply { value, status, headers, request_id })
+    }
+
+    /// Sends the call and reads Server-Sent Events. A JSON answer instead is read as one event.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); an HTML page instead is what the vendor's failures say of it.
+    pub(crate) async fn events(self, cx: &Context, operation: Operation) -> Result<Reply<EventStream>> {
+        let api = self.api.clone();
+        let reply = self.accept("text/event-stream").send(cx, operation).await?;
+        let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
+        let value = EventStream::open(api, reply.value, status, &headers, operation);
+        Ok(Reply { value, status, headers, request_id })
+    }
+
+    /// Sends the call and reads newline-delimited JSON.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) async fn lines(self, cx: &Context, operation: Operation) -> Result<Reply<LineStream>> {
+        let api = self.api.clone();
+        let reply = self.accept("application/x-ndjson").send(cx, operation).await?;
+        let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
+        let value = LineStream::open(api, reply.value, status, &headers, operation);
+        Ok(Reply { value, status, headers, request_id })
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    /// What was read of the body.
+    pub(crate) value: T,
+    /// The status, 2xx.
+    pub(crate) status: u16,
+    /// The header fields.
+    pub(crate) headers: Headers,
+    /// The vendor's own name for the request.
+    pub(crate) request_id: Option<String>,
+}
+
+/// The vendor's own name for a request, off its response.
+pub(super) fn request_id(headers: &Headers) -> Option<String> {
+    ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "x-goog-request-id"]
+        .iter()
+        .find_map(|name| headers.get(name))
+        .filter(|id| !id.is_empty())
+        .map(|id| id.chars().take(200).collect())
+}
+
+/// The value of a field that holds JSON of any kind, or nothing.
+pub(crate) fn as_non_null(value: Option<&Value>) -> Option<&Value> {
+    value.filter(|value| !value.is_null())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_base_url_is_checked_when_the_client_is_built() {
+        for url in ["", "  ", "localhost:8080", "ftp://x/", "https://", "https://x/?key=1", "https://a:b@x/"]
+        {
+            let error = ApiClient::new("openai", url).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{url}");
+            assert!(error.message().contains("openai"), "{error}");
+        }
+    }
+
+    #[test]
+    fn paths_join_whether_or_not_the_base_ends_in_a_slash() {
+        for base in ["https://x.test/v1", "https://x.test/v1/"] {
+            let api = ApiClient::new("openai", base).expect("a URL");
+            let call = api.get("/models?a=1").query("b", "ü");
+            assert_eq!(call.request.url.as_str(), "https://x.test/v1/models?a=1&b=%C3%BC");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_credential() {
+        let api = ApiClient::new("openai", "https://x.test").expect("a URL");
+        let api = api.with_auth(Auth::Bearer(Secret::new("sk-canary")));
+        let mut call = api.get("/models");
+        call.api.add_own_headers(&mut call.request.headers);
+        assert_eq!(call.request.headers.get("authorization"), Some("Bearer sk-canary"));
+        let shown = format!("{api:?} {call:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}
