@@ -2,6 +2,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 
 pub mod backends;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod config;
 pub mod context;
 pub mod http;
