@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::call::OtherCalls;
 use super::case::Capability;
-use crate::backends::scripted::Scripted;
 use crate::chat::AnyChat;
+use crate::config::{
+    Environment, Setup, open_chat_with, open_embedder_with, open_image_generator_with, open_procurement_with,
+};
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
@@ -64,24 +68,17 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
     let OpenFrom::Config(config) = from else {
         return Err(Error::unsupported("the suite does not open from the environment yet"));
     };
-    let mut fields = config.as_object().cloned().unwrap_or_default();
-    match fields.shift_remove("backend").as_ref().and_then(Value::as_str) {
-        Some("scripted") => open_scripted(capability, Value::Object(fields)),
-        other => Err(Error::config(format!(
-            "the suite does not open the backend '{}' yet; valid: scripted",
-            other.unwrap_or_default()
-        ))),
+    // What a case leaves open must not come from the environment of whoever runs it.
+    let env = Environment::empty();
+    match capability {
+        Capability::Embed => Ok(Opened::Embedder(open_embedder_with(setup(config)?, &env)?)),
+        Capability::Chat => Ok(Opened::Chat(open_chat_with(setup(config)?, &env)?)),
+        Capability::Image => Ok(Opened::Images(open_image_generator_with(setup(config)?, &env)?)),
+        Capability::Procure => Ok(Opened::Procurement(open_procurement_with(setup(config)?, &env)?)),
+        other => Err(Error::unsupported(format!("the suite does not open {} yet", other.as_str()))),
     }
 }
 
-fn open_scripted(capability: Capability, config: Value) -> Result<Opened> {
-    let config = serde_json::from_value(config).map_err(|error| Error::config(error.to_string()))?;
-    let scripted = Scripted::new(config)?;
-    match capability {
-        Capability::Embed => Ok(Opened::Embedder(AnyEmbedder::new(scripted))),
-        Capability::Chat => Ok(Opened::Chat(AnyChat::new(scripted))),
-        Capability::Image => Ok(Opened::Images(AnyImageGenerator::new(scripted))),
-        Capability::Procure => Ok(Opened::Procurement(AnyProcurement::new(scripted))),
-        other => Err(Error::unsupported(format!("scripted has no {}", other.as_str()))),
-    }
+fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
+    Setup::deserialize(config).map_err(|error| Error::config(error.to_string()))
 }
