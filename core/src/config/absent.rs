@@ -28,7 +28,11 @@ pub(super) struct Absent {
 
 /// The primary backend of a setup. One that could not be opened for a reason that calls may fall back from
 /// leaves its place to the others, and is named as failed in the answers' routes.
-pub(super) fn primary<H: HoldsPlace>(opened: Result<H>, config: &impl Serialize, has_fallback: bool) -> Result<H> {
+pub(super) fn primary<H: HoldsPlace>(
+    opened: Result<H>,
+    config: &impl Serialize,
+    has_fallback: bool,
+) -> Result<H> {
     match opened {
         Err(error) if has_fallback && error.kind().falls_back() => {
             let fields = serde_json::to_value(config).unwrap_or_default();
@@ -43,7 +47,9 @@ pub(super) fn primary<H: HoldsPlace>(opened: Result<H>, config: &impl Serialize,
 
 impl Absent {
     fn error(&self, operation: Operation) -> Error {
-        Error::new(self.kind, self.message.clone()).with_operation(operation).with_backend(&*self.info.backend)
+        Error::new(self.kind, self.message.clone())
+            .with_operation(operation)
+            .with_backend(&*self.info.backend)
     }
 }
 

@@ -78,7 +78,9 @@ impl Setup<EmbedderConfig> {
             }),
             "scripted" => Self::new(ScriptedConfig::default()),
             other => {
-                return Err(Error::config(format!("EMBEDDING_PROVIDER is '{other}', which is unknown; valid: {VALID}")));
+                return Err(Error::config(format!(
+                    "EMBEDDING_PROVIDER is '{other}', which is unknown; valid: {VALID}"
+                )));
             }
         })
     }
@@ -107,7 +109,9 @@ fn clip_service(env: &Environment, model: Option<String>) -> Result<Setup<Embedd
 fn token_for_space(env: &Environment, url: &str) -> Option<Secret> {
     let url = url::Url::parse(url).ok()?;
     let trusted = match url.host()? {
-        url::Host::Domain(name) => name == "localhost" || (name.ends_with(".hf.space") && url.scheme() == "https"),
+        url::Host::Domain(name) => {
+            name == "localhost" || (name.ends_with(".hf.space") && url.scheme() == "https")
+        }
         url::Host::Ipv4(ip) => ip.is_loopback(),
         url::Host::Ipv6(ip) => ip.is_loopback(),
     };
@@ -160,7 +164,9 @@ impl Setup<ChatConfig> {
         let featherless = compatible("featherless", "/v1", "meta-llama/Meta-Llama-3.1-8B-Instruct");
         let mut configured = [gemini, groq, featherless].into_iter().flatten();
         let first = configured.next().ok_or_else(|| {
-            Error::config("no chat backend is configured: set GEMINI_API_KEY, GROQ_API_KEY or FEATHERLESS_API_KEY")
+            Error::config(
+                "no chat backend is configured: set GEMINI_API_KEY, GROQ_API_KEY or FEATHERLESS_API_KEY",
+            )
         })?;
         Ok(configured.fold(Self::new(first), Self::with_fallback))
     }
@@ -200,8 +206,9 @@ impl Setup<ImageConfig> {
             let hf_token = token_for_space(env, &url);
             ImageEngineConfig::new(url).with_hf_token(hf_token)
         });
-        let mut local =
-            LocalConfig::new(env.get("SD_MODEL_ID").unwrap_or_else(|| "runwayml/stable-diffusion-v1-5".to_owned()));
+        let mut local = LocalConfig::new(
+            env.get("SD_MODEL_ID").unwrap_or_else(|| "runwayml/stable-diffusion-v1-5".to_owned()),
+        );
         local.device = env.get("SD_DEVICE");
         match env.get("IMAGE_ENGINE_MODE").as_deref() {
             Some("cloud") => cloud.map(Self::new).ok_or_else(|| {
@@ -229,7 +236,9 @@ mod tests {
     fn an_embedding_provider_is_chosen_by_name_and_a_typo_lists_the_names() {
         let set = [("EMBEDDING_PROVIDER", "huggingface"), ("CLIP_SERVICE_URL", "https://a-clip.hf.space")];
         let setup = Setup::<EmbedderConfig>::from_env_with(&env(&set)).expect("a setup");
-        assert!(matches!(&setup.backend, EmbedderConfig::ClipService(clip) if clip.url == "https://a-clip.hf.space"));
+        assert!(
+            matches!(&setup.backend, EmbedderConfig::ClipService(clip) if clip.url == "https://a-clip.hf.space")
+        );
         let local = Setup::<EmbedderConfig>::from_env_with(&env(&[("EMBEDDING_PROVIDER", "local")]));
         let local = local.expect("a setup").backend;
         assert!(matches!(local, EmbedderConfig::Local(local) if local.model == CLIP_MODEL));

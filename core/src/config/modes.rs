@@ -128,7 +128,9 @@ impl ChatModes {
         let timeout = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero());
         let temperature = env.number::<f32>("HF_TEMPERATURE")?.unwrap_or(0.7);
         if !(temperature.is_finite() && temperature >= 0.0) {
-            return Err(Error::config(format!("HF_TEMPERATURE is {temperature}; it must be a number from 0 up")));
+            return Err(Error::config(format!(
+                "HF_TEMPERATURE is {temperature}; it must be a number from 0 up"
+            )));
         }
         let max_tokens = env.number::<u32>("HF_MAX_NEW_TOKENS")?.unwrap_or(256);
         if max_tokens == 0 {
@@ -431,7 +433,9 @@ mod tests {
         let rows = serde_json::to_string(&modes.describe()).expect("JSON");
         assert!(rows.contains("https://router.huggingface.co/v1/chat/completions"), "{rows}");
         assert!(
-            rows.contains("https://router.huggingface.co/hf-inference/models/HuggingFaceTB/SmolLM2-1.7B-Instruct"),
+            rows.contains(
+                "https://router.huggingface.co/hf-inference/models/HuggingFaceTB/SmolLM2-1.7B-Instruct"
+            ),
             "{rows}"
         );
         assert!(!rows.contains("canary") && !format!("{modes:?}").contains("canary"), "{rows}");

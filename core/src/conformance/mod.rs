@@ -20,6 +20,7 @@ mod case;
 mod judge;
 mod matcher;
 mod open;
+mod others;
 mod placeholders;
 mod results;
 mod runner;

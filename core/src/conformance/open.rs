@@ -10,9 +10,11 @@ use serde_json::Value;
 
 use super::call::OtherCalls;
 use super::case::Capability;
+use super::others::Health;
 use crate::chat::AnyChat;
 use crate::config::{
-    Environment, Setup, open_chat_with, open_embedder_with, open_image_generator_with, open_procurement_with,
+    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, Setup, open_chat_with,
+    open_embedder_with, open_image_generator_with, open_procurement_with,
 };
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
@@ -65,8 +67,9 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
-    let OpenFrom::Config(config) = from else {
-        return Err(Error::unsupported("the suite does not open from the environment yet"));
+    let config = match from {
+        OpenFrom::Config(config) => config,
+        OpenFrom::Environment(variables) => return open_from_env(capability, variables),
     };
     // What a case leaves open must not come from the environment of whoever runs it.
     let env = Environment::empty();
@@ -75,10 +78,27 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
         Capability::Chat => Ok(Opened::Chat(open_chat_with(setup(config)?, &env)?)),
         Capability::Image => Ok(Opened::Images(open_image_generator_with(setup(config)?, &env)?)),
         Capability::Procure => Ok(Opened::Procurement(open_procurement_with(setup(config)?, &env)?)),
+        Capability::Health => Ok(Opened::Other(Arc::new(Health::open(config)?))),
         other => Err(Error::unsupported(format!("the suite does not open {} yet", other.as_str()))),
     }
 }
 
-fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
+fn open_from_env(capability: Capability, variables: &BTreeMap<String, String>) -> Result<Opened> {
+    let env = &Environment::from_pairs(variables.clone());
+    match capability {
+        Capability::Embed => {
+            Ok(Opened::Embedder(open_embedder_with(Setup::<EmbedderConfig>::from_env_with(env)?, env)?))
+        }
+        Capability::Chat => Ok(Opened::Chat(open_chat_with(Setup::<ChatConfig>::from_env_with(env)?, env)?)),
+        Capability::Image => {
+            let setup = Setup::<ImageConfig>::from_env_with(env)?;
+            Ok(Opened::Images(open_image_generator_with(setup, env)?))
+        }
+        Capability::Modes => Ok(Opened::Other(Arc::new(ChatModes::from_env_with(env)?))),
+        other => Err(Error::unsupported(format!("{} is not opened from the environment", other.as_str()))),
+    }
+}
+
+pub(super) fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
     Setup::deserialize(config).map_err(|error| Error::config(error.to_string()))
 }

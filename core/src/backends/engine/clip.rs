@@ -107,12 +107,14 @@ impl ClipService {
     fn check(&self, request: &EmbedRequest) -> Result<()> {
         request.check(None)?;
         if request.truncation == Truncation::Refuse {
-            return Err(Error::unsupported("a CLIP service decides itself about long texts; `truncation: refuse` is not offered"));
+            return Err(Error::unsupported(
+                "a CLIP service decides itself about long texts; `truncation: refuse` is not offered",
+            ));
         }
         match (request.dimensions, self.space.dimensions) {
-            (Some(wanted), known) if known != Some(wanted) => {
-                Err(Error::unsupported(format!("CLIP vectors cannot be shortened; `dimensions: {wanted}` is not offered")))
-            }
+            (Some(wanted), known) if known != Some(wanted) => Err(Error::unsupported(format!(
+                "CLIP vectors cannot be shortened; `dimensions: {wanted}` is not offered"
+            ))),
             _ => Ok(()),
         }
     }
@@ -128,7 +130,8 @@ impl ClipService {
         let rest: Vec<_> = request.inputs.iter().skip(alone).map(|input| self.embed_one(cx, input)).collect();
         results.extend(stream::iter(rest).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?);
 
-        let truncated = results.iter().enumerate().filter(|(_, one)| one.truncated).map(|(index, _)| index).collect();
+        let truncated =
+            results.iter().enumerate().filter(|(_, one)| one.truncated).map(|(index, _)| index).collect();
         let request_id = results.first_mut().and_then(|one| one.request_id.take());
         let vectors = Vectors::from_rows(results.into_iter().map(|one| one.vector).collect())?;
         EmbedResponse::new(vectors, Route::new(&self.info).with_request_id(request_id))
@@ -172,10 +175,14 @@ impl Embedder for ClipService {
 
 /// The vector of one answer, of unit length.
 fn read_vector(answer: &Value) -> Result<Vec<f32>> {
-    let invalid = || Error::response_invalid("the CLIP service's answer holds no `embedding` list of numbers").with_http_status(200);
+    let invalid = || {
+        Error::response_invalid("the CLIP service's answer holds no `embedding` list of numbers")
+            .with_http_status(200)
+    };
     let numbers = answer.get("embedding").and_then(Value::as_array).ok_or_else(invalid)?;
     #[allow(clippy::cast_possible_truncation)]
-    let number = |value: &Value| value.as_f64().map(|number| number as f32).filter(|number| number.is_finite());
+    let number =
+        |value: &Value| value.as_f64().map(|number| number as f32).filter(|number| number.is_finite());
     let vector: Vec<f32> = numbers.iter().map(number).collect::<Option<_>>().ok_or_else(invalid)?;
     if vector.is_empty() {
         return Err(invalid());

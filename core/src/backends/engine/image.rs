@@ -183,7 +183,8 @@ impl ImageEngine {
     fn read(&self, reply: Reply<Answer>) -> Result<ImageResponse> {
         let Answer { images, seed, model, scheduler, steps } = reply.value;
         let images = images.iter().map(|image| ImageData::from_base64(image)).collect::<Result<Vec<_>>>();
-        let images = images.map_err(|_| Error::response_invalid("the image engine's answer holds an image that is none"))?;
+        let images = images
+            .map_err(|_| Error::response_invalid("the image engine's answer holds an image that is none"))?;
         let route = Route::new(&self.info).with_model(model.as_deref()).with_request_id(reply.request_id);
         Ok(ImageResponse::new(images, route).with_seed(seed).with_schedule(scheduler, steps))
     }
@@ -196,12 +197,14 @@ impl ImageGenerator for ImageEngine {
 
     async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
         let outcome = self.make(cx, &request).await;
-        outcome.map_err(|error| error.with_operation(Operation::GenerateImage).with_backend(&*self.info.backend))
+        outcome
+            .map_err(|error| error.with_operation(Operation::GenerateImage).with_backend(&*self.info.backend))
     }
 
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
         let outcome = self.change(cx, &request).await;
-        outcome.map_err(|error| error.with_operation(Operation::RefineImage).with_backend(&*self.info.backend))
+        outcome
+            .map_err(|error| error.with_operation(Operation::RefineImage).with_backend(&*self.info.backend))
     }
 }
 
@@ -215,5 +218,9 @@ fn refuse(options: &[(&str, bool)]) -> Result<()> {
 }
 
 fn without(extra: &Map<String, Value>, own: &[&str]) -> Map<String, Value> {
-    extra.iter().filter(|(name, _)| !own.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect()
+    extra
+        .iter()
+        .filter(|(name, _)| !own.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

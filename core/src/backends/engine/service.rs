@@ -103,7 +103,8 @@ impl Service {
 
     fn bounded(&self, cx: &Context) -> Context {
         let mut phases = cx.phase_timeouts();
-        phases.first_byte = Some(phases.first_byte.map_or(self.first_byte, |given| given.min(self.first_byte)));
+        phases.first_byte =
+            Some(phases.first_byte.map_or(self.first_byte, |given| given.min(self.first_byte)));
         cx.clone().with_phase_timeouts(phases)
     }
 

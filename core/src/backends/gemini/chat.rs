@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use super::client::Gemini;
 use super::request::{self, CALL_ID, SIGNATURE, TEXT_PARTS};
 use super::wire::{self, Candidate, FunctionCall, Part, Reply, UsageMetadata};
-use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, ProviderData, ToolCall};
+use crate::chat::{
+    ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, ProviderData, ToolCall,
+};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
@@ -76,7 +78,9 @@ impl EventSource for GeminiStream {
 impl GeminiStream {
     async fn read(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         match self.records.next().await {
-            Ok(Some(StreamRecord::Event(value) | StreamRecord::Whole(value))) => self.answer.take(value, events),
+            Ok(Some(StreamRecord::Event(value) | StreamRecord::Whole(value))) => {
+                self.answer.take(value, events)
+            }
             Ok(Some(StreamRecord::Done) | None) => self.end(events),
             // The answer is complete, whatever became of the connection.
             Err(_) if self.answer.finish.is_some() => self.end(events),
@@ -123,8 +127,9 @@ impl Answer {
         if let Value::Array(replies) = value {
             return replies.into_iter().try_for_each(|reply| self.take(reply, events));
         }
-        let reply = Reply::deserialize(value)
-            .map_err(|_| Error::response_invalid("the answer is JSON, but not of the shape that Gemini promises"))?;
+        let reply = Reply::deserialize(value).map_err(|_| {
+            Error::response_invalid("the answer is JSON, but not of the shape that Gemini promises")
+        })?;
         self.take_reply(reply, events)
     }
 

@@ -122,9 +122,9 @@ struct FunctionCallingConfig<'a> {
 #[serde(rename_all = "camelCase")]
 struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top_k: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,9 +134,9 @@ struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    presence_penalty: Option<f32>,
+    presence_penalty: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    frequency_penalty: Option<f32>,
+    frequency_penalty: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_mime_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,8 +178,9 @@ pub(super) fn body(model: &str, request: &ChatRequest) -> Result<Value> {
         tool_config: tool_config(request),
         generation_config: generation_config(model, request)?,
     };
-    let mut body = serde_json::to_value(&body)
-        .map_err(|error| Error::invalid_request(format!("the request is not expressible as JSON: {error}")))?;
+    let mut body = serde_json::to_value(&body).map_err(|error| {
+        Error::invalid_request(format!("the request is not expressible as JSON: {error}"))
+    })?;
     if let Value::Object(fields) = &mut body {
         add_extra(fields, &request.extra);
     }
@@ -194,7 +195,9 @@ fn add_extra(body: &mut Map<String, Value>, extra: &Map<String, Value>) {
                 body.insert(name.clone(), value.clone());
             }
             (Some(Value::Object(ours)), Value::Object(theirs)) => add_extra(ours, theirs),
-            (Some(Value::Array(ours)), Value::Array(theirs)) if name == "tools" => ours.extend_from_slice(theirs),
+            (Some(Value::Array(ours)), Value::Array(theirs)) if name == "tools" => {
+                ours.extend_from_slice(theirs)
+            }
             (Some(_), _) => {}
         }
     }
@@ -240,7 +243,9 @@ fn contents<'a>(model: &str, messages: &'a [Message]) -> Result<Vec<ContentOut<'
         answers_open = message.role == Role::Tool;
     }
     if contents.is_empty() {
-        return Err(Error::invalid_request("the conversation holds only system messages; Gemini wants a user's turn"));
+        return Err(Error::invalid_request(
+            "the conversation holds only system messages; Gemini wants a user's turn",
+        ));
     }
     Ok(contents)
 }
@@ -357,7 +362,9 @@ fn function_response<'a>(message: &'a Message, before: &'a [Message]) -> Result<
     let id = message.tool_call_id.as_deref().unwrap_or_default();
     let answered = before.iter().rev().flat_map(|earlier| &earlier.tool_calls).find(|call| call.id == id);
     let name = answered.map(|call| call.name.as_str()).or(message.name.as_deref()).ok_or_else(|| {
-        Error::invalid_request(format!("a tool's message answers the call '{id}', which no message before it makes"))
+        Error::invalid_request(format!(
+            "a tool's message answers the call '{id}', which no message before it makes"
+        ))
     })?;
     let Some(text) = message.content.as_text() else {
         return Err(Error::unsupported("Gemini takes text in a tool's answer, no images"));
@@ -378,7 +385,10 @@ fn tools(tools: &[Tool]) -> Result<Option<[Tools<'_>; 1]>> {
         if tool.parameters.is_object() || tool.parameters.is_null() {
             return Ok(());
         }
-        Err(Error::invalid_request(format!("the parameters of tool '{}' are not a JSON Schema object", tool.name)))
+        Err(Error::invalid_request(format!(
+            "the parameters of tool '{}' are not a JSON Schema object",
+            tool.name
+        )))
     };
     tools.iter().try_for_each(declaration)?;
     let function_declarations = tools
@@ -428,20 +438,25 @@ fn generation_config<'a>(model: &str, request: &'a ChatRequest) -> Result<Genera
         Some(OutputFormat::JsonSchema { schema, .. }) => (Some("application/json"), Some(schema)),
     };
     Ok(GenerationConfig {
-        temperature: request.temperature,
-        top_p: request.top_p,
+        temperature: request.temperature.map(decimal),
+        top_p: request.top_p.map(decimal),
         top_k: request.top_k,
         max_output_tokens: request.max_tokens,
         stop_sequences: &request.stop,
         seed,
-        presence_penalty: request.presence_penalty,
-        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty.map(decimal),
+        frequency_penalty: request.frequency_penalty.map(decimal),
         response_mime_type,
         response_json_schema,
         response_logprobs: request.logprobs.map(|_| true),
         logprobs: request.logprobs.filter(|alternatives| *alternatives > 0),
         thinking_config: request.reasoning.map(|effort| thinking_config(model, effort)).transpose()?,
     })
+}
+
+/// The number with the fewest digits that name it: 0.9 stays 0.9.
+fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }
 
 /// Gemini 2 counts the tokens of thinking, later models name a level and cannot stop thinking altogether.
@@ -482,7 +497,11 @@ mod tests {
         assert_eq!("sí, claro".len(), 10);
         let request = ChatRequest::new([Message::user("?"), message]);
         let sent = body("gemini-3-pro", &request).expect("a body");
-        assert_eq!(sent["contents"][1]["parts"], json!([{ "text": "sí, claro" }]), "the lengths no longer fit");
+        assert_eq!(
+            sent["contents"][1]["parts"],
+            json!([{ "text": "sí, claro" }]),
+            "the lengths no longer fit"
+        );
 
         let message = Message::assistant("so, claro".to_owned()).with_provider_data(data);
         let request = ChatRequest::new([Message::user("?"), message]);
