@@ -2,9 +2,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 
 pub mod backends;
+pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub mod config;
 pub mod context;
 pub mod http;
 pub mod local;

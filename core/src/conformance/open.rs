@@ -4,25 +4,36 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::call::OtherCalls;
 use super::case::Capability;
-use crate::backends::scripted::Scripted;
 use crate::chat::AnyChat;
+use crate::config::{
+    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat_with,
+    open_embedder_with, open_image_generator_with, open_procurement_with,
+};
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
 use crate::procure::AnyProcurement;
 
 /// What a case opens a backend from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub enum OpenFrom {
-    /// The flat JSON form of a setup.
-    Config(Value),
-    /// An environment that holds exactly these variables.
-    Environment(BTreeMap<String, String>),
+pub struct OpenFrom {
+    /// The flat JSON form of a setup; without it, the environment says everything.
+    pub config: Option<Value>,
+    /// Exactly the variables that are set.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl OpenFrom {
+    /// The variables as backends read them.
+    pub fn environment(&self) -> Environment {
+        Environment::from_pairs(self.variables.clone())
+    }
 }
 
 /// What an opener gives.
@@ -61,27 +72,28 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
-    let OpenFrom::Config(config) = from else {
-        return Err(Error::unsupported("the suite does not open from the environment yet"));
-    };
-    let mut fields = config.as_object().cloned().unwrap_or_default();
-    match fields.shift_remove("backend").as_ref().and_then(Value::as_str) {
-        Some("scripted") => open_scripted(capability, Value::Object(fields)),
-        other => Err(Error::config(format!(
-            "the suite does not open the backend '{}' yet; valid: scripted",
-            other.unwrap_or_default()
+    let environment = from.environment();
+    match (capability, &from.config) {
+        (Capability::Embed, Some(config)) => {
+            open_embedder_with(setup::<EmbedderConfig>(config)?, &environment).map(Opened::Embedder)
+        }
+        (Capability::Chat, Some(config)) => {
+            open_chat_with(setup::<ChatConfig>(config)?, &environment).map(Opened::Chat)
+        }
+        (Capability::Image, Some(config)) => {
+            open_image_generator_with(setup::<ImageConfig>(config)?, &environment).map(Opened::Images)
+        }
+        (Capability::Procure, Some(config)) => {
+            open_procurement_with(setup::<ProcurementConfig>(config)?, &environment).map(Opened::Procurement)
+        }
+        (capability, _) => Err(Error::unsupported(format!(
+            "the suite cannot open {} from {} yet",
+            capability.as_str(),
+            if from.config.is_some() { "a configuration" } else { "the environment" }
         ))),
     }
 }
 
-fn open_scripted(capability: Capability, config: Value) -> Result<Opened> {
-    let config = serde_json::from_value(config).map_err(|error| Error::config(error.to_string()))?;
-    let scripted = Scripted::new(config)?;
-    match capability {
-        Capability::Embed => Ok(Opened::Embedder(AnyEmbedder::new(scripted))),
-        Capability::Chat => Ok(Opened::Chat(AnyChat::new(scripted))),
-        Capability::Image => Ok(Opened::Images(AnyImageGenerator::new(scripted))),
-        Capability::Procure => Ok(Opened::Procurement(AnyProcurement::new(scripted))),
-        other => Err(Error::unsupported(format!("scripted has no {}", other.as_str()))),
-    }
+fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
+    serde_json::from_value(config.clone()).map_err(|error| Error::config(error.to_string()))
 }
