@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -72,6 +73,7 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
+    // What a case leaves open never comes from the environment of whoever runs it.
     let environment = from.environment();
     match (capability, &from.config) {
         (Capability::Embed, Some(config)) => {
@@ -95,5 +97,5 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
 }
 
 fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
-    serde_json::from_value(config.clone()).map_err(|error| Error::config(error.to_string()))
+    Setup::deserialize(config).map_err(|error| Error::config(error.to_string()))
 }
