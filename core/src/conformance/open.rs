@@ -49,9 +49,14 @@ pub enum Opened {
     Images(AnyImageGenerator),
     /// For `procure`.
     Procurement(AnyProcurement),
-    /// For `modes`, `models`, `health`, and whatever is no trait.
+    /// For `modes`: gives the chat backend of the mode named, or of the default one.
+    Modes(Arc<PickMode>),
+    /// For `models`, `health`, and whatever is no trait.
     Other(Arc<dyn OtherCalls>),
 }
+
+/// Gives the chat backend of the mode named, or of the default one.
+pub type PickMode = dyn Fn(Option<&str>) -> Result<AnyChat> + Send + Sync;
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +65,7 @@ impl fmt::Debug for Opened {
             Self::Chat(_) => "a chat backend",
             Self::Images(_) => "an image generator",
             Self::Procurement(_) => "a procurement client",
+            Self::Modes(_) => "chat modes",
             Self::Other(_) => "something else",
         })
     }
