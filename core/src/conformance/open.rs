@@ -13,7 +13,7 @@ use super::case::Capability;
 use super::others::Health;
 use crate::chat::AnyChat;
 use crate::config::{
-    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, Setup, open_chat_with,
+    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat_with,
     open_embedder_with, open_image_generator_with, open_procurement_with,
 };
 use crate::embed::AnyEmbedder;
@@ -22,13 +22,20 @@ use crate::image::AnyImageGenerator;
 use crate::procure::AnyProcurement;
 
 /// What a case opens a backend from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub enum OpenFrom {
-    /// The flat JSON form of a setup.
-    Config(Value),
-    /// An environment that holds exactly these variables.
-    Environment(BTreeMap<String, String>),
+pub struct OpenFrom {
+    /// The flat JSON form of a setup; without it, the environment says everything.
+    pub config: Option<Value>,
+    /// Exactly the variables that are set.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl OpenFrom {
+    /// The variables as backends read them.
+    pub fn environment(&self) -> Environment {
+        Environment::from_pairs(self.variables.clone())
+    }
 }
 
 /// What an opener gives.
@@ -43,9 +50,14 @@ pub enum Opened {
     Images(AnyImageGenerator),
     /// For `procure`.
     Procurement(AnyProcurement),
-    /// For `modes`, `models`, `health`, and whatever is no trait.
+    /// For `modes`: gives the chat backend of the mode named, or of the default one.
+    Modes(Arc<PickMode>),
+    /// For `models`, `health`, and whatever is no trait.
     Other(Arc<dyn OtherCalls>),
 }
+
+/// Gives the chat backend of the mode named, or of the default one.
+pub type PickMode = dyn Fn(Option<&str>) -> Result<AnyChat> + Send + Sync;
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +66,7 @@ impl fmt::Debug for Opened {
             Self::Chat(_) => "a chat backend",
             Self::Images(_) => "an image generator",
             Self::Procurement(_) => "a procurement client",
+            Self::Modes(_) => "chat modes",
             Self::Other(_) => "something else",
         })
     }
@@ -67,35 +80,34 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
-    let config = match from {
-        OpenFrom::Config(config) => config,
-        OpenFrom::Environment(variables) => return open_from_env(capability, variables),
-    };
-    // What a case leaves open must not come from the environment of whoever runs it.
-    let env = Environment::empty();
-    match capability {
-        Capability::Embed => Ok(Opened::Embedder(open_embedder_with(setup(config)?, &env)?)),
-        Capability::Chat => Ok(Opened::Chat(open_chat_with(setup(config)?, &env)?)),
-        Capability::Image => Ok(Opened::Images(open_image_generator_with(setup(config)?, &env)?)),
-        Capability::Procure => Ok(Opened::Procurement(open_procurement_with(setup(config)?, &env)?)),
-        Capability::Health => Ok(Opened::Other(Arc::new(Health::open(config)?))),
-        other => Err(Error::unsupported(format!("the suite does not open {} yet", other.as_str()))),
-    }
-}
-
-fn open_from_env(capability: Capability, variables: &BTreeMap<String, String>) -> Result<Opened> {
-    let env = &Environment::from_pairs(variables.clone());
-    match capability {
-        Capability::Embed => {
-            Ok(Opened::Embedder(open_embedder_with(Setup::<EmbedderConfig>::from_env_with(env)?, env)?))
+    // What a case leaves open never comes from the environment of whoever runs it.
+    let env = &from.environment();
+    match (capability, &from.config) {
+        (Capability::Embed, config) => {
+            let setup = config.as_ref().map_or_else(|| Setup::<EmbedderConfig>::from_env_with(env), setup)?;
+            open_embedder_with(setup, env).map(Opened::Embedder)
         }
-        Capability::Chat => Ok(Opened::Chat(open_chat_with(Setup::<ChatConfig>::from_env_with(env)?, env)?)),
-        Capability::Image => {
-            let setup = Setup::<ImageConfig>::from_env_with(env)?;
-            Ok(Opened::Images(open_image_generator_with(setup, env)?))
+        (Capability::Chat, config) => {
+            let setup = config.as_ref().map_or_else(|| Setup::<ChatConfig>::from_env_with(env), setup)?;
+            open_chat_with(setup, env).map(Opened::Chat)
         }
-        Capability::Modes => Ok(Opened::Other(Arc::new(ChatModes::from_env_with(env)?))),
-        other => Err(Error::unsupported(format!("{} is not opened from the environment", other.as_str()))),
+        (Capability::Image, config) => {
+            let setup = config.as_ref().map_or_else(|| Setup::<ImageConfig>::from_env_with(env), setup)?;
+            open_image_generator_with(setup, env).map(Opened::Images)
+        }
+        (Capability::Procure, Some(config)) => {
+            open_procurement_with(setup::<ProcurementConfig>(config)?, env).map(Opened::Procurement)
+        }
+        (Capability::Modes, None) => {
+            let modes = ChatModes::from_env_with(env)?;
+            Ok(Opened::Modes(Arc::new(move |mode| modes.open(mode))))
+        }
+        (Capability::Health, Some(config)) => Ok(Opened::Other(Arc::new(Health::open(config, env)?))),
+        (capability, _) => Err(Error::unsupported(format!(
+            "the suite cannot open {} from {} yet",
+            capability.as_str(),
+            if from.config.is_some() { "a configuration" } else { "the environment" }
+        ))),
     }
 }
 

@@ -1,34 +1,13 @@
-//! What cases open that is no trait: chat modes and the health of services.
+//! What cases open that is no trait: the health of services.
 
 use serde_json::Value;
 
 use super::call::OtherCalls;
 use super::case::Call;
-use super::results;
 use crate::backends::engine::{ClipService, ImageEngine};
-use crate::chat::ChatRequest;
-use crate::config::{ChatModes, EmbedderConfig, Environment, ImageConfig};
+use crate::config::{EmbedderConfig, Environment, ImageConfig};
 use crate::context::{BoxFuture, Context};
 use crate::error::{Error, Result};
-
-impl OtherCalls for ChatModes {
-    fn call<'a>(&'a self, cx: &'a Context, call: &'a Call) -> BoxFuture<'a, Result<Value>> {
-        Box::pin(async move {
-            if call.operation == "modes" {
-                return as_json(&self.describe());
-            }
-            let request: ChatRequest = serde_json::from_value(call.request.clone())
-                .map_err(|error| Error::config(format!("the request of the case: {error}")))?;
-            let chat = self.open(call.mode.as_deref())?;
-            let response = match call.operation.as_str() {
-                "chat" => chat.chat(cx, request).await?,
-                "stream" => chat.stream(cx, request).await?.collect_response(chat.info()).await?,
-                other => return Err(Error::config(format!("chat modes have no operation '{other}'"))),
-            };
-            Ok(results::chat(&response))
-        })
-    }
-}
 
 /// A service that can be asked how it is.
 #[derive(Debug)]
@@ -38,15 +17,14 @@ pub(super) enum Health {
 }
 
 impl Health {
-    pub(super) fn open(config: &Value) -> Result<Self> {
-        let env = Environment::empty();
+    pub(super) fn open(config: &Value, env: &Environment) -> Result<Self> {
         match config.get("backend").and_then(Value::as_str) {
             Some("clip_service") => match super::open::setup::<EmbedderConfig>(config)?.backend {
-                EmbedderConfig::ClipService(clip) => Ok(Self::Clip(clip.open(&env)?)),
+                EmbedderConfig::ClipService(clip) => Ok(Self::Clip(clip.open(env)?)),
                 _ => Err(unknown()),
             },
             Some("image_engine") => match super::open::setup::<ImageConfig>(config)?.backend {
-                ImageConfig::ImageEngine(engine) => Ok(Self::Engine(engine.open(&env)?)),
+                ImageConfig::ImageEngine(engine) => Ok(Self::Engine(engine.open(env)?)),
                 _ => Err(unknown()),
             },
             _ => Err(unknown()),
