@@ -1,10 +1,20 @@
-//! Hugging Face: hf-inference tasks and the providers behind the router.
+#![doc = include_str!("docs.md")]
 
+mod chat;
+mod client;
 mod config;
+mod embed;
+mod image;
+mod mapping;
+mod providers;
 mod space;
 #[cfg(test)]
 mod testing;
+mod wire;
 
+pub use client::HuggingFace;
+use client::NAME;
 pub use config::HuggingFaceConfig;
 pub use space::{Space, SpaceConfig, SpaceStage, SpaceTokenHeader};
+#[allow(unused_imports)] // for the clients of programs in Spaces
 pub(crate) use space::{Waking, classify_not_ready};
