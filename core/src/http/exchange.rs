@@ -39,7 +39,12 @@ pub(super) async fn exchange(call: Call<'_>, cx: &Context) -> Result<Reply<Body>
         let id = request_id(&response.headers);
         let body = Body::new(cx, response.body, max_body);
         if (200..300).contains(&response.status) {
-            return Ok(Reply { value: body, status: response.status, headers: response.headers, request_id: id });
+            return Ok(Reply {
+                value: body,
+                status: response.status,
+                headers: response.headers,
+                request_id: id,
+            });
         }
         return Err(read_failure(api, response.status, &response.headers, body).await);
     }
@@ -74,13 +79,23 @@ async fn send_once(api: &ApiClient, mut request: HttpRequest, cx: &Context) -> R
 pub(super) fn transport_failure(error: TransportError, host: &str) -> Error {
     let sent = error.sent();
     let (kind, message, phase) = match (error.phase, error.timed_out) {
-        (TransportPhase::Connect, true) => (ErrorKind::Timeout, format!("could not connect to {host} in time"), "connect"),
-        (TransportPhase::Connect, false) => (ErrorKind::Unavailable, format!("could not connect to {host}"), "connect"),
-        (TransportPhase::Exchange, true) => (ErrorKind::Timeout, format!("{host} gave no answer in time"), "first_byte"),
-        (TransportPhase::Exchange, false) => {
-            (ErrorKind::Unavailable, format!("the connection to {host} broke before an answer came"), "exchange")
+        (TransportPhase::Connect, true) => {
+            (ErrorKind::Timeout, format!("could not connect to {host} in time"), "connect")
         }
-        (TransportPhase::Body, true) => (ErrorKind::Timeout, format!("the answer of {host} stopped arriving"), "idle"),
+        (TransportPhase::Connect, false) => {
+            (ErrorKind::Unavailable, format!("could not connect to {host}"), "connect")
+        }
+        (TransportPhase::Exchange, true) => {
+            (ErrorKind::Timeout, format!("{host} gave no answer in time"), "first_byte")
+        }
+        (TransportPhase::Exchange, false) => (
+            ErrorKind::Unavailable,
+            format!("the connection to {host} broke before an answer came"),
+            "exchange",
+        ),
+        (TransportPhase::Body, true) => {
+            (ErrorKind::Timeout, format!("the answer of {host} stopped arriving"), "idle")
+        }
         (TransportPhase::Body, false) => {
             (ErrorKind::Interrupted, format!("the connection to {host} broke inside the answer"), "body")
         }
@@ -92,7 +107,9 @@ pub(super) fn transport_failure(error: TransportError, host: &str) -> Error {
 /// another host only a read goes, without credentials.
 fn redirected(api: &ApiClient, request: HttpRequest, response: &HttpResponse) -> Result<HttpRequest> {
     let refuse = |why: String| {
-        Error::response_invalid(why).with_http_status(response.status).with_context("host", authority(&request.url))
+        Error::response_invalid(why)
+            .with_http_status(response.status)
+            .with_context("host", authority(&request.url))
     };
     let target = response.headers.get("location").and_then(|location| request.url.join(location).ok());
     let Some(target) = target else {
@@ -101,11 +118,17 @@ fn redirected(api: &ApiClient, request: HttpRequest, response: &HttpResponse) ->
     let reads = matches!(request.method, Method::Get | Method::Head);
     let repeats = reads || matches!(response.status, 307 | 308);
     if !repeats {
-        return Err(refuse(format!("the backend redirected a {} request, which cannot be repeated", request.method.as_str())));
+        return Err(refuse(format!(
+            "the backend redirected a {} request, which cannot be repeated",
+            request.method.as_str()
+        )));
     }
     if !api.is_own_origin(&target) {
         if !reads {
-            return Err(refuse(format!("the backend redirected to another host, {}; not followed", authority(&target))));
+            return Err(refuse(format!(
+                "the backend redirected to another host, {}; not followed",
+                authority(&target)
+            )));
         }
         check_named_url(api.base(), &target)?;
     }
@@ -146,15 +169,16 @@ async fn read_failure(api: &ApiClient, status: u16, headers: &Headers, body: Bod
 /// The error that a status, its header fields and its body mean: the vendor's rules first, then the table.
 pub(super) fn failure(api: &ApiClient, status: u16, headers: &Headers, body: &ErrorBody) -> Error {
     let failure = Failure { status, headers, body };
-    let verdict = (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure));
     let hint = wait::wait_from(headers, body.json.as_ref(), SystemTime::now());
+    let verdict =
+        (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure)).with_hint(hint);
     let Verdict { kind, persistence, message, wait } = verdict;
-    let message = message.unwrap_or_else(|| status::default_verdict(&failure).message.unwrap_or_default());
-    let mut error = Error::new(kind, message).with_http_status(status);
-    if let Some(persistence) = persistence.or_else(|| hint.persistence(kind)) {
+    let mut error =
+        Error::new(kind, message.unwrap_or_else(|| kind.meaning().to_owned())).with_http_status(status);
+    if let Some(persistence) = persistence {
         error = error.with_persistence(persistence);
     }
-    if let Some(wait) = wait.or(hint.wait) {
+    if let Some(wait) = wait {
         error = error.with_retry_after(wait);
     }
     if let Some(id) = request_id(headers) {
@@ -180,7 +204,7 @@ pub(super) fn decode_json<T: DeserializeOwned>(
         Ok(value) => value,
         Err(error) => return Err(not_json(api, status, headers, bytes, &error)),
     };
-    if let Some(error) = error_inside(api, headers, &value) {
+    if let Some(error) = error_inside(api, status, headers, &value) {
         return Err(error);
     }
     T::deserialize(value).map_err(|error| {
@@ -190,7 +214,13 @@ pub(super) fn decode_json<T: DeserializeOwned>(
     })
 }
 
-fn not_json(api: &ApiClient, status: u16, headers: &Headers, bytes: &[u8], error: &serde_json::Error) -> Error {
+fn not_json(
+    api: &ApiClient,
+    status: u16,
+    headers: &Headers,
+    bytes: &[u8],
+    error: &serde_json::Error,
+) -> Error {
     let body = status::read_error_body(headers.get("content-type"), bytes);
     if body.is_html {
         let page = Failure { status, headers, body: &body };
@@ -215,8 +245,8 @@ fn not_json(api: &ApiClient, status: u16, headers: &Headers, bytes: &[u8], error
 }
 
 /// The failure inside an answer whose status says success: `{"error": …}`, alone or as the one element of a
-/// list. The body's own code stands in for the status.
-pub(super) fn error_inside(api: &ApiClient, headers: &Headers, value: &Value) -> Option<Error> {
+/// list. The body's own code or type stands in for the status.
+pub(super) fn error_inside(api: &ApiClient, status: u16, headers: &Headers, value: &Value) -> Option<Error> {
     let object = match value {
         Value::Array(list) if list.len() == 1 => list.first()?,
         other => other,
@@ -229,8 +259,6 @@ pub(super) fn error_inside(api: &ApiClient, headers: &Headers, value: &Value) ->
         return None;
     }
     let body = status::read_error_body(Some("application/json"), value.to_string().as_bytes());
-    let code = body.code.as_deref().and_then(|code| code.parse::<u16>().ok());
-    let status = code.filter(|code| (400..600).contains(code)).unwrap_or(500);
     Some(failure(api, status, headers, &body))
 }
 
@@ -255,7 +283,9 @@ mod tests {
     #[test]
     fn urls_that_answers_name_must_be_public_or_the_backends_own() {
         let base = url("https://api.example.test/v1");
-        for allowed in ["https://cdn.example.test/a.png", "https://api.example.test/b", "http://api.example.test/c"] {
+        for allowed in
+            ["https://cdn.example.test/a.png", "https://api.example.test/b", "http://api.example.test/c"]
+        {
             assert!(check_named_url(&base, &url(allowed)).is_ok(), "{allowed}");
         }
         for refused in [
