@@ -113,7 +113,11 @@ fn base_url(config: &OpenAiConfig, profile: &Profile, key: Option<&Secret>, env:
     }
 }
 
-fn header_fields(config: &OpenAiConfig, profile: &Profile, env: &Environment) -> Result<Vec<(String, String)>> {
+fn header_fields(
+    config: &OpenAiConfig,
+    profile: &Profile,
+    env: &Environment,
+) -> Result<Vec<(String, String)>> {
     let from_env = |index: usize| profile.account_env.and_then(|names| env.get(names.get(index).copied()?));
     let named = [
         ("OpenAI-Organization", "organization", config.organization.clone().or_else(|| from_env(0))),
@@ -135,7 +139,10 @@ fn header_fields(config: &OpenAiConfig, profile: &Profile, env: &Environment) ->
             ));
         }
         if RESERVED.iter().any(|reserved| header.eq_ignore_ascii_case(reserved)) {
-            return Err(refuse("headers", format!("`headers` must not hold '{header}', which ayni sets itself")));
+            return Err(refuse(
+                "headers",
+                format!("`headers` must not hold '{header}', which ayni sets itself"),
+            ));
         }
         check_header("headers", header, value)?;
         fields.push((header.clone(), value.clone()));
@@ -212,7 +219,11 @@ mod tests {
 
     #[test]
     fn openai_reads_its_address_from_the_environment_and_no_other_vendor_does() {
-        let env = [("OPENAI_BASE_URL", "https://proxy.test/v1"), ("OPENAI_API_KEY", "sk-x"), ("GROQ_API_KEY", "gsk_x")];
+        let env = [
+            ("OPENAI_BASE_URL", "https://proxy.test/v1"),
+            ("OPENAI_API_KEY", "sk-x"),
+            ("GROQ_API_KEY", "gsk_x"),
+        ];
         let backend = open(OpenAiConfig::new("gpt-4o-mini"), &env).expect("a backend");
         assert_eq!(backend.base_url(), "https://proxy.test/v1");
         let backend = open(OpenAiConfig::vendor("groq", "m"), &env).expect("a backend");
@@ -221,7 +232,13 @@ mod tests {
 
     #[test]
     fn credentials_and_illegal_text_are_refused_in_headers() {
-        for (name, value) in [("Authorization", "Bearer canary"), ("X-API-Key", "canary"), ("a b", "c"), ("a", "b\r\nc: d"), ("Host", "x")] {
+        for (name, value) in [
+            ("Authorization", "Bearer canary"),
+            ("X-API-Key", "canary"),
+            ("a b", "c"),
+            ("a", "b\r\nc: d"),
+            ("Host", "x"),
+        ] {
             let config = OpenAiConfig::vendor("ollama", "m").with_header(name, value);
             let error = open(config, &[]).expect_err(name);
             assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{name}");

@@ -14,7 +14,10 @@ pub(super) fn openai(failure: &Failure<'_>) -> Option<Verdict> {
     matches!(code, "unsupported_parameter" | "unsupported_value").then(|| {
         let option = failure.body.param.as_deref().filter(|param| is_option_name(param));
         let option = option.map(|option| format!(" ({option})")).unwrap_or_default();
-        Verdict::new(ErrorKind::Unsupported, format!("this model does not take one of the request's options{option}"))
+        Verdict::new(
+            ErrorKind::Unsupported,
+            format!("this model does not take one of the request's options{option}"),
+        )
     })
 }
 
@@ -28,8 +31,14 @@ pub(super) fn hf_router(failure: &Failure<'_>) -> Option<Verdict> {
             ErrorKind::NotFound,
             "model not available from this provider: name another provider or model, or enable a provider that serves it at https://hf.co/settings/inference-providers",
         ),
-        404 => (ErrorKind::NotFound, "model not available from this provider: check the model's id and the provider after its colon"),
-        401 => (ErrorKind::Unauthenticated, "the Hugging Face token is missing or not accepted: check HF_API_TOKEN"),
+        404 => (
+            ErrorKind::NotFound,
+            "model not available from this provider: check the model's id and the provider after its colon",
+        ),
+        401 => (
+            ErrorKind::Unauthenticated,
+            "the Hugging Face token is missing or not accepted: check HF_API_TOKEN",
+        ),
         402 => (
             ErrorKind::CreditsExhausted,
             "the account's Inference Providers credits are spent: buy credits, bill an organisation (`bill_to`) or use another account",
@@ -47,7 +56,10 @@ pub(super) fn hf_router(failure: &Failure<'_>) -> Option<Verdict> {
 pub(super) fn gemini(failure: &Failure<'_>) -> Option<Verdict> {
     let message = lower(failure.body.message.as_deref());
     (failure.status == 400 && message.contains("api key not valid")).then(|| {
-        Verdict::new(ErrorKind::Unauthenticated, "the credential is missing or not accepted: check the key or token")
+        Verdict::new(
+            ErrorKind::Unauthenticated,
+            "the credential is missing or not accepted: check the key or token",
+        )
     })
 }
 
@@ -61,10 +73,14 @@ pub(super) fn featherless(failure: &Failure<'_>) -> Option<Verdict> {
     let body = failure.body;
     let message = lower(body.message.as_deref());
     let names = [lower(body.code.as_deref()), lower(body.error_type.as_deref())];
-    let says_cold = |text: &String| COLD.iter().any(|word| text.contains(word) || text.contains(&word.replace(' ', "_")));
+    let says_cold =
+        |text: &String| COLD.iter().any(|word| text.contains(word) || text.contains(&word.replace(' ', "_")));
     let bare = message.is_empty() && body.param.is_none() && names.iter().all(String::is_empty);
     (bare || says_cold(&message) || names.iter().any(says_cold)).then(|| {
-        Verdict::new(ErrorKind::ColdStart, "the model is cold and being loaded, which takes minutes: wait and try again")
+        Verdict::new(
+            ErrorKind::ColdStart,
+            "the model is cold and being loaded, which takes minutes: wait and try again",
+        )
     })
 }
 
