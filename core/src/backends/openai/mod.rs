@@ -9,6 +9,7 @@ mod image;
 mod models;
 mod profiles;
 mod stream;
+mod think;
 mod wire;
 
 pub use config::{InlineReasoning, OpenAiConfig};

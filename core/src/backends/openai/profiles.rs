@@ -24,6 +24,8 @@ pub(super) struct Profile {
     pub(super) account_env: Option<[&'static str; 2]>,
     /// The vendor's name at the Hugging Face router, which takes its calls when the key is a Hugging Face token.
     pub(super) hf_provider: Option<&'static str>,
+    /// Whether a suffix of the model (`:together`) chooses the provider behind a router.
+    pub(super) routes_by_suffix: bool,
     /// Whether the server has one model, so that the configuration need not name it.
     pub(super) model_optional: bool,
     /// Chat, where it is offered.
@@ -125,6 +127,7 @@ const OWN_SERVER: Profile = Profile {
     key_required: false,
     account_env: None,
     hf_provider: None,
+    routes_by_suffix: false,
     model_optional: false,
     chat: Some(OPEN_MODELS),
     embeddings: Some(EMBEDDINGS),
@@ -161,6 +164,7 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "hf-router",
         base_url: Some("https://router.huggingface.co/v1"),
         key_env: &["HF_API_TOKEN", "HF_TOKEN"],
+        routes_by_suffix: true,
         classify: failures::hf_router,
         ..SERVICE
     },
