@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::{
-    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, ErrorKind, GenerateRequest, ImageConfig, Operation,
-    ProcurementConfig, RefineRequest, Setup,
+    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, ErrorKind, GenerateRequest, ImageConfig,
+    Operation, ProcurementConfig, RefineRequest, Setup,
 };
 use serde_json::{Map, Value, json};
 
@@ -73,7 +73,8 @@ fn error_kinds_json() -> Value {
 }
 
 fn error_kinds_page() -> String {
-    let mut page = format!("{NOTE}# Error kinds\n\nThe names are the same in Rust, Python, Node and JSON.\n\n");
+    let mut page =
+        format!("{NOTE}# Error kinds\n\nThe names are the same in Rust, Python, Node and JSON.\n\n");
     page.push_str("| kind | meaning | usually | falls back |\n| --- | --- | --- | --- |\n");
     for kind in ErrorKind::ALL {
         let usually = if kind.is_temporary() { "temporary" } else { "permanent" };
@@ -94,7 +95,8 @@ fn backends_page() -> String {
         ("images", ImageConfig::BACKENDS),
         ("procurement", ProcurementConfig::BACKENDS),
     ];
-    let mut names: Vec<&str> = capabilities.iter().flat_map(|(_, backends)| backends.iter().copied()).collect();
+    let mut names: Vec<&str> =
+        capabilities.iter().flat_map(|(_, backends)| backends.iter().copied()).collect();
     names.sort_unstable();
     names.dedup();
     let mut page = format!("{NOTE}# Backends\n\n`local` says that it is not in this version.\n\n");
@@ -142,7 +144,8 @@ fn configuration_page(capabilities: &[(&str, Value)]) -> String {
 }
 
 fn requests_page() -> Result<String, Box<dyn Error>> {
-    let mut page = format!("{NOTE}# Requests\n\nThe JSON form of every request; the Rust structs are the same.\n");
+    let mut page =
+        format!("{NOTE}# Requests\n\nThe JSON form of every request; the Rust structs are the same.\n");
     let requests = [
         schema::<EmbedRequest>()?,
         schema::<ChatRequest>()?,
@@ -211,7 +214,9 @@ fn type_of(schema: &Value) -> String {
     }
     let names: Vec<&str> = match &schema["type"] {
         Value::String(name) => vec![name.as_str()],
-        Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        Value::Array(names) => {
+            names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect()
+        }
         _ => return "any".to_owned(),
     };
     match names.join(" or ").as_str() {
