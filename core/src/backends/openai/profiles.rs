@@ -396,6 +396,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_every_vendor_and_every_variable() {
+        let docs = include_str!("docs.md");
+        for profile in PROFILES {
+            assert!(docs.contains(&format!("| `{}` |", profile.name)), "{}", profile.name);
+            let account = profile.account_env.iter().flatten();
+            for variable in profile.key_env.iter().chain(profile.base_url_env).chain(account) {
+                assert!(docs.contains(&format!("`{variable}`")), "{variable}");
+            }
+        }
+    }
+
+    #[test]
     fn an_unknown_vendor_is_refused_with_the_valid_ones() {
         let error = find("grok").expect_err("no such vendor");
         assert_eq!(error.kind(), crate::ErrorKind::ConfigInvalid);

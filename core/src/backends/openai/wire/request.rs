@@ -217,10 +217,10 @@ struct WireFunction<'a> {
 fn wire_message<'a>(message: &'a Message, reasoning_field: Option<&str>) -> WireMessage<'a> {
     const OWN: [&str; 5] = ["role", "content", "name", "tool_calls", "tool_call_id"];
     let mut further = without(&message.provider_data, &OWN);
-    if let (Some(field), Some(reasoning)) = (reasoning_field, &message.reasoning) {
-        if !OWN.contains(&field) {
-            further.insert(field.to_owned(), reasoning.as_str().into());
-        }
+    if let (Some(field), Some(reasoning)) = (reasoning_field, &message.reasoning)
+        && !OWN.contains(&field)
+    {
+        further.insert(field.to_owned(), reasoning.as_str().into());
     }
     let only_calls = message.content.is_empty() && !message.tool_calls.is_empty();
     WireMessage {
