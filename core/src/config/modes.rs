@@ -24,13 +24,16 @@ use super::{ChatConfig, Environment, Setup, open_chat_with};
 use crate::backends::huggingface::HuggingFaceConfig;
 use crate::backends::openai::OpenAiConfig;
 use crate::backends::scripted::ScriptedConfig;
-use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
+use crate::chat::{AnyChat, ChatRequest};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::BackendInfo;
 use crate::local::LocalConfig;
 use crate::policy::{Policy, Timeout};
 use crate::secret::Secret;
+
+mod in_mode;
+
+use in_mode::{Defaults, InMode};
 
 const ROUTER: &str = "https://router.huggingface.co";
 
@@ -310,89 +313,6 @@ fn shown(mode: &str) -> String {
     mode.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
-/// What requests leave open.
-#[derive(Clone, Copy, Debug)]
-struct Defaults {
-    max_tokens: u32,
-    temperature: f32,
-}
-
-/// A backend as a mode: fills in the defaults, names the mode in errors, tells the log how a call went.
-#[derive(Debug)]
-struct InMode {
-    mode: &'static str,
-    answers: Answers,
-    endpoint: Option<String>,
-    defaults: Option<Defaults>,
-    backend: AnyChat,
-}
-
-impl InMode {
-    fn complete(&self, mut request: ChatRequest) -> ChatRequest {
-        if let Some(defaults) = self.defaults {
-            request.max_tokens.get_or_insert(defaults.max_tokens);
-            request.temperature.get_or_insert(defaults.temperature);
-        }
-        request
-    }
-
-    /// Logs mode, model, endpoint, status and latency; nothing of the conversation.
-    fn finish<T>(&self, cx: &Context, began: std::time::Instant, outcome: Result<T>) -> Result<T> {
-        let latency_ms = u64::try_from(cx.clock().now().saturating_duration_since(began).as_millis());
-        let latency_ms = latency_ms.unwrap_or(u64::MAX);
-        let status = outcome.as_ref().err().map_or("ok", |error| error.kind().as_str());
-        let endpoint = self.endpoint.as_deref().unwrap_or_default();
-        let model = &*self.backend.info().model;
-        tracing::info!(mode = self.mode, model, endpoint, status, latency_ms, "chat mode answered");
-        outcome.map_err(|error| self.explained(error).with_context("llm_mode", self.mode))
-    }
-
-    /// The free tier drops models without notice: its 404 is about the model, not about the address.
-    fn explained(&self, error: Error) -> Error {
-        if self.answers != Answers::HfInference || error.kind() != ErrorKind::NotFound {
-            return error;
-        }
-        let model = &*self.backend.info().model;
-        let mut explained = Error::new(
-            ErrorKind::NotFound,
-            format!("model not available from this provider: hf-inference does not serve {model}; set HF_SMOLLM2_MODEL_ID"),
-        )
-        .with_sent(error.sent());
-        if let Some(operation) = error.operation() {
-            explained = explained.with_operation(operation);
-        }
-        if let Some(backend) = error.backend() {
-            explained = explained.with_backend(backend);
-        }
-        if let Some(status) = error.http_status() {
-            explained = explained.with_http_status(status);
-        }
-        if let Some(id) = error.request_id() {
-            explained = explained.with_request_id(id);
-        }
-        explained.with_source(error)
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl ChatBackend for InMode {
-    fn info(&self) -> &BackendInfo {
-        self.backend.info()
-    }
-
-    async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        let began = cx.clock().now();
-        let outcome = self.backend.chat(cx, self.complete(request)).await;
-        self.finish(cx, began, outcome)
-    }
-
-    async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        let began = cx.clock().now();
-        let outcome = self.backend.stream(cx, self.complete(request)).await;
-        self.finish(cx, began, outcome)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,6 +359,27 @@ mod tests {
             "{rows}"
         );
         assert!(!rows.contains("canary") && !format!("{modes:?}").contains("canary"), "{rows}");
+    }
+
+    #[tokio::test]
+    async fn warming_up_opens_the_default_mode_and_calls_no_hosted_one() {
+        let warm = async |pairs: &[(&str, &str)]| modes(pairs)?.warm_up(&Context::new()).await;
+        // Nothing listens there: a call would fail.
+        let router = ("HF_ROUTER_URL", "http://127.0.0.1:1");
+        let hosted = [("DEFAULT_LLM_MODE", "hf-qwen2.5"), ("HF_API_TOKEN", "hf_x"), router];
+        warm(&hosted).await.expect("nothing is called");
+        let error = warm(&[("DEFAULT_LLM_MODE", "hf-qwen2.5"), router]).await.expect_err("no token");
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+        let error = warm(&[("DEFAULT_LLM_MODE", "gguf")]).await.expect_err("no path");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        warm(&[]).await.expect("nothing to warm up");
+    }
+
+    #[test]
+    fn a_mode_is_opened_once_and_shared() {
+        let modes = modes(&[("DEFAULT_LLM_MODE", "mock")]).expect("modes");
+        let (first, second) = (modes.open(None).expect("mock"), modes.open(Some("mock")).expect("mock"));
+        assert!(std::ptr::eq(first.info(), second.info()));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::case::Capability;
 use super::others::Health;
 use crate::chat::AnyChat;
 use crate::config::{
-    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat_with,
-    open_embedder_with, open_image_generator_with, open_procurement_with,
+    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup,
+    open_chat_with, open_embedder_with, open_image_generator_with, open_procurement_with,
 };
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};

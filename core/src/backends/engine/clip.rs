@@ -206,3 +206,64 @@ fn unit_length(vector: Vec<f32>) -> Result<Vec<f32>> {
     let width = vector.len();
     Ok(Vectors::new(vector, width)?.normalised().as_flat().to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::context::{BoxFuture, Cancellation, ManualClock};
+    use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError};
+
+    /// Answers every request with the same page and cancels after so many.
+    #[derive(Debug)]
+    struct Counting {
+        seen: AtomicUsize,
+        cancel_after: usize,
+        cancellation: Cancellation,
+    }
+
+    impl Transport for Counting {
+        fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, TransportError>> {
+            assert_eq!((request.method.as_str(), request.url.path()), ("GET", "/health"));
+            if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.cancel_after {
+                self.cancellation.cancel();
+            }
+            let body = stream::iter([Ok(Bytes::from_static(b"asleep"))]);
+            Box::pin(async { Ok(HttpResponse::new(503, Headers::new(), Box::pin(body))) })
+        }
+    }
+
+    #[tokio::test]
+    async fn keep_alive_pings_through_failures_until_it_is_cancelled() {
+        let cancellation = Cancellation::new();
+        let transport =
+            Counting { seen: AtomicUsize::new(0), cancel_after: 3, cancellation: cancellation.clone() };
+        let transport = Arc::new(transport);
+        let clock = ManualClock::automatic();
+        let cx = Context::new()
+            .with_clock(clock.clone().into())
+            .with_transport(Arc::clone(&transport) as Arc<dyn Transport>)
+            .with_cancellation(cancellation);
+        let clip = ClipServiceConfig::new("http://clip.test").open(&Environment::empty()).expect("a service");
+        let pinging = clip.keep_alive(&cx, Duration::from_secs(600));
+        drop(clip);
+        tokio::spawn(pinging).await.expect("it ends when cancelled");
+        assert_eq!(transport.seen.load(Ordering::Relaxed), 3);
+        let pauses = clock.slept().iter().filter(|pause| **pause == Duration::from_secs(600)).count();
+        assert!(pauses >= 2, "{pauses}");
+    }
+
+    #[test]
+    fn the_space_of_the_default_model_is_that_of_local_clip() {
+        let open = |config: ClipServiceConfig| config.open(&Environment::empty()).expect("a service");
+        let clip = open(ClipServiceConfig::new("https://me-clip.hf.space"));
+        assert_eq!(clip.space(), &EmbeddingSpace::new("openai/clip-vit-base-patch32").with_dimensions(512));
+        let other = open(
+            ClipServiceConfig::new("https://me-clip.hf.space").with_model("openai/clip-vit-large-patch14"),
+        );
+        assert_eq!(other.space().dimensions, None, "no width is guessed");
+    }
+}
