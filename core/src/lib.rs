@@ -9,6 +9,8 @@ pub mod local;
 pub mod policy;
 
 mod chat;
+#[cfg(doctest)]
+mod doc_tests;
 mod embed;
 mod error;
 mod image;
@@ -22,9 +24,9 @@ pub use chat::{
     OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat, open_chat_with,
-    open_embedder, open_embedder_with, open_image_generator, open_image_generator_with, open_procurement,
-    open_procurement_with,
+    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat,
+    open_chat_with, open_embedder, open_embedder_with, open_image_generator, open_image_generator_with,
+    open_procurement, open_procurement_with,
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{

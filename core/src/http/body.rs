@@ -15,7 +15,7 @@ use super::client::ApiClient;
 use super::exchange::{self, IDLE};
 use super::ndjson::LineParser;
 use super::sse::{SseItem, SseParser};
-use super::{BodyStream, Headers, status};
+use super::{BodyStream, FrameTooLarge, Headers, status};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::Operation;
@@ -108,52 +108,41 @@ impl fmt::Debug for Body {
 
 /// Cuts a body into records.
 trait Records: Send {
-    fn push(&mut self, bytes: Bytes) -> Result<()>;
-    fn finish(&mut self) -> Result<()>;
+    fn push(&mut self, bytes: Bytes);
+    fn finish(&mut self);
     /// The next record that carries data.
-    fn next(&mut self) -> Result<Option<Bytes>>;
+    fn next_record(&mut self) -> Option<Result<Bytes, FrameTooLarge>>;
 }
 
 impl Records for SseParser {
-    fn push(&mut self, bytes: Bytes) -> Result<()> {
+    fn push(&mut self, bytes: Bytes) {
         Self::push(self, bytes);
-        Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self) {
         Self::finish(self);
-        Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            match Self::next_item(self) {
-                None => return Ok(None),
-                Some(Ok(SseItem::Event { data, .. })) if !data.is_empty() => return Ok(Some(data)),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(Error::response_invalid(error.to_string())),
-            }
-        }
+    fn next_record(&mut self) -> Option<Result<Bytes, FrameTooLarge>> {
+        self.find_map(|item| match item {
+            Ok(SseItem::Event { data, .. }) if !data.is_empty() => Some(Ok(data)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
     }
 }
 
 impl Records for LineParser {
-    fn push(&mut self, bytes: Bytes) -> Result<()> {
+    fn push(&mut self, bytes: Bytes) {
         Self::push(self, bytes);
-        Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self) {
         Self::finish(self);
-        Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>> {
-        match Self::next_line(self) {
-            None => Ok(None),
-            Some(Ok(line)) => Ok(Some(line)),
-            Some(Err(error)) => Err(Error::response_invalid(error.to_string())),
-        }
+    fn next_record(&mut self) -> Option<Result<Bytes, FrameTooLarge>> {
+        self.next()
     }
 }
 
@@ -171,7 +160,14 @@ struct RecordStream<R> {
 }
 
 impl<R: Records> RecordStream<R> {
-    fn open(api: ApiClient, body: Body, records: R, status: u16, headers: &Headers, operation: Operation) -> Self {
+    fn open(
+        api: ApiClient,
+        body: Body,
+        records: R,
+        status: u16,
+        headers: &Headers,
+        operation: Operation,
+    ) -> Self {
         let last_data = body.cx.clock().now();
         let media_type = headers.get("content-type").unwrap_or_default();
         let one_piece = media_type.starts_with("application/json") || media_type.starts_with("text/html");
@@ -199,17 +195,22 @@ impl<R: Records> RecordStream<R> {
             return self.read_whole().await;
         }
         loop {
-            if let Some(record) = self.records.next()? {
-                self.last_data = self.body.cx.clock().now();
-                return self.decode(&record).map(Some);
-            }
-            if self.ended {
-                return Ok(None);
+            match self.records.next_record() {
+                Some(Ok(record)) => {
+                    self.last_data = self.body.cx.clock().now();
+                    return self.decode(&record).map(Some);
+                }
+                Some(Err(error)) => {
+                    return Err(Error::response_invalid("one event of the stream is larger than its bound")
+                        .with_source(error));
+                }
+                None if self.ended => return Ok(None),
+                None => {}
             }
             match self.body.next(self.last_data).await? {
-                Some(piece) => self.records.push(piece)?,
+                Some(piece) => self.records.push(piece),
                 None => {
-                    self.records.finish()?;
+                    self.records.finish();
                     self.ended = true;
                 }
             }
@@ -227,7 +228,8 @@ impl<R: Records> RecordStream<R> {
         }
         self.whole = Some(BytesMut::new());
         self.ended = true;
-        exchange::decode_json(&self.api, self.status, &self.headers, &whole).map(|value| Some(StreamRecord::Whole(value)))
+        exchange::decode_json(&self.api, self.status, &self.headers, &whole)
+            .map(|value| Some(StreamRecord::Whole(value)))
     }
 
     fn decode(&self, record: &Bytes) -> Result<StreamRecord> {
@@ -236,6 +238,10 @@ impl<R: Records> RecordStream<R> {
             return Ok(StreamRecord::Done);
         }
         let value: Value = serde_json::from_slice(text).map_err(|_| {
+            if self.ended {
+                return Error::new(ErrorKind::Interrupted, "the stream broke off inside an event")
+                    .with_sent(Sent::Yes);
+            }
             let page = status::read_error_body(self.headers.get("content-type"), text);
             let what = if page.is_html { "an HTML page" } else { "something that is not JSON" };
             Error::response_invalid(format!("the stream holds {what} where an event belongs"))
@@ -295,10 +301,8 @@ streams! {
 /// Makes chat events out of a vendor's stream, a few at a time.
 pub(crate) trait EventSource: Send + 'static {
     /// Reads on until there is at least one more event; adds none at the end of the input.
-    fn advance(
-        &mut self,
-        events: &mut VecDeque<crate::ChatEvent>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn advance(&mut self, events: &mut VecDeque<crate::ChatEvent>)
+    -> impl Future<Output = Result<()>> + Send;
 }
 
 /// The stream of chat events that `source` makes.

@@ -43,7 +43,9 @@ pub(crate) enum Auth {
 impl Auth {
     /// Bearer authentication if there is a credential.
     pub(crate) fn bearer(credential: Option<&Secret>) -> Self {
-        credential.filter(|secret| !secret.is_empty()).map_or(Self::None, |secret| Self::Bearer(secret.clone()))
+        credential
+            .filter(|secret| !secret.is_empty())
+            .map_or(Self::None, |secret| Self::Bearer(secret.clone()))
     }
 
     fn secret(&self) -> Option<&Secret> {
@@ -57,7 +59,9 @@ impl Auth {
         match self {
             Self::None => {}
             Self::Bearer(secret) => headers.set("Authorization", format!("Bearer {}", secret.expose())),
-            Self::Scheme(scheme, secret) => headers.set("Authorization", format!("{scheme} {}", secret.expose())),
+            Self::Scheme(scheme, secret) => {
+                headers.set("Authorization", format!("{scheme} {}", secret.expose()))
+            }
             Self::Header(name, secret) => headers.set(name, secret.expose()),
         }
     }
@@ -80,17 +84,21 @@ impl ApiClient {
     /// `config_invalid` naming `backend` and `base_url`.
     pub(crate) fn new(backend: &str, base_url: &str) -> Result<Self> {
         let refuse = |why: &str| {
-            Error::config(format!("the base URL of backend '{backend}' {why}")).with_context("field", "base_url")
+            Error::config(format!("the base URL of backend '{backend}' {why}"))
+                .with_context("field", "base_url")
         };
         if base_url.trim().is_empty() {
             return Err(refuse("is not set"));
         }
-        let mut base = Url::parse(base_url.trim()).map_err(|error| refuse(&format!("is not a URL: {error}")))?;
+        let mut base =
+            Url::parse(base_url.trim()).map_err(|error| refuse(&format!("is not a URL: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(refuse("must begin with http:// or https:// and name a host"));
         }
         if base.query().is_some() || !base.username().is_empty() || base.password().is_some() {
-            return Err(refuse("must hold neither query string nor credentials; use the fields made for them"));
+            return Err(refuse(
+                "must hold neither query string nor credentials; use the fields made for them",
+            ));
         }
         base.set_fragment(None);
         let path = base.path().trim_end_matches('/').to_owned();
@@ -159,7 +167,10 @@ impl ApiClient {
     /// # Errors
     /// `response_invalid` if the answer named no such URL.
     pub(crate) fn call_named(&self, method: Method, url: &str) -> Result<Call<'_>> {
-        let url = self.base.join(url).map_err(|_| Error::response_invalid("the answer named a URL that is none"))?;
+        let url = self
+            .base
+            .join(url)
+            .map_err(|_| Error::response_invalid("the answer named a URL that is none"))?;
         super::exchange::check_named_url(&self.base, &url)?;
         Ok(Call::new(self, method, url))
     }
@@ -181,7 +192,10 @@ impl ApiClient {
 
 impl fmt::Debug for ApiClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiClient").field("backend", &self.backend).field("host", &self.host()).finish_non_exhaustive()
+        f.debug_struct("ApiClient")
+            .field("backend", &self.backend)
+            .field("host", &self.host())
+            .finish_non_exhaustive()
     }
 }
 
@@ -210,7 +224,8 @@ impl<'a> Call<'a> {
         match serde_json::to_vec(body) {
             Ok(bytes) => self.bytes(bytes, "application/json"),
             Err(error) => {
-                self.failed = Some(Error::invalid_request(format!("the request is not expressible as JSON: {error}")));
+                self.failed =
+                    Some(Error::invalid_request(format!("the request is not expressible as JSON: {error}")));
                 self
             }
         }
@@ -269,7 +284,11 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// As [`send`](Self::send), and `response_invalid` for what is not the JSON expected.
-    pub(crate) async fn json_reply<T: DeserializeOwned>(self, cx: &Context, operation: Operation) -> Result<Reply<T>> {
+    pub(crate) async fn json_reply<T: DeserializeOwned>(
+        self,
+        cx: &Context,
+        operation: Operation,
+    ) -> Result<Reply<T>> {
         let (api, backend) = (self.api, Arc::clone(&self.api.backend));
         let reply = self.send(cx, operation).await?;
         let read = async {
@@ -360,7 +379,8 @@ mod tests {
 
     #[test]
     fn a_base_url_is_checked_when_the_client_is_built() {
-        for url in ["", "  ", "localhost:8080", "ftp://x/", "https://", "https://x/?key=1", "https://a:b@x/"] {
+        for url in ["", "  ", "localhost:8080", "ftp://x/", "https://", "https://x/?key=1", "https://a:b@x/"]
+        {
             let error = ApiClient::new("openai", url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{url}");
             assert!(error.message().contains("openai"), "{error}");

@@ -39,7 +39,12 @@ pub(super) async fn exchange(call: Call<'_>, cx: &Context) -> Result<Reply<Body>
         let id = request_id(&response.headers);
         let body = Body::new(cx, response.body, max_body);
         if (200..300).contains(&response.status) {
-            return Ok(Reply { value: body, status: response.status, headers: response.headers, request_id: id });
+            return Ok(Reply {
+                value: body,
+                status: response.status,
+                headers: response.headers,
+                request_id: id,
+            });
         }
         return Err(read_failure(api, response.status, &response.headers, body).await);
     }
@@ -74,13 +79,23 @@ async fn send_once(api: &ApiClient, mut request: HttpRequest, cx: &Context) -> R
 pub(super) fn transport_failure(error: TransportError, host: &str) -> Error {
     let sent = error.sent();
     let (kind, message, phase) = match (error.phase, error.timed_out) {
-        (TransportPhase::Connect, true) => (ErrorKind::Timeout, format!("could not connect to {host} in time"), "connect"),
-        (TransportPhase::Connect, false) => (ErrorKind::Unavailable, format!("could not connect to {host}"), "connect"),
-        (TransportPhase::Exchange, true) => (ErrorKind::Timeout, format!("{host} gave no answer in time"), "first_byte"),
-        (TransportPhase::Exchange, false) => {
-            (ErrorKind::Unavailable, format!("the connection to {host} broke before an answer came"), "exchange")
+        (TransportPhase::Connect, true) => {
+            (ErrorKind::Timeout, format!("could not connect to {host} in time"), "connect")
         }
-        (TransportPhase::Body, true) => (ErrorKind::Timeout, format!("the answer of {host} stopped arriving"), "idle"),
+        (TransportPhase::Connect, false) => {
+            (ErrorKind::Unavailable, format!("could not connect to {host}"), "connect")
+        }
+        (TransportPhase::Exchange, true) => {
+            (ErrorKind::Timeout, format!("{host} gave no answer in time"), "first_byte")
+        }
+        (TransportPhase::Exchange, false) => (
+            ErrorKind::Unavailable,
+            format!("the connection to {host} broke before an answer came"),
+            "exchange",
+        ),
+        (TransportPhase::Body, true) => {
+            (ErrorKind::Timeout, format!("the answer of {host} stopped arriving"), "idle")
+        }
         (TransportPhase::Body, false) => {
             (ErrorKind::Interrupted, format!("the connection to {host} broke inside the answer"), "body")
         }
@@ -92,7 +107,9 @@ pub(super) fn transport_failure(error: TransportError, host: &str) -> Error {
 /// another host only a read goes, without credentials.
 fn redirected(api: &ApiClient, request: HttpRequest, response: &HttpResponse) -> Result<HttpRequest> {
     let refuse = |why: String| {
-        Error::response_invalid(why).with_http_status(response.status).with_context("host", authority(&request.url))
+        Error::response_invalid(why)
+            .with_http_status(response.status)
+            .with_context("host", authority(&request.url))
     };
     let target = response.headers.get("location").and_then(|location| request.url.join(location).ok());
     let Some(target) = target else {
@@ -101,11 +118,17 @@ fn redirected(api: &ApiClient, request: HttpRequest, response: &HttpResponse) ->
     let reads = matches!(request.method, Method::Get | Method::Head);
     let repeats = reads || matches!(response.status, 307 | 308);
     if !repeats {
-        return Err(refuse(format!("the backend redirected a {} request, which cannot be repeated", request.method.as_str())));
+        return Err(refuse(format!(
+            "the backend redirected a {} request, which cannot be repeated",
+            request.method.as_str()
+        )));
     }
     if !api.is_own_origin(&target) {
         if !reads {
-            return Err(refuse(format!("the backend redirected to another host, {}; not followed", authority(&target))));
+            return Err(refuse(format!(
+                "the backend redirected to another host, {}; not followed",
+                authority(&target)
+            )));
         }
         check_named_url(api.base(), &target)?;
     }
@@ -147,9 +170,11 @@ async fn read_failure(api: &ApiClient, status: u16, headers: &Headers, body: Bod
 pub(super) fn failure(api: &ApiClient, status: u16, headers: &Headers, body: &ErrorBody) -> Error {
     let failure = Failure { status, headers, body };
     let hint = wait::wait_from(headers, body.json.as_ref(), SystemTime::now());
-    let verdict = (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure)).with_hint(hint);
+    let verdict =
+        (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure)).with_hint(hint);
     let Verdict { kind, persistence, message, wait } = verdict;
-    let mut error = Error::new(kind, message.unwrap_or_else(|| kind.meaning().to_owned())).with_http_status(status);
+    let mut error =
+        Error::new(kind, message.unwrap_or_else(|| kind.meaning().to_owned())).with_http_status(status);
     if let Some(persistence) = persistence {
         error = error.with_persistence(persistence);
     }
@@ -189,7 +214,13 @@ pub(super) fn decode_json<T: DeserializeOwned>(
     })
 }
 
-fn not_json(api: &ApiClient, status: u16, headers: &Headers, bytes: &[u8], error: &serde_json::Error) -> Error {
+fn not_json(
+    api: &ApiClient,
+    status: u16,
+    headers: &Headers,
+    bytes: &[u8],
+    error: &serde_json::Error,
+) -> Error {
     let body = status::read_error_body(headers.get("content-type"), bytes);
     if body.is_html {
         let page = Failure { status, headers, body: &body };
@@ -252,7 +283,9 @@ mod tests {
     #[test]
     fn urls_that_answers_name_must_be_public_or_the_backends_own() {
         let base = url("https://api.example.test/v1");
-        for allowed in ["https://cdn.example.test/a.png", "https://api.example.test/b", "http://api.example.test/c"] {
+        for allowed in
+            ["https://cdn.example.test/a.png", "https://api.example.test/b", "http://api.example.test/c"]
+        {
             assert!(check_named_url(&base, &url(allowed)).is_ok(), "{allowed}");
         }
         for refused in [

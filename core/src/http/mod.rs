@@ -18,15 +18,26 @@ use crate::context::BoxFuture;
 use crate::error::Error;
 use crate::error::{Result, Sent};
 
+pub(crate) mod address;
+pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod error_body;
+pub(crate) mod exchange;
+mod lines;
+#[cfg(test)]
+mod lines_tests;
+pub(crate) mod multipart;
+mod ndjson;
 pub(crate) mod redact;
 #[cfg(feature = "http")]
 mod reqwest;
-mod body;
-mod client;
-mod exchange;
+mod sse;
 pub(crate) mod status;
 pub(crate) mod wait;
+
+pub use lines::FrameTooLarge;
+pub use ndjson::LineParser;
+pub use sse::{SseItem, SseParser};
 
 /// An HTTP method that the hosted APIs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

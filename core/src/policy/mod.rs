@@ -22,7 +22,11 @@ impl Policy {
         Ok(primary)
     }
     /// Stand-in.
-    pub fn image_generator(&self, primary: AnyImageGenerator, _: Vec<AnyImageGenerator>) -> Result<AnyImageGenerator> {
+    pub fn image_generator(
+        &self,
+        primary: AnyImageGenerator,
+        _: Vec<AnyImageGenerator>,
+    ) -> Result<AnyImageGenerator> {
         Ok(primary)
     }
     /// Stand-in.

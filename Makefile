@@ -1,0 +1,44 @@
+# The commands of the project. README, CONTRIBUTING and .ci/run use these and no others.
+
+# The cargo profile of everything but `bench`: `dev` for quick rebuilds, `ci` as CI builds it.
+PROFILE ?= dev
+# Which benchmark `make bench` runs.
+BENCH ?= overhead
+
+export PROFILE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint fmt gen gen-check models doc ci
+
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Shows what exists so far; no network, no keys
+	cargo run --quiet --profile $(PROFILE) -p ayni-tour
+
+test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
+	scripts/test
+
+bench: ## Runs one benchmark in a release build: BENCH=overhead
+	cargo run --release -p ayni-benches -- $(BENCH)
+
+lint: ## Checks formatting, lints, documentation, dependencies and the tree
+	scripts/lint
+
+fmt: ## Formats the Rust code
+	cargo fmt --all
+
+gen: ## Writes docs/reference/ from the code
+	scripts/generate write
+
+gen-check: ## Fails if docs/reference/ is not what the code says
+	scripts/generate check
+
+models: ## Fetches the two real models into the cache folder (AYNI_CACHE)
+	scripts/models
+
+doc: ## Builds the API documentation
+	cargo doc --no-deps -p ayni --all-features
+
+ci: ## Runs what CI runs
+	bash .ci/run

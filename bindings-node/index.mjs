@@ -1,0 +1,3 @@
+import ayni from "./index.cjs";
+
+export const { version, errorKinds } = ayni;

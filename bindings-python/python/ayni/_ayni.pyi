@@ -1,0 +1,2 @@
+ERROR_KINDS: list[str]
+__version__: str
