@@ -28,11 +28,7 @@ pub(crate) fn numbers(value: &Value, index: usize) -> Result<Vec<f32>> {
 /// # Errors
 /// `response_invalid` unless there is one an input, none is empty and all are as wide as `dimensions` says,
 /// or as each other.
-pub(crate) fn side_by_side(
-    rows: Vec<Vec<f32>>,
-    inputs: usize,
-    dimensions: Option<usize>,
-) -> Result<Vectors> {
+pub(crate) fn side_by_side(rows: Vec<Vec<f32>>, inputs: usize, dimensions: Option<usize>) -> Result<Vectors> {
     if rows.len() != inputs {
         let came = rows.len();
         return Err(Error::response_invalid(format!("{came} vectors came back for {inputs} inputs")));
@@ -90,7 +86,9 @@ mod tests {
     #[test]
     fn nothing_but_finite_numbers_makes_a_vector() {
         assert_eq!(numbers(&json!([1, -0.5, 2e3]), 0).expect("numbers"), [1.0, -0.5, 2000.0]);
-        for value in [json!([1, null]), json!([1, "2"]), json!([1, [2]]), json!([1e300]), json!("x"), json!(1)] {
+        for value in
+            [json!([1, null]), json!([1, "2"]), json!([1, [2]]), json!([1e300]), json!("x"), json!(1)]
+        {
             let error = numbers(&value, 7).expect_err("no vector");
             assert!(error.message().contains("vector 7"), "{value}: {error}");
         }

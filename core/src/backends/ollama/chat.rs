@@ -6,7 +6,7 @@ use super::client::Ollama;
 use super::stream::Lines;
 use super::wire::{ChatBody, ChatLine, SentCall, SentFunction, WireFunction, WireMessage, WireTool};
 use crate::chat::{
-    ChatBackend, ChatRequest, ChatResponse, ChatStream, Message, OutputFormat, Part, ReasoningEffort,
+    ChatBackend, ChatRequest, ChatResponse, ChatStream, Message, OutputFormat, Part, ReasoningEffort, Tool,
     ToolCall, ToolChoice,
 };
 use crate::context::Context;
@@ -38,7 +38,8 @@ impl Ollama {
         let call = self.api.post("/api/chat").json(&body);
         let reply = call.json_reply::<ChatLine>(cx, Operation::Chat).await?;
         let answer = reply.value;
-        let route = Route::new(&self.info).with_model(answer.model.as_deref()).with_request_id(reply.request_id);
+        let route =
+            Route::new(&self.info).with_model(answer.model.as_deref()).with_request_id(reply.request_id);
         response(answer, route)
     }
 
@@ -79,9 +80,8 @@ impl Ollama {
             ("logprobs", body.logprobs.is_some()),
             ("top_logprobs", body.top_logprobs.is_some()),
         ];
-        let is_set = |name: &str| {
-            matches!(name, "model" | "messages" | "stream") || optional.contains(&(name, true))
-        };
+        let is_set =
+            |name: &str| matches!(name, "model" | "messages" | "stream") || optional.contains(&(name, true));
         extra.retain(|name, _| !is_set(name));
         body.extra = extra;
         Ok(body)
@@ -135,12 +135,13 @@ fn tools(request: &ChatRequest) -> Result<Vec<WireTool<'_>>> {
             return Err(Error::unsupported("Ollama cannot be made to call a tool: leave `tool_choice` out"));
         }
     }
-    let tool = |tool: &'_ crate::chat::Tool| -> WireTool<'_> {
-        let function =
-            WireFunction { name: &tool.name, description: &tool.description, parameters: &tool.parameters };
-        WireTool { r#type: "function", function }
-    };
-    Ok(request.tools.iter().map(tool).collect())
+    Ok(request.tools.iter().map(wire_tool).collect())
+}
+
+fn wire_tool(tool: &Tool) -> WireTool<'_> {
+    let function =
+        WireFunction { name: &tool.name, description: &tool.description, parameters: &tool.parameters };
+    WireTool { r#type: "function", function }
 }
 
 fn messages(messages: &[Message]) -> Result<Vec<WireMessage>> {
@@ -177,16 +178,19 @@ fn images(parts: &[Part]) -> Result<Vec<String>> {
         Part::ImageUrl { url } if url.starts_with("data:") => {
             Some(ImageData::from_base64(url).map(|image| image.to_base64()))
         }
-        Part::ImageUrl { .. } => {
-            Some(Err(Error::unsupported("Ollama fetches no images: send the image itself instead of its URL")))
-        }
+        Part::ImageUrl { .. } => Some(Err(Error::unsupported(
+            "Ollama fetches no images: send the image itself instead of its URL",
+        ))),
     };
     parts.iter().filter_map(image).collect()
 }
 
 fn sent_call(call: &ToolCall) -> Result<SentCall> {
     let arguments = call.parse_arguments().ok().filter(Value::is_object).ok_or_else(|| {
-        Error::invalid_request(format!("the arguments of the call of tool '{}' are no JSON object", call.name))
+        Error::invalid_request(format!(
+            "the arguments of the call of tool '{}' are no JSON object",
+            call.name
+        ))
     })?;
     Ok(SentCall {
         id: call.id.clone(),
@@ -216,7 +220,7 @@ pub(super) fn response(mut answer: ChatLine, route: Route) -> Result<ChatRespons
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, OutputFormat, Tool};
+    use crate::Content;
 
     fn body(request: &ChatRequest) -> Value {
         let config = super::super::OllamaConfig::new("llama3.2").with_num_ctx(8192);
@@ -251,7 +255,8 @@ mod tests {
             (ChatRequest::new([Message::user("a").with_name("Ana")]), "name"),
             (ChatRequest::user(Content::from(vec![url])), "URL"),
         ];
-        let ollama = super::super::OllamaConfig::new("m").open(&crate::Environment::empty()).expect("a backend");
+        let ollama =
+            super::super::OllamaConfig::new("m").open(&crate::Environment::empty()).expect("a backend");
         for (request, named) in refused {
             let error = ollama.chat_body(&request, false).expect_err(named);
             assert_eq!(error.kind(), crate::ErrorKind::Unsupported);

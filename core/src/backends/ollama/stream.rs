@@ -56,7 +56,11 @@ impl Lines {
             let index = self.calls;
             let call = call.into_call(index);
             self.calls += 1;
-            events.push_back(ChatEvent::ToolCallStarted { index, id: call.id.clone(), name: call.name.clone() });
+            events.push_back(ChatEvent::ToolCallStarted {
+                index,
+                id: call.id.clone(),
+                name: call.name.clone(),
+            });
             events.push_back(ChatEvent::ToolCallArguments { index, piece: call.arguments.clone() });
             events.push_back(ChatEvent::ToolCall { index, call });
         }
@@ -99,6 +103,7 @@ impl Lines {
 }
 
 fn parse(value: Value) -> Result<ChatLine> {
-    ChatLine::deserialize(value)
-        .map_err(|_| Error::response_invalid("a line of the answer is not of the shape that the protocol promises"))
+    ChatLine::deserialize(value).map_err(|_| {
+        Error::response_invalid("a line of the answer is not of the shape that the protocol promises")
+    })
 }

@@ -164,7 +164,8 @@ impl LineCall {
 
 impl From<LineLogprob> for TokenLogprob {
     fn from(line: LineLogprob) -> Self {
-        let pair = |line: LineLogprob| (line.token.unwrap_or_default(), line.logprob.unwrap_or(f64::NEG_INFINITY));
+        let pair =
+            |line: LineLogprob| (line.token.unwrap_or_default(), line.logprob.unwrap_or(f64::NEG_INFINITY));
         let top = line.top_logprobs.unwrap_or_default().into_iter().map(pair).collect();
         Self::new(line.token.unwrap_or_default(), line.logprob.unwrap_or(f64::NEG_INFINITY)).with_top(top)
     }

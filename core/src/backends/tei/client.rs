@@ -73,8 +73,10 @@ impl Tei {
     /// Vectors of another model or revision would look just like those wanted.
     fn check_served(&self, server: &ServerInfo) -> Result<()> {
         let wanted = self.config.model.trim();
-        let names: Vec<&str> =
-            [&server.model_id, &server.served_model_name].into_iter().filter_map(|name| name.as_deref()).collect();
+        let names: Vec<&str> = [&server.model_id, &server.served_model_name]
+            .into_iter()
+            .filter_map(|name| name.as_deref())
+            .collect();
         // Weights from a folder say nothing about which model they are.
         let is_folder = |name: &&str| name.starts_with(['/', '.']);
         let is_wanted = |name: &&str| name.eq_ignore_ascii_case(wanted);

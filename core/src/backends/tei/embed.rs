@@ -39,12 +39,12 @@ impl Tei {
             ))
             .with_context("field", "max_batch"));
         }
-        let reply = self.api.post("/embed").json(&body).json_reply::<Vec<Value>>(cx, Operation::Embed).await?;
+        let reply =
+            self.api.post("/embed").json(&body).json_reply::<Vec<Value>>(cx, Operation::Embed).await?;
         let rows = reply.value.iter().enumerate().map(|(index, row)| numbers(row, index));
         let vectors = side_by_side(rows.collect::<Result<_>>()?, request.inputs.len(), body.dimensions)?;
-        let route = Route::new(&self.info)
-            .with_model(server.model_id.as_deref())
-            .with_request_id(reply.request_id);
+        let route =
+            Route::new(&self.info).with_model(server.model_id.as_deref()).with_request_id(reply.request_id);
         Ok(EmbedResponse::new(vectors, route).with_usage(usage(&reply.headers)))
     }
 
