@@ -45,6 +45,16 @@ pub(crate) fn side_by_side(rows: Vec<Vec<f32>>, inputs: usize, dimensions: Optio
     }
 }
 
+/// Scales the vectors to unit length unless they have it already, as far as half precision can tell.
+pub(crate) fn unit_length(vectors: Vectors) -> Vectors {
+    const ROUNDING: f32 = 2e-3;
+    let is_unit = |vector: &[f32]| {
+        let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
+        (length - 1.0).abs() <= ROUNDING
+    };
+    if vectors.iter().all(is_unit) { vectors } else { vectors.normalised() }
+}
+
 /// The prompt that a configuration gives for a role; a blank one means that the role needs none.
 ///
 /// # Errors

@@ -6,12 +6,14 @@ mod config;
 mod embed;
 mod failures;
 mod image;
+mod image_body;
 mod models;
 mod profiles;
 mod stream;
 mod wire;
 
 pub use config::{InlineReasoning, OpenAiConfig};
+pub use models::{ModelInfo, ModelProvider};
 
 use crate::embed::EmbeddingSpace;
 use crate::http::client::ApiClient;
