@@ -145,6 +145,7 @@ configs! {
 /// A backend, those that stand in for it, and the policy around them.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("unevaluatedProperties" = false)))]
 #[non_exhaustive]
 pub struct Setup<C> {
     /// The backend that is asked first.
@@ -152,8 +153,10 @@ pub struct Setup<C> {
     pub backend: C,
     /// The backends that are asked when it cannot serve, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub fallback: Vec<C>,
     /// Retries, time-outs, limits, cache, observation.
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub policy: Policy,
 }
 

@@ -18,11 +18,11 @@ use crate::context::BoxFuture;
 use crate::error::Error;
 use crate::error::{Result, Sent};
 
-pub(crate) mod address;
+mod address;
 pub(crate) mod body;
 pub(crate) mod client;
-pub(crate) mod error_body;
-pub(crate) mod exchange;
+mod error_body;
+mod exchange;
 mod lines;
 #[cfg(test)]
 mod lines_tests;

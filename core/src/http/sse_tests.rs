@@ -87,14 +87,11 @@ fn the_end_of_the_stream_closes_the_last_event() {
 
 #[test]
 fn the_event_above_the_bound_is_the_last_thing_said() {
-    let too_large = Err(FrameTooLarge { limit: 12 });
-    assert_eq!(
-        items(12, &[b"data: 123456\n\ndata: 1234567\n\ndata: 1\n\n"]),
-        [event("123456"), too_large.clone()]
-    );
-    assert_eq!(items(12, &[b"data: 1\ndata: 2\n\n"]), [too_large.clone()]);
-    assert_eq!(items(12, &[b"data: 12", b"34567"]), [too_large.clone()]);
-    assert_eq!(items(12, &[b": a long comment"]), [too_large]);
+    let too_large = || Err(FrameTooLarge { limit: 12 });
+    assert_eq!(items(12, &[b"data: 123456\n\ndata: 1234567\n\ndata: 1\n\n"]), [event("123456"), too_large()]);
+    assert_eq!(items(12, &[b"data: 1\ndata: 2\n\n"]), [too_large()]);
+    assert_eq!(items(12, &[b"data: 12", b"34567"]), [too_large()]);
+    assert_eq!(items(12, &[b": a long comment"]), [too_large()]);
 }
 
 #[test]

@@ -1,0 +1,235 @@
+//! Writes `docs/reference/` from the code: `make gen`.
+#![allow(clippy::print_stdout, reason = "a command-line tool")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use ayni::{
+    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, ErrorKind, GenerateRequest, ImageConfig,
+    Operation, ProcurementConfig, RefineRequest, Setup,
+};
+use serde_json::{Map, Value, json};
+
+const NOTE: &str = "<!-- Written by `make gen` from the code. Change the code, not this page. -->\n\n";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+    let mut pages = BTreeMap::new();
+    pages.insert("error-kinds.md".to_owned(), error_kinds_page());
+    pages.insert("error-kinds.json".to_owned(), pretty(&error_kinds_json())?);
+    pages.insert("backends.md".to_owned(), backends_page());
+    let capabilities = [
+        ("embedder", schema::<Setup<EmbedderConfig>>()?),
+        ("chat", schema::<Setup<ChatConfig>>()?),
+        ("image", schema::<Setup<ImageConfig>>()?),
+        ("procurement", schema::<Setup<ProcurementConfig>>()?),
+    ];
+    for (capability, schema) in &capabilities {
+        pages.insert(format!("{capability}-config.schema.json"), pretty(schema)?);
+    }
+    pages.insert("configuration.md".to_owned(), configuration_page(&capabilities));
+    pages.insert("requests.md".to_owned(), requests_page()?);
+    write(&folder, &pages)
+}
+
+/// Writes every page, and removes what no page is written for any more.
+fn write(folder: &PathBuf, pages: &BTreeMap<String, String>) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let generated = std::fs::read_to_string(entry.path()).is_ok_and(|text| text.starts_with(NOTE));
+        if generated && !pages.contains_key(&name) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    for (name, text) in pages {
+        std::fs::write(folder.join(name), text)?;
+        println!("docs/reference/{name}");
+    }
+    Ok(())
+}
+
+fn schema<T: schemars::JsonSchema>() -> Result<Value, Box<dyn Error>> {
+    Ok(serde_json::to_value(schemars::schema_for!(T))?)
+}
+
+fn pretty(value: &Value) -> Result<String, Box<dyn Error>> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn error_kinds_json() -> Value {
+    let kinds = ErrorKind::ALL.iter().map(|kind| {
+        json!({
+            "kind": kind.as_str(),
+            "temporary": kind.is_temporary(),
+            "falls_back": kind.falls_back(),
+            "meaning": kind.meaning(),
+        })
+    });
+    Value::Array(kinds.collect())
+}
+
+fn error_kinds_page() -> String {
+    let mut page =
+        format!("{NOTE}# Error kinds\n\nThe names are the same in Rust, Python, Node and JSON.\n\n");
+    page.push_str("| kind | meaning | usually | falls back |\n| --- | --- | --- | --- |\n");
+    for kind in ErrorKind::ALL {
+        let usually = if kind.is_temporary() { "temporary" } else { "permanent" };
+        let falls_back = if kind.falls_back() { "yes" } else { "no" };
+        let _ = writeln!(page, "| `{kind}` | {} | {usually} | {falls_back} |", kind.meaning());
+    }
+    page.push_str("\n# Operations\n\n| operation | `gen_ai.operation.name` |\n| --- | --- |\n");
+    for operation in Operation::ALL {
+        let _ = writeln!(page, "| `{operation}` | `{}` |", operation.gen_ai_name());
+    }
+    page
+}
+
+fn backends_page() -> String {
+    let capabilities: [(&str, &[&str]); 4] = [
+        ("embed", EmbedderConfig::BACKENDS),
+        ("chat", ChatConfig::BACKENDS),
+        ("images", ImageConfig::BACKENDS),
+        ("procurement", ProcurementConfig::BACKENDS),
+    ];
+    let mut names: Vec<&str> =
+        capabilities.iter().flat_map(|(_, backends)| backends.iter().copied()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut page = format!("{NOTE}# Backends\n\n`local` says that it is not in this version.\n\n");
+    page.push_str("| backend | embed | chat | images | procurement |\n| --- | --- | --- | --- | --- |\n");
+    for name in names {
+        let marks = capabilities.map(|(_, backends)| if backends.contains(&name) { "yes" } else { "–" });
+        let _ = writeln!(page, "| `{name}` | {} |", marks.join(" | "));
+    }
+    page
+}
+
+fn configuration_page(capabilities: &[(&str, Value)]) -> String {
+    let mut page = format!("{NOTE}# Configuration\n\n");
+    page.push_str(
+        "A setup is one JSON object: `backend` names the backend, its own fields stand beside it, and so do `policy`\n\
+         and `fallback`, a list of further backends. Unknown fields are errors. The JSON Schemas are in this folder.\n",
+    );
+    let mut definitions: BTreeMap<&str, &Value> = BTreeMap::new();
+    let mut backends: BTreeMap<&str, (&Map<String, Value>, Vec<String>)> = BTreeMap::new();
+    for (capability, schema) in capabilities {
+        for variant in schema["oneOf"].as_array().into_iter().flatten() {
+            let name = variant["properties"]["backend"]["const"].as_str().unwrap_or_default();
+            let Some(fields) = variant["properties"].as_object() else { continue };
+            let (_, uses) = backends.entry(name).or_insert_with(|| (fields, Vec::new()));
+            uses.push(format!("{capability}: {}", one_line(&variant["description"])));
+        }
+        for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+            if !name.ends_with("Config") {
+                definitions.insert(name, definition);
+            }
+        }
+    }
+    for (name, (fields, uses)) in &backends {
+        let _ = write!(page, "\n## `\"backend\": \"{name}\"`\n\n");
+        for used in uses {
+            let _ = writeln!(page, "- {used}");
+        }
+        let own = fields.iter().filter(|(field, _)| *field != "backend");
+        fields_table(&mut page, own);
+    }
+    for (name, definition) in definitions {
+        define(&mut page, name, definition);
+    }
+    page
+}
+
+fn requests_page() -> Result<String, Box<dyn Error>> {
+    let mut page =
+        format!("{NOTE}# Requests\n\nThe JSON form of every request; the Rust structs are the same.\n");
+    let requests = [
+        schema::<EmbedRequest>()?,
+        schema::<ChatRequest>()?,
+        schema::<GenerateRequest>()?,
+        schema::<RefineRequest>()?,
+    ];
+    let mut definitions: BTreeMap<&str, &Value> = BTreeMap::new();
+    for schema in &requests {
+        define(&mut page, schema["title"].as_str().unwrap_or_default(), schema);
+        for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+            definitions.insert(name, definition);
+        }
+    }
+    for (name, definition) in definitions {
+        define(&mut page, name, definition);
+    }
+    Ok(page)
+}
+
+/// A section for one type: a table of its fields, or a list of its values.
+fn define(page: &mut String, name: &str, definition: &Value) {
+    let _ = write!(page, "\n## {name}\n\n{}\n", one_line(&definition["description"]));
+    if let Some(fields) = definition["properties"].as_object() {
+        fields_table(page, fields.iter());
+    }
+    let variants = definition["oneOf"].as_array().or_else(|| definition["anyOf"].as_array());
+    if let Some(variants) = variants {
+        page.push('\n');
+        for variant in variants {
+            let _ = writeln!(page, "- {}: {}", type_of(variant), one_line(&variant["description"]));
+        }
+    }
+    if let Some(values) = definition["enum"].as_array() {
+        let names: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+        let _ = write!(page, "\nOne of {}.\n", names.join(", "));
+    }
+}
+
+fn fields_table<'a>(page: &mut String, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+    page.push_str("\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n");
+    for (name, field) in fields {
+        let default = match &field["default"] {
+            Value::Null => "–".to_owned(),
+            value if value.to_string().len() > 60 => "see its own section".to_owned(),
+            value => format!("`{value}`"),
+        };
+        let meaning = one_line(&field["description"]);
+        let _ = writeln!(page, "| `{name}` | {} | {default} | {meaning} |", type_of(field));
+    }
+}
+
+/// A schema's type in a few words.
+fn type_of(schema: &Value) -> String {
+    if let Some(path) = schema["$ref"].as_str() {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        return format!("[{name}](#{})", name.to_ascii_lowercase());
+    }
+    if let Some(value) = schema.get("const") {
+        return format!("`{value}`");
+    }
+    for key in ["anyOf", "oneOf", "allOf"] {
+        if let Some(variants) = schema[key].as_array() {
+            let known = variants.iter().filter(|variant| variant["type"] != "null");
+            return known.map(type_of).collect::<Vec<_>>().join(" or ");
+        }
+    }
+    let names: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name.as_str()],
+        Value::Array(names) => {
+            names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect()
+        }
+        _ => return "any".to_owned(),
+    };
+    match names.join(" or ").as_str() {
+        "array" if schema.get("prefixItems").is_none() => format!("list of {}", type_of(&schema["items"])),
+        "object" if schema["required"].is_array() => {
+            let fields = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            format!("object with `{}`", fields.collect::<Vec<_>>().join("`, `"))
+        }
+        other => other.to_owned(),
+    }
+}
+
+fn one_line(description: &Value) -> String {
+    let text = description.as_str().unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}

@@ -1,0 +1,99 @@
+//! Opens what a case names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::call::OtherCalls;
+use super::case::Capability;
+use crate::chat::AnyChat;
+use crate::config::{
+    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat_with,
+    open_embedder_with, open_image_generator_with, open_procurement_with,
+};
+use crate::embed::AnyEmbedder;
+use crate::error::{Error, Result};
+use crate::image::AnyImageGenerator;
+use crate::procure::AnyProcurement;
+
+/// What a case opens a backend from.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OpenFrom {
+    /// The flat JSON form of a setup; without it, the environment says everything.
+    pub config: Option<Value>,
+    /// Exactly the variables that are set.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl OpenFrom {
+    /// The variables as backends read them.
+    pub fn environment(&self) -> Environment {
+        Environment::from_pairs(self.variables.clone())
+    }
+}
+
+/// What an opener gives.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Opened {
+    /// For `embed`.
+    Embedder(AnyEmbedder),
+    /// For `chat`.
+    Chat(AnyChat),
+    /// For `image`.
+    Images(AnyImageGenerator),
+    /// For `procure`.
+    Procurement(AnyProcurement),
+    /// For `modes`, `models`, `health`, and whatever is no trait.
+    Other(Arc<dyn OtherCalls>),
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedder(_) => "an embedder",
+            Self::Chat(_) => "a chat backend",
+            Self::Images(_) => "an image generator",
+            Self::Procurement(_) => "a procurement client",
+            Self::Other(_) => "something else",
+        })
+    }
+}
+
+/// Opens a backend for a case.
+pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
+
+/// The opener of ayni's own backends.
+///
+/// # Errors
+/// Those of opening.
+pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
+    let environment = from.environment();
+    match (capability, &from.config) {
+        (Capability::Embed, Some(config)) => {
+            open_embedder_with(setup::<EmbedderConfig>(config)?, &environment).map(Opened::Embedder)
+        }
+        (Capability::Chat, Some(config)) => {
+            open_chat_with(setup::<ChatConfig>(config)?, &environment).map(Opened::Chat)
+        }
+        (Capability::Image, Some(config)) => {
+            open_image_generator_with(setup::<ImageConfig>(config)?, &environment).map(Opened::Images)
+        }
+        (Capability::Procure, Some(config)) => {
+            open_procurement_with(setup::<ProcurementConfig>(config)?, &environment).map(Opened::Procurement)
+        }
+        (capability, _) => Err(Error::unsupported(format!(
+            "the suite cannot open {} from {} yet",
+            capability.as_str(),
+            if from.config.is_some() { "a configuration" } else { "the environment" }
+        ))),
+    }
+}
+
+fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
+    serde_json::from_value(config.clone()).map_err(|error| Error::config(error.to_string()))
+}
