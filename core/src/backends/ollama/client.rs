@@ -22,14 +22,14 @@ pub struct Ollama {
 }
 
 impl Ollama {
-    pub(super) fn open(config: OllamaConfig, env: &Environment) -> Result<Self> {
+    pub(super) fn open(mut config: OllamaConfig, env: &Environment) -> Result<Self> {
         if config.model.trim().is_empty() {
             return Err(Error::config("`model` is not set: name a model that `ollama list` shows"));
         }
         if config.dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let key = config.api_key.clone().or_else(|| env.secret(&["OLLAMA_API_KEY"]));
+        let key = config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["OLLAMA_API_KEY"]));
         let api = ApiClient::new("ollama", config.base_url.as_deref().unwrap_or(LOCAL))?
             .with_auth(Auth::bearer(key.as_ref()))
             .with_classify(classify);

@@ -131,7 +131,7 @@ struct LineFunction {
 pub(super) struct LineLogprob {
     token: Option<String>,
     logprob: Option<f64>,
-    top_logprobs: Option<Vec<LineLogprob>>,
+    top_logprobs: Option<Vec<Self>>,
 }
 
 impl ChatLine {

@@ -1,4 +1,5 @@
 #![doc = include_str!("docs.md")]
+#![doc = include_str!("docs_embed_image.md")]
 
 mod chat;
 mod client;

@@ -1,6 +1,6 @@
 //! The list of models that a vendor offers.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::OpenAi;

@@ -24,14 +24,14 @@ pub struct Tei {
 }
 
 impl Tei {
-    pub(super) fn open(config: TeiConfig, env: &Environment) -> Result<Self> {
+    pub(super) fn open(mut config: TeiConfig, env: &Environment) -> Result<Self> {
         if config.max_batch == 0 {
             return Err(Error::config("`max_batch` is 0; a request needs at least one input"));
         }
         if config.dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let key = config.api_key.clone().or_else(|| env.secret(&["TEI_API_KEY"]));
+        let key = config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["TEI_API_KEY"]));
         let api = ApiClient::new("tei", &config.base_url)?
             .with_auth(Auth::bearer(key.as_ref()))
             .with_classify(classify);
@@ -73,15 +73,11 @@ impl Tei {
     /// Vectors of another model or revision would look just like those wanted.
     fn check_served(&self, server: &ServerInfo) -> Result<()> {
         let wanted = self.config.model.trim();
-        let names: Vec<&str> = [&server.model_id, &server.served_model_name]
-            .into_iter()
-            .filter_map(|name| name.as_deref())
-            .collect();
+        let told = || [&server.model_id, &server.served_model_name].into_iter().filter_map(Option::as_deref);
+        let is_wanted = wanted.is_empty() || told().any(|name| name.eq_ignore_ascii_case(wanted));
         // Weights from a folder say nothing about which model they are.
-        let is_folder = |name: &&str| name.starts_with(['/', '.']);
-        let is_wanted = |name: &&str| name.eq_ignore_ascii_case(wanted);
-        let told = names.first().filter(|name| !is_folder(name));
-        if let (false, Some(told)) = (wanted.is_empty() || names.iter().any(|name| is_wanted(name)), told) {
+        let other = told().next().filter(|name| !is_wanted && !name.starts_with(['/', '.']));
+        if let Some(told) = other {
             return Err(self.other_served("model", wanted, told));
         }
         match (self.config.revision.as_deref(), server.model_sha.as_deref()) {
