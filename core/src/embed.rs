@@ -191,13 +191,15 @@ impl EmbedRequest {
     /// # Errors
     /// `unsupported` if one of the inputs is an image.
     pub fn text_inputs(&self) -> Result<Vec<&str>> {
-        let text = |input| match input {
-            &EmbedInput::Text(ref text) => Ok(text.as_str()),
-            EmbedInput::Image(_) => {
-                Err(Error::unsupported("this backend embeds text only; the request holds an image"))
-            }
-        };
-        self.inputs.iter().map(text).collect()
+        self.inputs
+            .iter()
+            .map(|input| match input {
+                EmbedInput::Text(text) => Ok(text.as_str()),
+                EmbedInput::Image(_) => {
+                    Err(Error::unsupported("this backend embeds text only; the request holds an image"))
+                }
+            })
+            .collect()
     }
 
     /// Fails on what no backend accepts: an empty list, more inputs than `max_batch`.

@@ -1,5 +1,7 @@
 //! The files of `conformance/` against `conformance/schema.json`, and the schema against mistakes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;

@@ -1,5 +1,7 @@
 //! `ayni-mock` as runners in other languages use it: started, asked over HTTP, ended by closing its input.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;

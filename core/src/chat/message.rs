@@ -124,7 +124,7 @@ impl Message {
 }
 
 /// What a message says: text, or text and images in turn. In JSON a string or a list of parts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "ContentForm", into = "ContentForm")]
 pub struct Content(Vec<Part>);
@@ -205,12 +205,6 @@ impl Content {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|part| matches!(part, Part::Text { text } if text.is_empty()))
-    }
-}
-
-impl Default for Content {
-    fn default() -> Self {
-        Self(Vec::new())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -50,9 +51,14 @@ pub enum Opened {
     Images(AnyImageGenerator),
     /// For `procure`.
     Procurement(AnyProcurement),
-    /// For `modes`, `models`, `health`, and whatever is no trait.
+    /// For `modes`: gives the chat backend of the mode named, or of the default one.
+    Modes(Arc<PickMode>),
+    /// For `models`, `health`, and whatever is no trait.
     Other(Arc<dyn OtherCalls>),
 }
+
+/// Gives the chat backend of the mode named, or of the default one.
+pub type PickMode = dyn Fn(Option<&str>) -> Result<AnyChat> + Send + Sync;
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +67,7 @@ impl fmt::Debug for Opened {
             Self::Chat(_) => "a chat backend",
             Self::Images(_) => "an image generator",
             Self::Procurement(_) => "a procurement client",
+            Self::Modes(_) => "chat modes",
             Self::Other(_) => "something else",
         })
     }
@@ -74,6 +81,7 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
+    // What a case leaves open never comes from the environment of whoever runs it.
     let environment = from.environment();
     match (capability, &from.config) {
         (Capability::Embed, Some(config)) => {
@@ -101,7 +109,7 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
 }
 
 fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
-    serde_json::from_value(config.clone()).map_err(|error| Error::config(error.to_string()))
+    Setup::deserialize(config).map_err(|error| Error::config(error.to_string()))
 }
 
 /// `models`: `{"count", "models"}`.

@@ -180,6 +180,30 @@ async fn a_body_that_breaks_off_is_seen_to_break_off() {
 }
 
 #[tokio::test]
+async fn a_call_names_its_mode_and_one_that_cannot_be_had_is_an_error_of_the_call() {
+    let open = |capability: Capability, _: &OpenFrom| -> Result<Opened> {
+        assert_eq!(capability, Capability::Modes);
+        Ok(Opened::Modes(std::sync::Arc::new(|mode: Option<&str>| match mode {
+            None => Ok(AnyChat::new(crate::backends::scripted::Scripted::default())),
+            Some(mode) => Err(Error::config(format!("llm_mode '{mode}' is unknown; valid: mock"))),
+        })))
+    };
+    let request = json!({ "messages": [{ "role": "user", "content": "hola" }] });
+    let unknown = json!({ "error": { "kind": "config_invalid", "message_contains": ["'x'", "mock"] } });
+    let case = json!({
+        "name": "a", "why": "stands for this test", "capability": "modes", "env": { "DEFAULT_LLM_MODE": "mock" },
+        "calls": [
+            { "operation": "chat", "request": request, "expect": { "ok": { "text": "You asked: hola" } } },
+            { "operation": "stream", "request": request, "expect": { "ok": { "events": { "$length": 5 } } } },
+            { "operation": "chat", "mode": "x", "request": request, "expect": unknown },
+        ],
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = CaseFile::load(&write(folder.path(), "a", &case)).expect("a case");
+    assert_eq!(run_case(&file, &open).await, Ok(()));
+}
+
+#[tokio::test]
 async fn an_error_that_shows_the_key_fails_its_case() {
     let open = |_: Capability, _: &OpenFrom| -> Result<Opened> { Err(Error::config(CANARY_KEY)) };
     let folder = tempfile::tempdir().expect("a folder");
