@@ -29,7 +29,8 @@ impl Ollama {
         if config.dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let key = config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["OLLAMA_API_KEY"]));
+        let key =
+            config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["OLLAMA_API_KEY"]));
         let api = ApiClient::new("ollama", config.base_url.as_deref().unwrap_or(LOCAL))?
             .with_auth(Auth::bearer(key.as_ref()))
             .with_classify(classify);

@@ -165,10 +165,11 @@ fn refuse(field: &'static str, message: String) -> Error {
 }
 
 fn info(config: &OpenAiConfig, profile: &Profile, api: &ApiClient) -> BackendInfo {
-    let mut limits = Limits::default();
-    limits.max_batch = config.max_batch.or_else(|| profile.embeddings.and_then(|rules| rules.max_batch));
-    limits.max_images = profile.images.and_then(|rules| rules.max_images);
-    limits.max_concurrency = config.max_concurrency.or(profile.max_concurrency);
+    let limits = Limits {
+        max_batch: config.max_batch.or_else(|| profile.embeddings.and_then(|rules| rules.max_batch)),
+        max_images: profile.images.and_then(|rules| rules.max_images),
+        max_concurrency: config.max_concurrency.or(profile.max_concurrency),
+    };
     BackendInfo::new(profile.name, config.model.trim())
         .with_host(api.host())
         .with_limits(limits)

@@ -26,10 +26,7 @@ impl Embedder for OpenAi {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        let outcome = self.embed_checked(cx, &request).await;
-        let name =
-            |error: Error| error.with_operation(Operation::Embed).with_backend(&*self.backend_info().backend);
-        outcome.map_err(name)
+        self.embed_checked(cx, &request).await.map_err(|error| self.named(error, Operation::Embed))
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) fn hf_router(failure: &Failure<'_>) -> Option<Verdict> {
     let message = lower(failure.body.message.as_deref());
     let code = failure.body.code.as_deref().unwrap_or_default();
     let not_served = code == "model_not_supported" || message.contains("not supported by");
-    let (kind, sentence) = match failure.status {
-        400 | 404 | 422 if not_served => (
+    let (kind, sentence) = match told_status(failure) {
+        200 | 400 | 404 | 422 if not_served => (
             ErrorKind::NotFound,
             "model not available from this provider: name another provider or model, or enable a provider that serves it at https://hf.co/settings/inference-providers",
         ),
@@ -55,7 +55,7 @@ pub(super) fn hf_router(failure: &Failure<'_>) -> Option<Verdict> {
 /// Google answers 400 to a key that it does not know.
 pub(super) fn gemini(failure: &Failure<'_>) -> Option<Verdict> {
     let message = lower(failure.body.message.as_deref());
-    (failure.status == 400 && message.contains("api key not valid")).then(|| {
+    (told_status(failure) == 400 && message.contains("api key not valid")).then(|| {
         Verdict::new(
             ErrorKind::Unauthenticated,
             "the credential is missing or not accepted: check the key or token",
@@ -67,7 +67,7 @@ pub(super) fn gemini(failure: &Failure<'_>) -> Option<Verdict> {
 pub(super) fn featherless(failure: &Failure<'_>) -> Option<Verdict> {
     const COLD: [&str; 8] =
         ["cold", "warm", "loading", "not loaded", "not ready", "not yet ready", "starting", "being deployed"];
-    if failure.status != 400 {
+    if told_status(failure) != 400 {
         return None;
     }
     let body = failure.body;
@@ -86,12 +86,21 @@ pub(super) fn featherless(failure: &Failure<'_>) -> Option<Verdict> {
 
 /// Nscale answers 429 when the account has no credit.
 pub(super) fn nscale(failure: &Failure<'_>) -> Option<Verdict> {
-    (failure.status == 429).then(|| {
+    (told_status(failure) == 429).then(|| {
         Verdict::new(
             ErrorKind::CreditsExhausted,
             "the account's credits are spent: add credits or use another account",
         )
     })
+}
+
+/// The status; of an error inside a success the numeric code in its body.
+fn told_status(failure: &Failure<'_>) -> u16 {
+    let code = failure.body.code.as_deref().and_then(|code| code.parse().ok());
+    match code.filter(|code| (400..600).contains(code)) {
+        Some(code) if (200..300).contains(&failure.status) => code,
+        _ => failure.status,
+    }
 }
 
 fn lower(text: Option<&str>) -> String {

@@ -55,10 +55,6 @@ struct AnswerUsage {
 }
 
 impl OpenAi {
-    fn named(&self, error: Error, operation: Operation) -> Error {
-        error.with_operation(operation).with_backend(&*self.backend_info().backend)
-    }
-
     fn image_rules(&self) -> Result<ImageRules> {
         self.profile().images.ok_or_else(|| self.not_offered("images"))
     }

@@ -11,6 +11,7 @@ mod image_body;
 mod models;
 mod profiles;
 mod stream;
+mod think;
 mod wire;
 
 pub use config::{InlineReasoning, OpenAiConfig};

@@ -24,6 +24,8 @@ pub(super) struct Profile {
     pub(super) account_env: Option<[&'static str; 2]>,
     /// The vendor's name at the Hugging Face router, which takes its calls when the key is a Hugging Face token.
     pub(super) hf_provider: Option<&'static str>,
+    /// Whether a suffix of the model (`:together`) chooses the provider behind a router.
+    pub(super) routes_by_suffix: bool,
     /// Whether the server has one model, so that the configuration need not name it.
     pub(super) model_optional: bool,
     /// Chat, where it is offered.
@@ -134,6 +136,7 @@ const OWN_SERVER: Profile = Profile {
     key_required: false,
     account_env: None,
     hf_provider: None,
+    routes_by_suffix: false,
     model_optional: false,
     chat: Some(OPEN_MODELS),
     embeddings: Some(EMBEDDINGS),
@@ -170,6 +173,7 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "hf-router",
         base_url: Some("https://router.huggingface.co/v1"),
         key_env: &["HF_API_TOKEN", "HF_TOKEN"],
+        routes_by_suffix: true,
         classify: failures::hf_router,
         ..SERVICE
     },
@@ -398,6 +402,18 @@ mod tests {
             }
             assert!(!profile.key_required || !profile.key_env.is_empty(), "{}", profile.name);
             assert!(profile.base_url.is_some() || profile.name == "custom", "{}", profile.name);
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_every_vendor_and_every_variable() {
+        let docs = include_str!("docs.md");
+        for profile in PROFILES {
+            assert!(docs.contains(&format!("| `{}` |", profile.name)), "{}", profile.name);
+            let account = profile.account_env.iter().flatten();
+            for variable in profile.key_env.iter().chain(profile.base_url_env).chain(account) {
+                assert!(docs.contains(&format!("`{variable}`")), "{variable}");
+            }
         }
     }
 

@@ -31,7 +31,8 @@ impl Tei {
         if config.dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let key = config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["TEI_API_KEY"]));
+        let key =
+            config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["TEI_API_KEY"]));
         let api = ApiClient::new("tei", &config.base_url)?
             .with_auth(Auth::bearer(key.as_ref()))
             .with_classify(classify);
