@@ -7,7 +7,7 @@ use super::OpenAi;
 use super::image_body::{edit_by_generation, edit_form, generation};
 use super::profiles::{ImageDialect, ImageRules};
 use crate::context::{Context, Progress};
-use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::Method;
 use crate::http::client::{Call, MAX_BODY_BYTES, Reply};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
@@ -170,8 +170,8 @@ fn decoded(text: &str) -> Result<ImageData> {
     })
 }
 
-/// The image was made, and paid for, before its URL failed: the request must not count as unsent, and a
-/// URL that the vendor gave and refuses is the vendor's mistake.
+/// The image was made, and paid for, before its URL failed: repeating the whole request would pay again.
+/// A URL that the vendor gave and refuses is the vendor's mistake.
 fn not_fetched(error: Error) -> Error {
     use ErrorKind as K;
     let refused = matches!(
@@ -179,7 +179,7 @@ fn not_fetched(error: Error) -> Error {
         K::NotFound | K::Unauthenticated | K::PermissionDenied | K::InvalidRequest | K::Unsupported
     );
     if !refused {
-        return error.with_sent(Sent::Yes);
+        return served(error);
     }
     let invalid =
         Error::response_invalid("the image was made, but the URL that the answer named for it gives none");
@@ -193,6 +193,11 @@ fn not_fetched(error: Error) -> Error {
 fn after_others(error: Error, index: usize) -> Error {
     match index {
         0 => error,
-        _ => error.with_sent(Sent::Yes).with_context("image", index.to_string()),
+        _ => served(error).with_context("image", index.to_string()),
     }
+}
+
+/// An error after work was done that a repetition would do, and cost, again.
+fn served(error: Error) -> Error {
+    error.with_sent(Sent::Yes).with_persistence(Persistence::Permanent)
 }
