@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::call::OtherCalls;
-use super::case::Capability;
+use super::case::{Call, Capability};
 use super::others::Health;
+use crate::backends::openai::OpenAi;
 use crate::chat::AnyChat;
 use crate::config::{
     ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup,
     open_chat_with, open_embedder_with, open_image_generator_with, open_procurement_with,
 };
+use crate::context::{BoxFuture, Context};
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
@@ -103,6 +105,10 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
             Ok(Opened::Modes(Arc::new(move |mode| modes.open(mode))))
         }
         (Capability::Health, Some(config)) => Ok(Opened::Other(Arc::new(Health::open(config, env)?))),
+        (Capability::Models, Some(config)) => match setup::<ChatConfig>(config)?.backend {
+            ChatConfig::OpenAi(config) => Ok(Opened::Other(Arc::new(ModelList(config.open(env)?)))),
+            _ => Err(Error::unsupported("only the backend 'openai' lists models")),
+        },
         (capability, _) => Err(Error::unsupported(format!(
             "the suite cannot open {} from {} yet",
             capability.as_str(),
@@ -113,4 +119,16 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
 
 pub(super) fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
     Setup::deserialize(config).map_err(|error| Error::config(error.to_string()))
+}
+
+/// `models`: `{"count", "models"}`.
+struct ModelList(OpenAi);
+
+impl OtherCalls for ModelList {
+    fn call<'a>(&'a self, cx: &'a Context, _: &'a Call) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            let models = self.0.models(cx).await?;
+            Ok(json!({ "count": models.len(), "models": models }))
+        })
+    }
 }

@@ -168,11 +168,6 @@ impl Space {
         }
     }
 
-    /// How to prove to the Space who is asking, for another client of the same host.
-    pub(crate) fn app(&self) -> &ApiClient {
-        &self.app
-    }
-
     /// Asks for the cheapest thing it serves. What comes back does not matter: the visit does.
     async fn visit(&self, cx: &Context) {
         const PATIENCE: Duration = Duration::from_secs(5);
