@@ -10,6 +10,8 @@ mod providers;
 mod space;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use client::HuggingFace;
