@@ -36,10 +36,11 @@ pub(super) async fn perform(
         (Opened::Embedder(embedder), "embed") => {
             embedder.embed(cx, request(call)?).await.map(|response| results::embedding(&response))
         }
-        (Opened::Chat(chat), "chat") => {
-            chat.chat(cx, request(call)?).await.map(|response| results::chat(&response))
-        }
-        (Opened::Chat(chat), "stream") => return Ok(streamed(chat, cx, request(call)?, cancel).await),
+        (Opened::Chat(chat), "chat" | "stream") => return chatted(chat, cx, call, cancel).await,
+        (Opened::Modes(pick), "chat" | "stream") => match pick(call.mode.as_deref()) {
+            Ok(chat) => return chatted(&chat, cx, call, cancel).await,
+            Err(error) => Err(error),
+        },
         (Opened::Images(images), "generate") => {
             images.generate(cx, request(call)?).await.map(|response| results::images(&response))
         }
@@ -51,6 +52,19 @@ pub(super) async fn perform(
         (opened, operation) => return Err(format!("{opened:?} has no operation '{operation}'")),
     };
     Ok(as_outcome(outcome))
+}
+
+async fn chatted(
+    chat: &AnyChat,
+    cx: &Context,
+    call: &Call,
+    cancel: CancelAfterEvents,
+) -> Result<Value, String> {
+    let request = request(call)?;
+    Ok(match call.operation.as_str() {
+        "stream" => streamed(chat, cx, request, cancel).await,
+        _ => as_outcome(chat.chat(cx, request).await.map(|response| results::chat(&response))),
+    })
 }
 
 fn as_outcome(outcome: Result<Value>) -> Value {

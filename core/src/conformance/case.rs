@@ -23,7 +23,7 @@ pub struct Case {
     /// The flat form of a setup.
     #[serde(default)]
     pub config: Option<Value>,
-    /// Instead of `config`: opened from the environment, which holds exactly these variables.
+    /// Exactly the environment variables that are set; without `config` they alone say what is opened.
     #[serde(default)]
     pub env: Option<BTreeMap<String, String>>,
     /// Time-outs and cancellation.
@@ -383,8 +383,8 @@ impl Case {
         if self.why.trim().is_empty() {
             return wrong("`why` is empty");
         }
-        if self.config.is_some() == self.env.is_some() {
-            return wrong("give either `config` or `env`");
+        if self.config.is_none() && self.env.is_none() {
+            return wrong("give `config`, `env` or both");
         }
         match (&self.open_error, &self.call, self.calls.is_empty()) {
             (Some(_), None, true) if self.expect.is_none() => {}

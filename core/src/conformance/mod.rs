@@ -32,8 +32,11 @@ pub use case::{
     PauseFrame, RawFrame, Repeat, RequestSpec, Respond,
 };
 pub use matcher::differences;
-pub use open::{Open, OpenFrom, Opened, open};
+pub use open::{Open, OpenFrom, Opened, PickMode, open};
 pub use placeholders::{CANARIES, CANARY_HF_KEY, CANARY_KEY, CANARY_PROMPT, JPEG, PNG};
 pub use runner::{Failure, Summary, run, run_case, run_must_fail, serve_case};
 pub use server::{Mismatch, MockServer, Received, Report};
 pub use suite::{CaseFile, Suite};
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ use super::call::OtherCalls;
 use super::case::Capability;
 use crate::chat::AnyChat;
 use crate::config::{
-    Environment, Setup, open_chat_with, open_embedder_with, open_image_generator_with, open_procurement_with,
+    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat_with,
+    open_embedder_with, open_image_generator_with, open_procurement_with,
 };
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
@@ -20,13 +21,20 @@ use crate::image::AnyImageGenerator;
 use crate::procure::AnyProcurement;
 
 /// What a case opens a backend from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub enum OpenFrom {
-    /// The flat JSON form of a setup.
-    Config(Value),
-    /// An environment that holds exactly these variables.
-    Environment(BTreeMap<String, String>),
+pub struct OpenFrom {
+    /// The flat JSON form of a setup; without it, the environment says everything.
+    pub config: Option<Value>,
+    /// Exactly the variables that are set.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl OpenFrom {
+    /// The variables as backends read them.
+    pub fn environment(&self) -> Environment {
+        Environment::from_pairs(self.variables.clone())
+    }
 }
 
 /// What an opener gives.
@@ -41,9 +49,14 @@ pub enum Opened {
     Images(AnyImageGenerator),
     /// For `procure`.
     Procurement(AnyProcurement),
-    /// For `modes`, `models`, `health`, and whatever is no trait.
+    /// For `modes`: gives the chat backend of the mode named, or of the default one.
+    Modes(Arc<PickMode>),
+    /// For `models`, `health`, and whatever is no trait.
     Other(Arc<dyn OtherCalls>),
 }
+
+/// Gives the chat backend of the mode named, or of the default one.
+pub type PickMode = dyn Fn(Option<&str>) -> Result<AnyChat> + Send + Sync;
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +65,7 @@ impl fmt::Debug for Opened {
             Self::Chat(_) => "a chat backend",
             Self::Images(_) => "an image generator",
             Self::Procurement(_) => "a procurement client",
+            Self::Modes(_) => "chat modes",
             Self::Other(_) => "something else",
         })
     }
@@ -65,17 +79,26 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
-    let OpenFrom::Config(config) = from else {
-        return Err(Error::unsupported("the suite does not open from the environment yet"));
-    };
-    // What a case leaves open must not come from the environment of whoever runs it.
-    let env = Environment::empty();
-    match capability {
-        Capability::Embed => Ok(Opened::Embedder(open_embedder_with(setup(config)?, &env)?)),
-        Capability::Chat => Ok(Opened::Chat(open_chat_with(setup(config)?, &env)?)),
-        Capability::Image => Ok(Opened::Images(open_image_generator_with(setup(config)?, &env)?)),
-        Capability::Procure => Ok(Opened::Procurement(open_procurement_with(setup(config)?, &env)?)),
-        other => Err(Error::unsupported(format!("the suite does not open {} yet", other.as_str()))),
+    // What a case leaves open never comes from the environment of whoever runs it.
+    let environment = from.environment();
+    match (capability, &from.config) {
+        (Capability::Embed, Some(config)) => {
+            open_embedder_with(setup::<EmbedderConfig>(config)?, &environment).map(Opened::Embedder)
+        }
+        (Capability::Chat, Some(config)) => {
+            open_chat_with(setup::<ChatConfig>(config)?, &environment).map(Opened::Chat)
+        }
+        (Capability::Image, Some(config)) => {
+            open_image_generator_with(setup::<ImageConfig>(config)?, &environment).map(Opened::Images)
+        }
+        (Capability::Procure, Some(config)) => {
+            open_procurement_with(setup::<ProcurementConfig>(config)?, &environment).map(Opened::Procurement)
+        }
+        (capability, _) => Err(Error::unsupported(format!(
+            "the suite cannot open {} from {} yet",
+            capability.as_str(),
+            if from.config.is_some() { "a configuration" } else { "the environment" }
+        ))),
     }
 }
 

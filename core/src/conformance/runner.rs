@@ -122,10 +122,7 @@ fn prepare(file: &CaseFile, server: &MockServer) -> Result<Case> {
 async fn play(file: &CaseFile, open: &Open) -> Result<Vec<String>> {
     let server = MockServer::bind(0).await?;
     let case = prepare(file, &server)?;
-    let from = match (&case.config, &case.env) {
-        (Some(config), _) => OpenFrom::Config(config.clone()),
-        (None, variables) => OpenFrom::Environment(variables.clone().unwrap_or_default()),
-    };
+    let from = OpenFrom { config: case.config.clone(), variables: case.env.clone().unwrap_or_default() };
     let opened = match open(case.capability, &from) {
         Ok(opened) => opened,
         Err(error) => {

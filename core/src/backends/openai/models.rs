@@ -1,0 +1,1 @@
+//! The list of models that a vendor offers.
