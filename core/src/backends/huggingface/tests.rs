@@ -92,11 +92,13 @@ async fn calls_at_the_same_time_share_one_look_up() {
 #[test]
 fn opening_refuses_what_cannot_work_and_names_the_field() {
     let base = || HuggingFaceConfig::new("owner/model").with_api_key("r8_own_key");
-    let mut unknown = base().with_provider("brand-new");
-    unknown.direct_url = None;
+    let unknown = base().with_provider("brand-new");
     let mut endless = base();
     endless.poll_limit_seconds = f64::INFINITY;
+    let mut misdirected = HuggingFaceConfig::new("a/b").with_api_key("hf_x");
+    misdirected.direct_url = Some("https://api.example.test".into());
     for (config, field) in [
+        (misdirected, "direct_url"),
         (HuggingFaceConfig::new(" ").with_api_key("hf_x"), "model"),
         (HuggingFaceConfig::new("a/b:groq").with_api_key("hf_x"), "model"),
         (base().with_provider(""), "provider"),

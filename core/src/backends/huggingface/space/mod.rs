@@ -168,11 +168,6 @@ impl Space {
         }
     }
 
-    /// How to prove to the Space who is asking, for another client of the same host.
-    pub(crate) fn app(&self) -> &ApiClient {
-        &self.app
-    }
-
     /// Asks for the cheapest thing it serves. What comes back does not matter: the visit does.
     async fn visit(&self, cx: &Context) {
         const PATIENCE: Duration = Duration::from_secs(5);
@@ -239,8 +234,8 @@ impl Space {
     }
 }
 
-/// What the host of a Space answers while it does not serve: for the client of whatever runs in it.
-pub(crate) fn classify_not_ready(failure: &Failure<'_>) -> Option<Verdict> {
+/// What the host of a Space answers while it does not serve.
+fn classify_not_ready(failure: &Failure<'_>) -> Option<Verdict> {
     match failure.status {
         502 | 503 => {
             Some(Verdict::new(ErrorKind::ColdStart, "the service is not ready yet: it wakes up or starts"))

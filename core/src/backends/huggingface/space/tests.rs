@@ -191,7 +191,7 @@ async fn what_a_sleeping_host_answers_is_a_cold_start_and_a_private_one_is_not_f
         let script = Script::new([(status, body)]);
         let (cx, _) = script.context();
         let space = space(SpaceConfig::new("ana/clip"));
-        let call = space.app().get("/embed/text").json_reply::<serde_json::Value>(&cx, Operation::Embed);
+        let call = space.app.get("/embed/text").json_reply::<serde_json::Value>(&cx, Operation::Embed);
         assert_eq!(call.await.expect_err("not ready").kind(), kind, "{status} {body}");
     }
 }
