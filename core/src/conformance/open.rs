@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::call::OtherCalls;
-use super::case::Capability;
+use super::case::{Call, Capability};
+use crate::backends::openai::OpenAi;
 use crate::chat::AnyChat;
 use crate::config::{
     ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat_with,
     open_embedder_with, open_image_generator_with, open_procurement_with,
 };
+use crate::context::{BoxFuture, Context};
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
@@ -94,6 +96,10 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
         (Capability::Procure, Some(config)) => {
             open_procurement_with(setup::<ProcurementConfig>(config)?, &environment).map(Opened::Procurement)
         }
+        (Capability::Models, Some(config)) => match setup::<ChatConfig>(config)?.backend {
+            ChatConfig::OpenAi(config) => Ok(Opened::Other(Arc::new(ModelList(config.open(&environment)?)))),
+            _ => Err(Error::unsupported("only the backend 'openai' lists models")),
+        },
         (capability, _) => Err(Error::unsupported(format!(
             "the suite cannot open {} from {} yet",
             capability.as_str(),
@@ -104,4 +110,16 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
 
 fn setup<C: DeserializeOwned>(config: &Value) -> Result<Setup<C>> {
     Setup::deserialize(config).map_err(|error| Error::config(error.to_string()))
+}
+
+/// `models`: `{"count", "models"}`.
+struct ModelList(OpenAi);
+
+impl OtherCalls for ModelList {
+    fn call<'a>(&'a self, cx: &'a Context, _: &'a Call) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            let models = self.0.models(cx).await?;
+            Ok(json!({ "count": models.len(), "models": models }))
+        })
+    }
 }

@@ -65,7 +65,7 @@ impl OpenAi {
         (!POLICIES.contains(&suffix)).then(|| suffix.to_owned())
     }
 
-    fn named(&self, error: Error, operation: Operation) -> Error {
+    pub(super) fn named(&self, error: Error, operation: Operation) -> Error {
         error.with_operation(operation).with_backend(&*self.backend_info().backend)
     }
 }

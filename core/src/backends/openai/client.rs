@@ -3,6 +3,7 @@
 use super::OpenAi;
 use super::config::{InlineReasoning, OpenAiConfig};
 use super::profiles::{self, ChatRules, Profile};
+use crate::backends::vectors::prompt_set;
 use crate::config::{Environment, required_secret};
 use crate::embed::EmbeddingSpace;
 use crate::error::{Error, Result};
@@ -166,8 +167,8 @@ fn refuse(field: &'static str, message: String) -> Error {
 fn info(config: &OpenAiConfig, profile: &Profile, api: &ApiClient) -> BackendInfo {
     let limits = Limits {
         max_batch: config.max_batch.or_else(|| profile.embeddings.and_then(|rules| rules.max_batch)),
+        max_images: profile.images.and_then(|rules| rules.max_images),
         max_concurrency: config.max_concurrency.or(profile.max_concurrency),
-        ..Limits::default()
     };
     BackendInfo::new(profile.name, config.model.trim())
         .with_host(api.host())
@@ -180,7 +181,10 @@ fn space(config: &OpenAiConfig) -> EmbeddingSpace {
     let default = || EmbeddingSpace::new(config.model.trim());
     let space = config.space.clone().unwrap_or_else(default);
     let dimensions = space.dimensions.or(config.dimensions);
-    space.with_dimensions(dimensions)
+    let mut space = space.with_dimensions(dimensions);
+    let prompts = || prompt_set(config.query_prompt.as_deref(), config.document_prompt.as_deref());
+    space.prompt_set = space.prompt_set.or_else(prompts);
+    space
 }
 
 #[cfg(test)]

@@ -59,6 +59,12 @@ pub struct OpenAiConfig {
     /// The embedding space; by default the model's, with unit-length vectors of `dimensions` numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub space: Option<EmbeddingSpace>,
+    /// The text that the embedding model wants before queries; "" if it wants none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_prompt: Option<String>,
+    /// The text that the embedding model wants before documents; "" if it wants none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_prompt: Option<String>,
     /// Most inputs of one embedding request; the vendor's limit by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<usize>,
@@ -103,6 +109,8 @@ impl Default for OpenAiConfig {
             headers: BTreeMap::new(),
             dimensions: None,
             space: None,
+            query_prompt: None,
+            document_prompt: None,
             max_batch: None,
             max_concurrency: None,
             reasoning_field: None,
@@ -149,6 +157,13 @@ impl OpenAiConfig {
     /// Shortens embeddings.
     pub fn with_dimensions(mut self, dimensions: usize) -> Self {
         self.dimensions = Some(dimensions);
+        self
+    }
+
+    /// Sets the texts before queries and documents for the embedding model; "" for none.
+    pub fn with_prompts(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
+        self.query_prompt = Some(query.into());
+        self.document_prompt = Some(document.into());
         self
     }
 

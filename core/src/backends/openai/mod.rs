@@ -1,4 +1,5 @@
 #![doc = include_str!("docs.md")]
+#![doc = include_str!("docs_embed_image.md")]
 
 mod chat;
 mod client;
@@ -6,6 +7,7 @@ mod config;
 mod embed;
 mod failures;
 mod image;
+mod image_body;
 mod models;
 mod profiles;
 mod stream;
@@ -13,6 +15,7 @@ mod think;
 mod wire;
 
 pub use config::{InlineReasoning, OpenAiConfig};
+pub use models::{ModelInfo, ModelProvider};
 
 use crate::embed::EmbeddingSpace;
 use crate::http::client::ApiClient;

@@ -81,6 +81,10 @@ pub(super) struct EmbedRules {
     pub(super) base64: bool,
     /// Whether `dimensions` is understood.
     pub(super) dimensions: bool,
+    /// Whether every model embeds queries and documents alike, so that a role changes nothing.
+    pub(super) symmetric: bool,
+    /// Whether the server cuts longer inputs unasked; the others refuse them.
+    pub(super) cuts_inputs: bool,
 }
 
 /// How a vendor's images depart from OpenAI's.
@@ -90,6 +94,8 @@ pub(super) struct ImageRules {
     pub(super) dialect: ImageDialect,
     /// Whether images can be edited.
     pub(super) edits: bool,
+    /// Most images of one request.
+    pub(super) max_images: Option<usize>,
 }
 
 /// The form of an image request.
@@ -116,7 +122,10 @@ const OPEN_MODELS: ChatRules = ChatRules {
     inline_reasoning: true,
 };
 
-const EMBEDDINGS: EmbedRules = EmbedRules { max_batch: None, base64: true, dimensions: true };
+const EMBEDDINGS: EmbedRules =
+    EmbedRules { max_batch: None, base64: true, dimensions: true, symmetric: false, cuts_inputs: false };
+
+const IMAGES: ImageRules = ImageRules { dialect: ImageDialect::OpenAi, edits: true, max_images: None };
 
 /// A server that the user runs.
 const OWN_SERVER: Profile = Profile {
@@ -131,7 +140,7 @@ const OWN_SERVER: Profile = Profile {
     model_optional: false,
     chat: Some(OPEN_MODELS),
     embeddings: Some(EMBEDDINGS),
-    images: Some(ImageRules { dialect: ImageDialect::OpenAi, edits: true }),
+    images: Some(IMAGES),
     max_concurrency: None,
     cold_starts: false,
     classify: failures::none,
@@ -154,8 +163,8 @@ pub(super) static PROFILES: &[Profile] = &[
             inline_reasoning: false,
             ..OPEN_MODELS
         }),
-        embeddings: Some(EmbedRules { max_batch: Some(2048), ..EMBEDDINGS }),
-        images: Some(ImageRules { dialect: ImageDialect::OpenAi, edits: true }),
+        embeddings: Some(EmbedRules { max_batch: Some(2048), symmetric: true, ..EMBEDDINGS }),
+        images: Some(ImageRules { max_images: Some(10), ..IMAGES }),
         classify: failures::openai,
         ..SERVICE
     },
@@ -197,7 +206,7 @@ pub(super) static PROFILES: &[Profile] = &[
             inline_reasoning: false,
             ..OPEN_MODELS
         }),
-        embeddings: Some(EmbedRules { max_batch: Some(100), base64: false, dimensions: true }),
+        embeddings: Some(EmbedRules { max_batch: Some(100), base64: false, ..EMBEDDINGS }),
         classify: failures::gemini,
         ..SERVICE
     },
@@ -219,7 +228,7 @@ pub(super) static PROFILES: &[Profile] = &[
         hf_provider: Some("together"),
         chat: Some(ChatRules { schema: SchemaDialect::Flattened, ..OPEN_MODELS }),
         embeddings: Some(EmbedRules { base64: false, dimensions: false, ..EMBEDDINGS }),
-        images: Some(ImageRules { dialect: ImageDialect::Together, edits: true }),
+        images: Some(ImageRules { dialect: ImageDialect::Together, max_images: Some(4), ..IMAGES }),
         ..SERVICE
     },
     Profile {
@@ -243,7 +252,7 @@ pub(super) static PROFILES: &[Profile] = &[
         key_env: &["DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN"],
         hf_provider: Some("deepinfra"),
         embeddings: Some(EmbedRules { base64: false, ..EMBEDDINGS }),
-        images: Some(ImageRules { dialect: ImageDialect::DeepInfra, edits: false }),
+        images: Some(ImageRules { dialect: ImageDialect::DeepInfra, edits: false, ..IMAGES }),
         ..SERVICE
     },
     Profile {
@@ -259,7 +268,7 @@ pub(super) static PROFILES: &[Profile] = &[
         base_url: Some("https://inference.api.nscale.com/v1"),
         key_env: &["NSCALE_SERVICE_TOKEN", "NSCALE_API_KEY"],
         hf_provider: Some("nscale"),
-        images: Some(ImageRules { dialect: ImageDialect::Nscale, edits: false }),
+        images: Some(ImageRules { dialect: ImageDialect::Nscale, edits: false, ..IMAGES }),
         classify: failures::nscale,
         ..SERVICE
     },
@@ -290,7 +299,7 @@ pub(super) static PROFILES: &[Profile] = &[
             inline_reasoning: false,
             ..OPEN_MODELS
         }),
-        embeddings: Some(EmbedRules { base64: false, dimensions: false, ..EMBEDDINGS }),
+        embeddings: Some(EmbedRules { base64: false, dimensions: false, symmetric: true, ..EMBEDDINGS }),
         ..SERVICE
     },
     Profile {
@@ -326,6 +335,7 @@ pub(super) static PROFILES: &[Profile] = &[
         base_url: Some("http://localhost:11434/v1"),
         // Ollama's OpenAI route drops `top_k` in silence; its native route takes it.
         chat: Some(ChatRules { refused: &["top_k"], ..OPEN_MODELS }),
+        embeddings: Some(EmbedRules { cuts_inputs: true, ..EMBEDDINGS }),
         images: None,
         cold_starts: true,
         ..OWN_SERVER
@@ -351,7 +361,7 @@ pub(super) static PROFILES: &[Profile] = &[
         base_url: Some("http://localhost:8080/v1"),
         model_optional: true,
         chat: None,
-        embeddings: Some(EmbedRules { max_batch: Some(32), ..EMBEDDINGS }),
+        embeddings: Some(EmbedRules { max_batch: Some(32), cuts_inputs: true, ..EMBEDDINGS }),
         images: None,
         ..OWN_SERVER
     },
