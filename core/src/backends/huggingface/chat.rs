@@ -102,7 +102,7 @@ fn check_provider(provider: &str) -> Result<()> {
 /// Text generation completes a text: it knows neither tools nor formats nor images.
 fn check_options(request: &ChatRequest) -> Result<()> {
     let wants_tools = !request.tools.is_empty()
-        || request.tool_choice.as_ref().is_some_and(|choice| *choice != ToolChoice::None);
+        || matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_)));
     let has_images = request
         .messages
         .iter()

@@ -72,6 +72,11 @@ impl HuggingFace {
     pub(super) fn build(config: &HuggingFaceConfig, key: &Secret, hub_url: &str) -> Result<Self> {
         // hf-inference lives on the router: whatever kind of token it is, there is no other host.
         let is_hub_token = key.expose().starts_with("hf_") || config.provider == HF_INFERENCE;
+        if is_hub_token && config.direct_url.is_some() {
+            let why =
+                "`direct_url` is for a key of the provider's own; a Hugging Face token goes to `base_url`";
+            return Err(Error::config(why).with_context("field", "direct_url"));
+        }
         let hub = ApiClient::new(NAME, hub_url)?;
         let (api, hub) = if is_hub_token {
             let mut api = ApiClient::new(NAME, config.base_url.as_deref().unwrap_or(ROUTER))?

@@ -167,7 +167,8 @@ fn row_of(value: &Value) -> Result<Vec<f32>> {
     let number =
         |value: &Value| value.as_f64().map(|number| number as f32).filter(|number| number.is_finite());
     let numbers: Option<Vec<f32>> = list(value)?.iter().map(number).collect();
-    numbers.ok_or_else(|| invalid("a vector holds something that is not a number"))
+    let numbers = numbers.filter(|numbers| !numbers.is_empty());
+    numbers.ok_or_else(|| invalid("a vector is empty or holds something that is not a number"))
 }
 
 /// One vector of the vectors of tokens.

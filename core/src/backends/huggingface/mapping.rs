@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::providers::{self, AUTO, HF_INFERENCE};
 use super::space::encode_path;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::client::ApiClient;
 use crate::info::Operation;
 
@@ -67,37 +67,45 @@ impl Mapping {
         task: Task,
         operation: Operation,
     ) -> Result<Entry> {
-        let entries = cx
-            .guard(async {
-                let mut kept = self.0.lock().await;
-                let now = cx.clock().now();
-                match &*kept {
-                    Some((since, entries)) if now.saturating_duration_since(*since) < KEPT => {
-                        Ok(Arc::clone(entries))
-                    }
-                    _ => {
-                        let entries = look_up(cx, hub, model, operation).await?;
-                        *kept = Some((cx.clock().now(), Arc::clone(&entries)));
-                        Ok(entries)
-                    }
-                }
-            })
-            .await?;
+        let (entries, is_new) = cx.guard(self.entries(cx, hub, model, operation)).await?;
         let entry = if provider == AUTO {
             first(&entries, model, task)
         } else {
             named(&entries, model, provider, task)
         };
         let entry = entry.map_err(|error| error.with_operation(operation).with_backend(super::NAME))?;
-        if entry.status != "live" {
+        if is_new && entry.status != "live" {
+            let (provider, status) = (&entry.provider, &entry.status);
             tracing::warn!(
-                provider = entry.provider,
+                provider,
                 model,
-                status = entry.status,
-                "the Hub does not list this provider as live for the model"
+                status,
+                "the Hub does not list the provider as live for the model"
             );
         }
         Ok(entry)
+    }
+
+    /// The mapping, and whether it was looked up for this call.
+    async fn entries(
+        &self,
+        cx: &Context,
+        hub: &ApiClient,
+        model: &str,
+        operation: Operation,
+    ) -> Result<(Arc<[Entry]>, bool)> {
+        let mut kept = self.0.lock().await;
+        let now = cx.clock().now();
+        match &*kept {
+            Some((since, entries)) if now.saturating_duration_since(*since) < KEPT => {
+                Ok((Arc::clone(entries), false))
+            }
+            _ => {
+                let entries = look_up(cx, hub, model, operation).await?;
+                *kept = Some((now, Arc::clone(&entries)));
+                Ok((entries, true))
+            }
+        }
     }
 
     /// Forgets the mapping, because a provider said that it is wrong.
@@ -109,7 +117,10 @@ impl Mapping {
 async fn look_up(cx: &Context, hub: &ApiClient, model: &str, operation: Operation) -> Result<Arc<[Entry]>> {
     let path = format!("/api/models/{}?expand[]=inferenceProviderMapping", encode_path(model));
     let answer = hub.get(&path).json_reply::<Value>(cx, operation).await;
-    let value = answer.map_err(|error| error.with_context("looked_up", "inference provider mapping"))?.value;
+    // The request itself has not gone out, so another attempt repeats nothing.
+    let value = answer
+        .map_err(|error| error.with_context("looked_up", "provider mapping").with_sent(Sent::No))?
+        .value;
     Ok(read(value.get("inferenceProviderMapping").unwrap_or(&Value::Null)).into())
 }
 

@@ -10,11 +10,12 @@ mod providers;
 mod space;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use client::HuggingFace;
 use client::NAME;
 pub use config::HuggingFaceConfig;
+pub(crate) use space::Waking;
 pub use space::{Space, SpaceConfig, SpaceStage, SpaceTokenHeader};
-#[allow(unused_imports)] // for the clients of programs in Spaces
-pub(crate) use space::{Waking, classify_not_ready};

@@ -95,13 +95,27 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
     Ok(Made { images: call.download_all(urls).await?, seed: output.seed, request_id })
 }
 
-/// Asks for the state until the job is done, then fetches its output. The URLs are those that the answer
-/// named: the queue shortens a model's path to owner and application in them.
+/// Waits for the job, then fetches its output. The URLs are those that the answer named: the queue shortens a
+/// model's path to owner and application in them.
 async fn wait(call: &ImageCall<'_>, job: Job) -> Result<Output> {
     let response_url =
-        job.response_url.ok_or_else(|| invalid("the queue took the job but names no URL for it"))?;
-    let status_url = job.status_url.unwrap_or_else(|| format!("{response_url}/status"));
+        job.response_url.clone().ok_or_else(|| invalid("the queue took the job but names no URL for it"))?;
+    let status_url = job.status_url.clone().unwrap_or_else(|| format!("{response_url}/status"));
     let mut running = CancelOnDrop::new(call, Method::Put, job.cancel_url.as_deref());
+    if let Err(error) = wait_until_done(call, &mut running, job, &status_url).await {
+        return Err(running.give_up(error).await);
+    }
+    running.done();
+    let fetched = call.named(Method::Get, &response_url)?;
+    Ok(fetched.json_reply::<Output>(call.cx, call.operation).await?.value)
+}
+
+async fn wait_until_done(
+    call: &ImageCall<'_>,
+    running: &mut CancelOnDrop,
+    job: Job,
+    status_url: &str,
+) -> Result<()> {
     let mut state = job.status.unwrap_or_default();
     let mut place = job.queue_position;
     let mut polling = Polling::new(call);
@@ -116,12 +130,10 @@ async fn wait(call: &ImageCall<'_>, job: Job) -> Result<Output> {
             (_, None) => "waits in the queue".to_owned(),
         };
         polling.pause(call, &words).await?;
-        let asked = call.named(Method::Get, &status_url)?;
+        let asked = call.named(Method::Get, status_url)?;
         let answer = asked.json_reply::<Job>(call.cx, call.operation).await?.value;
         state = answer.status.unwrap_or_default();
         place = answer.queue_position;
     }
-    running.done();
-    let fetched = call.named(Method::Get, &response_url)?;
-    Ok(fetched.json_reply::<Output>(call.cx, call.operation).await?.value)
+    Ok(())
 }

@@ -3,17 +3,21 @@
 use std::fmt;
 
 use crate::context::Context;
+use crate::error::Error;
 use crate::http::Method;
 use crate::http::client::ApiClient;
 use crate::info::Operation;
 
 /// Cancels a queued job when it is dropped before [`done`](Self::done): on a failure, a deadline, a
-/// cancellation, or because the caller dropped the call. It needs a tokio runtime around the call; without
-/// one the job runs to its end at the provider.
+/// cancellation, or because the caller dropped the call. Then the cancellation goes out in the background,
+/// which needs a tokio runtime; without one the job runs to its end at the provider.
 pub(in super::super) struct CancelOnDrop(Option<Cancel>);
 
 struct Cancel {
-    cx: Context,
+    /// The call's own context, which may have ended.
+    call: Context,
+    /// The context of the cancellation.
+    own: Context,
     api: ApiClient,
     method: Method,
     path: String,
@@ -23,32 +27,43 @@ struct Cancel {
 }
 
 impl CancelOnDrop {
-    /// Nothing to cancel.
-    pub(in super::super) fn nothing() -> Self {
-        Self(None)
-    }
-
-    /// The job that a call to the URL `cancel_url` cancels.
+    /// The job that a call to the URL `cancel_url` cancels; nothing where there is no such URL.
     pub(in super::super) fn new(
         call: &super::ImageCall<'_>,
         method: Method,
         cancel_url: Option<&str>,
     ) -> Self {
         let Some(Ok((path, is_url))) = cancel_url.map(|url| call.named_path(url)) else {
-            return Self::nothing();
+            return Self(None);
         };
-        // The call's own context has ended by the time this one is used.
-        let mut cx = Context::new().with_clock(call.cx.clock().clone());
+        let mut own = Context::new().with_clock(call.cx.clock().clone());
         if let Ok(transport) = call.cx.transport() {
-            cx = cx.with_transport(transport);
+            own = own.with_transport(transport);
         }
         let api = call.backend.0.api.clone();
-        Self(Some(Cancel { cx, api, method, path, is_url, operation: call.operation }))
+        Self(Some(Cancel {
+            call: call.cx.clone(),
+            own,
+            api,
+            method,
+            path,
+            is_url,
+            operation: call.operation,
+        }))
     }
 
     /// The job has ended by itself.
     pub(in super::super) fn done(&mut self) {
         self.0 = None;
+    }
+
+    /// The wait for the job has ended with `error`. While the call itself goes on, the job is cancelled before
+    /// the error is told; a call that has ended is not kept waiting.
+    pub(in super::super) async fn give_up(&mut self, error: Error) -> Error {
+        if let Some(cancel) = self.0.take_if(|cancel| cancel.call.check().is_ok()) {
+            cancel.send().await;
+        }
+        error
     }
 }
 
@@ -61,7 +76,6 @@ impl Drop for CancelOnDrop {
     }
 }
 
-#[cfg(feature = "http")]
 impl Cancel {
     async fn send(self) {
         let call = if self.is_url {
@@ -70,14 +84,12 @@ impl Cancel {
             Ok(self.api.call(self.method, &self.path))
         };
         let outcome = match call {
-            Ok(call) => call.send(&self.cx, self.operation).await.map(|_| ()),
+            Ok(call) => call.send(&self.own, self.operation).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
-            tracing::debug!(
-                kind = error.kind().as_str(),
-                "the provider did not confirm that the job is cancelled"
-            );
+            let kind = error.kind().as_str();
+            tracing::debug!(kind, "the provider did not confirm that the job is cancelled");
         }
     }
 }

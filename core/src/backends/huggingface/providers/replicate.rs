@@ -89,9 +89,23 @@ async fn run(call: &ImageCall<'_>, input: Value) -> Result<Made> {
     Ok(Made { images: call.download_all(urls).await?, seed: None, request_id })
 }
 
-/// Asks for the prediction until it has an output.
-async fn wait(call: &ImageCall<'_>, mut prediction: Prediction) -> Result<Value> {
+/// The output of the prediction, once it has one.
+async fn wait(call: &ImageCall<'_>, prediction: Prediction) -> Result<Value> {
     let mut running = CancelOnDrop::new(call, Method::Post, prediction.urls.cancel.as_deref());
+    match wait_for_output(call, &mut running, prediction).await {
+        Ok(output) => {
+            running.done();
+            Ok(output)
+        }
+        Err(error) => Err(running.give_up(error).await),
+    }
+}
+
+async fn wait_for_output(
+    call: &ImageCall<'_>,
+    running: &mut CancelOnDrop,
+    mut prediction: Prediction,
+) -> Result<Value> {
     let mut polling = Polling::new(call);
     loop {
         match (prediction.status.as_deref(), &prediction.output) {
@@ -99,10 +113,10 @@ async fn wait(call: &ImageCall<'_>, mut prediction: Prediction) -> Result<Value>
                 running.done();
                 return Err(job_failed(None));
             }
-            (Some("succeeded"), _) => break,
+            (Some("succeeded"), _) => return Ok(prediction.output),
             // Some models stream their output: it counts once they have succeeded.
             (Some("starting" | "processing"), _) | (_, Value::Null) => {}
-            _ => break,
+            _ => return Ok(prediction.output),
         }
         let url = prediction.urls.get.clone();
         let url = url.ok_or_else(|| invalid("the prediction is not finished and names no URL to ask at"))?;
@@ -111,6 +125,4 @@ async fn wait(call: &ImageCall<'_>, mut prediction: Prediction) -> Result<Value>
         prediction =
             call.named(Method::Get, &url)?.json_reply::<Prediction>(call.cx, call.operation).await?.value;
     }
-    running.done();
-    Ok(prediction.output)
 }

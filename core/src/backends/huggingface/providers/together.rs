@@ -21,9 +21,7 @@ pub(in super::super) async fn refine(
 ) -> Result<Made> {
     let mut body = start(call, &request.prompt, request.size, request.steps);
     let url = image.to_data_url();
-    if call.served.entry.model.contains("FLUX.1-kontext")
-        || call.served.entry.model.contains("FLUX.1-Kontext")
-    {
+    if call.served.entry.model.to_ascii_lowercase().contains("kontext") {
         body.set("image_url", Some(url));
     } else {
         body.set("reference_images", Some(vec![url]));

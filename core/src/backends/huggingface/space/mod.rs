@@ -234,8 +234,8 @@ impl Space {
     }
 }
 
-/// What the host of a Space answers while it does not serve: for the client of whatever runs in it.
-pub(crate) fn classify_not_ready(failure: &Failure<'_>) -> Option<Verdict> {
+/// What the host of a Space answers while it does not serve.
+fn classify_not_ready(failure: &Failure<'_>) -> Option<Verdict> {
     match failure.status {
         502 | 503 => {
             Some(Verdict::new(ErrorKind::ColdStart, "the service is not ready yet: it wakes up or starts"))
