@@ -94,7 +94,7 @@ impl<H: Handle> Slot<H> {
         };
         Ok(Self {
             index,
-            phases: bounds.phases(info),
+            phases: bounds.phases(info, H::OPERATIONS),
             budget: policy.retry.build_budget()?,
             pool: policy.limit.pool(info)?,
             cooldown: Cooldown::default(),

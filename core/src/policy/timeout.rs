@@ -26,6 +26,8 @@ pub struct Timeout {
     pub first_byte_seconds: Option<f64>,
     /// The same for a backend that may have to start a model or a container first.
     pub cold_start_first_byte_seconds: Option<f64>,
+    /// The same for making images, whose status line may come only with the finished image.
+    pub image_first_byte_seconds: Option<f64>,
     /// Between two pieces of data; keep-alive comments are not data.
     pub idle_seconds: Option<f64>,
     /// One attempt as a whole, a stream's to its end.
@@ -42,6 +44,7 @@ impl Default for Timeout {
             connect_seconds: Some(10.0),
             first_byte_seconds: Some(60.0),
             cold_start_first_byte_seconds: Some(120.0),
+            image_first_byte_seconds: Some(300.0),
             idle_seconds: Some(60.0),
             attempt_seconds: None,
             image_attempt_seconds: Some(300.0),
@@ -59,6 +62,7 @@ impl Timeout {
             cold_start_first_byte_seconds: None,
             idle_seconds: None,
             attempt_seconds: None,
+            image_first_byte_seconds: None,
             image_attempt_seconds: None,
             total_seconds: None,
         }
@@ -70,10 +74,11 @@ impl Timeout {
         self
     }
 
-    /// Bounds the time until the status line, cold starts or not.
+    /// Bounds the time until the status line, cold starts and images included.
     pub fn with_first_byte_seconds(mut self, seconds: impl Into<Option<f64>>) -> Self {
         self.first_byte_seconds = seconds.into();
         self.cold_start_first_byte_seconds = self.first_byte_seconds;
+        self.image_first_byte_seconds = self.first_byte_seconds;
         self
     }
 
@@ -106,6 +111,10 @@ impl Timeout {
                 idle: some_seconds("timeout.idle_seconds", self.idle_seconds)?,
             },
             cold_first_byte: cold,
+            image_first_byte: some_seconds(
+                "timeout.image_first_byte_seconds",
+                self.image_first_byte_seconds,
+            )?,
             attempt: some_seconds("timeout.attempt_seconds", self.attempt_seconds)?,
             image_attempt: some_seconds("timeout.image_attempt_seconds", self.image_attempt_seconds)?,
             total: some_seconds("timeout.total_seconds", self.total_seconds)?,
@@ -118,15 +127,20 @@ impl Timeout {
 pub(super) struct Bounds {
     phases: PhaseTimeouts,
     cold_first_byte: Option<Duration>,
+    image_first_byte: Option<Duration>,
     attempt: Option<Duration>,
     image_attempt: Option<Duration>,
     total: Option<Duration>,
 }
 
 impl Bounds {
-    /// The phases for a backend.
-    pub(super) fn phases(&self, info: &BackendInfo) -> PhaseTimeouts {
-        let first_byte = if info.cold_starts { self.cold_first_byte } else { self.phases.first_byte };
+    /// The phases for a backend of a capability with these operations.
+    pub(super) fn phases(&self, info: &BackendInfo, operations: &[Operation]) -> PhaseTimeouts {
+        let first_byte = match (operations.contains(&Operation::GenerateImage), info.cold_starts) {
+            (true, _) => self.image_first_byte,
+            (false, true) => self.cold_first_byte,
+            (false, false) => self.phases.first_byte,
+        };
         PhaseTimeouts { first_byte, ..self.phases }
     }
 
