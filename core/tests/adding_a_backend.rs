@@ -82,7 +82,7 @@ fn copy_folder(from: &Path, to: &Path) {
 
 /// Writes the new cases into the manifest and runs them.
 fn run_suite(root: &Path) -> String {
-    let suite = "test --offline -p ayni --features conformance --test behavior -- duck";
+    let suite = "test --offline -p ayni --test behavior -- duck";
     let output = Command::new(env!("CARGO"))
         .current_dir(root)
         .args(suite.split(' '))

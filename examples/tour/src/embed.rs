@@ -21,7 +21,12 @@ pub(crate) async fn any_number() -> Result<()> {
             "respond": { "json": vectors(count) }, "unordered": true
         })
     };
-    let server = MockServer::start(&json!([part(32), part(32), part(32), part(4)])).await?;
+    let about = json!({
+        "request": { "method": "GET", "path": "/info" },
+        "respond": { "json": { "model_id": "intfloat/multilingual-e5-small", "max_client_batch_size": 32 } },
+        "unordered": true
+    });
+    let server = MockServer::start(&json!([about, part(32), part(32), part(32), part(4)])).await?;
     let embedder =
         ayni::open_embedder(TeiConfig::new(server.base_url()).with_model("intfloat/multilingual-e5-small"))?;
     let cx = Context::new().with_progress(|event| {
@@ -32,7 +37,7 @@ pub(crate) async fn any_number() -> Result<()> {
     let texts = (1..=100).map(|number| format!("Licitación número {number}"));
     let response = embedder.embed(&cx, EmbedRequest::texts(texts)).await?;
     show::fact("vectors", format!("{} × {}", response.vectors.len(), response.vectors.width()));
-    show::fact("requests seen", server.requests().len());
+    show::fact("requests seen", format!("{}: one asks what the server is", server.requests().len()));
     show::fact("space", &embedder.space().model);
     Ok(())
 }
