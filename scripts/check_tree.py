@@ -34,7 +34,7 @@ FORBIDDEN = [
 OTHER_COMMANDS = {
     "bash .ci/run",
     # `scripts/test behavior` runs the same test with the features of the whole workspace.
-    "cargo test -p ayni --features conformance --test behavior",
+    "cargo test -p ayni --test behavior",
 }
 
 
