@@ -87,39 +87,50 @@ pub(crate) use dispatch;
 
 /// Evaluates an expression with `$s` bound to the proof of an [`Isa`](super::Isa): for drivers that are generic
 /// over `S: Simd` but only reach its instructions through [`Simd::call`](super::simd::Simd::call).
+///
+/// With `full`, AVX-512 with VNNI and BF16 is a set of its own; otherwise it shares the code of plain AVX-512.
 macro_rules! with_simd {
+    (full $isa:expr, $s:ident => $body:expr) => {
+        $crate::local::kernels::dispatch::with_simd!(@ Avx512Full; $isa, $s => $body)
+    };
     ($isa:expr, $s:ident => $body:expr) => {
+        $crate::local::kernels::dispatch::with_simd!(@ Avx512; $isa, $s => $body)
+    };
+    (@ $best:ident; $isa:expr, $s:ident => $body:expr) => {{
+        #[allow(unused_imports, reason = "which are used depends on the target")]
+        use $crate::local::kernels::{isa::Level, simd};
+
         match $isa.level() {
-            $crate::local::kernels::isa::Level::Portable => {
-                let $s = $crate::local::kernels::simd::portable::Portable;
+            Level::Portable => {
+                let $s = simd::portable::Portable;
                 $body
             }
             #[cfg(target_arch = "aarch64")]
-            $crate::local::kernels::isa::Level::Neon => {
+            Level::Neon => {
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { $crate::local::kernels::simd::neon::Neon::new() };
+                let $s = unsafe { simd::neon::Neon::new() };
                 $body
             }
             #[cfg(target_arch = "x86_64")]
-            $crate::local::kernels::isa::Level::Avx2 => {
+            Level::Avx2 => {
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { $crate::local::kernels::simd::avx2::Avx2::new() };
+                let $s = unsafe { simd::avx2::Avx2::new() };
                 $body
             }
             #[cfg(target_arch = "x86_64")]
-            $crate::local::kernels::isa::Level::Avx512 => {
+            Level::Avx512 => {
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { $crate::local::kernels::simd::avx512::Avx512::new() };
+                let $s = unsafe { simd::avx512::Avx512::new() };
                 $body
             }
             #[cfg(target_arch = "x86_64")]
-            $crate::local::kernels::isa::Level::Avx512Full => {
+            Level::Avx512Full => {
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { $crate::local::kernels::simd::avx512::Avx512Full::new() };
+                let $s = unsafe { simd::avx512::$best::new() };
                 $body
             }
         }
-    };
+    }};
 }
 
 pub(crate) use with_simd;

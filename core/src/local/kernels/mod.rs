@@ -14,6 +14,7 @@ pub mod pool;
 
 pub(crate) mod dispatch;
 pub mod elementwise;
+pub mod gemm;
 pub mod math;
 pub(crate) mod simd;
 

@@ -146,10 +146,46 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store_i8_ptr(self, to: *mut i8, value: __m256i) {
+    unsafe fn store_i16_ptr(self, to: *mut i16, value: __m256i) {
         avx2! {
             let halves = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
-            _mm_storel_epi64(to.cast(), _mm_packs_epi16(halves, halves))
+            _mm_storeu_si128(to.cast(), halves)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i8_ptr(self, to: *mut i8, value: __m256i) {
+        avx2! {
+            // Packing saturates; without the upper bytes there is nothing to saturate.
+            let low = _mm256_and_si256(value, _mm256_set1_epi32(0xff));
+            let halves = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose4_ptr(self, rows: [*const u32; 4], to: *mut u32, stride: usize) {
+        avx2! {
+            let (a, b) = (_mm256_loadu_si256(rows[0].cast()), _mm256_loadu_si256(rows[1].cast()));
+            let (c, d) = (_mm256_loadu_si256(rows[2].cast()), _mm256_loadu_si256(rows[3].cast()));
+            let (low01, high01) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (low23, high23) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            // Column i of each half of the registers.
+            let columns = [
+                _mm256_unpacklo_epi64(low01, low23),
+                _mm256_unpackhi_epi64(low01, low23),
+                _mm256_unpacklo_epi64(high01, high23),
+                _mm256_unpackhi_epi64(high01, high23),
+            ];
+            let mut i = 0;
+            while i < 4 {
+                _mm_storeu_si128(to.add(i * stride).cast(), _mm256_castsi256_si128(columns[i]));
+                i += 1;
+            }
+            while i < 8 {
+                _mm_storeu_si128(to.add(i * stride).cast(), _mm256_extracti128_si256::<1>(columns[i - 4]));
+                i += 1;
+            }
         }
     }
 

@@ -150,8 +150,47 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    unsafe fn store_i16_ptr(self, to: *mut i16, value: __m512i) {
+        avx512! { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value)) }
+    }
+
+    #[inline(always)]
     unsafe fn store_i8_ptr(self, to: *mut i8, value: __m512i) {
         avx512! { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose4_ptr(self, rows: [*const u32; 4], to: *mut u32, stride: usize) {
+        avx512! {
+            let (a, b) = (_mm512_loadu_si512(rows[0].cast()), _mm512_loadu_si512(rows[1].cast()));
+            let (c, d) = (_mm512_loadu_si512(rows[2].cast()), _mm512_loadu_si512(rows[3].cast()));
+            let (low01, high01) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (low23, high23) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            // Column i of each quarter of the registers.
+            let columns = [
+                _mm512_unpacklo_epi64(low01, low23),
+                _mm512_unpackhi_epi64(low01, low23),
+                _mm512_unpacklo_epi64(high01, high23),
+                _mm512_unpackhi_epi64(high01, high23),
+            ];
+            let mut i = 0;
+            while i < 4 {
+                _mm_storeu_si128(to.add(i * stride).cast(), _mm512_castsi512_si128(columns[i]));
+                i += 1;
+            }
+            while i < 8 {
+                _mm_storeu_si128(to.add(i * stride).cast(), _mm512_extracti32x4_epi32::<1>(columns[i - 4]));
+                i += 1;
+            }
+            while i < 12 {
+                _mm_storeu_si128(to.add(i * stride).cast(), _mm512_extracti32x4_epi32::<2>(columns[i - 8]));
+                i += 1;
+            }
+            while i < 16 {
+                _mm_storeu_si128(to.add(i * stride).cast(), _mm512_extracti32x4_epi32::<3>(columns[i - 12]));
+                i += 1;
+            }
+        }
     }
 
     #[inline(always)]

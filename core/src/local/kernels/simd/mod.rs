@@ -118,11 +118,35 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `2 · LANES` bytes are readable at `from`.
     unsafe fn load_i8_as_i16_ptr(self, from: *const i8) -> Self::I32;
-    /// Stores the low byte of every lane: `LANES` bytes. Lanes must lie in -128..=127.
+    /// Stores the low half of every lane: `LANES` i16. Lanes must lie in -32768..=32767.
+    ///
+    /// # Safety
+    /// `LANES` i16 are writable at `to`.
+    unsafe fn store_i16_ptr(self, to: *mut i16, value: Self::I32);
+    /// Stores the low byte of every lane: `LANES` bytes.
     ///
     /// # Safety
     /// `LANES` bytes are writable at `to`.
     unsafe fn store_i8_ptr(self, to: *mut i8, value: Self::I32);
+
+    /// Writes `LANES` words of each of four rows as columns: word `i` of row `r` to `to[i · stride + r]`.
+    /// Columns are written from the first to the last, so a stride below four overwrites what is past each.
+    ///
+    /// # Safety
+    /// `LANES` words are readable at every row; `(LANES - 1) · stride + 4` are writable at `to`.
+    #[inline(always)]
+    unsafe fn transpose4_ptr(self, rows: [*const u32; 4], to: *mut u32, stride: usize) {
+        let mut i = 0;
+        while i < Self::LANES {
+            let mut row = 0;
+            while row < 4 {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(i * stride + row) = *rows[row].add(i) };
+                row += 1;
+            }
+            i += 1;
+        }
+    }
 
     // Arithmetic in f32.
 

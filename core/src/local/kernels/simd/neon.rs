@@ -167,11 +167,31 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    unsafe fn store_i16_ptr(self, to: *mut i16, value: int32x4_t) {
+        neon! { vst1_s16(to, vmovn_s32(value)) }
+    }
+
+    #[inline(always)]
     unsafe fn store_i8_ptr(self, to: *mut i8, value: int32x4_t) {
         neon! {
             let halves = vmovn_s32(value);
             let bytes = vmovn_s16(vcombine_s16(halves, halves));
             to.cast::<i32>().write_unaligned(vget_lane_s32::<0>(vreinterpret_s32_s8(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose4_ptr(self, rows: [*const u32; 4], to: *mut u32, stride: usize) {
+        neon! {
+            let (a, b) = (vld1q_u32(rows[0]), vld1q_u32(rows[1]));
+            let (c, d) = (vld1q_u32(rows[2]), vld1q_u32(rows[3]));
+            // a₀ b₀ a₂ b₂ and a₁ b₁ a₃ b₃; then pairs of columns.
+            let (even01, odd01) = (vtrn1q_u32(a, b), vtrn2q_u32(a, b));
+            let (even23, odd23) = (vtrn1q_u32(c, d), vtrn2q_u32(c, d));
+            vst1q_u32(to, vcombine_u32(vget_low_u32(even01), vget_low_u32(even23)));
+            vst1q_u32(to.add(stride), vcombine_u32(vget_low_u32(odd01), vget_low_u32(odd23)));
+            vst1q_u32(to.add(2 * stride), vcombine_u32(vget_high_u32(even01), vget_high_u32(even23)));
+            vst1q_u32(to.add(3 * stride), vcombine_u32(vget_high_u32(odd01), vget_high_u32(odd23)));
         }
     }
 

@@ -158,6 +158,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store_i16_ptr(self, to: *mut i16, value: Self::I32) {
+        let lanes: [i16; LANES] = lanes!(|i| value[i] as i16);
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<[i16; LANES]>().write_unaligned(lanes) }
+    }
+
+    #[inline(always)]
     unsafe fn store_i8_ptr(self, to: *mut i8, value: Self::I32) {
         let lanes: [i8; LANES] = lanes!(|i| value[i] as i8);
         // SAFETY: the caller's promise.

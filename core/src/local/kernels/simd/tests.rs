@@ -47,7 +47,7 @@ macro_rules! check_every_set {
                 fn run(self, $s: S) $body
             }
             for isa in Isa::available() {
-                with_simd!(isa, s => s.call(Check));
+                with_simd!(full isa, s => s.call(Check));
             }
         }
     };
@@ -219,11 +219,13 @@ check_every_set! {
             let unsigned = words(s, s.load_u8_ptr(x.as_ptr()));
             let pairs = words(s, s.load_i8_as_i16_ptr(x.as_ptr().cast()));
             let mut back = vec![0_i8; S::LANES];
-            s.store_i8_ptr(back.as_mut_ptr(), s.load_i8_ptr(x.as_ptr().cast()));
+            s.store_i8_ptr(back.as_mut_ptr(), load_words(s, &x));
+            let mut halves = vec![0_i16; S::LANES];
+            s.store_i16_ptr(halves.as_mut_ptr(), s.load_i8_ptr(x.as_ptr().cast()));
             for i in 0..S::LANES {
                 assert_eq!((signed[i], unsigned[i]), (i32::from(x[i] as i8), i32::from(x[i])));
                 assert_eq!((pairs[i] as i16, (pairs[i] >> 16) as i16), (i16::from(x[2 * i] as i8), i16::from(x[2 * i + 1] as i8)));
-                assert_eq!(back[i], x[i] as i8);
+                assert_eq!((back[i], halves[i]), (x[4 * i] as i8, i16::from(x[i] as i8)));
             }
         }
     }
@@ -250,6 +252,22 @@ check_every_set! {
     fn powers_of_two_scale_into_denormals_and_infinity(s) {
         for (a, n, expected) in [(1.5, 10.0, 1536.0), (1.0, -149.0, 1e-45), (1.75, 128.0, f32::INFINITY), (1.0, 127.0, 1.701_411_8e38)] {
             assert_eq!(lanes(s, s.mul_pow2(s.splat(a), s.splat(n)))[0], expected);
+        }
+    }
+}
+
+check_every_set! {
+    fn four_rows_are_transposed(s) {
+        let rows: Vec<Vec<u32>> = (0..4).map(|row| (0..S::LANES).map(|i| (100 * row + i) as u32).collect()).collect();
+        let stride = 7;
+        let mut to = vec![u32::MAX; S::LANES * stride + 4];
+        // SAFETY: every row holds a register, and the last column ends before the end.
+        unsafe { s.transpose4_ptr(std::array::from_fn(|row| rows[row].as_ptr()), to.as_mut_ptr(), stride) };
+        for i in 0..S::LANES {
+            for row in 0..stride {
+                let expected = if row < 4 { rows[row][i] } else { u32::MAX };
+                assert_eq!(to[i * stride + row], expected, "column {i}, row {row}");
+            }
         }
     }
 }
