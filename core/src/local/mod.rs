@@ -2,6 +2,9 @@
 
 #[cfg(feature = "candle")]
 pub mod kernels;
+#[cfg(feature = "candle")]
+#[doc(hidden)]
+pub mod ops;
 
 use serde::{Deserialize, Serialize};
 
