@@ -16,6 +16,7 @@ pub(crate) mod dispatch;
 pub mod elementwise;
 pub mod gemm;
 pub mod math;
+pub mod peak;
 pub(crate) mod simd;
 
 pub use isa::Isa;
