@@ -27,7 +27,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(cpu: &Cpu, packed: &Packed, rows: usize) -> Self {
         let block = most_rows(packed.layout.lanes);
-        let rows_in_cache = (ACTIVATION_BYTES / 4 / packed.words().max(1)).clamp(4 * block, 16 * block);
+        let rows_in_cache = (act_bytes() / 4 / packed.words().max(1)).clamp(4 * block, 16 * block);
         let row_groups = rows.div_ceil(rows_in_cache);
         let threads = cpu.pool.threads();
         let work = rows * packed.words() * packed.panels() * packed.layout.channels();
@@ -53,4 +53,16 @@ impl Plan {
 /// The part `number` of `total` when `length` things are cut into parts of nearly the same size.
 pub(super) fn share(length: usize, number: usize, total: usize) -> std::ops::Range<usize> {
     length * number / total..length * (number + 1) / total
+}
+
+fn env(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+pub(super) fn block_words() -> usize {
+    static X: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *X.get_or_init(|| env("BW", 1024))
+}
+pub(super) fn act_bytes() -> usize {
+    static X: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *X.get_or_init(|| env("AB", 512)) << 10
 }

@@ -428,6 +428,6 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
-        avx2! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        avx2! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }

@@ -452,6 +452,6 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
 
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
-        avx512! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        avx512! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }

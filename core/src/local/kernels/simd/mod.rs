@@ -255,7 +255,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The sum of all lanes.
     fn reduce_add_i32(self, a: Self::I32) -> i32;
 
-    /// Asks the CPU to bring the line at `at` near; any address is allowed.
+    /// Asks the CPU to bring the line at `at` into the second-level cache; any address is allowed.
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         let _ = at;
