@@ -41,6 +41,27 @@ fn slices_of_different_lengths_are_refused() {
 }
 
 #[test]
+fn rows_are_added_multiplied_and_added_with_a_factor() {
+    for cpu in cpus() {
+        for width in [1, 7, 16, 33, 3000] {
+            let (to, row, by) = (numbers(7 * width, 3), numbers(width, 4), numbers(7 * width, 5));
+            let mut found = to.clone();
+            add_row(&cpu, &mut found, &row).unwrap();
+            mul_row(&cpu, &mut found, &row).unwrap();
+            add_scaled(&cpu, &mut found, &by, 0.5).unwrap();
+            for (i, found) in found.iter().enumerate() {
+                let expected = (to[i] + row[i % width]) * row[i % width] + 0.5 * by[i];
+                assert!((found - expected).abs() <= 1e-6 * 12.0, "{cpu:?}: {i}: {found}, not {expected}");
+            }
+        }
+        assert!(add_row(&cpu, &mut [0.0; 7], &[0.0; 3]).is_err());
+        assert!(mul_row(&cpu, &mut [0.0; 7], &[]).is_err());
+        assert!(add_scaled(&cpu, &mut [0.0; 7], &[0.0; 3], 1.0).is_err());
+        assert!(add_row(&cpu, &mut [], &[0.0; 3]).is_ok());
+    }
+}
+
+#[test]
 fn nan_infinity_and_denormals_go_through() {
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40, -0.0];
     for cpu in cpus() {

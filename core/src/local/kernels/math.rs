@@ -86,6 +86,21 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.mul_pow2(p, n)
 }
 
+/// `2ˣ`; zero and infinity beyond the range of f32.
+#[inline(always)]
+pub(crate) fn exp2<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    // `x` second, so that NaN stays.
+    let x = s.max(s.splat(-152.0), s.min(s.splat(130.0), x));
+    let n = s.round(x);
+    let r = s.sub(x, n);
+    let p = polynomial(
+        s,
+        r,
+        [1.545_316_3e-4, 1.339_086_3e-3, 9.618_083e-3, 5.550_357e-2, 2.402_265_1e-1, 6.931_472e-1, 1.0],
+    );
+    s.mul_pow2(p, n)
+}
+
 /// `1 / (1 + e⁻ˣ)`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {

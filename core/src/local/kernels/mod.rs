@@ -14,13 +14,23 @@ pub mod pool;
 
 pub(crate) mod dispatch;
 pub mod elementwise;
+pub mod gated;
 pub mod gemm;
+pub mod group_norm;
 pub mod math;
+pub mod norm;
 pub mod peak;
+pub mod rotary;
+pub(crate) mod rows;
 pub(crate) mod simd;
+pub mod softmax;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use isa::Isa;
 pub use pool::Pool;
+pub use rows::Source;
 
 use crate::error::Result;
 

@@ -427,6 +427,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn swap_pairs(self, a: __m256) -> __m256 {
+        avx2! { _mm256_permute_ps::<0b10_11_00_01>(a) }
+    }
+
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
         avx2! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }

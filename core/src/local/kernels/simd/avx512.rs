@@ -451,6 +451,11 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn swap_pairs(self, a: __m512) -> __m512 {
+        avx512! { _mm512_permute_ps::<0b10_11_00_01>(a) }
+    }
+
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
         avx512! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }

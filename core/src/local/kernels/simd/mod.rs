@@ -255,6 +255,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The sum of all lanes.
     fn reduce_add_i32(self, a: Self::I32) -> i32;
 
+    /// Every two neighbours exchanged: lanes 1, 0, 3, 2 and so on.
+    fn swap_pairs(self, a: Self::F32) -> Self::F32;
+
     /// Asks the CPU to bring the line at `at` into the second-level cache; any address is allowed.
     #[inline(always)]
     fn prefetch(self, at: *const u8) {

@@ -437,4 +437,9 @@ impl Simd for Neon {
     fn reduce_add_i32(self, a: int32x4_t) -> i32 {
         neon! { vaddvq_s32(a) }
     }
+
+    #[inline(always)]
+    fn swap_pairs(self, a: float32x4_t) -> float32x4_t {
+        neon! { vrev64q_f32(a) }
+    }
 }

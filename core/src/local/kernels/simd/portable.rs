@@ -413,4 +413,9 @@ impl Simd for Portable {
         }
         sum
     }
+
+    #[inline(always)]
+    fn swap_pairs(self, a: Self::F32) -> Self::F32 {
+        [a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6]]
+    }
 }

@@ -271,3 +271,13 @@ check_every_set! {
         }
     }
 }
+
+check_every_set! {
+    fn neighbours_are_exchanged(s) {
+        let x = values();
+        let swapped = lanes(s, s.swap_pairs(s.load(&x)));
+        for i in 0..S::LANES {
+            assert_eq!(swapped[i], x[i ^ 1]);
+        }
+    }
+}
