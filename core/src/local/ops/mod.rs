@@ -6,6 +6,23 @@
 //!
 //! Not covered by semantic versioning, as it speaks candle's types.
 
+mod activation;
 mod device;
+mod linear;
+mod norm;
+mod rotary;
+mod tensor;
 
+#[cfg(test)]
+mod testing;
+
+pub use activation::{activate, gate, gate_halves};
 pub use device::{DeviceChoice, Place, PrecisionChoice};
+pub use linear::{Epilogue, Linear};
+pub use norm::{Norm, softmax};
+pub use rotary::Rotary;
+
+pub use super::kernels::gated::Gate;
+pub use super::kernels::gemm::Precision;
+pub use super::kernels::math::Activation;
+pub use super::kernels::rotary::Layout as RotaryLayout;
