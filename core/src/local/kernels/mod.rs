@@ -12,6 +12,7 @@ pub mod buffer;
 pub mod isa;
 pub mod pool;
 
+pub mod attention;
 pub(crate) mod dispatch;
 pub mod elementwise;
 pub mod gated;
