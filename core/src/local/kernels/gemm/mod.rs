@@ -156,20 +156,29 @@ impl Call<'_> {
         }
         let blocks = rows.len().div_ceil(most_rows(S::LANES));
         let at_once = if blocks == 1 { panels_at_once(S::LANES, rows.len()) } else { 1 };
+        let length = self.packed.words();
+        // Sums that are taken up again wait for all panels; others are done with at once.
+        let kept = if length > plan::BLOCK_WORDS { panels.len() } else { at_once };
         let mut part = Part {
             call: self,
             blocks,
-            words: Scratch::take(rows.len() * self.packed.words() + activations::SLACK),
+            words: Scratch::take(rows.len() * length + activations::SLACK),
             scales: Scratch::take(rows.len()),
-            sums: Scratch::take(at_once * rows.len() * 2 * S::LANES),
-            first_panel: panels.start,
+            sums: Scratch::take(kept * rows.len() * 2 * S::LANES),
+            panels: panels.clone(),
             rows,
         };
-        let mut panel = panels.start;
-        while panel < panels.end {
-            let count = if panel + at_once <= panels.end { at_once } else { 1 };
-            part.panels::<S, E>(s, panel, count);
-            panel += count;
+        let mut start = 0;
+        // Once at least, so that rows without numbers get their zeros.
+        while start < length || start == 0 {
+            let words = start..length.min(start + plan::BLOCK_WORDS);
+            start = words.end.max(1);
+            let mut panel = panels.start;
+            while panel < panels.end {
+                let count = if panel + at_once <= panels.end { at_once } else { 1 };
+                part.panels::<S, E>(s, panel, count, &words);
+                panel += count;
+            }
         }
     }
 }
@@ -178,15 +187,15 @@ impl Call<'_> {
 struct Part<'a> {
     call: &'a Call<'a>,
     rows: Range<usize>,
+    panels: Range<usize>,
     /// The rows are multiplied in so many blocks, each a tile high.
     blocks: usize,
     /// The packed rows, block after block.
     words: Scratch<u32>,
     /// A number a row by which its products are multiplied in the end.
     scales: Scratch<f32>,
-    /// The sums of one panel, or of a few: a row of two registers after the other.
+    /// The sums, panel after panel: a row of two registers after the other.
     sums: Scratch<u32>,
-    first_panel: usize,
 }
 
 impl Part<'_> {
@@ -201,37 +210,38 @@ impl Part<'_> {
         &self.call.a[(self.rows.start + block.start) * inputs..(self.rows.start + block.end) * inputs]
     }
 
-    /// All rows times `count` panels. What comes from or goes to memory, the rows and the results, does so a
-    /// block at a time between tiles, so that the waits overlap with arithmetic.
-    fn panels<S: Simd, E: Element<S>>(&mut self, s: S, panel: usize, count: usize) {
+    /// Which of the kept sums are a panel's.
+    fn place_of_sums(&self, panel: usize) -> usize {
+        if self.call.packed.words() > plan::BLOCK_WORDS { panel - self.panels.start } else { 0 }
+    }
+
+    /// Some words of all rows times `count` panels. What comes from or goes to memory, the rows and the results,
+    /// does so a block at a time between tiles, so that the waits overlap with arithmetic.
+    fn panels<S: Simd, E: Element<S>>(&mut self, s: S, panel: usize, count: usize, words: &Range<usize>) {
         let packed = self.call.packed;
         let (length, panel_bytes, register) = (packed.words(), packed.panel_bytes(), 2 * S::LANES);
         let weights = packed.data[panel * panel_bytes..(panel + count) * panel_bytes].as_ptr();
-        let mut start = 0;
-        // Once at least, so that rows without numbers get their zeros.
-        while start < length || start == 0 {
-            let words = (length - start).min(plan::block_words());
-            for number in 0..self.blocks {
-                let block = self.block(number);
-                if panel == self.first_panel && start == 0 {
-                    self.pack::<S, E>(s, block.clone());
-                }
-                let inner = Inner {
-                    words,
-                    activations: self.words[block.start * length + start * block.len()..].as_ptr(),
-                    weights: weights.wrapping_add(start * packed.layout.step_bytes()),
-                    panel_bytes,
-                    ahead: self.ahead(panel, number, start, words),
-                    sums: self.sums[block.start * register..].as_mut_ptr(),
-                    panel_sums: self.rows.len() * register,
-                    fresh: start == 0,
-                };
-                inner.run::<S, E>(s, block.len(), count);
-                if start + words == length {
-                    (0..count).for_each(|p| self.finish::<S, E>(s, block.clone(), panel, p));
-                }
+        let panel_sums = self.rows.len() * register;
+        for number in 0..self.blocks {
+            let block = self.block(number);
+            if panel == self.panels.start && words.start == 0 {
+                self.pack::<S, E>(s, block.clone());
             }
-            start += words.max(1);
+            let place = self.place_of_sums(panel) * panel_sums + block.start * register;
+            let inner = Inner {
+                words: words.len(),
+                activations: self.words[block.start * length + words.start * block.len()..].as_ptr(),
+                weights: weights.wrapping_add(words.start * packed.layout.step_bytes()),
+                panel_bytes,
+                ahead: self.ahead(panel, number, words),
+                sums: self.sums[place..].as_mut_ptr(),
+                panel_sums,
+                fresh: words.start == 0,
+            };
+            inner.run::<S, E>(s, block.len(), count);
+            if words.end == length {
+                (0..count).for_each(|p| self.finish::<S, E>(s, block.clone(), panel, p));
+            }
         }
     }
 
@@ -251,13 +261,18 @@ impl Part<'_> {
 
     /// What a tile brings near for the next ones, so that they need not wait for it: the next block's rows
     /// if they are not packed yet, else the next panel, of which each of the first few tiles brings a part.
-    fn ahead(&self, panel: usize, block: usize, start: usize, words: usize) -> *const u8 {
-        if panel == self.first_panel && start == 0 && block + 1 < self.blocks {
+    fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> *const u8 {
+        if panel == self.panels.start && words.start == 0 && block + 1 < self.blocks {
             return self.source(&self.block(block + 1)).as_ptr().cast();
         }
         let packed = self.call.packed;
         let step = packed.layout.step_bytes();
-        let place = (panel + 1) * packed.panel_bytes() + start * step + block * words * tile::LINE;
+        let next = if panel + 1 < self.panels.end {
+            (panel + 1) * packed.panel_bytes() + words.start * step
+        } else {
+            self.panels.start * packed.panel_bytes() + words.end * step
+        };
+        let place = next + block * words.len() * tile::LINE;
         if block * tile::LINE >= step || place >= packed.data.len() {
             return std::ptr::null();
         }
@@ -271,7 +286,7 @@ impl Part<'_> {
         let row = self.rows.start + block.start;
         let place = row * packed.outputs() + panel * packed.panel_outputs();
         let residual = self.call.residual.get();
-        let first = (p * self.rows.len() + block.start) * register;
+        let first = ((self.place_of_sums(panel - p) + p) * self.rows.len() + block.start) * register;
         s.call(Finish::<E> {
             packed,
             panel,

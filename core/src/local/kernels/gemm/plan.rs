@@ -7,7 +7,7 @@ use super::{Cpu, most_rows};
 /// numbers are quicker.
 const ALONE: usize = 1 << 21;
 
-/// Packed activations of a part: half of a second-level cache of 1 MiB.
+/// Packed activations that are multiplied with one panel after the other: half of a second-level cache of 1 MiB.
 const ACTIVATION_BYTES: usize = 512 << 10;
 
 /// Weights beyond this do not stay in a last-level cache, and are read by one thread each if rows are few.
@@ -27,7 +27,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(cpu: &Cpu, packed: &Packed, rows: usize) -> Self {
         let block = most_rows(packed.layout.lanes);
-        let rows_in_cache = (act_bytes() / 4 / packed.words().max(1)).clamp(4 * block, 16 * block);
+        let words = packed.words().clamp(1, BLOCK_WORDS);
+        let rows_in_cache = (ACTIVATION_BYTES / 4 / words).clamp(4 * block, 16 * block);
         let row_groups = rows.div_ceil(rows_in_cache);
         let threads = cpu.pool.threads();
         let work = rows * packed.words() * packed.panels() * packed.layout.channels();
@@ -53,16 +54,4 @@ impl Plan {
 /// The part `number` of `total` when `length` things are cut into parts of nearly the same size.
 pub(super) fn share(length: usize, number: usize, total: usize) -> std::ops::Range<usize> {
     length * number / total..length * (number + 1) / total
-}
-
-fn env(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
-pub(super) fn block_words() -> usize {
-    static X: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *X.get_or_init(|| env("BW", 1024))
-}
-pub(super) fn act_bytes() -> usize {
-    static X: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *X.get_or_init(|| env("AB", 512)) << 10
 }
