@@ -7,6 +7,8 @@
 //! Not covered by semantic versioning, as it speaks candle's types.
 
 mod activation;
+mod attention;
+mod cache;
 mod device;
 mod linear;
 mod norm;
@@ -17,11 +19,14 @@ mod tensor;
 mod testing;
 
 pub use activation::{activate, gate, gate_halves};
+pub use attention::{attention, attention_cached, decode_attention};
+pub use cache::KvCache;
 pub use device::{DeviceChoice, Place, PrecisionChoice};
 pub use linear::{Epilogue, Linear};
 pub use norm::{Norm, softmax};
 pub use rotary::Rotary;
 
+pub use super::kernels::attention::{Mask, Options as AttentionOptions, Span, Starts};
 pub use super::kernels::gated::Gate;
 pub use super::kernels::gemm::Precision;
 pub use super::kernels::math::Activation;
