@@ -19,8 +19,6 @@ pub(super) enum Limit {
     Multiply(Instruction),
     /// How fast memory far larger than the caches is read.
     Memory,
-    /// How fast so many bytes are read again and again.
-    Cache(usize),
 }
 
 impl Limit {
@@ -28,7 +26,7 @@ impl Limit {
     pub(super) fn unit(self) -> &'static str {
         match self {
             Self::Multiply(_) => "Gop/s",
-            Self::Memory | Self::Cache(_) => "GB/s",
+            Self::Memory => "GB/s",
         }
     }
 }
@@ -151,29 +149,34 @@ fn limit_work<'a>(cpu: &'a Cpu, limit: Limit, memory: &'a [u32]) -> (f64, Work<'
             let operations = peak::multiply(cpu, instruction, ROUNDS).unwrap_or(0);
             #[allow(clippy::cast_precision_loss, reason = "far below 2⁵³")]
             let work = operations as f64;
-            (
-                work,
-                Box::new(move || {
-                    peak::multiply(cpu, instruction, ROUNDS);
-                    Ok(())
-                }),
-            )
+            let run: Work<'a> = Box::new(move || {
+                peak::multiply(cpu, instruction, ROUNDS);
+                Ok(())
+            });
+            (work, run)
         }
-        Limit::Memory | Limit::Cache(_) => {
-            let bytes = if let Limit::Cache(bytes) = limit { bytes } else { size_of_val(memory) };
-            let cached = if limit == Limit::Memory { Vec::new() } else { vec![1_u32; bytes / 4] };
-            #[allow(clippy::cast_precision_loss, reason = "far below 2⁵³")]
-            let work = bytes as f64;
-            (
-                work,
-                Box::new(move || {
-                    let from = if limit == Limit::Memory { memory } else { &cached };
-                    std::hint::black_box(peak::read(cpu, from));
-                    Ok(())
-                }),
-            )
+        Limit::Memory => {
+            let work = bytes_of(memory);
+            let run: Work<'a> = Box::new(move || {
+                std::hint::black_box(peak::read(cpu, memory));
+                Ok(())
+            });
+            (work, run)
         }
     }
+}
+
+/// The bytes of a slice, as an amount of work.
+#[allow(clippy::cast_precision_loss, reason = "far below 2⁵³")]
+pub(super) fn bytes_of<T>(slice: &[T]) -> f64 {
+    size_of_val(slice) as f64
+}
+
+/// Measures pieces of work in turns; operations or bytes a second of each, in the median.
+pub(super) fn in_turns(bench: &Bench, pieces: Vec<(f64, Work<'_>)>) -> Result<Vec<f64>, Error> {
+    let mut sides: Vec<Side<'_>> = pieces.into_iter().map(|(work, run)| Side::new(run, work)).collect();
+    take_turns(&mut sides, bench.quick)?;
+    Ok(sides.into_iter().map(|side| median(side.speeds)).collect())
 }
 
 /// One of those that take turns.

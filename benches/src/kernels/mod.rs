@@ -3,9 +3,12 @@
 //! Ours, theirs and the limit take turns, so that a busy machine slows all of them; ratios are medians over
 //! the turns. `gemm` is built with its AVX-512 code, and candle, which multiplies with it, gets it too.
 
+mod attention;
 mod gemm;
 mod measure;
+mod norm;
 mod peaks;
+mod small;
 mod table;
 mod theirs;
 
@@ -22,6 +25,9 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     println!("# {}, {}, {} threads", table::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
     peaks::run(&mut bench)?;
     gemm::run(&mut bench)?;
+    small::run(&mut bench)?;
+    attention::run(&mut bench)?;
+    norm::run(&mut bench)?;
     if let Some(path) = &options.markdown {
         std::fs::write(path, table::markdown(&bench))
             .map_err(|error| Error::config(format!("could not write {path}: {error}")))?;
