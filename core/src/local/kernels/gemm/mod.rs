@@ -158,20 +158,22 @@ impl Call<'_> {
         let at_once = if blocks == 1 { panels_at_once(S::LANES, rows.len()) } else { 1 };
         let length = self.packed.words();
         // Sums that are taken up again wait for all panels; others are done with at once.
-        let kept = if length > plan::BLOCK_WORDS { panels.len() } else { at_once };
+        let at_a_time = plan::words_at_once(length);
+        let kept = if length > at_a_time { panels.len() } else { at_once };
         let mut part = Part {
             call: self,
             blocks,
             words: Scratch::take(rows.len() * length + activations::SLACK),
             scales: Scratch::take(rows.len()),
             sums: Scratch::take(kept * rows.len() * 2 * S::LANES),
+            keeps_all: length > at_a_time,
             panels: panels.clone(),
             rows,
         };
         let mut start = 0;
         // Once at least, so that rows without numbers get their zeros.
         while start < length || start == 0 {
-            let words = start..length.min(start + plan::BLOCK_WORDS);
+            let words = start..length.min(start + at_a_time);
             start = words.end.max(1);
             let mut panel = panels.start;
             while panel < panels.end {
@@ -196,6 +198,8 @@ struct Part<'a> {
     scales: Scratch<f32>,
     /// The sums, panel after panel: a row of two registers after the other.
     sums: Scratch<u32>,
+    /// Whether the sums of all panels are kept, because they are taken up again.
+    keeps_all: bool,
 }
 
 impl Part<'_> {
@@ -212,7 +216,7 @@ impl Part<'_> {
 
     /// Which of the kept sums are a panel's.
     fn place_of_sums(&self, panel: usize) -> usize {
-        if self.call.packed.words() > plan::BLOCK_WORDS { panel - self.panels.start } else { 0 }
+        if self.keeps_all { panel - self.panels.start } else { 0 }
     }
 
     /// Some words of all rows times `count` panels. What comes from or goes to memory, the rows and the results,

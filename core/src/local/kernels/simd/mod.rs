@@ -212,6 +212,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The low 32 bits of `a · b`.
     fn mul_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The greater, with signs. Numbers in f32 without sign are in the same order as their bits.
+    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Bits of both.
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Bits of either.
@@ -255,6 +257,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn reduce_max(self, a: Self::F32) -> f32;
     /// The sum of all lanes.
     fn reduce_add_i32(self, a: Self::I32) -> i32;
+    /// The greatest lane, with signs.
+    fn reduce_max_i32(self, a: Self::I32) -> i32;
 
     /// Every two neighbours exchanged: lanes 1, 0, 3, 2 and so on.
     fn swap_pairs(self, a: Self::F32) -> Self::F32;
