@@ -13,6 +13,7 @@ pub mod isa;
 pub mod pool;
 
 pub mod attention;
+pub mod conv;
 pub(crate) mod dispatch;
 pub mod elementwise;
 pub mod gated;

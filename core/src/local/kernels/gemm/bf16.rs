@@ -89,7 +89,7 @@ impl<S: Simd> Element<S> for Bf16 {
 }
 
 /// Packs a group of weights.
-pub(super) fn pack(values: &[f32], to: &mut [u8]) {
+pub(in super::super) fn pack(values: &[f32], to: &mut [u8]) {
     for (bytes, value) in to.chunks_exact_mut(2).zip(values) {
         bytes.copy_from_slice(&bf16::from_f32(*value).to_bits().to_ne_bytes());
     }

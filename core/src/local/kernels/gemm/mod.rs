@@ -8,13 +8,13 @@
 //! same row gives the same bits alone and in any batch.
 
 mod activations;
-mod bf16;
-mod element;
+pub(super) mod bf16;
+pub(super) mod element;
 mod epilogue;
-mod f32;
+pub(super) mod f32;
 mod int8;
 mod packed;
-mod plan;
+pub(super) mod plan;
 mod tile;
 
 #[cfg(test)]
@@ -112,7 +112,7 @@ fn check(
 }
 
 /// The most rows whose sums fit the registers beside two registers of weights and one of activations.
-const fn most_rows(lanes: usize) -> usize {
+pub(super) const fn most_rows(lanes: usize) -> usize {
     match lanes {
         16 => 14,
         4 => 12,

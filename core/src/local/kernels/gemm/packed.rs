@@ -51,7 +51,7 @@ pub enum Weights<'a> {
 }
 
 impl Weights<'_> {
-    fn len(&self) -> usize {
+    pub(in super::super) fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
@@ -60,7 +60,7 @@ impl Weights<'_> {
     }
 
     /// Row `row` of rows of `to.len()` numbers.
-    fn read_row(&self, row: usize, to: &mut [f32]) {
+    pub(in super::super) fn read_row(&self, row: usize, to: &mut [f32]) {
         let range = row * to.len()..(row + 1) * to.len();
         match self {
             Self::F32(values) => to.copy_from_slice(&values[range]),

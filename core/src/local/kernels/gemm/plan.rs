@@ -58,6 +58,6 @@ impl Plan {
 }
 
 /// The part `number` of `total` when `length` things are cut into parts of nearly the same size.
-pub(super) fn share(length: usize, number: usize, total: usize) -> std::ops::Range<usize> {
+pub(in super::super) fn share(length: usize, number: usize, total: usize) -> std::ops::Range<usize> {
     length * number / total..length * (number + 1) / total
 }
