@@ -15,6 +15,7 @@ pub mod pool;
 pub(crate) mod dispatch;
 pub mod elementwise;
 pub mod gemm;
+pub mod gguf;
 pub mod math;
 pub(crate) mod simd;
 
