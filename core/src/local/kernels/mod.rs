@@ -18,6 +18,7 @@ pub(crate) mod dispatch;
 pub mod elementwise;
 pub mod gated;
 pub mod gemm;
+pub mod gguf;
 pub mod group_norm;
 pub mod math;
 pub mod norm;
