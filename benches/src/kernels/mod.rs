@@ -4,7 +4,9 @@
 //! the turns. `gemm` is built with its AVX-512 code, and candle, which multiplies with it, gets it too.
 
 mod attention;
+mod conv;
 mod gemm;
+mod gguf;
 mod measure;
 mod norm;
 mod peaks;
@@ -26,7 +28,9 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     peaks::run(&mut bench)?;
     gemm::run(&mut bench)?;
     small::run(&mut bench)?;
+    conv::run(&mut bench)?;
     attention::run(&mut bench)?;
+    gguf::run(&mut bench)?;
     norm::run(&mut bench)?;
     if let Some(path) = &options.markdown {
         std::fs::write(path, table::markdown(&bench))
