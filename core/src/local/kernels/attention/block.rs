@@ -5,17 +5,20 @@ use std::f32::consts::LOG2_E;
 use super::super::buffer::Scratch;
 use super::super::math::exp2;
 use super::super::simd::{Simd, Work};
-use super::pack::{KEYS, four_columns, pack_keys, widen};
+use super::pack::{KEYS, copy, four_columns, pack_keys, widen};
 use super::tile::{add_products, products};
-use super::{Call, Mask};
+use super::{Call, Mask, Span};
 
 /// Keys of a tile: few enough that scores, keys and values stay near.
 const TILE: usize = 128;
 
+/// Rows of a block, at most.
+const MOST_ROWS: usize = 512;
+
 /// Rows of a block: as many as keep a tile of keys busy, but whose queries and sums stay in the second-level cache.
 pub(super) fn rows(size: usize) -> usize {
     const SUMS: usize = 1 << 15;
-    (SUMS / size / 32 * 32).clamp(32, 256)
+    (SUMS / size / 32 * 32).clamp(32, MOST_ROWS)
 }
 
 /// A part of the work: rows from `first` on of one head of keys in one sequence. A row is a query in one head; those of
@@ -28,31 +31,40 @@ pub(super) struct Block<'a> {
 }
 
 /// Memory of a block. Each panel of rows fills two registers.
-struct Buffers {
+struct Buffers<'a> {
     /// Of every panel: a number of every row, then the next number.
-    queries: Scratch<f32>,
+    queries: &'a mut [f32],
     /// The sums so far, in the same order.
-    sums: Scratch<f32>,
+    sums: &'a mut [f32],
     /// The greatest score so far, a number a row.
-    most: Scratch<f32>,
+    most: &'a mut [f32],
     /// The sum of weights so far, a number a row.
-    total: Scratch<f32>,
+    total: &'a mut [f32],
     /// The first key that a row sees, and the first that it no longer does.
-    visible: [Scratch<f32>; 2],
+    visible: [&'a mut [f32]; 2],
     /// Scores, then weights: those of all rows of a panel for a key, then the next key.
-    scores: Scratch<f32>,
-    keys: Scratch<f32>,
-    values: Scratch<f32>,
+    scores: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
     /// What is added to the scores of a key.
-    bias: Scratch<f32>,
+    bias: &'a mut [f32],
     /// Numbers on their way.
-    staging: Scratch<f32>,
+    staging: &'a mut [f32],
 }
 
-impl Buffers {
-    fn new(rows: usize, panel: usize, size: usize) -> Self {
-        let rows = rows.next_multiple_of(panel);
-        let take = Scratch::<f32>::take;
+impl<'a> Buffers<'a> {
+    /// How many numbers [`new`](Self::new) takes.
+    fn length(rows: usize, panel: usize, size: usize) -> usize {
+        2 * rows * size + 4 * rows + TILE * (panel + 2 * size + 1) + TILE.max(panel) * size
+    }
+
+    fn new(memory: &'a mut [f32], rows: usize, panel: usize, size: usize) -> Self {
+        let mut rest = memory;
+        let mut take = |length: usize| {
+            let (taken, after) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = after;
+            taken
+        };
         Self {
             queries: take(rows * size),
             sums: take(rows * size),
@@ -85,27 +97,36 @@ impl<S: Simd> Work<S> for Block<'_> {
         let size = self.call.heads.size;
         let total = queries.len() * self.call.heads.group();
         let count = rows(size).min(total - self.first);
-        let mut buffers = Buffers::new(count, panel, size);
+        let padded = count.next_multiple_of(panel);
+        let mut memory = Scratch::<f32>::take(Buffers::length(padded, panel, size));
+        let mut buffers = Buffers::new(&mut memory, padded, panel, size);
         buffers.sums.fill(0.0);
         buffers.most.fill(f32::NEG_INFINITY);
         buffers.total.fill(0.0);
-        self.pack_queries(s, count, &mut buffers);
         let panels = count.div_ceil(panel);
-        let mut reaches = [Reach { some: [0; 2], all: [0; 2] }; 256 / 8];
+        let mut reaches = [Reach { some: [0; 2], all: [0; 2] }; MOST_ROWS / 8];
         let mut needed = [usize::MAX, 0];
         for (number, reach) in reaches.iter_mut().enumerate().take(panels) {
             *reach = self.reach(number * panel..count.min((number + 1) * panel), panel, &mut buffers);
             needed = [needed[0].min(reach.some[0]), needed[1].max(reach.some[1])];
         }
+        let tile = |start: usize| keys.start + start..keys.start + keys.len().min(start + TILE);
+        self.bring_near(s, tile(needed[0].min(keys.len()) / TILE * TILE));
+        self.pack_queries(s, count, &mut buffers);
         // Tiles are counted from the sequence's first key, so that a row's sums are cut the same way in any block.
         let mut start = needed[0] / TILE * TILE;
         while start < needed[1] {
             let end = keys.len().min(start + TILE);
             self.pack_tile(s, keys.start + start, end - start, &mut buffers);
+            if end < needed[1] {
+                self.bring_near(s, tile(end));
+            }
             for (number, reach) in reaches.iter().enumerate().take(panels) {
                 if reach.some[0] >= end || reach.some[1] <= start {
                     continue;
                 }
+                // Keys that no row of the panel sees any more would add nothing.
+                let end = end.min(reach.some[1]);
                 let partly = reach.all[0] > start || reach.all[1] < end;
                 let tile = Tile { number, start, count: end - start, partly };
                 if count - number * panel > S::LANES {
@@ -144,10 +165,15 @@ impl Block<'_> {
     }
 
     /// Writes what the rows of a panel see and returns it for all of them.
-    fn reach(&self, rows: std::ops::Range<usize>, panel: usize, buffers: &mut Buffers) -> Reach {
+    fn reach(&self, rows: std::ops::Range<usize>, panel: usize, buffers: &mut Buffers<'_>) -> Reach {
         let (queries, keys) = self.call.sequence(self.sequence);
         let mut reach = Reach { some: [usize::MAX, 0], all: [0, usize::MAX] };
         let first = rows.start;
+        if self.call.options.span == Span::ALL {
+            buffers.visible[0][first..first + panel].fill(0.0);
+            buffers.visible[1][first..first + panel].fill(keys.len() as f32);
+            return Reach { some: [0, keys.len()], all: [0, keys.len()] };
+        }
         for lane in 0..panel {
             // Rows past the last are like it, so that they do not stand in the way.
             let (query, _) = self.query((first + lane).min(rows.end - 1));
@@ -165,7 +191,7 @@ impl Block<'_> {
 
     /// Packs the queries, multiplied by the scale. Scores are powers of two, for which an exponential is quicker.
     #[inline(always)]
-    fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers) {
+    fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers<'_>) {
         let (panel, size) = (2 * S::LANES, self.call.heads.size);
         let queries = &self.call.queries;
         let token = self.call.sequence(self.sequence).0.start;
@@ -188,9 +214,22 @@ impl Block<'_> {
         }
     }
 
+    /// Asks for the keys and values of some tokens: they lie far apart, which no CPU foresees.
+    #[inline(always)]
+    fn bring_near<S: Simd>(&self, s: S, tokens: std::ops::Range<usize>) {
+        for token in tokens {
+            for data in [&self.call.keys, &self.call.values] {
+                let (head, bytes) = data.bytes(token, self.head, self.call.heads.size);
+                for line in (0..bytes).step_by(64) {
+                    s.prefetch(head.wrapping_add(line));
+                }
+            }
+        }
+    }
+
     /// Packs keys and values of a tile from token `first` on.
     #[inline(always)]
-    fn pack_tile<S: Simd>(&self, s: S, first: usize, count: usize, buffers: &mut Buffers) {
+    fn pack_tile<S: Simd>(&self, s: S, first: usize, count: usize, buffers: &mut Buffers<'_>) {
         let size = self.call.heads.size;
         for (i, bias) in buffers.bias.iter_mut().take(count).enumerate() {
             *bias = match self.call.options.mask {
@@ -208,7 +247,7 @@ impl Block<'_> {
         let values = &self.call.values;
         // SAFETY: keys and values lie within their data; the buffers have room for a whole tile.
         unsafe {
-            let Buffers { keys, staging, .. } = buffers;
+            let Buffers { keys, staging, .. } = &mut *buffers;
             pack_keys(s, &self.call.keys, first, self.head, [count, size], staging, keys);
             for (i, row) in buffers.values.chunks_exact_mut(size).take(count).enumerate() {
                 if buffers.bias[i] == f32::NEG_INFINITY {
@@ -223,7 +262,7 @@ impl Block<'_> {
 
     /// Takes a panel through a tile: scores, their exponentials, and the sums of values weighted with them.
     #[inline(always)]
-    fn tile<S: Simd, const REGISTERS: usize>(&self, s: S, tile: Tile, buffers: &mut Buffers) {
+    fn tile<S: Simd, const REGISTERS: usize>(&self, s: S, tile: Tile, buffers: &mut Buffers<'_>) {
         let (panel, size) = (2 * S::LANES, self.call.heads.size);
         let queries = buffers.queries[tile.number * panel * size..][..panel * size].as_ptr();
         let scores = buffers.scores.as_mut_ptr();
@@ -265,7 +304,7 @@ impl Block<'_> {
 
     /// Divides the sums of a panel by those of the weights and writes the rows.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers) {
+    fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers<'_>) {
         let (panel, size) = (2 * S::LANES, self.call.heads.size);
         let sums = buffers.sums[number * panel * size..][..panel * size].as_mut_ptr();
         let staging = &mut buffers.staging[..panel * size];
@@ -296,7 +335,7 @@ impl Block<'_> {
             let (query, head) = self.query(number * panel + i);
             let place = ((token + query) * self.call.heads.queries + head) * size;
             // SAFETY: within the result, and no other block has this row.
-            unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.call.to.get().add(place), size) };
+            unsafe { copy(s, row.as_ptr(), self.call.to.get().add(place), size) };
         }
     }
 }
@@ -308,7 +347,7 @@ fn weights<S: Simd, const REGISTERS: usize>(
     s: S,
     tile: Tile,
     masked: bool,
-    buffers: &mut Buffers,
+    buffers: &mut Buffers<'_>,
 ) -> [S::F32; REGISTERS] {
     let panel = 2 * S::LANES;
     let row = tile.number * panel;

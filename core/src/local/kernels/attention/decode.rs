@@ -187,16 +187,6 @@ fn near<S: Simd>(
     (staging.as_ptr(), size)
 }
 
-/// A register of `rest` numbers at least, or those and zeros.
-///
-/// # Safety
-/// As many are readable.
-#[inline(always)]
-unsafe fn load_up_to<S: Simd>(s: S, from: *const f32, rest: usize) -> S::F32 {
-    // SAFETY: the caller's promise.
-    unsafe { if rest >= S::LANES { s.load_ptr(from) } else { s.load_first_ptr(from, rest) } }
-}
-
 /// The products of a query with keys.
 ///
 /// # Safety
@@ -211,37 +201,64 @@ unsafe fn dots<S: Simd>(
     scores: &mut [f32],
 ) {
     const AT_ONCE: usize = 4;
-    let count = scores.len();
-    let mut key = 0;
-    while key < count {
-        // The last four may repeat the last key.
-        let mut rows = [keys; AT_ONCE];
-        let mut i = 0;
-        while i < AT_ONCE {
-            rows[i] = keys.wrapping_add((key + i).min(count - 1) * stride);
-            i += 1;
-        }
-        let mut sums = [s.zero(); AT_ONCE];
-        let mut at = 0;
-        while at < size {
-            // SAFETY: no more is read than a head has left.
-            unsafe {
-                let query = load_up_to(s, query.add(at), size - at);
-                let mut i = 0;
-                while i < AT_ONCE {
-                    sums[i] = s.mul_add(query, load_up_to(s, rows[i].add(at), size - at), sums[i]);
-                    i += 1;
-                }
+    let mut fours = scores.chunks_exact_mut(AT_ONCE);
+    let mut keys = keys;
+    for scores in fours.by_ref() {
+        // SAFETY: the caller's promise.
+        let products = unsafe { dot::<S, AT_ONCE>(s, query, keys, stride, size) };
+        scores.copy_from_slice(&products);
+        keys = keys.wrapping_add(AT_ONCE * stride);
+    }
+    for score in fours.into_remainder() {
+        // SAFETY: the caller's promise.
+        *score = unsafe { dot::<S, 1>(s, query, keys, stride, size) }[0];
+        keys = keys.wrapping_add(stride);
+    }
+}
+
+/// The products of a query with `COUNT` keys. How many there are changes nothing in the order of any one's sum.
+///
+/// # Safety
+/// `size` numbers are readable at the query and at each key.
+#[inline(always)]
+unsafe fn dot<S: Simd, const COUNT: usize>(
+    s: S,
+    query: *const f32,
+    keys: *const f32,
+    stride: usize,
+    size: usize,
+) -> [f32; COUNT] {
+    let mut sums = [s.zero(); COUNT];
+    let whole = size / S::LANES * S::LANES;
+    let mut at = 0;
+    // SAFETY: whole registers, then as many numbers as a head has left.
+    unsafe {
+        while at < whole {
+            let query = s.load_ptr(query.add(at));
+            let mut i = 0;
+            while i < COUNT {
+                sums[i] = s.mul_add(query, s.load_ptr(keys.add(i * stride + at)), sums[i]);
+                i += 1;
             }
             at += S::LANES;
         }
-        let mut i = 0;
-        while i < AT_ONCE && key + i < count {
-            scores[key + i] = s.reduce_add(sums[i]);
-            i += 1;
+        if at < size {
+            let query = s.load_first_ptr(query.add(at), size - at);
+            let mut i = 0;
+            while i < COUNT {
+                let key = s.load_first_ptr(keys.add(i * stride + at), size - at);
+                sums[i] = s.mul_add(query, key, sums[i]);
+                i += 1;
+            }
         }
-        key += AT_ONCE;
     }
+    let mut products = [0.0; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        products[i] = s.reduce_add(sums[i]);
+        i += 1;
+    }
+    products
 }
 
 /// Turns scores into weights; returns the greatest score, in powers of two, and the sum of the weights.
@@ -274,38 +291,61 @@ unsafe fn add_weighted<S: Simd>(s: S, weights: &[f32], values: *const f32, strid
     let size = sums.len();
     let sums = sums.as_mut_ptr();
     let mut at = 0;
-    // SAFETY: four registers, or what a head has left.
+    // SAFETY: whole registers, then as many numbers as a head has left.
     unsafe {
         while at + 4 * S::LANES <= size {
-            let mut total = [s.zero(); 4];
-            let mut i = 0;
-            while i < 4 {
-                total[i] = s.load_ptr(sums.add(at + i * S::LANES));
-                i += 1;
-            }
-            for (key, weight) in weights.iter().enumerate() {
-                let (weight, value) = (s.splat(*weight), values.add(key * stride + at));
-                let mut i = 0;
-                while i < 4 {
-                    total[i] = s.mul_add(weight, s.load_ptr(value.add(i * S::LANES)), total[i]);
-                    i += 1;
-                }
-            }
-            let mut i = 0;
-            while i < 4 {
-                s.store_ptr(sums.add(at + i * S::LANES), total[i]);
-                i += 1;
-            }
+            add_columns::<S, 4>(s, weights, values.add(at), stride, sums.add(at));
             at += 4 * S::LANES;
         }
-        while at < size {
-            let mut total = load_up_to(s, sums.add(at), size - at);
+        while at + S::LANES <= size {
+            add_columns::<S, 1>(s, weights, values.add(at), stride, sums.add(at));
+            at += S::LANES;
+        }
+        if at < size {
+            let mut total = s.load_first_ptr(sums.add(at), size - at);
             for (key, weight) in weights.iter().enumerate() {
-                let value = load_up_to(s, values.add(key * stride + at), size - at);
+                let value = s.load_first_ptr(values.add(key * stride + at), size - at);
                 total = s.mul_add(s.splat(*weight), value, total);
             }
             s.store_first_ptr(sums.add(at), total, size - at);
-            at += S::LANES;
+        }
+    }
+}
+
+/// The same for `COUNT` registers of the numbers.
+///
+/// # Safety
+/// As many values as weights are readable, `stride` apart, and the sums.
+#[inline(always)]
+unsafe fn add_columns<S: Simd, const COUNT: usize>(
+    s: S,
+    weights: &[f32],
+    values: *const f32,
+    stride: usize,
+    sums: *mut f32,
+) {
+    let mut total = [s.zero(); COUNT];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut i = 0;
+        while i < COUNT {
+            total[i] = s.load_ptr(sums.add(i * S::LANES));
+            i += 1;
+        }
+        let mut value = values;
+        for weight in weights {
+            let weight = s.splat(*weight);
+            let mut i = 0;
+            while i < COUNT {
+                total[i] = s.mul_add(weight, s.load_ptr(value.add(i * S::LANES)), total[i]);
+                i += 1;
+            }
+            value = value.wrapping_add(stride);
+        }
+        let mut i = 0;
+        while i < COUNT {
+            s.store_ptr(sums.add(i * S::LANES), total[i]);
+            i += 1;
         }
     }
 }

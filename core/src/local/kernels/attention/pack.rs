@@ -6,6 +6,26 @@ use super::view::{Numbers, Strided};
 /// Keys whose numbers lie together.
 pub(super) const KEYS: usize = 8;
 
+/// Copies a head; a call of `memcpy` would take longer.
+///
+/// # Safety
+/// `size` numbers are readable at `from` and writable at `to`, elsewhere.
+#[inline(always)]
+pub(super) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, size: usize) {
+    let whole = size / S::LANES * S::LANES;
+    let mut at = 0;
+    // SAFETY: whole registers, then as many lanes as are left.
+    unsafe {
+        while at < whole {
+            s.store_ptr(to.add(at), s.load_ptr(from.add(at)));
+            at += S::LANES;
+        }
+        if at < size {
+            s.store_first_ptr(to.add(at), s.load_first_ptr(from.add(at), size - at), size - at);
+        }
+    }
+}
+
 /// Copies a head of `to.len()` numbers as f32.
 ///
 /// # Safety
@@ -19,7 +39,7 @@ pub(super) unsafe fn widen<S: Simd>(s: S, data: Numbers<'_>, place: usize, to: &
     // SAFETY: whole registers of the head, then the rest one by one.
     unsafe {
         match data {
-            Numbers::F32(values) => std::ptr::copy_nonoverlapping(values.as_ptr().add(place), to, size),
+            Numbers::F32(values) => copy(s, values.as_ptr().add(place), to, size),
             Numbers::F16(values) => {
                 let from = values.as_ptr().add(place);
                 while at < whole {

@@ -133,3 +133,15 @@ pub(super) fn has(name: &str, found: usize, wanted: Option<usize>) -> Result<()>
     let wanted = wanted.map_or_else(|| "so many".to_owned(), |wanted| wanted.to_string());
     Err(Error::invalid_request(format!("{name} has {found} values, not {wanted}")))
 }
+
+impl Strided<Numbers<'_>> {
+    /// The address of a head and how many bytes it has, for asking the CPU to bring it near.
+    pub(super) fn bytes(&self, token: usize, head: usize, size: usize) -> (*const u8, usize) {
+        let place = self.place(token, head);
+        match self.data {
+            Numbers::F32(values) => (values.as_ptr().wrapping_add(place).cast(), 4 * size),
+            Numbers::F16(values) => (values.as_ptr().wrapping_add(place).cast(), 2 * size),
+            Numbers::Bf16(values) => (values.as_ptr().wrapping_add(place).cast(), 2 * size),
+        }
+    }
+}

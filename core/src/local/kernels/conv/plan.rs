@@ -8,7 +8,10 @@ use super::{Images, Part};
 /// Fewer multiplications than this are done by one thread: waking another costs as much.
 const ALONE: usize = 1 << 21;
 
-/// Input pixels of a patch: a block of their channels fits the second-level cache beside a block of weights.
+/// Words of a patch that a block multiplies: they fit the second-level cache beside a block of weights.
+const WORDS: usize = 100 << 10;
+
+/// Input pixels of a patch, at most.
 const PIXELS: usize = 700;
 
 /// Columns of a patch.
@@ -33,10 +36,11 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(cpu: &Cpu, layer: &Conv, images: Images<'_>, height: usize, width: usize) -> Self {
         let (window, stride) = (layer.window(), layer.geometry().stride);
-        let most = if window.width == 1 { PIXELS } else { COLUMNS };
+        let pixels = (WORDS / layer.block(0).len().max(1)).clamp(COLUMNS, PIXELS);
+        let most = if window.width == 1 { pixels } else { COLUMNS };
         let columns = width.div_ceil(most);
         let region = (width.div_ceil(columns) - 1) * stride + window.width;
-        let at_once = (PIXELS / region).saturating_sub(window.height) / stride + 1;
+        let at_once = (pixels / region).saturating_sub(window.height) / stride + 1;
         let rows = height.div_ceil(at_once);
         let (patches, threads) = (images.count * rows * columns, cpu.pool.threads());
         let groups = if threads == 1 { 1 } else { (PARTS * threads).div_ceil(patches).min(layer.panels()) };
