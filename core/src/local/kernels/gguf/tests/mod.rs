@@ -102,7 +102,8 @@ impl Case {
     fn reach(&self, row: usize) -> f64 {
         let Some(shape) = self.format.shape() else { return 1.0 };
         let row_bytes = self.bytes.len() / self.n;
-        let blocks = self.bytes[row * row_bytes..(row + 1) * row_bytes].chunks_exact(self.format.block_bytes());
+        let blocks =
+            self.bytes[row * row_bytes..(row + 1) * row_bytes].chunks_exact(self.format.block_bytes());
         let of_block = |block: block::Block| {
             let most_code = f64::from(1_u32 << (shape.low + shape.high));
             (0..shape.parts()).fold(0.0_f64, |most, part| {

@@ -162,7 +162,9 @@ fn tiny_and_huge_activations_are_zero_or_right() {
 fn the_extremes_of_every_code_do_not_saturate() {
     for cpu in cpus() {
         for &format in Format::ALL.iter().filter(|format| format.shape().is_some()) {
-            for (codes, x) in [(0x00, -1.0), (0x00, 1.0), (0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x7f, -1.0)] {
+            for (codes, x) in
+                [(0x00, -1.0), (0x00, 1.0), (0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x7f, -1.0)]
+            {
                 let mut case = Case::new(format, 1, 16, 256);
                 case.x.fill(x);
                 for block in case.bytes.chunks_exact_mut(format.block_bytes()) {
