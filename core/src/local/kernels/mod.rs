@@ -17,6 +17,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod gguf;
 pub mod math;
+pub mod peak;
 pub(crate) mod simd;
 
 pub use isa::Isa;

@@ -308,6 +308,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn max_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vmaxq_s32(a, b) }
+    }
+
+    #[inline(always)]
     fn and_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         neon! { vandq_s32(a, b) }
     }
@@ -436,5 +441,10 @@ impl Simd for Neon {
     #[inline(always)]
     fn reduce_add_i32(self, a: int32x4_t) -> i32 {
         neon! { vaddvq_s32(a) }
+    }
+
+    #[inline(always)]
+    fn reduce_max_i32(self, a: int32x4_t) -> i32 {
+        neon! { vmaxvq_s32(a) }
     }
 }

@@ -283,6 +283,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        lanes!(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
         lanes!(|i| a[i] & b[i])
     }
@@ -412,5 +417,16 @@ impl Simd for Portable {
             i += 1;
         }
         sum
+    }
+
+    #[inline(always)]
+    fn reduce_max_i32(self, a: Self::I32) -> i32 {
+        let mut most = a[0];
+        let mut i = 1;
+        while i < LANES {
+            most = if a[i] > most { a[i] } else { most };
+            i += 1;
+        }
+        most
     }
 }
