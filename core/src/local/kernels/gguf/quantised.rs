@@ -81,7 +81,7 @@ fn ask_for<S: Simd, K: Kind>(s: S, tile: *const u8, unit: usize) {
     let share = K::SHAPE.tile_bytes() / K::SHAPE.units;
     let mut at = 0;
     while at < share {
-        s.prefetch(tile.wrapping_add(unit * share + AHEAD + at));
+        s.prefetch_near(tile.wrapping_add(unit * share + AHEAD + at));
         at += LINE;
     }
 }
