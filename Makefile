@@ -19,7 +19,7 @@ demo: ## Shows what exists so far; no network, no keys
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
 
-memory: ## Runs the tests of the CPU kernels under the address and thread sanitizers
+memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
 bench: ## Runs one benchmark in a release build: BENCH=overhead

@@ -33,6 +33,7 @@ pub(crate) trait Work<S: Simd> {
 /// and check. Nothing reads or writes past what it was given. Unless a method says otherwise, results are
 /// those of IEEE arithmetic in f32, but whether [`mul_add`](Self::mul_add) rounds once or twice is the set's.
 #[allow(dead_code, reason = "the operations are complete; which of them kernels use changes")]
+#[allow(clippy::wrong_self_convention, reason = "`self` is the proof, not what is converted")]
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// How many f32 a register holds; at most [`MOST_LANES`].
     const LANES: usize;
