@@ -9,7 +9,7 @@ use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
 
 /// How far ahead of the sums weights are asked for, in bytes: about what memory delivers in its latency.
-const AHEAD: usize = 6 << 10;
+const AHEAD: usize = 12 << 10;
 
 /// A format as a type, so that its kernel knows the shape of its blocks.
 pub(super) trait Kind: Copy + Send + Sync + 'static {

@@ -8,7 +8,7 @@ use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS};
 
 /// How far ahead of the sums weights are asked for, in bytes.
-const AHEAD: usize = 6 << 10;
+const AHEAD: usize = 12 << 10;
 
 /// Multiplies weights in bf16, or in f16.
 #[derive(Clone, Copy)]
