@@ -20,6 +20,7 @@ pub(super) trait Kind: Copy + Send + Sync + 'static {
 macro_rules! kinds {
     ($($name:ident)*) => {
         $(
+            #[doc = concat!("The format `", stringify!($name), "`.")]
             #[derive(Clone, Copy)]
             pub(super) struct $name;
 
