@@ -41,20 +41,16 @@ pub(super) fn prepare<S: Simd>(s: S, shape: &Shape, rows: &[f32], k: usize, padd
 /// One unit of one row.
 #[inline(always)]
 fn quantise<S: Simd>(s: S, shape: &Shape, numbers: &[f32], row: usize, padded: usize, to: &mut [u32]) {
-    let (mut largest, mut flaw) = (s.zero(), s.zero());
+    // Sizes compare as integers, and so compared, infinity and NaN are the greatest and stay.
+    let mut largest = s.splat_i32(0);
     for numbers in numbers.chunks_exact(S::LANES) {
-        let numbers = s.load(numbers);
-        largest = s.max(s.abs(numbers), largest);
-        // Zero times NaN or infinity is NaN, and stays.
-        flaw = s.mul_add(numbers, s.zero(), flaw);
+        largest = s.max_i32(largest, s.and_i32(s.bits(s.load(numbers)), s.splat_i32(i32::MAX)));
     }
-    let largest = s.reduce_max(largest);
-    let scale = if s.reduce_add(flaw).is_nan() {
-        f32::NAN
-    } else if largest < TINY {
-        0.0
-    } else {
-        largest / MOST
+    let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
+    let scale = match largest {
+        largest if !largest.is_finite() => f32::NAN,
+        largest if largest < TINY => 0.0,
+        largest => largest / MOST,
     };
     let inverse = s.splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
     let mut bytes = [0_i8; UNIT];

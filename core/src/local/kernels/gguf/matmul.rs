@@ -25,11 +25,17 @@ const PARTS_A_THREAD: usize = 4;
 
 /// One multiplication whose sizes are checked.
 pub(super) struct Call<'a> {
+    /// Panels, in the order of the format's kernel.
     pub(super) weights: &'a [u8],
+    /// `rows` rows of `k` numbers.
     pub(super) x: &'a [f32],
+    /// Rows of `x` and of the result.
     pub(super) rows: usize,
+    /// Rows of weights.
     pub(super) outputs: usize,
+    /// Numbers of a row of `x` and of the weights.
     pub(super) k: usize,
+    /// `rows` rows of `outputs` numbers; every part writes its own.
     pub(super) y: SharedStart<f32>,
 }
 

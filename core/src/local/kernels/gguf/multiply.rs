@@ -35,10 +35,15 @@ pub(super) const fn most_rows<S: Simd>() -> usize {
 
 /// Prepares a block of rows.
 pub(super) struct Prepare<'a, M> {
+    /// At most `padded` rows.
     pub(super) rows: &'a [f32],
+    /// Numbers of a row.
     pub(super) k: usize,
+    /// How many rows the kernel takes.
     pub(super) padded: usize,
+    /// `words(k)` words for each of the padded rows.
     pub(super) to: &'a mut [u32],
+    /// For which weights.
     pub(super) way: PhantomData<M>,
 }
 
@@ -68,6 +73,7 @@ pub(super) struct Panel<M> {
     pub(super) rows: usize,
     /// How many rows of weights there are, without padding.
     pub(super) outputs: usize,
+    /// How they are multiplied.
     pub(super) way: PhantomData<M>,
 }
 

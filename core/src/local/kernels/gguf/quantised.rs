@@ -9,7 +9,7 @@ use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
 
 /// How far ahead of the sums weights are asked for, in bytes: about what memory delivers in its latency.
-const AHEAD: usize = 6 << 10;
+const AHEAD: usize = 12 << 10;
 
 /// A format as a type, so that its kernel knows the shape of its blocks.
 pub(super) trait Kind: Copy + Send + Sync + 'static {
@@ -20,6 +20,7 @@ pub(super) trait Kind: Copy + Send + Sync + 'static {
 macro_rules! kinds {
     ($($name:ident)*) => {
         $(
+            #[doc = concat!("The format `", stringify!($name), "`.")]
             #[derive(Clone, Copy)]
             pub(super) struct $name;
 
@@ -81,7 +82,7 @@ fn ask_for<S: Simd, K: Kind>(s: S, tile: *const u8, unit: usize) {
     let share = K::SHAPE.tile_bytes() / K::SHAPE.units;
     let mut at = 0;
     while at < share {
-        s.prefetch(tile.wrapping_add(unit * share + AHEAD + at));
+        s.prefetch_near(tile.wrapping_add(unit * share + AHEAD + at));
         at += LINE;
     }
 }

@@ -28,18 +28,21 @@ fn fifth_bits(block: &mut Block, bytes: &[u8]) {
     }
 }
 
+/// Takes a block of Q4_0 apart.
 pub(super) fn q4_0(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
     nibbles(&mut block, &bytes[2..]);
     block
 }
 
+/// Takes a block of Q4_1 apart.
 pub(super) fn q4_1(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     nibbles(&mut block, &bytes[4..]);
     block
 }
 
+/// Takes a block of Q5_0 apart.
 pub(super) fn q5_0(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
     nibbles(&mut block, &bytes[6..]);
@@ -47,6 +50,7 @@ pub(super) fn q5_0(bytes: &[u8]) -> Block {
     block
 }
 
+/// Takes a block of Q5_1 apart.
 pub(super) fn q5_1(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     nibbles(&mut block, &bytes[8..]);
@@ -54,6 +58,7 @@ pub(super) fn q5_1(bytes: &[u8]) -> Block {
     block
 }
 
+/// Takes a block of Q8_0 apart.
 pub(super) fn q8_0(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
     // Signed bytes, made unsigned by adding 128.

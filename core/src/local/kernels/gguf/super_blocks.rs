@@ -43,6 +43,7 @@ fn six_bit_pairs(block: &mut Block, bytes: &[u8]) {
     }
 }
 
+/// Takes a block of Q2_K apart.
 pub(super) fn q2_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 80), minimum: half_at(bytes, 82), ..Block::default() };
     for (i, byte) in bytes[..16].iter().enumerate() {
@@ -52,6 +53,7 @@ pub(super) fn q2_k(bytes: &[u8]) -> Block {
     block
 }
 
+/// Takes a block of Q3_K apart.
 pub(super) fn q3_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 108), ..Block::default() };
     two_bits(&mut block, &bytes[32..96]);
@@ -66,6 +68,7 @@ pub(super) fn q3_k(bytes: &[u8]) -> Block {
     block
 }
 
+/// Takes a block of Q4_K apart.
 pub(super) fn q4_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     six_bit_pairs(&mut block, &bytes[4..16]);
@@ -73,6 +76,7 @@ pub(super) fn q4_k(bytes: &[u8]) -> Block {
     block
 }
 
+/// Takes a block of Q5_K apart.
 pub(super) fn q5_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     six_bit_pairs(&mut block, &bytes[4..16]);
@@ -81,6 +85,7 @@ pub(super) fn q5_k(bytes: &[u8]) -> Block {
     block
 }
 
+/// Takes a block of Q6_K apart.
 pub(super) fn q6_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 208), ..Block::default() };
     block.scales.copy_from_slice(&bytes[192..208]);

@@ -130,12 +130,17 @@ pub(super) const fn repeat(bits: usize) -> u32 {
     ((1 << bits) - 1) * 0x0101_0101
 }
 
+/// Adds the bits of a word to those of a row.
+#[inline]
 fn put(unit: &mut [u8], (line, shift): (usize, usize), row: usize, word: u32) {
-    let to = &mut unit[line + GROUP * row..line + GROUP * (row + 1)];
-    to.iter_mut().zip((word << shift).to_le_bytes()).for_each(|(to, byte)| *to |= byte);
+    if let Some(to) = unit[line + GROUP * row..].first_chunk_mut() {
+        *to = (u32::from_le_bytes(*to) | word << shift).to_le_bytes();
+    }
 }
 
+/// The bits of a row, and above them those of later groups.
+#[inline]
 fn get(unit: &[u8], (line, shift): (usize, usize), row: usize) -> u32 {
-    let at = line + GROUP * row;
-    u32::from_le_bytes([unit[at], unit[at + 1], unit[at + 2], unit[at + 3]]) >> shift
+    let word = unit[line + GROUP * row..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+    word >> shift
 }

@@ -8,7 +8,7 @@ use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS};
 
 /// How far ahead of the sums weights are asked for, in bytes.
-const AHEAD: usize = 6 << 10;
+const AHEAD: usize = 12 << 10;
 
 /// Multiplies weights in bf16, or in f16.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ impl<const BF16: bool> Multiply for Wide<BF16> {
         let (mut weights, mut activations) = (panel.weights.wrapping_add(2 * lane), panel.activations);
         for _ in 0..panel.k / 2 {
             if lane == 0 && ROWS <= 4 {
-                s.prefetch(weights.wrapping_add(AHEAD));
+                s.prefetch_near(weights.wrapping_add(AHEAD));
             }
             // SAFETY: the caller's promise: two positions of weights and activations are here.
             unsafe {

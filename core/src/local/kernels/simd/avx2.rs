@@ -449,4 +449,9 @@ impl Simd for Avx2 {
     fn prefetch(self, at: *const u8) {
         avx2! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
+
+    #[inline(always)]
+    fn prefetch_near(self, at: *const u8) {
+        avx2! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
 }

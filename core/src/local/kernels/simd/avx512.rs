@@ -469,4 +469,9 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     fn prefetch(self, at: *const u8) {
         avx512! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
+
+    #[inline(always)]
+    fn prefetch_near(self, at: *const u8) {
+        avx512! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
 }

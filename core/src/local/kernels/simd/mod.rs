@@ -270,6 +270,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         let _ = at;
     }
 
+    /// The same into the first-level cache: for what is read once and soon.
+    #[inline(always)]
+    fn prefetch_near(self, at: *const u8) {
+        let _ = at;
+    }
+
     // Provided.
 
     /// Zero in every lane.
