@@ -8,10 +8,10 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt gen gen-check models doc ci
+.PHONY: help demo test memory bench lint fmt gen gen-check models cuda-toolchain cuda-check doc ci
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Shows what exists so far; no network, no keys
 	cargo run --quiet --profile $(PROFILE) -p ayni-tour
@@ -19,8 +19,11 @@ demo: ## Shows what exists so far; no network, no keys
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead
-	cargo run --release -p ayni-benches -- $(BENCH)
+memory: ## Runs the tests of the CPU kernels under the address sanitizer
+	scripts/check_memory
+
+bench: ## Runs one benchmark in a release build: BENCH=overhead or kernels
+	cargo run --release -p ayni-benches $(if $(filter overhead,$(BENCH)),--no-default-features) -- $(BENCH)
 
 lint: ## Checks formatting, lints, documentation, dependencies and the tree
 	scripts/lint
@@ -37,8 +40,14 @@ gen-check: ## Fails if docs/reference/ is not what the code says
 models: ## Fetches the two real models into the cache folder (AYNI_CACHE)
 	scripts/models
 
+cuda-toolchain: ## Installs the CUDA compiler into the cache folder (AYNI_CACHE); no GPU needed
+	scripts/cuda-toolchain
+
+cuda-check: ## Builds with the feature `cuda` and starts the result on this machine
+	scripts/cuda-check
+
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni --all-features
+	cargo doc --no-deps -p ayni --features http,schema,conformance,candle
 
 ci: ## Runs what CI runs
 	bash .ci/run

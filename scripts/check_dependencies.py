@@ -16,6 +16,7 @@ TLS_OF_THE_SYSTEM = {"openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-l
 FEATURE_RULES = [
     ("--no-default-features", TLS_OF_THE_SYSTEM | {"reqwest", "hyper", "rustls", "candle-core"}),
     ("--features=default", TLS_OF_THE_SYSTEM | {"candle-core", "libtest-mimic", "schemars"}),
+    ("--features=candle,schema,conformance", TLS_OF_THE_SYSTEM | {"cudarc", "candle-kernels"}),
     ("--all-features", TLS_OF_THE_SYSTEM),
 ]
 

@@ -1,7 +1,9 @@
-//! `cargo run --release -p ayni-benches -- overhead [--quick] [--json FILE]`
+//! `cargo run --release -p ayni-benches -- SUITE [--quick] [--json FILE]`
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod allocations;
+#[cfg(feature = "kernels")]
+mod kernels;
 mod overhead;
 mod report;
 
@@ -10,23 +12,34 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Measures what ayni costs.
 
-Usage: ayni-benches SUITE [--quick] [--json FILE]
+Usage: ayni-benches SUITE [--quick] [--json FILE] [--markdown FILE] [--only TEXT]...
 
 Suites:
   overhead   the policy stack around a backend that does nothing, and the stream parsers
+  kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
 
 Options:
-  --quick      fewer repetitions
-  --json FILE  also write the figures as JSON
-  --help       this text
+  --quick          fewer repetitions, fewer cases
+  --json FILE      also write the figures as JSON
+  --markdown FILE  also write the tables of the documentation (kernels)
+  --only TEXT      only the measurements whose group holds TEXT (kernels)
+  --help           this text
 
 Every line is `figure NAME VALUE UNIT` (medians) or `ratio NAME VALUE`; a target that is missed is marked and
 makes the command fail.";
 
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Options {
+    quick: bool,
+    json: Option<String>,
+    markdown: Option<String>,
+    only: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let mut suite = None;
-    let mut quick = false;
-    let mut json = None;
+    let mut options = Options::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -34,19 +47,25 @@ fn main() -> ExitCode {
                 println!("{HELP}");
                 return ExitCode::SUCCESS;
             }
-            "--quick" => quick = true,
-            "--json" => json = arguments.next(),
+            "--quick" => options.quick = true,
+            "--json" => options.json = arguments.next(),
+            "--markdown" => options.markdown = arguments.next(),
+            "--only" => options.only.extend(arguments.next()),
             name if suite.is_none() && !name.starts_with('-') => suite = Some(name.to_owned()),
             other => return usage(&format!("'{other}' is not understood")),
         }
     }
     let outcome = match suite.as_deref() {
-        Some("overhead") => overhead::run(quick),
+        Some("overhead") => overhead::run(options.quick),
+        #[cfg(feature = "kernels")]
+        Some("kernels") => kernels::run(&options),
+        #[cfg(not(feature = "kernels"))]
+        Some("kernels") => return usage("this build has no kernels: build with the feature `kernels`"),
         Some(other) => return usage(&format!("there is no suite '{other}'")),
         None => return usage("no suite was named"),
     };
     match outcome {
-        Ok(report) => report.finish(json.as_deref()),
+        Ok(report) => report.finish(options.json.as_deref()),
         Err(error) => {
             eprintln!("ayni-benches: {error}");
             ExitCode::FAILURE

@@ -23,26 +23,53 @@ pub(crate) enum Target {
     None,
 }
 
+impl Target {
+    /// Whether the value is what it should be.
+    pub(crate) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+            Self::None => true,
+        }
+    }
+
+    /// The target in words; nothing without one.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::AtMost(most) => format!("≤ {most}"),
+            Self::AtLeast(least) => format!("≥ {least}"),
+            Self::None => String::new(),
+        }
+    }
+
+    fn remark(self, value: f64) -> String {
+        let mark = if self.holds(value) { "" } else { "  MISSED" };
+        match self {
+            Self::None => String::new(),
+            _ => format!("  (target {}){mark}", self.words()),
+        }
+    }
+}
+
 impl Report {
     /// Prints and keeps a figure.
     pub(crate) fn figure(&mut self, name: &str, value: f64, unit: &str, target: Target) {
-        let (holds, wanted) = match target {
-            Target::AtMost(most) => (value <= most, format!("  (target ≤ {most})")),
-            Target::AtLeast(least) => (value >= least, format!("  (target ≥ {least})")),
-            Target::None => (true, String::new()),
-        };
-        let mark = if holds { "" } else { "  MISSED" };
-        println!("figure {name} {value:.3} {unit}{wanted}{mark}");
+        println!("figure {name} {value:.3} {unit}{}", target.remark(value));
+        self.keep(name, value, unit, target);
+    }
+
+    /// Prints and keeps a ratio.
+    pub(crate) fn ratio(&mut self, name: &str, value: f64, target: Target) {
+        println!("ratio {name} {value:.3}{}", target.remark(value));
+        self.keep(name, value, "ratio", target);
+    }
+
+    fn keep(&mut self, name: &str, value: f64, unit: &str, target: Target) {
+        let holds = target.holds(value);
         self.figures.push(json!({ "name": name, "value": value, "unit": unit, "holds": holds }));
         if !holds {
             self.missed.push(name.to_owned());
         }
-    }
-
-    /// Prints and keeps a ratio.
-    pub(crate) fn ratio(&mut self, name: &str, value: f64) {
-        println!("ratio {name} {value:.3}");
-        self.figures.push(json!({ "name": name, "value": value, "unit": "ratio", "holds": true }));
     }
 
     /// Writes the JSON file, and fails if a target was missed.

@@ -1,5 +1,11 @@
 //! Models in this process. The engine is not in this version: opening one says so.
 
+#[cfg(feature = "candle")]
+pub mod kernels;
+#[cfg(feature = "candle")]
+#[doc(hidden)]
+pub mod ops;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};

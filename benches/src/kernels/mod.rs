@@ -1,0 +1,40 @@
+//! The arithmetic on the CPU, held against what the CPU can do, against candle and against the crate `gemm`.
+//!
+//! Ours, theirs and the limit take turns, so that a busy machine slows all of them; ratios are medians over
+//! the turns. `gemm` is built with its AVX-512 code, and candle, which multiplies with it, gets it too.
+
+mod attention;
+mod conv;
+mod gemm;
+mod gguf;
+mod measure;
+mod norm;
+mod peaks;
+mod small;
+mod table;
+mod theirs;
+
+use ayni::Error;
+use ayni::local::kernels::Cpu;
+
+use crate::Options;
+use crate::report::Report;
+use measure::Bench;
+
+/// Runs every measurement.
+pub(crate) fn run(options: &Options) -> Result<Report, Error> {
+    let mut bench = Bench::new(Cpu::current()?, options);
+    println!("# {}, {}, {} threads", table::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
+    peaks::run(&mut bench)?;
+    gemm::run(&mut bench)?;
+    small::run(&mut bench)?;
+    conv::run(&mut bench)?;
+    attention::run(&mut bench)?;
+    gguf::run(&mut bench)?;
+    norm::run(&mut bench)?;
+    if let Some(path) = &options.markdown {
+        std::fs::write(path, table::markdown(&bench))
+            .map_err(|error| Error::config(format!("could not write {path}: {error}")))?;
+    }
+    Ok(bench.report)
+}

@@ -1,0 +1,104 @@
+//! The tables of the documentation.
+
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::measure::{Bench, Row};
+use crate::report::median;
+
+/// The CPU's name, as the operating system gives it.
+pub(super) fn cpu_name() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
+    name.unwrap_or_else(|| format!("{} CPU", std::env::consts::ARCH))
+}
+
+/// Everything that was measured, as the page of the documentation.
+pub(super) fn markdown(bench: &Bench) -> String {
+    let mut page = format!(
+        "# Performance\n\n\
+         Written by `cargo run --release -p ayni-benches -- kernels --markdown docs/reference/performance.md` \
+         on {}: {}, {}, {} threads.\n\n\
+         *Of the limit* is the speed divided by what the CPU did in the same seconds in a loop that only \
+         multiplies registers (or only reads memory). The other columns say how many times as fast as candle and \
+         as the crate `gemm` (both with AVX-512) the same work was. Medians; where a row stands for several \
+         sizes, the median and the worst of them.\n",
+        today(),
+        cpu_name(),
+        bench.cpu.isa,
+        bench.cpu.pool.threads(),
+    );
+    let mut groups: Vec<&'static str> = Vec::new();
+    for row in &bench.rows {
+        if !groups.contains(&row.group) {
+            groups.push(row.group);
+        }
+    }
+    page.push_str("\n| kernel | sizes | speed | of the limit | worst | target | × candle | × `gemm` |\n");
+    page.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    for group in &groups {
+        let rows: Vec<&Row> = bench.rows.iter().filter(|row| row.group == *group).collect();
+        summary(&mut page, group, &rows);
+    }
+    for group in &groups {
+        let rows = bench.rows.iter().filter(|row| row.group == *group);
+        let _ = write!(page, "\n## {group}\n\n| size | speed | of the limit | × candle | × `gemm` |\n");
+        page.push_str("| --- | --- | --- | --- | --- |\n");
+        for row in rows {
+            let (candle, gemm) = (times([row], "candle"), times([row], "gemm"));
+            let _ = writeln!(
+                page,
+                "| {} | {:.1} {} | {:.2} | {candle} | {gemm} |",
+                row.name, row.speed, row.unit, row.of_limit
+            );
+        }
+    }
+    page
+}
+
+fn summary(page: &mut String, group: &str, rows: &[&Row]) {
+    let Some(first) = rows.first() else { return };
+    let of_limit: Vec<f64> = rows.iter().map(|row| row.of_limit).collect();
+    let worst = of_limit.iter().copied().fold(f64::INFINITY, f64::min);
+    let _ = writeln!(
+        page,
+        "| {group} | {} | {:.1} {} | {:.2} | {worst:.2} | {} | {} | {} |",
+        rows.len(),
+        median(rows.iter().map(|row| row.speed).collect()),
+        first.unit,
+        median(of_limit),
+        first.target.words(),
+        times(rows.iter().copied(), "candle"),
+        times(rows.iter().copied(), "gemm"),
+    );
+}
+
+/// How many times as fast as one of the others; empty if it was not measured.
+fn times<'a>(rows: impl IntoIterator<Item = &'a Row>, name: &str) -> String {
+    let all = rows.into_iter().flat_map(|row| &row.times);
+    let values: Vec<f64> = all.filter(|(other, _)| *other == name).map(|(_, times)| *times).collect();
+    if values.is_empty() { String::new() } else { format!("{:.1}", median(values)) }
+}
+
+/// The date in UTC.
+fn today() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let mut days = seconds / 86_400;
+    let mut year = 1970;
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let months = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in months {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", days + 1)
+}

@@ -1,0 +1,402 @@
+//! A block of queries of one head (or of the heads that share a key) taken through the tiles of keys.
+
+use std::f32::consts::LOG2_E;
+
+use super::super::buffer::Scratch;
+use super::super::math::exp2;
+use super::super::simd::{Simd, Work};
+use super::pack::{KEYS, copy, four_columns, pack_keys, widen};
+use super::tile::{add_products, products};
+use super::{Call, Mask, Span};
+
+/// Keys of a tile: few enough that scores, keys and values stay near.
+const TILE: usize = 128;
+
+/// Rows of a block, at most.
+const MOST_ROWS: usize = 512;
+
+/// Rows of a block: as many as keep a tile of keys busy, but whose queries and sums stay in the second-level cache.
+pub(super) fn rows(size: usize) -> usize {
+    const SUMS: usize = 1 << 15;
+    (SUMS / size / 32 * 32).clamp(32, MOST_ROWS)
+}
+
+/// A part of the work: rows from `first` on of one head of keys in one sequence. A row is a query in one head; those of
+/// the heads that share the keys follow each other.
+pub(super) struct Block<'a> {
+    pub(super) call: &'a Call<'a>,
+    pub(super) sequence: usize,
+    pub(super) head: usize,
+    pub(super) first: usize,
+}
+
+/// Memory of a block. Each panel of rows fills two registers.
+struct Buffers<'a> {
+    /// Of every panel: a number of every row, then the next number.
+    queries: &'a mut [f32],
+    /// The sums so far, in the same order.
+    sums: &'a mut [f32],
+    /// The greatest score so far, a number a row.
+    most: &'a mut [f32],
+    /// The sum of weights so far, a number a row.
+    total: &'a mut [f32],
+    /// The first key that a row sees, and the first that it no longer does.
+    visible: [&'a mut [f32]; 2],
+    /// Scores, then weights: those of all rows of a panel for a key, then the next key.
+    scores: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+    /// What is added to the scores of a key.
+    bias: &'a mut [f32],
+    /// Numbers on their way.
+    staging: &'a mut [f32],
+}
+
+impl<'a> Buffers<'a> {
+    /// How many numbers [`new`](Self::new) takes.
+    fn length(rows: usize, panel: usize, size: usize) -> usize {
+        2 * rows * size + 4 * rows + TILE * (panel + 2 * size + 1) + TILE.max(panel) * size
+    }
+
+    fn new(memory: &'a mut [f32], rows: usize, panel: usize, size: usize) -> Self {
+        let mut rest = memory;
+        let mut take = |length: usize| {
+            let (taken, after) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = after;
+            taken
+        };
+        Self {
+            queries: take(rows * size),
+            sums: take(rows * size),
+            most: take(rows),
+            total: take(rows),
+            visible: [take(rows), take(rows)],
+            scores: take(TILE * panel),
+            keys: take(TILE * size),
+            values: take(TILE * size),
+            bias: take(TILE),
+            staging: take(TILE.max(panel) * size),
+        }
+    }
+}
+
+/// The keys that the rows of a panel see: all of them, or some.
+#[derive(Clone, Copy)]
+struct Reach {
+    some: [usize; 2],
+    all: [usize; 2],
+}
+
+impl<S: Simd> Work<S> for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let panel = 2 * S::LANES;
+        let (queries, keys) = self.call.sequence(self.sequence);
+        let size = self.call.heads.size;
+        let total = queries.len() * self.call.heads.group();
+        let count = rows(size).min(total - self.first);
+        let padded = count.next_multiple_of(panel);
+        let mut memory = Scratch::<f32>::take(Buffers::length(padded, panel, size));
+        let mut buffers = Buffers::new(&mut memory, padded, panel, size);
+        buffers.sums.fill(0.0);
+        buffers.most.fill(f32::NEG_INFINITY);
+        buffers.total.fill(0.0);
+        let panels = count.div_ceil(panel);
+        let mut reaches = [Reach { some: [0; 2], all: [0; 2] }; MOST_ROWS / 8];
+        let mut needed = [usize::MAX, 0];
+        for (number, reach) in reaches.iter_mut().enumerate().take(panels) {
+            *reach = self.reach(number * panel..count.min((number + 1) * panel), panel, &mut buffers);
+            needed = [needed[0].min(reach.some[0]), needed[1].max(reach.some[1])];
+        }
+        let tile = |start: usize| keys.start + start..keys.start + keys.len().min(start + TILE);
+        self.bring_near(s, tile(needed[0].min(keys.len()) / TILE * TILE));
+        self.pack_queries(s, count, &mut buffers);
+        // Tiles are counted from the sequence's first key, so that a row's sums are cut the same way in any block.
+        let mut start = needed[0] / TILE * TILE;
+        while start < needed[1] {
+            let end = keys.len().min(start + TILE);
+            self.pack_tile(s, keys.start + start, end - start, &mut buffers);
+            if end < needed[1] {
+                self.bring_near(s, tile(end));
+            }
+            for (number, reach) in reaches.iter().enumerate().take(panels) {
+                if reach.some[0] >= end || reach.some[1] <= start {
+                    continue;
+                }
+                // Keys that no row of the panel sees any more would add nothing.
+                let end = end.min(reach.some[1]);
+                let partly = reach.all[0] > start || reach.all[1] < end;
+                let tile = Tile { number, start, count: end - start, partly };
+                if count - number * panel > S::LANES {
+                    self.tile::<S, 2>(s, tile, &mut buffers);
+                } else {
+                    self.tile::<S, 1>(s, tile, &mut buffers);
+                }
+            }
+            start = end.max(start + 1);
+        }
+        for number in 0..panels {
+            self.finish(s, number, count.min((number + 1) * panel) - number * panel, &mut buffers);
+        }
+    }
+}
+
+/// A panel of rows and a tile of keys.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// The panel.
+    number: usize,
+    /// The tile's first key.
+    start: usize,
+    /// How many keys it has.
+    count: usize,
+    /// Whether some rows do not see some of them.
+    partly: bool,
+}
+
+impl Block<'_> {
+    /// The query and the head of a row of this block.
+    fn query(&self, row: usize) -> (usize, usize) {
+        let group = self.call.heads.group();
+        let row = self.first + row;
+        (row / group, self.head * group + row % group)
+    }
+
+    /// Writes what the rows of a panel see and returns it for all of them.
+    fn reach(&self, rows: std::ops::Range<usize>, panel: usize, buffers: &mut Buffers<'_>) -> Reach {
+        let (queries, keys) = self.call.sequence(self.sequence);
+        let mut reach = Reach { some: [usize::MAX, 0], all: [0, usize::MAX] };
+        let first = rows.start;
+        if self.call.options.span == Span::ALL {
+            buffers.visible[0][first..first + panel].fill(0.0);
+            buffers.visible[1][first..first + panel].fill(keys.len() as f32);
+            return Reach { some: [0, keys.len()], all: [0, keys.len()] };
+        }
+        for lane in 0..panel {
+            // Rows past the last are like it, so that they do not stand in the way.
+            let (query, _) = self.query((first + lane).min(rows.end - 1));
+            let position = query as isize + keys.len() as isize - queries.len() as isize;
+            let visible = self.call.options.span.visible(position, keys.len());
+            buffers.visible[0][first + lane] = visible.start as f32;
+            buffers.visible[1][first + lane] = visible.end as f32;
+            reach.all = [reach.all[0].max(visible.start), reach.all[1].min(visible.end)];
+            if !visible.is_empty() {
+                reach.some = [reach.some[0].min(visible.start), reach.some[1].max(visible.end)];
+            }
+        }
+        reach
+    }
+
+    /// Packs the queries, multiplied by the scale. Scores are powers of two, for which an exponential is quicker.
+    #[inline(always)]
+    fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers<'_>) {
+        let (panel, size) = (2 * S::LANES, self.call.heads.size);
+        let queries = &self.call.queries;
+        let token = self.call.sequence(self.sequence).0.start;
+        let mut row = 0;
+        while row < buffers.most.len() {
+            let at = |i: usize| {
+                let (query, head) = self.query((row + i).min(count - 1));
+                queries.data.as_ptr().wrapping_add(queries.place(token + query, head))
+            };
+            let rows = [at(0), at(1), at(2), at(3)];
+            let place = row / panel * panel * size + row % panel;
+            // SAFETY: heads of queries lie within the data, and the columns of a panel within its own.
+            unsafe { four_columns(s, rows, size, buffers.queries.as_mut_ptr().add(place), panel) };
+            row += 4;
+        }
+        let factor = s.splat(self.call.options.scale * LOG2_E);
+        for register in buffers.queries.chunks_exact_mut(S::LANES) {
+            let scaled = s.mul(s.load(register), factor);
+            s.store(register, scaled);
+        }
+    }
+
+    /// Asks for the keys and values of some tokens: they lie far apart, which no CPU foresees.
+    #[inline(always)]
+    fn bring_near<S: Simd>(&self, s: S, tokens: std::ops::Range<usize>) {
+        for token in tokens {
+            for data in [&self.call.keys, &self.call.values] {
+                let (head, bytes) = data.bytes(token, self.head, self.call.heads.size);
+                for line in (0..bytes).step_by(64) {
+                    s.prefetch(head.wrapping_add(line));
+                }
+            }
+        }
+    }
+
+    /// Packs keys and values of a tile from token `first` on.
+    #[inline(always)]
+    fn pack_tile<S: Simd>(&self, s: S, first: usize, count: usize, buffers: &mut Buffers<'_>) {
+        let size = self.call.heads.size;
+        for (i, bias) in buffers.bias.iter_mut().take(count).enumerate() {
+            *bias = match self.call.options.mask {
+                Mask::None => 0.0,
+                Mask::Keep(keep) => {
+                    if keep[first + i] {
+                        0.0
+                    } else {
+                        f32::NEG_INFINITY
+                    }
+                }
+                Mask::Add(add) => add[first + i] * LOG2_E,
+            };
+        }
+        let values = &self.call.values;
+        // SAFETY: keys and values lie within their data; the buffers have room for a whole tile.
+        unsafe {
+            let Buffers { keys, staging, .. } = &mut *buffers;
+            pack_keys(s, &self.call.keys, first, self.head, [count, size], staging, keys);
+            for (i, row) in buffers.values.chunks_exact_mut(size).take(count).enumerate() {
+                if buffers.bias[i] == f32::NEG_INFINITY {
+                    // Nothing times NaN would be NaN.
+                    row.fill(0.0);
+                } else {
+                    widen(s, values.data, values.place(first + i, self.head), row);
+                }
+            }
+        }
+    }
+
+    /// Takes a panel through a tile: scores, their exponentials, and the sums of values weighted with them.
+    #[inline(always)]
+    fn tile<S: Simd, const REGISTERS: usize>(&self, s: S, tile: Tile, buffers: &mut Buffers<'_>) {
+        let (panel, size) = (2 * S::LANES, self.call.heads.size);
+        let queries = buffers.queries[tile.number * panel * size..][..panel * size].as_ptr();
+        let scores = buffers.scores.as_mut_ptr();
+        let sums = buffers.sums[tile.number * panel * size..][..panel * size].as_mut_ptr();
+        let (keys, values) = (buffers.keys.as_ptr(), buffers.values.as_ptr());
+        let mut key = 0;
+        while key < tile.count {
+            // SAFETY: keys are packed in whole eights, and scores have room for a whole tile.
+            unsafe {
+                let keys = keys.add(key * size);
+                let to = scores.add(key * panel);
+                if S::REGISTERS >= 32 {
+                    products::<S, KEYS, REGISTERS>(s, size, keys, KEYS, queries, to);
+                } else {
+                    products::<S, 4, REGISTERS>(s, size, keys, KEYS, queries, to);
+                    products::<S, 4, REGISTERS>(s, size, keys.add(4), KEYS, queries, to.add(4 * panel));
+                }
+            }
+            key += KEYS;
+        }
+        let masked = tile.partly || !matches!(self.call.options.mask, Mask::None);
+        let keep = weights::<S, REGISTERS>(s, tile, masked, buffers);
+        let mut at = 0;
+        while at < size {
+            // SAFETY: the size is a multiple of eight; values and weights are there for `count` keys.
+            unsafe {
+                let (values, to) = (values.add(at), sums.add(at * panel));
+                if S::REGISTERS >= 32 {
+                    add_products::<S, 8, REGISTERS>(s, tile.count, values, size, scores, keep, to);
+                } else {
+                    add_products::<S, 4, REGISTERS>(s, tile.count, values, size, scores, keep, to);
+                    let (values, to) = (values.add(4), to.add(4 * panel));
+                    add_products::<S, 4, REGISTERS>(s, tile.count, values, size, scores, keep, to);
+                }
+            }
+            at += 8;
+        }
+    }
+
+    /// Divides the sums of a panel by those of the weights and writes the rows.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers<'_>) {
+        let (panel, size) = (2 * S::LANES, self.call.heads.size);
+        let sums = buffers.sums[number * panel * size..][..panel * size].as_mut_ptr();
+        let staging = &mut buffers.staging[..panel * size];
+        for half in 0..2 {
+            let total = s.load(&buffers.total[number * panel + half * S::LANES..]);
+            // Nothing was seen where the total is zero.
+            let inverse = s.select(s.eq(total, s.zero()), s.zero(), s.div(s.splat(1.0), total));
+            let column = half * S::LANES;
+            let mut at = 0;
+            while at < size {
+                // SAFETY: the sums of `size` numbers of a panel; the staging has room for its rows.
+                unsafe {
+                    let mut rows = [std::ptr::null(); 4];
+                    let mut i = 0;
+                    while i < 4 {
+                        let row = sums.add((at + i) * panel + column);
+                        s.store_ptr(row, s.mul(s.load_ptr(row), inverse));
+                        rows[i] = row.cast_const().cast();
+                        i += 1;
+                    }
+                    s.transpose4_ptr(rows, staging.as_mut_ptr().add(column * size + at).cast(), size);
+                }
+                at += 4;
+            }
+        }
+        let token = self.call.sequence(self.sequence).0.start;
+        for (i, row) in staging.chunks_exact(size).take(count).enumerate() {
+            let (query, head) = self.query(number * panel + i);
+            let place = ((token + query) * self.call.heads.queries + head) * size;
+            // SAFETY: within the result, and no other block has this row.
+            unsafe { copy(s, row.as_ptr(), self.call.to.get().add(place), size) };
+        }
+    }
+}
+
+/// Turns the scores of a tile into weights relative to the greatest score so far, and returns what the sums of
+/// earlier tiles are now worth.
+#[inline(always)]
+fn weights<S: Simd, const REGISTERS: usize>(
+    s: S,
+    tile: Tile,
+    masked: bool,
+    buffers: &mut Buffers<'_>,
+) -> [S::F32; REGISTERS] {
+    let panel = 2 * S::LANES;
+    let row = tile.number * panel;
+    let lowest = s.splat(f32::NEG_INFINITY);
+    let mut keep = [s.zero(); REGISTERS];
+    let mut r = 0;
+    while r < REGISTERS {
+        let place = row + r * S::LANES;
+        let scores = buffers.scores.as_mut_ptr().wrapping_add(r * S::LANES);
+        let (first, end) = (s.load(&buffers.visible[0][place..]), s.load(&buffers.visible[1][place..]));
+        let before = s.load(&buffers.most[place..]);
+        let mut most = before;
+        if masked {
+            for key in 0..tile.count {
+                let (number, bias) = (s.splat((tile.start + key) as f32), buffers.bias[key]);
+                // SAFETY: scores are there for `count` keys.
+                unsafe {
+                    let at = scores.add(key * panel);
+                    let score =
+                        if bias == f32::NEG_INFINITY { lowest } else { s.add(s.load_ptr(at), s.splat(bias)) };
+                    let score = s.select(s.lt(number, end), score, lowest);
+                    let score = s.select(s.le(first, number), score, lowest);
+                    s.store_ptr(at, score);
+                    most = s.max(score, most);
+                }
+            }
+        } else {
+            for key in 0..tile.count {
+                // SAFETY: as above.
+                most = s.max(unsafe { s.load_ptr(scores.add(key * panel)) }, most);
+            }
+        }
+        // Where nothing was seen yet, anything finite does.
+        let less = s.select(s.eq(most, lowest), s.zero(), most);
+        let mut total = s.zero();
+        for key in 0..tile.count {
+            // SAFETY: as above.
+            unsafe {
+                let at = scores.add(key * panel);
+                let weight = exp2(s, s.sub(s.load_ptr(at), less));
+                s.store_ptr(at, weight);
+                total = s.add(total, weight);
+            }
+        }
+        keep[r] = exp2(s, s.sub(before, less));
+        let total = s.mul_add(s.load(&buffers.total[place..]), keep[r], total);
+        s.store(&mut buffers.total[place..], total);
+        s.store(&mut buffers.most[place..], most);
+        r += 1;
+    }
+    keep
+}

@@ -1,0 +1,159 @@
+//! One token over caches, on every instruction set against f64; bits against threads and the other caches.
+
+use half::{bf16, f16};
+
+use super::super::testing::{assert_close, bits, cpus, noise, with_threads};
+use super::*;
+
+/// Keys and values `[head, capacity, size]`.
+struct Stored {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    length: usize,
+    before: Option<usize>,
+}
+
+const CAPACITY: usize = 1500;
+
+fn stored(heads: Heads, length: usize, before: Option<usize>) -> Stored {
+    let count = heads.keys * CAPACITY * heads.size;
+    Stored { keys: noise(count, length as u64), values: noise(count, length as u64 + 1), length, before }
+}
+
+fn strided<'a>(heads: Heads, data: impl Into<Numbers<'a>>) -> Strided<Numbers<'a>> {
+    Strided { data: data.into(), token: heads.size, head: CAPACITY * heads.size }
+}
+
+impl Stored {
+    fn cache(&self, heads: Heads) -> Cache<'_> {
+        let (keys, values) = (strided(heads, &self.keys[..]), strided(heads, &self.values[..]));
+        Cache { keys, values, length: self.length, before: self.before }
+    }
+
+    fn truth(&self, heads: Heads, query: &[f32]) -> Vec<f64> {
+        let first = self.before.map_or(0, |before| self.length.saturating_sub(before + 1));
+        let mut result = Vec::new();
+        for (head, query) in query.chunks_exact(heads.size).enumerate() {
+            let place = |key: usize| (head / heads.group() * CAPACITY + key) * heads.size;
+            let score = |key: usize| -> f64 {
+                let key = &self.keys[place(key)..][..heads.size];
+                0.25 * query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>()
+            };
+            let total: f64 = (first..self.length).map(|key| score(key).exp()).sum();
+            for i in 0..heads.size {
+                let value = |key: usize| f64::from(self.values[place(key) + i]);
+                let sum: f64 = (first..self.length).map(|key| score(key).exp() * value(key)).sum();
+                result.push(if first == self.length { 0.0 } else { sum / total });
+            }
+        }
+        result
+    }
+}
+
+fn run(cpu: &Cpu, heads: Heads, query: &[f32], caches: &[Cache<'_>]) -> Vec<f32> {
+    let mut to = vec![f32::NAN; query.len()];
+    let queries = Strided { data: query, token: heads.queries * heads.size, head: heads.size };
+    decode(cpu, heads, queries, caches, 0.25, &mut to).unwrap();
+    to
+}
+
+#[test]
+fn tokens_attend_over_caches_of_every_length() {
+    for (queries, keys, size) in [(2, 2, 8), (6, 2, 40), (4, 1, 64), (1, 1, 136)] {
+        let heads = Heads { queries, keys, size };
+        let lengths = [0, 1, 3, 31, 33, 511, 512, 513, 1500];
+        let mut all: Vec<Stored> = lengths.into_iter().map(|length| stored(heads, length, None)).collect();
+        all.extend(
+            [(1400, 0), (1400, 30), (1400, 600), (1024, 511), (9, 20)]
+                .map(|(length, before)| stored(heads, length, Some(before))),
+        );
+        let query = noise(all.len() * queries * size, 3);
+        let rows = all.iter().zip(query.chunks_exact(queries * size));
+        let truth: Vec<f64> = rows.flat_map(|(stored, query)| stored.truth(heads, query)).collect();
+        let caches: Vec<Cache<'_>> = all.iter().map(|stored| stored.cache(heads)).collect();
+        for cpu in cpus() {
+            let found = run(&cpu, heads, &query, &caches);
+            assert_close(&found, &truth, 3e-6, &format!("{cpu:?}, {heads:?}"));
+            for threads in [1, 3] {
+                assert_eq!(bits(&run(&with_threads(&cpu, threads), heads, &query, &caches)), bits(&found));
+            }
+            let (row, one) = (queries * size, caches.len() - 1);
+            assert_eq!(
+                bits(&run(&cpu, heads, &query[one * row..], &caches[one..])),
+                bits(&found[one * row..])
+            );
+        }
+    }
+}
+
+#[test]
+fn narrow_caches_are_widened() {
+    let heads = Heads { queries: 4, keys: 2, size: 24 };
+    let stored = stored(heads, 700, None);
+    let query = noise(4 * 24, 5);
+    let halves = |values: &[f32]| values.iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>();
+    let brains = |values: &[f32]| values.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>();
+    let (hk, hv, bk, bv) =
+        (halves(&stored.keys), halves(&stored.values), brains(&stored.keys), brains(&stored.values));
+    for cpu in cpus() {
+        let cache = Cache {
+            keys: strided(heads, &hk[..]),
+            values: strided(heads, &hv[..]),
+            length: 700,
+            before: None,
+        };
+        let wide = Stored {
+            keys: hk.iter().map(|x| x.to_f32()).collect(),
+            values: hv.iter().map(|x| x.to_f32()).collect(),
+            ..stored
+        };
+        assert_eq!(run(&cpu, heads, &query, &[cache]), run(&cpu, heads, &query, &[wide.cache(heads)]));
+        let cache = Cache {
+            keys: strided(heads, &bk[..]),
+            values: strided(heads, &bv[..]),
+            length: 700,
+            before: None,
+        };
+        let wide = Stored {
+            keys: bk.iter().map(|x| x.to_f32()).collect(),
+            values: bv.iter().map(|x| x.to_f32()).collect(),
+            ..stored
+        };
+        assert_eq!(run(&cpu, heads, &query, &[cache]), run(&cpu, heads, &query, &[wide.cache(heads)]));
+    }
+}
+
+#[test]
+fn nan_stays_in_its_head_and_what_lies_past_the_end_is_not_read() {
+    let heads = Heads { queries: 2, keys: 2, size: 16 };
+    let mut stored = stored(heads, 600, None);
+    stored.keys[599 * 16] = f32::NAN;
+    for head in 0..2 {
+        let past = (head * CAPACITY + 600) * 16..(head + 1) * CAPACITY * 16;
+        stored.keys[past.clone()].fill(f32::NAN);
+        stored.values[past].fill(f32::NAN);
+    }
+    for cpu in cpus() {
+        let found = run(&cpu, heads, &noise(32, 1), &[stored.cache(heads)]);
+        assert!(found[..16].iter().all(|x| x.is_nan()), "{cpu:?}");
+        assert!(found[16..].iter().all(|x| x.is_finite()), "{cpu:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let heads = Heads { queries: 2, keys: 1, size: 8 };
+    let data = [0.0_f32; 80];
+    let numbers = Strided { data: Numbers::F32(&data), token: 8, head: 80 };
+    let cache = |length| Cache { keys: numbers, values: numbers, length, before: None };
+    let run = |heads: Heads, caches: &[Cache<'_>], length: usize| {
+        let queries = Strided { data: &data[..16], token: 16, head: 8 };
+        decode(&cpus()[0], heads, queries, caches, 1.0, &mut vec![0.0; length])
+    };
+    assert!(run(heads, &[cache(10)], 16).is_ok());
+    assert!(run(heads, &[], 0).is_ok());
+    assert!(run(heads, &[cache(11)], 16).is_err());
+    assert!(run(heads, &[cache(10); 2], 32).is_err());
+    assert!(run(heads, &[cache(10)], 15).is_err());
+    assert!(run(Heads { size: 12, ..heads }, &[cache(10)], 24).is_err());
+}

@@ -1,0 +1,140 @@
+//! Heads in the order in which the inner loop reads them.
+
+use super::super::simd::Simd;
+use super::view::{Numbers, Strided};
+
+/// Keys whose numbers lie together.
+pub(super) const KEYS: usize = 8;
+
+/// Copies a head; a call of `memcpy` would take longer.
+///
+/// # Safety
+/// `size` numbers are readable at `from` and writable at `to`, elsewhere.
+#[inline(always)]
+pub(super) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, size: usize) {
+    let whole = size / S::LANES * S::LANES;
+    let mut at = 0;
+    // SAFETY: whole registers, then as many lanes as are left.
+    unsafe {
+        while at < whole {
+            s.store_ptr(to.add(at), s.load_ptr(from.add(at)));
+            at += S::LANES;
+        }
+        if at < size {
+            s.store_first_ptr(to.add(at), s.load_first_ptr(from.add(at), size - at), size - at);
+        }
+    }
+}
+
+/// Copies a head of `to.len()` numbers as f32.
+///
+/// # Safety
+/// The head lies within the data.
+#[inline(always)]
+pub(super) unsafe fn widen<S: Simd>(s: S, data: Numbers<'_>, place: usize, to: &mut [f32]) {
+    let size = to.len();
+    let to = to.as_mut_ptr();
+    let whole = size / S::LANES * S::LANES;
+    let mut at = 0;
+    // SAFETY: whole registers of the head, then the rest one by one.
+    unsafe {
+        match data {
+            Numbers::F32(values) => copy(s, values.as_ptr().add(place), to, size),
+            Numbers::F16(values) => {
+                let from = values.as_ptr().add(place);
+                while at < whole {
+                    s.store_ptr(to.add(at), s.load_f16_ptr(from.add(at)));
+                    at += S::LANES;
+                }
+                while at < size {
+                    *to.add(at) = (*from.add(at)).to_f32();
+                    at += 1;
+                }
+            }
+            Numbers::Bf16(values) => {
+                let from = values.as_ptr().add(place);
+                while at < whole {
+                    s.store_ptr(to.add(at), s.load_bf16_ptr(from.add(at)));
+                    at += S::LANES;
+                }
+                while at < size {
+                    *to.add(at) = (*from.add(at)).to_f32();
+                    at += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Writes four rows of `size` numbers as columns, `stride` apart.
+///
+/// # Safety
+/// `size` numbers are readable at every row, and `(size - 1) · stride + 4` are writable at `to`.
+#[inline(always)]
+pub(super) unsafe fn four_columns<S: Simd>(
+    s: S,
+    rows: [*const f32; 4],
+    size: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    let [a, b, c, d] = rows;
+    // SAFETY: registers lie within the rows. The last may repeat a part of the one before.
+    unsafe {
+        if size < S::LANES {
+            for at in 0..size {
+                let column = to.add(at * stride);
+                *column = *a.add(at);
+                *column.add(1) = *b.add(at);
+                *column.add(2) = *c.add(at);
+                *column.add(3) = *d.add(at);
+            }
+            return;
+        }
+        let mut at = 0;
+        loop {
+            let rows = [a.add(at).cast(), b.add(at).cast(), c.add(at).cast(), d.add(at).cast()];
+            s.transpose4_ptr(rows, to.add(at * stride).cast(), stride);
+            if at + S::LANES == size {
+                return;
+            }
+            at = (at + S::LANES).min(size - S::LANES);
+        }
+    }
+}
+
+/// Packs keys so that the same number of [`KEYS`] of them lies together. Keys missing to a whole four are like
+/// the last; those missing to a whole eight are whatever was there.
+///
+/// # Safety
+/// The keys from token `first` lie within `data`; `staging` has room for them as they are, `to` for whole eights.
+#[inline(always)]
+pub(super) unsafe fn pack_keys<S: Simd>(
+    s: S,
+    data: &Strided<Numbers<'_>>,
+    first: usize,
+    head: usize,
+    [count, size]: [usize; 2],
+    staging: &mut [f32],
+    to: &mut [f32],
+) {
+    let (start, stride) = match data.data {
+        Numbers::F32(values) => (values.as_ptr().wrapping_add(data.place(first, head)), data.token),
+        _ => {
+            for (i, row) in staging.chunks_exact_mut(size).take(count).enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { widen(s, data.data, data.place(first + i, head), row) };
+            }
+            (staging.as_ptr(), size)
+        }
+    };
+    let mut key = 0;
+    while key < count {
+        let row = |i: usize| start.wrapping_add((key + i).min(count - 1) * stride);
+        let rows = [row(0), row(1), row(2), row(3)];
+        let place = key / KEYS * KEYS * size + key % KEYS;
+        // SAFETY: the rows lie within the data or the staging, and the columns within whole eights.
+        unsafe { four_columns(s, rows, size, to.as_mut_ptr().add(place), KEYS) };
+        key += 4;
+    }
+}

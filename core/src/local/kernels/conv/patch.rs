@@ -1,0 +1,117 @@
+//! The input of a patch in words, with its padding, and doubled where asked.
+
+use std::marker::PhantomData;
+
+use super::super::gemm::element::Element;
+use super::super::simd::{Simd, Work};
+use super::layer::Conv;
+use super::{Images, Part};
+
+/// Pixels this many words apart (or a multiple) would fall into the same few lines of the first-level cache.
+const ALIAS: usize = 1024;
+
+/// The rectangle of the padded input that a part's windows cover.
+pub(super) struct Region<'a> {
+    /// The image.
+    data: &'a [f32],
+    height: usize,
+    width: usize,
+    channels: usize,
+    doubled: bool,
+    /// The first row and column, which may lie in the padding.
+    top: isize,
+    left: isize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Words of a pixel.
+    pixel: usize,
+    /// From one pixel to the next.
+    pub(super) pitch: usize,
+}
+
+impl<'a> Region<'a> {
+    pub(super) fn new(layer: &Conv, images: Images<'a>, part: &Part) -> Self {
+        let (window, geometry) = (layer.window(), layer.geometry());
+        let length = images.height * images.width * window.inputs;
+        let covered = |count: usize, window: usize| (count - 1) * geometry.stride + window;
+        let pixel = layer.words();
+        Self {
+            data: &images.data[part.image * length..(part.image + 1) * length],
+            height: images.height,
+            width: images.width,
+            channels: window.inputs,
+            doubled: geometry.doubled,
+            top: (part.rows.start * geometry.stride) as isize - geometry.padding[0] as isize,
+            left: (part.columns.start * geometry.stride) as isize - geometry.padding[2] as isize,
+            rows: covered(part.rows.len(), window.height),
+            columns: covered(part.columns.len(), window.width),
+            pixel,
+            pitch: if pixel.is_multiple_of(ALIAS) { pixel + 16 } else { pixel },
+        }
+    }
+
+    pub(super) fn words(&self) -> usize {
+        self.rows * self.columns * self.pitch
+    }
+
+    pub(super) fn row_of<'b>(&self, words: &'b mut [u32], row: usize) -> &'b mut [u32] {
+        let length = self.columns * self.pitch;
+        &mut words[row * length..(row + 1) * length]
+    }
+
+    /// Whether pixels follow each other without a gap.
+    pub(super) fn is_dense(&self) -> bool {
+        self.pitch == self.pixel
+    }
+
+    /// The source's row or column for one of the region, unless it is padding.
+    fn source(&self, first: isize, number: usize, length: usize) -> Option<usize> {
+        let place = usize::try_from(first + number as isize).ok()?;
+        let place = if self.doubled { place / 2 } else { place };
+        (place < length).then_some(place)
+    }
+}
+
+/// Turns a row of the region into words.
+pub(super) struct PackRow<'a, E> {
+    pub(super) region: &'a Region<'a>,
+    pub(super) row: usize,
+    pub(super) to: &'a mut [u32],
+    pub(super) element: PhantomData<E>,
+}
+
+impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let region = self.region;
+        let Some(row) = region.source(region.top, self.row, region.height) else {
+            self.to.fill(0);
+            return;
+        };
+        let source =
+            &region.data[row * region.width * region.channels..(row + 1) * region.width * region.channels];
+        let whole = region.channels.is_multiple_of(E::GROUP) && region.is_dense() && !region.doubled;
+        let mut column = 0;
+        while column < region.columns {
+            let to = &mut self.to[column * region.pitch..];
+            let Some(from) = region.source(region.left, column, region.width) else {
+                to[..region.pixel].fill(0);
+                column += 1;
+                continue;
+            };
+            let count = if whole { (region.columns - column).min(region.width - from) } else { 1 };
+            let values = &source[from * region.channels..(from + count) * region.channels];
+            let to = &mut to[..count * region.pixel];
+            if E::IS_F32 {
+                for (word, value) in to.iter_mut().zip(values) {
+                    *word = value.to_bits();
+                }
+            } else {
+                E::convert(s, values, to);
+            }
+            column += count;
+        }
+    }
+}

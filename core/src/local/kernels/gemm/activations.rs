@@ -1,0 +1,74 @@
+//! Activations in the order in which the multiplication reads them.
+
+use std::marker::PhantomData;
+
+use super::super::buffer::Scratch;
+use super::super::simd::{Simd, Work};
+use super::element::Element;
+
+/// Words past the end of packed activations that packing may overwrite.
+pub(super) const SLACK: usize = 4;
+
+/// Packs a block of rows: their words of the first positions after each other, then those of the next.
+pub(super) struct PackRows<'a, E> {
+    /// The rows, each of `inputs` numbers.
+    pub(super) rows: &'a [f32],
+    pub(super) inputs: usize,
+    /// A word of every row for each of so many positions.
+    pub(super) words: usize,
+    /// Where the words go: `rows · words` of them, and [`SLACK`].
+    pub(super) to: &'a mut [u32],
+    /// A number a row by which its products are multiplied in the end.
+    pub(super) scales: &'a mut [f32],
+    pub(super) element: PhantomData<E>,
+}
+
+impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let rows = self.scales.len();
+        if E::IS_F32 {
+            self.scales.fill(1.0);
+            transpose(s, self.rows.as_ptr().cast(), rows, self.words, self.to);
+            return;
+        }
+        let mut converted = Scratch::<u32>::take(rows * self.words);
+        for (i, scale) in self.scales.iter_mut().enumerate() {
+            let row = &self.rows[i * self.inputs..(i + 1) * self.inputs];
+            *scale = E::convert(s, row, &mut converted[i * self.words..(i + 1) * self.words]);
+        }
+        transpose(s, converted.as_ptr(), rows, self.words, self.to);
+    }
+}
+
+/// Writes rows of `words` words, one after the other at `from`, as columns.
+#[inline(always)]
+fn transpose<S: Simd>(s: S, from: *const u32, rows: usize, words: usize, to: &mut [u32]) {
+    assert!(to.len() >= rows * words + SLACK, "packed activations have no room");
+    let to = to.as_mut_ptr();
+    let whole = words / S::LANES * S::LANES;
+    // Fours of rows from the last to the first. Where the last four is not full it writes into the next column,
+    // which the others then overwrite; its missing rows are copies of its first.
+    for four in (0..rows.div_ceil(4)).rev() {
+        let row = |i: usize| {
+            let number = 4 * four + i;
+            from.wrapping_add(if number < rows { number } else { 4 * four } * words)
+        };
+        let sources = [row(0), row(1), row(2), row(3)];
+        let mut at = 0;
+        while at < whole {
+            let sources = sources.map(|source| source.wrapping_add(at));
+            // SAFETY: rows have `words` words; a column that is too long by three fits into the slack.
+            unsafe { s.transpose4_ptr(sources, to.add(at * rows + 4 * four), rows) };
+            at += S::LANES;
+        }
+    }
+    for at in whole..words {
+        for row in 0..rows {
+            // SAFETY: within the rows and columns.
+            unsafe { *to.add(at * rows + row) = *from.add(row * words + at) };
+        }
+    }
+}

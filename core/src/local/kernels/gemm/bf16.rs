@@ -1,0 +1,96 @@
+//! GEMM with weights in bf16 and sums in f32.
+//!
+//! With AVX-512 BF16, activations are rounded to bf16 too and two products are summed a step (VDPBF16PS). Other
+//! sets widen the weights as they load them and keep the activations in f32: half the memory of f32, its speed.
+
+use half::bf16;
+
+use super::super::simd::Simd;
+use super::element::Element;
+
+/// Weights in bf16.
+pub(crate) struct Bf16;
+
+impl<S: Simd> Element<S> for Bf16 {
+    const GROUP: usize = if S::HAS_BF16_DOT { 2 } else { 1 };
+    const WEIGHT_BYTES: usize = 2;
+    const IS_F32: bool = !S::HAS_BF16_DOT;
+    type Sum = S::F32;
+    type Weights = S::F32;
+    type Channels = ();
+
+    #[inline(always)]
+    fn zero(s: S) -> S::F32 {
+        s.zero()
+    }
+
+    #[inline(always)]
+    unsafe fn load(s: S, from: *const u32) -> S::F32 {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_ptr(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(s: S, to: *mut u32, sum: S::F32) {
+        // SAFETY: the caller's promise.
+        unsafe { s.store_ptr(to.cast(), sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(s: S, from: *const u8) -> S::F32 {
+        if S::HAS_BF16_DOT {
+            // SAFETY: the caller's promise; pairs, so that they fill a register.
+            s.from_bits(unsafe { s.load_words_ptr(from) })
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { s.load_bf16_ptr(from.cast()) }
+        }
+    }
+
+    #[inline(always)]
+    fn step(s: S, sum: S::F32, word: u32, weights: S::F32) -> S::F32 {
+        if S::HAS_BF16_DOT {
+            s.dot_bf16(sum, s.splat_i32(word as i32), s.bits(weights))
+        } else {
+            s.mul_add(s.splat(f32::from_bits(word)), weights, sum)
+        }
+    }
+
+    #[inline(always)]
+    fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32 {
+        let pairs = row.chunks_exact(2 * S::LANES);
+        let rest = pairs.remainder();
+        let mut done = 0;
+        for (pair, words) in pairs.zip(words.chunks_exact_mut(S::LANES)) {
+            let packed = s.pack_bf16(s.load(pair), s.load(&pair[S::LANES..]));
+            // SAFETY: the chunk holds a register of words.
+            unsafe { s.store_words_ptr(words.as_mut_ptr().cast(), packed) };
+            done += S::LANES;
+        }
+        // The same rounding as above, which on some sets is not that of `bf16::from_f32` for tiny numbers.
+        let (low, high) = rest.split_at(rest.len().min(S::LANES));
+        let packed = s.pack_bf16(s.load_first(low), s.load_first(high));
+        let mut last = [0_u32; super::super::simd::MOST_LANES];
+        // SAFETY: the array holds a register of words.
+        unsafe { s.store_words_ptr(last.as_mut_ptr().cast(), packed) };
+        for (word, last) in words[done..].iter_mut().zip(last) {
+            *word = last;
+        }
+        1.0
+    }
+
+    #[inline(always)]
+    unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
+
+    #[inline(always)]
+    fn finish(_: S, sums: S::F32, _: f32, (): ()) -> S::F32 {
+        sums
+    }
+}
+
+/// Packs a group of weights.
+pub(in super::super) fn pack(values: &[f32], to: &mut [u8]) {
+    for (bytes, value) in to.chunks_exact_mut(2).zip(values) {
+        bytes.copy_from_slice(&bf16::from_f32(*value).to_bits().to_ne_bytes());
+    }
+}

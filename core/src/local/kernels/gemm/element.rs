@@ -1,0 +1,60 @@
+//! What the precisions have in common: how numbers are stored in words, multiplied and summed.
+
+use super::super::simd::Simd;
+
+/// A precision of weights on an instruction set.
+///
+/// Activations lie in 32-bit words of [`GROUP`](Self::GROUP) numbers of one row; one word at a time is
+/// repeated over a register and multiplied with a register of weights, which holds the same `GROUP`
+/// positions of `LANES` channels. Every sum runs over the words from the first to the last, whatever surrounds it.
+pub(crate) trait Element<S: Simd>: 'static {
+    /// How many numbers of a row a word of activations holds.
+    const GROUP: usize;
+    /// Bytes of one packed weight.
+    const WEIGHT_BYTES: usize;
+    /// Whether activations are the f32 themselves, so that nothing needs converting.
+    const IS_F32: bool;
+    /// A register of sums.
+    type Sum: Copy;
+    /// A register of weights.
+    type Weights: Copy;
+    /// What the sums of a register of channels need to become f32.
+    type Channels: Copy;
+
+    /// No sum yet.
+    fn zero(s: S) -> Self::Sum;
+
+    /// Loads sums stored by [`store`](Self::store).
+    ///
+    /// # Safety
+    /// `LANES` words are readable at `from`.
+    unsafe fn load(s: S, from: *const u32) -> Self::Sum;
+
+    /// Stores sums.
+    ///
+    /// # Safety
+    /// `LANES` words are writable at `to`.
+    unsafe fn store(s: S, to: *mut u32, sum: Self::Sum);
+
+    /// Loads the weights of `GROUP` positions of `LANES` channels.
+    ///
+    /// # Safety
+    /// `LANES · GROUP · WEIGHT_BYTES` bytes are readable at `from`.
+    unsafe fn weights(s: S, from: *const u8) -> Self::Weights;
+
+    /// `sum + word · weights`.
+    fn step(s: S, sum: Self::Sum, word: u32, weights: Self::Weights) -> Self::Sum;
+
+    /// Turns a row of activations into words, and returns the number that its products are to be multiplied by.
+    /// The last word is filled up with zeros.
+    fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32;
+
+    /// Loads what the sums of some channels need.
+    ///
+    /// # Safety
+    /// If the precision has scales and corrections, `LANES` of them are readable.
+    unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> Self::Channels;
+
+    /// Sums as f32, before the bias.
+    fn finish(s: S, sums: Self::Sum, row_scale: f32, channels: Self::Channels) -> S::F32;
+}

@@ -1,0 +1,154 @@
+//! What happens to the sums on their way to the result: scales, bias, activation, gate, residual.
+
+use std::marker::PhantomData;
+
+use super::super::math::{Activation, activate};
+use super::super::simd::{Simd, Work};
+use super::element::Element;
+use super::packed::Packed;
+
+/// What to do with the sums: `c = residual + scale · activation(a · wᵀ + bias)`, and in a gated layer
+/// `c = residual + scale · activation(gate) · up`.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a> {
+    /// What the sums go through.
+    pub activation: Activation,
+    /// What the result is multiplied by.
+    pub scale: f32,
+    /// What is added to it.
+    pub residual: Residual<'a>,
+}
+
+/// What is added to a layer's result.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Residual<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// What the result's place held before.
+    InPlace,
+    /// These numbers, as many as the result's.
+    From(&'a [f32]),
+}
+
+impl Default for Epilogue<'_> {
+    fn default() -> Self {
+        Self { activation: Activation::None, scale: 1.0, residual: Residual::None }
+    }
+}
+
+impl<'a> Epilogue<'a> {
+    /// Only this activation.
+    pub fn activation(activation: Activation) -> Self {
+        Self { activation, ..Self::default() }
+    }
+
+    /// Only this residual.
+    pub fn residual(residual: Residual<'a>) -> Self {
+        Self { residual, ..Self::default() }
+    }
+}
+
+/// Turns the sums of a block of rows and one panel into results.
+pub(super) struct Finish<'a, E> {
+    pub(super) packed: &'a Packed,
+    pub(super) panel: usize,
+    /// The sums, a row of two registers after the other.
+    pub(super) sums: &'a [u32],
+    /// A number a row.
+    pub(super) row_scales: &'a [f32],
+    /// The panel's first result of the first row; rows are as long as the layer has outputs.
+    pub(super) to: *mut f32,
+    /// What is added, in the same place; null for nothing.
+    pub(super) residual: *const f32,
+    pub(super) activation: Activation,
+    pub(super) scale: f32,
+    pub(super) element: PhantomData<E>,
+}
+
+impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let outputs = self.packed.outputs() - self.panel * self.packed.panel_outputs();
+        let rows = self.row_scales.len();
+        if self.packed.is_gated() {
+            let (gate, up) = (self.half(s, 0), self.half(s, 1));
+            for i in 0..rows {
+                let gate = activate(s, self.activation, self.sum(s, i, 0, gate));
+                self.put(s, i, 0, s.mul(gate, self.sum(s, i, 1, up)), outputs);
+            }
+            return;
+        }
+        for number in 0..2 {
+            if outputs <= number * S::LANES {
+                return;
+            }
+            let half = self.half(s, number);
+            for i in 0..rows {
+                let value = activate(s, self.activation, self.sum(s, i, number, half));
+                self.put(s, i, number * S::LANES, value, outputs);
+            }
+        }
+    }
+}
+
+impl<E> Finish<'_, E> {
+    /// What the channels of a half of the panel need: scales and the like, and the bias.
+    #[inline(always)]
+    fn half<S: Simd>(&self, s: S, half: usize) -> (E::Channels, S::F32)
+    where
+        E: Element<S>,
+    {
+        let channel = (2 * self.panel + half) * S::LANES;
+        let scales = self.packed.scales.as_ptr().wrapping_add(channel);
+        let corrections = self.packed.corrections.as_ptr().wrapping_add(channel);
+        // SAFETY: there are scales and corrections (where used) for every channel of every panel.
+        let channels = unsafe { E::channels(s, scales, corrections) };
+        let bias = match &self.packed.bias {
+            Some(bias) => s.load(&bias[channel..]),
+            None => s.zero(),
+        };
+        (channels, bias)
+    }
+
+    /// The sum of a row and a half of the panel, with its bias.
+    #[inline(always)]
+    fn sum<S: Simd>(&self, s: S, row: usize, half: usize, (channels, bias): (E::Channels, S::F32)) -> S::F32
+    where
+        E: Element<S>,
+    {
+        let sums = &self.sums[(2 * row + half) * S::LANES..][..S::LANES];
+        // SAFETY: a register of sums, stored by a tile of this precision.
+        let sums = unsafe { E::load(s, sums.as_ptr()) };
+        s.add(E::finish(s, sums, self.row_scales[row], channels), bias)
+    }
+
+    /// Scales, adds the residual and stores as many of the lanes as there are outputs.
+    #[inline(always)]
+    fn put<S: Simd>(&self, s: S, row: usize, column: usize, value: S::F32, outputs: usize) {
+        let value = if self.scale == 1.0 { value } else { s.mul(value, s.splat(self.scale)) };
+        let place = row * self.packed.outputs() + column;
+        let count = outputs - column;
+        // SAFETY: row and columns up to `count` lie within the result, and in the residual if there is one.
+        unsafe {
+            let to = self.to.add(place);
+            if count >= S::LANES {
+                let value = if self.residual.is_null() {
+                    value
+                } else {
+                    s.add(value, s.load_ptr(self.residual.add(place)))
+                };
+                s.store_ptr(to, value);
+            } else {
+                let value = if self.residual.is_null() {
+                    value
+                } else {
+                    s.add(value, s.load_first_ptr(self.residual.add(place), count))
+                };
+                s.store_first_ptr(to, value, count);
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! GEMM in int8: weights with a scale a channel, activations with a scale a row found on the fly, exact sums in i32.
+//!
+//! With VNNI, a word holds four activations as unsigned bytes, 128 too large, and four products are summed a
+//! step (VPDPBUSD); what the 128 add is a number a channel, subtracted at the end. Other sets hold two
+//! activations in a word as i16 and sum two products (PMADDWD). Both are exact, so all sets agree.
+
+use super::super::simd::Simd;
+use super::element::Element;
+
+/// Weights in int8.
+pub(crate) struct Int8;
+
+/// The greatest quantised number; -128 is not used, so that both signs have the same range.
+pub(super) const MOST: f32 = 127.0;
+
+/// Rows and channels whose largest number is below this are taken for zero: its inverse must be finite.
+pub(super) const TINY: f32 = 1e-35;
+
+/// So many products of the extremes fit a sum.
+pub(super) const MOST_K: usize = (1_usize << 31) / (255 * 127);
+
+/// What the unsigned bytes of VNNI are too large by.
+const OFFSET: i32 = 128;
+
+impl<S: Simd> Element<S> for Int8 {
+    const GROUP: usize = if S::HAS_BYTE_DOT { 4 } else { 2 };
+    const WEIGHT_BYTES: usize = 1;
+    const IS_F32: bool = false;
+    type Sum = S::I32;
+    type Weights = S::I32;
+    type Channels = (S::F32, S::I32);
+
+    #[inline(always)]
+    fn zero(s: S) -> S::I32 {
+        s.splat_i32(0)
+    }
+
+    #[inline(always)]
+    unsafe fn load(s: S, from: *const u32) -> S::I32 {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_words_ptr(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(s: S, to: *mut u32, sum: S::I32) {
+        // SAFETY: the caller's promise.
+        unsafe { s.store_words_ptr(to.cast(), sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(s: S, from: *const u8) -> S::I32 {
+        if S::HAS_BYTE_DOT {
+            // SAFETY: the caller's promise; groups of four, so that they fill a register.
+            unsafe { s.load_words_ptr(from) }
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { s.load_i8_as_i16_ptr(from.cast()) }
+        }
+    }
+
+    #[inline(always)]
+    fn step(s: S, sum: S::I32, word: u32, weights: S::I32) -> S::I32 {
+        let word = s.splat_i32(word as i32);
+        if S::HAS_BYTE_DOT { s.dot_u8_i8(sum, word, weights) } else { s.dot_i16(sum, word, weights) }
+    }
+
+    #[inline(always)]
+    fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32 {
+        let scale = row_scale(s, row);
+        let inverse = if scale.is_finite() && scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let mut chunks = row.chunks_exact(S::LANES);
+        let mut bytes: *mut i8 = words.as_mut_ptr().cast();
+        for chunk in chunks.by_ref() {
+            // SAFETY: the words have room for as many numbers as the row.
+            bytes = unsafe { quantise(s, s.load(chunk), inverse, bytes) };
+        }
+        let mut last = [0_u32; super::super::simd::MOST_LANES];
+        let start: *mut i8 = last.as_mut_ptr().cast();
+        // SAFETY: the array has room for a register, and the words for what is left of the row.
+        unsafe {
+            quantise(s, s.load_first(chunks.remainder()), inverse, start);
+            let end: *mut i8 = words.as_mut_ptr().add(words.len()).cast();
+            std::ptr::copy_nonoverlapping(start, bytes, end.offset_from(bytes) as usize);
+        }
+        scale
+    }
+
+    #[inline(always)]
+    unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> (S::F32, S::I32) {
+        // SAFETY: the caller's promise.
+        unsafe { (s.load_ptr(scales), s.load_words_ptr(corrections.cast())) }
+    }
+
+    #[inline(always)]
+    fn finish(s: S, sums: S::I32, row_scale: f32, (scales, corrections): (S::F32, S::I32)) -> S::F32 {
+        let exact = if S::HAS_BYTE_DOT { s.sub_i32(sums, corrections) } else { sums };
+        s.mul(s.to_f32(exact), s.mul(scales, s.splat(row_scale)))
+    }
+}
+
+/// What one quantised unit of the row is worth; NaN if the row holds NaN or an infinity, zero if it is all zero.
+#[inline(always)]
+fn row_scale<S: Simd>(s: S, row: &[f32]) -> f32 {
+    // Sizes compare as integers, and so compared, infinity and NaN are the greatest and stay.
+    let size = s.splat_i32(i32::MAX);
+    let mut chunks = row.chunks_exact(S::LANES);
+    let mut largest = s.splat_i32(0);
+    for chunk in chunks.by_ref() {
+        largest = s.max_i32(largest, s.and_i32(s.bits(s.load(chunk)), size));
+    }
+    largest = s.max_i32(largest, s.and_i32(s.bits(s.load_first(chunks.remainder())), size));
+    let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
+    if !largest.is_finite() {
+        return f32::NAN;
+    }
+    if largest < TINY { 0.0 } else { largest / MOST }
+}
+
+/// Writes a register of numbers in the words' form, and returns where the next goes. No number times the inverse
+/// is beyond [`MOST`] by more than a rounding error; in rows with NaN or infinity, what is written is
+/// multiplied with a NaN in the end.
+///
+/// # Safety
+/// There is room for `LANES` bytes with VNNI, else twice as many.
+#[inline(always)]
+unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, to: *mut i8) -> *mut i8 {
+    let whole = s.to_i32(s.mul(values, s.splat(inverse)));
+    if S::HAS_BYTE_DOT {
+        // The low byte, 128 greater.
+        let unsigned = s.xor_i32(whole, s.splat_i32(OFFSET));
+        // SAFETY: the caller's promise.
+        unsafe {
+            s.store_i8_ptr(to, unsigned);
+            to.add(S::LANES)
+        }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe {
+            s.store_i16_ptr(to.cast(), whole);
+            to.add(2 * S::LANES)
+        }
+    }
+}
+
+/// Quantises the weights of a channel in place and returns its scale.
+pub(super) fn quantise_channel(values: &mut [f32]) -> f32 {
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let scale = if largest < TINY { 0.0 } else { largest / MOST };
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    for value in values {
+        *value = (*value * inverse).round_ties_even().clamp(-MOST, MOST);
+    }
+    scale
+}
+
+/// What the offset of the activations adds to the sums of a channel.
+pub(super) fn correction(quantised: &[f32]) -> i32 {
+    quantised.iter().map(|value| *value as i32).sum::<i32>().wrapping_mul(OFFSET)
+}
+
+/// Packs a group of quantised weights.
+pub(super) fn pack(values: &[f32], to: &mut [u8]) {
+    for (byte, value) in to.iter_mut().zip(values) {
+        *byte = *value as i8 as u8;
+    }
+}

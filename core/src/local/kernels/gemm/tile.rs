@@ -1,0 +1,89 @@
+//! The inner loop: a block of rows times a panel of channels, all sums in registers.
+
+use std::marker::PhantomData;
+
+use super::super::simd::{Simd, Work};
+use super::element::Element;
+
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// `ROWS` rows times `PANELS` panels, over some words of the rows.
+///
+/// Several panels at once keep the multipliers busy where there are few rows: each sum depends on the one before,
+/// and takes several cycles. How many there are changes nothing in the order of any one sum.
+pub(super) struct Tile<E, const ROWS: usize, const PANELS: usize> {
+    /// How many words of each row.
+    pub(super) words: usize,
+    /// The words of all rows, `ROWS` of the same position after each other.
+    pub(super) activations: *const u32,
+    /// The first panel's weights for the first word.
+    pub(super) weights: *const u8,
+    /// Bytes from one panel to the next.
+    pub(super) panel_bytes: usize,
+    /// The sums: a panel after the other, in it a row after the other.
+    pub(super) sums: *mut u32,
+    /// Words from the sums of one panel to those of the next.
+    pub(super) panel_sums: usize,
+    /// Whether the sums begin here; else they go on from what is stored.
+    pub(super) fresh: bool,
+    /// What to bring near meanwhile, [`LINE`] bytes a word: weights that are needed soon. Null for nothing.
+    pub(super) ahead: *const u8,
+    pub(super) element: PhantomData<E>,
+}
+
+impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for Tile<E, ROWS, PANELS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let register_bytes = S::LANES * E::GROUP * E::WEIGHT_BYTES;
+        let mut sums = [[[E::zero(s); 2]; ROWS]; PANELS];
+        if !self.fresh {
+            for (p, panel) in sums.iter_mut().enumerate() {
+                for (i, row) in panel.iter_mut().enumerate() {
+                    // SAFETY: there is room for the sums of all rows and panels.
+                    unsafe {
+                        let from = self.sums.add(p * self.panel_sums + i * 2 * S::LANES);
+                        *row = [E::load(s, from), E::load(s, from.add(S::LANES))];
+                    }
+                }
+            }
+        }
+        let (mut activations, mut weights, mut ahead) = (self.activations, self.weights, self.ahead);
+        let ahead_step = if ahead.is_null() { 0 } else { LINE };
+        for _ in 0..self.words {
+            s.prefetch(ahead);
+            let mut p = 0;
+            while p < PANELS {
+                // SAFETY: the panels hold weights for all words.
+                let (first, second) = unsafe {
+                    let panel = weights.add(p * self.panel_bytes);
+                    (E::weights(s, panel), E::weights(s, panel.add(register_bytes)))
+                };
+                let mut i = 0;
+                while i < ROWS {
+                    // SAFETY: there are `ROWS` activations for every word.
+                    let word = unsafe { *activations.add(i) };
+                    sums[p][i][0] = E::step(s, sums[p][i][0], word, first);
+                    sums[p][i][1] = E::step(s, sums[p][i][1], word, second);
+                    i += 1;
+                }
+                p += 1;
+            }
+            activations = activations.wrapping_add(ROWS);
+            weights = weights.wrapping_add(2 * register_bytes);
+            ahead = ahead.wrapping_add(ahead_step);
+        }
+        for (p, panel) in sums.iter().enumerate() {
+            for (i, row) in panel.iter().enumerate() {
+                // SAFETY: there is room for the sums of all rows and panels.
+                unsafe {
+                    let to = self.sums.add(p * self.panel_sums + i * 2 * S::LANES);
+                    E::store(s, to, row[0]);
+                    E::store(s, to.add(S::LANES), row[1]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Activations as signed bytes, with a scale for every 32.
+//!
+//! A number is off by half a step at most: by `max / 254`, where `max` is the largest size among the 32. Where one
+//! is not finite, the scale is NaN, and so are all sums with it.
+
+use super::super::simd::Simd;
+use super::block::{GROUP, GROUPS, Shape, UNIT};
+
+/// The greatest quantised number.
+pub(super) const MOST: f32 = 127.0;
+
+/// Units whose largest number is below this are taken for zero: its inverse must be finite.
+pub(super) const TINY: f32 = 1e-35;
+
+impl Shape {
+    /// Words that a unit of activations takes: the bytes, the scale, and for every part what the offset or the
+    /// minimum is multiplied with.
+    pub(super) const fn unit_words(&self) -> usize {
+        GROUPS + 1 + self.halves
+    }
+}
+
+/// Quantises `rows` of `k` numbers. For every unit come the words of all rows in the order of
+/// [`unit_words`](Shape::unit_words): first group 0 of every row, then group 1, and so on.
+#[inline(always)]
+pub(super) fn prepare<S: Simd>(s: S, shape: &Shape, rows: &[f32], k: usize, padded: usize, to: &mut [u32]) {
+    let words = padded * shape.unit_words();
+    if k == 0 || padded == 0 {
+        return;
+    }
+    for (unit, to) in to.chunks_exact_mut(words).take(k / UNIT).enumerate() {
+        if rows.len() < padded * k {
+            to.fill(0);
+        }
+        for (row, numbers) in rows.chunks_exact(k).take(padded).enumerate() {
+            quantise(s, shape, &numbers[unit * UNIT..(unit + 1) * UNIT], row, padded, to);
+        }
+    }
+}
+
+/// One unit of one row.
+#[inline(always)]
+fn quantise<S: Simd>(s: S, shape: &Shape, numbers: &[f32], row: usize, padded: usize, to: &mut [u32]) {
+    // Sizes compare as integers, and so compared, infinity and NaN are the greatest and stay.
+    let mut largest = s.splat_i32(0);
+    for numbers in numbers.chunks_exact(S::LANES) {
+        largest = s.max_i32(largest, s.and_i32(s.bits(s.load(numbers)), s.splat_i32(i32::MAX)));
+    }
+    let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
+    let scale = match largest {
+        largest if !largest.is_finite() => f32::NAN,
+        largest if largest < TINY => 0.0,
+        largest => largest / MOST,
+    };
+    let inverse = s.splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+    let mut bytes = [0_i8; UNIT];
+    let mut sums = [0_i32; 2];
+    let part = UNIT / shape.halves;
+    for (number, (numbers, bytes)) in numbers.chunks_exact(part).zip(bytes.chunks_exact_mut(part)).enumerate()
+    {
+        let mut sum = s.splat_i32(0);
+        for (numbers, bytes) in numbers.chunks_exact(S::LANES).zip(bytes.chunks_exact_mut(S::LANES)) {
+            let whole = s.to_i32(s.mul(s.load(numbers), inverse));
+            sum = s.add_i32(sum, whole);
+            // SAFETY: there is room for a register of bytes.
+            unsafe { s.store_i8_ptr(bytes.as_mut_ptr(), whole) };
+        }
+        sums[number] = s.reduce_add_i32(sum);
+    }
+    for (group, bytes) in bytes.chunks_exact(GROUP).enumerate() {
+        let word = [bytes[0] as u8, bytes[1] as u8, bytes[2] as u8, bytes[3] as u8];
+        to[group * padded + row] = u32::from_ne_bytes(word);
+    }
+    to[GROUPS * padded + row] = scale.to_bits();
+    for (number, sum) in sums.iter().enumerate().take(shape.halves) {
+        to[(GROUPS + 1 + number) * padded + row] = if shape.has_minimum() {
+            (scale * *sum as f32).to_bits()
+        } else {
+            // Where the sums of products begin, so that the offset of the codes is taken off.
+            sum.wrapping_mul(-shape.offset) as u32
+        };
+    }
+}

@@ -1,0 +1,151 @@
+//! A block taken apart: what every format's bits come to.
+
+use half::f16;
+
+/// Numbers of the smallest unit of every format with blocks; also what activations share a scale in.
+pub(super) const UNIT: usize = 32;
+
+/// Codes of a group: they fill a word, and one instruction multiplies them.
+pub(super) const GROUP: usize = 4;
+
+/// Groups of a unit.
+pub(super) const GROUPS: usize = UNIT / GROUP;
+
+/// The longest block.
+pub(super) const LONGEST: usize = 256;
+
+/// How scales and minima lie in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scales {
+    /// One f16 scale.
+    Half,
+    /// An f16 scale and an f16 minimum, which is added.
+    HalfAndMinimum,
+    /// An f16 scale, times a signed byte a part.
+    Signed,
+    /// Two f16, times an unsigned byte a part each: the scale, and the minimum, which is subtracted.
+    Pairs,
+    /// The same with four bits each.
+    Nibbles,
+}
+
+/// What a format's blocks are made of: `(code - offset) · scale`, with a minimum added or subtracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Units of 32 in a block: 1 or 8.
+    pub(super) units: usize,
+    /// Lower bits of a code: 2, 4 or 8.
+    pub(super) low: usize,
+    /// Upper bits of a code, stored apart: 0, 1 or 2.
+    pub(super) high: usize,
+    /// Parts of a unit with a scale each: 1 or 2.
+    pub(super) halves: usize,
+    /// The code of zero.
+    pub(super) offset: i32,
+    /// How scales and minima are stored.
+    pub(super) scales: Scales,
+}
+
+impl Shape {
+    /// The shape of Q4_0.
+    pub(super) const Q4_0: Self = Self::simple([4, 0], 8, Scales::Half);
+    /// The shape of Q4_1.
+    pub(super) const Q4_1: Self = Self::simple([4, 0], 0, Scales::HalfAndMinimum);
+    /// The shape of Q5_0.
+    pub(super) const Q5_0: Self = Self::simple([4, 1], 16, Scales::Half);
+    /// The shape of Q5_1.
+    pub(super) const Q5_1: Self = Self::simple([4, 1], 0, Scales::HalfAndMinimum);
+    /// The shape of Q8_0.
+    pub(super) const Q8_0: Self = Self::simple([8, 0], 128, Scales::Half);
+    /// The shape of Q2_K.
+    pub(super) const Q2K: Self = Self::of_256([2, 0], 2, 0, Scales::Nibbles);
+    /// The shape of Q3_K.
+    pub(super) const Q3K: Self = Self::of_256([2, 1], 2, 4, Scales::Signed);
+    /// The shape of Q4_K.
+    pub(super) const Q4K: Self = Self::of_256([4, 0], 1, 0, Scales::Pairs);
+    /// The shape of Q5_K.
+    pub(super) const Q5K: Self = Self::of_256([4, 1], 1, 0, Scales::Pairs);
+    /// The shape of Q6_K.
+    pub(super) const Q6K: Self = Self::of_256([4, 2], 2, 32, Scales::Signed);
+
+    const fn simple([low, high]: [usize; 2], offset: i32, scales: Scales) -> Self {
+        Self { units: 1, low, high, halves: 1, offset, scales }
+    }
+
+    const fn of_256([low, high]: [usize; 2], halves: usize, offset: i32, scales: Scales) -> Self {
+        Self { units: LONGEST / UNIT, low, high, halves, offset, scales }
+    }
+
+    /// Numbers of a block.
+    pub(super) const fn length(&self) -> usize {
+        self.units * UNIT
+    }
+
+    /// Parts of a block with a scale each.
+    pub(super) const fn parts(&self) -> usize {
+        self.units * self.halves
+    }
+
+    /// Whether there are minima.
+    pub(super) const fn has_minimum(&self) -> bool {
+        matches!(self.scales, Scales::HalfAndMinimum | Scales::Pairs | Scales::Nibbles)
+    }
+}
+
+/// A block's codes and scales, one a byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Block {
+    /// The codes, without sign; a short block has zeros at the end.
+    pub(super) codes: [u8; LONGEST],
+    /// The block's scale.
+    pub(super) scale: f16,
+    /// The block's minimum, zero if it has none.
+    pub(super) minimum: f16,
+    /// What the scale is multiplied with, a byte a part; signed bytes as their bits.
+    pub(super) scales: [u8; 16],
+    /// What the minimum is multiplied with, a byte a part.
+    pub(super) minima: [u8; 16],
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { codes: [0; LONGEST], scale: f16::ZERO, minimum: f16::ZERO, scales: [0; 16], minima: [0; 16] }
+    }
+}
+
+impl Block {
+    /// The scale of a part.
+    pub(super) fn scale_of(&self, shape: &Shape, part: usize) -> f32 {
+        let scale = self.scale.to_f32();
+        match shape.scales {
+            Scales::Half | Scales::HalfAndMinimum => scale,
+            Scales::Signed => scale * f32::from(self.scales[part] as i8),
+            Scales::Pairs | Scales::Nibbles => scale * f32::from(self.scales[part]),
+        }
+    }
+
+    /// What is added in a part.
+    pub(super) fn minimum_of(&self, shape: &Shape, part: usize) -> f32 {
+        let minimum = self.minimum.to_f32();
+        match shape.scales {
+            Scales::HalfAndMinimum => minimum,
+            _ => -(minimum * f32::from(self.minima[part])),
+        }
+    }
+
+    /// Writes the block's numbers, rounded as ggml rounds them.
+    pub(super) fn dequantise(&self, shape: &Shape, to: &mut [f32]) {
+        let length = UNIT / shape.halves;
+        let parts = to.chunks_exact_mut(length).zip(self.codes.chunks_exact(length));
+        for (part, (to, codes)) in parts.enumerate() {
+            let scale = self.scale_of(shape, part);
+            let numbers = codes.iter().map(|code| (i32::from(*code) - shape.offset) as f32 * scale);
+            if shape.has_minimum() {
+                let minimum = self.minimum_of(shape, part);
+                to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number + minimum);
+            } else {
+                to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
+            }
+        }
+    }
+}

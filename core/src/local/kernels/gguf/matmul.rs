@@ -1,0 +1,139 @@
+//! `Y = X · Wᵀ`: rows of activations prepared once, panels of weights shared among threads.
+
+use std::marker::PhantomData;
+
+use super::super::Cpu;
+use super::super::buffer::Scratch;
+use super::super::dispatch::with_simd;
+use super::super::pool::SharedStart;
+use super::super::simd::Simd;
+use super::format::Format;
+use super::multiply::{Multiply, Panel, Prepare, most_rows, padded};
+use super::quantised::{self, Quantised};
+use super::tile;
+use super::wide::Wide;
+
+/// Fewer multiplications than this are done by one thread: waking another costs as much.
+const ALONE: usize = 1 << 20;
+
+/// Weights that are multiplied with all rows before the next ones are: with a block of rows, they fit a
+/// second-level cache of 512 KiB.
+const WEIGHTS_IN_CACHE: usize = 256 << 10;
+
+/// Parts a thread where memory is the limit: more than one, so that none waits long for a thread that lags.
+const PARTS_A_THREAD: usize = 4;
+
+/// One multiplication whose sizes are checked.
+pub(super) struct Call<'a> {
+    /// Panels, in the order of the format's kernel.
+    pub(super) weights: &'a [u8],
+    /// `rows` rows of `k` numbers.
+    pub(super) x: &'a [f32],
+    /// Rows of `x` and of the result.
+    pub(super) rows: usize,
+    /// Rows of weights.
+    pub(super) outputs: usize,
+    /// Numbers of a row of `x` and of the weights.
+    pub(super) k: usize,
+    /// `rows` rows of `outputs` numbers; every part writes its own.
+    pub(super) y: SharedStart<f32>,
+}
+
+impl Call<'_> {
+    /// Multiplies with weights of this format.
+    pub(super) fn run(&self, cpu: &Cpu, format: Format) {
+        match format {
+            Format::F16 => self.with::<Wide<false>>(cpu),
+            Format::Bf16 => self.with::<Wide<true>>(cpu),
+            Format::Q4_0 => self.with::<Quantised<quantised::Q4_0>>(cpu),
+            Format::Q4_1 => self.with::<Quantised<quantised::Q4_1>>(cpu),
+            Format::Q5_0 => self.with::<Quantised<quantised::Q5_0>>(cpu),
+            Format::Q5_1 => self.with::<Quantised<quantised::Q5_1>>(cpu),
+            Format::Q8_0 => self.with::<Quantised<quantised::Q8_0>>(cpu),
+            Format::Q2K => self.with::<Quantised<quantised::Q2K>>(cpu),
+            Format::Q3K => self.with::<Quantised<quantised::Q3K>>(cpu),
+            Format::Q4K => self.with::<Quantised<quantised::Q4K>>(cpu),
+            Format::Q5K => self.with::<Quantised<quantised::Q5K>>(cpu),
+            Format::Q6K => self.with::<Quantised<quantised::Q6K>>(cpu),
+        }
+    }
+
+    fn with<M: Multiply>(&self, cpu: &Cpu) {
+        if self.rows == 0 || self.outputs == 0 {
+            return;
+        }
+        with_simd!(full cpu.isa, s => self.with_set::<_, M>(cpu, s));
+    }
+
+    fn with_set<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S) {
+        let blocks = self.rows.div_ceil(most_rows::<S>());
+        let last = self.block::<S>(blocks - 1).len();
+        let words = M::words(self.k) * ((blocks - 1) * most_rows::<S>() + padded(last));
+        let mut prepared = Scratch::<u32>::take(words);
+        self.prepare::<S, M>(cpu, s, &mut prepared);
+        let prepared: &[u32] = &prepared;
+        let panels = self.outputs.div_ceil(tile::ROWS);
+        let parts = self.parts(cpu, M::panel_bytes(self.k), blocks);
+        cpu.pool.parallel(parts, |part| {
+            let panels = panels * part / parts..panels * (part + 1) / parts;
+            for block in 0..blocks {
+                for panel in panels.clone() {
+                    self.panel::<S, M>(s, prepared, block, panel);
+                }
+            }
+        });
+    }
+
+    /// The rows of a block. All blocks but the last have the most rows.
+    fn block<S: Simd>(&self, block: usize) -> std::ops::Range<usize> {
+        let most = most_rows::<S>();
+        block * most..self.rows.min((block + 1) * most)
+    }
+
+    /// Into how many parts the panels are cut.
+    fn parts(&self, cpu: &Cpu, panel_bytes: usize, blocks: usize) -> usize {
+        let panels = self.outputs.div_ceil(tile::ROWS);
+        let threads = cpu.pool.threads();
+        let in_cache = (WEIGHTS_IN_CACHE / panel_bytes.max(1)).max(1);
+        let for_cache = if blocks > 1 { panels.div_ceil(in_cache) } else { 1 };
+        if threads == 1 || self.rows.saturating_mul(self.outputs).saturating_mul(self.k) < ALONE {
+            return for_cache;
+        }
+        for_cache.max(threads * PARTS_A_THREAD).min(panels)
+    }
+
+    fn prepare<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S, to: &mut [u32]) {
+        let chunk = M::words(self.k) * most_rows::<S>();
+        cpu.pool.parallel_chunks(to, chunk, |number, to| {
+            let rows = self.block::<S>(number);
+            s.call(Prepare::<M> {
+                padded: padded(rows.len()),
+                rows: &self.x[rows.start * self.k..rows.end * self.k],
+                k: self.k,
+                to,
+                way: PhantomData,
+            });
+        });
+    }
+
+    /// A block of rows times a panel of weights.
+    fn panel<S: Simd, M: Multiply>(&self, s: S, prepared: &[u32], block: usize, panel: usize) {
+        let rows = self.block::<S>(block);
+        let bytes = M::panel_bytes(self.k);
+        let first = panel * tile::ROWS;
+        let padded = padded(rows.len());
+        let start = rows.start * M::words(self.k);
+        let activations = &prepared[start..start + padded * M::words(self.k)];
+        Panel::<M> {
+            k: self.k,
+            weights: self.weights[panel * bytes..(panel + 1) * bytes].as_ptr(),
+            activations: activations.as_ptr(),
+            to: self.y.get().wrapping_add(rows.start * self.outputs + first),
+            stride: self.outputs,
+            rows: rows.len(),
+            outputs: tile::ROWS.min(self.outputs - first),
+            way: PhantomData,
+        }
+        .multiply(s, padded);
+    }
+}

@@ -1,0 +1,257 @@
+//! The inner loop over weights in blocks: bytes times bytes with exact sums, scaled a unit of 32 at a time.
+
+use std::marker::PhantomData;
+
+use super::super::simd::Simd;
+use super::activations;
+use super::block::{GROUP, GROUPS, Scales, Shape, UNIT};
+use super::multiply::{Multiply, Panel};
+use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
+
+/// How far ahead of the sums weights are asked for, in bytes: about what memory delivers in its latency.
+const AHEAD: usize = 12 << 10;
+
+/// A format as a type, so that its kernel knows the shape of its blocks.
+pub(super) trait Kind: Copy + Send + Sync + 'static {
+    /// The shape.
+    const SHAPE: Shape;
+}
+
+macro_rules! kinds {
+    ($($name:ident)*) => {
+        $(
+            #[doc = concat!("The format `", stringify!($name), "`.")]
+            #[derive(Clone, Copy)]
+            pub(super) struct $name;
+
+            impl Kind for $name {
+                const SHAPE: Shape = Shape::$name;
+            }
+        )*
+    };
+}
+kinds! { Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K }
+
+/// Multiplies weights of a format with blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Quantised<K>(PhantomData<K>);
+
+impl<K: Kind> Multiply for Quantised<K> {
+    fn words(k: usize) -> usize {
+        k / UNIT * K::SHAPE.unit_words()
+    }
+
+    fn panel_bytes(k: usize) -> usize {
+        k / K::SHAPE.length() * K::SHAPE.tile_bytes()
+    }
+
+    #[inline(always)]
+    fn prepare<S: Simd>(s: S, rows: &[f32], k: usize, padded: usize, to: &mut [u32]) {
+        activations::prepare(s, &K::SHAPE, rows, k, padded, to);
+    }
+
+    #[inline(always)]
+    unsafe fn sums<S: Simd, const ROWS: usize>(s: S, panel: &Panel<Self>, lane: usize) -> [S::F32; ROWS] {
+        let mut sums = [s.zero(); ROWS];
+        let (mut weights, mut activations) = (panel.weights, panel.activations);
+        for _ in 0..panel.k / K::SHAPE.length() {
+            let scales = weights.wrapping_add(K::SHAPE.code_bytes());
+            let mut unit = 0;
+            while unit < K::SHAPE.units {
+                if lane == 0 && ROWS <= 4 {
+                    ask_for::<S, K>(s, weights, unit);
+                }
+                // SAFETY: the caller's promise: there is a tile here, and activations for its units.
+                unsafe {
+                    let codes = weights.add(unit * K::SHAPE.unit_bytes() + GROUP * lane);
+                    let here = Unit::<K> { codes, scales, unit, lane, activations, kind: PhantomData };
+                    here.add_to(s, &mut sums);
+                }
+                activations = activations.wrapping_add(ROWS * K::SHAPE.unit_words());
+                unit += 1;
+            }
+            weights = weights.wrapping_add(K::SHAPE.tile_bytes());
+        }
+        sums
+    }
+}
+
+/// Asks for the lines that are needed some time after this unit.
+#[inline(always)]
+fn ask_for<S: Simd, K: Kind>(s: S, tile: *const u8, unit: usize) {
+    let share = K::SHAPE.tile_bytes() / K::SHAPE.units;
+    let mut at = 0;
+    while at < share {
+        s.prefetch_near(tile.wrapping_add(unit * share + AHEAD + at));
+        at += LINE;
+    }
+}
+
+/// `LANES` rows of a unit of weights, and the same unit of some rows of activations.
+#[derive(Clone, Copy)]
+struct Unit<K> {
+    /// The first line, from the first of the rows.
+    codes: *const u8,
+    /// The tile's scales.
+    scales: *const u8,
+    unit: usize,
+    lane: usize,
+    activations: *const u32,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> Unit<K> {
+    /// Adds the products to the sums.
+    ///
+    /// # Safety
+    /// The pointers hold a tile and a unit of `ROWS` rows of activations.
+    #[inline(always)]
+    unsafe fn add_to<S: Simd, const ROWS: usize>(self, s: S, sums: &mut [S::F32; ROWS]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut dots = self.begin::<S, ROWS>(s, 0);
+            self.group::<S, ROWS, 0>(s, &mut dots);
+            self.group::<S, ROWS, 1>(s, &mut dots);
+            self.group::<S, ROWS, 2>(s, &mut dots);
+            self.group::<S, ROWS, 3>(s, &mut dots);
+            if K::SHAPE.halves == 2 {
+                self.finish(s, 0, &dots, sums);
+                dots = self.begin::<S, ROWS>(s, 1);
+            }
+            self.group::<S, ROWS, 4>(s, &mut dots);
+            self.group::<S, ROWS, 5>(s, &mut dots);
+            self.group::<S, ROWS, 6>(s, &mut dots);
+            self.group::<S, ROWS, 7>(s, &mut dots);
+            self.finish(s, K::SHAPE.halves - 1, &dots, sums);
+        }
+    }
+
+    /// Sums of products of codes, begun with what takes their offset off.
+    ///
+    /// # Safety
+    /// As [`add_to`](Self::add_to).
+    #[inline(always)]
+    unsafe fn begin<S: Simd, const ROWS: usize>(self, s: S, half: usize) -> [S::I32; ROWS] {
+        let mut dots = [s.splat_i32(0); ROWS];
+        if K::SHAPE.offset != 0 {
+            let mut row = 0;
+            while row < ROWS {
+                // SAFETY: the caller's promise.
+                let first = unsafe { *self.activations.add((GROUPS + 1 + half) * ROWS + row) };
+                dots[row] = s.splat_i32(first as i32);
+                row += 1;
+            }
+        }
+        dots
+    }
+
+    /// Adds the products of four positions.
+    ///
+    /// # Safety
+    /// As [`add_to`](Self::add_to).
+    #[inline(always)]
+    unsafe fn group<S: Simd, const ROWS: usize, const G: usize>(self, s: S, dots: &mut [S::I32; ROWS]) {
+        // SAFETY: the caller's promise.
+        let codes = unsafe { self.codes_of::<S, G>(s) };
+        let mut row = 0;
+        while row < ROWS {
+            // SAFETY: the caller's promise.
+            let word = s.splat_i32(unsafe { *self.activations.add(G * ROWS + row) } as i32);
+            dots[row] = if K::SHAPE.low + K::SHAPE.high < 8 {
+                s.dot_u7_i8(dots[row], codes, word)
+            } else {
+                s.dot_u8_i8(dots[row], codes, word)
+            };
+            row += 1;
+        }
+    }
+
+    /// The codes of four positions, a byte each.
+    ///
+    /// # Safety
+    /// As [`add_to`](Self::add_to).
+    #[inline(always)]
+    unsafe fn codes_of<S: Simd, const G: usize>(self, s: S) -> S::I32 {
+        let (low, high) = (K::SHAPE.low, K::SHAPE.high);
+        // SAFETY: the caller's promise.
+        let line = unsafe { s.load_words_ptr(self.codes.add(G * low / 8 * LINE)) };
+        if low == 8 {
+            return line;
+        }
+        let shift = G * low % 8;
+        let moved = if shift == 0 { line } else { s.shr_i32(line, shift as u32) };
+        let codes = s.and_i32(moved, s.splat_i32(repeat(low) as i32));
+        if high == 0 {
+            return codes;
+        }
+        // SAFETY: the caller's promise.
+        let line = unsafe { s.load_words_ptr(self.codes.add((low + G * high / 8) * LINE)) };
+        let at = G * high % 8;
+        let moved = if at > low {
+            s.shr_i32(line, (at - low) as u32)
+        } else if at < low {
+            s.shl_i32(line, (low - at) as u32)
+        } else {
+            line
+        };
+        s.or_i32(s.and_i32(moved, s.splat_i32((repeat(high) << low) as i32)), codes)
+    }
+
+    /// Scales sums of products and adds them to the sums.
+    ///
+    /// # Safety
+    /// As [`add_to`](Self::add_to).
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const ROWS: usize>(
+        self,
+        s: S,
+        half: usize,
+        dots: &[S::I32; ROWS],
+        sums: &mut [S::F32; ROWS],
+    ) {
+        // SAFETY: the caller's promise.
+        let (scale, minimum) = unsafe { self.scale_and_minimum(s, half) };
+        let mut row = 0;
+        while row < ROWS {
+            // SAFETY: the caller's promise.
+            let x_scale = unsafe { *self.activations.add(GROUPS * ROWS + row) };
+            let scaled = s.mul(s.to_f32(dots[row]), scale);
+            sums[row] = s.mul_add(scaled, s.splat(f32::from_bits(x_scale)), sums[row]);
+            if K::SHAPE.has_minimum() {
+                // SAFETY: the caller's promise.
+                let x_sum = unsafe { *self.activations.add((GROUPS + 1 + half) * ROWS + row) };
+                sums[row] = s.mul_add(minimum, s.splat(f32::from_bits(x_sum)), sums[row]);
+            }
+            row += 1;
+        }
+    }
+
+    /// The scales of a part, and what is added to its numbers.
+    ///
+    /// # Safety
+    /// As [`add_to`](Self::add_to).
+    #[inline(always)]
+    unsafe fn scale_and_minimum<S: Simd>(self, s: S, half: usize) -> (S::F32, S::F32) {
+        let part = self.unit * K::SHAPE.halves + half;
+        // SAFETY: the caller's promise: all of it lies in the tile.
+        unsafe {
+            let scale = s.load_f16_ptr(self.scales.add(2 * self.lane).cast());
+            let minimum = if K::SHAPE.has_minimum() {
+                s.load_f16_ptr(self.scales.add(HALVES + 2 * self.lane).cast())
+            } else {
+                s.zero()
+            };
+            let bytes = self.scales.add(K::SHAPE.part_start() + part * K::SHAPE.part_bytes() + self.lane);
+            let (scales, minima) = match K::SHAPE.scales {
+                Scales::Half | Scales::HalfAndMinimum => return (scale, minimum),
+                Scales::Signed => return (s.mul(scale, s.to_f32(s.load_i8_ptr(bytes.cast()))), minimum),
+                Scales::Pairs => (s.load_u8_ptr(bytes), s.load_u8_ptr(bytes.add(TILE_ROWS))),
+                Scales::Nibbles => {
+                    let both = s.load_u8_ptr(bytes);
+                    (s.and_i32(both, s.splat_i32(15)), s.shr_i32(both, 4))
+                }
+            };
+            (s.mul(scale, s.to_f32(scales)), s.neg(s.mul(minimum, s.to_f32(minima))))
+        }
+    }
+}

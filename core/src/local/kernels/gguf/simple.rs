@@ -1,0 +1,67 @@
+//! The formats with blocks of 32: Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0.
+//!
+//! A block is its f16 scale, then the minimum if it has one, then the fifth bits in a word if it has them, then
+//! the codes: with four bits, the first 16 in the lower halves of 16 bytes and the others in the upper ones.
+
+use half::f16;
+
+use super::block::Block;
+
+/// The f16 at byte `at`.
+pub(super) fn half_at(bytes: &[u8], at: usize) -> f16 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The lower halves of 16 bytes, and then the upper ones.
+fn nibbles(block: &mut Block, bytes: &[u8]) {
+    let (first, others) = block.codes.split_at_mut(16);
+    for ((first, other), byte) in first.iter_mut().zip(others).zip(bytes) {
+        (*first, *other) = (byte & 15, byte >> 4);
+    }
+}
+
+/// Adds the fifth bits: bit `i` of a word to code `i`.
+fn fifth_bits(block: &mut Block, bytes: &[u8]) {
+    let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    for (i, code) in block.codes[..32].iter_mut().enumerate() {
+        *code |= ((word >> i & 1) as u8) << 4;
+    }
+}
+
+/// Takes a block of Q4_0 apart.
+pub(super) fn q4_0(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
+    nibbles(&mut block, &bytes[2..]);
+    block
+}
+
+/// Takes a block of Q4_1 apart.
+pub(super) fn q4_1(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
+    nibbles(&mut block, &bytes[4..]);
+    block
+}
+
+/// Takes a block of Q5_0 apart.
+pub(super) fn q5_0(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
+    nibbles(&mut block, &bytes[6..]);
+    fifth_bits(&mut block, &bytes[2..]);
+    block
+}
+
+/// Takes a block of Q5_1 apart.
+pub(super) fn q5_1(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
+    nibbles(&mut block, &bytes[8..]);
+    fifth_bits(&mut block, &bytes[4..]);
+    block
+}
+
+/// Takes a block of Q8_0 apart.
+pub(super) fn q8_0(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
+    // Signed bytes, made unsigned by adding 128.
+    block.codes.iter_mut().zip(&bytes[2..]).for_each(|(code, byte)| *code = byte ^ 0x80);
+    block
+}

@@ -1,0 +1,102 @@
+//! The formats with blocks of 256: Q2_K, Q3_K, Q4_K, Q5_K and Q6_K.
+//!
+//! A byte holds bits of positions that are 32 apart, so that a register of bytes becomes one of codes with a
+//! shift.
+
+use super::block::Block;
+use super::simple::half_at;
+
+/// Codes of two bits: each byte holds those of four positions, 32 apart.
+fn two_bits(block: &mut Block, bytes: &[u8]) {
+    for (codes, bytes) in block.codes.chunks_exact_mut(128).zip(bytes.chunks_exact(32)) {
+        for (number, codes) in codes.chunks_exact_mut(32).enumerate() {
+            codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte >> (2 * number) & 3);
+        }
+    }
+}
+
+/// Codes of four bits: each byte holds those of two positions, 32 apart.
+fn four_bits(block: &mut Block, bytes: &[u8]) {
+    for (codes, bytes) in block.codes.chunks_exact_mut(64).zip(bytes.chunks_exact(32)) {
+        let (first, others) = codes.split_at_mut(32);
+        for ((first, other), byte) in first.iter_mut().zip(others).zip(bytes) {
+            (*first, *other) = (byte & 15, byte >> 4);
+        }
+    }
+}
+
+/// Adds one bit to every code: each of 32 bytes holds those of eight positions, 32 apart.
+fn one_more_bit(block: &mut Block, bytes: &[u8], place: u32) {
+    for (number, codes) in block.codes.chunks_exact_mut(32).enumerate() {
+        codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code |= (byte >> number & 1) << place);
+    }
+}
+
+/// Eight scales and eight minima of six bits in 12 bytes: the first four of each whole in the lower bits of
+/// eight bytes; the others have their lower four bits in the last bytes and the upper two in the first ones.
+fn six_bit_pairs(block: &mut Block, bytes: &[u8]) {
+    for i in 0..4 {
+        block.scales[i] = bytes[i] & 63;
+        block.minima[i] = bytes[i + 4] & 63;
+        block.scales[i + 4] = bytes[i + 8] & 15 | bytes[i] >> 6 << 4;
+        block.minima[i + 4] = bytes[i + 8] >> 4 | bytes[i + 4] >> 6 << 4;
+    }
+}
+
+/// Takes a block of Q2_K apart.
+pub(super) fn q2_k(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 80), minimum: half_at(bytes, 82), ..Block::default() };
+    for (i, byte) in bytes[..16].iter().enumerate() {
+        (block.scales[i], block.minima[i]) = (byte & 15, byte >> 4);
+    }
+    two_bits(&mut block, &bytes[16..80]);
+    block
+}
+
+/// Takes a block of Q3_K apart.
+pub(super) fn q3_k(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 108), ..Block::default() };
+    two_bits(&mut block, &bytes[32..96]);
+    one_more_bit(&mut block, &bytes[..32], 2);
+    // Sixteen scales of six bits, 32 too large: four bits in eight bytes, two in four.
+    let packed = &bytes[96..108];
+    for i in 0..16 {
+        let low = if i < 8 { packed[i] & 15 } else { packed[i - 8] >> 4 };
+        let high = packed[8 + i % 4] >> (2 * (i / 4)) & 3;
+        block.scales[i] = (low | high << 4).wrapping_sub(32);
+    }
+    block
+}
+
+/// Takes a block of Q4_K apart.
+pub(super) fn q4_k(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
+    six_bit_pairs(&mut block, &bytes[4..16]);
+    four_bits(&mut block, &bytes[16..]);
+    block
+}
+
+/// Takes a block of Q5_K apart.
+pub(super) fn q5_k(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
+    six_bit_pairs(&mut block, &bytes[4..16]);
+    four_bits(&mut block, &bytes[48..]);
+    one_more_bit(&mut block, &bytes[16..48], 4);
+    block
+}
+
+/// Takes a block of Q6_K apart.
+pub(super) fn q6_k(bytes: &[u8]) -> Block {
+    let mut block = Block { scale: half_at(bytes, 208), ..Block::default() };
+    block.scales.copy_from_slice(&bytes[192..208]);
+    let halves = bytes[..128].chunks_exact(64).zip(bytes[128..192].chunks_exact(32));
+    for (codes, (low, high)) in block.codes.chunks_exact_mut(128).zip(halves) {
+        for (number, codes) in codes.chunks_exact_mut(32).enumerate() {
+            // The lower four bits: two positions 64 apart in a byte. The upper two: four positions in a byte.
+            let low = low[32 * (number % 2)..].iter().map(|byte| byte >> (4 * (number / 2)) & 15);
+            let high = high.iter().map(|byte| (byte >> (2 * number) & 3) << 4);
+            codes.iter_mut().zip(low.zip(high)).for_each(|(code, (low, high))| *code = low | high);
+        }
+    }
+    block
+}

@@ -1,0 +1,146 @@
+//! The blocks of 16 rows in the order in which the multiplication reads them.
+//!
+//! A tile is one block of each of 16 rows. For every unit of 32 positions come the lower bits of all codes and then
+//! the upper ones, then for the whole tile the scales:
+//!
+//! ```text
+//! codes    unit 0: lower bits, upper bits; unit 1: …
+//! scales   16 f16; 16 f16 minima, if there are any;
+//!          for every part a byte a row, scales and then minima (with four bits each: both in one byte)
+//! ```
+//! Bits lie in lines of 64 bytes: four positions of row 0, of row 1, and so on. Eight lines of bytes hold a unit; where
+//! a code has fewer bits, one line holds those of several groups of four positions, the first in the
+//! lowest bits. So a line is a register of AVX-512, and its quarters are those of smaller sets.
+
+use half::f16;
+
+use super::block::{Block, GROUP, GROUPS, Scales, Shape};
+
+/// Rows of a tile.
+pub(super) const ROWS: usize = 16;
+
+/// Bytes of a line: four positions of every row.
+pub(super) const LINE: usize = ROWS * GROUP;
+
+/// Bytes of an f16 for every row.
+pub(super) const HALVES: usize = ROWS * 2;
+
+impl Shape {
+    /// Bytes of the codes of a unit.
+    pub(super) const fn unit_bytes(&self) -> usize {
+        (self.low + self.high) * LINE
+    }
+
+    /// Bytes of a tile before its scales.
+    pub(super) const fn code_bytes(&self) -> usize {
+        self.units * self.unit_bytes()
+    }
+
+    /// Bytes from the tile's scales to those of the parts.
+    pub(super) const fn part_start(&self) -> usize {
+        if self.has_minimum() { 2 * HALVES } else { HALVES }
+    }
+
+    /// Bytes of a part's scale and minimum.
+    pub(super) const fn part_bytes(&self) -> usize {
+        match self.scales {
+            Scales::Half | Scales::HalfAndMinimum => 0,
+            Scales::Signed | Scales::Nibbles => ROWS,
+            Scales::Pairs => 2 * ROWS,
+        }
+    }
+
+    /// Bytes of a tile.
+    pub(super) const fn tile_bytes(&self) -> usize {
+        self.code_bytes() + self.part_start() + self.parts() * self.part_bytes()
+    }
+
+    /// Where the bits of a group lie in a unit: the byte of row 0 and how far to the left, for lower and upper.
+    const fn places(&self, group: usize) -> [(usize, usize); 2] {
+        let low = (group * self.low / 8 * LINE, group * self.low % 8);
+        let high = ((self.low + group * self.high / 8) * LINE, group * self.high % 8);
+        [low, high]
+    }
+}
+
+/// Puts a row's block into a tile whose bytes for this row are zero.
+pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
+    let units = block.codes.chunks_exact(GROUP * GROUPS).zip(tile.chunks_exact_mut(shape.unit_bytes()));
+    for (codes, unit) in units.take(shape.units) {
+        for (group, codes) in codes.chunks_exact(GROUP).enumerate() {
+            let word = u32::from_le_bytes([codes[0], codes[1], codes[2], codes[3]]);
+            let [low, high] = shape.places(group);
+            put(unit, low, row, word & repeat(shape.low));
+            if shape.high > 0 {
+                put(unit, high, row, word >> shape.low & repeat(shape.high));
+            }
+        }
+    }
+    let scales = &mut tile[shape.code_bytes()..];
+    scales[2 * row..2 * row + 2].copy_from_slice(&block.scale.to_le_bytes());
+    if shape.has_minimum() {
+        scales[HALVES + 2 * row..HALVES + 2 * row + 2].copy_from_slice(&block.minimum.to_le_bytes());
+    }
+    let parts = scales[shape.part_start()..].chunks_exact_mut(shape.part_bytes().max(1));
+    for (number, part) in parts.take(shape.parts()).enumerate() {
+        let (scale, minimum) = (block.scales[number], block.minima[number]);
+        match shape.scales {
+            Scales::Half | Scales::HalfAndMinimum => {}
+            Scales::Signed => part[row] = scale,
+            Scales::Nibbles => part[row] = scale | minimum << 4,
+            Scales::Pairs => (part[row], part[ROWS + row]) = (scale, minimum),
+        }
+    }
+}
+
+/// What [`write`] was given.
+pub(super) fn read(shape: &Shape, tile: &[u8], row: usize) -> Block {
+    let mut block = Block::default();
+    let units = block.codes.chunks_exact_mut(GROUP * GROUPS).zip(tile.chunks_exact(shape.unit_bytes()));
+    for (codes, unit) in units.take(shape.units) {
+        for (group, codes) in codes.chunks_exact_mut(GROUP).enumerate() {
+            let [low, high] = shape.places(group);
+            let mut word = get(unit, low, row) & repeat(shape.low);
+            if shape.high > 0 {
+                word |= (get(unit, high, row) & repeat(shape.high)) << shape.low;
+            }
+            codes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    let scales = &tile[shape.code_bytes()..];
+    let half = |at: usize| f16::from_le_bytes([scales[at], scales[at + 1]]);
+    block.scale = half(2 * row);
+    if shape.has_minimum() {
+        block.minimum = half(HALVES + 2 * row);
+    }
+    let parts = scales[shape.part_start()..].chunks_exact(shape.part_bytes().max(1));
+    for (number, part) in parts.take(shape.parts()).enumerate() {
+        (block.scales[number], block.minima[number]) = match shape.scales {
+            Scales::Half | Scales::HalfAndMinimum => (0, 0),
+            Scales::Signed => (part[row], 0),
+            Scales::Nibbles => (part[row] & 15, part[row] >> 4),
+            Scales::Pairs => (part[row], part[ROWS + row]),
+        };
+    }
+    block
+}
+
+/// So many low bits in each byte of a word.
+pub(super) const fn repeat(bits: usize) -> u32 {
+    ((1 << bits) - 1) * 0x0101_0101
+}
+
+/// Adds the bits of a word to those of a row.
+#[inline]
+fn put(unit: &mut [u8], (line, shift): (usize, usize), row: usize, word: u32) {
+    if let Some(to) = unit[line + GROUP * row..].first_chunk_mut() {
+        *to = (u32::from_le_bytes(*to) | word << shift).to_le_bytes();
+    }
+}
+
+/// The bits of a row, and above them those of later groups.
+#[inline]
+fn get(unit: &[u8], (line, shift): (usize, usize), row: usize) -> u32 {
+    let word = unit[line + GROUP * row..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+    word >> shift
+}

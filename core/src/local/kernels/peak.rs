@@ -1,0 +1,204 @@
+//! The most that this CPU can do: loops that only multiply, and loops that only read.
+//!
+//! The benchmarks hold the kernels against these, measured in the same run.
+
+use super::Cpu;
+use super::dispatch::with_simd;
+use super::simd::{Simd, Work};
+
+/// What multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Instruction {
+    /// Multiply and add in f32.
+    MultiplyAdd,
+    /// Products of bf16 pairs, added in f32.
+    Bf16Dot,
+    /// Products of four bytes, added in i32. Without an instruction for it, the few that take its place.
+    ByteDot,
+}
+
+impl Instruction {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::MultiplyAdd, Self::Bf16Dot, Self::ByteDot];
+}
+
+/// Independent sums: more than the instructions that are under way at once.
+const SUMS: usize = 12;
+
+/// Pieces that each thread takes, so that one that starts late does not leave the others waiting.
+const PIECES: usize = 16;
+
+/// Multiplies registers with registers on all threads, touching no memory. Says how many operations that were, a
+/// product and a sum being two; `None` if the instruction set has no such instruction.
+///
+/// A `round` is a few nanoseconds.
+pub fn multiply(cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u64> {
+    with_simd!(full cpu.isa, s => multiply_with(s, cpu, instruction, rounds))
+}
+
+fn multiply_with<S: Simd>(s: S, cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u64> {
+    let parts = cpu.pool.threads() * PIECES;
+    let rounds = rounds.div_ceil(PIECES).max(1);
+    let products_a_lane = match instruction {
+        Instruction::MultiplyAdd => 1,
+        Instruction::Bf16Dot if S::HAS_BF16_DOT => 2,
+        Instruction::Bf16Dot => return None,
+        Instruction::ByteDot => 4,
+    };
+    cpu.pool.parallel(parts, |_| match instruction {
+        Instruction::MultiplyAdd => s.call(MultiplyAdds(rounds)),
+        Instruction::Bf16Dot => s.call(Bf16Dots(rounds)),
+        Instruction::ByteDot => s.call(ByteDots(rounds)),
+    });
+    Some((2 * products_a_lane * parts * rounds * SUMS * S::LANES) as u64)
+}
+
+struct MultiplyAdds(usize);
+
+impl<S: Simd> Work<S> for MultiplyAdds {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let (a, b) = (s.splat(std::hint::black_box(0.5)), s.splat(std::hint::black_box(0.25)));
+        let mut sums = [s.zero(); SUMS];
+        for _ in 0..self.0 {
+            for sum in &mut sums {
+                *sum = s.mul_add(a, b, *sum);
+            }
+        }
+        keep(s, sums);
+    }
+}
+
+struct Bf16Dots(usize);
+
+impl<S: Simd> Work<S> for Bf16Dots {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        let ones = s.splat_i32(std::hint::black_box(0x3f80_3f80));
+        let mut sums = [s.zero(); SUMS];
+        for _ in 0..self.0 {
+            for sum in &mut sums {
+                *sum = s.dot_bf16(*sum, ones, ones);
+            }
+        }
+        keep(s, sums);
+    }
+}
+
+struct ByteDots(usize);
+
+impl<S: Simd> Work<S> for ByteDots {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, s: S) {
+        // Twelve different products, or a set without the instruction would share their first half.
+        let mut unsigned = [s.splat_i32(0); 3];
+        let mut signed = [s.splat_i32(0); 4];
+        for (i, u) in unsigned.iter_mut().enumerate() {
+            *u = s.splat_i32(std::hint::black_box(0x0102_0304 + i as i32));
+        }
+        for (i, v) in signed.iter_mut().enumerate() {
+            *v = s.splat_i32(std::hint::black_box(0x0403_0201 + i as i32));
+        }
+        let mut sums = [s.splat_i32(0); SUMS];
+        for _ in 0..self.0 {
+            if !S::HAS_BYTE_DOT {
+                // Without this the products would be computed once, before the loop.
+                unsigned[0] = s.add_i32(unsigned[0], signed[0]);
+                unsigned[1] = s.add_i32(unsigned[1], signed[1]);
+                unsigned[2] = s.add_i32(unsigned[2], signed[2]);
+            }
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = s.dot_u7_i8(*sum, unsigned[i % 3], signed[i / 3]);
+            }
+        }
+        for sum in sums {
+            std::hint::black_box(s.reduce_add_i32(sum));
+        }
+    }
+}
+
+#[inline(always)]
+fn keep<S: Simd>(s: S, sums: [S::F32; SUMS]) {
+    for sum in sums {
+        std::hint::black_box(s.reduce_add(sum));
+    }
+}
+
+/// Reads all of `memory` on all threads and adds up its words; the sum is of no use but to have read it.
+pub fn read(cpu: &Cpu, memory: &[u32]) -> u32 {
+    const PIECE: usize = 1 << 18;
+    let sum = std::sync::atomic::AtomicU32::new(0);
+    cpu.pool.parallel(memory.len().div_ceil(PIECE), |part| {
+        let piece = &memory[part * PIECE..memory.len().min((part + 1) * PIECE)];
+        let of_piece = with_simd!(cpu.isa, s => s.call(Sum(piece)));
+        sum.fetch_add(of_piece, std::sync::atomic::Ordering::Relaxed);
+    });
+    sum.into_inner()
+}
+
+struct Sum<'a>(&'a [u32]);
+
+impl<S: Simd> Work<S> for Sum<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run(self, s: S) -> u32 {
+        /// Bytes between the load and the line that is asked for.
+        const AHEAD: usize = 4096;
+        let mut sums = [s.splat_i32(0); 4];
+        let mut chunks = self.0.chunks_exact(4 * S::LANES);
+        for chunk in chunks.by_ref() {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let from = chunk[i * S::LANES..(i + 1) * S::LANES].as_ptr().cast::<u8>();
+                s.prefetch(from.wrapping_add(AHEAD));
+                // SAFETY: the slice holds a register.
+                *sum = s.add_i32(*sum, unsafe { s.load_words_ptr(from) });
+            }
+        }
+        let rest = chunks.remainder().iter().fold(0, |sum: u32, word| sum.wrapping_add(*word));
+        let [a, b, c, d] = sums;
+        let sum = s.add_i32(s.add_i32(a, b), s.add_i32(c, d));
+        rest.wrapping_add(s.reduce_add_i32(sum) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Isa;
+    use super::*;
+
+    #[test]
+    fn operations_are_counted_on_every_instruction_set() {
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 2);
+            for instruction in Instruction::ALL.iter().copied() {
+                let once = multiply(&cpu, instruction, 16);
+                assert_eq!(multiply(&cpu, instruction, 32), once.map(|once| 2 * once));
+                assert_eq!(once.is_none(), instruction == Instruction::Bf16Dot && !isa.has_bf16_dot());
+            }
+        }
+    }
+
+    #[test]
+    fn every_word_is_read_once() {
+        let memory: Vec<u32> = (0..1_000_003).map(|i: u32| i.wrapping_mul(2_654_435_761)).collect();
+        let expected = memory.iter().fold(0, |sum: u32, word| sum.wrapping_add(*word));
+        for isa in Isa::available() {
+            for length in [0, 1, 63, 64, 1_000_003] {
+                let prefix = &memory[..length];
+                let expected = if length == memory.len() {
+                    expected
+                } else {
+                    prefix.iter().fold(0, |s: u32, w| s.wrapping_add(*w))
+                };
+                assert_eq!(read(&Cpu::new(isa, 2), prefix), expected, "{isa} {length}");
+            }
+        }
+    }
+}

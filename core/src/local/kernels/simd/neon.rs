@@ -1,0 +1,455 @@
+//! Vectors of NEON: four f32 in a register.
+//!
+//! The dot products of ARMv8.2 (`sdot`, `usdot`, `bfdot`) are not stable in the standard library yet; bytes are
+//! multiplied as i16 instead.
+
+use core::arch::aarch64::*;
+
+use half::{bf16, f16};
+
+use super::{Simd, Work};
+
+/// NEON, which every 64-bit ARM has. A value exists only where the CPU has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    /// The proof.
+    ///
+    /// # Safety
+    /// The CPU has NEON.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Instructions of this set. Those that take pointers stand on the promise that the method asks of its caller.
+macro_rules! neon {
+    ($($body:tt)*) => {
+        // SAFETY: there is a value of `Neon`, so the CPU has the instructions; see also above.
+        unsafe { $($body)* }
+    };
+}
+
+const LANES: usize = 4;
+
+/// The bits of the bf16 nearest to each lane, in the lower halves of the words.
+#[inline(always)]
+fn nearest_bf16(value: float32x4_t) -> uint32x4_t {
+    neon! {
+        let bits = vreinterpretq_u32_f32(value);
+        let even = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+        let rounded = vaddq_u32(bits, vaddq_u32(even, vdupq_n_u32(0x7fff)));
+        // Rounding could turn a NaN into an infinity: a quiet NaN instead.
+        let quiet = vorrq_u32(bits, vdupq_n_u32(0x0040_0000));
+        let ordered = vceqq_f32(value, value);
+        vshrq_n_u32::<16>(vbslq_u32(ordered, rounded, quiet))
+    }
+}
+
+/// The sums of neighbours: `low` gives the lower two lanes, `high` the upper two.
+#[inline(always)]
+fn pair_sums(low: int32x4_t, high: int32x4_t) -> int32x4_t {
+    neon! { vpaddq_s32(low, high) }
+}
+
+impl Simd for Neon {
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 32;
+    const HAS_BF16_DOT: bool = false;
+    const HAS_BYTE_DOT: bool = false;
+    type F32 = float32x4_t;
+    type I32 = int32x4_t;
+    type Mask = uint32x4_t;
+
+    #[inline]
+    fn call<W: Work<Self>>(self, work: W) -> W::Output {
+        #[target_feature(enable = "neon")]
+        fn compiled<W: Work<Neon>>(s: Neon, work: W) -> W::Output {
+            work.run(s)
+        }
+        neon! { compiled(self, work) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_ptr(self, from: *const f32) -> float32x4_t {
+        neon! { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_ptr(self, to: *mut f32, value: float32x4_t) {
+        neon! { vst1q_f32(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first_ptr(self, from: *const f32, count: usize) -> float32x4_t {
+        let mut lanes = [0.0_f32; LANES];
+        neon! {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count.min(LANES));
+            vld1q_f32(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first_ptr(self, to: *mut f32, value: float32x4_t, count: usize) {
+        let mut lanes = [0.0_f32; LANES];
+        neon! {
+            vst1q_f32(lanes.as_mut_ptr(), value);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count.min(LANES));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words_ptr(self, from: *const u8) -> int32x4_t {
+        neon! { vreinterpretq_s32_u8(vld1q_u8(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words_ptr(self, to: *mut u8, value: int32x4_t) {
+        neon! { vst1q_u8(to, vreinterpretq_u8_s32(value)) }
+    }
+
+    // The conversions of vectors are stable since Rust 1.94 only.
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const f16) -> float32x4_t {
+        let mut lanes = [0.0_f32; LANES];
+        let mut i = 0;
+        while i < LANES {
+            lanes[i] = neon! { from.add(i).read_unaligned() }.to_f32_const();
+            i += 1;
+        }
+        neon! { vld1q_f32(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16_ptr(self, to: *mut f16, value: float32x4_t) {
+        let mut lanes = [0.0_f32; LANES];
+        neon! { vst1q_f32(lanes.as_mut_ptr(), value) };
+        let mut i = 0;
+        while i < LANES {
+            neon! { to.add(i).write_unaligned(f16::from_f32_const(lanes[i])) };
+            i += 1;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const bf16) -> float32x4_t {
+        neon! { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from.cast())))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_ptr(self, to: *mut bf16, value: float32x4_t) {
+        neon! { vst1_u16(to.cast(), vmovn_u32(nearest_bf16(value))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_ptr(self, from: *const i8) -> int32x4_t {
+        neon! {
+            let bytes = from.cast::<[i8; LANES]>().read_unaligned();
+            let lanes = [i32::from(bytes[0]), i32::from(bytes[1]), i32::from(bytes[2]), i32::from(bytes[3])];
+            vld1q_s32(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8_ptr(self, from: *const u8) -> int32x4_t {
+        neon! {
+            let bytes = from.cast::<[u8; LANES]>().read_unaligned();
+            let lanes = [i32::from(bytes[0]), i32::from(bytes[1]), i32::from(bytes[2]), i32::from(bytes[3])];
+            vld1q_s32(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_as_i16_ptr(self, from: *const i8) -> int32x4_t {
+        neon! { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(from))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16_ptr(self, to: *mut i16, value: int32x4_t) {
+        neon! { vst1_s16(to, vmovn_s32(value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i8_ptr(self, to: *mut i8, value: int32x4_t) {
+        neon! {
+            let halves = vmovn_s32(value);
+            let bytes = vmovn_s16(vcombine_s16(halves, halves));
+            to.cast::<i32>().write_unaligned(vget_lane_s32::<0>(vreinterpret_s32_s8(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose4_ptr(self, rows: [*const u32; 4], to: *mut u32, stride: usize) {
+        neon! {
+            let (a, b) = (vld1q_u32(rows[0]), vld1q_u32(rows[1]));
+            let (c, d) = (vld1q_u32(rows[2]), vld1q_u32(rows[3]));
+            // a₀ b₀ a₂ b₂ and a₁ b₁ a₃ b₃; then pairs of columns.
+            let (even01, odd01) = (vtrn1q_u32(a, b), vtrn2q_u32(a, b));
+            let (even23, odd23) = (vtrn1q_u32(c, d), vtrn2q_u32(c, d));
+            vst1q_u32(to, vcombine_u32(vget_low_u32(even01), vget_low_u32(even23)));
+            vst1q_u32(to.add(stride), vcombine_u32(vget_low_u32(odd01), vget_low_u32(odd23)));
+            vst1q_u32(to.add(2 * stride), vcombine_u32(vget_high_u32(even01), vget_high_u32(even23)));
+            vst1q_u32(to.add(3 * stride), vcombine_u32(vget_high_u32(odd01), vget_high_u32(odd23)));
+        }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> float32x4_t {
+        neon! { vdupq_n_f32(value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        neon! { vaddq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        neon! { vsubq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        neon! { vmulq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        neon! { vdivq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        neon! { vfmaq_f32(c, a, b) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        neon! { vfmsq_f32(c, a, b) }
+    }
+
+    // Not `vminq_f32` and `vmaxq_f32`, which return NaN where one side is.
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        neon! { vbslq_f32(vcltq_f32(a, b), a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        neon! { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: float32x4_t) -> float32x4_t {
+        neon! { vsqrtq_f32(a) }
+    }
+
+    #[inline(always)]
+    fn abs(self, a: float32x4_t) -> float32x4_t {
+        neon! { vabsq_f32(a) }
+    }
+
+    #[inline(always)]
+    fn neg(self, a: float32x4_t) -> float32x4_t {
+        neon! { vnegq_f32(a) }
+    }
+
+    #[inline(always)]
+    fn round(self, a: float32x4_t) -> float32x4_t {
+        neon! { vrndnq_f32(a) }
+    }
+
+    #[inline(always)]
+    fn lt(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        neon! { vcltq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn le(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        neon! { vcleq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn eq(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        neon! { vceqq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn first(self, count: usize) -> uint32x4_t {
+        static NUMBERS: [u32; LANES] = [0, 1, 2, 3];
+        neon! { vcltq_u32(vld1q_u32(NUMBERS.as_ptr()), vdupq_n_u32(count.min(LANES) as u32)) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
+        neon! { vbslq_f32(mask, yes, no) }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> int32x4_t {
+        neon! { vdupq_n_s32(value) }
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vaddq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vsubq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vmulq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn max_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vmaxq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn and_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vandq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn or_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vorrq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn xor_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { veorq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    fn shl_i32(self, a: int32x4_t, by: u32) -> int32x4_t {
+        neon! { vshlq_s32(a, vdupq_n_s32(by as i32)) }
+    }
+
+    #[inline(always)]
+    fn shr_i32(self, a: int32x4_t, by: u32) -> int32x4_t {
+        // A shift to the left by a negative number is one to the right.
+        neon! { vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-(by as i32)))) }
+    }
+
+    #[inline(always)]
+    fn add_i8(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vreinterpretq_s32_s8(vaddq_s8(vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b))) }
+    }
+
+    #[inline(always)]
+    fn to_i32(self, a: float32x4_t) -> int32x4_t {
+        neon! { vcvtnq_s32_f32(a) }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: int32x4_t) -> float32x4_t {
+        neon! { vcvtq_f32_s32(a) }
+    }
+
+    #[inline(always)]
+    fn bits(self, a: float32x4_t) -> int32x4_t {
+        neon! { vreinterpretq_s32_f32(a) }
+    }
+
+    #[inline(always)]
+    fn from_bits(self, a: int32x4_t) -> float32x4_t {
+        neon! { vreinterpretq_f32_s32(a) }
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: float32x4_t, a: int32x4_t, b: int32x4_t) -> float32x4_t {
+        neon! {
+            let high = vdupq_n_s32(0xffff_0000_u32 as i32);
+            let a0 = vreinterpretq_f32_s32(vshlq_n_s32::<16>(a));
+            let b0 = vreinterpretq_f32_s32(vshlq_n_s32::<16>(b));
+            let a1 = vreinterpretq_f32_s32(vandq_s32(a, high));
+            let b1 = vreinterpretq_f32_s32(vandq_s32(b, high));
+            vfmaq_f32(vfmaq_f32(acc, a0, b0), a1, b1)
+        }
+    }
+
+    #[inline(always)]
+    fn dot_u8_i8(self, acc: int32x4_t, u: int32x4_t, s: int32x4_t) -> int32x4_t {
+        neon! {
+            let (u, s) = (vreinterpretq_u8_s32(u), vreinterpretq_s8_s32(s));
+            let u_low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(u)));
+            let u_high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(u)));
+            let (s_low, s_high) = (vmovl_s8(vget_low_s8(s)), vmovl_s8(vget_high_s8(s)));
+            let lane0 = vmull_s16(vget_low_s16(u_low), vget_low_s16(s_low));
+            let lane1 = vmull_s16(vget_high_s16(u_low), vget_high_s16(s_low));
+            let lane2 = vmull_s16(vget_low_s16(u_high), vget_low_s16(s_high));
+            let lane3 = vmull_s16(vget_high_s16(u_high), vget_high_s16(s_high));
+            let sums = pair_sums(pair_sums(lane0, lane1), pair_sums(lane2, lane3));
+            vaddq_s32(acc, sums)
+        }
+    }
+
+    #[inline(always)]
+    fn dot_u7_i8(self, acc: int32x4_t, u: int32x4_t, s: int32x4_t) -> int32x4_t {
+        neon! {
+            // Unsigned bytes of at most 127 are signed bytes too; 127 · 128 fits i16.
+            let (u, s) = (vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
+            let low = vpaddlq_s16(vmull_s8(vget_low_s8(u), vget_low_s8(s)));
+            let high = vpaddlq_s16(vmull_s8(vget_high_s8(u), vget_high_s8(s)));
+            vaddq_s32(acc, pair_sums(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn dot_i16(self, acc: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! {
+            let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            let high = vmull_s16(vget_high_s16(a), vget_high_s16(b));
+            vaddq_s32(acc, pair_sums(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn pack_bf16(self, low: float32x4_t, high: float32x4_t) -> int32x4_t {
+        neon! {
+            let halves = vcombine_u16(vmovn_u32(nearest_bf16(low)), vmovn_u32(nearest_bf16(high)));
+            vreinterpretq_s32_u16(halves)
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, a: float32x4_t) -> f32 {
+        neon! {
+            let two = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, a: float32x4_t) -> f32 {
+        neon! {
+            let (low, high) = (vget_low_f32(a), vget_high_f32(a));
+            let two = vbsl_f32(vcgt_f32(low, high), low, high);
+            let (x, y) = (vget_lane_f32::<0>(two), vget_lane_f32::<1>(two));
+            if x > y { x } else { y }
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_add_i32(self, a: int32x4_t) -> i32 {
+        neon! { vaddvq_s32(a) }
+    }
+
+    #[inline(always)]
+    fn swap_pairs(self, a: float32x4_t) -> float32x4_t {
+        neon! { vrev64q_f32(a) }
+    }
+
+    #[inline(always)]
+    fn reduce_max_i32(self, a: int32x4_t) -> i32 {
+        neon! { vmaxvq_s32(a) }
+    }
+}

@@ -1,0 +1,39 @@
+//! What models are written with: layers and functions on candle's tensors.
+//!
+//! On the CPU they call the [kernels](super::kernels); on a GPU they are candle's own operations, with the same
+//! arguments and the same meaning, so that a model is written once. Activations are f32 on the CPU, and what
+//! [`Place::dtype`] says on a GPU. Tensors are not changed; results are new ones.
+//!
+//! Not covered by semantic versioning, as it speaks candle's types.
+
+mod activation;
+mod attention;
+mod cache;
+mod conv;
+mod device;
+mod linear;
+mod norm;
+mod quantised;
+mod rotary;
+mod tensor;
+
+#[cfg(test)]
+mod testing;
+
+pub use activation::{activate, gate, gate_halves};
+pub use attention::{attention, attention_cached, decode_attention};
+pub use cache::KvCache;
+pub use conv::Conv2d;
+pub use device::{DeviceChoice, Place, PrecisionChoice};
+pub use linear::{Epilogue, Linear};
+pub use norm::{Norm, softmax};
+pub use quantised::{QuantisedEmbedding, QuantisedLinear};
+pub use rotary::Rotary;
+
+pub use super::kernels::attention::{Mask, Options as AttentionOptions, Span, Starts};
+pub use super::kernels::conv::Geometry;
+pub use super::kernels::gated::Gate;
+pub use super::kernels::gemm::Precision;
+pub use super::kernels::gguf::Format;
+pub use super::kernels::math::Activation;
+pub use super::kernels::rotary::Layout as RotaryLayout;

@@ -1,0 +1,82 @@
+//! Between candle's tensors and the kernels' slices.
+
+use candle_core::{DType, Device, Shape, Storage, Tensor};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// candle's errors as ours. Shapes are checked before candle sees them, so what it reports is a device that failed or
+/// a defect.
+pub(crate) fn of_candle(error: candle_core::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    let kind = if line.contains("OUT_OF_MEMORY") { ErrorKind::OutOfMemory } else { ErrorKind::Unexpected };
+    Error::new(kind, format!("a tensor operation failed: {line}")).with_source(error)
+}
+
+/// `Result`s of candle as ours.
+pub(crate) trait OrFail<T> {
+    /// The value, or candle's error as ours.
+    fn or_fail(self) -> Result<T>;
+}
+
+impl<T> OrFail<T> for candle_core::Result<T> {
+    fn or_fail(self) -> Result<T> {
+        self.map_err(of_candle)
+    }
+}
+
+/// Whether the kernels compute this tensor.
+pub(super) fn is_on_cpu(x: &Tensor) -> bool {
+    matches!(x.device(), Device::Cpu)
+}
+
+/// The numbers of an f32 tensor on the CPU, in order; copied only if they lie in another.
+pub(super) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+    if x.dtype() != DType::F32 {
+        let dtype = x.dtype().as_str();
+        return Err(Error::invalid_request(format!("{name} is {dtype}; on the CPU it must be f32")));
+    }
+    let x = x.contiguous().or_fail()?;
+    let (storage, layout) = x.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return Err(Error::invalid_request(format!("{name} is not on the CPU, as the others are")));
+    };
+    let all = storage.as_slice::<f32>().or_fail()?;
+    let range = layout.contiguous_offsets().and_then(|(start, end)| all.get(start..end));
+    work(range.ok_or_else(|| Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage"))?)
+}
+
+/// The same for a tensor that may be missing.
+pub(super) fn with_some_values<R>(
+    name: &str,
+    x: Option<&Tensor>,
+    work: impl FnOnce(Option<&[f32]>) -> Result<R>,
+) -> Result<R> {
+    match x {
+        Some(x) => with_values(name, x, |x| work(Some(x))),
+        None => work(None),
+    }
+}
+
+/// A tensor on the CPU whose numbers `fill` writes.
+pub(super) fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Tensor> {
+    let shape = shape.into();
+    let mut values = vec![0.0; shape.elem_count()];
+    fill(&mut values)?;
+    Tensor::from_vec(values, shape, &Device::Cpu).or_fail()
+}
+
+/// The length of the last dimension, and how many rows of it there are.
+pub(super) fn rows(name: &str, x: &Tensor) -> Result<(usize, usize)> {
+    let width = x.dims().last().copied();
+    let width = width.ok_or_else(|| Error::invalid_request(format!("{name} has no dimension")))?;
+    Ok((x.dims().iter().rev().skip(1).product(), width))
+}
+
+/// Checks a shape.
+pub(super) fn expect(name: &str, x: &Tensor, dims: &[usize]) -> Result<()> {
+    if x.dims() == dims {
+        return Ok(());
+    }
+    Err(Error::invalid_request(format!("{name} is {:?}, not {dims:?}", x.dims())))
+}
