@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt gen gen-check models doc ci
+.PHONY: help demo test memory bench lint fmt gen gen-check models doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: ## Shows what exists so far; no network, no keys
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
+
+memory: ## Runs the tests of the CPU kernels under the address sanitizer
+	scripts/check_memory
 
 bench: ## Runs one benchmark in a release build: BENCH=overhead
 	cargo run --release -p ayni-benches -- $(BENCH)

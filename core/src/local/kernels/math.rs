@@ -77,11 +77,8 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     // ln 2 in two parts: products of the first with small whole numbers are exact.
     let r = s.neg_mul_add(n, s.splat(0.693_359_4), x);
     let r = s.neg_mul_add(n, s.splat(-2.121_944_4e-4), r);
-    let tail = polynomial(
-        s,
-        r,
-        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
-    );
+    let tail =
+        polynomial(s, r, [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5]);
     let p = s.add(s.mul_add(tail, s.mul(r, r), r), s.splat(1.0));
     s.mul_pow2(p, n)
 }
@@ -96,7 +93,7 @@ pub(crate) fn exp2<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let p = polynomial(
         s,
         r,
-        [1.545_316_3e-4, 1.339_086_3e-3, 9.618_083e-3, 5.550_357e-2, 2.402_265_1e-1, 6.931_472e-1, 1.0],
+        [1.545_316_3e-4, 1.339_086_3e-3, 9.618_083e-3, 5.550_357e-2, 2.402_265e-1, 6.931_472e-1, 1.0],
     );
     s.mul_pow2(p, n)
 }
@@ -123,7 +120,7 @@ pub(crate) fn quick_gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
 /// GELU by the hyperbolic tangent. `½(1 + tanh u)` is `σ(2u)`, which loses nothing where the tangent is near -1.
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    const TWICE_ROOT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWICE_ROOT_2_OVER_PI: f32 = 1.595_769;
     let cubic =
         s.mul_add(s.mul(x, x), s.splat(0.044_715 * TWICE_ROOT_2_OVER_PI), s.splat(TWICE_ROOT_2_OVER_PI));
     s.div(x, s.add(s.splat(1.0), exp(s, s.neg(s.mul(x, cubic)))))
@@ -152,14 +149,14 @@ fn erfc<S: Simd>(s: S, z: S::F32) -> S::F32 {
         [
             0.170_872_77,
             -0.822_152_23,
-            1.488_515_87,
-            -1.135_203_98,
+            1.488_515_9,
+            -1.135_204,
             0.278_868_07,
             -0.186_288_06,
             0.096_784_18,
             0.374_091_96,
-            1.000_023_68,
-            -1.265_512_23,
+            1.000_023_7,
+            -1.265_512_2,
         ],
     );
     s.mul(t, exp(s, s.neg_mul_add(z, z, fit)))
@@ -173,7 +170,7 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let small = polynomial(
         s,
         square,
-        [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1],
+        [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1],
     );
     let small = s.mul_add(s.mul(small, square), x, x);
     let one = s.splat(1.0);

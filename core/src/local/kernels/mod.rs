@@ -21,6 +21,7 @@ pub mod gemm;
 pub mod group_norm;
 pub mod math;
 pub mod norm;
+pub mod peak;
 pub mod rotary;
 pub(crate) mod rows;
 pub(crate) mod simd;

@@ -17,6 +17,7 @@ impl<S: Simd> Element<S> for Bf16 {
     const IS_F32: bool = !S::HAS_BF16_DOT;
     type Sum = S::F32;
     type Weights = S::F32;
+    type Channels = ();
 
     #[inline(always)]
     fn zero(s: S) -> S::F32 {
@@ -79,9 +80,11 @@ impl<S: Simd> Element<S> for Bf16 {
     }
 
     #[inline(always)]
-    unsafe fn finish(s: S, sums: *const u32, _: f32, _: *const f32, _: *const i32) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { s.load_ptr(sums.cast()) }
+    unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
+
+    #[inline(always)]
+    fn finish(_: S, sums: S::F32, _: f32, (): ()) -> S::F32 {
+        sums
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) trait Element<S: Simd>: 'static {
     type Sum: Copy;
     /// A register of weights.
     type Weights: Copy;
+    /// What the sums of a register of channels need to become f32.
+    type Channels: Copy;
 
     /// No sum yet.
     fn zero(s: S) -> Self::Sum;
@@ -47,15 +49,12 @@ pub(crate) trait Element<S: Simd>: 'static {
     /// The last word is filled up with zeros.
     fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32;
 
-    /// Stored sums as f32, before the bias. `weight_scale` and `correction` are those of the channels.
+    /// Loads what the sums of some channels need.
     ///
     /// # Safety
-    /// `LANES` words are readable at each pointer.
-    unsafe fn finish(
-        s: S,
-        sums: *const u32,
-        row_scale: f32,
-        weight_scale: *const f32,
-        correction: *const i32,
-    ) -> S::F32;
+    /// If the precision has scales and corrections, `LANES` of them are readable.
+    unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> Self::Channels;
+
+    /// Sums as f32, before the bias.
+    fn finish(s: S, sums: Self::Sum, row_scale: f32, channels: Self::Channels) -> S::F32;
 }

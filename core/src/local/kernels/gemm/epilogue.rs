@@ -71,45 +71,58 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
 
     #[inline(always)]
     fn run(self, s: S) {
-        let first = self.panel * self.packed.panel_outputs();
-        let outputs = self.packed.outputs() - first;
+        let outputs = self.packed.outputs() - self.panel * self.packed.panel_outputs();
+        let rows = self.row_scales.len();
         if self.packed.is_gated() {
-            for i in 0..self.row_scales.len() {
-                let gate = activate(s, self.activation, self.sum(s, i, 0));
-                let value = s.mul(gate, self.sum(s, i, 1));
-                self.put(s, i, 0, value, outputs);
+            let (gate, up) = (self.half(s, 0), self.half(s, 1));
+            for i in 0..rows {
+                let gate = activate(s, self.activation, self.sum(s, i, 0, gate));
+                self.put(s, i, 0, s.mul(gate, self.sum(s, i, 1, up)), outputs);
             }
             return;
         }
-        for half in 0..2 {
-            if outputs <= half * S::LANES {
+        for number in 0..2 {
+            if outputs <= number * S::LANES {
                 return;
             }
-            for i in 0..self.row_scales.len() {
-                let value = activate(s, self.activation, self.sum(s, i, half));
-                self.put(s, i, half * S::LANES, value, outputs);
+            let half = self.half(s, number);
+            for i in 0..rows {
+                let value = activate(s, self.activation, self.sum(s, i, number, half));
+                self.put(s, i, number * S::LANES, value, outputs);
             }
         }
     }
 }
 
 impl<E> Finish<'_, E> {
-    /// The sum of a row and a half of the panel, with its bias.
+    /// What the channels of a half of the panel need: scales and the like, and the bias.
     #[inline(always)]
-    fn sum<S: Simd>(&self, s: S, row: usize, half: usize) -> S::F32
+    fn half<S: Simd>(&self, s: S, half: usize) -> (E::Channels, S::F32)
     where
         E: Element<S>,
     {
         let channel = (2 * self.panel + half) * S::LANES;
+        let scales = self.packed.scales.as_ptr().wrapping_add(channel);
+        let corrections = self.packed.corrections.as_ptr().wrapping_add(channel);
+        // SAFETY: there are scales and corrections (where used) for every channel of every panel.
+        let channels = unsafe { E::channels(s, scales, corrections) };
+        let bias = match &self.packed.bias {
+            Some(bias) => s.load(&bias[channel..]),
+            None => s.zero(),
+        };
+        (channels, bias)
+    }
+
+    /// The sum of a row and a half of the panel, with its bias.
+    #[inline(always)]
+    fn sum<S: Simd>(&self, s: S, row: usize, half: usize, (channels, bias): (E::Channels, S::F32)) -> S::F32
+    where
+        E: Element<S>,
+    {
         let sums = &self.sums[(2 * row + half) * S::LANES..][..S::LANES];
-        let scale = self.packed.scales.as_ptr().wrapping_add(channel);
-        let correction = self.packed.corrections.as_ptr().wrapping_add(channel);
-        // SAFETY: there are sums, scales and corrections (where used) for every channel of every panel.
-        let sum = unsafe { E::finish(s, sums.as_ptr(), self.row_scales[row], scale, correction) };
-        match &self.packed.bias {
-            Some(bias) => s.add(sum, s.load(&bias[channel..])),
-            None => sum,
-        }
+        // SAFETY: a register of sums, stored by a tile of this precision.
+        let sums = unsafe { E::load(s, sums.as_ptr()) };
+        s.add(E::finish(s, sums, self.row_scales[row], channels), bias)
     }
 
     /// Scales, adds the residual and stores as many of the lanes as there are outputs.

@@ -12,6 +12,7 @@ impl<S: Simd> Element<S> for F32 {
     const IS_F32: bool = true;
     type Sum = S::F32;
     type Weights = S::F32;
+    type Channels = ();
 
     #[inline(always)]
     fn zero(s: S) -> S::F32 {
@@ -50,8 +51,10 @@ impl<S: Simd> Element<S> for F32 {
     }
 
     #[inline(always)]
-    unsafe fn finish(s: S, sums: *const u32, _: f32, _: *const f32, _: *const i32) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { s.load_ptr(sums.cast()) }
+    unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
+
+    #[inline(always)]
+    fn finish(_: S, sums: S::F32, _: f32, (): ()) -> S::F32 {
+        sums
     }
 }

@@ -28,6 +28,7 @@ impl<S: Simd> Element<S> for Int8 {
     const IS_F32: bool = false;
     type Sum = S::I32;
     type Weights = S::I32;
+    type Channels = (S::F32, S::I32);
 
     #[inline(always)]
     fn zero(s: S) -> S::I32 {
@@ -71,13 +72,13 @@ impl<S: Simd> Element<S> for Int8 {
         let mut bytes: *mut i8 = words.as_mut_ptr().cast();
         for chunk in chunks.by_ref() {
             // SAFETY: the words have room for as many numbers as the row.
-            bytes = unsafe { quantise(s, s.load(chunk), scale, inverse, bytes) };
+            bytes = unsafe { quantise(s, s.load(chunk), inverse, bytes) };
         }
         let mut last = [0_u32; super::super::simd::MOST_LANES];
         let start: *mut i8 = last.as_mut_ptr().cast();
         // SAFETY: the array has room for a register, and the words for what is left of the row.
         unsafe {
-            quantise(s, s.load_first(chunks.remainder()), scale, inverse, start);
+            quantise(s, s.load_first(chunks.remainder()), inverse, start);
             let end: *mut i8 = words.as_mut_ptr().add(words.len()).cast();
             std::ptr::copy_nonoverlapping(start, bytes, end.offset_from(bytes) as usize);
         }
@@ -85,57 +86,48 @@ impl<S: Simd> Element<S> for Int8 {
     }
 
     #[inline(always)]
-    unsafe fn finish(
-        s: S,
-        sums: *const u32,
-        row_scale: f32,
-        weight_scale: *const f32,
-        correction: *const i32,
-    ) -> S::F32 {
+    unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> (S::F32, S::I32) {
         // SAFETY: the caller's promise.
-        let (sums, scale, correction) = unsafe {
-            (s.load_words_ptr(sums.cast()), s.load_ptr(weight_scale), s.load_words_ptr(correction.cast()))
-        };
-        let exact = if S::HAS_BYTE_DOT { s.sub_i32(sums, correction) } else { sums };
-        s.mul(s.to_f32(exact), s.mul(scale, s.splat(row_scale)))
+        unsafe { (s.load_ptr(scales), s.load_words_ptr(corrections.cast())) }
+    }
+
+    #[inline(always)]
+    fn finish(s: S, sums: S::I32, row_scale: f32, (scales, corrections): (S::F32, S::I32)) -> S::F32 {
+        let exact = if S::HAS_BYTE_DOT { s.sub_i32(sums, corrections) } else { sums };
+        s.mul(s.to_f32(exact), s.mul(scales, s.splat(row_scale)))
     }
 }
 
 /// What one quantised unit of the row is worth; NaN if the row holds NaN or an infinity, zero if it is all zero.
 #[inline(always)]
 fn row_scale<S: Simd>(s: S, row: &[f32]) -> f32 {
+    // Sizes compare as integers, and so compared, infinity and NaN are the greatest and stay.
+    let size = s.splat_i32(i32::MAX);
     let mut chunks = row.chunks_exact(S::LANES);
-    let mut largest = s.zero();
-    // Zero times NaN or infinity is NaN, and stays.
-    let mut flaw = s.zero();
+    let mut largest = s.splat_i32(0);
     for chunk in chunks.by_ref() {
-        let values = s.load(chunk);
-        largest = s.max(s.abs(values), largest);
-        flaw = s.mul_add(values, s.zero(), flaw);
+        largest = s.max_i32(largest, s.and_i32(s.bits(s.load(chunk)), size));
     }
-    let values = s.load_first(chunks.remainder());
-    largest = s.max(s.abs(values), largest);
-    flaw = s.mul_add(values, s.zero(), flaw);
-    let largest = s.reduce_max(largest);
-    if s.reduce_add(flaw).is_nan() {
+    largest = s.max_i32(largest, s.and_i32(s.bits(s.load_first(chunks.remainder())), size));
+    let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
+    if !largest.is_finite() {
         return f32::NAN;
     }
     if largest < TINY { 0.0 } else { largest / MOST }
 }
 
-/// Writes a register of numbers in the words' form, and returns where the next goes.
+/// Writes a register of numbers in the words' form, and returns where the next goes. No number times the inverse
+/// is beyond [`MOST`] by more than a rounding error; in rows with NaN or infinity, what is written is
+/// multiplied with a NaN in the end.
 ///
 /// # Safety
 /// There is room for `LANES` bytes with VNNI, else twice as many.
 #[inline(always)]
-unsafe fn quantise<S: Simd>(s: S, values: S::F32, scale: f32, inverse: f32, to: *mut i8) -> *mut i8 {
-    let scaled = s.mul(values, s.splat(inverse));
-    let most = s.splat(MOST);
-    let whole = s.to_i32(s.max(s.neg(most), s.min(scaled, most)));
-    // A row with a flaw becomes zeros; its scale is NaN.
-    let whole = if scale.is_nan() { s.splat_i32(0) } else { whole };
+unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, to: *mut i8) -> *mut i8 {
+    let whole = s.to_i32(s.mul(values, s.splat(inverse)));
     if S::HAS_BYTE_DOT {
-        let unsigned = s.xor_i32(s.and_i32(whole, s.splat_i32(0xff)), s.splat_i32(OFFSET));
+        // The low byte, 128 greater.
+        let unsigned = s.xor_i32(whole, s.splat_i32(OFFSET));
         // SAFETY: the caller's promise.
         unsafe {
             s.store_i8_ptr(to, unsigned);

@@ -21,6 +21,7 @@ mod tile;
 mod tests;
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::Cpu;
 use super::buffer::Scratch;
@@ -145,106 +146,160 @@ struct Call<'a> {
     plan: Plan,
 }
 
-/// Packed rows of a part, in blocks that one tile takes.
-struct Rows<'a> {
-    first: usize,
-    count: usize,
-    blocks: usize,
-    words: &'a [u32],
-    scales: &'a [f32],
-}
-
-impl Rows<'_> {
-    /// The rows of a block, counted from the part's first.
-    fn block(&self, number: usize) -> std::ops::Range<usize> {
-        share(self.count, number, self.blocks)
-    }
-}
-
 impl Call<'_> {
     /// A group of rows times a group of panels.
-    fn part<S: Simd, E: Element<S>>(&self, s: S, part: usize) {
-        let rows = share(self.rows, part / self.plan.panel_groups, self.plan.row_groups);
-        let panels = share(self.packed.panels(), part % self.plan.panel_groups, self.plan.panel_groups);
+    fn part<S: Simd, E: Element<S>>(&self, s: S, number: usize) {
+        let rows = share(self.rows, number / self.plan.panel_groups, self.plan.row_groups);
+        let panels = share(self.packed.panels(), number % self.plan.panel_groups, self.plan.panel_groups);
         if rows.is_empty() || panels.is_empty() {
             return;
         }
-        let (length, inputs) = (self.packed.words(), self.packed.inputs());
-        let mut words = Scratch::<u32>::take(rows.len() * length + activations::SLACK);
-        let mut scales = Scratch::<f32>::take(rows.len());
         let blocks = rows.len().div_ceil(most_rows(S::LANES));
-        for number in 0..blocks {
-            let block = share(rows.len(), number, blocks);
-            s.call(PackRows::<E> {
-                rows: &self.a[(rows.start + block.start) * inputs..(rows.start + block.end) * inputs],
-                inputs,
-                words: length,
-                to: &mut words[block.start * length..],
-                scales: &mut scales[block],
-                element: PhantomData,
-            });
-        }
-        let rows = Rows { first: rows.start, count: rows.len(), blocks, words: &words, scales: &scales };
-        let at_once = if blocks == 1 { panels_at_once(S::LANES, rows.count) } else { 1 };
-        let mut sums = Scratch::<u32>::take(at_once * rows.count * 2 * S::LANES);
-        let mut panel = panels.start;
-        while panel < panels.end {
-            let count = if panel + at_once <= panels.end { at_once } else { 1 };
-            self.panels::<S, E>(s, &rows, panel, count, &mut sums);
-            panel += count;
-        }
-    }
-
-    /// All rows of a part times `count` panels.
-    fn panels<S: Simd, E: Element<S>>(
-        &self,
-        s: S,
-        rows: &Rows<'_>,
-        panel: usize,
-        count: usize,
-        sums: &mut [u32],
-    ) {
+        let at_once = if blocks == 1 { panels_at_once(S::LANES, rows.len()) } else { 1 };
         let length = self.packed.words();
-        let panel_bytes = self.packed.panel_bytes();
-        let weights = self.packed.data[panel * panel_bytes..(panel + count) * panel_bytes].as_ptr();
-        let register = 2 * S::LANES;
+        // Sums that are taken up again wait for all panels; others are done with at once.
+        let at_a_time = plan::words_at_once(length);
+        let kept = if length > at_a_time { panels.len() } else { at_once };
+        let mut part = Part {
+            call: self,
+            blocks,
+            words: Scratch::take(rows.len() * length + activations::SLACK),
+            scales: Scratch::take(rows.len()),
+            sums: Scratch::take(kept * rows.len() * 2 * S::LANES),
+            keeps_all: length > at_a_time,
+            panels: panels.clone(),
+            rows,
+        };
         let mut start = 0;
         // Once at least, so that rows without numbers get their zeros.
         while start < length || start == 0 {
-            let words = (length - start).min(plan::BLOCK_WORDS);
-            for number in 0..rows.blocks {
-                let block = rows.block(number);
-                let inner = Inner {
-                    words,
-                    activations: rows.words[block.start * length + start * block.len()..].as_ptr(),
-                    weights: weights.wrapping_add(start * self.packed.layout.step_bytes()),
-                    panel_bytes,
-                    sums: sums[block.start * register..].as_mut_ptr(),
-                    panel_sums: rows.count * register,
-                    fresh: start == 0,
-                    ahead: weights.wrapping_add(start * self.packed.layout.step_bytes() + panel_bytes),
-                };
-                inner.run::<S, E>(s, block.len(), count);
+            let words = start..length.min(start + at_a_time);
+            start = words.end.max(1);
+            let mut panel = panels.start;
+            while panel < panels.end {
+                let count = if panel + at_once <= panels.end { at_once } else { 1 };
+                part.panels::<S, E>(s, panel, count, &words);
+                panel += count;
             }
-            start += words.max(1);
         }
-        for (p, sums) in sums.chunks_exact(rows.count * register).take(count).enumerate() {
-            self.finish::<S, E>(s, rows, panel + p, sums);
+    }
+}
+
+/// A group of rows on its way through a group of panels.
+struct Part<'a> {
+    call: &'a Call<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// The rows are multiplied in so many blocks, each a tile high.
+    blocks: usize,
+    /// The packed rows, block after block.
+    words: Scratch<u32>,
+    /// A number a row by which its products are multiplied in the end.
+    scales: Scratch<f32>,
+    /// The sums, panel after panel: a row of two registers after the other.
+    sums: Scratch<u32>,
+    /// Whether the sums of all panels are kept, because they are taken up again.
+    keeps_all: bool,
+}
+
+impl Part<'_> {
+    /// The rows of a block, counted from the part's first.
+    fn block(&self, number: usize) -> Range<usize> {
+        share(self.rows.len(), number, self.blocks)
+    }
+
+    /// The numbers of a block's rows.
+    fn source(&self, block: &Range<usize>) -> &[f32] {
+        let inputs = self.call.packed.inputs();
+        &self.call.a[(self.rows.start + block.start) * inputs..(self.rows.start + block.end) * inputs]
+    }
+
+    /// Which of the kept sums are a panel's.
+    fn place_of_sums(&self, panel: usize) -> usize {
+        if self.keeps_all { panel - self.panels.start } else { 0 }
+    }
+
+    /// Some words of all rows times `count` panels. What comes from or goes to memory, the rows and the results,
+    /// does so a block at a time between tiles, so that the waits overlap with arithmetic.
+    fn panels<S: Simd, E: Element<S>>(&mut self, s: S, panel: usize, count: usize, words: &Range<usize>) {
+        let packed = self.call.packed;
+        let (length, panel_bytes, register) = (packed.words(), packed.panel_bytes(), 2 * S::LANES);
+        let weights = packed.data[panel * panel_bytes..(panel + count) * panel_bytes].as_ptr();
+        let panel_sums = self.rows.len() * register;
+        for number in 0..self.blocks {
+            let block = self.block(number);
+            if panel == self.panels.start && words.start == 0 {
+                self.pack::<S, E>(s, block.clone());
+            }
+            let place = self.place_of_sums(panel) * panel_sums + block.start * register;
+            let inner = Inner {
+                words: words.len(),
+                activations: self.words[block.start * length + words.start * block.len()..].as_ptr(),
+                weights: weights.wrapping_add(words.start * packed.layout.step_bytes()),
+                panel_bytes,
+                ahead: self.ahead(panel, number, words),
+                sums: self.sums[place..].as_mut_ptr(),
+                panel_sums,
+                fresh: words.start == 0,
+            };
+            inner.run::<S, E>(s, block.len(), count);
+            if words.end == length {
+                (0..count).for_each(|p| self.finish::<S, E>(s, block.clone(), panel, p));
+            }
         }
     }
 
-    fn finish<S: Simd, E: Element<S>>(&self, s: S, rows: &Rows<'_>, panel: usize, sums: &[u32]) {
-        let place = rows.first * self.packed.outputs() + panel * self.packed.panel_outputs();
-        let residual = self.residual.get();
+    fn pack<S: Simd, E: Element<S>>(&mut self, s: S, block: Range<usize>) {
+        let packed = self.call.packed;
+        let inputs = packed.inputs();
+        let first = self.rows.start;
+        s.call(PackRows::<E> {
+            rows: &self.call.a[(first + block.start) * inputs..(first + block.end) * inputs],
+            inputs,
+            words: packed.words(),
+            to: &mut self.words[block.start * packed.words()..],
+            scales: &mut self.scales[block],
+            element: PhantomData,
+        });
+    }
+
+    /// What a tile brings near for the next ones, so that they need not wait for it: the next block's rows
+    /// if they are not packed yet, else the next panel, of which each of the first few tiles brings a part.
+    fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> *const u8 {
+        if panel == self.panels.start && words.start == 0 && block + 1 < self.blocks {
+            return self.source(&self.block(block + 1)).as_ptr().cast();
+        }
+        let packed = self.call.packed;
+        let step = packed.layout.step_bytes();
+        let next = if panel + 1 < self.panels.end {
+            (panel + 1) * packed.panel_bytes() + words.start * step
+        } else {
+            self.panels.start * packed.panel_bytes() + words.end * step
+        };
+        let place = next + block * words.len() * tile::LINE;
+        if block * tile::LINE >= step || place >= packed.data.len() {
+            return std::ptr::null();
+        }
+        packed.data.as_ptr().wrapping_add(place)
+    }
+
+    /// Turns the sums of a block and one of the panels into results.
+    fn finish<S: Simd, E: Element<S>>(&self, s: S, block: Range<usize>, panel: usize, p: usize) {
+        let (packed, register) = (self.call.packed, 2 * S::LANES);
+        let panel = panel + p;
+        let row = self.rows.start + block.start;
+        let place = row * packed.outputs() + panel * packed.panel_outputs();
+        let residual = self.call.residual.get();
+        let first = ((self.place_of_sums(panel - p) + p) * self.rows.len() + block.start) * register;
         s.call(Finish::<E> {
-            packed: self.packed,
+            packed,
             panel,
-            sums,
-            row_scales: &rows.scales[..rows.count],
-            to: self.c.get().wrapping_add(place),
+            sums: &self.sums[first..first + block.len() * register],
+            row_scales: &self.scales[block],
+            to: self.call.c.get().wrapping_add(place),
             residual: if residual.is_null() { residual } else { residual.wrapping_add(place) },
-            activation: self.epilogue.activation,
-            scale: self.epilogue.scale,
+            activation: self.call.epilogue.activation,
+            scale: self.call.epilogue.scale,
             element: PhantomData,
         });
     }

@@ -78,6 +78,18 @@ impl<'a> From<&'a [f32]> for Weights<'a> {
     }
 }
 
+impl<'a> From<&'a [bf16]> for Weights<'a> {
+    fn from(values: &'a [bf16]) -> Self {
+        Self::Bf16(values)
+    }
+}
+
+impl<'a> From<&'a [f16]> for Weights<'a> {
+    fn from(values: &'a [f16]) -> Self {
+        Self::F16(values)
+    }
+}
+
 /// How a precision lies in memory on an instruction set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {

@@ -7,15 +7,21 @@ use super::{Cpu, most_rows};
 /// numbers are quicker.
 const ALONE: usize = 1 << 21;
 
-/// Packed activations of a part: half of a second-level cache of 1 MiB.
-const ACTIVATION_BYTES: usize = 512 << 10;
+/// Packed activations that are multiplied with one panel after the other. With two panels, they fit a second-level
+/// cache of 1 MiB.
+const ACTIVATION_BYTES: usize = 384 << 10;
 
 /// Weights beyond this do not stay in a last-level cache, and are read by one thread each if rows are few.
 const LARGE_WEIGHTS: usize = 8 << 20;
 
-/// Words of a row that are multiplied before the next rows' are: a panel of them fits beside other data into the
-/// second-level cache.
-pub(super) const BLOCK_WORDS: usize = 1024;
+/// The most words of a row that are multiplied before the next rows' are: a panel of them takes 192 KiB with
+/// AVX-512.
+const MOST_WORDS: usize = 1536;
+
+/// How many words of a row of so many are multiplied before the next rows' are.
+pub(super) fn words_at_once(words: usize) -> usize {
+    words.div_ceil(words.div_ceil(MOST_WORDS).max(1))
+}
 
 /// Rows and panels are cut into so many groups each; a part is one group of rows times one of panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +33,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(cpu: &Cpu, packed: &Packed, rows: usize) -> Self {
         let block = most_rows(packed.layout.lanes);
-        let rows_in_cache = (ACTIVATION_BYTES / 4 / packed.words().max(1)).clamp(4 * block, 16 * block);
+        let words = words_at_once(packed.words()).max(1);
+        let rows_in_cache = (ACTIVATION_BYTES / 4 / words).clamp(4 * block, 16 * block);
         let row_groups = rows.div_ceil(rows_in_cache);
         let threads = cpu.pool.threads();
         let work = rows * packed.words() * packed.panels() * packed.layout.channels();

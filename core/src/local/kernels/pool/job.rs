@@ -123,13 +123,10 @@ impl Slot {
 
     fn leave(&self, caller: Option<Thread>) {
         let before = self.state.fetch_sub(1, Ordering::SeqCst);
-        if before & WAITING == 0 || before & INSIDE != 1 {
-            return;
-        }
-        match caller {
-            Some(caller) => caller.unpark(),
-            // We came too late to know whom to wake; the caller looks again by itself soon.
-            None => (),
+        let last = before & WAITING != 0 && before & INSIDE == 1;
+        // Whoever came in too late to know the caller cannot wake it; it looks again by itself soon.
+        if let Some(caller) = caller.filter(|_| last) {
+            caller.unpark();
         }
     }
 

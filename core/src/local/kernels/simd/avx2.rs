@@ -300,6 +300,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn max_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2! { _mm256_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
     fn and_i32(self, a: __m256i, b: __m256i) -> __m256i {
         avx2! { _mm256_and_si256(a, b) }
     }
@@ -432,7 +437,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn reduce_max_i32(self, a: __m256i) -> i32 {
+        avx2! {
+            let four = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b11_10_11_10>(four));
+            _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32::<1>(two)))
+        }
+    }
+
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
-        avx2! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        avx2! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }

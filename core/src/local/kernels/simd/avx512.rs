@@ -309,6 +309,11 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn max_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512! { _mm512_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
     fn and_i32(self, a: __m512i, b: __m512i) -> __m512i {
         avx512! { _mm512_and_si512(a, b) }
     }
@@ -456,7 +461,12 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn reduce_max_i32(self, a: __m512i) -> i32 {
+        avx512! { _mm512_reduce_max_epi32(a) }
+    }
+
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
-        avx512! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        avx512! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) trait Work<S: Simd> {
 /// Methods that take pointers are for inner loops whose bounds the caller has checked; the others take slices
 /// and check. Nothing reads or writes past what it was given. Unless a method says otherwise, results are
 /// those of IEEE arithmetic in f32, but whether [`mul_add`](Self::mul_add) rounds once or twice is the set's.
+#[allow(dead_code, reason = "the operations are complete; which of them kernels use changes")]
+#[allow(clippy::wrong_self_convention, reason = "`self` is the proof, not what is converted")]
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// How many f32 a register holds; at most [`MOST_LANES`].
     const LANES: usize;
@@ -211,6 +213,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The low 32 bits of `a · b`.
     fn mul_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The greater, with signs. Numbers in f32 without sign are in the same order as their bits.
+    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Bits of both.
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Bits of either.
@@ -254,11 +258,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn reduce_max(self, a: Self::F32) -> f32;
     /// The sum of all lanes.
     fn reduce_add_i32(self, a: Self::I32) -> i32;
+    /// The greatest lane, with signs.
+    fn reduce_max_i32(self, a: Self::I32) -> i32;
 
     /// Every two neighbours exchanged: lanes 1, 0, 3, 2 and so on.
     fn swap_pairs(self, a: Self::F32) -> Self::F32;
 
-    /// Asks the CPU to bring the line at `at` near; any address is allowed.
+    /// Asks the CPU to bring the line at `at` into the second-level cache; any address is allowed.
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         let _ = at;

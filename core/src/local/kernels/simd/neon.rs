@@ -308,6 +308,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn max_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        neon! { vmaxq_s32(a, b) }
+    }
+
+    #[inline(always)]
     fn and_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         neon! { vandq_s32(a, b) }
     }
@@ -441,5 +446,10 @@ impl Simd for Neon {
     #[inline(always)]
     fn swap_pairs(self, a: float32x4_t) -> float32x4_t {
         neon! { vrev64q_f32(a) }
+    }
+
+    #[inline(always)]
+    fn reduce_max_i32(self, a: int32x4_t) -> i32 {
+        neon! { vmaxvq_s32(a) }
     }
 }

@@ -283,6 +283,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        lanes!(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
         lanes!(|i| a[i] & b[i])
     }
@@ -417,5 +422,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn swap_pairs(self, a: Self::F32) -> Self::F32 {
         [a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6]]
+    }
+
+    #[inline(always)]
+    fn reduce_max_i32(self, a: Self::I32) -> i32 {
+        let mut most = a[0];
+        let mut i = 1;
+        while i < LANES {
+            most = if a[i] > most { a[i] } else { most };
+            i += 1;
+        }
+        most
     }
 }

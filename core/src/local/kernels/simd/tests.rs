@@ -129,6 +129,7 @@ check_every_set! {
             assert_eq!(words(s, s.add_i32(a, b))[i], x.wrapping_add(y));
             assert_eq!(words(s, s.sub_i32(a, b))[i], x.wrapping_sub(y));
             assert_eq!(words(s, s.mul_i32(a, b))[i], x.wrapping_mul(y));
+            assert_eq!(words(s, s.max_i32(a, b))[i], x.max(y));
             assert_eq!(words(s, s.and_i32(a, b))[i], x & y);
             assert_eq!(words(s, s.or_i32(a, b))[i], x | y);
             assert_eq!(words(s, s.xor_i32(a, b))[i], x ^ y);
@@ -141,6 +142,7 @@ check_every_set! {
                 assert_eq!(*sum, x.to_le_bytes()[j].wrapping_add(y.to_le_bytes()[j]));
             }
         }
+        assert_eq!(Some(s.reduce_max_i32(a)), x.iter().copied().max());
         assert_eq!(s.reduce_add_i32(a), x[..S::LANES].iter().fold(0, |sum, x| x.wrapping_add(sum)));
     }
 }
