@@ -103,9 +103,7 @@ fn parsing(report: &mut Report, rounds: usize) -> Result<(), Error> {
             let mut events = 0;
             for start in (0..whole.len()).step_by(PIECE) {
                 parser.push(whole.slice(start..whole.len().min(start + PIECE)));
-                for item in parser.by_ref() {
-                    events += usize::from(matches!(item, Ok(SseItem::Event { .. })));
-                }
+                events += parser.by_ref().filter(|item| matches!(item, Ok(SseItem::Event { .. }))).count();
             }
             events
         });

@@ -99,11 +99,19 @@ fn backends_page() -> String {
         capabilities.iter().flat_map(|(_, backends)| backends.iter().copied()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut page = format!("{NOTE}# Backends\n\n`local` says that it is not in this version.\n\n");
+    let mut page = format!("{NOTE}# Backends\n\n");
     page.push_str("| backend | embed | chat | images | procurement |\n| --- | --- | --- | --- | --- |\n");
     for name in names {
-        let marks = capabilities.map(|(_, backends)| if backends.contains(&name) { "yes" } else { "–" });
+        let offered = if name == "local" { "not yet" } else { "yes" };
+        let marks = capabilities.map(|(_, backends)| if backends.contains(&name) { offered } else { "–" });
         let _ = writeln!(page, "| `{name}` | {} |", marks.join(" | "));
+    }
+    page.push_str("\n# Vendors of the `openai` backend\n\n");
+    // A test of the backend holds this table against the rows that the code uses.
+    let documents = include_str!("../src/backends/openai/docs.md");
+    for row in documents.lines().filter(|line| line.starts_with('|')) {
+        page.push_str(row);
+        page.push('\n');
     }
     page
 }

@@ -3,6 +3,8 @@
 
 pub mod backends;
 pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod context;
 pub mod http;
 pub mod local;
@@ -24,9 +26,9 @@ pub use chat::{
     OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup, open_chat,
-    open_chat_with, open_embedder, open_embedder_with, open_image_generator, open_image_generator_with,
-    open_procurement, open_procurement_with,
+    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ModeInfo, ProcurementConfig, Setup,
+    open_chat, open_chat_with, open_embedder, open_embedder_with, open_image_generator,
+    open_image_generator_with, open_procurement, open_procurement_with,
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{

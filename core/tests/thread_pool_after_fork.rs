@@ -1,5 +1,6 @@
 //! A forked child has none of its parent's threads: the pool of the process must be made anew there.
 #![cfg(all(unix, feature = "candle"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unsafe_code, reason = "there is no safe fork")]
 
 use std::process::Command;

@@ -2,7 +2,7 @@
 
 use ayni::Error;
 use ayni::local::kernels::attention::{
-    Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided, attention, decode,
+    Batch, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided, attention, decode,
 };
 use ayni::local::kernels::peak::Instruction;
 use candle_core::Tensor;
@@ -39,7 +39,8 @@ fn long(bench: &mut Bench, tokens: usize, size: usize) -> Result<(), Error> {
         let heads = Heads { queries: HEADS, keys: HEADS, size };
         let starts = Starts { queries: &[0, tokens], keys: &[0, tokens] };
         let options = Options { scale, span: Span::ALL, mask: Mask::None };
-        attention(&cpu, heads, at(q.as_slice()), numbers(&k), numbers(&v), starts, options, &mut to)
+        let batch = Batch { queries: at(q.as_slice()), keys: numbers(&k), values: numbers(&v), starts };
+        attention(&cpu, heads, batch, options, &mut to)
     });
     let [q, k, v] =
         [tensor((HEADS, tokens, size))?, tensor((HEADS, tokens, size))?, tensor((HEADS, tokens, size))?];

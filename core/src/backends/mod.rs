@@ -7,3 +7,5 @@ pub mod ollama;
 pub mod openai;
 pub mod scripted;
 pub mod tei;
+
+pub(crate) mod vectors;

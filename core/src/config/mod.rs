@@ -35,10 +35,14 @@ use crate::local::LocalConfig;
 use crate::policy::Policy;
 use crate::procure::AnyProcurement;
 
+mod absent;
 mod environment;
+mod from_env;
+mod modes;
 
 pub use environment::Environment;
 pub(crate) use environment::required_secret;
+pub use modes::{ChatModes, ModeInfo};
 
 macro_rules! configs {
     ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident {
@@ -209,7 +213,8 @@ macro_rules! openers {
         /// As above.
         pub fn $open_with(setup: impl Into<Setup<$config>>, env: &Environment) -> Result<$handle> {
             let setup = setup.into();
-            let primary = setup.backend.open(env)?;
+            let has_fallback = !setup.fallback.is_empty();
+            let primary = absent::primary(setup.backend.open(env), &setup.backend, has_fallback)?;
             let fallback = setup.fallback.iter().map(|backend| backend.open(env)).collect::<Result<Vec<_>>>()?;
             setup.policy.$apply(primary, fallback)
         })+

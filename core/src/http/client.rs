@@ -175,6 +175,14 @@ impl ApiClient {
         Ok(Call::new(self, method, url))
     }
 
+    /// Reads as JSON what came as bytes: for answers that may also be an image or a text.
+    ///
+    /// # Errors
+    /// As [`Call::json_reply`].
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, reply: &Reply<Bytes>) -> Result<T> {
+        super::exchange::decode_json(self, reply.status, &reply.headers, &reply.value)
+    }
+
     /// Whether a URL is on the API's own origin, so that credentials may go there.
     pub(super) fn is_own_origin(&self, url: &Url) -> bool {
         self.base.origin() == url.origin()

@@ -1,2 +1,35 @@
-//! Placeholder until the first commit with content.
-fn main() {}
+//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend. No network,
+//! no keys.
+#![allow(clippy::print_stdout, reason = "a program that shows things")]
+
+mod chat;
+mod embed;
+mod failures;
+mod images;
+mod procurement;
+mod show;
+
+use ayni::policy::Metrics;
+
+#[tokio::main]
+async fn main() -> ayni::Result<()> {
+    show::title(
+        "ayni",
+        "local and hosted models behind one typed interface — this tour stays on this machine",
+    );
+    chat::ask_and_stream().await?;
+    chat::fall_back().await?;
+    chat::modes().await?;
+    embed::any_number().await?;
+    embed::a_space_wakes_up().await?;
+    images::generate_and_refine().await?;
+    failures::statuses_that_lie().await?;
+    procurement::search().await?;
+    show::section("What was counted", "Prometheus text, ready for /metrics");
+    for line in
+        Metrics::global().prometheus_text().lines().filter(|line| line.starts_with("ayni_requests_total"))
+    {
+        show::line(line);
+    }
+    Ok(())
+}

@@ -2,54 +2,172 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::clip::ClipService;
+use super::image::ImageEngine;
 use crate::config::Environment;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::image::Resolution;
 use crate::secret::Secret;
 
 /// A CLIP embedding service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ClipServiceConfig {
-    /// Where the service is.
+    /// Where the service is: `https://owner-name.hf.space`, or any other address; `CLIP_SERVICE_URL` by default.
     pub url: String,
-    /// The service's own key, sent as `X-API-Key`.
+    /// The service's own key, sent as `X-API-Key`; `CLIP_API_KEY` by default, sent without one where that is
+    /// unset.
     pub api_key: Option<Secret>,
-    /// A Hugging Face token, for a private Space.
+    /// A Hugging Face token, for a private Space. Sent to the service: never taken from the environment.
     pub hf_token: Option<Secret>,
+    /// The model that the service runs, which names the vectors' space.
+    pub model: String,
+    /// Numbers in a vector. For the default model 512 by default, for any other what the first answer shows.
+    pub dimensions: Option<usize>,
+    /// `owner/name` of the Space behind the address, to learn its state from the Hub. Addresses on `hf.space`
+    /// need none.
+    pub space: Option<String>,
+    /// The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default.
+    pub hub_url: Option<String>,
+    /// The most seconds until the service's status line; a shorter bound of the context or policy comes first.
+    pub timeout_seconds: f64,
+    /// How many seconds to wait for a service that is waking up, inside the deadline.
+    pub wake_seconds: f64,
+}
+
+impl Default for ClipServiceConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            api_key: None,
+            hf_token: None,
+            model: super::clip::DEFAULT_MODEL.to_owned(),
+            dimensions: None,
+            space: None,
+            hub_url: None,
+            timeout_seconds: 90.0,
+            wake_seconds: 90.0,
+        }
+    }
 }
 
 impl ClipServiceConfig {
+    /// The service at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Sets the service's own key.
+    pub fn with_api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// Sets the Hugging Face token for a private Space.
+    pub fn with_hf_token(mut self, token: impl Into<Option<Secret>>) -> Self {
+        self.hf_token = token.into();
+        self
+    }
+
+    /// Names the model that the service runs.
+    pub fn with_model(mut self, model: impl Into<String>) -> Self {
+        self.model = model.into();
+        self
+    }
+
+    /// Sets how many seconds to wait for a service that is waking up.
+    pub fn with_wake_seconds(mut self, seconds: f64) -> Self {
+        self.wake_seconds = seconds;
+        self
+    }
+
     /// Opens the backend.
     ///
     /// # Errors
     /// `config_invalid` naming the field or variable to mend.
-    pub fn open(&self, _env: &Environment) -> Result<crate::local::NotBuilt> {
-        Err(Error::unsupported("in progress"))
+    pub fn open(&self, env: &Environment) -> Result<ClipService> {
+        ClipService::open(self, env)
     }
 }
 
 /// An image engine.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ImageEngineConfig {
-    /// Where the service is.
+    /// Where the engine is; `CLOUD_ENGINE_URL`, then `VITE_CLOUD_ENGINE_URL` by default.
     pub url: String,
-    /// The service's own key, sent as `X-API-Key`.
+    /// The engine's own key, sent as `X-API-Key`.
     pub api_key: Option<Secret>,
-    /// A Hugging Face token, for a private Space.
+    /// A Hugging Face token, for a private Space. Sent to the engine: never taken from the environment.
     pub hf_token: Option<Secret>,
+    /// What to call the engine's model until it says so itself.
+    pub model: String,
+    /// The `resolution` of requests that name none.
+    pub resolution: Resolution,
+    /// The `temperature` of requests that name none.
+    pub temperature: f32,
+    /// `owner/name` of the Space behind the address, to learn its state from the Hub. Addresses on `hf.space`
+    /// need none.
+    pub space: Option<String>,
+    /// The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default.
+    pub hub_url: Option<String>,
+    /// The most seconds until the engine's status line, which comes with the finished images; a shorter bound
+    /// of the context or policy comes first.
+    pub timeout_seconds: f64,
+    /// How many seconds to wait for an engine that is waking up, inside the deadline.
+    pub wake_seconds: f64,
+}
+
+impl Default for ImageEngineConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            api_key: None,
+            hf_token: None,
+            model: "image-engine".to_owned(),
+            resolution: Resolution::High,
+            temperature: 0.7,
+            space: None,
+            hub_url: None,
+            timeout_seconds: 300.0,
+            wake_seconds: 90.0,
+        }
+    }
 }
 
 impl ImageEngineConfig {
+    /// The engine at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Sets the engine's own key.
+    pub fn with_api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// Sets the Hugging Face token for a private Space.
+    pub fn with_hf_token(mut self, token: impl Into<Option<Secret>>) -> Self {
+        self.hf_token = token.into();
+        self
+    }
+
+    /// Sets the `resolution` of requests that name none.
+    pub fn with_resolution(mut self, resolution: Resolution) -> Self {
+        self.resolution = resolution;
+        self
+    }
+
     /// Opens the backend.
     ///
     /// # Errors
     /// `config_invalid` naming the field or variable to mend.
-    pub fn open(&self, _env: &Environment) -> Result<crate::local::NotBuilt> {
-        Err(Error::unsupported("in progress"))
+    pub fn open(&self, env: &Environment) -> Result<ImageEngine> {
+        ImageEngine::open(self, env)
     }
 }

@@ -1,5 +1,10 @@
-//! Clients of the services that run on ayni: the CLIP embedding service and the image engine.
+#![doc = include_str!("docs.md")]
 
+mod clip;
 mod config;
+mod image;
+mod service;
 
+pub use clip::{ClipHealth, ClipService};
 pub use config::{ClipServiceConfig, ImageEngineConfig};
+pub use image::{EngineStatus, ImageEngine};

@@ -1,33 +1,183 @@
 //! Configuration of the `openai` backend.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::OpenAi;
 use crate::config::Environment;
-use crate::error::{Error, Result};
+use crate::embed::EmbeddingSpace;
+use crate::error::Result;
 use crate::secret::Secret;
 
-/// Any OpenAI-compatible API: one row a vendor.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Any OpenAI-compatible API: OpenAI itself, the Hugging Face router, Groq, Ollama, vLLM and so on.
+///
+/// ```
+/// use ayni::Environment;
+/// use ayni::backends::openai::OpenAiConfig;
+///
+/// let config = OpenAiConfig::vendor("hf-router", "Qwen/Qwen2.5-7B-Instruct:together").with_api_key("hf_…");
+/// let chat = config.open(&Environment::empty())?;
+/// assert_eq!(chat.base_url(), "https://router.huggingface.co/v1");
+/// # Ok::<_, ayni::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct OpenAiConfig {
-    /// The vendor: a row of the table of vendors, or `custom` for any other server.
+    /// The vendor: `openai` (the default), `hf-router`, `groq`, `gemini-openai`, `featherless`, `together`,
+    /// `fireworks`, `cerebras`, `deepinfra`, `scaleway`, `nscale`, `novita`, `cohere`, `mistral`, `ovhcloud`,
+    /// `baseten`, `publicai`, `zai`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other
+    /// server at `base_url`.
     pub vendor: String,
-    /// The model, as the vendor spells it.
+    /// The model, as the vendor spells it. At `hf-router` a suffix chooses the provider: `:fastest`,
+    /// `:cheapest`, `:preferred` or a provider's name. May be empty where the server has one model.
     pub model: String,
-    /// Where the API is; the vendor's own address by default.
+    /// Where the API is, up to and including `/v1`; the vendor's own address by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// The credential; the vendor's environment variable by default.
+    /// The credential; the vendor's environment variable by default. With a Hugging Face token (`hf_…`) a
+    /// vendor that Hugging Face bills for is called through its router.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
+    /// The organisation that pays (`OpenAI-Organization`); `OPENAI_ORG_ID` at OpenAI by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// The project that pays (`OpenAI-Project`); `OPENAI_PROJECT_ID` at OpenAI by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The Hugging Face organisation that pays (`X-HF-Bill-To`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bill_to: Option<String>,
+    /// Further header fields of every request. Credentials are refused here: they belong into `api_key`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Shortens embeddings to this width, for models trained to allow it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// The embedding space; by default the model's, with unit-length vectors of `dimensions` numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub space: Option<EmbeddingSpace>,
+    /// The text that the embedding model wants before queries; "" if it wants none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_prompt: Option<String>,
+    /// The text that the embedding model wants before documents; "" if it wants none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_prompt: Option<String>,
+    /// Most inputs of one embedding request; the vendor's limit by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<usize>,
+    /// Most requests in flight for this credential; the vendor's limit by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<usize>,
+    /// Under which name an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`).
+    /// Not sent back by default: some vendors refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_field: Option<String>,
+    /// Where reasoning stands if the server does not keep it apart from the text.
+    pub inline_reasoning: InlineReasoning,
+}
+
+/// Where reasoning stands in an answer's text if the server does not keep it apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InlineReasoning {
+    /// As the vendor's models write it: `tagged` where open models are served, else `off`.
+    #[default]
+    Auto,
+    /// The text is the answer, whatever it holds.
+    Off,
+    /// A text that begins with `<think>` is reasoning up to `</think>`.
+    Tagged,
+    /// A text is reasoning from its beginning up to `</think>`: the model's template has opened it.
+    Open,
+}
+
+impl Default for OpenAiConfig {
+    fn default() -> Self {
+        Self {
+            vendor: "openai".to_owned(),
+            model: String::new(),
+            base_url: None,
+            api_key: None,
+            organization: None,
+            project: None,
+            bill_to: None,
+            headers: BTreeMap::new(),
+            dimensions: None,
+            space: None,
+            query_prompt: None,
+            document_prompt: None,
+            max_batch: None,
+            max_concurrency: None,
+            reasoning_field: None,
+            inline_reasoning: InlineReasoning::Auto,
+        }
+    }
 }
 
 impl OpenAiConfig {
-    /// Opens the backend.
+    /// A model at OpenAI.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self { model: model.into(), ..Self::default() }
+    }
+
+    /// A model at any vendor.
+    pub fn vendor(vendor: impl Into<String>, model: impl Into<String>) -> Self {
+        Self { vendor: vendor.into(), ..Self::new(model) }
+    }
+
+    /// Sets where the API is.
+    pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
+        self.base_url = Some(base_url.into());
+        self
+    }
+
+    /// Sets the credential.
+    pub fn with_api_key(mut self, api_key: impl Into<Secret>) -> Self {
+        self.api_key = Some(api_key.into());
+        self
+    }
+
+    /// Sets the Hugging Face organisation that pays.
+    pub fn with_bill_to(mut self, organization: impl Into<String>) -> Self {
+        self.bill_to = Some(organization.into());
+        self
+    }
+
+    /// Adds a header field to every request.
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Shortens embeddings.
+    pub fn with_dimensions(mut self, dimensions: usize) -> Self {
+        self.dimensions = Some(dimensions);
+        self
+    }
+
+    /// Sets the texts before queries and documents for the embedding model; "" for none.
+    pub fn with_prompts(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
+        self.query_prompt = Some(query.into());
+        self.document_prompt = Some(document.into());
+        self
+    }
+
+    /// Names the embedding space.
+    pub fn with_space(mut self, space: EmbeddingSpace) -> Self {
+        self.space = Some(space);
+        self
+    }
+
+    /// Opens the backend. Nothing is sent.
     ///
     /// # Errors
     /// `config_invalid` naming the field or variable to mend.
-    pub fn open(&self, _env: &Environment) -> Result<crate::local::NotBuilt> {
-        Err(Error::unsupported("in progress"))
+    pub fn open(&self, env: &Environment) -> Result<OpenAi> {
+        OpenAi::open(self, env)
     }
 }

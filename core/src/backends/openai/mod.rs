@@ -1,5 +1,33 @@
-//! Any OpenAI-compatible API: one row a vendor.
+#![doc = include_str!("docs.md")]
+#![doc = include_str!("docs_embed_image.md")]
 
+mod chat;
+mod client;
 mod config;
+mod embed;
+mod failures;
+mod image;
+mod image_body;
+mod models;
+mod profiles;
+mod stream;
+mod think;
+mod wire;
 
-pub use config::OpenAiConfig;
+pub use config::{InlineReasoning, OpenAiConfig};
+pub use models::{ModelInfo, ModelProvider};
+
+use crate::embed::EmbeddingSpace;
+use crate::http::client::ApiClient;
+use crate::info::BackendInfo;
+use profiles::Profile;
+
+/// A backend that speaks OpenAI's protocol. Built by [`OpenAiConfig::open`].
+#[derive(Debug)]
+pub struct OpenAi {
+    info: BackendInfo,
+    space: EmbeddingSpace,
+    api: ApiClient,
+    profile: &'static Profile,
+    config: OpenAiConfig,
+}

@@ -1,5 +1,9 @@
-//! text-embeddings-inference by its native routes.
+#![doc = include_str!("docs.md")]
 
+mod client;
 mod config;
+mod embed;
+mod wire;
 
+pub use client::Tei;
 pub use config::TeiConfig;

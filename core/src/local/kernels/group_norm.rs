@@ -96,7 +96,8 @@ impl<'a> Call<'a> {
             return Err(Error::invalid_request(format!("{channels} channels are not {groups} equal groups")));
         }
         let whole = images.checked_mul(channels).is_some_and(|row| row > 0 && length.is_multiple_of(row));
-        if !whole && !(images == 0 && length == 0) {
+        let is_empty = images == 0 && length == 0;
+        if !whole && !is_empty {
             return Err(Error::invalid_request(format!(
                 "{length} numbers are not {images} images of {channels} channels"
             )));

@@ -14,6 +14,16 @@ fn exp_all<S: Simd>(s: S, values: &mut [f32]) {
 
 dispatch! { fn exp_slice(values: &mut [f32]) = exp_all; }
 
+#[inline(always)]
+fn exp2_all<S: Simd>(s: S, values: &mut [f32]) {
+    for chunk in values.chunks_mut(S::LANES) {
+        let result = exp2(s, s.load_first(chunk));
+        s.store_first(chunk, result);
+    }
+}
+
+dispatch! { fn exp2_slice(values: &mut [f32]) = exp2_all; }
+
 /// How many f32 lie between the result and the true value.
 fn units(found: f32, truth: f64) -> f64 {
     let nearest = truth as f32;
@@ -80,6 +90,24 @@ fn exp_is_within_two_units_over_its_whole_range() {
             let error = units(*found, f64::from(*x).exp());
             assert!(error <= 2.0, "{isa}: exp({x}) = {found}, {error} units off");
         }
+    }
+}
+
+#[test]
+fn powers_of_two_are_within_two_units_over_their_whole_range() {
+    let arguments = samples(126.0);
+    for isa in Isa::available() {
+        let mut results = arguments.clone();
+        exp2_slice(isa, &mut results);
+        for (x, found) in arguments.iter().zip(&results) {
+            let error = units(*found, f64::from(*x).exp2());
+            assert!(error <= 2.0, "{isa}: exp2({x}) = {found}, {error} units off");
+        }
+        let mut values = [0.0, -0.0, 3.0, 200.0, f32::INFINITY, -200.0, f32::NEG_INFINITY, f32::NAN, -149.0];
+        exp2_slice(isa, &mut values);
+        assert_eq!(values[..7], [1.0, 1.0, 8.0, f32::INFINITY, f32::INFINITY, 0.0, 0.0], "{isa}");
+        assert!(values[7].is_nan(), "{isa}");
+        assert_eq!(values[8], 1e-45, "{isa}: a denormal result");
     }
 }
 

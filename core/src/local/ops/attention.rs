@@ -7,7 +7,9 @@ use super::Place;
 use super::cache::KvCache;
 use super::tensor::{OrFail, filled, is_on_cpu};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::kernels::attention::{self, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided};
+use crate::local::kernels::attention::{
+    self, Batch, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided,
+};
 
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence of a batch without padding, into `[query, head, size]`.
 ///
@@ -36,7 +38,13 @@ pub fn attention(
         with_strided(keys, |keys| {
             with_strided(values, |values| {
                 filled(result_shape(starts.queries, heads), |to| {
-                    attention::attention(&place.cpu, heads, queries, keys, values, starts, options, to)
+                    attention::attention(
+                        &place.cpu,
+                        heads,
+                        Batch { queries, keys, values, starts },
+                        options,
+                        to,
+                    )
                 })
             })
         })
@@ -77,7 +85,7 @@ pub fn attention_cached(
         };
         let queries = Strided { data: numbers, token: queries.token, head: queries.head };
         filled(result_shape(starts.queries, heads), |to| {
-            attention::attention(&place.cpu, heads, queries, keys, values, starts, options, to)
+            attention::attention(&place.cpu, heads, Batch { queries, keys, values, starts }, options, to)
         })
     })
 }

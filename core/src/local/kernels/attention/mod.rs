@@ -85,6 +85,19 @@ pub struct Starts<'a> {
     pub keys: &'a [usize],
 }
 
+/// What attends to what: sequences without padding.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The queries of all sequences.
+    pub queries: Strided<&'a [f32]>,
+    /// The keys of all sequences.
+    pub keys: Strided<Numbers<'a>>,
+    /// As many values.
+    pub values: Strided<Numbers<'a>>,
+    /// Where each sequence starts.
+    pub starts: Starts<'a>,
+}
+
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence, for every head, into `[query, head, size]`.
 ///
 /// A query that sees no key gets zeros. Keys and values in f16 or bf16 are widened; sums are f32. NaN or an infinity
@@ -96,14 +109,11 @@ pub struct Starts<'a> {
 pub fn attention(
     cpu: &Cpu,
     heads: Heads,
-    queries: Strided<&[f32]>,
-    keys: Strided<Numbers<'_>>,
-    values: Strided<Numbers<'_>>,
-    starts: Starts<'_>,
+    batch: Batch<'_>,
     options: Options<'_>,
     to: &mut [f32],
 ) -> Result<()> {
-    let call = Call::new(heads, queries, keys, values, starts, options, to)?;
+    let call = Call::new(heads, batch, options, to)?;
     let parts = call.parts();
     let work = |part: usize| {
         let (sequence, head, first) = parts[part];
@@ -135,15 +145,8 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(
-        heads: Heads,
-        queries: Strided<&'a [f32]>,
-        keys: Strided<Numbers<'a>>,
-        values: Strided<Numbers<'a>>,
-        starts: Starts<'a>,
-        options: Options<'a>,
-        to: &mut [f32],
-    ) -> Result<Self> {
+    fn new(heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
+        let Batch { queries, keys, values, starts } = batch;
         heads.check()?;
         let in_order = |starts: &[usize]| starts.first() == Some(&0) && starts.is_sorted();
         if starts.queries.len() != starts.keys.len() || !in_order(starts.queries) || !in_order(starts.keys) {

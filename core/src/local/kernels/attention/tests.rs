@@ -8,7 +8,7 @@ use super::*;
 
 /// A batch whose queries, keys and values lie side by side in one row a token.
 #[derive(Clone, Debug)]
-pub(super) struct Batch {
+pub(super) struct Case {
     pub(super) heads: Heads,
     pub(super) lengths: Vec<(usize, usize)>,
     pub(super) span: Span,
@@ -25,7 +25,7 @@ fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     starts
 }
 
-impl Batch {
+impl Case {
     fn new(queries: usize, keys: usize, size: usize, lengths: &[(usize, usize)], span: Span) -> Self {
         let heads = Heads { queries, keys, size };
         let tokens: usize = lengths.iter().map(|(queries, _)| queries).sum();
@@ -50,10 +50,12 @@ impl Batch {
         attention(
             cpu,
             self.heads,
-            Strided { data: &self.queries, token: queries * size + 3, head: size },
-            Strided { data: keys, token, head: size },
-            Strided { data: values, token, head: size },
-            Starts { queries: &of_queries, keys: &of_keys },
+            Batch {
+                queries: Strided { data: &self.queries, token: queries * size + 3, head: size },
+                keys: Strided { data: keys, token, head: size },
+                values: Strided { data: values, token, head: size },
+                starts: Starts { queries: &of_queries, keys: &of_keys },
+            },
             Options {
                 scale: SCALE,
                 span: self.span,
@@ -129,7 +131,7 @@ impl Batch {
     }
 }
 
-fn check(batch: &Batch) {
+fn check(batch: &Case) {
     let truth = batch.truth();
     for cpu in cpus() {
         let what = format!("{cpu:?}, {:?}, {:?}, {:?}", batch.heads, batch.lengths, batch.span);
@@ -140,18 +142,18 @@ fn check(batch: &Batch) {
 #[test]
 fn heads_of_every_size_attend() {
     for size in [8, 16, 24, 32, 40, 64, 72, 80, 128, 160, 256, 512] {
-        check(&Batch::new(2, 2, size, &[(9, 9), (1, 33)], Span::ALL));
+        check(&Case::new(2, 2, size, &[(9, 9), (1, 33)], Span::ALL));
     }
 }
 
 #[test]
 fn sequences_of_every_length_attend() {
     for length in [1, 2, 7, 15, 16, 17, 31, 32, 33, 63, 65, 127, 128, 129, 300] {
-        check(&Batch::new(1, 1, 16, &[(length, length)], Span::ALL));
-        check(&Batch::new(1, 1, 8, &[(length, length)], Span::CAUSAL));
+        check(&Case::new(1, 1, 16, &[(length, length)], Span::ALL));
+        check(&Case::new(1, 1, 8, &[(length, length)], Span::CAUSAL));
     }
-    check(&Batch::new(2, 1, 8, &[], Span::ALL));
-    check(&Batch::new(2, 1, 8, &[(0, 0), (3, 0), (0, 5), (2, 2)], Span::ALL));
+    check(&Case::new(2, 1, 8, &[], Span::ALL));
+    check(&Case::new(2, 1, 8, &[(0, 0), (3, 0), (0, 5), (2, 2)], Span::ALL));
 }
 
 #[test]
@@ -168,20 +170,20 @@ fn spans_hide_what_is_too_far() {
         (Some(usize::MAX), Some(usize::MAX)),
     ];
     for (before, after) in spans {
-        check(&Batch::new(2, 2, 8, &lengths, Span { before, after }));
+        check(&Case::new(2, 2, 8, &lengths, Span { before, after }));
     }
 }
 
 #[test]
 fn heads_that_share_keys_attend() {
     for (queries, keys) in [(6, 2), (8, 1), (14, 2), (3, 3), (40, 1)] {
-        check(&Batch::new(queries, keys, 16, &[(11, 11), (1, 70)], Span::CAUSAL));
+        check(&Case::new(queries, keys, 16, &[(11, 11), (1, 70)], Span::CAUSAL));
     }
 }
 
 #[test]
 fn masks_are_added_and_hide() {
-    let mut batch = Batch::new(2, 1, 24, &[(7, 150), (4, 4), (3, 9)], Span::ALL);
+    let mut batch = Case::new(2, 1, 24, &[(7, 150), (4, 4), (3, 9)], Span::ALL);
     let mut mask = noise(163, 7);
     mask[3..140].fill(f32::NEG_INFINITY);
     // A sequence that sees nothing.
@@ -211,17 +213,8 @@ fn keeping_keys_is_adding_nothing_or_minus_infinity() {
         let keys = Strided { data: Numbers::F32(&kv), token: 8, head: 8 };
         let queries = Strided { data: &q[..], token: 8, head: 8 };
         let options = Options { scale: 1.0, span: Span::ALL, mask };
-        attention(
-            cpu,
-            heads,
-            queries,
-            keys,
-            keys,
-            Starts { queries: &[0, 5], keys: &[0, 5] },
-            options,
-            &mut to,
-        )
-        .unwrap();
+        let starts = Starts { queries: &[0, 5], keys: &[0, 5] };
+        attention(cpu, heads, Batch { queries, keys, values: keys, starts }, options, &mut to).unwrap();
         to
     };
     assert_eq!(run(Mask::Keep(&keep)), run(Mask::Add(&add)));
@@ -231,14 +224,14 @@ fn keeping_keys_is_adding_nothing_or_minus_infinity() {
 #[test]
 fn narrow_caches_are_widened() {
     for size in [8, 24, 40] {
-        let batch = Batch::new(4, 2, size, &[(9, 20), (3, 3)], Span::CAUSAL);
+        let batch = Case::new(4, 2, size, &[(9, 20), (3, 3)], Span::CAUSAL);
         let half: Vec<f16> = batch.keys.iter().map(|x| f16::from_f32(*x)).collect();
         let brain: Vec<bf16> = batch.keys.iter().map(|x| bf16::from_f32(*x)).collect();
         let offset = 2 * size;
         for cpu in cpus() {
-            let widened = Batch { keys: half.iter().map(|x| x.to_f32()).collect(), ..batch.clone() };
+            let widened = Case { keys: half.iter().map(|x| x.to_f32()).collect(), ..batch.clone() };
             assert_eq!(batch.run_as(&cpu, (&half[..]).into(), half[offset..].into()), widened.run(&cpu));
-            let widened = Batch { keys: brain.iter().map(|x| x.to_f32()).collect(), ..batch.clone() };
+            let widened = Case { keys: brain.iter().map(|x| x.to_f32()).collect(), ..batch.clone() };
             assert_eq!(batch.run_as(&cpu, (&brain[..]).into(), brain[offset..].into()), widened.run(&cpu));
         }
     }
@@ -247,7 +240,7 @@ fn narrow_caches_are_widened() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
     for span in [Span::ALL, Span::CAUSAL, Span { before: Some(40), after: Some(0) }] {
-        let batch = Batch::new(6, 2, 40, &[(30, 30), (150, 150), (1, 200), (17, 90)], span);
+        let batch = Case::new(6, 2, 40, &[(30, 30), (150, 150), (1, 200), (17, 90)], span);
         for cpu in cpus() {
             let all = bits(&batch.run(&cpu));
             for threads in [1, 5] {
@@ -265,12 +258,12 @@ fn a_sequence_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
 
 #[test]
 fn a_prompt_has_the_same_bits_in_one_piece_and_in_two() {
-    let whole = Batch::new(2, 1, 32, &[(200, 200)], Span::CAUSAL);
+    let whole = Case::new(2, 1, 32, &[(200, 200)], Span::CAUSAL);
     for cpu in cpus() {
         let all = bits(&whole.run(&cpu));
         let row = 2 * 32 + 3;
         let second =
-            Batch { lengths: vec![(77, 200)], queries: whole.queries[123 * row..].to_vec(), ..whole.clone() };
+            Case { lengths: vec![(77, 200)], queries: whole.queries[123 * row..].to_vec(), ..whole.clone() };
         assert_eq!(bits(&second.run(&cpu)), all[123 * 64..], "{cpu:?}");
     }
 }
@@ -278,12 +271,12 @@ fn a_prompt_has_the_same_bits_in_one_piece_and_in_two() {
 #[test]
 fn nan_infinity_and_huge_scores_go_through() {
     for cpu in cpus() {
-        let mut batch = Batch::new(1, 1, 8, &[(3, 3), (2, 2)], Span::ALL);
+        let mut batch = Case::new(1, 1, 8, &[(3, 3), (2, 2)], Span::ALL);
         batch.queries[11 + 1] = f32::NAN;
         let found = batch.run(&cpu);
         assert!(found[8..16].iter().all(|x| x.is_nan()), "{cpu:?}");
         assert!(found[..8].iter().chain(&found[16..]).all(|x| x.is_finite()), "{cpu:?}");
-        let mut batch = Batch::new(1, 1, 8, &[(40, 40)], Span::ALL);
+        let mut batch = Case::new(1, 1, 8, &[(40, 40)], Span::ALL);
         batch.queries.iter_mut().for_each(|x| *x *= 1e18);
         batch.keys.iter_mut().for_each(|x| *x *= 1e18);
         assert!(batch.run(&cpu).iter().all(|x| x.is_finite()), "{cpu:?}");
@@ -300,7 +293,13 @@ fn what_does_not_fit_is_refused() {
         let keys = Strided { data: Numbers::F32(&data), token: 16, head: 8 };
         let starts = Starts { queries: q, keys: k };
         let options = Options { scale: 1.0, span: Span::ALL, mask };
-        attention(&cpus()[0], heads, queries, keys, keys, starts, options, &mut vec![0.0; length])
+        attention(
+            &cpus()[0],
+            heads,
+            Batch { queries, keys, values: keys, starts },
+            options,
+            &mut vec![0.0; length],
+        )
     };
     let heads = Heads { queries: 2, keys: 2, size: 8 };
     assert!(run(heads, &[0, 4], &[0, 4], Mask::None, 64).is_ok());
@@ -331,6 +330,6 @@ proptest! {
         before in prop::option::of(0_usize..170),
         after in prop::option::of(0_usize..50),
     ) {
-        check(&Batch::new(shape.0 * shape.1, shape.1, shape.2 * 8, &lengths, Span { before, after }));
+        check(&Case::new(shape.0 * shape.1, shape.1, shape.2 * 8, &lengths, Span { before, after }));
     }
 }

@@ -43,7 +43,7 @@ impl<S: Simd, E: Element<S>> Work<S> for FinishRow<'_, E> {
                 let (sums, place) = (sums[column..].as_ptr(), pixel * self.outputs + column);
                 // SAFETY: the sums of a pixel; no more lanes of the result are touched than there are channels.
                 unsafe {
-                    // Neither precision has scales or corrections.
+                    // Neither precision of convolutions has scales or corrections.
                     let channels = E::channels(s, std::ptr::null(), std::ptr::null());
                     let sum = E::finish(s, E::load(s, sums), 1.0, channels);
                     let sum = s.add(s.add(sum, bias), per_image);

@@ -60,6 +60,10 @@ fn transpose<S: Simd>(s: S, from: *const u32, rows: usize, words: usize, to: &mu
         let mut at = 0;
         while at < whole {
             let sources = sources.map(|source| source.wrapping_add(at));
+            for source in sources {
+                // A few lines on: four streams that start anew every page are too many to be guessed.
+                s.prefetch(source.wrapping_add(128).cast());
+            }
             // SAFETY: rows have `words` words; a column that is too long by three fits into the slack.
             unsafe { s.transpose4_ptr(sources, to.add(at * rows + 4 * four), rows) };
             at += S::LANES;

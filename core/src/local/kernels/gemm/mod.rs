@@ -38,6 +38,9 @@ use tile::Tile;
 pub use epilogue::{Epilogue, Residual};
 pub use packed::{Packed, Precision, Weights};
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// Multiplies `rows` rows of `a` with the packed weights into `c`, a row of `packed.outputs()` numbers each.
 ///
 /// # Errors
@@ -231,13 +234,15 @@ impl Part<'_> {
             if panel == self.panels.start && words.start == 0 {
                 self.pack::<S, E>(s, block.clone());
             }
+            let (ahead, ahead_step) = self.ahead(panel, number, words);
             let place = self.place_of_sums(panel) * panel_sums + block.start * register;
             let inner = Inner {
                 words: words.len(),
                 activations: self.words[block.start * length + words.start * block.len()..].as_ptr(),
                 weights: weights.wrapping_add(words.start * packed.layout.step_bytes()),
                 panel_bytes,
-                ahead: self.ahead(panel, number, words),
+                ahead,
+                ahead_step,
                 sums: self.sums[place..].as_mut_ptr(),
                 panel_sums,
                 fresh: words.start == 0,
@@ -263,11 +268,11 @@ impl Part<'_> {
         });
     }
 
-    /// What a tile brings near for the next ones, so that they need not wait for it: the next block's rows
-    /// if they are not packed yet, else the next panel, of which each of the first few tiles brings a part.
-    fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> *const u8 {
+    /// What a tile brings near for the next ones, so that they need not wait for it, and how many bytes of it for
+    /// each of its words: the next block's rows if they are not packed yet, else its share of the next panel.
+    fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> (*const u8, usize) {
         if panel == self.panels.start && words.start == 0 && block + 1 < self.blocks {
-            return self.source(&self.block(block + 1)).as_ptr().cast();
+            return (self.source(&self.block(block + 1)).as_ptr().cast(), CACHE_LINE);
         }
         let packed = self.call.packed;
         let step = packed.layout.step_bytes();
@@ -276,11 +281,9 @@ impl Part<'_> {
         } else {
             self.panels.start * packed.panel_bytes() + words.end * step
         };
-        let place = next + block * words.len() * tile::LINE;
-        if block * tile::LINE >= step || place >= packed.data.len() {
-            return std::ptr::null();
-        }
-        packed.data.as_ptr().wrapping_add(place)
+        // No more than a line a word is asked for; the rest of a lone block's panel comes as a stream.
+        let share = step.div_ceil(self.blocks).min(CACHE_LINE);
+        (packed.data.as_ptr().wrapping_add(next + block * words.len() * share), share)
     }
 
     /// Turns the sums of a block and one of the panels into results.
@@ -315,6 +318,7 @@ struct Inner {
     panel_sums: usize,
     fresh: bool,
     ahead: *const u8,
+    ahead_step: usize,
 }
 
 impl Inner {
@@ -346,6 +350,7 @@ impl Inner {
             panel_sums: self.panel_sums,
             fresh: self.fresh,
             ahead: self.ahead,
+            ahead_step: self.ahead_step,
             element: PhantomData,
         });
     }

@@ -5,9 +5,6 @@ use std::marker::PhantomData;
 use super::super::simd::{Simd, Work};
 use super::element::Element;
 
-/// Bytes of a cache line.
-pub(super) const LINE: usize = 64;
-
 /// `ROWS` rows times `PANELS` panels, over some words of the rows.
 ///
 /// Several panels at once keep the multipliers busy where there are few rows: each sum depends on the one before,
@@ -27,8 +24,10 @@ pub(super) struct Tile<E, const ROWS: usize, const PANELS: usize> {
     pub(super) panel_sums: usize,
     /// Whether the sums begin here; else they go on from what is stored.
     pub(super) fresh: bool,
-    /// What to bring near meanwhile, [`LINE`] bytes a word: weights that are needed soon. Null for nothing.
+    /// What to bring near meanwhile: weights or rows that are needed soon. Any address is allowed.
     pub(super) ahead: *const u8,
+    /// How many bytes of it a word.
+    pub(super) ahead_step: usize,
     pub(super) element: PhantomData<E>,
 }
 
@@ -51,7 +50,6 @@ impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for
             }
         }
         let (mut activations, mut weights, mut ahead) = (self.activations, self.weights, self.ahead);
-        let ahead_step = if ahead.is_null() { 0 } else { LINE };
         for _ in 0..self.words {
             s.prefetch(ahead);
             let mut p = 0;
@@ -73,7 +71,7 @@ impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for
             }
             activations = activations.wrapping_add(ROWS);
             weights = weights.wrapping_add(2 * register_bytes);
-            ahead = ahead.wrapping_add(ahead_step);
+            ahead = ahead.wrapping_add(self.ahead_step);
         }
         for (p, panel) in sums.iter().enumerate() {
             for (i, row) in panel.iter().enumerate() {

@@ -136,7 +136,7 @@ impl Slot {
         }
         let start = Instant::now();
         while start.elapsed() < LOOKING {
-            for _ in 0..16 {
+            for _ in 0..6 {
                 if self.state.load(Ordering::SeqCst) & INSIDE == 0 {
                     return;
                 }

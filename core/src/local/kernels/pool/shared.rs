@@ -133,7 +133,7 @@ impl Shared {
                 idle_since = Instant::now();
                 continue;
             }
-            for _ in 0..32 {
+            for _ in 0..6 {
                 std::hint::spin_loop();
             }
             if idle_since.elapsed() >= LOOKING {

@@ -1,0 +1,169 @@
+//! What the CLIP service and the image engine have in common: a server, mostly in a Space, that may sleep.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backends::huggingface::{Space, SpaceConfig, Waking};
+use crate::config::Environment;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Persistence, Result};
+use crate::http::client::{ApiClient, Auth, Reply};
+use crate::http::status::{Failure, Verdict};
+use crate::info::{BackendInfo, Operation};
+use crate::secret::Secret;
+
+/// A server that may have to wake up before it answers.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pub(super) api: ApiClient,
+    pub(super) space: Space,
+    backend: &'static str,
+    first_byte: Duration,
+}
+
+/// How to reach a service.
+pub(super) struct Address<'a> {
+    pub(super) backend: &'static str,
+    pub(super) url: &'a str,
+    /// The variables that may hold the URL.
+    pub(super) url_variables: &'static [&'static str],
+    pub(super) api_key: Option<Secret>,
+    pub(super) hf_token: Option<Secret>,
+    pub(super) space: Option<&'a str>,
+    pub(super) hub_url: Option<String>,
+    pub(super) timeout_seconds: f64,
+    pub(super) wake_seconds: f64,
+}
+
+impl Service {
+    pub(super) fn open(address: Address<'_>, env: &Environment) -> Result<Self> {
+        let Address { backend, url_variables, hf_token, .. } = address;
+        let given = Some(address.url.trim()).filter(|url| !url.is_empty()).map(str::to_owned);
+        let url = given.or_else(|| env.first(url_variables)).ok_or_else(|| {
+            let names = url_variables.join(" or ");
+            Error::config(format!("the address of the {backend} backend is not set: set `url`, or {names}"))
+                .with_context("field", "url")
+        })?;
+        let api_key = address.api_key.filter(|key| !key.is_empty());
+        let api = ApiClient::new(backend, &url)?
+            .with_auth(api_key.map_or(Auth::None, |key| Auth::Header("X-API-Key", key)))
+            .with_auth(Auth::bearer(hf_token.as_ref()))
+            .with_classify(classify);
+        let space = match address.space {
+            Some(id) => SpaceConfig::new(id).with_url(url),
+            None => SpaceConfig::new(url),
+        };
+        let space = space
+            .with_hub_url(address.hub_url)
+            .with_token(hf_token)
+            .with_wake_seconds(address.wake_seconds)
+            .open(env)?;
+        let first_byte = Duration::try_from_secs_f64(address.timeout_seconds)
+            .ok()
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or_else(|| Error::config("`timeout_seconds` must be a number of seconds above 0"))?;
+        Ok(Self { api, space, backend, first_byte })
+    }
+
+    pub(super) fn info(&self, model: &str) -> BackendInfo {
+        BackendInfo::new(self.backend, model)
+            .with_host(self.api.host())
+            .with_credential(self.api.credential())
+            .with_cold_starts(true)
+    }
+
+    /// Posts and reads JSON. While the service wakes up it waits, says so through the progress, and asks
+    /// again: a service that is not up has not begun the work.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        cx: &Context,
+        path: &str,
+        body: &impl Serialize,
+        operation: Operation,
+    ) -> Result<Reply<T>> {
+        let cx = &self.bounded(cx);
+        let mut waking = Waking::new(&self.space, cx);
+        loop {
+            match self.api.post(path).json(body).json_reply(cx, operation).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => {
+                    let outcome = waking.after(cx, error).await;
+                    outcome.map_err(|error| self.own(error, operation))?;
+                }
+            }
+        }
+    }
+
+    /// Reads JSON, once.
+    pub(super) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<Reply<T>> {
+        self.api.get(path).json_reply(&self.bounded(cx), Operation::Health).await
+    }
+
+    fn bounded(&self, cx: &Context) -> Context {
+        let mut phases = cx.phase_timeouts();
+        phases.first_byte =
+            Some(phases.first_byte.map_or(self.first_byte, |given| given.min(self.first_byte)));
+        cx.clone().with_phase_timeouts(phases)
+    }
+
+    /// An error of the wait as this backend's own; the Space that was waited for is in its context.
+    fn own(&self, error: Error, operation: Operation) -> Error {
+        if error.backend() == Some(self.backend) {
+            return error;
+        }
+        let message = match error.kind() {
+            ErrorKind::Timeout => format!("{} was still waking up when the deadline passed", self.api.host()),
+            _ => error.message().to_owned(),
+        };
+        let mut own = Error::new(error.kind(), message)
+            .with_operation(operation)
+            .with_backend(self.backend)
+            .with_persistence(error.persistence())
+            .with_sent(error.sent());
+        for (name, value) in error.context() {
+            own = own.with_context(name, value.clone());
+        }
+        own.with_source(error)
+    }
+}
+
+/// What is special about the failures of a service in a Space.
+fn classify(failure: &Failure<'_>) -> Option<Verdict> {
+    let is_html = failure.body.is_html;
+    match failure.status {
+        401 => Some(Verdict::new(
+            ErrorKind::Unauthenticated,
+            "the service does not accept the API key: check `api_key` (sent as X-API-Key), and `hf_token` for a private Space",
+        )),
+        404 if is_html => Some(Verdict::new(
+            ErrorKind::NotFound,
+            "nothing is served at this address: check `url`; a private Space answers so to those without its `hf_token`",
+        )),
+        503 if says_out_of_memory(failure) => Some(out_of_memory()),
+        503 => Some(Verdict::new(ErrorKind::ColdStart, "the service is waking up")),
+        200..=299 if is_html => Some(Verdict::new(
+            ErrorKind::ColdStart,
+            "the service is waking up: the page of a Space that is starting came back instead of JSON",
+        )),
+        400..=599 if says_out_of_memory(failure) => Some(out_of_memory()),
+        _ => None,
+    }
+}
+
+fn says_out_of_memory(failure: &Failure<'_>) -> bool {
+    let body = failure.body;
+    let named = [&body.code, &body.error_type].into_iter().flatten().any(|name| name == "out_of_memory");
+    let message = body.message.as_deref().unwrap_or_default();
+    named || message.chars().take(400).collect::<String>().to_ascii_lowercase().contains("out of memory")
+}
+
+fn out_of_memory() -> Verdict {
+    let mut verdict = Verdict::new(
+        ErrorKind::OutOfMemory,
+        "the service ran out of memory: ask for less (resolution `standard`, a smaller image); its answer may say what fits",
+    );
+    verdict.persistence = Some(Persistence::Permanent);
+    verdict
+}

@@ -1,0 +1,77 @@
+//! A transport for tests: answers from a script and keeps what was asked.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::context::{BoxFuture, Clock, Context, ManualClock};
+use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+
+/// Answers in order; the last answer is repeated. An answer of status 0 never comes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Script(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    answers: VecDeque<(u16, &'static str, Bytes)>,
+    seen: Vec<HttpRequest>,
+}
+
+impl Script {
+    pub(super) fn new<'a>(answers: impl IntoIterator<Item = (u16, &'a str)>) -> Self {
+        let script = Self::default();
+        for (status, body) in answers {
+            let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+            script.state().answers.push_back((status, kind, Bytes::copy_from_slice(body.as_bytes())));
+        }
+        script
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `GET host/path?query` of every request so far.
+    pub(super) fn asked(&self) -> Vec<String> {
+        let line = |request: &HttpRequest| {
+            let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let host = request.url.host_str().unwrap_or_default();
+            format!("{} {host}{}{query}", request.method.as_str(), request.url.path())
+        };
+        self.state().seen.iter().map(line).collect()
+    }
+
+    pub(super) fn request(&self, index: usize) -> HttpRequest {
+        self.state().seen[index].clone()
+    }
+
+    /// A context over the script whose clock jumps over every sleep.
+    pub(super) fn context(&self) -> (Context, ManualClock) {
+        let clock = ManualClock::automatic();
+        let cx = Context::new().with_clock(Clock::from(clock.clone())).with_transport(Arc::new(self.clone()));
+        (cx, clock)
+    }
+}
+
+impl Transport for Script {
+    fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, TransportError>> {
+        let answer = {
+            let mut state = self.state();
+            state.seen.push(request);
+            if state.answers.len() > 1 { state.answers.pop_front() } else { state.answers.front().cloned() }
+        };
+        Box::pin(async move {
+            let Some((status, kind, body)) = answer else {
+                return Err(TransportError::new(TransportPhase::Connect, "nobody answers"));
+            };
+            if status == 0 {
+                return std::future::pending().await;
+            }
+            let mut headers = Headers::new();
+            headers.push("Content-Type", kind);
+            let body = futures_util::stream::iter([Ok(body)]);
+            Ok(HttpResponse::new(status, headers, Box::pin(body)))
+        })
+    }
+}

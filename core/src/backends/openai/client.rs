@@ -1,0 +1,274 @@
+//! From a configuration to the API that it means: address, credential, header fields, limits.
+
+use super::OpenAi;
+use super::config::{InlineReasoning, OpenAiConfig};
+use super::profiles::{self, ChatRules, Profile};
+use crate::backends::vectors::prompt_set;
+use crate::config::{Environment, required_secret};
+use crate::embed::EmbeddingSpace;
+use crate::error::{Error, Result};
+use crate::http::Headers;
+use crate::http::client::{ApiClient, Auth};
+use crate::info::{BackendInfo, Limits};
+use crate::secret::Secret;
+
+/// Where Hugging Face takes calls for the providers that it bills for.
+const HF_ROUTER: &str = "https://router.huggingface.co";
+
+/// Header fields that the transport or a call sets itself.
+const RESERVED: [&str; 6] =
+    ["accept", "content-type", "content-length", "host", "transfer-encoding", "connection"];
+
+impl OpenAi {
+    pub(super) fn open(config: &OpenAiConfig, env: &Environment) -> Result<Self> {
+        let profile = profiles::find(config.vendor.trim())?;
+        let name = profile.name;
+        if config.model.trim().is_empty() && !profile.model_optional {
+            return Err(Error::config(format!("`model` is not set: name a model of vendor '{name}'"))
+                .with_context("field", "model"));
+        }
+        let key = key(config, profile, env)?;
+        let mut api = ApiClient::new(name, &base_url(config, profile, key.as_ref(), env))?
+            .with_auth(Auth::bearer(key.as_ref()))
+            .with_classify(profile.classify);
+        for (field, value) in header_fields(config, profile, env)? {
+            api = api.with_header(field, value);
+        }
+        let mut config = config.clone();
+        // The client holds it; a copy in the configuration would outlive a rotation.
+        config.api_key = None;
+        Ok(Self { info: info(&config, profile, &api), space: space(&config), api, profile, config })
+    }
+
+    /// Where the API is.
+    pub fn base_url(&self) -> &str {
+        self.api.base().as_str()
+    }
+
+    pub(super) fn api(&self) -> &ApiClient {
+        &self.api
+    }
+
+    pub(super) fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
+    pub(super) fn config(&self) -> &OpenAiConfig {
+        &self.config
+    }
+
+    pub(super) fn backend_info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    pub(super) fn embedding_space(&self) -> &EmbeddingSpace {
+        &self.space
+    }
+
+    /// What `operation` answers at a vendor that does not have it.
+    pub(super) fn not_offered(&self, what: &str) -> Error {
+        Error::unsupported(format!("vendor '{}' offers no {what}", self.profile.name))
+            .with_backend(&*self.info.backend)
+    }
+
+    /// The rules of chat.
+    ///
+    /// # Errors
+    /// `unsupported` where the vendor does not chat.
+    pub(super) fn chat_rules(&self) -> Result<ChatRules> {
+        self.profile.chat.ok_or_else(|| self.not_offered("chat"))
+    }
+
+    /// Where reasoning stands in the text, with the vendor's habit filled in.
+    pub(super) fn inline_reasoning(&self, rules: &ChatRules) -> InlineReasoning {
+        match self.config.inline_reasoning {
+            InlineReasoning::Auto if rules.inline_reasoning => InlineReasoning::Tagged,
+            InlineReasoning::Auto => InlineReasoning::Off,
+            chosen => chosen,
+        }
+    }
+}
+
+fn key(config: &OpenAiConfig, profile: &Profile, env: &Environment) -> Result<Option<Secret>> {
+    if profile.key_required {
+        return required_secret(config.api_key.as_ref(), env, profile.key_env).map(Some);
+    }
+    let given = config.api_key.clone().filter(|key| !key.is_empty());
+    Ok(given.or_else(|| env.secret(profile.key_env)))
+}
+
+/// The configuration's, else the environment's, else the vendor's own: reached through Hugging Face's router
+/// where the key is a Hugging Face token, which must not go to anybody else.
+fn base_url(config: &OpenAiConfig, profile: &Profile, key: Option<&Secret>, env: &Environment) -> String {
+    let given = config.base_url.clone().filter(|url| !url.trim().is_empty());
+    if let Some(url) = given.or_else(|| env.first(profile.base_url_env)) {
+        return url;
+    }
+    let own = profile.base_url.unwrap_or_default();
+    match profile.hf_provider {
+        Some(provider) if key.is_some_and(|key| key.expose().starts_with("hf_")) => {
+            let (_, route) = own.trim_start_matches("https://").split_once('/').unwrap_or_default();
+            format!("{HF_ROUTER}/{provider}/{route}")
+        }
+        _ => own.to_owned(),
+    }
+}
+
+fn header_fields(
+    config: &OpenAiConfig,
+    profile: &Profile,
+    env: &Environment,
+) -> Result<Vec<(String, String)>> {
+    let from_env = |index: usize| profile.account_env.and_then(|names| env.get(names.get(index).copied()?));
+    let named = [
+        ("OpenAI-Organization", "organization", config.organization.clone().or_else(|| from_env(0))),
+        ("OpenAI-Project", "project", config.project.clone().or_else(|| from_env(1))),
+        ("X-HF-Bill-To", "bill_to", config.bill_to.clone()),
+    ];
+    let mut fields = Vec::new();
+    for (header, field, value) in named {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            check_header(field, header, &value)?;
+            fields.push((header.to_owned(), value));
+        }
+    }
+    for (header, value) in &config.headers {
+        if Headers::is_credential(header) {
+            return Err(refuse(
+                "headers",
+                format!("`headers` must not hold the credential '{header}'; it belongs into `api_key`"),
+            ));
+        }
+        if RESERVED.iter().any(|reserved| header.eq_ignore_ascii_case(reserved)) {
+            return Err(refuse(
+                "headers",
+                format!("`headers` must not hold '{header}', which ayni sets itself"),
+            ));
+        }
+        check_header("headers", header, value)?;
+        fields.push((header.clone(), value.clone()));
+    }
+    Ok(fields)
+}
+
+fn check_header(field: &'static str, name: &str, value: &str) -> Result<()> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let legal_value = value.chars().all(|c| c == '\t' || !c.is_ascii_control());
+    if !name.is_empty() && name.chars().all(is_token) && legal_value {
+        return Ok(());
+    }
+    Err(refuse(field, format!("`{field}` holds a name or value that HTTP does not allow in a header")))
+}
+
+fn refuse(field: &'static str, message: String) -> Error {
+    Error::config(message).with_context("field", field)
+}
+
+fn info(config: &OpenAiConfig, profile: &Profile, api: &ApiClient) -> BackendInfo {
+    let limits = Limits {
+        max_batch: config.max_batch.or_else(|| profile.embeddings.and_then(|rules| rules.max_batch)),
+        max_images: profile.images.and_then(|rules| rules.max_images),
+        max_concurrency: config.max_concurrency.or(profile.max_concurrency),
+    };
+    BackendInfo::new(profile.name, config.model.trim())
+        .with_host(api.host())
+        .with_limits(limits)
+        .with_credential(api.credential())
+        .with_cold_starts(profile.cold_starts)
+}
+
+fn space(config: &OpenAiConfig) -> EmbeddingSpace {
+    let default = || EmbeddingSpace::new(config.model.trim());
+    let space = config.space.clone().unwrap_or_else(default);
+    let dimensions = space.dimensions.or(config.dimensions);
+    let mut space = space.with_dimensions(dimensions);
+    let prompts = || prompt_set(config.query_prompt.as_deref(), config.document_prompt.as_deref());
+    space.prompt_set = space.prompt_set.or_else(prompts);
+    space
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn open(config: OpenAiConfig, env: &[(&str, &str)]) -> Result<OpenAi> {
+        config.open(&Environment::from_pairs(env.iter().copied()))
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_holds_the_key() {
+        let config = OpenAiConfig::vendor("hf-router", "m");
+        let both = open(config.clone(), &[("HF_API_TOKEN", "hf_a"), ("HF_TOKEN", "hf_b")]).expect("a key");
+        let first = open(config.clone().with_api_key("hf_a"), &[]).expect("a key");
+        assert_eq!(both.info.credential, first.info.credential);
+        let second = open(config.clone(), &[("HF_TOKEN", "hf_b")]).expect("a key");
+        assert_ne!(second.info.credential, first.info.credential);
+        let error = open(config, &[]).expect_err("no key");
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+        assert!(error.message().contains("HF_API_TOKEN is not set"), "{error}");
+    }
+
+    #[test]
+    fn a_hugging_face_token_goes_to_hugging_face_only() {
+        for (vendor, key, url) in [
+            ("groq", "gsk_x", "https://api.groq.com/openai/v1"),
+            ("groq", "hf_x", "https://router.huggingface.co/groq/openai/v1"),
+            ("together", "hf_x", "https://router.huggingface.co/together/v1"),
+            ("featherless", "hf_x", "https://router.huggingface.co/featherless-ai/v1"),
+            ("zai", "hf_x", "https://router.huggingface.co/zai-org/api/paas/v4"),
+        ] {
+            let backend = open(OpenAiConfig::vendor(vendor, "m").with_api_key(key), &[]).expect(vendor);
+            assert_eq!(backend.base_url(), url);
+        }
+    }
+
+    #[test]
+    fn openai_reads_its_address_from_the_environment_and_no_other_vendor_does() {
+        let env = [
+            ("OPENAI_BASE_URL", "https://proxy.test/v1"),
+            ("OPENAI_API_KEY", "sk-x"),
+            ("GROQ_API_KEY", "gsk_x"),
+        ];
+        let backend = open(OpenAiConfig::new("gpt-4o-mini"), &env).expect("a backend");
+        assert_eq!(backend.base_url(), "https://proxy.test/v1");
+        let backend = open(OpenAiConfig::vendor("groq", "m"), &env).expect("a backend");
+        assert_eq!(backend.base_url(), "https://api.groq.com/openai/v1");
+    }
+
+    #[test]
+    fn credentials_and_illegal_text_are_refused_in_headers() {
+        for (name, value) in [
+            ("Authorization", "Bearer canary"),
+            ("X-API-Key", "canary"),
+            ("a b", "c"),
+            ("a", "b\r\nc: d"),
+            ("Host", "x"),
+        ] {
+            let config = OpenAiConfig::vendor("ollama", "m").with_header(name, value);
+            let error = open(config, &[]).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{name}");
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (config, named) in [
+            (OpenAiConfig::vendor("ollama", " "), "model"),
+            (OpenAiConfig::vendor("custom", "m"), "base URL"),
+            (OpenAiConfig::vendor("nonesuch", "m"), "nonesuch"),
+        ] {
+            let error = open(config, &[]).expect_err(named);
+            assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+            assert!(error.message().contains(named), "{error}");
+        }
+        assert!(open(OpenAiConfig::vendor("llamacpp", ""), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_backend_shows_no_key() {
+        let backend = open(OpenAiConfig::new("m").with_api_key("sk-canary"), &[]).expect("a backend");
+        assert!(!format!("{backend:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,203 @@
+//! Images by OpenAI's protocol.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::OpenAi;
+use super::image_body::{edit_by_generation, edit_form, generation};
+use super::profiles::{ImageDialect, ImageRules};
+use crate::context::{Context, Progress};
+use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
+use crate::http::Method;
+use crate::http::client::{Call, MAX_BODY_BYTES, Reply};
+use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
+use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::media::ImageData;
+
+#[deny(clippy::missing_trait_methods)]
+impl ImageGenerator for OpenAi {
+    fn info(&self) -> &BackendInfo {
+        self.backend_info()
+    }
+
+    async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
+        let operation = Operation::GenerateImage;
+        self.generate_checked(cx, &request).await.map_err(|error| self.named(error, operation))
+    }
+
+    async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
+        let operation = Operation::RefineImage;
+        self.refine_each(cx, &request).await.map_err(|error| self.named(error, operation))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    model: Option<String>,
+    data: Option<Vec<Item>>,
+    usage: Option<AnswerUsage>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Item {
+    b64_json: Option<String>,
+    url: Option<String>,
+    revised_prompt: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AnswerUsage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+}
+
+impl OpenAi {
+    fn image_rules(&self) -> Result<ImageRules> {
+        self.profile().images.ok_or_else(|| self.not_offered("images"))
+    }
+
+    async fn generate_checked(&self, cx: &Context, request: &GenerateRequest) -> Result<ImageResponse> {
+        let rules = self.image_rules()?;
+        request.check(self.backend_info().limits.max_images)?;
+        let body = generation(rules.dialect, self.profile().name, self.config().model.trim(), request)?;
+        let call = self.api().post("/images/generations").json(&body);
+        self.images(cx, call, Operation::GenerateImage).await?.check(request.count as usize)
+    }
+
+    /// One call an input image: the trait wants one image for each, and the protocol makes one of them all.
+    async fn refine_each(&self, cx: &Context, request: &RefineRequest) -> Result<ImageResponse> {
+        let rules = self.image_rules()?;
+        if !rules.edits {
+            return Err(self.not_offered("image edits"));
+        }
+        request.check()?;
+        let of = request.images.len();
+        let mut joined: Option<ImageResponse> = None;
+        for (index, image) in request.images.iter().enumerate() {
+            let refined = self.refine_one(cx, rules, request, image).await;
+            let refined = refined.map_err(|error| after_others(error, index))?;
+            match &mut joined {
+                None => joined = Some(refined),
+                Some(joined) => {
+                    joined.images.extend(refined.images);
+                    joined.usage = joined.usage.plus(refined.usage);
+                }
+            }
+            cx.report(|| Progress::Inputs { done: index + 1, of });
+        }
+        joined.ok_or_else(|| Error::invalid_request("the list of images is empty"))?.check(of)
+    }
+
+    async fn refine_one(
+        &self,
+        cx: &Context,
+        rules: ImageRules,
+        request: &RefineRequest,
+        image: &ImageData,
+    ) -> Result<ImageResponse> {
+        let (vendor, model) = (self.profile().name, self.config().model.trim());
+        let call = match rules.dialect {
+            ImageDialect::Together => {
+                let body = edit_by_generation(rules.dialect, vendor, model, request, image)?;
+                self.api().post("/images/generations").json(&body)
+            }
+            _ => {
+                let form = edit_form(rules.dialect, vendor, model, request, image)?;
+                self.api().post("/images/edits").multipart(form)
+            }
+        };
+        self.images(cx, call, Operation::RefineImage).await?.check(1)
+    }
+
+    /// Sends the call and gathers the images of its answer.
+    async fn images(&self, cx: &Context, call: Call<'_>, operation: Operation) -> Result<ImageResponse> {
+        let reply = call.json_reply::<Answer>(cx, operation).await?;
+        let answer = reply.value;
+        let mut images = Vec::new();
+        let mut revised_prompt = None;
+        for item in answer.data.unwrap_or_default() {
+            revised_prompt = revised_prompt.or(item.revised_prompt.filter(|prompt| !prompt.is_empty()));
+            images.push(self.image(cx, item.b64_json, item.url, operation).await?);
+        }
+        let route = Route::new(self.backend_info())
+            .with_model(answer.model.as_deref())
+            .with_request_id(reply.request_id);
+        let usage = answer.usage.unwrap_or_default();
+        Ok(ImageResponse::new(images, route)
+            .with_revised_prompt(revised_prompt)
+            .with_usage(Usage::new(usage.input_tokens, usage.output_tokens)))
+    }
+
+    async fn image(
+        &self,
+        cx: &Context,
+        base64: Option<String>,
+        url: Option<String>,
+        operation: Operation,
+    ) -> Result<ImageData> {
+        let given = |text: &String| !text.is_empty();
+        match (base64.filter(given), url.filter(given)) {
+            (Some(base64), _) => decoded(&base64),
+            (None, Some(url)) if url.starts_with("data:") => decoded(&url),
+            (None, Some(url)) => self.fetched(cx, &url, operation).await.map_err(not_fetched),
+            (None, None) => {
+                Err(Error::response_invalid("an item of the answer holds neither an image nor a URL"))
+            }
+        }
+    }
+
+    async fn fetched(&self, cx: &Context, url: &str, operation: Operation) -> Result<ImageData> {
+        let call = self.api().call_named(Method::Get, url)?.accept("image/*").max_body(MAX_BODY_BYTES);
+        let reply: Reply<Bytes> = call.bytes_reply(cx, operation).await?;
+        let media_type = reply.headers.get("content-type").unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        match ImageData::new(reply.value.clone()) {
+            Ok(image) => Ok(image),
+            Err(_) if media_type.starts_with("image/") && !reply.value.is_empty() => {
+                Ok(ImageData::with_media_type(reply.value, media_type))
+            }
+            Err(_) => Err(Error::response_invalid("what the answer's URL gave is no image")),
+        }
+    }
+}
+
+fn decoded(text: &str) -> Result<ImageData> {
+    ImageData::from_base64(text).map_err(|_| {
+        Error::response_invalid("an image of the answer is not base64 of an image format that ayni knows")
+    })
+}
+
+/// The image was made, and paid for, before its URL failed: repeating the whole request would pay again.
+/// A URL that the vendor gave and refuses is the vendor's mistake.
+fn not_fetched(error: Error) -> Error {
+    use ErrorKind as K;
+    let refused = matches!(
+        error.kind(),
+        K::NotFound | K::Unauthenticated | K::PermissionDenied | K::InvalidRequest | K::Unsupported
+    );
+    if !refused {
+        return served(error);
+    }
+    let invalid =
+        Error::response_invalid("the image was made, but the URL that the answer named for it gives none");
+    match error.http_status() {
+        Some(status) => invalid.with_http_status(status).with_source(error),
+        None => invalid.with_source(error),
+    }
+}
+
+/// Images before this one were made, and paid for: the call as a whole was served in part.
+fn after_others(error: Error, index: usize) -> Error {
+    match index {
+        0 => error,
+        _ => served(error).with_context("image", index.to_string()),
+    }
+}
+
+/// An error after work was done that a repetition would do, and cost, again.
+fn served(error: Error) -> Error {
+    error.with_sent(Sent::Yes).with_persistence(Persistence::Permanent)
+}

@@ -1,0 +1,175 @@
+//! What image requests look like on the wire, in the dialect of each vendor.
+
+use serde_json::{Map, Value, json};
+
+use super::profiles::ImageDialect;
+use crate::error::{Error, Result};
+use crate::http::multipart::Multipart;
+use crate::image::{GenerateRequest, RefineRequest};
+use crate::media::ImageData;
+
+/// An option of a request under the name that callers know it by, and whether it was given.
+type Given<'a> = (&'a str, bool);
+
+/// The body of `POST /images/generations`.
+pub(super) fn generation(
+    dialect: ImageDialect,
+    vendor: &str,
+    model: &str,
+    request: &GenerateRequest,
+) -> Result<Map<String, Value>> {
+    let is_together = dialect == ImageDialect::Together;
+    let given = [
+        ("negative_prompt", request.negative_prompt.is_some() && !is_together),
+        ("steps", request.steps.is_some() && !is_together),
+        ("guidance", request.guidance.is_some() && !is_together),
+        ("seed", request.seed.is_some() && !is_together),
+        ("aspect_ratio", request.aspect_ratio.is_some()),
+        ("resolution", request.resolution.is_some()),
+        ("scheduler", request.scheduler.is_some()),
+        ("temperature", request.temperature.is_some()),
+    ];
+    refuse_given(&given, vendor)?;
+    let mut body = Fields::new(model, &request.prompt);
+    body.set("n", (request.count > 1).then_some(request.count));
+    body.set_size(dialect, request.size);
+    body.set("response_format", response_format(dialect, model));
+    body.set_sampling(request.negative_prompt.as_deref(), request.steps, request.guidance, request.seed);
+    Ok(body.with_extra(&request.extra))
+}
+
+/// The body of `POST /images/generations` at a vendor that edits there.
+pub(super) fn edit_by_generation(
+    dialect: ImageDialect,
+    vendor: &str,
+    model: &str,
+    request: &RefineRequest,
+    image: &ImageData,
+) -> Result<Map<String, Value>> {
+    refuse_given(&[("mask", request.mask.is_some()), ("strength", request.strength.is_some())], vendor)?;
+    let mut body = Fields::new(model, &request.prompt);
+    body.set_size(dialect, request.size);
+    body.set("response_format", response_format(dialect, model));
+    body.set_sampling(request.negative_prompt.as_deref(), request.steps, request.guidance, request.seed);
+    // The Kontext models of FLUX.1 take one image, all others a list of references.
+    if model.to_ascii_lowercase().contains("flux.1-kontext") {
+        body.set("image_url", Some(image.to_data_url()));
+    } else {
+        body.set("reference_images", Some(json!([image.to_data_url()])));
+    }
+    Ok(body.with_extra(&request.extra))
+}
+
+/// The form of `POST /images/edits`, for one image.
+pub(super) fn edit_form(
+    dialect: ImageDialect,
+    vendor: &str,
+    model: &str,
+    request: &RefineRequest,
+    image: &ImageData,
+) -> Result<Multipart> {
+    let given = [
+        ("negative_prompt", request.negative_prompt.is_some()),
+        ("strength", request.strength.is_some()),
+        ("steps", request.steps.is_some()),
+        ("guidance", request.guidance.is_some()),
+        ("seed", request.seed.is_some()),
+    ];
+    refuse_given(&given, vendor)?;
+    let mut fields = Fields::new(model, &request.prompt);
+    fields.set_size(dialect, request.size);
+    fields.set("response_format", response_format(dialect, model));
+    let mut form = Multipart::new();
+    for (name, value) in fields.with_extra(&request.extra) {
+        form = form.text(&name, as_text(&value));
+    }
+    form = with_file(form, "image", image);
+    Ok(match &request.mask {
+        Some(mask) => with_file(form, "mask", mask),
+        None => form,
+    })
+}
+
+fn with_file(form: Multipart, name: &str, image: &ImageData) -> Multipart {
+    let file_name = format!("{name}.{}", image.extension());
+    form.file(name, &file_name, image.media_type(), image.bytes().clone())
+}
+
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Fails on the first option that the vendor does not take, naming it.
+fn refuse_given(given: &[Given<'_>], vendor: &str) -> Result<()> {
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Error::unsupported(format!(
+            "vendor '{vendor}' takes no `{name}` for images; what only one model takes goes into `extra`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// How to ask for the image itself instead of a URL of it. GPT image models always give it and refuse the
+/// question.
+fn response_format(dialect: ImageDialect, model: &str) -> Option<&'static str> {
+    let model = model.rsplit('/').next().unwrap_or(model);
+    match dialect {
+        ImageDialect::Together => Some("base64"),
+        ImageDialect::OpenAi if model.starts_with("gpt-image") || model.starts_with("chatgpt-image") => None,
+        ImageDialect::OpenAi | ImageDialect::Nscale | ImageDialect::DeepInfra => Some("b64_json"),
+    }
+}
+
+/// Fields of a body in order, the model first.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn new(model: &str, prompt: &str) -> Self {
+        let mut fields = Self(Map::new());
+        fields.set("model", (!model.is_empty()).then_some(model));
+        fields.set("prompt", Some(prompt));
+        fields
+    }
+
+    fn set(&mut self, name: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.0.insert(name.to_owned(), value.into());
+        }
+    }
+
+    fn set_size(&mut self, dialect: ImageDialect, size: Option<(u32, u32)>) {
+        match dialect {
+            ImageDialect::Together => {
+                self.set("width", size.map(|(width, _)| width));
+                self.set("height", size.map(|(_, height)| height));
+            }
+            _ => self.set("size", size.map(|(width, height)| format!("{width}x{height}"))),
+        }
+    }
+
+    /// Options that only Together's dialect has; the others have refused them before.
+    fn set_sampling(
+        &mut self,
+        negative_prompt: Option<&str>,
+        steps: Option<u32>,
+        guidance: Option<f32>,
+        seed: Option<u64>,
+    ) {
+        self.set("negative_prompt", negative_prompt);
+        self.set("steps", steps);
+        // As it was written: 3.1 and not 3.0999999046325684.
+        self.set("guidance_scale", guidance.and_then(|guidance| guidance.to_string().parse::<f64>().ok()));
+        self.set("seed", seed);
+    }
+
+    /// Adds what the caller wants in the body besides.
+    fn with_extra(mut self, extra: &Map<String, Value>) -> Map<String, Value> {
+        for (name, value) in extra {
+            self.0.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self.0
+    }
+}

@@ -1,0 +1,123 @@
+//! What every embedding API has in common: vectors out of JSON, prompts for roles.
+
+use serde_json::Value;
+
+use crate::embed::{EmbedRole, Vectors};
+use crate::error::{Error, Result};
+
+/// The numbers of the vector at `index` of an answer.
+///
+/// # Errors
+/// `response_invalid` if it is no list, is empty, or holds anything but finite numbers.
+pub(crate) fn numbers(value: &Value, index: usize) -> Result<Vec<f32>> {
+    let Value::Array(items) = value else {
+        return Err(Error::response_invalid(format!("vector {index} is not a list of numbers")));
+    };
+    let number = |(position, item): (usize, &Value)| {
+        #[allow(clippy::cast_possible_truncation)]
+        let number = item.as_f64().map(|number| number as f32);
+        number.filter(|number| number.is_finite()).ok_or_else(|| {
+            Error::response_invalid(format!("vector {index} holds something that is no number at {position}"))
+        })
+    };
+    items.iter().enumerate().map(number).collect()
+}
+
+/// Puts the vectors of an answer side by side.
+///
+/// # Errors
+/// `response_invalid` unless there is one an input, none is empty and all are as wide as `dimensions` says,
+/// or as each other.
+pub(crate) fn side_by_side(rows: Vec<Vec<f32>>, inputs: usize, dimensions: Option<usize>) -> Result<Vectors> {
+    if rows.len() != inputs {
+        let came = rows.len();
+        return Err(Error::response_invalid(format!("{came} vectors came back for {inputs} inputs")));
+    }
+    if let Some(index) = rows.iter().position(Vec::is_empty) {
+        return Err(Error::response_invalid(format!("vector {index} is empty")));
+    }
+    let wrong = dimensions.and_then(|width| Some((width, rows.iter().find(|row| row.len() != width)?.len())));
+    match wrong {
+        Some((width, came)) => Err(Error::response_invalid(format!(
+            "vectors of {came} numbers came back where {width} were expected"
+        ))),
+        None => Vectors::from_rows(rows),
+    }
+}
+
+/// Scales the vectors to unit length unless they have it already, as far as half precision can tell.
+pub(crate) fn unit_length(vectors: Vectors) -> Vectors {
+    const ROUNDING: f32 = 2e-3;
+    let is_unit = |vector: &[f32]| {
+        let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
+        (length - 1.0).abs() <= ROUNDING
+    };
+    if vectors.iter().all(is_unit) { vectors } else { vectors.normalised() }
+}
+
+/// The prompt that a configuration gives for a role; a blank one means that the role needs none.
+///
+/// # Errors
+/// `unsupported` naming the `fields` if the configuration says nothing about roles at all: whether the
+/// model's vectors depend on them is not known then.
+pub(crate) fn prompt_for<'a>(
+    role: Option<EmbedRole>,
+    query: Option<&'a str>,
+    document: Option<&'a str>,
+    fields: [&str; 2],
+) -> Result<Option<&'a str>> {
+    let Some(role) = role else { return Ok(None) };
+    if query.is_none() && document.is_none() {
+        return Err(Error::unsupported(format!(
+            "the request has a role, but the configuration does not say what it means to this model: set \
+             `{}` and `{}`, or one of them to \"\" if queries and documents are embedded alike",
+            fields[0], fields[1]
+        )));
+    }
+    let prompt = match role {
+        EmbedRole::Query => query,
+        EmbedRole::Document => document,
+    };
+    Ok(prompt.filter(|prompt| !prompt.is_empty()))
+}
+
+/// The name of a set of prompts in an embedding space; `None` if there is no prompt in it.
+pub(crate) fn prompt_set(query: Option<&str>, document: Option<&str>) -> Option<String> {
+    let [query, document] = [query, document].map(Option::unwrap_or_default);
+    (!query.is_empty() || !document.is_empty()).then(|| format!("query={query:?} document={document:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_but_finite_numbers_makes_a_vector() {
+        assert_eq!(numbers(&json!([1, -0.5, 2e3]), 0).expect("numbers"), [1.0, -0.5, 2000.0]);
+        for value in
+            [json!([1, null]), json!([1, "2"]), json!([1, [2]]), json!([1e300]), json!("x"), json!(1)]
+        {
+            let error = numbers(&value, 7).expect_err("no vector");
+            assert!(error.message().contains("vector 7"), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_role_without_configured_prompts_is_refused_by_name() {
+        let fields = ["query_prompt", "document_prompt"];
+        let role = Some(EmbedRole::Document);
+        let error = prompt_for(role, None, None, fields).expect_err("not configured");
+        assert!(error.message().contains("`document_prompt`"), "{error}");
+        assert_eq!(prompt_for(None, None, None, fields).expect("no role"), None);
+        assert_eq!(prompt_for(role, Some("q: "), None, fields).expect("one"), None);
+        assert_eq!(prompt_for(role, Some(""), Some("d: "), fields).expect("both"), Some("d: "));
+    }
+
+    #[test]
+    fn blank_prompts_leave_the_space_as_it_is() {
+        assert_eq!(prompt_set(Some(""), None), None);
+        assert_eq!(prompt_set(Some("q"), None).as_deref(), Some("query=\"q\" document=\"\""));
+    }
+}

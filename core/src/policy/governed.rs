@@ -1,0 +1,331 @@
+//! The one wrapper, and the one place where the order is written down.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::TryFutureExt;
+use serde::Serialize;
+
+use super::Policy;
+use super::cache::{Store, cached};
+use super::call::{self, Call};
+use super::fallback::{Cooldown, Switch, fall_back};
+use super::limit::{Pool, limit};
+use super::metrics::{Metrics, Series};
+use super::observe::{Observe, observe};
+use super::retry::{Budget, Retrier, retry};
+use super::stream::{Opened, StreamChat};
+use super::timeout::{Bounds, attempt_context, within};
+use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
+use crate::context::{Context, PhaseTimeouts};
+use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
+use crate::error::Result;
+use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
+use crate::info::{BackendInfo, Limits, Operation};
+use crate::procure::{
+    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, ProcurementClient, PurchaseOrder,
+    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
+};
+
+/// A handle that a policy can wrap.
+pub(super) trait Handle: fmt::Debug + Send + Sync + 'static {
+    const OPERATIONS: &'static [Operation];
+    /// What two handles must have in common for one to stand in for the other.
+    type Space: Clone + fmt::Debug + Serialize + Send + Sync + 'static;
+
+    fn info(&self) -> &BackendInfo;
+
+    fn space(&self) -> Self::Space;
+}
+
+macro_rules! handles {
+    ($($handle:ty: $space:ty = $of:expr, $($operation:ident)+;)+) => {
+        $(impl Handle for $handle {
+            const OPERATIONS: &'static [Operation] = &[$(Operation::$operation),+];
+            type Space = $space;
+
+            fn info(&self) -> &BackendInfo {
+                <$handle>::info(self)
+            }
+
+            fn space(&self) -> $space {
+                let of: fn(&Self) -> $space = $of;
+                of(self)
+            }
+        })+
+    };
+}
+
+handles! {
+    AnyEmbedder: EmbeddingSpace = |embedder| embedder.space().clone(), Embed;
+    AnyChat: () = |_| (), Chat ChatStream;
+    AnyImageGenerator: () = |_| (), GenerateImage RefineImage;
+    AnyProcurement: () = |_| (), ListTenders GetTender ListPurchaseOrders GetPurchaseOrder
+        ListQuickPurchases GetQuickPurchase ListBuyers ListSuppliers;
+}
+
+/// A handle and what the policy remembers about it.
+#[derive(Debug)]
+pub(super) struct Slot<H> {
+    index: usize,
+    handle: H,
+    phases: PhaseTimeouts,
+    budget: Budget,
+    pool: Option<Arc<Pool>>,
+    pub(super) cooldown: Cooldown,
+    series: Vec<(Operation, Arc<Series>)>,
+}
+
+impl<H: Handle> Slot<H> {
+    fn new(
+        index: usize,
+        handle: H,
+        policy: &Policy,
+        bounds: &Bounds,
+        metrics: Option<&Metrics>,
+    ) -> Result<Self> {
+        let info = handle.info();
+        let series = |metrics: &Metrics| {
+            let of = |operation: &Operation| (*operation, metrics.series(info, *operation));
+            H::OPERATIONS.iter().map(of).collect()
+        };
+        Ok(Self {
+            index,
+            phases: bounds.phases(info, H::OPERATIONS),
+            budget: policy.retry.build_budget()?,
+            pool: policy.limit.pool(info)?,
+            cooldown: Cooldown::default(),
+            series: metrics.map(series).unwrap_or_default(),
+            handle,
+        })
+    }
+
+    pub(super) fn info(&self) -> &BackendInfo {
+        self.handle.info()
+    }
+
+    pub(super) fn series(&self, operation: Operation) -> Option<&Arc<Series>> {
+        self.series.iter().find(|(own, _)| *own == operation).map(|(_, series)| series)
+    }
+}
+
+/// A primary handle and its fallbacks under a policy.
+pub(super) struct Governed<H: Handle> {
+    info: BackendInfo,
+    space: H::Space,
+    /// The primary first, then its fallbacks in order.
+    slots: Vec<Slot<H>>,
+    observe: Observe,
+    cache: Option<Store>,
+    switch: Switch,
+    retrier: Retrier,
+    max_queue: Option<Duration>,
+    bounds: Bounds,
+}
+
+impl<H: Handle> Governed<H> {
+    pub(super) fn new(policy: &Policy, primary: H, fallbacks: Vec<H>) -> Result<Self> {
+        let handles = || std::iter::once(&primary).chain(&fallbacks);
+        let info =
+            primary.info().clone().with_limits(strictest(handles().map(|handle| &handle.info().limits)));
+        let space = primary.space();
+        let cache = policy.cache.as_ref().map(|cache| cache.build(&info, &space)).transpose()?;
+        let switch = policy.fallback.build(fallbacks.len())?;
+        let (bounds, metrics) = (policy.timeout.build()?, policy.observe.build());
+        let slots = std::iter::once(primary)
+            .chain(fallbacks)
+            .enumerate()
+            .map(|(index, handle)| Slot::new(index, handle, policy, &bounds, metrics.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            info,
+            space,
+            slots,
+            observe: policy.observe.clone(),
+            cache,
+            switch,
+            retrier: policy.retry.build()?,
+            max_queue: policy.limit.max_queue()?,
+            bounds,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn cache(&self) -> Option<&Store> {
+        self.cache.as_ref()
+    }
+
+    /// observe → cache → fallback(handles) → retry → limit → time-out(per attempt) → backend.
+    async fn run<C: Call<Handle = H>>(&self, cx: &Context, call: C) -> Result<C::Reply> {
+        let (operation, call) = (C::OPERATION, &call);
+        let bounded = self.bounds.whole_call(cx);
+        let cx = bounded.as_ref().unwrap_or(cx);
+        let asked = &AtomicUsize::new(0);
+        let decided_by = || self.slots.get(asked.load(Ordering::Relaxed))?.series(operation).cloned();
+
+        observe(&self.observe, operation, &self.info, cx.clock(), decided_by, || {
+            cached(self.cache.as_ref(), cx, call, || {
+                fall_back(&self.switch, &self.slots, cx, operation, |slot| {
+                    asked.store(slot.index, Ordering::Relaxed);
+                    let series = slot.series(operation).map(|series| &**series);
+                    retry(&self.retrier, &slot.budget, series, cx, C::REPEATABLE, move |attempt| async move {
+                        let cx = &attempt_context(cx, attempt, slot.phases);
+                        limit(slot.pool.as_ref(), self.max_queue, cx, || {
+                            within(self.bounds.attempt(operation), cx, || call.send(&slot.handle, cx))
+                        })
+                        .await
+                    })
+                })
+            })
+        })
+        .await
+    }
+}
+
+/// The limits that all of them can keep.
+fn strictest<'a>(all: impl Iterator<Item = &'a Limits> + Clone) -> Limits {
+    Limits {
+        max_batch: all.clone().filter_map(|limits| limits.max_batch).min(),
+        max_concurrency: all.clone().filter_map(|limits| limits.max_concurrency).min(),
+        max_images: all.filter_map(|limits| limits.max_images).min(),
+    }
+}
+
+impl<H: Handle> fmt::Debug for Governed<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.slots.iter().map(|slot| &slot.handle)).finish()
+    }
+}
+
+// The methods hand `run`'s future on instead of awaiting it: a request and its answer are moved less often.
+
+#[deny(clippy::missing_trait_methods)]
+impl Embedder for Governed<AnyEmbedder> {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn space(&self) -> &EmbeddingSpace {
+        &self.space
+    }
+
+    fn embed(
+        &self,
+        cx: &Context,
+        request: EmbedRequest,
+    ) -> impl Future<Output = Result<EmbedResponse>> + Send {
+        self.run(cx, call::Embed(request))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ChatBackend for Governed<AnyChat> {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn chat(&self, cx: &Context, request: ChatRequest) -> impl Future<Output = Result<ChatResponse>> + Send {
+        self.run(cx, call::Chat(request))
+    }
+
+    fn stream(&self, cx: &Context, request: ChatRequest) -> impl Future<Output = Result<ChatStream>> + Send {
+        self.run(cx, StreamChat(request)).map_ok(Opened::into_stream)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ImageGenerator for Governed<AnyImageGenerator> {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn generate(
+        &self,
+        cx: &Context,
+        request: GenerateRequest,
+    ) -> impl Future<Output = Result<ImageResponse>> + Send {
+        self.run(cx, call::Generate(request))
+    }
+
+    fn refine(
+        &self,
+        cx: &Context,
+        request: RefineRequest,
+    ) -> impl Future<Output = Result<ImageResponse>> + Send {
+        self.run(cx, call::Refine(request))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ProcurementClient for Governed<AnyProcurement> {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn tenders(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<TenderRow>>> + Send {
+        self.run(cx, call::Tenders(request))
+    }
+
+    fn tender(
+        &self,
+        cx: &Context,
+        request: GetRequest,
+    ) -> impl Future<Output = Result<Answer<Tender>>> + Send {
+        self.run(cx, call::OneTender(request))
+    }
+
+    fn purchase_orders(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<PurchaseOrderRow>>> + Send {
+        self.run(cx, call::PurchaseOrders(request))
+    }
+
+    fn purchase_order(
+        &self,
+        cx: &Context,
+        request: GetRequest,
+    ) -> impl Future<Output = Result<Answer<PurchaseOrder>>> + Send {
+        self.run(cx, call::OnePurchaseOrder(request))
+    }
+
+    fn quick_purchases(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<QuickPurchaseRow>>> + Send {
+        self.run(cx, call::QuickPurchases(request))
+    }
+
+    fn quick_purchase(
+        &self,
+        cx: &Context,
+        request: GetRequest,
+    ) -> impl Future<Output = Result<Answer<QuickPurchase>>> + Send {
+        self.run(cx, call::OneQuickPurchase(request))
+    }
+
+    fn buyers(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<Buyer>>> + Send {
+        self.run(cx, call::Buyers(request))
+    }
+
+    fn suppliers(
+        &self,
+        cx: &Context,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Listing<Supplier>>> + Send {
+        self.run(cx, call::Suppliers(request))
+    }
+}
