@@ -194,17 +194,23 @@ impl<'a> Side<'a> {
         Self { run, work, repeats: 1, spent: Duration::ZERO, speeds: Vec::new() }
     }
 
-    /// Runs once to warm up, and again to see how often a turn must repeat it.
+    /// Runs once to warm up, and again to see how often a turn must repeat it, unless once was long.
     fn prepare(&mut self, turn: Duration) -> Result<(), Error> {
-        (self.run)()?;
-        let start = Instant::now();
-        (self.run)()?;
-        let once = start.elapsed();
+        let mut once = self.once()?;
+        if once < 10 * turn {
+            once = self.once()?;
+        }
         self.spent = once;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
         let repeats = (turn.as_secs_f64() / once.as_secs_f64().max(1e-7)).ceil() as u32;
         self.repeats = repeats.clamp(1, 100_000);
         Ok(())
+    }
+
+    fn once(&mut self) -> Result<Duration, Error> {
+        let start = Instant::now();
+        (self.run)()?;
+        Ok(start.elapsed())
     }
 
     fn turn(&mut self) -> Result<(), Error> {

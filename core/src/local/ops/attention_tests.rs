@@ -65,6 +65,27 @@ fn a_cache_gives_what_the_whole_text_gives() {
 }
 
 #[test]
+fn a_cache_of_tensors_grows_and_gives_the_same() {
+    let (queries, keys, values) = (noise(&[12, 4, 16]), noise(&[12, 2, 16]), noise(&[12, 2, 16]));
+    let place = places().remove(0);
+    let mut ours = KvCache::new(&place, 2, 16, 12).unwrap();
+    let mut as_on_gpu = KvCache::as_on_gpu(&place, 2, 16);
+    for (first, count) in [(0, 1), (1, 7), (8, 1), (9, 3)] {
+        let part = |x: &Tensor| x.narrow(0, first, count).unwrap();
+        for cache in [&mut ours, &mut as_on_gpu] {
+            cache.append(&part(&keys), &part(&values)).unwrap();
+        }
+        for before in [None, Some(3)] {
+            let of =
+                |cache: &KvCache| attention_cached(&place, &part(&queries), cache, 0.25, before).unwrap();
+            assert_near(&of(&as_on_gpu), &of(&ours), 2e-3, &format!("{first} {before:?}"));
+        }
+    }
+    as_on_gpu.truncate(5);
+    assert_eq!(as_on_gpu.tensors().unwrap().0.dims(), [5, 2, 16]);
+}
+
+#[test]
 fn texts_are_decoded_together_as_alone_bit_for_bit() {
     let queries = noise(&[3, 4, 16]);
     for place in places() {

@@ -27,6 +27,13 @@ enum Store {
     OnGpu { keys: Tensor, values: Tensor },
 }
 
+impl Store {
+    fn in_tensors(place: &Place, dims: (usize, usize, usize)) -> Result<Self> {
+        let room = || Tensor::zeros(dims, place.dtype(), &place.device).or_fail();
+        Ok(Self::OnGpu { keys: room()?, values: room()? })
+    }
+}
+
 impl KvCache {
     /// An empty cache of `heads` heads of `size` numbers, with memory for `capacity` tokens.
     ///
@@ -38,11 +45,7 @@ impl KvCache {
                 let room = || Vec::with_capacity(capacity * heads * size);
                 Store::OnCpu { keys: room(), values: room() }
             }
-            _ => {
-                let dims = (capacity.max(1), heads, size);
-                let room = || Tensor::zeros(dims, place.dtype(), &place.device).or_fail();
-                Store::OnGpu { keys: room()?, values: room()? }
-            }
+            _ => Store::in_tensors(place, (capacity.max(1), heads, size))?,
         };
         Ok(Self { heads, size, length: 0, store })
     }
@@ -165,4 +168,13 @@ fn grown(x: &Tensor, tokens: usize) -> candle_core::Result<Tensor> {
     let longer = Tensor::zeros((tokens, heads, size), x.dtype(), x.device())?;
     longer.slice_set(x, 0, 0)?;
     Ok(longer)
+}
+
+#[cfg(test)]
+impl KvCache {
+    /// What a GPU would have, on the CPU.
+    pub(super) fn as_on_gpu(place: &Place, heads: usize, size: usize) -> Self {
+        let store = Store::in_tensors(place, (1, heads, size)).unwrap();
+        Self { heads, size, length: 0, store }
+    }
 }
