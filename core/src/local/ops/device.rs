@@ -48,14 +48,21 @@ fn open_cuda(number: usize) -> Result<Device> {
     match std::panic::catch_unwind(|| Device::new_cuda(number)) {
         Ok(Ok(device)) => Ok(device),
         Ok(Err(error)) => {
-            Err(unavailable(format!("cuda:{number} cannot be used: {}", first_line(&error.to_string()))))
+            Err(unavailable(format!("cuda:{number} cannot be used: {}", reason(&error.to_string()))))
         }
         Err(_) => Err(unavailable(format!("cuda:{number} cannot be used: the driver does not work"))),
     }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or(text)
+/// What the driver means, for those who can mend it.
+fn reason(text: &str) -> &str {
+    if text.contains("CUDA_ERROR_NO_DEVICE") {
+        "no GPU or no driver was found"
+    } else if text.contains("CUDA_ERROR_INVALID_DEVICE") {
+        "there is no GPU with this number"
+    } else {
+        text.lines().next().unwrap_or(text)
+    }
 }
 
 impl FromStr for DeviceChoice {
@@ -202,6 +209,13 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::DeviceUnavailable);
         assert!(error.message().starts_with("cuda:1000 cannot be used: "), "{error}");
         assert!(!error.message().contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn what_the_driver_means_is_said_in_words() {
+        let text = "DriverError(CUDA_ERROR_NO_DEVICE, \"no CUDA-capable device is detected\")";
+        assert_eq!(reason(text), "no GPU or no driver was found");
+        assert_eq!(reason("something else\nbacktrace"), "something else");
     }
 
     #[test]
