@@ -5,6 +5,9 @@ pub mod kernels;
 #[cfg(feature = "candle")]
 #[doc(hidden)]
 pub mod ops;
+#[cfg(feature = "candle")]
+#[doc(hidden)]
+pub mod pictures;
 
 use serde::{Deserialize, Serialize};
 
