@@ -352,17 +352,18 @@ fn row_of_columns_with<S: Simd>(s: S, from: Rows<'_>, weights: &[i32], to: &mut 
     let needed = weights.len().saturating_sub(1) * from.stride + width;
     assert!(weights.is_empty() || from.bytes.len() >= needed, "taps reach beyond the rows");
     let mut at = 0;
-    // SAFETY, for all: every row holds `width` bytes, as just checked, and no more than `width` are touched.
     while at + 4 * S::LANES <= width {
+        // SAFETY: every row holds `width` bytes, as just checked, and so does `to`.
         unsafe { some_columns::<S, 4>(s, from, weights, at, to) };
         at += 4 * S::LANES;
     }
     while at + S::LANES <= width {
+        // SAFETY: as above.
         unsafe { some_columns::<S, 1>(s, from, weights, at, to) };
         at += S::LANES;
     }
     if at < width && width >= S::LANES {
-        // Some of them once more, which gives the same.
+        // Some of them once more, which gives the same. SAFETY: as above, ending with the last column.
         unsafe { some_columns::<S, 1>(s, from, weights, width - S::LANES, to) };
     } else if at < width {
         few_columns(from, weights, to);
