@@ -363,7 +363,8 @@ fn row_of_columns_with<S: Simd>(s: S, from: Rows<'_>, weights: &[i32], to: &mut 
         at += S::LANES;
     }
     if at < width && width >= S::LANES {
-        // Some of them once more, which gives the same. SAFETY: as above, ending with the last column.
+        // Some of them once more, which gives the same.
+        // SAFETY: as above, ending with the last column.
         unsafe { some_columns::<S, 1>(s, from, weights, width - S::LANES, to) };
     } else if at < width {
         few_columns(from, weights, to);
