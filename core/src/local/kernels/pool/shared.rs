@@ -11,7 +11,7 @@ use super::job::Slot;
 const SLOTS: usize = 32;
 
 /// How long a worker without work looks for some before it sleeps. Models call kernels in quick succession.
-const LOOKING: Duration = Duration::from_micros(20);
+const LOOKING: Duration = Duration::from_micros(50);
 
 /// What callers and workers of one pool share.
 pub(super) struct Shared {
@@ -77,8 +77,8 @@ impl Shared {
         }
     }
 
-    /// Calls `part` with every number below `parts`.
-    pub(super) fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) {
+    /// Calls `part` with every number below `parts`. Sleeping workers are woken if `wakes`.
+    pub(super) fn run(&self, parts: usize, wakes: bool, part: &(dyn Fn(usize) + Sync)) {
         let Some((number, slot)) = self.claim() else {
             (0..parts).for_each(part);
             return;
@@ -86,7 +86,9 @@ impl Shared {
         let claim = Claim { shared: self, bit: 1 << number };
         let announce = || {
             self.open.fetch_or(claim.bit, Ordering::SeqCst);
-            self.wake(parts - 1);
+            if wakes {
+                self.wake(parts - 1);
+            }
         };
         let withdraw = || {
             self.open.fetch_and(!claim.bit, Ordering::SeqCst);
