@@ -243,7 +243,7 @@ fn take_turns(sides: &mut [Side<'_>], quick: bool) -> Result<(), Error> {
     let (turns, turn, most) = if quick {
         (7, Duration::from_micros(1500), Duration::from_millis(250))
     } else {
-        (15, Duration::from_millis(3), Duration::from_millis(700))
+        (13, Duration::from_millis(3), Duration::from_millis(500))
     };
     for side in sides.iter_mut() {
         side.prepare(turn)?;

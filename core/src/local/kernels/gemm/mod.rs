@@ -139,26 +139,18 @@ impl Call<'_> {
     fn run<S: Simd, E: Element<S>>(&self, s: S, cpu: &Cpu) {
         let plan = self.plan;
         if !plan.packs_first {
-            self.parallel(cpu, plan.parts(), |number| self.part::<S, E>(s, number, None));
+            cpu.pool.parallel(plan.parts(), |number| self.part::<S, E>(s, number, None));
             return;
         }
         let mut memory = RowMemory::take(self.rows, self.packed.words());
         let shared = memory.start();
         let blocks = self.rows.div_ceil(plan.row_groups).div_ceil(most_rows(S::LANES));
-        self.parallel(cpu, plan.row_groups * blocks, |number| {
+        cpu.pool.parallel(plan.row_groups * blocks, |number| {
             let rows = share(self.rows, number / blocks, plan.row_groups);
             let start = shared.of_row(rows.start, self.packed.words());
             Part::new::<S>(self, rows, 0..0, &start).pack::<S, E>(s, number % blocks);
         });
-        self.parallel(cpu, plan.parts(), |number| self.part::<S, E>(s, number, Some(&shared)));
-    }
-
-    fn parallel(&self, cpu: &Cpu, parts: usize, part: impl Fn(usize) + Sync) {
-        if self.plan.wakes {
-            cpu.pool.parallel(parts, part);
-        } else {
-            cpu.pool.parallel_if_awake(parts, part);
-        }
+        cpu.pool.parallel(plan.parts(), |number| self.part::<S, E>(s, number, Some(&shared)));
     }
 
     /// A group of rows times a group of panels; the rows are packed already if their memory is given.

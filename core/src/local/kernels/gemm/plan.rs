@@ -7,8 +7,9 @@ use super::{Cpu, most_rows};
 /// are quicker.
 const ALONE: usize = 1 << 18;
 
-/// Fewer than this are shared with threads that are awake, but none is woken for them.
-const WORTH_WAKING: usize = 1 << 21;
+/// Fewer than this are cut into one part a thread: to pack the rows for a second one takes longer than one thread
+/// waits for another.
+const LITTLE: usize = 1 << 22;
 
 /// From so many words of activations on, they are packed once for all threads; fewer are packed by each.
 const PACKED_FIRST: usize = 1 << 14;
@@ -36,8 +37,6 @@ pub(super) struct Plan {
     pub(super) panel_groups: usize,
     /// Whether the rows are packed before the parts begin, because several use the same.
     pub(super) packs_first: bool,
-    /// Whether sleeping threads are woken for the work.
-    pub(super) wakes: bool,
 }
 
 impl Plan {
@@ -48,8 +47,7 @@ impl Plan {
         let row_groups = rows.div_ceil(rows_in_cache);
         let threads = cpu.pool.threads();
         let work = rows * packed.words() * packed.panels() * packed.layout.channels();
-        let wakes = work >= WORTH_WAKING;
-        let alone = Self { row_groups, panel_groups: 1, packs_first: false, wakes };
+        let alone = Self { row_groups, panel_groups: 1, packs_first: false };
         if threads == 1 || work < ALONE {
             return alone;
         }
@@ -62,7 +60,7 @@ impl Plan {
                 ..alone
             };
         }
-        let groups_a_thread = if wakes { 2 } else { 1 };
+        let groups_a_thread = if work < LITTLE { 1 } else { 2 };
         let panel_groups = (groups_a_thread * threads).min(packed.panels().max(1));
         Self { panel_groups, packs_first: rows * packed.words() >= PACKED_FIRST, ..alone }
     }

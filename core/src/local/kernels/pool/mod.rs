@@ -81,26 +81,13 @@ impl Pool {
     /// # Panics
     /// With the panic of a part, once all parts that had begun are done.
     pub fn parallel(&self, parts: usize, part: impl Fn(usize) + Sync) {
-        self.share(parts, true, &part);
-    }
-
-    /// The same for work of a few microseconds, shorter than it takes to wake a thread: shared with those that
-    /// are awake.
-    ///
-    /// # Panics
-    /// As [`parallel`](Self::parallel).
-    pub fn parallel_if_awake(&self, parts: usize, part: impl Fn(usize) + Sync) {
-        self.share(parts, false, &part);
-    }
-
-    fn share(&self, parts: usize, wakes: bool, part: &(dyn Fn(usize) + Sync)) {
         if parts <= 1 || self.threads == 1 {
             (0..parts).for_each(part);
             return;
         }
         match &self.kind {
-            Kind::Own(owned) => owned.0.run(parts, wakes, part),
-            Kind::Process => shared_of_process(self.threads).run(parts, wakes, part),
+            Kind::Own(owned) => owned.0.run(parts, &part),
+            Kind::Process => shared_of_process(self.threads).run(parts, &part),
         }
     }
 

@@ -77,8 +77,8 @@ impl Shared {
         }
     }
 
-    /// Calls `part` with every number below `parts`. Sleeping workers are woken if `wakes`.
-    pub(super) fn run(&self, parts: usize, wakes: bool, part: &(dyn Fn(usize) + Sync)) {
+    /// Calls `part` with every number below `parts`.
+    pub(super) fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) {
         let Some((number, slot)) = self.claim() else {
             (0..parts).for_each(part);
             return;
@@ -86,9 +86,7 @@ impl Shared {
         let claim = Claim { shared: self, bit: 1 << number };
         let announce = || {
             self.open.fetch_or(claim.bit, Ordering::SeqCst);
-            if wakes {
-                self.wake(parts - 1);
-            }
+            self.wake(parts - 1);
         };
         let withdraw = || {
             self.open.fetch_and(!claim.bit, Ordering::SeqCst);
