@@ -86,10 +86,12 @@ async fn what_an_earlier_call_left_damaged_is_replaced() {
     assert_eq!(std::fs::metadata(files.path(WEIGHTS)).unwrap().len(), 1000, "a blob of another size is none");
 }
 
+/// Where, with which status and header fields, and the kind and a part of the message that follow.
+type Refusal = (&'static str, u16, &'static [(&'static str, &'static str)], &'static str, &'static str);
+
 #[tokio::test]
 async fn each_refusal_of_the_hub_is_its_own_kind() {
-    let gated: &[(&str, &str)] = &[("X-Error-Code", "GatedRepo")];
-    let refusals: [(&str, u16, &'static [(&str, &str)], &str, &str); 8] = [
+    let refusals: [Refusal; 8] = [
         (
             "/api/models/",
             401,
@@ -99,7 +101,7 @@ async fn each_refusal_of_the_hub_is_its_own_kind() {
         ),
         ("/api/models/", 404, &[("X-Error-Code", "RevisionNotFound")], "not_found", "no revision 'main'"),
         ("/api/models/", 401, &[], "unauthenticated", "set HF_TOKEN"),
-        ("/resolve/", 401, gated, "unauthenticated", "accept the licence"),
+        ("/resolve/", 401, &[("X-Error-Code", "GatedRepo")], "unauthenticated", "accept the licence"),
         ("/resolve/", 403, &[], "permission_denied", "may not read"),
         ("/resolve/", 404, &[("X-Error-Code", "EntryNotFound")], "not_found", "no file modules.json"),
         ("/api/models/", 429, &[("Retry-After", "60")], "rate_limited", "asked too often"),

@@ -65,7 +65,8 @@ fn a_model_in_the_folder_of_its_first_module_is_found_there() {
 
 #[test]
 fn all_shards_of_the_index_are_taken_and_the_index_after_them() {
-    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
+    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors",
+        "c": "model-1.safetensors"}}"#;
     let mut files = vec![
         ("config.json", ""),
         ("model.safetensors.index.json", index),
