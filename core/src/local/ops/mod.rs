@@ -31,7 +31,7 @@ pub use linear::{Epilogue, Linear};
 pub use norm::{Norm, softmax};
 pub use quantised::{QuantisedEmbedding, QuantisedLinear};
 pub use rotary::Rotary;
-pub(crate) use tensor::of_candle;
+pub(crate) use tensor::{of_candle, with_values};
 
 pub use super::kernels::attention::{Mask, Options as AttentionOptions, Span, Starts};
 pub use super::kernels::conv::Geometry;

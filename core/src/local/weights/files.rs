@@ -38,6 +38,12 @@ impl ModelFiles {
         self
     }
 
+    /// The files of one of its folders; `""` is the folder itself.
+    pub(crate) fn within(&self, path: &str) -> Self {
+        let folder = if path.is_empty() { self.folder.clone() } else { self.folder.join(path) };
+        Self { folder, ..self.clone() }
+    }
+
     /// Where a file would be.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
