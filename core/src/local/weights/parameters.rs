@@ -95,13 +95,15 @@ impl<'a> Parameters<'a> {
         Linear::new(self.place, weight, bias).map_err(|error| self.unusable(error))
     }
 
-    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`.
+    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
+    /// called `gamma` and `beta`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<Norm> {
         let here = self.at(name);
-        let (weight, bias) = (here.tensor("weight", &[width])?, here.tensor_if_any("bias", &[width])?);
+        let names = if here.has("gamma") { ["gamma", "beta"] } else { ["weight", "bias"] };
+        let (weight, bias) = (here.tensor(names[0], &[width])?, here.tensor_if_any(names[1], &[width])?);
         Norm::layer(self.place, weight, bias, as_f32(epsilon)).map_err(|error| here.unusable(error))
     }
 
