@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use batches::Job;
-use model::{Model, check_dimensions};
+use model::Model;
 use repository::Repository;
 
 use super::LocalConfig;
@@ -131,6 +131,3 @@ fn files(reference: &ModelReference) -> Result<ModelFiles> {
         other => Err(Error::unsupported(format!("`{other}` is not supported yet"))),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use candle_core::{Device, Tensor};
-
-use super::pooling::{Dense, Head, Step, numbers, to_unit_length};
+use super::pooling::{Dense, Head, Step};
 use super::repository::{Prompts, Repository, StepConfig};
 use super::tokenise::{Tokenised, Tokeniser};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
@@ -12,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 use crate::local::kernels::gemm::Precision;
 use crate::local::models::{TextEncoder, Tokens};
-use crate::local::ops::{Linear, Place, of_candle};
+use crate::local::ops::Place;
 use crate::local::weights::{Parameters, Tensors};
 use crate::media::ImageData;
 
@@ -38,7 +36,7 @@ pub(crate) struct Model {
 }
 
 /// What computes.
-enum Encoder {
+pub(super) enum Encoder {
     Text(Box<dyn TextEncoder>, Head),
 }
 

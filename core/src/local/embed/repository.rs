@@ -142,13 +142,15 @@ impl Repository {
         matches!(self.steps.last(), Some(StepConfig::Normalise))
     }
 
-    /// Numbers in a vector, for an encoder whose states have `width`.
-    pub(crate) fn width(&self, width: usize) -> usize {
+    /// Numbers in a vector, as far as the configuration says.
+    pub(crate) fn width(&self) -> Option<usize> {
+        const STATE: [&str; 4] = ["hidden_size", "dim", "d_model", "n_embd"];
         let dense = self.steps.iter().rev().find_map(|step| match step {
             StepConfig::Dense(_, config) => Some(config.outputs),
             StepConfig::Normalise => None,
         });
-        dense.unwrap_or_else(|| self.pooler.width(width))
+        let state = || STATE.iter().find_map(|name| self.config.get(name)?.as_u64());
+        dense.or_else(|| Some(self.pooler.width(usize::try_from(state()?).ok()?)))
     }
 
     /// The space of its vectors, which have `width` numbers.
@@ -270,7 +272,8 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
         document: ["document", "passage", "corpus"].into_iter().find_map(named),
         default: config.default_prompt_name.as_deref().and_then(named),
     };
-    let is_silent = prompts.query.is_none() && prompts.document.is_none();
+    // The library writes empty prompts where nobody gave any.
+    let is_silent = [&prompts.query, &prompts.document].iter().all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
     match catalogue::prompts(&root.model) {
         Some(known) if is_silent => Ok(Prompts { default: prompts.default, ..known }),
         _ => Ok(prompts),
