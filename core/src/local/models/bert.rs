@@ -8,7 +8,7 @@ use super::post_norm::{Encoder, Names, Sizes};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Embedding, Mask, Norm, Place};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Tensors};
 
 /// What is read of `config.json`; RoBERTa's is the same.
 #[derive(Debug, Deserialize)]
@@ -110,8 +110,7 @@ impl Bert {
         let sizes = Sizes {
             layers: config.num_hidden_layers,
             width: config.hidden_size,
-            heads: config.num_attention_heads,
-            head: config::head_size(config.hidden_size, config.num_attention_heads)?,
+            heads: config::heads(config.hidden_size, config.num_attention_heads)?,
             inner: config.intermediate_size,
             activation: config::activation("hidden_act", &config.hidden_act)?,
             epsilon: config.layer_norm_eps,
@@ -119,7 +118,7 @@ impl Bert {
         if config.max_position_embeddings <= counting.unused() {
             return Err(config::wrong("`max_position_embeddings` leaves no position for a token"));
         }
-        let weights = Parameters::new(weights, place).at_any(fronts);
+        let weights = Parameters::new(weights, place).at_any(fronts).biased(Biases::All);
         let (tables, width) = (weights.at("embeddings"), config.hidden_size);
         Ok(Self {
             place: place.clone(),
@@ -127,7 +126,7 @@ impl Bert {
             positions: tables.embedding("position_embeddings", config.max_position_embeddings, width)?,
             types: tables.embedding("token_type_embeddings", config.type_vocab_size, width)?,
             norm: tables.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
-            encoder: Encoder::new(&weights.at("encoder.layer"), Names::BERT, sizes)?,
+            encoder: Encoder::new(&weights.at("encoder.layer"), Names::BERT, sizes, None)?,
             counting,
             config,
         })
@@ -150,7 +149,7 @@ impl TextEncoder for Bert {
         let types = vec![0; positions.len()];
         let parts = [(&self.words, tokens.ids()), (&self.types, &types), (&self.positions, &positions)];
         let states = Embedding::sum(&self.place, &parts)?;
-        let states = self.norm.forward(&self.place, &states)?;
+        let states = self.norm.forward_owned(&self.place, states)?;
         self.encoder.forward(states, tokens, Mask::None)
     }
 }

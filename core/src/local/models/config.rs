@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::self_attention::Heads;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::Activation;
 
@@ -58,28 +59,48 @@ pub(super) fn activation(key: &str, name: &str) -> Result<Activation> {
     }
 }
 
-/// Numbers of a head, if so many heads share a width.
+/// So many heads that share a width.
 ///
 /// # Errors
 /// `model_load` if they cannot, `unsupported` for heads that attention does not compute.
-pub(super) fn head_size(width: usize, heads: usize) -> Result<usize> {
-    if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
-        return Err(wrong(format_args!("{heads} attention heads cannot share a width of {width}")));
+pub(super) fn heads(width: usize, count: usize) -> Result<Heads> {
+    if count == 0 || width == 0 || !width.is_multiple_of(count) {
+        return Err(wrong(format_args!("{count} attention heads cannot share a width of {width}")));
     }
-    supported_head_size(width / heads)
+    grouped_heads(Heads::equal(count, width / count))
 }
 
-/// The same where the configuration says it.
+/// Heads whose sizes the configuration says.
 ///
 /// # Errors
-/// `unsupported` for heads that attention does not compute.
-pub(super) fn supported_head_size(size: usize) -> Result<usize> {
+/// As [`heads`].
+pub(super) fn grouped_heads(heads: Heads) -> Result<Heads> {
+    let Heads { queries, keys, size } = heads;
+    if queries == 0 || keys == 0 || !queries.is_multiple_of(keys) {
+        return Err(wrong(format_args!("{queries} attention heads cannot share {keys} of keys")));
+    }
     if size == 0 || !size.is_multiple_of(8) {
         return Err(Error::unsupported(format!(
             "attention heads have {size} numbers by config.json; supported: multiples of 8"
         )));
     }
-    Ok(size)
+    Ok(heads)
+}
+
+/// Which layers see only near tokens, by `layer_types`.
+///
+/// # Errors
+/// `unsupported` for other kinds of layers, `model_load` if there is not one for each.
+pub(super) fn sliding_layers(types: &[String], layers: usize) -> Result<Vec<bool>> {
+    if types.len() != layers {
+        return Err(wrong(format_args!("`layer_types` has {} entries for {layers} layers", types.len())));
+    }
+    let is_sliding = |kind: &String| match kind.as_str() {
+        "sliding_attention" => Ok(true),
+        "full_attention" => Ok(false),
+        _ => Err(unsupported("layer_types", format_args!("'{kind}'"), "sliding_attention, full_attention")),
+    };
+    types.iter().map(is_sliding).collect()
 }
 
 #[cfg(test)]
@@ -117,9 +138,11 @@ mod tests {
 
     #[test]
     fn heads_share_the_width_evenly_in_eights() {
-        assert_eq!(head_size(384, 12).unwrap(), 32);
-        assert_eq!(head_size(384, 0).unwrap_err().kind(), ErrorKind::ModelLoad);
-        assert_eq!(head_size(384, 5).unwrap_err().kind(), ErrorKind::ModelLoad);
-        assert_eq!(head_size(36, 3).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(heads(384, 12).unwrap().size, 32);
+        assert_eq!(heads(384, 0).unwrap_err().kind(), ErrorKind::ModelLoad);
+        assert_eq!(heads(384, 5).unwrap_err().kind(), ErrorKind::ModelLoad);
+        assert_eq!(heads(36, 3).unwrap_err().kind(), ErrorKind::Unsupported);
+        let uneven = Heads { queries: 6, keys: 4, size: 8 };
+        assert_eq!(grouped_heads(uneven).unwrap_err().kind(), ErrorKind::ModelLoad);
     }
 }

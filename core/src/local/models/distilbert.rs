@@ -4,19 +4,21 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::post_norm::{Encoder, Names, Sizes};
+use super::post_norm::{Encoder, Inner, Joined, Names, Sizes};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Embedding, Mask, Norm, Place};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Tensors};
 
 const NAMES: Names = Names {
-    joined: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+    joined: Joined::Three(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
     attended: "attention.out_lin",
     attention_norm: "sa_layer_norm",
-    up: "ffn.lin1",
+    inner: Inner::Plain("ffn.lin1"),
     down: "ffn.lin2",
     output_norm: "output_layer_norm",
+    biases: Biases::All,
+    inner_biases: Biases::All,
 };
 
 /// The one that all of them have.
@@ -55,20 +57,19 @@ impl DistilBert {
         let sizes = Sizes {
             layers: config.n_layers,
             width: config.dim,
-            heads: config.n_heads,
-            head: config::head_size(config.dim, config.n_heads)?,
+            heads: config::heads(config.dim, config.n_heads)?,
             inner: config.hidden_dim,
             activation: config::activation("activation", &config.activation)?,
             epsilon: EPSILON,
         };
-        let weights = Parameters::new(weights, place).at_any(&["distilbert", "model"]);
+        let weights = Parameters::new(weights, place).at_any(&["distilbert", "model"]).biased(Biases::All);
         let (tables, width) = (weights.at("embeddings"), config.dim);
         Ok(Self {
             place: place.clone(),
             words: tables.embedding("word_embeddings", config.vocab_size, width)?,
             positions: tables.embedding("position_embeddings", config.max_position_embeddings, width)?,
             norm: tables.layer_norm("LayerNorm", width, EPSILON)?,
-            encoder: Encoder::new(&weights.at("transformer.layer"), NAMES, sizes)?,
+            encoder: Encoder::new(&weights.at("transformer.layer"), NAMES, sizes, None)?,
             config,
         })
     }
@@ -88,7 +89,7 @@ impl TextEncoder for DistilBert {
         let positions = tokens.positions(0);
         let parts = [(&self.words, tokens.ids()), (&self.positions, &positions[..])];
         let states = Embedding::sum(&self.place, &parts)?;
-        let states = self.norm.forward(&self.place, &states)?;
+        let states = self.norm.forward_owned(&self.place, states)?;
         self.encoder.forward(states, tokens, Mask::None)
     }
 }

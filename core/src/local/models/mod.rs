@@ -4,9 +4,19 @@
 mod bert;
 mod config;
 mod distilbert;
+mod gemma3;
+mod gte;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod post_norm;
+mod qwen3;
 mod roberta;
+mod rope;
+mod self_attention;
+
+#[cfg(test)]
+mod golden_tests;
 
 use std::fmt;
 
@@ -113,6 +123,31 @@ const FAMILIES: &[Family] = &[
         types: &["mpnet"],
         classes: &["MPNet"],
         open: |config, weights, place| Ok(Box::new(mpnet::MpNet::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["modernbert"],
+        classes: &["ModernBert"],
+        open: |config, weights, place| Ok(Box::new(modernbert::ModernBert::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["nomic_bert"],
+        classes: &["NomicBert"],
+        open: |config, weights, place| Ok(Box::new(nomic_bert::NomicBert::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["gte", "new"],
+        classes: &["Gte", "New"],
+        open: |config, weights, place| Ok(Box::new(gte::Gte::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["qwen3"],
+        classes: &["Qwen3"],
+        open: |config, weights, place| Ok(Box::new(qwen3::Qwen3::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["gemma3_text"],
+        classes: &["Gemma3Text"],
+        open: |config, weights, place| Ok(Box::new(gemma3::Gemma3::new(config, weights, place)?)),
     },
 ];
 

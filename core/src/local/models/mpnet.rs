@@ -5,14 +5,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::bert::Counting;
-use super::post_norm::{Encoder, Names, Sizes};
+use super::post_norm::{Encoder, Joined, Names, Sizes};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Distances, Embedding, Mask, Norm, Place, of_candle};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Tensors};
 
 const NAMES: Names = Names {
-    joined: ["attention.attn.q", "attention.attn.k", "attention.attn.v"],
+    joined: Joined::Three(["attention.attn.q", "attention.attn.k", "attention.attn.v"]),
     attended: "attention.attn.o",
     attention_norm: "attention.LayerNorm",
     ..Names::BERT
@@ -71,8 +71,7 @@ impl MpNet {
         let sizes = Sizes {
             layers: config.num_hidden_layers,
             width: config.hidden_size,
-            heads: config.num_attention_heads,
-            head: config::head_size(config.hidden_size, config.num_attention_heads)?,
+            heads: config::heads(config.hidden_size, config.num_attention_heads)?,
             inner: config.intermediate_size,
             activation: config::activation("hidden_act", &config.hidden_act)?,
             epsilon: config.layer_norm_eps,
@@ -80,14 +79,14 @@ impl MpNet {
         if config.max_position_embeddings <= COUNTING.unused() {
             return Err(config::wrong("`max_position_embeddings` leaves no position for a token"));
         }
-        let weights = Parameters::new(weights, place).at_any(&["mpnet", "model"]);
+        let weights = Parameters::new(weights, place).at_any(&["mpnet", "model"]).biased(Biases::All);
         let (tables, width) = (weights.at("embeddings"), config.hidden_size);
         Ok(Self {
             place: place.clone(),
             words: tables.embedding("word_embeddings", config.vocab_size, width)?,
             positions: tables.embedding("position_embeddings", config.max_position_embeddings, width)?,
             norm: tables.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
-            encoder: Encoder::new(&weights.at("encoder.layer"), NAMES, sizes)?,
+            encoder: Encoder::new(&weights.at("encoder.layer"), NAMES, sizes, None)?,
             biases: biases(&weights, config.relative_attention_num_buckets, config.num_attention_heads)?,
             config,
         })
@@ -144,7 +143,7 @@ impl TextEncoder for MpNet {
         let positions = COUNTING.positions(tokens);
         let parts = [(&self.words, tokens.ids()), (&self.positions, &positions[..])];
         let states = Embedding::sum(&self.place, &parts)?;
-        let states = self.norm.forward(&self.place, &states)?;
+        let states = self.norm.forward_owned(&self.place, states)?;
         let mask = Mask::Distances(Distances { values: &self.biases, reach: REACH });
         self.encoder.forward(states, tokens, mask)
     }

@@ -165,7 +165,8 @@ fn with_strided<R>(x: &Tensor, work: impl FnOnce(Strided<Numbers<'_>>) -> Result
     let Storage::Cpu(storage) = &*storage else {
         return Err(Error::invalid_request("an operand of attention is not on the CPU, as the others are"));
     };
-    let start = layout.start_offset();
+    // Heads of no tokens lie nowhere.
+    let start = if copied.elem_count() == 0 { 0 } else { layout.start_offset() };
     let misplaced = || Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage");
     let data = match copied.dtype() {
         DType::F32 => Numbers::F32(storage.as_slice::<f32>().or_fail()?.get(start..).ok_or_else(misplaced)?),

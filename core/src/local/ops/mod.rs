@@ -21,7 +21,7 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 
-pub use activation::{activate, gate, gate_halves};
+pub use activation::{activate, add_owned, gate, gate_halves, scale_owned};
 pub use attention::{attention, attention_cached, decode_attention};
 pub use cache::KvCache;
 pub use conv::Conv2d;

@@ -7,6 +7,12 @@ mod reference;
 mod tensors;
 
 pub(crate) use files::ModelFiles;
-pub(crate) use parameters::Parameters;
+pub(crate) use parameters::{Biases, Parameters};
 pub use reference::ModelReference;
 pub(crate) use tensors::Tensors;
+
+/// What tests of models need.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::tensors::tests::write;
+}
