@@ -4,6 +4,7 @@
 mod bert;
 mod config;
 mod distilbert;
+mod dual;
 mod gemma3;
 mod gte;
 mod modernbert;
@@ -26,6 +27,8 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::Place;
 use crate::local::weights::Tensors;
+
+pub(crate) use dual::{dual_encoder, open_dual_encoder};
 
 /// The token ids of several texts, one text after another, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -186,6 +189,12 @@ pub(crate) trait DualEncoder: Send + Sync + fmt::Debug {
 
     /// The most tokens of a text.
     fn window(&self) -> usize;
+
+    /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not is an
+    /// error. Else padding changes nothing.
+    fn fills_window(&self) -> bool {
+        false
+    }
 
     /// Height and width of the images.
     fn image_size(&self) -> [usize; 2];
