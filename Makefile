@@ -22,7 +22,7 @@ test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead or kernels
+bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels or pictures
 	cargo run --release -p ayni-benches $(if $(filter overhead,$(BENCH)),--no-default-features) -- $(BENCH)
 
 lint: ## Checks formatting, lints, documentation, dependencies and the tree

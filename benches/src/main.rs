@@ -5,6 +5,8 @@ mod allocations;
 #[cfg(feature = "kernels")]
 mod kernels;
 mod overhead;
+#[cfg(feature = "kernels")]
+mod pictures;
 mod report;
 
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ Usage: ayni-benches SUITE [--quick] [--json FILE] [--markdown FILE] [--only TEXT
 Suites:
   overhead   the policy stack around a backend that does nothing, and the stream parsers
   kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
+  pictures   from an encoded image to the tensor of a vision model, step by step
 
 Options:
   --quick          fewer repetitions, fewer cases
@@ -59,8 +62,12 @@ fn main() -> ExitCode {
         Some("overhead") => overhead::run(options.quick),
         #[cfg(feature = "kernels")]
         Some("kernels") => kernels::run(&options),
+        #[cfg(feature = "kernels")]
+        Some("pictures") => pictures::run(&options),
         #[cfg(not(feature = "kernels"))]
-        Some("kernels") => return usage("this build has no kernels: build with the feature `kernels`"),
+        Some(name @ ("kernels" | "pictures")) => {
+            return usage(&format!("this build has no suite '{name}': build with the feature `kernels`"));
+        }
         Some(other) => return usage(&format!("there is no suite '{other}'")),
         None => return usage("no suite was named"),
     };
