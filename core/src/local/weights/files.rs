@@ -15,6 +15,8 @@ pub(crate) struct ModelFiles {
     pub(crate) model: String,
     /// The commit that the files are from, where that is known.
     pub(crate) revision: Option<String>,
+    /// The one file that the user named, where it was not the folder: its weights are these and no others.
+    pub(crate) weights: Option<String>,
 }
 
 impl ModelFiles {
@@ -29,7 +31,7 @@ impl ModelFiles {
         }
         let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let model = name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self { folder: folder.to_owned(), model, revision: None })
+        Ok(Self { folder: folder.to_owned(), model, revision: None, weights: None })
     }
 
     /// The same files under the publisher's name of the model.
@@ -42,6 +44,12 @@ impl ModelFiles {
     pub(crate) fn within(&self, path: &str) -> Self {
         let folder = if path.is_empty() { self.folder.clone() } else { self.folder.join(path) };
         Self { folder, ..self.clone() }
+    }
+
+    /// The same files with the weights that the user named.
+    pub(crate) fn with_weights(mut self, name: impl Into<String>) -> Self {
+        self.weights = Some(name.into());
+        self
     }
 
     /// Where a file would be.
