@@ -1,12 +1,10 @@
 //! Model architectures, one file each, written over [`ops`](super::ops) and configured by the model's own
 //! `config.json`.
 
-<<<<<<< HEAD
-mod dual;
-=======
 mod bert;
 mod config;
 mod distilbert;
+mod dual;
 mod gemma3;
 mod gte;
 mod modernbert;
@@ -20,7 +18,6 @@ mod self_attention;
 
 #[cfg(test)]
 mod golden_tests;
->>>>>>> text-models
 
 use std::fmt;
 

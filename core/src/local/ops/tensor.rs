@@ -33,7 +33,7 @@ pub(super) fn is_on_cpu(x: &Tensor) -> bool {
 }
 
 /// The numbers of an f32 tensor on the CPU, in order; copied only if they lie in another.
-pub(super) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+pub(crate) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     if x.dtype() != DType::F32 {
         let dtype = x.dtype().as_str();
         return Err(Error::invalid_request(format!("{name} is {dtype}; on the CPU it must be f32")));

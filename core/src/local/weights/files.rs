@@ -40,6 +40,12 @@ impl ModelFiles {
         self
     }
 
+    /// The files of one of its folders; `""` is the folder itself.
+    pub(crate) fn within(&self, path: &str) -> Self {
+        let folder = if path.is_empty() { self.folder.clone() } else { self.folder.join(path) };
+        Self { folder, ..self.clone() }
+    }
+
     /// The same files with the weights that the user named.
     pub(crate) fn with_weights(mut self, name: impl Into<String>) -> Self {
         self.weights = Some(name.into());

@@ -9,13 +9,9 @@ mod reference;
 mod tensors;
 
 pub(crate) use files::ModelFiles;
-<<<<<<< HEAD
 pub(crate) use hub::{Hub, Wanted};
 pub(crate) use locate::{Located, locate};
-pub(crate) use parameters::Parameters;
-=======
 pub(crate) use parameters::{Biases, Parameters};
->>>>>>> text-models
 pub use reference::ModelReference;
 pub(crate) use tensors::Tensors;
 

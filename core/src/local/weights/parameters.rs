@@ -112,19 +112,6 @@ impl<'a> Parameters<'a> {
         Linear::new(self.place, weight, bias).map_err(|error| self.unusable(error))
     }
 
-    /// A layer of tensors from here that are named otherwise or had to be reordered, in a precision of its own.
-    ///
-    /// # Errors
-    /// `model_load` if weight and bias do not belong together.
-    pub(crate) fn layer_of(
-        &self,
-        weight: Tensor,
-        bias: Option<Tensor>,
-        precision: Precision,
-    ) -> Result<Linear> {
-        Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
-    }
-
     /// The gated layer of `gate.weight` and `up.weight`.
     ///
     /// # Errors
@@ -158,6 +145,19 @@ impl<'a> Parameters<'a> {
         let (first, second) = (half(0)?, half(outputs)?);
         let (gate, up) = if gate == Gate::First { (first, second) } else { (second, first) };
         Linear::gated(self.place, gate, up).map_err(|error| here.unusable(error))
+    }
+
+    /// A layer of tensors from here that are named otherwise or had to be reordered, in a precision of its own.
+    ///
+    /// # Errors
+    /// `model_load` if weight and bias do not belong together.
+    pub(crate) fn layer_of(
+        &self,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        precision: Precision,
+    ) -> Result<Linear> {
+        Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
     }
 
     /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
