@@ -16,6 +16,13 @@ use super::{Call, is_used, most_rows, panels_at_once};
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
 
+/// Tiles of fewer words wait for their results to be stored, if these are more than the cache holds: then they go
+/// through memory, a block behind the arithmetic.
+const SHORT_TILE: usize = 128;
+
+/// Results that stay in a second-level cache.
+const CACHED_RESULTS: usize = 1 << 20;
+
 /// Some rows times some panels.
 pub(super) struct Part<'a> {
     call: &'a Call<'a>,
@@ -170,9 +177,14 @@ impl<'a> Part<'a> {
         unsafe { self.memory.scales(block) }
     }
 
-    /// Whether a bias and a residual are all that follows the sums of the panels before `end`, and these are whole.
+    /// Whether a bias and a residual are all that follows the sums of the panels before `end`, these are whole, and
+    /// storing the results does not take longer than the sums.
     fn is_plain(&self, end: usize) -> bool {
         let (packed, epilogue) = (self.call.packed, &self.call.epilogue);
+        let results = size_of_val(self.call.a) / packed.inputs().max(1) * packed.outputs();
+        if packed.words() < SHORT_TILE && results > CACHED_RESULTS {
+            return false;
+        }
         let whole = end * packed.panel_outputs() <= packed.outputs();
         whole && !packed.is_gated() && epilogue.activation == Activation::None && epilogue.scale == 1.0
     }
