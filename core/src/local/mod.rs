@@ -3,8 +3,15 @@
 #[cfg(feature = "candle")]
 pub mod kernels;
 #[cfg(feature = "candle")]
+pub(crate) mod models;
+#[cfg(feature = "candle")]
 #[doc(hidden)]
 pub mod ops;
+#[cfg(feature = "candle")]
+pub(crate) mod weights;
+
+#[cfg(feature = "candle")]
+pub use weights::ModelReference;
 
 use serde::{Deserialize, Serialize};
 
