@@ -19,12 +19,13 @@ FIRST, LAST = 49406, 49407
 
 
 def quantised(folder: Path, name: str) -> None:
-    """int8 as ONNX Runtime's own tool does it with its defaults. The convolution of the patches stays as it is,
-    which is faster."""
+    """int8 by ONNX Runtime's own tool, a scale for each column: with one for each matrix, its default, the vectors come
+    out with cosines of 0.9 only, and no sooner. The convolution of the patches stays as it is, which is faster."""
     quantize_dynamic(
         folder / f"{name}f32.onnx",
         folder / f"{name}int8.onnx",
         weight_type=QuantType.QInt8,
+        per_channel=True,
         op_types_to_quantize=["MatMul", "Attention", "EmbedLayerNormalization", "Gather"],
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
