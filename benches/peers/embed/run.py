@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -34,9 +33,6 @@ BARS = OURS | {"candle": 0.99999} | {name: bar for name, (_, _, bar) in SIDES.it
 # A JPEG decoder of another library rounds otherwise.
 JPEG_BAR = 0.999
 GROUPS = ("minilm", "clip_text", "clip_image", "clip_jpeg")
-# Threads of others spin on for a while after a call, and would slow who comes next.
-PAUSE = 0.02
-
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-peers SUITE=embed", description=__doc__)
@@ -90,6 +86,7 @@ class Bench:
             if work["name"].startswith(WORKS[side]):
                 print(f"# {work['name']}: preparing {side}", file=sys.stderr, flush=True)
                 answer = self.processes.get(side).ask("prepare", work["name"])
+                self.processes.get(side).settle()
                 if answer[0] == "ready":
                     ready.append(side)
                 else:
@@ -97,7 +94,10 @@ class Bench:
         return ready
 
     def seconds(self, side: str, work: dict, times: int) -> float:
-        return int(self.processes.get(side).ask("run", work["name"], str(times))[1]) / 1e9
+        process = self.processes.get(side)
+        taken = int(process.ask("run", work["name"], str(times))[1]) / 1e9
+        process.settle()
+        return taken
 
     def measure(self, work: dict) -> None:
         sides = self.prepared(work)
@@ -109,12 +109,12 @@ class Bench:
             for side in sides:
                 if spent[side] > self.budget and len(runs[side]) >= 3:
                     continue
-                time.sleep(PAUSE)
                 taken = self.seconds(side, work, repeats[side])
                 spent[side] += taken
                 runs[side].append(taken / repeats[side])
                 if side in peaks:
                     peaks[side].append(float(self.processes.get(side).ask("peak", side.removeprefix("ours_"))[1]))
+                    self.processes.get(side).settle()
         medians = {side: median(values) for side, values in runs.items()}
         self.times[work["name"]] = {side: value * 1e3 for side, value in medians.items()}
         for side, value in medians.items():
