@@ -7,6 +7,8 @@ mod embed;
 #[cfg(feature = "kernels")]
 mod kernels;
 mod overhead;
+#[cfg(feature = "kernels")]
+mod pictures;
 mod report;
 
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ Suites:
   overhead   the policy stack around a backend that does nothing, and the stream parsers
   kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
   embed      local embedders against the CPU's limits; `make bench-peers SUITE=embed` runs the peers beside them
+  pictures   from an encoded image to the tensor of a vision model, step by step
 
 Options:
   --quick          fewer repetitions, fewer cases
@@ -66,12 +69,16 @@ fn main() -> ExitCode {
         Some("overhead") => overhead::run(options.quick),
         #[cfg(feature = "kernels")]
         Some("kernels") => kernels::run(&options),
+        #[cfg(feature = "kernels")]
+        Some("pictures") => pictures::run(&options),
         #[cfg(not(feature = "kernels"))]
-        Some("kernels") => return usage("this build has no kernels: build with the feature `kernels`"),
         #[cfg(feature = "embed")]
         Some("embed") => embed::run(&options),
         #[cfg(not(feature = "embed"))]
         Some("embed") => return usage("this build has no embedders: build with the feature `embed`"),
+        Some(name @ ("kernels" | "pictures")) => {
+            return usage(&format!("this build has no suite '{name}': build with the feature `kernels`"));
+        }
         Some(other) => return usage(&format!("there is no suite '{other}'")),
         None => return usage("no suite was named"),
     };

@@ -151,7 +151,11 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             file = f"{folder}/vectors"
             _, rows, width = self.processes.get(side).ask("vectors", work["name"], file)
-            return numpy.fromfile(file, dtype=numpy.float32).reshape(int(rows), int(width)).astype(numpy.float64)
+            found = numpy.fromfile(file, dtype=numpy.float32).reshape(int(rows), int(width)).astype(numpy.float64)
+        if work["task"] == "preprocess" and side not in OURS:
+            # Theirs has the colours in planes, ours side by side.
+            found = found.reshape(3, -1).T.reshape(1, -1)
+        return found
 
 
 def wanted(name: str, only: list[str]) -> bool:

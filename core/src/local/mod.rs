@@ -8,6 +8,9 @@ pub(crate) mod models;
 #[doc(hidden)]
 pub mod ops;
 #[cfg(feature = "candle")]
+#[doc(hidden)]
+pub mod pictures;
+#[cfg(feature = "candle")]
 pub(crate) mod weights;
 
 #[cfg(feature = "candle")]

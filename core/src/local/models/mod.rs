@@ -1,11 +1,15 @@
 //! Model architectures, one file each, written over [`ops`](super::ops) and configured by the model's own
 //! `config.json`.
 
+mod dual;
+
 use std::fmt;
 
 use candle_core::Tensor;
 
 use crate::error::Result;
+
+pub(crate) use dual::{dual_encoder, open_dual_encoder};
 
 /// The token ids of several texts, one text after another, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,12 @@ pub(crate) trait DualEncoder: Send + Sync + fmt::Debug {
 
     /// The most tokens of a text.
     fn window(&self) -> usize;
+
+    /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not is an
+    /// error. Else padding changes nothing.
+    fn fills_window(&self) -> bool {
+        false
+    }
 
     /// Height and width of the images.
     fn image_size(&self) -> [usize; 2];

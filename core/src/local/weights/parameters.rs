@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::Tensors;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Embedding, Linear, Norm, Place, of_candle};
+use crate::local::ops::{Embedding, Linear, Norm, Place, Precision, of_candle};
 
 /// What lies under one name of a model's tree of weights: `encoder.layer.0`.
 #[derive(Clone, Debug)]
@@ -95,6 +95,19 @@ impl<'a> Parameters<'a> {
         Linear::new(self.place, weight, bias).map_err(|error| self.unusable(error))
     }
 
+    /// A layer of tensors from here that are named otherwise or had to be reordered, in a precision of its own.
+    ///
+    /// # Errors
+    /// `model_load` if weight and bias do not belong together.
+    pub(crate) fn layer_of(
+        &self,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        precision: Precision,
+    ) -> Result<Linear> {
+        Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
+    }
+
     /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`.
     ///
     /// # Errors
@@ -159,7 +172,6 @@ mod tests {
 
     use super::super::tensors::tests::write;
     use super::*;
-    use crate::local::kernels::gemm::Precision;
     use crate::local::kernels::{Cpu, Isa};
 
     fn values(count: usize, shape: &[usize]) -> Tensor {
