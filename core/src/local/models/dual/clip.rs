@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::{DualEncoder, Tokens};
 use super::config::{Half, parse};
-use super::layers::{self, careful, moved};
+use super::layers::{self, careful};
 use super::pre_norm::{Keep, Naming, Shape, Transformer};
 use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower};
 use crate::error::{Error, Result};
@@ -121,14 +121,15 @@ pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place)
         NEVER_MEANT => EndOfText::Highest,
         id => EndOfText::Token(id),
     };
-    let texts = text_tower(&text, &weights.at("text_model"))?;
-    let images = image_tower(&image, &weights.at("vision_model"))?;
+    let (of_texts, of_images) = (text.shape(TEXTS)?, image.shape(IMAGES)?);
+    let sizes = [text.vocab_size.unwrap_or(WORDS), text.max_position_embeddings.unwrap_or(WINDOW)];
+    let (text_weights, image_weights) = (weights.at("text_model"), weights.at("vision_model"));
     Ok(Clip {
-        of_texts: projection(&weights, "text_projection", text.shape(TEXTS)?.width, width)?,
-        of_images: projection(&weights, "visual_projection", image.shape(IMAGES)?.width, width)?,
-        texts,
+        texts: TextTower::of_transformers(&text_weights, sizes, &of_texts, Span::CAUSAL)?,
         end,
-        images,
+        of_texts: projection(&weights, "text_projection", of_texts.width, width)?,
+        images: image_tower(&image, &of_images, &image_weights)?,
+        of_images: projection(&weights, "visual_projection", of_images.width, width)?,
     })
 }
 
@@ -137,23 +138,7 @@ fn projection(weights: &Parameters<'_>, name: &str, inputs: usize, outputs: usiz
     here.layer_of(here.tensor("weight", &[outputs, inputs])?, None, careful(weights.place))
 }
 
-fn text_tower(config: &Half, weights: &Parameters<'_>) -> Result<TextTower> {
-    let shape = config.shape(TEXTS)?;
-    let words = config.vocab_size.unwrap_or(WORDS);
-    let window = config.max_position_embeddings.unwrap_or(WINDOW);
-    let embeddings = weights.at("embeddings");
-    let positions = embeddings.at("position_embedding").tensor("weight", &[window, shape.width])?;
-    Ok(TextTower {
-        words: embeddings.embedding("token_embedding", words, shape.width)?,
-        positions: moved(weights.place, &positions)?,
-        transformer: Transformer::new(weights, Naming::Transformers, &shape, Span::CAUSAL)?,
-        norm: layers::norm(weights, "final_layer_norm", shape.width, shape.epsilon)?,
-        place: weights.place.clone(),
-    })
-}
-
-fn image_tower(config: &Half, weights: &Parameters<'_>) -> Result<ImageTower> {
-    let shape = config.shape(IMAGES)?;
+fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result<ImageTower> {
     let names = PatchNames {
         weight: "patch_embedding.weight",
         besides: Besides::ClassToken("class_embedding"),
@@ -164,7 +149,7 @@ fn image_tower(config: &Half, weights: &Parameters<'_>) -> Result<ImageTower> {
     let embeddings = weights.at("embeddings");
     Ok(ImageTower {
         patches: Patches::new(&embeddings, names, config.grid(PATCH)?, shape.width, Some(norm))?,
-        transformer: Transformer::new(weights, Naming::Transformers, &shape, Span::ALL)?,
+        transformer: Transformer::new(weights, Naming::Transformers, shape, Span::ALL)?,
         norm: layers::norm(weights, "post_layernorm", shape.width, shape.epsilon)?,
         place: weights.place.clone(),
     })

@@ -92,27 +92,14 @@ pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place)
         return Err(load_error("a SigLIP without `vision_use_head` gives no vectors of images".to_owned()));
     }
     let (text_weights, image_weights) = (weights.at("text_model"), weights.at("vision_model"));
+    let sizes = [text.vocab_size.unwrap_or(WORDS), text.max_position_embeddings.unwrap_or(WINDOW)];
     let head = text_weights.at("head");
     let (weight, bias) = (head.tensor("weight", &[width, of_texts.width])?, head.tensor("bias", &[width])?);
     Ok(Siglip {
-        texts: text_tower(&text, &of_texts, &text_weights)?,
+        texts: TextTower::of_transformers(&text_weights, sizes, &of_texts, Span::ALL)?,
         of_texts: head.layer_of(weight, Some(bias), careful(place))?,
         images: image_tower(&image, &of_images, &image_weights)?,
         of_images: Pool::new(&image_weights.at("head"), &of_images)?,
-    })
-}
-
-fn text_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result<TextTower> {
-    let words = config.vocab_size.unwrap_or(WORDS);
-    let window = config.max_position_embeddings.unwrap_or(WINDOW);
-    let embeddings = weights.at("embeddings");
-    let positions = embeddings.at("position_embedding").tensor("weight", &[window, shape.width])?;
-    Ok(TextTower {
-        words: embeddings.embedding("token_embedding", words, shape.width)?,
-        positions: moved(weights.place, &positions)?,
-        transformer: Transformer::new(weights, Naming::Transformers, shape, Span::ALL)?,
-        norm: layers::norm(weights, "final_layer_norm", shape.width, shape.epsilon)?,
-        place: weights.place.clone(),
     })
 }
 

@@ -3,10 +3,12 @@
 use candle_core::Tensor;
 
 use super::super::Tokens;
-use super::layers::{careful, moved, wide};
-use super::pre_norm::{Keep, Transformer};
+use super::layers::{self, careful, moved, wide};
+use super::pre_norm::{Keep, Naming, Shape, Transformer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Embedding, Epilogue, Linear, Norm, Place, of_candle, patches, weight_of_patches};
+use crate::local::ops::{
+    Embedding, Epilogue, Linear, Norm, Place, Span, of_candle, patches, weight_of_patches,
+};
 use crate::local::weights::Parameters;
 
 /// Where each of so many sequences of one length starts, and where the last ends.
@@ -26,6 +28,27 @@ pub(super) struct TextTower {
 }
 
 impl TextTower {
+    /// With the names of transformers, and so many words and places.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape.
+    pub(super) fn of_transformers(
+        weights: &Parameters<'_>,
+        [words, window]: [usize; 2],
+        shape: &Shape,
+        span: Span,
+    ) -> Result<Self> {
+        let embeddings = weights.at("embeddings");
+        let positions = embeddings.at("position_embedding").tensor("weight", &[window, shape.width])?;
+        Ok(Self {
+            words: embeddings.embedding("token_embedding", words, shape.width)?,
+            positions: moved(weights.place, &positions)?,
+            transformer: Transformer::new(weights, Naming::Transformers, shape, span)?,
+            norm: layers::norm(weights, "final_layer_norm", shape.width, shape.epsilon)?,
+            place: weights.place.clone(),
+        })
+    }
+
     /// The most tokens of a text.
     pub(super) fn window(&self) -> usize {
         self.positions.dims().first().copied().unwrap_or_default()
@@ -65,7 +88,7 @@ pub(super) struct ImageTower {
 }
 
 impl ImageTower {
-    /// The normed states, of which some of each image are kept: `[state, width]`, and how many an image.
+    /// The normed states, of which some of each image are kept: `[state, width]`.
     ///
     /// # Errors
     /// `invalid_request` if the images are not as the model needs them.
