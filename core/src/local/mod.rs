@@ -27,11 +27,13 @@ use serde::{Deserialize, Serialize};
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::config::Environment;
 use crate::context::Context;
+use crate::embed::AnyEmbedder;
 #[cfg(not(feature = "candle"))]
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
+use crate::policy::Policy;
 
 /// A model in this process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -90,6 +92,19 @@ impl LocalConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// An embedding model in this process under the default policy, loaded: a folder, or `org/name[@revision]` on the Hub.
+///
+/// [`open_embedder`](crate::open_embedder) with a [`LocalConfig`] returns at once and loads in the background instead.
+///
+/// # Errors
+/// Those of opening and of loading.
+pub async fn embedder(model: impl Into<String>) -> Result<AnyEmbedder> {
+    let embedder = LocalConfig::new(model).open_embedder(&Environment::process())?;
+    #[cfg(feature = "candle")]
+    embedder.ready(&Context::new()).await?;
+    Policy::default().embedder(AnyEmbedder::new(embedder), Vec::new())
 }
 
 /// Why this build has no local chat or image models, or none at all.

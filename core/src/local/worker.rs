@@ -221,7 +221,8 @@ fn load<'a, W: Work>(
 /// The error again, for one more caller.
 pub(crate) fn copy_of(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.message()).with_persistence(error.persistence());
-    let copy = error.context().iter().fold(copy, |copy, (name, value)| copy.with_context(name, value.clone()));
+    let copy =
+        error.context().iter().fold(copy, |copy, (name, value)| copy.with_context(name, value.clone()));
     match error.retry_after() {
         Some(wait) if error.persistence() == Persistence::Temporary => copy.with_retry_after(wait),
         _ => copy,

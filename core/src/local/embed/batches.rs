@@ -226,7 +226,9 @@ impl Batch {
                 }
                 continue;
             }
-            let fits = |batch: &Self, tokens: usize, ids: &[u32]| batch.texts.is_empty() || tokens + ids.len() <= room;
+            let fits = |batch: &Self, tokens: usize, ids: &[u32]| {
+                batch.texts.is_empty() || tokens + ids.len() <= room
+            };
             while let Some((position, ids)) = request.texts.pop_if(|(_, ids)| fits(&batch, tokens, ids)) {
                 tokens += ids.len();
                 request.tokens_ahead -= ids.len();

@@ -50,12 +50,24 @@ const FAMILIES: &[Family] = &[
         document: "",
     },
     Family {
-        names: &["bge-small-zh", "bge-base-zh", "bge-large-zh", "bge-small-zh-v1.5", "bge-base-zh-v1.5", "bge-large-zh-v1.5"],
+        names: &[
+            "bge-small-zh",
+            "bge-base-zh",
+            "bge-large-zh",
+            "bge-small-zh-v1.5",
+            "bge-base-zh-v1.5",
+            "bge-large-zh-v1.5",
+        ],
         query: BGE_CHINESE,
         document: "",
     },
     Family {
-        names: &["nomic-embed-text-v1", "nomic-embed-text-v1.5", "modernbert-embed-base", "modernbert-embed-large"],
+        names: &[
+            "nomic-embed-text-v1",
+            "nomic-embed-text-v1.5",
+            "modernbert-embed-base",
+            "modernbert-embed-large",
+        ],
         query: "search_query: ",
         document: "search_document: ",
     },

@@ -8,7 +8,7 @@ mod repository;
 mod tokenise;
 mod vocabulary;
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use tokio::sync::oneshot;
 
@@ -18,12 +18,12 @@ use repository::Repository;
 
 use super::LocalConfig;
 use super::ops::{DeviceChoice, Place, PrecisionChoice};
-use super::weights::{ModelFiles, ModelReference};
+use super::weights::{Hub, Located, ModelFiles, ModelReference, Wanted, here, locate};
 use super::worker::{Worker, thread_lost};
 use crate::config::Environment;
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::info::{BackendInfo, Operation};
 
 /// An embedding model in this process.
@@ -46,17 +46,17 @@ impl LocalEmbedder {
     /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
     /// that make no model; `device_unavailable`.
     pub fn open(config: &LocalConfig, env: &Environment) -> Result<Self> {
-        let place = Arc::new(place(config)?);
+        let place = place(config)?;
         let reference: ModelReference = config.model.parse()?;
-        let repository = Repository::read(&files(&reference)?)?;
         let dimensions = config.dimensions;
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let expected = repository.space(dimensions);
+        let source = Source::find(&reference, env)?;
+        let expected = source.space(dimensions);
         let info = BackendInfo::new("local", expected.model.as_str());
-        let name = expected.model.clone();
-        let worker = Worker::start(name, move |_| Model::load(&repository, &place, dimensions))?;
+        let load = move |cx: &Context| Model::load(&*source.repository(cx)?, &place, dimensions);
+        let worker = Worker::start(expected.model.clone(), load)?;
         Ok(Self { info, expected, worker })
     }
 
@@ -86,7 +86,7 @@ impl LocalEmbedder {
     }
 
     fn loaded(&self) -> Result<&Model> {
-        let conflict = || Error::new(crate::ErrorKind::Conflict, "the model is not loaded yet; await `ready` first");
+        let conflict = || Error::new(ErrorKind::Conflict, "the model is not loaded yet; await `ready` first");
         self.worker.loaded().ok_or_else(conflict)
     }
 
@@ -125,9 +125,56 @@ fn place(config: &LocalConfig) -> Result<Place> {
     Place::open(device, precision)
 }
 
-fn files(reference: &ModelReference) -> Result<ModelFiles> {
-    match reference {
-        ModelReference::Folder(folder) => ModelFiles::in_folder(folder),
-        other => Err(Error::unsupported(format!("`{other}` is not supported yet"))),
+/// Where a model comes from.
+enum Source {
+    /// Files on this machine, read already.
+    Here(Box<Repository>),
+    /// The Hub.
+    Hub { hub: Hub, id: String, revision: Option<String> },
+}
+
+impl Source {
+    /// Looks for a model on this machine.
+    fn find(reference: &ModelReference, env: &Environment) -> Result<Self> {
+        let read = |files: &ModelFiles| Ok(Self::Here(Box::new(Repository::read(files)?)));
+        if let ModelReference::File(file) = reference
+            && file.extension().is_some_and(|ending| ending == "gguf")
+        {
+            return Err(Error::config("embedders are read from safetensors; a GGUF file is for chat models"));
+        }
+        if let Some(files) = here(reference)? {
+            return read(&files);
+        }
+        let hub = Hub::from_env(env)?;
+        match locate(reference, &hub, &Wanted::Model)? {
+            Located::Here(files) => read(&files),
+            Located::ToFetch { id, revision } => Ok(Self::Hub { hub, id, revision }),
+        }
+    }
+
+    /// What is known of the space before the model is loaded.
+    fn space(&self, dimensions: Option<usize>) -> EmbeddingSpace {
+        match self {
+            Self::Here(repository) => repository.space(dimensions.or_else(|| repository.width())),
+            Self::Hub { id, revision, .. } => {
+                EmbeddingSpace::new(id.as_str()).with_revision(revision.clone()).with_dimensions(dimensions)
+            }
+        }
+    }
+
+    /// The repository, fetched if it is not here. Blocks: for the model's own thread.
+    fn repository(&self, cx: &Context) -> Result<Cow<'_, Repository>> {
+        match self {
+            Self::Here(repository) => Ok(Cow::Borrowed(repository)),
+            Self::Hub { hub, id, revision } => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(|error| {
+                    Error::new(ErrorKind::Unavailable, format!("no runtime for the download: {error}"))
+                        .with_source(error)
+                })?;
+                let fetch = hub.fetch(cx, id, revision.as_deref(), &Wanted::Model);
+                Ok(Cow::Owned(Repository::read(&runtime.block_on(fetch)?)?))
+            }
+        }
     }
 }

@@ -2,16 +2,19 @@
 
 use std::fmt;
 
-use super::pooling::{Dense, Head, Step};
-use super::repository::{Prompts, Repository, StepConfig};
+use candle_core::Tensor;
+
+use super::pooling::{Dense, Head, Step, numbers, to_unit_length};
+use super::repository::{Kind, OPEN_CLIP, Prompts, Repository, StepConfig};
 use super::tokenise::{Tokenised, Tokeniser};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::kernels::gemm::Precision;
-use crate::local::models::{TextEncoder, Tokens};
-use crate::local::ops::Place;
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
+use crate::local::ops::{Place, of_candle};
+use crate::local::pictures::{Limits, Preprocessor};
+use crate::local::weights::{ModelFiles, Parameters, Tensors};
 use crate::media::ImageData;
 
 /// Tokens of a batch on the CPU: enough for every thread to have work, few enough for what lies between two layers
@@ -38,6 +41,7 @@ pub(crate) struct Model {
 /// What computes.
 pub(super) enum Encoder {
     Text(Box<dyn TextEncoder>, Head),
+    Dual(Box<dyn DualEncoder>, Preprocessor),
 }
 
 impl Model {
@@ -55,8 +59,15 @@ impl Model {
         });
         let (encoder, tokeniser) = (encoder?, tokeniser?);
         let window = repository.window.unwrap_or(usize::MAX).min(encoder.window());
+        let tokeniser = match &encoder {
+            Encoder::Dual(encoder, _) if encoder.fills_window() => {
+                let padding = tokeniser.padding(&repository.files)?;
+                tokeniser.with_window(encoder.window())?.with_padding(padding)
+            }
+            _ => tokeniser.with_window(window)?,
+        };
         let parts = ModelParts {
-            tokeniser: tokeniser.with_window(window)?,
+            tokeniser,
             prompts: repository.prompts.clone(),
             space: repository.space(None),
             encoder,
@@ -85,9 +96,10 @@ impl Model {
         }
         let has_images = request.inputs.iter().any(|input| matches!(input, EmbedInput::Image(_)));
         match &self.encoder {
-            Encoder::Text(..) if has_images => {
-                Err(Error::unsupported(format!("{} embeds text only; the request holds an image", self.info.model)))
-            }
+            Encoder::Text(..) if has_images => Err(Error::unsupported(format!(
+                "{} embeds text only; the request holds an image",
+                self.info.model
+            ))),
             _ => Ok(()),
         }
     }
@@ -108,7 +120,11 @@ impl Model {
         self.tokeniser.count(&format!("{}{text}", self.prompts.of(role)))
     }
 
-    pub(super) fn tokenise(&self, role: Option<EmbedRole>, texts: &[(usize, &str)]) -> Result<Vec<Tokenised>> {
+    pub(super) fn tokenise(
+        &self,
+        role: Option<EmbedRole>,
+        texts: &[(usize, &str)],
+    ) -> Result<Vec<Tokenised>> {
         let texts: Vec<&str> = texts.iter().map(|(_, text)| *text).collect();
         self.tokeniser.tokenise_all(&self.place.cpu.pool, self.prompts.of(role), &texts)
     }
@@ -116,7 +132,13 @@ impl Model {
     pub(super) fn pixels(&self, images: &[(usize, &ImageData)]) -> Result<Vec<Vec<f32>>> {
         match (&self.encoder, images) {
             (_, []) => Ok(Vec::new()),
-            (Encoder::Text(..), _) => Err(Error::unsupported("this model embeds text only")),
+            (Encoder::Text(..), _) => Err(text_only()),
+            (Encoder::Dual(_, preprocessor), images) => {
+                let images: Vec<ImageData> = images.iter().map(|(_, image)| (*image).clone()).collect();
+                let prepared = preprocessor.prepare_all(&self.place.cpu, &images, &Limits::default())?;
+                let length = prepared.values.len() / images.len();
+                Ok(prepared.values.chunks_exact(length.max(1)).map(<[f32]>::to_vec).collect())
+            }
         }
     }
 
@@ -125,15 +147,34 @@ impl Model {
         let tokens = Tokens::new(texts.iter().map(Vec::as_slice));
         match &self.encoder {
             Encoder::Text(encoder, head) => head.vectors(&encoder.encode(&tokens)?, tokens.starts(), skips),
+            Encoder::Dual(encoder, _) => unit_length(&encoder.embed_texts(&tokens)?),
         }
     }
 
     /// One vector an image, one after another.
     pub(super) fn embed_images(&self, images: &[Vec<f32>]) -> Result<Vec<f32>> {
         match &self.encoder {
-            Encoder::Text(..) => Err(Error::unsupported("this model embeds text only")),
+            Encoder::Text(..) => Err(text_only()),
+            Encoder::Dual(encoder, _) => {
+                let [height, width] = encoder.image_size();
+                let device = &self.place.device;
+                let pixels = Tensor::from_vec(images.concat(), (images.len(), height, width, 3), device);
+                unit_length(&encoder.embed_images(&pixels.map_err(of_candle)?)?)
+            }
         }
     }
+}
+
+fn text_only() -> Error {
+    Error::unsupported("this model embeds text only")
+}
+
+/// The rows of `[input, width]`, scaled to unit length, one after another.
+fn unit_length(vectors: &Tensor) -> Result<Vec<f32>> {
+    let (_, width) = vectors.dims2().map_err(of_candle)?;
+    let mut vectors = numbers(vectors, <[f32]>::to_vec)?;
+    vectors.chunks_exact_mut(width.max(1)).for_each(to_unit_length);
+    Ok(vectors)
 }
 
 /// What a model is made of.
@@ -167,23 +208,52 @@ impl Encoder {
     fn width(&self) -> usize {
         match self {
             Self::Text(encoder, head) => head.width(encoder.width()),
+            Self::Dual(encoder, _) => encoder.width(),
         }
     }
 
     fn window(&self) -> usize {
         match self {
             Self::Text(encoder, _) => encoder.window(),
+            Self::Dual(encoder, _) => encoder.window(),
         }
     }
 }
 
 fn encoder(repository: &Repository, place: &Place) -> Result<Encoder> {
+    if repository.kind == Kind::Dual {
+        let encoder = open_dual_encoder(&repository.files, place)?;
+        let preprocessor = preprocessor(&repository.files)?;
+        let [height, width] = encoder.image_size();
+        return match preprocessor.fixed_size() {
+            Some(size) if size == (height, width) => Ok(Encoder::Dual(encoder, preprocessor)),
+            other => Err(Error::new(
+                ErrorKind::ModelLoad,
+                format!("images are prepared as {other:?}, but the model takes ({height}, {width})"),
+            )),
+        };
+    }
     let tensors = Tensors::of_model(&repository.files)?;
-    let encoder = crate::local::models::text_encoder(&repository.config, &tensors, place)?;
+    let encoder = text_encoder(&repository.config, &tensors, place)?;
     let steps = repository.steps.iter().map(|step| load_step(step, place)).collect::<Result<_>>()?;
     let head = Head { pooler: repository.pooler.clone(), steps };
     head.check(encoder.width())?;
     Ok(Encoder::Text(encoder, head))
+}
+
+/// What is done to images, by the file of transformers or that of open_clip.
+fn preprocessor(files: &ModelFiles) -> Result<Preprocessor> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if let Some(bytes) = files.read("preprocessor_config.json")? {
+        return Preprocessor::from_transformers(&text(bytes));
+    }
+    match files.read(OPEN_CLIP)? {
+        Some(bytes) => Preprocessor::from_open_clip(&text(bytes)),
+        None => Err(Error::new(
+            ErrorKind::ModelLoad,
+            format!("{} does not exist", files.path("preprocessor_config.json").display()),
+        )),
+    }
 }
 
 fn load_step(step: &StepConfig, place: &Place) -> Result<Step> {
@@ -212,6 +282,9 @@ pub(super) fn check_dimensions(dimensions: usize, width: usize) -> Result<()> {
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model").field("space", &self.space).field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("space", &self.space)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }

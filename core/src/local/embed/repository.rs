@@ -11,6 +11,7 @@ use super::pooling::{MODES, Mode, Pooler};
 use crate::backends::vectors::prompt_set;
 use crate::embed::{EmbedRole, EmbeddingSpace};
 use crate::error::{Error, ErrorKind, Result};
+use crate::local::models::check_text_encoder;
 use crate::local::ops::Activation;
 use crate::local::weights::ModelFiles;
 
@@ -30,7 +31,9 @@ const WINDOW_FILES: [&str; 7] = [
 pub(crate) struct Repository {
     /// The files of the encoder: weights, `config.json`, tokenizer.
     pub(crate) files: ModelFiles,
-    /// The encoder's own `config.json`.
+    /// What its encoder takes.
+    pub(crate) kind: Kind,
+    /// The encoder's own `config.json`; null where open_clip's file stands for it.
     pub(crate) config: Value,
     /// How tokens become one vector.
     pub(crate) pooler: Pooler,
@@ -43,6 +46,21 @@ pub(crate) struct Repository {
     /// Whether texts are made lower case first.
     pub(crate) lower_case: bool,
 }
+
+/// What an encoder takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Texts.
+    Text,
+    /// Texts and images, into one space.
+    Dual,
+}
+
+/// Types of models that take texts and images.
+const DUAL: [&str; 3] = ["clip", "siglip", "siglip2"];
+
+/// Where open_clip describes a model.
+pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
 
 /// What happens to a pooled vector.
 #[derive(Clone, Debug)]
@@ -116,7 +134,8 @@ impl Repository {
     /// `model_load` if it has no configuration, or has parts that are not supported.
     pub(crate) fn read(root: &ModelFiles) -> Result<Self> {
         let modules: Option<Vec<Module>> = root.json("modules.json")?;
-        let parts = modules.map_or_else(|| Ok(Parts::default_of(root)), |modules| Parts::of(root, &modules))?;
+        let parts =
+            modules.map_or_else(|| Ok(Parts::default_of(root)), |modules| Parts::of(root, &modules))?;
         let files = parts.encoder;
         let mut window = WindowConfig::default();
         if let Some(name) = WINDOW_FILES.iter().find(|name| files.has(name)) {
@@ -126,25 +145,39 @@ impl Repository {
             Some(length) => Some(length),
             None => longest_by_tokenizer(&files)?,
         };
+        let config: Value = match files.has(OPEN_CLIP) {
+            true => files.json("config.json")?.unwrap_or_default(),
+            false => files.needed_json("config.json")?,
+        };
+        let kind = kind(&files, &config)?;
+        // SigLIP's tokenizers say so nowhere in their files: it was trained on texts in lower case.
+        let is_siglip = model_type(&config).starts_with("siglip");
         Ok(Self {
-            config: files.needed_json("config.json")?,
+            kind,
+            config,
             pooler: parts.pooler,
             steps: parts.steps,
             prompts: prompts(root)?,
             window: longest,
-            lower_case: window.do_lower_case,
+            lower_case: window.do_lower_case || is_siglip,
             files,
         })
     }
 
-    /// Whether vectors have unit length.
+    /// Whether vectors have unit length. Those of dual encoders always do, so that texts and images compare.
     pub(crate) fn is_normalised(&self) -> bool {
-        matches!(self.steps.last(), Some(StepConfig::Normalise))
+        self.kind == Kind::Dual || matches!(self.steps.last(), Some(StepConfig::Normalise))
     }
 
     /// Numbers in a vector, as far as the configuration says.
     pub(crate) fn width(&self) -> Option<usize> {
         const STATE: [&str; 4] = ["hidden_size", "dim", "d_model", "n_embd"];
+        if self.kind == Kind::Dual {
+            let width = self.config.get("projection_dim").and_then(Value::as_u64);
+            return width
+                .filter(|_| model_type(&self.config) == "clip")
+                .and_then(|width| usize::try_from(width).ok());
+        }
         let dense = self.steps.iter().rev().find_map(|step| match step {
             StepConfig::Dense(_, config) => Some(config.outputs),
             StepConfig::Normalise => None,
@@ -159,10 +192,28 @@ impl Repository {
             .with_revision(self.files.revision.clone())
             .with_dimensions(width)
             .with_normalised(self.is_normalised());
-        space.pooling = self.pooler.pooling();
+        space.pooling = match self.kind {
+            Kind::Text => self.pooler.pooling(),
+            Kind::Dual => None,
+        };
         space.prompt_set = prompt_set(self.prompts.query.as_deref(), self.prompts.document.as_deref());
         space
     }
+}
+
+/// What the encoder takes.
+///
+/// # Errors
+/// `unsupported` if no encoder here is of its architecture.
+fn kind(files: &ModelFiles, config: &Value) -> Result<Kind> {
+    if DUAL.contains(&model_type(config)) || files.has(OPEN_CLIP) {
+        return Ok(Kind::Dual);
+    }
+    check_text_encoder(config).map(|()| Kind::Text)
+}
+
+fn model_type(config: &Value) -> &str {
+    config.get("model_type").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What `modules.json` puts together.
@@ -196,7 +247,8 @@ impl Parts {
                 // It does nothing once a model is trained.
                 ("Dropout", _) => {}
                 (other, _) => {
-                    let what = format!("part {position} of modules.json is `{other}`, which is not supported there");
+                    let what =
+                        format!("part {position} of modules.json is `{other}`, which is not supported there");
                     return Err(unsupported(what));
                 }
             }
@@ -226,7 +278,8 @@ fn pooler(files: &ModelFiles) -> Result<Pooler> {
     };
     let mode = |name: &str| MODES.iter().find(|(_, own, _)| *own == name).map(|(mode, ..)| *mode);
     let unknown = |name: &str| unsupported(format!("the pooling mode `{name}` is not supported"));
-    let mut modes = names.iter().map(|name| mode(name).ok_or_else(|| unknown(name))).collect::<Result<Vec<_>>>()?;
+    let mut modes =
+        names.iter().map(|name| mode(name).ok_or_else(|| unknown(name))).collect::<Result<Vec<_>>>()?;
     if modes.is_empty() {
         modes.push(Mode::Mean);
     }
@@ -248,7 +301,9 @@ fn dense(files: &ModelFiles) -> Result<DenseConfig> {
     let file: DenseFile = files.needed_json("config.json")?;
     let input = file.module_input_name.as_deref().unwrap_or("sentence_embedding");
     if file.use_residual || input != "sentence_embedding" {
-        return Err(unsupported("a dense layer with a residual or another input is not supported".to_owned()));
+        return Err(unsupported(
+            "a dense layer with a residual or another input is not supported".to_owned(),
+        ));
     }
     let name = file.activation_function.as_deref().unwrap_or("torch.nn.modules.activation.Tanh");
     let activation = match name.rsplit('.').next().unwrap_or_default() {
@@ -273,7 +328,9 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
         default: config.default_prompt_name.as_deref().and_then(named),
     };
     // The library writes empty prompts where nobody gave any.
-    let is_silent = [&prompts.query, &prompts.document].iter().all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
+    let is_silent = [&prompts.query, &prompts.document]
+        .iter()
+        .all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
     match catalogue::prompts(&root.model) {
         Some(known) if is_silent => Ok(Prompts { default: prompts.default, ..known }),
         _ => Ok(prompts),

@@ -36,13 +36,15 @@ fn without_modules_it_is_the_mean_and_no_unit_length() {
 #[test]
 fn the_switches_of_older_repositories_mean_the_modes_of_newer_ones() {
     for (_, name, switch) in MODES {
-        let old = format!(r#"{{"word_embedding_dimension": 8, "{switch}": true, "pooling_mode_unknown": false}}"#);
+        let old =
+            format!(r#"{{"word_embedding_dimension": 8, "{switch}": true, "pooling_mode_unknown": false}}"#);
         let new = format!(r#"{{"embedding_dimension": 8, "pooling_mode": "{name}"}}"#);
         let pooled = |config: &str| read(&[CONFIG, MODULES, ("1_Pooling/config.json", config)]).unwrap();
         assert_eq!(pooled(&old).pooler, pooled(&new).pooler, "{name}");
         assert!(pooled(&old).is_normalised());
     }
-    let both = r#"{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true, "include_prompt": false}"#;
+    let both =
+        r#"{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true, "include_prompt": false}"#;
     let repository = read(&[CONFIG, MODULES, ("1_Pooling/config.json", both)]).unwrap();
     assert_eq!(repository.pooler, Pooler { modes: vec![Mode::Cls, Mode::Mean], includes_prompt: false });
     assert_eq!(repository.width(), Some(16));
@@ -53,7 +55,10 @@ fn what_is_not_supported_is_named() {
     let pooling = ("1_Pooling/config.json", r#"{"pooling_mode": "attention"}"#);
     let error = read(&[CONFIG, MODULES, pooling]).unwrap_err();
     assert_eq!(error.message(), "the pooling mode `attention` is not supported");
-    let modules = ("modules.json", r#"[{"path": "", "type": "x.models.Transformer"}, {"path": "1", "type": "x.LSTM"}]"#);
+    let modules = (
+        "modules.json",
+        r#"[{"path": "", "type": "x.models.Transformer"}, {"path": "1", "type": "x.LSTM"}]"#,
+    );
     let error = read(&[CONFIG, modules]).unwrap_err();
     assert_eq!(error.message(), "part 1 of modules.json is `LSTM`, which is not supported there");
     let error = read(&[("x.json", "{}")]).unwrap_err();
@@ -63,7 +68,8 @@ fn what_is_not_supported_is_named() {
 #[test]
 fn parts_lie_inside_the_repository() {
     for path in ["../1_Pooling", "/etc", "a/../../b"] {
-        let modules = format!(r#"[{{"path": "", "type": "Transformer"}}, {{"path": "{path}", "type": "Pooling"}}]"#);
+        let modules =
+            format!(r#"[{{"path": "", "type": "Transformer"}}, {{"path": "{path}", "type": "Pooling"}}]"#);
         let error = read(&[CONFIG, ("modules.json", &modules)]).unwrap_err();
         assert!(error.message().contains("which is not one of the model's"), "{error}");
     }
@@ -92,7 +98,10 @@ fn roles_find_their_prompts() {
 
 #[test]
 fn a_silent_repository_of_a_known_family_gets_the_family_s_prompts() {
-    let folder = folder(&[CONFIG, ("config_sentence_transformers.json", r#"{"prompts": {"query": "", "document": ""}}"#)]);
+    let folder = folder(&[
+        CONFIG,
+        ("config_sentence_transformers.json", r#"{"prompts": {"query": "", "document": ""}}"#),
+    ]);
     let files = ModelFiles::in_folder(folder.path()).unwrap().named("intfloat/e5-small-v2", None);
     let repository = Repository::read(&files).unwrap();
     assert_eq!(repository.prompts.of(Some(EmbedRole::Query)), "query: ");

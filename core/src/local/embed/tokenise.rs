@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::{NormalizerWrapper, Tokenizer};
 
@@ -81,9 +82,17 @@ impl Tokeniser {
         Self { padding: Some(id), ..self }
     }
 
-    /// The id of a token, if it has one.
-    pub(crate) fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+    /// The id that `tokenizer_config.json` fills texts up with.
+    ///
+    /// # Errors
+    /// `model_load` if it names none.
+    pub(crate) fn padding(&self, files: &ModelFiles) -> Result<u32> {
+        let config: Value = files.json("tokenizer_config.json")?.unwrap_or_default();
+        let token = config.get("pad_token").map(|token| token.get("content").unwrap_or(token));
+        let id = token.and_then(Value::as_str).and_then(|token| self.inner.token_to_id(token));
+        id.ok_or_else(|| {
+            unusable("tokenizer_config.json names no `pad_token` of the tokenizer, which the model needs")
+        })
     }
 
     /// The most tokens of a text, special ones included.

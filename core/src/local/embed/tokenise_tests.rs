@@ -96,8 +96,12 @@ fn a_window_without_room_and_a_missing_tokenizer_are_errors() {
 fn the_older_files_make_the_same_tokenizer() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/repositories/base/tokenizer.json");
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(base).unwrap()).unwrap();
-    let mut words: Vec<(&String, u64)> =
-        json["model"]["vocab"].as_object().unwrap().iter().map(|(word, id)| (word, id.as_u64().unwrap())).collect();
+    let mut words: Vec<(&String, u64)> = json["model"]["vocab"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(word, id)| (word, id.as_u64().unwrap()))
+        .collect();
     words.sort_by_key(|(_, id)| *id);
     let lines: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +116,8 @@ fn the_older_files_make_the_same_tokenizer() {
 #[test]
 fn byte_pairs_of_clip_are_read_from_their_older_files() {
     let folder = tempfile::tempdir().unwrap();
-    let vocabulary = r#"{"a": 0, "b</w>": 1, "ab</w>": 2, "c</w>": 3, "<|startoftext|>": 4, "<|endoftext|>": 5}"#;
+    let vocabulary =
+        r#"{"a": 0, "b</w>": 1, "ab</w>": 2, "c</w>": 3, "<|startoftext|>": 4, "<|endoftext|>": 5}"#;
     std::fs::write(folder.path().join("vocab.json"), vocabulary).unwrap();
     std::fs::write(folder.path().join("merges.txt"), "#version: 0.2\na b</w>\n").unwrap();
     let clip = Tokeniser::of_model(&ModelFiles::in_folder(folder.path()).unwrap(), false).unwrap();

@@ -167,7 +167,12 @@ fn roberta(files: &ModelFiles) -> Result<Value> {
     }))
 }
 
-fn pairs_model(vocabulary: Map<String, Value>, merges: Vec<Value>, unknown: Option<&str>, end: &str) -> Value {
+fn pairs_model(
+    vocabulary: Map<String, Value>,
+    merges: Vec<Value>,
+    unknown: Option<&str>,
+    end: &str,
+) -> Value {
     json!({
         "type": "BPE",
         "dropout": null,

@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::Place;
 use crate::local::weights::Tensors;
 
-pub(crate) use dual::{dual_encoder, open_dual_encoder};
+pub(crate) use dual::open_dual_encoder;
 
 /// The token ids of several texts, one text after another, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,6 +160,18 @@ const FAMILIES: &[Family] = &[
 /// `unsupported` for an architecture that is not here, or something in it; `model_load` if the configuration or a tensor
 /// is not as expected; the messages name what.
 pub(crate) fn text_encoder(config: &Value, weights: &Tensors, place: &Place) -> Opened {
+    (family(config)?.open)(config, weights, place)
+}
+
+/// Whether a `config.json` describes a text encoder that is here.
+///
+/// # Errors
+/// `unsupported` if it does not.
+pub(crate) fn check_text_encoder(config: &Value) -> Result<()> {
+    family(config).map(|_| ())
+}
+
+fn family(config: &Value) -> Result<&'static Family> {
     let of_type = config.get("model_type").and_then(Value::as_str);
     let classes = config.get("architectures").and_then(Value::as_array);
     let class = classes.and_then(|classes| classes.first()).and_then(Value::as_str);
@@ -169,17 +181,14 @@ pub(crate) fn text_encoder(config: &Value, weights: &Tensors, place: &Place) -> 
     });
     let by_type = |family: &&Family| of_type.is_some_and(|name| family.types.contains(&name));
     let by_class = |family: &&Family| stem.is_some_and(|name| family.classes.contains(&name));
-    match FAMILIES.iter().find(by_type).or_else(|| FAMILIES.iter().find(by_class)) {
-        Some(family) => (family.open)(config, weights, place),
-        None => {
-            let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
-            let name = of_type.or(class).unwrap_or("nothing");
-            Err(Error::unsupported(format!(
-                "config.json describes '{name}' (`model_type`, `architectures`), which is no text encoder that ayni computes; valid: {}",
-                valid.join(", ")
-            )))
-        }
-    }
+    FAMILIES.iter().find(by_type).or_else(|| FAMILIES.iter().find(by_class)).ok_or_else(|| {
+        let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+        let name = of_type.or(class).unwrap_or("nothing");
+        Error::unsupported(format!(
+            "config.json describes '{name}' (`model_type`, `architectures`), which is no text encoder that ayni computes; valid: {}",
+            valid.join(", ")
+        ))
+    })
 }
 
 /// A model that puts texts and images into one space.

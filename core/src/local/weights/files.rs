@@ -42,8 +42,10 @@ impl ModelFiles {
 
     /// The files of one of its folders; `""` is the folder itself.
     pub(crate) fn within(&self, path: &str) -> Self {
-        let folder = if path.is_empty() { self.folder.clone() } else { self.folder.join(path) };
-        Self { folder, ..self.clone() }
+        match path {
+            "" => self.clone(),
+            _ => Self { folder: self.folder.join(path), weights: None, ..self.clone() },
+        }
     }
 
     /// The same files with the weights that the user named.

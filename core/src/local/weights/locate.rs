@@ -26,18 +26,29 @@ pub(crate) enum Located {
 /// `model_load` if there is no such folder or file; `offline` if the Hub may not be asked and the cache lacks
 /// something.
 pub(crate) fn locate(reference: &ModelReference, hub: &Hub, wanted: &Wanted) -> Result<Located> {
+    let ModelReference::Hub { id, revision } = reference else {
+        return here(reference)?
+            .map(Located::Here)
+            .ok_or_else(|| Error::config("the reference names nothing"));
+    };
+    if let Some(files) = hub.cached(id, revision.as_deref(), wanted)? {
+        return Ok(Located::Here(files));
+    }
+    if hub.is_offline() {
+        return Err(hub.not_cached(id, revision.as_deref(), wanted));
+    }
+    Ok(Located::ToFetch { id: id.clone(), revision: revision.clone() })
+}
+
+/// The files of a folder or around a file; `None` for what is named at the Hub.
+///
+/// # Errors
+/// `model_load` if there is no such folder or file.
+pub(crate) fn here(reference: &ModelReference) -> Result<Option<ModelFiles>> {
     match reference {
-        ModelReference::Folder(folder) => ModelFiles::in_folder(folder).map(Located::Here),
-        ModelReference::File(file) => of_file(file).map(Located::Here),
-        ModelReference::Hub { id, revision } => {
-            if let Some(files) = hub.cached(id, revision.as_deref(), wanted)? {
-                return Ok(Located::Here(files));
-            }
-            if hub.is_offline() {
-                return Err(hub.not_cached(id, revision.as_deref(), wanted));
-            }
-            Ok(Located::ToFetch { id: id.clone(), revision: revision.clone() })
-        }
+        ModelReference::Folder(folder) => ModelFiles::in_folder(folder).map(Some),
+        ModelReference::File(file) => of_file(file).map(Some),
+        ModelReference::Hub { .. } => Ok(None),
     }
 }
 

@@ -10,7 +10,7 @@ mod tensors;
 
 pub(crate) use files::ModelFiles;
 pub(crate) use hub::{Hub, Wanted};
-pub(crate) use locate::{Located, locate};
+pub(crate) use locate::{Located, here, locate};
 pub(crate) use parameters::{Biases, Parameters};
 pub use reference::ModelReference;
 pub(crate) use tensors::Tensors;
