@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use ayni::local::{LocalConfig, LocalEmbedder};
-use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Setup, open_embedder_with};
+use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup, open_embedder_with};
 
 const WIDTH: usize = 384;
 
@@ -97,7 +97,7 @@ async fn an_application_s_variables_open_it() {
         ("EMBEDDING_PROVIDER", "local"),
         ("EMBEDDING_MODEL", model().to_str().unwrap()),
     ]);
-    let setup = Setup::from_env_with(&env).unwrap();
+    let setup = Setup::<EmbedderConfig>::from_env_with(&env).unwrap();
     let embedder: AnyEmbedder = open_embedder_with(setup, &env).unwrap();
     let vector = embedder.embed_text(&Context::new(), "hola").await.unwrap();
     let one_line = ayni::embedder(model().to_str().unwrap()).await.unwrap();
