@@ -174,7 +174,8 @@ async fn cancelling_and_dropping_end_the_work_after_the_batch_in_hand() {
         tokio::task::yield_now().await;
     }
     cancellation.cancel();
-    drop((closed, dropped));
+    drop(dropped);
+    drop(closed);
     assert_eq!(answer.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     // Whoever asks next finds the thread free.
     embed(&worker, Context::new(), EmbedRequest::texts(["a"])).await.unwrap();
