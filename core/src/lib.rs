@@ -9,6 +9,7 @@ pub mod context;
 pub mod http;
 pub mod local;
 pub mod policy;
+pub mod procure;
 
 mod chat;
 #[cfg(doctest)]
@@ -18,7 +19,6 @@ mod error;
 mod image;
 mod info;
 mod media;
-mod procure;
 mod secret;
 
 pub use chat::{

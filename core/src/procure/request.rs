@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Date;
+use super::date::Date;
+use super::money::Money;
 use crate::error::{Error, Result};
 
 /// Which records to list. An empty request lists what the source calls current.
@@ -24,6 +25,14 @@ pub struct ListRequest {
     pub supplier: Option<String>,
     /// The region, as the source names it.
     pub region: Option<String>,
+    /// Kinds of records, as the letters of their codes: `LE`, `LP`, `SE`. Empty for all.
+    pub kinds: Vec<String>,
+    /// The least amount. Records in another currency, or without an amount, do not match.
+    pub min_amount: Option<Money>,
+    /// The greatest amount. Records in another currency, or without an amount, do not match.
+    pub max_amount: Option<Money>,
+    /// The source, where there are several: `v1`, `ocds`.
+    pub source: Option<String>,
     /// Which end comes first.
     pub sorting: Sorting,
     /// Most rows to give.
@@ -69,6 +78,40 @@ impl ListRequest {
     /// Keeps records of this supplier.
     pub fn with_supplier(mut self, supplier: impl Into<String>) -> Self {
         self.supplier = Some(supplier.into());
+        self
+    }
+
+    /// Keeps records of this region.
+    pub fn with_region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// Keeps records whose code has these letters.
+    pub fn with_kinds<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
+        self.kinds = kinds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Keeps records with an amount in this range, each end in its own currency.
+    pub fn with_amount(
+        mut self,
+        least: impl Into<Option<Money>>,
+        greatest: impl Into<Option<Money>>,
+    ) -> Self {
+        (self.min_amount, self.max_amount) = (least.into(), greatest.into());
+        self
+    }
+
+    /// Which end comes first.
+    pub fn with_sorting(mut self, sorting: Sorting) -> Self {
+        self.sorting = sorting;
+        self
+    }
+
+    /// Goes on where an earlier listing ended.
+    pub fn with_cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = Some(cursor.into());
         self
     }
 
