@@ -142,12 +142,20 @@ impl ListRequest {
 pub struct GetRequest {
     /// The record's code: `1509-5-L114`.
     pub code: String,
+    /// The source, where there are several: `v1`, `ocds`.
+    pub source: Option<String>,
 }
 
 impl GetRequest {
     /// The record with this code.
     pub fn new(code: impl Into<String>) -> Self {
-        Self { code: code.into() }
+        Self { code: code.into(), source: None }
+    }
+
+    /// Asks one of several sources.
+    pub fn with_source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
     /// Fails if there is no code.

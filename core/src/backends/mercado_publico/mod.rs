@@ -1,3 +1,16 @@
 #![doc = include_str!("docs.md")]
 
+mod client;
+mod config;
+mod failures;
+mod fetch;
+mod filter;
+pub(crate) mod gate;
+mod procure;
+mod quick;
+mod search;
 pub(crate) mod wire;
+
+pub use client::MercadoPublico;
+pub use config::MercadoPublicoConfig;
+pub use gate::ledger::Quota;

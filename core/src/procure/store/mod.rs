@@ -289,6 +289,12 @@ pub struct StoredEvent {
     pub event: ChangeEvent,
 }
 
+/// A number that no other call in this process gives.
+pub(crate) fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
 /// How often a document is read again because somebody else was faster.
 const MOST_ROUNDS: usize = 64;
 

@@ -24,14 +24,7 @@ pub(crate) struct Failures(pub(crate) Vec<(String, String)>);
 
 /// The payload of a success, or what failed.
 pub(crate) fn payload<'a>(body: &'a [u8]) -> Result<Result<&'a str, Failures>> {
-    let text =
-        std::str::from_utf8(body).map_err(|_| Error::response_invalid("the answer is not valid UTF-8"))?;
-    let fields = serde_json::from_str::<Fields<'a>>(text).map_err(|error| {
-        Error::response_invalid(match error.is_eof() {
-            true => format!("the answer is JSON that breaks off after {} bytes", text.len()),
-            false => "the answer is not the JSON object expected".to_owned(),
-        })
-    })?;
+    let fields: Fields<'_> = super::walk::whole(body)?;
     let succeeded = fields.text("success").is_none_or(|success| success.eq_ignore_ascii_case("OK"));
     match fields.written("payload") {
         Some(payload) if succeeded => Ok(Ok(payload)),

@@ -21,14 +21,7 @@ pub(crate) struct Index {
 
 /// The object that a body is, unless it tells of a failure inside a success.
 fn top(body: &[u8]) -> Result<Fields<'_>> {
-    let text =
-        std::str::from_utf8(body).map_err(|_| Error::response_invalid("the answer is not valid UTF-8"))?;
-    let fields = serde_json::from_str::<Fields<'_>>(text).map_err(|error| {
-        Error::response_invalid(match error.is_eof() {
-            true => format!("the answer is JSON that breaks off after {} bytes", text.len()),
-            false => "the answer is not the JSON object expected".to_owned(),
-        })
-    })?;
+    let fields: Fields<'_> = super::walk::whole(body)?;
     let status = fields.whole("status").or_else(|| fields.whole("statusCode"));
     match status {
         None => Ok(fields),
@@ -179,4 +172,12 @@ fn document(fields: &Fields<'_>) -> Document {
         url: fields.text("url"),
         ..Document::new(fields.text_or_empty("id"), fields.text_or_empty("title"))
     }
+}
+
+/// Fails where a body tells of a failure inside a success.
+///
+/// # Errors
+/// As [`index`] and [`tenders`].
+pub(crate) fn check(body: &[u8]) -> Result<()> {
+    top(body).map(drop)
 }

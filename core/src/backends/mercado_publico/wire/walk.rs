@@ -8,7 +8,7 @@ use memchr::memchr;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Persistence, Result};
 
 /// A body that can be walked through: without byte order mark and NUL bytes, valid UTF-8, not an HTML page.
 ///
@@ -34,6 +34,33 @@ pub(crate) fn prepared(body: Bytes) -> Result<Bytes> {
         return Err(Error::response_invalid(format!("the answer is not valid UTF-8 from byte {at} on")));
     }
     Ok(body)
+}
+
+/// Whether a text ends where more was expected; also inside a number, which serde calls invalid.
+fn ends_early(text: &str, error: &serde_json::Error) -> bool {
+    let mut lines = text.split('\n');
+    let last = lines.next_back().unwrap_or_default();
+    error.is_eof() || (error.is_syntax() && error.line() == lines.count() + 1 && error.column() >= last.len())
+}
+
+/// Reading it once more may give all of it.
+fn broken_off(length: usize) -> Error {
+    Error::response_invalid(format!("the answer is JSON that breaks off after {length} bytes"))
+        .with_persistence(Persistence::Temporary)
+        .with_context("reason", "broken_off")
+}
+
+/// Reads a body that is one value.
+///
+/// # Errors
+/// `response_invalid` saying whether it breaks off or is something else.
+pub(crate) fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
+    let text =
+        std::str::from_utf8(body).map_err(|_| Error::response_invalid("the answer is not valid UTF-8"))?;
+    serde_json::from_str(text).map_err(|error| match ends_early(text, &error) {
+        true => broken_off(text.len()),
+        false => Error::response_invalid("the answer is not the JSON object expected"),
+    })
 }
 
 /// A place in a JSON text.
@@ -92,7 +119,7 @@ impl<'a> Walker<'a> {
                 Ok(value)
             }
             None => Err(self.broken_off()),
-            Some(Err(error)) if error.is_eof() => Err(self.broken_off()),
+            Some(Err(error)) if ends_early(rest, &error) => Err(self.broken_off()),
             Some(Err(error)) if error.is_data() => {
                 Err(self.strange("a value of another type was expected in the object"))
             }
@@ -160,8 +187,7 @@ impl<'a> Walker<'a> {
     }
 
     fn broken_off(&self) -> Error {
-        let length = self.text.len();
-        Error::response_invalid(format!("the answer is JSON that breaks off after {length} bytes"))
+        broken_off(self.text.len())
     }
 
     fn strange(&self, what: &str) -> Error {
