@@ -426,7 +426,7 @@ mod tests {
         let api = ApiClient::new("openai", "https://x.test").expect("a URL");
         let api = api.with_auth(Auth::Bearer(Secret::new("sk-canary")));
         let mut call = api.get("/models");
-        call.api.add_own_headers(&mut call.request.headers);
+        call.api.add_own(&mut call.request);
         assert_eq!(call.request.headers.get("authorization"), Some("Bearer sk-canary"));
         let shown = format!("{api:?} {call:?}");
         assert!(!shown.contains("canary"), "{shown}");

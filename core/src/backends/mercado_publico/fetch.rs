@@ -20,6 +20,8 @@ use crate::procure::{Date, Timestamp};
 pub(super) enum Hold {
     /// Until the next look: kept only for when the service is down.
     Never,
+    /// For good.
+    Always,
     /// For so long.
     For(Duration),
     /// As the list of this day: shortly while it is not over, for hours while records may enter it late, then
@@ -93,6 +95,7 @@ impl MercadoPublico {
         let younger_than = |age: Duration| as_of.plus(age) > now;
         match hold {
             Hold::Never => false,
+            Hold::Always => true,
             Hold::For(age) => younger_than(age),
             Hold::Day(day) => {
                 let late = i32::try_from(self.0.config.reread_days).unwrap_or(i32::MAX);

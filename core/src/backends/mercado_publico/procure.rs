@@ -86,7 +86,7 @@ impl Detail for Package {
 impl MercadoPublico {
     /// The record that `ask` names, for good once it is final.
     async fn detail<T: Detail>(&self, cx: &Context, ask: Ask<'_>) -> Result<(T, Body)> {
-        let kept = self.kept(cx, &ask.clone().holding(Hold::For(Duration::MAX))).await?;
+        let kept = self.kept(cx, &ask.clone().holding(Hold::Always)).await?;
         if let Some(kept) = kept
             && let Some(record) = T::read(&kept.body)?
             && record.is_final()
