@@ -31,6 +31,7 @@ struct State {
     slow_above: Option<usize>,
     scripted: VecDeque<(u16, String)>,
     seen: Vec<HttpRequest>,
+    lets_go: bool,
     in_flight: usize,
     most_in_flight: usize,
 }
@@ -81,6 +82,11 @@ impl ChileCompra {
             format!("{}?{}", request.url.path(), pairs.join("&"))
         };
         self.state().seen.iter().map(line).collect()
+    }
+
+    /// Has every request let the others run before it is answered.
+    pub(super) fn lets_go(&self) {
+        self.state().lets_go = true;
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -173,7 +179,10 @@ impl Transport for ChileCompra {
                 state.in_flight += 1;
                 state.most_in_flight = state.most_in_flight.max(state.in_flight);
             }
-            tokio::task::yield_now().await;
+            // Under a clock that jumps, whoever lets go is overtaken by its own time-out.
+            if self.state().lets_go {
+                tokio::task::yield_now().await;
+            }
             let (status, body) = self.answer(&request);
             self.state().in_flight -= 1;
             if status == 0 {

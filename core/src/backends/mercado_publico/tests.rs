@@ -153,7 +153,10 @@ async fn simultaneous_requests_are_waited_for_and_each_attempt_counts() {
 
 #[tokio::test]
 async fn clones_and_other_clients_of_a_ticket_have_one_request_in_flight() {
-    let bench = three_days();
+    let mut bench = three_days();
+    bench.clock = crate::context::ManualClock::new();
+    bench.config = bench.config.with_min_gap_seconds(0.0);
+    bench.chile.lets_go();
     let cx = bench.cx();
     let clients = [bench.client(), bench.client()];
     let asks = (0..6).map(|index| {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::procure::{Currency, Decimal, Money, Raw, Timestamp, ZoneMark};
@@ -147,12 +147,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 }
                 Ok(Fields(fields))
             }
-
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Fields<'de>, E> {
-                Err(E::custom("no object"))
-            }
         }
-        deserializer.deserialize_map(Reader).map_err(D::Error::custom)
+        deserializer.deserialize_map(Reader)
     }
 }
 
