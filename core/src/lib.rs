@@ -43,8 +43,8 @@ pub use info::{BackendInfo, CredentialId, Limits, Operation, Route, RouteFailure
 pub use media::ImageData;
 pub use procure::{
     Answer, AnyProcurement, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing,
-    Money, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Sorting,
-    Source, Supplier, Tender, TenderRow, Timestamp,
+    Money, Plan, PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase,
+    QuickPurchaseRow, Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
 };
 pub use secret::Secret;
 

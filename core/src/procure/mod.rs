@@ -31,6 +31,7 @@ mod raw;
 mod record;
 mod request;
 mod rut;
+mod source;
 pub mod store;
 pub(crate) mod tables;
 pub(crate) mod time;
@@ -46,8 +47,9 @@ pub use record::{
     PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, Source, Supplier, Tender, TenderDates,
     TenderRow,
 };
-pub use request::{GetRequest, ListRequest, Sorting};
+pub use request::{GetRequest, ListRequest, PlanRequest, Sorting};
 pub use rut::Rut;
+pub use source::SourceInfo;
 pub use tables::{
     AwardAct, Dispatch, Estimation, OrderPayment, OrderState, OrderType, PaymentTerm, QuickPurchaseState,
     TenderState, TenderType, TimeUnit,
@@ -124,6 +126,9 @@ pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
         cx: &Context,
         request: ListRequest,
     ) -> impl Future<Output = Result<Listing<Supplier>>> + Send;
+
+    /// Tells what a listing costs. Nothing is sent to the source.
+    fn plan(&self, cx: &Context, request: PlanRequest) -> impl Future<Output = Result<Answer<Plan>>> + Send;
 }
 
 macro_rules! handle {
@@ -198,4 +203,6 @@ handle! {
     buyers(ListRequest) -> Listing<Buyer>;
     /// Finds suppliers.
     suppliers(ListRequest) -> Listing<Supplier>;
+    /// Tells what a listing costs. Nothing is sent to the source.
+    plan(PlanRequest) -> Answer<Plan>;
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::date::Date;
 use super::money::Money;
+use super::store::RecordKind;
 use crate::error::{Error, Result};
 
 /// Which records to list. An empty request lists what the source calls current.
@@ -167,6 +168,24 @@ impl GetRequest {
             return Err(Error::invalid_request("the record's code is empty"));
         }
         Ok(())
+    }
+}
+
+/// Which listing to tell the cost of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PlanRequest {
+    /// What is listed.
+    pub kind: RecordKind,
+    /// The listing.
+    pub list: ListRequest,
+}
+
+impl PlanRequest {
+    /// A listing of records of a kind.
+    pub fn new(kind: RecordKind, list: ListRequest) -> Self {
+        Self { kind, list }
     }
 }
 

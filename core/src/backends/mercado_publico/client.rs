@@ -16,9 +16,9 @@ use crate::config::Environment;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::http::client::{ApiClient, Auth};
-use crate::info::BackendInfo;
+use crate::info::{BackendInfo, Operation};
 use crate::procure::store::{SharedStore, StoreAddress, open_store};
-use crate::procure::{Source, Timestamp};
+use crate::procure::{Source, SourceInfo, Timestamp};
 use crate::secret::Secret;
 
 /// The backend's name.
@@ -99,7 +99,10 @@ impl MercadoPublico {
         let v1_queue = Queue::of(&v1_account, gap, lock(&v1_account));
         // Quick purchases may overlap with other calls; only their breaker is shared.
         let quick_queue = Queue::of(&format!("{quick_account}-quick"), Duration::ZERO, None);
-        let info = BackendInfo::new(NAME, "").with_host(v1.host()).with_credential(v1.credential());
+        let info = BackendInfo::new(NAME, "")
+            .with_host(v1.host())
+            .with_credential(v1.credential())
+            .with_sources(sources());
         Ok(Self(Arc::new(Inner {
             has_ticket: ticket.is_some(),
             config,
@@ -178,6 +181,36 @@ impl MercadoPublico {
     pub(super) fn now(&self, cx: &Context) -> Timestamp {
         Timestamp::of_system_time(cx.clock().system_time())
     }
+}
+
+/// What each service can do.
+fn sources() -> Vec<SourceInfo> {
+    use Operation as O;
+    let v1 = [
+        O::ListTenders,
+        O::GetTender,
+        O::ListPurchaseOrders,
+        O::GetPurchaseOrder,
+        O::ListBuyers,
+        O::ListSuppliers,
+    ];
+    vec![
+        SourceInfo { needs_ticket: true, counts_quota: true, ..SourceInfo::new(Source::V1, v1) },
+        SourceInfo {
+            needs_ticket: true,
+            counts_quota: true,
+            ranges: true,
+            text: true,
+            pages: true,
+            changes: true,
+            ..SourceInfo::new(Source::COMPRA_AGIL, [O::ListQuickPurchases, O::GetQuickPurchase])
+        },
+        SourceInfo {
+            pages: true,
+            bidders: true,
+            ..SourceInfo::new(Source::OCDS, [O::ListTenders, O::GetTender])
+        },
+    ]
 }
 
 /// An honest name.

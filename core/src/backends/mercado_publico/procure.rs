@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::{BackendInfo, Operation};
 use crate::procure::tables::folded;
 use crate::procure::{
-    Answer, Buyer, GetRequest, ListRequest, Listing, OrderCode, OrderState, ProcurementClient, PurchaseOrder,
-    PurchaseOrderRow, QuickPurchase, QuickPurchaseCode, QuickPurchaseRow, QuickPurchaseState, Rut, Supplier,
-    Tender, TenderCode, TenderRow, TenderState,
+    Answer, Buyer, GetRequest, ListRequest, Listing, OrderCode, OrderState, Plan, PlanRequest,
+    ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseCode, QuickPurchaseRow,
+    QuickPurchaseState, Rut, Supplier, Tender, TenderCode, TenderRow, TenderState,
 };
 
 /// How long the detail of a record holds that may still change.
@@ -268,4 +268,5 @@ named! {
     quick_purchase(GetRequest) -> Answer<QuickPurchase>, GetQuickPurchase by read_quick;
     buyers(ListRequest) -> Listing<Buyer>, ListBuyers by list_buyers;
     suppliers(ListRequest) -> Listing<Supplier>, ListSuppliers by list_suppliers;
+    plan(PlanRequest) -> Answer<Plan>, PlanListing by plan_listing;
 }

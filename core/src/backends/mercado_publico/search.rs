@@ -15,8 +15,10 @@ use super::wire::v1::{self, V1};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::{Operation, Route};
+use crate::procure::store::RecordKind;
 use crate::procure::{
-    Completeness, Date, DayReport, ListRequest, Listing, Plan, PurchaseOrderRow, Sorting, TenderRow,
+    Answer, Completeness, Date, DayReport, ListRequest, Listing, Plan, PlanRequest, PurchaseOrderRow,
+    Sorting, Source, TenderRow,
 };
 
 /// A kind of record that v1 lists by day.
@@ -151,20 +153,15 @@ impl MercadoPublico {
         ask
     }
 
-    /// What a listing of tenders or purchase orders costs, told before anything is sent. Days that the store
-    /// has cost nothing.
-    ///
-    /// # Errors
-    /// `invalid_request`, and those of the store.
-    pub async fn plan(&self, cx: &Context, operation: Operation, request: &ListRequest) -> Result<Plan> {
-        match operation {
-            Operation::ListTenders => self.plan_days::<TenderRow>(cx, request).await,
-            Operation::ListPurchaseOrders => self.plan_days::<PurchaseOrderRow>(cx, request).await,
-            Operation::ListQuickPurchases => self.plan_pages(cx, request).await,
-            other => {
-                Err(Error::unsupported(format!("'{other}' is one call at most; there is nothing to plan")))
-            }
-        }
+    /// What a listing costs. Days that the store has cost nothing.
+    pub(super) async fn plan_listing(&self, cx: &Context, request: &PlanRequest) -> Result<Answer<Plan>> {
+        let list = &request.list;
+        let (plan, source) = match request.kind {
+            RecordKind::Tender => (self.plan_days::<TenderRow>(cx, list).await?, Source::V1),
+            RecordKind::PurchaseOrder => (self.plan_days::<PurchaseOrderRow>(cx, list).await?, Source::V1),
+            RecordKind::QuickPurchase => (self.plan_pages(cx, list).await?, Source::COMPRA_AGIL),
+        };
+        Ok(Answer::new(plan, source, self.now(cx), self.route()))
     }
 
     async fn plan_days<T: Daily>(&self, cx: &Context, request: &ListRequest) -> Result<Plan> {

@@ -7,7 +7,6 @@ use futures_util::StreamExt;
 use super::testing::{Bench, TICKET};
 use super::*;
 use crate::error::{ErrorKind, Persistence};
-use crate::info::Operation;
 use crate::procure::store::RecordKind;
 use crate::procure::{
     Change, Completeness, Date, GetRequest, ListRequest, ProcurementClient, Sorting, TenderState,
@@ -36,12 +35,17 @@ fn three_days() -> Bench {
     bench
 }
 
+async fn planned(client: &MercadoPublico, cx: &crate::Context, list: &ListRequest) -> crate::procure::Plan {
+    let request = crate::procure::PlanRequest::new(RecordKind::Tender, list.clone());
+    client.plan(cx, request).await.expect("a plan").record
+}
+
 #[tokio::test]
 async fn a_range_costs_what_was_planned_and_again_only_what_can_have_changed() {
     let bench = three_days();
     let (client, cx) = (bench.client(), bench.cx());
     let request = range("2026-09-15", "2026-10-14");
-    let plan = client.plan(&cx, Operation::ListTenders, &request).await.expect("a plan");
+    let plan = planned(&client, &cx, &request).await;
     assert_eq!((plan.calls, plan.exact, plan.days_asked.len()), (30, true, 30));
     assert!((plan.quota_percent - 0.3).abs() < 1e-9 && plan.least_seconds >= 58.0);
     assert_eq!(bench.chile.calls(), 0, "a plan asks nothing");
@@ -57,7 +61,7 @@ async fn a_range_costs_what_was_planned_and_again_only_what_can_have_changed() {
     client.tenders(&cx, request.clone()).await.expect("a listing");
     assert_eq!(bench.chile.calls(), 30, "at once nothing can have changed");
     bench.set("2026-10-14T20:00:00");
-    let plan = client.plan(&cx, Operation::ListTenders, &request).await.expect("a plan");
+    let plan = planned(&client, &cx, &request).await;
     client.tenders(&cx, request).await.expect("a listing");
     let again = &bench.chile.asked()[30..];
     assert_eq!(again.len(), plan.calls as usize);
@@ -103,7 +107,7 @@ async fn region_and_amount_are_decided_by_details() {
     let (client, cx) = (bench.client(), bench.cx());
     let amount = crate::Money::new("1000".parse().expect("number"), crate::Currency::Clp);
     let request = range("2026-10-12", "2026-10-14").with_region("7").with_amount(amount, None);
-    let plan = client.plan(&cx, Operation::ListTenders, &request).await.expect("a plan");
+    let plan = planned(&client, &cx, &request).await;
     assert!(!plan.exact);
     let listing = client.tenders(&cx, request).await.expect("a listing");
     assert_eq!(listing.rows.iter().map(|row| row.code.as_str()).collect::<Vec<_>>(), ["1-3-LE26"]);

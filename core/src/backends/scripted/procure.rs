@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::{BackendInfo, Operation, Route};
 use crate::procure::{
-    Answer, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing, Money, Origin,
-    ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Raw, Sorting,
-    Source, Supplier, Tender, TenderRow, Timestamp,
+    Answer, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing, Money, Origin, Plan,
+    PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Raw,
+    Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
 };
 
 /// What is bought; a tender, an order and a quick purchase tell of each.
@@ -293,6 +293,14 @@ impl ProcurementClient for Scripted {
 
     async fn buyers(&self, cx: &Context, request: ListRequest) -> Result<Listing<Buyer>> {
         self.list(cx, Operation::ListBuyers, &request, Purchase::buyer).await
+    }
+
+    /// Whatever is listed here costs nothing.
+    async fn plan(&self, cx: &Context, request: PlanRequest) -> Result<Answer<Plan>> {
+        self.begin(cx, Operation::PlanListing).await?;
+        request.list.check().map_err(|error| named(error, Operation::PlanListing))?;
+        let plan = Plan { exact: true, ..Plan::default() };
+        Ok(Answer::new(plan, Source::new(NAME), as_of(), Route::new(&self.0.info)))
     }
 
     async fn suppliers(&self, cx: &Context, request: ListRequest) -> Result<Listing<Supplier>> {

@@ -29,10 +29,6 @@ impl LockFile {
         Self { path: folder.join(format!("mercado-publico-{account}.lock")) }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Takes the lock if nobody has it. Blocks for as long as the file system does.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub(crate) struct Page {
 pub(crate) struct Failures(pub(crate) Vec<(String, String)>);
 
 /// The payload of a success, or what failed.
-pub(crate) fn payload<'a>(body: &'a [u8]) -> Result<Result<&'a str, Failures>> {
+pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
     let fields: Fields<'_> = super::walk::whole(body)?;
     let succeeded = fields.text("success").is_none_or(|success| success.eq_ignore_ascii_case("OK"));
     match fields.written("payload") {

@@ -71,6 +71,7 @@ pub(crate) fn read<'a, T>(
 }
 
 /// The failure that a body is, if it is one. A body that cannot be read is none.
+#[cfg(test)]
 pub(crate) fn failure_in(body: &[u8]) -> Option<V1Failure> {
     match read(body, Walker::skip) {
         Ok(V1::Failure(failure)) => Some(failure),
