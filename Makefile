@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test memory bench lint fmt gen gen-check models cuda-toolchain cuda-check doc ci
+.PHONY: help demo test memory bench bench-peers lint fmt gen gen-check models cuda-toolchain cuda-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead or kernels
+bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures or embed
 	cargo run --release -p ayni-benches $(if $(filter overhead,$(BENCH)),--no-default-features) -- $(BENCH)
+
+bench-peers: ## Measures ours beside other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
+	scripts/bench-peers $(SUITE) $(OPTIONS)
 
 lint: ## Checks formatting, lints, documentation, dependencies and the tree
 	scripts/lint

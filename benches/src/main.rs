@@ -2,9 +2,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod allocations;
+#[cfg(feature = "embed")]
+mod embed;
 #[cfg(feature = "kernels")]
 mod kernels;
 mod overhead;
+#[cfg(feature = "kernels")]
+mod pictures;
 mod report;
 
 use std::process::ExitCode;
@@ -17,12 +21,14 @@ Usage: ayni-benches SUITE [--quick] [--json FILE] [--markdown FILE] [--only TEXT
 Suites:
   overhead   the policy stack around a backend that does nothing, and the stream parsers
   kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
+  embed      local embedders against the CPU's limits; `make bench-peers SUITE=embed` runs the peers beside them
+  pictures   from an encoded image to the tensor of a vision model, step by step
 
 Options:
   --quick          fewer repetitions, fewer cases
   --json FILE      also write the figures as JSON
   --markdown FILE  also write the tables of the documentation (kernels)
-  --only TEXT      only the measurements whose group holds TEXT (kernels)
+  --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed)
   --help           this text
 
 Every line is `figure NAME VALUE UNIT` (medians) or `ratio NAME VALUE`; a target that is missed is marked and
@@ -40,7 +46,11 @@ struct Options {
 fn main() -> ExitCode {
     let mut suite = None;
     let mut options = Options::default();
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    #[cfg(feature = "embed")]
+    if let Some(command) = arguments.next_if(|first| first.starts_with("embed-")) {
+        return embed::for_peers(&command, &arguments.collect::<Vec<_>>());
+    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--help" | "-h" => {
@@ -59,8 +69,16 @@ fn main() -> ExitCode {
         Some("overhead") => overhead::run(options.quick),
         #[cfg(feature = "kernels")]
         Some("kernels") => kernels::run(&options),
+        #[cfg(feature = "kernels")]
+        Some("pictures") => pictures::run(&options),
         #[cfg(not(feature = "kernels"))]
-        Some("kernels") => return usage("this build has no kernels: build with the feature `kernels`"),
+        #[cfg(feature = "embed")]
+        Some("embed") => embed::run(&options),
+        #[cfg(not(feature = "embed"))]
+        Some("embed") => return usage("this build has no embedders: build with the feature `embed`"),
+        Some(name @ ("kernels" | "pictures")) => {
+            return usage(&format!("this build has no suite '{name}': build with the feature `kernels`"));
+        }
         Some(other) => return usage(&format!("there is no suite '{other}'")),
         None => return usage("no suite was named"),
     };

@@ -235,11 +235,15 @@ impl<'a> Side<'a> {
     }
 }
 
+/// Many short turns rather than few long ones. Neighbours on the same machine take CPU, cache and memory for tens of
+/// milliseconds at a time, which slows all sides of a short round alike: the ratio within the round stays, and the
+/// median over the rounds leaves out those in which something began or ended. The maximum or a quantile of each side
+/// by itself would compare different moments.
 fn take_turns(sides: &mut [Side<'_>], quick: bool) -> Result<(), Error> {
     let (turns, turn, most) = if quick {
-        (5, Duration::from_millis(2), Duration::from_millis(300))
+        (7, Duration::from_micros(1500), Duration::from_millis(250))
     } else {
-        (11, Duration::from_millis(6), Duration::from_secs(3))
+        (13, Duration::from_millis(3), Duration::from_millis(500))
     };
     for side in sides.iter_mut() {
         side.prepare(turn)?;

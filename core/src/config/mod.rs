@@ -47,7 +47,7 @@ pub use modes::{ChatModes, ModeInfo};
 
 macro_rules! configs {
     ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident {
-        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal,)+
+        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal $(by $open:ident)?,)+
     })+) => {
         $($(#[doc = $doc])+
         #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ macro_rules! configs {
             /// compiled in.
             pub fn open(&self, env: &Environment) -> Result<$handle> {
                 match self {
-                    $(Self::$variant(config) => Ok($handle::new(config.open(env)?)),)+
+                    $(Self::$variant(config) => Ok($handle::new(configs!(@open config env $($open)?)?)),)+
                 }
             }
         }
@@ -87,6 +87,8 @@ macro_rules! configs {
             }
         })+)+
     };
+    (@open $config:ident $env:ident) => { $config.open($env) };
+    (@open $config:ident $env:ident $open:ident) => { $config.$open($env) };
 }
 
 configs! {
@@ -107,7 +109,7 @@ configs! {
         /// A CLIP embedding service (`/embed/text`, `/embed/image`).
         ClipService(ClipServiceConfig) = "clip_service",
         /// In this process.
-        Local(LocalConfig) = "local",
+        Local(LocalConfig) = "local" by open_embedder,
     }
 
     /// Which backend chats.

@@ -31,10 +31,17 @@ macro_rules! plain {
 }
 plain!(f32 f64 bf16 f16 u8 i8 u16 i16 u32 i32 u64 i64);
 
+/// From this size on, memory is asked for in pages of megabytes. The small ones of a large matrix are more than the
+/// CPU remembers, and to look each up again takes longer than to read it.
+#[cfg(all(target_os = "linux", not(miri)))]
+const LARGE: usize = 4 << 20;
+
 /// Zeroed memory at a multiple of [`ALIGNMENT`] bytes.
 struct Block {
     start: NonNull<u8>,
     bytes: usize,
+    /// Where the memory lies if it is large; else it was allocated.
+    map: Option<memmap2::MmapMut>,
 }
 
 // SAFETY: the block owns its memory and shares nothing.
@@ -50,17 +57,28 @@ impl Block {
 
     fn zeroed(bytes: usize) -> Self {
         let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if bytes >= LARGE
+            && let Ok(mut map) = memmap2::MmapMut::map_anon(bytes)
+            && let Some(start) = NonNull::new(map.as_mut_ptr())
+        {
+            // Without large pages it is only slower.
+            let _ = map.advise(memmap2::Advice::HugePage);
+            return Self { start, bytes, map: Some(map) };
+        }
         let layout = Self::layout(bytes);
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) });
-        Self { start: start.unwrap_or_else(|| handle_alloc_error(layout)), bytes }
+        Self { start: start.unwrap_or_else(|| handle_alloc_error(layout)), bytes, map: None }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with the same layout, and freed only here.
-        unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        if self.map.is_none() {
+            // SAFETY: allocated in `zeroed` with the same layout, and freed only here.
+            unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod group_norm;
 pub mod math;
 pub mod norm;
 pub mod peak;
+pub mod resample;
 pub mod rotary;
 pub(crate) mod rows;
 pub(crate) mod simd;

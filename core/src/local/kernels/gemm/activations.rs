@@ -1,13 +1,84 @@
 //! Activations in the order in which the multiplication reads them.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::super::buffer::Scratch;
+use super::super::pool::SharedStart;
 use super::super::simd::{Simd, Work};
 use super::element::Element;
 
 /// Words past the end of packed activations that packing may overwrite.
 pub(super) const SLACK: usize = 4;
+
+/// Memory for packed rows, block after block. A row takes its words and [`SLACK`], so that no block's packing
+/// touches another's words.
+pub(super) struct RowMemory {
+    words: Scratch<u32>,
+    scales: Scratch<f32>,
+}
+
+impl RowMemory {
+    /// For `rows` rows of `words` words.
+    pub(super) fn take(rows: usize, words: usize) -> Self {
+        Self { words: Scratch::take(rows * (words + SLACK)), scales: Scratch::take(rows) }
+    }
+
+    /// What threads share of it. Used no longer than the memory lives.
+    pub(super) fn start(&mut self) -> RowStart {
+        RowStart {
+            words: SharedStart(self.words.as_mut_ptr()),
+            scales: SharedStart(self.scales.as_mut_ptr()),
+        }
+    }
+}
+
+/// Where the memory of some rows starts.
+pub(super) struct RowStart {
+    words: SharedStart<u32>,
+    /// A number a row by which its products are multiplied in the end.
+    scales: SharedStart<f32>,
+}
+
+impl RowStart {
+    /// The same from another row on.
+    pub(super) fn of_row(&self, row: usize, words: usize) -> Self {
+        Self {
+            words: SharedStart(self.words(row, words).cast_mut()),
+            scales: SharedStart(self.scales.get().wrapping_add(row)),
+        }
+    }
+
+    /// The words of the block that begins with this row.
+    pub(super) fn words(&self, row: usize, words: usize) -> *const u32 {
+        self.words.get().wrapping_add(row * (words + SLACK))
+    }
+
+    /// A block's words and scales, to be written.
+    ///
+    /// # Safety
+    /// The block lies within the memory, and nobody else uses it meanwhile.
+    #[allow(clippy::mut_from_ref, reason = "blocks are disjoint, and the caller answers for them")]
+    pub(super) unsafe fn block_mut(&self, block: &Range<usize>, words: usize) -> (&mut [u32], &mut [f32]) {
+        let first = self.words(block.start, words).cast_mut();
+        // SAFETY: the caller's promise.
+        unsafe {
+            (
+                std::slice::from_raw_parts_mut(first, block.len() * (words + SLACK)),
+                std::slice::from_raw_parts_mut(self.scales.get().add(block.start), block.len()),
+            )
+        }
+    }
+
+    /// A block's scales.
+    ///
+    /// # Safety
+    /// The block lies within the memory, and nobody writes it meanwhile.
+    pub(super) unsafe fn scales(&self, block: &Range<usize>) -> &[f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.scales.get().add(block.start), block.len()) }
+    }
+}
 
 /// Packs a block of rows: their words of the first positions after each other, then those of the next.
 pub(super) struct PackRows<'a, E> {
@@ -16,7 +87,7 @@ pub(super) struct PackRows<'a, E> {
     pub(super) inputs: usize,
     /// A word of every row for each of so many positions.
     pub(super) words: usize,
-    /// Where the words go: `rows · words` of them, and [`SLACK`].
+    /// Where the words go: `rows · words` of them, and [`SLACK`] at least.
     pub(super) to: &'a mut [u32],
     /// A number a row by which its products are multiplied in the end.
     pub(super) scales: &'a mut [f32],

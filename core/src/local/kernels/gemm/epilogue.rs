@@ -49,6 +49,68 @@ impl<'a> Epilogue<'a> {
     }
 }
 
+/// Turns sums into results without a way through memory, where nothing but a bias and a residual follows them and
+/// the panels are whole. The numbers are the same as those of [`Finish`].
+#[derive(Clone, Copy)]
+pub(super) struct Direct<'a> {
+    pub(super) packed: &'a Packed,
+    /// The first panel.
+    pub(super) panel: usize,
+    /// A number a row.
+    pub(super) row_scales: &'a [f32],
+    /// The panel's first result of the first row.
+    pub(super) to: *mut f32,
+    /// What is added, in the same place; null for nothing.
+    pub(super) residual: *const f32,
+}
+
+impl Direct<'_> {
+    /// The sums of a block's rows and panel `p`, counted from the first.
+    ///
+    /// # Safety
+    /// The panel is whole, and the results of these rows and channels are writable, those of the residual readable.
+    #[inline(always)]
+    pub(super) unsafe fn put<S: Simd, E: Element<S>, const ROWS: usize>(
+        &self,
+        s: S,
+        p: usize,
+        sums: &[[E::Sum; 2]; ROWS],
+    ) {
+        let scales: &[f32; ROWS] = match self.row_scales.try_into() {
+            Ok(scales) => scales,
+            Err(_) => return,
+        };
+        let (low, low_bias) = half::<S, E>(s, self.packed, self.panel + p, 0);
+        let (high, high_bias) = half::<S, E>(s, self.packed, self.panel + p, 1);
+        let outputs = self.packed.outputs();
+        let first = p * self.packed.panel_outputs();
+        // Three short loops: the compiler unrolls each, and the sums stay in registers. It would not unroll one long one.
+        let mut values = [[s.zero(); 2]; ROWS];
+        for ((value, sums), scale) in values.iter_mut().zip(sums).zip(scales) {
+            value[0] = s.add(E::finish(s, sums[0], *scale, low), low_bias);
+            value[1] = s.add(E::finish(s, sums[1], *scale, high), high_bias);
+        }
+        if !self.residual.is_null() {
+            for (i, value) in values.iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let from = self.residual.add(i * outputs + first);
+                    *value =
+                        [s.add(value[0], s.load_ptr(from)), s.add(value[1], s.load_ptr(from.add(S::LANES)))];
+                }
+            }
+        }
+        for (i, value) in values.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let to = self.to.add(i * outputs + first);
+                s.store_ptr(to, value[0]);
+                s.store_ptr(to.add(S::LANES), value[1]);
+            }
+        }
+    }
+}
+
 /// Turns the sums of a block of rows and one panel into results.
 pub(super) struct Finish<'a, E> {
     pub(super) packed: &'a Packed,
@@ -74,7 +136,8 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
         let outputs = self.packed.outputs() - self.panel * self.packed.panel_outputs();
         let rows = self.row_scales.len();
         if self.packed.is_gated() {
-            let (gate, up) = (self.half(s, 0), self.half(s, 1));
+            let (gate, up) =
+                (half::<S, E>(s, self.packed, self.panel, 0), half::<S, E>(s, self.packed, self.panel, 1));
             for i in 0..rows {
                 let gate = activate(s, self.activation, self.sum(s, i, 0, gate));
                 self.put(s, i, 0, s.mul(gate, self.sum(s, i, 1, up)), outputs);
@@ -85,7 +148,7 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
             if outputs <= number * S::LANES {
                 return;
             }
-            let half = self.half(s, number);
+            let half = half::<S, E>(s, self.packed, self.panel, number);
             for i in 0..rows {
                 let value = activate(s, self.activation, self.sum(s, i, number, half));
                 self.put(s, i, number * S::LANES, value, outputs);
@@ -94,25 +157,22 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
     }
 }
 
-impl<E> Finish<'_, E> {
-    /// What the channels of a half of the panel need: scales and the like, and the bias.
-    #[inline(always)]
-    fn half<S: Simd>(&self, s: S, half: usize) -> (E::Channels, S::F32)
-    where
-        E: Element<S>,
-    {
-        let channel = (2 * self.panel + half) * S::LANES;
-        let scales = self.packed.scales.as_ptr().wrapping_add(channel);
-        let corrections = self.packed.corrections.as_ptr().wrapping_add(channel);
-        // SAFETY: there are scales and corrections (where used) for every channel of every panel.
-        let channels = unsafe { E::channels(s, scales, corrections) };
-        let bias = match &self.packed.bias {
-            Some(bias) => s.load(&bias[channel..]),
-            None => s.zero(),
-        };
-        (channels, bias)
-    }
+/// What the channels of a half of a panel need: scales and the like, and the bias.
+#[inline(always)]
+fn half<S: Simd, E: Element<S>>(s: S, packed: &Packed, panel: usize, half: usize) -> (E::Channels, S::F32) {
+    let channel = (2 * panel + half) * S::LANES;
+    let scales = packed.scales.as_ptr().wrapping_add(channel);
+    let corrections = packed.corrections.as_ptr().wrapping_add(channel);
+    // SAFETY: there are scales and corrections (where used) for every channel of every panel.
+    let channels = unsafe { E::channels(s, scales, corrections) };
+    let bias = match &packed.bias {
+        Some(bias) => s.load(&bias[channel..]),
+        None => s.zero(),
+    };
+    (channels, bias)
+}
 
+impl<E> Finish<'_, E> {
     /// The sum of a row and a half of the panel, with its bias.
     #[inline(always)]
     fn sum<S: Simd>(&self, s: S, row: usize, half: usize, (channels, bias): (E::Channels, S::F32)) -> S::F32

@@ -3,16 +3,23 @@
 use super::packed::Packed;
 use super::{Cpu, most_rows};
 
-/// Fewer multiplications than this are done by one thread: waking another costs as much. For f32; narrower
-/// numbers are quicker.
-const ALONE: usize = 1 << 21;
+/// Fewer multiplications than this are done by one thread: to share them takes as long. For f32; narrower numbers
+/// are quicker.
+const ALONE: usize = 1 << 18;
+
+/// Fewer than this are cut into one part a thread: to pack the rows for a second one takes longer than one thread
+/// waits for another.
+const LITTLE: usize = 1 << 22;
+
+/// From so many words of activations on, they are packed once for all threads; fewer are packed by each.
+const PACKED_FIRST: usize = 1 << 14;
 
 /// Packed activations that are multiplied with one panel after the other. With two panels, they fit a second-level
 /// cache of 1 MiB.
 const ACTIVATION_BYTES: usize = 384 << 10;
 
-/// Weights beyond this do not stay in a last-level cache, and are read by one thread each if rows are few.
-const LARGE_WEIGHTS: usize = 8 << 20;
+/// Weights beyond this come from afar, and are read by one thread each if rows are few.
+const LARGE_WEIGHTS: usize = 4 << 20;
 
 /// The most words of a row that are multiplied before the next rows' are: a panel of them takes 192 KiB with
 /// AVX-512.
@@ -28,6 +35,8 @@ pub(super) fn words_at_once(words: usize) -> usize {
 pub(super) struct Plan {
     pub(super) row_groups: usize,
     pub(super) panel_groups: usize,
+    /// Whether the rows are packed before the parts begin, because several use the same.
+    pub(super) packs_first: bool,
 }
 
 impl Plan {
@@ -38,18 +47,22 @@ impl Plan {
         let row_groups = rows.div_ceil(rows_in_cache);
         let threads = cpu.pool.threads();
         let work = rows * packed.words() * packed.panels() * packed.layout.channels();
+        let alone = Self { row_groups, panel_groups: 1, packs_first: false };
         if threads == 1 || work < ALONE {
-            return Self { row_groups, panel_groups: 1 };
+            return alone;
         }
         let many_rows = rows >= threads * 2 * block;
         let reread = packed.data.len() > LARGE_WEIGHTS && rows < threads * rows_in_cache;
         if many_rows && !reread {
             // Every thread has the same number of groups; small ones, so that none waits long at the end.
-            let row_groups = row_groups.next_multiple_of(threads).min(rows.div_ceil(block));
-            return Self { row_groups, panel_groups: 1 };
+            return Self {
+                row_groups: row_groups.next_multiple_of(threads).min(rows.div_ceil(block)),
+                ..alone
+            };
         }
-        let panel_groups = (2 * threads).min(packed.panels().max(1));
-        Self { row_groups, panel_groups }
+        let groups_a_thread = if work < LITTLE { 1 } else { 2 };
+        let panel_groups = (groups_a_thread * threads).min(packed.panels().max(1));
+        Self { panel_groups, packs_first: rows * packed.words() >= PACKED_FIRST, ..alone }
     }
 
     pub(super) fn parts(self) -> usize {

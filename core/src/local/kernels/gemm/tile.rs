@@ -4,12 +4,13 @@ use std::marker::PhantomData;
 
 use super::super::simd::{Simd, Work};
 use super::element::Element;
+use super::epilogue::Direct;
 
 /// `ROWS` rows times `PANELS` panels, over some words of the rows.
 ///
 /// Several panels at once keep the multipliers busy where there are few rows: each sum depends on the one before,
 /// and takes several cycles. How many there are changes nothing in the order of any one sum.
-pub(super) struct Tile<E, const ROWS: usize, const PANELS: usize> {
+pub(super) struct Tile<'a, E, const ROWS: usize, const PANELS: usize> {
     /// How many words of each row.
     pub(super) words: usize,
     /// The words of all rows, `ROWS` of the same position after each other.
@@ -28,10 +29,12 @@ pub(super) struct Tile<E, const ROWS: usize, const PANELS: usize> {
     pub(super) ahead: *const u8,
     /// How many bytes of it a word.
     pub(super) ahead_step: usize,
+    /// How sums become results at once; without it they are stored.
+    pub(super) direct: Option<&'a Direct<'a>>,
     pub(super) element: PhantomData<E>,
 }
 
-impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for Tile<E, ROWS, PANELS> {
+impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for Tile<'_, E, ROWS, PANELS> {
     type Output = ();
 
     #[inline(always)]
@@ -72,6 +75,13 @@ impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for
             activations = activations.wrapping_add(ROWS);
             weights = weights.wrapping_add(2 * register_bytes);
             ahead = ahead.wrapping_add(self.ahead_step);
+        }
+        if let Some(direct) = self.direct {
+            for (p, panel) in sums.iter().enumerate() {
+                // SAFETY: the caller's promise with `direct`; it is only given where panels are whole.
+                unsafe { direct.put::<S, E, ROWS>(s, p, panel) };
+            }
+            return;
         }
         for (p, panel) in sums.iter().enumerate() {
             for (i, row) in panel.iter().enumerate() {

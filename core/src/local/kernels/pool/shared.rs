@@ -11,7 +11,7 @@ use super::job::Slot;
 const SLOTS: usize = 32;
 
 /// How long a worker without work looks for some before it sleeps. Models call kernels in quick succession.
-const LOOKING: Duration = Duration::from_micros(20);
+const LOOKING: Duration = Duration::from_micros(50);
 
 /// What callers and workers of one pool share.
 pub(super) struct Shared {

@@ -1,0 +1,87 @@
+"""Figures, printed as they come; kept for the files; judged at the end."""
+
+import json
+import math
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ["torch", "transformers", "sentence-transformers", "onnxruntime", "fastembed", "pillow"]
+
+FAIRNESS = (
+    "Our side and sentence-transformers and fastembed take texts and tokenise them in the time that counts; ONNX Runtime, "
+    "torch and candle take token ids. For images our side takes uncompressed BMP files of 224×224 and prepares them "
+    "in the time that counts; the others take the finished tensor. The vectors that come out are pooled and of unit length "
+    "everywhere."
+)
+
+
+class Report:
+    def __init__(self):
+        self.entries, self.missed = [], []
+
+    def figure(self, name: str, value: float, unit: str, most: float | None = None, least: float | None = None):
+        shown = f"figure {name} {value:.3f} {unit}" if unit != "cosine" else f"figure {name} {value:.6f} {unit}"
+        self.keep(name, value, unit, shown, most, least)
+
+    def ratio(self, name: str, value: float, most: float | None = None, least: float | None = None):
+        self.keep(name, value, "ratio", f"ratio {name} {value:.3f}", most, least)
+
+    def keep(self, name: str, value: float, unit: str, shown: str, most: float | None, least: float | None):
+        holds = (most is None or value <= most) and (least is None or value >= least)
+        words = f"≤ {most}" if most is not None else f"≥ {least}" if least is not None else ""
+        remark = f"  (target {words}){'' if holds else '  MISSED'}" if words else ""
+        print(shown + remark, flush=True)
+        self.entries.append({"name": name, "value": value, "unit": unit, "target": words, "holds": holds})
+        if not holds:
+            self.missed.append(name)
+
+    def write_json(self, path: Path) -> None:
+        path.write_text(json.dumps(self.entries, indent=2) + "\n")
+
+
+def cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def setting(threads: int) -> str:
+    day = datetime.now(timezone.utc).date().isoformat()
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return f"{day}, {cpu_name()}, {threads} threads, Python {platform.python_version()}, {libraries}, candle-transformers 0.11.1"
+
+
+def markdown(report: Report, times: dict[str, dict[str, float]], threads: int) -> str:
+    """The page of the documentation."""
+    page = [
+        "# Embedding performance", "",
+        "Written by `make bench-peers SUITE=embed MARKDOWN=docs/reference/embedding-performance.md`.", "",
+        f"{setting(threads)}.", "",
+        "Milliseconds, medians of runs that take turns; a dash where a library does not do a work. "
+        f"{FAIRNESS} `minilm_32x16` is 32 texts of 16 tokens with all-MiniLM-L6-v2; CLIP is ViT-B/32 with random weights.", "",
+    ]
+    for title, prefix in (("all-MiniLM-L6-v2", "minilm_"), ("CLIP ViT-B/32", "clip_")):
+        works = [work for work in times if work.startswith(prefix)]
+        if works:
+            page += [f"## {title}", "", *table(works, times), ""]
+    rows = [entry for entry in report.entries if entry["target"]]
+    page += ["## Targets", "", "| | value | target | |", "| --- | --- | --- | --- |"]
+    page += [
+        f"| {entry['name']} | {entry['value']:.3f} | {entry['target']} | {'' if entry['holds'] else 'missed'} |" for entry in rows
+    ]
+    return "\n".join(page) + "\n"
+
+
+def table(works: list[str], times: dict[str, dict[str, float]]) -> list[str]:
+    sides = list(dict.fromkeys(side for work in works for side in times[work]))
+    lines = [f"| | {' | '.join(work.split('_', 1)[1] for work in works)} |", "| --- " * (len(works) + 1) + "|"]
+    for side in sides:
+        cells = [milliseconds(times[work].get(side, math.nan)) for work in works]
+        lines.append(f"| {side} | {' | '.join(cells)} |")
+    return lines
+
+
+def milliseconds(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"

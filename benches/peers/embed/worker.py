@@ -1,0 +1,84 @@
+"""One library in a process of its own, driven by lines: `worker.py SIDE MINILM_FOLDER FOLDER THREADS`.
+
+    prepare WORK        → ready · absent WHY
+    run WORK TIMES      → time NANOSECONDS
+    vectors WORK FILE   → written ROWS WIDTH   (f32, row after row)
+    memory              → memory BYTES
+    first WORK          → first                (prepares and runs once)
+
+The works are in `inputs.json` in FOLDER. A failure is answered with `failed WHY`."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy
+
+from sides import SIDES, Absent, Inputs
+
+
+def memory() -> int:
+    """Resident bytes."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+class Worker:
+    def __init__(self, name: str, minilm: Path, folder: Path, threads: int):
+        kind, arguments, _ = SIDES[name]
+        self.side = kind(minilm, folder, threads, *arguments)
+        works = json.loads((folder / "inputs.json").read_text())
+        self.works = {work["name"]: Inputs(work, folder) for work in works}
+        self.prepared = {}
+
+    def answer(self, command: str, *arguments: str) -> str:
+        return getattr(self, command)(*arguments)
+
+    def prepare(self, work: str) -> str:
+        try:
+            once = self.side.prepare(self.works[work])
+        except Absent as why:
+            return f"absent {why}"
+        once()
+        self.prepared[work] = once
+        return "ready"
+
+    def run(self, work: str, times: str) -> str:
+        once = self.prepared[work]
+        start = time.perf_counter_ns()
+        for _ in range(int(times)):
+            once()
+        return f"time {time.perf_counter_ns() - start}"
+
+    def vectors(self, work: str, file: str) -> str:
+        vectors = numpy.ascontiguousarray(self.prepared[work](), dtype=numpy.float32)
+        vectors.tofile(file)
+        return f"written {vectors.shape[0]} {vectors.shape[1]}"
+
+    def memory(self) -> str:
+        return f"memory {memory()}"
+
+    def first(self, work: str) -> str:
+        self.side.prepare(self.works[work])()
+        return "first"
+
+
+def main() -> int:
+    if len(sys.argv) != 5 or sys.argv[1] not in SIDES:
+        print(__doc__, file=sys.stderr)
+        return 2
+    # Libraries may print; what they print must not look like an answer.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    worker = Worker(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    for line in sys.stdin:
+        try:
+            answer = worker.answer(*line.split())
+        except Exception as error:  # Whatever a library throws belongs into the report.
+            answer = f"failed {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        print(answer, file=answers, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+//! A group of rows on its way through a group of panels, and which tile multiplies them.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::super::buffer::Scratch;
+use super::super::math::Activation;
+use super::super::simd::Simd;
+use super::activations::{PackRows, RowStart};
+use super::element::Element;
+use super::epilogue::{Direct, Finish};
+use super::plan::{share, words_at_once};
+use super::tile::Tile;
+use super::{Call, is_used, most_rows, panels_at_once};
+
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
+/// Tiles of fewer words wait for their results to be stored, if these are more than the cache holds: then they go
+/// through memory, a block behind the arithmetic.
+const SHORT_TILE: usize = 128;
+
+/// Results that stay in a second-level cache.
+const CACHED_RESULTS: usize = 1 << 20;
+
+/// Some rows times some panels.
+pub(super) struct Part<'a> {
+    call: &'a Call<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// The rows are multiplied in so many blocks, each a tile high.
+    blocks: usize,
+    /// Where the packed rows are or come to be.
+    memory: &'a RowStart,
+    /// Whether they are there already.
+    is_packed: bool,
+    /// The sums, panel after panel: a row of two registers after the other.
+    sums: Scratch<u32>,
+    /// Whether the sums of all panels are kept, because they are taken up again.
+    keeps_all: bool,
+}
+
+impl<'a> Part<'a> {
+    /// `memory` is that of the first of `rows`.
+    pub(super) fn new<S: Simd>(
+        call: &'a Call<'a>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        memory: &'a RowStart,
+    ) -> Self {
+        let blocks = rows.len().div_ceil(most_rows(S::LANES));
+        Self {
+            call,
+            rows,
+            panels,
+            blocks,
+            memory,
+            is_packed: false,
+            sums: Scratch::take(0),
+            keeps_all: false,
+        }
+    }
+
+    pub(super) fn multiply<S: Simd, E: Element<S>>(mut self, s: S, is_packed: bool) {
+        let at_once = if self.blocks == 1 { panels_at_once(S::LANES, self.rows.len()) } else { 1 };
+        let length = self.call.packed.words();
+        // Sums that are taken up again wait for all panels; others are done with at once.
+        let at_a_time = words_at_once(length);
+        self.is_packed = is_packed;
+        self.keeps_all = length > at_a_time;
+        let kept = if self.keeps_all { self.panels.len() } else { at_once };
+        self.sums = Scratch::take(kept * self.rows.len() * 2 * S::LANES);
+        let mut start = 0;
+        // Once at least, so that rows without numbers get their zeros.
+        while start < length || start == 0 {
+            let words = start..length.min(start + at_a_time);
+            start = words.end.max(1);
+            let mut panel = self.panels.start;
+            while panel < self.panels.end {
+                let count = if panel + at_once <= self.panels.end { at_once } else { 1 };
+                self.panels::<S, E>(s, panel, count, &words);
+                panel += count;
+            }
+        }
+    }
+
+    /// The rows of a block, counted from the part's first.
+    fn block(&self, number: usize) -> Range<usize> {
+        share(self.rows.len(), number, self.blocks)
+    }
+
+    /// The numbers of a block's rows.
+    fn source(&self, block: &Range<usize>) -> &[f32] {
+        let inputs = self.call.packed.inputs();
+        &self.call.a[(self.rows.start + block.start) * inputs..(self.rows.start + block.end) * inputs]
+    }
+
+    /// Which of the kept sums are a panel's.
+    fn place_of_sums(&self, panel: usize) -> usize {
+        if self.keeps_all { panel - self.panels.start } else { 0 }
+    }
+
+    /// Some words of all rows times `count` panels. What comes from or goes to memory, the rows and the results,
+    /// does so a block at a time between tiles, so that the waits overlap with arithmetic.
+    fn panels<S: Simd, E: Element<S>>(&mut self, s: S, panel: usize, count: usize, words: &Range<usize>) {
+        let packed = self.call.packed;
+        let (length, panel_bytes, register) = (packed.words(), packed.panel_bytes(), 2 * S::LANES);
+        let weights = packed.data[panel * panel_bytes..(panel + count) * panel_bytes].as_ptr();
+        let panel_sums = self.rows.len() * register;
+        for number in 0..self.blocks {
+            let block = self.block(number);
+            if !self.is_packed && panel == self.panels.start && words.start == 0 {
+                self.pack::<S, E>(s, number);
+            }
+            let (ahead, ahead_step) = self.ahead(panel, number, words);
+            let place = self.place_of_sums(panel) * panel_sums + block.start * register;
+            let sums = self.sums[place..].as_mut_ptr();
+            let direct =
+                (words.end == length && self.is_plain(panel + count)).then(|| self.direct(&block, panel));
+            let inner = Inner {
+                direct: direct.as_ref(),
+                words: words.len(),
+                activations: self.memory.words(block.start, length).wrapping_add(words.start * block.len()),
+                weights: weights.wrapping_add(words.start * packed.layout.step_bytes()),
+                panel_bytes,
+                ahead,
+                ahead_step,
+                sums,
+                panel_sums,
+                fresh: words.start == 0,
+            };
+            inner.run::<S, E>(s, block.len(), count);
+            if words.end == length && direct.is_none() {
+                (0..count).for_each(|p| self.finish::<S, E>(s, block.clone(), panel, p));
+            }
+        }
+    }
+
+    /// Packs the rows of a block, if there is one of this number.
+    pub(super) fn pack<S: Simd, E: Element<S>>(&self, s: S, number: usize) {
+        if number >= self.blocks {
+            return;
+        }
+        let (packed, block) = (self.call.packed, self.block(number));
+        // SAFETY: one thread packs a block, before any reads it; the memory is that of all rows of the part.
+        let (to, scales) = unsafe { self.memory.block_mut(&block, packed.words()) };
+        s.call(PackRows::<E> {
+            rows: self.source(&block),
+            inputs: packed.inputs(),
+            words: packed.words(),
+            to,
+            scales,
+            element: PhantomData,
+        });
+    }
+
+    /// What a tile brings near for the next ones, so that they need not wait for it, and how many bytes of it for
+    /// each of its words: the next block's rows if they are not packed yet, else its share of the next panel.
+    fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> (*const u8, usize) {
+        if !self.is_packed && panel == self.panels.start && words.start == 0 && block + 1 < self.blocks {
+            return (self.source(&self.block(block + 1)).as_ptr().cast(), CACHE_LINE);
+        }
+        let packed = self.call.packed;
+        let step = packed.layout.step_bytes();
+        let next = if panel + 1 < self.panels.end {
+            (panel + 1) * packed.panel_bytes() + words.start * step
+        } else {
+            self.panels.start * packed.panel_bytes() + words.end * step
+        };
+        // No more than a line a word is asked for; the rest of a lone block's panel comes as a stream.
+        let share = step.div_ceil(self.blocks).min(CACHE_LINE);
+        (packed.data.as_ptr().wrapping_add(next + block * words.len() * share), share)
+    }
+
+    fn row_scales(&self, block: &Range<usize>) -> &[f32] {
+        // SAFETY: the block is packed, and nobody writes its scales any more.
+        unsafe { self.memory.scales(block) }
+    }
+
+    /// Whether a bias and a residual are all that follows the sums of the panels before `end`, these are whole, and
+    /// storing the results does not take longer than the sums.
+    fn is_plain(&self, end: usize) -> bool {
+        let (packed, epilogue) = (self.call.packed, &self.call.epilogue);
+        let results = size_of_val(self.call.a) / packed.inputs().max(1) * packed.outputs();
+        if packed.words() < SHORT_TILE && results > CACHED_RESULTS {
+            return false;
+        }
+        let whole = end * packed.panel_outputs() <= packed.outputs();
+        whole && !packed.is_gated() && epilogue.activation == Activation::None && epilogue.scale == 1.0
+    }
+
+    /// Where the results of a block and some panels go.
+    fn direct(&self, block: &Range<usize>, panel: usize) -> Direct<'_> {
+        let packed = self.call.packed;
+        let (to, residual) = self.place(block, panel);
+        Direct { packed, panel, row_scales: self.row_scales(block), to, residual }
+    }
+
+    /// Where a block's first row and a panel's first channel lie in the result, and in the residual if there is one.
+    fn place(&self, block: &Range<usize>, panel: usize) -> (*mut f32, *const f32) {
+        let packed = self.call.packed;
+        let place = (self.rows.start + block.start) * packed.outputs() + panel * packed.panel_outputs();
+        let residual = self.call.residual.get();
+        let residual = if residual.is_null() { residual } else { residual.wrapping_add(place) };
+        (self.call.c.get().wrapping_add(place), residual)
+    }
+
+    /// Turns the sums of a block and one of the panels into results.
+    fn finish<S: Simd, E: Element<S>>(&self, s: S, block: Range<usize>, panel: usize, p: usize) {
+        let (packed, register) = (self.call.packed, 2 * S::LANES);
+        let panel = panel + p;
+        let (to, residual) = self.place(&block, panel);
+        let first = ((self.place_of_sums(panel - p) + p) * self.rows.len() + block.start) * register;
+        s.call(Finish::<E> {
+            packed,
+            panel,
+            sums: &self.sums[first..first + block.len() * register],
+            row_scales: self.row_scales(&block),
+            to,
+            residual,
+            activation: self.call.epilogue.activation,
+            scale: self.call.epilogue.scale,
+            element: PhantomData,
+        });
+    }
+}
+
+/// A tile whose numbers of rows and panels are known at run time.
+struct Inner<'a> {
+    direct: Option<&'a Direct<'a>>,
+    words: usize,
+    activations: *const u32,
+    weights: *const u8,
+    panel_bytes: usize,
+    sums: *mut u32,
+    panel_sums: usize,
+    fresh: bool,
+    ahead: *const u8,
+    ahead_step: usize,
+}
+
+impl Inner<'_> {
+    fn run<S: Simd, E: Element<S>>(self, s: S, rows: usize, panels: usize) {
+        macro_rules! choose {
+            ($($rows:literal x $panels:literal)*) => {
+                match (rows, panels) {
+                    // Not compiled for sets whose registers do not hold so many sums.
+                    $(($rows, $panels) if const { is_used(S::LANES, $rows, $panels) } => {
+                        self.tile::<S, E, $rows, $panels>(s);
+                    })*
+                    _ => assert!(rows == 0, "there is no tile of {rows} rows and {panels} panels"),
+                }
+            };
+        }
+        choose! {
+            1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1 13 x 1 14 x 1
+            1 x 4 2 x 4 3 x 4 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2
+        }
+    }
+
+    fn tile<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize>(self, s: S) {
+        s.call(Tile::<E, ROWS, PANELS> {
+            words: self.words,
+            activations: self.activations,
+            weights: self.weights,
+            panel_bytes: self.panel_bytes,
+            sums: self.sums,
+            panel_sums: self.panel_sums,
+            fresh: self.fresh,
+            ahead: self.ahead,
+            ahead_step: self.ahead_step,
+            direct: self.direct,
+            element: PhantomData,
+        });
+    }
+}

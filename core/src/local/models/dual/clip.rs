@@ -1,0 +1,181 @@
+//! CLIP as OpenAI and LAION published it, with the names and the config of transformers.
+
+use candle_core::Tensor;
+use serde::Deserialize;
+
+use super::super::{DualEncoder, Tokens};
+use super::config::{Half, parse};
+use super::layers::{self, careful};
+use super::pre_norm::{Keep, Naming, Shape, Transformer};
+use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower};
+use crate::error::{Error, Result};
+use crate::local::ops::{Activation, Linear, Place, Span};
+use crate::local::weights::{Parameters, Tensors};
+
+/// A CLIP, whoever named its weights.
+#[derive(Debug)]
+pub(super) struct Clip {
+    pub(super) texts: TextTower,
+    pub(super) end: EndOfText,
+    pub(super) of_texts: Linear,
+    pub(super) images: ImageTower,
+    pub(super) of_images: Linear,
+}
+
+/// Which token ends a text. Its state becomes the text's vector; what comes after it is padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndOfText {
+    /// The first of the highest id in the text.
+    Highest,
+    /// The first of this id.
+    Token(u32),
+}
+
+impl EndOfText {
+    /// The text up to its end, and with it. As attention looks back only, what is cut off changes nothing: a text has
+    /// one vector however it is padded.
+    ///
+    /// # Errors
+    /// `invalid_request` if the text has no end.
+    fn cut(self, text: &[u32]) -> Result<&[u32]> {
+        let end = match self {
+            Self::Highest => text.iter().max().copied(),
+            Self::Token(id) => Some(id),
+        };
+        let place = text.iter().position(|id| Some(*id) == end);
+        place.and_then(|place| text.get(..=place)).ok_or_else(|| {
+            let what = match self {
+                Self::Highest => "no token".to_owned(),
+                Self::Token(id) => format!("no token {id}, which ends a text"),
+            };
+            Error::invalid_request(format!("a text of {} tokens has {what}", text.len()))
+        })
+    }
+}
+
+impl DualEncoder for Clip {
+    fn width(&self) -> usize {
+        self.of_texts.outputs()
+    }
+
+    fn window(&self) -> usize {
+        self.texts.window()
+    }
+
+    fn image_size(&self) -> [usize; 2] {
+        self.images.patches.image_size()
+    }
+
+    fn embed_texts(&self, tokens: &Tokens) -> Result<Tensor> {
+        let cut = tokens.texts().map(|text| self.end.cut(text)).collect::<Result<Vec<_>>>()?;
+        self.of_texts.forward(&self.texts.last_states(&Tokens::new(cut))?)
+    }
+
+    fn embed_images(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.of_images.forward(&self.images.states(pixels, Keep::First)?)
+    }
+}
+
+/// `config.json` of a CLIP. Where a half is there twice, transformers takes the one under the older name.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    projection_dim: Option<usize>,
+    text_config: Option<Half>,
+    text_config_dict: Option<Half>,
+    vision_config: Option<Half>,
+    vision_config_dict: Option<Half>,
+}
+
+/// What transformers takes where the config says nothing.
+const TEXTS: Shape =
+    Shape { width: 512, inner: 2048, layers: 12, heads: 8, activation: Activation::QuickGelu, epsilon: 1e-5 };
+const IMAGES: Shape = Shape {
+    width: 768,
+    inner: 3072,
+    layers: 12,
+    heads: 12,
+    activation: Activation::QuickGelu,
+    epsilon: 1e-5,
+};
+const WORDS: usize = 49_408;
+const END_OF_TEXT: u32 = 49_407;
+const WINDOW: usize = 77;
+const PROJECTION: usize = 512;
+const PATCH: usize = 32;
+
+/// What the first configs say is the end of text, and no model meant.
+const NEVER_MEANT: u32 = 2;
+
+/// The model of a `config.json` with `model_type` clip.
+///
+/// # Errors
+/// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
+pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place) -> Result<Clip> {
+    let config: Config = parse(config)?;
+    let weights = Parameters::new(weights, place);
+    let text = config.text_config_dict.or(config.text_config).unwrap_or_default();
+    let image = config.vision_config_dict.or(config.vision_config).unwrap_or_default();
+    let width = config.projection_dim.unwrap_or(PROJECTION);
+    let end = match text.eos_token_id.unwrap_or(END_OF_TEXT) {
+        NEVER_MEANT => EndOfText::Highest,
+        id => EndOfText::Token(id),
+    };
+    let (of_texts, of_images) = (text.shape(TEXTS)?, image.shape(IMAGES)?);
+    let sizes = [text.vocab_size.unwrap_or(WORDS), text.max_position_embeddings.unwrap_or(WINDOW)];
+    let (text_weights, image_weights) = (weights.at("text_model"), weights.at("vision_model"));
+    Ok(Clip {
+        texts: TextTower::of_transformers(&text_weights, sizes, &of_texts, Span::CAUSAL)?,
+        end,
+        of_texts: projection(&weights, "text_projection", of_texts.width, width)?,
+        images: image_tower(&image, &of_images, &image_weights)?,
+        of_images: projection(&weights, "visual_projection", of_images.width, width)?,
+    })
+}
+
+fn projection(weights: &Parameters<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+    let here = weights.at(name);
+    here.layer_of(here.tensor("weight", &[outputs, inputs])?, None, careful(weights.place))
+}
+
+fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result<ImageTower> {
+    let names = PatchNames {
+        weight: "patch_embedding.weight",
+        besides: Besides::ClassToken("class_embedding"),
+        positions: "position_embedding.weight",
+    };
+    // The name is misspelt in all repositories.
+    let norm = layers::norm(weights, "pre_layrnorm", shape.width, shape.epsilon)?;
+    let embeddings = weights.at("embeddings");
+    Ok(ImageTower {
+        patches: Patches::new(&embeddings, names, config.grid(PATCH)?, shape.width, Some(norm))?,
+        transformer: Transformer::new(weights, Naming::Transformers, shape, Span::ALL)?,
+        norm: layers::norm(weights, "post_layernorm", shape.width, shape.epsilon)?,
+        place: weights.place.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_text_ends_at_the_first_of_its_end_tokens() {
+        let text = [62, 5, 63, 63, 0];
+        assert_eq!(EndOfText::Highest.cut(&text).unwrap(), [62, 5, 63]);
+        assert_eq!(EndOfText::Token(63).cut(&text).unwrap(), [62, 5, 63]);
+        let above = [62, 66, 5, 63, 69];
+        assert_eq!(EndOfText::Highest.cut(&above).unwrap(), above);
+        assert_eq!(EndOfText::Token(63).cut(&above).unwrap(), &above[..4]);
+    }
+
+    #[test]
+    fn a_text_without_an_end_is_an_error_and_not_some_vector() {
+        for (end, text) in
+            [(EndOfText::Token(63), &[62, 5][..]), (EndOfText::Token(63), &[]), (EndOfText::Highest, &[])]
+        {
+            assert_eq!(end.cut(text).unwrap_err().kind(), ErrorKind::InvalidRequest, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Models that put texts and images into one space. `towers.rs` and `pre_norm.rs` are what they have in common; a file
+//! each is who named the weights.
+
+mod clip;
+mod config;
+mod layers;
+mod open_clip;
+mod pre_norm;
+mod siglip;
+mod towers;
+
+use serde_json::Value;
+
+use super::DualEncoder;
+use crate::error::Result;
+use crate::local::ops::Place;
+use crate::local::weights::{ModelFiles, Tensors};
+use config::load_error;
+
+/// Where open_clip describes a model, and where it may keep its weights.
+const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+const OPEN_CLIP_WEIGHTS: [&str; 3] =
+    ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors"];
+
+/// The dual encoder in a model's folder: with the config of transformers where it has one for such a model, else with
+/// that of open_clip.
+///
+/// # Errors
+/// `model_load` if there is none, and as [`dual_encoder`].
+pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box<dyn DualEncoder>> {
+    let config: Option<Value> = files.json("config.json")?;
+    // timm puts a config of its own beside open_clip's, and some repositories have only the weights of one of the two.
+    let is_ours = config.as_ref().is_some_and(|config| config.get("model_type").is_some());
+    let has_weights =
+        ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| files.has(name));
+    match (config, files.json::<Value>(OPEN_CLIP_CONFIG)?) {
+        (Some(config), None) => dual_encoder(&config, &Tensors::of_model(files)?, place),
+        (Some(config), Some(_)) if is_ours && has_weights => {
+            dual_encoder(&config, &Tensors::of_model(files)?, place)
+        }
+        (_, Some(config)) => {
+            let tensors = match OPEN_CLIP_WEIGHTS.iter().find(|name| files.has(name)) {
+                Some(name) => Tensors::open(&[files.path(name)])?,
+                None => {
+                    return Err(load_error(format!(
+                        "there are no weights; valid: {}",
+                        OPEN_CLIP_WEIGHTS.join(", ")
+                    )));
+                }
+            };
+            dual_encoder(&config, &tensors, place)
+        }
+        (None, None) => {
+            let config: Value = files.needed_json("config.json")?;
+            dual_encoder(&config, &Tensors::of_model(files)?, place)
+        }
+    }
+}
+
+/// The dual encoder that a config describes: `config.json` of transformers, or `open_clip_config.json`.
+///
+/// # Errors
+/// `model_load` for an architecture that is none of them, one of their variants that is not supported, or a tensor
+/// that is missing or has another shape.
+pub(crate) fn dual_encoder(config: &Value, weights: &Tensors, place: &Place) -> Result<Box<dyn DualEncoder>> {
+    if let Some(config) = config.get("model_cfg") {
+        return Ok(Box::new(open_clip::load(config, weights, place)?));
+    }
+    match config.get("model_type").and_then(Value::as_str) {
+        Some("clip") => Ok(Box::new(clip::load(config, weights, place)?)),
+        Some("siglip") => Ok(Box::new(siglip::load(config, weights, place)?)),
+        Some("siglip2") => Err(load_error(
+            "`model_type` 'siglip2' is a SigLIP 2 for images of any shape, which is not supported; those with a fixed \
+             resolution are"
+                .to_owned(),
+        )),
+        Some(other) => Err(load_error(format!(
+            "`model_type` '{other}' is no model of texts and images; valid: clip, siglip, or a config of open_clip"
+        ))),
+        None => Err(load_error(
+            "the config has neither `model_type` nor `model_cfg`, so it is not known what the model is".to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! The two halves of a dual encoder: what makes states of texts, and of images.
+
+use candle_core::Tensor;
+
+use super::super::Tokens;
+use super::layers::{self, careful, moved, wide};
+use super::pre_norm::{Keep, Naming, Shape, Transformer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::ops::{
+    Embedding, Epilogue, Linear, Norm, Place, Span, of_candle, patches, weight_of_patches,
+};
+use crate::local::weights::Parameters;
+
+/// Where each of so many sequences of one length starts, and where the last ends.
+pub(super) fn starts_of(sequences: usize, length: usize) -> Vec<usize> {
+    (0..=sequences).map(|number| number * length).collect()
+}
+
+/// What makes one state of a text: that of its last token.
+#[derive(Debug)]
+pub(super) struct TextTower {
+    pub(super) words: Embedding,
+    /// `[window, width]`.
+    pub(super) positions: Tensor,
+    pub(super) transformer: Transformer,
+    pub(super) norm: Norm,
+    pub(super) place: Place,
+}
+
+impl TextTower {
+    /// With the names of transformers, and so many words and places.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape.
+    pub(super) fn of_transformers(
+        weights: &Parameters<'_>,
+        [words, window]: [usize; 2],
+        shape: &Shape,
+        span: Span,
+    ) -> Result<Self> {
+        let embeddings = weights.at("embeddings");
+        let positions = embeddings.at("position_embedding").tensor("weight", &[window, shape.width])?;
+        Ok(Self {
+            words: embeddings.embedding("token_embedding", words, shape.width)?,
+            positions: moved(weights.place, &positions)?,
+            transformer: Transformer::new(weights, Naming::Transformers, shape, span)?,
+            norm: layers::norm(weights, "final_layer_norm", shape.width, shape.epsilon)?,
+            place: weights.place.clone(),
+        })
+    }
+
+    /// The most tokens of a text.
+    pub(super) fn window(&self) -> usize {
+        self.positions.dims().first().copied().unwrap_or_default()
+    }
+
+    /// The normed state of the last token of each text: `[text, width]`.
+    ///
+    /// # Errors
+    /// `invalid_request` if there is no text, one is empty or longer than the window, or a token is not in the table.
+    pub(super) fn last_states(&self, tokens: &Tokens) -> Result<Tensor> {
+        if tokens.ids().is_empty() || tokens.texts().any(<[u32]>::is_empty) {
+            return Err(Error::invalid_request("there is no text, or one without tokens"));
+        }
+        let window = self.window();
+        if let Some(text) = tokens.texts().find(|text| text.len() > window) {
+            let length = text.len();
+            return Err(Error::new(
+                ErrorKind::ContextTooLong,
+                format!("a text of {length} tokens is longer than the model's window of {window}"),
+            ));
+        }
+        let positions = Tensor::new(tokens.positions(0), self.positions.device());
+        let positions = positions.and_then(|numbers| self.positions.index_select(&numbers, 0));
+        let x = (self.words.forward(tokens.ids())? + positions.map_err(of_candle)?).map_err(of_candle)?;
+        let last = self.transformer.forward(x, tokens.starts(), Keep::Last)?;
+        self.norm.forward(&self.place, &last)
+    }
+}
+
+/// What makes states of an image: one a patch, and one before them where the model has a class token.
+#[derive(Debug)]
+pub(super) struct ImageTower {
+    pub(super) patches: Patches,
+    pub(super) transformer: Transformer,
+    pub(super) norm: Norm,
+    pub(super) place: Place,
+}
+
+impl ImageTower {
+    /// The normed states, of which some of each image are kept: `[state, width]`.
+    ///
+    /// # Errors
+    /// `invalid_request` if the images are not as the model needs them.
+    pub(super) fn states(&self, pixels: &Tensor, keep: Keep) -> Result<Tensor> {
+        let x = self.patches.forward(pixels, &self.place)?;
+        let starts = starts_of(pixels.dims().first().copied().unwrap_or_default(), self.patches.states());
+        let kept = self.transformer.forward(x, &starts, keep)?;
+        self.norm.forward(&self.place, &kept)
+    }
+}
+
+/// Images as the first states of a transformer: a linear layer over their patches, positions added.
+#[derive(Debug)]
+pub(super) struct Patches {
+    layer: Linear,
+    /// What is added to the states, the class token with its position first where there is one: `[1, state, width]`.
+    added: Tensor,
+    norm: Option<Norm>,
+    /// Whether there is a class token.
+    leading: usize,
+    grid: Grid,
+}
+
+/// The sizes of images and patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grid {
+    /// Height and width.
+    pub(super) image: [usize; 2],
+    /// Of each side.
+    pub(super) patch: usize,
+}
+
+impl Grid {
+    /// How many whole patches an image has.
+    pub(super) fn patches(self) -> usize {
+        self.image.iter().map(|side| side.checked_div(self.patch).unwrap_or_default()).product()
+    }
+}
+
+/// The tensors of [`Patches`], as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PatchNames<'a> {
+    /// The weight of the convolution.
+    pub(super) weight: &'a str,
+    /// What there is besides.
+    pub(super) besides: Besides<'a>,
+    /// The positions, the class token's first.
+    pub(super) positions: &'a str,
+}
+
+/// What a model has besides the weight over patches, by the name of the tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Besides<'a> {
+    /// A token before the patches, as CLIP does.
+    ClassToken(&'a str),
+    /// The bias of the layer, as SigLIP does.
+    Bias(&'a str),
+}
+
+impl Patches {
+    /// The layer over patches, and what is added to it; `norm` follows.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape, or there is no whole patch in an image.
+    pub(super) fn new(
+        weights: &Parameters<'_>,
+        names: PatchNames<'_>,
+        grid: Grid,
+        width: usize,
+        norm: Option<Norm>,
+    ) -> Result<Self> {
+        let (patch, count) = (grid.patch, grid.patches());
+        if count == 0 {
+            let text = format!("images of {:?} have no patch of {patch} × {patch}", grid.image);
+            return Err(Error::new(ErrorKind::ModelLoad, text));
+        }
+        let weight = weight_of_patches(&weights.tensor(names.weight, &[width, 3, patch, patch])?)?;
+        let (bias, class) = match names.besides {
+            Besides::Bias(name) => (Some(weights.tensor(name, &[width])?), None),
+            Besides::ClassToken(name) => (None, Some(wide(&weights.tensor(name, &[width])?)?)),
+        };
+        let layer = weights.layer_of(weight, bias, careful(weights.place))?;
+        let leading = usize::from(class.is_some());
+        let mut added = wide(&weights.tensor(names.positions, &[leading + count, width])?)?;
+        if let Some(class) = class {
+            // Its place among the patches is a row of zeros, to which the layer gives zeros.
+            let class = class.reshape((1, width)).and_then(|class| class.pad_with_zeros(0, 0, count));
+            added = class.and_then(|class| added + class).map_err(of_candle)?;
+        }
+        let added = moved(weights.place, &added.unsqueeze(0).map_err(of_candle)?)?;
+        Ok(Self { layer, added, norm, leading, grid })
+    }
+
+    /// Height and width of the images.
+    pub(super) fn image_size(&self) -> [usize; 2] {
+        self.grid.image
+    }
+
+    /// How many states an image has.
+    pub(super) fn states(&self) -> usize {
+        self.leading + self.grid.patches()
+    }
+
+    fn forward(&self, pixels: &Tensor, place: &Place) -> Result<Tensor> {
+        let [height, width] = self.grid.image;
+        let count = match *pixels.dims() {
+            [count, h, w, 3] if h == height && w == width && count > 0 => count,
+            ref dims => {
+                return Err(Error::invalid_request(format!(
+                    "the images are {dims:?}; the model needs [image, {height}, {width}, 3]"
+                )));
+            }
+        };
+        let cut = patches(&moved(place, pixels)?, self.grid.patch, self.leading)?;
+        let dims = (count, self.states(), self.layer.outputs());
+        let added = self.added.expand(dims).map_err(of_candle)?;
+        let x =
+            self.layer.forward_with(&cut, Epilogue::residual(&added))?.flatten_to(1).map_err(of_candle)?;
+        match &self.norm {
+            Some(norm) => norm.forward(place, &x),
+            None => Ok(x),
+        }
+    }
+}

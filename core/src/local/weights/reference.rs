@@ -1,0 +1,142 @@
+//! What a user writes to name weights.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// Weights by name: a folder, a file, or a repository on the Hub.
+///
+/// ```
+/// use ayni::local::ModelReference;
+///
+/// let reference: ModelReference = "intfloat/multilingual-e5-small@main".parse()?;
+/// assert_eq!(reference.to_string(), "intfloat/multilingual-e5-small@main");
+/// assert!(matches!("./models/e5".parse()?, ModelReference::Folder(_)));
+/// # Ok::<_, ayni::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ModelReference {
+    /// A folder with `config.json`, weights and tokenizer.
+    Folder(PathBuf),
+    /// One file with everything in it (`model.gguf`), or the weights (`model.safetensors`) beside the other files.
+    File(PathBuf),
+    /// A repository on the Hub.
+    Hub {
+        /// `org/name`.
+        id: String,
+        /// A branch, tag or commit; the main branch without it.
+        revision: Option<String>,
+    },
+}
+
+/// What a file of weights may end with.
+const FILE_ENDINGS: [&str; 2] = ["gguf", "safetensors"];
+
+impl FromStr for ModelReference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::config("`model` is not set: name a folder, a file or an id on the Hub"));
+        }
+        let path = expand_home(text);
+        if path.is_dir() {
+            return Ok(Self::Folder(path));
+        }
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if path.is_file() || FILE_ENDINGS.contains(&ending) {
+            return Ok(Self::File(path));
+        }
+        if is_written_as_path(text) {
+            return Ok(Self::Folder(path));
+        }
+        let (id, revision) = match text.split_once('@') {
+            Some((id, revision)) => (id, Some(revision)),
+            None => (text, None),
+        };
+        let is_id = id.split('/').count() == 2 && id.split('/').all(is_hub_name);
+        if !is_id || revision.is_some_and(|revision| !revision.split('/').all(is_hub_name)) {
+            return Err(Error::config(format!(
+                "model '{text}' is no folder or file here, and no Hub id of the form `org/name[@revision]`"
+            )));
+        }
+        Ok(Self::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for ModelReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) | Self::File(path) => path.display().fmt(f),
+            Self::Hub { id, revision: None } => f.write_str(id),
+            Self::Hub { id, revision: Some(revision) } => write!(f, "{id}@{revision}"),
+        }
+    }
+}
+
+/// Whether somebody who writes this means a place on the disk.
+fn is_written_as_path(text: &str) -> bool {
+    text.ends_with('/') || ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start))
+}
+
+/// `~` as the shell understands it.
+fn expand_home(text: &str) -> PathBuf {
+    match (text.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => Path::new(text).to_owned(),
+    }
+}
+
+fn is_hub_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.chars().all(is_plain) && !name.starts_with('.') && !name.contains("..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn what_lies_on_the_disk_is_a_folder_or_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights.bin");
+        std::fs::write(&file, "x").unwrap();
+        let parsed = |path: &Path| path.to_str().unwrap().parse::<ModelReference>().unwrap();
+        assert_eq!(parsed(folder.path()), ModelReference::Folder(folder.path().to_owned()));
+        assert_eq!(parsed(&file), ModelReference::File(file));
+        let missing = Path::new("models/nothing-here.gguf");
+        assert_eq!(parsed(missing), ModelReference::File(missing.to_owned()));
+    }
+
+    #[test]
+    fn ids_of_the_hub_may_have_a_revision() {
+        let hub = |id: &str, revision: Option<&str>| ModelReference::Hub {
+            id: id.to_owned(),
+            revision: revision.map(str::to_owned),
+        };
+        assert_eq!("org/name".parse::<ModelReference>().unwrap(), hub("org/name", None));
+        assert_eq!("o.r_g/na-me@refs/pr/1".parse::<ModelReference>().unwrap(), {
+            hub("o.r_g/na-me", Some("refs/pr/1"))
+        });
+    }
+
+    #[test]
+    fn a_path_is_never_taken_for_an_id() {
+        for text in ["./org/name", "../org", "/nowhere/at/all", "org/"] {
+            assert!(matches!(text.parse(), Ok(ModelReference::Folder(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_an_error_that_says_what_is_valid() {
+        for text in ["", "bert", "a/b/c", "a/b@", "org/na me", "org/..", "a b"] {
+            let error = text.parse::<ModelReference>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{text}");
+        }
+    }
+}
