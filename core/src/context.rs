@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
@@ -350,6 +350,14 @@ impl Clock {
         }
     }
 
+    /// The present moment of the calendar.
+    pub fn system_time(&self) -> SystemTime {
+        match &self.0 {
+            None => SystemTime::now(),
+            Some(manual) => manual.system_time(),
+        }
+    }
+
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
@@ -382,6 +390,8 @@ struct ManualShared {
 #[derive(Debug)]
 struct ManualState {
     now: Instant,
+    /// A moment of this clock and the calendar's moment that it is.
+    calendar: (Instant, SystemTime),
     slept: Vec<Duration>,
 }
 
@@ -397,7 +407,8 @@ impl ManualClock {
     }
 
     fn build(automatic: bool) -> Self {
-        let state = ManualState { now: Instant::now(), slept: Vec::new() };
+        let now = Instant::now();
+        let state = ManualState { now, calendar: (now, SystemTime::now()), slept: Vec::new() };
         Self { shared: Arc::new(ManualShared { state: Mutex::new(state), moved: Notify::new() }), automatic }
     }
 
@@ -414,6 +425,19 @@ impl ManualClock {
     /// The present moment.
     pub fn now(&self) -> Instant {
         self.state().now
+    }
+
+    /// The present moment of the calendar: the system's when the clock was made, moving with it.
+    pub fn system_time(&self) -> SystemTime {
+        let state = self.state();
+        let (then, time) = state.calendar;
+        time + state.now.saturating_duration_since(then)
+    }
+
+    /// Sets the calendar.
+    pub fn set_system_time(&self, time: SystemTime) {
+        let mut state = self.state();
+        state.calendar = (state.now, time);
     }
 
     /// Every sleep that was asked for so far, in order.

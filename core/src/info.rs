@@ -54,6 +54,8 @@ operations! {
     GetPurchaseOrder = "get_purchase_order", "execute_tool";
     /// Quick purchases (Compra Ágil) of a search.
     ListQuickPurchases = "list_quick_purchases", "execute_tool";
+    /// What a listing costs.
+    PlanListing = "plan_listing", "execute_tool";
     /// One quick purchase in full.
     GetQuickPurchase = "get_quick_purchase", "execute_tool";
     /// Public buyers.
@@ -101,6 +103,8 @@ pub struct BackendInfo {
     pub credential: Option<CredentialId>,
     /// Whether a first request may have to wait for a model or a container to start.
     pub cold_starts: bool,
+    /// Of a procurement backend: what each of its sources can do.
+    pub sources: Arc<[crate::procure::SourceInfo]>,
 }
 
 impl BackendInfo {
@@ -113,6 +117,7 @@ impl BackendInfo {
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
+            sources: Arc::default(),
         }
     }
 
@@ -131,6 +136,12 @@ impl BackendInfo {
     /// Says which account pays.
     pub fn with_credential(mut self, credential: Option<CredentialId>) -> Self {
         self.credential = credential;
+        self
+    }
+
+    /// Says what each source can do.
+    pub fn with_sources(mut self, sources: impl Into<Arc<[crate::procure::SourceInfo]>>) -> Self {
+        self.sources = sources.into();
         self
     }
 

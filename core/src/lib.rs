@@ -9,6 +9,7 @@ pub mod context;
 pub mod http;
 pub mod local;
 pub mod policy;
+pub mod procure;
 
 mod chat;
 #[cfg(doctest)]
@@ -18,7 +19,6 @@ mod error;
 mod image;
 mod info;
 mod media;
-mod procure;
 mod secret;
 
 pub use chat::{
@@ -44,8 +44,8 @@ pub use local::embedder;
 pub use media::ImageData;
 pub use procure::{
     Answer, AnyProcurement, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing,
-    Money, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Sorting,
-    Source, Supplier, Tender, TenderRow, Timestamp,
+    Money, Plan, PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase,
+    QuickPurchaseRow, Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
 };
 pub use secret::Secret;
 

@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod gemini;
 pub mod huggingface;
+pub mod mercado_publico;
 pub mod ollama;
 pub mod openai;
 pub mod scripted;

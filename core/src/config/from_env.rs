@@ -1,8 +1,9 @@
 //! Setups from the environment variables that applications already use.
 
-use super::{ChatConfig, EmbedderConfig, Environment, ImageConfig, Setup};
+use super::{ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup};
 use crate::backends::engine::{ClipServiceConfig, ImageEngineConfig};
 use crate::backends::gemini::GeminiConfig;
+use crate::backends::mercado_publico::MercadoPublicoConfig;
 use crate::backends::ollama::OllamaConfig;
 use crate::backends::openai::OpenAiConfig;
 use crate::backends::scripted::ScriptedConfig;
@@ -223,6 +224,36 @@ impl Setup<ImageConfig> {
     }
 }
 
+impl Setup<ProcurementConfig> {
+    /// Mercado Público with the process's ticket.
+    ///
+    /// | variable | |
+    /// | --- | --- |
+    /// | `MERCADO_PUBLICO_TICKET` | the ticket |
+    /// | `DATABASE_URL` | `sqlite:…`: where quota, cursors and records are kept; in memory without it |
+    ///
+    /// # Errors
+    /// `config_invalid` naming the ticket's variable if it is not set.
+    pub fn from_env() -> Result<Self> {
+        Self::from_env_with(&Environment::process())
+    }
+
+    /// The same, with the variables of `env`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn from_env_with(env: &Environment) -> Result<Self> {
+        let ticket = env
+            .secret(&["MERCADO_PUBLICO_TICKET"])
+            .ok_or_else(|| Error::config("MERCADO_PUBLICO_TICKET is not set"))?;
+        Ok(Self::new(MercadoPublicoConfig {
+            ticket: Some(ticket),
+            store: env.get("DATABASE_URL"),
+            ..MercadoPublicoConfig::default()
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,5 +332,16 @@ mod tests {
         assert!(matches!(&setup.fallback[..], [ImageConfig::ImageEngine(_)]));
         let error = Setup::<ImageConfig>::from_env_with(&env(&[("IMAGE_ENGINE_MODE", "cloud")]));
         assert!(error.is_err_and(|error| error.message().contains("CLOUD_ENGINE_URL")));
+    }
+
+    #[test]
+    fn the_procurement_client_needs_a_ticket_and_keeps_its_books_where_the_database_is() {
+        let set = [("MERCADO_PUBLICO_TICKET", "t"), ("DATABASE_URL", "sqlite:///./app.db")];
+        let setup = Setup::<ProcurementConfig>::from_env_with(&env(&set)).expect("a setup");
+        let ProcurementConfig::MercadoPublico(config) = &setup.backend else { panic!("another backend") };
+        assert_eq!(config.store.as_deref(), Some("sqlite:///./app.db"));
+        assert!(!format!("{setup:?}").contains("\"t\""));
+        let error = Setup::<ProcurementConfig>::from_env_with(&env(&[])).expect_err("no ticket");
+        assert!(error.message().contains("MERCADO_PUBLICO_TICKET"), "{error}");
     }
 }

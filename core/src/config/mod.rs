@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use crate::backends::engine::{ClipServiceConfig, ImageEngineConfig};
 use crate::backends::gemini::GeminiConfig;
 use crate::backends::huggingface::HuggingFaceConfig;
+use crate::backends::mercado_publico::MercadoPublicoConfig;
 use crate::backends::ollama::OllamaConfig;
 use crate::backends::openai::OpenAiConfig;
 use crate::backends::scripted::ScriptedConfig;
@@ -145,6 +146,8 @@ configs! {
     ProcurementConfig opens AnyProcurement {
         /// Three invented records for tests and documentation.
         Scripted(ScriptedConfig) = "scripted",
+        /// Chile's public procurement.
+        MercadoPublico(MercadoPublicoConfig) = "mercado_publico",
     }
 }
 

@@ -91,6 +91,7 @@ async fn procure(client: &AnyProcurement, cx: &Context, call: &Call) -> Result<R
         "quick_purchases" => as_json(client.quick_purchases(cx, request(call)?).await),
         "quick_purchase" => as_json(client.quick_purchase(cx, request(call)?).await),
         "buyers" => as_json(client.buyers(cx, request(call)?).await),
+        "plan" => as_json(client.plan(cx, request(call)?).await),
         "suppliers" => as_json(client.suppliers(cx, request(call)?).await),
         operation => return Err(format!("a procurement client has no operation '{operation}'")),
     })

@@ -97,8 +97,10 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
             let setup = config.as_ref().map_or_else(|| Setup::<ImageConfig>::from_env_with(env), setup)?;
             open_image_generator_with(setup, env).map(Opened::Images)
         }
-        (Capability::Procure, Some(config)) => {
-            open_procurement_with(setup::<ProcurementConfig>(config)?, env).map(Opened::Procurement)
+        (Capability::Procure, config) => {
+            let setup =
+                config.as_ref().map_or_else(|| Setup::<ProcurementConfig>::from_env_with(env), setup)?;
+            open_procurement_with(setup, env).map(Opened::Procurement)
         }
         (Capability::Modes, None) => {
             let modes = ChatModes::from_env_with(env)?;

@@ -38,6 +38,9 @@ pub(crate) enum Auth {
     Scheme(&'static str, Secret),
     /// A header of the vendor's own.
     Header(&'static str, Secret),
+    /// A parameter of the query string, where a vendor takes it nowhere else. It joins the URL when the request
+    /// leaves, so that no other place ever holds it.
+    Query(&'static str, Secret),
 }
 
 impl Auth {
@@ -51,11 +54,15 @@ impl Auth {
     fn secret(&self) -> Option<&Secret> {
         match self {
             Self::None => None,
-            Self::Bearer(secret) | Self::Scheme(_, secret) | Self::Header(_, secret) => Some(secret),
+            Self::Bearer(secret)
+            | Self::Scheme(_, secret)
+            | Self::Header(_, secret)
+            | Self::Query(_, secret) => Some(secret),
         }
     }
 
-    fn apply(&self, headers: &mut Headers) {
+    fn apply(&self, request: &mut HttpRequest) {
+        let headers = &mut request.headers;
         match self {
             Self::None => {}
             Self::Bearer(secret) => headers.set("Authorization", format!("Bearer {}", secret.expose())),
@@ -63,6 +70,9 @@ impl Auth {
                 headers.set("Authorization", format!("{scheme} {}", secret.expose()))
             }
             Self::Header(name, secret) => headers.set(name, secret.expose()),
+            Self::Query(name, secret) => {
+                request.url.query_pairs_mut().append_pair(name, secret.expose());
+            }
         }
     }
 }
@@ -189,13 +199,19 @@ impl ApiClient {
     }
 
     /// Adds the header fields and credentials that go to the API's own origin only.
-    pub(crate) fn add_own_headers(&self, headers: &mut Headers) {
+    pub(crate) fn add_own(&self, request: &mut HttpRequest) {
         for (name, value) in &self.headers {
-            headers.set(name, value);
+            request.headers.set(name, value);
         }
         for auth in &self.auths {
-            auth.apply(headers);
+            auth.apply(request);
         }
+    }
+
+    /// The failure that a body tells of although the status said success.
+    pub(crate) fn failed(&self, reply: &Reply<Bytes>, body: &[u8]) -> Error {
+        let body = super::status::read_error_body(None, body);
+        super::exchange::failure(self, reply.status, &reply.headers, &body)
     }
 }
 
@@ -411,7 +427,7 @@ mod tests {
         let api = ApiClient::new("openai", "https://x.test").expect("a URL");
         let api = api.with_auth(Auth::Bearer(Secret::new("sk-canary")));
         let mut call = api.get("/models");
-        call.api.add_own_headers(&mut call.request.headers);
+        call.api.add_own(&mut call.request);
         assert_eq!(call.request.headers.get("authorization"), Some("Bearer sk-canary"));
         let shown = format!("{api:?} {call:?}");
         assert!(!shown.contains("canary"), "{shown}");

@@ -54,7 +54,7 @@ pub(super) async fn exchange(call: Call<'_>, cx: &Context) -> Result<Reply<Body>
 /// Sends one request, with the API's own header fields and credentials if it goes to the API's own origin.
 async fn send_once(api: &ApiClient, mut request: HttpRequest, cx: &Context) -> Result<HttpResponse> {
     if api.is_own_origin(&request.url) {
-        api.add_own_headers(&mut request.headers);
+        api.add_own(&mut request);
     } else {
         request.public_hosts_only = request.url.host() != api.base().host();
     }

@@ -17,8 +17,8 @@ use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageResponse, RefineRequest};
 use crate::info::{Operation, Route, Usage};
 use crate::procure::{
-    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, PurchaseOrder, PurchaseOrderRow,
-    QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
+    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, PurchaseOrder,
+    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
 };
 
 use super::governed::Handle;
@@ -112,6 +112,7 @@ calls! {
     OneQuickPurchase: AnyProcurement, GetQuickPurchase, quick_purchase(GetRequest) -> Answer<QuickPurchase>,
         kept: |_| false;
     Buyers: AnyProcurement, ListBuyers, buyers(ListRequest) -> Listing<Buyer>, kept: |_| false;
+    PlanOf: AnyProcurement, PlanListing, plan(PlanRequest) -> Answer<Plan>, kept: |_| false;
     Suppliers: AnyProcurement, ListSuppliers, suppliers(ListRequest) -> Listing<Supplier>, kept: |_| false;
 }
 

@@ -26,8 +26,8 @@ use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::{BackendInfo, Limits, Operation};
 use crate::procure::{
-    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, ProcurementClient, PurchaseOrder,
-    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
+    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, ProcurementClient,
+    PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
 };
 
 /// A handle that a policy can wrap.
@@ -64,7 +64,7 @@ handles! {
     AnyChat: () = |_| (), Chat ChatStream;
     AnyImageGenerator: () = |_| (), GenerateImage RefineImage;
     AnyProcurement: () = |_| (), ListTenders GetTender ListPurchaseOrders GetPurchaseOrder
-        ListQuickPurchases GetQuickPurchase ListBuyers ListSuppliers;
+        ListQuickPurchases GetQuickPurchase ListBuyers ListSuppliers PlanListing;
 }
 
 /// A handle and what the policy remembers about it.
@@ -264,6 +264,10 @@ impl ImageGenerator for Governed<AnyImageGenerator> {
 impl ProcurementClient for Governed<AnyProcurement> {
     fn info(&self) -> &BackendInfo {
         &self.info
+    }
+
+    fn plan(&self, cx: &Context, request: PlanRequest) -> impl Future<Output = Result<Answer<Plan>>> + Send {
+        self.run(cx, call::PlanOf(request))
     }
 
     fn tenders(

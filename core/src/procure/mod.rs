@@ -22,16 +22,39 @@ use crate::context::{BoxFuture, Context};
 use crate::error::Result;
 use crate::info::BackendInfo;
 
+mod change;
+mod code;
+mod date;
 mod money;
+mod plan;
+mod raw;
 mod record;
 mod request;
+mod rut;
+mod source;
+pub mod store;
+pub(crate) mod tables;
+pub(crate) mod time;
 
+pub use change::{Change, ChangeEvent};
+pub use code::{OrderCode, QuickPurchaseCode, TenderCode};
+pub use date::Date;
 pub use money::{Currency, Decimal, Money};
+pub use plan::{Completeness, DayReport, Plan};
+pub use raw::Raw;
 pub use record::{
-    Answer, Buyer, Date, LineItem, Listing, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow,
-    Source, Supplier, Tender, TenderRow, Timestamp,
+    Answer, Award, Buyer, Contact, Document, LineAward, LineItem, Listing, Origin, PurchaseOrder,
+    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, Source, Supplier, Tender, TenderDates,
+    TenderRow,
 };
-pub use request::{GetRequest, ListRequest, Sorting};
+pub use request::{GetRequest, ListRequest, PlanRequest, Sorting};
+pub use rut::Rut;
+pub use source::SourceInfo;
+pub use tables::{
+    AwardAct, Dispatch, Estimation, OrderPayment, OrderState, OrderType, PaymentTerm, QuickPurchaseState,
+    TenderState, TenderType, TimeUnit,
+};
+pub use time::{Reading, Timestamp, ZoneMark};
 
 /// Reads public-procurement records.
 ///
@@ -41,7 +64,9 @@ pub use request::{GetRequest, ListRequest, Sorting};
 /// - every answer says which source it is from and as of when;
 /// - `not_found` only when the source itself says that there is no such record;
 /// - an operation that the source does not offer is `unsupported`;
-/// - no retries, no sleeps, no log of the ticket.
+/// - no log of the ticket, and none of it in a URL that anybody sees, an error, a key or a record;
+/// - no retries and no sleeps, except where the source itself demands them: a backend that waits its turn or repeats
+///   a call gives up with an error that policy does not repeat again.
 pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
     /// Who the backend is.
     fn info(&self) -> &BackendInfo;
@@ -101,6 +126,9 @@ pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
         cx: &Context,
         request: ListRequest,
     ) -> impl Future<Output = Result<Listing<Supplier>>> + Send;
+
+    /// Tells what a listing costs. Nothing is sent to the source.
+    fn plan(&self, cx: &Context, request: PlanRequest) -> impl Future<Output = Result<Answer<Plan>>> + Send;
 }
 
 macro_rules! handle {
@@ -175,4 +203,6 @@ handle! {
     buyers(ListRequest) -> Listing<Buyer>;
     /// Finds suppliers.
     suppliers(ListRequest) -> Listing<Supplier>;
+    /// Tells what a listing costs. Nothing is sent to the source.
+    plan(PlanRequest) -> Answer<Plan>;
 }

@@ -1,5 +1,6 @@
 //! Exact amounts of money.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -91,6 +92,33 @@ impl PartialEq for Decimal {
 }
 
 impl Eq for Decimal {}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((a, a_scale), (b, b_scale)) = (self.reduced(), other.reduced());
+        if (a < 0) != (b < 0) {
+            return a.cmp(&b);
+        }
+        let size = |digits: i128, scale: u8| {
+            let (digits, unit) = (digits.unsigned_abs(), 10_u128.pow(u32::from(scale)));
+            (digits / unit, digits % unit)
+        };
+        let ((a_whole, a_rest), (b_whole, b_rest)) = (size(a, a_scale), size(b, b_scale));
+        // Digits behind the point compare like words: 0.5 is more than 0.25.
+        let padded = |rest: u128, scale: u8| format!("{rest:0>width$}", width = usize::from(scale));
+        let sizes = a_whole.cmp(&b_whole).then_with(|| {
+            let (a_text, b_text) = (padded(a_rest, a_scale), padded(b_rest, b_scale));
+            a_text.trim_end_matches('0').cmp(b_text.trim_end_matches('0'))
+        });
+        if a < 0 { sizes.reverse() } else { sizes }
+    }
+}
 
 impl std::hash::Hash for Decimal {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -185,8 +213,15 @@ impl Serialize for Currency {
     }
 }
 
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+    }
+}
+
 /// An amount and its currency. There is no conversion here: that needs a dated rate.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Money {
     /// How much.
     pub amount: Decimal,
@@ -216,6 +251,20 @@ mod tests {
         for text in ["0", "-1", "43050000", "16100000.0", "0.05", "-0.001", "12345678901234567890.12"] {
             assert_eq!(text.parse::<Decimal>().expect(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn numbers_sort_by_size_whatever_their_digits() {
+        let sorted =
+            ["-12.5", "-12.25", "-0.5", "0", "0.05", "0.5", "0.50000001", "2", "10", "99999999999999999999"];
+        for pair in sorted.windows(2) {
+            let [a, b] = [pair[0], pair[1]].map(|text| text.parse::<Decimal>().expect("number"));
+            assert!(a < b, "{a} {b}");
+        }
+        assert_eq!(
+            "1.50".parse::<Decimal>().expect("number").cmp(&"1.5".parse().expect("number")),
+            Ordering::Equal
+        );
     }
 
     #[test]

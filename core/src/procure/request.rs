@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Date;
+use super::date::Date;
+use super::money::Money;
+use super::store::RecordKind;
 use crate::error::{Error, Result};
 
 /// Which records to list. An empty request lists what the source calls current.
@@ -24,6 +26,14 @@ pub struct ListRequest {
     pub supplier: Option<String>,
     /// The region, as the source names it.
     pub region: Option<String>,
+    /// Kinds of records, as the letters of their codes: `LE`, `LP`, `SE`. Empty for all.
+    pub kinds: Vec<String>,
+    /// The least amount. Records in another currency, or without an amount, do not match.
+    pub min_amount: Option<Money>,
+    /// The greatest amount. Records in another currency, or without an amount, do not match.
+    pub max_amount: Option<Money>,
+    /// The source, where there are several: `v1`, `ocds`.
+    pub source: Option<String>,
     /// Which end comes first.
     pub sorting: Sorting,
     /// Most rows to give.
@@ -72,6 +82,40 @@ impl ListRequest {
         self
     }
 
+    /// Keeps records of this region.
+    pub fn with_region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// Keeps records whose code has these letters.
+    pub fn with_kinds<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
+        self.kinds = kinds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Keeps records with an amount in this range, each end in its own currency.
+    pub fn with_amount(
+        mut self,
+        least: impl Into<Option<Money>>,
+        greatest: impl Into<Option<Money>>,
+    ) -> Self {
+        (self.min_amount, self.max_amount) = (least.into(), greatest.into());
+        self
+    }
+
+    /// Which end comes first.
+    pub fn with_sorting(mut self, sorting: Sorting) -> Self {
+        self.sorting = sorting;
+        self
+    }
+
+    /// Goes on where an earlier listing ended.
+    pub fn with_cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = Some(cursor.into());
+        self
+    }
+
     /// Gives at most so many rows.
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
@@ -99,12 +143,20 @@ impl ListRequest {
 pub struct GetRequest {
     /// The record's code: `1509-5-L114`.
     pub code: String,
+    /// The source, where there are several: `v1`, `ocds`.
+    pub source: Option<String>,
 }
 
 impl GetRequest {
     /// The record with this code.
     pub fn new(code: impl Into<String>) -> Self {
-        Self { code: code.into() }
+        Self { code: code.into(), source: None }
+    }
+
+    /// Asks one of several sources.
+    pub fn with_source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
     /// Fails if there is no code.
@@ -116,6 +168,24 @@ impl GetRequest {
             return Err(Error::invalid_request("the record's code is empty"));
         }
         Ok(())
+    }
+}
+
+/// Which listing to tell the cost of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PlanRequest {
+    /// What is listed.
+    pub kind: RecordKind,
+    /// The listing.
+    pub list: ListRequest,
+}
+
+impl PlanRequest {
+    /// A listing of records of a kind.
+    pub fn new(kind: RecordKind, list: ListRequest) -> Self {
+        Self { kind, list }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) async fn search() -> Result<()> {
         let amount =
             tender.record.estimated_amount.map_or_else(|| "not public".to_owned(), |money| money.to_string());
         show::fact("estimated amount", amount);
-        show::fact("source, as of", format!("{}, {}", tender.source.as_str(), tender.as_of.as_str()));
+        show::fact("source, as of", format!("{}, {}", tender.source.as_str(), tender.as_of));
     }
     Ok(())
 }

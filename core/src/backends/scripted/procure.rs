@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::{BackendInfo, Operation, Route};
 use crate::procure::{
-    Answer, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing, Money,
-    ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Sorting, Source,
-    Supplier, Tender, TenderRow, Timestamp,
+    Answer, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing, Money, Origin, Plan,
+    PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Raw,
+    Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
 };
 
 /// What is bought; a tender, an order and a quick purchase tell of each.
@@ -39,7 +39,7 @@ const PURCHASES: [Purchase; 3] = [
         description: "Papel para las oficinas del municipio inventado de Puerto Guion",
         state: "adjudicada",
         published: (2026, 1, 5),
-        closes: "2026-01-15T15:00:00",
+        closes: "2026-01-15T15:00:00-03:00",
         pesos: 1_250_000,
         buyer: ("9001", "Municipalidad de Puerto Guion", "Región Inventada"),
         supplier: ("501", "Papelera del Guion SpA", "76.000.001-1"),
@@ -53,7 +53,7 @@ const PURCHASES: [Purchase; 3] = [
         description: "Una ambulancia equipada para la posta rural inventada de Cerro Ensayo",
         state: "publicada",
         published: (2026, 1, 12),
-        closes: "2026-02-02T17:00:00",
+        closes: "2026-02-02T17:00:00-03:00",
         pesos: 68_900_000,
         buyer: ("9002", "Servicio de Salud Ensayo", "Región Inventada"),
         supplier: ("502", "Vehículos Ensayo Ltda.", "76.000.002-K"),
@@ -67,7 +67,7 @@ const PURCHASES: [Purchase; 3] = [
         description: "Mantención anual de las calderas de la escuela inventada",
         state: "cerrada",
         published: (2026, 1, 19),
-        closes: "2026-01-26T12:00:00",
+        closes: "2026-01-26T12:00:00-03:00",
         pesos: 3_480_000,
         buyer: ("9001", "Municipalidad de Puerto Guion", "Región Inventada"),
         supplier: ("503", "Calderas Libreto EIRL", "76.000.003-8"),
@@ -76,7 +76,9 @@ const PURCHASES: [Purchase; 3] = [
 ];
 
 /// The day as of which the records hold.
-const AS_OF: &str = "2026-02-01T00:00:00";
+fn as_of() -> Timestamp {
+    Timestamp::of_unix_millis(1_769_914_800_000)
+}
 
 impl Purchase {
     fn day(&self) -> Result<Date> {
@@ -101,9 +103,12 @@ impl Purchase {
             && same(&request.region, &[self.buyer.2]))
     }
 
-    fn published(&self) -> Timestamp {
-        let (year, month, day) = self.published;
-        Timestamp::new(format!("{year:04}-{month:02}-{day:02}T09:00:00"))
+    fn published(&self) -> Option<Timestamp> {
+        self.day().and_then(|day| Timestamp::at(day, 9, 0, 0)).ok()
+    }
+
+    fn closes(&self) -> Option<Timestamp> {
+        self.closes.parse().ok()
     }
 
     fn money(&self) -> Money {
@@ -130,13 +135,14 @@ impl Purchase {
         }]
     }
 
-    fn raw(&self, code: &str) -> serde_json::Value {
-        json!({ "codigo": code, "nombre": self.name, "estado": self.state })
+    fn origin(&self, code: &str) -> Origin {
+        let raw = json!({ "codigo": code, "nombre": self.name, "estado": self.state }).to_string();
+        Origin::new(Source::new(NAME), as_of(), Raw::new(raw).unwrap_or_default())
     }
 
     fn tender_row(&self) -> TenderRow {
-        let closes = Some(Timestamp::new(self.closes));
-        TenderRow { closes, ..TenderRow::new(self.tender, self.name, self.state) }
+        let row = TenderRow::new(self.tender, self.name, self.state).with_origin(self.origin(self.tender));
+        TenderRow { closes: self.closes(), ..row }
     }
 
     fn tender(&self) -> Tender {
@@ -145,14 +151,14 @@ impl Purchase {
             description: self.description.to_owned(),
             buyer: Some(self.buyer()),
             estimated_amount: Some(self.money()),
-            published: Some(self.published()),
+            published: self.published(),
             items: self.items(),
-            raw: self.raw(self.tender),
+            ..Tender::default()
         }
     }
 
     fn order_row(&self) -> PurchaseOrderRow {
-        PurchaseOrderRow::new(self.order, self.name, self.state)
+        PurchaseOrderRow::new(self.order, self.name, self.state).with_origin(self.origin(self.order))
     }
 
     fn order(&self) -> PurchaseOrder {
@@ -162,18 +168,19 @@ impl Purchase {
             buyer: Some(self.buyer()),
             supplier: Some(self.supplier()),
             total: Some(self.money()),
-            sent: Some(self.published()),
+            sent: self.published(),
             items: self.items(),
-            raw: self.raw(self.order),
+            ..PurchaseOrder::default()
         }
     }
 
     fn quick_row(&self) -> QuickPurchaseRow {
         QuickPurchaseRow {
-            closes: Some(Timestamp::new(self.closes)),
+            published: self.published(),
+            closes: self.closes(),
             budget: Some(self.money()),
             buyer_name: Some(self.buyer.1.to_owned()),
-            ..QuickPurchaseRow::new(self.quick, self.name, self.state)
+            ..QuickPurchaseRow::new(self.quick, self.name, self.state).with_origin(self.origin(self.quick))
         }
     }
 
@@ -183,7 +190,7 @@ impl Purchase {
             description: self.description.to_owned(),
             buyer: Some(self.buyer()),
             items: self.items(),
-            raw: self.raw(self.quick),
+            ..QuickPurchase::default()
         }
     }
 }
@@ -228,7 +235,7 @@ impl Scripted {
         let total = rows.len();
         let end = start.saturating_add(request.limit.unwrap_or(usize::MAX)).min(total);
         let rows = rows.into_iter().take(end).skip(start).collect();
-        let listing = Listing::new(rows, Source::new(NAME), Timestamp::new(AS_OF), Route::new(&self.0.info));
+        let listing = Listing::new(rows, Source::new(NAME), as_of(), Route::new(&self.0.info));
         Ok(listing.with_total(Some(total as u64)).with_next_cursor((end < total).then(|| end.to_string())))
     }
 
@@ -244,7 +251,7 @@ impl Scripted {
         request.check().map_err(|error| named(error, operation))?;
         match PURCHASES.iter().find(|purchase| code(purchase) == request.code) {
             Some(found) => {
-                let (source, as_of) = (Source::new(NAME), Timestamp::new(AS_OF));
+                let (source, as_of) = (Source::new(NAME), as_of());
                 Ok(Answer::new(record(found), source, as_of, Route::new(&self.0.info)))
             }
             None => {
@@ -286,6 +293,14 @@ impl ProcurementClient for Scripted {
 
     async fn buyers(&self, cx: &Context, request: ListRequest) -> Result<Listing<Buyer>> {
         self.list(cx, Operation::ListBuyers, &request, Purchase::buyer).await
+    }
+
+    /// Whatever is listed here costs nothing.
+    async fn plan(&self, cx: &Context, request: PlanRequest) -> Result<Answer<Plan>> {
+        self.begin(cx, Operation::PlanListing).await?;
+        request.list.check().map_err(|error| named(error, Operation::PlanListing))?;
+        let plan = Plan { exact: true, ..Plan::default() };
+        Ok(Answer::new(plan, Source::new(NAME), as_of(), Route::new(&self.0.info)))
     }
 
     async fn suppliers(&self, cx: &Context, request: ListRequest) -> Result<Listing<Supplier>> {

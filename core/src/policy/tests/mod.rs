@@ -370,5 +370,8 @@ async fn every_capability_is_governed() {
     assert_eq!(client.purchase_orders(&cx, ListRequest::new()).await.expect("a listing").rows.len(), 3);
     assert_eq!(client.quick_purchases(&cx, ListRequest::new()).await.expect("a listing").rows.len(), 3);
     assert_eq!(client.buyers(&cx, ListRequest::new()).await.expect("a listing").rows.len(), 2);
+    let plan =
+        crate::procure::PlanRequest::new(crate::procure::store::RecordKind::Tender, ListRequest::new());
+    assert_eq!(client.plan(&cx, plan).await.expect("a plan").record.calls, 0);
     assert_eq!(client.suppliers(&cx, ListRequest::new()).await.expect("a listing").rows.len(), 3);
 }

@@ -233,7 +233,7 @@ impl Remote {
     /// Sends one request, with the token if it goes to the Hub's own origin.
     async fn send(&self, cx: &Context, mut request: HttpRequest) -> Result<HttpResponse> {
         if self.api.is_own_origin(&request.url) {
-            self.api.add_own_headers(&mut request.headers);
+            self.api.add_own(&mut request);
         }
         let phases = cx.phase_timeouts();
         request.connect_timeout = phases.connect.unwrap_or(CONNECT);

@@ -1,0 +1,279 @@
+//! One answer: out of the store while it is fresh, else through the gate, with the repetitions that the services
+//! call for.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::client::{Api, MercadoPublico};
+use super::gate::ledger::{Reservation, quota_exceeded};
+use super::wire::{self, Body, compra_agil, ocds, privacy, v1, walk};
+use crate::context::{Context, Progress};
+use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
+use crate::info::Operation;
+use crate::procure::store::KeptAnswer;
+use crate::procure::{Date, Timestamp};
+
+/// How long an answer holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Hold {
+    /// Until the next look: kept only for when the service is down.
+    Never,
+    /// For good.
+    Always,
+    /// For so long.
+    For(Duration),
+    /// As the list of this day: shortly while it is not over, for hours while records may enter it late, then
+    /// for good.
+    Day(Date),
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) api: Api,
+    pub(super) operation: Operation,
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) hold: Hold,
+    pub(super) under: Option<&'a Reservation>,
+    /// Whether to ask once more when the gateway gives up. A page that can be halved is not asked again.
+    pub(super) repeat_timeouts: bool,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn new(api: Api, operation: Operation, path: impl Into<String>) -> Self {
+        Self {
+            api,
+            operation,
+            path: path.into(),
+            query: Vec::new(),
+            hold: Hold::Never,
+            under: None,
+            repeat_timeouts: true,
+        }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn holding(mut self, hold: Hold) -> Self {
+        self.hold = hold;
+        self
+    }
+
+    pub(super) fn under(mut self, reservation: Option<&'a Reservation>) -> Self {
+        self.under = reservation;
+        self
+    }
+
+    /// The name of the answer in the store. The ticket is no part of it.
+    pub(super) fn key(&self) -> String {
+        let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{}{}?{}", self.api.name(), self.path, query.join("&"))
+    }
+}
+
+/// An answer and whether it came out of the store.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) body: Body,
+    pub(super) from_store: bool,
+}
+
+/// For so long the list of a past day holds while records may still enter it.
+const LATE: Duration = Duration::from_secs(6 * 3600);
+/// The longest wait that a service may ask for and get.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+impl MercadoPublico {
+    /// Whether an answer of `as_of` still holds.
+    pub(super) fn holds(&self, hold: Hold, as_of: Timestamp, now: Timestamp) -> bool {
+        let younger_than = |age: Duration| as_of.plus(age) > now;
+        match hold {
+            Hold::Never => false,
+            Hold::Always => true,
+            Hold::For(age) => younger_than(age),
+            Hold::Day(day) => {
+                let late = i32::try_from(self.0.config.reread_days).unwrap_or(i32::MAX);
+                if as_of.date() > day.plus_days(late) {
+                    true
+                } else if as_of.date() > day {
+                    younger_than(LATE)
+                } else {
+                    now.date() == day
+                        && younger_than(
+                            Duration::try_from_secs_f64(self.0.config.today_ttl_seconds).unwrap_or_default(),
+                        )
+                }
+            }
+        }
+    }
+
+    /// The answer kept for `ask`, if it still holds.
+    pub(super) async fn kept(&self, cx: &Context, ask: &Ask<'_>) -> Result<Option<Fetched>> {
+        if ask.hold == Hold::Never {
+            return Ok(None);
+        }
+        let kept = self.store().await?.answer(&ask.key()).await?;
+        let kept = kept.filter(|kept| self.holds(ask.hold, kept.as_of, self.now(cx)));
+        Ok(kept.map(|kept| Fetched { body: self.body(ask, kept.body, kept.as_of), from_store: true }))
+    }
+
+    fn body(&self, ask: &Ask<'_>, bytes: Bytes, as_of: Timestamp) -> Body {
+        let mark =
+            if ask.api == Api::V1 { crate::procure::ZoneMark::WallClock } else { self.0.config.zone_mark };
+        Body { mark, ..Body::new(bytes, ask.api.source(), as_of) }
+    }
+
+    /// The answer to `ask`: the one kept while it holds, else a new one, else, if the service cannot be asked,
+    /// the one kept, marked as stale.
+    pub(super) async fn fetch(&self, cx: &Context, ask: &Ask<'_>) -> Result<Fetched> {
+        if let Some(kept) = self.kept(cx, ask).await? {
+            return Ok(kept);
+        }
+        let store = self.store().await?;
+        match self.ask(cx, ask).await {
+            Ok(body) => {
+                let answer = KeptAnswer { as_of: body.as_of, body: body.bytes.clone() };
+                store.keep_answer(&ask.key(), answer).await?;
+                Ok(Fetched { body, from_store: false })
+            }
+            Err(error) if is_out_of_reach(&error) => match store.answer(&ask.key()).await? {
+                Some(kept) => {
+                    let body = Body { stale: true, ..self.body(ask, kept.body, kept.as_of) };
+                    Ok(Fetched { body, from_store: true })
+                }
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks, and asks again where that helps.
+    async fn ask(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
+        self.check_ticket(ask.api)?;
+        let mut attempt = 1;
+        loop {
+            let error = match self.ask_once(cx, ask).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            let wait =
+                pause(&error, attempt, ask).filter(|wait| cx.remaining().is_none_or(|left| *wait < left));
+            let Some(wait) = wait else { return Err(given_up(error, attempt)) };
+            attempt += 1;
+            cx.report(|| Progress::Retrying { attempt, kind: error.kind(), wait });
+            cx.sleep(wait).await?;
+        }
+    }
+
+    async fn ask_once(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
+        let breaker = self.queue(ask.api).breaker(ask.api.name());
+        breaker.check(cx)?;
+        let turn = match ask.api {
+            Api::V1 => Some(self.queue(ask.api).enter(cx).await?),
+            _ => None,
+        };
+        let outcome = self.send(cx, ask).await;
+        drop(turn);
+        breaker.ended(cx, &outcome);
+        outcome
+    }
+
+    /// Counts the request, sends it and reads its answer.
+    async fn send(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
+        // OCDS has neither ticket nor quota.
+        let ledger = if ask.api == Api::Ocds { None } else { Some(self.ledger(ask.api).await?) };
+        let asked = self.now(cx);
+        if let Some(ledger) = &ledger {
+            ledger.spend(asked, ask.under).await?;
+        }
+        let outcome = self.exchange(cx, ask).await;
+        if let (Err(error), Some(ledger)) = (&outcome, &ledger) {
+            if error.sent() == Sent::No {
+                ledger.refund(asked).await?;
+            }
+            if error.kind() == ErrorKind::QuotaExceeded {
+                ledger.exhaust(self.now(cx)).await?;
+                return Err(quota_exceeded(self.now(cx), error.message().to_owned())
+                    .with_sent(Sent::Yes)
+                    .with_operation(ask.operation)
+                    .with_backend(super::client::NAME));
+            }
+        }
+        outcome
+    }
+
+    async fn exchange(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
+        let api = self.api(ask.api);
+        let call = ask.query.iter().fold(api.get(&ask.path), |call, (name, value)| call.query(name, value));
+        let reply = call.bytes_reply(cx, ask.operation).await?;
+        let as_of = self.now(cx);
+        let mut bytes =
+            walk::prepared(reply.value.clone()).map_err(|error| error.with_http_status(reply.status))?;
+        let is_failure = match ask.api {
+            Api::V1 => matches!(v1::read(&bytes, walk::Walker::skip)?, v1::V1::Failure(_)),
+            Api::Quick => compra_agil::payload(&bytes)?.is_err(),
+            Api::Ocds => {
+                ocds::check(&bytes)?;
+                false
+            }
+        };
+        if is_failure {
+            return Err(api.failed(&reply, &bytes));
+        }
+        if !self.0.config.personal_data {
+            bytes = privacy::scrubbed(&bytes)?;
+        }
+        Ok(wire::Body { ..self.body(ask, bytes, as_of) })
+    }
+}
+
+/// How long to wait before asking again; `None` if that is no use.
+fn pause(error: &Error, attempt: u32, ask: &Ask<'_>) -> Option<Duration> {
+    let doubled = |first: u64| Duration::from_secs(first << (attempt - 1)) + jitter();
+    match error.kind() {
+        // The service says it of itself: somebody else has this ticket's one request.
+        ErrorKind::RateLimited if ask.api == Api::V1 && attempt <= 3 => {
+            Some(error.retry_after().unwrap_or(doubled(3))).filter(|wait| *wait <= LONGEST_WAIT)
+        }
+        ErrorKind::RateLimited if attempt <= 2 => {
+            Some(error.retry_after().unwrap_or(doubled(5))).filter(|wait| *wait <= LONGEST_WAIT)
+        }
+        ErrorKind::Timeout if !ask.repeat_timeouts => None,
+        ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Interrupted | ErrorKind::ResponseInvalid
+            if error.is_temporary() && attempt <= 2 =>
+        {
+            Some(doubled(2))
+        }
+        _ => None,
+    }
+}
+
+/// Up to a second, so that processes that failed together do not come back together.
+fn jitter() -> Duration {
+    Duration::from_millis(RandomState::new().hash_one(0) % 1000)
+}
+
+/// An error after which policy must not repeat again.
+fn given_up(error: Error, attempts: u32) -> Error {
+    let error = error.with_context("attempts", attempts.to_string());
+    if error.is_temporary() { error.with_persistence(Persistence::Exhausted) } else { error }
+}
+
+/// Whether an older answer is better than this error.
+fn is_out_of_reach(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Timeout
+            | ErrorKind::Unavailable
+            | ErrorKind::Interrupted
+            | ErrorKind::RateLimited
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::Offline
+    )
+}

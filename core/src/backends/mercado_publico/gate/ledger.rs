@@ -1,0 +1,304 @@
+//! How much of the day's quota is used: counted before a request leaves, kept in the store, so that no process
+//! and no restart forgets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::procure::store::{SharedStore, update_document};
+use crate::procure::{Date, Timestamp};
+
+/// A reservation of a process that died is free again after so long without a request under it.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// The quota of one account.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    store: SharedStore,
+    account: String,
+    limit: u32,
+}
+
+/// How much of a day's quota is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Quota {
+    /// The day, in Santiago.
+    pub day: Date,
+    /// Requests that left, or were about to.
+    pub used: u32,
+    /// Requests that jobs have reserved and not sent yet.
+    pub reserved: u32,
+    /// What ayni uses at most: the soft limit.
+    pub limit: u32,
+    /// Whether the service itself has said that the quota is spent.
+    pub spent: bool,
+    /// When the quota begins anew: Santiago's midnight.
+    pub resets_at: Timestamp,
+}
+
+impl Quota {
+    /// What is left for whoever has reserved nothing.
+    pub fn left(&self) -> u32 {
+        if self.spent { 0 } else { self.limit.saturating_sub(self.used).saturating_sub(self.reserved) }
+    }
+}
+
+/// The right to so many requests of a day.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    holder: String,
+    day: Date,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Book {
+    used: u32,
+    #[serde(default)]
+    spent: bool,
+    #[serde(default)]
+    reserved: BTreeMap<String, Reserved>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Reserved {
+    left: u32,
+    until: i64,
+}
+
+impl Book {
+    fn read(body: Option<&[u8]>) -> Result<Self> {
+        body.map_or_else(
+            || Ok(Self::default()),
+            |body| {
+                serde_json::from_slice(body).map_err(|error| {
+                    Error::new(ErrorKind::Unexpected, "the quota ledger in the store cannot be read")
+                        .with_source(error)
+                })
+            },
+        )
+    }
+
+    fn write(&self) -> Result<Option<Vec<u8>>> {
+        serde_json::to_vec(self).map(Some).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "the quota ledger cannot be written").with_source(error)
+        })
+    }
+
+    fn reserved_by_others(&self, own: Option<&str>) -> u32 {
+        let others = self.reserved.iter().filter(|(holder, _)| own != Some(holder.as_str()));
+        others.fold(0, |sum, (_, reserved)| sum.saturating_add(reserved.left))
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(store: SharedStore, account: impl Into<String>, limit: u32) -> Self {
+        Self { store, account: account.into(), limit }
+    }
+
+    async fn change<T>(&self, now: Timestamp, change: impl Fn(&mut Book) -> Result<T>) -> Result<T> {
+        let name = format!("quota/{}/{}", self.account, now.date());
+        update_document(&*self.store, &name, |body| {
+            let mut book = Book::read(body)?;
+            book.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
+            let outcome = change(&mut book)?;
+            Ok((book.write()?, outcome))
+        })
+        .await
+    }
+
+    /// Counts one request, which is about to leave.
+    ///
+    /// # Errors
+    /// `quota_exceeded` if there is none left.
+    pub(crate) async fn spend(&self, now: Timestamp, under: Option<&Reservation>) -> Result<()> {
+        let own = under.filter(|reservation| reservation.day == now.date()).map(|own| own.holder.as_str());
+        self.change(now, |book| {
+            let by_others = book.reserved_by_others(own);
+            let reserved =
+                own.and_then(|own| book.reserved.get_mut(own)).filter(|reserved| reserved.left > 0);
+            match reserved {
+                Some(reserved) if !book.spent => {
+                    reserved.left -= 1;
+                    reserved.until = now.plus(FORGOTTEN).unix_millis();
+                }
+                _ if book.spent || book.used.saturating_add(by_others) >= self.limit => {
+                    return Err(self.exceeded(now, book.spent));
+                }
+                _ => {}
+            }
+            book.used = book.used.saturating_add(1);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a request back that certainly never left.
+    pub(crate) async fn refund(&self, at: Timestamp) -> Result<()> {
+        self.change(at, |book| {
+            book.used = book.used.saturating_sub(1);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes in that the service calls the quota spent.
+    pub(crate) async fn exhaust(&self, now: Timestamp) -> Result<()> {
+        self.change(now, |book| {
+            book.spent = true;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets `calls` requests of the day aside for one job.
+    ///
+    /// # Errors
+    /// `quota_exceeded` if not so many are left.
+    pub(crate) async fn reserve(&self, now: Timestamp, holder: &str, calls: u32) -> Result<Reservation> {
+        self.change(now, |book| {
+            let taken = book.used.saturating_add(book.reserved_by_others(Some(holder)));
+            if book.spent || taken.saturating_add(calls) > self.limit {
+                return Err(self.exceeded(now, book.spent));
+            }
+            let until = now.plus(FORGOTTEN).unix_millis();
+            book.reserved.insert(holder.to_owned(), Reserved { left: calls, until });
+            Ok(())
+        })
+        .await?;
+        Ok(Reservation { holder: holder.to_owned(), day: now.date() })
+    }
+
+    /// Gives back what a job has not used.
+    pub(crate) async fn release(&self, now: Timestamp, reservation: &Reservation) -> Result<()> {
+        if reservation.day != now.date() {
+            return Ok(());
+        }
+        self.change(now, |book| {
+            book.reserved.remove(&reservation.holder);
+            Ok(())
+        })
+        .await
+    }
+
+    /// How much is used. Nothing is written.
+    pub(crate) async fn quota(&self, now: Timestamp) -> Result<Quota> {
+        let name = format!("quota/{}/{}", self.account, now.date());
+        let document = self.store.document(&name).await?;
+        let mut book = Book::read(document.as_ref().map(|document| &*document.body))?;
+        book.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
+        Ok(Quota {
+            day: now.date(),
+            used: book.used,
+            reserved: book.reserved_by_others(None),
+            limit: self.limit,
+            spent: book.spent,
+            resets_at: resets_at(now),
+        })
+    }
+
+    fn exceeded(&self, now: Timestamp, by_service: bool) -> Error {
+        let message = match by_service {
+            true => "the service says that the ticket's quota of the day is spent".to_owned(),
+            false => format!("the ticket's quota of the day is used up: `soft_limit` is {}", self.limit),
+        };
+        quota_exceeded(now, message).with_sent(Sent::No)
+    }
+}
+
+/// Santiago's next midnight.
+fn resets_at(now: Timestamp) -> Timestamp {
+    Timestamp::start_of(now.date().plus_days(1))
+}
+
+/// The error that says when the quota begins anew.
+pub(crate) fn quota_exceeded(now: Timestamp, message: impl Into<String>) -> Error {
+    let reset = resets_at(now);
+    Error::new(ErrorKind::QuotaExceeded, message)
+        .with_context("resets_at", reset.to_string())
+        .with_retry_after(reset.time_left(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::procure::ZoneMark;
+    use crate::procure::store::MemoryStore;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::read(text, ZoneMark::WallClock).expect("a moment")
+    }
+
+    fn ledger(limit: u32) -> Ledger {
+        Ledger::new(Arc::new(MemoryStore::new()), "account", limit)
+    }
+
+    #[tokio::test]
+    async fn the_quota_ends_at_the_soft_limit_and_begins_anew_at_santiagos_midnight() {
+        let ledger = ledger(2);
+        let evening = at("2026-10-14T23:59:59");
+        for _ in 0..2 {
+            ledger.spend(evening, None).await.expect("left");
+        }
+        let error = ledger.spend(evening, None).await.expect_err("used up");
+        assert_eq!(
+            (error.kind(), error.retry_after()),
+            (ErrorKind::QuotaExceeded, Some(Duration::from_secs(1)))
+        );
+        assert!(error.context().contains(&("resets_at", "2026-10-15T00:00:00-03:00".to_owned())));
+        let morning = evening.plus(Duration::from_secs(1));
+        ledger.spend(morning, None).await.expect("a new day");
+        assert_eq!(ledger.quota(morning).await.expect("read").used, 1);
+        assert_eq!(ledger.quota(evening).await.expect("read").left(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_job_has_reserved_is_not_used_by_others() {
+        let (ledger, now) = (ledger(10), at("2026-10-14T10:00:00"));
+        let job = ledger.reserve(now, "job", 8).await.expect("reserved");
+        assert!(ledger.reserve(now, "greedy", 3).await.is_err());
+        for _ in 0..2 {
+            ledger.spend(now, None).await.expect("not reserved");
+        }
+        assert!(ledger.spend(now, None).await.is_err());
+        for _ in 0..8 {
+            ledger.spend(now, Some(&job)).await.expect("reserved");
+        }
+        assert!(ledger.spend(now, Some(&job)).await.is_err(), "no more than the limit");
+        assert_eq!(ledger.quota(now).await.expect("read").used, 10);
+    }
+
+    #[tokio::test]
+    async fn reservations_are_given_back_or_forgotten() {
+        let (ledger, now) = (ledger(10), at("2026-10-14T10:00:00"));
+        let job = ledger.reserve(now, "job", 8).await.expect("reserved");
+        ledger.release(now, &job).await.expect("released");
+        ledger.reserve(now, "killed", 9).await.expect("reserved");
+        assert_eq!(ledger.quota(now).await.expect("read").left(), 1);
+        let later = now.plus(FORGOTTEN);
+        assert_eq!(ledger.quota(later).await.expect("read").left(), 10);
+        ledger.reserve(later, "next", 10).await.expect("free again");
+    }
+
+    #[tokio::test]
+    async fn once_the_service_says_spent_nothing_leaves_until_midnight() {
+        let (ledger, now) = (ledger(10), at("2026-10-14T10:00:00"));
+        let job = ledger.reserve(now, "job", 5).await.expect("reserved");
+        ledger.exhaust(now).await.expect("written");
+        assert!(ledger.spend(now, Some(&job)).await.is_err());
+        assert_eq!(ledger.quota(now).await.expect("read").left(), 0);
+        ledger.spend(at("2026-10-15T00:00:00"), None).await.expect("a new day");
+    }
+
+    #[tokio::test]
+    async fn what_never_left_is_taken_back() {
+        let (ledger, now) = (ledger(1), at("2026-10-14T10:00:00"));
+        ledger.spend(now, None).await.expect("left");
+        ledger.refund(now).await.expect("written");
+        ledger.spend(now, None).await.expect("left again");
+    }
+}

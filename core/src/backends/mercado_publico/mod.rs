@@ -1,0 +1,22 @@
+#![doc = include_str!("docs.md")]
+
+mod client;
+mod config;
+mod failures;
+mod fetch;
+mod filter;
+pub(crate) mod gate;
+mod procure;
+mod quick;
+mod search;
+mod sync;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub(crate) mod wire;
+
+pub use client::MercadoPublico;
+pub use config::MercadoPublicoConfig;
+pub use gate::ledger::Quota;
+pub use sync::{SyncReport, SyncRequest};

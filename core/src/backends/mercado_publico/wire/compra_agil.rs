@@ -1,0 +1,152 @@
+//! The API of quick purchases, version 2.
+
+use super::Body;
+use super::fields::{Fields, slice_of};
+use crate::error::{Error, Result};
+use crate::procure::{
+    Buyer, Currency, Document, LineItem, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
+};
+
+/// A page of a list.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// The rows.
+    pub(crate) rows: Vec<QuickPurchaseRow>,
+    /// How many pages of the size asked for there are; 0 if the source does not say.
+    pub(crate) pages: i64,
+    /// How many rows there are in all; the source stops counting at 10,000.
+    pub(crate) total: Option<i64>,
+}
+
+/// What an answer that is no success says: each error's code and message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failures(pub(crate) Vec<(String, String)>);
+
+/// The payload of a success, or what failed.
+pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
+    let fields: Fields<'_> = super::walk::whole(body)?;
+    let succeeded = fields.text("success").is_none_or(|success| success.eq_ignore_ascii_case("OK"));
+    match fields.written("payload") {
+        Some(payload) if succeeded => Ok(Ok(payload)),
+        _ => {
+            let errors = fields.objects("errors");
+            let told =
+                errors.iter().map(|error| (error.text_or_empty("codigo"), error.text_or_empty("mensaje")));
+            // The gateway in front of the API writes `{"message": …}`.
+            let gateway = fields.text("message").map(|message| (String::new(), message));
+            Ok(Err(Failures(told.chain(gateway).collect())))
+        }
+    }
+}
+
+/// The rows of a list's payload.
+pub(crate) fn page(body: &Body, payload: &str) -> Result<Page> {
+    let fields = Fields::read(payload).filter(|fields| fields.written("items").is_some());
+    let fields = fields.ok_or_else(|| Error::response_invalid("the answer has no list of items"))?;
+    let paging = fields.object("paginacion").unwrap_or_default();
+    let rows =
+        fields.elements("items").into_iter().map(|written| row(body, written)).collect::<Result<_>>()?;
+    Ok(Page {
+        rows,
+        pages: paging.whole("total_paginas").unwrap_or(0),
+        total: paging.whole("total_resultados"),
+    })
+}
+
+fn row(body: &Body, written: &str) -> Result<QuickPurchaseRow> {
+    let fields =
+        Fields::read(written).ok_or_else(|| Error::response_invalid("an item of the answer is no object"))?;
+    Ok(row_of(body, &fields, written))
+}
+
+fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
+    // Any of them may be null.
+    let part = |name: &str| fields.object(name).unwrap_or_default();
+    let (times, buyer, state) = (part("fechas"), part("institucion"), part("estado"));
+    // Lists have `montos`, details `presupuesto`.
+    let money = fields.object("montos").or_else(|| fields.object("presupuesto")).unwrap_or_default();
+    let currency = money.currency("moneda");
+    let named = state.text("codigo").or_else(|| state.text("glosa")).or_else(|| fields.text("estado"));
+    let state = named.map(|name| QuickPurchaseState::from(name.as_str()));
+    QuickPurchaseRow {
+        published: times.time("fecha_publicacion", body.mark),
+        closes: times.time("fecha_cierre", body.mark),
+        changed: times.time("fecha_ultimo_cambio", body.mark),
+        call: part("convocatoria").whole("estado_convocatoria"),
+        budget: money.money("monto_disponible", currency.as_ref()),
+        budget_in_pesos: money.money("monto_disponible_clp", Some(&Currency::Clp)),
+        buyer_name: buyer.text("organismo_comprador"),
+        buyer_tax_number: buyer.text("rut"),
+        region: buyer.whole("region"),
+        offers: part("resumen").whole("total_ofertas_recibidas"),
+        origin: body.origin(slice_of(&body.bytes, written)),
+        ..QuickPurchaseRow::new(
+            fields.text_or_empty("codigo"),
+            fields.text_or_empty("nombre"),
+            state.unwrap_or_default(),
+        )
+    }
+}
+
+/// A quick purchase in full, from its own text.
+pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
+    let fields = Fields::read(written)
+        .filter(|fields| fields.text("codigo").is_some())
+        .ok_or_else(|| Error::response_invalid("the answer holds no quick purchase"))?;
+    let part = |name: &str| fields.object(name).unwrap_or_default();
+    let (call, delivery, buyer) = (part("convocatoria"), part("entrega"), part("institucion"));
+    let currency = part("presupuesto").currency("moneda");
+    let row = row_of(body, &fields, written);
+    Ok(QuickPurchase {
+        description: fields.text_or_empty("descripcion"),
+        buyer: fields.object("institucion").map(|_| Buyer {
+            tax_number: buyer.text("rut"),
+            unit_name: buyer.text("unidad_compra"),
+            region: buyer.text("nombre_region"),
+            ..Buyer::new("", buyer.text_or_empty("organismo_comprador"))
+        }),
+        first_call_closes: call.time("fecha_cierre_primer_llamado", body.mark),
+        second_call_closes: call.time("fecha_cierre_segundo_llamado", body.mark),
+        delivery_address: delivery.text("direccion_entrega"),
+        delivery_days: delivery.whole("plazo_entrega_dias"),
+        // The guide has an object `orden_compra`, the measured answers a member at the root.
+        order_code: fields.text("id_orden_compra").or_else(|| part("orden_compra").text("id_orden_compra")),
+        items: fields.objects("productos_solicitados").iter().map(item).collect(),
+        quotes: fields
+            .objects("proveedores_cotizando")
+            .iter()
+            .map(|quote| self::quote(body, quote, currency.as_ref()))
+            .collect(),
+        documents: fields
+            .objects("documentos")
+            .iter()
+            .map(|document| Document::new(document.text_or_empty("id"), document.text_or_empty("nombre")))
+            .collect(),
+        row,
+    })
+}
+
+fn item(fields: &Fields<'_>) -> LineItem {
+    LineItem {
+        description: fields.text("descripcion"),
+        product_code: super::tender::code(fields, "codigo_producto"),
+        quantity: fields.decimal("cantidad"),
+        unit: fields.text("unidad_medida"),
+        ..LineItem::new(fields.text_or_empty("nombre"))
+    }
+}
+
+fn quote(body: &Body, fields: &Fields<'_>, currency: Option<&Currency>) -> Quote {
+    Quote {
+        supplier: Supplier {
+            tax_number: fields.text("rut_proveedor"),
+            branch_code: fields.text("codigo_sucursal_empresa"),
+            ..Supplier::new(fields.text_or_empty("codigo_empresa"), fields.text_or_empty("razon_social"))
+        },
+        description: fields.text("descripcion_cotizacion").or_else(|| fields.text("descripcion")),
+        net: fields.money("valor_neto", currency),
+        total: fields.money("monto_total", currency),
+        chosen: fields.flag("proveedor_seleccionado"),
+        made: fields.time("fecha_creacion", body.mark),
+    }
+}

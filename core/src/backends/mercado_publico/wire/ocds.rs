@@ -1,0 +1,183 @@
+//! OCDS: the index of a month, and packages.
+
+use super::Body;
+use super::fields::{Fields, slice_of};
+use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::procure::{
+    Award, Buyer, Currency, Document, LineItem, Money, Supplier, Tender, TenderRow, TenderState, TenderType,
+};
+
+/// What stands before a code in an `ocid`.
+const PREFIX: &str = "ocds-70d2nz-";
+
+/// A page of a month's index.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Index {
+    /// The codes.
+    pub(crate) codes: Vec<String>,
+    /// How many the month has.
+    pub(crate) total: Option<i64>,
+}
+
+/// The object that a body is, unless it tells of a failure inside a success.
+fn top(body: &[u8]) -> Result<Fields<'_>> {
+    let fields: Fields<'_> = super::walk::whole(body)?;
+    let status = fields.whole("status").or_else(|| fields.whole("statusCode"));
+    match status {
+        None => Ok(fields),
+        Some(404) if fields.text("statusCode").is_some() => {
+            Err(Error::response_invalid("the OCDS service does not know this route; is the base URL right?"))
+        }
+        // "No results" is also what a month says that the feed has not reached yet.
+        Some(404) => {
+            Err(Error::new(ErrorKind::NotFound, "the OCDS feed has nothing under this name, or not yet")
+                .with_sent(Sent::Yes))
+        }
+        Some(status) => {
+            Err(Error::new(ErrorKind::Unavailable, format!("the OCDS service failed with {status}"))
+                .with_sent(Sent::Yes))
+        }
+    }
+}
+
+/// Reads a page of a month's index.
+///
+/// # Errors
+/// `not_found` for a month that is empty or not there yet, and `response_invalid`.
+pub(crate) fn index(body: &Body) -> Result<Index> {
+    let fields = top(&body.bytes)?;
+    if fields.written("data").is_none() {
+        return Err(Error::response_invalid("the index holds no list"));
+    }
+    let code = |entry: &Fields<'_>| Some(entry.text("ocid")?.trim_start_matches(PREFIX).to_owned());
+    Ok(Index {
+        codes: fields.objects("data").iter().filter_map(code).collect(),
+        total: fields.object("pagination").and_then(|paging| paging.whole("total")),
+    })
+}
+
+/// Reads the tenders of a record package or of a package of releases.
+///
+/// # Errors
+/// `not_found` if the feed has none of this name, and `response_invalid`.
+pub(crate) fn tenders(body: &Body) -> Result<Vec<Tender>> {
+    let fields = top(&body.bytes)?;
+    let records = fields.objects("records");
+    let compiled = records.iter().filter_map(|record| record.written("compiledRelease"));
+    let releases: Vec<&str> = compiled.chain(fields.elements("releases")).collect();
+    if releases.is_empty() {
+        return Err(Error::response_invalid("the package holds neither records nor releases"));
+    }
+    Ok(releases.into_iter().filter_map(|written| tender(body, written)).collect())
+}
+
+/// A tender from the text of one release.
+pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
+    let release = Fields::read(written)?;
+    let tender = release.object("tender").unwrap_or_default();
+    let period = tender.object("tenderPeriod").unwrap_or_default();
+    let code =
+        tender.text("id").or_else(|| Some(release.text("ocid")?.trim_start_matches(PREFIX).to_owned()))?;
+    let state = tender.text("status").map(|status| TenderState::from(status.as_str()));
+    let parties = release.objects("parties");
+    let suppliers = |role: &str| -> Vec<Supplier> {
+        parties.iter().filter(|party| has_role(party, role)).map(supplier).collect()
+    };
+    Some(Tender {
+        row: TenderRow {
+            closes: period.time("endDate", body.mark),
+            origin: body.origin(slice_of(&body.bytes, written)),
+            ..TenderRow::new(code.as_str(), tender.text_or_empty("title"), state.unwrap_or_default())
+        },
+        description: tender.text_or_empty("description"),
+        kind: code.parse::<crate::procure::TenderCode>().ok().map(|code| TenderType::clone(code.kind())),
+        buyer: parties
+            .iter()
+            .find(|party| has_role(party, "procuringEntity") || has_role(party, "buyer"))
+            .map(buyer),
+        estimated_amount: tender.object("value").and_then(|value| money(&value)),
+        published: period.time("startDate", body.mark),
+        award: release.objects("awards").first().map(|award| self::award(body, award)),
+        items: tender.objects("items").iter().map(item).collect(),
+        bidders: suppliers("tenderer"),
+        documents: tender.objects("documents").iter().map(document).collect(),
+        ..Tender::default()
+    })
+}
+
+fn has_role(party: &Fields<'_>, role: &str) -> bool {
+    party.elements("roles").iter().any(|own| own.trim_matches('"') == role)
+}
+
+fn money(value: &Fields<'_>) -> Option<Money> {
+    let currency = value.text("currency").map(|code| Currency::from(code.as_str()))?;
+    Some(Money::new(value.decimal("amount")?, currency))
+}
+
+/// `Institution | Unit`.
+fn names(party: &Fields<'_>) -> (String, Option<String>) {
+    let name = party.text_or_empty("name");
+    match name.split_once(" | ") {
+        Some((body, unit)) => (body.trim().to_owned(), Some(unit.trim().to_owned())),
+        None => (name, None),
+    }
+}
+
+fn buyer(party: &Fields<'_>) -> Buyer {
+    let (name, unit_name) = names(party);
+    let address = party.object("address").unwrap_or_default();
+    Buyer {
+        tax_number: party.object("identifier").and_then(|identifier| identifier.text("id")),
+        unit_code: party.text("id").map(|id| id.trim_start_matches("CL-MP-").to_owned()),
+        unit_name,
+        address: address.text("streetAddress"),
+        region: address.text("region"),
+        ..Buyer::new("", name)
+    }
+}
+
+fn supplier(party: &Fields<'_>) -> Supplier {
+    Supplier {
+        tax_number: party.object("identifier").and_then(|identifier| identifier.text("id")),
+        branch_code: party.text("id").map(|id| id.trim_start_matches("CL-MP-").to_owned()),
+        region: party.object("address").and_then(|address| address.text("region")),
+        ..Supplier::new("", names(party).0)
+    }
+}
+
+fn award(body: &Body, fields: &Fields<'_>) -> Award {
+    Award {
+        number: fields.text("id"),
+        date: fields.time("date", body.mark),
+        value: fields.object("value").and_then(|value| money(&value)),
+        suppliers: fields.objects("suppliers").iter().map(supplier).collect(),
+        ..Award::default()
+    }
+}
+
+fn item(fields: &Fields<'_>) -> LineItem {
+    let unit = fields.object("unit").unwrap_or_default();
+    LineItem {
+        number: fields.whole("id"),
+        product_code: fields.object("classification").and_then(|class| class.text("id")),
+        quantity: fields.decimal("quantity"),
+        unit: unit.text("name"),
+        unit_price: unit.object("value").and_then(|value| money(&value)),
+        ..LineItem::new(fields.text_or_empty("description"))
+    }
+}
+
+fn document(fields: &Fields<'_>) -> Document {
+    Document {
+        url: fields.text("url"),
+        ..Document::new(fields.text_or_empty("id"), fields.text_or_empty("title"))
+    }
+}
+
+/// Fails where a body tells of a failure inside a success.
+///
+/// # Errors
+/// As [`index`] and [`tenders`].
+pub(crate) fn check(body: &[u8]) -> Result<()> {
+    top(body).map(drop)
+}

@@ -1,0 +1,154 @@
+//! A v1 tender in full.
+
+use super::Body;
+use super::fields::{Fields, slice_of};
+use super::v1::{self, V1};
+use crate::error::{Error, Result};
+use crate::procure::{
+    Award, AwardAct, Buyer, Contact, Currency, Estimation, LineAward, LineItem, PaymentTerm, Supplier,
+    Tender, TenderDates, TenderRow, TenderState, TenderType, TimeUnit, ZoneMark,
+};
+
+/// The tenders of a detail answer: one, or none.
+pub(crate) fn read(body: &Body) -> Result<V1<Tender>> {
+    v1::read(&body.bytes, |walker| {
+        let (_, place) = walker.spanned::<serde::de::IgnoredAny>()?;
+        let written =
+            body.bytes.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        tender(body, written)
+    })
+}
+
+/// A tender from its own text.
+pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
+    let fields = Fields::read(written)
+        .ok_or_else(|| Error::response_invalid("the tender in the answer is no object"))?;
+    let times = fields.object("Fechas").unwrap_or_default();
+    let state = state(&fields);
+    let currency = fields.currency("Moneda");
+    let decided = matches!(state, TenderState::Awarded | TenderState::Deserted)
+        || fields.object("Adjudicacion").is_some();
+    let duration = fields.decimal("TiempoDuracionContrato").zip(fields.whole("UnidadTiempoDuracionContrato"));
+    Ok(Tender {
+        row: TenderRow {
+            // The root's own closing date is null in every detail that was ever seen.
+            closes: times.time("FechaCierre", body.mark).or_else(|| fields.time("FechaCierre", body.mark)),
+            origin: body.origin(slice_of(&body.bytes, written)),
+            ..TenderRow::new(fields.text_or_empty("CodigoExterno"), fields.text_or_empty("Nombre"), state)
+        },
+        description: fields.text_or_empty("Descripcion"),
+        kind: fields.text("Tipo").map(|kind| TenderType::from(kind.as_str())),
+        buyer: fields.object("Comprador").map(|buyer| self::buyer(&buyer)),
+        estimated_amount: fields.money("MontoEstimado", currency.as_ref()),
+        estimation: fields.whole("Estimacion").map(Estimation::from_number),
+        payment: fields.whole("Modalidad").map(PaymentTerm::from_number),
+        contract_duration: duration.map(|(length, unit)| (length, TimeUnit::from_number(unit))),
+        published: times.time("FechaPublicacion", body.mark),
+        dates: dates(&times, body.mark, decided),
+        award: fields.object("Adjudicacion").map(|award| self::award(&award, body.mark)),
+        items: fields
+            .object("Items")
+            .map(|items| {
+                items.objects("Listado").iter().map(|line| self::item(line, currency.as_ref())).collect()
+            })
+            .unwrap_or_default(),
+        ..Tender::default()
+    })
+}
+
+/// The text settles what the number leaves open: the sources disagree on two numbers.
+fn state(fields: &Fields<'_>) -> TenderState {
+    let number = fields.whole("CodigoEstado").map(TenderState::from_number);
+    let name = fields.text("Estado").map(|name| TenderState::from(name.as_str()));
+    match (name, number) {
+        (Some(name), Some(number)) if matches!(name, TenderState::Named(_)) => match number {
+            TenderState::Unknown(_) => name,
+            known => known,
+        },
+        (Some(name), _) => name,
+        (None, number) => number.unwrap_or_default(),
+    }
+}
+
+/// While a tender is open, its date of award only repeats the expected one.
+fn dates(times: &Fields<'_>, mark: ZoneMark, decided: bool) -> TenderDates {
+    let time = |name: &str| times.time(name, mark);
+    TenderDates {
+        created: time("FechaCreacion"),
+        questions_from: time("FechaInicio"),
+        questions_until: time("FechaFinal"),
+        answers: time("FechaPubRespuestas"),
+        technical_opening: time("FechaActoAperturaTecnica"),
+        economic_opening: time("FechaActoAperturaEconomica"),
+        expected_award: time("FechaEstimadaAdjudicacion"),
+        awarded: time("FechaAdjudicacion").filter(|_| decided),
+        site_visit: time("FechaVisitaTerreno"),
+        expected_signature: time("FechaEstimadaFirma"),
+    }
+}
+
+fn award(fields: &Fields<'_>, mark: ZoneMark) -> Award {
+    Award {
+        act: fields.whole("Tipo").map(AwardAct::from_number),
+        number: fields.text("Numero"),
+        date: fields.time("Fecha", mark),
+        bidders: fields.whole("NumeroOferentes"),
+        page: fields.text("UrlActa"),
+        ..Award::default()
+    }
+}
+
+fn item(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
+    LineItem {
+        number: fields.whole("Correlativo"),
+        description: fields.text("Descripcion"),
+        product_code: code(fields, "CodigoProducto"),
+        category_code: code(fields, "CodigoCategoria"),
+        category: fields.text("Categoria"),
+        quantity: fields.decimal("Cantidad"),
+        unit: fields.text("UnidadMedida"),
+        award: fields.object("Adjudicacion").map(|award| LineAward {
+            supplier: Supplier {
+                tax_number: award.text("RutProveedor"),
+                ..Supplier::new("", award.text_or_empty("NombreProveedor"))
+            },
+            // The official dictionary has the second name, every captured answer the first.
+            quantity: award.decimal("Cantidad").or_else(|| award.decimal("CantidadAdjudicada")),
+            unit_price: award.money("MontoUnitario", currency),
+        }),
+        ..LineItem::new(fields.text_or_empty("NombreProducto"))
+    }
+}
+
+/// A code of the classification; 0 is none.
+pub(super) fn code(fields: &Fields<'_>, name: &str) -> Option<String> {
+    fields.text(name).filter(|code| code != "0")
+}
+
+/// The buyer as details of tenders and orders give it.
+pub(super) fn buyer(fields: &Fields<'_>) -> Buyer {
+    Buyer {
+        tax_number: fields.text("RutUnidad"),
+        unit_code: fields.text("CodigoUnidad"),
+        unit_name: fields.text("NombreUnidad"),
+        address: fields.text("DireccionUnidad"),
+        commune: fields.text("ComunaUnidad"),
+        region: fields.text("RegionUnidad"),
+        contact: contact(fields, ["NombreUsuario", "CargoUsuario", "", ""])
+            .or_else(|| contact(fields, CONTACT)),
+        ..Buyer::new(fields.text_or_empty("CodigoOrganismo"), fields.text_or_empty("NombreOrganismo"))
+    }
+}
+
+pub(super) const CONTACT: [&str; 4] = ["NombreContacto", "CargoContacto", "FonoContacto", "MailContacto"];
+
+/// Whom to ask, if anything is said of it.
+pub(super) fn contact(fields: &Fields<'_>, [name, role, telephone, mail]: [&str; 4]) -> Option<Contact> {
+    let contact = Contact {
+        name: fields.text(name),
+        role: fields.text(role),
+        telephone: fields.text(telephone),
+        mail: fields.text(mail),
+    };
+    (contact != Contact::default()).then_some(contact)
+}

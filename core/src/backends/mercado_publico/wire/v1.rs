@@ -1,0 +1,172 @@
+//! v1's envelope and lists.
+
+use serde::Deserialize;
+
+use super::Body;
+use super::fields::{Text, Whole};
+use super::walk::Walker;
+use crate::error::{Error, Result};
+use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
+
+/// What a v1 body is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum V1<T> {
+    /// A list, possibly empty.
+    List {
+        /// How many rows the source says that there are.
+        count: Option<i64>,
+        /// The rows.
+        rows: Vec<T>,
+    },
+    /// A failure, whatever the HTTP status said.
+    Failure(V1Failure),
+}
+
+/// A failure as v1 writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct V1Failure {
+    /// `Codigo`.
+    pub(crate) code: Option<i64>,
+    /// `Mensaje`.
+    pub(crate) message: String,
+}
+
+/// Reads an envelope and each element of its list by `row`.
+///
+/// # Errors
+/// `response_invalid` naming the place.
+pub(crate) fn read<'a, T>(
+    body: &'a [u8],
+    mut row: impl FnMut(&mut Walker<'a>) -> Result<T>,
+) -> Result<V1<T>> {
+    let (mut count, mut rows, mut failure) = (None, None, None::<V1Failure>);
+    Walker::new(body)?.members(|walker, name| match name {
+        "Listado" | "listaEmpresas" | "ListaEmpresas" | "listado" => {
+            let capacity = count.and_then(|count: i64| usize::try_from(count).ok()).unwrap_or(0);
+            let list = rows.insert(Vec::with_capacity(capacity.min(1 << 16)));
+            walker.elements(|walker| {
+                list.push(row(walker)?);
+                Ok(())
+            })
+        }
+        "Cantidad" | "cantidad" => {
+            count = walker.value::<Whole>()?.0;
+            Ok(())
+        }
+        "Codigo" | "codigo" => {
+            failure.get_or_insert_default().code = walker.value::<Whole>()?.0;
+            Ok(())
+        }
+        "Mensaje" | "mensaje" | "message" => {
+            failure.get_or_insert_default().message = walker.value::<Text<'_>>()?.0.trim().to_owned();
+            Ok(())
+        }
+        _ => walker.skip(),
+    })?;
+    match (rows, failure) {
+        (Some(rows), _) => Ok(V1::List { count, rows }),
+        (None, Some(failure)) => Ok(V1::Failure(failure)),
+        (None, None) => Err(Error::response_invalid("the answer has neither a list nor a message")),
+    }
+}
+
+/// The failure that a body is, if it is one. A body that cannot be read is none.
+#[cfg(test)]
+pub(crate) fn failure_in(body: &[u8]) -> Option<V1Failure> {
+    match read(body, Walker::skip) {
+        Ok(V1::Failure(failure)) => Some(failure),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct WireTender<'a> {
+    #[serde(rename = "CodigoExterno", alias = "Codigo", borrow)]
+    code: Text<'a>,
+    #[serde(rename = "Nombre", borrow, default)]
+    name: Text<'a>,
+    #[serde(rename = "CodigoEstado", default)]
+    state: Whole,
+    #[serde(rename = "FechaCierre", borrow, default)]
+    closes: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct WireOrder<'a> {
+    #[serde(rename = "Codigo", borrow)]
+    code: Text<'a>,
+    #[serde(rename = "Nombre", borrow, default)]
+    name: Text<'a>,
+    #[serde(rename = "CodigoEstado", default)]
+    state: Whole,
+}
+
+#[derive(Deserialize)]
+struct WireCompany<'a> {
+    #[serde(rename = "CodigoEmpresa", borrow)]
+    code: Text<'a>,
+    #[serde(rename = "NombreEmpresa", borrow, default)]
+    name: Text<'a>,
+}
+
+/// A text in memory of its own, without surrounding white space.
+fn owned(text: Text<'_>) -> String {
+    match text.0 {
+        std::borrow::Cow::Owned(text) if text.trim().len() == text.len() => text,
+        text => text.trim().to_owned(),
+    }
+}
+
+fn row_of<'a, W: Deserialize<'a>, T>(
+    body: &Body,
+    walker: &mut Walker<'a>,
+    build: impl FnOnce(W, Raw) -> T,
+) -> Result<T> {
+    let (wire, place) = walker.spanned::<W>()?;
+    Ok(build(wire, Raw::of_parsed(body.bytes.slice(place))))
+}
+
+/// Tenders as lists give them.
+pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
+    read(&body.bytes, |walker| {
+        row_of(body, walker, |wire: WireTender<'_>, raw| TenderRow {
+            closes: Timestamp::read_optional(&wire.closes.0, body.mark),
+            code: owned(wire.code),
+            name: owned(wire.name),
+            state: wire.state.0.map(TenderState::from_number).unwrap_or_default(),
+            origin: body.origin(raw),
+        })
+    })
+}
+
+/// Purchase orders as lists give them.
+pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
+    read(&body.bytes, |walker| {
+        row_of(body, walker, |wire: WireOrder<'_>, raw| PurchaseOrderRow {
+            code: owned(wire.code),
+            name: owned(wire.name),
+            state: wire.state.0.map(OrderState::from_number).unwrap_or_default(),
+            origin: body.origin(raw),
+        })
+    })
+}
+
+/// Public bodies.
+pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
+    read(&body.bytes, |walker| {
+        row_of(body, walker, |wire: WireCompany<'_>, raw| Buyer {
+            origin: Some(body.origin(raw)),
+            ..Buyer::new(owned(wire.code), owned(wire.name))
+        })
+    })
+}
+
+/// Suppliers.
+pub(crate) fn suppliers(body: &Body) -> Result<V1<Supplier>> {
+    read(&body.bytes, |walker| {
+        row_of(body, walker, |wire: WireCompany<'_>, raw| Supplier {
+            origin: Some(body.origin(raw)),
+            ..Supplier::new(owned(wire.code), owned(wire.name))
+        })
+    })
+}

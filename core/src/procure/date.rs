@@ -1,0 +1,156 @@
+//! Calendar days.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+/// A calendar day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date {
+    year: u16,
+    month: u8,
+    day: u8,
+}
+
+impl Date {
+    /// A day of the Gregorian calendar.
+    ///
+    /// # Errors
+    /// `invalid_request` if there is no such day.
+    pub fn new(year: u16, month: u8, day: u8) -> Result<Self> {
+        let leap = (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
+        let days = match month {
+            4 | 6 | 9 | 11 => 30,
+            2 if leap => 29,
+            2 => 28,
+            1..=12 => 31,
+            _ => 0,
+        };
+        if day == 0 || day > days || year == 0 || year > 9999 {
+            return Err(Error::invalid_request(format!("there is no day {year:04}-{month:02}-{day:02}")));
+        }
+        Ok(Self { year, month, day })
+    }
+
+    /// The year.
+    pub fn year(self) -> u16 {
+        self.year
+    }
+
+    /// The month, from 1.
+    pub fn month(self) -> u8 {
+        self.month
+    }
+
+    /// The day of the month, from 1.
+    pub fn day(self) -> u8 {
+        self.day
+    }
+
+    /// The day `days` later, or earlier if negative; the first or last day of the calendar beyond its ends.
+    pub fn plus_days(self, days: i32) -> Self {
+        let span = jiff::Span::new().try_days(days);
+        let moved = span.and_then(|span| self.civil().checked_add(span)).ok();
+        let year_end = if days < 0 {
+            Self { year: 1, month: 1, day: 1 }
+        } else {
+            Self { year: 9999, month: 12, day: 31 }
+        };
+        moved.filter(|date| date.year() > 0).map_or(year_end, Self::from_civil)
+    }
+
+    /// The days from this one to `other`; negative if it is earlier.
+    pub fn days_until(self, other: Self) -> i32 {
+        self.civil()
+            .duration_until(other.civil())
+            .as_hours()
+            .checked_div(24)
+            .and_then(|days| i32::try_from(days).ok())
+            .unwrap_or(0)
+    }
+
+    /// Every day from this one to `last`, both included; none if `last` is earlier.
+    pub fn through(self, last: Self) -> impl DoubleEndedIterator<Item = Self> + Clone {
+        (0..=self.days_until(last)).map(move |days| self.plus_days(days))
+    }
+
+    pub(super) fn civil(self) -> jiff::civil::Date {
+        let narrow = |part: u8| i8::try_from(part).unwrap_or(1);
+        let year = i16::try_from(self.year).unwrap_or(1);
+        // `new` has checked the day, so that the other arm is never taken.
+        jiff::civil::Date::new(year, narrow(self.month), narrow(self.day)).unwrap_or(jiff::civil::Date::MIN)
+    }
+
+    pub(super) fn from_civil(date: jiff::civil::Date) -> Self {
+        let widen = |part: i8| part.unsigned_abs();
+        Self { year: date.year().unsigned_abs(), month: widen(date.month()), day: widen(date.day()) }
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+impl FromStr for Date {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.split('-');
+        let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
+        let (year, month, day) = (number(), number(), number());
+        let narrow = |part: Option<u16>| part.and_then(|number| u8::try_from(number).ok());
+        match (year, narrow(month), narrow(day), parts.next()) {
+            (Some(year), Some(month), Some(day), None) => Self::new(year, month, day),
+            _ => Err(Error::invalid_request(format!("'{text}' is not a day such as 2026-11-20"))),
+        }
+    }
+}
+
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_that_do_not_exist_are_refused() {
+        for text in ["2026-02-29", "2026-13-01", "2026-00-10", "2026-11-31", "2026-11", "2026-11-20-1", "hoy"]
+        {
+            assert!(text.parse::<Date>().is_err(), "{text}");
+        }
+        assert_eq!("2024-02-29".parse::<Date>().expect("a leap day").to_string(), "2024-02-29");
+    }
+
+    #[test]
+    fn days_sort_by_time() {
+        let day = |text: &str| text.parse::<Date>().expect("a day");
+        assert!(day("2025-12-31") < day("2026-01-01"));
+    }
+
+    #[test]
+    fn days_are_counted_across_months_and_years() {
+        let day = |text: &str| text.parse::<Date>().expect("a day");
+        assert_eq!(day("2024-02-28").plus_days(2), day("2024-03-01"));
+        assert_eq!(day("2026-01-01").plus_days(-1), day("2025-12-31"));
+        assert_eq!(day("2026-01-01").days_until(day("2027-01-01")), 365);
+        assert_eq!(day("2026-01-30").through(day("2026-02-02")).count(), 4);
+        assert_eq!(day("2026-02-02").through(day("2026-01-30")).count(), 0);
+        assert_eq!(day("9999-12-31").plus_days(5), day("9999-12-31"));
+    }
+}

@@ -1,0 +1,332 @@
+//! A store in an SQLite file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::{Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord};
+use crate::context::BoxFuture;
+use crate::error::{Error, ErrorKind, Result};
+use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
+
+/// What each version of the file adds to the one before. Never changed, only added to.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE documents (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE answers (key TEXT PRIMARY KEY, as_of INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE INDEX answers_by_age ON answers (as_of);
+    CREATE TABLE records (
+        kind TEXT NOT NULL, form TEXT NOT NULL, code TEXT NOT NULL,
+        state TEXT NOT NULL, open INTEGER NOT NULL, day TEXT, closes TEXT,
+        source TEXT NOT NULL, as_of INTEGER NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (kind, form, code)
+    ) WITHOUT ROWID;
+    CREATE INDEX records_by_day ON records (kind, form, day);
+    CREATE INDEX records_open ON records (kind, form, code) WHERE open = 1;
+    CREATE TABLE events (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL, code TEXT NOT NULL, revision INTEGER NOT NULL,
+        change TEXT NOT NULL, fingerprint TEXT NOT NULL, noticed INTEGER NOT NULL,
+        UNIQUE (kind, code, revision)
+    );
+"];
+
+/// How long a writer waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// A store in an SQLite file, shared by the processes of one machine. Every call runs on a thread for blocking
+/// work.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it is not there, and brings it to the newest form.
+    ///
+    /// # Errors
+    /// `config_invalid` if the file cannot be opened or was written by a newer release.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path: Arc<Path> = path.into().into();
+        let opened = Arc::clone(&path);
+        let connection = blocking(move || connect(&opened)).await?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in a transaction on a thread for blocking work; what it wrote is kept unless it fails.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = Arc::clone(&self.connection);
+        blocking(move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            // Immediate: a transaction that begins as a reader cannot become a writer under another's eyes.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            let outcome = work(&transaction).map_err(failed)?;
+            transaction.commit().map_err(failed)?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = Arc::clone(&self.connection);
+        blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(failed))
+            .await
+    }
+}
+
+/// Runs `work` on a thread for blocking work.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Error::new(ErrorKind::Unexpected, "the store's work was ended").with_source(error)),
+    }
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    let busy = matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+    );
+    let (kind, message) = match busy {
+        true => (ErrorKind::Unavailable, "the store's file is locked by another process"),
+        false => (ErrorKind::Unexpected, "the store's file could not be read or written"),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let refuse = |error: rusqlite::Error| {
+        Error::config(format!("the store '{}' cannot be opened", path.display())).with_source(error)
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Error::config(format!("the folder of the store '{}' cannot be made", path.display()))
+                .with_source(error)
+        })?;
+    }
+    let mut connection = Connection::open(path).map_err(refuse)?;
+    connection.busy_timeout(BUSY).map_err(refuse)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(refuse)?;
+    // With a write-ahead log this loses no committed batch when the process is killed.
+    connection.pragma_update(None, "synchronous", "NORMAL").map_err(refuse)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let version: usize =
+        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let pending = MIGRATIONS.get(version..).ok_or_else(|| {
+        Error::config(format!("the store '{}' was written by a newer release of ayni", path.display()))
+    })?;
+    for migration in pending {
+        transaction.execute_batch(migration).map_err(failed)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+fn bytes(value: ValueRef<'_>) -> rusqlite::Result<Bytes> {
+    Ok(value.as_blob().map(Bytes::copy_from_slice)?)
+}
+
+/// What is in a column and should not be.
+fn strange(column: usize) -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(column, "of the store".to_owned(), rusqlite::types::Type::Text)
+}
+
+const RECORD: &str =
+    "SELECT kind, form, code, state, open, day, closes, source, as_of, revision, body FROM records";
+
+fn stored_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
+    let text = |column: usize| row.get::<_, String>(column);
+    let day = row.get::<_, Option<String>>(5)?.map(|day| day.parse::<Date>().map_err(|_| strange(5)));
+    let closes = row.get::<_, Option<String>>(6)?.map(|at| at.parse::<Timestamp>().map_err(|_| strange(6)));
+    Ok(StoredRecord {
+        kind: RecordKind::parse(&text(0)?).ok_or_else(|| strange(0))?,
+        form: Form::parse(&text(1)?).ok_or_else(|| strange(1))?,
+        code: text(2)?,
+        state: text(3)?,
+        open: row.get(4)?,
+        day: day.transpose()?,
+        closes: closes.transpose()?,
+        source: Source::new(text(7)?),
+        as_of: Timestamp::of_unix_millis(row.get(8)?),
+        revision: row.get(9)?,
+        body: bytes(row.get_ref(10)?)?,
+    })
+}
+
+fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    let kind = RecordKind::parse(&row.get::<_, String>(1)?).ok_or_else(|| strange(1))?;
+    let change = Change::parse(&row.get::<_, String>(4)?).ok_or_else(|| strange(4))?;
+    let noticed = Timestamp::of_unix_millis(row.get(6)?);
+    let event = ChangeEvent::new(kind, row.get::<_, String>(2)?, change, row.get::<_, String>(5)?, noticed);
+    Ok(StoredEvent { position: row.get(0)?, revision: row.get(3)?, event })
+}
+
+fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
+    for (name, read, _) in &batch.documents {
+        let version: Option<u64> = transaction
+            .prepare_cached("SELECT version FROM documents WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        if version.unwrap_or(0) != *read {
+            return Ok(false);
+        }
+    }
+    for (name, read, body) in &batch.documents {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO documents VALUES (?1, ?2, ?3)")?
+            .execute(params![name, read + 1, &**body])?;
+    }
+    for record in &batch.records {
+        transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                record.kind.as_str(),
+                record.form.as_str(),
+                record.code,
+                record.state,
+                record.open,
+                record.day.map(|day| day.to_string()),
+                record.closes.map(|closes| closes.to_string()),
+                record.source.as_str(),
+                record.as_of.unix_millis(),
+                record.revision,
+                &*record.body,
+            ])?;
+    }
+    for (event, revision) in &batch.events {
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO events (kind, code, revision, change, fingerprint, noticed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                event.kind.as_str(),
+                event.code,
+                revision,
+                event.change.as_str(),
+                event.fingerprint,
+                event.noticed.unix_millis(),
+            ])?;
+    }
+    Ok(true)
+}
+
+impl Store for SqliteStore {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+        let name = name.to_owned();
+        Box::pin(self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT version, body FROM documents WHERE name = ?1")?
+                .query_row([name], |row| Ok(Document { version: row.get(0)?, body: bytes(row.get_ref(1)?)? }))
+                .optional()
+        }))
+    }
+
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
+        let key = key.to_owned();
+        Box::pin(self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT as_of, body FROM answers WHERE key = ?1")?
+                .query_row([key], |row| {
+                    let as_of = Timestamp::of_unix_millis(row.get(0)?);
+                    Ok(KeptAnswer { as_of, body: bytes(row.get_ref(1)?)? })
+                })
+                .optional()
+        }))
+    }
+
+    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
+        let key = key.to_owned();
+        Box::pin(self.write(move |transaction| {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
+                .execute(params![key, answer.as_of.unix_millis(), &*answer.body])
+                .map(drop)
+        }))
+    }
+
+    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        let before = before.unix_millis();
+        Box::pin(self.write(move |transaction| {
+            let forgotten = transaction.execute("DELETE FROM answers WHERE as_of < ?1", [before])?;
+            Ok(forgotten as u64)
+        }))
+    }
+
+    fn record<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        code: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
+        let code = code.to_owned();
+        Box::pin(self.read(move |connection| {
+            connection
+                .prepare_cached(&format!("{RECORD} WHERE kind = ?1 AND form = ?2 AND code = ?3"))?
+                .query_row([kind.as_str(), form.as_str(), &code], stored_record)
+                .optional()
+        }))
+    }
+
+    fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
+        Box::pin(self.read(move |connection| {
+            let open = match query.open {
+                None => "",
+                Some(true) => " AND open = 1",
+                Some(false) => " AND open = 0",
+            };
+            let statement = format!(
+                "{RECORD} WHERE kind = ?1 AND form = ?2 AND (?3 IS NULL OR code > ?3)
+                 AND (?4 IS NULL OR day >= ?4) AND (?5 IS NULL OR day <= ?5){open} ORDER BY code LIMIT ?6"
+            );
+            let text = |day: Option<Date>| day.map(|day| day.to_string());
+            let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+            let of = (query.kind.as_str(), query.form.as_str(), query.after.as_deref());
+            connection
+                .prepare_cached(&statement)?
+                .query_map(params![of.0, of.1, of.2, text(query.from), text(query.to), limit], stored_record)?
+                .collect()
+        }))
+    }
+
+    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(self.write(move |transaction| apply(transaction, &batch)))
+    }
+
+    fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
+        Box::pin(self.read(move |connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            connection
+                .prepare_cached(
+                    "SELECT position, kind, code, revision, change, fingerprint, noticed FROM events
+                     WHERE position > ?1 ORDER BY position LIMIT ?2",
+                )?
+                .query_map(params![after, limit], stored_event)?
+                .collect()
+        }))
+    }
+}

@@ -1,0 +1,420 @@
+//! The source's tables as open enums: a number or name that ayni does not know is kept, never lost.
+//!
+//! Where two official texts contradict each other (the labels of payment terms above 4, of award acts above 2),
+//! only what both say has a name here.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Lower case, without accents, spaces and punctuation: `Recepción Conforme` is `recepcionconforme`.
+pub(crate) fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).filter_map(fold_letter).collect()
+}
+
+/// A letter without its accent; `None` for what is neither letter nor digit.
+pub(crate) fn fold_letter(letter: char) -> Option<char> {
+    Some(match letter {
+        'á' | 'à' | 'â' | 'ä' => 'a',
+        'é' | 'è' | 'ê' | 'ë' => 'e',
+        'í' | 'ì' | 'î' | 'ï' => 'i',
+        'ó' | 'ò' | 'ô' | 'ö' => 'o',
+        'ú' | 'ù' | 'û' | 'ü' => 'u',
+        'ñ' => 'n',
+        other if other.is_alphanumeric() => other,
+        _ => return None,
+    })
+}
+
+macro_rules! numbered {
+    ($($(#[doc = $doc:literal])+ $name:ident {
+        $($(#[doc = $variant_doc:literal])+ $variant:ident = [$($number:literal),*], $text:literal $(| $alias:literal)*;)+
+    })+) => {
+        $($(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[doc = $variant_doc])+ $variant,)+
+            /// A number that ayni does not know.
+            Unknown(i64),
+            /// A name that ayni does not know, as the source spelt it.
+            Named(String),
+        }
+
+        impl $name {
+            /// What the source's number means.
+            pub fn from_number(number: i64) -> Self {
+                match number {
+                    $($($number => Self::$variant,)*)+
+                    other => Self::Unknown(other),
+                }
+            }
+
+            /// Every number that the source is known to use for this; empty for what is only a name.
+            pub fn numbers(&self) -> &'static [i64] {
+                match self {
+                    $(Self::$variant => &[$($number),*],)+
+                    Self::Unknown(_) | Self::Named(_) => &[],
+                }
+            }
+
+            /// The name, as the source's queries spell it; `None` for a number that ayni does not know.
+            pub fn name(&self) -> Option<&str> {
+                match self {
+                    $(Self::$variant => Some($text),)+
+                    Self::Unknown(_) => None,
+                    Self::Named(name) => Some(name),
+                }
+            }
+        }
+
+        /// A name in any case, with or without accents, or a number.
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                let text = text.trim();
+                if let Ok(number) = text.parse() {
+                    return Self::from_number(number);
+                }
+                match folded(text).as_str() {
+                    $($text $(| $alias)* => Self::$variant,)+
+                    _ => Self::Named(text.to_owned()),
+                }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Named(String::new())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    Self::Unknown(number) => write!(f, "{number}"),
+                    known => f.write_str(known.name().unwrap_or_default()),
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+            }
+        })+
+    };
+}
+
+numbered! {
+    /// The state of a tender.
+    TenderState {
+        /// Offers are taken.
+        Published = [5], "publicada" | "active";
+        /// Offers are no longer taken; nothing is decided.
+        Closed = [6], "cerrada";
+        /// No offer was taken.
+        Deserted = [7], "desierta" | "unsuccessful";
+        /// Decided.
+        Awarded = [8], "adjudicada" | "complete";
+        /// Called off. The sources disagree on its number: 18 by the current official page, 15 by others.
+        Revoked = [18, 15], "revocada" | "cancelled";
+        /// Halted. The sources disagree on its number: 19 by the current official page, 16 by others.
+        Suspended = [19, 16], "suspendida" | "pending";
+    }
+
+    /// The state of a purchase order.
+    OrderState {
+        /// Sent to the supplier.
+        Sent = [4], "enviadaproveedor" | "enviadaaproveedor";
+        /// In process.
+        InProcess = [5], "enproceso";
+        /// The supplier has accepted it.
+        Accepted = [6], "aceptada";
+        /// Called off.
+        Cancelled = [9], "cancelada";
+        /// Received as ordered.
+        Received = [12], "recepcionconforme";
+        /// To be received.
+        PendingReceipt = [13], "pendienterecepcion" | "pendientederecepcion" | "pendienterecepcionar";
+        /// Received in part. The misspelt name is the official one.
+        PartlyReceived = [14], "recepcionaceptadacialmente" | "recepcionadaparcialmente";
+        /// Not all was received. The misspelt name is the official one.
+        ReceiptIncomplete = [15], "recepecionconformeincompleta" | "recepcionconformeincompleta";
+    }
+
+    /// The state of a quick purchase. Only the number 2 is known.
+    QuickPurchaseState {
+        /// Offers are taken.
+        Published = [2], "publicada";
+        /// Offers are no longer taken.
+        Closed = [], "cerrada";
+        /// No offer was taken.
+        Deserted = [], "desierta";
+        /// Called off.
+        Cancelled = [], "cancelada";
+        /// A supplier was chosen.
+        SupplierChosen = [], "proveedorseleccionado";
+        /// The purchase order was issued.
+        OrderIssued = [], "ocemitida";
+    }
+
+    /// What the estimated amount of a tender is.
+    Estimation {
+        /// The budget that is there.
+        Budget = [1], "presupuestodisponible";
+        /// A price for reference.
+        ReferencePrice = [2], "precioreferencial";
+        /// It cannot be estimated.
+        NotPossible = [3], "noesposibleestimar";
+    }
+
+    /// A unit of time.
+    TimeUnit {
+        /// Hours.
+        Hours = [1], "horas";
+        /// Days.
+        Days = [2], "dias";
+        /// Weeks.
+        Weeks = [3], "semanas";
+        /// Months.
+        Months = [4], "meses";
+        /// Years.
+        Years = [5], "anos";
+    }
+
+    /// When a tender pays (`Modalidad`). Above 4 two official texts contradict each other, so that only the
+    /// number is told.
+    PaymentTerm {
+        /// After 30 days.
+        Days30 = [1], "pagoa30dias";
+        /// After 30, 60 and 90 days.
+        Days306090 = [2], "pagoa306090dias";
+        /// On the same day.
+        SameDay = [3], "pagoaldia";
+        /// Yearly.
+        Yearly = [4], "pagoanual";
+    }
+
+    /// The act by which a tender was awarded. Above 2 two official texts contradict each other.
+    AwardAct {
+        /// An authorisation.
+        Authorisation = [1], "autorizacion";
+        /// A resolution.
+        Resolution = [2], "resolucion";
+    }
+
+    /// How an order is delivered.
+    Dispatch {
+        /// To an address.
+        ToAddress = [7], "despacharadirecciondeenvio";
+        /// As an attached schedule says.
+        AttachedSchedule = [9], "despacharsegunprogramaadjuntado";
+        /// Otherwise.
+        Other = [12], "otraformadedespacho";
+        /// The buyer fetches it.
+        PickUp = [14], "retiramosdesubodega";
+        /// By air.
+        AirCourier = [20], "despachoporcourieroencomiendaaerea";
+        /// By land.
+        LandCourier = [21], "despachoporcourieroencomiendaterrestre";
+        /// To be agreed.
+        ToAgree = [22], "aconvenir";
+    }
+
+    /// When an order is paid.
+    OrderPayment {
+        /// After 15 days.
+        Days15 = [1], "15dias";
+        /// After 30 days.
+        Days30 = [2], "30dias";
+        /// Otherwise.
+        Other = [39], "otraformadepago";
+        /// After 50 days.
+        Days50 = [46], "50dias";
+        /// After 60 days.
+        Days60 = [47], "60dias";
+        /// After 45 days.
+        Days45 = [48], "45dias";
+        /// After more than 30 days.
+        MoreThan30Days = [49], "masde30dias";
+    }
+}
+
+macro_rules! lettered {
+    ($($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $variant_doc:literal])+ $variant:ident = $text:literal;)+ })+) => {
+        $($(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[doc = $variant_doc])+ $variant,)+
+            /// Letters that ayni does not know.
+            Other(String),
+        }
+
+        impl $name {
+            /// The letters.
+            pub fn as_str(&self) -> &str {
+                match self { $(Self::$variant => $text,)+ Self::Other(text) => text }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                match text.trim() { $($text => Self::$variant,)+ other => Self::Other(other.to_owned()) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+            }
+        })+
+    };
+}
+
+lettered! {
+    /// The type of a tender. The UTM figures are thresholds of the procedure, not amounts of the tender.
+    TenderType {
+        /// Public, below 100 UTM.
+        L1 = "L1";
+        /// Public, from 100 to below 1,000 UTM.
+        Le = "LE";
+        /// Public, from 1,000 to below 2,000 UTM.
+        Lp = "LP";
+        /// Public, from 2,000 to below 5,000 UTM.
+        Lq = "LQ";
+        /// Public, from 5,000 UTM.
+        Lr = "LR";
+        /// Public, specialised personal services.
+        Ls = "LS";
+        /// Private, below 100 UTM.
+        E2 = "E2";
+        /// Private, from 100 to below 1,000 UTM.
+        Co = "CO";
+        /// Private, from 1,000 to below 2,000 UTM.
+        B2 = "B2";
+        /// Private, from 2,000 to below 5,000 UTM.
+        H2 = "H2";
+        /// Private, above 5,000 UTM.
+        I2 = "I2";
+    }
+
+    /// The mechanism of a purchase order.
+    OrderType {
+        /// Issued by itself.
+        Oc = "OC";
+        /// Direct award.
+        D1 = "D1";
+        /// Direct award.
+        C1 = "C1";
+        /// Direct award.
+        F3 = "F3";
+        /// Direct award.
+        G1 = "G1";
+        /// Below 3 UTM.
+        R1 = "R1";
+        /// Direct order.
+        Ca = "CA";
+        /// Without automatic issue.
+        Se = "SE";
+        /// Framework agreement.
+        Cm = "CM";
+        /// Direct award.
+        Fg = "FG";
+        /// No longer used.
+        Tl = "TL";
+        /// Micro-purchase.
+        Mc = "MC";
+        /// Quick purchase (Compra Ágil).
+        Ag = "AG";
+        /// Coordinated purchase.
+        Cc = "CC";
+    }
+}
+
+impl OrderType {
+    /// What the source's number means.
+    pub fn from_number(number: i64) -> Self {
+        const NUMBERED: [OrderType; 14] = [
+            OrderType::Oc,
+            OrderType::D1,
+            OrderType::C1,
+            OrderType::F3,
+            OrderType::G1,
+            OrderType::R1,
+            OrderType::Ca,
+            OrderType::Se,
+            OrderType::Cm,
+            OrderType::Fg,
+            OrderType::Tl,
+            OrderType::Mc,
+            OrderType::Ag,
+            OrderType::Cc,
+        ];
+        let known = usize::try_from(number).ok().and_then(|number| NUMBERED.get(number.checked_sub(1)?));
+        known.cloned().unwrap_or_else(|| Self::Other(number.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_disputed_numbers_mean_the_same_state() {
+        for (one, other, state) in [(15, 18, TenderState::Revoked), (16, 19, TenderState::Suspended)] {
+            assert_eq!(TenderState::from_number(one), state);
+            assert_eq!(TenderState::from_number(other), state);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_kept() {
+        assert_eq!(TenderState::from_number(17), TenderState::Unknown(17));
+        assert_eq!(TenderState::from("17"), TenderState::Unknown(17));
+        assert_eq!(TenderState::from("En Estudio"), TenderState::Named("En Estudio".to_owned()));
+        assert_eq!(serde_json::to_string(&OrderState::from_number(99)).ok().as_deref(), Some("\"99\""));
+        assert_eq!(OrderType::from_number(15), OrderType::Other("15".to_owned()));
+    }
+
+    #[test]
+    fn names_are_read_as_queries_answers_and_people_spell_them() {
+        for (text, state) in [
+            ("Recepción Conforme", OrderState::Received),
+            ("recepecionconformeincompleta", OrderState::ReceiptIncomplete),
+            ("Recepción Conforme Incompleta", OrderState::ReceiptIncomplete),
+            ("Enviada a proveedor", OrderState::Sent),
+            (" 12 ", OrderState::Received),
+        ] {
+            assert_eq!(OrderState::from(text), state, "{text}");
+        }
+        assert_eq!(QuickPurchaseState::from("proveedor_seleccionado"), QuickPurchaseState::SupplierChosen);
+    }
+
+    #[test]
+    fn every_state_reads_back_from_its_json() {
+        for number in 0..30 {
+            let state = TenderState::from_number(number);
+            let json = serde_json::to_string(&state).expect("json");
+            assert_eq!(serde_json::from_str::<TenderState>(&json).expect("a state"), state);
+        }
+    }
+}
