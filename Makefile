@@ -50,7 +50,7 @@ cuda-check: ## Builds with the feature `cuda` and starts the result on this mach
 	scripts/cuda-check
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni --features http,schema,conformance,candle
+	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite
 
 ci: ## Runs what CI runs
 	bash .ci/run
