@@ -41,6 +41,7 @@ pub use image::{
     AnyImageGenerator, AspectRatio, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution,
 };
 pub use info::{BackendInfo, CredentialId, Limits, Operation, Route, RouteFailure, Usage};
+pub use local::embedder;
 pub use media::ImageData;
 pub use procure::{
     Answer, AnyProcurement, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing,

@@ -46,7 +46,7 @@ pub use modes::{ChatModes, ModeInfo};
 
 macro_rules! configs {
     ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident {
-        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal,)+
+        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal $(by $open:ident)?,)+
     })+) => {
         $($(#[doc = $doc])+
         #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ macro_rules! configs {
             /// compiled in.
             pub fn open(&self, env: &Environment) -> Result<$handle> {
                 match self {
-                    $(Self::$variant(config) => Ok($handle::new(config.open(env)?)),)+
+                    $(Self::$variant(config) => Ok($handle::new(configs!(@open config env $($open)?)?)),)+
                 }
             }
         }
@@ -86,6 +86,8 @@ macro_rules! configs {
             }
         })+)+
     };
+    (@open $config:ident $env:ident) => { $config.open($env) };
+    (@open $config:ident $env:ident $open:ident) => { $config.$open($env) };
 }
 
 configs! {
@@ -106,7 +108,7 @@ configs! {
         /// A CLIP embedding service (`/embed/text`, `/embed/image`).
         ClipService(ClipServiceConfig) = "clip_service",
         /// In this process.
-        Local(LocalConfig) = "local",
+        Local(LocalConfig) = "local" by open_embedder,
     }
 
     /// Which backend chats.

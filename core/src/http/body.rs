@@ -32,13 +32,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(cx: &Context, stream: BodyStream, max_bytes: usize) -> Self {
+    /// A body of at most `max_bytes`.
+    pub(crate) fn new(cx: &Context, stream: BodyStream, max_bytes: usize) -> Self {
         Self { cx: cx.clone(), stream, left: max_bytes, idle: cx.phase_timeouts().idle.unwrap_or(IDLE) }
     }
 
     /// The next piece, or `None` at the end. Fails when none comes before `idle_since` plus the idle
     /// time-out, when the bound is crossed, and when the context stops the call.
-    async fn next(&mut self, idle_since: Instant) -> Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self, idle_since: Instant) -> Result<Option<Bytes>> {
         let waited = self.cx.clock().now().saturating_duration_since(idle_since);
         let patience = self.idle.saturating_sub(waited);
         let (cx, stream, idle) = (&self.cx, &mut self.stream, self.idle);
@@ -70,7 +71,7 @@ impl Body {
     }
 
     /// Reads to the end.
-    pub(super) async fn read_all(mut self) -> Result<Bytes> {
+    pub(crate) async fn read_all(mut self) -> Result<Bytes> {
         let mut first = Bytes::new();
         let mut whole = BytesMut::new();
         while let Some(piece) = self.next(self.cx.clock().now()).await? {
@@ -87,7 +88,7 @@ impl Body {
     }
 
     /// Reads up to `most` bytes of an error body; a body that breaks off counts as what came of it.
-    pub(super) async fn read_at_most(mut self, most: usize) -> Bytes {
+    pub(crate) async fn read_at_most(mut self, most: usize) -> Bytes {
         let mut whole = BytesMut::new();
         while whole.len() < most {
             match self.next(self.cx.clock().now()).await {

@@ -184,11 +184,12 @@ impl ApiClient {
     }
 
     /// Whether a URL is on the API's own origin, so that credentials may go there.
-    pub(super) fn is_own_origin(&self, url: &Url) -> bool {
+    pub(crate) fn is_own_origin(&self, url: &Url) -> bool {
         self.base.origin() == url.origin()
     }
 
-    pub(super) fn add_own_headers(&self, headers: &mut Headers) {
+    /// Adds the header fields and credentials that go to the API's own origin only.
+    pub(crate) fn add_own_headers(&self, headers: &mut Headers) {
         for (name, value) in &self.headers {
             headers.set(name, value);
         }
@@ -207,7 +208,8 @@ impl fmt::Debug for ApiClient {
     }
 }
 
-pub(super) fn authority(url: &Url) -> String {
+/// The URL's host, with the port where it is not the scheme's own.
+pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
@@ -367,7 +369,7 @@ pub(crate) struct Reply<T> {
 }
 
 /// The vendor's own name for a request, off its response.
-pub(super) fn request_id(headers: &Headers) -> Option<String> {
+pub(crate) fn request_id(headers: &Headers) -> Option<String> {
     ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "x-goog-request-id"]
         .iter()
         .find_map(|name| headers.get(name))

@@ -16,8 +16,8 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 
 /// Bounds that hold unless the context says otherwise.
-const CONNECT: Duration = Duration::from_secs(10);
-const FIRST_BYTE: Duration = Duration::from_secs(60);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(60);
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 
 /// How much of an error body is read.
@@ -76,7 +76,7 @@ async fn send_once(api: &ApiClient, mut request: HttpRequest, cx: &Context) -> R
 }
 
 /// What a failure below HTTP means.
-pub(super) fn transport_failure(error: TransportError, host: &str) -> Error {
+pub(crate) fn transport_failure(error: TransportError, host: &str) -> Error {
     let sent = error.sent();
     let (kind, message, phase) = match (error.phase, error.timed_out) {
         (TransportPhase::Connect, true) => {
@@ -140,7 +140,7 @@ fn redirected(api: &ApiClient, request: HttpRequest, response: &HttpResponse) ->
 }
 
 /// Refuses a URL that an answer named unless it is on the API's own host, or public and https.
-pub(super) fn check_named_url(base: &Url, url: &Url) -> Result<()> {
+pub(crate) fn check_named_url(base: &Url, url: &Url) -> Result<()> {
     if url.host() == base.host() && matches!(url.scheme(), "http" | "https") {
         return Ok(());
     }

@@ -22,7 +22,7 @@ mod address;
 pub(crate) mod body;
 pub(crate) mod client;
 mod error_body;
-mod exchange;
+pub(crate) mod exchange;
 mod lines;
 #[cfg(test)]
 mod lines_tests;

@@ -1,5 +1,7 @@
-//! Models in this process. The engine is not in this version: opening one says so.
+//! Models in this process: embedders. Opening a local chat or image model says that it is not in this version.
 
+#[cfg(feature = "candle")]
+mod embed;
 #[cfg(feature = "candle")]
 pub mod kernels;
 #[cfg(feature = "candle")]
@@ -12,7 +14,11 @@ pub mod ops;
 pub mod pictures;
 #[cfg(feature = "candle")]
 pub(crate) mod weights;
+#[cfg(feature = "candle")]
+pub(crate) mod worker;
 
+#[cfg(feature = "candle")]
+pub use embed::LocalEmbedder;
 #[cfg(feature = "candle")]
 pub use weights::ModelReference;
 
@@ -21,10 +27,13 @@ use serde::{Deserialize, Serialize};
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::config::Environment;
 use crate::context::Context;
+use crate::embed::AnyEmbedder;
+#[cfg(not(feature = "candle"))]
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
+use crate::policy::Policy;
 
 /// A model in this process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,6 +47,8 @@ pub struct LocalConfig {
     pub device: Option<String>,
     /// In which precision: `auto`, `f32`, `bf16` or `int8`.
     pub precision: Option<String>,
+    /// The width of an embedder's vectors, for models trained to have them shortened; by default the model's own.
+    pub dimensions: Option<usize>,
 }
 
 impl LocalConfig {
@@ -46,22 +57,60 @@ impl LocalConfig {
         Self { model: model.into(), ..Self::default() }
     }
 
-    /// Says why there is no local model yet.
+    /// Starts to load an embedder.
+    ///
+    /// # Errors
+    /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
+    /// that make no model; `device_unavailable`.
+    #[cfg(feature = "candle")]
+    pub fn open_embedder(&self, env: &Environment) -> Result<LocalEmbedder> {
+        self.check()?;
+        LocalEmbedder::open(self, env)
+    }
+
+    /// Says that this build has no local models.
+    ///
+    /// # Errors
+    /// Always: `config_invalid` without a model, else `unsupported`.
+    #[cfg(not(feature = "candle"))]
+    pub fn open_embedder(&self, env: &Environment) -> Result<NotBuilt> {
+        self.open(env)
+    }
+
+    /// Says why there is no local chat or image model yet.
     ///
     /// # Errors
     /// Always: `config_invalid` without a model, else `unsupported`.
     pub fn open(&self, _env: &Environment) -> Result<NotBuilt> {
-        if self.model.trim().is_empty() {
-            return Err(Error::config("`model` is not set: name a folder, a file or an id on the Hub"));
-        }
+        self.check()?;
         Err(Error::unsupported(unavailable_reason()))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.model.trim() {
+            "" => Err(Error::config("`model` is not set: name a folder, a file or an id on the Hub")),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Why this build has no local models.
+/// An embedding model in this process under the default policy, loaded: a folder, or `org/name[@revision]` on the Hub.
+///
+/// [`open_embedder`](crate::open_embedder) with a [`LocalConfig`] returns at once and loads in the background instead.
+///
+/// # Errors
+/// Those of opening and of loading.
+pub async fn embedder(model: impl Into<String>) -> Result<AnyEmbedder> {
+    let embedder = LocalConfig::new(model).open_embedder(&Environment::process())?;
+    #[cfg(feature = "candle")]
+    embedder.ready(&Context::new()).await?;
+    Policy::default().embedder(AnyEmbedder::new(embedder), Vec::new())
+}
+
+/// Why this build has no local chat or image models, or none at all.
 pub(crate) fn unavailable_reason() -> &'static str {
     if cfg!(feature = "candle") {
-        "local models are not in this version of ayni"
+        "local chat and image models are not in this version of ayni"
     } else {
         "ayni was built without the `candle` feature, which local models need"
     }
@@ -71,6 +120,7 @@ pub(crate) fn unavailable_reason() -> &'static str {
 #[derive(Clone, Copy, Debug)]
 pub enum NotBuilt {}
 
+#[cfg(not(feature = "candle"))]
 impl Embedder for NotBuilt {
     fn info(&self) -> &BackendInfo {
         match *self {}

@@ -208,8 +208,9 @@ impl Embedder for Governed<AnyEmbedder> {
         &self.info
     }
 
+    /// The primary's own word: a local model knows all of its space only once it is loaded.
     fn space(&self) -> &EmbeddingSpace {
-        &self.space
+        self.slots.first().map_or(&self.space, |primary| primary.handle.space())
     }
 
     fn embed(

@@ -4,6 +4,8 @@
 
 use super::Cpu;
 use super::dispatch::dispatch;
+use super::pool::SharedStart;
+use super::rotary::Heads;
 use super::rows::{Rows, Source, in_rows, of_width};
 use super::simd::Simd;
 use crate::error::Result;
@@ -45,6 +47,28 @@ pub fn layer_norm(cpu: &Cpu, to: &mut [f32], source: Source<'_>, scaling: Scalin
 pub fn rms_norm(cpu: &Cpu, to: &mut [f32], source: Source<'_>, scaling: Scaling<'_>) -> Result<()> {
     scaling.check()?;
     in_rows(cpu, to, source, scaling.weight.len(), |isa, rows| rms_norm_rows(isa, rows, scaling))
+}
+
+/// [`rms_norm`] of the heads of `tokens` tokens where they lie in longer rows, each head as wide as the weights.
+///
+/// # Errors
+/// `invalid_request` if the heads are not as wide as the weights, or the slice is too short for them.
+pub fn rms_norm_heads(
+    cpu: &Cpu,
+    x: &mut [f32],
+    heads: Heads,
+    tokens: usize,
+    scaling: Scaling<'_>,
+) -> Result<()> {
+    scaling.check()?;
+    of_width("the weight", scaling.weight.len(), heads.size)?;
+    heads.check(tokens, x.len())?;
+    let start = SharedStart(x.as_mut_ptr());
+    heads.for_each(cpu, tokens, |token| {
+        let to = start.get().wrapping_add(token * heads.stride);
+        rms_norm_rows(cpu.isa, Rows { from: to, to, count: heads.count, width: heads.size }, scaling);
+    });
+    Ok(())
 }
 
 dispatch! { fn layer_norm_rows(rows: Rows, scaling: Scaling<'_>) = layer_norm_with; }

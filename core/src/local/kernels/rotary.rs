@@ -83,6 +83,27 @@ pub struct Heads {
     pub stride: usize,
 }
 
+impl Heads {
+    /// Checks that a slice of `length` numbers holds the heads of `tokens` tokens, none over another.
+    pub(super) fn check(self, tokens: usize, length: usize) -> Result<()> {
+        let Some(last) = tokens.checked_sub(1) else { return Ok(()) };
+        let needed = self.count.checked_mul(self.size).filter(|row| *row <= self.stride);
+        let needed = needed.and_then(|row| last.checked_mul(self.stride)?.checked_add(row));
+        if needed.is_some_and(|needed| needed <= length) {
+            return Ok(());
+        }
+        Err(Error::invalid_request(format!("{length} numbers do not hold {self:?} of {tokens} tokens")))
+    }
+
+    /// Calls `work` with every token, on all threads if there are many.
+    pub(super) fn for_each(self, cpu: &Cpu, tokens: usize, work: impl Fn(usize) + Sync) {
+        let at_once = (CHUNK / (self.count * self.size).max(1)).max(1);
+        cpu.pool.parallel(tokens.div_ceil(at_once), |part| {
+            (part * at_once..tokens.min((part + 1) * at_once)).for_each(&work);
+        });
+    }
+}
+
 /// Turns the heads of tokens at the given positions, a token a position, in place.
 ///
 /// Queries and keys that lie side by side are turned in one call.
@@ -90,36 +111,22 @@ pub struct Heads {
 /// # Errors
 /// `invalid_request` if a position is past the table, a head narrower than it, or the slice too short.
 pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: Heads, table: &Table, positions: &[u32]) -> Result<()> {
-    let Some(last) = positions.len().checked_sub(1) else { return Ok(()) };
+    if positions.is_empty() {
+        return Ok(());
+    }
     if table.width > heads.size {
         let (width, size) = (table.width, heads.size);
         return Err(Error::invalid_request(format!("{width} numbers cannot be turned in heads of {size}")));
     }
-    let needed = heads.count.checked_mul(heads.size).filter(|row| *row <= heads.stride);
-    let needed = needed.and_then(|row| last.checked_mul(heads.stride)?.checked_add(row));
-    if needed.is_none_or(|needed| needed > x.len()) {
-        let (tokens, length) = (positions.len(), x.len());
-        return Err(Error::invalid_request(format!(
-            "{length} numbers do not hold {heads:?} of {tokens} tokens"
-        )));
-    }
+    heads.check(positions.len(), x.len())?;
     if let Some(position) = positions.iter().find(|position| **position as usize >= table.positions) {
         let most = table.positions;
         return Err(Error::invalid_request(format!("position {position} is past the {most} of the table")));
     }
     let start = SharedStart(x.as_mut_ptr());
-    let at_once = (CHUNK / (heads.count * heads.size).max(1)).max(1);
-    cpu.pool.parallel(positions.len().div_ceil(at_once), |part| {
-        let tokens = part * at_once..positions.len().min((part + 1) * at_once);
-        for (token, position) in tokens.clone().zip(&positions[tokens]) {
-            rotate_token(
-                cpu.isa,
-                start.get().wrapping_add(token * heads.stride),
-                heads,
-                table,
-                *position as usize,
-            );
-        }
+    heads.for_each(cpu, positions.len(), |token| {
+        let x = start.get().wrapping_add(token * heads.stride);
+        rotate_token(cpu.isa, x, heads, table, positions[token] as usize);
     });
     Ok(())
 }

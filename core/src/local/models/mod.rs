@@ -1,15 +1,34 @@
 //! Model architectures, one file each, written over [`ops`](super::ops) and configured by the model's own
 //! `config.json`.
 
+mod bert;
+mod config;
+mod distilbert;
 mod dual;
+mod gemma3;
+mod gte;
+mod modernbert;
+mod mpnet;
+mod nomic_bert;
+mod post_norm;
+mod qwen3;
+mod roberta;
+mod rope;
+mod self_attention;
+
+#[cfg(test)]
+mod golden_tests;
 
 use std::fmt;
 
 use candle_core::Tensor;
+use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::ops::Place;
+use crate::local::weights::Tensors;
 
-pub(crate) use dual::{dual_encoder, open_dual_encoder};
+pub(crate) use dual::open_dual_encoder;
 
 /// The token ids of several texts, one text after another, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +64,20 @@ impl Tokens {
         self.starts.windows(2).map(|ends| &self.ids[ends[0]..ends[1]])
     }
 
+    /// Checks that no text is longer than a model takes.
+    ///
+    /// # Errors
+    /// `context_too_long` if one is.
+    fn check(&self, window: usize) -> Result<()> {
+        match self.texts().map(<[u32]>::len).find(|length| *length > window) {
+            Some(length) => Err(Error::new(
+                ErrorKind::ContextTooLong,
+                format!("a text of {length} tokens does not fit the model's window of {window}"),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The position of each token in its text, counted from `first`.
     pub(crate) fn positions(&self, first: u32) -> Vec<u32> {
         self.texts().flat_map(|text| (first..).take(text.len())).collect()
@@ -61,6 +94,101 @@ pub(crate) trait TextEncoder: Send + Sync + fmt::Debug {
 
     /// The states of all tokens: `[token, width]`.
     fn encode(&self, tokens: &Tokens) -> Result<Tensor>;
+}
+
+type Opened = Result<Box<dyn TextEncoder>>;
+
+/// A family of text encoders: what `model_type` and the classes in `architectures` call it, and what reads it.
+struct Family {
+    types: &'static [&'static str],
+    /// What the classes are called before `Model`, `ForMaskedLM` and the like.
+    classes: &'static [&'static str],
+    open: fn(&Value, &Tensors, &Place) -> Opened,
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        types: &["bert"],
+        classes: &["Bert"],
+        open: |config, weights, place| Ok(Box::new(bert::Bert::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["roberta", "xlm-roberta", "camembert"],
+        classes: &["Roberta", "XLMRoberta", "Camembert"],
+        open: |config, weights, place| Ok(Box::new(roberta::open(config, weights, place)?)),
+    },
+    Family {
+        types: &["distilbert"],
+        classes: &["DistilBert"],
+        open: |config, weights, place| Ok(Box::new(distilbert::DistilBert::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["mpnet"],
+        classes: &["MPNet"],
+        open: |config, weights, place| Ok(Box::new(mpnet::MpNet::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["modernbert"],
+        classes: &["ModernBert"],
+        open: |config, weights, place| Ok(Box::new(modernbert::ModernBert::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["nomic_bert"],
+        classes: &["NomicBert"],
+        open: |config, weights, place| Ok(Box::new(nomic_bert::NomicBert::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["gte", "new"],
+        classes: &["Gte", "New"],
+        open: |config, weights, place| Ok(Box::new(gte::Gte::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["qwen3"],
+        classes: &["Qwen3"],
+        open: |config, weights, place| Ok(Box::new(qwen3::Qwen3::new(config, weights, place)?)),
+    },
+    Family {
+        types: &["gemma3_text"],
+        classes: &["Gemma3Text"],
+        open: |config, weights, place| Ok(Box::new(gemma3::Gemma3::new(config, weights, place)?)),
+    },
+];
+
+/// Reads the text encoder that a `config.json` describes.
+///
+/// # Errors
+/// `unsupported` for an architecture that is not here, or something in it; `model_load` if the configuration or a tensor
+/// is not as expected; the messages name what.
+pub(crate) fn text_encoder(config: &Value, weights: &Tensors, place: &Place) -> Opened {
+    (family(config)?.open)(config, weights, place)
+}
+
+/// Whether a `config.json` describes a text encoder that is here.
+///
+/// # Errors
+/// `unsupported` if it does not.
+pub(crate) fn check_text_encoder(config: &Value) -> Result<()> {
+    family(config).map(|_| ())
+}
+
+fn family(config: &Value) -> Result<&'static Family> {
+    let of_type = config.get("model_type").and_then(Value::as_str);
+    let classes = config.get("architectures").and_then(Value::as_array);
+    let class = classes.and_then(|classes| classes.first()).and_then(Value::as_str);
+    // What stands before what the class is for.
+    let stem = class.map(|class| {
+        ["Model", "For"].iter().filter_map(|end| class.find(end)).min().map_or(class, |end| &class[..end])
+    });
+    let by_type = |family: &&Family| of_type.is_some_and(|name| family.types.contains(&name));
+    let by_class = |family: &&Family| stem.is_some_and(|name| family.classes.contains(&name));
+    FAMILIES.iter().find(by_type).or_else(|| FAMILIES.iter().find(by_class)).ok_or_else(|| {
+        let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+        let name = of_type.or(class).unwrap_or("nothing");
+        Error::unsupported(format!(
+            "config.json describes '{name}' (`model_type`, `architectures`), which is no text encoder that ayni computes; valid: {}",
+            valid.join(", ")
+        ))
+    })
 }
 
 /// A model that puts texts and images into one space.

@@ -3,7 +3,7 @@
 use candle_core::{D, Tensor};
 
 use super::Place;
-use super::tensor::{OrFail, expect, filled, is_on_cpu, rows, with_values};
+use super::tensor::{OrFail, changed, expect, filled, is_on_cpu, rows, with_values};
 use crate::error::{Error, Result};
 use crate::local::kernels::elementwise;
 use crate::local::kernels::gated::{self, Gate};
@@ -72,6 +72,34 @@ pub fn gate_halves(place: &Place, x: &Tensor, which: Gate, activation: Activatio
     })
 }
 
+/// `x + other`, where `x` lies: clones and views of it change too.
+///
+/// # Errors
+/// `invalid_request` if the shapes differ.
+pub fn add_owned(place: &Place, x: Tensor, other: &Tensor) -> Result<Tensor> {
+    expect("what is added", other, x.dims())?;
+    if !is_on_cpu(&x) {
+        return x.add(other).or_fail();
+    }
+    with_values("what is added", other, |other| {
+        changed("the sum", x, |to| elementwise::add_assign(&place.cpu, to, other))
+    })
+}
+
+/// `x · factor`, where `x` lies: clones and views of it change too.
+///
+/// # Errors
+/// `invalid_request` for numbers that the device does not compute in.
+pub fn scale_owned(place: &Place, x: Tensor, factor: f32) -> Result<Tensor> {
+    if !is_on_cpu(&x) {
+        return (x * f64::from(factor)).or_fail();
+    }
+    changed("the product", x, |to| {
+        elementwise::scale(&place.cpu, to, factor);
+        Ok(())
+    })
+}
+
 /// An activation by candle's own operations.
 pub(super) fn plain(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let active = match activation {
@@ -123,6 +151,19 @@ mod tests {
                 let halves = gate_halves(&place, &x, which, Activation::Silu).unwrap();
                 assert_near(&halves, &truth, 1e-6, "two halves");
             }
+        }
+    }
+
+    #[test]
+    fn sums_and_products_lie_where_the_first_lay() {
+        let (x, y) = (noise(&[3, 37]), noise(&[37, 3]).reshape((3, 37)).unwrap());
+        for place in places() {
+            let sum = add_owned(&place, x.copy().unwrap(), &y).unwrap();
+            assert_near(&sum, &x.add(&y).unwrap(), 0.0, "sum");
+            let product = scale_owned(&place, x.copy().unwrap(), 0.5).unwrap();
+            assert_near(&product, &(&x * 0.5).unwrap(), 0.0, "product");
+            assert!(add_owned(&place, x.copy().unwrap(), &noise(&[37])).is_err());
+            assert!(scale_owned(&place, x.to_dtype(candle_core::DType::F16).unwrap(), 0.5).is_err());
         }
     }
 

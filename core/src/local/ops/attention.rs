@@ -8,7 +8,7 @@ use super::cache::KvCache;
 use super::tensor::{OrFail, filled, is_on_cpu};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::kernels::attention::{
-    self, Batch, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided,
+    self, Batch, Cache, Distances, Heads, Mask, Numbers, Options, Span, Starts, Strided,
 };
 
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence of a batch without padding, into `[query, head, size]`.
@@ -165,7 +165,8 @@ fn with_strided<R>(x: &Tensor, work: impl FnOnce(Strided<Numbers<'_>>) -> Result
     let Storage::Cpu(storage) = &*storage else {
         return Err(Error::invalid_request("an operand of attention is not on the CPU, as the others are"));
     };
-    let start = layout.start_offset();
+    // Heads of no tokens lie nowhere.
+    let start = if copied.elem_count() == 0 { 0 } else { layout.start_offset() };
     let misplaced = || Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage");
     let data = match copied.dtype() {
         DType::F32 => Numbers::F32(storage.as_slice::<f32>().or_fail()?.get(start..).ok_or_else(misplaced)?),
@@ -244,7 +245,7 @@ pub(super) mod plain {
     fn mask(mask: Mask<'_>, keys: std::ops::Range<usize>) -> Result<Vec<f32>> {
         let short = || Error::invalid_request("the mask has not a value for every key");
         Ok(match mask {
-            Mask::None => vec![0.0; keys.len()],
+            Mask::None | Mask::Distances(_) => vec![0.0; keys.len()],
             Mask::Keep(keep) => {
                 let hidden = |keep: &bool| if *keep { 0.0 } else { f32::NEG_INFINITY };
                 keep.get(keys).ok_or_else(short)?.iter().map(hidden).collect()
@@ -267,14 +268,30 @@ pub(super) mod plain {
         for first in (0..tokens).step_by(at_once) {
             let count = at_once.min(tokens - first);
             let some = queries.narrow(0, first, count).or_fail()?;
-            let added = added(options.span, first..first + count, tokens, of_keys);
+            let all = first..first + count;
+            let added = match options.mask {
+                Mask::Distances(distances) => {
+                    let of_head = |head| {
+                        let by_distance = Some((distances, head));
+                        added(options.span, all.clone(), tokens, of_keys, by_distance)
+                    };
+                    (0..heads).flat_map(of_head).collect()
+                }
+                _ => added(options.span, all, tokens, of_keys, None),
+            };
             results.push(block(&some, keys, values, options.scale, added).or_fail()?);
         }
         Tensor::cat(&results, 0).or_fail()
     }
 
-    /// What is added to each score of some queries.
-    fn added(span: Span, queries: std::ops::Range<usize>, tokens: usize, of_keys: &[f32]) -> Vec<f32> {
+    /// What is added to each score of some queries, in a head if the distance counts.
+    fn added(
+        span: Span,
+        queries: std::ops::Range<usize>,
+        tokens: usize,
+        of_keys: &[f32],
+        by_distance: Option<(Distances<'_>, usize)>,
+    ) -> Vec<f32> {
         let keys = of_keys.len();
         let mut added = Vec::with_capacity(queries.len() * keys);
         for query in queries {
@@ -290,7 +307,16 @@ pub(super) mod plain {
                     span.after.is_none_or(|after| key + ahead <= after)
                 }
             };
-            added.extend((0..keys).map(|key| if sees(key) { of_keys[key] } else { f32::NEG_INFINITY }));
+            let of_distance = |key: usize| {
+                by_distance.map_or(0.0, |(distances, head)| {
+                    let distance = (key + tokens).cast_signed() - (query + keys).cast_signed();
+                    distances.of_head(head).get(distances.place(distance)).copied().unwrap_or_default()
+                })
+            };
+            let of_key = |key: usize| {
+                if sees(key) { of_keys[key] + of_distance(key) } else { f32::NEG_INFINITY }
+            };
+            added.extend((0..keys).map(of_key));
         }
         added
     }
@@ -316,7 +342,9 @@ pub(super) mod plain {
         let keep: Vec<f32> = added.iter().map(|added| f32::from(*added > f32::NEG_INFINITY)).collect();
         // Hidden scores must stay finite, or a row of them would be NaN.
         let added: Vec<f32> = added.iter().map(|added| added.max(-1e30)).collect();
-        let on_device = |values: Vec<f32>| Tensor::from_vec(values, (1, count, known), queries.device());
+        // One for all heads, or one for each.
+        let planes = added.len() / (count * known).max(1);
+        let on_device = |values: Vec<f32>| Tensor::from_vec(values, (planes, count, known), queries.device());
         let (keep, added) = (on_device(keep)?, on_device(added)?);
         let queries = queries.transpose(0, 1)?.contiguous()?;
         let scores = queries.matmul(&keys.transpose(1, 2)?.contiguous()?)?.to_dtype(DType::F32)?;

@@ -1,4 +1,4 @@
-use super::super::testing::{assert_near, noise, places};
+use super::super::testing::{assert_near, noise, numbers, places};
 use super::*;
 
 fn options(span: Span, mask: Mask<'_>) -> Options<'_> {
@@ -21,6 +21,24 @@ fn sequences_of_any_lengths_are_those_that_candle_computes() {
                 let ours = attention(&place, &queries, &keys, &values, starts, options).unwrap();
                 assert_near(&ours, &truth, 1e-5, &format!("{span:?} {mask:?}"));
             }
+        }
+    }
+}
+
+#[test]
+fn biases_by_distance_are_those_that_candle_computes() {
+    let (queries, keys, values) = (noise(&[20, 3, 16]), noise(&[24, 3, 16]), noise(&[24, 3, 16]));
+    let starts = Starts { queries: &[0, 3, 3, 20], keys: &[0, 5, 6, 24] };
+    let values_of = numbers(&noise(&[3 * 9]));
+    let mask = Mask::Distances(Distances { values: &values_of, reach: 4 });
+    for place in places() {
+        for span in [Span::ALL, Span::CAUSAL] {
+            let truth = plain::batch(&queries, &keys, &values, starts, options(span, mask)).unwrap();
+            let ours = attention(&place, &queries, &keys, &values, starts, options(span, mask)).unwrap();
+            assert_near(&ours, &truth, 1e-5, &format!("{span:?}"));
+            let none =
+                attention(&place, &queries, &keys, &values, starts, options(span, Mask::None)).unwrap();
+            assert_ne!(numbers(&none), numbers(&ours));
         }
     }
 }

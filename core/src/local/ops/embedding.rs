@@ -67,42 +67,100 @@ impl Embedding {
     /// # Errors
     /// `invalid_request` if there is no such row.
     pub fn forward(&self, tokens: &[u32]) -> Result<Tensor> {
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.count) {
-            return Err(Error::invalid_request(format!("there is no row {token} of {}", self.count)));
-        }
+        self.check(tokens)?;
         match &self.rows {
-            Rows::InFile(bytes, range, dtype) => {
-                let table = (**bytes).as_ref().get(range.clone()).unwrap_or_default();
-                let size = self.width * dtype.size_in_bytes();
-                filled((tokens.len(), self.width), |to| {
-                    for (to, token) in to.chunks_exact_mut(self.width).zip(tokens) {
-                        let start = *token as usize * size;
-                        widen(table.get(start..start + size).unwrap_or_default(), *dtype, to);
-                    }
-                    Ok(())
-                })
+            Rows::OnGpu(table) => select(table, tokens).or_fail(),
+            Rows::InFile(..) => filled((tokens.len(), self.width), |to| {
+                to.chunks_exact_mut(self.width).zip(tokens).for_each(|(to, token)| self.put(*token, to));
+                Ok(())
+            }),
+        }
+    }
+
+    /// The sum of a row of each table, `[token, width]`: words, their positions and types in one pass.
+    ///
+    /// # Errors
+    /// `invalid_request` if a table has no such row, another width than the first, or not a row for every token.
+    pub fn sum(place: &Place, parts: &[(&Self, &[u32])]) -> Result<Tensor> {
+        let Some(((first, tokens), others)) = parts.split_first() else {
+            return Err(Error::invalid_request("a sum of no tables"));
+        };
+        first.check(tokens)?;
+        for (table, rows) in others {
+            table.check(rows)?;
+            if table.width != first.width || rows.len() != tokens.len() {
+                return Err(Error::invalid_request("the tables of a sum differ in width or count of rows"));
             }
-            Rows::OnGpu(table) => Tensor::new(tokens, table.device())
-                .and_then(|tokens| table.index_select(&tokens, 0))
-                .or_fail(),
+        }
+        if let Rows::OnGpu(table) = &first.rows {
+            let mut sum = select(table, tokens).or_fail()?;
+            for (table, rows) in others {
+                let Rows::OnGpu(table) = &table.rows else {
+                    return Err(Error::invalid_request("the tables of a sum are not on one device"));
+                };
+                sum = select(table, rows).and_then(|rows| sum.add(&rows)).or_fail()?;
+            }
+            return Ok(sum);
+        }
+        filled((tokens.len(), first.width), |to| {
+            place.cpu.pool.parallel_chunks(to, first.width * TOKENS_AT_ONCE, |number, to| {
+                for (i, to) in to.chunks_exact_mut(first.width).enumerate() {
+                    let token = number * TOKENS_AT_ONCE + i;
+                    first.put(tokens[token], to);
+                    others.iter().for_each(|(table, rows)| table.add(rows[token], to));
+                }
+            });
+            Ok(())
+        })
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<()> {
+        match tokens.iter().find(|token| **token as usize >= self.count) {
+            Some(token) => Err(Error::invalid_request(format!("there is no row {token} of {}", self.count))),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a row.
+    fn put(&self, row: u32, to: &mut [f32]) {
+        self.each(row, to, |to, value| *to = value);
+    }
+
+    /// Adds a row.
+    fn add(&self, row: u32, to: &mut [f32]) {
+        self.each(row, to, |to, value| *to += value);
+    }
+
+    /// Takes the numbers of a row, as f32, to their places.
+    fn each(&self, row: u32, to: &mut [f32], take: impl Fn(&mut f32, f32)) {
+        let Rows::InFile(bytes, range, dtype) = &self.rows else { return };
+        let size = self.width * dtype.size_in_bytes();
+        let start = range.start + row as usize * size;
+        let bytes = (**bytes).as_ref().get(start..start + size).unwrap_or_default();
+        match dtype {
+            DType::F16 => {
+                to.iter_mut()
+                    .zip(pairs(bytes))
+                    .for_each(|(to, from)| take(to, f16::from_bits(from).to_f32()));
+            }
+            DType::BF16 => {
+                to.iter_mut()
+                    .zip(pairs(bytes))
+                    .for_each(|(to, from)| take(to, bf16::from_bits(from).to_f32()));
+            }
+            _ => {
+                let (quads, _) = bytes.as_chunks();
+                to.iter_mut().zip(quads).for_each(|(to, quad)| take(to, f32::from_le_bytes(*quad)));
+            }
         }
     }
 }
 
-/// Numbers of a file as f32.
-fn widen(bytes: &[u8], dtype: DType, to: &mut [f32]) {
-    match dtype {
-        DType::F16 => {
-            to.iter_mut().zip(pairs(bytes)).for_each(|(to, from)| *to = f16::from_bits(from).to_f32())
-        }
-        DType::BF16 => {
-            to.iter_mut().zip(pairs(bytes)).for_each(|(to, from)| *to = bf16::from_bits(from).to_f32())
-        }
-        _ => {
-            let (quads, _) = bytes.as_chunks();
-            to.iter_mut().zip(quads).for_each(|(to, quad)| *to = f32::from_le_bytes(*quad));
-        }
-    }
+/// Tokens that a thread takes at once.
+const TOKENS_AT_ONCE: usize = 64;
+
+fn select(table: &Tensor, rows: &[u32]) -> candle_core::Result<Tensor> {
+    table.index_select(&Tensor::new(rows, table.device())?, 0)
 }
 
 fn pairs(bytes: &[u8]) -> impl Iterator<Item = u16> {
@@ -134,6 +192,22 @@ mod tests {
                 let rows = table.forward(&[2, 0]).unwrap().to_vec2::<f32>().unwrap();
                 assert_eq!(rows, [&values[8..], &values[..4]], "{dtype:?}");
                 assert_eq!(table.forward(&[3]).unwrap_err().kind(), ErrorKind::InvalidRequest);
+            }
+            let table = |bytes: &Vec<u8>, dtype, shape| {
+                Embedding::new(&place, Arc::new(bytes.clone()), 0..bytes.len(), dtype, shape).unwrap()
+            };
+            let (words, places) = (table(&f32s, DType::F32, [3, 4]), table(&bf16s, DType::BF16, [3, 4]));
+            let rows: Vec<u32> = (0..200).map(|token| token % 3).collect();
+            let sum = Embedding::sum(&place, &[(&words, &rows), (&places, &[1; 200])]).unwrap();
+            for (sum, row) in sum.to_vec2::<f32>().unwrap().iter().zip(&rows) {
+                let row = &values[*row as usize * 4..][..4];
+                let truth: Vec<f32> = row.iter().zip(&values[4..8]).map(|(a, b)| a + b).collect();
+                assert_eq!(*sum, truth);
+            }
+            let narrow = table(&f32s, DType::F32, [4, 3]);
+            for (other, rows) in [(&words, &[3, 0][..]), (&words, &[0]), (&narrow, &[0, 0])] {
+                let error = Embedding::sum(&place, &[(&places, &[1, 2]), (other, rows)]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidRequest);
             }
             let short = Embedding::new(&place, Arc::new(f32s.clone()), 0..40, DType::F32, [3, 4]);
             assert_eq!(short.unwrap_err().kind(), ErrorKind::InvalidRequest);

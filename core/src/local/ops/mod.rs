@@ -22,7 +22,7 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 
-pub use activation::{activate, gate, gate_halves};
+pub use activation::{activate, add_owned, gate, gate_halves, scale_owned};
 pub use attention::{attention, attention_cached, decode_attention};
 pub use cache::KvCache;
 pub use conv::Conv2d;
@@ -33,9 +33,9 @@ pub use norm::{Norm, softmax};
 pub use patches::{patches, weight_of_patches};
 pub use quantised::{QuantisedEmbedding, QuantisedLinear};
 pub use rotary::Rotary;
-pub(crate) use tensor::of_candle;
+pub(crate) use tensor::{of_candle, with_values};
 
-pub use super::kernels::attention::{Mask, Options as AttentionOptions, Span, Starts};
+pub use super::kernels::attention::{Distances, Mask, Options as AttentionOptions, Span, Starts};
 pub use super::kernels::conv::Geometry;
 pub use super::kernels::gated::Gate;
 pub use super::kernels::gemm::Precision;

@@ -4,12 +4,12 @@ use candle_core::{D, DType, Tensor};
 
 use super::Place;
 use super::activation;
-use super::tensor::{OrFail, expect, filled, is_on_cpu, rows, with_some_values, with_values};
+use super::tensor::{OrFail, changed, expect, filled, is_on_cpu, rows, with_some_values, with_values};
 use crate::error::{Error, Result};
-use crate::local::kernels::group_norm;
 use crate::local::kernels::math::Activation;
 use crate::local::kernels::norm::{self, Scaling};
 use crate::local::kernels::{Source, softmax as softmax_kernel};
+use crate::local::kernels::{elementwise, group_norm};
 
 /// The weights of a norm over the last dimension.
 #[derive(Clone, Debug)]
@@ -75,49 +75,81 @@ impl Norm {
         self.forward_with(place, x, Activation::None)
     }
 
+    /// Applies the norm to what nobody needs afterwards, where it lies: clones and views of it change too.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); `unsupported` for norms of groups.
+    pub fn forward_owned(&self, place: &Place, x: Tensor) -> Result<Tensor> {
+        if !is_on_cpu(&x) {
+            return self.forward(place, &x);
+        }
+        self.check(&x)?;
+        self.with_scaling(|scaling| {
+            changed("the input", x, |values| match self.kind {
+                Kind::Layer => norm::layer_norm(&place.cpu, values, Source::InPlace, scaling),
+                Kind::RootMeanSquare => norm::rms_norm(&place.cpu, values, Source::InPlace, scaling),
+                Kind::Group(_) => Err(Error::unsupported("norms of groups are not applied in place")),
+            })
+        })
+    }
+
+    /// Checks the width of what the norm is applied to.
+    fn check(&self, x: &Tensor) -> Result<()> {
+        let width = self.weight.elem_count();
+        if rows("the input", x)?.1 == width {
+            return Ok(());
+        }
+        Err(Error::invalid_request(format!("a norm of {width} columns cannot take {:?}", x.dims())))
+    }
+
+    /// Calls `work` with the weights as the kernels take them.
+    pub(super) fn with_scaling<R>(&self, work: impl FnOnce(Scaling<'_>) -> Result<R>) -> Result<R> {
+        with_values("the weight", &self.weight, |weight| {
+            with_some_values("the bias", self.bias.as_ref(), |bias| {
+                work(Scaling { weight, bias, epsilon: self.epsilon })
+            })
+        })
+    }
+
+    /// Whether it is a root-mean-square norm of so many columns.
+    pub(super) fn is_rms_of(&self, width: usize) -> bool {
+        self.kind == Kind::RootMeanSquare && self.weight.elem_count() == width
+    }
+
     /// Applies the norm and then an activation.
     ///
     /// # Errors
     /// `invalid_request` if the last dimension is not that of the weights.
     pub fn forward_with(&self, place: &Place, x: &Tensor, then: Activation) -> Result<Tensor> {
-        let width = self.weight.elem_count();
-        if rows("the input", x)?.1 != width {
-            return Err(Error::invalid_request(format!(
-                "a norm of {width} columns cannot take {:?}",
-                x.dims()
-            )));
-        }
+        self.check(x)?;
         if !is_on_cpu(x) {
             return activation::plain(&self.plain(x)?, then);
         }
         let images = x.dims().first().copied().unwrap_or(1);
-        with_values("the weight", &self.weight, |weight| {
-            with_some_values("the bias", self.bias.as_ref(), |bias| {
-                with_values("the input", x, |values| {
-                    let scaling = Scaling { weight, bias, epsilon: self.epsilon };
-                    let source = Source::From(values);
-                    filled(x.shape(), |to| match self.kind {
-                        Kind::Layer => {
-                            norm::layer_norm(&place.cpu, to, source, scaling)?;
-                            crate::local::kernels::elementwise::activate(&place.cpu, to, then);
-                            Ok(())
-                        }
-                        Kind::RootMeanSquare => {
-                            norm::rms_norm(&place.cpu, to, source, scaling)?;
-                            crate::local::kernels::elementwise::activate(&place.cpu, to, then);
-                            Ok(())
-                        }
+        self.with_scaling(|scaling| {
+            with_values("the input", x, |values| {
+                let source = Source::From(values);
+                filled(x.shape(), |to| {
+                    match self.kind {
+                        Kind::Layer => norm::layer_norm(&place.cpu, to, source, scaling)?,
+                        Kind::RootMeanSquare => norm::rms_norm(&place.cpu, to, source, scaling)?,
                         Kind::Group(groups) => {
-                            group_norm::group_norm(&place.cpu, to, source, images, groups, scaling, then)
+                            return group_norm::group_norm(
+                                &place.cpu, to, source, images, groups, scaling, then,
+                            );
                         }
-                    })
+                    }
+                    if then != Activation::None {
+                        elementwise::activate(&place.cpu, to, then);
+                    }
+                    Ok(())
                 })
             })
         })
     }
 
     /// The norm by candle's own operations.
-    fn plain(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn plain(&self, x: &Tensor) -> Result<Tensor> {
         let wide = x.to_dtype(DType::F32).or_fail()?;
         let normal = match self.kind {
             Kind::Layer => centred(&wide).and_then(|x| divided(&x, self.epsilon)),
@@ -193,6 +225,10 @@ mod tests {
                 let truth = activation::plain(&norm.plain(&x).unwrap(), Activation::Silu).unwrap();
                 let ours = norm.forward_with(&place, &x, Activation::Silu).unwrap();
                 assert_near(&ours, &truth, 2e-5, &format!("{:?}", norm.kind));
+                if !matches!(norm.kind, Kind::Group(_)) {
+                    let owned = norm.forward_owned(&place, x.copy().unwrap()).unwrap();
+                    assert_near(&owned, &norm.forward(&place, &x).unwrap(), 0.0, "in place");
+                }
             }
         }
     }

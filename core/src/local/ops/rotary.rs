@@ -3,8 +3,10 @@
 use candle_core::{D, DType, Device, Tensor};
 
 use super::Place;
-use super::tensor::{OrFail, filled, with_values};
+use super::norm::Norm;
+use super::tensor::{OrFail, changed, filled, with_values};
 use crate::error::{Error, Result};
+use crate::local::kernels::norm::rms_norm_heads;
 use crate::local::kernels::rotary::{self, Heads, Layout, Table};
 
 /// The turns of every position, computed once a model.
@@ -57,6 +59,70 @@ impl Rotary {
     /// # Errors
     /// `invalid_request` if the shape is another, or a position past the table.
     pub fn forward(&self, place: &Place, x: &Tensor, positions: &[u32]) -> Result<Tensor> {
+        let (heads, size) = self.check(x, positions)?;
+        match &self.turns {
+            Turns::OnGpu(cosines, sines) => self.plain(x, cosines, sines, positions).or_fail(),
+            Turns::OnCpu(table) => with_values("the input", x, |values| {
+                filled(x.shape(), |to| {
+                    to.copy_from_slice(values);
+                    let heads = Heads { count: heads, size, stride: heads * size };
+                    rotary::rotate(&place.cpu, to, heads, table, positions)
+                })
+            }),
+        }
+    }
+
+    /// Prepares the heads of queries and keys that a joined layer has just made, `[token, head, number]`, first
+    /// `queries`, then `keys` heads, then those of values, which stay. Each may have a norm of its own before it turns.
+    /// This happens where they lie: clones and views change too.
+    ///
+    /// # Errors
+    /// `invalid_request` if the shape is another, a norm not one of root mean squares over a head, or a position past
+    /// the table.
+    pub fn turn_joined(
+        &self,
+        place: &Place,
+        joined: Tensor,
+        [queries, keys]: [usize; 2],
+        norms: Option<[&Norm; 2]>,
+        positions: &[u32],
+    ) -> Result<Tensor> {
+        let (heads, size) = self.check(&joined, positions)?;
+        if queries + keys > heads || norms.is_some_and(|norms| norms.iter().any(|norm| !norm.is_rms_of(size)))
+        {
+            return Err(Error::invalid_request(format!(
+                "{queries} and {keys} heads with their norms do not belong to {:?}",
+                joined.dims()
+            )));
+        }
+        let table = match &self.turns {
+            Turns::OnCpu(table) => table,
+            Turns::OnGpu(cosines, sines) => {
+                let part = |first, count| joined.narrow(1, first, count).or_fail();
+                let (mut first, mut second) = (part(0, queries)?, part(queries, keys)?);
+                if let Some([of_queries, of_keys]) = norms {
+                    (first, second) = (of_queries.plain(&first)?, of_keys.plain(&second)?);
+                }
+                let turned = Tensor::cat(&[first, second], 1).or_fail()?;
+                let turned = self.plain(&turned, cosines, sines, positions).or_fail()?;
+                return Tensor::cat(&[turned, part(queries + keys, heads - queries - keys)?], 1).or_fail();
+            }
+        };
+        let of = |count| Heads { count, size, stride: heads * size };
+        changed("the joined heads", joined, |values| {
+            if let Some([of_queries, of_keys]) = norms {
+                let rows = positions.len();
+                of_queries.with_scaling(|by| rms_norm_heads(&place.cpu, values, of(queries), rows, by))?;
+                if let Some(values) = values.get_mut(queries * size..) {
+                    of_keys.with_scaling(|by| rms_norm_heads(&place.cpu, values, of(keys), rows, by))?;
+                }
+            }
+            rotary::rotate(&place.cpu, values, of(queries + keys), table, positions)
+        })
+    }
+
+    /// Checks what is turned; says how many heads there are and how long.
+    fn check(&self, x: &Tensor, positions: &[u32]) -> Result<(usize, usize)> {
         let &[tokens, heads, size] = x.dims() else {
             return Err(Error::invalid_request(format!("{:?} is not [token, head, number]", x.dims())));
         };
@@ -71,16 +137,7 @@ impl Rotary {
             let most = self.positions;
             return Err(Error::invalid_request(format!("position {past} is past the last of {most}")));
         }
-        match &self.turns {
-            Turns::OnGpu(cosines, sines) => self.plain(x, cosines, sines, positions).or_fail(),
-            Turns::OnCpu(table) => with_values("the input", x, |values| {
-                filled(x.shape(), |to| {
-                    to.copy_from_slice(values);
-                    let heads = Heads { count: heads, size, stride: heads * size };
-                    rotary::rotate(&place.cpu, to, heads, table, positions)
-                })
-            }),
-        }
+        Ok((heads, size))
     }
 
     /// The turns by candle's own operations.
@@ -155,6 +212,32 @@ mod tests {
                     let ours = rotary.forward(&place, &x, &positions).unwrap();
                     assert_near(&ours, &truth, 1e-6, &format!("{layout:?} {width} of {size}"));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn joined_heads_are_prepared_where_they_lie() {
+        let positions = [0, 7, 3, 99, 100];
+        let (x, weights) = (noise(&[5, 7, 16]), [noise(&[16]), (noise(&[16]) + 1.0).unwrap()]);
+        let frequencies = Rotary::frequencies(16, 10_000.0);
+        for place in places() {
+            let rotary = Rotary::new(&place, Layout::Halves, &frequencies, 101, 1.0).unwrap();
+            let norms = weights.clone().map(|weight| Norm::rms(&place, weight, 1e-6).unwrap());
+            for norms in [None, Some([&norms[0], &norms[1]])] {
+                let part = |first, count| x.narrow(1, first, count).unwrap().contiguous().unwrap();
+                let turned = |part: Tensor, which: usize| {
+                    let normal = norms.map(|norms| norms[which].forward(&place, &part).unwrap());
+                    rotary.forward(&place, &normal.unwrap_or(part), &positions).unwrap()
+                };
+                let truth =
+                    Tensor::cat(&[turned(part(0, 4), 0), turned(part(4, 2), 1), part(6, 1)], 1).unwrap();
+                let ours = rotary.turn_joined(&place, x.copy().unwrap(), [4, 2], norms, &positions).unwrap();
+                assert_near(&ours, &truth, 0.0, "joined");
+            }
+            let other = Norm::rms(&place, noise(&[8]), 1e-6).unwrap();
+            for (heads, norms) in [([4, 4], None), ([4, 2], Some([&other, &other]))] {
+                assert!(rotary.turn_joined(&place, x.copy().unwrap(), heads, norms, &positions).is_err());
             }
         }
     }

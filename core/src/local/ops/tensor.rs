@@ -1,6 +1,8 @@
 //! Between candle's tensors and the kernels' slices.
 
-use candle_core::{DType, Device, Shape, Storage, Tensor};
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -31,7 +33,7 @@ pub(super) fn is_on_cpu(x: &Tensor) -> bool {
 }
 
 /// The numbers of an f32 tensor on the CPU, in order; copied only if they lie in another.
-pub(super) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+pub(crate) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     if x.dtype() != DType::F32 {
         let dtype = x.dtype().as_str();
         return Err(Error::invalid_request(format!("{name} is {dtype}; on the CPU it must be f32")));
@@ -64,6 +66,48 @@ pub(super) fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32]) -> R
     let mut values = vec![0.0; shape.elem_count()];
     fill(&mut values)?;
     Tensor::from_vec(values, shape, &Device::Cpu).or_fail()
+}
+
+/// The tensor with its numbers, f32 on the CPU, changed where they lie. It is taken over because its clones and views
+/// change too: only for what a layer has just made.
+pub(super) fn changed(name: &str, x: Tensor, change: impl Fn(&mut [f32]) -> Result<()>) -> Result<Tensor> {
+    if x.dtype() != DType::F32 {
+        let dtype = x.dtype().as_str();
+        return Err(Error::invalid_request(format!("{name} is {dtype}; on the CPU it must be f32")));
+    }
+    let x = x.contiguous().or_fail()?;
+    let change = Change { change, failure: RefCell::new(None) };
+    let done = x.inplace_op1(&change);
+    match change.failure.into_inner() {
+        Some(failure) => Err(failure),
+        None => done.or_fail().map(|()| x),
+    }
+}
+
+/// What [`changed`] does, and how it failed.
+struct Change<C> {
+    change: C,
+    failure: RefCell<Option<Error>>,
+}
+
+impl<C: Fn(&mut [f32]) -> Result<()>> InplaceOp1 for Change<C> {
+    fn name(&self) -> &'static str {
+        "change"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let CpuStorage::F32(values) = storage else {
+            candle_core::bail!("a tensor changed its kind of numbers");
+        };
+        let range = layout.contiguous_offsets().and_then(|(start, end)| values.get_mut(start..end));
+        match range {
+            Some(values) => {
+                *self.failure.borrow_mut() = (self.change)(values).err();
+                Ok(())
+            }
+            None => candle_core::bail!("a tensor does not lie in its storage"),
+        }
+    }
 }
 
 /// The length of the last dimension, and how many rows of it there are.

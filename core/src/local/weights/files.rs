@@ -15,6 +15,8 @@ pub(crate) struct ModelFiles {
     pub(crate) model: String,
     /// The commit that the files are from, where that is known.
     pub(crate) revision: Option<String>,
+    /// The one file that the user named, where it was not the folder: its weights are these and no others.
+    pub(crate) weights: Option<String>,
 }
 
 impl ModelFiles {
@@ -29,12 +31,26 @@ impl ModelFiles {
         }
         let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let model = name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self { folder: folder.to_owned(), model, revision: None })
+        Ok(Self { folder: folder.to_owned(), model, revision: None, weights: None })
     }
 
     /// The same files under the publisher's name of the model.
     pub(crate) fn named(mut self, model: impl Into<String>, revision: Option<String>) -> Self {
         (self.model, self.revision) = (model.into(), revision);
+        self
+    }
+
+    /// The files of one of its folders; `""` is the folder itself.
+    pub(crate) fn within(&self, path: &str) -> Self {
+        match path {
+            "" => self.clone(),
+            _ => Self { folder: self.folder.join(path), weights: None, ..self.clone() },
+        }
+    }
+
+    /// The same files with the weights that the user named.
+    pub(crate) fn with_weights(mut self, name: impl Into<String>) -> Self {
+        self.weights = Some(name.into());
         self
     }
 

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::Tensors;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Embedding, Linear, Norm, Place, Precision, of_candle};
+use crate::local::ops::{Embedding, Gate, Linear, Norm, Place, Precision, of_candle};
 
 /// What lies under one name of a model's tree of weights: `encoder.layer.0`.
 #[derive(Clone, Debug)]
@@ -13,17 +13,34 @@ pub(crate) struct Parameters<'a> {
     /// Where the layers will compute.
     pub(crate) place: &'a Place,
     prefix: String,
+    biases: Biases,
+}
+
+/// Which layers and norms have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Biases {
+    /// Those for which there is one in the weights.
+    IfAny,
+    /// All: one that is missing is an error.
+    All,
+    /// None: one that is there is an error.
+    None,
 }
 
 impl<'a> Parameters<'a> {
     /// All weights of a model.
     pub(crate) fn new(tensors: &'a Tensors, place: &'a Place) -> Self {
-        Self { tensors, place, prefix: String::new() }
+        Self { tensors, place, prefix: String::new(), biases: Biases::IfAny }
     }
 
     /// What lies under `name`, from here on.
     pub(crate) fn at(&self, name: impl std::fmt::Display) -> Self {
         Self { prefix: self.full(&name.to_string()), ..self.clone() }
+    }
+
+    /// The same, where it is known which layers have a bias.
+    pub(crate) fn biased(&self, biases: Biases) -> Self {
+        Self { biases, ..self.clone() }
     }
 
     /// What lies under the first of these names that has anything, else what lies here: repositories differ in what
@@ -69,7 +86,7 @@ impl<'a> Parameters<'a> {
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
         let here = self.at(name);
         let weight = here.tensor("weight", &[outputs, inputs])?;
-        let bias = here.tensor_if_any("bias", &[outputs])?;
+        let bias = here.bias("bias", outputs)?;
         Linear::new(self.place, weight, bias).map_err(|error| here.unusable(error))
     }
 
@@ -82,7 +99,7 @@ impl<'a> Parameters<'a> {
         for (name, outputs) in parts {
             let here = self.at(name);
             weights.push(here.tensor("weight", &[*outputs, inputs])?);
-            biases.extend(here.tensor_if_any("bias", &[*outputs])?);
+            biases.extend(here.bias("bias", *outputs)?);
         }
         if !biases.is_empty() && biases.len() != parts.len() {
             return Err(
@@ -93,6 +110,41 @@ impl<'a> Parameters<'a> {
         let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0).map_err(of_candle)?) };
         drop((weights, biases));
         Linear::new(self.place, weight, bias).map_err(|error| self.unusable(error))
+    }
+
+    /// The gated layer of `gate.weight` and `up.weight`.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape, or only one has a bias.
+    pub(crate) fn gated(&self, gate: &str, up: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        let half = |name: &str| {
+            let here = self.at(name);
+            Ok((here.tensor("weight", &[outputs, inputs])?, here.bias("bias", outputs)?))
+        };
+        Linear::gated(self.place, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
+    }
+
+    /// The gated layer whose two halves are one above the other in `name.weight`.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape.
+    pub(crate) fn gated_halves(
+        &self,
+        name: &str,
+        gate: Gate,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Linear> {
+        let here = self.at(name);
+        let (weight, bias) =
+            (here.tensor("weight", &[2 * outputs, inputs])?, here.bias("bias", 2 * outputs)?);
+        let half = |first| {
+            let of = |x: &Tensor| x.narrow(0, first, outputs).map_err(of_candle);
+            Ok::<_, Error>((of(&weight)?, bias.as_ref().map(of).transpose()?))
+        };
+        let (first, second) = (half(0)?, half(outputs)?);
+        let (gate, up) = if gate == Gate::First { (first, second) } else { (second, first) };
+        Linear::gated(self.place, gate, up).map_err(|error| here.unusable(error))
     }
 
     /// A layer of tensors from here that are named otherwise or had to be reordered, in a precision of its own.
@@ -108,13 +160,15 @@ impl<'a> Parameters<'a> {
         Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
     }
 
-    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`.
+    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
+    /// called `gamma` and `beta`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<Norm> {
         let here = self.at(name);
-        let (weight, bias) = (here.tensor("weight", &[width])?, here.tensor_if_any("bias", &[width])?);
+        let names = if here.has("gamma") { ["gamma", "beta"] } else { ["weight", "bias"] };
+        let (weight, bias) = (here.tensor(names[0], &[width])?, here.bias(names[1], width)?);
         Norm::layer(self.place, weight, bias, as_f32(epsilon)).map_err(|error| here.unusable(error))
     }
 
@@ -139,6 +193,21 @@ impl<'a> Parameters<'a> {
         let table = std::sync::Arc::new(file.clone());
         Embedding::new(self.place, table, range, stored.dtype()?, [count, width])
             .map_err(|error| here.unusable(error))
+    }
+
+    fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
+        match self.biases {
+            Biases::IfAny => self.tensor_if_any(name, &[width]),
+            Biases::All => self.tensor(name, &[width]).map(Some),
+            Biases::None if !self.has(name) => Ok(None),
+            Biases::None => {
+                let name = self.full(name);
+                Err(Error::new(
+                    ErrorKind::ModelLoad,
+                    format!("the weights have `{name}`, but the model has no bias there"),
+                ))
+            }
+        }
     }
 
     fn full(&self, name: &str) -> String {
@@ -202,6 +271,11 @@ mod tests {
         assert_eq!(words.to_vec2::<f32>().unwrap(), [[3.0, 4.0, 5.0], [0.0, 1.0, 2.0]]);
         let error = bert.joined(&[("query", 2), ("key", 2)], 3).unwrap_err();
         assert!(error.message().contains("some of the joined layers have a bias"), "{error}");
+        let unbiased = bert.biased(Biases::None).linear("query", 3, 2).unwrap_err();
+        assert!(unbiased.message().contains("`bert.query.bias`, but"), "{unbiased}");
+        assert!(bert.biased(Biases::None).linear("key", 3, 2).is_ok());
+        let biased = bert.biased(Biases::All).linear("key", 3, 2).unwrap_err();
+        assert_eq!(biased.message(), "the weights have no tensor `bert.key.bias`");
         let error = bert.linear("value", 3, 2).unwrap_err();
         assert_eq!(error.message(), "the weights have no tensor `bert.value.weight`");
     }

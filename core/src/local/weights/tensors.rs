@@ -36,11 +36,15 @@ struct Index {
 }
 
 impl Tensors {
-    /// The weights of a model's folder: `model.safetensors`, or the shards that its index names.
+    /// The weights of a model's folder: the file that the user named, else `model.safetensors`, or the shards that its
+    /// index names.
     ///
     /// # Errors
     /// `model_load` if there are none, a shard is missing, or a file is cut off.
     pub(crate) fn of_model(files: &ModelFiles) -> Result<Self> {
+        if let Some(name) = &files.weights {
+            return Self::open(&[files.path(name)]);
+        }
         if files.has("model.safetensors") {
             return Self::open(&[files.path("model.safetensors")]);
         }

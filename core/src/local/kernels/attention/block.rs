@@ -7,7 +7,7 @@ use super::super::math::exp2;
 use super::super::simd::{Simd, Work};
 use super::pack::{KEYS, copy, four_columns, pack_keys, widen};
 use super::tile::{add_products, products};
-use super::{Call, Mask, Span};
+use super::{Call, Distances, Mask, Span};
 
 /// Keys of a tile: few enough that scores, keys and values stay near.
 const TILE: usize = 128;
@@ -48,6 +48,8 @@ struct Buffers<'a> {
     values: &'a mut [f32],
     /// What is added to the scores of a key.
     bias: &'a mut [f32],
+    /// What is added by distance, from a panel's first query and a tile's last key on.
+    distances: &'a mut [f32],
     /// Numbers on their way.
     staging: &'a mut [f32],
 }
@@ -55,7 +57,7 @@ struct Buffers<'a> {
 impl<'a> Buffers<'a> {
     /// How many numbers [`new`](Self::new) takes.
     fn length(rows: usize, panel: usize, size: usize) -> usize {
-        2 * rows * size + 4 * rows + TILE * (panel + 2 * size + 1) + TILE.max(panel) * size
+        2 * rows * size + 4 * rows + TILE * (panel + 2 * size + 2) + panel + TILE.max(panel) * size
     }
 
     fn new(memory: &'a mut [f32], rows: usize, panel: usize, size: usize) -> Self {
@@ -75,6 +77,7 @@ impl<'a> Buffers<'a> {
             keys: take(TILE * size),
             values: take(TILE * size),
             bias: take(TILE),
+            distances: take(TILE + panel),
             staging: take(TILE.max(panel) * size),
         }
     }
@@ -233,7 +236,7 @@ impl Block<'_> {
         let size = self.call.heads.size;
         for (i, bias) in buffers.bias.iter_mut().take(count).enumerate() {
             *bias = match self.call.options.mask {
-                Mask::None => 0.0,
+                Mask::None | Mask::Distances(_) => 0.0,
                 Mask::Keep(keep) => {
                     if keep[first + i] {
                         0.0
@@ -283,7 +286,10 @@ impl Block<'_> {
             }
             key += KEYS;
         }
-        let masked = tile.partly || !matches!(self.call.options.mask, Mask::None);
+        let masked = tile.partly || matches!(self.call.options.mask, Mask::Keep(_) | Mask::Add(_));
+        if let Mask::Distances(distances) = self.call.options.mask {
+            self.add_distances::<S, REGISTERS>(s, tile, distances, buffers);
+        }
         let keep = weights::<S, REGISTERS>(s, tile, masked, buffers);
         let mut at = 0;
         while at < size {
@@ -299,6 +305,34 @@ impl Block<'_> {
                 }
             }
             at += 8;
+        }
+    }
+
+    /// Adds what the distances of a panel's queries and a tile's keys bring. The rows of a panel are successive queries,
+    /// so what a key adds to them lies side by side, a place further for the key before it.
+    #[inline(always)]
+    fn add_distances<S: Simd, const REGISTERS: usize>(
+        &self,
+        s: S,
+        tile: Tile,
+        distances: Distances<'_>,
+        buffers: &mut Buffers<'_>,
+    ) {
+        let panel = 2 * S::LANES;
+        let (queries, keys) = self.call.sequence(self.sequence);
+        let query = (self.first + tile.number * panel + keys.len()) as isize - queries.len() as isize;
+        let farthest = (tile.start + tile.count - 1) as isize - query;
+        let values = distances.of_head(self.head);
+        for (i, to) in buffers.distances[..tile.count + panel].iter_mut().enumerate() {
+            *to = values[distances.place(farthest - i as isize)] * LOG2_E;
+        }
+        for key in 0..tile.count {
+            let added = &buffers.distances[tile.count - 1 - key..][..panel];
+            for r in 0..REGISTERS {
+                let scores = &mut buffers.scores[key * panel + r * S::LANES..][..S::LANES];
+                let sum = s.add(s.load(scores), s.load(&added[r * S::LANES..]));
+                s.store(scores, sum);
+            }
         }
     }
 

@@ -53,7 +53,7 @@ impl Span {
     }
 }
 
-/// What is said about keys one by one, a value for each key of the batch.
+/// What is said about keys: one by one, a value for each key of the batch, or by their distance from the query.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Mask<'a> {
     /// Nothing.
@@ -63,6 +63,41 @@ pub enum Mask<'a> {
     Keep(&'a [bool]),
     /// What is added to its scores; -∞ hides it as above.
     Add(&'a [f32]),
+    /// What is added by how far a key stands from the query; for as many heads of keys as of queries.
+    Distances(Distances<'a>),
+}
+
+/// What is added to the scores of each head at each distance of key and query: a relative position bias.
+#[derive(Clone, Copy, Debug)]
+pub struct Distances<'a> {
+    /// For one head after the other, from the farthest key before the query to the farthest after it:
+    /// `2 · reach + 1` numbers each.
+    pub values: &'a [f32],
+    /// The distance from which on it makes no difference.
+    pub reach: usize,
+}
+
+impl<'a> Distances<'a> {
+    /// The numbers of a head; its own key's is the one at `reach`.
+    pub(crate) fn of_head(self, head: usize) -> &'a [f32] {
+        let count = 2 * self.reach + 1;
+        self.values.get(head * count..(head + 1) * count).unwrap_or_default()
+    }
+
+    /// Where among a head's numbers that of a distance is.
+    pub(crate) fn place(self, distance: isize) -> usize {
+        let reach = self.reach as isize;
+        (reach + distance.clamp(-reach, reach)) as usize
+    }
+
+    fn check(self, heads: Heads) -> Result<()> {
+        if heads.queries != heads.keys {
+            return Err(Error::invalid_request("biases by distance are for heads that share no keys"));
+        }
+        let count =
+            self.reach.checked_mul(2).and_then(|both| both.checked_add(1)?.checked_mul(heads.queries));
+        view::has("the mask", self.values.len(), count)
+    }
 }
 
 /// How scores become weights.
@@ -163,6 +198,7 @@ impl<'a> Call<'a> {
             Mask::None => {}
             Mask::Keep(keep) => view::has("the mask", keep.len(), Some(known))?,
             Mask::Add(add) => view::has("the mask", add.len(), Some(known))?,
+            Mask::Distances(distances) => distances.check(heads)?,
         }
         if starts.keys.windows(2).any(|pair| pair[1] - pair[0] > MOST_KEYS) {
             return Err(Error::invalid_request(format!("a sequence has more than {MOST_KEYS} keys")));

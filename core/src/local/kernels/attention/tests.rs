@@ -15,6 +15,8 @@ pub(super) struct Case {
     pub(super) queries: Vec<f32>,
     pub(super) keys: Vec<f32>,
     pub(super) mask: Option<Vec<f32>>,
+    /// Reach and values of a bias by distance.
+    distances: Option<(usize, Vec<f32>)>,
 }
 
 const SCALE: f32 = 0.3;
@@ -38,6 +40,7 @@ impl Case {
             // Keys, then values, in one row.
             keys: noise(known * 2 * keys * size, 2),
             mask: None,
+            distances: None,
         }
     }
 
@@ -56,15 +59,30 @@ impl Case {
                 values: Strided { data: values, token, head: size },
                 starts: Starts { queries: &of_queries, keys: &of_keys },
             },
-            Options {
-                scale: SCALE,
-                span: self.span,
-                mask: self.mask.as_deref().map_or(Mask::None, Mask::Add),
-            },
+            Options { scale: SCALE, span: self.span, mask: self.mask() },
             &mut to,
         )
         .unwrap();
         to
+    }
+
+    fn mask(&self) -> Mask<'_> {
+        match (&self.mask, &self.distances) {
+            (Some(mask), _) => Mask::Add(mask),
+            (_, Some((reach, values))) => Mask::Distances(Distances { values, reach: *reach }),
+            _ => Mask::None,
+        }
+    }
+
+    /// What is added to a score of a head.
+    fn added(&self, head: usize, key: usize, distance: isize) -> f64 {
+        let of_key = self.mask.as_ref().map_or(0.0, |mask| f64::from(mask[key]));
+        let of_distance = self.distances.as_ref().map_or(0.0, |(reach, values)| {
+            let furthest = *reach as isize;
+            let place = (distance.clamp(-furthest, furthest) + furthest) as usize;
+            f64::from(values[head * (2 * reach + 1) + place])
+        });
+        of_key + of_distance
     }
 
     fn run(&self, cpu: &Cpu) -> Vec<f32> {
@@ -87,8 +105,7 @@ impl Case {
                     let score = |key: usize| {
                         let k = &self.keys[place(key, 0)..][..size];
                         let dot: f64 = q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                        dot * f64::from(SCALE)
-                            + self.mask.as_ref().map_or(0.0, |mask| f64::from(mask[first + key]))
+                        dot * f64::from(SCALE) + self.added(head, first + key, key as isize - position)
                     };
                     let seen = |key: &usize| {
                         let distance = *key as isize - position;
@@ -198,6 +215,38 @@ fn masks_are_added_and_hide() {
             padded.keys[key * 48..(key + 1) * 48].fill(f32::NAN);
         }
         assert_eq!(bits(&padded.run(&cpu)), bits(&batch.run(&cpu)));
+    }
+}
+
+fn with_distances(heads: usize, reach: usize, lengths: &[(usize, usize)], span: Span) -> Case {
+    let values = noise(heads * (2 * reach + 1), 11).iter().map(|value| 4.0 * value).collect();
+    Case { distances: Some((reach, values)), ..Case::new(heads, heads, 16, lengths, span) }
+}
+
+#[test]
+fn distances_add_what_their_head_says() {
+    let lengths = [(140, 140), (1, 1), (20, 150), (33, 33), (5, 3)];
+    for reach in [0, 1, 7, 128, 400] {
+        for span in [Span::ALL, Span::CAUSAL, Span { before: Some(3), after: Some(2) }] {
+            check(&with_distances(3, reach, &lengths, span));
+        }
+    }
+}
+
+#[test]
+fn distances_of_another_number_of_heads_are_refused() {
+    let cpu = &cpus()[0];
+    for (queries, keys, values) in [(2, 2, 9), (2, 1, 10)] {
+        let case =
+            Case { distances: Some((2, vec![0.0; values])), ..Case::new(queries, keys, 8, &[], Span::ALL) };
+        let heads = Heads { queries, keys, size: 8 };
+        let of = |data| Strided { data, token: 16, head: 8 };
+        let starts = Starts { queries: &[0], keys: &[0] };
+        let (numbers, options) =
+            (Numbers::F32(&[]), Options { scale: 1.0, span: Span::ALL, mask: case.mask() });
+        let queries = Strided { data: &[][..], token: 16, head: 8 };
+        let batch = Batch { queries, keys: of(numbers), values: of(numbers), starts };
+        assert!(attention(cpu, heads, batch, options, &mut []).is_err());
     }
 }
 

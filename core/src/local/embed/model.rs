@@ -1,0 +1,290 @@
+//! A loaded model: everything between texts or images and vectors.
+
+use std::fmt;
+
+use candle_core::Tensor;
+
+use super::pooling::{Dense, Head, Step, numbers, to_unit_length};
+use super::repository::{Kind, OPEN_CLIP, Prompts, Repository, StepConfig};
+use super::tokenise::{Tokenised, Tokeniser};
+use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::BackendInfo;
+use crate::local::kernels::gemm::Precision;
+use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
+use crate::local::ops::{Place, of_candle};
+use crate::local::pictures::{Limits, Preprocessor};
+use crate::local::weights::{ModelFiles, Parameters, Tensors};
+use crate::media::ImageData;
+
+/// Tokens of a batch on the CPU: enough for every thread to have work, few enough for what lies between two layers
+/// to stay in the cache.
+const TOKENS_ON_CPU: usize = 2048;
+
+/// On a GPU, which is idle between small batches.
+const TOKENS_ON_GPU: usize = 32_768;
+
+/// A loaded model.
+pub(crate) struct Model {
+    pub(super) info: BackendInfo,
+    pub(super) space: EmbeddingSpace,
+    pub(super) tokeniser: Tokeniser,
+    /// The most tokens that are computed together, unless one text has more.
+    pub(super) batch_tokens: usize,
+    prompts: Prompts,
+    place: Place,
+    encoder: Encoder,
+    /// Numbers in a vector before it is shortened.
+    width: usize,
+}
+
+/// What computes.
+pub(super) enum Encoder {
+    Text(Box<dyn TextEncoder>, Head),
+    Dual(Box<dyn DualEncoder>, Preprocessor),
+}
+
+impl Model {
+    /// Loads the weights of a repository.
+    ///
+    /// # Errors
+    /// `model_load` if they are missing, damaged or of an unknown architecture; `out_of_memory`.
+    pub(crate) fn load(repository: &Repository, place: &Place, dimensions: Option<usize>) -> Result<Self> {
+        // The tokenizer's file takes as long to read as the weights.
+        let (encoder, tokeniser) = std::thread::scope(|scope| {
+            let tokeniser = scope.spawn(|| Tokeniser::of_model(&repository.files, repository.lower_case));
+            let encoder = encoder(repository, place);
+            let failed = || Error::response_invalid("the tokenizer's reader panicked");
+            (encoder, tokeniser.join().unwrap_or_else(|_| Err(failed())))
+        });
+        let (encoder, tokeniser) = (encoder?, tokeniser?);
+        let window = repository.window.unwrap_or(usize::MAX).min(encoder.window());
+        let tokeniser = match &encoder {
+            Encoder::Dual(encoder, _) if encoder.fills_window() => {
+                let padding = tokeniser.padding(&repository.files)?;
+                tokeniser.with_window(encoder.window())?.with_padding(padding)
+            }
+            _ => tokeniser.with_window(window)?,
+        };
+        let parts = ModelParts {
+            tokeniser,
+            prompts: repository.prompts.clone(),
+            space: repository.space(None),
+            encoder,
+        };
+        parts.into_model(place, dimensions)
+    }
+
+    /// Numbers in a vector before it is shortened.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Numbers in a vector where the request does not say.
+    pub(super) fn dimensions(&self) -> usize {
+        self.space.dimensions.unwrap_or(self.width)
+    }
+
+    /// Fails on requests that no batch can serve.
+    ///
+    /// # Errors
+    /// `invalid_request`, `unsupported`.
+    pub(super) fn check(&self, request: &EmbedRequest) -> Result<()> {
+        request.check(None)?;
+        if let Some(dimensions) = request.dimensions {
+            check_dimensions(dimensions, self.width)?;
+        }
+        let has_images = request.inputs.iter().any(|input| matches!(input, EmbedInput::Image(_)));
+        match &self.encoder {
+            Encoder::Text(..) if has_images => Err(Error::unsupported(format!(
+                "{} embeds text only; the request holds an image",
+                self.info.model
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many tokens at the front of a text of this role are not pooled.
+    pub(super) fn skip(&self, role: Option<EmbedRole>) -> usize {
+        let prompt = self.prompts.of(role);
+        match &self.encoder {
+            Encoder::Text(_, head) if !head.pooler.includes_prompt && !prompt.is_empty() => {
+                self.tokeniser.prompt_length(prompt).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
+    /// How many tokens a text has, prompt and special tokens included, before it is cut.
+    pub(super) fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        self.tokeniser.count(&format!("{}{text}", self.prompts.of(role)))
+    }
+
+    pub(super) fn tokenise(
+        &self,
+        role: Option<EmbedRole>,
+        texts: &[(usize, &str)],
+    ) -> Result<Vec<Tokenised>> {
+        let texts: Vec<&str> = texts.iter().map(|(_, text)| *text).collect();
+        self.tokeniser.tokenise_all(&self.place.cpu.pool, self.prompts.of(role), &texts)
+    }
+
+    pub(super) fn pixels(&self, images: &[(usize, &ImageData)]) -> Result<Vec<Vec<f32>>> {
+        match (&self.encoder, images) {
+            (_, []) => Ok(Vec::new()),
+            (Encoder::Text(..), _) => Err(text_only()),
+            (Encoder::Dual(_, preprocessor), images) => {
+                let images: Vec<ImageData> = images.iter().map(|(_, image)| (*image).clone()).collect();
+                let prepared = preprocessor.prepare_all(&self.place.cpu, &images, &Limits::default())?;
+                let length = prepared.values.len() / images.len();
+                Ok(prepared.values.chunks_exact(length.max(1)).map(<[f32]>::to_vec).collect())
+            }
+        }
+    }
+
+    /// One vector a text, one after another.
+    pub(super) fn embed_texts(&self, texts: &[Vec<u32>], skips: &[usize]) -> Result<Vec<f32>> {
+        let tokens = Tokens::new(texts.iter().map(Vec::as_slice));
+        match &self.encoder {
+            Encoder::Text(encoder, head) => head.vectors(&encoder.encode(&tokens)?, tokens.starts(), skips),
+            Encoder::Dual(encoder, _) => unit_length(&encoder.embed_texts(&tokens)?),
+        }
+    }
+
+    /// One vector an image, one after another.
+    pub(super) fn embed_images(&self, images: &[Vec<f32>]) -> Result<Vec<f32>> {
+        match &self.encoder {
+            Encoder::Text(..) => Err(text_only()),
+            Encoder::Dual(encoder, _) => {
+                let [height, width] = encoder.image_size();
+                let device = &self.place.device;
+                let pixels = Tensor::from_vec(images.concat(), (images.len(), height, width, 3), device);
+                unit_length(&encoder.embed_images(&pixels.map_err(of_candle)?)?)
+            }
+        }
+    }
+}
+
+fn text_only() -> Error {
+    Error::unsupported("this model embeds text only")
+}
+
+/// The rows of `[input, width]`, scaled to unit length, one after another.
+fn unit_length(vectors: &Tensor) -> Result<Vec<f32>> {
+    let (_, width) = vectors.dims2().map_err(of_candle)?;
+    let mut vectors = numbers(vectors, <[f32]>::to_vec)?;
+    vectors.chunks_exact_mut(width.max(1)).for_each(to_unit_length);
+    Ok(vectors)
+}
+
+/// What a model is made of.
+pub(super) struct ModelParts {
+    pub(super) tokeniser: Tokeniser,
+    pub(super) prompts: Prompts,
+    pub(super) space: EmbeddingSpace,
+    pub(super) encoder: Encoder,
+}
+
+impl ModelParts {
+    pub(super) fn into_model(self, place: &Place, dimensions: Option<usize>) -> Result<Model> {
+        let width = self.encoder.width();
+        if let Some(dimensions) = dimensions {
+            check_dimensions(dimensions, width)?;
+        }
+        Ok(Model {
+            info: BackendInfo::new("local", self.space.model.as_str()),
+            space: self.space.with_dimensions(dimensions.unwrap_or(width)),
+            tokeniser: self.tokeniser,
+            batch_tokens: if place.device.is_cpu() { TOKENS_ON_CPU } else { TOKENS_ON_GPU },
+            prompts: self.prompts,
+            place: place.clone(),
+            encoder: self.encoder,
+            width,
+        })
+    }
+}
+
+impl Encoder {
+    fn width(&self) -> usize {
+        match self {
+            Self::Text(encoder, head) => head.width(encoder.width()),
+            Self::Dual(encoder, _) => encoder.width(),
+        }
+    }
+
+    fn window(&self) -> usize {
+        match self {
+            Self::Text(encoder, _) => encoder.window(),
+            Self::Dual(encoder, _) => encoder.window(),
+        }
+    }
+}
+
+fn encoder(repository: &Repository, place: &Place) -> Result<Encoder> {
+    if repository.kind == Kind::Dual {
+        let encoder = open_dual_encoder(&repository.files, place)?;
+        let preprocessor = preprocessor(&repository.files)?;
+        let [height, width] = encoder.image_size();
+        return match preprocessor.fixed_size() {
+            Some(size) if size == (height, width) => Ok(Encoder::Dual(encoder, preprocessor)),
+            other => Err(Error::new(
+                ErrorKind::ModelLoad,
+                format!("images are prepared as {other:?}, but the model takes ({height}, {width})"),
+            )),
+        };
+    }
+    let tensors = Tensors::of_model(&repository.files)?;
+    let encoder = text_encoder(&repository.config, &tensors, place)?;
+    let steps = repository.steps.iter().map(|step| load_step(step, place)).collect::<Result<_>>()?;
+    let head = Head { pooler: repository.pooler.clone(), steps };
+    head.check(encoder.width())?;
+    Ok(Encoder::Text(encoder, head))
+}
+
+/// What is done to images, by the file of transformers or that of open_clip.
+fn preprocessor(files: &ModelFiles) -> Result<Preprocessor> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if let Some(bytes) = files.read("preprocessor_config.json")? {
+        return Preprocessor::from_transformers(&text(bytes));
+    }
+    match files.read(OPEN_CLIP)? {
+        Some(bytes) => Preprocessor::from_open_clip(&text(bytes)),
+        None => Err(Error::new(
+            ErrorKind::ModelLoad,
+            format!("{} does not exist", files.path("preprocessor_config.json").display()),
+        )),
+    }
+}
+
+fn load_step(step: &StepConfig, place: &Place) -> Result<Step> {
+    let StepConfig::Dense(files, config) = step else { return Ok(Step::Normalise) };
+    // It is small, and the last thing that happens to a vector: nothing is gained by rounding it to bytes.
+    let precision = match place.precision {
+        Precision::Int8 => Precision::F32,
+        other => other,
+    };
+    let place = Place { precision, ..place.clone() };
+    let tensors = Tensors::of_model(files)?;
+    let linear = Parameters::new(&tensors, &place).linear("linear", config.inputs, config.outputs)?;
+    Ok(Step::Dense(Dense { linear, activation: config.activation, device: place.device }))
+}
+
+/// Fails unless a vector of `width` numbers can be cut to `dimensions`.
+pub(super) fn check_dimensions(dimensions: usize, width: usize) -> Result<()> {
+    match dimensions {
+        0 => Err(Error::invalid_request("`dimensions` is 0; a vector needs at least one number")),
+        _ if dimensions > width => Err(Error::invalid_request(format!(
+            "`dimensions` is {dimensions}; the model's vectors have {width} numbers"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("space", &self.space)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,355 @@
+//! What a model's repository says about itself, by the conventions of sentence-transformers.
+
+use std::collections::HashMap;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::catalogue;
+use super::pooling::{MODES, Mode, Pooler};
+use crate::backends::vectors::prompt_set;
+use crate::embed::{EmbedRole, EmbeddingSpace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::models::check_text_encoder;
+use crate::local::ops::Activation;
+use crate::local::weights::ModelFiles;
+
+/// Where the window and the case of the text are said; the names are older than the library's present one.
+const WINDOW_FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// A repository, read and understood; no weights yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Repository {
+    /// The files of the encoder: weights, `config.json`, tokenizer.
+    pub(crate) files: ModelFiles,
+    /// What its encoder takes.
+    pub(crate) kind: Kind,
+    /// The encoder's own `config.json`; null where open_clip's file stands for it.
+    pub(crate) config: Value,
+    /// How tokens become one vector.
+    pub(crate) pooler: Pooler,
+    /// What follows.
+    pub(crate) steps: Vec<StepConfig>,
+    /// What goes before texts.
+    pub(crate) prompts: Prompts,
+    /// The most tokens of a text, where the repository says so.
+    pub(crate) window: Option<usize>,
+    /// Whether texts are made lower case first.
+    pub(crate) lower_case: bool,
+}
+
+/// What an encoder takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Texts.
+    Text,
+    /// Texts and images, into one space.
+    Dual,
+}
+
+/// Types of models that take texts and images.
+const DUAL: [&str; 3] = ["clip", "siglip", "siglip2"];
+
+/// Where open_clip describes a model.
+pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
+
+/// What happens to a pooled vector.
+#[derive(Clone, Debug)]
+pub(crate) enum StepConfig {
+    /// A layer whose weights lie in a folder of their own.
+    Dense(ModelFiles, DenseConfig),
+    /// Unit length.
+    Normalise,
+}
+
+/// The shape of a dense layer.
+#[derive(Clone, Debug)]
+pub(crate) struct DenseConfig {
+    /// Numbers in.
+    pub(crate) inputs: usize,
+    /// Numbers out.
+    pub(crate) outputs: usize,
+    /// What follows the weights.
+    pub(crate) activation: Activation,
+}
+
+/// What a model puts before texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prompts {
+    /// Before queries.
+    pub(crate) query: Option<String>,
+    /// Before documents.
+    pub(crate) document: Option<String>,
+    /// Before texts without a role.
+    pub(crate) default: Option<String>,
+}
+
+impl Prompts {
+    /// What goes before a text with this role; empty where there is nothing.
+    pub(crate) fn of(&self, role: Option<EmbedRole>) -> &str {
+        let prompt = match role {
+            Some(EmbedRole::Query) => &self.query,
+            Some(EmbedRole::Document) => &self.document,
+            None => &self.default,
+        };
+        prompt.as_deref().unwrap_or_default()
+    }
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WindowConfig {
+    max_seq_length: Option<usize>,
+    do_lower_case: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PromptConfig {
+    prompts: HashMap<String, Option<String>>,
+    default_prompt_name: Option<String>,
+}
+
+impl Repository {
+    /// Reads a repository.
+    ///
+    /// # Errors
+    /// `model_load` if it has no configuration, or has parts that are not supported.
+    pub(crate) fn read(root: &ModelFiles) -> Result<Self> {
+        let modules: Option<Vec<Module>> = root.json("modules.json")?;
+        let parts =
+            modules.map_or_else(|| Ok(Parts::default_of(root)), |modules| Parts::of(root, &modules))?;
+        let files = parts.encoder;
+        let mut window = WindowConfig::default();
+        if let Some(name) = WINDOW_FILES.iter().find(|name| files.has(name)) {
+            window = files.needed_json(name)?;
+        }
+        let longest = match window.max_seq_length {
+            Some(length) => Some(length),
+            None => longest_by_tokenizer(&files)?,
+        };
+        let config: Value = match files.has(OPEN_CLIP) {
+            true => files.json("config.json")?.unwrap_or_default(),
+            false => files.needed_json("config.json")?,
+        };
+        let kind = kind(&files, &config)?;
+        // SigLIP's tokenizers say so nowhere in their files: it was trained on texts in lower case.
+        let is_siglip = model_type(&config).starts_with("siglip");
+        Ok(Self {
+            kind,
+            config,
+            pooler: parts.pooler,
+            steps: parts.steps,
+            prompts: prompts(root)?,
+            window: longest,
+            lower_case: window.do_lower_case || is_siglip,
+            files,
+        })
+    }
+
+    /// Whether vectors have unit length. Those of dual encoders always do, so that texts and images compare.
+    pub(crate) fn is_normalised(&self) -> bool {
+        self.kind == Kind::Dual || matches!(self.steps.last(), Some(StepConfig::Normalise))
+    }
+
+    /// Numbers in a vector, as far as the configuration says.
+    pub(crate) fn width(&self) -> Option<usize> {
+        const STATE: [&str; 4] = ["hidden_size", "dim", "d_model", "n_embd"];
+        if self.kind == Kind::Dual {
+            let width = self.config.get("projection_dim").and_then(Value::as_u64);
+            return width
+                .filter(|_| model_type(&self.config) == "clip")
+                .and_then(|width| usize::try_from(width).ok());
+        }
+        let dense = self.steps.iter().rev().find_map(|step| match step {
+            StepConfig::Dense(_, config) => Some(config.outputs),
+            StepConfig::Normalise => None,
+        });
+        let state = || STATE.iter().find_map(|name| self.config.get(name)?.as_u64());
+        dense.or_else(|| Some(self.pooler.width(usize::try_from(state()?).ok()?)))
+    }
+
+    /// The space of its vectors, which have `width` numbers.
+    pub(crate) fn space(&self, width: Option<usize>) -> EmbeddingSpace {
+        let mut space = EmbeddingSpace::new(&*self.files.model)
+            .with_revision(self.files.revision.clone())
+            .with_dimensions(width)
+            .with_normalised(self.is_normalised());
+        space.pooling = match self.kind {
+            Kind::Text => self.pooler.pooling(),
+            Kind::Dual => None,
+        };
+        space.prompt_set = prompt_set(self.prompts.query.as_deref(), self.prompts.document.as_deref());
+        space
+    }
+}
+
+/// What the encoder takes.
+///
+/// # Errors
+/// `unsupported` if no encoder here is of its architecture.
+fn kind(files: &ModelFiles, config: &Value) -> Result<Kind> {
+    if DUAL.contains(&model_type(config)) || files.has(OPEN_CLIP) {
+        return Ok(Kind::Dual);
+    }
+    check_text_encoder(config).map(|()| Kind::Text)
+}
+
+fn model_type(config: &Value) -> &str {
+    config.get("model_type").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What `modules.json` puts together.
+struct Parts {
+    encoder: ModelFiles,
+    pooler: Pooler,
+    steps: Vec<StepConfig>,
+}
+
+impl Parts {
+    /// A repository without `modules.json`: the encoder, and the mean, as sentence-transformers takes it.
+    fn default_of(root: &ModelFiles) -> Self {
+        Self { encoder: root.clone(), pooler: Pooler::of(Mode::Mean), steps: Vec::new() }
+    }
+
+    fn of(root: &ModelFiles, modules: &[Module]) -> Result<Self> {
+        let mut parts = Self::default_of(root);
+        let mut pools = false;
+        for (position, module) in modules.iter().enumerate() {
+            let files = part_of(root, &module.path)?;
+            match (module.kind.rsplit('.').next().unwrap_or_default(), position) {
+                ("Transformer" | "CLIPModel", 0) => parts.encoder = files,
+                ("Pooling", _) if !pools && parts.steps.is_empty() => {
+                    (parts.pooler, pools) = (pooler(&files)?, true);
+                }
+                ("Dense", _) if pools => {
+                    let config = dense(&files)?;
+                    parts.steps.push(StepConfig::Dense(files, config));
+                }
+                ("Normalize", _) => parts.steps.push(StepConfig::Normalise),
+                // It does nothing once a model is trained.
+                ("Dropout", _) => {}
+                (other, _) => {
+                    let what =
+                        format!("part {position} of modules.json is `{other}`, which is not supported there");
+                    return Err(unsupported(what));
+                }
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// The folder of a part. Nothing outside the repository is a part of it.
+fn part_of(root: &ModelFiles, path: &str) -> Result<ModelFiles> {
+    if Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(root.within(path));
+    }
+    Err(unsupported(format!("modules.json names the folder `{path}`, which is not one of the model's")))
+}
+
+fn pooler(files: &ModelFiles) -> Result<Pooler> {
+    let config: Value = files.needed_json("config.json")?;
+    let includes_prompt = config.get("include_prompt").and_then(Value::as_bool).unwrap_or(true);
+    let names: Vec<&str> = match config.get("pooling_mode") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => {
+            let is_on = |switch: &str| config.get(switch).and_then(Value::as_bool) == Some(true);
+            MODES.iter().filter(|(_, _, switch)| is_on(switch)).map(|(_, name, _)| *name).collect()
+        }
+    };
+    let mode = |name: &str| MODES.iter().find(|(_, own, _)| *own == name).map(|(mode, ..)| *mode);
+    let unknown = |name: &str| unsupported(format!("the pooling mode `{name}` is not supported"));
+    let mut modes =
+        names.iter().map(|name| mode(name).ok_or_else(|| unknown(name))).collect::<Result<Vec<_>>>()?;
+    if modes.is_empty() {
+        modes.push(Mode::Mean);
+    }
+    Ok(Pooler { modes, includes_prompt })
+}
+
+/// What the file of a dense layer says.
+#[derive(Deserialize)]
+struct DenseFile {
+    in_features: usize,
+    out_features: usize,
+    activation_function: Option<String>,
+    #[serde(default)]
+    use_residual: bool,
+    module_input_name: Option<String>,
+}
+
+fn dense(files: &ModelFiles) -> Result<DenseConfig> {
+    let file: DenseFile = files.needed_json("config.json")?;
+    let input = file.module_input_name.as_deref().unwrap_or("sentence_embedding");
+    if file.use_residual || input != "sentence_embedding" {
+        return Err(unsupported(
+            "a dense layer with a residual or another input is not supported".to_owned(),
+        ));
+    }
+    let name = file.activation_function.as_deref().unwrap_or("torch.nn.modules.activation.Tanh");
+    let activation = match name.rsplit('.').next().unwrap_or_default() {
+        "Identity" => Activation::None,
+        "Tanh" => Activation::Tanh,
+        "ReLU" => Activation::Relu,
+        "GELU" => Activation::Gelu,
+        "SiLU" => Activation::Silu,
+        "Sigmoid" => Activation::Sigmoid,
+        _ => return Err(unsupported(format!("a dense layer with the activation `{name}` is not supported"))),
+    };
+    Ok(DenseConfig { inputs: file.in_features, outputs: file.out_features, activation })
+}
+
+/// What the repository puts before texts; where it does not say, what the family is known to want.
+fn prompts(root: &ModelFiles) -> Result<Prompts> {
+    let config: PromptConfig = root.json("config_sentence_transformers.json")?.unwrap_or_default();
+    let named = |name: &str| config.prompts.get(name).cloned().flatten();
+    let prompts = Prompts {
+        query: named("query"),
+        document: ["document", "passage", "corpus"].into_iter().find_map(named),
+        default: config.default_prompt_name.as_deref().and_then(named),
+    };
+    // The library writes empty prompts where nobody gave any.
+    let is_silent = [&prompts.query, &prompts.document]
+        .iter()
+        .all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
+    match catalogue::prompts(&root.model) {
+        Some(known) if is_silent => Ok(Prompts { default: prompts.default, ..known }),
+        _ => Ok(prompts),
+    }
+}
+
+/// The tokenizer's own limit; one that is no limit is written as a huge number.
+fn longest_by_tokenizer(files: &ModelFiles) -> Result<Option<usize>> {
+    const NO_LIMIT: f64 = 1e9;
+    let config: Option<Value> = files.json("tokenizer_config.json")?;
+    let length = config.as_ref().and_then(|config| config.get("model_max_length")?.as_f64());
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 1e9")]
+    Ok(length.filter(|length| (1.0..NO_LIMIT).contains(length)).map(|length| length as usize))
+}
+
+fn unsupported(message: String) -> Error {
+    Error::new(ErrorKind::ModelLoad, message)
+}
+
+#[cfg(test)]
+#[path = "repository_tests.rs"]
+mod tests;

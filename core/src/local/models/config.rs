@@ -1,0 +1,148 @@
+//! Reading the `config.json` files of models.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::self_attention::Heads;
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::ops::Activation;
+
+/// What a model needs of its `config.json`. Other keys are others' business.
+///
+/// # Errors
+/// `model_load` if a key is missing or not as expected; the message names it.
+pub(super) fn read<T: DeserializeOwned>(config: &Value) -> Result<T> {
+    T::deserialize(config).map_err(|error| wrong(error.to_string()))
+}
+
+/// A configuration that contradicts itself or lacks something.
+pub(super) fn wrong(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::ModelLoad, format!("config.json is not as expected: {what}"))
+}
+
+/// A value that a published model may have, but that is not computed here.
+pub(super) fn unsupported(key: &str, value: impl std::fmt::Display, supported: &str) -> Error {
+    Error::unsupported(format!("`{key}` is {value} in config.json; supported: {supported}"))
+}
+
+/// Checks a key that may say one thing only, if it is there at all.
+///
+/// # Errors
+/// `unsupported` for anything else.
+pub(super) fn only(config: &Value, key: &str, supported: &Value) -> Result<()> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(()),
+        Some(value) if value == supported => Ok(()),
+        Some(value) => Err(unsupported(key, value, &supported.to_string())),
+    }
+}
+
+/// An activation by the name that transformers gives it.
+///
+/// # Errors
+/// `unsupported` for one that is not computed here.
+pub(super) fn activation(key: &str, name: &str) -> Result<Activation> {
+    match name {
+        "gelu" | "gelu_python" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_python_tanh" => Ok(Activation::GeluTanh),
+        "quick_gelu" => Ok(Activation::QuickGelu),
+        "relu" => Ok(Activation::Relu),
+        "silu" | "swish" => Ok(Activation::Silu),
+        "tanh" => Ok(Activation::Tanh),
+        "sigmoid" => Ok(Activation::Sigmoid),
+        "linear" => Ok(Activation::None),
+        _ => Err(unsupported(
+            key,
+            format_args!("'{name}'"),
+            "gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, quick_gelu, relu, silu, tanh, sigmoid, linear",
+        )),
+    }
+}
+
+/// So many heads that share a width.
+///
+/// # Errors
+/// `model_load` if they cannot, `unsupported` for heads that attention does not compute.
+pub(super) fn heads(width: usize, count: usize) -> Result<Heads> {
+    if count == 0 || width == 0 || !width.is_multiple_of(count) {
+        return Err(wrong(format_args!("{count} attention heads cannot share a width of {width}")));
+    }
+    grouped_heads(Heads::equal(count, width / count))
+}
+
+/// Heads whose sizes the configuration says.
+///
+/// # Errors
+/// As [`heads`].
+pub(super) fn grouped_heads(heads: Heads) -> Result<Heads> {
+    let Heads { queries, keys, size } = heads;
+    if queries == 0 || keys == 0 || !queries.is_multiple_of(keys) {
+        return Err(wrong(format_args!("{queries} attention heads cannot share {keys} of keys")));
+    }
+    if size == 0 || !size.is_multiple_of(8) {
+        return Err(Error::unsupported(format!(
+            "attention heads have {size} numbers by config.json; supported: multiples of 8"
+        )));
+    }
+    Ok(heads)
+}
+
+/// Which layers see only near tokens, by `layer_types`.
+///
+/// # Errors
+/// `unsupported` for other kinds of layers, `model_load` if there is not one for each.
+pub(super) fn sliding_layers(types: &[String], layers: usize) -> Result<Vec<bool>> {
+    if types.len() != layers {
+        return Err(wrong(format_args!("`layer_types` has {} entries for {layers} layers", types.len())));
+    }
+    let is_sliding = |kind: &String| match kind.as_str() {
+        "sliding_attention" => Ok(true),
+        "full_attention" => Ok(false),
+        _ => Err(unsupported("layer_types", format_args!("'{kind}'"), "sliding_attention, full_attention")),
+    };
+    types.iter().map(is_sliding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_or_of_another_kind_is_named() {
+        #[derive(Debug, Deserialize)]
+        struct Wanted {
+            #[expect(dead_code, reason = "only read")]
+            hidden_size: usize,
+        }
+        let error = read::<Wanted>(&json!({"other": 1})).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ModelLoad);
+        assert!(error.message().contains("hidden_size"), "{error}");
+        assert!(read::<Wanted>(&json!({"hidden_size": "x"})).is_err());
+        assert!(read::<Wanted>(&json!({"hidden_size": 1, "other": 1})).is_ok());
+    }
+
+    #[test]
+    fn values_that_are_not_computed_name_their_key_and_what_is() {
+        let config = json!({"position_embedding_type": "relative_key", "is_decoder": false});
+        let error = only(&config, "position_embedding_type", &json!("absolute")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("`position_embedding_type` is \"relative_key\""), "{error}");
+        assert!(only(&config, "is_decoder", &json!(false)).is_ok());
+        assert!(only(&config, "absent", &json!(1)).is_ok());
+        let error = activation("hidden_act", "mish").unwrap_err();
+        assert!(error.message().contains("`hidden_act` is 'mish'"), "{error}");
+    }
+
+    #[test]
+    fn heads_share_the_width_evenly_in_eights() {
+        assert_eq!(heads(384, 12).unwrap().size, 32);
+        assert_eq!(heads(384, 0).unwrap_err().kind(), ErrorKind::ModelLoad);
+        assert_eq!(heads(384, 5).unwrap_err().kind(), ErrorKind::ModelLoad);
+        assert_eq!(heads(36, 3).unwrap_err().kind(), ErrorKind::Unsupported);
+        let uneven = Heads { queries: 6, keys: 4, size: 8 };
+        assert_eq!(grouped_heads(uneven).unwrap_err().kind(), ErrorKind::ModelLoad);
+    }
+}

@@ -1,0 +1,249 @@
+//! Every family against what transformers computes with the same small weights: `tests/golden/make/text.py`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::{Value, json};
+
+use super::{TextEncoder, Tokens, text_encoder};
+use crate::error::{ErrorKind, Result};
+use crate::local::kernels::testing::{cpus, noise};
+use crate::local::ops::{Place, Precision};
+use crate::local::weights::Tensors;
+use crate::local::weights::testing::write;
+
+const FAMILIES: &[&str] = &[
+    "bert",
+    "bert-masked-lm",
+    "xlm-roberta",
+    "distilbert",
+    "mpnet",
+    "modernbert",
+    "nomic-bert",
+    "gte",
+    "qwen3",
+    "gemma3",
+];
+
+/// What a state of another implementation may be off by.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    cosine: f64,
+    /// Of the greatest number.
+    difference: f64,
+}
+
+const BARS: [(Precision, Bar); 3] = [
+    (Precision::F32, Bar { cosine: 0.99999, difference: 1e-4 }),
+    (Precision::Bf16, Bar { cosine: 0.9995, difference: f64::INFINITY }),
+    (Precision::Int8, Bar { cosine: 0.995, difference: f64::INFINITY }),
+];
+
+struct Golden {
+    family: &'static str,
+    config: Value,
+    weights: Tensors,
+    texts: Vec<Vec<u32>>,
+    /// A row a token.
+    states: Vec<Vec<f32>>,
+}
+
+fn folder(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/text").join(family)
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+impl Golden {
+    fn of(family: &'static str) -> Self {
+        let folder = folder(family);
+        let states = candle_core::safetensors::load(folder.join("states.safetensors"), &Device::Cpu).unwrap();
+        let golden = Self {
+            family,
+            config: read(&folder.join("config.json")),
+            weights: Tensors::open(&[folder.join("model.safetensors")]).unwrap(),
+            texts: read(&folder.join("texts.json")),
+            states: states["states"].to_vec2().unwrap(),
+        };
+        assert_eq!(golden.states.len(), golden.texts.iter().map(Vec::len).sum::<usize>());
+        golden
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        FAMILIES.iter().map(|family| Self::of(family))
+    }
+
+    fn open(&self, place: &Place) -> Box<dyn TextEncoder> {
+        text_encoder(&self.config, &self.weights, place).unwrap()
+    }
+
+    fn tokens(&self) -> Tokens {
+        Tokens::new(self.texts.iter().map(Vec::as_slice))
+    }
+
+    /// The tensors, by name, without those of heads that are not part of the encoder.
+    fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let all = self.weights.names().filter(|name| !name.starts_with("cls."));
+        all.map(|name| (name.to_owned(), self.weights.get(name).unwrap().to_tensor(&Device::Cpu).unwrap()))
+            .collect()
+    }
+
+    /// Reads the model with other tensors.
+    fn with(&self, tensors: &BTreeMap<String, Tensor>, place: &Place) -> Result<Box<dyn TextEncoder>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        write(&path, &tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect::<Vec<_>>());
+        text_encoder(&self.config, &Tensors::open(&[path]).unwrap(), place)
+    }
+}
+
+fn encode(model: &dyn TextEncoder, tokens: &Tokens) -> Vec<Vec<f32>> {
+    let states = model.encode(tokens).unwrap();
+    assert_eq!(states.dims(), [tokens.ids().len(), model.width()]);
+    assert_eq!(states.dtype(), DType::F32);
+    states.to_vec2().unwrap()
+}
+
+/// Says where states are too far from the truth.
+fn compare(found: &[Vec<f32>], truth: &[Vec<f32>], bar: Bar) -> std::result::Result<(), String> {
+    assert_eq!(found.len(), truth.len());
+    let greatest = truth.iter().flatten().fold(0.0, |most: f64, x| most.max(f64::from(x.abs())));
+    for (token, (found, truth)) in found.iter().zip(truth).enumerate() {
+        let dot =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let cosine = dot(found, truth) / (dot(found, found) * dot(truth, truth)).sqrt();
+        let off = found.iter().zip(truth).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        // Written so that NaN is too far.
+        if !(cosine >= bar.cosine && off <= bar.difference * greatest) {
+            return Err(format!("token {token}: cosine {cosine}, off by {off} of {greatest}"));
+        }
+    }
+    Ok(())
+}
+
+fn first_place() -> Place {
+    Place::on_cpu(cpus().remove(0), Precision::F32)
+}
+
+#[test]
+fn states_are_those_of_transformers_in_every_precision_on_every_instruction_set() {
+    for golden in Golden::all() {
+        for (precision, bar) in BARS {
+            for cpu in cpus() {
+                let what = format!("{} in {precision:?} on {cpu:?}", golden.family);
+                let model = golden.open(&Place::on_cpu(cpu, precision));
+                let found = encode(&*model, &golden.tokens());
+                compare(&found, &golden.states, bar).unwrap_or_else(|off| panic!("{what}: {off}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_has_the_same_bits_alone_and_in_any_batch_in_any_order() {
+    let bits = |states: &[Vec<f32>]| states.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for golden in Golden::all() {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            for cpu in cpus() {
+                let model = golden.open(&Place::on_cpu(cpu, precision));
+                let together = encode(&*model, &golden.tokens());
+                let reversed = encode(&*model, &Tokens::new(golden.texts.iter().rev().map(Vec::as_slice)));
+                let (mut start, mut end) = (0, reversed.len());
+                for text in &golden.texts {
+                    let alone = bits(&encode(&*model, &Tokens::new([text.as_slice()])));
+                    assert_eq!(alone, bits(&together[start..start + text.len()]), "{}", golden.family);
+                    assert_eq!(alone, bits(&reversed[end - text.len()..end]), "{}", golden.family);
+                    (start, end) = (start + text.len(), end - text.len());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_tensor_shows_in_the_states() {
+    let place = first_place();
+    for golden in Golden::all() {
+        let tensors = golden.tensors();
+        let same = encode(&*golden.with(&tensors, &place).unwrap(), &golden.tokens());
+        compare(&same, &golden.states, BARS[0].1).unwrap();
+        for (name, tensor) in &tensors {
+            // A bias of keys adds the same to all scores of a query.
+            if ["key.bias", "k_lin.bias", "attn.k.bias"].iter().any(|end| name.ends_with(end)) {
+                continue;
+            }
+            let noise: Vec<f32> = noise(tensor.elem_count(), 5).iter().map(|x| 0.1 * x).collect();
+            let noise = Tensor::from_vec(noise, tensor.dims(), &Device::Cpu).unwrap();
+            let mut changed = tensors.clone();
+            changed.insert(name.clone(), (tensor + noise).unwrap());
+            let found = encode(&*golden.with(&changed, &place).unwrap(), &golden.tokens());
+            let verdict = compare(&found, &golden.states, BARS[0].1);
+            assert!(verdict.is_err(), "{}: another `{name}` makes no difference", golden.family);
+        }
+    }
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_of_another_shape_is_named() {
+    let place = first_place();
+    for golden in Golden::all() {
+        let tensors = golden.tensors();
+        for (name, tensor) in &tensors {
+            let mut changed = tensors.clone();
+            changed.remove(name);
+            let error = golden.with(&changed, &place).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
+            assert!(error.message().contains(&format!("no tensor `{name}`")), "{}: {error}", golden.family);
+            let longer = Tensor::cat(&[tensor, tensor], 0).unwrap();
+            changed.insert(name.clone(), longer);
+            let error = golden.with(&changed, &place).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
+            assert!(error.message().contains(&format!("`{name}` is ")), "{}: {error}", golden.family);
+        }
+    }
+}
+
+#[test]
+fn texts_up_to_the_window_are_taken_and_longer_ones_refused() {
+    let place = first_place();
+    for golden in Golden::all() {
+        let model = golden.open(&place);
+        let text = vec![5; model.window() + 1];
+        assert_eq!(encode(&*model, &Tokens::new([&text[1..]])).len(), model.window());
+        let error = model.encode(&Tokens::new([&text[..1], &text[..]])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ContextTooLong, "{error}");
+        assert!(encode(&*model, &Tokens::new([])).is_empty());
+    }
+}
+
+#[test]
+fn tokens_that_no_vocabulary_has_are_refused() {
+    for golden in Golden::all() {
+        let error = golden.open(&first_place()).encode(&Tokens::new([&[3, 60][..]])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_architecture_is_an_error_that_lists_the_known_ones() {
+    let golden = Golden::of("bert");
+    let open = |config: &Value| text_encoder(config, &golden.weights, &first_place());
+    for config in [json!({"model_type": "t5"}), json!({"architectures": ["T5Model"]}), json!({})] {
+        let error = open(&config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("xlm-roberta"), "{error}");
+    }
+    let mut config = golden.config.clone();
+    // A type that nobody knows, but a class that is.
+    config["model_type"] = json!("my_own");
+    assert!(open(&config).is_ok());
+    config["hidden_act"] = json!("mish");
+    let error = open(&config).unwrap_err();
+    assert!(error.message().contains("`hidden_act` is 'mish'"), "{error}");
+    config["num_attention_heads"] = json!(5);
+    config["hidden_act"] = json!("gelu");
+    assert_eq!(open(&config).unwrap_err().kind(), ErrorKind::ModelLoad);
+}

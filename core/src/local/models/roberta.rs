@@ -1,0 +1,30 @@
+//! RoBERTa and XLM-R: multilingual E5, BGE-M3, Arctic 2. BERT with positions that start after the padding token's
+//! number, and one type of text.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::bert::{Bert, Counting};
+use super::config;
+use crate::error::Result;
+use crate::local::ops::Place;
+use crate::local::weights::Tensors;
+
+#[derive(Debug, Deserialize)]
+struct Config {
+    #[serde(default = "one")]
+    pad_token_id: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Reads a RoBERTa.
+///
+/// # Errors
+/// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
+pub(super) fn open(config: &Value, weights: &Tensors, place: &Place) -> Result<Bert> {
+    let Config { pad_token_id } = config::read(config)?;
+    Bert::with(config, weights, place, &["roberta", "model"], Counting::After(pad_token_id))
+}

@@ -1,0 +1,354 @@
+//! A repository at the Hub: its list of files, what is known of one, and its bytes.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use serde::Deserialize;
+use url::Url;
+
+use super::cache::{is_inside, is_plain_name};
+use super::refusal::{self, Asked};
+use super::settings::PUBLIC;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::http::body::Body;
+use crate::http::client::{ApiClient, Auth, MAX_BODY_BYTES, authority};
+use crate::http::exchange::{CONNECT, FIRST_BYTE, check_named_url, transport_failure};
+use crate::http::{Headers, HttpRequest, HttpResponse, Method};
+use crate::secret::Secret;
+
+/// How many redirects of one request are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// A repository at the Hub.
+#[derive(Debug)]
+pub(super) struct Remote {
+    api: ApiClient,
+    id: String,
+    has_token: bool,
+    /// Whether the user chose this Hub. The public one may send us to public places only; one of the user's own
+    /// may keep its files anywhere in the user's network.
+    is_chosen: bool,
+}
+
+/// A commit and its files.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    /// The full hash.
+    pub(super) commit: String,
+    /// What is known of each file.
+    pub(super) files: BTreeMap<String, Entry>,
+}
+
+/// What is known of a file before its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The name of its content: SHA-256 of large files, git's hash of small ones.
+    pub(super) etag: Option<String>,
+    /// Its bytes.
+    pub(super) size: Option<u64>,
+}
+
+/// The bytes of a file from some point on.
+#[derive(Debug)]
+pub(super) struct Download {
+    /// Where the bytes begin; zero if the server cannot begin elsewhere.
+    pub(super) from: u64,
+    /// The size of the whole file, where it is said.
+    pub(super) size: Option<u64>,
+    /// The content's name, where the Hub itself says it.
+    pub(super) etag: Option<String>,
+    pub(super) body: Body,
+}
+
+/// The Hub's answer about a commit.
+#[derive(Deserialize)]
+struct Info {
+    sha: Option<String>,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    size: Option<u64>,
+    lfs: Option<LargeFile>,
+}
+
+#[derive(Deserialize)]
+struct LargeFile {
+    sha256: Option<String>,
+    size: Option<u64>,
+}
+
+/// The last answer of a chain of redirects, and what the Hub's own answers on the way said of the file.
+struct Answer {
+    response: HttpResponse,
+    entry: Entry,
+}
+
+impl Remote {
+    /// # Errors
+    /// `config_invalid` if `endpoint` is no address.
+    pub(super) fn new(endpoint: &str, token: Option<&Secret>, id: &str) -> Result<Self> {
+        let api = ApiClient::new("hub", endpoint).map_err(|error| {
+            Error::config(format!("HF_ENDPOINT is no address of a Hub: {}", error.message()))
+        })?;
+        let is_chosen = api.base().as_str().trim_end_matches('/') != PUBLIC;
+        let api = api.with_auth(Auth::bearer(token));
+        Ok(Self { has_token: api.credential().is_some(), api, id: id.to_owned(), is_chosen })
+    }
+
+    /// Where the repository can be looked at in a browser.
+    fn page(&self) -> String {
+        format!("{}/{}", self.api.base().as_str().trim_end_matches('/'), self.id)
+    }
+
+    fn asked<'a>(&'a self, revision: &'a str, file: Option<&'a str>, page: &'a str) -> Asked<'a> {
+        Asked { id: &self.id, revision, file, page, has_token: self.has_token }
+    }
+
+    /// The commit that a revision is now, and its files.
+    ///
+    /// # Errors
+    /// What the transport and the Hub's refusals mean; `response_invalid` if the answer is none of a Hub's.
+    pub(super) async fn list(&self, cx: &Context, revision: &str) -> Result<Listing> {
+        let mut url = self.url(&format!("/api/models/{}/revision/{}", self.id, revision.replace('/', "%2F")));
+        url.set_query(Some("blobs=true"));
+        let answer = self.answer(cx, HttpRequest::new(Method::Get, url)).await?;
+        let HttpResponse { status, headers, body, .. } = answer.response;
+        let body = Body::new(cx, body, MAX_BODY_BYTES);
+        if status != 200 {
+            return Err(
+                refusal::read(status, &headers, body, &self.asked(revision, None, &self.page())).await
+            );
+        }
+        let bytes = body.read_all().await?;
+        let info: Info = serde_json::from_slice(&bytes).map_err(|error| {
+            self.no_hub("its list of the model's files is not JSON of the expected shape").with_source(error)
+        })?;
+        self.read_listing(info)
+    }
+
+    fn read_listing(&self, info: Info) -> Result<Listing> {
+        let commit = info.sha.filter(|commit| is_plain_name(commit));
+        let commit = commit.ok_or_else(|| self.no_hub("it does not say which commit the revision is"))?;
+        let mut files = BTreeMap::new();
+        for Sibling { rfilename, blob_id, size, lfs } in info.siblings {
+            if !is_inside(&rfilename) {
+                return Err(self.no_hub("it lists a file that lies outside of the repository"));
+            }
+            let (etag, size) = match lfs {
+                Some(lfs) => (lfs.sha256, lfs.size.or(size)),
+                None => (blob_id, size),
+            };
+            files.insert(rfilename, Entry { etag: etag.filter(|etag| is_plain_name(etag)), size });
+        }
+        Ok(Listing { commit, files })
+    }
+
+    /// What the Hub says of a file. Only for Hubs whose list does not say it.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub(super) async fn look_at(&self, cx: &Context, commit: &str, file: &str) -> Result<Entry> {
+        let request = HttpRequest::new(Method::Head, self.file_url(commit, file));
+        let Answer { response, entry } = self.answer(cx, request).await?;
+        let HttpResponse { status, headers, body, .. } = response;
+        if !(200..400).contains(&status) {
+            let body = Body::new(cx, body, MAX_BODY_BYTES);
+            let page = self.page();
+            return Err(refusal::read(status, &headers, body, &self.asked(commit, Some(file), &page)).await);
+        }
+        match entry.etag {
+            Some(_) => Ok(entry),
+            None => Err(self.no_hub(&format!("it gives no ETag for {file}"))),
+        }
+    }
+
+    /// The bytes of a file from `from` on.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub(super) async fn open(&self, cx: &Context, commit: &str, file: &str, from: u64) -> Result<Download> {
+        let mut request = HttpRequest::new(Method::Get, self.file_url(commit, file));
+        if from > 0 {
+            request.headers.set("Range", format!("bytes={from}-"));
+        }
+        let Answer { response, entry } = self.answer(cx, request).await?;
+        let HttpResponse { status, headers, body, .. } = response;
+        let (from, size) = match (status, content_range(&headers)) {
+            (206, Some((begin, size))) if begin == from => (from, size),
+            (206, _) => {
+                return Err(self.no_hub(&format!("it sent another part of {file} than was asked for")));
+            }
+            (200, _) => (0, content_length(&headers)),
+            _ => {
+                let body = Body::new(cx, body, MAX_BODY_BYTES);
+                let page = self.page();
+                return Err(
+                    refusal::read(status, &headers, body, &self.asked(commit, Some(file), &page)).await
+                );
+            }
+        };
+        Ok(Download { from, size, etag: entry.etag, body: Body::new(cx, body, usize::MAX) })
+    }
+
+    /// Sends a request and follows its redirects. Those of a HEAD end where the Hub's own hosts end: what the
+    /// store behind says of itself is not asked for.
+    async fn answer(&self, cx: &Context, mut request: HttpRequest) -> Result<Answer> {
+        // Offsets count the file's bytes, not those of some compression.
+        request.headers.set("Accept-Encoding", "identity");
+        let mut entry = Entry::default();
+        for _ in 0..=MAX_REDIRECTS {
+            let url = request.url.clone();
+            let is_own = self.api.is_own_origin(&url);
+            let response = cx.guard(self.send(cx, request.clone())).await?;
+            let redirects = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+            if is_own {
+                read_facts(&response.headers, redirects, request.method, &mut entry);
+            }
+            let target = response.headers.get("location").and_then(|location| url.join(location).ok());
+            match target.filter(|_| redirects) {
+                None => return Ok(Answer { response, entry }),
+                Some(target) => {
+                    let leaves = !self.api.is_own_origin(&target);
+                    if leaves && request.method == Method::Head {
+                        return Ok(Answer { response, entry });
+                    }
+                    if leaves {
+                        self.check_target(&target)?;
+                    }
+                    request.url = target;
+                }
+            }
+        }
+        Err(self.no_hub(&format!("it redirects more than {MAX_REDIRECTS} times")))
+    }
+
+    /// Sends one request, with the token if it goes to the Hub's own origin.
+    async fn send(&self, cx: &Context, mut request: HttpRequest) -> Result<HttpResponse> {
+        if self.api.is_own_origin(&request.url) {
+            self.api.add_own_headers(&mut request.headers);
+        }
+        let phases = cx.phase_timeouts();
+        request.connect_timeout = phases.connect.unwrap_or(CONNECT);
+        let first_byte = phases.first_byte.unwrap_or(FIRST_BYTE);
+        let bound = request.connect_timeout.saturating_add(first_byte);
+        let host = authority(&request.url);
+        let transport = cx.transport()?;
+        let answered = pin!(transport.send(request));
+        let too_late = pin!(cx.clock().sleep(bound));
+        match select(answered, too_late).await {
+            Either::Left((outcome, _)) => outcome.map_err(|error| transport_failure(error, &host)),
+            Either::Right(_) => {
+                let text = format!("{host} gave no answer within {:.1} s", first_byte.as_secs_f64());
+                let error = Error::new(ErrorKind::Timeout, text).with_context("phase", "first_byte");
+                Err(error.with_sent(Sent::Maybe))
+            }
+        }
+    }
+
+    fn check_target(&self, target: &Url) -> Result<()> {
+        let downgrades = self.api.base().scheme() == "https" && target.scheme() != "https";
+        if downgrades || !matches!(target.scheme(), "http" | "https") {
+            return Err(self.no_hub("it redirects from https to something else; not followed"));
+        }
+        if self.is_chosen { Ok(()) } else { check_named_url(self.api.base(), target) }
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.api.base().clone();
+        url.set_path(&format!("{}{path}", self.api.base().path().trim_end_matches('/')));
+        url
+    }
+
+    fn file_url(&self, commit: &str, file: &str) -> Url {
+        self.url(&format!("/{}/resolve/{commit}/{}", self.id, file.replace('%', "%25")))
+    }
+
+    /// An answer that no Hub gives.
+    fn no_hub(&self, what: &str) -> Error {
+        let host = authority(self.api.base());
+        Error::response_invalid(format!("{host} does not answer as a Hub: {what}; is HF_ENDPOINT right?"))
+    }
+}
+
+/// Takes what an answer of the Hub says of a file.
+fn read_facts(headers: &Headers, redirects: bool, method: Method, entry: &mut Entry) {
+    let own = |name: &str| headers.get(name).filter(|_| !redirects);
+    let etag = headers.get("x-linked-etag").or_else(|| own("etag")).map(normalised).map(str::to_owned);
+    if let Some(etag) = etag.filter(|etag| is_plain_name(etag)) {
+        entry.etag = Some(etag);
+    }
+    let length = own("content-length").filter(|_| method == Method::Head);
+    let size = headers.get("x-linked-size").or(length).and_then(|size| size.trim().parse().ok());
+    entry.size = size.or(entry.size);
+}
+
+/// An ETag without quotes and without the mark of a weak one.
+fn normalised(etag: &str) -> &str {
+    etag.trim().trim_start_matches("W/").trim_matches('"')
+}
+
+fn content_length(headers: &Headers) -> Option<u64> {
+    headers.get("content-length")?.trim().parse().ok()
+}
+
+/// Where a part begins and how large the whole is: `bytes 100-199/200`.
+fn content_range(headers: &Headers) -> Option<(u64, Option<u64>)> {
+    let (range, size) = headers.get("content-range")?.trim().strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.trim().parse().ok()?, size.trim().parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::new();
+        pairs.iter().for_each(|(name, value)| headers.push(*name, *value));
+        headers
+    }
+
+    #[test]
+    fn the_content_is_named_by_the_linked_etag_else_by_the_own_one() {
+        let read = |pairs: &[(&str, &str)], redirects| {
+            let mut entry = Entry::default();
+            read_facts(&headers(pairs), redirects, Method::Head, &mut entry);
+            (entry.etag, entry.size)
+        };
+        let both = [("X-Linked-Etag", "\"big\""), ("X-Linked-Size", "7"), ("ETag", "\"own\"")];
+        assert_eq!(read(&both, true), (Some("big".to_owned()), Some(7)));
+        let weak = [("ETag", "W/\"own\""), ("Content-Length", "3")];
+        assert_eq!(read(&weak, false), (Some("own".to_owned()), Some(3)));
+        assert_eq!(read(&weak, true), (None, None), "a redirect's own facts are not the file's");
+        assert_eq!(read(&[("ETag", "\"../../x\"")], false), (None, None), "no etag leads out of the cache");
+    }
+
+    #[test]
+    fn parts_say_where_they_begin() {
+        let range = |value: &str| content_range(&headers(&[("Content-Range", value)]));
+        assert_eq!(range("bytes 100-199/200"), Some((100, Some(200))));
+        assert_eq!(range("bytes 100-199/*"), Some((100, None)));
+        assert_eq!(range("bytes */200"), None);
+    }
+
+    #[test]
+    fn the_public_hub_leads_to_public_places_only_and_a_chosen_one_into_its_network() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let public = Remote::new(PUBLIC, None, "org/name").unwrap();
+        assert!(public.check_target(&url("https://cdn.example.test/a")).is_ok());
+        for target in ["http://cdn.example.test/a", "https://10.0.0.8/a", "file:///etc/passwd"] {
+            assert!(public.check_target(&url(target)).is_err(), "{target}");
+        }
+        let chosen = Remote::new("https://hub.example.test", None, "org/name").unwrap();
+        assert!(chosen.check_target(&url("https://10.0.0.8/a")).is_ok());
+        assert!(chosen.check_target(&url("http://10.0.0.8/a")).is_err());
+        assert!(Remote::new("not an address", None, "org/name").is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! Which files of a repository a model needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What is wanted of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The model: its weights as safetensors, its configuration, its tokenizer, its modules.
+    Model,
+    /// One file, by its name: a model in GGUF has everything in it.
+    File(String),
+}
+
+/// What says how a model is used. Each is optional, and a model runs without it, but wrongly if there is one: so a
+/// cache counts as complete only if it is certain that those that are not there do not exist.
+const DECISIVE: [&str; 9] = [
+    "config.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    MODULES,
+    "open_clip_config.json",
+    "preprocessor_config.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
+
+/// What else is taken if it is there.
+const WELCOME: [&str; 12] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "merges.txt",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "open_clip_vocab.json",
+];
+
+const MODULES: &str = "modules.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Where open_clip's own exports keep weights.
+const OTHER_WEIGHTS: [&str; 2] = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"];
+
+/// The files whose content names further files: a plan needs to read them.
+pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> {
+    names.iter().filter(|name| match name.strip_suffix(INDEX) {
+        Some(folder) => !names.contains(&format!("{folder}{WEIGHTS}")),
+        None => *name == MODULES,
+    })
+}
+
+/// The files of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What to have, in the order in which to fetch it: the weights, whose presence makes a folder look like a
+    /// model, come last.
+    pub(super) files: Vec<String>,
+    /// What is not there, and must be known not to exist for the plan to be right.
+    pub(super) absent: Vec<String>,
+}
+
+/// One step of a sentence-transformers model.
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// A repository: the names of its files, and the contents of those that are [`naming`] others.
+pub(super) struct Contents<'a> {
+    pub(super) names: &'a BTreeSet<String>,
+    /// Gives the bytes of a file, if it has it.
+    pub(super) read: &'a dyn Fn(&str) -> Result<Option<Vec<u8>>>,
+}
+
+impl Contents<'_> {
+    /// What to have of this repository.
+    ///
+    /// # Errors
+    /// `model_load` saying what to do if it holds no weights that can be read; `not_found` if it has no such file.
+    pub(super) fn plan(&self, wanted: &Wanted) -> Result<Plan> {
+        match wanted {
+            Wanted::File(name) if self.names.contains(name) => {
+                Ok(Plan { files: vec![name.clone()], absent: Vec::new() })
+            }
+            Wanted::File(name) => {
+                Err(Error::new(ErrorKind::NotFound, format!("the repository has no file {name}")))
+            }
+            Wanted::Model => self.plan_of_model(),
+        }
+    }
+
+    fn plan_of_model(&self) -> Result<Plan> {
+        let modules = self.modules()?;
+        let mut plan = Plan::default();
+        let mut weights = Vec::new();
+        for name in DECISIVE {
+            self.take(name.to_owned(), &mut plan);
+        }
+        self.take_welcome("", &mut plan);
+        weights.extend(self.weights_in("")?);
+        for module in modules.iter().filter(|module| !module.path.is_empty()) {
+            let folder = format!("{}/", module.path.trim_matches('/'));
+            let is_dense = module.kind.ends_with("Dense");
+            if !module.kind.ends_with("Normalize") {
+                self.take(format!("{folder}config.json"), &mut plan);
+            }
+            for name in DECISIVE.iter().skip(1).filter(|name| **name != MODULES) {
+                plan.files.extend(self.existing(format!("{folder}{name}")));
+            }
+            self.take_welcome(&folder, &mut plan);
+            match self.weights_in(&folder)? {
+                found if found.is_empty() && is_dense => return Err(self.no_weights(&folder)),
+                found => weights.extend(found),
+            }
+        }
+        if weights.is_empty() {
+            return Err(self.no_weights(""));
+        }
+        plan.files.extend(weights);
+        let mut seen = BTreeSet::new();
+        plan.files.retain(|name| seen.insert(name.clone()));
+        Ok(plan)
+    }
+
+    fn existing(&self, name: String) -> Option<String> {
+        self.names.contains(&name).then_some(name)
+    }
+
+    fn take(&self, name: String, plan: &mut Plan) {
+        match self.existing(name.clone()) {
+            Some(name) => plan.files.push(name),
+            None => plan.absent.push(name),
+        }
+    }
+
+    fn take_welcome(&self, folder: &str, plan: &mut Plan) {
+        plan.files.extend(WELCOME.iter().filter_map(|name| self.existing(format!("{folder}{name}"))));
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
+        let Some(bytes) = (self.read)(name)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Error::new(ErrorKind::ModelLoad, format!("{name} of the repository is not as expected: {error}"))
+                .with_source(error)
+        })
+    }
+
+    fn modules(&self) -> Result<Vec<Module>> {
+        if !self.names.contains(MODULES) {
+            return Ok(Vec::new());
+        }
+        Ok(self.json(MODULES)?.unwrap_or_default())
+    }
+
+    /// The files with the weights of a folder; none if it has none that can be read.
+    fn weights_in(&self, folder: &str) -> Result<Vec<String>> {
+        let whole = format!("{folder}{WEIGHTS}");
+        if self.names.contains(&whole) {
+            return Ok(vec![whole]);
+        }
+        let index = format!("{folder}{INDEX}");
+        if self.names.contains(&index) {
+            let Some(Index { weight_map }) = self.json(&index)? else { return Ok(vec![index]) };
+            let shards: BTreeSet<String> =
+                weight_map.into_values().map(|shard| format!("{folder}{shard}")).collect();
+            if let Some(missing) = shards.iter().find(|shard| !self.names.contains(*shard)) {
+                let text = format!("{index} names {missing}, which the repository does not have");
+                return Err(Error::new(ErrorKind::ModelLoad, text));
+            }
+            return Ok(shards.into_iter().chain([index]).collect());
+        }
+        Ok(OTHER_WEIGHTS
+            .iter()
+            .find_map(|name| self.existing(format!("{folder}{name}")))
+            .into_iter()
+            .collect())
+    }
+
+    /// Why there are no weights, and what to do.
+    fn no_weights(&self, folder: &str) -> Error {
+        let here = || self.names.iter().filter_map(|name| name.strip_prefix(folder));
+        let ends = |endings: &[&str]| {
+            let found = here().find(|name| endings.iter().any(|ending| name.ends_with(ending)));
+            found.map(|name| format!("{folder}{name}"))
+        };
+        let text = if let Some(pickle) = ends(&[".bin", ".pt", ".pth", ".ckpt"]) {
+            format!(
+                "the repository keeps its weights in {pickle}, a pickle, which can run code when it is read; ayni \
+                 reads safetensors only: name a revision that has them (`@refs/pr/N` if somebody has proposed \
+                 them), or convert the weights with `save_pretrained` of transformers and name that folder"
+            )
+        } else if let Some(gguf) = ends(&[".gguf"]) {
+            format!("the repository has no safetensors, but GGUF files such as {gguf}: name the file")
+        } else {
+            format!(
+                "the repository has no weights: there is no {folder}{WEIGHTS} in it, and no {folder}{INDEX}"
+            )
+        };
+        Error::new(ErrorKind::ModelLoad, text)
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

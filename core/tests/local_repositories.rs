@@ -1,0 +1,229 @@
+//! Local embedders over repositories as sentence-transformers saves them, against the vectors that it gives.
+#![cfg(feature = "candle")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use ayni::local::LocalConfig;
+use ayni::{
+    AnyEmbedder, Context, EmbedRequest, EmbedRole, EmbedderConfig, Environment, ErrorKind, Setup,
+    open_embedder_with,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    texts: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    calls: Vec<Call>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    role: Option<EmbedRole>,
+    dimensions: Option<usize>,
+    vectors: Vec<Vec<f32>>,
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/repositories")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// A case's repository, put together.
+fn repository(case: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&golden().join("base"), folder.path());
+    copy(&golden().join("cases").join(case), folder.path());
+    folder
+}
+
+fn config(folder: &Path, precision: &str) -> LocalConfig {
+    let mut config = LocalConfig::new(folder.to_str().unwrap());
+    config.device = Some("cpu".to_owned());
+    config.precision = Some(precision.to_owned());
+    config
+}
+
+fn open(folder: &Path, precision: &str) -> AnyEmbedder {
+    open_embedder_with(Setup::new(config(folder, precision)), &Environment::empty()).unwrap()
+}
+
+fn request(texts: &[String], call: &Call) -> EmbedRequest {
+    let mut request = EmbedRequest::texts(texts.iter().cloned());
+    request.role = call.role;
+    request.dimensions = call.dimensions;
+    request
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[tokio::test]
+async fn every_way_of_pooling_dense_layers_prompts_and_shortened_vectors_are_those_of_sentence_transformers()
+{
+    let expected = std::fs::read(golden().join("expected.json")).unwrap();
+    let expected: Expected = serde_json::from_slice(&expected).unwrap();
+    assert_eq!(expected.cases.len(), 12);
+    for case in &expected.cases {
+        let folder = repository(&case.name);
+        let embedder = open(folder.path(), "f32");
+        let told = embedder.space().clone();
+        for call in &case.calls {
+            let response = embedder.embed(&Context::new(), request(&expected.texts, call)).await.unwrap();
+            // The last text is longer than the window.
+            assert_eq!(response.truncated, [expected.texts.len() - 1], "{}", case.name);
+            for ((text, truth), found) in expected.texts.iter().zip(&call.vectors).zip(&response.vectors) {
+                let what = format!("{}: {:?} {text:?}", case.name, call.role);
+                assert_eq!(found.len(), truth.len(), "{what}");
+                let scale = truth.iter().fold(0_f32, |most, x| most.max(x.abs()));
+                for (found, truth) in found.iter().zip(truth) {
+                    assert!((found - truth).abs() <= 1e-4 * scale, "{what}: {found}, not {truth}");
+                }
+                assert!(cosine(found, truth) >= 0.99999, "{what}");
+            }
+        }
+        assert_eq!(&told, embedder.space(), "{}: the configuration says what the model is", case.name);
+        assert_eq!(told.dimensions, case.calls.last().map(|call| call.vectors[0].len()), "{}", case.name);
+    }
+}
+
+#[tokio::test]
+async fn a_width_in_the_configuration_is_part_of_the_space() {
+    let folder = repository("shortened");
+    let mut config = config(folder.path(), "f32");
+    config.dimensions = Some(8);
+    let short = open_embedder_with(Setup::new(config.clone()), &Environment::empty()).unwrap();
+    let whole = open(folder.path(), "f32");
+    let texts = || EmbedRequest::texts(["the road"]);
+    let shortened = short.embed(&Context::new(), texts()).await.unwrap();
+    let asked = whole.embed(&Context::new(), texts().with_dimensions(8)).await.unwrap();
+    assert_eq!(shortened.vectors, asked.vectors);
+    assert_eq!(short.space().differences(whole.space()), ["dimensions"]);
+    for dimensions in [0, 33] {
+        let error = whole.embed(&Context::new(), texts().with_dimensions(dimensions)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn precision_does_not_change_the_space_and_handles_stand_in_for_each_other() {
+    let folder = repository("dense");
+    let setup = Setup::<EmbedderConfig>::new(config(folder.path(), "int8"))
+        .with_fallback(config(folder.path(), "f32"));
+    let both = open_embedder_with(setup, &Environment::empty()).unwrap();
+    both.embed_text(&Context::new(), "the road").await.unwrap();
+    let other = repository("pooling-max");
+    let setup =
+        Setup::<EmbedderConfig>::new(config(folder.path(), "f32")).with_fallback(config(other.path(), "f32"));
+    let error = open_embedder_with(setup, &Environment::empty()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_configuration_is_said_when_it_is_opened() {
+    let folder = repository("dense");
+    let open =
+        |config: LocalConfig| open_embedder_with(Setup::new(config), &Environment::empty()).unwrap_err();
+    let error = open(config(&folder.path().join("nothing"), "f32"));
+    assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
+    assert_eq!(open(config(folder.path(), "fp16")).kind(), ErrorKind::ConfigInvalid);
+    let mut gpu = config(folder.path(), "f32");
+    gpu.device = Some("cuda:1000".to_owned());
+    assert_eq!(open(gpu).kind(), ErrorKind::DeviceUnavailable);
+    assert_eq!(open(LocalConfig::new("model.gguf")).kind(), ErrorKind::ConfigInvalid);
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
+    let error = open(config(folder.path(), "f32"));
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("'t5'"), "{error}");
+    let offline =
+        Environment::from_pairs([("HF_HUB_OFFLINE", "1"), ("HF_HOME", folder.path().to_str().unwrap())]);
+    let error = open_embedder_with(Setup::new(LocalConfig::new("org/name")), &offline).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Offline);
+}
+
+#[tokio::test]
+async fn damaged_weights_fail_every_call_and_say_what_is_wrong() {
+    let folder = repository("dense");
+    let weights = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+    let embedder = open(folder.path(), "f32");
+    for _ in 0..2 {
+        let error = embedder.embed_text(&Context::new(), "x").await.unwrap_err();
+        assert_eq!((error.kind(), error.backend()), (ErrorKind::ModelLoad, Some("local")));
+        assert!(error.message().contains("no whole safetensors file"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn images_and_empty_lists_are_refused() {
+    let folder = repository("dense");
+    let embedder = open(folder.path(), "f32");
+    let image = ayni::ImageData::with_media_type("x", "image/png");
+    let error = embedder.embed_image(&Context::new(), image).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let error = embedder.embed(&Context::new(), EmbedRequest::new([])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vector_has_the_same_bits_alone_and_in_any_batch() {
+    let folder = repository("dense");
+    let words = ["the", "road", "north", "supply", "library", "niño", "a"];
+    let texts: Vec<String> =
+        (0..300).map(|i| (0..i % 23).map(|j| words[(i + j * j) % 7]).collect::<Vec<_>>().join(" ")).collect();
+    for precision in ["f32", "bf16", "int8"] {
+        let embedder = open(folder.path(), precision);
+        let together =
+            embedder.embed(&Context::new(), EmbedRequest::texts(texts.iter().cloned())).await.unwrap();
+        let alone: Vec<_> = (0..300)
+            .step_by(7)
+            .map(|i| {
+                let (embedder, text) = (embedder.clone(), texts[i].clone());
+                (i, tokio::spawn(async move { embedder.embed_text(&Context::new(), text).await.unwrap() }))
+            })
+            .collect();
+        for (i, vector) in alone {
+            assert_eq!(together.vectors.get(i), Some(&*vector.await.unwrap()), "{precision}: {i}");
+        }
+        let backwards =
+            embedder.embed(&Context::new(), EmbedRequest::texts(texts.iter().rev().cloned())).await.unwrap();
+        for (i, vector) in (&backwards.vectors).into_iter().rev().enumerate() {
+            assert_eq!(together.vectors.get(i), Some(vector), "{precision}: {i}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_texts_come_back_in_order() {
+    let folder = repository("pooling-mean");
+    let embedder = open(folder.path(), "f32");
+    let kinds = ["the road", "north", "supply the library", "a", ""];
+    let texts: Vec<&str> = (0..10_000).map(|i| kinds[i * i % 5]).collect();
+    let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts.iter().copied())).await.unwrap();
+    let each = embedder.embed(&Context::new(), EmbedRequest::texts(kinds)).await.unwrap();
+    assert_eq!(response.vectors.len(), 10_000);
+    for (text, vector) in texts.iter().zip(&response.vectors) {
+        let kind = kinds.iter().position(|kind| kind == text).unwrap();
+        assert_eq!(each.vectors.get(kind), Some(vector));
+    }
+}

@@ -1,0 +1,117 @@
+//! The real all-MiniLM-L6-v2 against sentence-transformers: 200 sentences in 8 languages. `make models` fetches it.
+#![cfg(feature = "candle")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use ayni::local::{LocalConfig, LocalEmbedder};
+use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Setup, open_embedder_with};
+
+const WIDTH: usize = 384;
+
+/// Where `make models` puts the model.
+fn model() -> PathBuf {
+    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
+    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let default = || std::env::home_dir().expect("a home folder").join(".cache");
+    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
+    let folder = cache.join("models/all-minilm-l6-v2");
+    assert!(
+        folder.join("model.safetensors").is_file(),
+        "{} is not there: run `make models`",
+        folder.display()
+    );
+    folder
+}
+
+fn config(precision: &str) -> LocalConfig {
+    let mut config = LocalConfig::new(model().to_str().unwrap());
+    config.precision = Some(precision.to_owned());
+    config.device = Some("cpu".to_owned());
+    config
+}
+
+fn golden() -> (Vec<String>, Vec<f32>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sentences");
+    let texts = std::fs::read_to_string(folder.join("texts.txt")).unwrap();
+    let vectors = std::fs::read(folder.join("vectors.bin")).unwrap();
+    let vectors =
+        vectors.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    (texts.lines().map(str::to_owned).collect(), vectors)
+}
+
+/// Both have unit length.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
+async fn lowest_cosine(precision: &str, step: usize) -> f64 {
+    let (texts, truth) = golden();
+    assert_eq!((texts.len(), truth.len()), (200, 200 * WIDTH));
+    let embedder = AnyEmbedder::new(config(precision).open_embedder(&Environment::empty()).unwrap());
+    let some = texts.iter().step_by(step).cloned();
+    let response = embedder.embed(&Context::new(), EmbedRequest::texts(some)).await.unwrap();
+    assert_eq!(response.vectors.width(), WIDTH);
+    assert_eq!(embedder.space().dimensions, Some(WIDTH));
+    assert!(embedder.space().normalised);
+    let truth = truth.chunks_exact(WIDTH).step_by(step);
+    response.vectors.iter().zip(truth).map(|(found, truth)| cosine(found, truth)).fold(1.0, f64::min)
+}
+
+#[tokio::test]
+async fn two_hundred_sentences_are_those_of_sentence_transformers() {
+    let lowest = lowest_cosine("f32", 1).await;
+    assert!(lowest >= 0.99999, "{lowest}");
+}
+
+#[tokio::test]
+async fn lower_precisions_stay_within_their_bars() {
+    for (precision, bar) in [("bf16", 0.9995), ("int8", 0.995)] {
+        let lowest = lowest_cosine(precision, 3).await;
+        assert!(lowest >= bar, "{precision}: {lowest}");
+    }
+}
+
+#[tokio::test]
+async fn strange_texts_make_vectors_too() {
+    let embedder = config("auto").open_embedder(&Environment::empty()).unwrap();
+    embedder.ready(&Context::new()).await.unwrap();
+    let (_, tokens) = (embedder.window().unwrap(), |text: &str| embedder.count_tokens(None, text).unwrap());
+    assert_eq!(embedder.window().unwrap(), 256);
+    assert_eq!((tokens(""), tokens("hello world")), (2, 4));
+    let long = "palabra ".repeat(12_500);
+    assert!(tokens(&long) > 12_500);
+    let embedder = AnyEmbedder::new(embedder);
+    let texts = ["", "   ", "😀👩‍👩‍👧", "שלום עולם", "\u{0}\u{1}\u{7f}\u{202e}", "\u{fffd}", &long];
+    let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts)).await.unwrap();
+    assert_eq!(response.truncated, [6]);
+    for vector in &response.vectors {
+        assert!((cosine(vector, vector) - 1.0).abs() < 1e-5);
+    }
+    assert_eq!(response.vectors.get(0), response.vectors.get(1), "nothing is nothing");
+}
+
+#[tokio::test]
+async fn an_application_s_variables_open_it() {
+    let env = Environment::from_pairs([
+        ("EMBEDDING_PROVIDER", "local"),
+        ("EMBEDDING_MODEL", model().to_str().unwrap()),
+    ]);
+    let setup = Setup::from_env_with(&env).unwrap();
+    let embedder: AnyEmbedder = open_embedder_with(setup, &env).unwrap();
+    let vector = embedder.embed_text(&Context::new(), "hola").await.unwrap();
+    let one_line = ayni::embedder(model().to_str().unwrap()).await.unwrap();
+    assert_eq!(one_line.embed_text(&Context::new(), "hola").await.unwrap(), vector);
+    assert_eq!(&*one_line.info().backend, "local");
+}
+
+/// What a service wants to know: that meaning decides, not words.
+#[tokio::test]
+async fn what_means_the_same_is_near() {
+    let embedder: LocalEmbedder = config("auto").open_embedder(&Environment::empty()).unwrap();
+    let embedder = AnyEmbedder::new(embedder);
+    let texts = ["a cat sits on the mat", "there is a kitten on the rug", "the stock market fell sharply"];
+    let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts)).await.unwrap();
+    let near = |a, b| cosine(response.vectors.get(a).unwrap(), response.vectors.get(b).unwrap());
+    assert!(near(0, 1) > near(0, 2) + 0.3, "{} {}", near(0, 1), near(0, 2));
+}
