@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::half;
-use super::similarity::{Match, Ranked, best, same_width};
+use super::similarity::{Ranked, best, same_width};
 use super::vectors::Vectors;
 use crate::error::{Error, Result};
 

@@ -14,6 +14,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod catalogue;
 mod encoding;
 mod half;
 mod handle;
@@ -27,6 +28,8 @@ mod vectors;
 use std::fmt;
 use std::future::Future;
 
+#[cfg(feature = "candle")]
+pub(crate) use catalogue::prompts as well_known_prompts;
 pub use encoding::{
     BinaryMatch, BinaryVectors, EncodedVectors, Encoding, HalfVectors, Int8Vectors, hamming_distance,
 };
