@@ -43,12 +43,8 @@ impl Work for Model {
 
     fn work(&self, first: Job, more: &mut Queued<'_, Job>) {
         let mut line = VecDeque::from([Active::new(self, first)]);
+        self.line_up(more, &mut line);
         loop {
-            while line.len() < REQUESTS
-                && let Some(job) = more.next()
-            {
-                line.push_back(Active::new(self, job));
-            }
             line.retain_mut(|request| request.goes_on(self));
             if line.is_empty() {
                 return;
@@ -58,7 +54,20 @@ impl Work for Model {
                 Ok(vectors) => batch.deliver(self, &vectors, &mut line),
                 Err(error) => batch.fail(&error, &mut line),
             }
+            // Who came meanwhile stands before who has just had a turn.
+            self.line_up(more, &mut line);
             line.rotate_left(1);
+        }
+    }
+}
+
+impl Model {
+    /// Takes in the requests that wait.
+    fn line_up(&self, more: &mut Queued<'_, Job>, line: &mut VecDeque<Active>) {
+        while line.len() < REQUESTS
+            && let Some(job) = more.next()
+        {
+            line.push_back(Active::new(self, job));
         }
     }
 }

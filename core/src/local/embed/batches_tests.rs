@@ -118,6 +118,7 @@ async fn texts_that_were_cut_are_named_or_refused() {
 }
 
 #[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "the gate that the test holds is for the model's thread")]
 async fn small_requests_that_wait_are_computed_together_and_a_large_one_does_not_hold_them_up() {
     let (worker, recorder) = worker(40);
     let worker = Arc::new(worker);
@@ -159,6 +160,7 @@ async fn a_panic_fails_the_requests_of_its_batch_and_no_other() {
 }
 
 #[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "the gate that the test holds is for the model's thread")]
 async fn cancelling_and_dropping_end_the_work_after_the_batch_in_hand() {
     let (worker, recorder) = worker(4);
     worker.ready(&Context::new()).await.unwrap();
@@ -174,7 +176,8 @@ async fn cancelling_and_dropping_end_the_work_after_the_batch_in_hand() {
         tokio::task::yield_now().await;
     }
     cancellation.cancel();
-    drop((closed, dropped));
+    drop(dropped);
+    drop(closed);
     assert_eq!(answer.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     // Whoever asks next finds the thread free.
     embed(&worker, Context::new(), EmbedRequest::texts(["a"])).await.unwrap();

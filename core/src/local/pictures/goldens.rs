@@ -44,7 +44,7 @@ pub(super) fn pattern(width: usize, height: usize) -> Picture {
     for y in 0..height {
         for x in 0..width {
             for c in 0..3 {
-                let fine = (x * 7 + y * 13 + c * 29) ^ (x * y >> 3);
+                let fine = (x * 7 + y * 13 + c * 29) ^ ((x * y) >> 3);
                 let coarse = ((x >> 4) + (y >> 3) + c) % 3 * 127;
                 rgb.push(if (x + y) / 24 % 2 == 0 { fine as u8 } else { coarse as u8 });
             }

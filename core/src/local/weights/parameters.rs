@@ -58,11 +58,6 @@ impl<'a> Parameters<'a> {
         self.tensors.get(&self.full(name)).is_some()
     }
 
-    /// The shape of a tensor here, if there is one.
-    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(&self.full(name)).map(|stored| stored.shape.as_slice())
-    }
-
     /// A tensor, on the CPU whatever the place: layers move what they need.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ fn places() -> Vec<Place> {
 /// The pixels of the golden images, by the same arithmetic that made them.
 fn pixels(count: usize, [height, width]: [usize; 2]) -> Tensor {
     let numbers = (0..(count * height * width * 3) as u64)
-        .map(|index| ((index * 2_654_435_761) % (1 << 32) >> 8) as f32 / (1 << 22) as f32 - 2.0);
+        .map(|index| (((index * 2_654_435_761) % (1 << 32)) >> 8) as f32 / (1 << 22) as f32 - 2.0);
     Tensor::from_vec(numbers.collect::<Vec<_>>(), (count, height, width, 3), &Device::Cpu).unwrap()
 }
 

@@ -1,0 +1,131 @@
+//! Local embedders of texts and images, end to end over tiny weights: the vectors of transformers, scaled to unit length.
+#![cfg(feature = "candle")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use ayni::local::LocalConfig;
+use ayni::{AnyEmbedder, Context, EmbedInput, EmbedRequest, Environment, ErrorKind, ImageData};
+use serde_json::{Value, json};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// A tiny model with the files that its weights lack: token n is the word `wn`, images are 32×32.
+fn repository(model: &str, processor: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden().join("clip").join(model).join(name), folder.path().join(name)).unwrap();
+    }
+    let vocabulary: serde_json::Map<String, Value> =
+        (0..64).map(|id| (format!("w{id}"), json!(id))).collect();
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": { "type": "Whitespace" },
+        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "w0" },
+    });
+    let numbers = json!({ "do_rescale": true, "rescale_factor": 1.0 / 255.0, "do_normalize": true,
+        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "do_convert_rgb": true, "resample": 3,
+        "do_resize": true, "image_processor_type": processor });
+    let mut images = numbers;
+    if processor == "CLIPImageProcessor" {
+        images["size"] = json!({ "shortest_edge": 32 });
+        images["do_center_crop"] = json!(true);
+        images["crop_size"] = json!({ "height": 32, "width": 32 });
+    } else {
+        images["size"] = json!({ "height": 32, "width": 32 });
+    }
+    for (name, content) in [
+        ("tokenizer.json", tokenizer),
+        ("preprocessor_config.json", images),
+        ("tokenizer_config.json", json!({ "pad_token": "w1" })),
+    ] {
+        std::fs::write(folder.path().join(name), content.to_string()).unwrap();
+    }
+    folder
+}
+
+fn open(folder: &Path) -> AnyEmbedder {
+    let mut config = LocalConfig::new(folder.to_str().unwrap());
+    (config.device, config.precision) = (Some("cpu".to_owned()), Some("f32".to_owned()));
+    AnyEmbedder::new(config.open_embedder(&Environment::empty()).unwrap())
+}
+
+fn image(name: &str) -> ImageData {
+    ImageData::new(std::fs::read(golden().join("images").join(name)).unwrap()).unwrap()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
+/// The texts and vectors that transformers made for a model, as words; padding is the embedder's business.
+fn cases(model: &str) -> Vec<(String, Vec<f32>)> {
+    let bytes = std::fs::read(golden().join("clip").join(model).join("cases.json")).unwrap();
+    let cases: Value = serde_json::from_slice(&bytes).unwrap();
+    let first = &cases["texts"][0];
+    let texts = first["ids"].as_array().unwrap().iter().map(|ids| {
+        let ids: Vec<u64> = serde_json::from_value(ids.clone()).unwrap();
+        let end = ids.iter().rposition(|id| *id != 1).unwrap();
+        ids[..=end].iter().map(|id| format!("w{id}")).collect::<Vec<_>>().join(" ")
+    });
+    texts.zip(serde_json::from_value::<Vec<Vec<f32>>>(first["features"].clone()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn texts_have_the_vectors_of_transformers_scaled_to_unit_length() {
+    for (model, processor) in [("openai", "CLIPImageProcessor"), ("siglip", "SiglipImageProcessor")] {
+        let folder = repository(model, processor);
+        let embedder = open(folder.path());
+        let cases = cases(model);
+        assert!(!cases.is_empty());
+        let texts = cases.iter().map(|(text, _)| text.clone());
+        let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts)).await.unwrap();
+        for ((text, truth), found) in cases.iter().zip(&response.vectors) {
+            let length = dot(truth, truth).sqrt();
+            assert!(dot(found, truth) / length >= 0.99999, "{model}: {text}");
+            assert!((dot(found, found) - 1.0).abs() < 1e-5, "{model}: {text}");
+        }
+        assert!(embedder.space().normalised);
+        assert_eq!(embedder.space().dimensions, Some(response.vectors.width()));
+    }
+}
+
+#[tokio::test]
+async fn texts_and_images_of_one_request_keep_their_order() {
+    let folder = repository("openai", "CLIPImageProcessor");
+    let embedder = open(folder.path());
+    let images = ["grey.png", "bits_2.png", "orientation_1.jpg", "lossy.webp"];
+    let mut inputs = Vec::new();
+    for (number, name) in images.iter().cycle().take(40).enumerate() {
+        inputs.push(EmbedInput::Image(image(name)));
+        inputs.push(EmbedInput::Text(format!("w62 w{number} w63")));
+    }
+    let response = embedder.embed(&Context::new(), EmbedRequest::new(inputs.iter().cloned())).await.unwrap();
+    assert_eq!(response.vectors.len(), 80);
+    for index in [0, 1, 2, 4, 6, 7, 78, 79] {
+        let alone =
+            embedder.embed(&Context::new(), EmbedRequest::new([inputs[index].clone()])).await.unwrap();
+        assert_eq!(response.vectors.get(index), Some(alone.vectors.as_flat()), "input {index}");
+    }
+    assert_eq!(response.vectors.get(0), response.vectors.get(8), "the same image again");
+    assert!(
+        dot(response.vectors.get(0).unwrap(), response.vectors.get(4).unwrap()) < 0.99999,
+        "another image"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_image_is_the_request_s_fault_and_the_embedder_lives_on() {
+    let folder = repository("openai", "CLIPImageProcessor");
+    let embedder = open(folder.path());
+    let broken = ImageData::with_media_type(&b"\x89PNG\r\n\x1a\nnothing"[..], "image/png");
+    let error = embedder.embed_image(&Context::new(), broken).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert!(embedder.embed_image(&Context::new(), image("grey.png")).await.is_ok());
+    std::fs::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
+    let error = open(folder.path()).embed_text(&Context::new(), "w62 w63").await.unwrap_err();
+    assert!(error.message().contains("preprocessor_config.json does not exist"), "{error}");
+}
