@@ -58,7 +58,7 @@ fn image(seed: u32) -> ImageData {
     let mut noise = seed.wrapping_mul(0x9e37_79b9);
     for (y, x) in (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (y, x))) {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let edge = if (x / (4 * seed) + y / (7 * seed)) % 2 == 0 { 160 } else { 20 };
+        let edge = if (x / (4 * seed) + y / (7 * seed)).is_multiple_of(2) { 160 } else { 20 };
         let pixel = [x * 4, y * 4, edge + (noise >> 26)];
         bytes.extend(pixel.map(|channel| channel.to_le_bytes()[0]));
     }
