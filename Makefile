@@ -8,12 +8,13 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test memory bench bench-peers lint fmt gen gen-check models cuda-toolchain cuda-check doc ci
+.PHONY: help demo test memory bench bench-peers lint fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Shows what exists so far; no network, no keys
+demo: ## Shows what exists so far; no keys, and no network but once for the model of the search
+	scripts/models all-minilm-l6-v2
 	cargo run --quiet --profile $(PROFILE) -p ayni-tour
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
@@ -48,6 +49,9 @@ cuda-toolchain: ## Installs the CUDA compiler into the cache folder (AYNI_CACHE)
 
 cuda-check: ## Builds with the feature `cuda` and starts the result on this machine
 	scripts/cuda-check
+
+gpu-check: ## Measures local models on the GPU of this machine; writes docs/reference/gpu.md (DEVICE=cuda:0)
+	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
 	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite

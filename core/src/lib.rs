@@ -32,8 +32,9 @@ pub use config::{
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{
-    AnyEmbedder, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Pooling,
-    Truncation, Vectors,
+    AnyEmbedder, BinaryMatch, BinaryVectors, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, EmbedStream,
+    EmbeddedPart, Embedder, EmbeddingSpace, EncodedVectors, Encoding, HalfVectors, Int8Vectors, Match,
+    Pooling, Truncation, Vectors, hamming_distance, similarity,
 };
 pub use error::{Error, ErrorKind, Persistence, Result, Sent};
 pub use image::{

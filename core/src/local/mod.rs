@@ -18,7 +18,7 @@ pub(crate) mod weights;
 pub(crate) mod worker;
 
 #[cfg(feature = "candle")]
-pub use embed::LocalEmbedder;
+pub use embed::{LocalEmbedder, Parity, ProbeParity};
 #[cfg(feature = "candle")]
 pub use weights::ModelReference;
 
@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::config::Environment;
 use crate::context::Context;
-use crate::embed::AnyEmbedder;
+use crate::embed::{AnyEmbedder, EmbeddingSpace};
 #[cfg(not(feature = "candle"))]
-use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
+use crate::embed::{EmbedRequest, EmbedResponse, Embedder};
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
@@ -49,12 +49,49 @@ pub struct LocalConfig {
     pub precision: Option<String>,
     /// The width of an embedder's vectors, for models trained to have them shortened; by default the model's own.
     pub dimensions: Option<usize>,
+    /// An embedder's space under the name by which others know it: the model and revision that a folder's files are, so
+    /// that another backend may stand in for it. The rest comes from the files; what is said must agree with them.
+    pub space: Option<EmbeddingSpace>,
+    /// Whether an embedder's precision is measured when it is loaded: some texts (and images) are embedded in f32 too,
+    /// from a second copy of the weights that is dropped afterwards. Where the vectors are too different, `auto` takes f32
+    /// instead, and any other precision is an error.
+    pub verify: bool,
 }
 
 impl LocalConfig {
     /// Weights by their model reference.
     pub fn new(model: impl Into<String>) -> Self {
         Self { model: model.into(), ..Self::default() }
+    }
+
+    /// Says where to run.
+    pub fn with_device(mut self, device: impl Into<String>) -> Self {
+        self.device = Some(device.into());
+        self
+    }
+
+    /// Says in which precision.
+    pub fn with_precision(mut self, precision: impl Into<String>) -> Self {
+        self.precision = Some(precision.into());
+        self
+    }
+
+    /// Sets the width of an embedder's vectors.
+    pub fn with_dimensions(mut self, dimensions: usize) -> Self {
+        self.dimensions = Some(dimensions);
+        self
+    }
+
+    /// Names an embedder's space.
+    pub fn with_space(mut self, space: EmbeddingSpace) -> Self {
+        self.space = Some(space);
+        self
+    }
+
+    /// Measures an embedder's precision when it is loaded.
+    pub fn with_verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
     }
 
     /// Starts to load an embedder.

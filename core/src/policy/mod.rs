@@ -31,10 +31,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::AnyChat;
-use crate::embed::{AnyEmbedder, EmbeddingSpace};
+use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
-use crate::info::BackendInfo;
 use crate::procure::AnyProcurement;
 
 mod cache;
@@ -45,6 +44,7 @@ mod limit;
 mod metrics;
 mod observe;
 mod retry;
+mod space;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -137,9 +137,7 @@ impl Policy {
     /// `config_invalid` if a fallback's vectors cannot be compared with the primary's, or a value of the
     /// policy makes no sense.
     pub fn embedder(&self, primary: AnyEmbedder, fallbacks: Vec<AnyEmbedder>) -> Result<AnyEmbedder> {
-        for fallback in &fallbacks {
-            same_space((primary.info(), primary.space()), (fallback.info(), fallback.space()))?;
-        }
+        let (primary, fallbacks) = space::comparable(primary, fallbacks)?;
         Ok(AnyEmbedder::new(Governed::new(self, primary, fallbacks)?))
     }
 
@@ -174,22 +172,6 @@ impl Policy {
     ) -> Result<AnyProcurement> {
         Ok(AnyProcurement::new(Governed::new(self, primary, fallbacks)?))
     }
-}
-
-fn same_space(
-    (primary, wanted): (&BackendInfo, &EmbeddingSpace),
-    (fallback, given): (&BackendInfo, &EmbeddingSpace),
-) -> Result<()> {
-    let differences = wanted.differences(given);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let fields = differences.join("`, `");
-    Err(Error::config(format!(
-        "the fallback {}/{} cannot stand in for {}/{}: their embedding spaces differ in `{fields}`. If the vectors \
-         can be compared all the same, declare the same `{fields}` for both; else remove the fallback",
-        fallback.backend, fallback.model, primary.backend, primary.model
-    )))
 }
 
 /// A configured number of seconds, zero allowed.

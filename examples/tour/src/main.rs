@@ -1,5 +1,5 @@
-//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend. No network,
-//! no keys.
+//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, and search
+//! with a real model. No network once the model is here, no keys.
 #![allow(clippy::print_stdout, reason = "a program that shows things")]
 
 mod chat;
@@ -7,6 +7,7 @@ mod embed;
 mod failures;
 mod images;
 mod procurement;
+mod search;
 mod show;
 
 use ayni::policy::Metrics;
@@ -22,6 +23,7 @@ async fn main() -> ayni::Result<()> {
     chat::modes().await?;
     embed::any_number().await?;
     embed::a_space_wakes_up().await?;
+    search::search().await?;
     images::generate_and_refine().await?;
     failures::statuses_that_lie().await?;
     procurement::search().await?;

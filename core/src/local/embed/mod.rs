@@ -1,8 +1,8 @@
 //! What turns a local model into an [`Embedder`]: repositories, tokens, batches, pooling.
 
 mod batches;
-mod catalogue;
 mod model;
+mod parity;
 mod pooling;
 mod repository;
 mod tokenise;
@@ -12,13 +12,15 @@ use std::borrow::Cow;
 
 use tokio::sync::oneshot;
 
+pub use parity::{Parity, ProbeParity};
+
 use batches::Job;
 use model::Model;
 use repository::Repository;
 
 use super::LocalConfig;
 use super::ops::{DeviceChoice, Place, PrecisionChoice};
-use super::weights::{Hub, Located, ModelFiles, ModelReference, Wanted, here, locate};
+use super::weights::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
 use super::worker::{Worker, thread_lost};
 use crate::config::Environment;
 use crate::context::Context;
@@ -37,6 +39,9 @@ pub struct LocalEmbedder {
     /// What is known of the space before the model is loaded.
     expected: EmbeddingSpace,
     worker: Worker<Model>,
+    /// What it was opened with, to open it in another precision too.
+    config: LocalConfig,
+    env: Environment,
 }
 
 impl LocalEmbedder {
@@ -53,11 +58,42 @@ impl LocalEmbedder {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
         let source = Source::find(&reference, env)?;
-        let expected = source.space(dimensions);
+        let named = Named(config.space.clone());
+        let expected = named.space(source.space(dimensions))?;
         let info = BackendInfo::new("local", expected.model.as_str());
-        let load = move |cx: &Context| Model::load(&*source.repository(cx)?, &place, dimensions);
+        let verify = config.verify.then(|| config.precision.as_deref().unwrap_or("auto") == "auto");
+        let load = move |cx: &Context| {
+            let repository = source.repository(cx)?;
+            let mut model = match verify {
+                Some(is_auto) => parity::load(cx, &repository, &place, dimensions, is_auto)?,
+                None => Model::load(&repository, &place, dimensions)?,
+            };
+            model.space = named.space(model.space)?;
+            Ok(model)
+        };
         let worker = Worker::start(expected.model.clone(), load)?;
-        Ok(Self { info, expected, worker })
+        Ok(Self { info, expected, worker, config: config.clone(), env: env.clone() })
+    }
+
+    /// Measures how near the vectors are to those that the same weights make in f32 on the CPU, on texts in several
+    /// languages and, where the model takes them, images. Loads a second copy of the weights for that time.
+    ///
+    /// # Errors
+    /// Those of loading and embedding. Vectors that are too far off are no error here: ask [`Parity::ensure`].
+    pub async fn verify(&self, cx: &Context) -> Result<Parity> {
+        self.ready(cx).await?;
+        let config = self.config.clone().with_precision("f32").with_device("cpu").with_verify(false);
+        let reference = Self::open(&config, &self.env)?;
+        let (precision, takes_images) = {
+            let model = self.loaded()?;
+            (model.precision(), model.takes_images())
+        };
+        let probes = parity::probes(takes_images);
+        let request = EmbedRequest::new(probes.iter().map(|(_, input)| input.clone()));
+        let exact = reference.embed(cx, request.clone()).await?.vectors;
+        drop(reference);
+        let own = self.embed(cx, request).await?.vectors;
+        Ok(Parity::measure(precision, &probes, &own, &exact))
     }
 
     /// Waits until the model is loaded; the context's sink hears how far it is.
@@ -118,6 +154,17 @@ impl Embedder for LocalEmbedder {
     }
 }
 
+/// The name that the configuration gives a space.
+struct Named(Option<EmbeddingSpace>);
+
+impl Named {
+    /// # Errors
+    /// `config_invalid` naming the fields in which the configuration and the files do not agree.
+    fn space(&self, own: EmbeddingSpace) -> Result<EmbeddingSpace> {
+        self.0.as_ref().map_or(Ok(own.clone()), |declared| own.declared_as(declared))
+    }
+}
+
 /// Where and how the model computes.
 fn place(config: &LocalConfig) -> Result<Place> {
     let device: DeviceChoice = config.device.as_deref().unwrap_or("auto").parse()?;
@@ -157,7 +204,14 @@ impl Source {
         match self {
             Self::Here(repository) => repository.space(dimensions.or_else(|| repository.width())),
             Self::Hub { id, revision, .. } => {
-                EmbeddingSpace::new(id.as_str()).with_revision(revision.clone()).with_dimensions(dimensions)
+                // A branch is a commit that nobody knows yet: nothing may be taken for it before it is fetched.
+                let wanted = revision.as_deref().unwrap_or("main");
+                let revision =
+                    if is_commit(wanted) { wanted.to_owned() } else { format!("{wanted}, not fetched yet") };
+                EmbeddingSpace::new(id.as_str())
+                    .with_revision(revision)
+                    .with_dimensions(dimensions)
+                    .completed()
             }
         }
     }

@@ -75,6 +75,16 @@ impl Model {
         parts.into_model(place, dimensions)
     }
 
+    /// In which precision it multiplies.
+    pub(super) fn precision(&self) -> Precision {
+        self.place.precision
+    }
+
+    /// Whether it embeds images too.
+    pub(super) fn takes_images(&self) -> bool {
+        matches!(self.encoder, Encoder::Dual(..))
+    }
+
     /// Numbers in a vector before it is shortened.
     pub(super) fn width(&self) -> usize {
         self.width

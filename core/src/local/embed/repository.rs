@@ -6,10 +6,9 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::catalogue;
 use super::pooling::{MODES, Mode, Pooler};
 use crate::backends::vectors::prompt_set;
-use crate::embed::{EmbedRole, EmbeddingSpace};
+use crate::embed::{EmbedRole, EmbeddingSpace, well_known_prompts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::models::check_text_encoder;
 use crate::local::ops::Activation;
@@ -331,8 +330,11 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
     let is_silent = [&prompts.query, &prompts.document]
         .iter()
         .all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
-    match catalogue::prompts(&root.model) {
-        Some(known) if is_silent => Ok(Prompts { default: prompts.default, ..known }),
+    match well_known_prompts(&root.model) {
+        Some([query, document]) if is_silent => {
+            let owned = |prompt: Option<&str>| prompt.map(str::to_owned);
+            Ok(Prompts { query: owned(query), document: owned(document), default: prompts.default })
+        }
         _ => Ok(prompts),
     }
 }

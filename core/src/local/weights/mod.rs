@@ -9,7 +9,7 @@ mod reference;
 mod tensors;
 
 pub(crate) use files::ModelFiles;
-pub(crate) use hub::{Hub, Wanted};
+pub(crate) use hub::{Hub, Wanted, is_commit};
 pub(crate) use locate::{Located, here, locate};
 pub(crate) use parameters::{Biases, Parameters};
 pub use reference::ModelReference;

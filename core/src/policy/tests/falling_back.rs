@@ -114,6 +114,23 @@ fn an_embedder_of_another_space_cannot_stand_in() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_model_holds_those_that_do_not_say_it() {
+    let id = "sentence-transformers/all-MiniLM-L6-v2";
+    let embedder = |space, steps: [Step; 1]| {
+        AnyEmbedder::new(Fake::build(BackendInfo::new("b", id), space, steps, None))
+    };
+    let full = EmbeddingSpace::new(id).with_dimensions(384).with_pooling(Pooling::Mean);
+    let primary = embedder(full.clone(), [fails(ErrorKind::Unavailable)]);
+    let fallback = embedder(EmbeddingSpace::new(id), [Step::Answer]);
+    let both = once().embedder(primary, vec![fallback]).expect("the same model");
+    assert_eq!(both.space(), &full);
+    let (_, cx) = driven();
+    let error = both.embed_text(&cx, "hola").await.expect_err("two numbers are no MiniLM");
+    assert_eq!(error.kind(), ErrorKind::ResponseInvalid);
+    assert!(error.message().contains("384"), "{error}");
+}
+
+#[tokio::test]
 async fn a_failed_backend_is_passed_over_until_it_has_cooled_down() {
     let (clock, cx) = driven();
     let primary = Fake::named("first", [fails(ErrorKind::Unavailable)]);

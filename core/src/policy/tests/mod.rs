@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use super::*;
 use crate::context::{ManualClock, PhaseTimeouts, Progress};
 use crate::{
-    ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Context, CredentialId, EmbedRequest,
-    EmbedResponse, Embedder, ErrorKind, FinishReason, GenerateRequest, ImageData, ImageGenerator,
-    ImageResponse, Limits, RefineRequest, Route, Sent, Usage, Vectors,
+    BackendInfo, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Context, CredentialId,
+    EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, ErrorKind, FinishReason, GenerateRequest,
+    ImageData, ImageGenerator, ImageResponse, Limits, RefineRequest, Route, Sent, Usage, Vectors,
 };
 
 mod caching;

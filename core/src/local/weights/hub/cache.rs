@@ -195,7 +195,7 @@ impl Repository {
 }
 
 /// Whether a revision is the full hash of a commit, which never changes.
-pub(super) fn is_commit(revision: &str) -> bool {
+pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

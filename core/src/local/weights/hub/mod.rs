@@ -28,6 +28,7 @@ mod testing;
 mod tests;
 
 use cache::Repository;
+pub(crate) use cache::is_commit;
 use client::{Listing, Remote};
 use download::Job;
 use patience::Patience;

@@ -1,0 +1,168 @@
+//! The handle that users hold.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Vectors};
+use crate::context::{BoxFuture, Context, Progress};
+use crate::error::{Error, Result};
+use crate::info::BackendInfo;
+use crate::media::ImageData;
+
+/// Any embedder: the handle that users hold. Cheap to clone; clones share the backend.
+///
+/// It splits requests above `info().limits.max_batch`, runs the parts a few at a time and keeps the order.
+/// There is no way to swap the model under a handle: that would change the space under whatever stores its
+/// vectors.
+#[derive(Clone, Debug)]
+pub struct AnyEmbedder(Arc<dyn DynEmbedder>);
+
+/// How many parts of one split request are in flight at a time.
+const PARTS_IN_FLIGHT: usize = 4;
+
+impl AnyEmbedder {
+    /// A handle on `embedder`.
+    pub fn new(embedder: impl Embedder) -> Self {
+        Self(Arc::new(embedder))
+    }
+
+    /// Who the backend is.
+    pub fn info(&self) -> &BackendInfo {
+        self.0.info()
+    }
+
+    /// Which vectors its own may be compared with.
+    pub fn space(&self) -> &EmbeddingSpace {
+        self.0.space()
+    }
+
+    /// Embeds any number of inputs.
+    ///
+    /// # Errors
+    /// Those of the backend; the first part to fail ends the call.
+    pub async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
+        match self.info().limits.max_batch {
+            Some(most) if request.inputs.len() > most => self.embed_in_parts(cx, request, most.max(1)).await,
+            _ => self.0.embed(cx, request).await,
+        }
+    }
+
+    /// Embeds one text.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn embed_text(&self, cx: &Context, text: impl Into<String>) -> Result<Vec<f32>> {
+        self.embed_one(cx, EmbedInput::Text(text.into())).await
+    }
+
+    /// Embeds one encoded image.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn embed_image(&self, cx: &Context, image: ImageData) -> Result<Vec<f32>> {
+        self.embed_one(cx, EmbedInput::Image(image)).await
+    }
+
+    async fn embed_one(&self, cx: &Context, input: EmbedInput) -> Result<Vec<f32>> {
+        let response = self.embed(cx, EmbedRequest::new([input])).await?;
+        Ok(response.vectors.as_flat().to_vec())
+    }
+
+    async fn embed_in_parts(
+        &self,
+        cx: &Context,
+        request: EmbedRequest,
+        most: usize,
+    ) -> Result<EmbedResponse> {
+        let of = request.inputs.len();
+        let parts: Vec<(usize, EmbedRequest)> = (0..of)
+            .step_by(most)
+            .map(|start| {
+                let inputs = request.inputs[start..of.min(start + most)].to_vec().into();
+                (start, EmbedRequest { inputs, ..request.clone() })
+            })
+            .collect();
+        let responses = stream::iter(parts)
+            .map(|(start, part)| async move { Ok::<_, Error>((start, self.0.embed(cx, part).await?)) })
+            .buffered(PARTS_IN_FLIGHT);
+        let mut responses = std::pin::pin!(responses);
+        let mut joined: Option<JoinedParts> = None;
+        while let Some((start, part)) = responses.try_next().await? {
+            match &mut joined {
+                None => joined = Some(JoinedParts::new(part)),
+                Some(joined) => joined.append(start, part)?,
+            }
+            cx.report(|| Progress::Inputs { done: of.min(start + most), of });
+        }
+        joined.ok_or_else(|| Error::invalid_request("the list of inputs is empty"))?.finish()
+    }
+}
+
+/// The answers to the parts of one split request, growing in order.
+struct JoinedParts {
+    numbers: Vec<f32>,
+    first: EmbedResponse,
+}
+
+impl JoinedParts {
+    fn new(first: EmbedResponse) -> Self {
+        Self { numbers: first.vectors.as_flat().to_vec(), first }
+    }
+
+    fn append(&mut self, start: usize, part: EmbedResponse) -> Result<()> {
+        let width = self.first.vectors.width();
+        if part.vectors.width() != width {
+            return Err(Error::response_invalid(format!(
+                "vectors of {} numbers came back after vectors of {width}",
+                part.vectors.width()
+            )));
+        }
+        self.numbers.extend_from_slice(part.vectors.as_flat());
+        self.first.truncated.extend(part.truncated.into_iter().map(|index| start + index));
+        self.first.usage = self.first.usage.plus(part.usage);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<EmbedResponse> {
+        let width = self.first.vectors.width();
+        Ok(EmbedResponse { vectors: Vectors::new(self.numbers, width)?, ..self.first })
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Embedder for AnyEmbedder {
+    fn info(&self) -> &BackendInfo {
+        self.0.info()
+    }
+
+    fn space(&self) -> &EmbeddingSpace {
+        self.0.space()
+    }
+
+    async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
+        Self::embed(self, cx, request).await
+    }
+}
+
+/// [`Embedder`] in the form that can be a trait object.
+trait DynEmbedder: Send + Sync + fmt::Debug {
+    fn info(&self) -> &BackendInfo;
+    fn space(&self) -> &EmbeddingSpace;
+    fn embed<'a>(&'a self, cx: &'a Context, request: EmbedRequest) -> BoxFuture<'a, Result<EmbedResponse>>;
+}
+
+impl<T: Embedder> DynEmbedder for T {
+    fn info(&self) -> &BackendInfo {
+        Embedder::info(self)
+    }
+
+    fn space(&self) -> &EmbeddingSpace {
+        Embedder::space(self)
+    }
+
+    fn embed<'a>(&'a self, cx: &'a Context, request: EmbedRequest) -> BoxFuture<'a, Result<EmbedResponse>> {
+        Box::pin(Embedder::embed(self, cx, request))
+    }
+}

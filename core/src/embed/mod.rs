@@ -1,0 +1,72 @@
+//! Vectors for texts and images.
+//!
+//! ```
+//! use ayni::backends::scripted::Scripted;
+//! use ayni::{AnyEmbedder, Context, EmbedRequest};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let embedder = AnyEmbedder::new(Scripted::default());
+//! let response = embedder.embed(&Context::new(), EmbedRequest::texts(["hola", "hello"])).await?;
+//! assert_eq!(response.vectors.len(), 2);
+//! assert_eq!(response.vectors.width(), 16);
+//! # Ok::<_, ayni::Error>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+mod catalogue;
+mod encoding;
+mod half;
+mod handle;
+mod request;
+mod response;
+mod similarity;
+mod space;
+mod stream;
+mod vectors;
+
+use std::fmt;
+use std::future::Future;
+
+#[cfg(feature = "candle")]
+pub(crate) use catalogue::prompts as well_known_prompts;
+pub use encoding::{
+    BinaryMatch, BinaryVectors, EncodedVectors, Encoding, HalfVectors, Int8Vectors, hamming_distance,
+};
+pub use handle::AnyEmbedder;
+pub use request::{EmbedInput, EmbedRequest, EmbedRole, Truncation};
+pub use response::EmbedResponse;
+pub use similarity::{Match, similarity};
+pub use space::{EmbeddingSpace, Pooling};
+pub use stream::{EmbedStream, EmbeddedPart};
+pub use vectors::Vectors;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::info::BackendInfo;
+
+/// Turns texts and images into vectors.
+///
+/// Contract of [`embed`](Self::embed):
+/// - one vector an input, in the order of the inputs;
+/// - every vector has `space().dimensions` numbers where the space says how many, and all of one response
+///   have the same width; anything else is `response_invalid`;
+/// - vectors have unit length where the space says so;
+/// - an input that was cut to the model's window is named in [`EmbedResponse::truncated`];
+/// - an empty list is `invalid_request`; a list above `info().limits.max_batch` too, except on
+///   [`AnyEmbedder`], which splits it;
+/// - no retries, no sleeps, no log of the inputs.
+pub trait Embedder: Send + Sync + fmt::Debug + 'static {
+    /// Who the backend is.
+    fn info(&self) -> &BackendInfo;
+
+    /// Which vectors its own may be compared with.
+    fn space(&self) -> &EmbeddingSpace;
+
+    /// Embeds every input of the request.
+    fn embed(
+        &self,
+        cx: &Context,
+        request: EmbedRequest,
+    ) -> impl Future<Output = Result<EmbedResponse>> + Send;
+}

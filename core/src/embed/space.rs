@@ -1,0 +1,149 @@
+//! Which vectors may be compared with which.
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "candle")]
+use crate::error::{Error, Result};
+
+/// What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their
+/// spaces are equal; a field that one of them does not know makes them differ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct EmbeddingSpace {
+    /// The model, as its publisher names it: `sentence-transformers/all-MiniLM-L6-v2`.
+    pub model: String,
+    /// The revision of the weights.
+    pub revision: Option<String>,
+    /// Numbers in a vector; `None` until the first answer says so.
+    pub dimensions: Option<usize>,
+    /// How token vectors become one vector.
+    pub pooling: Option<Pooling>,
+    /// Whether vectors have unit length; they do unless it is said that they do not.
+    pub normalised: bool,
+    /// The set of prompts put before queries and documents.
+    pub prompt_set: Option<String>,
+}
+
+impl Default for EmbeddingSpace {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            revision: None,
+            dimensions: None,
+            pooling: None,
+            normalised: true,
+            prompt_set: None,
+        }
+    }
+}
+
+impl EmbeddingSpace {
+    /// The space of a model's unit-length vectors about which nothing else is known.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self { model: model.into(), ..Self::default() }
+    }
+
+    /// Sets the width.
+    pub fn with_dimensions(mut self, dimensions: impl Into<Option<usize>>) -> Self {
+        self.dimensions = dimensions.into();
+        self
+    }
+
+    /// Sets the revision.
+    pub fn with_revision(mut self, revision: impl Into<Option<String>>) -> Self {
+        self.revision = revision.into();
+        self
+    }
+
+    /// Sets the pooling.
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
+        self
+    }
+
+    /// Names the set of prompts.
+    pub fn with_prompt_set(mut self, prompts: impl Into<Option<String>>) -> Self {
+        self.prompt_set = prompts.into();
+        self
+    }
+
+    /// Says whether vectors have unit length.
+    pub fn with_normalised(mut self, normalised: bool) -> Self {
+        self.normalised = normalised;
+        self
+    }
+
+    /// This space as somebody who knows more declares it: under the declared model and revision, everything else as it is.
+    /// What is declared and known must agree.
+    ///
+    /// # Errors
+    /// `config_invalid` naming the fields that do not.
+    #[cfg(feature = "candle")]
+    pub(crate) fn declared_as(&self, declared: &Self) -> Result<Self> {
+        let wrong = |declared: bool, known: bool, equal: bool| declared && known && !equal;
+        let (said, own) = (declared, self);
+        let checks = [
+            (
+                "revision",
+                wrong(said.revision.is_some(), own.revision.is_some(), said.revision == own.revision),
+            ),
+            (
+                "dimensions",
+                wrong(said.dimensions.is_some(), own.dimensions.is_some(), said.dimensions == own.dimensions),
+            ),
+            ("pooling", wrong(said.pooling.is_some(), own.pooling.is_some(), said.pooling == own.pooling)),
+            ("normalised", said.normalised != own.normalised),
+            ("prompt_set", wrong(said.prompt_set.is_some(), true, said.prompt_set == own.prompt_set)),
+        ];
+        let wrong: Vec<_> = checks.iter().filter(|(_, is_wrong)| *is_wrong).map(|(name, _)| *name).collect();
+        if !wrong.is_empty() {
+            let fields = wrong.join("`, `");
+            return Err(Error::config(format!(
+                "`space` says other than the files of {} do about `{fields}`; leave them out of it",
+                own.model
+            )));
+        }
+        let model = if said.model.is_empty() { &own.model } else { &said.model };
+        let (said, own) = (said.clone(), own.clone());
+        Ok(Self {
+            model: model.clone(),
+            revision: said.revision.or(own.revision),
+            dimensions: own.dimensions.or(said.dimensions),
+            pooling: own.pooling.or(said.pooling),
+            ..own
+        })
+    }
+
+    /// The names of the fields in which `self` and `other` differ.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let checks = [
+            ("model", self.model == other.model),
+            ("revision", self.revision == other.revision),
+            ("dimensions", self.dimensions == other.dimensions),
+            ("pooling", self.pooling == other.pooling),
+            ("normalised", self.normalised == other.normalised),
+            ("prompt_set", self.prompt_set == other.prompt_set),
+        ];
+        checks.iter().filter(|(_, equal)| !equal).map(|(name, _)| *name).collect()
+    }
+}
+
+/// How token vectors become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Pooling {
+    /// The mean over tokens.
+    Mean,
+    /// The first token.
+    Cls,
+    /// The last token.
+    LastToken,
+    /// The maximum over tokens, number by number.
+    Max,
+    /// The mean weighted by position.
+    WeightedMean,
+}

@@ -1,0 +1,258 @@
+//! How near a precision's vectors are to those of f32.
+
+use candle_core::Device;
+
+use super::model::Model;
+use super::repository::Repository;
+use crate::context::Context;
+use crate::embed::{EmbedInput, Vectors};
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::kernels::gemm::Precision;
+use crate::local::ops::Place;
+use crate::media::ImageData;
+
+/// Texts of several languages, scripts and lengths, each with the name that reports give it.
+const TEXTS: &[(&str, &str)] = &[
+    ("one word", "agua"),
+    ("english", "The municipality is looking for a supplier of medical equipment."),
+    ("spanish", "Adquisición de ambulancias y equipamiento médico para el hospital regional."),
+    ("portuguese", "Contratação de serviços de limpeza para as escolas do município."),
+    ("french", "Fourniture et pose de panneaux solaires sur le toit de la mairie."),
+    ("german", "Lieferung von Büromöbeln für die Stadtverwaltung bis Ende März."),
+    ("mapudungun", "Mari mari, iñche ta mapuche ngen, wallmapu mew küdawken."),
+    ("russian", "Поставка компьютеров и принтеров для школьной библиотеки."),
+    ("arabic", "توريد الأدوية والمستلزمات الطبية للمستشفى المركزي"),
+    ("chinese", "为市立医院采购医疗设备和维护服务"),
+    ("japanese", "市立図書館の電気設備の保守点検業務"),
+    ("hindi", "सरकारी स्कूलों के लिए पाठ्यपुस्तकों की आपूर्ति"),
+    ("code", "fn main() { let total: f64 = prices.iter().map(|p| p * 1.19).sum(); }"),
+    ("numbers", "3.500 unidades, UF 1.234,56 + IVA (19 %), entrega: 2024-11-30, lote N° 7-B"),
+    ("emoji", "🚑🏥 urgente!!! ➡️ entregar hoy 🙏"),
+    (
+        "paragraph",
+        "La presente licitación tiene por objeto la contratación del servicio de mantención preventiva y correctiva de \
+         los equipos de climatización de los edificios municipales. El proponente deberá acreditar experiencia en al \
+         menos tres contratos de similar naturaleza, contar con técnicos certificados y disponer de repuestos \
+         originales. The contract runs for twenty-four months and may be extended once, by agreement of both \
+         parties, under the same conditions and prices.",
+    ),
+];
+
+/// Side of the square images.
+const SIDE: u32 = 64;
+
+/// What parity is measured on; always the same.
+pub(super) fn probes(with_images: bool) -> Vec<(String, EmbedInput)> {
+    let texts = TEXTS.iter().map(|(name, text)| ((*name).to_owned(), EmbedInput::Text((*text).to_owned())));
+    let images = (1..=4u32).map(|seed| (format!("image {seed}"), EmbedInput::Image(image(seed))));
+    texts.chain(images.filter(|_| with_images)).collect()
+}
+
+/// An image of gradients, edges and noise, as an uncompressed bitmap.
+fn image(seed: u32) -> ImageData {
+    let size = 54 + 3 * SIDE * SIDE;
+    let mut bytes = b"BM".to_vec();
+    for field in [size, 0, 54, 40, SIDE, SIDE, 1 | (24 << 16), 0, 3 * SIDE * SIDE, 2835, 2835, 0, 0] {
+        bytes.extend(field.to_le_bytes());
+    }
+    let mut noise = seed.wrapping_mul(0x9e37_79b9);
+    for (y, x) in (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (y, x))) {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let edge = if (x / (4 * seed) + y / (7 * seed)).is_multiple_of(2) { 160 } else { 20 };
+        let pixel = [x * 4, y * 4, edge + (noise >> 26)];
+        bytes.extend(pixel.map(|channel| channel.to_le_bytes()[0]));
+    }
+    ImageData::with_media_type(bytes, "image/bmp")
+}
+
+/// How near vectors are to those of f32 on the CPU.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Parity {
+    /// The precision that was measured: `f32`, `bf16` or `int8`.
+    pub precision: &'static str,
+    /// The least cosine that is near enough: 0.99999 for f32, 0.9995 for bf16, 0.995 for int8.
+    pub bar: f64,
+    /// What was measured.
+    pub probes: Vec<ProbeParity>,
+}
+
+/// How near one vector is to that of f32.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ProbeParity {
+    /// What was embedded: a language, or the number of an image.
+    pub name: String,
+    /// The cosine between the two vectors.
+    pub cosine: f64,
+}
+
+impl Parity {
+    /// Compares the vectors of the probes.
+    pub(super) fn measure(
+        precision: Precision,
+        probes: &[(String, EmbedInput)],
+        own: &Vectors,
+        exact: &Vectors,
+    ) -> Self {
+        let compared = own.iter().zip(exact).map(|(own, exact)| cosine(own, exact));
+        let probe =
+            |((name, _), cosine): (&(String, EmbedInput), f64)| ProbeParity { name: name.clone(), cosine };
+        Self {
+            precision: precision.name(),
+            bar: bar(precision),
+            probes: probes.iter().zip(compared).map(probe).collect(),
+        }
+    }
+
+    /// The probe whose vectors are least alike.
+    pub fn lowest(&self) -> Option<&ProbeParity> {
+        // A cosine that is not a number is the lowest of all.
+        let rank = |probe: &ProbeParity| if probe.cosine.is_nan() { f64::NEG_INFINITY } else { probe.cosine };
+        self.probes.iter().min_by(|a, b| rank(a).total_cmp(&rank(b)))
+    }
+
+    /// Whether every vector is near enough.
+    pub fn holds(&self) -> bool {
+        !self.probes.is_empty() && self.probes.iter().all(|probe| probe.cosine >= self.bar)
+    }
+
+    /// Fails unless every vector is near enough.
+    ///
+    /// # Errors
+    /// `model_load` naming the precision, the worst probe and what to do.
+    pub fn ensure(&self) -> Result<()> {
+        match self.lowest() {
+            Some(_) if self.holds() => Ok(()),
+            Some(worst) => Err(Error::new(
+                ErrorKind::ModelLoad,
+                format!(
+                    "precision '{}' is too coarse for this model: the cosine with f32 is {:.6} for the probe '{}', and \
+                     {} is needed. Set `precision` to 'f32'",
+                    self.precision, worst.cosine, worst.name, self.bar
+                ),
+            )),
+            None => Err(Error::new(ErrorKind::ModelLoad, "no probe was embedded")),
+        }
+    }
+}
+
+/// The least cosine that is near enough.
+fn bar(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 0.99999,
+        Precision::Bf16 => 0.9995,
+        Precision::Int8 => 0.995,
+    }
+}
+
+/// In f64: the bars are finer than the error of f32 sums.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Loads a model and measures its precision against f32. `auto` on the CPU becomes f32 where it is too coarse.
+///
+/// # Errors
+/// As [`Model::load`]; `model_load` where the precision is too coarse.
+pub(super) fn load(
+    cx: &Context,
+    repository: &Repository,
+    place: &Place,
+    dimensions: Option<usize>,
+    is_auto: bool,
+) -> Result<Model> {
+    let model = Model::load(repository, place, dimensions)?;
+    if place.device.is_cpu() && place.precision == Precision::F32 {
+        return Ok(model);
+    }
+    cx.check()?;
+    let exact_place = Place { device: Device::Cpu, precision: Precision::F32, cpu: place.cpu.clone() };
+    let exact = Model::load(repository, &exact_place, dimensions)?;
+    let probes = probes(model.takes_images());
+    let parity = Parity::measure(
+        place.precision,
+        &probes,
+        &vectors(cx, &model, &probes)?,
+        &vectors(cx, &exact, &probes)?,
+    );
+    match parity.ensure() {
+        Ok(()) => Ok(model),
+        Err(error) if is_auto && place.device.is_cpu() => {
+            tracing::warn!(model = %model.info.model, "{}; `auto` takes f32", error.message());
+            Ok(exact)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The model's vectors of the probes, one after another.
+fn vectors(cx: &Context, model: &Model, probes: &[(String, EmbedInput)]) -> Result<Vectors> {
+    let mut rows = Vec::with_capacity(probes.len());
+    for (index, (_, input)) in probes.iter().enumerate() {
+        cx.check()?;
+        rows.push(match input {
+            EmbedInput::Text(text) => {
+                let tokens = model.tokenise(None, &[(index, text)])?;
+                let ids: Vec<Vec<u32>> = tokens.into_iter().map(|text| text.ids).collect();
+                model.embed_texts(&ids, &[model.skip(None)])?
+            }
+            EmbedInput::Image(image) => model.embed_images(&model.pixels(&[(index, image)])?)?,
+        });
+    }
+    Vectors::from_rows(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::pictures::decode;
+
+    fn parity(cosines: &[f64]) -> Parity {
+        let probe =
+            |(index, cosine): (usize, &f64)| ProbeParity { name: format!("p{index}"), cosine: *cosine };
+        Parity { precision: "bf16", bar: 0.9995, probes: cosines.iter().enumerate().map(probe).collect() }
+    }
+
+    #[test]
+    fn a_precision_holds_only_if_every_probe_does() {
+        parity(&[0.9995, 1.0]).ensure().unwrap();
+        let error = parity(&[1.0, 0.99949, 0.9999]).ensure().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ModelLoad);
+        for part in ["'bf16'", "0.999490", "'p1'", "0.9995", "'f32'"] {
+            assert!(error.message().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_and_nothing_at_all_never_hold() {
+        let broken = parity(&[1.0, f64::NAN, 0.2]);
+        assert!(!broken.holds());
+        assert_eq!(broken.lowest().unwrap().name, "p1");
+        assert!(broken.ensure().is_err());
+        assert!(parity(&[]).ensure().is_err());
+    }
+
+    #[test]
+    fn vectors_are_compared_with_those_of_the_same_probe() {
+        let vectors = |numbers: Vec<f32>| Vectors::new(numbers, 2).unwrap();
+        let (own, exact) = (vectors(vec![1.0, 0.0, 3.0, 4.0]), vectors(vec![2.0, 0.0, 4.0, 3.0]));
+        let found = Parity::measure(Precision::Int8, &probes(false)[..2], &own, &exact);
+        assert_eq!((found.precision, found.bar), ("int8", 0.995));
+        assert_eq!(found.probes.iter().map(|probe| probe.cosine).collect::<Vec<_>>(), [1.0, 0.96]);
+        assert_eq!(found.lowest().unwrap().name, TEXTS[1].0);
+    }
+
+    #[test]
+    fn probe_images_are_images_and_differ() {
+        let images: Vec<_> =
+            probes(true).into_iter().filter(|(_, input)| matches!(input, EmbedInput::Image(_))).collect();
+        assert_eq!((images.len(), probes(false).len()), (4, TEXTS.len()));
+        for (name, input) in &images {
+            let EmbedInput::Image(image) = input else { continue };
+            decode(image, &Default::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(images.iter().filter(|(_, other)| other == input).count(), 1, "{name}");
+        }
+    }
+}

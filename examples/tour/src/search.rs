@@ -1,0 +1,91 @@
+//! Semantic search with a real model in this process.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ayni::local::LocalConfig;
+use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Error, ErrorKind, Result};
+
+use crate::show;
+
+/// Invented, but of the kind that public bodies in Chile publish.
+const TENDERS: &str = include_str!("../data/tenders.txt");
+
+const QUESTIONS: [&str; 6] = [
+    "vehículos para trasladar enfermos",
+    "vehicles to carry patients",
+    "agua para zonas con sequía",
+    "drinking water for villages",
+    "energía solar",
+    "school supplies for children",
+];
+
+/// The titles nearest to questions in two languages.
+pub(crate) async fn search() -> Result<()> {
+    let titles: Vec<&str> = TENDERS.lines().collect();
+    show::section(
+        "Semantic search",
+        &format!("{} titles of tenders, all-MiniLM-L6-v2 in this process", titles.len()),
+    );
+    let start = Instant::now();
+    let embedder = LocalConfig::new(model()?).open_embedder(&Environment::process())?;
+    let cx = Context::new();
+    embedder.ready(&cx).await?;
+    show::fact("model loaded", milliseconds(start.elapsed()));
+    let embedder = AnyEmbedder::new(embedder);
+
+    let start = Instant::now();
+    let documents = embedder.embed(&cx, EmbedRequest::texts(titles.iter().copied())).await?.vectors;
+    let tokens = format!("{} vectors of {} numbers", documents.len(), documents.width());
+    show::fact("titles embedded", format!("{}: {tokens}", milliseconds(start.elapsed())));
+
+    let (mut embedding, mut searching) = (Duration::ZERO, Duration::ZERO);
+    for question in QUESTIONS {
+        let start = Instant::now();
+        let query = embedder.embed_text(&cx, question).await?;
+        embedding += start.elapsed();
+        let start = Instant::now();
+        let found = documents.top_k(&query, 3)?;
+        searching += start.elapsed();
+        show::line("");
+        show::line(format!("{question}?"));
+        for found in found {
+            show::line(format!(
+                "  {:.2}  {}",
+                found.score,
+                titles.get(found.index).copied().unwrap_or_default()
+            ));
+        }
+    }
+    let count = QUESTIONS.len() as u32;
+    show::line("");
+    show::fact("a question, embedded", milliseconds(embedding / count));
+    show::fact("and searched", milliseconds(searching / count));
+    if cfg!(debug_assertions) {
+        show::fact(
+            "note",
+            "the Rust code of this build is not optimised: PROFILE=release says how quick it is",
+        );
+    }
+    Ok(())
+}
+
+/// Where `make models` puts the model.
+fn model() -> Result<String> {
+    let cache = Environment::process().get("AYNI_CACHE").map(PathBuf::from);
+    let system = || Environment::process().get("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    let folder = cache.or_else(|| Some(system().or_else(home)?.join("ayni"))).unwrap_or_default();
+    let folder = folder.join("models/all-minilm-l6-v2");
+    if !folder.join("model.safetensors").is_file() {
+        return Err(Error::new(
+            ErrorKind::ModelLoad,
+            format!("{} is not there: `make models` fetches it, once and with a network", folder.display()),
+        ));
+    }
+    Ok(folder.display().to_string())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
