@@ -24,7 +24,10 @@ fn every_encoding_is_what_numpy_makes() {
     let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/encodings.json")).unwrap();
     let numbers: Vec<f32> = golden.f32_bits.iter().map(|bits| f32::from_bits(*bits)).collect();
     let vectors = vectors(numbers, golden.width);
-    assert!(vectors.len() > 10 && !golden.width.is_multiple_of(8), "the last byte of a vector has to be filled up");
+    assert!(
+        vectors.len() > 10 && !golden.width.is_multiple_of(8),
+        "the last byte of a vector has to be filled up"
+    );
     assert_eq!(vectors.to_f16().as_bits(), golden.f16_bits);
     let int8 = vectors.to_int8().unwrap();
     assert_eq!(int8.as_flat(), golden.int8);
