@@ -71,11 +71,11 @@ fn main() -> ExitCode {
         Some("kernels") => kernels::run(&options),
         #[cfg(feature = "kernels")]
         Some("pictures") => pictures::run(&options),
-        #[cfg(not(feature = "kernels"))]
         #[cfg(feature = "embed")]
         Some("embed") => embed::run(&options),
         #[cfg(not(feature = "embed"))]
         Some("embed") => return usage("this build has no embedders: build with the feature `embed`"),
+        #[cfg(not(feature = "kernels"))]
         Some(name @ ("kernels" | "pictures")) => {
             return usage(&format!("this build has no suite '{name}': build with the feature `kernels`"));
         }
