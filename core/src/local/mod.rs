@@ -147,7 +147,7 @@ pub async fn embedder(model: impl Into<String>) -> Result<AnyEmbedder> {
 /// Why this build has no local chat or image models, or none at all.
 pub(crate) fn unavailable_reason() -> &'static str {
     if cfg!(feature = "candle") {
-        "local chat and image models are not in this version of ayni"
+        "local models for chat and images are not in this version of ayni"
     } else {
         "ayni was built without the `candle` feature, which local models need"
     }
