@@ -247,3 +247,99 @@ fn an_unknown_architecture_is_an_error_that_lists_the_known_ones() {
     config["hidden_act"] = json!("gelu");
     assert_eq!(open(&config).unwrap_err().kind(), ErrorKind::ModelLoad);
 }
+
+/// A configuration with some keys in another form: those given are put in, null ones taken out.
+fn rewritten(config: &Value, changes: &Value) -> Value {
+    let mut config = config.clone();
+    let (Some(all), Some(changes)) = (config.as_object_mut(), changes.as_object()) else {
+        panic!("configurations are objects");
+    };
+    for (key, value) in changes {
+        if value.is_null() {
+            all.remove(key);
+        } else {
+            all.insert(key.clone(), value.clone());
+        }
+    }
+    config
+}
+
+#[test]
+fn older_forms_of_configurations_mean_the_same() {
+    let rewrites = [
+        (
+            "modernbert",
+            json!({
+                "rope_parameters": null, "layer_types": null, "global_attn_every_n_layers": 3,
+                "global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0,
+            }),
+        ),
+        (
+            "nomic-bert",
+            json!({
+                "rope_parameters": null, "hidden_size": null, "num_hidden_layers": null, "num_attention_heads": null,
+                "intermediate_size": null, "hidden_act": null, "max_position_embeddings": null, "layer_norm_eps": null,
+                "n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 64, "activation_function": "swiglu",
+                "n_positions": 48, "layer_norm_epsilon": 1e-12, "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0,
+                "qkv_proj_bias": false, "prenorm": false,
+            }),
+        ),
+        (
+            "gte",
+            json!({"model_type": "new", "rope_parameters": null, "rope_theta": 160_000.0, "rope_scaling": null}),
+        ),
+        (
+            "qwen3",
+            json!({"rope_parameters": null, "layer_types": null, "rope_theta": 10_000, "max_window_layers": 2}),
+        ),
+        (
+            "gemma3",
+            json!({
+                "rope_parameters": null, "rope_theta": 1_000_000.0, "rope_local_base_freq": 10_000.0,
+            }),
+        ),
+    ];
+    for (family, changes) in rewrites {
+        let golden = Golden::of(family);
+        let config = rewritten(&golden.config, &changes);
+        let model = text_encoder(&config, &golden.weights, &first_place()).unwrap();
+        compare(&encode(&*model, &golden.tokens()), &golden.states, BARS[0].1).unwrap();
+    }
+}
+
+#[test]
+fn what_changes_the_meaning_of_a_configuration_shows_or_is_refused() {
+    for (family, changes) in [
+        ("bert", json!({"hidden_act": "relu"})),
+        ("modernbert", json!({"local_attention": 10})),
+        ("modernbert", json!({"layer_types": vec!["full_attention"; 4]})),
+        ("nomic-bert", json!({"rope_parameters": {"rope_theta": 900.0}})),
+        ("qwen3", json!({"rms_norm_eps": 1e-2})),
+        ("gemma3", json!({"sliding_window": 10})),
+        ("gemma3", json!({"use_bidirectional_attention": false})),
+        ("gemma3", json!({"query_pre_attn_scalar": 16})),
+    ] {
+        let golden = Golden::of(family);
+        let config = rewritten(&golden.config, &changes);
+        let model = text_encoder(&config, &golden.weights, &first_place()).unwrap();
+        let verdict = compare(&encode(&*model, &golden.tokens()), &golden.states, BARS[0].1);
+        assert!(verdict.is_err(), "{family}: {changes} makes no difference");
+    }
+    for (family, key, value) in [
+        ("bert", "position_embedding_type", json!("relative_key")),
+        ("bert", "is_decoder", json!(true)),
+        ("mpnet", "relative_attention_num_buckets", json!(30)),
+        ("modernbert", "rope_parameters", json!({"rope_type": "yarn"})),
+        ("nomic-bert", "moe_every_n_layers", json!(2)),
+        ("gte", "logn_attention_scale", json!(true)),
+        ("qwen3", "use_sliding_window", json!(true)),
+        ("gemma3", "attn_logit_softcapping", json!(30.0)),
+        ("gemma3", "hidden_activation", json!("mish")),
+    ] {
+        let golden = Golden::of(family);
+        let config = rewritten(&golden.config, &json!({ key: value }));
+        let error = text_encoder(&config, &golden.weights, &first_place()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{family}: {error}");
+        assert!(error.message().contains(&format!("`{key}`")), "{family}: {error}");
+    }
+}
