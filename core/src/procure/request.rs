@@ -32,7 +32,8 @@ pub struct ListRequest {
     pub min_amount: Option<Money>,
     /// The greatest amount. Records in another currency, or without an amount, do not match.
     pub max_amount: Option<Money>,
-    /// The source, where there are several: `v1`, `ocds`.
+    /// The source, where there are several: `v1`, `ocds`, `ocds_direct` (direct awards), `ocds_framework` (orders
+    /// under framework agreements).
     pub source: Option<String>,
     /// Which end comes first.
     pub sorting: Sorting,
