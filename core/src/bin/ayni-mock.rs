@@ -4,12 +4,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ayni::conformance::chilecompra::{ChileCompra, WorldSpec};
 use ayni::conformance::serve_case;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const HELP: &str = "\
 Plays one case of ayni's behaviour suite, or ChileCompra, until its standard input closes.
@@ -102,7 +102,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let runtime = runtime.map_err(|error| error.to_string())?;
     match arguments.play {
         Play::Case(case) => {
-            let (server, line) = runtime.block_on(play_case(&case, arguments.port))?;
+            let started = runtime.block_on(serve_case(&case, arguments.port));
+            let (server, line) = started.map_err(|error| error.to_string())?;
             until_input_closes(&line)?;
             drop(server);
         }
@@ -117,12 +118,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
-async fn play_case(case: &Path, port: u16) -> Result<(impl Sized, Value), String> {
-    serve_case(case, port).await.map_err(|error| error.to_string())
-}
-
 /// Prints the line. The runner holds the other end of the input open as long as it needs the server.
-fn until_input_closes(line: &Value) -> Result<(), String> {
+fn until_input_closes(line: &dyn std::fmt::Display) -> Result<(), String> {
     println!("{line}");
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     std::io::stdin().read_to_end(&mut Vec::new()).map(drop).map_err(|error| error.to_string())

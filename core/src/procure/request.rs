@@ -105,6 +105,12 @@ impl ListRequest {
         self
     }
 
+    /// Asks one of several sources.
+    pub fn with_source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
     /// Which end comes first.
     pub fn with_sorting(mut self, sorting: Sorting) -> Self {
         self.sorting = sorting;

@@ -99,6 +99,8 @@ fn quick_verdict(failures: &Failures, status: u16) -> Option<Verdict> {
             "the service does not accept the ticket: check MERCADO_PUBLICO_TICKET",
         ),
         403 => Verdict::new(ErrorKind::PermissionDenied, "the ticket is unknown to this API, or blocked"),
+        // The gateway's own words have no code, and speak of the path.
+        404 if code.is_empty() => return None,
         404 => Verdict::new(ErrorKind::NotFound, "there is no quick purchase with this code"),
         429 => Verdict::new(ErrorKind::RateLimited, "the service has had enough requests for now"),
         500..=599 => Verdict::new(ErrorKind::Unavailable, "the service failed"),

@@ -277,5 +277,5 @@ fn is_out_of_reach(error: &Error) -> bool {
             | ErrorKind::RateLimited
             | ErrorKind::QuotaExceeded
             | ErrorKind::Offline
-    )
+    ) || (error.kind() == ErrorKind::ResponseInvalid && error.persistence() == Persistence::Exhausted)
 }
