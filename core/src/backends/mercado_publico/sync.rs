@@ -24,7 +24,7 @@ use crate::procure::{
 };
 
 /// So many rows are written at a time.
-const BATCH: usize = 500;
+const BATCH: usize = 100;
 /// The service stamps changes in batches of five minutes, each complete about two minutes later.
 const SETTLES: Duration = Duration::from_secs(120);
 /// How far windows of changes overlap.
