@@ -152,7 +152,7 @@ impl ChileCompra {
 }
 
 /// The quick purchases that changed in a window, if the fake knows when each did.
-fn changed<'a>(state: &'a State, window: (Option<String>, Option<String>)) -> Vec<&'a String> {
+fn changed(state: &State, window: (Option<String>, Option<String>)) -> Vec<&String> {
     let moment = |text: Option<String>| Some(Timestamp::read(&text?, ZoneMark::WallClock).expect("a moment"));
     let (Some(midnight), Some(from), Some(until)) = (state.changes, moment(window.0), moment(window.1))
     else {
