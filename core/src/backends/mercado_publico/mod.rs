@@ -16,6 +16,9 @@ mod testing;
 mod tests;
 pub(crate) mod wire;
 
+/// Whom to name as the source of records that are republished unchanged.
+pub const ATTRIBUTION: &str = "Dirección ChileCompra";
+
 pub use client::MercadoPublico;
 pub use config::MercadoPublicoConfig;
 pub use gate::ledger::Quota;
