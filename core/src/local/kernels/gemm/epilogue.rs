@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::super::math::{Activation, activate};
 use super::super::simd::{Simd, Work};
-use super::element::Element;
+use super::element::{Element, RowScale};
 use super::packed::Packed;
 
 /// What to do with the sums: `c = residual + scale · activation(a · wᵀ + bias)`, and in a gated layer
@@ -56,8 +56,8 @@ pub(super) struct Direct<'a> {
     pub(super) packed: &'a Packed,
     /// The first panel.
     pub(super) panel: usize,
-    /// A number a row.
-    pub(super) row_scales: &'a [f32],
+    /// What the words of each row stand for.
+    pub(super) row_scales: &'a [RowScale],
     /// The panel's first result of the first row.
     pub(super) to: *mut f32,
     /// What is added, in the same place; null for nothing.
@@ -76,7 +76,7 @@ impl Direct<'_> {
         p: usize,
         sums: &[[E::Sum; 2]; ROWS],
     ) {
-        let scales: &[f32; ROWS] = match self.row_scales.try_into() {
+        let scales: &[RowScale; ROWS] = match self.row_scales.try_into() {
             Ok(scales) => scales,
             Err(_) => return,
         };
@@ -117,8 +117,8 @@ pub(super) struct Finish<'a, E> {
     pub(super) panel: usize,
     /// The sums, a row of two registers after the other.
     pub(super) sums: &'a [u32],
-    /// A number a row.
-    pub(super) row_scales: &'a [f32],
+    /// What the words of each row stand for.
+    pub(super) row_scales: &'a [RowScale],
     /// The panel's first result of the first row; rows are as long as the layer has outputs.
     pub(super) to: *mut f32,
     /// What is added, in the same place; null for nothing.
