@@ -74,6 +74,9 @@ pub(crate) trait Element<S: Simd>: 'static {
     /// If the precision has scales and corrections, `LANES` of them are readable.
     unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> Self::Channels;
 
-    /// Sums as f32, before the bias.
+    /// Sums without what the numbers that stand for zero brought.
+    fn from_zero(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> Self::Sum;
+
+    /// Sums [from zero](Self::from_zero) as f32, before the bias.
     fn finish(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> S::F32;
 }

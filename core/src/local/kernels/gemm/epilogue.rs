@@ -84,7 +84,12 @@ impl Direct<'_> {
         let (high, high_bias) = half::<S, E>(s, self.packed, self.panel + p, 1);
         let outputs = self.packed.outputs();
         let first = p * self.packed.panel_outputs();
-        // Three short loops: the compiler unrolls each, and the sums stay in registers. It would not unroll one long one.
+        // Short loops: the compiler unrolls each, and the sums stay in registers. It would not unroll one long one.
+        let mut sums = *sums;
+        for (sums, scale) in sums.iter_mut().zip(scales) {
+            sums[0] = E::from_zero(s, sums[0], *scale, low);
+            sums[1] = E::from_zero(s, sums[1], *scale, high);
+        }
         let mut values = [[s.zero(); 2]; ROWS];
         for ((value, sums), scale) in values.iter_mut().zip(sums).zip(scales) {
             value[0] = s.add(E::finish(s, sums[0], *scale, low), low_bias);
@@ -182,7 +187,8 @@ impl<E> Finish<'_, E> {
         let sums = &self.sums[(2 * row + half) * S::LANES..][..S::LANES];
         // SAFETY: a register of sums, stored by a tile of this precision.
         let sums = unsafe { E::load(s, sums.as_ptr()) };
-        s.add(E::finish(s, sums, self.row_scales[row], channels), bias)
+        let row = self.row_scales[row];
+        s.add(E::finish(s, E::from_zero(s, sums, row, channels), row, channels), bias)
     }
 
     /// Scales, adds the residual and stores as many of the lanes as there are outputs.

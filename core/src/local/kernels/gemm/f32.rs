@@ -54,6 +54,11 @@ impl<S: Simd> Element<S> for F32 {
     unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
 
     #[inline(always)]
+    fn from_zero(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
+        sums
+    }
+
+    #[inline(always)]
     fn finish(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
         sums
     }

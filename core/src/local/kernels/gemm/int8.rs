@@ -93,13 +93,13 @@ impl<S: Simd> Element<S> for Int8 {
     }
 
     #[inline(always)]
-    fn finish(s: S, sums: S::I32, row: RowScale, (scales, corrections): (S::F32, S::I32)) -> S::F32 {
-        let exact = if S::HAS_BYTE_DOT {
-            s.sub_i32(sums, s.mul_i32(corrections, s.splat_i32(row.zero)))
-        } else {
-            sums
-        };
-        s.mul(s.to_f32(exact), s.mul(scales, s.splat(row.scale)))
+    fn from_zero(s: S, sums: S::I32, row: RowScale, (_, corrections): (S::F32, S::I32)) -> S::I32 {
+        if S::HAS_BYTE_DOT { s.sub_i32(sums, s.mul_i32(corrections, s.splat_i32(row.zero))) } else { sums }
+    }
+
+    #[inline(always)]
+    fn finish(s: S, sums: S::I32, row: RowScale, (scales, _): (S::F32, S::I32)) -> S::F32 {
+        s.mul(s.to_f32(sums), s.mul(scales, s.splat(row.scale)))
     }
 }
 
