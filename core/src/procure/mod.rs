@@ -22,6 +22,7 @@ use crate::context::{BoxFuture, Context};
 use crate::error::Result;
 use crate::info::BackendInfo;
 
+pub mod analysis;
 mod change;
 mod code;
 mod date;
