@@ -32,6 +32,7 @@ mod raw;
 mod record;
 mod request;
 mod rut;
+pub mod similar;
 mod source;
 pub mod store;
 pub(crate) mod tables;
