@@ -24,8 +24,10 @@ use crate::info::BackendInfo;
 
 pub mod analysis;
 mod change;
+mod chilean;
 mod code;
 mod date;
+pub mod export;
 mod money;
 mod plan;
 mod raw;

@@ -45,6 +45,7 @@ mod tests;
 
 pub use outcome::{Analysis, CheckKind, Checked, Citation, Claim, RejectedClaim, Rejection, Verdict};
 pub use question::{Ask, Language, Question};
+#[cfg(feature = "pdf")]
 pub(in crate::procure) use view::labels;
 
 use answer::{Answered, Malformed};
