@@ -77,7 +77,7 @@ fn kind(value: &Value) -> Option<CheckKind> {
         Value::Day(_) | Value::Clock(..) => CheckKind::Date,
         Value::Money(..) => CheckKind::Amount,
         Value::Percent(_) => CheckKind::Percentage,
-        Value::Number(_) | Value::Ordinal(_) => CheckKind::Number,
+        Value::Number(_) | Value::Span(..) | Value::Ordinal(_) => CheckKind::Number,
         Value::Quotation(_) => CheckKind::Quotation,
         Value::State(..) => CheckKind::State,
         Value::Unclear(_) => return None,
@@ -91,7 +91,7 @@ fn says(field: &Field, found: &Found) -> bool {
         Value::Link(link) => field.shown.to_lowercase().contains(link.as_str()),
         Value::Label(label) => has_word(&field.shown, label),
         Value::Quotation(quotation) => field.folded.contains(quotation.as_str()),
-        Value::Code(_) | Value::Rut(_) | Value::Percent(_) | Value::Money(..) => {
+        Value::Code(_) | Value::Rut(_) | Value::Percent(_) | Value::Money(..) | Value::Span(..) => {
             own().any(|own| *own == found.value)
         }
         Value::Day(day) => own().any(|own| matches!(own, Value::Day(own) if same_day(own, day))),
@@ -127,7 +127,7 @@ fn same_day(own: &Day, named: &Day) -> bool {
 fn is_number(own: &Value, number: Decimal, written: &str) -> bool {
     match own {
         Value::Number(own) | Value::Ordinal(own) => *own == number,
-        Value::Money(own, _) => *own == number,
+        Value::Money(own, _) | Value::Span(own, _) => *own == number,
         // A year; a tax number without its marks.
         Value::Day(own) => {
             written.len() == 4 && own.year.is_some_and(|year| number == Decimal::new(i128::from(year), 0))

@@ -144,6 +144,8 @@ async fn claims_that_differ_from_their_fields_are_dropped_and_listed() {
         ("La licitación no está publicada.", &["/row/state"], not(CheckKind::State, "publicada.")),
         ("Pide 241 cajas.", &["/items/0/quantity"], not(CheckKind::Number, "241")),
         ("La línea 3 pide 240 cajas.", &["/items/0/quantity"], not(CheckKind::Number, "3")),
+        ("El contrato dura 12 días.", &["/contract_duration"], not(CheckKind::Number, "12 días")),
+        ("Cuesta ６９ pesos.", &["/estimated_amount"], Rejection::Unclear { written: "６".to_owned() }),
         ("Multa del 6 %.", &["/description"], not(CheckKind::Percentage, "6 %")),
         ("Exige la norma ISO 14001.", &["/items/0/description"], not(CheckKind::Number, "14001")),
         ("Exige un vehículo 4x4.", &["/items/0/description"], not(CheckKind::Code, "4x4")),

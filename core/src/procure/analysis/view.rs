@@ -109,7 +109,9 @@ impl Builder {
     /// A text of the record: cleaned, without persons, cut to `most` characters and to the room that there is.
     fn text(&mut self, path: impl Into<String>, text: &str, most: usize) {
         let path = path.into();
-        let clean = visible(text.trim(), true);
+        // Twice as much is cleaned as can be shown, whatever a text weighs.
+        let (text, beyond) = cut(text.trim(), most.saturating_mul(2));
+        let clean = visible(&text, true);
         let clean = match &self.persons {
             Some(names) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -127,6 +129,7 @@ impl Builder {
             return;
         }
         let (mut shown, missing) = cut(&clean, most.min(room));
+        let missing = missing + beyond;
         if missing > 0 {
             shown.push_str(" […]");
             self.view.left_out.push(format!("{path}: the last {missing} characters left out"));
@@ -162,6 +165,20 @@ impl Builder {
 
     fn count(&mut self, path: impl Into<String>, count: i64) {
         self.number(path, Some(Decimal::new(i128::from(count), 0)));
+    }
+
+    /// A number of something, which may be a length of time.
+    fn quantity(&mut self, path: impl Into<String>, quantity: Option<Decimal>, unit: Option<&str>) {
+        let Some(quantity) = quantity else { return };
+        let shown = plain(quantity);
+        let mut values = vec![Value::Number(quantity)];
+        if let Some(unit) = unit {
+            let said = scan(&format!("{shown} {unit}"), Language::English);
+            values.extend(
+                said.into_iter().map(|found| found.value).filter(|value| matches!(value, Value::Span(..))),
+            );
+        }
+        self.add(path, shown, values);
     }
 
     fn state(&mut self, path: impl Into<String>, state: &TenderState, language: Language) {

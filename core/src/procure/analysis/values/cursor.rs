@@ -137,9 +137,11 @@ impl<'a> Cursor<'a> {
         text.split_whitespace().rev().take(most).map(folded).collect()
     }
 
-    /// Everything up to the next blank.
+    /// Everything up to the next blank, and not more than an address may have.
     pub(super) fn chunk(&self) -> String {
-        self.chars.get(self.at..).unwrap_or_default().iter().take_while(|c| !c.is_whitespace()).collect()
+        const LONGEST: usize = 300;
+        let rest = self.chars.get(self.at..).unwrap_or_default();
+        rest.iter().take(LONGEST).take_while(|c| !c.is_whitespace()).collect()
     }
 
     fn run(&mut self, wanted: impl Fn(char) -> bool) -> String {

@@ -22,11 +22,7 @@ const MONTHS: [&[&str]; 12] = [
 /// Reads a day, a time or both. What was found before may turn out to be the first day of a range.
 pub(super) fn read(cursor: &mut Cursor<'_>, language: Language, found: &mut [Found]) -> Option<Value> {
     let start = cursor.at();
-    let readers: [&dyn Fn(&mut Cursor<'_>) -> Option<Day>; 4] =
-        [&iso, &|cursor| numeric(cursor, language), &day_first, &month_first];
-    for reader in readers {
-        cursor.go_to(start);
-        let Some(day) = reader(cursor) else { continue };
+    if let Some(day) = day(cursor, language) {
         begin_range(cursor, start, day, found);
         let clock = if day.clock.is_some() || day.day.is_none() { None } else { clock_of_day(cursor) };
         return Some(Value::Day(Day { clock: day.clock.or(clock), ..day }));
@@ -34,6 +30,23 @@ pub(super) fn read(cursor: &mut Cursor<'_>, language: Language, found: &mut [Fou
     cursor.go_to(start);
     let (hour, minute) = clock(cursor)?;
     Some(Value::Clock(hour, minute))
+}
+
+fn day(cursor: &mut Cursor<'_>, language: Language) -> Option<Day> {
+    let start = cursor.at();
+    let day = iso(cursor);
+    let day = day.or_else(|| {
+        cursor.go_to(start);
+        numeric(cursor, language)
+    });
+    let day = day.or_else(|| {
+        cursor.go_to(start);
+        day_first(cursor)
+    });
+    day.or_else(|| {
+        cursor.go_to(start);
+        month_first(cursor)
+    })
 }
 
 /// `12` in `del 12 al 16 de octubre` is a day of the same month.

@@ -30,6 +30,8 @@ pub(super) enum Value {
     Percent(Decimal),
     /// A number.
     Number(Decimal),
+    /// A length of time.
+    Span(Decimal, Unit),
     /// The number of a line, a lot or a product.
     Ordinal(Decimal),
     /// Letters and digits in one word: `4x4`, `ISO9001`.
@@ -40,6 +42,17 @@ pub(super) enum Value {
     State(TenderState, bool),
     /// An amount in words or another form that cannot be read for certain.
     Unclear(String),
+}
+
+/// A unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Minutes,
+    Hours,
+    Days,
+    Weeks,
+    Months,
+    Years,
 }
 
 /// A day as far as a text names it.
@@ -78,7 +91,7 @@ pub(super) fn scan(text: &str, language: Language) -> Vec<Found> {
 }
 
 /// The value that begins here. Whatever is longer or more particular comes first.
-fn next(cursor: &mut Cursor<'_>, language: Language, found: &mut Vec<Found>) -> Option<Value> {
+fn next(cursor: &mut Cursor<'_>, language: Language, found: &mut [Found]) -> Option<Value> {
     if cursor.is_inside_word() {
         return None;
     }
@@ -96,13 +109,22 @@ fn next(cursor: &mut Cursor<'_>, language: Language, found: &mut Vec<Found>) -> 
         .or_else(|| attempt(&mut |cursor| dates::read(cursor, language, found)))
         .or_else(|| attempt(&mut |cursor| numbers::read(cursor, language)))
         .or_else(|| attempt(&mut label))
+        .or_else(|| attempt(&mut strange_digit))
+}
+
+/// A digit of another script, a fraction, a Roman number in one sign: what it stands for is not read.
+fn strange_digit(cursor: &mut Cursor<'_>) -> Option<Value> {
+    // `m²` is a unit.
+    let is_strange = |c: char| c.is_numeric() && !c.is_ascii_digit() && !matches!(c, '¹' | '²' | '³');
+    cursor.take(is_strange).map(|digit| Value::Unclear(digit.to_string()))
 }
 
 fn link(cursor: &mut Cursor<'_>) -> Option<Value> {
     let chunk = cursor.chunk();
     let lower = chunk.to_lowercase();
     let mailbox = lower.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
-    let page = lower.contains("://") || lower.starts_with("www.") || is_host(&lower);
+    let scheme = ["://", "javascript:", "data:", "mailto:"].iter().any(|scheme| lower.contains(scheme));
+    let page = scheme || lower.starts_with("www.") || is_host(&lower, chunk == lower);
     let written = chunk.trim_end_matches(['.', ',', ';', ':', ')', ']', '»', '”', '"', '!', '?', '\'']);
     if !(mailbox || page) || written.is_empty() {
         return None;
@@ -111,15 +133,19 @@ fn link(cursor: &mut Cursor<'_>) -> Option<Value> {
     Some(Value::Link(written.to_lowercase()))
 }
 
-/// `evil.example/x` without a scheme: a name with an ending of letters, and a path.
-fn is_host(text: &str) -> bool {
-    const ENDINGS: [&str; 10] = ["cl", "com", "org", "net", "info", "io", "gob", "biz", "xyz", "link"];
-    let host = text.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = host.trim_end_matches(['.', ',', ';', ':', ')']);
+/// `evil.example/x` without a scheme, or the name of a file: labels with dots between them, and letters at the end.
+/// Sentences without a blank between them begin with a capital; well-known endings count in any case.
+fn is_host(text: &str, in_small_letters: bool) -> bool {
+    const ENDINGS: [&str; 6] = ["cl", "com", "org", "net", "info", "gob"];
+    let host = text.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    let host = host.trim_end_matches(['.', ',', ';', ')', '»', '”', '"', '!']);
     let (name, ending) = host.rsplit_once('.').unwrap_or_default();
-    name.chars().any(char::is_alphabetic)
-        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'))
-        && ENDINGS.contains(&ending)
+    let is_ending = (2..=12).contains(&ending.len()) && ending.chars().all(|c| c.is_ascii_lowercase());
+    let is_label = |label: &str| label.len() >= 2 && label.chars().all(|c| c.is_alphanumeric() || c == '-');
+    name.split('.').all(is_label)
+        && name.chars().any(char::is_alphabetic)
+        && is_ending
+        && (in_small_letters || ENDINGS.contains(&ending))
 }
 
 fn code(cursor: &mut Cursor<'_>) -> Option<Value> {

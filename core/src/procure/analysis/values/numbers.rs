@@ -1,7 +1,7 @@
 //! Numbers, percentages and amounts of money as people and records write them.
 
 use super::dates::hour_alone;
-use super::{Cursor, Value};
+use super::{Cursor, Unit, Value};
 use crate::procure::analysis::question::Language;
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Decimal};
@@ -16,7 +16,10 @@ pub(super) fn read(cursor: &mut Cursor<'_>, language: Language) -> Option<Value>
     cursor.go_to(start);
     let is_word = cursor.peek().is_some_and(char::is_alphabetic);
     if is_word {
-        return in_words(cursor, language);
+        return in_words(cursor, language).map(|value| match value {
+            Value::Number(number) => span_or_number(cursor, number),
+            other => other,
+        });
     }
     let negative = is_sign(cursor);
     if negative {
@@ -182,8 +185,30 @@ fn amount(cursor: &mut Cursor<'_>, number: Decimal, prefix: Option<Prefix>) -> V
     let suffix = suffix(cursor);
     match suffix.or(prefix.map(|prefix| prefix.currency)) {
         Some(currency) => Value::Money(number, currency),
-        None => Value::Number(number),
+        None => span_or_number(cursor, number),
     }
+}
+
+/// A number, or a length of time if a unit of time follows.
+fn span_or_number(cursor: &mut Cursor<'_>, number: Decimal) -> Value {
+    const UNITS: [(Unit, &[&str]); 6] = [
+        (Unit::Minutes, &["minuto", "minutos", "minute", "minutes", "min"]),
+        (Unit::Hours, &["hora", "horas", "hour", "hours", "hrs", "hr"]),
+        (Unit::Days, &["dia", "dias", "day", "days"]),
+        (Unit::Weeks, &["semana", "semanas", "week", "weeks"]),
+        (Unit::Months, &["mes", "meses", "month", "months"]),
+        (Unit::Years, &["ano", "anos", "year", "years"]),
+    ];
+    // `30-day term`
+    let start = cursor.at();
+    if cursor.peek() == Some('-') && cursor.peek_at(1).is_some_and(char::is_alphabetic) {
+        cursor.skip(1);
+    }
+    let unit = UNITS.iter().find(|(_, names)| cursor.word_of(names).is_some());
+    if unit.is_none() {
+        cursor.go_to(start);
+    }
+    unit.map_or(Value::Number(number), |(unit, _)| Value::Span(number, *unit))
 }
 
 /// How many zeros a word stands for: `mil`, `millones`, `MM`.

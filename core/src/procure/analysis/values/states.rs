@@ -5,9 +5,14 @@ use crate::procure::TenderState;
 use crate::procure::tables::folded;
 
 /// What the state of a tender is called; without the endings of gender and number.
-const NAMES: [(&str, TenderState); 14] = [
+const NAMES: [(&str, TenderState); 19] = [
     ("publicad", TenderState::Published),
     ("abiert", TenderState::Published),
+    ("vigente", TenderState::Published),
+    ("cancelad", TenderState::Revoked),
+    ("anulad", TenderState::Revoked),
+    ("cancelled", TenderState::Revoked),
+    ("canceled", TenderState::Revoked),
     ("cerrad", TenderState::Closed),
     ("desiert", TenderState::Deserted),
     ("adjudicad", TenderState::Awarded),
@@ -21,6 +26,9 @@ const NAMES: [(&str, TenderState); 14] = [
     ("revoked", TenderState::Revoked),
     ("suspended", TenderState::Suspended),
 ];
+
+/// What can only be said of a tender that is not published any more.
+const OVER: [&str; 5] = ["finalizad", "terminad", "concluid", "finished", "ended"];
 
 /// Whose state it is, if one of these stands near before it.
 const SUBJECTS: [&str; 16] = [
@@ -52,6 +60,9 @@ const TO_COME: [&str; 12] =
 /// What makes of a state the name of an event, whose day is checked instead.
 const EVENTS: [&str; 5] = ["el", "on", "con", "desde", "since"];
 
+/// What makes of `publicada` who did it, or where.
+const PUBLISHERS: [&str; 4] = ["por", "by", "en", "in"];
+
 /// How many words before a state may say whose it is.
 const NEAR: usize = 6;
 
@@ -60,24 +71,29 @@ pub(super) fn scan(text: &str) -> Vec<Found> {
     let words: Vec<(&str, String)> = text.split_whitespace().map(|word| (word, folded(word))).collect();
     let mut found = Vec::new();
     for (at, (written, word)) in words.iter().enumerate() {
-        let Some(state) = state(word) else { continue };
+        let Some((state, says)) = state(word) else { continue };
         let before: Vec<&str> =
             words.iter().take(at).rev().take(NEAR).map(|(_, word)| word.as_str()).collect();
         let next = words.get(at + 1).map(|(_, word)| word.as_str()).unwrap_or_default();
         let near = |names: &[&str], most: usize| before.iter().take(most).any(|word| names.contains(word));
         let ends = written.ends_with(['.', ',', ';', ':', ')']);
-        let is_event = !ends && EVENTS.contains(&next);
+        let by = state == TenderState::Published && PUBLISHERS.contains(&next);
+        let is_event = !ends && (by || EVENTS.contains(&next));
         if !near(&SUBJECTS, NEAR) || near(&TO_COME, 3) || is_event {
             continue;
         }
-        let holds = !near(&NOT, 4);
+        let holds = near(&NOT, 4) != says;
         found.push(Found { value: Value::State(state, holds), written: (*written).to_owned() });
     }
     found
 }
 
-/// The state that a word names.
-fn state(word: &str) -> Option<TenderState> {
+/// The state that a word names, and whether it says that the tender has it or that it has it no more.
+fn state(word: &str) -> Option<(TenderState, bool)> {
     let stem = ["as", "os", "a", "o"].iter().find_map(|ending| word.strip_suffix(ending)).unwrap_or(word);
-    NAMES.iter().find(|(name, _)| *name == stem || *name == word).map(|(_, state)| state.clone())
+    if OVER.contains(&stem) || OVER.contains(&word) {
+        return Some((TenderState::Published, false));
+    }
+    let found = NAMES.iter().find(|(name, _)| *name == stem || *name == word);
+    found.map(|(_, state)| (state.clone(), true))
 }

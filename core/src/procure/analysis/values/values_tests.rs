@@ -87,6 +87,30 @@ fn amounts_in_words_are_unclear_and_small_counts_are_not() {
 }
 
 #[test]
+fn lengths_of_time_keep_their_unit() {
+    for (text, length, unit) in [
+        ("30 días corridos", "30", Unit::Days),
+        ("dos meses", "2", Unit::Months),
+        ("1,5 años", "1.5", Unit::Years),
+        ("24hrs", "24", Unit::Hours),
+        ("a 30-day term", "30", Unit::Days),
+        ("6 weeks", "6", Unit::Weeks),
+        ("45 minutos", "45", Unit::Minutes),
+    ] {
+        assert_eq!(spanish(text), [Value::Span(number(length), unit)], "{text}");
+    }
+}
+
+#[test]
+fn digits_of_other_scripts_are_never_taken_for_words() {
+    for text in ["＄６９", "٥ cajas", "½ caja", "Ⅻ"] {
+        assert!(spanish(text).iter().all(|value| matches!(value, Value::Unclear(_))), "{text}");
+        assert!(!spanish(text).is_empty(), "{text}");
+    }
+    assert_eq!(spanish("por m²"), []);
+}
+
+#[test]
 fn days_are_read_in_every_usual_form() {
     let october = day(Some(2026), 10, Some(26));
     for text in [
@@ -137,7 +161,7 @@ fn times_belong_to_the_day_before_them() {
     assert_eq!(spanish("a las 15:30"), [Value::Clock(15, 30)]);
     assert_eq!(spanish("a las 15 horas"), [Value::Clock(15, 0)]);
     assert_eq!(english("at 3 pm"), [Value::Clock(15, 0)]);
-    assert_eq!(spanish("15 horas"), [Value::Number(number("15"))]);
+    assert_eq!(spanish("15 horas"), [Value::Span(number("15"), Unit::Hours)]);
 }
 
 #[test]
@@ -170,9 +194,14 @@ fn percentages_links_and_quotations_are_found() {
         ("escriba a Compras@Muni.cl,", "compras@muni.cl"),
         ("en www.evil.example", "www.evil.example"),
         ("en evil.com/x", "evil.com/x"),
+        ("en Evil.COM.", "evil.com"),
+        ("en pagos-chile.shop!", "pagos-chile.shop"),
+        ("abra javascript:alert(1)", "javascript:alert(1"),
+        ("anexo bases.docx", "bases.docx"),
     ] {
         assert_eq!(spanish(text), [Value::Link(link.to_owned())], "{text}");
     }
+    assert_eq!(spanish("Fin.La norma de S.A. y etc.Otro"), []);
     assert_eq!(spanish("pide «Entrega parcializada»"), [Value::Quotation("entregaparcializada".to_owned())]);
 }
 
@@ -183,10 +212,14 @@ fn a_state_is_one_only_where_it_is_said_of_the_tender() {
     assert_eq!(spanish("El estado es Publicada"), state(TenderState::Published, true));
     assert_eq!(spanish("La licitación aún no está adjudicada"), state(TenderState::Awarded, false));
     assert_eq!(english("The tender is still open."), state(TenderState::Published, true));
+    assert_eq!(spanish("La licitación fue anulada."), state(TenderState::Revoked, true));
+    assert_eq!(spanish("El proceso está terminado."), state(TenderState::Published, false));
+    assert_eq!(spanish("El proceso no está terminado."), state(TenderState::Published, true));
     for text in [
         "Una caja cerrada de reactivos",
         "La licitación será adjudicada más adelante",
         "La licitación fue publicada el",
+        "La licitación publicada por el municipio",
         "adjudicación simple",
     ] {
         assert_eq!(spanish(text), [], "{text}");

@@ -37,7 +37,7 @@ pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
 pub(super) fn payment(term: &PaymentTerm) -> String {
     match term {
         PaymentTerm::Days30 => "pago a 30 días".to_owned(),
-        PaymentTerm::Days306090 => "pago a 30, 60 y 90 días".to_owned(),
+        PaymentTerm::Days306090 => "pago a 30 días, 60 días y 90 días".to_owned(),
         PaymentTerm::SameDay => "pago al día".to_owned(),
         PaymentTerm::Yearly => "pago anual".to_owned(),
         other => other.to_string(),

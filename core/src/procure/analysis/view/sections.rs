@@ -15,7 +15,8 @@ pub(super) fn head(builder: &mut Builder, tender: &Tender, now: Timestamp) {
     builder.moment("/derived/now", Some(now));
     if let Some(closes) = row.closes {
         let days = i64::from(now.date().days_until(closes.date()));
-        builder.count("/derived/days_until_closing", days);
+        let days = crate::procure::Decimal::new(i128::from(days), 0);
+        builder.quantity("/derived/days_until_closing", Some(days), Some("days"));
     }
     builder.short("/kind", tender.kind.as_ref().map(|kind| kind.as_str()));
     builder.money("/estimated_amount", tender.estimated_amount.as_ref());
@@ -126,7 +127,7 @@ fn item(builder: &mut Builder, path: &str, item: &LineItem) {
         builder.count(format!("{path}/number"), number);
     }
     builder.short(format!("{path}/name"), Some(&item.name));
-    builder.number(format!("{path}/quantity"), item.quantity);
+    builder.quantity(format!("{path}/quantity"), item.quantity, item.unit.as_deref());
     builder.short(format!("{path}/unit"), item.unit.as_deref());
     builder.short(format!("{path}/description"), item.description.as_deref());
     builder.money(format!("{path}/unit_price"), item.unit_price.as_ref());

@@ -191,10 +191,10 @@ impl Sheet<'_> {
         let rejected = analysis.rejected.len();
         if rejected > 0 {
             let text = self.say(
-                "del modelo sin respaldo en el registro: descartadas",
-                "of the model that the record does not bear out: left out",
+                "Sin respaldo en el registro y fuera de esta página",
+                "Not borne out by the record and left out",
             );
-            notes.push(format!("{} {text}.", claims(rejected, self.language)));
+            notes.push(format!("{text}: {}.", claims(rejected, self.language)));
         }
         if analysis.claims.is_empty() {
             notes.push(

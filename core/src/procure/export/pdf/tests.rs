@@ -142,7 +142,7 @@ fn a_page_holds_the_tender_and_its_analysis_with_all_accents() {
         "Recomendación: ofertar",
         "Cierra el 26-10-2026 a las 15:30; año próximo: ñandú, € 5.",
         "/row/closes = 2026-10-26 15:30",
-        "1 afirmación del modelo sin respaldo en el registro: descartadas.",
+        "Sin respaldo en el registro y fuera de esta página: 1 afirmación.",
         "Fuente: Mercado Público (ChileCompra), API v1, al 14-10-2026 10:00.",
         "modelo-x (14-10-2026 11:00)",
         "idlicitacion=990101-12-LE26",
