@@ -1,9 +1,11 @@
 //! What can be checked in a text: amounts, dates, RUTs, codes, percentages, counts, states, links, quotations.
 
+mod amounts;
 mod cursor;
 mod dates;
 mod numbers;
 mod states;
+mod words;
 
 use cursor::Cursor;
 

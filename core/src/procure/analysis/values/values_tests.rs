@@ -83,7 +83,8 @@ fn amounts_in_words_are_unclear_and_small_counts_are_not() {
     assert_eq!(spanish("mil resmas"), [Value::Number(number("1000"))]);
     assert_eq!(english("twenty lines"), [Value::Number(number("20"))]);
     assert_eq!(english("once more"), []);
-    assert_eq!(spanish("una ambulancia y miles de gracias"), []);
+    assert_eq!(spanish("una ambulancia, el medio ambiente y miles de gracias"), []);
+    assert!(matches!(spanish("medio millón de pesos")[..], [Value::Unclear(_)]));
 }
 
 #[test]
