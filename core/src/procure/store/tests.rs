@@ -78,6 +78,28 @@ async fn records_are_found_by_day_state_and_page(store: &dyn Store) {
     assert_eq!(read, Some(changed));
 }
 
+/// Vectors are found by what their codes begin with: those of one space follow each other.
+async fn vectors_of_a_space_follow_each_other(store: &dyn Store) {
+    let vector =
+        |code: &str| StoredRecord { form: Form::Vector, ..row(code, "publicada", true, "2026-10-14") };
+    let codes = ["aa/1-1-LE26", "aa/10-2-LE26", "aa/2-1-L126", "ab/1-1-LE26", "a9/1-1-LE26"];
+    let batch = Batch { records: codes.iter().map(|code| vector(code)).collect(), ..Batch::new() };
+    assert!(store.apply(batch).await.expect("written"));
+    let (mut found, mut query) =
+        (Vec::new(), RecordQuery::new(RecordKind::Tender, Form::Vector).with_after("aa/").with_limit(2));
+    loop {
+        let page = store.records(query.clone()).await.expect("read");
+        let Some(last) = page.last().map(|record| record.code.clone()) else { break };
+        found.extend(page.into_iter().map(|record| record.code));
+        query = query.with_after(last);
+    }
+    found[..3].sort();
+    assert_eq!(found, codes[..4]);
+    assert!(
+        store.records(RecordQuery::new(RecordKind::Tender, Form::Detail)).await.expect("read").is_empty()
+    );
+}
+
 async fn events_are_kept_once_and_in_order(store: &dyn Store) {
     let events = vec![(event("1-1-LE26", Change::Opened), 1), (event("1-1-LE26", Change::Closed), 2)];
     for _ in 0..2 {
@@ -126,6 +148,7 @@ async fn every_promise_holds(store: Arc<dyn Store>) {
     documents_are_replaced_only_by_who_read_the_newest(&*store).await;
     a_batch_is_written_as_a_whole_or_not_at_all(&*store).await;
     records_are_found_by_day_state_and_page(&*store).await;
+    vectors_of_a_space_follow_each_other(&*store).await;
     events_are_kept_once_and_in_order(&*store).await;
     answers_are_kept_and_forgotten_by_age(&*store).await;
     counting_at_the_same_time_loses_nothing(store).await;
