@@ -26,6 +26,7 @@ mod change;
 mod code;
 mod date;
 mod money;
+mod month;
 mod plan;
 mod raw;
 mod record;
@@ -40,6 +41,7 @@ pub use change::{Change, ChangeEvent};
 pub use code::{OrderCode, QuickPurchaseCode, TenderCode};
 pub use date::Date;
 pub use money::{Currency, Decimal, Money};
+pub use month::Month;
 pub use plan::{Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{
