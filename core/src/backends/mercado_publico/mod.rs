@@ -1,5 +1,6 @@
 #![doc = include_str!("docs.md")]
 
+pub mod bodies;
 pub mod bulk;
 mod client;
 mod config;

@@ -15,8 +15,7 @@ use crate::procure::{Date, Decimal, Money, Month};
 /// Contract:
 /// - of a month's editions at most one is seen; a process that is killed at any point changes nothing of that;
 /// - the newest edition begun wins: adding to or publishing an older one is `conflict`;
-/// - an edition that was never published is forgotten when the next of its month begins;
-/// - no call holds the store for longer than it takes to write a few thousand lines.
+/// - an edition that was never published is forgotten when the next of its month begins.
 pub trait LineStore: Send + Sync {
     /// Begins an edition and gives the number by which it is written.
     fn begin_edition(&self, kind: RecordKind, month: Month) -> BoxFuture<'_, Result<u64>>;

@@ -1,7 +1,7 @@
 //! Lines of monthly files in an SQLite file.
 //!
-//! A line's number is its edition and its place, so that an edition is one piece of the table: written at its end,
-//! read in order, taken away a slice at a time.
+//! Each edition is a table of its own: written in order, with indexes that are small, and dropped whole. Taking
+//! half a million rows out of one large table takes longer than putting them in.
 
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
@@ -20,40 +20,35 @@ pub(super) const TABLES: &str = "
         kind TEXT NOT NULL, month TEXT NOT NULL, state INTEGER NOT NULL, lines INTEGER NOT NULL
     );
     CREATE UNIQUE INDEX editions_seen ON editions (kind, month) WHERE state = 1;
-    CREATE TABLE lines (
-        id INTEGER PRIMARY KEY,
-        code TEXT NOT NULL, line_id INTEGER, day TEXT, state TEXT NOT NULL,
-        buyer TEXT, supplier TEXT, supplier_name TEXT, product TEXT, name TEXT NOT NULL, description TEXT,
-        quantity TEXT, unit TEXT, unit_price TEXT, unit_currency TEXT, total TEXT, total_currency TEXT,
-        chosen INTEGER, body BLOB
-    );
-    CREATE INDEX lines_by_code ON lines (code);
-    CREATE INDEX lines_by_product ON lines (product) WHERE product IS NOT NULL;
-    CREATE INDEX lines_by_supplier ON lines (supplier) WHERE supplier IS NOT NULL;
 ";
+
+/// The table of an edition, and what is searched by.
+fn table(edition: i64) -> String {
+    format!(
+        "CREATE TABLE lines_{edition} (
+            position INTEGER PRIMARY KEY,
+            code TEXT NOT NULL, line_id INTEGER, day TEXT, state TEXT NOT NULL,
+            buyer TEXT, supplier TEXT, supplier_name TEXT, product TEXT, name TEXT NOT NULL, description TEXT,
+            quantity TEXT, unit TEXT, unit_price TEXT, unit_currency TEXT, total TEXT, total_currency TEXT,
+            chosen INTEGER, body BLOB
+        );
+        CREATE INDEX lines_{edition}_by_code ON lines_{edition} (code);
+        CREATE INDEX lines_{edition}_by_product ON lines_{edition} (product) WHERE product IS NOT NULL;
+        CREATE INDEX lines_{edition}_by_supplier ON lines_{edition} (supplier) WHERE supplier IS NOT NULL;"
+    )
+}
 
 /// The states of an edition.
 const WRITTEN: i64 = 0;
 const SEEN: i64 = 1;
 const SUPERSEDED: i64 = 2;
 
-/// How many lines are taken away at once.
-const SLICE: i64 = 5_000;
-
-const INSERT: &str = "INSERT INTO lines VALUES
-    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
-
-const SELECT: &str =
-    "SELECT id, code, line_id, day, state, buyer, supplier, supplier_name, product, name, description,
-    quantity, unit, unit_price, unit_currency, total, total_currency, chosen, body FROM lines";
-
-/// The first number of an edition's lines.
-fn first(edition: i64) -> i64 {
-    edition << 32
-}
+const COLUMNS: &str =
+    "position, code, line_id, day, state, buyer, supplier, supplier_name, product, name, description,
+    quantity, unit, unit_price, unit_currency, total, total_currency, chosen, body";
 
 fn number(edition: u64) -> i64 {
-    i64::try_from(edition).unwrap_or(i64::MAX >> 32)
+    i64::try_from(edition).unwrap_or(i64::MAX)
 }
 
 /// Whether an edition is the one that is being written.
@@ -66,7 +61,11 @@ fn is_written(transaction: &Transaction<'_>, edition: i64) -> rusqlite::Result<b
 }
 
 fn add(transaction: &Transaction<'_>, edition: i64, lines: &[StoredLine]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(INSERT)?;
+    let statement = format!(
+        "INSERT INTO lines_{edition} VALUES
+         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+    );
+    let mut insert = transaction.prepare_cached(&statement)?;
     let mut digits = [String::new(), String::new(), String::new()];
     for line in lines {
         let amounts = [
@@ -84,9 +83,8 @@ fn add(transaction: &Transaction<'_>, edition: i64, lines: &[StoredLine]) -> rus
         }
         let [quantity, unit_price, total] =
             [0, 1, 2].map(|which: usize| amounts[which].is_some().then_some(digits[which].as_str()));
-        let position = i64::try_from(line.position).unwrap_or(i64::from(u32::MAX));
         insert.execute(params![
-            first(edition) + position,
+            line.position,
             line.code,
             line.line_id,
             line.day.map(|day| day.to_string()),
@@ -130,22 +128,15 @@ fn publish(transaction: &Transaction<'_>, edition: i64, batch: &Batch) -> rusqli
     Ok(Some(true))
 }
 
-/// Takes a slice of an edition away that nobody sees; `false` if there is none left.
+/// Takes an edition away that nobody sees; `false` if there is none.
 fn purge(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     let edition: Option<i64> = transaction
         .prepare_cached("SELECT edition FROM editions WHERE state = ?1 LIMIT 1")?
         .query_row([SUPERSEDED], |row| row.get(0))
         .optional()?;
     let Some(edition) = edition else { return Ok(false) };
-    let next: Option<i64> = transaction
-        .prepare_cached("SELECT min(id) FROM lines WHERE id >= ?1 AND id < ?2")?
-        .query_row([first(edition), first(edition + 1)], |row| row.get(0))?;
-    match next {
-        Some(next) => transaction
-            .prepare_cached("DELETE FROM lines WHERE id >= ?1 AND id < ?2")?
-            .execute([next, (next + SLICE).min(first(edition + 1))])?,
-        None => transaction.execute("DELETE FROM editions WHERE edition = ?1", [edition])?,
-    };
+    transaction.execute(&format!("DROP TABLE IF EXISTS lines_{edition}"), [])?;
+    transaction.execute("DELETE FROM editions WHERE edition = ?1", [edition])?;
     Ok(true)
 }
 
@@ -161,12 +152,11 @@ fn decimal(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Decimal>> {
     text.map(|text| text.parse().map_err(|_| strange(at))).transpose()
 }
 
-fn stored_line(row: &Row<'_>, edition: i64) -> rusqlite::Result<StoredLine> {
+fn stored_line(row: &Row<'_>) -> rusqlite::Result<StoredLine> {
     let day: Option<String> = row.get(3)?;
-    let id: i64 = row.get(0)?;
     let body = row.get_ref(18)?;
     Ok(StoredLine {
-        position: u64::try_from(id - first(edition)).map_err(|_| strange(0))?,
+        position: row.get(0)?,
         code: row.get(1)?,
         line_id: row.get(2)?,
         day: day.map(|day| day.parse::<Date>().map_err(|_| strange(3))).transpose()?,
@@ -193,9 +183,8 @@ fn find(
     query: &LineQuery,
     limit: usize,
 ) -> rusqlite::Result<Vec<StoredLine>> {
-    let after = i64::try_from(query.given(month)).unwrap_or(i64::MAX >> 32);
-    let mut statement = format!("{SELECT} WHERE id > ?1 AND id < ?2");
-    let mut values: Vec<Value> = vec![first(edition).saturating_add(after).into(), first(edition + 1).into()];
+    let mut statement = format!("SELECT {COLUMNS} FROM lines_{edition} WHERE position > ?1");
+    let mut values: Vec<Value> = vec![number(query.given(month)).into()];
     for (column, wanted) in
         [("code", &query.code), ("product", &query.product), ("supplier", &query.supplier)]
     {
@@ -205,11 +194,8 @@ fn find(
         }
     }
     values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    statement.push_str(&format!(" ORDER BY id LIMIT ?{}", values.len()));
-    connection
-        .prepare_cached(&statement)?
-        .query_map(params_from_iter(values), |row| stored_line(row, edition))?
-        .collect()
+    statement.push_str(&format!(" ORDER BY position LIMIT ?{}", values.len()));
+    connection.prepare_cached(&statement)?.query_map(params_from_iter(values), stored_line)?.collect()
 }
 
 /// The editions of a kind that are seen, by month, each with the number of its lines.
@@ -226,7 +212,7 @@ fn seen(connection: &rusqlite::Connection, kind: RecordKind) -> rusqlite::Result
 }
 
 impl SqliteStore {
-    /// Takes away what nobody sees any more, a slice a transaction, so that others have their turn.
+    /// Takes away what nobody sees any more, an edition a transaction, so that others have their turn.
     async fn purge(&self) -> Result<()> {
         while self.write(purge).await? {}
         Ok(())
@@ -246,7 +232,9 @@ impl LineStore for SqliteStore {
                     "INSERT INTO editions (kind, month, state, lines) VALUES (?1, ?2, ?3, 0)",
                     params![kind, month, WRITTEN],
                 )?;
-                Ok(transaction.last_insert_rowid())
+                let edition = transaction.last_insert_rowid();
+                transaction.execute_batch(&table(edition))?;
+                Ok(edition)
             });
             let edition = edition.await?;
             self.purge().await?;

@@ -25,7 +25,7 @@ pub struct ArchiveLimits {
 
 impl Default for ArchiveLimits {
     fn default() -> Self {
-        Self { bytes: 16 << 30, ratio: 200, files: 64 }
+        Self { bytes: 16 << 30, ratio: 100, files: 64 }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::procure::{Currency, Date, Decimal, Money, Timestamp, ZoneMark};
 
 use super::columns::{ColumnSet, Columns};
 use super::table::Row;
+use super::text::decoded;
 
 /// The fields of a row, by column.
 #[derive(Debug)]
@@ -50,13 +51,16 @@ impl<'a> Cells<'a> {
 
     /// A text.
     pub(super) fn text(&self, column: impl ColumnSet) -> Option<String> {
-        self.bytes(column)?;
-        let text = self.row.text(self.columns.place(column)?);
-        let trimmed = text.trim();
-        match text {
-            std::borrow::Cow::Owned(text) if trimmed.len() == text.len() => Some(text),
-            _ => (!trimmed.is_empty()).then(|| trimmed.to_owned()),
+        let bytes = self.bytes(column)?;
+        let text = match self.row.has_doubled_quotes(self.columns.place(column)?) {
+            false => decoded(bytes).into_owned(),
+            true => decoded(bytes).replace("\"\"", "\""),
+        };
+        // Blanks beyond ASCII.
+        if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+            return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         }
+        Some(text)
     }
 
     pub(super) fn text_or_empty(&self, column: impl ColumnSet) -> String {

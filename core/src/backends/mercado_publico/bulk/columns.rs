@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::table::{Row, is_plain_json};
+use super::table::Row;
 use crate::error::{Error, Result};
 use crate::procure::tables::folded;
 
@@ -153,14 +153,8 @@ impl Columns {
         let mut json = Vec::with_capacity(length + length / 8 + 16);
         for (index, key) in self.keys.iter().enumerate() {
             json.extend_from_slice(key.as_bytes());
-            if self.is_personal(index) {
-                continue;
-            }
-            let text = row.text(index);
-            if is_plain_json(&text) {
-                json.extend_from_slice(text.as_bytes());
-            } else if let Ok(quoted) = serde_json::to_vec(&text) {
-                json.extend_from_slice(quoted.get(1..quoted.len() - 1).unwrap_or_default());
+            if !self.is_personal(index) {
+                row.push_json(index, &mut json);
             }
         }
         json.extend_from_slice(if self.keys.is_empty() { b"{}" } else { b"\"}" });

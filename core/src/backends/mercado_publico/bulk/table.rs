@@ -10,7 +10,7 @@ use std::io::Read;
 use memchr::{memchr, memchr2, memmem};
 
 use super::archive::read_failure;
-use super::text::decoded;
+use super::text::{decoded, push_decoded};
 use crate::error::{Error, Persistence, Result};
 
 /// How much is read at once.
@@ -260,11 +260,38 @@ impl<'a> Row<'a> {
         field.and_then(|field| self.bytes.get(field.start as usize..field.end as usize)).unwrap_or_default()
     }
 
+    /// Whether a field's bytes have two quotes for each of its text.
+    pub(super) fn has_doubled_quotes(self, index: usize) -> bool {
+        self.fields.get(index).is_some_and(|field| field.has_doubled_quotes)
+    }
+
+    /// Adds a field's text as the inside of a JSON string.
+    pub(super) fn push_json(self, index: usize, json: &mut Vec<u8>) {
+        let bytes = self.bytes(index);
+        if !self.has_doubled_quotes(index) && is_plain_json(bytes) {
+            return push_decoded(bytes, json);
+        }
+        let text = self.text(index);
+        let mut rest = text.as_bytes();
+        while let Some(place) = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+            json.extend_from_slice(rest.get(..place).unwrap_or_default());
+            match rest.get(place) {
+                Some(b'\n') => json.extend_from_slice(b"\\n"),
+                Some(b'\r') => json.extend_from_slice(b"\\r"),
+                Some(b'\t') => json.extend_from_slice(b"\\t"),
+                Some(byte @ (b'"' | b'\\')) => json.extend_from_slice(&[b'\\', *byte]),
+                Some(byte) => json.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                None => {}
+            }
+            rest = rest.get(place + 1..).unwrap_or_default();
+        }
+        json.extend_from_slice(rest);
+    }
+
     /// A field's text.
     pub(super) fn text(self, index: usize) -> Cow<'a, str> {
-        let has_doubled_quotes = self.fields.get(index).is_some_and(|field| field.has_doubled_quotes);
         let text = decoded(self.bytes(index));
-        match has_doubled_quotes {
+        match self.has_doubled_quotes(index) {
             true => Cow::Owned(text.replace("\"\"", "\"")),
             false => text,
         }
@@ -272,12 +299,12 @@ impl<'a> Row<'a> {
 }
 
 /// Whether a field can be put into JSON as it is.
-pub(super) fn is_plain_json(text: &str) -> bool {
+fn is_plain_json(bytes: &[u8]) -> bool {
     // Without a branch, so that it is done many bytes at a time.
-    !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
+    !bytes.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
 }
 
-/// Whether `text` is HTML or XML: what a storage service answers instead of a file.
+/// Whether a field is HTML or XML: what a storage service answers instead of a file.
 pub(super) fn is_markup(bytes: &[u8]) -> bool {
     let begin = bytes.get(..bytes.len().min(512)).unwrap_or_default().trim_ascii_start();
     begin.starts_with(b"<") && memmem::find(begin, b">").is_some()

@@ -197,8 +197,8 @@ impl Reads for TenderOffer {
 
 fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
     let number = cells.whole(Column::State).map(TenderState::from_number);
-    let name = cells.text(Column::StateName).map(|name| TenderState::from(name.as_str()));
-    let state = number.or(name).unwrap_or_default();
+    let name = || cells.text(Column::StateName).map(|name| TenderState::from(name.as_str()));
+    let state = number.or_else(name).unwrap_or_default();
     let decided = matches!(state, TenderState::Awarded | TenderState::Deserted);
     let currency = cells.currency(Column::Currency);
     let duration = cells.decimal(Column::Duration).zip(time_unit(cells));

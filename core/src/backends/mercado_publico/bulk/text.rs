@@ -21,8 +21,36 @@ fn character(byte: u8) -> char {
 pub(super) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().copied().map(character).collect()),
+        Err(_) => {
+            let mut text = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 8);
+            push_converted(bytes, &mut text);
+            // It is valid: every byte became a character.
+            Cow::Owned(String::from_utf8(text).unwrap_or_default())
+        }
     }
+}
+
+/// Adds a field's text as UTF-8.
+pub(super) fn push_decoded(bytes: &[u8], text: &mut Vec<u8>) {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => text.extend_from_slice(bytes),
+        Err(_) => push_converted(bytes, text),
+    }
+}
+
+/// Adds bytes of Windows-1252 as UTF-8.
+fn push_converted(bytes: &[u8], text: &mut Vec<u8>) {
+    let mut rest = bytes;
+    while let Some(run) = rest.iter().position(|byte| !byte.is_ascii()) {
+        text.extend_from_slice(rest.get(..run).unwrap_or_default());
+        match rest.get(run).copied().unwrap_or_default() {
+            letter @ 0xC0.. => text.extend_from_slice(&[0xC3, letter - 0x40]),
+            mark @ 0xA0.. => text.extend_from_slice(&[0xC2, mark]),
+            other => text.extend_from_slice(character(other).encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        rest = rest.get(run + 1..).unwrap_or_default();
+    }
+    text.extend_from_slice(rest);
 }
 
 /// The byte of a character in Windows-1252, if it has one.
@@ -42,6 +70,8 @@ mod tests {
     fn every_byte_is_a_character_and_the_way_back_is_the_same() {
         for byte in 0..=255_u8 {
             assert_eq!(encoded(character(byte)), Some(byte));
+            let text = decoded(&[b'a', byte, b'b', 0xFF]).into_owned();
+            assert_eq!(text, format!("a{}bÿ", character(byte)));
         }
         assert_eq!(decoded(b"Regi\xF3n \x93Maule\x94 \x96 \x80 5"), "Región “Maule” – € 5");
         assert_eq!(encoded('ش'), None);
