@@ -1,17 +1,21 @@
 //! A month, straight into the store.
 
+use std::marker::PhantomData;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::super::client::{MercadoPublico, NAME};
+use super::cells::Cells;
 use super::download::{MonthFile, Version, blocking, unexpected};
 use super::rows::{BulkRow, Place, ReadOptions, Rows};
+use super::sealed::Reads;
 use super::{BulkSet, MonthRequest, OrderLine, QuoteLine, TenderOffer};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::{Batch, LineStore, StoredLine};
-use crate::procure::{Month, Timestamp};
+use crate::procure::{Month, Origin, Timestamp};
 
 /// How many lines are written at once, and how much text of theirs.
 const LINES: usize = 4_000;
@@ -29,7 +33,7 @@ pub struct ImportReport {
     pub changed: bool,
     /// The lines that the store now has of it.
     pub lines: u64,
-    /// How many of them have a column whose content could not be read.
+    /// How many of them have a column whose content could not be read, and which is missing there.
     pub unread: u64,
     /// As of when they hold.
     pub as_of: Timestamp,
@@ -132,9 +136,9 @@ async fn write_lines(
     let (sender, mut receiver) = mpsc::channel(1);
     let (set, path) = (request.set, file.path.clone());
     let reader = tokio::task::spawn_blocking(move || match set {
-        BulkSet::OrderLines => read_portions(Rows::<OrderLine>::open(path, options)?, &sender),
-        BulkSet::TenderOffers => read_portions(Rows::<TenderOffer>::open(path, options)?, &sender),
-        BulkSet::Quotes => read_portions(Rows::<QuoteLine>::open(path, options)?, &sender),
+        BulkSet::OrderLines => read_portions::<OrderLine>(Rows::open(path, options)?, &sender),
+        BulkSet::TenderOffers => read_portions::<TenderOffer>(Rows::open(path, options)?, &sender),
+        BulkSet::Quotes => read_portions::<QuoteLine>(Rows::open(path, options)?, &sender),
     });
     let (mut written, mut unread) = (0, 0);
     while let Some(portion) = receiver.recv().await {
@@ -153,15 +157,15 @@ async fn write_lines(
 }
 
 /// Reads until the end, or until nobody takes the lines any more.
-fn read_portions<T: Countable>(mut rows: Rows<T>, sender: &mpsc::Sender<Portion>) -> Result<()> {
+fn read_portions<T: BulkRow>(mut rows: Rows<Kept<T>>, sender: &mpsc::Sender<Portion>) -> Result<()> {
     let (mut lines, mut text, mut unread, mut position) = (Vec::with_capacity(LINES), 0, 0, 0);
     loop {
         let row = rows.next().transpose()?;
         let is_over = row.is_none();
-        if let Some(row) = row {
+        if let Some(Kept { line, has_unread, .. }) = row {
             position += 1;
-            unread += u64::from(row.has_unread());
-            let line = row.stored(position);
+            unread += u64::from(has_unread);
+            let line = StoredLine { position, ..line };
             text += line.body.len() + line.name.len() + line.description.as_ref().map_or(0, String::len);
             lines.push(line);
         }
@@ -178,19 +182,24 @@ fn read_portions<T: Countable>(mut rows: Rows<T>, sender: &mpsc::Sender<Portion>
     }
 }
 
-/// Rows that say whether all of them could be read.
-trait Countable: BulkRow {
-    fn has_unread(&self) -> bool;
+/// What the store keeps of a row.
+struct Kept<T> {
+    line: StoredLine,
+    has_unread: bool,
+    row: PhantomData<fn() -> T>,
 }
 
-macro_rules! countable {
-    ($($row:ident),+) => {
-        $(impl Countable for $row {
-            fn has_unread(&self) -> bool {
-                !self.unread.is_empty()
-            }
-        })+
-    };
-}
+impl<T: BulkRow> BulkRow for Kept<T> {}
 
-countable!(OrderLine, TenderOffer, QuoteLine);
+impl<T: BulkRow> Reads for Kept<T> {
+    type Column = T::Column;
+
+    fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
+        let line = StoredLine { body: origin.raw.as_bytes().clone(), ..T::stored(cells) };
+        Self { line, has_unread: !cells.unread.is_empty(), row: PhantomData }
+    }
+
+    fn stored(cells: &mut Cells<'_>) -> StoredLine {
+        T::stored(cells)
+    }
+}

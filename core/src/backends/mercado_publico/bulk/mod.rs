@@ -113,7 +113,6 @@ impl BulkSet {
 
 /// What only this folder can implement and call.
 mod sealed {
-    use super::BulkSet;
     use super::cells::Cells;
     use super::columns::ColumnSet;
     use crate::procure::Origin;
@@ -121,14 +120,12 @@ mod sealed {
 
     /// Reads a row.
     pub trait Reads: Sized + Send + 'static {
-        /// The set that it is of.
-        const SET: BulkSet;
         /// Its columns.
         type Column: ColumnSet;
         /// Reads it.
         fn read(cells: &mut Cells<'_>, origin: Origin) -> Self;
-        /// What the store keeps of it.
-        fn stored(self, position: u64) -> StoredLine;
+        /// Reads what the store keeps of it: the rest need not be read for that. Without place and body.
+        fn stored(cells: &mut Cells<'_>) -> StoredLine;
     }
 }
 

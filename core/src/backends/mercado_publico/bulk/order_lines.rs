@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
-use super::{BulkSet, sealed::Reads};
+use super::sealed::Reads;
 use crate::procure::store::StoredLine;
 use crate::procure::{
     Buyer, Currency, Dispatch, LineItem, Money, OrderPayment, OrderState, OrderType, Origin, PurchaseOrder,
-    PurchaseOrderRow, Supplier,
+    PurchaseOrderRow, Supplier, Timestamp,
 };
 
 columns! {
@@ -107,7 +107,6 @@ pub struct OrderLine {
 impl BulkRow for OrderLine {}
 
 impl Reads for OrderLine {
-    const SET: BulkSet = BulkSet::OrderLines;
     type Column = Column;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
@@ -126,40 +125,40 @@ impl Reads for OrderLine {
         }
     }
 
-    fn stored(self, position: u64) -> StoredLine {
-        let Self { order, item, line_id, .. } = self;
-        let buyer = order.buyer.unwrap_or_default();
-        let supplier = order.supplier.unwrap_or_default();
+    fn stored(cells: &mut Cells<'_>) -> StoredLine {
+        let currency = cells.currency(Column::ItemCurrency);
+        let sent = cells.moment(Column::Sent).or_else(|| cells.moment(Column::Created));
         StoredLine {
-            position,
-            code: order.row.code,
-            line_id,
-            day: order.sent.or(order.created).map(crate::procure::Timestamp::date),
-            state: order.row.state.to_string(),
-            buyer: (!buyer.code.is_empty()).then_some(buyer.code),
-            supplier: supplier.tax_number,
-            supplier_name: (!supplier.name.is_empty()).then_some(supplier.name),
-            product: item.product_code,
-            name: item.name,
-            description: item.description,
-            quantity: item.quantity,
-            unit: item.unit,
-            unit_price: item.unit_price,
-            total: item.total,
-            chosen: None,
-            body: order.row.origin.raw.as_bytes().clone(),
+            code: cells.text_or_empty(Column::Code),
+            line_id: cells.whole(Column::LineId),
+            day: sent.map(Timestamp::date),
+            state: state(cells).to_string(),
+            buyer: cells.code(Column::BuyerCode),
+            supplier: cells.text(Column::SupplierTaxNumber),
+            supplier_name: cells.text(Column::SupplierName),
+            product: cells.code(Column::Product),
+            name: cells.text_or_empty(Column::ProductName),
+            description: cells.text(Column::FromBuyer),
+            quantity: cells.decimal(Column::Quantity),
+            unit: cells.text(Column::Unit),
+            unit_price: cells.money(Column::Price, currency.as_ref()),
+            total: cells.money(Column::LineTotal, currency.as_ref()),
+            ..StoredLine::default()
         }
     }
+}
+
+fn state(cells: &mut Cells<'_>) -> OrderState {
+    let number = cells.whole(Column::State).map(OrderState::from_number);
+    let known = number.clone().filter(|state| !matches!(state, OrderState::Unknown(_)));
+    let name = || cells.text(Column::StateName).map(|name| OrderState::from(name.as_str()));
+    known.or_else(name).or(number).unwrap_or_default()
 }
 
 fn order(cells: &mut Cells<'_>, origin: Origin) -> PurchaseOrder {
     let currency = cells.currency(Column::Currency);
     let currency = currency.as_ref();
-    let number = cells.whole(Column::State).map(OrderState::from_number);
-    let state = number
-        .filter(|state| !matches!(state, OrderState::Unknown(_)))
-        .or_else(|| cells.text(Column::StateName).map(|name| OrderState::from(name.as_str())))
-        .unwrap_or_default();
+    let state = state(cells);
     let row =
         PurchaseOrderRow::new(cells.text_or_empty(Column::Code), cells.text_or_empty(Column::Name), state);
     let kind = cells.text(Column::Kind).map(|kind| OrderType::from(kind.as_str()));

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
-use super::{BulkSet, sealed::Reads};
+use super::sealed::Reads;
 use crate::backends::mercado_publico::filter::region_of;
 use crate::procure::store::StoredLine;
 use crate::procure::{
@@ -78,7 +78,6 @@ pub struct QuoteLine {
 impl BulkRow for QuoteLine {}
 
 impl Reads for QuoteLine {
-    const SET: BulkSet = BulkSet::Quotes;
     type Column = Column;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
@@ -100,33 +99,31 @@ impl Reads for QuoteLine {
         }
     }
 
-    fn stored(self, position: u64) -> StoredLine {
-        let Self { purchase, item, quote, .. } = self;
-        let quote = quote.unwrap_or_default();
+    fn stored(cells: &mut Cells<'_>) -> StoredLine {
+        let currency = cells.currency(Column::Currency);
         StoredLine {
-            position,
-            code: purchase.row.code,
-            line_id: None,
-            day: purchase.row.published.map(Timestamp::date),
-            state: purchase.row.state.to_string(),
-            buyer: purchase.row.buyer_tax_number,
-            supplier: quote.supplier.tax_number,
-            supplier_name: (!quote.supplier.name.is_empty()).then_some(quote.supplier.name),
-            product: item.product_code,
-            name: item.name,
-            description: item.description,
-            quantity: item.quantity,
-            unit: item.unit,
-            unit_price: None,
-            total: quote.total,
-            chosen: quote.chosen,
-            body: purchase.row.origin.raw.as_bytes().clone(),
+            code: cells.text_or_empty(Column::Code),
+            day: cells.moment(Column::Published).map(Timestamp::date),
+            state: state(cells).to_string(),
+            buyer: cells.text(Column::BuyerTaxNumber),
+            supplier: cells.text(Column::SupplierTaxNumber),
+            supplier_name: cells.text(Column::SupplierName),
+            product: cells.code(Column::Product),
+            name: cells.text_or_empty(Column::ProductName),
+            description: cells.text(Column::ItemDescription),
+            quantity: cells.decimal(Column::Quantity),
+            total: cells.money(Column::Total, currency.as_ref()),
+            chosen: cells.flag(Column::Chosen),
+            ..StoredLine::default()
         }
     }
 }
 
+fn state(cells: &Cells<'_>) -> QuickPurchaseState {
+    cells.text(Column::State).map(|state| QuickPurchaseState::from(state.as_str())).unwrap_or_default()
+}
+
 fn purchase(cells: &mut Cells<'_>, origin: Origin) -> QuickPurchase {
-    let state = cells.text(Column::State).map(|state| QuickPurchaseState::from(state.as_str()));
     let region = cells.text(Column::Region);
     let name = cells.text(Column::BodyName).or_else(|| cells.text(Column::LegalName));
     let tax_number = cells.text(Column::BuyerTaxNumber);
@@ -144,7 +141,7 @@ fn purchase(cells: &mut Cells<'_>, origin: Origin) -> QuickPurchase {
             ..QuickPurchaseRow::new(
                 cells.text_or_empty(Column::Code),
                 cells.text_or_empty(Column::Name),
-                state.unwrap_or_default(),
+                state(cells),
             )
         }
         .with_origin(origin),

@@ -192,6 +192,14 @@ impl<T: BulkRow> Rows<T> {
         Ok(true)
     }
 
+    /// A row that is none may be what a damaged archive unpacks to: then that is what is wrong.
+    fn cause(&mut self, error: Error) -> Error {
+        match &mut self.file {
+            Some((table, _)) if self.archive.is_some() => table.drain().err().unwrap_or(error),
+            _ => error,
+        }
+    }
+
     fn read_file(&mut self) -> Result<Option<T>> {
         let Some((table, columns)) = &mut self.file else { return Ok(None) };
         let columns = match columns {
@@ -230,7 +238,7 @@ impl<T: BulkRow> Iterator for Rows<T> {
         if self.is_over {
             return None;
         }
-        let outcome = self.read();
+        let outcome = self.read().map_err(|error| self.cause(error));
         self.is_over = !matches!(outcome, Ok(Some(_)));
         let named = |error: Error| match self.place.file.as_str() {
             "" => error,

@@ -117,6 +117,14 @@ impl<R: Read> Table<R> {
         Ok(Some(Row { bytes, fields: &self.fields }))
     }
 
+    /// Reads to the end without looking at what comes.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub(super) fn drain(&mut self) -> Result<()> {
+        std::io::copy(&mut self.source, &mut std::io::sink()).map(drop).map_err(read_failure)
+    }
+
     fn pass(&mut self, length: usize) {
         self.start += length;
         self.bytes += length as u64;

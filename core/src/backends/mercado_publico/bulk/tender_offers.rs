@@ -5,12 +5,12 @@ use serde::Serialize;
 use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
-use super::{BulkSet, sealed::Reads};
+use super::sealed::Reads;
 use crate::procure::store::StoredLine;
 use crate::procure::tables::folded;
 use crate::procure::{
-    Award, Buyer, Decimal, Estimation, LineItem, Money, Origin, PaymentTerm, Supplier, Tender, TenderDates,
-    TenderRow, TenderState, TenderType, TimeUnit, Timestamp,
+    Award, Buyer, Currency, Decimal, Estimation, LineItem, Money, Origin, PaymentTerm, Supplier, Tender,
+    TenderDates, TenderRow, TenderState, TenderType, TimeUnit, Timestamp,
 };
 
 columns! {
@@ -154,7 +154,6 @@ pub struct Offer {
 impl BulkRow for TenderOffer {}
 
 impl Reads for TenderOffer {
-    const SET: BulkSet = BulkSet::TenderOffers;
     type Column = Column;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
@@ -169,36 +168,51 @@ impl Reads for TenderOffer {
         }
     }
 
-    fn stored(self, position: u64) -> StoredLine {
-        let Self { tender, item, offer, line_id, .. } = self;
-        let offer = offer.unwrap_or_default();
-        let buyer = tender.buyer.unwrap_or_default();
+    fn stored(cells: &mut Cells<'_>) -> StoredLine {
+        let currency = offer_currency(cells);
         StoredLine {
-            position,
-            code: tender.row.code,
-            line_id,
-            day: tender.published.map(Timestamp::date),
-            state: tender.row.state.to_string(),
-            buyer: (!buyer.code.is_empty()).then_some(buyer.code),
-            supplier: offer.supplier.tax_number,
-            supplier_name: (!offer.supplier.name.is_empty()).then_some(offer.supplier.name),
-            product: item.product_code,
-            name: item.name,
-            description: item.description,
-            quantity: item.quantity,
-            unit: item.unit,
-            unit_price: offer.unit_price,
-            total: offer.total,
-            chosen: offer.selected,
-            body: tender.row.origin.raw.as_bytes().clone(),
+            code: cells.text_or_empty(Column::Code),
+            line_id: cells.whole(Column::LineId),
+            day: cells.moment(Column::Published).map(Timestamp::date),
+            state: state(cells).to_string(),
+            buyer: cells.code(Column::BuyerCode),
+            supplier: cells.text(Column::SupplierTaxNumber),
+            supplier_name: cells.text(Column::SupplierName),
+            product: cells.code(Column::Product),
+            name: name(cells),
+            description: cells.text(Column::LineDescription),
+            quantity: cells.decimal(Column::Quantity),
+            unit: cells.text(Column::Unit),
+            unit_price: cells.money(Column::OfferPrice, currency.as_ref()),
+            total: cells.money(Column::OfferTotal, currency.as_ref()),
+            chosen: chosen(cells),
+            ..StoredLine::default()
         }
     }
 }
 
-fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
+fn state(cells: &mut Cells<'_>) -> TenderState {
     let number = cells.whole(Column::State).map(TenderState::from_number);
+    let known = number.clone().filter(|state| !matches!(state, TenderState::Unknown(_)));
     let name = || cells.text(Column::StateName).map(|name| TenderState::from(name.as_str()));
-    let state = number.or_else(name).unwrap_or_default();
+    known.or_else(name).or(number).unwrap_or_default()
+}
+
+fn offer_currency(cells: &Cells<'_>) -> Option<Currency> {
+    cells.currency(Column::OfferCurrency).or_else(|| cells.currency(Column::Currency))
+}
+
+/// The line's own name, else that of its product.
+fn name(cells: &Cells<'_>) -> String {
+    cells.text(Column::LineName).or_else(|| cells.text(Column::ProductName)).unwrap_or_default()
+}
+
+fn chosen(cells: &Cells<'_>) -> Option<bool> {
+    selected(&cells.text(Column::Selected)?)
+}
+
+fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
+    let state = state(cells);
     let decided = matches!(state, TenderState::Awarded | TenderState::Deserted);
     let currency = cells.currency(Column::Currency);
     let duration = cells.decimal(Column::Duration).zip(time_unit(cells));
@@ -285,7 +299,6 @@ fn award(cells: &mut Cells<'_>) -> Award {
 fn item(cells: &mut Cells<'_>) -> LineItem {
     let levels = [Column::Category1, Column::Category2, Column::Category3].map(|level| cells.text(level));
     let levels: Vec<String> = levels.into_iter().flatten().collect();
-    let name = cells.text(Column::LineName).or_else(|| cells.text(Column::ProductName));
     LineItem {
         number: cells.whole(Column::LineNumber),
         description: cells.text(Column::LineDescription),
@@ -293,7 +306,7 @@ fn item(cells: &mut Cells<'_>) -> LineItem {
         category: (!levels.is_empty()).then(|| levels.join(" / ")),
         quantity: cells.decimal(Column::Quantity),
         unit: cells.text(Column::Unit),
-        ..LineItem::new(name.unwrap_or_default())
+        ..LineItem::new(name(cells))
     }
 }
 
@@ -304,7 +317,7 @@ fn offer(cells: &mut Cells<'_>) -> Option<Offer> {
     if tax_number.is_none() && name.is_none() {
         return None;
     }
-    let currency = cells.currency(Column::OfferCurrency).or_else(|| cells.currency(Column::Currency));
+    let currency = offer_currency(cells);
     let currency = currency.as_ref();
     let code = cells.code(Column::SupplierCode).unwrap_or_default();
     Some(Offer {
@@ -320,7 +333,7 @@ fn offer(cells: &mut Cells<'_>) -> Option<Offer> {
         quantity: cells.decimal(Column::OfferedQuantity),
         unit_price: cells.money(Column::OfferPrice, currency),
         total: cells.money(Column::OfferTotal, currency),
-        selected: cells.text(Column::Selected).and_then(|state| selected(&state)),
+        selected: chosen(cells),
         awarded_quantity: cells.decimal(Column::AwardedQuantity),
         awarded_total: cells.money(Column::AwardedTotal, currency),
         sent: cells.moment(Column::OfferSent),
