@@ -22,7 +22,7 @@ pub(super) const TABLES: &str = "
     CREATE UNIQUE INDEX editions_seen ON editions (kind, month) WHERE state = 1;
 ";
 
-/// The table of an edition, and what is searched by.
+/// The table of an edition.
 fn table(edition: i64) -> String {
     format!(
         "CREATE TABLE lines_{edition} (
@@ -31,12 +31,13 @@ fn table(edition: i64) -> String {
             buyer TEXT, supplier TEXT, supplier_name TEXT, product TEXT, name TEXT NOT NULL, description TEXT,
             quantity TEXT, unit TEXT, unit_price TEXT, unit_currency TEXT, total TEXT, total_currency TEXT,
             chosen INTEGER, body BLOB
-        );
-        CREATE INDEX lines_{edition}_by_code ON lines_{edition} (code);
-        CREATE INDEX lines_{edition}_by_product ON lines_{edition} (product) WHERE product IS NOT NULL;
-        CREATE INDEX lines_{edition}_by_supplier ON lines_{edition} (supplier) WHERE supplier IS NOT NULL;"
+        )"
     )
 }
+
+/// By what lines are searched. An edition has these only once it is whole: an index that is sorted at once takes
+/// a tenth of the time of one that grows in no order.
+const SEARCHED: [&str; 3] = ["code", "product", "supplier"];
 
 /// The states of an edition.
 const WRITTEN: i64 = 0;
@@ -109,6 +110,18 @@ fn add(transaction: &Transaction<'_>, edition: i64, lines: &[StoredLine]) -> rus
         .prepare_cached("UPDATE editions SET lines = lines + ?2 WHERE edition = ?1")?
         .execute(params![edition, lines.len()])
         .map(drop)
+}
+
+/// Makes an edition searchable by a column.
+fn index(transaction: &Transaction<'_>, edition: i64, column: &str) -> rusqlite::Result<()> {
+    if !is_written(transaction, edition)? {
+        return Ok(());
+    }
+    let statement = format!(
+        "CREATE INDEX IF NOT EXISTS lines_{edition}_by_{column} ON lines_{edition} ({column})
+         WHERE {column} IS NOT NULL"
+    );
+    transaction.execute(&statement, []).map(drop)
 }
 
 /// Shows an edition; `None` if it is not the one that is being written.
@@ -233,7 +246,7 @@ impl LineStore for SqliteStore {
                     params![kind, month, WRITTEN],
                 )?;
                 let edition = transaction.last_insert_rowid();
-                transaction.execute_batch(&table(edition))?;
+                transaction.execute(&table(edition), [])?;
                 Ok(edition)
             });
             let edition = edition.await?;
@@ -258,6 +271,9 @@ impl LineStore for SqliteStore {
     fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>> {
         let edition = number(edition);
         Box::pin(async move {
+            for column in SEARCHED {
+                self.write(move |transaction| index(transaction, edition, column)).await?;
+            }
             let published = self.write(move |transaction| publish(transaction, edition, &batch)).await?;
             let published = published.ok_or_else(superseded)?;
             // The edition is seen by now, whatever happens: what is left is taken away when the next one begins.
