@@ -277,7 +277,7 @@ fn jitter() -> Duration {
 }
 
 /// An error after which policy must not repeat again.
-fn given_up(error: Error, attempts: u32) -> Error {
+pub(super) fn given_up(error: Error, attempts: u32) -> Error {
     let error = error.with_context("attempts", attempts.to_string());
     if error.is_temporary() { error.with_persistence(Persistence::Exhausted) } else { error }
 }

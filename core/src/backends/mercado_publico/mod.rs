@@ -1,5 +1,7 @@
 #![doc = include_str!("docs.md")]
 
+pub mod bodies;
+pub mod bulk;
 mod client;
 mod config;
 mod failures;
