@@ -102,6 +102,15 @@ impl Partial {
         Ok(())
     }
 
+    /// Leaves nothing behind if nothing has come.
+    pub(super) fn abandon(self) {
+        if self.length == 0 {
+            // What cannot be removed is written over by the next call.
+            let _ = std::fs::remove_file(beside(&self.target, ".part"));
+            let _ = std::fs::remove_file(beside(&self.target, ".part.etag"));
+        }
+    }
+
     /// Gives the whole file its name.
     pub(super) fn publish(self) -> Result<(PathBuf, u64)> {
         let failed = |error| self.failed(error);
