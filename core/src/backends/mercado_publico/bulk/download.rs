@@ -217,7 +217,7 @@ impl MercadoPublico {
             let error = match outcome {
                 Ok(Some(version)) => return self.finish(cx, partial, version).await.map(Some),
                 Ok(None) => {
-                    blocking(move || Ok(partial.abandon())).await?;
+                    blocking(move || partial.abandon()).await?;
                     return Ok(None);
                 }
                 Err(error) => error,
@@ -225,7 +225,7 @@ impl MercadoPublico {
             let wait = error.retry_after().unwrap_or(Duration::from_secs(1 << attempt));
             let is_late = cx.remaining().is_some_and(|left| wait >= left);
             if !error.is_temporary() || attempt >= ATTEMPTS || is_late {
-                blocking(move || Ok(partial.abandon())).await?;
+                blocking(move || partial.abandon()).await?;
                 return Err(given_up(error, attempt));
             }
             attempt += 1;

@@ -103,12 +103,20 @@ impl Partial {
     }
 
     /// Leaves nothing behind if nothing has come.
-    pub(super) fn abandon(self) {
-        if self.length == 0 {
-            // What cannot be removed is written over by the next call.
-            let _ = std::fs::remove_file(beside(&self.target, ".part"));
-            let _ = std::fs::remove_file(beside(&self.target, ".part.etag"));
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub(super) fn abandon(self) -> Result<()> {
+        if self.length > 0 {
+            return Ok(());
         }
+        for path in [beside(&self.target, ".part"), beside(&self.target, ".part.etag")] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Gives the whole file its name.
