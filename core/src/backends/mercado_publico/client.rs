@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::info::{BackendInfo, Operation};
-use crate::procure::store::{SharedStore, StoreAddress, open_store};
+use crate::procure::store::{SharedStore, StoreAddress, StorePlace, open_store};
 use crate::procure::{Source, SourceInfo, Timestamp};
 use crate::secret::Secret;
 
@@ -40,7 +40,7 @@ pub(super) struct Inner {
     v1_account: String,
     quick_account: String,
     has_ticket: bool,
-    address: String,
+    address: StoreAddress,
     store: OnceCell<SharedStore>,
 }
 
@@ -91,11 +91,13 @@ impl MercadoPublico {
         let account =
             |ticket: &Option<Secret>| gate::account(&v1.host(), ticket.as_ref().unwrap_or(&Secret::new("")));
         let (v1_account, quick_account) = (account(&ticket), account(&quick_ticket));
-        let address =
-            config.store.clone().or_else(|| env.get("DATABASE_URL")).unwrap_or_else(|| "memory".to_owned());
-        let parsed = StoreAddress::parse(&address)?;
-        let folder = lock_folder(&config, &parsed, env);
-        let lock = |account: &str| config.lock.then(|| LockFile::new(&folder, account));
+        let by_variable = || env.get("DATABASE_URL").map(StoreAddress::from);
+        let address = config.store.clone().or_else(by_variable).unwrap_or_else(|| "memory".into());
+        let place = StorePlace::parse(&address)?;
+        let folder = lock_folder(&config, &place, env);
+        // Who takes turns through a database needs no file beside it.
+        let by_file = config.lock && (place != StorePlace::Postgres || config.lock_dir.is_some());
+        let lock = |account: &str| by_file.then(|| LockFile::new(&folder, account));
         let v1_queue = Queue::of(&v1_account, gap, lock(&v1_account));
         // Quick purchases may overlap with other calls; only their breaker is shared.
         let quick_queue = Queue::of(&format!("{quick_account}-quick"), Duration::ZERO, None);
@@ -238,11 +240,11 @@ fn check(config: &MercadoPublicoConfig) -> Result<Duration> {
     }
 }
 
-fn lock_folder(config: &MercadoPublicoConfig, store: &StoreAddress, env: &Environment) -> PathBuf {
+fn lock_folder(config: &MercadoPublicoConfig, store: &StorePlace, env: &Environment) -> PathBuf {
     if let Some(folder) = &config.lock_dir {
         return PathBuf::from(folder);
     }
-    if let StoreAddress::Sqlite(path) = store {
+    if let StorePlace::Sqlite(path) = store {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         return folder.map_or_else(|| PathBuf::from("."), PathBuf::from);
     }

@@ -6,6 +6,7 @@ use super::MercadoPublico;
 use crate::config::Environment;
 use crate::error::Result;
 use crate::procure::ZoneMark;
+use crate::procure::store::StoreAddress;
 use crate::secret::Secret;
 
 /// Chile's public procurement: tenders, purchase orders, quick purchases, buyers, suppliers.
@@ -24,13 +25,14 @@ pub struct MercadoPublicoConfig {
     pub quick_url: String,
     /// Where the OCDS service is.
     pub ocds_url: String,
-    /// Where to keep quota, cursors, answers and records: `memory`, or `sqlite:<path>`; `DATABASE_URL` by
-    /// default, else `memory`.
-    pub store: Option<String>,
-    /// Whether processes on this machine take turns with the ticket, by a lock file.
+    /// Where to keep quota, cursors, answers and records: `memory`, `sqlite:<path>`, or
+    /// `postgres://user:password@host/database` for several machines; `DATABASE_URL` by default, else `memory`.
+    pub store: Option<StoreAddress>,
+    /// Whether processes take turns with the ticket: those of this machine by a lock file, or, with a store in
+    /// PostgreSQL, all that share the store.
     pub lock: bool,
     /// The folder of the lock file; the store's by default, else the user's state folder, else the folder for
-    /// temporary files.
+    /// temporary files. With a store in PostgreSQL there is a lock file only if this is set.
     pub lock_dir: Option<String>,
     /// The requests that a ticket has a day.
     pub daily_quota: u32,
@@ -95,8 +97,8 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Says where to keep what must not be forgotten: `memory`, or `sqlite:<path>`.
-    pub fn with_store(mut self, store: impl Into<String>) -> Self {
+    /// Says where to keep what must not be forgotten: `memory`, `sqlite:<path>`, or `postgres://…`.
+    pub fn with_store(mut self, store: impl Into<StoreAddress>) -> Self {
         self.store = Some(store.into());
         self
     }
@@ -113,7 +115,7 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Says whether processes on this machine take turns, and in which folder the lock file is.
+    /// Says whether processes take turns, and in which folder the lock file is.
     pub fn with_lock(mut self, lock: bool, folder: Option<String>) -> Self {
         (self.lock, self.lock_dir) = (lock, folder);
         self
