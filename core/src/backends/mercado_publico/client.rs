@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use super::config::MercadoPublicoConfig;
 use super::failures;
 use super::gate::file::LockFile;
+use super::gate::lease::Lease;
 use super::gate::ledger::{Ledger, Quota};
 use super::gate::turn::Queue;
 use super::gate::{self};
@@ -157,6 +158,13 @@ impl MercadoPublico {
             account.as_str(),
             self.0.config.soft_limit.min(self.0.config.daily_quota),
         ))
+    }
+
+    /// The turn of the ticket among machines, if its store is theirs too.
+    pub(super) async fn lease(&self) -> Result<Option<Lease>> {
+        let store = self.store().await?;
+        let shared = self.0.config.lock && store.spans_machines();
+        Ok(shared.then(|| Lease::new(store, &self.0.v1_account)))
     }
 
     pub(super) fn api(&self, api: Api) -> &ApiClient {

@@ -188,7 +188,7 @@ mod tests {
             ("postgresql+asyncpg://ana:CANARY@db/app?ssl=require", "postgresql+asyncpg://ana:***@db/app?***"),
             ("postgres://ana:CANARY/@x@db/app", "postgres://ana:***@db/app"),
             ("postgres://ana@db/app", "postgres://ana@db/app"),
-            ("postgres://ana:CAN?ARY@db/app", "postgres://ana:***@db/app"),
+            ("postgres://ana:CAN?ARY@db/app", "postgres://***@db/app"),
             ("postgres://db/app?user=ana&password=CANARY", "postgres://db/app?***"),
             ("postgres://db/app?password=CANARY&user=a@b", "postgres://***@b"),
             ("postgres:ana:CANARY@db", "***"),

@@ -31,6 +31,8 @@ pub(crate) use address::StorePlace;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+#[cfg(all(test, feature = "postgres"))]
+pub(crate) use postgres::tests::database;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

@@ -21,7 +21,7 @@ mod pool;
 mod schema;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 
 /// A store in a PostgreSQL database, in the schema `ayni`. Clones share their connections.

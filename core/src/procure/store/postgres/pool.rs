@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The most connections of one store.
 const CONNECTIONS: usize = 4;
 /// How long a server that restarts is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one statement or transaction may take.
 const WORK: Duration = Duration::from_secs(60);
 /// A connection that was not used for so long is tried before a statement is entrusted to it.

@@ -9,7 +9,7 @@ use crate::procure::store::tests::{event, every_promise_holds, row};
 use crate::procure::store::{open_store, unique, update_document};
 
 /// A database of its own on the server of the tests.
-async fn database() -> StoreAddress {
+pub(crate) async fn database() -> StoreAddress {
     let server = std::env::var("AYNI_POSTGRES_URL").unwrap_or_else(|_| {
         panic!(
             "AYNI_POSTGRES_URL is not set: the feature `postgres` is tested over a real server. \
@@ -201,7 +201,7 @@ async fn a_server_that_refuses_us_or_is_not_there_is_told_without_the_password()
     let url = format!("postgres://ana:CANARY@127.0.0.1:{port}/app");
     let begun = std::time::Instant::now();
     let error = PostgresStore::open(url.as_str()).await.expect_err("nobody there");
-    assert!(begun.elapsed() > std::time::Duration::from_secs(10), "a server that restarts is waited for");
+    assert!(begun.elapsed() > std::time::Duration::from_secs(8), "a server that restarts is waited for");
     assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Unavailable, true));
     assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
 }
