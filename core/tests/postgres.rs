@@ -44,7 +44,8 @@ fn on_the_server(trial: fn(&str) -> Result<(), Failed>) -> Result<(), Failed> {
 
 /// Starts a replica for each of `orders` and gives them back when all have ended well.
 fn run_replicas(orders: impl IntoIterator<Item = Orders>) -> Result<(), Failed> {
-    let mut replicas = orders.into_iter().map(|orders| orders.start()).collect::<std::io::Result<Vec<Child>>>()?;
+    let mut replicas =
+        orders.into_iter().map(|orders| orders.start()).collect::<std::io::Result<Vec<Child>>>()?;
     let ends: Vec<_> = replicas.iter_mut().map(Child::wait).collect::<std::io::Result<_>>()?;
     match ends.iter().find(|end| !end.success()) {
         Some(end) => Err(format!("a replica ended with {end}").into()),
@@ -156,5 +157,7 @@ fn outlive_a_restart() -> Result<(), Failed> {
     check(chile.most_in_flight() == 1, || format!("{} at once", chile.most_in_flight()))?;
     // Each replica may have counted a request in vain whenever its connection broke, and none too few.
     let most = seen + 2 * 2;
-    check(seen == 120 && (seen..=most).contains(&(used as usize)), || format!("{seen} requests, {used} counted"))
+    check(seen == 120 && (seen..=most).contains(&(used as usize)), || {
+        format!("{seen} requests, {used} counted")
+    })
 }

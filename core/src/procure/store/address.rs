@@ -134,9 +134,9 @@ impl StorePlace {
                 "the store's address is empty; use 'memory', 'sqlite:<path>' or 'postgres://…'",
             )),
             (_, "sqlite") if path.is_empty() || path == ":memory:" => Ok(Self::Memory),
-            (_, "sqlite") if address.contains("password=") || address.contains("host=") => {
-                Err(Error::config("the store's address is no path; write a PostgreSQL server as 'postgres://…'"))
-            }
+            (_, "sqlite") if address.contains("password=") || address.contains("host=") => Err(
+                Error::config("the store's address is no path; write a PostgreSQL server as 'postgres://…'"),
+            ),
             (_, "sqlite") => Ok(Self::Sqlite(if is_drive { address.into() } else { path.into() })),
             (_, "postgres" | "postgresql") => Ok(Self::Postgres),
             // What stands there may be a password that lacks its scheme.

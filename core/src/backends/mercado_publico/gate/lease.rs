@@ -84,9 +84,7 @@ impl Watch {
     /// Takes in a look at `version`. Whether it has stood still long enough to be nobody's.
     fn is_abandoned(watch: &mut Option<Self>, version: u64, now: Instant) -> bool {
         match watch {
-            Some(watch)
-                if watch.version == version && now.duration_since(watch.last_look) < FAR_APART =>
-            {
+            Some(watch) if watch.version == version && now.duration_since(watch.last_look) < FAR_APART => {
                 watch.last_look = now;
                 now.duration_since(watch.since) >= LEASE
             }

@@ -61,7 +61,8 @@ async fn the_quota_of_machines_is_counted_exactly_and_ends_for_all() {
         })
     };
     let machines: Vec<_> = (0..4).map(machine).collect();
-    let spent = futures_util::future::join_all(machines).await.into_iter().map(|spent| spent.expect("joined"));
+    let spent =
+        futures_util::future::join_all(machines).await.into_iter().map(|spent| spent.expect("joined"));
     assert_eq!(spent.sum::<u32>(), 100, "160 were wanted");
     let quota = Ledger::new(opened(&address).await, "x", 100).quota(now).await.expect("read");
     assert_eq!((quota.used, quota.left()), (100, 0));

@@ -92,7 +92,9 @@ impl Columns {
         let mut columns =
             Self { documents: BTreeMap::new(), records: Records::default(), events: Events::default() };
         for (name, version, body) in batch.documents {
-            columns.documents.insert(text(name)?, ReadDocument { version: signed(version)?, body: body.into() });
+            columns
+                .documents
+                .insert(text(name)?, ReadDocument { version: signed(version)?, body: body.into() });
         }
         // Of several with the same key the last one counts.
         let records: BTreeMap<_, _> = batch
@@ -136,8 +138,7 @@ impl Columns {
 
 impl ReadDocument {
     fn statement<'a>(&'a self, name: &'a String) -> (&'static str, Vec<Value<'a>>) {
-        let mut values: Vec<Value<'a>> =
-            vec![(name, Type::TEXT), (&self.body, Type::BYTEA)];
+        let mut values: Vec<Value<'a>> = vec![(name, Type::TEXT), (&self.body, Type::BYTEA)];
         if self.version == 0 {
             return (INSERT_DOCUMENT, values);
         }

@@ -10,7 +10,8 @@ use self::batch::Columns;
 use self::pool::{Pool, Repeat, Value, in_time};
 use self::server::Server;
 use super::{
-    Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoreAddress, StoredEvent, StoredRecord,
+    Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoreAddress, StoredEvent,
+    StoredRecord,
 };
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
@@ -97,7 +98,10 @@ const RECORD: &str =
 /// A column of a row, read by `read`; it fails if something is in it that ayni never wrote.
 fn column<'a, C: FromSql<'a>, T>(row: &'a Row, name: &str, read: impl FnOnce(C) -> Option<T>) -> Result<T> {
     let strange = || {
-        Error::new(ErrorKind::Unexpected, format!("the column '{name}' of the store holds what ayni never wrote"))
+        Error::new(
+            ErrorKind::Unexpected,
+            format!("the column '{name}' of the store holds what ayni never wrote"),
+        )
     };
     read(row.try_get(name).map_err(|_| strange())?).ok_or_else(strange)
 }
@@ -120,7 +124,9 @@ fn bytes(row: &Row, name: &str) -> Result<Bytes> {
 
 /// A text that may be missing and is of a form.
 fn parsed<T: std::str::FromStr>(row: &Row, name: &str) -> Result<Option<T>> {
-    column(row, name, |text: Option<&str>| text.map(|text| text.parse().ok()).map_or(Some(None), |read| read.map(Some)))
+    column(row, name, |text: Option<&str>| {
+        text.map(|text| text.parse().ok()).map_or(Some(None), |read| read.map(Some))
+    })
 }
 
 fn stored_record(row: &Row) -> Result<StoredRecord> {
@@ -159,7 +165,8 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let statement = "SELECT version, body FROM ayni.documents WHERE name = $1";
             let row = self.row(statement, &[(&name, Type::TEXT)]).await?;
-            row.map(|row| Ok(Document { version: unsigned(&row, "version")?, body: bytes(&row, "body")? })).transpose()
+            row.map(|row| Ok(Document { version: unsigned(&row, "version")?, body: bytes(&row, "body")? }))
+                .transpose()
         })
     }
 
@@ -167,7 +174,8 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let statement = "SELECT as_of, body FROM ayni.answers WHERE key = $1";
             let row = self.row(statement, &[(&key, Type::TEXT)]).await?;
-            row.map(|row| Ok(KeptAnswer { as_of: moment(&row, "as_of")?, body: bytes(&row, "body")? })).transpose()
+            row.map(|row| Ok(KeptAnswer { as_of: moment(&row, "as_of")?, body: bytes(&row, "body")? }))
+                .transpose()
         })
     }
 
@@ -234,7 +242,8 @@ impl Store for PostgresStore {
 
     fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
         Box::pin(async move {
-            let statement = "SELECT position, kind, code, revision, change, fingerprint, noticed FROM ayni.events
+            let statement =
+                "SELECT position, kind, code, revision, change, fingerprint, noticed FROM ayni.events
                  WHERE position > $1 ORDER BY position LIMIT $2";
             let (after, limit) = (i64::try_from(after).unwrap_or(i64::MAX), most(limit));
             let values: [Value<'_>; 2] = [(&after, Type::INT8), (&limit, Type::INT8)];

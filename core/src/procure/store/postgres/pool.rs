@@ -1,5 +1,6 @@
 //! Connections, and what becomes of statements whose connection breaks.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -171,7 +172,7 @@ impl Pool {
         }
         *attempt += 1;
         // Transactions that met are not to meet again.
-        tokio::time::sleep(Duration::from_millis(u64::from(std::process::id() % 7) + 3 * u64::from(*attempt))).await;
+        tokio::time::sleep(Duration::from_millis(RandomState::new().hash_one(*attempt) % 20)).await;
         Ok(())
     }
 }
@@ -186,9 +187,9 @@ const UNDONE: [SqlState; 4] = [
 
 /// Ends what takes too long. The connection is then closed by whoever holds it.
 pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(WORK, work).await.map_err(|_| {
-        Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not answer")
-    })
+    tokio::time::timeout(WORK, work)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not answer"))
 }
 
 /// Whether a failure to connect may pass by itself.
@@ -219,7 +220,8 @@ fn is_about_trust(error: &tokio_postgres::Error) -> bool {
 fn is_about_the_address(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     // A handshake may also break off because the server does.
-    let is_refused = text.contains("TLS") && !causes(error).any(<dyn std::error::Error>::is::<std::io::Error>);
+    let is_refused =
+        text.contains("TLS") && !causes(error).any(<dyn std::error::Error>::is::<std::io::Error>);
     is_refused || text.contains("configuration") || text.contains("authentication")
 }
 
@@ -233,20 +235,28 @@ pub(super) fn failed(error: &tokio_postgres::Error) -> Error {
         return if is_about_trust(error) || is_about_the_address(error) {
             Error::config(format!("the store's PostgreSQL server cannot be used: {told}"))
         } else {
-            Error::new(ErrorKind::Unavailable, format!("the store's PostgreSQL server cannot be reached: {told}"))
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("the store's PostgreSQL server cannot be reached: {told}"),
+            )
         };
     };
     let (code, message) = (from_server.code().code(), from_server.message());
     let built = match code.get(..2) {
         // Who we are, which database, what we may: all of it is in the address, or the administrator's to mend.
-        Some("28" | "3D" | "3F") => Error::config(format!("the store's PostgreSQL server refuses us: {message}")),
+        Some("28" | "3D" | "3F") => {
+            Error::config(format!("the store's PostgreSQL server refuses us: {message}"))
+        }
         _ if code == SqlState::INSUFFICIENT_PRIVILEGE.code() => Error::config(format!(
             "the store's user may not do that: {message}; it needs its own schema 'ayni' or the right to create it"
         )),
-        Some("08" | "53" | "57") => {
-            Error::new(ErrorKind::Unavailable, format!("the store's PostgreSQL server cannot serve: {message}"))
+        Some("08" | "53" | "57") => Error::new(
+            ErrorKind::Unavailable,
+            format!("the store's PostgreSQL server cannot serve: {message}"),
+        ),
+        Some("40") => {
+            Error::new(ErrorKind::Unavailable, "others use the same part of the store all the time")
         }
-        Some("40") => Error::new(ErrorKind::Unavailable, "others use the same part of the store all the time"),
         _ => Error::new(ErrorKind::Unexpected, format!("the store's PostgreSQL server failed: {message}")),
     };
     built.with_context("sqlstate", code)

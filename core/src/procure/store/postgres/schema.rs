@@ -45,10 +45,7 @@ pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
 pub(super) async fn migrate(client: &mut Client) -> Result<()> {
     let transaction = client.transaction().await.map_err(|error| failed(&error))?;
     let lock = "SELECT pg_advisory_xact_lock($1)";
-    transaction
-        .query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)])
-        .await
-        .map_err(|error| failed(&error))?;
+    transaction.query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)]).await.map_err(|error| failed(&error))?;
     // Asked first: `IF NOT EXISTS` needs the right to make it even where it is there.
     let there = "SELECT to_regnamespace('ayni') IS NOT NULL, to_regclass('ayni.migrations') IS NOT NULL";
     let there = transaction.query_typed_one(there, &[]).await.map_err(|error| failed(&error))?;
@@ -62,16 +59,14 @@ pub(super) async fn migrate(client: &mut Client) -> Result<()> {
     let newest = "SELECT coalesce(max(version), 0) FROM ayni.migrations";
     let newest = transaction.query_typed_one(newest, &[]).await.map_err(|error| failed(&error))?;
     let version: i64 = newest.try_get(0).map_err(|error| failed(&error))?;
-    let pending = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)).ok_or_else(|| {
-        Error::config("the store's schema 'ayni' was written by a newer release of ayni")
-    })?;
+    let pending = usize::try_from(version)
+        .ok()
+        .and_then(|version| MIGRATIONS.get(version..))
+        .ok_or_else(|| Error::config("the store's schema 'ayni' was written by a newer release of ayni"))?;
     for (migration, number) in pending.iter().zip(version + 1..) {
         transaction.batch_execute(migration).await.map_err(|error| failed(&error))?;
         let note = "INSERT INTO ayni.migrations (version) VALUES ($1)";
-        transaction
-            .execute_typed(note, &[(&number, Type::INT8)])
-            .await
-            .map_err(|error| failed(&error))?;
+        transaction.execute_typed(note, &[(&number, Type::INT8)]).await.map_err(|error| failed(&error))?;
     }
     transaction.commit().await.map_err(|error| failed(&error))
 }

@@ -72,7 +72,9 @@ impl Server {
             )
         })?;
         if config.get_hosts().is_empty() {
-            return Err(Error::config("the store's address names no server: 'postgres://user@host/database'"));
+            return Err(Error::config(
+                "the store's address names no server: 'postgres://user@host/database'",
+            ));
         }
         let (mode, encrypts) = ssl_mode(wanted.mode.as_deref(), &config)?;
         config.ssl_mode(mode).tcp_user_timeout(SILENCE).keepalives_idle(Duration::from_secs(30));
@@ -173,7 +175,10 @@ mod tests {
             ("postgresql://ana@db.example:6432/app", SslMode::Prefer),
             ("postgresql+asyncpg://ana:x@db.example/app?ssl=require", SslMode::Require),
             ("postgres://ana@/app?host=/run/postgresql&application_name=x", SslMode::Disable),
-            ("postgres://ana@one,two/app?sslmode=verify-full&target_session_attrs=read-write", SslMode::Require),
+            (
+                "postgres://ana@one,two/app?sslmode=verify-full&target_session_attrs=read-write",
+                SslMode::Require,
+            ),
         ] {
             let server = Server::parse(&address.into()).expect(address);
             assert_eq!(server.config.get_ssl_mode(), mode, "{address}");

@@ -8,14 +8,18 @@ use super::*;
 use crate::procure::store::tests::{event, every_promise_holds, row};
 use crate::procure::store::{open_store, unique, update_document};
 
-/// A database of its own on the server of the tests.
-pub(crate) async fn database() -> StoreAddress {
-    let server = std::env::var("AYNI_POSTGRES_URL").unwrap_or_else(|_| {
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
         panic!(
-            "AYNI_POSTGRES_URL is not set: the feature `postgres` is tested over a real server. \
+            "{name} is not set: the feature `postgres` is tested over a real server. \
              Run `scripts/test rust`, or `scripts/postgres run cargo test …`"
         )
-    });
+    })
+}
+
+/// A database of its own on the server of the tests.
+pub(crate) async fn database() -> StoreAddress {
+    let server = variable("AYNI_POSTGRES_URL");
     let name = format!("ayni_{}_{}", std::process::id(), unique());
     administrate(&server, &format!("CREATE DATABASE {name}")).await;
     StoreAddress::new(server.replacen("/postgres?", &format!("/{name}?"), 1))
@@ -64,7 +68,8 @@ async fn replicas_that_open_at_the_same_time_make_the_schema_once() {
     for opened in futures_util::future::join_all(opening).await {
         opened.expect("joined").expect("opened");
     }
-    let rows = opened(&address).await.pool.rows("SELECT version FROM ayni.migrations", &[]).await.expect("read");
+    let rows =
+        opened(&address).await.pool.rows("SELECT version FROM ayni.migrations", &[]).await.expect("read");
     assert_eq!(rows.len(), schema::MIGRATIONS.len());
 }
 
@@ -121,7 +126,9 @@ async fn who_follows_the_events_misses_none_of_several_writers() {
             for index in 0..40 {
                 let code = format!("{writer}-{index}-LE26");
                 let batch = Batch {
-                    records: (0..20).map(|other| row(&format!("{other}-1-LE26"), "x", true, "2026-10-14")).collect(),
+                    records: (0..20)
+                        .map(|other| row(&format!("{other}-1-LE26"), "x", true, "2026-10-14"))
+                        .collect(),
                     events: vec![(event(&code, Change::Opened), 1)],
                     ..Batch::new()
                 };
@@ -151,7 +158,10 @@ async fn connections_that_broke_are_made_anew() {
     for version in 0..5 {
         assert!(store.write(Batch::new().with_document("a", version, "x")).await.expect("written"));
         cut_off(&address).await;
-        assert_eq!(store.document("a").await.expect("read").map(|document| document.version), Some(version + 1));
+        assert_eq!(
+            store.document("a").await.expect("read").map(|document| document.version),
+            Some(version + 1)
+        );
         cut_off(&address).await;
     }
 }
@@ -197,11 +207,40 @@ async fn a_server_that_refuses_us_or_is_not_there_is_told_without_the_password()
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
     assert!(error.message().contains("nowhere_"), "{error}");
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
     let url = format!("postgres://ana:CANARY@127.0.0.1:{port}/app");
     let begun = std::time::Instant::now();
     let error = PostgresStore::open(url.as_str()).await.expect_err("nobody there");
     assert!(begun.elapsed() > std::time::Duration::from_secs(8), "a server that restarts is waited for");
     assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Unavailable, true));
     assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_connections_are_to_a_server_that_is_trusted_and_named() {
+    let url = variable("AYNI_POSTGRES_TLS_URL");
+    let store = PostgresStore::open(url.as_str()).await.expect("opened with a password, encrypted");
+    let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let rows = store.pool.rows(encrypted, &[]).await.expect("read");
+    assert!(rows[0].get::<_, bool>(0));
+
+    let (start, password) = (url.find("ayni:").expect("a user") + 5, url.find('@').expect("a server"));
+    let password = &url[start..password];
+    let untrusted = url.split("&sslrootcert").next().expect("a beginning").to_owned();
+    for (address, says) in [
+        (untrusted.clone(), "certificate"),
+        (untrusted.replace("verify-full", "prefer"), "certificate"),
+        (url.replacen("localhost", "127.0.0.1", 1), "certificate"),
+        (url.replacen(password, "wrong", 1), "password authentication failed"),
+        (url.replacen(&format!(":{password}"), "", 1), "password"),
+        (format!("{url}&channel_binding=require"), "channel binding"),
+    ] {
+        let begun = std::time::Instant::now();
+        let error = PostgresStore::open(address.as_str()).await.expect_err(says);
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
+        assert!(error.message().contains(says), "{error}");
+        assert!(!format!("{error:?}").contains(password), "{error:?}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "waiting does not mend it");
+    }
 }

@@ -45,8 +45,8 @@ impl Tls {
 fn authorities(path: &Path) -> Result<rustls::RootCertStore> {
     let refuse = |why: String| Error::config(format!("`sslrootcert` '{}' {why}", path.display()));
     let mut roots = rustls::RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path)
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|error| refuse(format!("is no PEM file: {error}")))?;
         roots.add(certificate).map_err(|error| refuse(format!("holds no usable certificate: {error}")))?;
