@@ -27,6 +27,7 @@ mod code;
 mod date;
 mod money;
 mod plan;
+pub mod rates;
 mod raw;
 mod record;
 mod request;
