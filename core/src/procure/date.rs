@@ -101,7 +101,8 @@ impl FromStr for Date {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split('-');
-        let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
+        let digits = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut number = || parts.next().filter(digits).and_then(|part| part.parse::<u16>().ok());
         let (year, month, day) = (number(), number(), number());
         let narrow = |part: Option<u16>| part.and_then(|number| u8::try_from(number).ok());
         match (year, narrow(month), narrow(day), parts.next()) {
@@ -132,8 +133,16 @@ mod tests {
 
     #[test]
     fn days_that_do_not_exist_are_refused() {
-        for text in ["2026-02-29", "2026-13-01", "2026-00-10", "2026-11-31", "2026-11", "2026-11-20-1", "hoy"]
-        {
+        for text in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-11-31",
+            "2026-11",
+            "2026-11-20-1",
+            "hoy",
+            "+2026-1-1",
+        ] {
             assert!(text.parse::<Date>().is_err(), "{text}");
         }
         assert_eq!("2024-02-29".parse::<Date>().expect("a leap day").to_string(), "2024-02-29");

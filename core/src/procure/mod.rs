@@ -25,6 +25,8 @@ use crate::info::BackendInfo;
 mod change;
 mod code;
 mod date;
+#[cfg(test)]
+mod fuzz;
 mod money;
 mod plan;
 pub mod rates;

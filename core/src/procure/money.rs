@@ -99,6 +99,10 @@ impl Decimal {
             digits = digits.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
         }
         let mut scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
+        if digits == 0 {
+            // Nothing times any power of ten is nothing: the loop below would not end for hours.
+            scale = scale.clamp(0, 38);
+        }
         while scale < 0 {
             digits = digits.checked_mul(10)?;
             scale += 1;
@@ -297,6 +301,7 @@ mod tests {
     #[test]
     fn exponents_are_exact() {
         assert_eq!("3.3e+08".parse::<Decimal>().expect("number"), Decimal::new(330_000_000, 0));
+        assert_eq!("0e2147483647".parse::<Decimal>().expect("number"), Decimal::new(0, 0));
         assert_eq!("12e-3".parse::<Decimal>().expect("number"), Decimal::new(12, 3));
     }
 

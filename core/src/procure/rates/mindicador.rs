@@ -100,7 +100,7 @@ impl Mindicador {
 ///
 /// # Errors
 /// `response_invalid` for an answer about another indicator, unit or day.
-pub(super) fn read(body: &[u8], indicator: &str, currency: &Currency, day: Date) -> Result<Option<Rate>> {
+pub(crate) fn read(body: &[u8], indicator: &str, currency: &Currency, day: Date) -> Result<Option<Rate>> {
     let strange = |what: &str| Error::response_invalid(format!("the answer of mindicador.cl {what}"));
     let fields: Fields<'_> = walk::whole(body)?;
     if fields.text("codigo").is_some_and(|code| code != indicator) {

@@ -35,6 +35,8 @@ mod mindicador;
 mod mindicador_tests;
 
 pub use fixed::FixedRates;
+#[cfg(test)]
+pub(crate) use mindicador::read as read_mindicador;
 pub use mindicador::{Mindicador, MindicadorConfig};
 
 /// What one unit of a currency was worth on a day.
