@@ -49,10 +49,19 @@ pub(crate) struct Found {
 
 /// What the thread that runs the parsers is at, for the one that watches it.
 #[derive(Default)]
-struct Now(Mutex<Option<(&'static str, Vec<u8>, u64, Instant)>>);
+struct Now(Mutex<Option<Try>>);
+
+/// An input that a parser works at.
+#[derive(Clone)]
+struct Try {
+    target: &'static str,
+    input: Vec<u8>,
+    number: u64,
+    begun: Instant,
+}
 
 impl Now {
-    fn get(&self) -> MutexGuard<'_, Option<(&'static str, Vec<u8>, u64, Instant)>> {
+    fn get(&self) -> MutexGuard<'_, Option<Try>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,8 +92,8 @@ fn run(targets: Vec<Target>, seed: u64, time: Duration) -> Result<Vec<(&'static 
             return outcome;
         }
         // A thread cannot be ended; it is left behind, and the process soon ends.
-        let slow = now.get().clone().filter(|(.., begun)| begun.elapsed() > SLOW);
-        if let Some((target, input, number, _)) = slow {
+        let slow = now.get().clone().filter(|tried| tried.begun.elapsed() > SLOW);
+        if let Some(Try { target, input, number, .. }) = slow {
             return Err(Found { target, what: format!("it takes more than {SLOW:?}"), input, seed, number });
         }
     }
@@ -105,7 +114,8 @@ fn work(
             let random = &mut Random::new(seed ^ (round << 8) ^ hash(target.name));
             let whole = usize::try_from(round).ok().and_then(|round| target.seeds.get(round).cloned());
             let input = whole.unwrap_or_else(|| mutate::mutated(&target.seeds, target.shape, random));
-            *now.get() = Some((target.name, input.clone(), round, Instant::now()));
+            *now.get() =
+                Some(Try { target: target.name, input: input.clone(), number: round, begun: Instant::now() });
             let outcome = tried(target.check, &input);
             *count += 1;
             match outcome {

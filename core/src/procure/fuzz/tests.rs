@@ -1,5 +1,8 @@
 //! The runs.
 
+// What a long run has done is for whoever waits for it.
+#![allow(clippy::print_stdout)]
+
 use super::*;
 
 /// Begins a run. A run of the tests begins with always the same.

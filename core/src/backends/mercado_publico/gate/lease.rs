@@ -137,9 +137,8 @@ impl Lease {
     /// Keeps the turn until it is to be given back, and gives it back.
     async fn keep(self, mut version: u64, mut page: Page, mut ended: oneshot::Receiver<End>) {
         let end = loop {
-            tokio::select! {
-                end = &mut ended => break end.ok(),
-                () = tokio::time::sleep(RENEWAL) => {}
+            if let Ok(end) = tokio::time::timeout(RENEWAL, &mut ended).await {
+                break end.ok();
             }
             match self.write(version, &page).await {
                 Ok(true) => version += 1,
