@@ -22,18 +22,23 @@ use crate::context::{BoxFuture, Context};
 use crate::error::Result;
 use crate::info::BackendInfo;
 
+pub mod analysis;
 mod change;
+mod chilean;
 mod code;
 mod date;
+pub mod export;
 #[cfg(test)]
 mod fuzz;
 mod money;
+mod month;
 mod plan;
 pub mod rates;
 mod raw;
 mod record;
 mod request;
 mod rut;
+pub mod similar;
 mod source;
 pub mod store;
 pub(crate) mod tables;
@@ -43,6 +48,7 @@ pub use change::{Change, ChangeEvent};
 pub use code::{OrderCode, QuickPurchaseCode, TenderCode};
 pub use date::Date;
 pub use money::{Currency, Decimal, Money};
+pub use month::Month;
 pub use plan::{Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{
