@@ -8,8 +8,10 @@ pub(super) const LONGEST: usize = 64 << 10;
 pub(crate) enum Shape {
     /// JSON: mutated token by token.
     Json,
-    /// A short text: mutated character by character.
+    /// A text: mutated character by character.
     Text,
+    /// Anything: mutated byte by byte.
+    Bytes,
 }
 
 /// Numbers by chance, the same for the same seed (splitmix64).
@@ -111,7 +113,7 @@ pub(super) fn mutated(seeds: &[Vec<u8>], shape: Shape, random: &mut Random) -> V
         input = match shape {
             Shape::Json if random.below(4) > 0 => by_token(&input, &other, random),
             Shape::Text if random.below(3) > 0 => by_character(&input, &other, random),
-            Shape::Json | Shape::Text => by_byte(input, random),
+            Shape::Json | Shape::Text | Shape::Bytes => by_byte(input, random),
         };
         input.truncate(LONGEST);
     }

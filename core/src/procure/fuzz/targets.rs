@@ -1,6 +1,7 @@
 //! The parsers, and what has to hold of what they make of anything.
 
 use std::fmt::Debug;
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,10 +11,14 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{Shape, Target};
+use crate::backends::mercado_publico::bulk::{
+    Archive, BulkRow, OrderLine, QuoteLine, ReadOptions, Rows, TenderOffer,
+};
 use crate::backends::mercado_publico::wire::v1::V1;
 use crate::backends::mercado_publico::wire::{
     Body, compra_agil, fields, ocds, order, privacy, tender, v1, walk,
 };
+use crate::conformance::bulk as made_up;
 use crate::error::Error;
 use crate::procure::rates;
 use crate::procure::{
@@ -32,6 +37,7 @@ pub(super) fn all() -> Vec<Target> {
         let seeds = seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
         Target { name, seeds, shape: Shape::Text, check }
     };
+    let file = |name, seed, check| Target { name, seeds: vec![seed], shape: Shape::Text, check };
     vec![
         json("v1-tenders", "v1-tender-list", |input| v1_list(input, v1::tenders)),
         json("v1-orders", "v1-po-list", |input| v1_list(input, v1::orders)),
@@ -50,6 +56,15 @@ pub(super) fn all() -> Vec<Target> {
             seeds: vec![br#"{"codigo":"uf","unidad_medida":"Pesos","serie":[{"fecha":"2026-11-20T03:00:00.000Z","valor":39643.59}]}"#.to_vec()],
             shape: Shape::Json,
             check: mindicador,
+        },
+        file("bulk-orders", made_up::order_lines(1).with_rows(3).csv(), bulk::<OrderLine>),
+        file("bulk-offers", made_up::tender_offers(1).with_rows(3).csv(), bulk::<TenderOffer>),
+        file("bulk-quotes", made_up::quotes(1).with_rows(3).csv(), bulk::<QuoteLine>),
+        Target {
+            name: "bulk-archive",
+            seeds: vec![made_up::zip(&[("a.csv", &made_up::quotes(1).with_rows(3).csv()), ("b.txt", b"x")])],
+            shape: Shape::Bytes,
+            check: archive,
         },
         text("codes", &["1509-5-L114", "2097-241-SE14", "990301-330-COT26", "1-1-TD99"], codes),
         text("rut", &["76.990.011-K", "769900446", "1-9", "61.900.001-3"], round::<Rut>),
@@ -289,6 +304,34 @@ fn mindicador(input: &[u8]) -> Outcome {
             Ok("a rate".to_owned())
         }
     }
+}
+
+fn rows<T: BulkRow + Serialize>(rows: Result<Rows<T>, Error>) -> Outcome {
+    let mut count = 0;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => return Ok(refused(&error)),
+    };
+    for row in rows {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => return Ok(format!("{} rows, then {}", many(count), refused(&error))),
+        };
+        let written =
+            serde_json::to_string(&row).map_err(|error| format!("a row cannot be written: {error}"))?;
+        hold(serde_json::from_str::<Value>(&written).is_ok(), "a row is written as no JSON")?;
+        count += 1;
+    }
+    Ok(format!("{} rows", many(count)))
+}
+
+fn bulk<T: BulkRow + Serialize>(input: &[u8]) -> Outcome {
+    rows(Rows::<T>::csv("x.csv", Cursor::new(input.to_vec()), ReadOptions::default()))
+}
+
+fn archive(input: &[u8]) -> Outcome {
+    let archive = Archive::of(Cursor::new(input.to_vec()), ReadOptions::default().limits);
+    rows(archive.and_then(|archive| Rows::<QuoteLine>::archive(archive, ReadOptions::default())))
 }
 
 /// What is read and written reads back as the same.
