@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test memory bench bench-peers lint fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help demo test fuzz memory bench bench-peers lint fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: ## Shows what exists so far; no keys, and no network but once for the mode
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
+
+fuzz: ## Mutates recorded bodies against every parser of procurement for so long, with a new seed: SECONDS=600
+	scripts/fuzz $(or $(SECONDS),600)
 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
@@ -54,7 +57,7 @@ gpu-check: ## Measures local models on the GPU of this machine; writes docs/refe
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite,pdf
+	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite,postgres,pdf
 
 ci: ## Runs what CI runs
 	bash .ci/run

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TLS_OF_THE_SYSTEM = {"openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys"}
 FEATURE_RULES = [
     ("--no-default-features", TLS_OF_THE_SYSTEM | {"reqwest", "hyper", "rustls", "candle-core"}),
-    ("--features=default", TLS_OF_THE_SYSTEM | {"candle-core", "libtest-mimic", "schemars"}),
+    ("--features=default", TLS_OF_THE_SYSTEM | {"candle-core", "libtest-mimic", "schemars", "tokio-postgres"}),
+    ("--features=sqlite", TLS_OF_THE_SYSTEM | {"tokio-postgres"}),
+    ("--no-default-features --features=postgres", TLS_OF_THE_SYSTEM | {"reqwest", "rusqlite", "libsqlite3-sys"}),
     ("--features=candle,schema,conformance", TLS_OF_THE_SYSTEM | {"cudarc", "candle-kernels"}),
     ("--all-features", TLS_OF_THE_SYSTEM),
 ]
@@ -142,7 +144,7 @@ def feature_faults() -> list[str]:
     faults = []
     for features, unwanted in FEATURE_RULES:
         tree = cargo(
-            *("tree", "--locked", "-p", "ayni", features, "--target=all"),
+            *("tree", "--locked", "-p", "ayni", *features.split(), "--target=all"),
             *("--edges=normal,build", "--prefix=none", "--format={p}"),
         )
         pulled = {line.split()[0] for line in tree.splitlines() if line}

@@ -62,6 +62,8 @@ operations! {
     ListBuyers = "list_buyers", "execute_tool";
     /// Suppliers by tax number.
     ListSuppliers = "list_suppliers", "execute_tool";
+    /// What a currency was worth on a day.
+    GetRate = "get_rate", "execute_tool";
     /// The models a vendor offers.
     ListModels = "list_models", "list_models";
     /// Whether a backend is up, and in what state.

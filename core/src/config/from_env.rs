@@ -230,7 +230,7 @@ impl Setup<ProcurementConfig> {
     /// | variable | |
     /// | --- | --- |
     /// | `MERCADO_PUBLICO_TICKET` | the ticket |
-    /// | `DATABASE_URL` | `sqlite:…`: where quota, cursors and records are kept; in memory without it |
+    /// | `DATABASE_URL` | `sqlite:…`, `postgres:…`: where quota, cursors and records are kept; in memory without it |
     ///
     /// # Errors
     /// `config_invalid` naming the ticket's variable if it is not set.
@@ -248,7 +248,7 @@ impl Setup<ProcurementConfig> {
             .ok_or_else(|| Error::config("MERCADO_PUBLICO_TICKET is not set"))?;
         Ok(Self::new(MercadoPublicoConfig {
             ticket: Some(ticket),
-            store: env.get("DATABASE_URL"),
+            store: env.get("DATABASE_URL").map(Into::into),
             ..MercadoPublicoConfig::default()
         }))
     }
@@ -339,7 +339,7 @@ mod tests {
         let set = [("MERCADO_PUBLICO_TICKET", "t"), ("DATABASE_URL", "sqlite:///./app.db")];
         let setup = Setup::<ProcurementConfig>::from_env_with(&env(&set)).expect("a setup");
         let ProcurementConfig::MercadoPublico(config) = &setup.backend else { panic!("another backend") };
-        assert_eq!(config.store.as_deref(), Some("sqlite:///./app.db"));
+        assert_eq!(config.store, Some("sqlite:///./app.db".into()));
         assert!(!format!("{setup:?}").contains("\"t\""));
         let error = Setup::<ProcurementConfig>::from_env_with(&env(&[])).expect_err("no ticket");
         assert!(error.message().contains("MERCADO_PUBLICO_TICKET"), "{error}");

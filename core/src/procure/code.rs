@@ -105,12 +105,12 @@ codes! {
     /// The code of a tender: `1509-5-L114`.
     TenderCode of "a tender", "1509-5-L114" {
         /// Which kind of tender.
-        kind: TenderType, accepts: |kind| kind != "COT"
+        kind: TenderType, accepts: |kind| !kind.eq_ignore_ascii_case("COT")
     }
     /// The code of a purchase order: `2097-241-SE14`.
     OrderCode of "a purchase order", "2097-241-SE14" {
         /// By which mechanism was bought.
-        kind: OrderType, accepts: |kind| kind != "COT"
+        kind: OrderType, accepts: |kind| !kind.eq_ignore_ascii_case("COT")
     }
     /// The code of a quick purchase (Compra Ágil): `990301-330-COT26`.
     QuickPurchaseCode of "a quick purchase", "990301-330-COT26" {
@@ -168,6 +168,7 @@ mod tests {
             assert!(text.parse::<TenderCode>().is_err(), "{text}");
         }
         assert!("990301-330-COT26".parse::<TenderCode>().is_err());
+        assert!("990301-330-cOT26".parse::<OrderCode>().is_err());
         assert!("1509-5-LE26".parse::<QuickPurchaseCode>().is_err());
     }
 

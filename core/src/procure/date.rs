@@ -101,7 +101,8 @@ impl FromStr for Date {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split('-');
-        let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
+        let digits = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut number = || parts.next().filter(digits).and_then(|part| part.parse::<u16>().ok());
         let (year, month, day) = (number(), number(), number());
         let narrow = |part: Option<u16>| part.and_then(|number| u8::try_from(number).ok());
         match (year, narrow(month), narrow(day), parts.next()) {
@@ -126,12 +127,22 @@ impl<'de> Deserialize<'de> for Date {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn days_that_do_not_exist_are_refused() {
-        for text in ["2026-02-29", "2026-13-01", "2026-00-10", "2026-11-31", "2026-11", "2026-11-20-1", "hoy"]
-        {
+        for text in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-11-31",
+            "2026-11",
+            "2026-11-20-1",
+            "hoy",
+            "+2026-1-1",
+        ] {
             assert!(text.parse::<Date>().is_err(), "{text}");
         }
         assert_eq!("2024-02-29".parse::<Date>().expect("a leap day").to_string(), "2024-02-29");
@@ -152,5 +163,24 @@ mod tests {
         assert_eq!(day("2026-01-30").through(day("2026-02-02")).count(), 4);
         assert_eq!(day("2026-02-02").through(day("2026-01-30")).count(), 0);
         assert_eq!(day("9999-12-31").plus_days(5), day("9999-12-31"));
+    }
+
+    proptest! {
+        #[test]
+        fn days_read_back_and_are_counted_both_ways(from in 0_i32..3_652_058, days in -4_000_i32..4_000) {
+            let from = Date::new(1, 1, 1).expect("the first day").plus_days(from);
+            prop_assert_eq!(from.to_string().parse::<Date>().expect("read back"), from);
+            let moved = from.plus_days(days);
+            prop_assume!(moved > Date::new(1, 1, 1).expect("a day") && moved < Date::new(9999, 12, 31).expect("a day"));
+            prop_assert_eq!(from.days_until(moved), days);
+            prop_assert_eq!(from.cmp(&moved), 0.cmp(&days));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,20}") {
+            if let Ok(day) = text.parse::<Date>() {
+                prop_assert_eq!(day.to_string().parse::<Date>().expect("read back"), day);
+            }
+        }
     }
 }

@@ -28,9 +28,12 @@ mod chilean;
 mod code;
 mod date;
 pub mod export;
+#[cfg(test)]
+mod fuzz;
 mod money;
 mod month;
 mod plan;
+pub mod rates;
 mod raw;
 mod record;
 mod request;

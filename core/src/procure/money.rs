@@ -23,6 +23,9 @@ pub struct Decimal {
     scale: u8,
 }
 
+/// The most digits of a number.
+const MOST_DIGITS: u8 = 38;
+
 impl Decimal {
     /// `digits` with `scale` of them behind the point.
     pub fn new(digits: i128, scale: u8) -> Self {
@@ -37,6 +40,28 @@ impl Decimal {
     /// How many digits stand behind the point.
     pub fn scale(self) -> u8 {
         self.scale
+    }
+
+    /// The exact product; `None` if it has more than 38 digits, or more than 38 of them behind the point.
+    pub fn checked_mul(self, other: Self) -> Option<Self> {
+        let ((a, a_scale), (b, b_scale)) = (self.reduced(), other.reduced());
+        let scale = a_scale.checked_add(b_scale)?;
+        let (digits, scale) = Self { digits: a.checked_mul(b)?, scale }.reduced();
+        Some(Self { digits, scale }).filter(|product| product.scale <= MOST_DIGITS && product.is_short())
+    }
+
+    /// Rounded to `scale` digits behind the point, halves away from zero. As it is if it has no more.
+    pub fn rounded(self, scale: u8) -> Self {
+        let Some(surplus) = self.scale.checked_sub(scale).filter(|surplus| *surplus > 0) else { return self };
+        let Some(unit) = 10_i128.checked_pow(u32::from(surplus)) else { return Self { digits: 0, scale } };
+        let (whole, rest) = (self.digits / unit, self.digits % unit);
+        let up = rest.unsigned_abs() >= unit.unsigned_abs().div_ceil(2);
+        Self { digits: whole + if up { self.digits.signum() } else { 0 }, scale }
+    }
+
+    /// Whether it has no more than 38 digits.
+    fn is_short(self) -> bool {
+        self.digits.unsigned_abs() < 10_u128.pow(u32::from(MOST_DIGITS))
     }
 
     /// Digits and scale without zeros at the end.
@@ -74,6 +99,10 @@ impl Decimal {
             digits = digits.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
         }
         let mut scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
+        if digits == 0 {
+            // Nothing times any power of ten is nothing: the loop below would not end for hours.
+            scale = scale.clamp(0, 38);
+        }
         while scale < 0 {
             digits = digits.checked_mul(10)?;
             scale += 1;
@@ -105,9 +134,9 @@ impl Ord for Decimal {
         if (a < 0) != (b < 0) {
             return a.cmp(&b);
         }
-        let size = |digits: i128, scale: u8| {
-            let (digits, unit) = (digits.unsigned_abs(), 10_u128.pow(u32::from(scale)));
-            (digits / unit, digits % unit)
+        let size = |digits: i128, scale: u8| match 10_u128.checked_pow(u32::from(scale)) {
+            Some(unit) => (digits.unsigned_abs() / unit, digits.unsigned_abs() % unit),
+            None => (0, digits.unsigned_abs()),
         };
         let ((a_whole, a_rest), (b_whole, b_rest)) = (size(a, a_scale), size(b, b_scale));
         // Digits behind the point compare like words: 0.5 is more than 0.25.
@@ -219,7 +248,7 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
-/// An amount and its currency. There is no conversion here: that needs a dated rate.
+/// An amount and its currency. Converting it needs a dated [`Rate`](super::rates::Rate).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
@@ -244,6 +273,8 @@ impl fmt::Display for Money {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -270,6 +301,7 @@ mod tests {
     #[test]
     fn exponents_are_exact() {
         assert_eq!("3.3e+08".parse::<Decimal>().expect("number"), Decimal::new(330_000_000, 0));
+        assert_eq!("0e2147483647".parse::<Decimal>().expect("number"), Decimal::new(0, 0));
         assert_eq!("12e-3".parse::<Decimal>().expect("number"), Decimal::new(12, 3));
     }
 
@@ -277,6 +309,65 @@ mod tests {
     fn what_is_no_exact_number_is_refused() {
         for text in ["", ".", "-", "1,5", "NaN", "1e99", "1e-99", "1.2.3", "9".repeat(60).as_str()] {
             assert!(text.parse::<Decimal>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_asked_for_and_takes_halves_away_from_zero() {
+        for (number, scale, expected) in [
+            ("495544.875", 0, "495545"),
+            ("495544.875", 2, "495544.88"),
+            ("-0.5", 0, "-1"),
+            ("0.49", 0, "0"),
+            ("12", 2, "12"),
+            ("0.00000000000000000000000000000000000001", 0, "0"),
+        ] {
+            let rounded = number.parse::<Decimal>().expect("number").rounded(scale);
+            assert_eq!(rounded.to_string(), expected, "{number}");
+        }
+        assert_eq!(Decimal::new(1, 200).rounded(2), Decimal::new(0, 0), "beyond what any text gives");
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_reads_back(digits in any::<i128>(), scale in 0_u8..=38) {
+            let number = Decimal::new(digits, scale);
+            match number.to_string().parse::<Decimal>() {
+                Ok(read) => prop_assert_eq!((read.digits(), read.scale()), (digits, scale)),
+                Err(_) => prop_assert!(digits == i128::MIN, "{}", number),
+            }
+        }
+
+        #[test]
+        fn numbers_sort_as_their_values_do(a in -10_i128.pow(18)..10_i128.pow(18), b in -10_i128.pow(18)..10_i128.pow(18), a_scale in 0_u8..=18, b_scale in 0_u8..=18) {
+            let value = |digits: i128, scale: u8| digits * 10_i128.pow(u32::from(18 - scale));
+            let compared = Decimal::new(a, a_scale).cmp(&Decimal::new(b, b_scale));
+            prop_assert_eq!(compared, value(a, a_scale).cmp(&value(b, b_scale)));
+        }
+
+        #[test]
+        fn products_are_exact_or_none(a in any::<i64>(), b in any::<i64>(), a_scale in 0_u8..=18, b_scale in 0_u8..=18) {
+            let product = Decimal::new(i128::from(a), a_scale).checked_mul(Decimal::new(i128::from(b), b_scale));
+            let exact = Decimal::new(i128::from(a) * i128::from(b), a_scale + b_scale);
+            match product {
+                Some(product) => prop_assert_eq!(product, exact),
+                None => prop_assert!(exact.to_string().len() > 38, "{}", exact),
+            }
+        }
+
+        #[test]
+        fn any_number_is_compared_multiplied_and_rounded(a in any::<i128>(), b in any::<i128>(), a_scale in any::<u8>(), b_scale in any::<u8>()) {
+            let (a, b) = (Decimal::new(a, a_scale), Decimal::new(b, b_scale));
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a == b, a.cmp(&b) == Ordering::Equal);
+            let _ = (a.checked_mul(b), a.rounded(b_scale), a.to_string());
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+0-9eE., ]{0,60}") {
+            if let Ok(number) = text.parse::<Decimal>() {
+                prop_assert_eq!(number.to_string().parse::<Decimal>().expect("read back"), number);
+            }
         }
     }
 }

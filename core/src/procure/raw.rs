@@ -47,7 +47,8 @@ impl Raw {
         self.0.is_empty()
     }
 
-    /// The text as JSON. Numbers that no float holds lose digits here, not in [`as_str`](Self::as_str).
+    /// The text as JSON. Numbers that no float holds lose digits here, not in [`as_str`](Self::as_str); a text with
+    /// a number beyond all floats, or with half a character escaped, is `null` here.
     pub fn to_json(&self) -> Value {
         serde_json::from_slice(&self.0).unwrap_or_default()
     }

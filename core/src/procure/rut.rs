@@ -122,6 +122,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_text_is_read_or_refused(text in "[0-9kK.\\- \\PC]{0,16}") {
+            if let Ok(rut) = text.parse::<Rut>() {
+                prop_assert_eq!(rut.to_string().parse::<Rut>().expect("read back"), rut);
+            }
+        }
+
+        #[test]
         fn every_form_reads_back_and_a_wrong_digit_never_does(number in 1_u32..=99_999_999, other in 0_u32..11) {
             let rut = Rut::new(number).expect("in range");
             prop_assert_eq!(rut.to_string().parse::<Rut>().expect("dots"), rut);

@@ -176,12 +176,18 @@ fn two(text: &[u8], at: usize) -> Option<i8> {
     i8::try_from(digit(at)? * 10 + digit(at + 1)?).ok()
 }
 
-/// Reads `yyyy-mm-dd[( |T)hh:mm[:ss[.f…]]][Z|±hh:mm]`.
+/// Whether every moment of a year is an instant that the tables know, with room for any offset.
+fn is_placed(year: i16) -> bool {
+    (2..=9998).contains(&year)
+}
+
+/// Reads `yyyy-mm-dd[( |T)hh:mm[:ss[.f…]]][Z|±hh:mm[:ss]]`.
 fn scan(text: &[u8], mark: ZoneMark) -> Option<Timestamp> {
     let separated = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
     let year = i16::from(two(text, 0)?) * 100 + i16::from(two(text, 2)?);
-    let date =
-        jiff::civil::Date::new(year, two(text, 5)?, two(text, 8)?).ok().filter(|_| separated && year > 0)?;
+    let date = jiff::civil::Date::new(year, two(text, 5)?, two(text, 8)?)
+        .ok()
+        .filter(|_| separated && is_placed(year))?;
     let (mut hour, mut minute, mut second, mut nanos, mut at) = (0, 0, 0, 0, 10);
     if matches!(text.get(10), Some(b'T' | b' ' | b't')) {
         (hour, minute) = (two(text, 11)?, (text.get(13) == Some(&b':')).then(|| two(text, 14))??);
@@ -211,9 +217,17 @@ fn placed(wall: DateTime, zone: &[u8], mark: ZoneMark) -> Option<Timestamp> {
         ([], _) | ([b'Z' | b'z'], ZoneMark::WallClock) => return Some(Timestamp { wall, second: false }),
         ([b'Z' | b'z'], ZoneMark::Utc) => 0,
         ([sign @ (b'+' | b'-'), rest @ ..], _) => {
-            let minutes_at = if rest.get(2) == Some(&b':') { 3 } else { 2 };
-            let minutes = if rest.len() == 2 { 0 } else { two(rest, minutes_at)? };
-            let size = i32::from(two(rest, 0)?) * 3600 + i32::from(minutes) * 60;
+            let (minutes, seconds) = match (rest.len(), rest.get(2), rest.get(5)) {
+                (2, ..) => (0, 0),
+                (4, ..) => (two(rest, 2)?, 0),
+                (5, Some(b':'), _) => (two(rest, 3)?, 0),
+                (8, Some(b':'), Some(b':')) => (two(rest, 3)?, two(rest, 6)?),
+                _ => return None,
+            };
+            if minutes > 59 || seconds > 59 {
+                return None;
+            }
+            let size = i32::from(two(rest, 0)?) * 3600 + i32::from(minutes) * 60 + i32::from(seconds);
             if *sign == b'-' { -size } else { size }
         }
         _ => return None,
@@ -253,7 +267,9 @@ impl fmt::Display for Timestamp {
         };
         let (sign, size) =
             if offset.is_negative() { ('-', -offset.seconds()) } else { ('+', offset.seconds()) };
-        write!(f, "{}{sign}{:02}:{:02}", self.wall, size / 3600, size / 60 % 60)
+        write!(f, "{}{sign}{:02}:{:02}", self.wall, size / 3600, size / 60 % 60)?;
+        // Before 1910 the offset was that of the sun.
+        if size % 60 == 0 { Ok(()) } else { write!(f, ":{:02}", size % 60) }
     }
 }
 
@@ -366,6 +382,18 @@ mod tests {
         assert_eq!(deadline.time_left(before), Some(Duration::from_secs(25 * 3600)));
         assert_eq!(before.time_left(deadline), None);
         assert_eq!(deadline.time_left(deadline), None);
+    }
+
+    #[test]
+    fn offsets_of_the_sun_read_back_and_years_beyond_the_tables_are_refused() {
+        let old = moment("1905-06-01T00:00:00");
+        assert_eq!(old.to_string(), "1905-06-01T00:00:00-04:42:45");
+        assert_eq!(old.to_string().parse::<Timestamp>().expect("read back"), old);
+        for text in
+            ["0001-01-01", "9999-12-31T23:59:59", "2026-10-14T12:00:00-03:99", "2026-10-14T12:00:00-0300:"]
+        {
+            assert!(Timestamp::read(text, ZoneMark::WallClock).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use super::config::MercadoPublicoConfig;
 use super::failures;
 use super::gate::file::LockFile;
+use super::gate::lease::Lease;
 use super::gate::ledger::{Ledger, Quota};
 use super::gate::turn::Queue;
 use super::gate::{self};
@@ -17,7 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::info::{BackendInfo, Operation};
-use crate::procure::store::{SharedStore, StoreAddress, open_store};
+use crate::procure::store::{SharedStore, StoreAddress, StorePlace, open_store};
 use crate::procure::{Source, SourceInfo, Timestamp};
 use crate::secret::Secret;
 
@@ -43,7 +44,7 @@ pub(super) struct Inner {
     v1_account: String,
     quick_account: String,
     has_ticket: bool,
-    address: String,
+    address: StoreAddress,
     store: OnceCell<SharedStore>,
 }
 
@@ -95,11 +96,13 @@ impl MercadoPublico {
         let account =
             |ticket: &Option<Secret>| gate::account(&v1.host(), ticket.as_ref().unwrap_or(&Secret::new("")));
         let (v1_account, quick_account) = (account(&ticket), account(&quick_ticket));
-        let address =
-            config.store.clone().or_else(|| env.get("DATABASE_URL")).unwrap_or_else(|| "memory".to_owned());
-        let parsed = StoreAddress::parse(&address)?;
-        let folder = lock_folder(&config, &parsed, env);
-        let lock = |account: &str| config.lock.then(|| LockFile::new(&folder, account));
+        let by_variable = || env.get("DATABASE_URL").map(StoreAddress::from);
+        let address = config.store.clone().or_else(by_variable).unwrap_or_else(|| "memory".into());
+        let place = StorePlace::parse(&address)?;
+        let folder = lock_folder(&config, &place, env);
+        // Who takes turns through a database needs no file beside it.
+        let by_file = config.lock && (place != StorePlace::Postgres || config.lock_dir.is_some());
+        let lock = |account: &str| by_file.then(|| LockFile::new(&folder, account));
         let months = config.bulk_dir.as_ref().map_or_else(|| folder.join("months"), PathBuf::from);
         let v1_queue = Queue::of(&v1_account, gap, lock(&v1_account));
         // Quick purchases may overlap with other calls; only their breaker is shared.
@@ -162,6 +165,13 @@ impl MercadoPublico {
             account.as_str(),
             self.0.config.soft_limit.min(self.0.config.daily_quota),
         ))
+    }
+
+    /// The turn of the ticket among machines, if its store is theirs too.
+    pub(super) async fn lease(&self) -> Result<Option<Lease>> {
+        let store = self.store().await?;
+        let shared = self.0.config.lock && store.spans_machines();
+        Ok(shared.then(|| Lease::new(store, &self.0.v1_account)))
     }
 
     pub(super) fn api(&self, api: Api) -> &ApiClient {
@@ -245,11 +255,11 @@ fn check(config: &MercadoPublicoConfig) -> Result<Duration> {
     }
 }
 
-fn lock_folder(config: &MercadoPublicoConfig, store: &StoreAddress, env: &Environment) -> PathBuf {
+fn lock_folder(config: &MercadoPublicoConfig, store: &StorePlace, env: &Environment) -> PathBuf {
     if let Some(folder) = &config.lock_dir {
         return PathBuf::from(folder);
     }
-    if let StoreAddress::Sqlite(path) = store {
+    if let StorePlace::Sqlite(path) = store {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         return folder.map_or_else(|| PathBuf::from("."), PathBuf::from);
     }

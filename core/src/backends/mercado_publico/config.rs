@@ -6,6 +6,7 @@ use super::MercadoPublico;
 use crate::config::Environment;
 use crate::error::Result;
 use crate::procure::ZoneMark;
+use crate::procure::store::StoreAddress;
 use crate::secret::Secret;
 
 /// Chile's public procurement: tenders, purchase orders, quick purchases, buyers, suppliers.
@@ -28,13 +29,14 @@ pub struct MercadoPublicoConfig {
     pub bulk_url: String,
     /// Where monthly files are put while they are read; a folder beside the lock file by default.
     pub bulk_dir: Option<String>,
-    /// Where to keep quota, cursors, answers and records: `memory`, or `sqlite:<path>`; `DATABASE_URL` by
-    /// default, else `memory`.
-    pub store: Option<String>,
-    /// Whether processes on this machine take turns with the ticket, by a lock file.
+    /// Where to keep quota, cursors, answers and records: `memory`, `sqlite:<path>`, or
+    /// `postgres://user:password@host/database` for several machines; `DATABASE_URL` by default, else `memory`.
+    pub store: Option<StoreAddress>,
+    /// Whether processes take turns with the ticket: those of this machine by a lock file, or, with a store in
+    /// PostgreSQL, all that share the store.
     pub lock: bool,
     /// The folder of the lock file; the store's by default, else the user's state folder, else the folder for
-    /// temporary files.
+    /// temporary files. With a store in PostgreSQL there is a lock file only if this is set.
     pub lock_dir: Option<String>,
     /// The requests that a ticket has a day.
     pub daily_quota: u32,
@@ -102,8 +104,8 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Says where to keep what must not be forgotten: `memory`, or `sqlite:<path>`.
-    pub fn with_store(mut self, store: impl Into<String>) -> Self {
+    /// Says where to keep what must not be forgotten: `memory`, `sqlite:<path>`, or `postgres://…`.
+    pub fn with_store(mut self, store: impl Into<StoreAddress>) -> Self {
         self.store = Some(store.into());
         self
     }
@@ -120,7 +122,7 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Says whether processes on this machine take turns, and in which folder the lock file is.
+    /// Says whether processes take turns, and in which folder the lock file is.
     pub fn with_lock(mut self, lock: bool, folder: Option<String>) -> Self {
         (self.lock, self.lock_dir) = (lock, folder);
         self

@@ -177,11 +177,13 @@ impl MercadoPublico {
         let breaker = self.queue(ask.api).breaker(ask.api.name());
         breaker.check(cx)?;
         let turn = match ask.api {
-            Api::V1 => Some(self.queue(ask.api).enter(cx).await?),
+            Api::V1 => Some(self.queue(ask.api).enter(cx, self.lease().await?.as_ref()).await?),
             _ => None,
         };
         let outcome = self.send(cx, ask).await;
-        drop(turn);
+        if let Some(turn) = turn {
+            turn.end().await;
+        }
         breaker.ended(cx, &outcome);
         outcome
     }

@@ -1,7 +1,8 @@
 //! Where procurement keeps what it must not forget: quota, cursors, answers, records, changes.
 //!
 //! [`Store`] is small on purpose; what needs more is made of its parts. Implementations never block an async
-//! thread. [`MemoryStore`] forgets when the process ends; `SqliteStore` (feature `sqlite`) is one file.
+//! thread. [`MemoryStore`] forgets when the process ends; `SqliteStore` (feature `sqlite`) is one file;
+//! `PostgresStore` (feature `postgres`) is a database that several machines share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +17,11 @@ use super::time::Timestamp;
 use crate::context::BoxFuture;
 use crate::error::{Error, Result};
 
+mod address;
 mod lines;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
@@ -25,8 +29,14 @@ mod sqlite_lines;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use address::StoreAddress;
+pub(crate) use address::StorePlace;
 pub use lines::{LineQuery, LineStore, StoredLine};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+#[cfg(all(test, feature = "postgres"))]
+pub(crate) use postgres::tests::database;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
@@ -67,7 +77,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Writes a batch. `false`, and nothing written, if a document is no longer of the version that was read.
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>>;
 
-    /// Events in the order in which they were written, from the one after `after`.
+    /// Whether processes of several machines share it, so that they have to take turns through it.
+    fn spans_machines(&self) -> bool {
+        false
+    }
+
+    /// Events in the order in which they were written, from the one after `after`. An event that is given has no
+    /// other before it that is given only later.
     fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>>;
 
     /// Where lines of monthly files are kept; `unsupported` where they are not.
@@ -311,7 +327,7 @@ pub(crate) fn unique() -> u64 {
 }
 
 /// How often a document is read again because somebody else was faster.
-const MOST_ROUNDS: usize = 64;
+const MOST_ROUNDS: usize = 256;
 
 /// Reads a document, has `change` make the next one of it, and writes that unless somebody else was faster, in
 /// which case all of it happens again. `change` gives the new body and what to return.
@@ -338,61 +354,25 @@ pub async fn update_document<T>(
     ))
 }
 
-/// Opens the store that an address names: `memory`, `sqlite:<path>`, or a path.
+/// Opens the store that an address names: `memory`, `sqlite:<path>`, a path, or
+/// `postgres://user:password@host/database`.
 ///
 /// `DATABASE_URL` is understood as SQLAlchemy writes it: `sqlite:///data.db` is relative to the working
-/// directory, `sqlite:////var/lib/data.db` is absolute.
+/// directory, `sqlite:////var/lib/data.db` is absolute, `postgresql+asyncpg://…` is PostgreSQL.
 ///
 /// # Errors
 /// `config_invalid` for an address of another kind; `unsupported` where the store is not compiled in; whatever
-/// opening the file says.
-pub async fn open_store(address: &str) -> Result<SharedStore> {
-    match StoreAddress::parse(address)? {
-        StoreAddress::Memory => Ok(Arc::new(MemoryStore::new())),
+/// opening the file or database says.
+pub async fn open_store(address: &StoreAddress) -> Result<SharedStore> {
+    match StorePlace::parse(address)? {
+        StorePlace::Memory => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "sqlite")]
-        StoreAddress::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
+        StorePlace::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
         #[cfg(not(feature = "sqlite"))]
-        StoreAddress::Sqlite(_) => {
-            Err(Error::unsupported("built without the `sqlite` feature; use the store 'memory'"))
-        }
-    }
-}
-
-/// Which store an address names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StoreAddress {
-    Memory,
-    Sqlite(std::path::PathBuf),
-}
-
-impl StoreAddress {
-    pub(crate) fn parse(address: &str) -> Result<Self> {
-        let address = address.trim();
-        let (scheme, rest) = address.split_once(':').unwrap_or(("sqlite", address));
-        // `C:\data.db` is a path.
-        let scheme = if scheme.len() == 1 { "sqlite" } else { scheme.split('+').next().unwrap_or(scheme) };
-        let path = match rest.strip_prefix("//") {
-            // sqlite:///relative.db and sqlite:////absolute.db; sqlite://relative.db is written too.
-            Some(rest) => rest.strip_prefix('/').unwrap_or(rest),
-            None => rest,
-        };
-        match (address, scheme) {
-            ("memory" | "sqlite::memory:" | "sqlite://", _) => Ok(Self::Memory),
-            ("", _) => Err(Error::config("the store's address is empty; use 'memory' or 'sqlite:<path>'")),
-            (_, "sqlite") if path.is_empty() || path == ":memory:" => Ok(Self::Memory),
-            (_, "sqlite") => {
-                Ok(Self::Sqlite(if address.len() > 1 && address.as_bytes().get(1) == Some(&b':') {
-                    address.into()
-                } else {
-                    path.into()
-                }))
-            }
-            (_, "postgres" | "postgresql") => {
-                Err(Error::unsupported("the store cannot be PostgreSQL yet; use 'sqlite:<path>'"))
-            }
-            (_, other) => Err(Error::config(format!(
-                "the store's address begins with '{other}:', which is unknown; valid: memory, sqlite:<path>"
-            ))),
-        }
+        StorePlace::Sqlite(_) => Err(Error::unsupported("built without the `sqlite` feature")),
+        #[cfg(feature = "postgres")]
+        StorePlace::Postgres => Ok(Arc::new(PostgresStore::open(address.clone()).await?)),
+        #[cfg(not(feature = "postgres"))]
+        StorePlace::Postgres => Err(Error::unsupported("built without the `postgres` feature")),
     }
 }

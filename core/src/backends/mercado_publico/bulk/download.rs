@@ -215,15 +215,17 @@ impl MercadoPublico {
             let (back, outcome) = self.receive(cx, request, version, partial).await?;
             partial = back;
             let error = match outcome {
-                Ok(None) => return Ok(None),
                 Ok(Some(version)) => return self.finish(cx, partial, version).await.map(Some),
+                Ok(None) => {
+                    blocking(move || partial.abandon()).await?;
+                    return Ok(None);
+                }
                 Err(error) => error,
             };
-            if !error.is_temporary() || attempt >= ATTEMPTS {
-                return Err(given_up(error, attempt));
-            }
             let wait = error.retry_after().unwrap_or(Duration::from_secs(1 << attempt));
-            if cx.remaining().is_some_and(|left| wait >= left) {
+            let is_late = cx.remaining().is_some_and(|left| wait >= left);
+            if !error.is_temporary() || attempt >= ATTEMPTS || is_late {
+                blocking(move || partial.abandon()).await?;
                 return Err(given_up(error, attempt));
             }
             attempt += 1;

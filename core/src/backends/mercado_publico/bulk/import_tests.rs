@@ -170,6 +170,7 @@ async fn a_month_is_imported_once_and_again_only_when_it_has_changed() {
     let again = bench.import(BulkSet::OrderLines).await.expect("asked");
     assert_eq!((again.changed, again.lines, again.as_of), (false, 300, report.as_of));
     assert_eq!(bench.files.header(1, "If-None-Match").as_deref(), Some("\"a\""));
+    assert!(bench.left_behind().is_empty(), "{:?}", bench.left_behind());
     bench.files.serve(orders(2, 120), "\"b\"");
     assert_eq!(bench.import(BulkSet::OrderLines).await.expect("imported").lines, 120);
     let second = bench.lines(BulkSet::OrderLines).await;
@@ -313,6 +314,7 @@ async fn what_is_too_large_or_not_there_is_told() {
     let error = bench.import(BulkSet::OrderLines).await.expect_err("none");
     assert_eq!((error.kind(), error.http_status()), (ErrorKind::NotFound, Some(404)));
     assert!(error.message().contains("no order lines of 2026-06"), "{error}");
+    assert!(bench.left_behind().is_empty(), "{:?}", bench.left_behind());
 }
 
 #[tokio::test]

@@ -102,6 +102,23 @@ impl Partial {
         Ok(())
     }
 
+    /// Leaves nothing behind if nothing has come.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub(super) fn abandon(self) -> Result<()> {
+        if self.length > 0 {
+            return Ok(());
+        }
+        for path in [beside(&self.target, ".part"), beside(&self.target, ".part.etag")] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the whole file its name.
     pub(super) fn publish(self) -> Result<(PathBuf, u64)> {
         let failed = |error| self.failed(error);

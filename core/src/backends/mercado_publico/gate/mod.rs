@@ -2,8 +2,12 @@
 
 pub(crate) mod breaker;
 pub(crate) mod file;
+pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod turn;
+
+#[cfg(all(test, feature = "postgres"))]
+mod machines_tests;
 
 use sha2::{Digest, Sha256};
 

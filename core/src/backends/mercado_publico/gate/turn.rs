@@ -1,4 +1,5 @@
-//! One request at a time for an account, with a gap between them: in the process, and between processes.
+//! One request at a time for an account, with a gap between them: in the process, between processes, and between
+//! machines.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,11 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::breaker::Breaker;
 use super::file::{Held, LockFile};
+use super::lease::{self, LastEnd, Lease};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 
 /// How often the lock of another process is looked at.
 const LOOK: Duration = Duration::from_millis(25);
+/// How long whoever has an answer waits for the turn to be given back. It is given back later too, unless the
+/// runtime ends.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The queue of an account. Every client of the process with the same account has the same one.
 #[derive(Debug)]
@@ -66,16 +71,16 @@ impl Queue {
         Arc::clone(locked(&self.breakers).entry(api).or_default())
     }
 
-    /// Waits for the turn. Clients of one process are served in the order in which they came; processes take
-    /// turns, because who had the last one waits out the gap before asking for the next.
+    /// Waits for the turn. Clients of one process are served in the order in which they came; processes and
+    /// machines take turns, because who had the last one waits out the gap before asking for the next.
     ///
     /// # Errors
-    /// `cancelled`, `timeout`, or that the lock file cannot be used.
-    pub(crate) async fn enter(self: &Arc<Self>, cx: &Context) -> Result<Turn> {
-        cx.guard(self.wait(cx)).await.map_err(|error| error.with_sent(Sent::No))
+    /// `cancelled`, `timeout`, that the lock file cannot be used, or what the store of `lease` says.
+    pub(crate) async fn enter(self: &Arc<Self>, cx: &Context, lease: Option<&Lease>) -> Result<Turn> {
+        cx.guard(self.wait(cx, lease)).await.map_err(|error| error.with_sent(Sent::No))
     }
 
-    async fn wait(self: &Arc<Self>, cx: &Context) -> Result<Turn> {
+    async fn wait(self: &Arc<Self>, cx: &Context, lease: Option<&Lease>) -> Result<Turn> {
         let permit = Arc::clone(&self.permit).acquire_owned().await;
         let permit = permit.map_err(|_| Error::new(ErrorKind::Unexpected, "the queue was closed"))?;
         let (gap, lock, last_end) = {
@@ -86,23 +91,47 @@ impl Queue {
         if let Some(left) = last_end.and_then(|end| gap.checked_sub(since(end))) {
             cx.clock().sleep(left).await;
         }
-        let mut turn =
-            Turn { permit: Some(permit), held: None, queue: Arc::clone(self), clock: cx.clock().clone() };
-        let Some(lock) = lock else { return Ok(turn) };
-        let held = loop {
-            if let Some(held) = take(&lock).await? {
-                break held;
-            }
-            cx.clock().sleep(LOOK).await;
+        let mut turn = Turn {
+            permit: Some(permit),
+            held: None,
+            leased: None,
+            queue: Arc::clone(self),
+            clock: cx.clock().clone(),
         };
-        let others_end = held.last_end;
-        turn.held = Some(held);
-        // A clock that was set back must not make the wait endless.
-        let since = others_end.and_then(|end| cx.clock().system_time().duration_since(end).ok());
-        if let Some(left) = since.and_then(|since| gap.checked_sub(since)) {
+        let mut left = None;
+        if let Some(lock) = lock {
+            let held = self.taken(cx, &lock).await?;
+            // A clock that was set back must not make the wait endless.
+            let since = held.last_end.and_then(|end| cx.clock().system_time().duration_since(end).ok());
+            left = since.and_then(|since| gap.checked_sub(since));
+            turn.held = Some(held);
+        }
+        if let Some(lease) = lease {
+            let leased = lease.take().await?;
+            let by_others = match leased.last_end {
+                None => None,
+                Some(LastEnd::JustNow) => Some(gap),
+                // Another machine's clock may be ahead of ours.
+                Some(LastEnd::At(end)) => {
+                    gap.checked_sub(cx.clock().system_time().duration_since(end).unwrap_or_default())
+                }
+            };
+            left = left.max(by_others);
+            turn.leased = Some(leased);
+        }
+        if let Some(left) = left {
             cx.clock().sleep(left).await;
         }
         Ok(turn)
+    }
+
+    async fn taken(&self, cx: &Context, lock: &Arc<LockFile>) -> Result<Held> {
+        loop {
+            if let Some(held) = take(lock).await? {
+                return Ok(held);
+            }
+            cx.clock().sleep(LOOK).await;
+        }
     }
 }
 
@@ -120,24 +149,52 @@ async fn take(lock: &Arc<LockFile>) -> Result<Option<Held>> {
 pub(crate) struct Turn {
     permit: Option<OwnedSemaphorePermit>,
     held: Option<Held>,
+    leased: Option<lease::Held>,
     queue: Arc<Queue>,
     clock: crate::context::Clock,
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
+impl Turn {
+    /// Lets the next one through and waits a little for other machines to know: a program that ends now would
+    /// leave them to find out.
+    pub(crate) async fn end(mut self) {
+        if let Some(done) = self.give_back() {
+            drop(tokio::time::timeout(FAREWELL, done).await);
+        }
+    }
+
+    fn give_back(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        // A turn that was ended is dropped too.
+        let permit = self.permit.take()?;
         locked(&self.queue.state).last_end = Some(self.clock.now());
-        let (permit, held, ended) = (self.permit.take(), self.held.take(), self.clock.system_time());
-        let Some(held) = held else { return };
+        let (held, ended) = (self.held.take(), self.clock.system_time());
         let release = move || {
-            give_back(held, ended);
-            // Only now: the next of this process must not find the file locked by the last one.
+            if let Some(held) = held {
+                give_back(held, ended);
+            }
+            // Only now: the next of this process must not find the others' turn taken by the last one.
             drop(permit);
         };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(release)),
-            Err(_) => release(),
+        match (self.leased.take(), tokio::runtime::Handle::try_current()) {
+            (Some(leased), runtime) => Some(leased.give_back(ended, move || match runtime {
+                Ok(runtime) => drop(runtime.spawn_blocking(release)),
+                Err(_) => release(),
+            })),
+            (None, Ok(runtime)) => {
+                drop(runtime.spawn_blocking(release));
+                None
+            }
+            (None, Err(_)) => {
+                release();
+                None
+            }
         }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        drop(self.give_back());
     }
 }
 
@@ -169,7 +226,7 @@ mod tests {
             let (queue, cx, inside, order) =
                 (Arc::clone(&queue), cx.clone(), Arc::clone(&inside), Arc::clone(&order));
             async move {
-                let turn = queue.enter(&cx).await.expect("a turn");
+                let turn = queue.enter(&cx, None).await.expect("a turn");
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "alone");
                 tokio::task::yield_now().await;
                 locked(&order).push(index);
@@ -185,14 +242,14 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_waiting_lets_the_others_through() {
         let queue = queue("gives-up", Duration::ZERO);
-        let turn = queue.enter(&Context::new()).await.expect("a turn");
+        let turn = queue.enter(&Context::new(), None).await.expect("a turn");
         let cancellation = Cancellation::new();
         let cx = Context::new().with_cancellation(cancellation.clone());
-        let (waits, ()) = tokio::join!(queue.enter(&cx), async { cancellation.cancel() });
+        let (waits, ()) = tokio::join!(queue.enter(&cx, None), async { cancellation.cancel() });
         let error = waits.expect_err("cancelled");
         assert_eq!((error.kind(), error.sent()), (ErrorKind::Cancelled, Sent::No));
         drop(turn);
-        queue.enter(&Context::new()).await.expect("a turn");
+        queue.enter(&Context::new(), None).await.expect("a turn");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +265,7 @@ mod tests {
             let order = Arc::clone(&order);
             tokio::spawn(async move {
                 for _ in 0..4 {
-                    let turn = queue.enter(&Context::new()).await.expect("a turn");
+                    let turn = queue.enter(&Context::new(), None).await.expect("a turn");
                     locked(&order).push((who, Instant::now()));
                     drop(turn);
                 }

@@ -117,6 +117,22 @@ fn whole_in(text: &str) -> Option<i64> {
     fraction.bytes().all(|byte| byte == b'0').then(|| whole.parse().ok())?
 }
 
+/// A text without surrounding white space, and without the NULs that the services write now and then and databases
+/// refuse.
+pub(crate) fn tidied(text: &str) -> String {
+    let trimmed = text.trim_matches(is_blank);
+    if trimmed.contains('\0') { trimmed.replace('\0', "") } else { trimmed.to_owned() }
+}
+
+/// Whether [`tidied`] would leave a text as it is.
+pub(crate) fn is_tidy(text: &str) -> bool {
+    !text.starts_with(is_blank) && !text.ends_with(is_blank) && !text.contains('\0')
+}
+
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == '\0'
+}
+
 /// An exact number, also with a decimal comma.
 pub(crate) fn decimal_in(text: &str) -> Option<Decimal> {
     let text = text.trim();
@@ -166,7 +182,7 @@ impl<'a> Fields<'a> {
         (written != "null").then_some(written)
     }
 
-    /// A text without surrounding white space; `None` if that leaves nothing.
+    /// A text, [tidied]; `None` if that leaves nothing.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         let written = self.written(name)?;
         let text = match written.as_bytes().first()? {
@@ -174,8 +190,7 @@ impl<'a> Fields<'a> {
             b'{' | b'[' => return None,
             _ => Cow::Borrowed(written),
         };
-        let trimmed = text.trim();
-        (!trimmed.is_empty()).then(|| trimmed.to_owned())
+        Some(tidied(&text)).filter(|text| !text.is_empty())
     }
 
     /// A text that an object must have; empty if it has not.
@@ -288,5 +303,7 @@ mod tests {
         assert_eq!(read.text("a").as_deref(), Some("Región \"X\""));
         assert_eq!(read.text("b").as_deref(), Some("5"));
         assert_eq!(read.text("c"), None);
+        let read = fields(r#"{"a":"\u0000 A\u0000B \u0000","b":"\u0000"}"#);
+        assert_eq!((read.text("a").as_deref(), read.text("b")), (Some("AB"), None));
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Body;
-use super::fields::{Text, Whole};
+use super::fields::{Text, Whole, is_tidy, tidied};
 use super::walk::Walker;
 use crate::error::{Error, Result};
 use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
@@ -40,7 +40,8 @@ pub(crate) fn read<'a, T>(
     mut row: impl FnMut(&mut Walker<'a>) -> Result<T>,
 ) -> Result<V1<T>> {
     let (mut count, mut rows, mut failure) = (None, None, None::<V1Failure>);
-    Walker::new(body)?.members(|walker, name| match name {
+    let mut walker = Walker::new(body)?;
+    walker.members(|walker, name| match name {
         "Listado" | "listaEmpresas" | "ListaEmpresas" | "listado" => {
             let capacity = count.and_then(|count: i64| usize::try_from(count).ok()).unwrap_or(0);
             let list = rows.insert(Vec::with_capacity(capacity.min(1 << 16)));
@@ -63,6 +64,7 @@ pub(crate) fn read<'a, T>(
         }
         _ => walker.skip(),
     })?;
+    walker.end()?;
     match (rows, failure) {
         (Some(rows), _) => Ok(V1::List { count, rows }),
         (None, Some(failure)) => Ok(V1::Failure(failure)),
@@ -109,11 +111,11 @@ struct WireCompany<'a> {
     name: Text<'a>,
 }
 
-/// A text in memory of its own, without surrounding white space.
+/// A text in memory of its own, tidied.
 fn owned(text: Text<'_>) -> String {
     match text.0 {
-        std::borrow::Cow::Owned(text) if text.trim().len() == text.len() => text,
-        text => text.trim().to_owned(),
+        std::borrow::Cow::Owned(text) if is_tidy(&text) => text,
+        text => tidied(&text),
     }
 }
 

@@ -159,6 +159,11 @@ impl<'a> Walker<'a> {
             return self.step(b'}');
         }
         loop {
+            match self.peek() {
+                Some(b'"') => {}
+                Some(_) => return Err(self.strange("a name was expected")),
+                None => return Err(self.broken_off()),
+            }
             let name: super::fields::Text<'a> = self.value()?;
             self.step(b':')?;
             member(self, &name.0)?;
@@ -187,6 +192,17 @@ impl<'a> Walker<'a> {
                 Some(b',') => self.at += 1,
                 _ => return self.step(b']'),
             }
+        }
+    }
+
+    /// Takes in that the text should end here.
+    ///
+    /// # Errors
+    /// `response_invalid` if it goes on.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.strange("it should end here")),
         }
     }
 
@@ -252,6 +268,13 @@ mod tests {
             assert!(error.message().contains(says), "{error}");
         }
         assert!(numbers("[1]").expect_err("no object").message().contains("at byte 0"));
+        let error = numbers(r#"{"list":[1]} {"list":[2]}"#).and_then(|_| {
+            let mut walker = Walker::new(b"{} {}")?;
+            walker.members(|walker, _| walker.skip())?;
+            walker.end()
+        });
+        assert!(error.expect_err("two answers").message().contains("at byte 3: it should end"));
+        assert!(numbers("{1: 2}").expect_err("no name").message().contains("at byte 1: a name"));
         let nul = prepared(Bytes::from_static(b"\xEF\xBB\xBF{\"list\":[1\0]}\0")).expect("prepared");
         assert_eq!(&*nul, b"{\"list\":[1]}");
     }

@@ -1,0 +1,253 @@
+//! A store in a PostgreSQL database, shared by the processes of several machines.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, Type};
+
+use self::batch::Columns;
+use self::pool::{Pool, Repeat, Value, in_time};
+use self::server::Server;
+use super::{
+    Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoreAddress, StoredEvent,
+    StoredRecord,
+};
+use crate::context::BoxFuture;
+use crate::error::{Error, ErrorKind, Result};
+use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
+
+mod batch;
+mod pool;
+mod schema;
+mod server;
+#[cfg(test)]
+pub(super) mod tests;
+mod tls;
+
+/// A store in a PostgreSQL database, in the schema `ayni`. Clones share their connections.
+///
+/// Connections that break are made anew, a server that restarts is waited for; a write of which nobody knows
+/// whether it happened is an error, never repeated.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    pool: Arc<Pool>,
+}
+
+impl PostgresStore {
+    /// Connects, and brings the schema to its newest form.
+    ///
+    /// The address is `postgres://user:password@host:port/database`, with `sslmode` (`disable`, `prefer`,
+    /// `require`, `verify-full`) and `sslrootcert`. Every encrypted connection verifies the server. Without
+    /// `sslmode`, a server of this machine is spoken to as it is, another encrypted if it offers that.
+    ///
+    /// # Errors
+    /// `config_invalid` for an address that cannot work, a server that refuses us, or a schema written by a newer
+    /// release; `unavailable` if the server cannot be reached.
+    pub async fn open(address: impl Into<StoreAddress>) -> Result<Self> {
+        let pool = Pool::new(Server::parse(&address.into())?);
+        let mut lent = pool.lend().await?;
+        in_time(schema::migrate(&mut lent.client)).await??;
+        pool.give_back(lent);
+        Ok(Self { pool: Arc::new(pool) })
+    }
+
+    /// Where it is, without the password.
+    pub fn address(&self) -> &StoreAddress {
+        self.pool.server().address()
+    }
+
+    async fn write(&self, batch: Batch) -> Result<bool> {
+        let batch = Columns::of(batch)?;
+        let repeat = if batch.may_be_repeated() { Repeat::Harmless } else { Repeat::OnlyIfUndone };
+        // The commonest batch: one round trip instead of three.
+        if let Some((statement, values)) = batch.only_document() {
+            return Ok(self.pool.execute(statement, &values, repeat).await? == 1);
+        }
+        let mut attempt = 1;
+        loop {
+            let mut lent = self.pool.lend().await?;
+            let outcome = in_time(async {
+                let transaction = lent.client.transaction().await?;
+                if !batch.write(&transaction).await? {
+                    transaction.rollback().await?;
+                    return Ok(false);
+                }
+                transaction.commit().await?;
+                Ok(true)
+            });
+            match outcome.await? {
+                Ok(written) => {
+                    self.pool.give_back(lent);
+                    return Ok(written);
+                }
+                Err(error) => self.pool.again(repeat, &error, lent, &mut attempt).await?,
+            }
+        }
+    }
+
+    /// The row that a statement gives, if it gives one.
+    async fn row(&self, statement: &str, values: &[Value<'_>]) -> Result<Option<Row>> {
+        Ok(self.pool.rows(statement, values).await?.into_iter().next())
+    }
+}
+
+const RECORD: &str =
+    "SELECT kind, form, code, state, open, day, closes, source, as_of, revision, body FROM ayni.records";
+
+/// A column of a row, read by `read`; it fails if something is in it that ayni never wrote.
+fn column<'a, C: FromSql<'a>, T>(row: &'a Row, name: &str, read: impl FnOnce(C) -> Option<T>) -> Result<T> {
+    let strange = || {
+        Error::new(
+            ErrorKind::Unexpected,
+            format!("the column '{name}' of the store holds what ayni never wrote"),
+        )
+    };
+    read(row.try_get(name).map_err(|_| strange())?).ok_or_else(strange)
+}
+
+fn owned(row: &Row, name: &str) -> Result<String> {
+    column(row, name, |text: &str| Some(text.to_owned()))
+}
+
+fn unsigned(row: &Row, name: &str) -> Result<u64> {
+    column(row, name, |number: i64| number.try_into().ok())
+}
+
+fn moment(row: &Row, name: &str) -> Result<Timestamp> {
+    column(row, name, |millis| Some(Timestamp::of_unix_millis(millis)))
+}
+
+fn bytes(row: &Row, name: &str) -> Result<Bytes> {
+    column(row, name, |bytes: &[u8]| Some(Bytes::copy_from_slice(bytes)))
+}
+
+/// A text that may be missing and is of a form.
+fn parsed<T: std::str::FromStr>(row: &Row, name: &str) -> Result<Option<T>> {
+    column(row, name, |text: Option<&str>| {
+        text.map(|text| text.parse().ok()).map_or(Some(None), |read| read.map(Some))
+    })
+}
+
+fn stored_record(row: &Row) -> Result<StoredRecord> {
+    Ok(StoredRecord {
+        kind: column(row, "kind", RecordKind::parse)?,
+        form: column(row, "form", Form::parse)?,
+        code: owned(row, "code")?,
+        state: owned(row, "state")?,
+        open: column(row, "open", Some)?,
+        day: parsed::<Date>(row, "day")?,
+        closes: parsed::<Timestamp>(row, "closes")?,
+        source: Source::new(owned(row, "source")?),
+        as_of: moment(row, "as_of")?,
+        revision: unsigned(row, "revision")?,
+        body: bytes(row, "body")?,
+    })
+}
+
+fn stored_event(row: &Row) -> Result<StoredEvent> {
+    let event = ChangeEvent::new(
+        column(row, "kind", RecordKind::parse)?,
+        owned(row, "code")?,
+        column(row, "change", Change::parse)?,
+        owned(row, "fingerprint")?,
+        moment(row, "noticed")?,
+    );
+    Ok(StoredEvent { position: unsigned(row, "position")?, revision: unsigned(row, "revision")?, event })
+}
+
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl Store for PostgresStore {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+        Box::pin(async move {
+            let statement = "SELECT version, body FROM ayni.documents WHERE name = $1";
+            let row = self.row(statement, &[(&name, Type::TEXT)]).await?;
+            row.map(|row| Ok(Document { version: unsigned(&row, "version")?, body: bytes(&row, "body")? }))
+                .transpose()
+        })
+    }
+
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
+        Box::pin(async move {
+            let statement = "SELECT as_of, body FROM ayni.answers WHERE key = $1";
+            let row = self.row(statement, &[(&key, Type::TEXT)]).await?;
+            row.map(|row| Ok(KeptAnswer { as_of: moment(&row, "as_of")?, body: bytes(&row, "body")? }))
+                .transpose()
+        })
+    }
+
+    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let statement = "INSERT INTO ayni.answers (key, as_of, body) VALUES ($1, $2, $3)
+                 ON CONFLICT (key) DO UPDATE SET as_of = excluded.as_of, body = excluded.body";
+            let (as_of, body) = (answer.as_of.unix_millis(), &*answer.body);
+            let values: [Value<'_>; 3] = [(&key, Type::TEXT), (&as_of, Type::INT8), (&body, Type::BYTEA)];
+            self.pool.execute(statement, &values, Repeat::Harmless).await.map(drop)
+        })
+    }
+
+    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            let before = before.unix_millis();
+            let statement = "DELETE FROM ayni.answers WHERE as_of < $1";
+            self.pool.execute(statement, &[(&before, Type::INT8)], Repeat::OnlyIfUndone).await
+        })
+    }
+
+    fn record<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        code: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
+        Box::pin(async move {
+            let statement = format!("{RECORD} WHERE kind = $1 AND form = $2 AND code = $3");
+            let (kind, form) = (kind.as_str(), form.as_str());
+            let values: [Value<'_>; 3] = [(&kind, Type::TEXT), (&form, Type::TEXT), (&code, Type::TEXT)];
+            self.row(&statement, &values).await?.as_ref().map(stored_record).transpose()
+        })
+    }
+
+    fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
+        Box::pin(async move {
+            let statement = format!(
+                "{RECORD} WHERE kind = $1 AND form = $2 AND ($3 IS NULL OR code > $3) AND ($4 IS NULL OR day >= $4)
+                 AND ($5 IS NULL OR day <= $5) AND ($6 IS NULL OR open = $6) ORDER BY code LIMIT $7"
+            );
+            let (kind, form, limit) = (query.kind.as_str(), query.form.as_str(), most(query.limit));
+            let (from, to) = (query.from.map(|day| day.to_string()), query.to.map(|day| day.to_string()));
+            let values: [Value<'_>; 7] = [
+                (&kind, Type::TEXT),
+                (&form, Type::TEXT),
+                (&query.after, Type::TEXT),
+                (&from, Type::TEXT),
+                (&to, Type::TEXT),
+                (&query.open, Type::BOOL),
+                (&limit, Type::INT8),
+            ];
+            self.pool.rows(&statement, &values).await?.iter().map(stored_record).collect()
+        })
+    }
+
+    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(self.write(batch))
+    }
+
+    fn spans_machines(&self) -> bool {
+        true
+    }
+
+    fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
+        Box::pin(async move {
+            let statement =
+                "SELECT position, kind, code, revision, change, fingerprint, noticed FROM ayni.events
+                 WHERE position > $1 ORDER BY position LIMIT $2";
+            let (after, limit) = (i64::try_from(after).unwrap_or(i64::MAX), most(limit));
+            let values: [Value<'_>; 2] = [(&after, Type::INT8), (&limit, Type::INT8)];
+            self.pool.rows(statement, &values).await?.iter().map(stored_event).collect()
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The tables, in a schema of their own: the rest of the database is the application's.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::pool::failed;
+use crate::error::{Error, Result};
+
+/// What each version of the schema adds to the one before. Never changed, only added to.
+///
+/// Codes, names and days sort byte by byte, as they do in the other stores, whatever the database's language.
+pub(super) const MIGRATIONS: [&str; 1] = [r#"
+    CREATE TABLE ayni.documents (
+        name TEXT COLLATE "C" PRIMARY KEY, version BIGINT NOT NULL, body BYTEA NOT NULL
+    );
+    CREATE TABLE ayni.answers (
+        key TEXT COLLATE "C" PRIMARY KEY, as_of BIGINT NOT NULL, body BYTEA NOT NULL
+    );
+    CREATE INDEX answers_by_age ON ayni.answers (as_of);
+    CREATE TABLE ayni.records (
+        kind TEXT COLLATE "C" NOT NULL, form TEXT COLLATE "C" NOT NULL, code TEXT COLLATE "C" NOT NULL,
+        state TEXT NOT NULL, open BOOLEAN NOT NULL, day TEXT COLLATE "C", closes TEXT,
+        source TEXT NOT NULL, as_of BIGINT NOT NULL, revision BIGINT NOT NULL, body BYTEA NOT NULL,
+        PRIMARY KEY (kind, form, code)
+    );
+    CREATE INDEX records_by_day ON ayni.records (kind, form, day);
+    CREATE INDEX records_open ON ayni.records (kind, form, code) WHERE open;
+    CREATE TABLE ayni.events (
+        position BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        kind TEXT COLLATE "C" NOT NULL, code TEXT COLLATE "C" NOT NULL, revision BIGINT NOT NULL,
+        change TEXT NOT NULL, fingerprint TEXT NOT NULL, noticed BIGINT NOT NULL,
+        UNIQUE (kind, code, revision)
+    );
+"#];
+
+/// Held while the schema is made or changed. The numbers are the word "ayni" and a counter.
+const MIGRATION_LOCK: i64 = 0x6179_6e69_0000_0001;
+/// Held from writing events until they are seen by all.
+pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
+
+/// Brings the schema to the newest version. Whoever else does so at the same time waits.
+///
+/// # Errors
+/// `config_invalid` if a newer release has written it, or the user may not; whatever the server says.
+pub(super) async fn migrate(client: &mut Client) -> Result<()> {
+    let transaction = client.transaction().await.map_err(|error| failed(&error))?;
+    let lock = "SELECT pg_advisory_xact_lock($1)";
+    transaction.query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)]).await.map_err(|error| failed(&error))?;
+    // Asked first: `IF NOT EXISTS` needs the right to make it even where it is there.
+    let there = "SELECT to_regnamespace('ayni') IS NOT NULL, to_regclass('ayni.migrations') IS NOT NULL";
+    let there = transaction.query_typed_one(there, &[]).await.map_err(|error| failed(&error))?;
+    if !there.try_get(0).map_err(|error| failed(&error))? {
+        transaction.batch_execute("CREATE SCHEMA ayni").await.map_err(|error| failed(&error))?;
+    }
+    if !there.try_get(1).map_err(|error| failed(&error))? {
+        let table = "CREATE TABLE ayni.migrations (version BIGINT PRIMARY KEY, made TIMESTAMPTZ NOT NULL DEFAULT now())";
+        transaction.batch_execute(table).await.map_err(|error| failed(&error))?;
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM ayni.migrations";
+    let newest = transaction.query_typed_one(newest, &[]).await.map_err(|error| failed(&error))?;
+    let version: i64 = newest.try_get(0).map_err(|error| failed(&error))?;
+    let pending = usize::try_from(version)
+        .ok()
+        .and_then(|version| MIGRATIONS.get(version..))
+        .ok_or_else(|| Error::config("the store's schema 'ayni' was written by a newer release of ayni"))?;
+    for (migration, number) in pending.iter().zip(version + 1..) {
+        transaction.batch_execute(migration).await.map_err(|error| failed(&error))?;
+        let note = "INSERT INTO ayni.migrations (version) VALUES ($1)";
+        transaction.execute_typed(note, &[(&number, Type::INT8)]).await.map_err(|error| failed(&error))?;
+    }
+    transaction.commit().await.map_err(|error| failed(&error))
+}
