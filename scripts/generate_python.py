@@ -40,6 +40,7 @@ def error_class(kind: dict[str, Any]) -> str:
             f"class {name}({bases}):",
             docstring(kind["meaning"], "    "),
             "",
+            '    __module__ = "ayni"',
             f'    kind: ClassVar[str] = "{kind["kind"]}"',
             f"    _usually_retryable: ClassVar[bool] = {usually}",
         ]
@@ -237,11 +238,110 @@ def capability_types(types: Types, capability: str, schema: Schema, shapes: dict
     return "\n".join(lines)
 
 
+# What a class has beside its fields.
+METHODS = {
+    "Quota": '''
+    @property
+    def left(self) -> int:
+        """What is left for whoever has reserved nothing."""
+        return 0 if self.spent else max(0, self.limit - self.used - self.reserved)
+''',
+    "Money": '''
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+''',
+}
+
+# Texts that stand for something else: the type, and the function that reads it.
+READ = {"Timestamp": ("datetime", "moment"), "Date": ("date", "date.fromisoformat"), "Decimal": ("Decimal", "Decimal")}
+
+# What is asked, not answered: `ayni._procurement` has it.
+ASKED = {"ListRequest", "Sorting"}
+
+
+class Records:
+    """The definitions of procurement records as classes."""
+
+    def __init__(self, definitions: dict[str, Schema]) -> None:
+        self.definitions = definitions
+
+    def type_and_reader(self, schema: Schema) -> tuple[str, str | None]:
+        """A schema as a type, and the function that makes a value of it out of JSON; ``None`` if JSON has it already."""
+        if reference := schema.get("$ref"):
+            return self.named(reference.rsplit("/", 1)[-1])
+        if variants := schema.get("anyOf"):
+            known = [variant for variant in variants if variant.get("type") != "null"]
+            kind, reader = self.type_and_reader(known[0])
+            return f"{kind} | None", reader and f"optional({reader})"
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        kind, reader = self.plain(next(kind for kind in kinds if kind != "null"), schema)
+        return (f"{kind} | None", reader and f"optional({reader})") if "null" in kinds else (kind, reader)
+
+    def plain(self, kind: str, schema: Schema) -> tuple[str, str | None]:
+        if kind != "array":
+            return {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}[kind], None
+        if "prefixItems" in schema:
+            parts = [self.type_and_reader(item) for item in schema["prefixItems"]]
+            readers = ", ".join(reader or "str" for _, reader in parts)
+            return f"tuple[{', '.join(kind for kind, _ in parts)}]", f"pair({readers})"
+        item, reader = self.type_and_reader(schema["items"])
+        return f"tuple[{item}, ...]", f"several({reader})" if reader else "tuple"
+
+    def named(self, name: str) -> tuple[str, str | None]:
+        if name in READ:
+            return READ[name]
+        schema = self.definitions[name]
+        if "properties" in schema:
+            return name, f"{name}._of"
+        if "oneOf" in schema or "enum" in schema:
+            return Types().of(schema), None
+        return ("str", None) if schema.get("type") == "string" else ("Any", None)
+
+    def record(self, name: str) -> str:
+        schema = self.definitions[name]
+        required = set(schema.get("required", ()))
+        lines = ["@dataclass(frozen=True, slots=True)", f"class {name}:", docstring(schema["description"], "    "), ""]
+        arguments = []
+        for field, value in schema["properties"].items():
+            kind, reader = self.type_and_reader(value)
+            lines.append(f"    {field}: {kind}")
+            if description := value.get("description"):
+                lines.append(docstring(description, "    "))
+            given = f'fields["{field}"]' if field in required else f'fields.get("{field}")'
+            arguments.append(f"            {field}={read_by(reader, given)},")
+        lines += [METHODS.get(name, "").rstrip(), "", "    @classmethod", f"    def _of(cls, fields: Fields) -> {name}:"]
+        return "\n".join([*lines, "        return cls(", *arguments, "        )"]).replace("\n\n\n", "\n\n")
+
+
+def read_by(reader: str | None, given: str) -> str:
+    """The expression that reads a field."""
+    if reader is None:
+        return given
+    if inner := re.fullmatch(r"optional\((.*)\)", reader):
+        return f"None if (given := {given}) is None else {inner[1]}(given)"
+    return f"{reader}({given})"
+
+
+def records() -> str:
+    definitions = read("records.schema.json")["$defs"]
+    made = Records(definitions)
+    names = [name for name, schema in definitions.items() if "properties" in schema and name not in ASKED]
+    classes = "\n\n\n".join(made.record(name) for name in names)
+    return (
+        '"""Records of public procurement. Amounts are exact, moments are Santiago\'s, ``raw`` is what the source wrote."""\n\n'
+        f"{NOTE}\n\nfrom __future__ import annotations\n\n"
+        "from collections.abc import Mapping\nfrom dataclasses import dataclass\nfrom datetime import date, datetime\n"
+        "from decimal import Decimal\nfrom typing import Any, Literal\n\n"
+        "from ayni._reading import moment, pair, several\n\n"
+        f"__all__ = {list_of(sorted(names))}\n\nFields = Mapping[str, Any]\n\n\n{classes}\n"
+    )
+
+
 def main() -> int:
     if sys.argv[1:]:
         print(__doc__)
         return 0 if sys.argv[1] in ("-h", "--help") else 2
-    for name, text in {"_errors.py": errors(), **configs()}.items():
+    for name, text in {"_errors.py": errors(), **configs(), "records.py": records()}.items():
         (PACKAGE / name).write_text(text)
         print((PACKAGE / name).relative_to(ROOT))
     return 0

@@ -151,6 +151,7 @@ where
     W: Future<Output = Result<T>> + Send + 'static,
 {
     let py = future.py();
+    runtime.check_open()?;
     let event_loop = future.call_method0(intern!(py, "get_loop"))?.unbind();
     let future = future.clone().unbind();
     let work = caught(work(cx));

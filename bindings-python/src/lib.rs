@@ -19,6 +19,8 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", ayni::VERSION)?;
     let kinds: Vec<&str> = ayni::ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
     module.add("ERROR_KINDS", kinds)?;
+    let stop = wrap_pyfunction!(runtime::stop_delivering, module)?;
+    module.py().import("atexit")?.call_method1("register", (stop,))?;
     module.add_class::<call::Setting>()?;
     module.add_class::<call::CancellationHandle>()?;
     module.add_class::<call::Running>()?;

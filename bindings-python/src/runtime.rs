@@ -1,8 +1,10 @@
 //! The tokio runtime, and the thread that hands results to Python.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -24,6 +26,9 @@ pub(crate) struct Runtime {
     process: u32,
     tokio: tokio::runtime::Runtime,
     deliveries: Sender<Delivery>,
+    deliverer: Mutex<Option<JoinHandle<()>>>,
+    /// Set when the interpreter ends: nothing is delivered any more.
+    closing: Arc<AtomicBool>,
 }
 
 /// Locked only while attached to the interpreter, which a fork by Python waits for: a child never inherits it locked.
@@ -56,11 +61,24 @@ impl Runtime {
             .build()
             .map_err(failed)?;
         let (deliveries, receiver) = channel();
-        std::thread::Builder::new()
+        let closing = Arc::new(AtomicBool::new(false));
+        let closed = Arc::clone(&closing);
+        let deliverer = std::thread::Builder::new()
             .name("ayni-deliver".to_owned())
-            .spawn(move || deliver(&receiver))
+            .spawn(move || deliver(&receiver, &closed))
             .map_err(failed)?;
-        Ok(Self { process: std::process::id(), tokio, deliveries })
+        let deliverer = Mutex::new(Some(deliverer));
+        Ok(Self { process: std::process::id(), tokio, deliveries, deliverer, closing })
+    }
+
+    /// Fails once the interpreter is about to end, when nobody would hear of an outcome.
+    pub(crate) fn check_open(&self) -> PyResult<()> {
+        match self.closing.load(Ordering::Acquire) {
+            true => {
+                Err(PyRuntimeError::new_err("the interpreter is ending; only the synchronous calls work now"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Runs `work` on the workers; what is returned stops it.
@@ -80,8 +98,10 @@ impl Runtime {
     }
 }
 
-fn deliver(receiver: &Receiver<Delivery>) {
-    while let Ok(first) = receiver.recv() {
+fn deliver(receiver: &Receiver<Delivery>, closing: &AtomicBool) {
+    while !closing.load(Ordering::Acquire)
+        && let Ok(first) = receiver.recv()
+    {
         let attached = Python::try_attach(|py| {
             first(py);
             for delivery in receiver.try_iter().take(DELIVERIES_A_TURN) {
@@ -91,5 +111,20 @@ fn deliver(receiver: &Receiver<Delivery>) {
         if attached.is_none() {
             return;
         }
+    }
+}
+
+/// Ends the delivering thread before the interpreter ends: an interpreter kills the threads that come back to it later,
+/// and with them the process.
+#[pyfunction]
+pub(crate) fn stop_delivering(py: Python<'_>) {
+    let current = *CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(runtime) = current.filter(|runtime| runtime.process == std::process::id()) else { return };
+    runtime.closing.store(true, Ordering::Release);
+    runtime.deliver(|_| {});
+    let deliverer = runtime.deliverer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(deliverer) = deliverer {
+        // It may need the interpreter for the delivery that it has in hand.
+        let _ = py.detach(|| deliverer.join());
     }
 }

@@ -21,8 +21,22 @@ from ayni._embedder import Embedder, EmbedInput, EmbedOptions, EmbedResponse
 from ayni._errors import *  # noqa: F403
 from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, RefineOptions
 from ayni._images import ImageSource
+from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
 from ayni._results import BackendInfo, EmbeddingSpace, Limits, Progress, Route, RouteFailure, SourceInfo, Usage
 from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync
+from ayni.records import (
+    Buyer,
+    LineItem,
+    Money,
+    Plan,
+    PurchaseOrder,
+    PurchaseOrderRow,
+    QuickPurchase,
+    QuickPurchaseRow,
+    Supplier,
+    Tender,
+    TenderRow,
+)
 
 __version__: str = _ayni.__version__
 """The version shared by crate, wheel and addon."""
@@ -33,8 +47,10 @@ ERROR_KINDS: tuple[str, ...] = tuple(_ayni.ERROR_KINDS)
 __all__ = [
     "ERROR_KINDS",
     "__version__",
+    "Answer",
     "AsyncChatStream",
     "BackendInfo",
+    "Buyer",
     "CallOptions",
     "Cancellation",
     "Chat",
@@ -50,21 +66,35 @@ __all__ = [
     "EmbeddingSpace",
     "Finish",
     "GenerateOptions",
+    "GetOptions",
     "Image",
     "ImageGenerator",
     "ImageResponse",
     "ImageSource",
     "Limits",
+    "LineItem",
+    "ListOptions",
+    "Listing",
     "Logprobs",
     "Messages",
     "ModeInfo",
+    "Money",
+    "Plan",
+    "Procurement",
     "Progress",
+    "PurchaseOrder",
+    "PurchaseOrderRow",
+    "QuickPurchase",
+    "QuickPurchaseRow",
     "Reasoning",
     "RefineOptions",
     "Route",
     "RouteFailure",
     "SourceInfo",
     "Started",
+    "Supplier",
+    "Tender",
+    "TenderRow",
     "Text",
     "Timeouts",
     "TokenLogprob",

@@ -39,6 +39,7 @@ __all__ = [
 class ConfigInvalid(AyniError):
     """A configuration value is missing, misspelt or contradicts another."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "config_invalid"
     _usually_retryable: ClassVar[bool] = False
 
@@ -46,6 +47,7 @@ class ConfigInvalid(AyniError):
 class InvalidRequest(AyniError):
     """The request itself is wrong; sending it again cannot help."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "invalid_request"
     _usually_retryable: ClassVar[bool] = False
 
@@ -53,6 +55,7 @@ class InvalidRequest(AyniError):
 class ContextTooLong(AyniError):
     """The input is longer than the model's context window."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "context_too_long"
     _usually_retryable: ClassVar[bool] = False
 
@@ -60,6 +63,7 @@ class ContextTooLong(AyniError):
 class Unauthenticated(AyniError):
     """No credential was sent, or the backend does not accept it."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "unauthenticated"
     _usually_retryable: ClassVar[bool] = False
 
@@ -67,6 +71,7 @@ class Unauthenticated(AyniError):
 class PermissionDenied(AyniError):
     """The credential is known but may not do this."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "permission_denied"
     _usually_retryable: ClassVar[bool] = False
 
@@ -74,6 +79,7 @@ class PermissionDenied(AyniError):
 class CreditsExhausted(AyniError):
     """The account's money or credits are spent."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "credits_exhausted"
     _usually_retryable: ClassVar[bool] = False
 
@@ -81,6 +87,7 @@ class CreditsExhausted(AyniError):
 class NotFound(AyniError):
     """The model, record or route does not exist at this backend."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "not_found"
     _usually_retryable: ClassVar[bool] = False
 
@@ -88,6 +95,7 @@ class NotFound(AyniError):
 class Conflict(AyniError):
     """The request contradicts the current state of the resource."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "conflict"
     _usually_retryable: ClassVar[bool] = False
 
@@ -95,6 +103,7 @@ class Conflict(AyniError):
 class Unsupported(AyniError):
     """The backend does not offer this operation, or was compiled without it."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "unsupported"
     _usually_retryable: ClassVar[bool] = False
 
@@ -102,6 +111,7 @@ class Unsupported(AyniError):
 class ContentRejected(AyniError):
     """A safety filter refused the prompt or the answer."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "content_rejected"
     _usually_retryable: ClassVar[bool] = False
 
@@ -109,6 +119,7 @@ class ContentRejected(AyniError):
 class RateLimited(AyniError):
     """Too many requests for the moment."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "rate_limited"
     _usually_retryable: ClassVar[bool] = True
 
@@ -116,6 +127,7 @@ class RateLimited(AyniError):
 class QuotaExceeded(AyniError):
     """A quota is used up until a known or distant time; waiting a little does not help."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "quota_exceeded"
     _usually_retryable: ClassVar[bool] = False
 
@@ -123,6 +135,7 @@ class QuotaExceeded(AyniError):
 class Timeout(AyniError, TimeoutError):
     """A phase of the call, or the whole call, took too long."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "timeout"
     _usually_retryable: ClassVar[bool] = True
 
@@ -130,6 +143,7 @@ class Timeout(AyniError, TimeoutError):
 class Unavailable(AyniError):
     """The backend cannot be reached or cannot serve now."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "unavailable"
     _usually_retryable: ClassVar[bool] = True
 
@@ -137,6 +151,7 @@ class Unavailable(AyniError):
 class ColdStart(AyniError):
     """The model or Space is waking up or loading."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "cold_start"
     _usually_retryable: ClassVar[bool] = True
 
@@ -144,6 +159,7 @@ class ColdStart(AyniError):
 class Interrupted(AyniError):
     """The answer broke off before its end."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "interrupted"
     _usually_retryable: ClassVar[bool] = True
 
@@ -151,6 +167,7 @@ class Interrupted(AyniError):
 class ResponseInvalid(AyniError):
     """The answer arrived but is not what the protocol promises."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "response_invalid"
     _usually_retryable: ClassVar[bool] = False
 
@@ -158,6 +175,7 @@ class ResponseInvalid(AyniError):
 class ModelLoad(AyniError):
     """Local weights are missing, damaged or of an unknown architecture."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "model_load"
     _usually_retryable: ClassVar[bool] = False
 
@@ -165,6 +183,7 @@ class ModelLoad(AyniError):
 class DeviceUnavailable(AyniError):
     """The requested device does not exist or does not work."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "device_unavailable"
     _usually_retryable: ClassVar[bool] = False
 
@@ -172,6 +191,7 @@ class DeviceUnavailable(AyniError):
 class OutOfMemory(AyniError):
     """The work does not fit into the device's memory."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "out_of_memory"
     _usually_retryable: ClassVar[bool] = False
 
@@ -179,6 +199,7 @@ class OutOfMemory(AyniError):
 class Cancelled(AyniError):
     """The caller cancelled the work."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "cancelled"
     _usually_retryable: ClassVar[bool] = False
 
@@ -186,6 +207,7 @@ class Cancelled(AyniError):
 class Offline(AyniError):
     """The network is needed but offline mode is on."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "offline"
     _usually_retryable: ClassVar[bool] = False
 
@@ -193,6 +215,7 @@ class Offline(AyniError):
 class Unexpected(AyniError):
     """A defect in ayni; please report it."""
 
+    __module__ = "ayni"
     kind: ClassVar[str] = "unexpected"
     _usually_retryable: ClassVar[bool] = False
 

@@ -31,6 +31,8 @@ mod raw;
 mod record;
 mod request;
 mod rut;
+#[cfg(feature = "schema")]
+mod schema;
 mod source;
 pub mod store;
 pub(crate) mod tables;

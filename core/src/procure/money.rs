@@ -221,6 +221,7 @@ impl<'de> Deserialize<'de> for Currency {
 
 /// An amount and its currency. There is no conversion here: that needs a dated rate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// How much.
