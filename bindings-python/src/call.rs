@@ -283,3 +283,20 @@ async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         Err(Error::new(ErrorKind::Unexpected, "ayni panicked; what it said is on the standard error stream"))
     })
 }
+
+/// Panics in the work of a call, so that a test sees what becomes of it. Not in release builds.
+#[cfg(debug_assertions)]
+#[pyfunction]
+#[pyo3(signature = (setting=None, future=None))]
+pub(crate) fn panic_inside(
+    py: Python<'_>,
+    setting: Option<&Setting>,
+    future: Option<&Bound<'_, PyAny>>,
+) -> Given {
+    let work = |_: Context| async {
+        let nothing: [u8; 0] = [];
+        let index = std::hint::black_box(1_usize);
+        Ok(nothing[index])
+    };
+    call(py, How { setting, future }, work, |py, _| Ok(py.None()))
+}

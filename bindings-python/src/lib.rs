@@ -33,5 +33,8 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<procurement::Procurement>()?;
     module.add_class::<services::Models>()?;
     module.add_class::<services::Health>()?;
+    module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;
+    #[cfg(debug_assertions)]
+    module.add_function(wrap_pyfunction!(call::panic_inside, module)?)?;
     Ok(())
 }

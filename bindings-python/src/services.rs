@@ -102,3 +102,9 @@ fn as_json(value: &impl Serialize) -> Result<Value> {
         Error::new(ErrorKind::Unexpected, "the answer cannot be written as JSON").with_source(error)
     })
 }
+
+/// The counters of all calls of this process, as Prometheus reads them.
+#[pyfunction]
+pub(crate) fn prometheus_text() -> String {
+    ayni::policy::Metrics::global().prometheus_text()
+}
