@@ -1,5 +1,7 @@
 """What several tests use."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import ayni
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "core/tests/golden/repositories/base"
-CLIP = ROOT / "core/tests/golden/clip/openai"
+CLIP_WEIGHTS = ROOT / "core/tests/golden/clip/openai"
 
 
 @pytest.fixture
@@ -31,3 +33,25 @@ def hosted():
         return ayni.Chat(backend="openai", vendor="custom", base_url=f"{url}/v1", model="m", policy=none, **more)
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """The folder of a tiny CLIP model: the golden weights, and the files that they lack. Token n is the word `wn`."""
+    folder = tmp_path_factory.mktemp("clip")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(CLIP_WEIGHTS / name, folder / name)
+    words = {f"w{number}": number for number in range(64)}
+    model = {"type": "WordLevel", "vocab": words, "unk_token": "w0"}
+    files = {
+        "tokenizer.json": {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model},
+        "tokenizer_config.json": {"pad_token": "w1"},
+        "preprocessor_config.json": {
+            "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": 32}, "resample": 3,
+            "do_center_crop": True, "crop_size": {"height": 32, "width": 32}, "do_rescale": True, "rescale_factor": 1 / 255,
+            "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_convert_rgb": True,
+        },
+    }  # fmt: skip
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
