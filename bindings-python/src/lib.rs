@@ -13,8 +13,8 @@ mod vectors;
 
 use pyo3::prelude::*;
 
-/// The native module `ayni._ayni`.
-#[pymodule]
+/// The native module `ayni._ayni`. It is not made for interpreters without their global lock.
+#[pymodule(gil_used = true)]
 fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", ayni::VERSION)?;
     let kinds: Vec<&str> = ayni::ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();

@@ -160,7 +160,7 @@ class Procurement(Handle[_ayni.Procurement]):
 
     >>> procurement = Procurement(backend="scripted")
     >>> [row.code for row in procurement.tenders_sync(text="ambulancia").rows]
-    ['5088-12-LE26']
+    ['9002-7-LR26']
     """
 
     __slots__ = ()
