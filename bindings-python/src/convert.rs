@@ -1,5 +1,6 @@
 //! Values between Python and serde.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -134,9 +135,17 @@ fn without_values(error: &serde_json::Error) -> String {
     message
 }
 
-/// The variables that a configuration is completed from.
-pub(crate) fn environment(variables: Option<std::collections::BTreeMap<String, String>>) -> Environment {
-    variables.map_or_else(Environment::process, Environment::from_pairs)
+/// The variables that a configuration is completed from: those that are given, or the process's.
+pub(crate) type Variables = Option<BTreeMap<String, String>>;
+
+/// Opens a handle away from the interpreter: it may read files, or load a model.
+pub(crate) fn opened<H: Send>(
+    py: Python<'_>,
+    env: Variables,
+    open: impl FnOnce(&Environment) -> Result<H> + Send,
+) -> PyResult<H> {
+    let env = env.map_or_else(Environment::process, Environment::from_pairs);
+    py.detach(|| open(&env)).map_err(|error| raised(py, &error))
 }
 
 /// A number of seconds.
