@@ -105,8 +105,7 @@ pub(crate) fn shown(py: Python<'_>, value: &impl Serialize) -> Given {
 
 /// A request from a dictionary of its fields.
 pub(crate) fn request<T: DeserializeOwned>(fields: &Bound<'_, PyAny>) -> PyResult<T> {
-    let value = from_python(fields)?;
-    serde_json::from_value(value).map_err(|error| invalid(fields.py(), without_values(&error)))
+    read(from_python(fields)?).map_err(|message| invalid(fields.py(), message))
 }
 
 /// A configuration from a dictionary of its fields.
@@ -117,7 +116,27 @@ pub(crate) fn config<T: DeserializeOwned>(fields: &Bound<'_, PyAny>, backends: &
         let valid = backends.join(", ");
         return Err(wrong(format!("`backend` is missing from the configuration; valid: {valid}")));
     }
-    serde_json::from_value(value).map_err(|error| wrong(without_values(&error)))
+    read(value).map_err(wrong)
+}
+
+/// Reads an object, or says which of its fields is wrong.
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    let error = match T::deserialize(&value) {
+        Ok(read) => return Ok(read),
+        Err(error) => without_values(&error),
+    };
+    // serde names fields that it does not know, but not those whose value is wrong: those without which it is not.
+    let is_cause = |name: &&String| {
+        let mut rest = value.clone();
+        rest.as_object_mut().and_then(|fields| fields.shift_remove(*name));
+        *name != "backend"
+            && T::deserialize(rest).map_or_else(|other| without_values(&other) != error, |_| true)
+    };
+    let cause = value.as_object().and_then(|fields| fields.keys().find(is_cause));
+    Err(match cause.filter(|name| !error.contains(&format!("`{name}`"))) {
+        Some(name) => format!("`{name}`: {error}"),
+        None => error,
+    })
 }
 
 /// What serde has to say, without the value that it says it of: a prompt, or a key.

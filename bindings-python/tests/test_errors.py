@@ -84,6 +84,8 @@ def test_the_route_names_everybody_who_failed():
         (lambda: ayni.Embedder(backend="opnai"), ["unknown variant `opnai`", "`openai`"]),
         (lambda: ayni.Chat(backend="scripted", modle="m"), ["unknown field `modle`", "`model`"]),
         (lambda: ayni.Chat(backend="scripted", policy={"retyr": {}}), ["policy: unknown field `retyr`", "`retry`"]),
+        (lambda: ayni.Chat(backend="openai", api_key=7), ["`api_key`: invalid type: integer, expected a string"]),
+        (lambda: ayni.Chat(backend="scripted", policy={"retry": 3}), ["policy: invalid type: integer"]),
         (lambda: ayni.ImageGenerator(backend="openai", model="m"), ["OPENAI_API_KEY is not set"]),
         (lambda: ayni.Procurement(backend="mercado_publico", page_size=7), ["`page_size`"]),
         (lambda: ayni.Embedder({"backend": "scripted"}, backend="local"), ["`backend` is given twice"]),
@@ -124,6 +126,12 @@ def test_a_number_of_seconds_that_is_none_is_refused(scripted):
             scripted.embed_sync(["text"], deadline=wrong)
     with pytest.raises(ayni.InvalidRequest, match="`timeouts` has no 'conect'"):
         scripted.embed_sync(["text"], timeouts={"conect": 1.0})
+
+
+def test_the_option_that_is_wrong_is_named(scripted):
+    for options, name in [({"role": "qeury"}, "role"), ({"dimensions": -1}, "dimensions"), ({"truncation": 5}, "truncation")]:
+        with pytest.raises(ayni.InvalidRequest, match=f"`{name}`"):
+            scripted.embed_sync(["text"], **options)
 
 
 def test_a_structure_that_holds_itself_is_refused():
