@@ -43,13 +43,17 @@ def clip(tmp_path_factory):
         shutil.copy(CLIP_WEIGHTS / name, folder / name)
     words = {f"w{number}": number for number in range(64)}
     model = {"type": "WordLevel", "vocab": words, "unk_token": "w0"}
+    square = {"height": 32, "width": 32}
     files = {
-        "tokenizer.json": {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model},
+        "tokenizer.json": {
+            "version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model,
+        },
         "tokenizer_config.json": {"pad_token": "w1"},
         "preprocessor_config.json": {
-            "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": 32}, "resample": 3,
-            "do_center_crop": True, "crop_size": {"height": 32, "width": 32}, "do_rescale": True, "rescale_factor": 1 / 255,
-            "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_convert_rgb": True,
+            "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, "resample": 3,
+            "do_resize": True, "size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": square,
+            "do_rescale": True, "rescale_factor": 1 / 255,
+            "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
         },
     }  # fmt: skip
     for name, content in files.items():

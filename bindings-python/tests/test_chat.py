@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import PIL.Image
 import pydantic
 import pytest
 
@@ -42,7 +45,7 @@ def test_a_conversation_is_a_question_or_messages_of_either_form():
     assert bodies == [[user]] * 4 + [[{"role": "system", "content": "short"}, user]]
 
 
-@pytest.mark.parametrize("form", [lambda path: path, lambda path: path.read_bytes(), lambda path: bytearray(path.read_bytes())])
+@pytest.mark.parametrize("form", [Path, Path.read_bytes, lambda path: bytearray(path.read_bytes()), PIL.Image.open])
 def test_images_of_a_message_are_sent_whatever_their_form(form):
     async def keep(writer, body):
         bodies.append(json.loads(body))
@@ -54,9 +57,11 @@ def test_images_of_a_message_are_sent_whatever_their_form(form):
         chat = ayni.Chat(backend="openai", vendor="custom", base_url=f"{server.url}/v1", model="m")
         message = {"role": "user", "content": content}
         assert asyncio.run(chat.chat([message])).text == chat.chat_sync([message]).text == "a picture"
-    encoded = base64.b64encode(PICTURE.read_bytes()).decode()
-    sent = [body["messages"][0]["content"][1]["image_url"]["url"] for body in bodies]
-    assert sent == [f"data:image/png;base64,{encoded}"] * 2
+    for body in bodies:
+        kind, _, encoded = body["messages"][0]["content"][1]["image_url"]["url"].partition(";base64,")
+        assert kind == "data:image/png"
+        sent = PIL.Image.open(io.BytesIO(base64.b64decode(encoded)))
+        assert sent.tobytes() == PIL.Image.open(PICTURE).tobytes()
 
 
 def test_a_stream_gives_the_same_answer_awaited_and_synchronous():
@@ -102,7 +107,10 @@ def test_arguments_that_are_no_json_are_an_error_of_the_answer():
     assert ayni.ToolCall("c1", "weather", " ").parse_arguments() == {}
 
 
-@pytest.mark.parametrize("text", ['{"priority": 2, "reason": "pain"}', '```json\n{"priority": 2, "reason": "pain"}\n```'])
+PAIN = '{"priority": 2, "reason": "pain"}'
+
+
+@pytest.mark.parametrize("text", [PAIN, f"```json\n{PAIN}\n```"])
 def test_an_answer_is_parsed_as_a_pydantic_model(text):
     expected = Triage(priority=2, reason="pain")
     assert asyncio.run(replying({"text": text}).parse(Triage, "my head")) == expected

@@ -110,7 +110,8 @@ SECRET = "a-canary-that-nobody-may-see"
         lambda: ayni.Chat(backend="openai", api_key=SECRET, max_batch=SECRET),
         lambda: ayni.Chat(backend="scripted").chat_sync("hola", temperature=SECRET),
         lambda: ayni.Chat(backend="scripted").chat_sync([{"role": "user", "content": {"x": SECRET}}]),
-        lambda: ayni.Chat(backend="scripted").chat_sync([{"role": "user", "content": [{"type": "image", "image": SECRET}]}]),
+        lambda: ayni.Chat(backend="scripted").chat_sync([{"role": "user", "content": [{"type": SECRET}]}]),
+        lambda: ayni.Chat(backend="scripted").chat_sync([{"content": [{"type": "image", "image": SECRET}]}]),
         lambda: ayni.Chat(backend="scripted").chat_sync([{"role": "user", "content": SECRET, "tool_calls": SECRET}]),
     ],
 )
@@ -129,9 +130,9 @@ def test_a_number_of_seconds_that_is_none_is_refused(scripted):
 
 
 def test_the_option_that_is_wrong_is_named(scripted):
-    for options, name in [({"role": "qeury"}, "role"), ({"dimensions": -1}, "dimensions"), ({"truncation": 5}, "truncation")]:
+    for name, wrong in {"role": "qeury", "dimensions": -1, "truncation": 5}.items():
         with pytest.raises(ayni.InvalidRequest, match=f"`{name}`"):
-            scripted.embed_sync(["text"], **options)
+            scripted.embed_sync(["text"], **{name: wrong})
 
 
 def test_a_structure_that_holds_itself_is_refused():

@@ -36,7 +36,8 @@ def test_every_kind_of_record_is_read_awaited_and_synchronous(scripted_records):
     async def awaited(name, *arguments):
         return await getattr(scripted_records, name)(*arguments)
 
-    for many, one in [("tenders", "tender"), ("purchase_orders", "purchase_order"), ("quick_purchases", "quick_purchase")]:
+    for one in ("tender", "purchase_order", "quick_purchase"):
+        many = f"{one}s"
         listing = getattr(scripted_records, f"{many}_sync")()
         assert asyncio.run(awaited(many)).rows == listing.rows and len(listing.rows) == 3
         for row in listing.rows:
@@ -94,7 +95,8 @@ def test_the_recorded_tender_keeps_every_digit_and_its_zone(tmp_path):
     code = recorded("v1-tender-detail-awarded-clf.json")["Listado"][0]["CodigoExterno"]
     with Server(answer) as server:
         client = ayni.Procurement(
-            backend="mercado_publico", ticket="T-1", base_url=server.url, store=f"sqlite:{tmp_path}/records.db", min_gap_seconds=0.0,
+            backend="mercado_publico", ticket="T-1", base_url=server.url, min_gap_seconds=0.0,
+            store=f"sqlite:{tmp_path}/records.db",
         )  # fmt: skip
         tender, quota = asyncio.run(read(client, code))
     record = tender.record

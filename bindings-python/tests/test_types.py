@@ -20,7 +20,8 @@ def test_the_package_is_typed_strictly(tmp_path):
 
 def test_the_stub_is_what_the_native_module_has(tmp_path):
     (tmp_path / "allowed").write_text("ayni._ayni.panic_inside\nayni._ayni.__all__\n")
-    found = checked("mypy.stubtest", "ayni._ayni", "--allowlist", "allowed", "--ignore-unused-allowlist", folder=tmp_path)
+    options = ["--allowlist", "allowed", "--ignore-unused-allowlist"]
+    found = checked("mypy.stubtest", "ayni._ayni", *options, folder=tmp_path)
     assert found.returncode == 0, found.stdout
 
 

@@ -68,6 +68,8 @@ async def awaited(start: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return await future
     finally:
+        # Both do nothing once the call is done.
+        future.cancel()
         running.cancel()
 
 
