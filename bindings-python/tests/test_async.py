@@ -231,7 +231,7 @@ def test_the_loop_ticks_during_a_long_local_embedding(tiny):
 def test_the_loop_ticks_during_a_long_stream(hosted):
     async def many(writer, body):
         writer.write(head("text/event-stream"))
-        for number in range(50):
+        for number in range(150):
             writer.write(b"".join(sse(f"word {number} ") for _ in range(20)))
             await writer.drain()
             await asyncio.sleep(0.01)
@@ -247,7 +247,7 @@ def test_the_loop_ticks_during_a_long_stream(hosted):
 
 
 def test_the_loop_ticks_while_images_are_made():
-    images = ayni.ImageGenerator(backend="scripted", latency_seconds=0.5)
+    images = ayni.ImageGenerator(backend="scripted", latency_seconds=1.5)
     gaps, took = asyncio.run(while_ticking(images.generate("a lighthouse", size=(512, 512))))
     assert_kept_ticking(gaps, took)
 

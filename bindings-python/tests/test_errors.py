@@ -143,13 +143,16 @@ def test_a_structure_that_holds_itself_is_refused():
 
 
 @pytest.mark.skipif(not hasattr(_ayni, "panic_inside"), reason="a release build panics for nobody")
-def test_a_panic_is_an_error_and_not_the_end():
+@pytest.mark.parametrize("late", [False, True])
+def test_a_panic_is_an_error_and_not_the_end(late):
     async def main():
         future = asyncio.get_running_loop().create_future()
-        _ayni.panic_inside(None, future)
+        _ayni.panic_inside(late, future)
         await future
 
-    for call in (_ayni.panic_inside, lambda: asyncio.run(main())):
-        with pytest.raises(ayni.Unexpected, match="ayni panicked"):
-            call()
+    with pytest.raises(ayni.Unexpected, match="ayni panicked"):
+        asyncio.run(main())
+    with pytest.raises(BaseException, match="out of bounds" if late else "ayni panicked"):
+        _ayni.panic_inside(late)
     assert ayni.Chat(backend="scripted").chat_sync("hola").text
+    assert asyncio.run(ayni.Chat(backend="scripted").chat("hola")).text

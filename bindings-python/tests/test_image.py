@@ -81,7 +81,7 @@ def test_leaving_the_events_stops_the_work():
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
