@@ -23,8 +23,8 @@ test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures or embed
-	cargo run --release -p ayni-benches $(if $(filter overhead,$(BENCH)),--no-default-features) -- $(BENCH)
+bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures, embed or procurement
+	cargo run --release -p ayni-benches $(if $(filter overhead procurement,$(BENCH)),--no-default-features)$(if $(filter procurement,$(BENCH)), --features procurement) -- $(BENCH)
 
 bench-peers: ## Measures ours beside other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
@@ -54,7 +54,7 @@ gpu-check: ## Measures local models on the GPU of this machine; writes docs/refe
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite
+	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite,pdf
 
 ci: ## Runs what CI runs
 	bash .ci/run

@@ -15,8 +15,10 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bulk;
 mod call;
 mod case;
+pub mod chilecompra;
 mod judge;
 mod matcher;
 mod open;

@@ -22,10 +22,14 @@ use crate::context::{BoxFuture, Context};
 use crate::error::Result;
 use crate::info::BackendInfo;
 
+pub mod analysis;
 mod change;
+mod chilean;
 mod code;
 mod date;
+pub mod export;
 mod money;
+mod month;
 mod plan;
 mod raw;
 mod record;
@@ -33,6 +37,7 @@ mod request;
 mod rut;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod similar;
 mod source;
 pub mod store;
 pub(crate) mod tables;
@@ -42,6 +47,7 @@ pub use change::{Change, ChangeEvent};
 pub use code::{OrderCode, QuickPurchaseCode, TenderCode};
 pub use date::Date;
 pub use money::{Currency, Decimal, Money};
+pub use month::Month;
 pub use plan::{Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{

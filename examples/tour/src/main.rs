@@ -2,11 +2,12 @@
 //! with a real model. No network once the model is here, no keys.
 #![allow(clippy::print_stdout, reason = "a program that shows things")]
 
+mod analysis;
 mod chat;
 mod embed;
 mod failures;
 mod images;
-mod procurement;
+mod market;
 mod search;
 mod show;
 
@@ -26,7 +27,8 @@ async fn main() -> ayni::Result<()> {
     search::search().await?;
     images::generate_and_refine().await?;
     failures::statuses_that_lie().await?;
-    procurement::search().await?;
+    market::market().await?;
+    analysis::with_proof().await?;
     show::section("What was counted", "Prometheus text, ready for /metrics");
     for line in
         Metrics::global().prometheus_text().lines().filter(|line| line.starts_with("ayni_requests_total"))

@@ -24,9 +24,10 @@ use crate::procure::{
 };
 
 /// So many rows are written at a time.
-const BATCH: usize = 500;
+const BATCH: usize = 100;
 /// The service stamps changes in batches of five minutes, each complete about two minutes later.
 const SETTLES: Duration = Duration::from_secs(120);
+const DAY: Duration = Duration::from_secs(25 * 3600);
 /// How far windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
 
@@ -188,13 +189,18 @@ fn compare<R: Synced>(
     row: &R,
     day: Option<Date>,
     kept: Option<&StoredRecord>,
-) -> Option<(StoredRecord, ChangeEvent)> {
+) -> Option<(StoredRecord, Option<ChangeEvent>)> {
     let (state, closes, origin) = (row.state(), row.closes(), row.origin());
     let (standing, open) = row.standing();
+    // The last day on which it is listed: an earlier one that is read again does not take it back.
+    let day = day.max(kept.and_then(|kept| kept.day));
     let change = match kept {
         None => standing,
+        Some(kept) if kept.state == state && kept.closes == closes => {
+            let moved = StoredRecord { day, ..kept.clone() };
+            return (moved.day != kept.day).then_some((moved, None));
+        }
         Some(kept) if kept.as_of > origin.as_of => return None,
-        Some(kept) if kept.state == state && kept.closes == closes => return None,
         // Offers are taken as before, until another time; or again.
         Some(kept) if kept.state == state || standing == Change::Opened => Change::Amended,
         Some(_) => standing,
@@ -207,12 +213,13 @@ fn compare<R: Synced>(
     let record = StoredRecord {
         state,
         open,
-        day: day.or(kept.and_then(|kept| kept.day)),
+        day,
         closes,
         revision: kept.map_or(1, |kept| kept.revision + 1),
         ..StoredRecord::new(R::KIND, Form::Row, row.code(), origin.source.clone(), origin.as_of, body)
     };
-    Some((record, ChangeEvent::new(R::KIND, row.code(), change, fingerprint, origin.as_of)))
+    let event = ChangeEvent::new(R::KIND, row.code(), change, fingerprint, origin.as_of);
+    Some((record, Some(event)))
 }
 
 /// One run of a sync.
@@ -253,7 +260,7 @@ impl Run {
                 }
                 let kept = self.store.record(R::KIND, Form::Row, row.code()).await?;
                 if let Some((record, event)) = compare(row, day, kept.as_ref()) {
-                    batch.events.push((event, record.revision));
+                    batch.events.extend(event.map(|event| (event, record.revision)));
                     batch.records.push(record);
                 }
             }
@@ -398,17 +405,21 @@ impl MercadoPublico {
             Some(millis) => Timestamp::of_unix_millis(millis).minus(OVERLAP),
             None => Timestamp::start_of(request.since),
         };
-        // A window a day at most: the service counts no further than 10,000.
-        let mut begin = from;
+        // A window a day at most, and less where a day has more changes than the service counts.
+        let (mut begin, mut span) = (from, DAY);
         while begin < until {
-            let end = Timestamp::start_of(begin.date().plus_days(1)).min(until);
+            let end = Timestamp::start_of(begin.date().plus_days(1)).min(begin.plus(span)).min(until);
             let parameters = vec![
                 ("cambio_desde", begin.with_false_mark()),
                 ("cambio_hasta", end.with_false_mark()),
                 ("ordenar_por", "FechaUltimaModificacion".to_owned()),
             ];
             let query = Query { parameters, hold: Hold::Never };
-            let pages = self.all_pages(cx, &query, |_| true, |_| false).await?;
+            let pages = self.all_pages(cx, &query, |_| true, None).await?;
+            if pages.is_cut() && span > SETTLES {
+                span = end.time_left(begin).unwrap_or(span) / 2;
+                continue;
+            }
             if pages.rows.iter().any(|row| row.origin.stale) || pages.is_cut() {
                 return Err(Error::new(
                     ErrorKind::Unavailable,

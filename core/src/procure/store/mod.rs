@@ -16,12 +16,16 @@ use super::time::Timestamp;
 use crate::context::BoxFuture;
 use crate::error::{Error, Result};
 
+mod lines;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_lines;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use lines::{LineQuery, LineStore, StoredLine};
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
@@ -65,6 +69,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Events in the order in which they were written, from the one after `after`.
     fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>>;
+
+    /// Where lines of monthly files are kept; `unsupported` where they are not.
+    ///
+    /// # Errors
+    /// `unsupported`.
+    fn line_store(&self) -> Result<&dyn LineStore> {
+        Err(Error::unsupported("this store keeps no lines of monthly files"))
+    }
 }
 
 /// A small named document and how often it was replaced.
@@ -117,7 +129,7 @@ impl RecordKind {
     }
 }
 
-/// Whether a record is a row of a list or a detail.
+/// Whether a record is a row of a list, a detail, or a vector made of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Form {
@@ -125,20 +137,23 @@ pub enum Form {
     Row,
     /// In full.
     Detail,
+    /// As an embedder sees it; the code begins with the name of the embedding space.
+    Vector,
 }
 
 impl Form {
-    /// `row` or `detail`.
+    /// `row`, `detail` or `vector`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Row => "row",
             Self::Detail => "detail",
+            Self::Vector => "vector",
         }
     }
 
     /// The form spelt `text`, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Row, Self::Detail].into_iter().find(|form| form.as_str() == text)
+        [Self::Row, Self::Detail, Self::Vector].into_iter().find(|form| form.as_str() == text)
     }
 }
 
