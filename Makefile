@@ -38,10 +38,10 @@ lint: ## Checks formatting, lints, documentation, dependencies and the tree
 fmt: ## Formats the Rust code
 	cargo fmt --all
 
-gen: ## Writes docs/reference/ from the code
+gen: ## Writes docs/reference/ and generated Python modules from the code
 	scripts/generate write
 
-gen-check: ## Fails if docs/reference/ is not what the code says
+gen-check: ## Fails if what `make gen` writes is not what the code says
 	scripts/generate check
 
 models: ## Fetches the two real models into the cache folder (AYNI_CACHE)

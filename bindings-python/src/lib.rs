@@ -1,11 +1,40 @@
 //! The native half of the Python package `ayni`: conversions only.
 
+mod call;
+mod chat;
+mod convert;
+mod embedder;
+mod failure;
+mod image;
+mod procurement;
+mod runtime;
+mod services;
+mod vectors;
+
 use pyo3::prelude::*;
 
-/// The native module `ayni._ayni`.
-#[pymodule]
+/// The native module `ayni._ayni`. It is not made for interpreters without their global lock.
+#[pymodule(gil_used = true)]
 fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", ayni::VERSION)?;
     let kinds: Vec<&str> = ayni::ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    module.add("ERROR_KINDS", kinds)
+    module.add("ERROR_KINDS", kinds)?;
+    let stop = wrap_pyfunction!(runtime::stop_delivering, module)?;
+    module.py().import("atexit")?.call_method1("register", (stop,))?;
+    module.add_class::<call::Setting>()?;
+    module.add_class::<call::CancellationHandle>()?;
+    module.add_class::<call::Running>()?;
+    module.add_class::<vectors::Block>()?;
+    module.add_class::<embedder::Embedder>()?;
+    module.add_class::<chat::Chat>()?;
+    module.add_class::<chat::EventStream>()?;
+    module.add_class::<chat::Modes>()?;
+    module.add_class::<image::ImageGenerator>()?;
+    module.add_class::<procurement::Procurement>()?;
+    module.add_class::<services::Models>()?;
+    module.add_class::<services::Health>()?;
+    module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;
+    #[cfg(debug_assertions)]
+    module.add_function(wrap_pyfunction!(call::panic_inside, module)?)?;
+    Ok(())
 }

@@ -6,9 +6,12 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use ayni::backends::mercado_publico::{Quota, SyncReport};
+use ayni::procure::DayReport;
 use ayni::{
     ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, ErrorKind, GenerateRequest, ImageConfig,
-    Operation, ProcurementConfig, RefineRequest, Setup,
+    ListRequest, Operation, Plan, ProcurementConfig, PurchaseOrder, QuickPurchase, RefineRequest, Setup,
+    Tender,
 };
 use serde_json::{Map, Value, json};
 
@@ -29,9 +32,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (capability, schema) in &capabilities {
         pages.insert(format!("{capability}-config.schema.json"), pretty(schema)?);
     }
+    pages.insert("records.schema.json".to_owned(), pretty(&schema::<ProcurementRecords>()?)?);
     pages.insert("configuration.md".to_owned(), configuration_page(&capabilities));
     pages.insert("requests.md".to_owned(), requests_page()?);
     write(&folder, &pages)
+}
+
+/// What procurement answers, and what it is asked. Only its definitions are of interest.
+#[derive(schemars::JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct ProcurementRecords {
+    tender: Tender,
+    purchase_order: PurchaseOrder,
+    quick_purchase: QuickPurchase,
+    day: DayReport,
+    plan: Plan,
+    quota: Quota,
+    sync: SyncReport,
+    list: ListRequest,
 }
 
 /// Writes every page, and removes what no page is written for any more.

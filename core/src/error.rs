@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::info::Operation;
+use crate::info::{Operation, RouteFailure};
 
 /// The result of every fallible call in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -207,6 +207,7 @@ struct Inner {
     sent: Sent,
     partial_text: Option<String>,
     response_excerpt: Option<String>,
+    failed: Vec<RouteFailure>,
     source: Option<Source>,
 }
 
@@ -228,6 +229,7 @@ impl Error {
                 sent: Sent::No,
                 partial_text: None,
                 response_excerpt: None,
+                failed: Vec::new(),
                 source: None,
             }),
         }
@@ -321,6 +323,11 @@ impl Error {
         self.inner.response_excerpt.as_deref()
     }
 
+    /// The backends that were asked, in order, where there was more than one; the last is the one of this error.
+    pub fn failed(&self) -> &[RouteFailure] {
+        &self.inner.failed
+    }
+
     /// Sets whether another attempt may help, where the backend knows better than the kind.
     pub fn with_persistence(mut self, persistence: Persistence) -> Self {
         self.inner.persistence = persistence;
@@ -379,6 +386,12 @@ impl Error {
     /// Keeps the beginning of the backend's error body. The caller has masked credentials.
     pub fn with_response_excerpt(mut self, excerpt: impl Into<String>) -> Self {
         self.inner.response_excerpt = Some(excerpt.into());
+        self
+    }
+
+    /// Names the backends that were asked.
+    pub fn with_failed(mut self, failed: Vec<RouteFailure>) -> Self {
+        self.inner.failed = failed;
         self
     }
 

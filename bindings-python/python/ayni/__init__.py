@@ -1,11 +1,112 @@
 """Local and hosted models behind one typed interface."""
 
-from ayni import _ayni
-
-__all__ = ["ERROR_KINDS", "__version__"]
+from ayni import _ayni, _errors
+from ayni._answers import (
+    ChatEvent,
+    ChatResponse,
+    Finish,
+    Logprobs,
+    Reasoning,
+    Started,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    ToolCallArguments,
+    ToolCallFinished,
+    ToolCallStarted,
+)
+from ayni._calls import CallOptions, Cancellation, Timeouts
+from ayni._chat import AsyncChatStream, Chat, ChatOptions, ChatStream, Messages
+from ayni._embedder import Embedder, EmbedInput, EmbedOptions, EmbedResponse
+from ayni._errors import *  # noqa: F403
+from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, RefineOptions
+from ayni._images import ImageSource
+from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
+from ayni._results import BackendInfo, EmbeddingSpace, Limits, Progress, Route, RouteFailure, SourceInfo, Usage
+from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync, prometheus_text
+from ayni.records import (
+    Buyer,
+    LineItem,
+    Money,
+    Plan,
+    PurchaseOrder,
+    PurchaseOrderRow,
+    QuickPurchase,
+    QuickPurchaseRow,
+    Supplier,
+    Tender,
+    TenderRow,
+)
 
 __version__: str = _ayni.__version__
 """The version shared by crate, wheel and addon."""
 
 ERROR_KINDS: tuple[str, ...] = tuple(_ayni.ERROR_KINDS)
 """Every error kind, spelt as in Rust, Node.js and the documentation."""
+
+__all__ = [
+    "ERROR_KINDS",
+    "__version__",
+    "Answer",
+    "AsyncChatStream",
+    "BackendInfo",
+    "Buyer",
+    "CallOptions",
+    "Cancellation",
+    "Chat",
+    "ChatEvent",
+    "ChatModes",
+    "ChatOptions",
+    "ChatResponse",
+    "ChatStream",
+    "EmbedInput",
+    "EmbedOptions",
+    "EmbedResponse",
+    "Embedder",
+    "EmbeddingSpace",
+    "Finish",
+    "GenerateOptions",
+    "GetOptions",
+    "Image",
+    "ImageGenerator",
+    "ImageResponse",
+    "ImageSource",
+    "Limits",
+    "LineItem",
+    "ListOptions",
+    "Listing",
+    "Logprobs",
+    "Messages",
+    "ModeInfo",
+    "Money",
+    "Plan",
+    "Procurement",
+    "Progress",
+    "PurchaseOrder",
+    "PurchaseOrderRow",
+    "QuickPurchase",
+    "QuickPurchaseRow",
+    "Reasoning",
+    "RefineOptions",
+    "Route",
+    "RouteFailure",
+    "SourceInfo",
+    "Started",
+    "Supplier",
+    "Tender",
+    "TenderRow",
+    "Text",
+    "Timeouts",
+    "TokenLogprob",
+    "ToolCall",
+    "ToolCallArguments",
+    "ToolCallFinished",
+    "ToolCallStarted",
+    "Usage",
+    "health",
+    "health_sync",
+    "models",
+    "models_sync",
+    "prometheus_text",
+]
+__all__ += _errors.__all__

@@ -1,2 +1,141 @@
+"""The native module: conversions only. Use the package ``ayni``."""
+
+from asyncio import Future
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, final
+
+__all__ = [
+    "ERROR_KINDS",
+    "Block",
+    "Cancellation",
+    "Chat",
+    "Embedder",
+    "EventStream",
+    "Health",
+    "ImageGenerator",
+    "Models",
+    "Modes",
+    "Procurement",
+    "Running",
+    "Setting",
+    "__version__",
+    "prometheus_text",
+]
+
 ERROR_KINDS: list[str]
 __version__: str
+
+_Fields: TypeAlias = Mapping[str, Any]
+_Env: TypeAlias = dict[str, str] | None
+_Future: TypeAlias = Future[Any] | None
+
+@final
+class Setting:
+    def __new__(
+        cls,
+        deadline: float | None = None,
+        progress: Callable[[Any], object] | None = None,
+        cancellation: Cancellation | None = None,
+        connect: float | None = None,
+        first_byte: float | None = None,
+        idle: float | None = None,
+    ) -> Setting: ...
+
+@final
+class Cancellation:
+    """Stops the calls that it was given to."""
+
+    def __new__(cls) -> Cancellation: ...
+    def cancel(self) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+
+@final
+class Running:
+    def cancel(self) -> None: ...
+
+@final
+class Block:
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+    @property
+    def scales(self) -> Block | None: ...
+
+@final
+class Embedder:
+    def __new__(cls, fields: _Fields, env: _Env = None) -> Embedder: ...
+    @staticmethod
+    def from_env(env: _Env = None) -> Embedder: ...
+    def info(self) -> dict[str, Any]: ...
+    def space(self) -> dict[str, Any]: ...
+    def embed(
+        self,
+        list: list[Any],
+        options: _Fields,
+        encoding: str | None = None,
+        setting: Setting | None = None,
+        future: _Future = None,
+    ) -> Any: ...
+
+@final
+class Chat:
+    def __new__(cls, fields: _Fields, env: _Env = None) -> Chat: ...
+    @staticmethod
+    def from_env(env: _Env = None) -> Chat: ...
+    def info(self) -> dict[str, Any]: ...
+    def chat(self, fields: _Fields, setting: Setting | None = None, future: _Future = None) -> Any: ...
+    def stream(self, fields: _Fields, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+@final
+class EventStream:
+    def next(self, future: _Future = None) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class Modes:
+    def __new__(cls, env: _Env = None) -> Modes: ...
+    def names(self) -> list[str]: ...
+    def default_mode(self) -> str | None: ...
+    def describe(self) -> list[dict[str, Any]]: ...
+    def open(self, mode: str | None = None) -> Chat: ...
+    def warm_up(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+@final
+class ImageGenerator:
+    def __new__(cls, fields: _Fields, env: _Env = None) -> ImageGenerator: ...
+    @staticmethod
+    def from_env(env: _Env = None) -> ImageGenerator: ...
+    def info(self) -> dict[str, Any]: ...
+    def generate(self, fields: _Fields, setting: Setting | None = None, future: _Future = None) -> Any: ...
+    def refine(self, fields: _Fields, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+@final
+class Procurement:
+    def __new__(cls, fields: _Fields, env: _Env = None) -> Procurement: ...
+    @staticmethod
+    def from_env(env: _Env = None) -> Procurement: ...
+    def info(self) -> dict[str, Any]: ...
+    def call(
+        self, operation: str, fields: _Fields, setting: Setting | None = None, future: _Future = None
+    ) -> Any: ...
+    def sync(
+        self,
+        kind: str,
+        since: str,
+        max_details: int | None = None,
+        setting: Setting | None = None,
+        future: _Future = None,
+    ) -> Any: ...
+    def quota(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+@final
+class Models:
+    def __new__(cls, fields: _Fields, env: _Env = None) -> Models: ...
+    def models(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+@final
+class Health:
+    def __new__(cls, fields: _Fields, env: _Env = None) -> Health: ...
+    def health(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+def prometheus_text() -> str: ...

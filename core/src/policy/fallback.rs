@@ -162,7 +162,7 @@ struct Failed(Vec<RouteFailure>);
 
 impl Failed {
     /// Names everybody who failed in the last one's error.
-    fn mark(&self, error: Error) -> Error {
+    fn mark(self, error: Error) -> Error {
         if self.0.len() < 2 {
             return error;
         }
@@ -172,7 +172,7 @@ impl Failed {
             // Writing to a String cannot fail.
             let _ = write!(route, "{comma}{}/{}={}", failure.backend, failure.model, failure.kind);
         }
-        error.with_context("route", route)
+        error.with_context("route", route).with_failed(self.0)
     }
 }
 

@@ -9,6 +9,7 @@ use super::time::Timestamp;
 
 /// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
@@ -53,6 +54,7 @@ impl fmt::Display for Change {
 /// One change of one record. The store keeps an event once: two with the same kind, code, change and
 /// fingerprint are the same event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ChangeEvent {
     /// What kind of record.

@@ -38,6 +38,8 @@ mod raw;
 mod record;
 mod request;
 mod rut;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod similar;
 mod source;
 pub mod store;

@@ -6,6 +6,7 @@ use super::date::Date;
 
 /// What a request costs, told before anything is sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Plan {
     /// The calls, without repetitions of failed ones.
@@ -30,6 +31,7 @@ pub struct Plan {
 
 /// How complete a day of a listing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Completeness {
@@ -43,6 +45,7 @@ pub enum Completeness {
 
 /// How complete one day of a listing is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DayReport {
     /// The day.

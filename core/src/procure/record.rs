@@ -52,6 +52,7 @@ impl Serialize for Source {
 
 /// Where a record is from, as of when it holds, and what the source itself wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Origin {
     /// Where it is from.
@@ -154,6 +155,7 @@ impl<T> Answer<T> {
 
 /// A tender as lists give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TenderRow {
     /// The tender's code.
@@ -170,6 +172,7 @@ pub struct TenderRow {
 
 /// A tender in full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Tender {
     /// What lists say of it.
@@ -216,6 +219,7 @@ impl Tender {
 
 /// The dates of a tender, each as the source gives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TenderDates {
     /// When it was drawn up.
@@ -242,6 +246,7 @@ pub struct TenderDates {
 
 /// How a tender was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Award {
     /// By which act.
@@ -262,6 +267,7 @@ pub struct Award {
 
 /// A document that a source lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Document {
     /// The document's id at the source.
@@ -274,6 +280,7 @@ pub struct Document {
 
 /// A purchase order as lists give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PurchaseOrderRow {
     /// The order's code.
@@ -288,6 +295,7 @@ pub struct PurchaseOrderRow {
 
 /// A purchase order in full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PurchaseOrder {
     /// What lists say of it.
@@ -334,6 +342,7 @@ pub struct PurchaseOrder {
 
 /// A quick purchase as lists give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct QuickPurchaseRow {
     /// The purchase's code.
@@ -368,6 +377,7 @@ pub struct QuickPurchaseRow {
 
 /// A quick purchase in full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct QuickPurchase {
     /// What lists say of it.
@@ -408,6 +418,7 @@ impl QuickPurchase {
 
 /// An offer for a quick purchase.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Quote {
     /// Who offers.
@@ -426,6 +437,7 @@ pub struct Quote {
 
 /// A line of a tender, an order or a quick purchase.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LineItem {
     /// The line's number.
@@ -456,6 +468,7 @@ pub struct LineItem {
 
 /// Who won a line of a tender.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LineAward {
     /// Who won it.
@@ -469,6 +482,7 @@ pub struct LineAward {
 /// A public buyer. It has three codes that are easily mistaken: of the body, of the unit, and the prefix of its
 /// records' codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Buyer {
     /// The body's code at the source.
@@ -496,6 +510,7 @@ pub struct Buyer {
 
 /// A supplier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Supplier {
     /// The company's code at the source.
@@ -519,6 +534,7 @@ pub struct Supplier {
 
 /// A person to ask. Personal data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Contact {
     /// The person's name.

@@ -58,6 +58,7 @@ impl SyncRequest {
 
 /// What a sync has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SyncReport {
     /// The changes, in the order in which they were written. The store keeps them too.

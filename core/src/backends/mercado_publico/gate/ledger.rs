@@ -23,6 +23,7 @@ pub(crate) struct Ledger {
 
 /// How much of a day's quota is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Quota {
     /// The day, in Santiago.

@@ -1,0 +1,516 @@
+"""The configuration of every backend, as docs/reference/configuration.md has it."""
+
+# Written by `make gen` from the code. Change the code, not this file.
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+
+if TYPE_CHECKING:
+    from typing_extensions import Required, TypeAlias
+
+    from ayni._policies import EmbeddingSpace, ErrorKind, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
+
+
+class ScriptedConfig(TypedDict, total=False):
+    """Deterministic vectors for tests and documentation."""
+
+    backend: Required[Literal["scripted"]]
+    model: str
+    """The model's name, in answers and as the embedding space."""
+    dimensions: int
+    """Numbers in a vector."""
+    replies: Sequence[ScriptedReply]
+    """What the first chats answer, in order. Later chats get an answer built from their question."""
+    failures: Sequence[ErrorKind]
+    """How the first requests fail, whatever they ask for, in order. Later requests succeed."""
+    latency_seconds: float
+    """How long each answer takes, by the clock of the call."""
+    max_batch: int | None
+    """The limit that the backend declares for the inputs of one embedding request."""
+    max_concurrency: int | None
+    """The limit that the backend declares for requests in flight."""
+
+
+class OpenaiConfig(TypedDict, total=False):
+    """Any OpenAI-compatible API."""
+
+    backend: Required[Literal["openai"]]
+    vendor: str
+    """The vendor: ``openai`` (the default), ``hf-router``, ``groq``, ``gemini-openai``, ``featherless``,
+    ``together``, ``fireworks``, ``cerebras``, ``deepinfra``, ``scaleway``, ``nscale``, ``novita``, ``cohere``,
+    ``mistral``, ``ovhcloud``, ``baseten``, ``publicai``, ``zai``, ``ollama``, ``vllm``, ``llamacpp``, ``tei``,
+    ``lmstudio``, or ``custom`` for any other server at ``base_url``.
+    """
+    model: str
+    """The model, as the vendor spells it. At ``hf-router`` a suffix chooses the provider: ``:fastest``,
+    ``:cheapest``, ``:preferred`` or a provider's name. May be empty where the server has one model.
+    """
+    base_url: str | None
+    """Where the API is, up to and including ``/v1``; the vendor's own address by default."""
+    api_key: str | None
+    """The credential; the vendor's environment variable by default. With a Hugging Face token (``hf_…``) a vendor
+    that Hugging Face bills for is called through its router.
+    """
+    organization: str | None
+    """The organisation that pays (``OpenAI-Organization``); ``OPENAI_ORG_ID`` at OpenAI by default."""
+    project: str | None
+    """The project that pays (``OpenAI-Project``); ``OPENAI_PROJECT_ID`` at OpenAI by default."""
+    bill_to: str | None
+    """The Hugging Face organisation that pays (``X-HF-Bill-To``)."""
+    headers: Mapping[str, str]
+    """Further header fields of every request. Credentials are refused here: they belong into ``api_key``."""
+    dimensions: int | None
+    """Shortens embeddings to this width, for models trained to allow it."""
+    space: EmbeddingSpace | None
+    """The embedding space; by default the model's, with unit-length vectors of ``dimensions`` numbers."""
+    query_prompt: str | None
+    """The text that the embedding model wants before queries; "" if it wants none."""
+    document_prompt: str | None
+    """The text that the embedding model wants before documents; "" if it wants none."""
+    max_batch: int | None
+    """Most inputs of one embedding request; the vendor's limit by default."""
+    max_concurrency: int | None
+    """Most requests in flight for this credential; the vendor's limit by default."""
+    reasoning_field: str | None
+    """Under which name an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). Not
+    sent back by default: some vendors refuse it.
+    """
+    inline_reasoning: InlineReasoning
+    """Where reasoning stands if the server does not keep it apart from the text."""
+
+
+class GeminiConfig(TypedDict, total=False):
+    """Google's native API."""
+
+    backend: Required[Literal["gemini"]]
+    model: str
+    """The model: ``gemini-2.5-flash``, ``gemini-embedding-001``. ``models/…`` and ``tunedModels/…`` are taken too."""
+    base_url: str | None
+    """Where the API is; ``https://generativelanguage.googleapis.com/v1beta`` by default."""
+    api_key: str | None
+    """The credential; ``GOOGLE_API_KEY``, then ``GEMINI_API_KEY`` by default."""
+    dimensions: int | None
+    """Numbers in a vector, for embedding models that can be shortened; the model's own width by default."""
+    max_concurrency: int | None
+    """Most requests in flight with this credential."""
+
+
+class HuggingfaceConfig(TypedDict, total=False):
+    """Hugging Face: hf-inference and the providers behind the router."""
+
+    backend: Required[Literal["huggingface"]]
+    model: str
+    """The model's id on the Hub: ``owner/name``, without a ``:provider`` at the end."""
+    provider: str
+    """Who serves: ``hf-inference`` (the default), another provider by its name at Hugging Face, or ``auto`` for the
+    first one that the Hub names for the model.
+    """
+    provider_model: str | None
+    """The model's id at the provider, where the Hub need not be asked for it."""
+    base_url: str | None
+    """The router's address; ``https://router.huggingface.co`` by default."""
+    hub_url: str | None
+    """The Hub's address; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
+    direct_url: str | None
+    """The provider's own address, for a key of the provider's own."""
+    api_key: str | None
+    """The credential; ``HF_API_TOKEN``, then ``HF_TOKEN`` by default."""
+    bill_to: str | None
+    """The organisation that pays, of which the token's owner is a member."""
+    dimensions: int | None
+    """Shortens vectors to this width, for models trained to allow it."""
+    normalise: bool
+    """Whether vectors have unit length. ayni sees to it itself."""
+    query_prompt: str | None
+    """The name of the prompt that the model puts before queries (hf-inference only)."""
+    document_prompt: str | None
+    """The name of the prompt that the model puts before documents (hf-inference only)."""
+    pooling: Pooling | None
+    """How to make one vector of the vectors of tokens that some models answer with. Unset, such an answer is
+    refused.
+    """
+    space: EmbeddingSpace | None
+    """The space of the vectors, where more is known about it than model, width, length, pooling and prompts."""
+    poll_seconds: float
+    """The pause between two questions for a queued job's state, in seconds."""
+    poll_limit_seconds: float
+    """How long to wait for a queued job, in seconds."""
+    return_full_text: bool
+    """Whether the answer of text generation begins with the prompt."""
+
+
+class TeiConfig(TypedDict, total=False):
+    """text-embeddings-inference."""
+
+    backend: Required[Literal["tei"]]
+    base_url: str
+    """Where the server is."""
+    model: str
+    """The model that must be served, for the vectors' space. Left empty, whatever the server serves is accepted, and
+    the server's host stands for the model in the space.
+    """
+    revision: str | None
+    """The revision of the weights that must be served, as a full commit hash."""
+    api_key: str | None
+    """The credential, where the server asks for one; ``TEI_API_KEY`` by default."""
+    dimensions: int | None
+    """The width of the vectors: asked of the server, and part of the space."""
+    pooling: Pooling | None
+    """How the server pools, as part of the space. The server decides by itself."""
+    normalised: bool
+    """Whether to ask for vectors of unit length."""
+    query_prompt_name: str | None
+    """The name of the prompt that the model puts before queries; "" if it has none."""
+    document_prompt_name: str | None
+    """The name of the prompt that the model puts before documents; "" if it has none."""
+    max_batch: int
+    """Most inputs of one request: the server's ``--max-client-batch-size``."""
+
+
+class OllamaConfig(TypedDict, total=False):
+    """Ollama's native API."""
+
+    backend: Required[Literal["ollama"]]
+    model: str
+    """The model: ``llama3.2``."""
+    base_url: str | None
+    """Where the server is; ``http://localhost:11434`` by default."""
+    api_key: str | None
+    """The credential, where a proxy or Ollama's cloud asks for one; ``OLLAMA_API_KEY`` by default."""
+    keep_alive: str | None
+    """How long the model stays loaded after a request: ``10m``, ``-1`` for ever, ``0`` not at all. The server
+    decides by default.
+    """
+    num_ctx: int | None
+    """Tokens of the context window. The server's default is small, and it cuts longer conversations without saying
+    so.
+    """
+    dimensions: int | None
+    """The width of embeddings: asked of the server, and part of the space."""
+    query_prompt: str | None
+    """The text that the model wants before queries; "" if it wants none."""
+    document_prompt: str | None
+    """The text that the model wants before documents; "" if it wants none."""
+
+
+class ClipServiceConfig(TypedDict, total=False):
+    """A CLIP embedding service (``/embed/text``, ``/embed/image``)."""
+
+    backend: Required[Literal["clip_service"]]
+    url: str
+    """Where the service is: ``https://owner-name.hf.space``, or any other address; ``CLIP_SERVICE_URL`` by default."""
+    api_key: str | None
+    """The service's own key, sent as ``X-API-Key``; ``CLIP_API_KEY`` by default, sent without one where that is
+    unset.
+    """
+    hf_token: str | None
+    """A Hugging Face token, for a private Space. Sent to the service: never taken from the environment."""
+    model: str
+    """The model that the service runs, which names the vectors' space."""
+    dimensions: int | None
+    """Numbers in a vector. For the default model 512 by default, for any other what the first answer shows."""
+    space: str | None
+    """``owner/name`` of the Space behind the address, to learn its state from the Hub. Addresses on ``hf.space``
+    need none.
+    """
+    hub_url: str | None
+    """The Hub's address; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
+    timeout_seconds: float
+    """The most seconds until the service's status line; a shorter bound of the context or policy comes first."""
+    wake_seconds: float
+    """How many seconds to wait for a service that is waking up, inside the deadline."""
+
+
+class LocalConfig(TypedDict, total=False):
+    """In this process."""
+
+    backend: Required[Literal["local"]]
+    model: str
+    """The weights: a folder, a file (``model.gguf``), or ``org/name[@revision]`` on the Hub."""
+    device: str | None
+    """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
+    precision: str | None
+    """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``."""
+    dimensions: int | None
+    """The width of an embedder's vectors, for models trained to have them shortened; by default the model's own."""
+    space: EmbeddingSpace | None
+    """An embedder's space under the name by which others know it: the model and revision that a folder's files are,
+    so that another backend may stand in for it. The rest comes from the files; what is said must agree with them.
+    """
+    verify: bool
+    """Whether an embedder's precision is measured when it is loaded: some texts (and images) are embedded in f32
+    too, from a second copy of the weights that is dropped afterwards. Where the vectors are too different,
+    ``auto`` takes f32 instead, and any other precision is an error.
+    """
+
+
+class ImageEngineConfig(TypedDict, total=False):
+    """An image engine (``/generate``, ``/refine``)."""
+
+    backend: Required[Literal["image_engine"]]
+    url: str
+    """Where the engine is; ``CLOUD_ENGINE_URL``, then ``VITE_CLOUD_ENGINE_URL`` by default."""
+    api_key: str | None
+    """The engine's own key, sent as ``X-API-Key``."""
+    hf_token: str | None
+    """A Hugging Face token, for a private Space. Sent to the engine: never taken from the environment."""
+    model: str
+    """What to call the engine's model until it says so itself."""
+    resolution: Resolution
+    """The ``resolution`` of requests that name none."""
+    temperature: float
+    """The ``temperature`` of requests that name none."""
+    space: str | None
+    """``owner/name`` of the Space behind the address, to learn its state from the Hub. Addresses on ``hf.space``
+    need none.
+    """
+    hub_url: str | None
+    """The Hub's address; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
+    timeout_seconds: float
+    """The most seconds until the engine's status line, which comes with the finished images; a shorter bound of the
+    context or policy comes first.
+    """
+    wake_seconds: float
+    """How many seconds to wait for an engine that is waking up, inside the deadline."""
+
+
+class MercadoPublicoConfig(TypedDict, total=False):
+    """Chile's public procurement."""
+
+    backend: Required[Literal["mercado_publico"]]
+    ticket: str | None
+    """The ticket; ``MERCADO_PUBLICO_TICKET`` by default."""
+    quick_ticket: str | None
+    """The ticket of the quick-purchase API, where it is another one."""
+    base_url: str
+    """Where the API of tenders and orders is."""
+    quick_url: str
+    """Where the API of quick purchases is."""
+    ocds_url: str
+    """Where the OCDS service is."""
+    bulk_url: str
+    """Where the monthly files are."""
+    bulk_dir: str | None
+    """Where monthly files are put while they are read; a folder beside the lock file by default."""
+    store: str | None
+    """Where to keep quota, cursors, answers and records: ``memory``, or ``sqlite:<path>``; ``DATABASE_URL`` by
+    default, else ``memory``.
+    """
+    lock: bool
+    """Whether processes on this machine take turns with the ticket, by a lock file."""
+    lock_dir: str | None
+    """The folder of the lock file; the store's by default, else the user's state folder, else the folder for
+    temporary files.
+    """
+    daily_quota: int
+    """The requests that a ticket has a day."""
+    soft_limit: int
+    """The requests that ayni uses of them at most."""
+    min_gap_seconds: float
+    """The least time between the end of a request and the beginning of the next."""
+    today_ttl_seconds: float
+    """How old a list of a day that is not over may be."""
+    reread_days: int
+    """How many past days are asked for again, because records enter a day's list late."""
+    page_size: int
+    """The most rows of a page of quick purchases; halved while the service times out. Even, from 10 to 50."""
+    zone_mark: ZoneMark
+    """How the ``Z`` behind the times of quick purchases and OCDS is to be read."""
+    personal_data: bool
+    """Whether names, telephones and mail addresses of persons are kept. Otherwise they are dropped from every answer
+    before it is parsed or stored.
+    """
+
+
+EmbedderConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, GeminiConfig, HuggingfaceConfig, TeiConfig, OllamaConfig, ClipServiceConfig, LocalConfig]
+"""A backend, those that stand in for it, and the policy around them."""
+
+
+class EmbedderFields(TypedDict, total=False):
+    """Every field of every backend: which belong to which is in ``EmbedderConfig``."""
+
+    backend: Literal["scripted", "openai", "gemini", "huggingface", "tei", "ollama", "clip_service", "local"]
+    model: str
+    dimensions: int | None
+    replies: Sequence[ScriptedReply]
+    failures: Sequence[ErrorKind]
+    latency_seconds: float
+    max_batch: int | None
+    max_concurrency: int | None
+    vendor: str
+    base_url: str | None
+    api_key: str | None
+    organization: str | None
+    project: str | None
+    bill_to: str | None
+    headers: Mapping[str, str]
+    space: EmbeddingSpace | str | None
+    query_prompt: str | None
+    document_prompt: str | None
+    reasoning_field: str | None
+    inline_reasoning: InlineReasoning
+    provider: str
+    provider_model: str | None
+    hub_url: str | None
+    direct_url: str | None
+    normalise: bool
+    pooling: Pooling | None
+    poll_seconds: float
+    poll_limit_seconds: float
+    return_full_text: bool
+    revision: str | None
+    normalised: bool
+    query_prompt_name: str | None
+    document_prompt_name: str | None
+    keep_alive: str | None
+    num_ctx: int | None
+    url: str
+    hf_token: str | None
+    timeout_seconds: float
+    wake_seconds: float
+    device: str | None
+    precision: str | None
+    verify: bool
+    policy: Policy
+    """Retries, time-outs, limits, cache, observation."""
+    fallback: Sequence[EmbedderConfig]
+    """The backends that are asked when it cannot serve, in order."""
+
+
+ChatConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, GeminiConfig, HuggingfaceConfig, OllamaConfig, LocalConfig]
+"""A backend, those that stand in for it, and the policy around them."""
+
+
+class ChatFields(TypedDict, total=False):
+    """Every field of every backend: which belong to which is in ``ChatConfig``."""
+
+    backend: Literal["scripted", "openai", "gemini", "huggingface", "ollama", "local"]
+    model: str
+    dimensions: int | None
+    replies: Sequence[ScriptedReply]
+    failures: Sequence[ErrorKind]
+    latency_seconds: float
+    max_batch: int | None
+    max_concurrency: int | None
+    vendor: str
+    base_url: str | None
+    api_key: str | None
+    organization: str | None
+    project: str | None
+    bill_to: str | None
+    headers: Mapping[str, str]
+    space: EmbeddingSpace | None
+    query_prompt: str | None
+    document_prompt: str | None
+    reasoning_field: str | None
+    inline_reasoning: InlineReasoning
+    provider: str
+    provider_model: str | None
+    hub_url: str | None
+    direct_url: str | None
+    normalise: bool
+    pooling: Pooling | None
+    poll_seconds: float
+    poll_limit_seconds: float
+    return_full_text: bool
+    keep_alive: str | None
+    num_ctx: int | None
+    device: str | None
+    precision: str | None
+    verify: bool
+    policy: Policy
+    """Retries, time-outs, limits, cache, observation."""
+    fallback: Sequence[ChatConfig]
+    """The backends that are asked when it cannot serve, in order."""
+
+
+ImageConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, HuggingfaceConfig, ImageEngineConfig, LocalConfig]
+"""A backend, those that stand in for it, and the policy around them."""
+
+
+class ImageFields(TypedDict, total=False):
+    """Every field of every backend: which belong to which is in ``ImageConfig``."""
+
+    backend: Literal["scripted", "openai", "huggingface", "image_engine", "local"]
+    model: str
+    dimensions: int | None
+    replies: Sequence[ScriptedReply]
+    failures: Sequence[ErrorKind]
+    latency_seconds: float
+    max_batch: int | None
+    max_concurrency: int | None
+    vendor: str
+    base_url: str | None
+    api_key: str | None
+    organization: str | None
+    project: str | None
+    bill_to: str | None
+    headers: Mapping[str, str]
+    space: EmbeddingSpace | str | None
+    query_prompt: str | None
+    document_prompt: str | None
+    reasoning_field: str | None
+    inline_reasoning: InlineReasoning
+    provider: str
+    provider_model: str | None
+    hub_url: str | None
+    direct_url: str | None
+    normalise: bool
+    pooling: Pooling | None
+    poll_seconds: float
+    poll_limit_seconds: float
+    return_full_text: bool
+    url: str
+    hf_token: str | None
+    resolution: Resolution
+    temperature: float
+    timeout_seconds: float
+    wake_seconds: float
+    device: str | None
+    precision: str | None
+    verify: bool
+    policy: Policy
+    """Retries, time-outs, limits, cache, observation."""
+    fallback: Sequence[ImageConfig]
+    """The backends that are asked when it cannot serve, in order."""
+
+
+ProcurementConfig: TypeAlias = Union[ScriptedConfig, MercadoPublicoConfig]
+"""A backend, those that stand in for it, and the policy around them."""
+
+
+class ProcurementFields(TypedDict, total=False):
+    """Every field of every backend: which belong to which is in ``ProcurementConfig``."""
+
+    backend: Literal["scripted", "mercado_publico"]
+    model: str
+    dimensions: int
+    replies: Sequence[ScriptedReply]
+    failures: Sequence[ErrorKind]
+    latency_seconds: float
+    max_batch: int | None
+    max_concurrency: int | None
+    ticket: str | None
+    quick_ticket: str | None
+    base_url: str
+    quick_url: str
+    ocds_url: str
+    bulk_url: str
+    bulk_dir: str | None
+    store: str | None
+    lock: bool
+    lock_dir: str | None
+    daily_quota: int
+    soft_limit: int
+    min_gap_seconds: float
+    today_ttl_seconds: float
+    reread_days: int
+    page_size: int
+    zone_mark: ZoneMark
+    personal_data: bool
+    policy: Policy
+    """Retries, time-outs, limits, cache, observation."""
+    fallback: Sequence[ProcurementConfig]
+    """The backends that are asked when it cannot serve, in order."""

@@ -1,0 +1,119 @@
+"""Vectors for texts and images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import numpy as np
+
+from ayni import _ayni, _images
+from ayni._calls import CallOptions, Handle, awaited, merged, split_options
+from ayni._images import ImageSource
+from ayni._results import EmbeddingSpace, Route, Usage
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from typing_extensions import TypeAlias, Unpack
+
+    from ayni._configs import EmbedderConfig, EmbedderFields
+
+EmbedInput: TypeAlias = Union[str, ImageSource]
+"""Something to embed: a ``str`` is text, anything else an image."""
+
+
+class EmbedOptions(CallOptions, total=False):
+    """How to embed."""
+
+    role: Literal["query", "document"] | None
+    """Which side of a search the inputs are on, for models that treat the two differently."""
+    dimensions: int | None
+    """Shortens the vectors to this width, for models trained to allow it."""
+    truncation: Literal["end", "refuse"] | None
+    """What to do with an input longer than the model's window: cut it and say so (``end``, the default), or fail."""
+    encoding: Literal["f32", "f16", "int8", "ubinary"] | None
+    """In which numbers: ``f32`` (the default), ``f16``, ``int8`` with ``scales``, or ``ubinary``, one bit a number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbedResponse:
+    """The vectors, and where they came from."""
+
+    vectors: npt.NDArray[Any]
+    """One row an input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only; the memory
+    is the one that the native code wrote to."""
+    truncated: tuple[int, ...]
+    """The positions of the inputs that were cut to the model's window, as far as the backend says so."""
+    usage: Usage
+    route: Route
+    space: EmbeddingSpace
+    """Which vectors these may be compared with."""
+    scales: npt.NDArray[np.float32] | None = None
+    """Of ``int8``: what each row is multiplied with to get back what it was."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+def _response(native: tuple[Any, ...]) -> EmbedResponse:
+    block, truncated, usage, route, space = native
+    scales = block.scales
+    return EmbedResponse(
+        np.asarray(block),
+        tuple(truncated),
+        Usage(**usage),
+        Route._of(route),
+        EmbeddingSpace(**space),
+        None if scales is None else np.asarray(scales),
+    )
+
+
+class Embedder(Handle[_ayni.Embedder]):
+    """Turns texts and images into vectors.
+
+    A string is the reference of a local model: a folder, or ``org/name[@revision]`` on the Hub. Anything else is
+    a configuration: keyword arguments are the fields of docs/reference/configuration.md. ``env`` gives the variables
+    that complete it, instead of the process's.
+
+    >>> embedder = Embedder(backend="scripted")
+    >>> embedder.embed_sync(["hola", "hello"]).vectors.shape
+    (2, 16)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        model_or_config: str | EmbedderConfig | Mapping[str, Any] | None = None,
+        /,
+        *,
+        env: Mapping[str, str] | None = None,
+        **config: Unpack[EmbedderFields],
+    ) -> None:
+        super().__init__(_ayni.Embedder(merged(model_or_config, config), env if env is None else dict(env)))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Embedder:
+        """The embedder that ``EMBEDDING_PROVIDER`` and its companions name."""
+        made = cls.__new__(cls)
+        Handle.__init__(made, _ayni.Embedder.from_env(env if env is None else dict(env)))
+        return made
+
+    def space(self) -> EmbeddingSpace:
+        """Which vectors its own may be compared with. A local model knows all of it once it is loaded."""
+        return EmbeddingSpace(**self._native.space())
+
+    async def embed(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
+        """Embeds any number of texts and images; a lone ``str`` counts as a list of one."""
+        request, setting = split_options(options)
+        encoding = request.pop("encoding", None)
+        given = await _images.ready_async([inputs] if isinstance(inputs, str) else inputs)
+        return _response(await awaited(self._native.embed, given, request, encoding, setting))
+
+    def embed_sync(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
+        """The same, on the calling thread."""
+        request, setting = split_options(options)
+        encoding = request.pop("encoding", None)
+        given = _images.ready([inputs] if isinstance(inputs, str) else inputs)
+        return _response(self._native.embed(given, request, encoding, setting))

@@ -1,0 +1,84 @@
+"""What all errors have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from ayni._results import RouteFailure
+
+
+class AyniError(Exception):
+    """Why a call failed. Its text is one line and holds no prompt, no input and no key.
+
+    Nobody has to parse it: the class (or ``kind``) says what went wrong, ``retryable`` whether another attempt may
+    help, ``retry_after`` how many seconds to wait.
+    """
+
+    kind: ClassVar[str] = "unexpected"
+    _usually_retryable: ClassVar[bool] = False
+
+    message: str
+    """The sentence for the person who can mend it."""
+    retryable: bool
+    """Whether another attempt may help now; false once the attempts allowed are used up."""
+    retry_after: float | None
+    """How many seconds the backend asks to wait."""
+    status: int | None
+    """The HTTP status, where one arrived."""
+    backend: str | None
+    request_id: str | None
+    """The backend's own name for the failed request."""
+    route: tuple[RouteFailure, ...]
+    """The backends that were asked, where there was more than one; the last is the one of this error."""
+    operation: str | None
+    persistence: str
+    """``permanent``, ``temporary`` or ``exhausted``."""
+    sent: str
+    """Whether the backend may have received the request: ``no``, ``maybe`` or ``yes``."""
+    partial_text: str | None
+    """The text that a stream delivered before it failed."""
+    context: Mapping[str, str]
+    """Named facts about the failure."""
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        message: str | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
+        backend: str | None = None,
+        request_id: str | None = None,
+        route: Sequence[RouteFailure | Mapping[str, str]] = (),
+        operation: str | None = None,
+        persistence: str | None = None,
+        sent: str = "no",
+        partial_text: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.message = text if message is None else message
+        self.retryable = self._usually_retryable if retryable is None else retryable
+        self.retry_after = retry_after
+        self.status = status
+        self.backend = backend
+        self.request_id = request_id
+        self.route = tuple(
+            failure if isinstance(failure, RouteFailure) else RouteFailure(**failure) for failure in route
+        )
+        self.operation = operation
+        self.persistence = persistence or ("temporary" if self.retryable else "permanent")
+        self.sent = sent
+        self.partial_text = partial_text
+        self.context = dict(context or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args[0], dict(self.__dict__))
+
+
+def _again(kind: type[AyniError], text: str, attributes: dict[str, Any]) -> AyniError:
+    error = kind(text)
+    error.__dict__.update(attributes)
+    return error

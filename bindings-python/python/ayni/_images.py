@@ -1,0 +1,112 @@
+"""Images as callers have them: bytes, paths, PIL images."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union, runtime_checkable
+
+from ayni import _errors
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeAlias
+
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """An image of the Pillow library."""
+
+    @property
+    def mode(self) -> str: ...
+
+    def save(self, fp: Any, format: str | None = ..., **params: Any) -> None: ...
+
+
+ImageSource: TypeAlias = Union[bytes, bytearray, memoryview, "os.PathLike[str]", PillowImage]
+"""An image: encoded bytes, the path of a file, or an image of Pillow."""
+
+T = TypeVar("T")
+
+
+def encoded(image: PillowImage) -> bytes:
+    """A Pillow image as PNG, packed loosely: the bytes do not travel far, or the model wants pixels."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def light(source: Any) -> Any:
+    """Text, bytes and paths as native code takes them; anything else as it is."""
+    if isinstance(source, (str, bytes)):
+        return source
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, os.PathLike):
+        return Path(source)
+    if isinstance(source, PillowImage):
+        return source
+    raise TypeError(f"neither text nor an image: {type(source).__name__} (images are bytes, paths or PIL images)")
+
+
+def is_heavy(source: Any) -> bool:
+    """Whether making bytes of it takes so long that an event loop should not wait for it."""
+    return not isinstance(source, (str, bytes, Path))
+
+
+def heavy(source: Any) -> Any:
+    """Text, bytes and paths as they are; Pillow images as bytes."""
+    return encoded(source) if is_heavy(source) else source
+
+
+def ready(sources: Iterable[Any]) -> list[Any]:
+    """Texts, images and paths as native code takes them."""
+    return [heavy(light(source)) for source in sources]
+
+
+async def ready_async(sources: Iterable[Any]) -> list[Any]:
+    """The same, with what takes long on another thread."""
+    given = [light(source) for source in sources]
+    if any(map(is_heavy, given)):
+        return await asyncio.to_thread(lambda: [heavy(source) for source in given])
+    return given
+
+
+def as_bytes(source: Any) -> bytes:
+    """An image's encoded bytes. Reads files."""
+    source = heavy(light(source))
+    if isinstance(source, Path):
+        try:
+            return source.read_bytes()
+        except OSError as error:
+            raise _errors.InvalidRequest(f"{source} cannot be read: {error.strerror}") from error
+    if isinstance(source, str):
+        raise TypeError("an image is bytes, a path or a PIL image; a str would be text: use pathlib.Path for a path")
+    return bytes(source)
+
+
+def holds_images(value: Any) -> bool:
+    """Whether a request holds images that are not text or bytes yet."""
+    if isinstance(value, Mapping):
+        return any(map(holds_images, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_images, value))
+    return isinstance(value, (bytearray, memoryview, os.PathLike, PillowImage))
+
+
+def with_bytes(value: Any) -> Any:
+    """A request whose images are bytes."""
+    if isinstance(value, Mapping):
+        return {name: with_bytes(field) for name, field in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [with_bytes(item) for item in value]
+    if isinstance(value, (bytearray, memoryview, os.PathLike, PillowImage)):
+        return as_bytes(value)
+    return value
+
+
+async def off_loop(work: Callable[[], T], needed: bool) -> T:
+    """Does work on another thread if it would hold the event loop up."""
+    return await asyncio.to_thread(work) if needed else work()

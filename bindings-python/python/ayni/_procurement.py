@@ -1,0 +1,369 @@
+"""Public procurement: tenders, purchase orders, quick purchases, buyers, suppliers. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from ayni import _ayni, _errors, records
+from ayni._calls import CallOptions, Handle, awaited, merged, split_options
+from ayni._reading import moment
+from ayni._results import Route
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ayni._configs import ProcurementConfig, ProcurementFields
+
+RecordT = TypeVar("RecordT")
+RecordKind = Literal["tender", "purchase_order", "quick_purchase"]
+
+# Longer answers are read on another thread, so that an event loop does not wait for them.
+READ_AT_ONCE = 20_000
+
+
+class ListOptions(CallOptions, total=False):
+    """Which records to list. Without any, what the source calls current."""
+
+    on: date | str | None
+    """One day: the same as ``from_`` and ``to``."""
+    from_: date | str | None
+    """The first day, by the source's own reckoning of a record's day."""
+    to: date | str | None
+    """The last day."""
+    text: str | None
+    """Words that the name or description must hold."""
+    state: str | None
+    buyer: str | None
+    supplier: str | None
+    region: str | None
+    kinds: Sequence[str] | None
+    """Kinds of records, as the letters of their codes: ``LE``, ``LP``, ``SE``."""
+    min_amount: records.Money | None
+    max_amount: records.Money | None
+    source: str | None
+    """The source, where there are several: ``v1``, ``ocds``."""
+    sorting: Literal["newest_first", "oldest_first"] | None
+    limit: int | None
+    cursor: str | None
+    """Where an earlier listing ended."""
+
+
+class GetOptions(CallOptions, total=False):
+    """How to read one record."""
+
+    source: str | None
+    """The source, where there are several: ``v1``, ``ocds``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[RecordT]):
+    """Rows of a list, and where they are from."""
+
+    rows: tuple[RecordT, ...]
+    next_cursor: str | None
+    """Where to go on, if there is more."""
+    total: int | None
+    """How many rows there are in all, where the source says so."""
+    days: tuple[records.DayReport, ...]
+    """How complete each day of the range is; empty where the list is not made of days."""
+    source: str
+    as_of: datetime
+    """As of when the rows hold: the oldest of them."""
+    route: Route
+    json: str = field(repr=False, compare=False)
+    """All of it as JSON, in which every digit is as the source wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[RecordT]):
+    """One record in full, and where it is from."""
+
+    record: RecordT
+    source: str
+    as_of: datetime
+    stale: bool
+    """Whether it is older than it should be, because the source could not be asked."""
+    route: Route
+    json: str = field(repr=False, compare=False)
+    """All of it as JSON, in which every digit is as the source wrote it."""
+
+
+def _read(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal)
+
+
+def _listing(read: Callable[[Any], RecordT]) -> Callable[[str], Listing[RecordT]]:
+    def listing(text: str) -> Listing[RecordT]:
+        fields = _read(text)
+        return Listing(
+            rows=tuple(map(read, fields["rows"])),
+            next_cursor=fields["next_cursor"],
+            total=fields["total"],
+            days=tuple(map(records.DayReport._of, fields.get("days", ()))),
+            source=fields["source"],
+            as_of=moment(fields["as_of"]),
+            route=Route._of(fields["route"]),
+            json=text,
+        )
+
+    return listing
+
+
+def _answer(read: Callable[[Any], RecordT]) -> Callable[[str], Answer[RecordT]]:
+    def answer(text: str) -> Answer[RecordT]:
+        fields = _read(text)
+        return Answer(
+            record=read(fields["record"]),
+            source=fields["source"],
+            as_of=moment(fields["as_of"]),
+            stale=fields["stale"],
+            route=Route._of(fields["route"]),
+            json=text,
+        )
+
+    return answer
+
+
+def _text(value: Any) -> Any:
+    """A date or an amount as JSON has it."""
+    if isinstance(value, datetime):
+        raise TypeError("a day is a datetime.date or a text such as 2026-11-20, not a datetime")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, records.Money):
+        return {"amount": str(value.amount), "currency": value.currency}
+    return value
+
+
+def _list_request(options: Mapping[str, Any]) -> dict[str, Any]:
+    request = {name: _text(value) for name, value in options.items()}
+    if "on" in request:
+        if "from_" in request or "to" in request:
+            raise _errors.InvalidRequest("`on` is one day; `from_` and `to` are a range: give one of the two")
+        day = request.pop("on")
+        request["from"], request["to"] = day, day
+    elif "from_" in request:
+        request["from"] = request.pop("from_")
+    return request
+
+
+class Procurement(Handle[_ayni.Procurement]):
+    """Reads public-procurement records.
+
+    The configuration is as for :class:`Embedder`: ``Procurement(backend="mercado_publico", ticket=…)``.
+
+    >>> procurement = Procurement(backend="scripted")
+    >>> [row.code for row in procurement.tenders_sync(text="ambulancia").rows]
+    ['9002-7-LR26']
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        config: ProcurementConfig | Mapping[str, Any] | None = None,
+        /,
+        *,
+        env: Mapping[str, str] | None = None,
+        **fields: Unpack[ProcurementFields],
+    ) -> None:
+        super().__init__(_ayni.Procurement(merged(config, fields), env if env is None else dict(env)))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Procurement:
+        """Mercado Público with the ticket of ``MERCADO_PUBLICO_TICKET``."""
+        made = cls.__new__(cls)
+        Handle.__init__(made, _ayni.Procurement.from_env(env if env is None else dict(env)))
+        return made
+
+    async def _call(
+        self, operation: str, request: Mapping[str, Any], setting: _ayni.Setting | None, read: Callable[[str], RecordT]
+    ) -> RecordT:
+        text: str = await awaited(self._native.call, operation, request, setting)
+        return read(text) if len(text) < READ_AT_ONCE else await asyncio.to_thread(read, text)
+
+    async def _list(
+        self, operation: str, row: Callable[[Any], RecordT], options: Mapping[str, Any]
+    ) -> Listing[RecordT]:
+        request, setting = split_options(options)
+        return await self._call(operation, _list_request(request), setting, _listing(row))
+
+    def _list_sync(self, operation: str, row: Callable[[Any], RecordT], options: Mapping[str, Any]) -> Listing[RecordT]:
+        request, setting = split_options(options)
+        return _listing(row)(self._native.call(operation, _list_request(request), setting))
+
+    async def _get(
+        self, operation: str, code: str, record: Callable[[Any], RecordT], options: Mapping[str, Any]
+    ) -> Answer[RecordT]:
+        request, setting = split_options(options)
+        return await self._call(operation, {"code": code, **request}, setting, _answer(record))
+
+    def _get_sync(
+        self, operation: str, code: str, record: Callable[[Any], RecordT], options: Mapping[str, Any]
+    ) -> Answer[RecordT]:
+        request, setting = split_options(options)
+        return _answer(record)(self._native.call(operation, {"code": code, **request}, setting))
+
+    async def tenders(self, **options: Unpack[ListOptions]) -> Listing[records.TenderRow]:
+        """Lists tenders."""
+        return await self._list("tenders", records.TenderRow._of, options)
+
+    def tenders_sync(self, **options: Unpack[ListOptions]) -> Listing[records.TenderRow]:
+        """The same, on the calling thread."""
+        return self._list_sync("tenders", records.TenderRow._of, options)
+
+    async def tender(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.Tender]:
+        """Reads one tender."""
+        return await self._get("tender", code, records.Tender._of, options)
+
+    def tender_sync(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.Tender]:
+        """The same, on the calling thread."""
+        return self._get_sync("tender", code, records.Tender._of, options)
+
+    def each_tender(self, **options: Unpack[ListOptions]) -> AsyncIterator[records.TenderRow]:
+        """Every one of the tenders, page after page; ``limit`` is the size of a page."""
+        return _each(self.tenders, options)
+
+    def each_tender_sync(self, **options: Unpack[ListOptions]) -> Iterator[records.TenderRow]:
+        """The same, on the calling thread."""
+        return _each_sync(self.tenders_sync, options)
+
+    async def purchase_orders(self, **options: Unpack[ListOptions]) -> Listing[records.PurchaseOrderRow]:
+        """Lists purchase orders."""
+        return await self._list("purchase_orders", records.PurchaseOrderRow._of, options)
+
+    def purchase_orders_sync(self, **options: Unpack[ListOptions]) -> Listing[records.PurchaseOrderRow]:
+        """The same, on the calling thread."""
+        return self._list_sync("purchase_orders", records.PurchaseOrderRow._of, options)
+
+    async def purchase_order(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.PurchaseOrder]:
+        """Reads one purchase order."""
+        return await self._get("purchase_order", code, records.PurchaseOrder._of, options)
+
+    def purchase_order_sync(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.PurchaseOrder]:
+        """The same, on the calling thread."""
+        return self._get_sync("purchase_order", code, records.PurchaseOrder._of, options)
+
+    def each_purchase_order(self, **options: Unpack[ListOptions]) -> AsyncIterator[records.PurchaseOrderRow]:
+        """Every one of the purchase orders, page after page; ``limit`` is the size of a page."""
+        return _each(self.purchase_orders, options)
+
+    def each_purchase_order_sync(self, **options: Unpack[ListOptions]) -> Iterator[records.PurchaseOrderRow]:
+        """The same, on the calling thread."""
+        return _each_sync(self.purchase_orders_sync, options)
+
+    async def quick_purchases(self, **options: Unpack[ListOptions]) -> Listing[records.QuickPurchaseRow]:
+        """Lists quick purchases (Compra Ágil)."""
+        return await self._list("quick_purchases", records.QuickPurchaseRow._of, options)
+
+    def quick_purchases_sync(self, **options: Unpack[ListOptions]) -> Listing[records.QuickPurchaseRow]:
+        """The same, on the calling thread."""
+        return self._list_sync("quick_purchases", records.QuickPurchaseRow._of, options)
+
+    async def quick_purchase(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.QuickPurchase]:
+        """Reads one quick purchase."""
+        return await self._get("quick_purchase", code, records.QuickPurchase._of, options)
+
+    def quick_purchase_sync(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.QuickPurchase]:
+        """The same, on the calling thread."""
+        return self._get_sync("quick_purchase", code, records.QuickPurchase._of, options)
+
+    def each_quick_purchase(self, **options: Unpack[ListOptions]) -> AsyncIterator[records.QuickPurchaseRow]:
+        """Every one of the quick purchases (Compra Ágil), page after page; ``limit`` is the size of a page."""
+        return _each(self.quick_purchases, options)
+
+    def each_quick_purchase_sync(self, **options: Unpack[ListOptions]) -> Iterator[records.QuickPurchaseRow]:
+        """The same, on the calling thread."""
+        return _each_sync(self.quick_purchases_sync, options)
+
+    async def buyers(self, **options: Unpack[ListOptions]) -> Listing[records.Buyer]:
+        """Lists public buyers."""
+        return await self._list("buyers", records.Buyer._of, options)
+
+    def buyers_sync(self, **options: Unpack[ListOptions]) -> Listing[records.Buyer]:
+        """The same, on the calling thread."""
+        return self._list_sync("buyers", records.Buyer._of, options)
+
+    async def suppliers(self, **options: Unpack[ListOptions]) -> Listing[records.Supplier]:
+        """Lists suppliers."""
+        return await self._list("suppliers", records.Supplier._of, options)
+
+    def suppliers_sync(self, **options: Unpack[ListOptions]) -> Listing[records.Supplier]:
+        """The same, on the calling thread."""
+        return self._list_sync("suppliers", records.Supplier._of, options)
+
+    async def plan(self, kind: RecordKind, /, **options: Unpack[ListOptions]) -> Answer[records.Plan]:
+        """Tells what listing records of a kind costs. Nothing is sent to the source."""
+        request, setting = split_options(options)
+        plan = {"kind": kind, "list": _list_request(request)}
+        return await self._call("plan", plan, setting, _answer(records.Plan._of))
+
+    def plan_sync(self, kind: RecordKind, /, **options: Unpack[ListOptions]) -> Answer[records.Plan]:
+        """The same, on the calling thread."""
+        request, setting = split_options(options)
+        plan = {"kind": kind, "list": _list_request(request)}
+        return _answer(records.Plan._of)(self._native.call("plan", plan, setting))
+
+    async def sync(
+        self,
+        kind: RecordKind,
+        /,
+        *,
+        since: date | str,
+        max_details: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> records.SyncReport:
+        """Brings the store up to date and tells what changed: from ``since`` on, later from where it ended."""
+        setting = split_options(options)[1]
+        text: str = await awaited(self._native.sync, kind, _text(since), max_details, setting)
+        return await asyncio.to_thread(lambda: records.SyncReport._of(_read(text)))
+
+    def sync_sync(
+        self,
+        kind: RecordKind,
+        /,
+        *,
+        since: date | str,
+        max_details: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> records.SyncReport:
+        """The same, on the calling thread."""
+        setting = split_options(options)[1]
+        return records.SyncReport._of(_read(self._native.sync(kind, _text(since), max_details, setting)))
+
+    async def quota(self, **options: Unpack[CallOptions]) -> records.Quota:
+        """How much of the ticket's quota of the day is used."""
+        return records.Quota._of(_read(await awaited(self._native.quota, split_options(options)[1])))
+
+    def quota_sync(self, **options: Unpack[CallOptions]) -> records.Quota:
+        """The same, on the calling thread."""
+        return records.Quota._of(_read(self._native.quota(split_options(options)[1])))
+
+
+async def _each(
+    page: Callable[..., Awaitable[Listing[RecordT]]], options: Mapping[str, Any]
+) -> AsyncIterator[RecordT]:
+    options = dict(options)
+    while True:
+        listing = await page(**options)
+        for row in listing.rows:
+            yield row
+        if listing.next_cursor is None:
+            return
+        options["cursor"] = listing.next_cursor
+
+
+def _each_sync(page: Callable[..., Listing[RecordT]], options: Mapping[str, Any]) -> Iterator[RecordT]:
+    options = dict(options)
+    while True:
+        listing = page(**options)
+        yield from listing.rows
+        if listing.next_cursor is None:
+            return
+        options["cursor"] = listing.next_cursor

@@ -1,0 +1,124 @@
+"""What calls give: who served, what was used, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a call used. ``None`` is "not said", never zero."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFailure:
+    """One backend that was asked before the one that served, and the kind of its error."""
+
+    backend: str
+    model: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an answer came from: who served, who failed before, how many attempts it took."""
+
+    backend: str
+    model: str
+    provider: str | None = None
+    failed: tuple[RouteFailure, ...] = ()
+    attempts: int = 1
+    cached: bool = False
+    request_id: str | None = None
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> Route:
+        failed = tuple(RouteFailure(**failure) for failure in fields.get("failed", ()))
+        return cls(**{**fields, "failed": failed})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that a backend declares about itself."""
+
+    max_batch: int | None = None
+    max_concurrency: int | None = None
+    max_images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What one source of a procurement backend can do by itself."""
+
+    source: str
+    operations: tuple[str, ...]
+    needs_ticket: bool
+    counts_quota: bool
+    ranges: bool
+    text: bool
+    pages: bool
+    changes: bool
+    bidders: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """Who a backend is."""
+
+    backend: str
+    model: str
+    host: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    cold_starts: bool = False
+    sources: tuple[SourceInfo, ...] = ()
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> BackendInfo:
+        sources = (SourceInfo(**{**source, "operations": tuple(source["operations"])}) for source in fields["sources"])
+        return cls(**{**fields, "limits": Limits(**fields["limits"]), "sources": tuple(sources)})
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpace:
+    """Which vectors may be compared with which: equal spaces, comparable vectors."""
+
+    model: str
+    revision: str | None = None
+    dimensions: int | None = None
+    pooling: str | None = None
+    normalised: bool = True
+    prompt_set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something worth telling the person who waits.
+
+    ``type`` says what, and which of the other fields are set: ``waiting`` (``reason``, ``elapsed`` seconds),
+    ``retrying`` (``attempt``, ``kind``, ``wait`` seconds), ``falling_back`` (``from_backend``, ``to_backend``,
+    ``kind``), ``inputs`` and ``image_step`` (``done``, ``of``, ``preview``), ``download`` (``file``, ``done``, ``of``).
+    """
+
+    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "other"]
+    done: int | None = None
+    of: int | None = None
+    preview: bytes | None = None
+    reason: str | None = None
+    elapsed: float | None = None
+    attempt: int | None = None
+    wait: float | None = None
+    kind: str | None = None
+    from_backend: str | None = None
+    to_backend: str | None = None
+    file: str | None = None
+
+    def __repr__(self) -> str:
+        given = ((name, getattr(self, name)) for name in self.__slots__)
+        return f"Progress({', '.join(f'{name}={value!r}' for name, value in given if value is not None)})"

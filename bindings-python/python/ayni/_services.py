@@ -1,0 +1,114 @@
+"""What hosted services say about themselves, and the chat modes of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ayni import _ayni
+from ayni._calls import CallOptions, awaited, merged, split_options
+from ayni._chat import Chat
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@dataclass(frozen=True, slots=True)
+class ModeInfo:
+    """One chat mode as it is set up. Holds no secret."""
+
+    mode: str
+    what: str
+    model: str | None = None
+    endpoint: str | None = None
+    """Where requests go; ``None`` for what runs in this process."""
+    problem: str | None = None
+    """What has to be mended before the mode can be used."""
+
+
+class ChatModes:
+    """The chat modes that an environment's variables set up (``DEFAULT_LLM_MODE`` and its companions).
+
+    A mode that cannot be opened fails with its own reason; no mode stands in for another.
+
+    >>> modes = ChatModes({"DEFAULT_LLM_MODE": "mock"})
+    >>> modes.open().chat_sync("hello").route.model
+    'mock'
+    """
+
+    __slots__ = ("_native",)
+
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        self._native = _ayni.Modes(env if env is None else dict(env))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> ChatModes:
+        """The same as calling the class."""
+        return cls(env)
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all modes."""
+        return tuple(self._native.names())
+
+    @property
+    def default_mode(self) -> str | None:
+        """The mode of requests that name none."""
+        return self._native.default_mode()
+
+    def describe(self) -> tuple[ModeInfo, ...]:
+        """Every mode as it is set up. Opens nothing."""
+        return tuple(ModeInfo(**mode) for mode in self._native.describe())
+
+    def open(self, mode: str | None = None) -> Chat:
+        """The backend of a mode, or of the default one: opened once and shared."""
+        return Chat._around(self._native.open(mode))
+
+    async def warm_up(self, **options: Unpack[CallOptions]) -> None:
+        """Readies what a service needs at its start; fails with why the default mode cannot be used."""
+        await awaited(self._native.warm_up, split_options(options)[1])
+
+    def warm_up_sync(self, **options: Unpack[CallOptions]) -> None:
+        """The same, on the calling thread."""
+        self._native.warm_up(split_options(options)[1])
+
+
+async def models(
+    config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
+) -> list[dict[str, Any]]:
+    """The models that the vendor of an ``openai`` configuration offers, as far as it describes them."""
+    native = _ayni.Models(merged(config, {}), env if env is None else dict(env))
+    found: list[dict[str, Any]] = await awaited(native.models, split_options(options)[1])
+    return found
+
+
+def models_sync(
+    config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
+) -> list[dict[str, Any]]:
+    """The same, on the calling thread."""
+    native = _ayni.Models(merged(config, {}), env if env is None else dict(env))
+    found: list[dict[str, Any]] = native.models(split_options(options)[1])
+    return found
+
+
+async def health(
+    config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
+) -> dict[str, Any]:
+    """What the service of a ``clip_service`` or ``image_engine`` configuration says of itself."""
+    native = _ayni.Health(merged(config, {}), env if env is None else dict(env))
+    found: dict[str, Any] = await awaited(native.health, split_options(options)[1])
+    return found
+
+
+def health_sync(
+    config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
+) -> dict[str, Any]:
+    """The same, on the calling thread."""
+    native = _ayni.Health(merged(config, {}), env if env is None else dict(env))
+    found: dict[str, Any] = native.health(split_options(options)[1])
+    return found
+
+
+def prometheus_text() -> str:
+    """The counters of all calls of this process, as Prometheus reads them."""
+    return _ayni.prometheus_text()
