@@ -290,14 +290,16 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
         suppliers,
         items,
     };
+    let total = award.value.as_ref().map(value).transpose()?.flatten();
     if winners.is_empty() {
         if tender.award.is_none() {
             return Ok(Vec::new());
         }
-        let value = award.value.as_ref().map(value).transpose()?.flatten();
         let suppliers = award.suppliers.iter().map(supplier_reference).collect();
-        return Ok(vec![decision(base, suppliers, Vec::new(), value)]);
+        return Ok(vec![decision(base, suppliers, Vec::new(), total)]);
     }
+    // Which part of the whole each of several won is not said.
+    let mut total = total.filter(|_| winners.len() == 1);
     let mut decisions = Vec::new();
     for (at, winner) in winners.into_iter().enumerate() {
         let reference = supplier_reference(winner);
@@ -306,7 +308,7 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
             item.award.as_ref().is_some_and(|award| supplier_reference(&award.supplier) == reference)
         };
         let items = items(tender.items.iter().filter(won), true)?;
-        decisions.push(decision(id, vec![reference.clone()], items, None));
+        decisions.push(decision(id, vec![reference.clone()], items, total.take()));
     }
     Ok(decisions)
 }
