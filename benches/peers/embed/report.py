@@ -57,7 +57,7 @@ def markdown(report: Report, times: dict[str, dict[str, float]], threads: int) -
     """The page of the documentation."""
     page = [
         "# Embedding performance", "",
-        "Written by `make bench-peers SUITE=embed MARKDOWN=docs/reference/embedding-performance.md`.", "",
+        "Written by `make bench-peers SUITE=embed OPTIONS='--markdown docs/reference/embedding-performance.md'`.", "",
         f"{setting(threads)}.", "",
         "Milliseconds, medians of runs that take turns; a dash where a library does not do a work. "
         f"{FAIRNESS} `minilm_32x16` is 32 texts of 16 tokens with all-MiniLM-L6-v2; CLIP is ViT-B/32 with random weights.", "",

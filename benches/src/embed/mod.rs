@@ -97,10 +97,17 @@ fn operations_a_second(cpu: &Cpu, precision: &str) -> Option<f64> {
             return operations_a_second(cpu, "bf16").or_else(|| operations_a_second(cpu, "f32"));
         }
     };
-    let start = Instant::now();
-    let operations = peak::multiply(cpu, instruction, 40_000)?;
-    #[allow(clippy::cast_precision_loss, reason = "far below 2⁵³")]
-    Some(operations as f64 / start.elapsed().as_secs_f64())
+    // Once more to wake the threads; a limit is the best that was seen.
+    peak::multiply(cpu, instruction, 40_000)?;
+    let mut best: f64 = 0.0;
+    for _ in 0..5 {
+        let start = Instant::now();
+        let operations = peak::multiply(cpu, instruction, 40_000)?;
+        #[allow(clippy::cast_precision_loss, reason = "far below 2⁵³")]
+        let found = operations as f64 / start.elapsed().as_secs_f64();
+        best = best.max(found);
+    }
+    Some(best)
 }
 
 /// Where `make models` puts models.

@@ -295,14 +295,16 @@ class MercadoPublicoConfig(TypedDict, total=False):
     bulk_dir: str | None
     """Where monthly files are put while they are read; a folder beside the lock file by default."""
     store: str | None
-    """Where to keep quota, cursors, answers and records: ``memory``, or ``sqlite:<path>``; ``DATABASE_URL`` by
-    default, else ``memory``.
+    """Where to keep quota, cursors, answers and records: ``memory``, ``sqlite:<path>``, or
+    ``postgres://user:password@host/database`` for several machines; ``DATABASE_URL`` by default, else ``memory``.
     """
     lock: bool
-    """Whether processes on this machine take turns with the ticket, by a lock file."""
+    """Whether processes take turns with the ticket: those of this machine by a lock file, or, with a store in
+    PostgreSQL, all that share the store.
+    """
     lock_dir: str | None
     """The folder of the lock file; the store's by default, else the user's state folder, else the folder for
-    temporary files.
+    temporary files. With a store in PostgreSQL there is a lock file only if this is set.
     """
     daily_quota: int
     """The requests that a ticket has a day."""

@@ -210,7 +210,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An amount and its currency. There is no conversion here: that needs a dated rate."""
+    """An amount and its currency. Converting it needs a dated rate."""
 
     amount: Decimal
     """How much."""

@@ -248,7 +248,7 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
-/// An amount and its currency. Converting it needs a dated [`Rate`](super::rates::Rate).
+/// An amount and its currency. Converting it needs a dated rate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
