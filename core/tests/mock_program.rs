@@ -94,10 +94,30 @@ fn help_is_given_and_mistakes_are_named() {
         (&["--case"], 2, "--case lacks its value"),
         (&["--case", "x", "--port", "p"], 2, "'p' is no port"),
         (&["--case", "no-such.json"], 1, "no-such.json"),
+        (&["chilecompra", "--case"], 2, "'--case' is unknown"),
+        (&["chilecompra", "--world", "{"], 2, "--world is not a world"),
+        (&["chilecompra", "--world", r#"{"bodies": 0}"#], 1, "`bodies`"),
     ] {
         let output = run(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
         assert!(said.contains(reason), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn chilecompra_is_served_and_controlled() {
+    let world =
+        json!({ "seed": 3, "now": "2026-10-14T12:00:00-03:00", "running": false, "tenders": 5 }).to_string();
+    let mut child = program().args(["chilecompra", "--world", &world]).spawn().expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
+    let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_eq!(ready["now"], "2026-10-14T12:00:00-03:00");
+    let list = "/servicios/v1/publico/licitaciones.json?fecha=13102026&ticket=x";
+    let tenders = ask(&ready["base_url"], "GET", list, "");
+    assert!(tenders["Cantidad"].as_u64().is_some_and(|count| count > 0), "{tenders}");
+    let report = ask(&ready["base_url"], "POST", "/__chilecompra", r#"{"advance_seconds": 86400}"#);
+    assert_eq!((&report["now"], &report["requests"]), (&json!("2026-10-15T12:00:00-03:00"), &json!(1)));
+    assert!(finish(child).status.success());
 }

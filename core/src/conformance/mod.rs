@@ -17,6 +17,7 @@
 
 mod call;
 mod case;
+pub mod chilecompra;
 mod judge;
 mod matcher;
 mod open;

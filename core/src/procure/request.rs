@@ -33,7 +33,8 @@ pub struct ListRequest {
     pub min_amount: Option<Money>,
     /// The greatest amount. Records in another currency, or without an amount, do not match.
     pub max_amount: Option<Money>,
-    /// The source, where there are several: `v1`, `ocds`.
+    /// The source, where there are several: `v1`, `ocds`, `ocds_direct` (direct awards), `ocds_framework` (orders
+    /// under framework agreements).
     pub source: Option<String>,
     /// Which end comes first.
     pub sorting: Sorting,
@@ -102,6 +103,12 @@ impl ListRequest {
         greatest: impl Into<Option<Money>>,
     ) -> Self {
         (self.min_amount, self.max_amount) = (least.into(), greatest.into());
+        self
+    }
+
+    /// Asks one of several sources.
+    pub fn with_source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
         self
     }
 

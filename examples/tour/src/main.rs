@@ -6,7 +6,7 @@ mod chat;
 mod embed;
 mod failures;
 mod images;
-mod procurement;
+mod market;
 mod search;
 mod show;
 
@@ -26,7 +26,7 @@ async fn main() -> ayni::Result<()> {
     search::search().await?;
     images::generate_and_refine().await?;
     failures::statuses_that_lie().await?;
-    procurement::search().await?;
+    market::market().await?;
     show::section("What was counted", "Prometheus text, ready for /metrics");
     for line in
         Metrics::global().prometheus_text().lines().filter(|line| line.starts_with("ayni_requests_total"))

@@ -8,6 +8,10 @@ use crate::procure::tables::folded;
 
 /// v1's failures, for the status table.
 pub(super) fn v1(failure: &Failure<'_>) -> Option<Verdict> {
+    // v1 says "no such record" with an empty list; what has no page is the path.
+    if failure.status == 404 {
+        return Some(unknown_path());
+    }
     let json = failure.body.json.as_ref()?;
     let member = |name: &str| json.get(name).filter(|value| !value.is_null());
     let message = member("Mensaje").or_else(|| member("mensaje")).or_else(|| member("message"))?.as_str()?;
@@ -50,8 +54,19 @@ fn gateway_timeout() -> Verdict {
     Verdict::new(ErrorKind::Timeout, "the gateway in front of the service gave up waiting for it")
 }
 
+/// A page that is not there says nothing of records: it is never `not_found`.
+fn unknown_path() -> Verdict {
+    let message = "the service does not know this path; is the base URL right?";
+    Verdict { persistence: Some(Persistence::Permanent), ..Verdict::new(ErrorKind::ResponseInvalid, message) }
+}
+
 /// The quick-purchase API's failures, for the status table.
 pub(super) fn quick(failure: &Failure<'_>) -> Option<Verdict> {
+    let verdict = quick_told(failure);
+    verdict.or_else(|| (failure.status == 404).then(unknown_path))
+}
+
+fn quick_told(failure: &Failure<'_>) -> Option<Verdict> {
     let json = failure.body.json.as_ref()?;
     let errors =
         json.get("errors").and_then(|errors| errors.as_array()).map(Vec::as_slice).unwrap_or_default();
@@ -84,6 +99,8 @@ fn quick_verdict(failures: &Failures, status: u16) -> Option<Verdict> {
             "the service does not accept the ticket: check MERCADO_PUBLICO_TICKET",
         ),
         403 => Verdict::new(ErrorKind::PermissionDenied, "the ticket is unknown to this API, or blocked"),
+        // The gateway's own words have no code, and speak of the path.
+        404 if code.is_empty() => return None,
         404 => Verdict::new(ErrorKind::NotFound, "there is no quick purchase with this code"),
         429 => Verdict::new(ErrorKind::RateLimited, "the service has had enough requests for now"),
         500..=599 => Verdict::new(ErrorKind::Unavailable, "the service failed"),
@@ -93,11 +110,19 @@ fn quick_verdict(failures: &Failures, status: u16) -> Option<Verdict> {
 
 /// The OCDS service's failures: a firewall's refusal is not a matter of the ticket, which it does not have.
 pub(super) fn ocds(failure: &Failure<'_>) -> Option<Verdict> {
-    (failure.status == 403).then(|| {
-        let verdict =
-            Verdict::new(ErrorKind::PermissionDenied, "the firewall of the service refused the request");
-        Verdict { persistence: Some(Persistence::Permanent), ..verdict }
-    })
+    let in_body = failure.body.json.as_ref().and_then(|json| json.get("status")?.as_i64());
+    match (failure.status, in_body) {
+        (403, _) => {
+            let message = "the firewall of the service refused the request";
+            let verdict = Verdict::new(ErrorKind::PermissionDenied, message);
+            Some(Verdict { persistence: Some(Persistence::Permanent), ..verdict })
+        }
+        (404, Some(404)) => {
+            Some(Verdict::new(ErrorKind::NotFound, "the OCDS feed has nothing under this name, or not yet"))
+        }
+        (404, _) => Some(unknown_path()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -144,5 +169,17 @@ mod tests {
         }
         assert_eq!(told(quick, 504, r#"{"message":"Endpoint request timed out"}"#), Some(ErrorKind::Timeout));
         assert_eq!(told(ocds, 403, "<html>"), Some(ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn a_page_that_is_not_there_is_not_a_record_that_is_not_there() {
+        let route = r#"{"statusCode":404,"message":"Resource not found"}"#;
+        for classify in [v1, quick, ocds] {
+            for body in [route, "<html>", ""] {
+                assert_eq!(told(classify, 404, body), Some(ErrorKind::ResponseInvalid), "{body}");
+            }
+        }
+        let record = r#"{"status":404,"detail":"No se encontraron resultados."}"#;
+        assert_eq!(told(ocds, 404, record), Some(ErrorKind::NotFound));
     }
 }

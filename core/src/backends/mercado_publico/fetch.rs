@@ -211,8 +211,10 @@ impl MercadoPublico {
     async fn exchange(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
         let api = self.api(ask.api);
         let call = ask.query.iter().fold(api.get(&ask.path), |call, (name, value)| call.query(name, value));
-        let reply = call.bytes_reply(cx, ask.operation).await?;
+        // Not when it came: what happened in between need not be in it, and around midnight a list that came
+        // after it may have been made before.
         let as_of = self.now(cx);
+        let reply = call.bytes_reply(cx, ask.operation).await?;
         let mut bytes =
             walk::prepared(reply.value.clone()).map_err(|error| error.with_http_status(reply.status))?;
         let is_failure = match ask.api {
@@ -275,5 +277,5 @@ fn is_out_of_reach(error: &Error) -> bool {
             | ErrorKind::RateLimited
             | ErrorKind::QuotaExceeded
             | ErrorKind::Offline
-    )
+    ) || (error.kind() == ErrorKind::ResponseInvalid && error.persistence() == Persistence::Exhausted)
 }

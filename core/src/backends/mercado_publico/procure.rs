@@ -129,7 +129,8 @@ impl MercadoPublico {
                 let (record, body) = self.detail(cx, tender_ask(&code.to_string())).await?;
                 Ok(self.answer(record, &body))
             }
-            Some("ocds") => {
+            Some("ocds" | "ocds_direct" | "ocds_framework") => {
+                // Direct awards and orders under framework agreements are among its processes.
                 let ask = Ask::new(Api::Ocds, Operation::GetTender, format!("/record/{code}"));
                 let (Package(record), body) = self.detail(cx, ask).await?;
                 Ok(self.answer(record, &body))
@@ -154,13 +155,24 @@ impl MercadoPublico {
     async fn list_tenders(&self, cx: &Context, request: &ListRequest) -> Result<Listing<TenderRow>> {
         match request.source.as_deref() {
             None | Some("v1") => self.list_days(cx, request).await,
-            Some("ocds") => self.list_ocds(cx, request).await,
+            Some("ocds") => self.list_ocds(cx, request, "").await,
+            Some("ocds_direct") => self.list_ocds(cx, request, "TratoDirecto").await,
+            Some("ocds_framework") => self.list_ocds(cx, request, "Convenio").await,
             Some(other) => Err(unknown_source(other)),
         }
     }
 
+    /// The name of OCDS's list of a month. On its newer host it is spelt as Chile spells a year.
+    fn ocds_list(&self) -> &'static str {
+        if self.0.config.ocds_url.trim_end_matches('/').ends_with("/OCDS/data") {
+            "listaA%C3%B1oMes"
+        } else {
+            "listaOCDSAgnoMes"
+        }
+    }
+
     /// A month of OCDS: codes only, because its index gives no more.
-    async fn list_ocds(&self, cx: &Context, request: &ListRequest) -> Result<Listing<TenderRow>> {
+    async fn list_ocds(&self, cx: &Context, request: &ListRequest, of: &str) -> Result<Listing<TenderRow>> {
         request.check()?;
         let offset = match &request.cursor {
             None => 0,
@@ -183,7 +195,8 @@ impl MercadoPublico {
             ));
         }
         let size = request.limit.unwrap_or(1000).clamp(1, 1000);
-        let path = format!("/listaOCDSAgnoMes/{:04}/{:02}/{offset}/{size}", first.year(), first.month());
+        let (list, year, month) = (self.ocds_list(), first.year(), first.month());
+        let path = format!("/{list}{of}/{year:04}/{month:02}/{offset}/{size}");
         let ask = Ask::new(Api::Ocds, Operation::ListTenders, path).holding(Hold::For(BUYERS));
         let body = self.fetch(cx, &ask).await?.body;
         let index = ocds::index(&body)?;
@@ -240,7 +253,9 @@ fn checked<C: std::str::FromStr<Err = Error>>(request: &GetRequest) -> Result<C>
 }
 
 fn unknown_source(name: &str) -> Error {
-    Error::invalid_request(format!("there is no source '{name}' of tenders; valid: v1, ocds"))
+    Error::invalid_request(format!(
+        "there is no source '{name}' of tenders; valid: v1, ocds, ocds_direct, ocds_framework"
+    ))
 }
 
 macro_rules! named {

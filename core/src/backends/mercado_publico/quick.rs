@@ -17,6 +17,9 @@ const SMALLEST: u32 = 10;
 /// The service counts no further.
 const COUNTS_TO: i64 = 10_000;
 
+/// So often rows that drop out of a list while it is read are made up for.
+const MOST_STEPS_BACK: u32 = 50;
+
 /// The parameters of a query, without those of its pages.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
@@ -65,7 +68,7 @@ impl MercadoPublico {
         request.check()?;
         let filter = Filter::new(request)?;
         let query = self.quick_query(cx, request, &filter)?;
-        let first = self.kept(cx, &self.page_ask(&query, 1, self.0.config.page_size)).await?;
+        let first = self.kept(cx, &self.page_ask(&query, 1, self.0.config.page_size, query.hold)).await?;
         let pages = match &first {
             Some(kept) => read_page(kept)?.pages,
             None => 1,
@@ -109,7 +112,8 @@ impl MercadoPublico {
     }
 
     /// Reads page after page until there are no more, or `enough`. Rows that moved from one page to the next
-    /// meanwhile are given once.
+    /// meanwhile are given once. Where rows dropped out, those behind them moved to pages that were read
+    /// already: these are read again.
     pub(super) async fn all_pages(
         &self,
         cx: &Context,
@@ -119,9 +123,10 @@ impl MercadoPublico {
     ) -> Result<Pages> {
         let mut size = self.0.config.page_size;
         let (mut number, mut codes) = (1_u32, HashSet::new());
+        let (mut steps_back, mut hold) = (0, query.hold);
         let mut found = Pages { rows: Vec::new(), total: None, as_of: self.now(cx) };
         loop {
-            let fetched = match self.page(cx, query, number, size).await {
+            let fetched = match self.page(cx, query, (number, size), hold).await {
                 Ok(fetched) => fetched,
                 Err(error) if can_be_halved(&error, size) => {
                     // Page N of size S begins where page 2N-1 of size S/2 does.
@@ -132,10 +137,26 @@ impl MercadoPublico {
             };
             let page = read_page(&fetched)?;
             found.as_of = found.as_of.min(fetched.body.as_of);
+            let dropped_out =
+                found.total.zip(page.total).map_or(0, |(before, now)| before.saturating_sub(now));
             found.total = page.total.or(found.total);
             let is_empty = page.rows.is_empty();
             let fresh = page.rows.into_iter().filter(|row| codes.insert(row.code.clone()) && keeps(row));
             found.rows.extend(fresh);
+            if let (Ok(dropped_out @ 1..), 2..) = (u32::try_from(dropped_out), number) {
+                steps_back += 1;
+                if steps_back > MOST_STEPS_BACK {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "rows drop out of the list faster than it can be read",
+                    )
+                    .with_persistence(crate::error::Persistence::Exhausted));
+                }
+                // What is kept of these pages is from before.
+                hold = Hold::Never;
+                number = number.saturating_sub(dropped_out.div_ceil(size)).max(1);
+                continue;
+            }
             // `total_paginas` counts pages of the size asked for; without it an empty page is the end.
             if is_empty || (page.pages > 0 && i64::from(number) >= page.pages) || enough(&found.rows) {
                 return Ok(found);
@@ -144,8 +165,8 @@ impl MercadoPublico {
         }
     }
 
-    fn page_ask<'a>(&self, query: &Query, number: u32, size: u32) -> Ask<'a> {
-        let mut ask = Ask::new(Api::Quick, Operation::ListQuickPurchases, "/compra-agil").holding(query.hold);
+    fn page_ask<'a>(&self, query: &Query, number: u32, size: u32, hold: Hold) -> Ask<'a> {
+        let mut ask = Ask::new(Api::Quick, Operation::ListQuickPurchases, "/compra-agil").holding(hold);
         for (name, value) in &query.parameters {
             ask = ask.with(name, value.clone());
         }
@@ -153,8 +174,14 @@ impl MercadoPublico {
         ask.with("tamano_pagina", size.to_string()).with("numero_pagina", number.to_string())
     }
 
-    async fn page(&self, cx: &Context, query: &Query, number: u32, size: u32) -> Result<Fetched> {
-        self.fetch(cx, &self.page_ask(query, number, size)).await
+    async fn page(
+        &self,
+        cx: &Context,
+        query: &Query,
+        (number, size): (u32, u32),
+        hold: Hold,
+    ) -> Result<Fetched> {
+        self.fetch(cx, &self.page_ask(query, number, size, hold)).await
     }
 }
 

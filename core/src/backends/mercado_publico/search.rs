@@ -348,8 +348,8 @@ impl MercadoPublico {
         Route::new(&self.0.info)
     }
 
-    /// The tenders of a range as a stream, one listing a day, each with how complete it is. Dropping the stream
-    /// asks for no more.
+    /// The tenders of a range as a stream, one listing a day, each with how complete it is and the cursor of the
+    /// day after. Dropping the stream asks for no more; a request with a cursor goes on there.
     pub fn tender_stream(
         &self,
         cx: &Context,
@@ -373,22 +373,29 @@ impl MercadoPublico {
         request: ListRequest,
     ) -> impl Stream<Item = Result<Listing<T>>> + Send + use<T> {
         let client = self.clone();
-        let days = days(&request, self.now(&cx).date());
-        let seen = HashSet::new();
-        stream::try_unfold((days.into_iter(), seen), move |(mut days, mut seen)| {
+        let today = self.now(&cx).date();
+        let start = request.check().and_then(|()| Cursor::read(&request)).map(|cursor| {
+            let skipped = |day: &Date| cursor.as_ref().is_some_and(|cursor| cursor.day != *day);
+            let days: Vec<Date> = days(&request, today).into_iter().skip_while(skipped).collect();
+            (days.into_iter(), cursor.and_then(|cursor| cursor.after), HashSet::new())
+        });
+        stream::try_unfold(start, move |state| {
             let (client, cx, request) = (client.clone(), cx.clone(), request.clone());
             async move {
+                let (mut days, mut after, mut seen) = state?;
                 let Some(day) = days.next() else { return Ok(None) };
                 let filter = client.resolved(&cx, Filter::new(&request)?).await?;
                 let mut found = Found::new(None, client.now(&cx));
+                found.next = days.as_slice().first().map(|next| Cursor { day: *next, after: None });
+                let after = after.take();
                 match client.day_rows::<T>(&cx, &filter, day, request.sorting, None).await {
-                    Ok(rows) => found.take(rows, day, None),
+                    Ok(rows) => found.take(rows, day, after.as_deref()),
                     Err(error) if ends_all(&error) => return Err(error),
                     Err(error) => found.fail(day, &error),
                 }
                 found.rows.retain(|row: &T| seen.insert(row.code().to_owned()));
                 let listing = found.into_listing(&request, client.route())?;
-                Ok(Some((listing, (days, seen))))
+                Ok(Some((listing, Ok((days, None, seen)))))
             }
         })
     }

@@ -24,7 +24,7 @@ use crate::procure::{
 };
 
 /// So many rows are written at a time.
-const BATCH: usize = 500;
+const BATCH: usize = 100;
 /// The service stamps changes in batches of five minutes, each complete about two minutes later.
 const SETTLES: Duration = Duration::from_secs(120);
 /// How far windows of changes overlap.
@@ -188,13 +188,18 @@ fn compare<R: Synced>(
     row: &R,
     day: Option<Date>,
     kept: Option<&StoredRecord>,
-) -> Option<(StoredRecord, ChangeEvent)> {
+) -> Option<(StoredRecord, Option<ChangeEvent>)> {
     let (state, closes, origin) = (row.state(), row.closes(), row.origin());
     let (standing, open) = row.standing();
+    // The last day on which it is listed: an earlier one that is read again does not take it back.
+    let day = day.max(kept.and_then(|kept| kept.day));
     let change = match kept {
         None => standing,
+        Some(kept) if kept.state == state && kept.closes == closes => {
+            let moved = StoredRecord { day, ..kept.clone() };
+            return (moved.day != kept.day).then_some((moved, None));
+        }
         Some(kept) if kept.as_of > origin.as_of => return None,
-        Some(kept) if kept.state == state && kept.closes == closes => return None,
         // Offers are taken as before, until another time; or again.
         Some(kept) if kept.state == state || standing == Change::Opened => Change::Amended,
         Some(_) => standing,
@@ -207,12 +212,13 @@ fn compare<R: Synced>(
     let record = StoredRecord {
         state,
         open,
-        day: day.or(kept.and_then(|kept| kept.day)),
+        day,
         closes,
         revision: kept.map_or(1, |kept| kept.revision + 1),
         ..StoredRecord::new(R::KIND, Form::Row, row.code(), origin.source.clone(), origin.as_of, body)
     };
-    Some((record, ChangeEvent::new(R::KIND, row.code(), change, fingerprint, origin.as_of)))
+    let event = ChangeEvent::new(R::KIND, row.code(), change, fingerprint, origin.as_of);
+    Some((record, Some(event)))
 }
 
 /// One run of a sync.
@@ -253,7 +259,7 @@ impl Run {
                 }
                 let kept = self.store.record(R::KIND, Form::Row, row.code()).await?;
                 if let Some((record, event)) = compare(row, day, kept.as_ref()) {
-                    batch.events.push((event, record.revision));
+                    batch.events.extend(event.map(|event| (event, record.revision)));
                     batch.records.push(record);
                 }
             }

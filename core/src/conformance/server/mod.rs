@@ -20,8 +20,8 @@ mod body;
 mod control;
 mod form;
 mod gzip;
-mod play;
-mod request;
+pub(in crate::conformance) mod play;
+pub(in crate::conformance) mod request;
 mod script;
 
 pub use request::Received;

@@ -12,13 +12,13 @@ use crate::conformance::case::{DropPoint, End, Respond};
 
 /// What becomes of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(in crate::conformance) enum After {
     KeepAlive,
     Close,
 }
 
 /// Sends `respond` and ends it as it says.
-pub(super) async fn play(
+pub(in crate::conformance) async fn play(
     connection: &mut Connection,
     respond: &Respond,
     head_only: bool,

@@ -49,19 +49,19 @@ impl Received {
 
 /// One connection, with what was read too far.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+pub(in crate::conformance) struct Connection {
+    pub(in crate::conformance) stream: TcpStream,
     buffer: Vec<u8>,
     host: Host,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, host: Host) -> Self {
+    pub(in crate::conformance) fn new(stream: TcpStream, host: Host) -> Self {
         Self { stream, buffer: Vec::new(), host }
     }
 
     /// Waits for the first byte of a request; false at the connection's end.
-    pub(super) async fn has_more(&mut self) -> io::Result<bool> {
+    pub(in crate::conformance) async fn has_more(&mut self) -> io::Result<bool> {
         Ok(!self.buffer.is_empty() || self.fill().await? > 0)
     }
 
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// Reads one whole request.
-    pub(super) async fn read(&mut self) -> io::Result<Received> {
+    pub(in crate::conformance) async fn read(&mut self) -> io::Result<Received> {
         let head = self.read_until(b"\r\n\r\n", LARGEST_HEAD).await?;
         let mut request = parse_head(&head, self.host).ok_or_else(|| invalid("not an HTTP/1.1 request"))?;
         if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {

@@ -4,7 +4,8 @@ use super::Body;
 use super::fields::{Fields, slice_of};
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::procure::{
-    Award, Buyer, Currency, Document, LineItem, Money, Supplier, Tender, TenderRow, TenderState, TenderType,
+    Award, Buyer, Currency, Document, LineAward, LineItem, Money, Supplier, Tender, TenderRow, TenderState,
+    TenderType,
 };
 
 /// What stands before a code in an `ocid`.
@@ -83,11 +84,15 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     let suppliers = |role: &str| -> Vec<Supplier> {
         parties.iter().filter(|party| has_role(party, role)).map(supplier).collect()
     };
+    let awards = release.objects("awards");
+    let title = tender.text("title").or_else(|| awards.first()?.text("title")).unwrap_or_default();
+    // A direct award has no tender, and is decided by being there.
+    let decided = || (!awards.is_empty()).then_some(TenderState::Awarded);
     Some(Tender {
         row: TenderRow {
             closes: period.time("endDate", body.mark),
             origin: body.origin(slice_of(&body.bytes, written)),
-            ..TenderRow::new(code.as_str(), tender.text_or_empty("title"), state.unwrap_or_default())
+            ..TenderRow::new(code.as_str(), title, state.or_else(decided).unwrap_or_default())
         },
         description: tender.text_or_empty("description"),
         kind: code.parse::<crate::procure::TenderCode>().ok().map(|code| TenderType::clone(code.kind())),
@@ -97,8 +102,8 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
             .map(buyer),
         estimated_amount: tender.object("value").and_then(|value| money(&value)),
         published: period.time("startDate", body.mark),
-        award: release.objects("awards").first().map(|award| self::award(body, award)),
-        items: tender.objects("items").iter().map(item).collect(),
+        award: award(body, &awards),
+        items: items(&tender, &awards),
         bidders: suppliers("tenderer"),
         documents: tender.objects("documents").iter().map(document).collect(),
         ..Tender::default()
@@ -145,14 +150,63 @@ fn supplier(party: &Fields<'_>) -> Supplier {
     }
 }
 
-fn award(body: &Body, fields: &Fields<'_>) -> Award {
-    Award {
-        number: fields.text("id"),
-        date: fields.time("date", body.mark),
-        value: fields.object("value").and_then(|value| money(&value)),
-        suppliers: fields.objects("suppliers").iter().map(supplier).collect(),
-        ..Award::default()
+/// The awards of a process, of which there is one a winner, as one: number and date are the first's.
+fn award(body: &Body, awards: &[Fields<'_>]) -> Option<Award> {
+    let first = awards.first()?;
+    let mut suppliers: Vec<Supplier> = Vec::new();
+    for winner in awards.iter().flat_map(|award| award.objects("suppliers")) {
+        let winner = supplier(&winner);
+        if !suppliers.contains(&winner) {
+            suppliers.push(winner);
+        }
     }
+    Some(Award {
+        number: first.text("id"),
+        date: first.time("date", body.mark),
+        value: sum(awards.iter().map(|award| award.object("value").and_then(|value| money(&value)))),
+        suppliers,
+        ..Award::default()
+    })
+}
+
+/// The sum of amounts; none if one of them is not told or they are in several currencies.
+fn sum(amounts: impl Iterator<Item = Option<Money>>) -> Option<Money> {
+    amounts.reduce(|sum, next| {
+        let (sum, next) = (sum?, next?);
+        let scale = sum.amount.scale().max(next.amount.scale());
+        let digits = |amount: crate::procure::Decimal| {
+            10_i128.checked_pow(u32::from(scale - amount.scale()))?.checked_mul(amount.digits())
+        };
+        let digits = digits(sum.amount)?.checked_add(digits(next.amount)?)?;
+        (sum.currency == next.currency)
+            .then(|| Money::new(crate::procure::Decimal::new(digits, scale), sum.currency))
+    })?
+}
+
+/// The lines of a tender with who won them; the lines of the awards where there was no tender.
+fn items(tender: &Fields<'_>, awards: &[Fields<'_>]) -> Vec<LineItem> {
+    let mut items: Vec<LineItem> = tender.objects("items").iter().map(item).collect();
+    let is_direct = items.is_empty();
+    for award in awards {
+        let winner = award.objects("suppliers").first().map(supplier);
+        for line in award.objects("items") {
+            let mut line = item(&line);
+            let won = winner.clone().map(|supplier| LineAward {
+                supplier,
+                quantity: line.quantity,
+                unit_price: line.unit_price.clone(),
+            });
+            if is_direct {
+                line.award = won;
+                items.push(line);
+            } else if let Some(item) =
+                items.iter_mut().find(|item| item.number.is_some() && item.number == line.number)
+            {
+                item.award = won;
+            }
+        }
+    }
+    items
 }
 
 fn item(fields: &Fields<'_>) -> LineItem {

@@ -160,6 +160,8 @@ fn ocds_packages_name_losing_bidders() {
     assert_eq!(tender.bidders.len(), 2);
     assert_eq!(tender.bidders[1].tax_number.as_deref(), Some("769900446"));
     assert_eq!(tender.award.expect("an award").value.expect("a value").to_string(), "38999.5 CLF");
+    let won = tender.items[0].award.as_ref().expect("a winner");
+    assert_eq!(won.unit_price.as_ref().expect("a price").to_string(), "38999.5 CLF");
     assert_eq!(tender.row.closes.expect("closes").to_string(), "2026-07-02T15:00:00-04:00");
     assert_nothing_lost(&body, "/records/0/compiledRelease", &tender.row.origin.raw);
     for name in ["ocds-release-package-tender", "ocds-release-package-award"] {

@@ -21,11 +21,15 @@ pub(crate) fn prepared(body: Bytes) -> Result<Bytes> {
         None => body,
     };
     match body.trim_ascii_start().first() {
-        None => return Err(Error::response_invalid("the answer is empty")),
+        // Both are what a service that is down says with status 200: asking again may help.
+        None => {
+            let error = Error::response_invalid("the answer is empty");
+            return Err(error.with_persistence(Persistence::Temporary));
+        }
         Some(b'<') => {
-            return Err(Error::response_invalid(
-                "a page of markup came instead of JSON; the service may be down",
-            ));
+            let error =
+                Error::response_invalid("a page of markup came instead of JSON; the service may be down");
+            return Err(error.with_persistence(Persistence::Temporary));
         }
         Some(_) => {}
     }
