@@ -54,7 +54,7 @@ gpu-check: ## Measures local models on the GPU of this machine; writes docs/refe
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite
+	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite,pdf
 
 ci: ## Runs what CI runs
 	bash .ci/run

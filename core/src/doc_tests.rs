@@ -15,4 +15,5 @@ pages! {
     Errors = "../../docs/guides/errors.md";
     Fallback = "../../docs/guides/fallback.md";
     Images = "../../docs/guides/images.md";
+    Tenders = "../../docs/guides/tenders.md";
 }

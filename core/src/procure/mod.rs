@@ -22,9 +22,12 @@ use crate::context::{BoxFuture, Context};
 use crate::error::Result;
 use crate::info::BackendInfo;
 
+pub mod analysis;
 mod change;
+mod chilean;
 mod code;
 mod date;
+pub mod export;
 mod money;
 mod plan;
 mod raw;
@@ -33,6 +36,7 @@ mod request;
 mod rut;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod similar;
 mod source;
 pub mod store;
 pub(crate) mod tables;

@@ -2,6 +2,7 @@
 //! with a real model. No network once the model is here, no keys.
 #![allow(clippy::print_stdout, reason = "a program that shows things")]
 
+mod analysis;
 mod chat;
 mod embed;
 mod failures;
@@ -27,6 +28,7 @@ async fn main() -> ayni::Result<()> {
     images::generate_and_refine().await?;
     failures::statuses_that_lie().await?;
     market::market().await?;
+    analysis::with_proof().await?;
     show::section("What was counted", "Prometheus text, ready for /metrics");
     for line in
         Metrics::global().prometheus_text().lines().filter(|line| line.starts_with("ayni_requests_total"))

@@ -117,7 +117,7 @@ impl RecordKind {
     }
 }
 
-/// Whether a record is a row of a list or a detail.
+/// Whether a record is a row of a list, a detail, or a vector made of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Form {
@@ -125,20 +125,23 @@ pub enum Form {
     Row,
     /// In full.
     Detail,
+    /// As an embedder sees it; the code begins with the name of the embedding space.
+    Vector,
 }
 
 impl Form {
-    /// `row` or `detail`.
+    /// `row`, `detail` or `vector`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Row => "row",
             Self::Detail => "detail",
+            Self::Vector => "vector",
         }
     }
 
     /// The form spelt `text`, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Row, Self::Detail].into_iter().find(|form| form.as_str() == text)
+        [Self::Row, Self::Detail, Self::Vector].into_iter().find(|form| form.as_str() == text)
     }
 }
 

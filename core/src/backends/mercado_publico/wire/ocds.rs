@@ -79,7 +79,10 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     let period = tender.object("tenderPeriod").unwrap_or_default();
     let code =
         tender.text("id").or_else(|| Some(release.text("ocid")?.trim_start_matches(PREFIX).to_owned()))?;
-    let state = tender.text("status").map(|status| TenderState::from(status.as_str()));
+    // Our own export says in words what OCDS has no code for.
+    let words = tender.text("statusDetails").map(|words| TenderState::from(words.as_str()));
+    let known = words.filter(|state| !matches!(state, TenderState::Named(_)));
+    let state = known.or_else(|| tender.text("status").map(|status| TenderState::from(status.as_str())));
     let parties = release.objects("parties");
     let suppliers = |role: &str| -> Vec<Supplier> {
         parties.iter().filter(|party| has_role(party, role)).map(supplier).collect()

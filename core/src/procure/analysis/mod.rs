@@ -1,0 +1,217 @@
+//! Questions about a tender to a language model, with proof.
+//!
+//! A model's answer is a list of claims, and each claim names the fields of the record that it stands on. What is in a
+//! claim — amounts, days, times, RUTs, codes, percentages, counts, states, links, quotations — is then held against
+//! those fields. What does not hold is dropped and listed with the reason. Records are written by strangers: a text that
+//! tells the model what to do can at most make it claim something, which is checked like everything else.
+//!
+//! ```
+//! use ayni::backends::scripted::{Scripted, ScriptedConfig};
+//! use ayni::procure::analysis::{Question, analyse};
+//! use ayni::{AnyChat, AnyProcurement, Context, GetRequest};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let cx = Context::new();
+//! let tender = AnyProcurement::new(Scripted::default()).tender(&cx, GetRequest::new("9002-7-LR26")).await?.record;
+//! // Field 1 is the code, field 4 the closing time. A model would be told so.
+//! let answer = r#"{"claims": [
+//!     {"text": "La licitación 9002-7-LR26 cierra el 02-02-2026 a las 17:00.", "fields": [1, 4]},
+//!     {"text": "Cierra el 3 de febrero.", "fields": [4]}
+//! ]}"#;
+//! let chat = AnyChat::new(Scripted::new(ScriptedConfig::default().with_replies([answer]))?);
+//!
+//! let analysis = analyse(&cx, &tender, &Question::deadlines(), &chat).await?;
+//! assert_eq!(analysis.claims.len(), 1);
+//! assert_eq!(analysis.claims[0].citations[1].path, "/row/closes");
+//! assert_eq!(analysis.rejected[0].text, "Cierra el 3 de febrero.");
+//! # Ok::<_, ayni::Error>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+mod answer;
+mod check;
+pub(crate) mod clean;
+mod outcome;
+mod prompt;
+mod question;
+mod values;
+mod view;
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;
+
+pub use outcome::{Analysis, CheckKind, Checked, Citation, Claim, RejectedClaim, Rejection, Verdict};
+pub use question::{Ask, Language, Question};
+#[cfg(feature = "pdf")]
+pub(in crate::procure) use view::labels;
+
+use answer::{Answered, Malformed};
+use prompt::Form;
+use view::View;
+
+use crate::chat::{ChatBackend, ChatRequest, ChatResponse, FinishReason};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::info::Usage;
+use crate::procure::tables::folded;
+use crate::procure::{Tender, TenderState, Timestamp};
+
+/// Asks a model about a tender and gives what the record bears out.
+///
+/// Works with any chat backend: the answer's form is asked for as a JSON Schema, from a backend that answers
+/// `unsupported` as any JSON, and at last in words. An answer that cannot be read is asked for once more. Nothing of the
+/// record, the question or the answer is in a log or an error.
+///
+/// # Errors
+/// `invalid_request` for a question that cannot be asked; `response_invalid` if the second answer cannot be read
+/// either; `content_rejected` if a filter cut the answer; those of the backend.
+pub async fn analyse(
+    cx: &Context,
+    tender: &Tender,
+    question: &Question,
+    chat: &impl ChatBackend,
+) -> Result<Analysis> {
+    question.check()?;
+    let asked = Timestamp::of_system_time(cx.clock().system_time());
+    let view = View::of(tender, question, asked);
+    let mut form = Form::Schema;
+    let request = prompt::request(question, &view);
+    let first = ask(cx, chat, &request, &mut form, question).await?;
+    let usage = first.usage;
+    match read(&first, question, &view) {
+        Ok(answered) => Ok(outcome(tender, question, &view, asked, answered, first, usage)),
+        Err(fault) => {
+            let request = prompt::again(request, &first.text, fault.0);
+            let second = ask(cx, chat, &request, &mut form, question).await?;
+            let usage = usage.plus(second.usage);
+            let answered = read(&second, question, &view).map_err(|fault| unreadable(chat, fault))?;
+            let analysis = outcome(tender, question, &view, asked, answered, second, usage);
+            Ok(Analysis { repaired: true, ..analysis })
+        }
+    }
+}
+
+/// Asks in the strongest form that the backend offers.
+async fn ask(
+    cx: &Context,
+    chat: &impl ChatBackend,
+    request: &ChatRequest,
+    form: &mut Form,
+    question: &Question,
+) -> Result<ChatResponse> {
+    loop {
+        let response = match chat.chat(cx, form.apply(request.clone(), &question.ask)).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => match form.weaker() {
+                Some(weaker) => {
+                    *form = weaker;
+                    continue;
+                }
+                None => return Err(error),
+            },
+            other => other?,
+        };
+        if response.finish == FinishReason::ContentFilter {
+            let error =
+                Error::new(ErrorKind::ContentRejected, "a safety filter cut the answer about the tender");
+            return Err(error.with_sent(Sent::Yes).with_backend(&*chat.info().backend));
+        }
+        return Ok(response);
+    }
+}
+
+fn read(response: &ChatResponse, question: &Question, view: &View) -> Result<Answered, Malformed> {
+    let answered = answer::read(&response.text, &question.ask, view);
+    match (answered, &response.finish) {
+        (Err(_), FinishReason::Length) => Err(Malformed("it ends in the middle, at the most tokens allowed")),
+        (answered, _) => answered,
+    }
+}
+
+fn unreadable(chat: &impl ChatBackend, fault: Malformed) -> Error {
+    Error::response_invalid(format!(
+        "the model answered twice in another form than was asked for: {}",
+        fault.0
+    ))
+    .with_backend(&*chat.info().backend)
+}
+
+fn outcome(
+    tender: &Tender,
+    question: &Question,
+    view: &View,
+    asked: Timestamp,
+    answered: Answered,
+    response: ChatResponse,
+    usage: Usage,
+) -> Analysis {
+    let (claims, mut rejected) = checked(view, question, answered.claims);
+    let verdict = answered.verdict.and_then(|verdict| match against(verdict, tender, &claims, asked) {
+        None => Some(verdict),
+        Some(reason) => {
+            let text = verdict.as_str().to_owned();
+            rejected.push(RejectedClaim { text, citations: Vec::new(), reason });
+            None
+        }
+    });
+    let origin = &tender.row.origin;
+    Analysis {
+        code: clean::visible(&tender.row.code, false),
+        question: question.clone(),
+        claims,
+        rejected,
+        verdict,
+        left_out: view.left_out.clone(),
+        source: origin.source.clone(),
+        as_of: origin.as_of,
+        asked,
+        repaired: false,
+        usage,
+        route: response.route,
+    }
+}
+
+/// The claims that hold, and those that do not.
+fn checked(view: &View, question: &Question, made: Vec<check::Made>) -> (Vec<Claim>, Vec<RejectedClaim>) {
+    let (mut claims, mut rejected): (Vec<Claim>, Vec<RejectedClaim>) = (Vec::new(), Vec::new());
+    for made in made {
+        match check::claim(view, made, question.language) {
+            Ok(claim) => {
+                let same = |known: &Claim| folded(&known.text) == folded(&claim.text);
+                let reason = match claims.len() {
+                    _ if claims.iter().any(same) => Some(Rejection::Repeated),
+                    held if held >= question.most_claims => Some(Rejection::TooMany),
+                    _ => None,
+                };
+                match reason {
+                    None => claims.push(claim),
+                    Some(reason) => {
+                        rejected.push(RejectedClaim { text: claim.text, citations: claim.citations, reason });
+                    }
+                }
+            }
+            Err(claim) => rejected.push(claim),
+        }
+    }
+    (claims, rejected)
+}
+
+/// What the record says against a verdict.
+fn against(verdict: Verdict, tender: &Tender, claims: &[Claim], now: Timestamp) -> Option<Rejection> {
+    let decided = matches!(
+        tender.row.state,
+        TenderState::Closed
+            | TenderState::Deserted
+            | TenderState::Awarded
+            | TenderState::Revoked
+            | TenderState::Suspended
+    );
+    let is_over = tender.row.closes.is_some_and(|closes| closes.time_left(now).is_none());
+    match verdict {
+        Verdict::Go if decided || is_over => Some(Rejection::TakesNoOffers),
+        Verdict::Go | Verdict::NoGo if claims.is_empty() => Some(Rejection::NothingLeft),
+        _ => None,
+    }
+}

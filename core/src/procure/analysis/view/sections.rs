@@ -1,0 +1,147 @@
+//! The parts of a tender, the most important first.
+
+use super::{Builder, LONGEST_LINE_TEXT, LONGEST_TEXT, Value, is_blank, labels, plain};
+use crate::procure::analysis::question::Language;
+use crate::procure::{LineItem, Supplier, Tender, Timestamp};
+
+/// Code, title, state, times and amount; and what follows from them on the day of the question.
+pub(super) fn head(builder: &mut Builder, tender: &Tender, now: Timestamp) {
+    let row = &tender.row;
+    let code = super::visible(&row.code, false);
+    builder.add("/row/code", code.clone(), vec![Value::Code(code.to_uppercase())]);
+    builder.text("/row/name", &row.name, LONGEST_LINE_TEXT);
+    builder.state("/row/state", &row.state, Language::Spanish);
+    builder.moment("/row/closes", row.closes);
+    builder.moment("/derived/now", Some(now));
+    if let Some(closes) = row.closes {
+        let days = i64::from(now.date().days_until(closes.date()));
+        let days = crate::procure::Decimal::new(i128::from(days), 0);
+        builder.quantity("/derived/days_until_closing", Some(days), Some("days"));
+    }
+    builder.short("/kind", tender.kind.as_ref().map(|kind| kind.as_str()));
+    builder.money("/estimated_amount", tender.estimated_amount.as_ref());
+    builder.short("/estimation", tender.estimation.as_ref().map(labels::estimation).as_deref());
+    builder.short("/payment", tender.payment.as_ref().map(labels::payment).as_deref());
+    if let Some((length, unit)) = &tender.contract_duration {
+        builder.text(
+            "/contract_duration",
+            &format!("{} {}", plain(*length), labels::unit(unit)),
+            LONGEST_LINE_TEXT,
+        );
+    }
+    let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    builder.count("/derived/items", count(tender.items.len()));
+    if !tender.bidders.is_empty() {
+        builder.count("/derived/bidders", count(tender.bidders.len()));
+    }
+    if !tender.documents.is_empty() {
+        builder.count("/derived/documents", count(tender.documents.len()));
+    }
+    dates(builder, tender);
+}
+
+fn dates(builder: &mut Builder, tender: &Tender) {
+    builder.moment("/published", tender.published);
+    let dates = &tender.dates;
+    for (name, moment) in [
+        ("created", dates.created),
+        ("questions_from", dates.questions_from),
+        ("questions_until", dates.questions_until),
+        ("answers", dates.answers),
+        ("technical_opening", dates.technical_opening),
+        ("economic_opening", dates.economic_opening),
+        ("expected_award", dates.expected_award),
+        ("awarded", dates.awarded),
+        ("site_visit", dates.site_visit),
+        ("expected_signature", dates.expected_signature),
+    ] {
+        builder.moment(format!("/dates/{name}"), moment);
+    }
+}
+
+/// What is asked for.
+pub(super) fn texts(builder: &mut Builder, tender: &Tender) {
+    // The lines need room too.
+    let most = LONGEST_TEXT.min(builder.room / 2);
+    builder.text("/description", &tender.description, most);
+}
+
+/// Who asks. The person to ask is there only where personal data may be shown.
+pub(super) fn buyer(builder: &mut Builder, tender: &Tender) {
+    let Some(buyer) = &tender.buyer else { return };
+    builder.short("/buyer/name", Some(&buyer.name));
+    builder.rut("/buyer/tax_number", buyer.tax_number.as_deref());
+    builder.short("/buyer/unit_name", buyer.unit_name.as_deref());
+    builder.short("/buyer/region", buyer.region.as_deref());
+    builder.short("/buyer/commune", buyer.commune.as_deref());
+    builder.short("/buyer/address", buyer.address.as_deref());
+    if let Some(contact) = buyer.contact.as_ref().filter(|_| builder.persons.is_none()) {
+        builder.short("/buyer/contact/name", contact.name.as_deref());
+        builder.short("/buyer/contact/role", contact.role.as_deref());
+        builder.short("/buyer/contact/telephone", contact.telephone.as_deref());
+        builder.short("/buyer/contact/mail", contact.mail.as_deref());
+    }
+}
+
+/// How it was decided.
+pub(super) fn award(builder: &mut Builder, tender: &Tender) {
+    let Some(award) = &tender.award else { return };
+    builder.short("/award/number", award.number.as_deref());
+    builder.moment("/award/date", award.date);
+    if let Some(bidders) = award.bidders {
+        builder.count("/award/bidders", bidders);
+    }
+    builder.money("/award/value", award.value.as_ref());
+    for (at, supplier) in award.suppliers.iter().enumerate() {
+        self::supplier(builder, &format!("/award/suppliers/{at}"), supplier);
+    }
+}
+
+/// As many lines, bidders and documents as there is room for.
+pub(super) fn lists(builder: &mut Builder, tender: &Tender) {
+    each(builder, "/items", &tender.items, |builder, path, item| {
+        if !is_blank(item) {
+            self::item(builder, path, item);
+        }
+    });
+    each(builder, "/bidders", &tender.bidders, supplier);
+    each(builder, "/documents", &tender.documents, |builder, path, document| {
+        builder.short(format!("{path}/name"), Some(&document.name));
+    });
+}
+
+/// Adds every element for which there is room, and notes the others.
+fn each<T>(builder: &mut Builder, list: &str, elements: &[T], add: impl Fn(&mut Builder, &str, &T)) {
+    for (at, element) in elements.iter().enumerate() {
+        if builder.is_full() {
+            let (missing, last) = (elements.len() - at, elements.len() - 1);
+            builder.view.left_out.push(format!("{list}/{at} to {list}/{last}: all {missing} left out"));
+            return;
+        }
+        add(builder, &format!("{list}/{at}"), element);
+    }
+}
+
+fn item(builder: &mut Builder, path: &str, item: &LineItem) {
+    if let Some(number) = item.number {
+        builder.count(format!("{path}/number"), number);
+    }
+    builder.short(format!("{path}/name"), Some(&item.name));
+    builder.quantity(format!("{path}/quantity"), item.quantity, item.unit.as_deref());
+    builder.short(format!("{path}/unit"), item.unit.as_deref());
+    builder.short(format!("{path}/description"), item.description.as_deref());
+    builder.money(format!("{path}/unit_price"), item.unit_price.as_ref());
+    builder.money(format!("{path}/total"), item.total.as_ref());
+    builder.short(format!("{path}/product_code"), item.product_code.as_deref());
+    builder.short(format!("{path}/category"), item.category.as_deref());
+    if let Some(award) = &item.award {
+        supplier(builder, &format!("{path}/award/supplier"), &award.supplier);
+        builder.number(format!("{path}/award/quantity"), award.quantity);
+        builder.money(format!("{path}/award/unit_price"), award.unit_price.as_ref());
+    }
+}
+
+fn supplier(builder: &mut Builder, path: &str, supplier: &Supplier) {
+    builder.short(format!("{path}/name"), Some(&supplier.name));
+    builder.rut(format!("{path}/tax_number"), supplier.tax_number.as_deref());
+}

@@ -1,0 +1,153 @@
+//! Tables as spreadsheets read them.
+
+use bytes::Bytes;
+use futures_core::Stream;
+use serde::{Deserialize, Serialize};
+
+use super::tables::{Cell, Table};
+use super::{Writer, pieces};
+use crate::error::Result;
+use crate::procure::analysis::Language;
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct CsvFormat {
+    /// What stands between cells. Behind semicolons numbers have a decimal comma, as spreadsheets in Chile expect; behind
+    /// commas a point.
+    pub separator: Separator,
+    /// Whether the file begins with the mark by which Excel knows that it is UTF-8.
+    pub byte_order_mark: bool,
+    /// The language of the header.
+    pub language: Language,
+}
+
+/// What stands between cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Separator {
+    /// `;`
+    #[default]
+    Semicolon,
+    /// `,`
+    Comma,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { separator: Separator::default(), byte_order_mark: true, language: Language::default() }
+    }
+}
+
+impl CsvFormat {
+    /// As Excel in Chile reads it: semicolons, decimal commas, a byte order mark, a header in Spanish.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what stands between cells.
+    pub fn with_separator(mut self, separator: Separator) -> Self {
+        self.separator = separator;
+        self
+    }
+
+    /// Says whether the file begins with a byte order mark.
+    pub fn with_byte_order_mark(mut self, mark: bool) -> Self {
+        self.byte_order_mark = mark;
+        self
+    }
+
+    /// Sets the language of the header.
+    pub fn with_language(mut self, language: Language) -> Self {
+        self.language = language;
+        self
+    }
+}
+
+/// Writes records as CSV, lines ended by CR LF. Moments are the wall clock of Santiago: `2026-10-26 15:30:00`. A text that
+/// a spreadsheet would take for a formula (`=`, `+`, `-`, `@` at its beginning) gets a `'` before it.
+pub fn csv<'a, T: Table + Send + 'a>(
+    records: impl Stream<Item = Result<T>> + Send + 'a,
+    format: CsvFormat,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'a {
+    pieces(records, format)
+}
+
+impl<T: Table> Writer<T> for CsvFormat {
+    fn head(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        if self.byte_order_mark {
+            out.extend_from_slice("\u{FEFF}".as_bytes());
+        }
+        let column = match self.language {
+            Language::Spanish => 0,
+            Language::English => 1,
+        };
+        self.line(out, T::COLUMNS.iter().map(|names| names[column].to_owned()));
+        Ok(())
+    }
+
+    fn record(&mut self, out: &mut Vec<u8>, record: T) -> Result<()> {
+        let written = record.cells().into_iter().map(|cell| self.written(cell));
+        self.line(out, written);
+        Ok(())
+    }
+
+    fn tail(&mut self, _: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl CsvFormat {
+    fn mark(self) -> char {
+        match self.separator {
+            Separator::Semicolon => ';',
+            Separator::Comma => ',',
+        }
+    }
+
+    fn line(self, out: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
+        for (at, cell) in cells.enumerate() {
+            if at > 0 {
+                out.push(self.mark() as u8);
+            }
+            let needs_quotes = cell.contains([self.mark(), '"', '\r', '\n']) || cell.trim() != cell;
+            if needs_quotes {
+                out.push(b'"');
+                out.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
+                out.push(b'"');
+            } else {
+                out.extend_from_slice(cell.as_bytes());
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn written(self, cell: Cell) -> String {
+        match cell {
+            Cell::Empty => String::new(),
+            Cell::Text(text) => harmless(text),
+            Cell::Number(number) => match self.separator {
+                Separator::Semicolon => number.to_string().replace('.', ","),
+                Separator::Comma => number.to_string(),
+            },
+            Cell::Moment(moment) => {
+                let (hour, minute, second) = moment.clock();
+                format!("{} {hour:02}:{minute:02}:{second:02}", moment.date())
+            }
+        }
+    }
+}
+
+/// A text that no spreadsheet takes for a formula.
+fn harmless(text: String) -> String {
+    let text = if text.contains('\0') { text.replace('\0', "") } else { text };
+    let first = text.chars().find(|c| !c.is_whitespace() && !c.is_control());
+    let begins = text.chars().next();
+    let is_formula = matches!(first, Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠'));
+    match is_formula || matches!(begins, Some('\t' | '\r' | '\n')) {
+        true => format!("'{text}"),
+        false => text,
+    }
+}

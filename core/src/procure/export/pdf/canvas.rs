@@ -1,0 +1,162 @@
+//! A page that is filled from its top.
+
+use pdf_writer::types::{ActionType, AnnotationType};
+use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
+
+use super::text::{Font, cut, lines, width};
+
+/// A4, in points.
+const PAGE: (f32, f32) = (595.28, 841.89);
+/// What stays empty on every side.
+const MARGIN: f32 = 48.0;
+
+const CATALOG: Ref = Ref::new(1);
+const PAGES: Ref = Ref::new(2);
+const SHEET: Ref = Ref::new(3);
+const REGULAR: Ref = Ref::new(4);
+const BOLD: Ref = Ref::new(5);
+const CONTENT: Ref = Ref::new(6);
+const INFORMATION: Ref = Ref::new(7);
+const LINK: Ref = Ref::new(8);
+
+/// How a text is set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub(super) font: Font,
+    pub(super) size: f32,
+    /// 0 is black, 1 white.
+    pub(super) gray: f32,
+}
+
+impl Style {
+    pub(super) const TITLE: Self = Self { font: Font::Bold, size: 16.0, gray: 0.0 };
+    pub(super) const HEADING: Self = Self { font: Font::Bold, size: 10.5, gray: 0.1 };
+    pub(super) const BODY: Self = Self { font: Font::Regular, size: 9.0, gray: 0.1 };
+    pub(super) const STRONG: Self = Self { font: Font::Bold, size: 9.0, gray: 0.0 };
+    pub(super) const SMALL: Self = Self { font: Font::Regular, size: 7.0, gray: 0.4 };
+
+    /// From one line to the next.
+    pub(super) fn leading(self) -> f32 {
+        self.size * 1.28
+    }
+}
+
+/// A page and how far it is filled.
+pub(super) struct Canvas {
+    content: Content,
+    /// Where the next line's top is, from the bottom of the page.
+    top: f32,
+    /// Where the foot begins.
+    floor: f32,
+    link: Option<(Rect, String)>,
+}
+
+impl Canvas {
+    /// An empty page of which `foot` points at the bottom are kept free.
+    pub(super) fn new(foot: f32) -> Self {
+        Self { content: Content::new(), top: PAGE.1 - MARGIN, floor: MARGIN + foot, link: None }
+    }
+
+    /// The width between the margins.
+    pub(super) fn width() -> f32 {
+        PAGE.0 - 2.0 * MARGIN
+    }
+
+    pub(super) fn top(&self) -> f32 {
+        self.top
+    }
+
+    pub(super) fn go_to(&mut self, top: f32) {
+        self.top = top;
+    }
+
+    /// Moves down.
+    pub(super) fn gap(&mut self, points: f32) {
+        self.top -= points;
+    }
+
+    /// How many lines of a style there is room for.
+    pub(super) fn room(&self, style: Style) -> usize {
+        let lines = ((self.top - self.floor) / style.leading()).floor();
+        if lines > 0.0 { lines as usize } else { 0 }
+    }
+
+    /// Sets a text from `indent` on, `most` lines of it, and says how many it took.
+    pub(super) fn text(&mut self, text: &str, style: Style, indent: f32, wide: f32, most: usize) -> usize {
+        let set = lines(text, style.font, style.size, wide);
+        let set = cut(set, most.min(self.room(style)), style.font, style.size, wide);
+        for line in &set {
+            self.top -= style.leading();
+            self.line(line, style, MARGIN + indent, self.top + style.size * 0.28);
+        }
+        set.len()
+    }
+
+    /// Sets one line of which the end is at the right margin, on the line that was set last.
+    pub(super) fn right(&mut self, text: &str, style: Style) {
+        let bytes = super::text::encoded(text);
+        let x = PAGE.0 - MARGIN - width(&bytes, style.font, style.size);
+        self.line(&bytes, style, x, self.top + style.size * 0.28);
+    }
+
+    fn line(&mut self, bytes: &[u8], style: Style, x: f32, y: f32) {
+        let name = match style.font {
+            Font::Regular => Name(b"F1"),
+            Font::Bold => Name(b"F2"),
+        };
+        self.content.begin_text();
+        self.content.set_fill_gray(style.gray);
+        self.content.set_font(name, style.size);
+        self.content.next_line(x, y);
+        self.content.show(Str(bytes));
+        self.content.end_text();
+    }
+
+    /// A thin line from margin to margin.
+    pub(super) fn rule(&mut self) {
+        self.content.set_stroke_gray(0.75).set_line_width(0.5);
+        self.content.move_to(MARGIN, self.top).line_to(PAGE.0 - MARGIN, self.top).stroke();
+    }
+
+    /// Goes to the foot, which only now may be written to.
+    pub(super) fn foot(&mut self) {
+        self.top = self.floor;
+        self.floor = MARGIN - 24.0;
+    }
+
+    /// Sets an address that can be followed.
+    pub(super) fn link(&mut self, link: &str, style: Style) {
+        let before = self.top;
+        if self.text(link, style, 0.0, Self::width(), 1) > 0 {
+            let bytes = super::text::encoded(link);
+            let end = MARGIN + width(&bytes, style.font, style.size).min(Self::width());
+            self.link = Some((Rect::new(MARGIN, self.top, end, before), link.to_owned()));
+        }
+    }
+
+    /// The file.
+    pub(super) fn finish(self, title: &str, language: &str) -> Vec<u8> {
+        let mut pdf = Pdf::new();
+        pdf.catalog(CATALOG).pages(PAGES).lang(TextStr(language));
+        pdf.pages(PAGES).kids([SHEET]).count(1);
+        let mut page = pdf.page(SHEET);
+        page.media_box(Rect::new(0.0, 0.0, PAGE.0, PAGE.1)).parent(PAGES).contents(CONTENT);
+        if self.link.is_some() {
+            page.annotations([LINK]);
+        }
+        page.resources().fonts().pair(Name(b"F1"), REGULAR).pair(Name(b"F2"), BOLD);
+        page.finish();
+        for (font, name) in [(REGULAR, &b"Helvetica"[..]), (BOLD, b"Helvetica-Bold")] {
+            pdf.type1_font(font).base_font(Name(name)).encoding_predefined(Name(b"WinAnsiEncoding"));
+        }
+        if let Some((place, link)) = &self.link {
+            let mut annotation = pdf.annotation(LINK);
+            annotation.subtype(AnnotationType::Link).rect(*place).border(0.0, 0.0, 0.0, None);
+            annotation.action().action_type(ActionType::Uri).uri(Str(link.as_bytes()));
+            annotation.finish();
+        }
+        pdf.stream(CONTENT, &self.content.finish());
+        pdf.document_info(INFORMATION).title(TextStr(title)).creator(TextStr("ayni"));
+        pdf.finish()
+    }
+}

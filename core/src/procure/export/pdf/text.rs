@@ -1,0 +1,244 @@
+//! Text in the encoding and the widths of PDF's own fonts, which no file has to carry.
+
+/// A font that every reader of PDF has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Font {
+    Regular,
+    Bold,
+}
+
+/// What Windows-1252 has between 0x80 and 0x9F.
+const EXTRA: [(char, u8); 27] = [
+    ('€', 0x80),
+    ('‚', 0x82),
+    ('ƒ', 0x83),
+    ('„', 0x84),
+    ('…', 0x85),
+    ('†', 0x86),
+    ('‡', 0x87),
+    ('ˆ', 0x88),
+    ('‰', 0x89),
+    ('Š', 0x8A),
+    ('‹', 0x8B),
+    ('Œ', 0x8C),
+    ('Ž', 0x8E),
+    ('‘', 0x91),
+    ('’', 0x92),
+    ('“', 0x93),
+    ('”', 0x94),
+    ('•', 0x95),
+    ('–', 0x96),
+    ('—', 0x97),
+    ('˜', 0x98),
+    ('™', 0x99),
+    ('š', 0x9A),
+    ('›', 0x9B),
+    ('œ', 0x9C),
+    ('ž', 0x9E),
+    ('Ÿ', 0x9F),
+];
+
+/// What stands in for characters that the fonts lack.
+const STAND_INS: [(char, &str); 13] = [
+    ('≥', ">="),
+    ('≤', "<="),
+    ('≠', "<>"),
+    ('→', "->"),
+    ('−', "-"),
+    ('‐', "-"),
+    ('‑', "-"),
+    ('‒', "-"),
+    ('′', "'"),
+    ('″', "\""),
+    ('✓', "v"),
+    ('●', "•"),
+    ('\u{2010}', "-"),
+];
+
+/// Letters with each of the marks that may follow them as characters of their own.
+const COMPOSED: [(char, &str, &str); 6] = [
+    ('\u{301}', "aeiouyAEIOUY", "áéíóúýÁÉÍÓÚÝ"),
+    ('\u{303}', "anoANO", "ãñõÃÑÕ"),
+    ('\u{308}', "aeiouyAEIOU", "äëïöüÿÄËÏÖÜ"),
+    ('\u{300}', "aeiouAEIOU", "àèìòùÀÈÌÒÙ"),
+    ('\u{302}', "aeiouAEIOU", "âêîôûÂÊÎÔÛ"),
+    ('\u{327}', "cC", "çÇ"),
+];
+
+/// The bytes of a text: one a character, `?` for what the fonts lack.
+pub(super) fn encoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut last = None;
+    for character in text.chars() {
+        match composed(last, character) {
+            Some(letter) => {
+                bytes.pop();
+                push(&mut bytes, letter);
+                last = None;
+            }
+            None => {
+                push(&mut bytes, character);
+                last = Some(character);
+            }
+        }
+    }
+    bytes
+}
+
+fn composed(letter: Option<char>, mark: char) -> Option<char> {
+    let (_, letters, results) = COMPOSED.iter().find(|(own, ..)| *own == mark)?;
+    let at = letters.chars().position(|own| Some(own) == letter)?;
+    results.chars().nth(at)
+}
+
+fn push(bytes: &mut Vec<u8>, character: char) {
+    match character {
+        ' '..='~' => bytes.push(character as u8),
+        c if c.is_whitespace() => bytes.push(b' '),
+        '\u{A1}'..='\u{FF}' => bytes.push(u8::try_from(u32::from(character)).unwrap_or(b'?')),
+        c => match EXTRA.iter().find(|(own, _)| *own == c) {
+            Some((_, byte)) => bytes.push(*byte),
+            None => match STAND_INS.iter().find(|(own, _)| *own == c) {
+                Some((_, text)) => bytes.extend(encoded(text)),
+                None => bytes.push(b'?'),
+            },
+        },
+    }
+}
+
+/// How wide a text is in points.
+pub(super) fn width(bytes: &[u8], font: Font, size: f32) -> f32 {
+    let widths = match font {
+        Font::Regular => &REGULAR,
+        Font::Bold => &BOLD,
+    };
+    let thousandths: u32 = bytes
+        .iter()
+        .map(|byte| byte.checked_sub(32).map_or(0, |at| u32::from(widths[usize::from(at)])))
+        .sum();
+    thousandths as f32 * size / 1000.0
+}
+
+/// The text in lines no wider than `most`. Words that are wider are broken.
+pub(super) fn lines(text: &str, font: Font, size: f32, most: f32) -> Vec<Vec<u8>> {
+    let mut lines = Vec::new();
+    let mut line: Vec<u8> = Vec::new();
+    for word in encoded(text).split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
+        let mut wider = line.clone();
+        if !wider.is_empty() {
+            wider.push(b' ');
+        }
+        wider.extend_from_slice(word);
+        if width(&wider, font, size) <= most {
+            line = wider;
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        for byte in word {
+            line.push(*byte);
+            if width(&line, font, size) > most && line.len() > 1 {
+                line.pop();
+                lines.push(std::mem::replace(&mut line, vec![*byte]));
+            }
+        }
+    }
+    if !line.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// The first `most` lines; if there are more, the last of them ends with a mark.
+pub(super) fn cut(
+    mut lines: Vec<Vec<u8>>,
+    most: usize,
+    font: Font,
+    size: f32,
+    width_most: f32,
+) -> Vec<Vec<u8>> {
+    if lines.len() <= most {
+        return lines;
+    }
+    lines.truncate(most);
+    let mark = encoded(" […]");
+    if let Some(last) = lines.last_mut() {
+        while !last.is_empty() && width(last, font, size) + width(&mark, font, size) > width_most {
+            last.pop();
+        }
+        last.extend_from_slice(&mark);
+    }
+    lines
+}
+
+/// Helvetica's widths from 0x20 on, in thousandths of the size.
+#[rustfmt::skip]
+const REGULAR: [u16; 224] = [
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556,
+    556, 556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667,
+    556, 833, 722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556, 333, 556,
+    556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722,
+    500, 500, 500, 334, 260, 334, 584, 350, 556, 350, 222, 556, 333, 1000, 556, 556, 333, 1000, 667, 333, 1000, 350,
+    611, 350, 350, 222, 222, 333, 333, 350, 556, 1000, 333, 1000, 500, 333, 944, 350, 500, 667, 278, 333, 556, 556,
+    556, 556, 260, 556, 333, 737, 370, 556, 584, 333, 737, 333, 400, 584, 333, 333, 333, 556, 537, 278, 333, 333,
+    365, 556, 834, 834, 834, 611, 667, 667, 667, 667, 667, 667, 1000, 722, 667, 667, 667, 667, 278, 278, 278, 278,
+    722, 722, 778, 778, 778, 778, 778, 584, 778, 722, 722, 722, 722, 667, 667, 611, 556, 556, 556, 556, 556, 556,
+    889, 500, 556, 556, 556, 556, 278, 278, 278, 278, 556, 556, 556, 556, 556, 556, 556, 584, 611, 556, 556, 556,
+    556, 500, 556, 500,
+];
+
+/// Helvetica-Bold's.
+#[rustfmt::skip]
+const BOLD: [u16; 224] = [
+    278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556,
+    556, 556, 556, 556, 333, 333, 584, 584, 584, 611, 975, 722, 722, 722, 722, 667, 611, 778, 722, 278, 556, 722,
+    611, 833, 722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 333, 278, 333, 584, 556, 333, 556,
+    611, 556, 611, 556, 333, 611, 611, 278, 278, 556, 278, 889, 611, 611, 611, 611, 389, 556, 333, 611, 556, 778,
+    556, 556, 500, 389, 280, 389, 584, 350, 556, 350, 278, 556, 500, 1000, 556, 556, 333, 1000, 667, 333, 1000, 350,
+    611, 350, 350, 278, 278, 500, 500, 350, 556, 1000, 333, 1000, 556, 333, 944, 350, 500, 667, 278, 333, 556, 556,
+    556, 556, 280, 556, 333, 737, 370, 556, 584, 333, 737, 333, 400, 584, 333, 333, 333, 611, 556, 278, 333, 333,
+    365, 556, 834, 834, 834, 611, 722, 722, 722, 722, 722, 722, 1000, 722, 667, 667, 667, 667, 278, 278, 278, 278,
+    722, 722, 778, 778, 778, 778, 778, 584, 778, 722, 722, 722, 722, 667, 667, 611, 556, 556, 556, 556, 556, 556,
+    889, 556, 556, 556, 556, 556, 278, 278, 278, 278, 611, 611, 611, 611, 611, 611, 611, 584, 611, 611, 611, 611,
+    611, 556, 611, 556,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accents_and_the_euro_are_in_the_encoding_however_they_come() {
+        assert_eq!(encoded("ñÑáé€"), [0xF1, 0xD1, 0xE1, 0xE9, 0x80]);
+        assert_eq!(encoded("n\u{303}an\u{303}a e\u{301}"), encoded("ñaña é"));
+        assert_eq!(encoded("«x» – “y” ≥ 5\u{A0}°C 日"), b"\xABx\xBB \x96 \x93y\x94 >= 5 \xB0C ?");
+    }
+
+    #[test]
+    fn lines_are_no_wider_than_they_may_be_and_lose_nothing() {
+        let text = "Adquisición de señalética para la vía pública, incluida instalación; wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
+        for most in [20.0, 60.0, 150.0, 1000.0] {
+            let lines = lines(text, Font::Regular, 9.0, most);
+            assert!(lines.iter().all(|line| width(line, Font::Regular, 9.0) <= most), "{most}");
+            let joined: Vec<u8> = lines.concat().into_iter().filter(|byte| *byte != b' ').collect();
+            assert_eq!(joined, encoded(&text.replace(' ', "")), "{most}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_ends_with_a_mark_and_still_fits() {
+        let all = lines(&"palabra ".repeat(50), Font::Bold, 10.0, 100.0);
+        let some = cut(all.clone(), 3, Font::Bold, 10.0, 100.0);
+        assert!(some.len() == 3 && some[2].ends_with(&encoded("[…]")), "{some:?}");
+        assert!(width(&some[2], Font::Bold, 10.0) <= 100.0);
+        assert_eq!(cut(all.clone(), 500, Font::Bold, 10.0, 100.0), all);
+    }
+
+    #[test]
+    fn widths_are_those_of_the_fonts() {
+        assert_eq!(width(&encoded("Ñ"), Font::Regular, 1000.0), 722.0);
+        assert_eq!(width(&encoded("ñ"), Font::Bold, 1000.0), 611.0);
+        assert_eq!(width(&encoded("€1.000,50"), Font::Regular, 1000.0), 556.0 * 7.0 + 278.0 * 2.0);
+    }
+}

@@ -1,0 +1,56 @@
+//! What a page says by itself, in two languages.
+
+use crate::procure::Source;
+use crate::procure::analysis::{Ask, Language, Verdict};
+
+/// One of two texts.
+pub(super) fn say(language: Language, spanish: &'static str, english: &'static str) -> &'static str {
+    match language {
+        Language::Spanish => spanish,
+        Language::English => english,
+    }
+}
+
+/// What was asked.
+pub(super) fn asked(ask: &Ask, language: Language) -> String {
+    match ask {
+        Ask::Summary => say(language, "Resumen", "Summary").to_owned(),
+        Ask::Requirements => say(language, "Requisitos", "Requirements").to_owned(),
+        Ask::Risks => say(language, "Riesgos", "Risks").to_owned(),
+        Ask::GoNoGo => say(language, "¿Ofertar?", "Make an offer?").to_owned(),
+        Ask::Deadlines => say(language, "Plazos", "Deadlines").to_owned(),
+        Ask::Free(question) => question.clone(),
+    }
+}
+
+/// The advice.
+pub(super) fn verdict(verdict: Verdict, language: Language) -> &'static str {
+    match verdict {
+        Verdict::Go => say(language, "Recomendación: ofertar", "Advice: make an offer"),
+        Verdict::NoGo => say(language, "Recomendación: no ofertar", "Advice: make no offer"),
+        Verdict::Unclear => say(language, "Recomendación: no es claro", "Advice: unclear"),
+    }
+}
+
+/// Who gave the record.
+pub(super) fn source(source: &Source) -> String {
+    let name = match source.as_str() {
+        "v1" => "API v1",
+        "ocds" => "OCDS",
+        "bulk" => "datos abiertos",
+        "" => return "Mercado Público (ChileCompra)".to_owned(),
+        other => other,
+    };
+    format!("Mercado Público (ChileCompra), {name}")
+}
+
+/// `1 afirmación`, `2 afirmaciones`.
+pub(super) fn claims(count: usize, language: Language) -> String {
+    let noun = match (count, language) {
+        (1, Language::Spanish) => "afirmación",
+        (_, Language::Spanish) => "afirmaciones",
+        (1, Language::English) => "claim",
+        (_, Language::English) => "claims",
+    };
+    format!("{count} {noun}")
+}
