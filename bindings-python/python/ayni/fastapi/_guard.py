@@ -27,7 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOG = logging.getLogger("ayni.fastapi")
 
 OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
-"""Paths that need no key and are answered however busy the service is."""
+"""Paths that need no key. They and the metrics are answered however busy the service is."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
@@ -122,19 +122,19 @@ class Guard:
             self._tell(exchange)
 
     async def _admit(self, exchange: _Exchange) -> None:
-        is_open = exchange.path in OPEN
-        if not is_open:
+        counts = exchange.path not in OPEN and exchange.path != "/metrics"
+        if exchange.path not in OPEN:
             self._check_key(exchange)
         size = 0
         try:
             size = await self._read(exchange)
-            if not is_open and self.metrics.in_flight >= self.settings.max_concurrency:
+            if counts and self.metrics.in_flight >= self.settings.max_concurrency:
                 raise _busy("the service has as many requests as it works on at a time")
-            self.metrics.in_flight += not is_open
+            self.metrics.in_flight += counts
             try:
                 await self._work(exchange)
             finally:
-                self.metrics.in_flight -= not is_open
+                self.metrics.in_flight -= counts
         finally:
             self._buffered -= size
 
