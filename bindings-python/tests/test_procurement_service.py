@@ -123,6 +123,7 @@ FAULTS = {
     "code that is none": ("/api/tenders/%3Cscript%3E", {}, 422, "invalid_request"),
     "day that is none": ("/api/tenders?on=2026-13-01", {}, 422, "invalid_request"),
     "two ways to say when": ("/api/tenders?on=2026-11-02&from=2026-11-01", {}, 400, "invalid_request"),
+    "file of a list that fails": (f"/api/export?on={DAY}", {"tickets": ["another"]}, 502, "unauthenticated"),
     "limit": ("/api/tenders?limit=0", {}, 422, "invalid_request"),
     "ticket refused": (f"/api/tenders?on={DAY}", {"tickets": ["another"]}, 502, "unauthenticated"),
     "quota spent": (f"/api/tenders?on={DAY}", {"daily_quota": 0}, 429, "quota_exceeded"),

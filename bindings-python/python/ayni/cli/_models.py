@@ -34,7 +34,8 @@ def cache() -> Path:
 def run(given: argparse.Namespace) -> int:
     """Lists."""
     if given.vendor:
-        config = {"backend": "openai", "vendor": given.vendor}
+        # Listing needs no model, but a configuration does.
+        config = {"backend": "openai", "vendor": given.vendor, "model": "any"}
         if given.base_url:
             config["base_url"] = given.base_url
         for model in models_sync(config, deadline=60):

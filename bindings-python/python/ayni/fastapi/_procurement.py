@@ -163,8 +163,8 @@ def _attachment(content: Any, form: str, name: str) -> Response:
 
 
 async def _started(pieces: Any) -> AsyncGenerator[bytes, None]:
-    """The same pieces, the first of which is there: until then a failure still has a status."""
-    first = await anext(pieces, b"")
+    """The same pieces, of which the header and the first rows are there: until then a failure still has a status."""
+    first = await anext(pieces, b"") + await anext(pieces, b"")
 
     async def rest() -> AsyncGenerator[bytes, None]:
         try:
