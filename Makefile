@@ -23,8 +23,8 @@ test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures or embed
-	cargo run --release -p ayni-benches $(if $(filter overhead,$(BENCH)),--no-default-features) -- $(BENCH)
+bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures, embed or procurement
+	cargo run --release -p ayni-benches $(if $(filter overhead procurement,$(BENCH)),--no-default-features)$(if $(filter procurement,$(BENCH)), --features procurement) -- $(BENCH)
 
 bench-peers: ## Measures ours beside other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
@@ -35,10 +35,10 @@ lint: ## Checks formatting, lints, documentation, dependencies and the tree
 fmt: ## Formats the Rust code
 	cargo fmt --all
 
-gen: ## Writes docs/reference/ from the code
+gen: ## Writes docs/reference/ and generated Python modules from the code
 	scripts/generate write
 
-gen-check: ## Fails if docs/reference/ is not what the code says
+gen-check: ## Fails if what `make gen` writes is not what the code says
 	scripts/generate check
 
 models: ## Fetches the two real models into the cache folder (AYNI_CACHE)

@@ -9,7 +9,11 @@ mod kernels;
 mod overhead;
 #[cfg(feature = "kernels")]
 mod pictures;
+#[cfg(feature = "procurement")]
+mod procurement;
 mod report;
+#[cfg(any(feature = "kernels", feature = "procurement"))]
+mod today;
 
 use std::process::ExitCode;
 
@@ -22,12 +26,13 @@ Suites:
   overhead   the policy stack around a backend that does nothing, and the stream parsers
   kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
   embed      local embedders against the CPU's limits; `make bench-peers SUITE=embed` runs the peers beside them
+  procurement  public procurement: lists, monthly files, the store
   pictures   from an encoded image to the tensor of a vision model, step by step
 
 Options:
   --quick          fewer repetitions, fewer cases
   --json FILE      also write the figures as JSON
-  --markdown FILE  also write the tables of the documentation (kernels)
+  --markdown FILE  also write the tables of the documentation (kernels, procurement)
   --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed)
   --help           this text
 
@@ -51,6 +56,10 @@ fn main() -> ExitCode {
     if let Some(command) = arguments.next_if(|first| first.starts_with("embed-")) {
         return embed::for_peers(&command, &arguments.collect::<Vec<_>>());
     }
+    #[cfg(feature = "procurement")]
+    if let Some(command) = arguments.next_if(|first| first.starts_with("procurement-")) {
+        return procurement::run_child(&command, &arguments.collect::<Vec<_>>());
+    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--help" | "-h" => {
@@ -73,6 +82,12 @@ fn main() -> ExitCode {
         Some("pictures") => pictures::run(&options),
         #[cfg(feature = "embed")]
         Some("embed") => embed::run(&options),
+        #[cfg(feature = "procurement")]
+        Some("procurement") => procurement::run(&options),
+        #[cfg(not(feature = "procurement"))]
+        Some("procurement") => {
+            return usage("this build knows no procurement: build with the feature `procurement`");
+        }
         #[cfg(not(feature = "embed"))]
         Some("embed") => return usage("this build has no embedders: build with the feature `embed`"),
         #[cfg(not(feature = "kernels"))]

@@ -1,7 +1,7 @@
 //! How a call from Python runs: awaited on an event loop, or on the calling thread.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -158,8 +158,9 @@ where
     let task = runtime.spawn(async move {
         let outcome = work.await;
         runtime.deliver(move |py| {
-            let outcome = outcome.map_err(|error| raised(py, &error)).and_then(|done| give(py, done));
-            let (value, failed) = match outcome {
+            let outcome = outcome.map_err(|error| raised(py, &error));
+            let given = catch_unwind(AssertUnwindSafe(|| outcome.and_then(|done| give(py, done))));
+            let (value, failed) = match given.unwrap_or_else(|_| Err(raised(py, &panicked()))) {
                 Ok(value) => (value, false),
                 Err(error) => (error.into_value(py).into_any(), true),
             };
@@ -279,7 +280,23 @@ async fn step<T>(
 
 /// `work`, with a panic of it as an error.
 async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Unexpected, "ayni panicked; what it said is on the standard error stream"))
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Unexpected, "ayni panicked; what it said is on the standard error stream")
+}
+
+/// Panics in the work of a call, or where its outcome is given to Python, so that a test sees what becomes of it. Not in
+/// release builds.
+#[cfg(debug_assertions)]
+#[pyfunction]
+#[pyo3(signature = (late, future=None))]
+pub(crate) fn panic_inside(py: Python<'_>, late: bool, future: Option<&Bound<'_, PyAny>>) -> Given {
+    let out_of_bounds = |is_wrong: bool| [0_u8][std::hint::black_box(usize::from(is_wrong))];
+    let work = move |_: Context| async move { Ok(out_of_bounds(!late)) };
+    call(py, How { setting: None, future }, work, move |py, _| {
+        out_of_bounds(late);
+        Ok(py.None())
     })
 }

@@ -1,6 +1,5 @@
 //! Chat, whole and streamed, and the chat modes of an environment.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ayni::{
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{config, environment, information, request, shown, to_python};
+use crate::convert::{Variables, config, information, opened, request, shown, to_python};
 use crate::failure::raised;
 use crate::runtime::runtime;
 
@@ -35,22 +34,15 @@ impl Chat {
 impl Chat {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(
-        py: Python<'_>,
-        fields: &Bound<'_, PyAny>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
         let setup = config::<Setup<ChatConfig>>(fields, ChatConfig::BACKENDS)?;
-        let opened = py.detach(|| open_chat_with(setup, &environment(env)));
-        opened.map(Self).map_err(|error| raised(py, &error))
+        opened(py, env, |env| open_chat_with(setup, env)).map(Self)
     }
 
     #[staticmethod]
     #[pyo3(signature = (env=None))]
-    fn from_env(py: Python<'_>, env: Option<BTreeMap<String, String>>) -> PyResult<Self> {
-        let env = environment(env);
-        let opened = py.detach(|| open_chat_with(Setup::<ChatConfig>::from_env_with(&env)?, &env));
-        opened.map(Self).map_err(|error| raised(py, &error))
+    fn from_env(py: Python<'_>, env: Variables) -> PyResult<Self> {
+        opened(py, env, |env| open_chat_with(Setup::<ChatConfig>::from_env_with(env)?, env)).map(Self)
     }
 
     fn info(&self, py: Python<'_>) -> Given {
@@ -194,9 +186,8 @@ pub(crate) struct Modes(Arc<ChatModes>);
 impl Modes {
     #[new]
     #[pyo3(signature = (env=None))]
-    fn new(py: Python<'_>, env: Option<BTreeMap<String, String>>) -> PyResult<Self> {
-        let modes = ChatModes::from_env_with(&environment(env));
-        modes.map(|modes| Self(Arc::new(modes))).map_err(|error| raised(py, &error))
+    fn new(py: Python<'_>, env: Variables) -> PyResult<Self> {
+        opened(py, env, |env| ChatModes::from_env_with(env).map(Arc::new)).map(Self)
     }
 
     fn names(&self) -> Vec<&'static str> {

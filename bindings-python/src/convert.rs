@@ -1,5 +1,6 @@
 //! Values between Python and serde.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,8 +105,7 @@ pub(crate) fn shown(py: Python<'_>, value: &impl Serialize) -> Given {
 
 /// A request from a dictionary of its fields.
 pub(crate) fn request<T: DeserializeOwned>(fields: &Bound<'_, PyAny>) -> PyResult<T> {
-    let value = from_python(fields)?;
-    serde_json::from_value(value).map_err(|error| invalid(fields.py(), without_values(&error)))
+    read(from_python(fields)?).map_err(|message| invalid(fields.py(), message))
 }
 
 /// A configuration from a dictionary of its fields.
@@ -116,7 +116,27 @@ pub(crate) fn config<T: DeserializeOwned>(fields: &Bound<'_, PyAny>, backends: &
         let valid = backends.join(", ");
         return Err(wrong(format!("`backend` is missing from the configuration; valid: {valid}")));
     }
-    serde_json::from_value(value).map_err(|error| wrong(without_values(&error)))
+    read(value).map_err(wrong)
+}
+
+/// Reads an object, or says which of its fields is wrong.
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    let error = match T::deserialize(&value) {
+        Ok(read) => return Ok(read),
+        Err(error) => without_values(&error),
+    };
+    // serde names fields that it does not know, but not those whose value is wrong: those without which it is not.
+    let is_cause = |name: &&String| {
+        let mut rest = value.clone();
+        rest.as_object_mut().and_then(|fields| fields.shift_remove(*name));
+        *name != "backend"
+            && T::deserialize(rest).map_or_else(|other| without_values(&other) != error, |_| true)
+    };
+    let cause = value.as_object().and_then(|fields| fields.keys().find(is_cause));
+    Err(match cause.filter(|name| !error.contains(&format!("`{name}`"))) {
+        Some(name) => format!("`{name}`: {error}"),
+        None => error,
+    })
 }
 
 /// What serde has to say, without the value that it says it of: a prompt, or a key.
@@ -134,9 +154,17 @@ fn without_values(error: &serde_json::Error) -> String {
     message
 }
 
-/// The variables that a configuration is completed from.
-pub(crate) fn environment(variables: Option<std::collections::BTreeMap<String, String>>) -> Environment {
-    variables.map_or_else(Environment::process, Environment::from_pairs)
+/// The variables that a configuration is completed from: those that are given, or the process's.
+pub(crate) type Variables = Option<BTreeMap<String, String>>;
+
+/// Opens a handle away from the interpreter: it may read files, or load a model.
+pub(crate) fn opened<H: Send>(
+    py: Python<'_>,
+    env: Variables,
+    open: impl FnOnce(&Environment) -> Result<H> + Send,
+) -> PyResult<H> {
+    let env = env.map_or_else(Environment::process, Environment::from_pairs);
+    py.detach(|| open(&env)).map_err(|error| raised(py, &error))
 }
 
 /// A number of seconds.

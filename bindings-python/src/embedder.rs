@@ -1,13 +1,11 @@
 //! Embedders.
 
-use std::collections::BTreeMap;
-
 use ayni::{AnyEmbedder, EmbedRequest, EmbedderConfig, Encoding, Setup, open_embedder_with};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{config, environment, information, inputs, read_inputs, request, shown};
+use crate::convert::{Variables, config, information, inputs, opened, read_inputs, request, shown};
 use crate::failure::raised;
 use crate::vectors::Block;
 
@@ -20,22 +18,15 @@ pub(crate) struct Embedder(AnyEmbedder);
 impl Embedder {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(
-        py: Python<'_>,
-        fields: &Bound<'_, PyAny>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
         let setup = config::<Setup<EmbedderConfig>>(fields, EmbedderConfig::BACKENDS)?;
-        let opened = py.detach(|| open_embedder_with(setup, &environment(env)));
-        opened.map(Self).map_err(|error| raised(py, &error))
+        opened(py, env, |env| open_embedder_with(setup, env)).map(Self)
     }
 
     #[staticmethod]
     #[pyo3(signature = (env=None))]
-    fn from_env(py: Python<'_>, env: Option<BTreeMap<String, String>>) -> PyResult<Self> {
-        let env = environment(env);
-        let opened = py.detach(|| open_embedder_with(Setup::<EmbedderConfig>::from_env_with(&env)?, &env));
-        opened.map(Self).map_err(|error| raised(py, &error))
+    fn from_env(py: Python<'_>, env: Variables) -> PyResult<Self> {
+        opened(py, env, |env| open_embedder_with(Setup::<EmbedderConfig>::from_env_with(env)?, env)).map(Self)
     }
 
     fn info(&self, py: Python<'_>) -> Given {

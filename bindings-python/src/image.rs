@@ -1,7 +1,5 @@
 //! Image generators.
 
-use std::collections::BTreeMap;
-
 use ayni::{
     AnyImageGenerator, GenerateRequest, ImageConfig, ImageResponse, RefineRequest, Setup,
     open_image_generator_with,
@@ -11,8 +9,7 @@ use pyo3::types::{PyBytes, PyList};
 use serde_json::json;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{config, environment, information, request, to_python};
-use crate::failure::raised;
+use crate::convert::{Variables, config, information, opened, request, to_python};
 
 /// A handle on an image generator.
 #[pyclass(frozen, module = "ayni._ayni")]
@@ -23,23 +20,16 @@ pub(crate) struct ImageGenerator(AnyImageGenerator);
 impl ImageGenerator {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(
-        py: Python<'_>,
-        fields: &Bound<'_, PyAny>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
         let setup = config::<Setup<ImageConfig>>(fields, ImageConfig::BACKENDS)?;
-        let opened = py.detach(|| open_image_generator_with(setup, &environment(env)));
-        opened.map(Self).map_err(|error| raised(py, &error))
+        opened(py, env, |env| open_image_generator_with(setup, env)).map(Self)
     }
 
     #[staticmethod]
     #[pyo3(signature = (env=None))]
-    fn from_env(py: Python<'_>, env: Option<BTreeMap<String, String>>) -> PyResult<Self> {
-        let env = environment(env);
-        let opened =
-            py.detach(|| open_image_generator_with(Setup::<ImageConfig>::from_env_with(&env)?, &env));
-        opened.map(Self).map_err(|error| raised(py, &error))
+    fn from_env(py: Python<'_>, env: Variables) -> PyResult<Self> {
+        opened(py, env, |env| open_image_generator_with(Setup::<ImageConfig>::from_env_with(env)?, env))
+            .map(Self)
     }
 
     fn info(&self, py: Python<'_>) -> Given {

@@ -14,8 +14,8 @@ mod vectors;
 
 use pyo3::prelude::*;
 
-/// The native module `ayni._ayni`.
-#[pymodule]
+/// The native module `ayni._ayni`. It is not made for interpreters without their global lock.
+#[pymodule(gil_used = true)]
 fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", ayni::VERSION)?;
     let kinds: Vec<&str> = ayni::ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -39,5 +39,8 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(documents::export, module)?)?;
     module.add_class::<services::Models>()?;
     module.add_class::<services::Health>()?;
+    module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;
+    #[cfg(debug_assertions)]
+    module.add_function(wrap_pyfunction!(call::panic_inside, module)?)?;
     Ok(())
 }

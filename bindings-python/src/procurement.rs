@@ -1,6 +1,5 @@
 //! Procurement clients. Answers cross as JSON text, in which every digit is as the source wrote it.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
@@ -14,7 +13,7 @@ use pyo3::prelude::*;
 use serde::Serialize;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{config, environment, information, request};
+use crate::convert::{Variables, config, information, opened, request};
 use crate::failure::{invalid, raised};
 
 /// A handle on a procurement client.
@@ -40,21 +39,15 @@ fn open(setup: Setup<ProcurementConfig>, env: &ayni::Environment) -> Result<Proc
 impl Procurement {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(
-        py: Python<'_>,
-        fields: &Bound<'_, PyAny>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
         let setup = config::<Setup<ProcurementConfig>>(fields, ProcurementConfig::BACKENDS)?;
-        py.detach(|| open(setup, &environment(env))).map_err(|error| raised(py, &error))
+        opened(py, env, |env| open(setup, env))
     }
 
     #[staticmethod]
     #[pyo3(signature = (env=None))]
-    fn from_env(py: Python<'_>, env: Option<BTreeMap<String, String>>) -> PyResult<Self> {
-        let env = environment(env);
-        let opened = py.detach(|| open(Setup::<ProcurementConfig>::from_env_with(&env)?, &env));
-        opened.map_err(|error| raised(py, &error))
+    fn from_env(py: Python<'_>, env: Variables) -> PyResult<Self> {
+        opened(py, env, |env| open(Setup::<ProcurementConfig>::from_env_with(env)?, env))
     }
 
     fn info(&self, py: Python<'_>) -> Given {

@@ -1,17 +1,16 @@
 //! What hosted services say about themselves: their models, their health.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ayni::backends::engine::{ClipService, ImageEngine};
 use ayni::backends::openai::OpenAi;
-use ayni::{ChatConfig, Context, EmbedderConfig, Error, ErrorKind, ImageConfig, Result, Setup};
+use ayni::{ChatConfig, Context, EmbedderConfig, Environment, Error, ErrorKind, ImageConfig, Result, Setup};
 use pyo3::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{config, environment, to_python};
+use crate::convert::{Variables, config, opened, to_python};
 use crate::failure::raised;
 
 /// The models that a vendor offers.
@@ -23,17 +22,13 @@ pub(crate) struct Models(Arc<OpenAi>);
 impl Models {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(
-        py: Python<'_>,
-        fields: &Bound<'_, PyAny>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
         let setup = config::<Setup<ChatConfig>>(fields, &["openai"])?;
-        let opened = match setup.backend {
-            ChatConfig::OpenAi(config) => config.open(&environment(env)),
+        let open = |env: &Environment| match setup.backend {
+            ChatConfig::OpenAi(config) => config.open(env).map(Arc::new),
             _ => Err(Error::unsupported("only the backend 'openai' lists models")),
         };
-        opened.map(|vendor| Self(Arc::new(vendor))).map_err(|error| raised(py, &error))
+        opened(py, env, open).map(Self)
     }
 
     #[pyo3(signature = (setting=None, future=None))]
@@ -59,25 +54,23 @@ enum Service {
 impl Health {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(
-        py: Python<'_>,
-        fields: &Bound<'_, PyAny>,
-        env: Option<BTreeMap<String, String>>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
         const OFFERED: [&str; 2] = ["clip_service", "image_engine"];
-        let env = environment(env);
         let named = fields.get_item("backend").and_then(|name| name.extract::<String>());
-        let opened = match named.as_deref() {
-            Ok("image_engine") => match config::<Setup<ImageConfig>>(fields, &OFFERED)?.backend {
-                ImageConfig::ImageEngine(engine) => engine.open(&env).map(Service::Engine),
-                _ => Err(not_offered()),
-            },
-            _ => match config::<Setup<EmbedderConfig>>(fields, &OFFERED)?.backend {
-                EmbedderConfig::ClipService(clip) => clip.open(&env).map(Service::Clip),
-                _ => Err(not_offered()),
-            },
+        let service = if matches!(named.as_deref(), Ok("image_engine")) {
+            match config::<Setup<ImageConfig>>(fields, &OFFERED)?.backend {
+                ImageConfig::ImageEngine(engine) => {
+                    opened(py, env, |env| engine.open(env)).map(Service::Engine)
+                }
+                _ => Err(not_offered(py)),
+            }
+        } else {
+            match config::<Setup<EmbedderConfig>>(fields, &OFFERED)?.backend {
+                EmbedderConfig::ClipService(clip) => opened(py, env, |env| clip.open(env)).map(Service::Clip),
+                _ => Err(not_offered(py)),
+            }
         };
-        opened.map(|service| Self(Arc::new(service))).map_err(|error| raised(py, &error))
+        service.map(|service| Self(Arc::new(service)))
     }
 
     #[pyo3(signature = (setting=None, future=None))]
@@ -93,12 +86,18 @@ impl Health {
     }
 }
 
-fn not_offered() -> Error {
-    Error::unsupported("`health` is offered by clip_service and image_engine")
+fn not_offered(py: Python<'_>) -> PyErr {
+    raised(py, &Error::unsupported("`health` is offered by clip_service and image_engine"))
 }
 
 fn as_json(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| {
         Error::new(ErrorKind::Unexpected, "the answer cannot be written as JSON").with_source(error)
     })
+}
+
+/// The counters of all calls of this process, as Prometheus reads them.
+#[pyfunction]
+pub(crate) fn prometheus_text() -> String {
+    ayni::policy::Metrics::global().prometheus_text()
 }

@@ -1,4 +1,8 @@
+import doctest
+import importlib
 import json
+import pkgutil
+import types
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -24,3 +28,17 @@ def test_the_error_kinds_are_the_documented_ones():
 def test_type_checkers_find_the_types():
     assert files("ayni").joinpath("py.typed").is_file()
     assert files("ayni").joinpath("_ayni.pyi").is_file()
+
+
+def test_the_examples_of_the_documentation_run():
+    modules = [importlib.import_module(f"ayni.{found.name}") for found in pkgutil.iter_modules(ayni.__path__)]
+    results = [doctest.testmod(module, optionflags=doctest.ELLIPSIS) for module in modules]
+    assert sum(result.failed for result in results) == 0
+    assert sum(result.attempted for result in results) > 8
+
+
+def test_everything_public_is_listed_and_documented():
+    for name in ayni.__all__:
+        value = getattr(ayni, name)
+        assert not isinstance(value, (type, types.FunctionType)) or value.__doc__, name
+    assert len(ayni.__all__) == len(set(ayni.__all__))

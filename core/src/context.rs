@@ -309,6 +309,17 @@ pub enum Progress {
         /// A small preview as an encoded image, where the backend makes one.
         preview: Option<bytes::Bytes>,
     },
+    /// Rows of a large file on their way into the store.
+    Import {
+        /// The file's name.
+        file: String,
+        /// Rows so far, in all files of the import.
+        rows: u64,
+        /// Bytes read so far, unpacked.
+        done: u64,
+        /// Bytes in all, where known.
+        of: Option<u64>,
+    },
     /// Bytes of a download.
     Download {
         /// The file's name.

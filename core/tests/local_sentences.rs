@@ -74,12 +74,10 @@ async fn bf16_stays_within_its_bar() {
     assert!(cosines[0] >= 0.9995, "{}", cosines[0]);
 }
 
-/// The furthest sentence is at 0.990, below the bar of 0.995 that small weights keep: this says how far off it may be.
 #[tokio::test]
-async fn int8_stays_near_its_bar() {
-    let cosines = cosines("int8", 3).await;
-    let (lowest, tenth) = (cosines[0], cosines[cosines.len() / 10]);
-    assert!(lowest >= 0.985 && tenth >= 0.993, "{:?}", &cosines[..cosines.len() / 2]);
+async fn int8_stays_within_its_bar() {
+    let cosines = cosines("int8", 1).await;
+    assert!(cosines[0] >= 0.995, "{}", cosines[0]);
 }
 
 #[tokio::test]

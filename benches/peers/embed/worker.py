@@ -1,7 +1,7 @@
 """One library in a process of its own, driven by lines: `worker.py SIDE MINILM_FOLDER FOLDER THREADS`.
 
     prepare WORK        → ready · absent WHY
-    run WORK TIMES      → time NANOSECONDS
+    run WORK TIMES      → time NANOSECONDS    (after once more, which wakes threads and fills caches)
     vectors WORK FILE   → written ROWS WIDTH   (f32, row after row)
     memory              → memory BYTES
     first WORK          → first                (prepares and runs once)
@@ -46,6 +46,7 @@ class Worker:
 
     def run(self, work: str, times: str) -> str:
         once = self.prepared[work]
+        once()
         start = time.perf_counter_ns()
         for _ in range(int(times)):
             once()

@@ -19,7 +19,7 @@ const IN_FLIGHT: usize = 1024;
 ///
 /// ```text
 /// prepare WORK        → ready · absent WHY
-/// run WORK TIMES      → time NANOSECONDS
+/// run WORK TIMES      → time NANOSECONDS    (after once more, which wakes threads and fills caches)
 /// vectors WORK FILE   → written ROWS WIDTH   (f32, row after row)
 /// memory              → memory BYTES
 /// first WORK          → first                (prepares and runs once)
@@ -115,6 +115,7 @@ impl Worker {
     fn run(&mut self, work: &str, times: &str) -> Result<String, Error> {
         let times = number(times)?;
         let once = self.once(work)?;
+        once()?;
         let start = Instant::now();
         for _ in 0..times {
             once()?;

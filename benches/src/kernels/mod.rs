@@ -24,7 +24,7 @@ use measure::Bench;
 /// Runs every measurement.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let mut bench = Bench::new(Cpu::current()?, options);
-    println!("# {}, {}, {} threads", table::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
+    println!("# {}, {}, {} threads", crate::today::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
     peaks::run(&mut bench)?;
     gemm::run(&mut bench)?;
     small::run(&mut bench)?;

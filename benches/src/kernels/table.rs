@@ -1,18 +1,10 @@
 //! The tables of the documentation.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::measure::{Bench, Row};
 use crate::report::median;
-
-/// The CPU's name, as the operating system gives it.
-pub(super) fn cpu_name() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
-    name.unwrap_or_else(|| format!("{} CPU", std::env::consts::ARCH))
-}
+use crate::today::{cpu_name, today};
 
 /// Everything that was measured, as the page of the documentation.
 pub(super) fn markdown(bench: &Bench) -> String {
@@ -79,27 +71,4 @@ fn times<'a>(rows: impl IntoIterator<Item = &'a Row>, name: &str) -> String {
     let all = rows.into_iter().flat_map(|row| &row.times);
     let values: Vec<f64> = all.filter(|(other, _)| *other == name).map(|(_, times)| *times).collect();
     if values.is_empty() { String::new() } else { format!("{:.1}", median(values)) }
-}
-
-/// The date in UTC.
-fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut days = seconds / 86_400;
-    let mut year = 1970;
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let months = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 1;
-    for length in months {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", days + 1)
 }

@@ -23,7 +23,7 @@ from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, R
 from ayni._images import ImageSource
 from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
 from ayni._results import BackendInfo, EmbeddingSpace, Limits, Progress, Route, RouteFailure, SourceInfo, Usage
-from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync
+from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync, prometheus_text
 from ayni.records import (
     Buyer,
     LineItem,
@@ -107,5 +107,6 @@ __all__ = [
     "health_sync",
     "models",
     "models_sync",
+    "prometheus_text",
 ]
 __all__ += _errors.__all__

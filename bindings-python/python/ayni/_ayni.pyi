@@ -4,6 +4,24 @@ from asyncio import Future
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, final
 
+__all__ = [
+    "ERROR_KINDS",
+    "Block",
+    "Cancellation",
+    "Chat",
+    "Embedder",
+    "EventStream",
+    "Health",
+    "ImageGenerator",
+    "Models",
+    "Modes",
+    "Procurement",
+    "Running",
+    "Setting",
+    "__version__",
+    "prometheus_text",
+]
+
 ERROR_KINDS: list[str]
 __version__: str
 
@@ -152,3 +170,5 @@ class Models:
 class Health:
     def __new__(cls, fields: _Fields, env: _Env = None) -> Health: ...
     def health(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+def prometheus_text() -> str: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
 
 from ayni import _ayni, _errors
 from ayni._results import BackendInfo, Progress
@@ -68,10 +68,18 @@ async def awaited(start: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return await future
     finally:
+        # Both do nothing once the call is done.
+        future.cancel()
         running.cancel()
 
 
-NativeT = TypeVar("NativeT", bound="_ayni._Backend")
+class NativeHandle(Protocol):
+    """What the native halves of all handles have."""
+
+    def info(self) -> dict[str, Any]: ...
+
+
+NativeT = TypeVar("NativeT", bound=NativeHandle)
 
 
 class Handle(Generic[NativeT]):

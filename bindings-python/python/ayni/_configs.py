@@ -290,6 +290,10 @@ class MercadoPublicoConfig(TypedDict, total=False):
     """Where the API of quick purchases is."""
     ocds_url: str
     """Where the OCDS service is."""
+    bulk_url: str
+    """Where the monthly files are."""
+    bulk_dir: str | None
+    """Where monthly files are put while they are read; a folder beside the lock file by default."""
     store: str | None
     """Where to keep quota, cursors, answers and records: ``memory``, or ``sqlite:<path>``; ``DATABASE_URL`` by
     default, else ``memory``.
@@ -493,6 +497,8 @@ class ProcurementFields(TypedDict, total=False):
     base_url: str
     quick_url: str
     ocds_url: str
+    bulk_url: str
+    bulk_dir: str | None
     store: str | None
     lock: bool
     lock_dir: str | None

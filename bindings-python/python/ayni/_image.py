@@ -184,13 +184,23 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
 
         Leaving the loop stops the work once the iterator is closed or collected.
         """
-        return _with_events(lambda sink: self.generate(prompt, **{**options, "progress": sink}), options)
+
+        def start(sink: ProgressSink) -> Coroutine[Any, Any, ImageResponse]:
+            options["progress"] = sink
+            return self.generate(prompt, **options)
+
+        return _with_events(start, options)
 
     def refine_events(
         self, prompt: str, images: ImageSource | Iterable[ImageSource], /, **options: Unpack[RefineOptions]
     ) -> AsyncGenerator[Progress | ImageResponse, None]:
         """The same of :meth:`refine`."""
-        return _with_events(lambda sink: self.refine(prompt, images, **{**options, "progress": sink}), options)
+
+        def start(sink: ProgressSink) -> Coroutine[Any, Any, ImageResponse]:
+            options["progress"] = sink
+            return self.refine(prompt, images, **options)
+
+        return _with_events(start, options)
 
 
 async def _with_events(

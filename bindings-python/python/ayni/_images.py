@@ -84,7 +84,7 @@ def as_bytes(source: Any) -> bytes:
             raise _errors.InvalidRequest(f"{source} cannot be read: {error.strerror}") from error
     if isinstance(source, str):
         raise TypeError("an image is bytes, a path or a PIL image; a str would be text: use pathlib.Path for a path")
-    return source
+    return bytes(source)
 
 
 def holds_images(value: Any) -> bool:

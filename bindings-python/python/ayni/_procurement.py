@@ -160,7 +160,7 @@ class Procurement(Handle[_ayni.Procurement]):
 
     >>> procurement = Procurement(backend="scripted")
     >>> [row.code for row in procurement.tenders_sync(text="ambulancia").rows]
-    ['5088-12-LE26']
+    ['9002-7-LR26']
     """
 
     __slots__ = ()
@@ -188,25 +188,43 @@ class Procurement(Handle[_ayni.Procurement]):
         text: str = await awaited(self._native.call, operation, request, setting)
         return read(text) if len(text) < READ_AT_ONCE else await asyncio.to_thread(read, text)
 
+    async def _list(
+        self, operation: str, row: Callable[[Any], RecordT], options: Mapping[str, Any]
+    ) -> Listing[RecordT]:
+        request, setting = split_options(options)
+        return await self._call(operation, _list_request(request), setting, _listing(row))
+
+    def _list_sync(self, operation: str, row: Callable[[Any], RecordT], options: Mapping[str, Any]) -> Listing[RecordT]:
+        request, setting = split_options(options)
+        return _listing(row)(self._native.call(operation, _list_request(request), setting))
+
+    async def _get(
+        self, operation: str, code: str, record: Callable[[Any], RecordT], options: Mapping[str, Any]
+    ) -> Answer[RecordT]:
+        request, setting = split_options(options)
+        return await self._call(operation, {"code": code, **request}, setting, _answer(record))
+
+    def _get_sync(
+        self, operation: str, code: str, record: Callable[[Any], RecordT], options: Mapping[str, Any]
+    ) -> Answer[RecordT]:
+        request, setting = split_options(options)
+        return _answer(record)(self._native.call(operation, {"code": code, **request}, setting))
+
     async def tenders(self, **options: Unpack[ListOptions]) -> Listing[records.TenderRow]:
         """Lists tenders."""
-        request, setting = split_options(options)
-        return await self._call("tenders", _list_request(request), setting, _listing(records.TenderRow._of))
+        return await self._list("tenders", records.TenderRow._of, options)
 
     def tenders_sync(self, **options: Unpack[ListOptions]) -> Listing[records.TenderRow]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _listing(records.TenderRow._of)(self._native.call("tenders", _list_request(request), setting))
+        return self._list_sync("tenders", records.TenderRow._of, options)
 
     async def tender(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.Tender]:
         """Reads one tender."""
-        request, setting = split_options(options)
-        return await self._call("tender", {"code": code, **request}, setting, _answer(records.Tender._of))
+        return await self._get("tender", code, records.Tender._of, options)
 
     def tender_sync(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.Tender]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _answer(records.Tender._of)(self._native.call("tender", {"code": code, **request}, setting))
+        return self._get_sync("tender", code, records.Tender._of, options)
 
     def each_tender(self, **options: Unpack[ListOptions]) -> AsyncIterator[records.TenderRow]:
         """Every one of the tenders, page after page; ``limit`` is the size of a page."""
@@ -218,23 +236,19 @@ class Procurement(Handle[_ayni.Procurement]):
 
     async def purchase_orders(self, **options: Unpack[ListOptions]) -> Listing[records.PurchaseOrderRow]:
         """Lists purchase orders."""
-        request, setting = split_options(options)
-        return await self._call("purchase_orders", _list_request(request), setting, _listing(records.PurchaseOrderRow._of))
+        return await self._list("purchase_orders", records.PurchaseOrderRow._of, options)
 
     def purchase_orders_sync(self, **options: Unpack[ListOptions]) -> Listing[records.PurchaseOrderRow]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _listing(records.PurchaseOrderRow._of)(self._native.call("purchase_orders", _list_request(request), setting))
+        return self._list_sync("purchase_orders", records.PurchaseOrderRow._of, options)
 
     async def purchase_order(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.PurchaseOrder]:
         """Reads one purchase order."""
-        request, setting = split_options(options)
-        return await self._call("purchase_order", {"code": code, **request}, setting, _answer(records.PurchaseOrder._of))
+        return await self._get("purchase_order", code, records.PurchaseOrder._of, options)
 
     def purchase_order_sync(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.PurchaseOrder]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _answer(records.PurchaseOrder._of)(self._native.call("purchase_order", {"code": code, **request}, setting))
+        return self._get_sync("purchase_order", code, records.PurchaseOrder._of, options)
 
     def each_purchase_order(self, **options: Unpack[ListOptions]) -> AsyncIterator[records.PurchaseOrderRow]:
         """Every one of the purchase orders, page after page; ``limit`` is the size of a page."""
@@ -246,23 +260,19 @@ class Procurement(Handle[_ayni.Procurement]):
 
     async def quick_purchases(self, **options: Unpack[ListOptions]) -> Listing[records.QuickPurchaseRow]:
         """Lists quick purchases (Compra Ágil)."""
-        request, setting = split_options(options)
-        return await self._call("quick_purchases", _list_request(request), setting, _listing(records.QuickPurchaseRow._of))
+        return await self._list("quick_purchases", records.QuickPurchaseRow._of, options)
 
     def quick_purchases_sync(self, **options: Unpack[ListOptions]) -> Listing[records.QuickPurchaseRow]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _listing(records.QuickPurchaseRow._of)(self._native.call("quick_purchases", _list_request(request), setting))
+        return self._list_sync("quick_purchases", records.QuickPurchaseRow._of, options)
 
     async def quick_purchase(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.QuickPurchase]:
         """Reads one quick purchase."""
-        request, setting = split_options(options)
-        return await self._call("quick_purchase", {"code": code, **request}, setting, _answer(records.QuickPurchase._of))
+        return await self._get("quick_purchase", code, records.QuickPurchase._of, options)
 
     def quick_purchase_sync(self, code: str, /, **options: Unpack[GetOptions]) -> Answer[records.QuickPurchase]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _answer(records.QuickPurchase._of)(self._native.call("quick_purchase", {"code": code, **request}, setting))
+        return self._get_sync("quick_purchase", code, records.QuickPurchase._of, options)
 
     def each_quick_purchase(self, **options: Unpack[ListOptions]) -> AsyncIterator[records.QuickPurchaseRow]:
         """Every one of the quick purchases (Compra Ágil), page after page; ``limit`` is the size of a page."""
@@ -274,23 +284,19 @@ class Procurement(Handle[_ayni.Procurement]):
 
     async def buyers(self, **options: Unpack[ListOptions]) -> Listing[records.Buyer]:
         """Lists public buyers."""
-        request, setting = split_options(options)
-        return await self._call("buyers", _list_request(request), setting, _listing(records.Buyer._of))
+        return await self._list("buyers", records.Buyer._of, options)
 
     def buyers_sync(self, **options: Unpack[ListOptions]) -> Listing[records.Buyer]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _listing(records.Buyer._of)(self._native.call("buyers", _list_request(request), setting))
+        return self._list_sync("buyers", records.Buyer._of, options)
 
     async def suppliers(self, **options: Unpack[ListOptions]) -> Listing[records.Supplier]:
         """Lists suppliers."""
-        request, setting = split_options(options)
-        return await self._call("suppliers", _list_request(request), setting, _listing(records.Supplier._of))
+        return await self._list("suppliers", records.Supplier._of, options)
 
     def suppliers_sync(self, **options: Unpack[ListOptions]) -> Listing[records.Supplier]:
         """The same, on the calling thread."""
-        request, setting = split_options(options)
-        return _listing(records.Supplier._of)(self._native.call("suppliers", _list_request(request), setting))
+        return self._list_sync("suppliers", records.Supplier._of, options)
 
     async def plan(self, kind: RecordKind, /, **options: Unpack[ListOptions]) -> Answer[records.Plan]:
         """Tells what listing records of a kind costs. Nothing is sent to the source."""
@@ -313,7 +319,7 @@ class Procurement(Handle[_ayni.Procurement]):
         max_details: int | None = None,
         **options: Unpack[CallOptions],
     ) -> records.SyncReport:
-        """Brings the store up to date, from ``since`` on the first time, later from where it ended; tells what changed."""
+        """Brings the store up to date and tells what changed: from ``since`` on, later from where it ended."""
         setting = split_options(options)[1]
         text: str = await awaited(self._native.sync, kind, _text(since), max_details, setting)
         return await asyncio.to_thread(lambda: records.SyncReport._of(_read(text)))

@@ -118,3 +118,7 @@ class Progress:
     from_backend: str | None = None
     to_backend: str | None = None
     file: str | None = None
+
+    def __repr__(self) -> str:
+        given = ((name, getattr(self, name)) for name in self.__slots__)
+        return f"Progress({', '.join(f'{name}={value!r}' for name, value in given if value is not None)})"

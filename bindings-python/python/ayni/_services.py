@@ -107,3 +107,8 @@ def health_sync(
     native = _ayni.Health(merged(config, {}), env if env is None else dict(env))
     found: dict[str, Any] = native.health(split_options(options)[1])
     return found
+
+
+def prometheus_text() -> str:
+    """The counters of all calls of this process, as Prometheus reads them."""
+    return _ayni.prometheus_text()

@@ -15,6 +15,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bulk;
 mod call;
 mod case;
 pub mod chilecompra;

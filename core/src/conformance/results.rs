@@ -100,6 +100,9 @@ pub(super) fn progress(event: &Progress) -> Value {
             let preview = preview.as_ref().map(|bytes| BASE64.encode(bytes));
             json!({ "type": "image_step", "step": step, "of": of, "preview": preview })
         }
+        Progress::Import { file, rows, done, of } => {
+            json!({ "type": "import", "file": file, "rows": rows, "done": done, "of": of })
+        }
         Progress::Download { file, done, of } => {
             json!({ "type": "download", "file": file, "done": done, "of": of })
         }

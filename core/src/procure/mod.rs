@@ -29,6 +29,7 @@ mod code;
 mod date;
 pub mod export;
 mod money;
+mod month;
 mod plan;
 mod raw;
 mod record;
@@ -46,6 +47,7 @@ pub use change::{Change, ChangeEvent};
 pub use code::{OrderCode, QuickPurchaseCode, TenderCode};
 pub use date::Date;
 pub use money::{Currency, Decimal, Money};
+pub use month::Month;
 pub use plan::{Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{

@@ -35,6 +35,9 @@ pub(super) struct Inner {
     v1: ApiClient,
     quick: ApiClient,
     ocds: ApiClient,
+    pub(super) bulk: ApiClient,
+    /// Where monthly files are put.
+    pub(super) months: PathBuf,
     v1_queue: Arc<Queue>,
     quick_queue: Arc<Queue>,
     v1_account: String,
@@ -87,6 +90,7 @@ impl MercadoPublico {
             .with_auth(auth(&quick_ticket, Auth::Header))
             .with_classify(failures::quick);
         let ocds = client(&config.ocds_url)?.with_classify(failures::ocds);
+        let bulk = client(&config.bulk_url)?;
         // One account for both APIs where they have one ticket: its quota is counted once.
         let account =
             |ticket: &Option<Secret>| gate::account(&v1.host(), ticket.as_ref().unwrap_or(&Secret::new("")));
@@ -96,6 +100,7 @@ impl MercadoPublico {
         let parsed = StoreAddress::parse(&address)?;
         let folder = lock_folder(&config, &parsed, env);
         let lock = |account: &str| config.lock.then(|| LockFile::new(&folder, account));
+        let months = config.bulk_dir.as_ref().map_or_else(|| folder.join("months"), PathBuf::from);
         let v1_queue = Queue::of(&v1_account, gap, lock(&v1_account));
         // Quick purchases may overlap with other calls; only their breaker is shared.
         let quick_queue = Queue::of(&format!("{quick_account}-quick"), Duration::ZERO, None);
@@ -110,6 +115,8 @@ impl MercadoPublico {
             v1,
             quick,
             ocds,
+            bulk,
+            months,
             v1_queue,
             quick_queue,
             v1_account,

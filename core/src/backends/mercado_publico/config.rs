@@ -24,6 +24,10 @@ pub struct MercadoPublicoConfig {
     pub quick_url: String,
     /// Where the OCDS service is.
     pub ocds_url: String,
+    /// Where the monthly files are.
+    pub bulk_url: String,
+    /// Where monthly files are put while they are read; a folder beside the lock file by default.
+    pub bulk_dir: Option<String>,
     /// Where to keep quota, cursors, answers and records: `memory`, or `sqlite:<path>`; `DATABASE_URL` by
     /// default, else `memory`.
     pub store: Option<String>,
@@ -59,6 +63,8 @@ impl Default for MercadoPublicoConfig {
             base_url: "https://api.mercadopublico.cl/servicios/v1".to_owned(),
             quick_url: "https://api2.mercadopublico.cl/v2".to_owned(),
             ocds_url: "https://api.mercadopublico.cl/APISOCDS/OCDS".to_owned(),
+            bulk_url: "https://transparenciachc.blob.core.windows.net".to_owned(),
+            bulk_dir: None,
             store: None,
             lock: true,
             lock_dir: None,
@@ -92,6 +98,7 @@ impl MercadoPublicoConfig {
         self.base_url = format!("{url}/servicios/v1");
         self.quick_url = format!("{url}/v2");
         self.ocds_url = format!("{url}/APISOCDS/OCDS");
+        self.bulk_url = url.to_owned();
         self
     }
 

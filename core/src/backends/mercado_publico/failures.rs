@@ -63,7 +63,20 @@ fn unknown_path() -> Verdict {
 /// The quick-purchase API's failures, for the status table.
 pub(super) fn quick(failure: &Failure<'_>) -> Option<Verdict> {
     let verdict = quick_told(failure);
-    verdict.or_else(|| (failure.status == 404).then(unknown_path))
+    verdict.or_else(|| match failure.status {
+        403 => Some(firewall()),
+        404 => Some(unknown_path()),
+        _ => None,
+    })
+}
+
+/// Without words of the service's own it was not the ticket that was refused.
+fn firewall() -> Verdict {
+    let message = "the firewall of the service refused the request; it may let in only who is in Chile";
+    Verdict {
+        persistence: Some(Persistence::Permanent),
+        ..Verdict::new(ErrorKind::PermissionDenied, message)
+    }
 }
 
 fn quick_told(failure: &Failure<'_>) -> Option<Verdict> {
@@ -98,6 +111,7 @@ fn quick_verdict(failures: &Failures, status: u16) -> Option<Verdict> {
             ErrorKind::Unauthenticated,
             "the service does not accept the ticket: check MERCADO_PUBLICO_TICKET",
         ),
+        403 if code.is_empty() => return None,
         403 => Verdict::new(ErrorKind::PermissionDenied, "the ticket is unknown to this API, or blocked"),
         // The gateway's own words have no code, and speak of the path.
         404 if code.is_empty() => return None,
@@ -112,11 +126,7 @@ fn quick_verdict(failures: &Failures, status: u16) -> Option<Verdict> {
 pub(super) fn ocds(failure: &Failure<'_>) -> Option<Verdict> {
     let in_body = failure.body.json.as_ref().and_then(|json| json.get("status")?.as_i64());
     match (failure.status, in_body) {
-        (403, _) => {
-            let message = "the firewall of the service refused the request";
-            let verdict = Verdict::new(ErrorKind::PermissionDenied, message);
-            Some(Verdict { persistence: Some(Persistence::Permanent), ..verdict })
-        }
+        (403, _) => Some(firewall()),
         (404, Some(404)) => {
             Some(Verdict::new(ErrorKind::NotFound, "the OCDS feed has nothing under this name, or not yet"))
         }

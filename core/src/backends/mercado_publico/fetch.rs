@@ -8,9 +8,11 @@ use bytes::Bytes;
 
 use super::client::{Api, MercadoPublico};
 use super::gate::ledger::{Reservation, quota_exceeded};
-use super::wire::{self, Body, compra_agil, ocds, privacy, v1, walk};
+use super::wire::{Body, compra_agil, ocds, privacy, v1, walk};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
+use crate::http::client::Reply;
+use crate::http::status::read_error_body;
 use crate::info::Operation;
 use crate::procure::store::KeptAnswer;
 use crate::procure::{Date, Timestamp};
@@ -215,8 +217,23 @@ impl MercadoPublico {
         // after it may have been made before.
         let as_of = self.now(cx);
         let reply = call.bytes_reply(cx, ask.operation).await?;
-        let mut bytes =
-            walk::prepared(reply.value.clone()).map_err(|error| error.with_http_status(reply.status))?;
+        let bytes = self.decoded(ask, &reply).map_err(|error| {
+            if error.response_excerpt().is_some() {
+                return error;
+            }
+            let error = error.with_http_status(reply.status).with_sent(Sent::Yes);
+            // The beginning of what cannot be read may be a record, with persons in it.
+            match read_error_body(None, &reply.value).excerpt.filter(|_| self.0.config.personal_data) {
+                Some(excerpt) => error.with_response_excerpt(excerpt),
+                None => error,
+            }
+        })?;
+        Ok(self.body(ask, bytes, as_of))
+    }
+
+    /// The body of a success, as it is kept.
+    fn decoded(&self, ask: &Ask<'_>, reply: &Reply<Bytes>) -> Result<Bytes> {
+        let bytes = walk::prepared(reply.value.clone())?;
         let is_failure = match ask.api {
             Api::V1 => matches!(v1::read(&bytes, walk::Walker::skip)?, v1::V1::Failure(_)),
             Api::Quick => compra_agil::payload(&bytes)?.is_err(),
@@ -225,13 +242,11 @@ impl MercadoPublico {
                 false
             }
         };
-        if is_failure {
-            return Err(api.failed(&reply, &bytes));
+        match is_failure {
+            true => Err(self.api(ask.api).failed(reply, &bytes)),
+            false if self.0.config.personal_data => Ok(bytes),
+            false => privacy::scrubbed(&bytes),
         }
-        if !self.0.config.personal_data {
-            bytes = privacy::scrubbed(&bytes)?;
-        }
-        Ok(wire::Body { ..self.body(ask, bytes, as_of) })
     }
 }
 
@@ -262,7 +277,7 @@ fn jitter() -> Duration {
 }
 
 /// An error after which policy must not repeat again.
-fn given_up(error: Error, attempts: u32) -> Error {
+pub(super) fn given_up(error: Error, attempts: u32) -> Error {
     let error = error.with_context("attempts", attempts.to_string());
     if error.is_temporary() { error.with_persistence(Persistence::Exhausted) } else { error }
 }

@@ -1,5 +1,7 @@
 //! What a request keeps, decided here because the service cannot.
 
+use std::sync::LazyLock;
+
 use super::client::{Api, MercadoPublico};
 use super::fetch::{Ask, Hold};
 use super::search::Daily;
@@ -153,15 +155,18 @@ impl Filter {
     /// The region's number, for the API that takes it.
     pub(super) fn region_number(&self) -> Result<Option<usize>> {
         let Some(region) = &self.region else { return Ok(None) };
-        let wanted = folded(&region_name(region));
-        let found = REGIONS.iter().position(|name| {
-            let name = folded(name);
-            name.contains(&wanted) || wanted.contains(&name)
-        });
-        found
-            .map(|index| Some(index + 1))
+        region_of(&region_name(region))
+            .map(Some)
             .ok_or_else(|| Error::invalid_request(format!("there is no region '{region}'")))
     }
+}
+
+/// The number of a region by its name: `Región del Maule` is 7.
+pub(super) fn region_of(name: &str) -> Option<usize> {
+    static FOLDED: LazyLock<[String; 16]> = LazyLock::new(|| REGIONS.map(folded));
+    let wanted = folded(name);
+    let is_it = |name: &String| name.contains(&wanted) || wanted.contains(name);
+    FOLDED.iter().position(is_it).map(|index| index + 1)
 }
 
 /// The name of a region that is named by its number; otherwise what was written.

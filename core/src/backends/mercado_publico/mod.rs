@@ -1,5 +1,7 @@
 #![doc = include_str!("docs.md")]
 
+pub mod bodies;
+pub mod bulk;
 mod client;
 mod config;
 mod failures;
@@ -15,6 +17,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
+
+/// Whom to name as the source of records that are republished unchanged.
+pub const ATTRIBUTION: &str = "Dirección ChileCompra";
 
 pub use client::MercadoPublico;
 pub use config::MercadoPublicoConfig;

@@ -94,10 +94,16 @@ impl MercadoPublico {
         let query = self.quick_query(cx, request, &filter)?;
         let oldest_first = request.sorting == Sorting::OldestFirst;
         // Only the newest come first by themselves; for the oldest all pages are needed.
-        let enough =
-            |rows: &[QuickPurchaseRow]| !oldest_first && wanted.is_some_and(|wanted| rows.len() > wanted);
+        let most = wanted.filter(|_| !oldest_first);
         let keeps = |row: &QuickPurchaseRow| filter.keeps_quick(row);
-        let Pages { mut rows, total, as_of } = self.all_pages(cx, &query, keeps, enough).await?;
+        let pages = self.all_pages(cx, &query, keeps, most).await?;
+        if pages.is_cut() && most.is_none_or(|most| pages.rows.len() <= most) {
+            return Err(Error::unsupported(
+                "10,000 quick purchases or more match, and the service gives no others: ask for fewer days, a region, a \
+                 state or words, or set a limit",
+            ));
+        }
+        let Pages { mut rows, total, as_of } = pages;
         if oldest_first {
             rows.reverse();
         }
@@ -111,15 +117,15 @@ impl MercadoPublico {
             .with_next_cursor((end < found).then(|| end.to_string())))
     }
 
-    /// Reads page after page until there are no more, or `enough`. Rows that moved from one page to the next
-    /// meanwhile are given once. Where rows dropped out, those behind them moved to pages that were read
-    /// already: these are read again.
+    /// Reads page after page until there are no more, or more rows than `most`. Rows that moved from one page to
+    /// the next meanwhile are given once. Where rows dropped out, those behind them moved to pages that were read
+    /// already: these are read again. A list that the service cuts cannot be read to its end, and is not begun.
     pub(super) async fn all_pages(
         &self,
         cx: &Context,
         query: &Query,
         keeps: impl Fn(&QuickPurchaseRow) -> bool,
-        enough: impl Fn(&[QuickPurchaseRow]) -> bool,
+        most: Option<usize>,
     ) -> Result<Pages> {
         let mut size = self.0.config.page_size;
         let (mut number, mut codes) = (1_u32, HashSet::new());
@@ -158,7 +164,9 @@ impl MercadoPublico {
                 continue;
             }
             // `total_paginas` counts pages of the size asked for; without it an empty page is the end.
-            if is_empty || (page.pages > 0 && i64::from(number) >= page.pages) || enough(&found.rows) {
+            let is_last = is_empty || (page.pages > 0 && i64::from(number) >= page.pages);
+            let is_enough = most.map_or(found.is_cut(), |most| found.rows.len() > most);
+            if is_last || is_enough {
                 return Ok(found);
             }
             number += 1;

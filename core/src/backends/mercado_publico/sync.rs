@@ -27,6 +27,7 @@ use crate::procure::{
 const BATCH: usize = 100;
 /// The service stamps changes in batches of five minutes, each complete about two minutes later.
 const SETTLES: Duration = Duration::from_secs(120);
+const DAY: Duration = Duration::from_secs(25 * 3600);
 /// How far windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
 
@@ -404,17 +405,21 @@ impl MercadoPublico {
             Some(millis) => Timestamp::of_unix_millis(millis).minus(OVERLAP),
             None => Timestamp::start_of(request.since),
         };
-        // A window a day at most: the service counts no further than 10,000.
-        let mut begin = from;
+        // A window a day at most, and less where a day has more changes than the service counts.
+        let (mut begin, mut span) = (from, DAY);
         while begin < until {
-            let end = Timestamp::start_of(begin.date().plus_days(1)).min(until);
+            let end = Timestamp::start_of(begin.date().plus_days(1)).min(begin.plus(span)).min(until);
             let parameters = vec![
                 ("cambio_desde", begin.with_false_mark()),
                 ("cambio_hasta", end.with_false_mark()),
                 ("ordenar_por", "FechaUltimaModificacion".to_owned()),
             ];
             let query = Query { parameters, hold: Hold::Never };
-            let pages = self.all_pages(cx, &query, |_| true, |_| false).await?;
+            let pages = self.all_pages(cx, &query, |_| true, None).await?;
+            if pages.is_cut() && span > SETTLES {
+                span = end.time_left(begin).unwrap_or(span) / 2;
+                continue;
+            }
             if pages.rows.iter().any(|row| row.origin.stale) || pages.is_cut() {
                 return Err(Error::new(
                     ErrorKind::Unavailable,

@@ -29,6 +29,8 @@ struct State {
     details: BTreeMap<String, String>,
     quick: Vec<String>,
     slow_above: Option<usize>,
+    /// The day over which changes of quick purchases are spread evenly.
+    changes: Option<Timestamp>,
     scripted: VecDeque<(u16, String)>,
     seen: Vec<HttpRequest>,
     lets_go: bool,
@@ -63,6 +65,11 @@ impl ChileCompra {
         let mut state = self.state();
         state.quick = codes.into_iter().collect();
         state.slow_above = slow_above;
+    }
+
+    /// Spreads the changes of all quick purchases over the day that begins then.
+    pub(super) fn changes_over(&self, midnight: Timestamp) {
+        self.state().changes = Some(midnight);
     }
 
     /// Answers the next requests so, whatever they ask. Status 0 is a connection that never stood.
@@ -116,7 +123,8 @@ impl ChileCompra {
             request.url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
         };
         if request.url.path().contains("compra-agil") {
-            return quick_page(&state, parameter("numero_pagina"), parameter("tamano_pagina"));
+            let window = (parameter("cambio_desde"), parameter("cambio_hasta"));
+            return quick_page(&state, window, parameter("numero_pagina"), parameter("tamano_pagina"));
         }
         if let Some(code) = parameter("codigo") {
             let empty = || "{\"Cantidad\":0,\"Listado\":[]}".to_owned();
@@ -143,7 +151,29 @@ impl ChileCompra {
     }
 }
 
-fn quick_page(state: &State, number: Option<String>, size: Option<String>) -> (u16, String) {
+/// The quick purchases that changed in a window, if the fake knows when each did.
+fn changed(state: &State, window: (Option<String>, Option<String>)) -> Vec<&String> {
+    let moment = |text: Option<String>| Some(Timestamp::read(&text?, ZoneMark::WallClock).expect("a moment"));
+    let (Some(midnight), Some(from), Some(until)) = (state.changes, moment(window.0), moment(window.1))
+    else {
+        return state.quick.iter().collect();
+    };
+    let day = 24 * 3600 * 1000;
+    let (midnight, window) = (midnight.unix_millis(), from.unix_millis()..=until.unix_millis());
+    let count = i64::try_from(state.quick.len()).expect("few");
+    let codes = (0..).zip(&state.quick);
+    codes
+        .filter(|(place, _)| window.contains(&(midnight + day * place / count)))
+        .map(|(_, code)| code)
+        .collect()
+}
+
+fn quick_page(
+    state: &State,
+    window: (Option<String>, Option<String>),
+    number: Option<String>,
+    size: Option<String>,
+) -> (u16, String) {
     let whole = |text: Option<String>| text.and_then(|text| text.parse::<usize>().ok()).expect("a number");
     let (number, size) = (whole(number), whole(size));
     if state.slow_above.is_some_and(|most| size > most) {
@@ -154,12 +184,15 @@ fn quick_page(state: &State, number: Option<String>, size: Option<String>) -> (u
             "{{\"codigo\":\"{code}\",\"nombre\":\"x\",\"estado\":{{\"codigo\":\"publicada\"}},\"montos\":null}}"
         )
     };
-    let items: Vec<String> = state.quick.iter().skip((number - 1) * size).take(size).map(item).collect();
+    let codes = changed(state, window);
+    let items: Vec<String> =
+        codes.iter().skip((number - 1) * size).take(size).map(|code| item(code)).collect();
+    // The service counts no further.
+    let total = codes.len().min(10_000);
     let paging = format!(
-        "{{\"total_paginas\":{},\"numero_pagina\":{number},\"tamano_pagina\":{},\"total_resultados\":{}}}",
-        state.quick.len().div_ceil(size),
+        "{{\"total_paginas\":{},\"numero_pagina\":{number},\"tamano_pagina\":{},\"total_resultados\":{total}}}",
+        total.div_ceil(size),
         items.len(),
-        state.quick.len()
     );
     (
         200,

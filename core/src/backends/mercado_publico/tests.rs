@@ -352,6 +352,24 @@ async fn windows_of_changes_are_in_santiagos_wall_clock() {
 }
 
 #[tokio::test]
+async fn more_than_the_service_counts_is_synced_in_smaller_windows_and_never_listed_in_part() {
+    let mut bench = Bench::at("2026-10-15T00:05:00");
+    bench.config.page_size = 50;
+    let codes: Vec<String> = (0..10_400).map(|index| format!("{index}-1-COT26")).collect();
+    bench.chile.quick(codes.clone(), None);
+    bench.chile.changes_over(crate::procure::Timestamp::start_of(day("2026-10-14")));
+    let (client, cx) = (bench.client(), bench.cx());
+    let error = client.quick_purchases(&cx, range("2026-10-14", "2026-10-14")).await.expect_err("cut");
+    assert_eq!((error.kind(), bench.chile.calls()), (ErrorKind::Unsupported, 1));
+    let some = range("2026-10-14", "2026-10-14").with_limit(60);
+    let some = client.quick_purchases(&cx, some).await.expect("a listing");
+    assert_eq!((some.rows.len(), some.total, some.next_cursor.is_some()), (60, None, true));
+    let request = SyncRequest::new(RecordKind::QuickPurchase, day("2026-10-14"));
+    let report = client.sync(&cx, &request).await.expect("synced");
+    assert_eq!(report.events.len(), codes.len());
+}
+
+#[tokio::test]
 async fn a_stream_gives_a_listing_a_day() {
     let bench = three_days();
     let stream = bench.client().tender_stream(&bench.cx(), range("2026-10-12", "2026-10-14"));

@@ -86,7 +86,7 @@ pub(super) fn drawn(world: &World, seed: u64, day: Date, number: u64) -> Order {
         body,
         firm,
         tender: tender.map(|tender| tender.code.clone()),
-        created: sent.minus(std::time::Duration::from_secs(60 * random.from_to(3, 900))),
+        created: sent.minus(std::time::Duration::from_secs(60 * random.between(3, 900))),
         steps: life(&mut random, day, sent),
         currency: money,
         lines,
@@ -112,13 +112,13 @@ fn followed<'w>(
 fn life(random: &mut Random, day: Date, sent: Timestamp) -> Vec<Step<i64>> {
     let step = |at: Timestamp, state: i64| Step { at, state, closes: None };
     let mut steps = vec![step(sent, 4)];
-    let accepted = days_later(day, random.from_to(1, 3));
+    let accepted = days_later(day, random.between(1, 3));
     if random.percent(8) {
         steps.push(step(moment(random, accepted, (9, 18)), 9));
         return steps;
     }
     steps.push(step(moment(random, accepted, (8, 24)), 6));
-    let received = days_later(accepted, random.from_to(3, 15));
+    let received = days_later(accepted, random.between(3, 15));
     match random.below(100) {
         0..=59 => steps.push(step(moment(random, received, (9, 18)), 12)),
         60..=69 => {

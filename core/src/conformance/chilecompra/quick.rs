@@ -106,7 +106,7 @@ pub(super) fn drawn(world: &World, seed: u64, day: Date, number: u64) -> Quick {
     let cap = hundredths(6_900_000, currency);
     let budget = lines.iter().map(|line| line.price * line.quantity / 100).sum::<u64>().min(cap);
     let published = moment(&mut random, day, (8, 18));
-    let first_day = days_later(day, random.from_to(1, 3));
+    let first_day = days_later(day, random.between(1, 3));
     let first_call_closes = hour(&mut random, first_day, &[12, 15, 16, 17]);
     let second_call_closes = hour(&mut random, days_later(first_day, 1), &[12, 15, 17]);
     let firms = world.firms.len();
@@ -133,14 +133,14 @@ fn life(random: &mut Random, published: Timestamp, closes: Timestamp) -> Vec<Ste
     let step = |at: Timestamp, state: State| Step { at, state, closes: Some(closes) };
     let mut steps = vec![step(published, State::Published)];
     if random.percent(8) {
-        steps.push(step(published.plus(Duration::from_secs(3600 * random.from_to(2, 18))), State::Cancelled));
+        steps.push(step(published.plus(Duration::from_secs(3600 * random.between(2, 18))), State::Cancelled));
         return steps;
     }
     // The state lags behind the clock.
-    let lag = Duration::from_secs(60 * random.from_to(1, 90));
+    let lag = Duration::from_secs(60 * random.between(1, 90));
     steps.push(step(closes.plus(lag), State::Closed));
     if random.percent(25) {
-        let days = i32::try_from(random.from_to(1, 6)).unwrap_or(1);
+        let days = i32::try_from(random.between(1, 6)).unwrap_or(1);
         steps.push(step(moment(random, closes.date().plus_days(days), (9, 18)), State::Deserted));
     }
     steps

@@ -28,7 +28,7 @@ impl Random {
     }
 
     /// A number from `first` to `last`, both included.
-    pub(super) fn from_to(&mut self, first: u64, last: u64) -> u64 {
+    pub(super) fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last.saturating_sub(first) + 1)
     }
 
@@ -60,6 +60,6 @@ mod tests {
             [&[1, 2, 3][..], &[1, 3, 2], &[1, 2], &[1, 2, 0], &[2, 2, 3]].map(first).into();
         assert_eq!(several.len(), 5);
         let mut random = Random::of(&[7]);
-        assert!((0..1000).all(|_| (3..=5).contains(&random.from_to(3, 5))));
+        assert!((0..1000).all(|_| (3..=5).contains(&random.between(3, 5))));
     }
 }

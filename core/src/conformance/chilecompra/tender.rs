@@ -109,9 +109,9 @@ pub(super) fn drawn_lines(random: &mut Random, product: usize, currency: &str) -
         let price = PRODUCTS[product].price;
         let price = price - price / 10 + random.below(price / 5 + 1);
         let whole = match price {
-            0..=99_999 => random.from_to(1, 400),
-            100_000..=999_999 => random.from_to(1, 40),
-            _ => random.from_to(1, 3),
+            0..=99_999 => random.between(1, 400),
+            100_000..=999_999 => random.between(1, 40),
+            _ => random.between(1, 3),
         };
         let half = if price < 100_000 && random.percent(5) { 50 } else { 0 };
         Line {
@@ -155,7 +155,7 @@ fn kind(random: &mut Random, pesos: u64) -> &'static str {
 /// Published, perhaps amended or called off, closed, decided.
 fn life(random: &mut Random, day: Date) -> Vec<Step<i64>> {
     let published = moment(random, day, (8, 19));
-    let closing = days_later(day, random.from_to(5, 25));
+    let closing = days_later(day, random.between(5, 25));
     let mut closes = hour(random, closing, &[12, 15, 15, 16, 17, 23]);
     let mut steps = vec![Step { at: published, state: state::PUBLISHED, closes: Some(closes) }];
     let before = |random: &mut Random| moment(random, closing.plus_days(-2), (9, 18));
@@ -163,7 +163,7 @@ fn life(random: &mut Random, day: Date) -> Vec<Step<i64>> {
         // The closing time is moved.
         0..=19 => {
             let at = before(random);
-            let to = days_later(closing, random.from_to(2, 7));
+            let to = days_later(closing, random.between(2, 7));
             closes = hour(random, to, &[15, 16, 17]);
             steps.push(Step { at, state: state::PUBLISHED, closes: Some(closes) });
         }
@@ -182,7 +182,7 @@ fn life(random: &mut Random, day: Date) -> Vec<Step<i64>> {
         _ => {}
     }
     steps.push(Step { at: closes, state: state::CLOSED, closes: Some(closes) });
-    let decided = days_later(closes.date(), random.from_to(2, 20));
+    let decided = days_later(closes.date(), random.between(2, 20));
     let end = match random.below(100) {
         0..=74 => state::AWARDED,
         75..=94 => state::DESERTED,

@@ -89,7 +89,7 @@ pub(super) fn day_number(day: Date) -> (u64, bool) {
 
 /// A moment of a day between two hours.
 pub(super) fn moment(random: &mut Random, day: Date, hours: (u64, u64)) -> Timestamp {
-    let seconds = random.from_to(hours.0 * 3600, hours.1 * 3600 - 1);
+    let seconds = random.between(hours.0 * 3600, hours.1 * 3600 - 1);
     let millis = random.below(100) * 10;
     Timestamp::start_of(day).plus(std::time::Duration::from_millis(seconds * 1000 + millis))
 }

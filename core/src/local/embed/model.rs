@@ -12,14 +12,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::kernels::gemm::Precision;
 use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
-use crate::local::ops::{Place, of_candle};
+use crate::local::ops::{Place, of_candle, recycle};
 use crate::local::pictures::{Limits, Preprocessor};
 use crate::local::weights::{ModelFiles, Parameters, Tensors};
 use crate::media::ImageData;
 
 /// Tokens of a batch on the CPU: enough for every thread to have work, few enough for what lies between two layers
 /// to stay in the cache.
-const TOKENS_ON_CPU: usize = 2048;
+const TOKENS_ON_CPU: usize = 512;
 
 /// On a GPU, which is idle between small batches.
 const TOKENS_ON_GPU: usize = 32_768;
@@ -156,7 +156,12 @@ impl Model {
     pub(super) fn embed_texts(&self, texts: &[Vec<u32>], skips: &[usize]) -> Result<Vec<f32>> {
         let tokens = Tokens::new(texts.iter().map(Vec::as_slice));
         match &self.encoder {
-            Encoder::Text(encoder, head) => head.vectors(&encoder.encode(&tokens)?, tokens.starts(), skips),
+            Encoder::Text(encoder, head) => {
+                let states = encoder.encode(&tokens)?;
+                let vectors = head.vectors(&states, tokens.starts(), skips);
+                recycle(states);
+                vectors
+            }
             Encoder::Dual(encoder, _) => unit_length(&encoder.embed_texts(&tokens)?),
         }
     }

@@ -11,7 +11,7 @@ use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Linear, Mask, Norm, Place, Rotary, Span, add_owned,
-    of_candle, scale_owned,
+    of_candle, recycle, scale_owned,
 };
 use crate::local::weights::{Biases, Parameters, Tensors};
 
@@ -195,20 +195,24 @@ impl Layer {
         })
     }
 
-    fn forward(&self, model: &Gemma3, states: &Tensor, tokens: &Tokens, positions: &[u32]) -> Result<Tensor> {
+    fn forward(&self, model: &Gemma3, states: Tensor, tokens: &Tokens, positions: &[u32]) -> Result<Tensor> {
         let (place, config, heads) = (&model.place, &model.config, model.heads);
-        let joined = self.joined.forward(&self.attention_norm.forward(place, states)?)?;
+        let joined =
+            self.joined.forward_owned(self.attention_norm.forward(place, &states)?, Epilogue::default())?;
         let rotary = if self.is_local { &model.local } else { &model.global };
         let turn = Turn { rotary, norms: Some([&self.query_norm, &self.key_norm]), positions };
         let options =
             AttentionOptions { scale: config.scale(), span: config.span(self.is_local), mask: Mask::None };
-        let attended = self_attention(place, &joined, heads, tokens, Some(turn), options)?;
-        let attended = self.attended_norm.forward_owned(place, self.attended.forward(&attended)?)?;
-        let states = add_owned(place, attended, states)?;
-        let normal = self.inner_norm.forward(place, &states)?;
-        let inner = self.inner.forward_with(&normal, Epilogue::activation(model.activation))?;
-        let output = self.output_norm.forward_owned(place, self.down.forward(&inner)?)?;
-        add_owned(place, output, &states)
+        let attended = self_attention(place, joined, heads, tokens, Some(turn), options)?;
+        let attended = self.attended.forward_owned(attended, Epilogue::default())?;
+        let sum = add_owned(place, self.attended_norm.forward_owned(place, attended)?, &states)?;
+        recycle(states);
+        let normal = self.inner_norm.forward(place, &sum)?;
+        let inner = self.inner.forward_owned(normal, Epilogue::activation(model.activation))?;
+        let output = self.down.forward_owned(inner, Epilogue::default())?;
+        let states = add_owned(place, self.output_norm.forward_owned(place, output)?, &sum)?;
+        recycle(sum);
+        Ok(states)
     }
 }
 
@@ -227,7 +231,7 @@ impl TextEncoder for Gemma3 {
         let words = self.words.forward(tokens.ids())?;
         let mut states = scale_owned(&self.place, words, self.config.word_scale())?;
         for layer in &self.layers {
-            states = layer.forward(self, &states, tokens, &positions)?;
+            states = layer.forward(self, states, tokens, &positions)?;
         }
         self.norm.forward_owned(&self.place, states)
     }

@@ -9,7 +9,7 @@ use super::self_attention::{Heads, Turn, self_attention};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Embedding, Epilogue, Gate, Linear, Mask, Norm, Place, Rotary, Span,
+    Activation, AttentionOptions, Embedding, Epilogue, Gate, Linear, Mask, Norm, Place, Rotary, Span, recycle,
 };
 use crate::local::weights::{Biases, Parameters, Tensors};
 
@@ -154,7 +154,7 @@ impl Layer {
     fn forward(
         &self,
         model: &ModernBert,
-        states: &Tensor,
+        states: Tensor,
         tokens: &Tokens,
         positions: &[u32],
     ) -> Result<Tensor> {
@@ -166,16 +166,19 @@ impl Layer {
             (&model.global, Span::ALL)
         };
         let joined = match &self.attention_norm {
-            Some(norm) => self.joined.forward(&norm.forward(place, states)?)?,
-            None => self.joined.forward(states)?,
+            Some(norm) => self.joined.forward_owned(norm.forward(place, &states)?, Epilogue::default())?,
+            None => self.joined.forward(&states)?,
         };
         let turn = Turn { rotary, norms: None, positions };
         let options = AttentionOptions { scale: heads.scale(), span, mask: Mask::None };
-        let attended = self_attention(place, &joined, heads, tokens, Some(turn), options)?;
-        let states = self.attended.forward_with(&attended, Epilogue::residual(states))?;
-        let normal = self.inner_norm.forward(place, &states)?;
-        let inner = self.inner.forward_with(&normal, Epilogue::activation(model.activation))?;
-        self.down.forward_with(&inner, Epilogue::residual(&states))
+        let attended = self_attention(place, joined, heads, tokens, Some(turn), options)?;
+        let sum = self.attended.forward_owned(attended, Epilogue::residual(&states))?;
+        recycle(states);
+        let normal = self.inner_norm.forward(place, &sum)?;
+        let inner = self.inner.forward_owned(normal, Epilogue::activation(model.activation))?;
+        let states = self.down.forward_owned(inner, Epilogue::residual(&sum))?;
+        recycle(sum);
+        Ok(states)
     }
 }
 
@@ -193,7 +196,7 @@ impl TextEncoder for ModernBert {
         let positions = tokens.positions(0);
         let mut states = self.norm.forward_owned(&self.place, self.words.forward(tokens.ids())?)?;
         for layer in &self.layers {
-            states = layer.forward(self, &states, tokens, &positions)?;
+            states = layer.forward(self, states, tokens, &positions)?;
         }
         self.final_norm.forward_owned(&self.place, states)
     }

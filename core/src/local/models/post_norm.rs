@@ -6,7 +6,7 @@ use super::Tokens;
 use super::self_attention::{Heads, Turn, self_attention};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Epilogue, Gate, Linear, Mask, Norm, Place, Rotary, Span,
+    Activation, AttentionOptions, Epilogue, Gate, Linear, Mask, Norm, Place, Rotary, Span, recycle,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -114,7 +114,7 @@ impl Encoder {
         let turn = self.rotary.as_ref().map(|rotary| Turn { rotary, norms: None, positions: &positions });
         let mut states = states;
         for layer in &self.layers {
-            states = layer.forward(&self.place, self.sizes, &states, tokens, turn, mask)?;
+            states = layer.forward(&self.place, self.sizes, states, tokens, turn, mask)?;
         }
         Ok(states)
     }
@@ -146,18 +146,20 @@ impl Layer {
         &self,
         place: &Place,
         sizes: Sizes,
-        states: &Tensor,
+        states: Tensor,
         tokens: &Tokens,
         turn: Option<Turn<'_>>,
         mask: Mask<'_>,
     ) -> Result<Tensor> {
-        let joined = self.joined.forward(states)?;
+        let joined = self.joined.forward(&states)?;
         let options = AttentionOptions { scale: sizes.heads.scale(), span: Span::ALL, mask };
-        let attended = self_attention(place, &joined, sizes.heads, tokens, turn, options)?;
-        let sum = self.attended.forward_with(&attended, Epilogue::residual(states))?;
+        let attended = self_attention(place, joined, sizes.heads, tokens, turn, options)?;
+        let sum = self.attended.forward_owned(attended, Epilogue::residual(&states))?;
+        recycle(states);
         let states = self.attention_norm.forward_owned(place, sum)?;
         let inner = self.inner.forward_with(&states, Epilogue::activation(sizes.activation))?;
-        let sum = self.down.forward_with(&inner, Epilogue::residual(&states))?;
+        let sum = self.down.forward_owned(inner, Epilogue::residual(&states))?;
+        recycle(states);
         self.output_norm.forward_owned(place, sum)
     }
 }

@@ -9,7 +9,7 @@ use super::self_attention::{Heads, Turn, self_attention};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Embedding, Epilogue, Linear, Mask, Norm, Place, Rotary, Span,
+    Activation, AttentionOptions, Embedding, Epilogue, Linear, Mask, Norm, Place, Rotary, Span, recycle,
 };
 use crate::local::weights::{Biases, Parameters, Tensors};
 
@@ -118,17 +118,21 @@ impl Layer {
         })
     }
 
-    fn forward(&self, model: &Qwen3, states: &Tensor, tokens: &Tokens, positions: &[u32]) -> Result<Tensor> {
+    fn forward(&self, model: &Qwen3, states: Tensor, tokens: &Tokens, positions: &[u32]) -> Result<Tensor> {
         let (place, heads) = (&model.place, model.heads);
-        let joined = self.joined.forward(&self.attention_norm.forward(place, states)?)?;
+        let joined =
+            self.joined.forward_owned(self.attention_norm.forward(place, &states)?, Epilogue::default())?;
         let norms = Some([&self.query_norm, &self.key_norm]);
         let turn = Turn { rotary: &model.rotary, norms, positions };
         let options = AttentionOptions { scale: heads.scale(), span: Span::CAUSAL, mask: Mask::None };
-        let attended = self_attention(place, &joined, heads, tokens, Some(turn), options)?;
-        let states = self.attended.forward_with(&attended, Epilogue::residual(states))?;
-        let normal = self.inner_norm.forward(place, &states)?;
-        let inner = self.inner.forward_with(&normal, Epilogue::activation(model.activation))?;
-        self.down.forward_with(&inner, Epilogue::residual(&states))
+        let attended = self_attention(place, joined, heads, tokens, Some(turn), options)?;
+        let sum = self.attended.forward_owned(attended, Epilogue::residual(&states))?;
+        recycle(states);
+        let normal = self.inner_norm.forward(place, &sum)?;
+        let inner = self.inner.forward_owned(normal, Epilogue::activation(model.activation))?;
+        let states = self.down.forward_owned(inner, Epilogue::residual(&sum))?;
+        recycle(sum);
+        Ok(states)
     }
 }
 
@@ -146,7 +150,7 @@ impl TextEncoder for Qwen3 {
         let positions = tokens.positions(0);
         let mut states = self.words.forward(tokens.ids())?;
         for layer in &self.layers {
-            states = layer.forward(self, &states, tokens, &positions)?;
+            states = layer.forward(self, states, tokens, &positions)?;
         }
         self.norm.forward_owned(&self.place, states)
     }

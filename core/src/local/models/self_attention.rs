@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::Tokens;
 use crate::error::Result;
-use crate::local::ops::{AttentionOptions, Norm, Place, Rotary, Starts, attention, of_candle};
+use crate::local::ops::{AttentionOptions, Norm, Place, Rotary, Starts, attention, of_candle, recycle};
 
 /// The heads of a layer.
 #[derive(Clone, Copy, Debug)]
@@ -50,13 +50,13 @@ pub(super) struct Turn<'a> {
 }
 
 /// Attention of each text to itself, `[token, width]`, over queries, keys and values that a layer has put side by side:
-/// they are read where they are.
+/// they are read where they are, and gone afterwards.
 ///
 /// # Errors
 /// `invalid_request` if the shapes do not belong together, `out_of_memory` on a GPU.
 pub(super) fn self_attention(
     place: &Place,
-    joined: &Tensor,
+    joined: Tensor,
     heads: Heads,
     tokens: &Tokens,
     turn: Option<Turn<'_>>,
@@ -72,5 +72,6 @@ pub(super) fn self_attention(
     let starts = Starts { queries: tokens.starts(), keys: tokens.starts() };
     let values = part(queries + keys, keys)?;
     let attended = attention(place, &part(0, queries)?, &part(queries, keys)?, &values, starts, options)?;
+    recycle(all);
     attended.reshape((count, heads.width())).map_err(of_candle)
 }

@@ -10,11 +10,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::local::kernels::attention::{
     self, Batch, Cache, Distances, Heads, Mask, Numbers, Options, Span, Starts, Strided,
 };
+use crate::local::kernels::gemm::Precision;
 
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence of a batch without padding, into `[query, head, size]`.
 ///
 /// Queries are `[query, head, size]`; keys and values `[key, head, size]` with as many heads or a divisor of that, in f32,
-/// f16 or bf16. They may be parts of one fused tensor: nothing is copied. A query that sees no key gets zeros.
+/// f16 or bf16. They may be parts of one fused tensor: nothing is copied. A query that sees no key gets zeros. In a place of
+/// another precision than f32, products are of numbers in bf16 where the CPU has instructions for that.
 ///
 /// # Errors
 /// `invalid_request` if the shapes, starts or mask do not belong together, or heads are no multiple of 8 numbers.
@@ -38,13 +40,13 @@ pub fn attention(
         with_strided(keys, |keys| {
             with_strided(values, |values| {
                 filled(result_shape(starts.queries, heads), |to| {
-                    attention::attention(
-                        &place.cpu,
-                        heads,
-                        Batch { queries, keys, values, starts },
-                        options,
-                        to,
-                    )
+                    let batch = Batch { queries, keys, values, starts };
+                    match place.precision {
+                        Precision::F32 => attention::attention(&place.cpu, heads, batch, options, to),
+                        Precision::Bf16 | Precision::Int8 => {
+                            attention::attention_bf16(&place.cpu, heads, batch, options, to)
+                        }
+                    }
                 })
             })
         })

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use super::Place;
 use super::activation;
-use super::tensor::{OrFail, expect, filled, rows, with_some_values, with_values};
+use super::tensor::{OrFail, expect, filled, recycle, rows, with_some_values, with_values};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::kernels::Cpu;
 use crate::local::kernels::gemm::{self, Packed, Precision, Residual, Weights};
@@ -157,6 +157,17 @@ impl Linear {
     /// `invalid_request` if the last dimension is not [`inputs`](Self::inputs).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_with(x, Epilogue::default())
+    }
+
+    /// Applies the layer and what follows it to what nobody reads afterwards: clones and views of it are gone too, and
+    /// their memory serves the next tensors.
+    ///
+    /// # Errors
+    /// As [`forward_with`](Self::forward_with).
+    pub fn forward_owned(&self, x: Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let y = self.forward_with(&x, epilogue)?;
+        recycle(x);
+        Ok(y)
     }
 
     /// Applies the layer and what follows it, in one pass.

@@ -16,6 +16,7 @@ mod linear;
 mod norm;
 mod patches;
 mod quantised;
+mod recycling;
 mod rotary;
 mod tensor;
 
@@ -33,7 +34,7 @@ pub use norm::{Norm, softmax};
 pub use patches::{patches, weight_of_patches};
 pub use quantised::{QuantisedEmbedding, QuantisedLinear};
 pub use rotary::Rotary;
-pub(crate) use tensor::{of_candle, with_values};
+pub(crate) use tensor::{of_candle, recycle, with_values};
 
 pub use super::kernels::attention::{Distances, Mask, Options as AttentionOptions, Span, Starts};
 pub use super::kernels::conv::Geometry;

@@ -34,7 +34,8 @@ pub fn patches(images: &Tensor, size: usize, leading: usize) -> Result<Tensor> {
             for (image, to) in
                 pixels.chunks_exact(height * width * channels).zip(to.chunks_exact_mut(of_image))
             {
-                let to = to.get_mut(leading * patch..).unwrap_or_default();
+                let (before, to) = to.split_at_mut(leading * patch);
+                before.fill(0.0);
                 for (y, pixels) in image.chunks_exact(width * channels).take(rows * size).enumerate() {
                     let of_row = to.chunks_exact_mut(columns * patch).nth(y / size).unwrap_or_default();
                     for (to, from) in of_row.chunks_exact_mut(patch).zip(pixels.chunks_exact(line)) {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
 
+use super::recycling;
 use crate::error::{Error, ErrorKind, Result};
 
 /// candle's errors as ours. Shapes are checked before candle sees them, so what it reports is a device that failed or
@@ -60,12 +61,22 @@ pub(super) fn with_some_values<R>(
     }
 }
 
-/// A tensor on the CPU whose numbers `fill` writes.
+/// A tensor on the CPU whose numbers `fill` writes, all of them: it finds whatever an earlier tensor left.
 pub(super) fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Tensor> {
     let shape = shape.into();
-    let mut values = vec![0.0; shape.elem_count()];
+    let mut values = recycling::take(shape.elem_count());
     fill(&mut values)?;
     Tensor::from_vec(values, shape, &Device::Cpu).or_fail()
+}
+
+/// Leaves the memory of a tensor that nobody reads any more to the next ones that this thread makes. New memory of
+/// this size would come from the operating system page by page, which takes longer than many a layer. Clones and
+/// views of the tensor are empty afterwards, and an error to read.
+pub(crate) fn recycle(x: Tensor) {
+    if is_on_cpu(&x) && x.dtype() == DType::F32 {
+        // What cannot be taken is freed as usual.
+        let _ = x.inplace_op1(&recycling::Take);
+    }
 }
 
 /// The tensor with its numbers, f32 on the CPU, changed where they lie. It is taken over because its clones and views

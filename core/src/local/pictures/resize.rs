@@ -1,5 +1,5 @@
 //! Resizing with the bits of Pillow's `Image.resize` for 8-bit pictures, as of version 13. Earlier versions always
-//! resample along the rows first, which gives other bits where [`order`] says otherwise.
+//! resample along the rows first, which gives other bits where `order` says otherwise.
 
 use super::Picture;
 use crate::error::{Error, Result};

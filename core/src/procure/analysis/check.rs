@@ -158,3 +158,7 @@ fn says_state(field: &Field, state: &TenderState, holds: bool) -> bool {
         _ => false,
     })
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use crate::procure::{
     TenderCode, TenderRow, Timestamp,
 };
 
-/// A record that makes a row of a table. Nothing in it is personal data of officials.
+/// A record that makes a row of a table. No column is of officials; texts of the source are as the source wrote them.
 pub trait Table {
     /// The columns, each in Spanish and in English.
     const COLUMNS: &'static [[&'static str; 2]];

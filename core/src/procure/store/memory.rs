@@ -6,10 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::ready;
 
-use super::{Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord};
+use super::lines::superseded;
+use super::{
+    Batch, Document, Form, KeptAnswer, LineQuery, LineStore, RecordKind, RecordQuery, Store, StoredEvent,
+    StoredLine, StoredRecord,
+};
 use crate::context::BoxFuture;
 use crate::error::Result;
-use crate::procure::Timestamp;
+use crate::procure::{Month, Timestamp};
 
 /// A store in memory. It forgets when the process ends: the quota of the day is then counted from nothing.
 #[derive(Debug, Default)]
@@ -22,6 +26,10 @@ struct Kept {
     records: BTreeMap<(RecordKind, Form, String), StoredRecord>,
     events: Vec<StoredEvent>,
     known_events: BTreeSet<(RecordKind, String, u64)>,
+    last_edition: u64,
+    /// The months that are being written, and those that are seen.
+    written: BTreeMap<(RecordKind, Month), (u64, Vec<StoredLine>)>,
+    seen: BTreeMap<(RecordKind, Month), Vec<StoredLine>>,
 }
 
 impl MemoryStore {
@@ -119,5 +127,85 @@ impl Store for MemoryStore {
         let later =
             self.kept().events.iter().filter(|event| event.position > after).take(limit).cloned().collect();
         Box::pin(ready(Ok(later)))
+    }
+
+    fn line_store(&self) -> Result<&dyn LineStore> {
+        Ok(self)
+    }
+}
+
+impl Kept {
+    /// The edition that is being written under this number.
+    fn edition(&mut self, edition: u64) -> Result<(RecordKind, Month)> {
+        let found = self.written.iter().find(|(_, (number, _))| *number == edition);
+        found.map(|(part, _)| *part).ok_or_else(superseded)
+    }
+
+    fn add(&mut self, edition: u64, lines: Vec<StoredLine>) -> Result<()> {
+        let part = self.edition(edition)?;
+        if let Some((_, written)) = self.written.get_mut(&part) {
+            written.extend(lines);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, edition: u64, batch: Batch) -> Result<bool> {
+        let part = self.edition(edition)?;
+        if !self.apply(batch) {
+            return Ok(false);
+        }
+        if let Some((_, mut lines)) = self.written.remove(&part) {
+            lines.sort_by_key(|line| line.position);
+            self.seen.insert(part, lines);
+        }
+        Ok(true)
+    }
+
+    fn lines(&self, query: &LineQuery) -> Vec<(Month, StoredLine)> {
+        let is = |wanted: &Option<String>, has: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
+        };
+        let wanted = |month: Month, line: &StoredLine| {
+            line.position > query.given(month)
+                && is(&query.code, Some(&line.code))
+                && is(&query.product, line.product.as_deref())
+                && is(&query.supplier, line.supplier.as_deref())
+        };
+        let months = self.seen.iter().filter(|((kind, month), _)| *kind == query.kind && query.wants(*month));
+        months
+            .flat_map(|((_, month), lines)| lines.iter().map(|line| (*month, line)))
+            .filter(|(month, line)| wanted(*month, line))
+            .take(query.limit)
+            .map(|(month, line)| (month, line.clone()))
+            .collect()
+    }
+}
+
+impl LineStore for MemoryStore {
+    fn begin_edition(&self, kind: RecordKind, month: Month) -> BoxFuture<'_, Result<u64>> {
+        let mut kept = self.kept();
+        kept.last_edition += 1;
+        let edition = kept.last_edition;
+        kept.written.insert((kind, month), (edition, Vec::new()));
+        Box::pin(ready(Ok(edition)))
+    }
+
+    fn add_lines(&self, edition: u64, lines: Vec<StoredLine>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(ready(self.kept().add(edition, lines)))
+    }
+
+    fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(ready(self.kept().publish(edition, batch)))
+    }
+
+    fn lines(&self, query: LineQuery) -> BoxFuture<'_, Result<Vec<(Month, StoredLine)>>> {
+        Box::pin(ready(Ok(self.kept().lines(&query))))
+    }
+
+    fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
+        let kept = self.kept();
+        let months = kept.seen.iter().filter(|((of, _), _)| *of == kind);
+        let months = months.map(|((_, month), lines)| (*month, lines.len() as u64)).collect();
+        Box::pin(ready(Ok(months)))
     }
 }

@@ -16,12 +16,16 @@ use super::time::Timestamp;
 use crate::context::BoxFuture;
 use crate::error::{Error, Result};
 
+mod lines;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_lines;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use lines::{LineQuery, LineStore, StoredLine};
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
@@ -65,6 +69,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Events in the order in which they were written, from the one after `after`.
     fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>>;
+
+    /// Where lines of monthly files are kept; `unsupported` where they are not.
+    ///
+    /// # Errors
+    /// `unsupported`.
+    fn line_store(&self) -> Result<&dyn LineStore> {
+        Err(Error::unsupported("this store keeps no lines of monthly files"))
+    }
 }
 
 /// A small named document and how often it was replaced.

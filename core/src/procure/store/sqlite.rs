@@ -8,13 +8,16 @@ use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::{Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord};
+use super::{
+    Batch, Document, Form, KeptAnswer, LineStore, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord,
+};
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
 
 /// What each version of the file adds to the one before. Never changed, only added to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE documents (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE answers (key TEXT PRIMARY KEY, as_of INTEGER NOT NULL, body BLOB NOT NULL);
     CREATE INDEX answers_by_age ON answers (as_of);
@@ -32,7 +35,9 @@ const MIGRATIONS: [&str; 1] = ["
         change TEXT NOT NULL, fingerprint TEXT NOT NULL, noticed INTEGER NOT NULL,
         UNIQUE (kind, code, revision)
     );
-"];
+",
+    super::sqlite_lines::TABLES,
+];
 
 /// How long a writer waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
@@ -63,7 +68,7 @@ impl SqliteStore {
     }
 
     /// Runs `work` in a transaction on a thread for blocking work; what it wrote is kept unless it fails.
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -80,7 +85,7 @@ impl SqliteStore {
         .await
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -125,6 +130,10 @@ fn connect(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(refuse)?;
     // With a write-ahead log this loses no committed batch when the process is killed.
     connection.pragma_update(None, "synchronous", "NORMAL").map_err(refuse)?;
+    // 32 MB: a month of lines is written through the log, and each checkpoint waits for the disk.
+    connection.pragma_update(None, "wal_autocheckpoint", 8_000).map_err(refuse)?;
+    // What a month's indexes are sorted in: more is hardly faster, and is memory.
+    connection.pragma_update(None, "cache_size", -6_144).map_err(refuse)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection, path)?;
     Ok(connection)
@@ -144,12 +153,12 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     transaction.commit().map_err(failed)
 }
 
-fn bytes(value: ValueRef<'_>) -> rusqlite::Result<Bytes> {
+pub(super) fn bytes(value: ValueRef<'_>) -> rusqlite::Result<Bytes> {
     Ok(value.as_blob().map(Bytes::copy_from_slice)?)
 }
 
 /// What is in a column and should not be.
-fn strange(column: usize) -> rusqlite::Error {
+pub(super) fn strange(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "of the store".to_owned(), rusqlite::types::Type::Text)
 }
 
@@ -183,7 +192,7 @@ fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     Ok(StoredEvent { position: row.get(0)?, revision: row.get(3)?, event })
 }
 
-fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
+pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
     for (name, read, _) in &batch.documents {
         let version: Option<u64> = transaction
             .prepare_cached("SELECT version FROM documents WHERE name = ?1")?
@@ -328,5 +337,9 @@ impl Store for SqliteStore {
                 .query_map(params![after, limit], stored_event)?
                 .collect()
         }))
+    }
+
+    fn line_store(&self) -> Result<&dyn LineStore> {
+        Ok(self)
     }
 }

@@ -78,6 +78,28 @@ async fn records_are_found_by_day_state_and_page(store: &dyn Store) {
     assert_eq!(read, Some(changed));
 }
 
+/// Vectors are found by what their codes begin with: those of one space follow each other.
+async fn vectors_of_a_space_follow_each_other(store: &dyn Store) {
+    let vector =
+        |code: &str| StoredRecord { form: Form::Vector, ..row(code, "publicada", true, "2026-10-14") };
+    let codes = ["aa/1-1-LE26", "aa/10-2-LE26", "aa/2-1-L126", "ab/1-1-LE26", "a9/1-1-LE26"];
+    let batch = Batch { records: codes.iter().map(|code| vector(code)).collect(), ..Batch::new() };
+    assert!(store.apply(batch).await.expect("written"));
+    let (mut found, mut query) =
+        (Vec::new(), RecordQuery::new(RecordKind::Tender, Form::Vector).with_after("aa/").with_limit(2));
+    loop {
+        let page = store.records(query.clone()).await.expect("read");
+        let Some(last) = page.last().map(|record| record.code.clone()) else { break };
+        found.extend(page.into_iter().map(|record| record.code));
+        query = query.with_after(last);
+    }
+    found[..3].sort();
+    assert_eq!(found, codes[..4]);
+    assert!(
+        store.records(RecordQuery::new(RecordKind::Tender, Form::Detail)).await.expect("read").is_empty()
+    );
+}
+
 async fn events_are_kept_once_and_in_order(store: &dyn Store) {
     let events = vec![(event("1-1-LE26", Change::Opened), 1), (event("1-1-LE26", Change::Closed), 2)];
     for _ in 0..2 {
@@ -122,10 +144,90 @@ async fn counting_at_the_same_time_loses_nothing(store: Arc<dyn Store>) {
     assert_eq!(&*store.document("count").await.expect("read").expect("there").body, b"40");
 }
 
+fn line(position: u64, code: &str, product: &str) -> StoredLine {
+    let amount = |text: &str| text.parse().expect("a number");
+    StoredLine {
+        position,
+        code: code.to_owned(),
+        line_id: Some(7),
+        day: Some("2026-06-30".parse().expect("a day")),
+        state: "aceptada".to_owned(),
+        supplier: Some(format!("{position}-9")),
+        product: Some(product.to_owned()),
+        name: "Ñandú".to_owned(),
+        quantity: Some(amount("1.50")),
+        unit_price: Some(crate::procure::Money::new(
+            amount("3.9333333333333331"),
+            crate::procure::Currency::Clf,
+        )),
+        chosen: Some(true),
+        body: Bytes::from("{\"a\":1}"),
+        ..StoredLine::default()
+    }
+}
+
+async fn a_month_of_lines_is_seen_when_it_is_whole(store: &dyn Store) {
+    let lines = store.line_store().expect("lines");
+    let month = |text: &str| text.parse::<crate::procure::Month>().expect("a month");
+    let (june, july) = (month("2026-06"), month("2026-07"));
+    let query = LineQuery::new(RecordKind::PurchaseOrder);
+    let all = async |query: LineQuery| -> Vec<(crate::procure::Month, u64)> {
+        let found = lines.lines(query).await.expect("read");
+        found.into_iter().map(|(month, line)| (month, line.position)).collect()
+    };
+    let write = async |month, some: Vec<StoredLine>| {
+        let edition = lines.begin_edition(RecordKind::PurchaseOrder, month).await.expect("begun");
+        lines.add_lines(edition, some).await.expect("added");
+        edition
+    };
+    let first = write(june, vec![line(1, "1-1-SE26", "10"), line(2, "1-1-SE26", "11")]).await;
+    lines.add_lines(first, vec![line(3, "1-2-SE26", "10")]).await.expect("added");
+    assert!(all(query.clone()).await.is_empty(), "nobody sees what is not whole");
+    assert!(
+        lines.publish_edition(first, Batch::new().with_document("month", 0, "x")).await.expect("published")
+    );
+    assert_eq!(&*store.document("month").await.expect("read").expect("there").body, b"x");
+    let later = write(july, vec![line(1, "1-3-SE26", "10")]).await;
+    assert!(lines.publish_edition(later, Batch::new()).await.expect("published"));
+    assert_eq!(all(query.clone()).await, [(june, 1), (june, 2), (june, 3), (july, 1)]);
+    assert_eq!(all(query.clone().with_product("10")).await, [(june, 1), (june, 3), (july, 1)]);
+    assert_eq!(all(query.clone().with_code("1-1-SE26")).await, [(june, 1), (june, 2)]);
+    assert_eq!(all(query.clone().with_supplier("3-9")).await, [(june, 3)]);
+    assert_eq!(all(query.clone().with_months(july, july)).await, [(july, 1)]);
+    assert_eq!(all(query.clone().with_limit(2)).await, [(june, 1), (june, 2)]);
+    assert_eq!(all(query.clone().with_after(june, 2)).await, [(june, 3), (july, 1)]);
+    assert!(all(LineQuery::new(RecordKind::Tender)).await.is_empty());
+    let kept = lines.lines(query.clone().with_limit(1)).await.expect("read").remove(0).1;
+    assert_eq!(kept, line(1, "1-1-SE26", "10"));
+
+    // A month that is written anew takes the place of the old one at once; what is given up leaves nothing.
+    let given_up = write(june, vec![line(1, "9-9-SE26", "99")]).await;
+    let second = write(june, vec![line(1, "2-1-SE26", "10")]).await;
+    for error in [
+        lines.add_lines(given_up, vec![line(2, "9-9-SE26", "99")]).await.expect_err("superseded"),
+        lines.publish_edition(given_up, Batch::new()).await.expect_err("superseded"),
+        lines.add_lines(first, Vec::new()).await.expect_err("published by now"),
+        lines.add_lines(4_000_000, Vec::new()).await.expect_err("never begun"),
+    ] {
+        assert_eq!(error.kind(), crate::ErrorKind::Conflict);
+    }
+    assert!(
+        !lines.publish_edition(second, Batch::new().with_document("month", 0, "y")).await.expect("refused")
+    );
+    assert_eq!(all(query.clone()).await.len(), 4, "a refused edition is not seen");
+    assert!(
+        lines.publish_edition(second, Batch::new().with_document("month", 1, "y")).await.expect("published")
+    );
+    assert_eq!(all(query).await, [(june, 1), (july, 1)]);
+    assert_eq!(lines.months(RecordKind::PurchaseOrder).await.expect("read"), [(june, 1), (july, 1)]);
+}
+
 async fn every_promise_holds(store: Arc<dyn Store>) {
+    a_month_of_lines_is_seen_when_it_is_whole(&*store).await;
     documents_are_replaced_only_by_who_read_the_newest(&*store).await;
     a_batch_is_written_as_a_whole_or_not_at_all(&*store).await;
     records_are_found_by_day_state_and_page(&*store).await;
+    vectors_of_a_space_follow_each_other(&*store).await;
     events_are_kept_once_and_in_order(&*store).await;
     answers_are_kept_and_forgotten_by_age(&*store).await;
     counting_at_the_same_time_loses_nothing(store).await;
@@ -145,6 +247,42 @@ async fn the_store_in_a_file_keeps_its_promises_and_what_was_written() {
     let again = SqliteStore::open(&path).await.expect("opened again");
     assert_eq!(&*again.document("count").await.expect("read").expect("there").body, b"40");
     assert_eq!(again.events(0, 10).await.expect("read").len(), 2);
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_process_that_is_killed_while_it_writes_a_month_leaves_the_old_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    let june = "2026-06".parse().expect("a month");
+    let query = LineQuery::new(RecordKind::PurchaseOrder);
+    {
+        let store = SqliteStore::open(&path).await.expect("opened");
+        let edition = store.begin_edition(RecordKind::PurchaseOrder, june).await.expect("begun");
+        store.add_lines(edition, vec![line(1, "1-1-SE26", "10")]).await.expect("added");
+        assert!(store.publish_edition(edition, Batch::new()).await.expect("published"));
+        let next = store.begin_edition(RecordKind::PurchaseOrder, june).await.expect("begun");
+        store
+            .add_lines(next, vec![line(1, "2-2-SE26", "10"), line(2, "2-2-SE26", "10")])
+            .await
+            .expect("added");
+    }
+    let store = SqliteStore::open(&path).await.expect("opened again");
+    let found = LineStore::lines(&store, query.clone()).await.expect("read");
+    assert_eq!(found.iter().map(|(_, line)| line.code.as_str()).collect::<Vec<_>>(), ["1-1-SE26"]);
+    let edition = store.begin_edition(RecordKind::PurchaseOrder, june).await.expect("begun");
+    assert!(store.publish_edition(edition, Batch::new()).await.expect("published"));
+    assert!(LineStore::lines(&store, query).await.expect("read").is_empty());
+    // Neither what was given up nor what was replaced takes any room.
+    let tables = rusqlite::Connection::open(&path).expect("opened");
+    let count: i64 = tables
+        .query_row(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name LIKE 'lines_%'",
+            [],
+            |row| row.get(0),
+        )
+        .expect("counted");
+    assert_eq!(count, 1);
 }
 
 #[cfg(feature = "sqlite")]

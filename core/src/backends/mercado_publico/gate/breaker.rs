@@ -70,7 +70,8 @@ impl Breaker {
 fn speaks_of_the_service(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Unavailable | ErrorKind::Interrupted => true,
-        ErrorKind::Timeout => error.is_temporary(),
+        // Temporary: a page of markup, or an answer that broke off.
+        ErrorKind::Timeout | ErrorKind::ResponseInvalid => error.is_temporary(),
         _ => false,
     }
 }
@@ -100,12 +101,23 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_markup_count_as_failures() {
+        let (cx, breaker) = (Context::new(), Breaker::default());
+        let markup = || Error::response_invalid("markup").with_persistence(Persistence::Temporary);
+        for _ in 0..FAILURES {
+            breaker.ended(&cx, &Err::<(), _>(markup()));
+        }
+        assert!(breaker.check(&cx).is_err());
+    }
+
+    #[test]
     fn refusals_and_cancelled_calls_do_not_count() {
         let (cx, breaker) = (Context::new(), Breaker::default());
         for kind in [
             ErrorKind::InvalidRequest,
             ErrorKind::QuotaExceeded,
             ErrorKind::RateLimited,
+            ErrorKind::ResponseInvalid,
             ErrorKind::Cancelled,
         ] {
             for _ in 0..2 * FAILURES {

@@ -2,6 +2,7 @@
 
 use super::Body;
 use super::fields::{Fields, slice_of};
+use super::walk::Walker;
 use crate::error::{Error, Result};
 use crate::procure::{
     Buyer, Currency, Document, LineItem, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
@@ -41,22 +42,32 @@ pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
 
 /// The rows of a list's payload.
 pub(crate) fn page(body: &Body, payload: &str) -> Result<Page> {
-    let fields = Fields::read(payload).filter(|fields| fields.written("items").is_some());
-    let fields = fields.ok_or_else(|| Error::response_invalid("the answer has no list of items"))?;
-    let paging = fields.object("paginacion").unwrap_or_default();
-    let rows =
-        fields.elements("items").into_iter().map(|written| row(body, written)).collect::<Result<_>>()?;
-    Ok(Page {
-        rows,
-        pages: paging.whole("total_paginas").unwrap_or(0),
-        total: paging.whole("total_resultados"),
-    })
-}
-
-fn row(body: &Body, written: &str) -> Result<QuickPurchaseRow> {
-    let fields =
-        Fields::read(written).ok_or_else(|| Error::response_invalid("an item of the answer is no object"))?;
-    Ok(row_of(body, &fields, written))
+    let mut page = Page::default();
+    let mut has_items = false;
+    Walker::new(payload.as_bytes())?.members(|walker, name| match name {
+        name if name.eq_ignore_ascii_case("items") && walker.peek() != Some(b'n') => {
+            has_items = true;
+            walker.elements(|walker| {
+                if walker.peek() == Some(b'n') {
+                    return walker.skip();
+                }
+                let (fields, place) = walker.spanned::<Fields<'_>>()?;
+                page.rows.push(row_of(body, &fields, payload.get(place).unwrap_or_default()));
+                Ok(())
+            })
+        }
+        name if name.eq_ignore_ascii_case("paginacion") && walker.peek() == Some(b'{') => {
+            let paging: Fields<'_> = walker.value()?;
+            page.pages = paging.whole("total_paginas").unwrap_or(0);
+            page.total = paging.whole("total_resultados");
+            Ok(())
+        }
+        _ => walker.skip(),
+    })?;
+    match has_items {
+        true => Ok(page),
+        false => Err(Error::response_invalid("the answer has no list of items")),
+    }
 }
 
 fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {

@@ -5,7 +5,7 @@ use std::f32::consts::LOG2_E;
 use super::super::buffer::Scratch;
 use super::super::math::exp2;
 use super::super::simd::{Simd, Work};
-use super::pack::{KEYS, copy, four_columns, pack_keys, widen};
+use super::pack::{KEYS, copy, four_columns, join_rows, pack_keys, widen};
 use super::tile::{add_products, products};
 use super::{Call, Distances, Mask, Span};
 
@@ -22,8 +22,8 @@ pub(super) fn rows(size: usize) -> usize {
 }
 
 /// A part of the work: rows from `first` on of one head of keys in one sequence. A row is a query in one head; those of
-/// the heads that share the keys follow each other.
-pub(super) struct Block<'a> {
+/// the heads that share the keys follow each other. With `PAIRS`, numbers are rounded to bf16 and multiplied in pairs.
+pub(super) struct Block<'a, const PAIRS: bool> {
     pub(super) call: &'a Call<'a>,
     pub(super) sequence: usize,
     pub(super) head: usize,
@@ -90,7 +90,7 @@ struct Reach {
     all: [usize; 2],
 }
 
-impl<S: Simd> Work<S> for Block<'_> {
+impl<S: Simd, const PAIRS: bool> Work<S> for Block<'_, PAIRS> {
     type Output = ();
 
     #[inline(always)]
@@ -159,7 +159,7 @@ struct Tile {
     partly: bool,
 }
 
-impl Block<'_> {
+impl<const PAIRS: bool> Block<'_, PAIRS> {
     /// The query and the head of a row of this block.
     fn query(&self, row: usize) -> (usize, usize) {
         let group = self.call.heads.group();
@@ -215,6 +215,12 @@ impl Block<'_> {
             let scaled = s.mul(s.load(register), factor);
             s.store(register, scaled);
         }
+        if PAIRS {
+            for panel in buffers.queries.chunks_exact_mut(panel * size) {
+                // SAFETY: `size` rows, which is even; each is a panel wide.
+                unsafe { join_rows(s, panel.as_mut_ptr(), size, 2 * S::LANES) };
+            }
+        }
     }
 
     /// Asks for the keys and values of some tokens: they lie far apart, which no CPU foresees.
@@ -260,6 +266,15 @@ impl Block<'_> {
                     widen(s, values.data, values.place(first + i, self.head), row);
                 }
             }
+            if PAIRS {
+                for keys in buffers.keys.chunks_exact_mut(KEYS * size).take(count.div_ceil(KEYS)) {
+                    join_rows(s, keys.as_mut_ptr(), size, KEYS);
+                }
+                if let Some(beyond) = buffers.values.get_mut(count * size..(count + 1) * size) {
+                    beyond.fill(0.0);
+                }
+                join_rows(s, buffers.values.as_mut_ptr(), count, size);
+            }
         }
     }
 
@@ -271,6 +286,7 @@ impl Block<'_> {
         let scores = buffers.scores.as_mut_ptr();
         let sums = buffers.sums[tile.number * panel * size..][..panel * size].as_mut_ptr();
         let (keys, values) = (buffers.keys.as_ptr(), buffers.values.as_ptr());
+        let group = if PAIRS { 2 } else { 1 };
         let mut key = 0;
         while key < tile.count {
             // SAFETY: keys are packed in whole eights, and scores have room for a whole tile.
@@ -278,10 +294,11 @@ impl Block<'_> {
                 let keys = keys.add(key * size);
                 let to = scores.add(key * panel);
                 if S::REGISTERS >= 32 {
-                    products::<S, KEYS, REGISTERS>(s, size, keys, KEYS, queries, to);
+                    products::<S, PAIRS, KEYS, REGISTERS>(s, size / group, keys, KEYS, queries, to);
                 } else {
-                    products::<S, 4, REGISTERS>(s, size, keys, KEYS, queries, to);
-                    products::<S, 4, REGISTERS>(s, size, keys.add(4), KEYS, queries, to.add(4 * panel));
+                    products::<S, PAIRS, 4, REGISTERS>(s, size / group, keys, KEYS, queries, to);
+                    let (keys, to) = (keys.add(4), to.add(4 * panel));
+                    products::<S, PAIRS, 4, REGISTERS>(s, size / group, keys, KEYS, queries, to);
                 }
             }
             key += KEYS;
@@ -290,18 +307,19 @@ impl Block<'_> {
         if let Mask::Distances(distances) = self.call.options.mask {
             self.add_distances::<S, REGISTERS>(s, tile, distances, buffers);
         }
-        let keep = weights::<S, REGISTERS>(s, tile, masked, buffers);
+        let keep = weights::<S, PAIRS, REGISTERS>(s, tile, masked, buffers);
+        let count = tile.count.div_ceil(group);
         let mut at = 0;
         while at < size {
             // SAFETY: the size is a multiple of eight; values and weights are there for `count` keys.
             unsafe {
                 let (values, to) = (values.add(at), sums.add(at * panel));
                 if S::REGISTERS >= 32 {
-                    add_products::<S, 8, REGISTERS>(s, tile.count, values, size, scores, keep, to);
+                    add_products::<S, PAIRS, 8, REGISTERS>(s, count, values, size, scores, keep, to);
                 } else {
-                    add_products::<S, 4, REGISTERS>(s, tile.count, values, size, scores, keep, to);
+                    add_products::<S, PAIRS, 4, REGISTERS>(s, count, values, size, scores, keep, to);
                     let (values, to) = (values.add(4), to.add(4 * panel));
-                    add_products::<S, 4, REGISTERS>(s, tile.count, values, size, scores, keep, to);
+                    add_products::<S, PAIRS, 4, REGISTERS>(s, count, values, size, scores, keep, to);
                 }
             }
             at += 8;
@@ -375,9 +393,9 @@ impl Block<'_> {
 }
 
 /// Turns the scores of a tile into weights relative to the greatest score so far, and returns what the sums of
-/// earlier tiles are now worth.
+/// earlier tiles are now worth. With `PAIRS`, the weights of every two keys come to lie in the words of one.
 #[inline(always)]
-fn weights<S: Simd, const REGISTERS: usize>(
+fn weights<S: Simd, const PAIRS: bool, const REGISTERS: usize>(
     s: S,
     tile: Tile,
     masked: bool,
@@ -417,13 +435,30 @@ fn weights<S: Simd, const REGISTERS: usize>(
         // Where nothing was seen yet, anything finite does.
         let less = s.select(s.eq(most, lowest), s.zero(), most);
         let mut total = s.zero();
-        for key in 0..tile.count {
-            // SAFETY: as above.
-            unsafe {
-                let at = scores.add(key * panel);
-                let weight = exp2(s, s.sub(s.load_ptr(at), less));
-                s.store_ptr(at, weight);
-                total = s.add(total, weight);
+        if PAIRS {
+            for pair in 0..tile.count.div_ceil(2) {
+                // SAFETY: as above; what is written was read before.
+                unsafe {
+                    let at = scores.add(2 * pair * panel);
+                    let low = exp2(s, s.sub(s.load_ptr(at), less));
+                    let high = if 2 * pair + 1 < tile.count {
+                        exp2(s, s.sub(s.load_ptr(at.add(panel)), less))
+                    } else {
+                        s.zero()
+                    };
+                    s.store_ptr(scores.add(pair * panel), s.from_bits(s.join_bf16(low, high)));
+                    total = s.add(total, s.add(low, high));
+                }
+            }
+        } else {
+            for key in 0..tile.count {
+                // SAFETY: as above.
+                unsafe {
+                    let at = scores.add(key * panel);
+                    let weight = exp2(s, s.sub(s.load_ptr(at), less));
+                    s.store_ptr(at, weight);
+                    total = s.add(total, weight);
+                }
             }
         }
         keep[r] = exp2(s, s.sub(before, less));

@@ -148,12 +148,46 @@ pub fn attention(
     options: Options<'_>,
     to: &mut [f32],
 ) -> Result<()> {
+    attend(cpu, heads, batch, options, to, |call, [sequence, head, first]| {
+        with_simd!(cpu.isa, s => s.call(Block::<false> { call, sequence, head, first }));
+    })
+}
+
+/// The same with queries, keys, values and weights rounded to bf16 before they are multiplied, where the CPU has
+/// instructions for that; sums and the softmax stay f32. Where it has none, this is [`attention`].
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_bf16(
+    cpu: &Cpu,
+    heads: Heads,
+    batch: Batch<'_>,
+    options: Options<'_>,
+    to: &mut [f32],
+) -> Result<()> {
+    fn block<S: Simd>(s: S, call: &Call<'_>, [sequence, head, first]: [usize; 3]) {
+        if S::HAS_BF16_DOT {
+            s.call(Block::<true> { call, sequence, head, first });
+        } else {
+            s.call(Block::<false> { call, sequence, head, first });
+        }
+    }
+    attend(cpu, heads, batch, options, to, |call, part| {
+        with_simd!(full cpu.isa, s => block(s, call, part));
+    })
+}
+
+fn attend(
+    cpu: &Cpu,
+    heads: Heads,
+    batch: Batch<'_>,
+    options: Options<'_>,
+    to: &mut [f32],
+    block: impl Fn(&Call<'_>, [usize; 3]) + Sync,
+) -> Result<()> {
     let call = Call::new(heads, batch, options, to)?;
     let parts = call.parts();
-    let work = |part: usize| {
-        let (sequence, head, first) = parts[part];
-        with_simd!(cpu.isa, s => s.call(Block { call: &call, sequence, head, first }));
-    };
+    let work = |part: usize| block(&call, parts[part]);
     if call.is_small() {
         (0..parts.len()).for_each(work);
     } else {
@@ -217,13 +251,13 @@ impl<'a> Call<'a> {
     }
 
     /// Sequence, head of keys and first row of every block. Blocks are cut the same way whatever the batch is.
-    fn parts(&self) -> Vec<(usize, usize, usize)> {
+    fn parts(&self) -> Vec<[usize; 3]> {
         let at_once = block::rows(self.heads.size);
         let mut parts = Vec::new();
         for sequence in 0..self.sequences() {
             let rows = self.sequence(sequence).0.len() * self.heads.group();
             for head in 0..self.heads.keys {
-                parts.extend((0..rows).step_by(at_once).map(|first| (sequence, head, first)));
+                parts.extend((0..rows).step_by(at_once).map(|first| [sequence, head, first]));
             }
         }
         parts

@@ -103,6 +103,29 @@ pub(super) unsafe fn four_columns<S: Simd>(
     }
 }
 
+/// Rounds `count` rows of `size` numbers to bf16 and joins every two rows, number by number: `2 · i` in the lower, `2 · i + 1`
+/// in the upper half of the words of row `i`, where the numbers lay. An odd last row is joined with the one after it.
+///
+/// # Safety
+/// Whole pairs of rows are readable and writable at `rows`.
+#[inline(always)]
+pub(super) unsafe fn join_rows<S: Simd>(s: S, rows: *mut f32, count: usize, size: usize) {
+    for pair in 0..count.div_ceil(2) {
+        let mut at = 0;
+        while at < size {
+            let lanes = S::LANES.min(size - at);
+            // SAFETY: the caller's promise; what is written was read before.
+            unsafe {
+                let low = rows.add(2 * pair * size + at).cast_const();
+                let low_high = [s.load_first_ptr(low, lanes), s.load_first_ptr(low.add(size), lanes)];
+                let words = s.from_bits(s.join_bf16(low_high[0], low_high[1]));
+                s.store_first_ptr(rows.add(pair * size + at), words, lanes);
+            }
+            at += lanes;
+        }
+    }
+}
+
 /// Packs keys so that the same number of [`KEYS`] of them lies together. Keys missing to a whole four are like
 /// the last; those missing to a whole eight are whatever was there.
 ///

@@ -17,6 +17,8 @@ pub(super) struct Case {
     pub(super) mask: Option<Vec<f32>>,
     /// Reach and values of a bias by distance.
     distances: Option<(usize, Vec<f32>)>,
+    /// Whether products are of bf16.
+    narrow: bool,
 }
 
 const SCALE: f32 = 0.3;
@@ -41,7 +43,16 @@ impl Case {
             keys: noise(known * 2 * keys * size, 2),
             mask: None,
             distances: None,
+            narrow: false,
         }
+    }
+
+    fn narrow(&self) -> Self {
+        Self { narrow: true, ..self.clone() }
+    }
+
+    fn both(&self) -> [Self; 2] {
+        [self.clone(), self.narrow()]
     }
 
     fn run_as(&self, cpu: &Cpu, keys: Numbers<'_>, values: Numbers<'_>) -> Vec<f32> {
@@ -50,7 +61,8 @@ impl Case {
             (starts(self.lengths.iter().map(|l| l.0)), starts(self.lengths.iter().map(|l| l.1)));
         let mut to = vec![f32::NAN; of_queries[self.lengths.len()] * queries * size];
         let token = 2 * shared * size;
-        attention(
+        let attend = if self.narrow { attention_bf16 } else { attention };
+        attend(
             cpu,
             self.heads,
             Batch {
@@ -152,7 +164,12 @@ fn check(batch: &Case) {
     let truth = batch.truth();
     for cpu in cpus() {
         let what = format!("{cpu:?}, {:?}, {:?}, {:?}", batch.heads, batch.lengths, batch.span);
-        assert_close(&batch.run(&cpu), &truth, 3e-6, &what);
+        let exact = batch.run(&cpu);
+        assert_close(&exact, &truth, 3e-6, &what);
+        let narrow = batch.narrow().run(&cpu);
+        assert_close(&narrow, &truth, 2e-2, &format!("{what}, in bf16"));
+        // Sets without such an instruction gain nothing by rounding.
+        assert!(cpu.isa.has_bf16_dot() || bits(&narrow) == bits(&exact), "{what}");
     }
 }
 
@@ -207,7 +224,7 @@ fn masks_are_added_and_hide() {
     mask[150..154].fill(f32::NEG_INFINITY);
     batch.mask = Some(mask);
     check(&batch);
-    for cpu in cpus() {
+    for (cpu, batch) in cpus().into_iter().flat_map(|cpu| batch.both().map(|batch| (cpu.clone(), batch))) {
         assert!(batch.run(&cpu)[7 * 48..11 * 48].iter().all(|x| x.to_bits() == 0));
         // What is hidden may be anything.
         let mut padded = batch.clone();
@@ -289,8 +306,9 @@ fn narrow_caches_are_widened() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
     for span in [Span::ALL, Span::CAUSAL, Span { before: Some(40), after: Some(0) }] {
-        let batch = Case::new(6, 2, 40, &[(30, 30), (150, 150), (1, 200), (17, 90)], span);
-        for cpu in cpus() {
+        let batch = Case::new(6, 2, 40, &[(30, 30), (151, 151), (1, 200), (17, 90)], span);
+        for (cpu, batch) in cpus().into_iter().flat_map(|cpu| batch.both().map(|batch| (cpu.clone(), batch)))
+        {
             let all = bits(&batch.run(&cpu));
             for threads in [1, 5] {
                 assert_eq!(bits(&batch.run(&with_threads(&cpu, threads))), all);
@@ -307,25 +325,26 @@ fn a_sequence_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
 
 #[test]
 fn a_prompt_has_the_same_bits_in_one_piece_and_in_two() {
-    let whole = Case::new(2, 1, 32, &[(200, 200)], Span::CAUSAL);
-    for cpu in cpus() {
+    let whole = Case::new(2, 1, 32, &[(201, 201)], Span::CAUSAL);
+    for (cpu, whole) in cpus().into_iter().flat_map(|cpu| whole.both().map(|whole| (cpu.clone(), whole))) {
         let all = bits(&whole.run(&cpu));
         let row = 2 * 32 + 3;
         let second =
-            Case { lengths: vec![(77, 200)], queries: whole.queries[123 * row..].to_vec(), ..whole.clone() };
-        assert_eq!(bits(&second.run(&cpu)), all[123 * 64..], "{cpu:?}");
+            Case { lengths: vec![(77, 201)], queries: whole.queries[124 * row..].to_vec(), ..whole.clone() };
+        assert_eq!(bits(&second.run(&cpu)), all[124 * 64..], "{cpu:?}");
     }
 }
 
 #[test]
 fn nan_infinity_and_huge_scores_go_through() {
-    for cpu in cpus() {
-        let mut batch = Case::new(1, 1, 8, &[(3, 3), (2, 2)], Span::ALL);
+    for (cpu, narrow) in cpus().into_iter().flat_map(|cpu| [false, true].map(|narrow| (cpu.clone(), narrow)))
+    {
+        let mut batch = Case { narrow, ..Case::new(1, 1, 8, &[(3, 3), (2, 2)], Span::ALL) };
         batch.queries[11 + 1] = f32::NAN;
         let found = batch.run(&cpu);
         assert!(found[8..16].iter().all(|x| x.is_nan()), "{cpu:?}");
         assert!(found[..8].iter().chain(&found[16..]).all(|x| x.is_finite()), "{cpu:?}");
-        let mut batch = Case::new(1, 1, 8, &[(40, 40)], Span::ALL);
+        let mut batch = Case { narrow, ..Case::new(1, 1, 8, &[(40, 40)], Span::ALL) };
         batch.queries.iter_mut().for_each(|x| *x *= 1e18);
         batch.keys.iter_mut().for_each(|x| *x *= 1e18);
         assert!(batch.run(&cpu).iter().all(|x| x.is_finite()), "{cpu:?}");

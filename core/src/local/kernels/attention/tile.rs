@@ -3,12 +3,13 @@
 use super::super::simd::Simd;
 
 /// Adds `Σₙ factors[n · stride + i] · vectors[n][r]` to `sums[i][r]`, over `n` from 0 to `count`, in order. Vectors are
-/// two registers apart, of which `REGISTERS` are used.
+/// two registers apart, of which `REGISTERS` are used. With `PAIRS`, each of the numbers is two in bf16, and the two
+/// products are added together.
 ///
 /// # Safety
 /// For every `n`, `ROWS` factors and `REGISTERS` registers of vectors are readable.
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const REGISTERS: usize>(
+pub(super) unsafe fn tile<S: Simd, const PAIRS: bool, const ROWS: usize, const REGISTERS: usize>(
     s: S,
     count: usize,
     factors: *const f32,
@@ -32,7 +33,11 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const REGISTERS: usize>(
             let factor = s.splat(unsafe { *factors.add(i) });
             let mut r = 0;
             while r < REGISTERS {
-                totals[i][r] = s.mul_add(factor, vector[r], totals[i][r]);
+                totals[i][r] = if PAIRS {
+                    s.dot_bf16(totals[i][r], s.bits(factor), s.bits(vector[r]))
+                } else {
+                    s.mul_add(factor, vector[r], totals[i][r])
+                };
                 r += 1;
             }
             i += 1;
@@ -48,7 +53,7 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const REGISTERS: usize>(
 /// # Safety
 /// As [`tile`], and the rows are writable.
 #[inline(always)]
-pub(super) unsafe fn products<S: Simd, const ROWS: usize, const REGISTERS: usize>(
+pub(super) unsafe fn products<S: Simd, const PAIRS: bool, const ROWS: usize, const REGISTERS: usize>(
     s: S,
     count: usize,
     factors: *const f32,
@@ -59,7 +64,7 @@ pub(super) unsafe fn products<S: Simd, const ROWS: usize, const REGISTERS: usize
     let mut sums = [[s.zero(); REGISTERS]; ROWS];
     // SAFETY: the caller's promise.
     unsafe {
-        tile::<S, ROWS, REGISTERS>(s, count, factors, stride, vectors, &mut sums);
+        tile::<S, PAIRS, ROWS, REGISTERS>(s, count, factors, stride, vectors, &mut sums);
         let mut i = 0;
         while i < ROWS {
             let mut r = 0;
@@ -78,7 +83,7 @@ pub(super) unsafe fn products<S: Simd, const ROWS: usize, const REGISTERS: usize
 /// # Safety
 /// As [`products`].
 #[inline(always)]
-pub(super) unsafe fn add_products<S: Simd, const ROWS: usize, const REGISTERS: usize>(
+pub(super) unsafe fn add_products<S: Simd, const PAIRS: bool, const ROWS: usize, const REGISTERS: usize>(
     s: S,
     count: usize,
     factors: *const f32,
@@ -99,7 +104,7 @@ pub(super) unsafe fn add_products<S: Simd, const ROWS: usize, const REGISTERS: u
             }
             i += 1;
         }
-        tile::<S, ROWS, REGISTERS>(s, count, factors, stride, vectors, &mut sums);
+        tile::<S, PAIRS, ROWS, REGISTERS>(s, count, factors, stride, vectors, &mut sums);
         let mut i = 0;
         while i < ROWS {
             let mut r = 0;

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::super::gemm::element::Element;
+use super::super::gemm::element::{Element, RowScale};
 use super::super::math::{Activation, activate};
 use super::super::simd::{Simd, Work};
 
@@ -45,7 +45,7 @@ impl<S: Simd, E: Element<S>> Work<S> for FinishRow<'_, E> {
                 unsafe {
                     // Neither precision of convolutions has scales or corrections.
                     let channels = E::channels(s, std::ptr::null(), std::ptr::null());
-                    let sum = E::finish(s, E::load(s, sums), 1.0, channels);
+                    let sum = E::finish(s, E::load(s, sums), RowScale::ONE, channels);
                     let sum = s.add(s.add(sum, bias), per_image);
                     let value = s.mul(activate(s, self.activation, sum), scale);
                     let (to, residual) = (self.to.wrapping_add(place), self.residual.wrapping_add(place));

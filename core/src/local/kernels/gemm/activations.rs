@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::buffer::Scratch;
 use super::super::pool::SharedStart;
 use super::super::simd::{Simd, Work};
-use super::element::Element;
+use super::element::{Element, RowScale};
 
 /// Words past the end of packed activations that packing may overwrite.
 pub(super) const SLACK: usize = 4;
@@ -15,7 +15,7 @@ pub(super) const SLACK: usize = 4;
 /// touches another's words.
 pub(super) struct RowMemory {
     words: Scratch<u32>,
-    scales: Scratch<f32>,
+    scales: Scratch<RowScale>,
 }
 
 impl RowMemory {
@@ -36,8 +36,8 @@ impl RowMemory {
 /// Where the memory of some rows starts.
 pub(super) struct RowStart {
     words: SharedStart<u32>,
-    /// A number a row by which its products are multiplied in the end.
-    scales: SharedStart<f32>,
+    /// What the words of each row stand for.
+    scales: SharedStart<RowScale>,
 }
 
 impl RowStart {
@@ -59,7 +59,11 @@ impl RowStart {
     /// # Safety
     /// The block lies within the memory, and nobody else uses it meanwhile.
     #[allow(clippy::mut_from_ref, reason = "blocks are disjoint, and the caller answers for them")]
-    pub(super) unsafe fn block_mut(&self, block: &Range<usize>, words: usize) -> (&mut [u32], &mut [f32]) {
+    pub(super) unsafe fn block_mut(
+        &self,
+        block: &Range<usize>,
+        words: usize,
+    ) -> (&mut [u32], &mut [RowScale]) {
         let first = self.words(block.start, words).cast_mut();
         // SAFETY: the caller's promise.
         unsafe {
@@ -74,7 +78,7 @@ impl RowStart {
     ///
     /// # Safety
     /// The block lies within the memory, and nobody writes it meanwhile.
-    pub(super) unsafe fn scales(&self, block: &Range<usize>) -> &[f32] {
+    pub(super) unsafe fn scales(&self, block: &Range<usize>) -> &[RowScale] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts(self.scales.get().add(block.start), block.len()) }
     }
@@ -89,8 +93,8 @@ pub(super) struct PackRows<'a, E> {
     pub(super) words: usize,
     /// Where the words go: `rows · words` of them, and [`SLACK`] at least.
     pub(super) to: &'a mut [u32],
-    /// A number a row by which its products are multiplied in the end.
-    pub(super) scales: &'a mut [f32],
+    /// What the words of each row stand for.
+    pub(super) scales: &'a mut [RowScale],
     pub(super) element: PhantomData<E>,
 }
 
@@ -101,7 +105,7 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
     fn run(self, s: S) {
         let rows = self.scales.len();
         if E::IS_F32 {
-            self.scales.fill(1.0);
+            self.scales.fill(RowScale::ONE);
             transpose(s, self.rows.as_ptr().cast(), rows, self.words, self.to);
             return;
         }

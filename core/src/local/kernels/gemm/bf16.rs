@@ -6,7 +6,7 @@
 use half::bf16;
 
 use super::super::simd::Simd;
-use super::element::Element;
+use super::element::{Element, RowScale};
 
 /// Weights in bf16.
 pub(crate) struct Bf16;
@@ -57,7 +57,7 @@ impl<S: Simd> Element<S> for Bf16 {
     }
 
     #[inline(always)]
-    fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32 {
+    fn convert(s: S, row: &[f32], words: &mut [u32]) -> RowScale {
         let pairs = row.chunks_exact(2 * S::LANES);
         let rest = pairs.remainder();
         let mut done = 0;
@@ -76,14 +76,19 @@ impl<S: Simd> Element<S> for Bf16 {
         for (word, last) in words[done..].iter_mut().zip(last) {
             *word = last;
         }
-        1.0
+        RowScale::ONE
     }
 
     #[inline(always)]
     unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
 
     #[inline(always)]
-    fn finish(_: S, sums: S::F32, _: f32, (): ()) -> S::F32 {
+    fn from_zero(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
+        sums
+    }
+
+    #[inline(always)]
+    fn finish(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
         sums
     }
 }

@@ -1,6 +1,25 @@
 //! What the precisions have in common: how numbers are stored in words, multiplied and summed.
 
+use super::super::buffer::Plain;
 use super::super::simd::Simd;
+
+/// What the words of a row of activations stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub(crate) struct RowScale {
+    /// The number that its products are to be multiplied by.
+    pub(crate) scale: f32,
+    /// What stands for zero.
+    pub(crate) zero: i32,
+}
+
+impl RowScale {
+    /// The numbers themselves.
+    pub(crate) const ONE: Self = Self { scale: 1.0, zero: 0 };
+}
+
+// SAFETY: two numbers of four bytes, so no padding.
+unsafe impl Plain for RowScale {}
 
 /// A precision of weights on an instruction set.
 ///
@@ -45,9 +64,9 @@ pub(crate) trait Element<S: Simd>: 'static {
     /// `sum + word · weights`.
     fn step(s: S, sum: Self::Sum, word: u32, weights: Self::Weights) -> Self::Sum;
 
-    /// Turns a row of activations into words, and returns the number that its products are to be multiplied by.
-    /// The last word is filled up with zeros.
-    fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32;
+    /// Turns a row of activations into words, and says what they stand for. What fills up the last word meets weights
+    /// that are zero.
+    fn convert(s: S, row: &[f32], words: &mut [u32]) -> RowScale;
 
     /// Loads what the sums of some channels need.
     ///
@@ -55,6 +74,9 @@ pub(crate) trait Element<S: Simd>: 'static {
     /// If the precision has scales and corrections, `LANES` of them are readable.
     unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> Self::Channels;
 
-    /// Sums as f32, before the bias.
-    fn finish(s: S, sums: Self::Sum, row_scale: f32, channels: Self::Channels) -> S::F32;
+    /// Sums without what the numbers that stand for zero brought.
+    fn from_zero(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> Self::Sum;
+
+    /// Sums [from zero](Self::from_zero) as f32, before the bias.
+    fn finish(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> S::F32;
 }

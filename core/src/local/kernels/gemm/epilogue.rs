@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::super::math::{Activation, activate};
 use super::super::simd::{Simd, Work};
-use super::element::Element;
+use super::element::{Element, RowScale};
 use super::packed::Packed;
 
 /// What to do with the sums: `c = residual + scale · activation(a · wᵀ + bias)`, and in a gated layer
@@ -56,8 +56,8 @@ pub(super) struct Direct<'a> {
     pub(super) packed: &'a Packed,
     /// The first panel.
     pub(super) panel: usize,
-    /// A number a row.
-    pub(super) row_scales: &'a [f32],
+    /// What the words of each row stand for.
+    pub(super) row_scales: &'a [RowScale],
     /// The panel's first result of the first row.
     pub(super) to: *mut f32,
     /// What is added, in the same place; null for nothing.
@@ -76,7 +76,7 @@ impl Direct<'_> {
         p: usize,
         sums: &[[E::Sum; 2]; ROWS],
     ) {
-        let scales: &[f32; ROWS] = match self.row_scales.try_into() {
+        let scales: &[RowScale; ROWS] = match self.row_scales.try_into() {
             Ok(scales) => scales,
             Err(_) => return,
         };
@@ -84,7 +84,12 @@ impl Direct<'_> {
         let (high, high_bias) = half::<S, E>(s, self.packed, self.panel + p, 1);
         let outputs = self.packed.outputs();
         let first = p * self.packed.panel_outputs();
-        // Three short loops: the compiler unrolls each, and the sums stay in registers. It would not unroll one long one.
+        // Short loops: the compiler unrolls each, and the sums stay in registers. It would not unroll one long one.
+        let mut sums = *sums;
+        for (sums, scale) in sums.iter_mut().zip(scales) {
+            sums[0] = E::from_zero(s, sums[0], *scale, low);
+            sums[1] = E::from_zero(s, sums[1], *scale, high);
+        }
         let mut values = [[s.zero(); 2]; ROWS];
         for ((value, sums), scale) in values.iter_mut().zip(sums).zip(scales) {
             value[0] = s.add(E::finish(s, sums[0], *scale, low), low_bias);
@@ -117,8 +122,8 @@ pub(super) struct Finish<'a, E> {
     pub(super) panel: usize,
     /// The sums, a row of two registers after the other.
     pub(super) sums: &'a [u32],
-    /// A number a row.
-    pub(super) row_scales: &'a [f32],
+    /// What the words of each row stand for.
+    pub(super) row_scales: &'a [RowScale],
     /// The panel's first result of the first row; rows are as long as the layer has outputs.
     pub(super) to: *mut f32,
     /// What is added, in the same place; null for nothing.
@@ -182,7 +187,8 @@ impl<E> Finish<'_, E> {
         let sums = &self.sums[(2 * row + half) * S::LANES..][..S::LANES];
         // SAFETY: a register of sums, stored by a tile of this precision.
         let sums = unsafe { E::load(s, sums.as_ptr()) };
-        s.add(E::finish(s, sums, self.row_scales[row], channels), bias)
+        let row = self.row_scales[row];
+        s.add(E::finish(s, E::from_zero(s, sums, row, channels), row, channels), bias)
     }
 
     /// Scales, adds the residual and stores as many of the lanes as there are outputs.

@@ -1,7 +1,7 @@
 //! GEMM in f32: weights and activations as they are, one FMA a step.
 
 use super::super::simd::Simd;
-use super::element::Element;
+use super::element::{Element, RowScale};
 
 /// Weights in f32.
 pub(crate) struct F32;
@@ -43,18 +43,23 @@ impl<S: Simd> Element<S> for F32 {
     }
 
     #[inline(always)]
-    fn convert(_: S, row: &[f32], words: &mut [u32]) -> f32 {
+    fn convert(_: S, row: &[f32], words: &mut [u32]) -> RowScale {
         for (word, value) in words.iter_mut().zip(row) {
             *word = value.to_bits();
         }
-        1.0
+        RowScale::ONE
     }
 
     #[inline(always)]
     unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
 
     #[inline(always)]
-    fn finish(_: S, sums: S::F32, _: f32, (): ()) -> S::F32 {
+    fn from_zero(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
+        sums
+    }
+
+    #[inline(always)]
+    fn finish(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
         sums
     }
 }

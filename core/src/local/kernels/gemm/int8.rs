@@ -1,26 +1,28 @@
-//! GEMM in int8: weights with a scale a channel, activations with a scale a row found on the fly, exact sums in i32.
+//! GEMM in int8: weights with a scale a channel; activations with a scale a row found on the fly, between the row's
+//! least and greatest number, since after an activation function most are on one side; exact sums in i32.
 //!
-//! With VNNI, a word holds four activations as unsigned bytes, 128 too large, and four products are summed a
-//! step (VPDPBUSD); what the 128 add is a number a channel, subtracted at the end. Other sets hold two
-//! activations in a word as i16 and sum two products (PMADDWD). Both are exact, so all sets agree.
+//! With VNNI, a word holds four activations as unsigned bytes, counted from the row's least, and four products are
+//! summed a step (VPDPBUSD); what stands for zero times the sum of a channel's weights is subtracted at the end. Other
+//! sets hold two activations in a word as i16, counted from zero, and sum two products (PMADDWD). Both are exact, so
+//! all sets agree.
 
 use super::super::simd::Simd;
-use super::element::Element;
+use super::element::{Element, RowScale};
 
 /// Weights in int8.
 pub(crate) struct Int8;
 
-/// The greatest quantised number; -128 is not used, so that both signs have the same range.
+/// The greatest quantised weight; -128 is not used, so that both signs have the same range.
 pub(super) const MOST: f32 = 127.0;
+
+/// Steps between the least and the greatest number of a row: one fewer than fit a byte, since both ends are rounded.
+const STEPS: f32 = 254.0;
 
 /// Rows and channels whose largest number is below this are taken for zero: its inverse must be finite.
 pub(super) const TINY: f32 = 1e-35;
 
 /// So many products of the extremes fit a sum.
 pub(super) const MOST_K: usize = (1_usize << 31) / (255 * 127);
-
-/// What the unsigned bytes of VNNI are too large by.
-const OFFSET: i32 = 128;
 
 impl<S: Simd> Element<S> for Int8 {
     const GROUP: usize = if S::HAS_BYTE_DOT { 4 } else { 2 };
@@ -65,24 +67,23 @@ impl<S: Simd> Element<S> for Int8 {
     }
 
     #[inline(always)]
-    fn convert(s: S, row: &[f32], words: &mut [u32]) -> f32 {
-        let scale = row_scale(s, row);
-        let inverse = if scale.is_finite() && scale > 0.0 { 1.0 / scale } else { 0.0 };
+    fn convert(s: S, row: &[f32], words: &mut [u32]) -> RowScale {
+        let (scale, inverse, zero) = row_scale(s, row);
         let mut chunks = row.chunks_exact(S::LANES);
         let mut bytes: *mut i8 = words.as_mut_ptr().cast();
         for chunk in chunks.by_ref() {
             // SAFETY: the words have room for as many numbers as the row.
-            bytes = unsafe { quantise(s, s.load(chunk), inverse, bytes) };
+            bytes = unsafe { quantise(s, s.load(chunk), inverse, zero, bytes) };
         }
         let mut last = [0_u32; super::super::simd::MOST_LANES];
         let start: *mut i8 = last.as_mut_ptr().cast();
         // SAFETY: the array has room for a register, and the words for what is left of the row.
         unsafe {
-            quantise(s, s.load_first(chunks.remainder()), inverse, start);
+            quantise(s, s.load_first(chunks.remainder()), inverse, zero, start);
             let end: *mut i8 = words.as_mut_ptr().add(words.len()).cast();
             std::ptr::copy_nonoverlapping(start, bytes, end.offset_from(bytes) as usize);
         }
-        scale
+        RowScale { scale, zero }
     }
 
     #[inline(always)]
@@ -92,50 +93,58 @@ impl<S: Simd> Element<S> for Int8 {
     }
 
     #[inline(always)]
-    fn finish(s: S, sums: S::I32, row_scale: f32, (scales, corrections): (S::F32, S::I32)) -> S::F32 {
-        let exact = if S::HAS_BYTE_DOT { s.sub_i32(sums, corrections) } else { sums };
-        s.mul(s.to_f32(exact), s.mul(scales, s.splat(row_scale)))
+    fn from_zero(s: S, sums: S::I32, row: RowScale, (_, corrections): (S::F32, S::I32)) -> S::I32 {
+        if S::HAS_BYTE_DOT { s.sub_i32(sums, s.mul_i32(corrections, s.splat_i32(row.zero))) } else { sums }
+    }
+
+    #[inline(always)]
+    fn finish(s: S, sums: S::I32, row: RowScale, (scales, _): (S::F32, S::I32)) -> S::F32 {
+        s.mul(s.to_f32(sums), s.mul(scales, s.splat(row.scale)))
     }
 }
 
-/// What one quantised unit of the row is worth; NaN if the row holds NaN or an infinity, zero if it is all zero.
+/// What one quantised unit of the row is worth, its inverse, and what stands for zero. The unit is NaN if the row
+/// holds NaN or an infinity, zero if it is all zero.
 #[inline(always)]
-fn row_scale<S: Simd>(s: S, row: &[f32]) -> f32 {
-    // Sizes compare as integers, and so compared, infinity and NaN are the greatest and stay.
-    let size = s.splat_i32(i32::MAX);
+fn row_scale<S: Simd>(s: S, row: &[f32]) -> (f32, f32, i32) {
+    // Numbers of one sign compare as integers, and so compared, infinity and NaN are the greatest and stay.
+    let sign = s.splat_i32(i32::MIN);
     let mut chunks = row.chunks_exact(S::LANES);
-    let mut largest = s.splat_i32(0);
-    for chunk in chunks.by_ref() {
-        largest = s.max_i32(largest, s.and_i32(s.bits(s.load(chunk)), size));
+    let (mut above, mut below) = (s.splat_i32(0), s.splat_i32(0));
+    let mut see = |values: S::F32| {
+        let bits = s.bits(values);
+        above = s.max_i32(above, bits);
+        below = s.max_i32(below, s.xor_i32(bits, sign));
+    };
+    chunks.by_ref().for_each(|chunk| see(s.load(chunk)));
+    see(s.load_first(chunks.remainder()));
+    let [above, below] = [above, below].map(|most| f32::from_bits(s.reduce_max_i32(most) as u32));
+    if !above.is_finite() || !below.is_finite() {
+        return (f32::NAN, 0.0, 0);
     }
-    largest = s.max_i32(largest, s.and_i32(s.bits(s.load_first(chunks.remainder())), size));
-    let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
-    if !largest.is_finite() {
-        return f32::NAN;
+    let scale = above / STEPS + below / STEPS;
+    if scale * STEPS < TINY {
+        return (0.0, 0.0, 0);
     }
-    if largest < TINY { 0.0 } else { largest / MOST }
+    let inverse = 1.0 / scale;
+    (scale, inverse, (below * inverse).round_ties_even() as i32)
 }
 
-/// Writes a register of numbers in the words' form, and returns where the next goes. No number times the inverse
-/// is beyond [`MOST`] by more than a rounding error; in rows with NaN or infinity, what is written is
-/// multiplied with a NaN in the end.
+/// Writes a register of numbers in the words' form, and returns where the next goes. In rows with NaN or infinity,
+/// what is written is multiplied with a NaN in the end.
 ///
 /// # Safety
 /// There is room for `LANES` bytes with VNNI, else twice as many.
 #[inline(always)]
-unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, to: *mut i8) -> *mut i8 {
+unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, zero: i32, to: *mut i8) -> *mut i8 {
     let whole = s.to_i32(s.mul(values, s.splat(inverse)));
-    if S::HAS_BYTE_DOT {
-        // The low byte, 128 greater.
-        let unsigned = s.xor_i32(whole, s.splat_i32(OFFSET));
-        // SAFETY: the caller's promise.
-        unsafe {
-            s.store_i8_ptr(to, unsigned);
+    // SAFETY: the caller's promise.
+    unsafe {
+        if S::HAS_BYTE_DOT {
+            // The low byte, which is unsigned.
+            s.store_i8_ptr(to, s.add_i32(whole, s.splat_i32(zero)));
             to.add(S::LANES)
-        }
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe {
+        } else {
             s.store_i16_ptr(to.cast(), whole);
             to.add(2 * S::LANES)
         }
@@ -153,9 +162,9 @@ pub(super) fn quantise_channel(values: &mut [f32]) -> f32 {
     scale
 }
 
-/// What the offset of the activations adds to the sums of a channel.
+/// What every unit that stands for zero adds to the sums of a channel.
 pub(super) fn correction(quantised: &[f32]) -> i32 {
-    quantised.iter().map(|value| *value as i32).sum::<i32>().wrapping_mul(OFFSET)
+    quantised.iter().map(|value| *value as i32).sum()
 }
 
 /// Packs a group of quantised weights.

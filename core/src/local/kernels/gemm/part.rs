@@ -7,7 +7,7 @@ use super::super::buffer::Scratch;
 use super::super::math::Activation;
 use super::super::simd::Simd;
 use super::activations::{PackRows, RowStart};
-use super::element::Element;
+use super::element::{Element, RowScale};
 use super::epilogue::{Direct, Finish};
 use super::plan::{share, words_at_once};
 use super::tile::Tile;
@@ -172,7 +172,7 @@ impl<'a> Part<'a> {
         (packed.data.as_ptr().wrapping_add(next + block * words.len() * share), share)
     }
 
-    fn row_scales(&self, block: &Range<usize>) -> &[f32] {
+    fn row_scales(&self, block: &Range<usize>) -> &[RowScale] {
         // SAFETY: the block is packed, and nobody writes its scales any more.
         unsafe { self.memory.scales(block) }
     }

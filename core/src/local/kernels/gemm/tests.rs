@@ -69,10 +69,13 @@ impl Case {
                 Precision::F32 => rounding,
                 // Half a unit of eight bits on either side.
                 Precision::Bf16 => rounding + size * 2.0 / 256.0 * 1.01,
-                // Half a step of the largest number on either side.
+                // Half a step: of a weight's size, of the range of the activations with zero.
                 Precision::Int8 => {
-                    let step = |row: &[f64]| row.iter().fold(0.0, |most: f64, x| most.max(x.abs())) / 254.0;
-                    let (step_a, step_w) = (step(&a), step(&w));
+                    let most = |row: &[f64], of: fn(f64) -> f64| {
+                        row.iter().fold(0.0, |most: f64, x| most.max(of(*x)))
+                    };
+                    let step_w = most(&w, f64::abs) / 254.0;
+                    let step_a = (most(&a, |x| x) + most(&a, |x| -x)) / 508.0;
                     let cross = |a: f64, w: f64| a.abs() * step_w + w.abs() * step_a + step_a * step_w;
                     rounding + 1.01 * a.iter().zip(&w).map(|(a, w)| cross(*a, *w)).sum::<f64>()
                 }

@@ -431,6 +431,21 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn join_bf16(self, low: __m512, high: __m512) -> __m512i {
+        avx512! {
+            if FULL {
+                let both = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+                let places = _mm512_set1_epi32(16 << 16);
+                let words = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let places = _mm512_add_epi32(places, _mm512_mullo_epi32(words, _mm512_set1_epi32(0x1_0001)));
+                return _mm512_permutexvar_epi16(places, both);
+            }
+            let high = _mm512_slli_epi32::<16>(nearest_bf16(high));
+            _mm512_or_si512(nearest_bf16(low), high)
+        }
+    }
+
+    #[inline(always)]
     fn reduce_add(self, a: __m512) -> f32 {
         avx512! {
             let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));

@@ -250,6 +250,23 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The `2 · LANES` values of `low` and then `high` as bf16, to nearest even, in order.
     fn pack_bf16(self, low: Self::F32, high: Self::F32) -> Self::I32;
 
+    /// The values of `low` as bf16, to nearest even, in the lower halves of the words, and those of `high` in the
+    /// upper ones.
+    #[inline(always)]
+    fn join_bf16(self, low: Self::F32, high: Self::F32) -> Self::I32 {
+        let upper = |value: Self::F32| {
+            let bits = self.bits(value);
+            let even = self.and_i32(self.shr_i32(bits, 16), self.splat_i32(1));
+            let rounded = self.add_i32(bits, self.add_i32(even, self.splat_i32(0x7fff)));
+            // Rounding could turn a NaN into an infinity: a quiet NaN instead.
+            let quiet = self.or_i32(bits, self.splat_i32(0x0040_0000));
+            let number = self.eq(value, value);
+            self.bits(self.select(number, self.from_bits(rounded), self.from_bits(quiet)))
+        };
+        let high = self.and_i32(upper(high), self.splat_i32(-0x1_0000));
+        self.or_i32(self.shr_i32(upper(low), 16), high)
+    }
+
     // Over the lanes, in one fixed order: halves are added until one lane is left.
 
     /// The sum of all lanes.

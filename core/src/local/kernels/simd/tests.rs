@@ -182,6 +182,15 @@ check_every_set! {
             let pair = [bf16::from_bits(word as u16).to_f32(), bf16::from_bits((word as u32 >> 16) as u16).to_f32()];
             assert_eq!(pair[..], narrow[2 * i..2 * i + 2]);
         }
+        let joined = s.join_bf16(s.load(&x), s.load(&x[S::LANES..]));
+        for (i, word) in words(s, joined).into_iter().enumerate() {
+            let pair = [bf16::from_bits(word as u16).to_f32(), bf16::from_bits((word as u32 >> 16) as u16).to_f32()];
+            assert_eq!(pair, [narrow[i], narrow[S::LANES + i]]);
+        }
+        let unknown = s.join_bf16(s.splat(f32::NAN), s.splat(f32::from_bits(0x7f80_0001)));
+        for word in words(s, unknown) {
+            assert!(bf16::from_bits(word as u16).is_nan() && bf16::from_bits((word as u32 >> 16) as u16).is_nan());
+        }
         let products = lanes(s, s.dot_bf16(s.splat(0.25), packed, packed));
         for i in 0..S::LANES {
             let expected = 0.25 + narrow[2 * i] * narrow[2 * i] + narrow[2 * i + 1] * narrow[2 * i + 1];

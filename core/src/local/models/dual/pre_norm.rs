@@ -7,6 +7,7 @@ use super::layers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Linear, Mask, Norm, Place, Span, Starts, attention, of_candle,
+    recycle,
 };
 use crate::local::weights::Parameters;
 
@@ -142,7 +143,7 @@ impl Transformer {
         for (number, block) in self.blocks.iter().enumerate() {
             // What is not kept is needed up to the last layer's keys and values, but not after them.
             let kept = kept.as_ref().filter(|_| number == last);
-            x = block.forward(&self.place, self.attention, &x, starts, kept)?;
+            x = block.forward(&self.place, self.attention, x, starts, kept)?;
         }
         match kept {
             Some(rows) if self.blocks.is_empty() => x.index_select(&rows, 0).map_err(of_candle),
@@ -187,27 +188,29 @@ impl Block {
         &self,
         place: &Place,
         heads: Heads,
-        x: &Tensor,
+        x: Tensor,
         starts: &[usize],
         kept: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let joined = self.queries_keys_values.forward(&self.norms[0].forward(place, x)?)?;
+        let normal = self.norms[0].forward(place, &x)?;
+        let joined = self.queries_keys_values.forward_owned(normal, Epilogue::default())?;
         let (attended, x) = match kept {
-            None => {
-                (attend(place, heads, &joined, &joined, Starts { queries: starts, keys: starts })?, x.clone())
-            }
+            None => (attend(place, heads, &joined, &joined, Starts { queries: starts, keys: starts })?, x),
             Some(rows) => {
                 let select = |x: &Tensor| x.index_select(rows, 0).map_err(of_candle);
                 let one_each: Vec<usize> = (0..starts.len()).collect();
                 let starts = Starts { queries: &one_each, keys: starts };
-                (attend(place, heads, &select(&joined)?, &joined, starts)?, select(x)?)
+                (attend(place, heads, &select(&joined)?, &joined, starts)?, select(&x)?)
             }
         };
-        let x = self.out.forward_with(&attended, Epilogue::residual(&x))?;
-        drop((joined, attended));
-        let wide = self.norms[1].forward(place, &x)?;
-        let wide = self.widen.forward_with(&wide, Epilogue::activation(self.activation))?;
-        self.narrow.forward_with(&wide, Epilogue::residual(&x))
+        recycle(joined);
+        let sum = self.out.forward_owned(attended, Epilogue::residual(&x))?;
+        recycle(x);
+        let normal = self.norms[1].forward(place, &sum)?;
+        let wide = self.widen.forward_owned(normal, Epilogue::activation(self.activation))?;
+        let x = self.narrow.forward_owned(wide, Epilogue::residual(&sum))?;
+        recycle(sum);
+        Ok(x)
     }
 }
 

@@ -83,9 +83,14 @@ pub(super) fn scan(text: &str) -> Vec<Found> {
             continue;
         }
         let holds = near(&NOT, 4) != says;
-        found.push(Found { value: Value::State(state, holds), written: (*written).to_owned() });
+        found.push(Found { value: Value::State(state, holds), written: trimmed(written).to_owned() });
     }
     found
+}
+
+/// A word without the marks around it.
+fn trimmed(word: &str) -> &str {
+    word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
 /// The state that a word names, and whether it says that the tender has it or that it has it no more.

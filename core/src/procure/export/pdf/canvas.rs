@@ -24,16 +24,18 @@ const LINK: Ref = Ref::new(8);
 pub(super) struct Style {
     pub(super) font: Font,
     pub(super) size: f32,
-    /// 0 is black, 1 white.
-    pub(super) gray: f32,
+    /// Red, green, blue, each from 0 to 1.
+    pub(super) ink: [f32; 3],
 }
 
 impl Style {
-    pub(super) const TITLE: Self = Self { font: Font::Bold, size: 16.0, gray: 0.0 };
-    pub(super) const HEADING: Self = Self { font: Font::Bold, size: 10.5, gray: 0.1 };
-    pub(super) const BODY: Self = Self { font: Font::Regular, size: 9.0, gray: 0.1 };
-    pub(super) const STRONG: Self = Self { font: Font::Bold, size: 9.0, gray: 0.0 };
-    pub(super) const SMALL: Self = Self { font: Font::Regular, size: 7.0, gray: 0.4 };
+    pub(super) const TITLE: Self = Self { font: Font::Bold, size: 16.0, ink: [0.0; 3] };
+    pub(super) const HEADING: Self = Self { font: Font::Bold, size: 10.5, ink: [0.1; 3] };
+    pub(super) const BODY: Self = Self { font: Font::Regular, size: 9.0, ink: [0.1; 3] };
+    pub(super) const STRONG: Self = Self { font: Font::Bold, size: 9.0, ink: [0.0; 3] };
+    pub(super) const SMALL: Self = Self { font: Font::Regular, size: 7.0, ink: [0.4; 3] };
+
+    pub(super) const LINK: Self = Self { font: Font::Regular, size: 7.0, ink: [0.0, 0.2, 0.6] };
 
     /// From one line to the next.
     pub(super) fn leading(self) -> f32 {
@@ -105,7 +107,8 @@ impl Canvas {
             Font::Bold => Name(b"F2"),
         };
         self.content.begin_text();
-        self.content.set_fill_gray(style.gray);
+        let [red, green, blue] = style.ink;
+        self.content.set_fill_rgb(red, green, blue);
         self.content.set_font(name, style.size);
         self.content.next_line(x, y);
         self.content.show(Str(bytes));

@@ -216,7 +216,7 @@ impl Sheet<'_> {
         canvas.gap(3.0);
         let own = self.tender.row.parsed_code().ok().map(|code| code.public_page());
         if let Some(link) = self.page.link.clone().or(own) {
-            canvas.link(&link, Style::SMALL);
+            canvas.link(&link, Style::LINK);
         }
         let origin = &self.tender.row.origin;
         let stale = if origin.stale { self.say(" (desactualizado)", " (out of date)") } else { "" };

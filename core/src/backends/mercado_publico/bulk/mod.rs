@@ -1,0 +1,145 @@
+//! The portal's monthly files: purchase orders, tenders with every offer, quotes of quick purchases.
+//!
+//! A month is a zip of one or more CSV files, up to a gigabyte and more unpacked. [`Rows`] reads one row after
+//! another at bounded memory, as [`OrderLine`], [`TenderOffer`] or [`QuoteLine`]; [`Orders`] puts the lines of an
+//! order together. [`MercadoPublico::download_month`](super::MercadoPublico::download_month) fetches a month and
+//! [`MercadoPublico::import_month`](super::MercadoPublico::import_month) writes it into the store, both only
+//! if it has changed.
+//!
+//! ```
+//! use ayni::backends::mercado_publico::bulk::{OrderLine, ReadOptions, Rows};
+//!
+//! # let file = ayni::conformance::bulk::order_lines(1).with_rows(3).csv();
+//! let mut total = 0;
+//! for line in Rows::<OrderLine>::csv("2026-6.csv", std::io::Cursor::new(file), ReadOptions::default())? {
+//!     let line = line?;
+//!     println!("{} {} {:?}", line.order.row.code, line.item.name, line.item.unit_price);
+//!     total += 1;
+//! }
+//! assert_eq!(total, 3);
+//! # Ok::<_, ayni::Error>(())
+//! ```
+//!
+//! Reading blocks: in asynchronous code it belongs on a thread for blocking work.
+
+mod archive;
+#[cfg(test)]
+mod archive_tests;
+mod cells;
+mod columns;
+mod download;
+mod import;
+#[cfg(test)]
+mod import_tests;
+mod order_lines;
+mod orders;
+mod partial;
+mod quote_lines;
+mod rows;
+#[cfg(test)]
+mod rows_tests;
+mod table;
+#[cfg(test)]
+mod table_tests;
+mod tender_offers;
+pub(crate) mod text;
+
+pub use archive::{Archive, ArchiveLimits, PackedFile};
+pub use columns::UnknownColumns;
+pub use download::{Download, MonthFile, MonthRequest};
+pub use import::ImportReport;
+pub use order_lines::OrderLine;
+pub use orders::{GroupedOrder, Orders};
+pub use quote_lines::QuoteLine;
+pub use rows::{BulkRow, Place, ReadOptions, Rows};
+pub use tender_offers::{Offer, TenderOffer};
+
+use serde::{Deserialize, Serialize};
+
+use crate::info::Operation;
+use crate::procure::Month;
+use crate::procure::store::RecordKind;
+
+/// Which of the portal's monthly files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BulkSet {
+    /// Lines of purchase orders, since 2007.
+    OrderLines,
+    /// Tenders: each line with each offer, since 2007.
+    TenderOffers,
+    /// Quick purchases: each product with each quote, since 2020, a month late.
+    Quotes,
+}
+
+impl BulkSet {
+    /// `order_lines`, `tender_offers` or `quotes`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrderLines => "order_lines",
+            Self::TenderOffers => "tender_offers",
+            Self::Quotes => "quotes",
+        }
+    }
+
+    /// Where the service keeps a month. The number of the month has a zero before it in one set only.
+    pub fn path(self, month: Month) -> String {
+        let (year, number) = (month.year(), month.month());
+        match self {
+            Self::OrderLines => format!("/oc-da/{year}-{number}.zip"),
+            Self::TenderOffers => format!("/lic-da/{year}-{number}.zip"),
+            Self::Quotes => format!("/trnspchc/COT_{year}-{number:02}.zip"),
+        }
+    }
+
+    /// The kind of record that its lines are of.
+    pub const fn kind(self) -> RecordKind {
+        match self {
+            Self::OrderLines => RecordKind::PurchaseOrder,
+            Self::TenderOffers => RecordKind::Tender,
+            Self::Quotes => RecordKind::QuickPurchase,
+        }
+    }
+
+    const fn operation(self) -> Operation {
+        match self {
+            Self::OrderLines => Operation::ListPurchaseOrders,
+            Self::TenderOffers => Operation::ListTenders,
+            Self::Quotes => Operation::ListQuickPurchases,
+        }
+    }
+}
+
+/// What only this folder can implement and call.
+mod sealed {
+    use super::cells::Cells;
+    use super::columns::ColumnSet;
+    use crate::procure::Origin;
+    use crate::procure::store::StoredLine;
+
+    /// Reads a row.
+    pub trait Reads: Sized + Send + 'static {
+        /// Its columns.
+        type Column: ColumnSet;
+        /// Reads it.
+        fn read(cells: &mut Cells<'_>, origin: Origin) -> Self;
+        /// Reads what the store keeps of it: the rest need not be read for that. Without place and body.
+        fn stored(cells: &mut Cells<'_>) -> StoredLine;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_quotes_have_a_zero_before_the_month() {
+        let month = Month::new(2026, 6).expect("a month");
+        assert_eq!(BulkSet::OrderLines.path(month), "/oc-da/2026-6.zip");
+        assert_eq!(BulkSet::TenderOffers.path(month), "/lic-da/2026-6.zip");
+        assert_eq!(BulkSet::Quotes.path(month), "/trnspchc/COT_2026-06.zip");
+        let december = Month::new(2025, 12).expect("a month");
+        assert_eq!(BulkSet::OrderLines.path(december), "/oc-da/2025-12.zip");
+    }
+}
