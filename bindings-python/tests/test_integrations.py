@@ -2,6 +2,8 @@
 
 import asyncio
 import concurrent.futures
+import doctest
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -13,6 +15,12 @@ import ayni
 from ayni.batch import EmbedBatch, predict_function
 
 SCRIPTED = {"backend": "scripted"}
+
+
+@pytest.mark.parametrize("module", ["langchain", "llama_index", "batch", "documents", "fastapi"])
+def test_the_examples_in_the_documentation_run(module):
+    told = doctest.testmod(importlib.import_module(f"ayni.{module}"))
+    assert told.attempted > 1 and told.failed == 0
 
 
 def test_langchain_embeddings_search_a_vector_store():

@@ -20,6 +20,7 @@ try:
     from langchain_core.language_models import BaseChatModel, LanguageModelInput
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
     from langchain_core.messages.ai import UsageMetadata
+    from langchain_core.messages.tool import tool_call_chunk
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
     from langchain_core.runnables import Runnable
     from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -217,10 +218,10 @@ def _chunk(event: ChatEvent) -> ChatGenerationChunk | None:
     elif isinstance(event, Reasoning):
         message = AIMessageChunk(content="", additional_kwargs={"reasoning_content": event.text})
     elif isinstance(event, ToolCallStarted):
-        piece = {"index": event.index, "id": event.id, "name": event.name, "args": "", "type": "tool_call_chunk"}
+        piece = tool_call_chunk(index=event.index, id=event.id, name=event.name, args="")
         message = AIMessageChunk(content="", tool_call_chunks=[piece])
     elif isinstance(event, ToolCallArguments):
-        piece = {"index": event.index, "id": None, "name": None, "args": event.piece, "type": "tool_call_chunk"}
+        piece = tool_call_chunk(index=event.index, args=event.piece)
         message = AIMessageChunk(content="", tool_call_chunks=[piece])
     elif isinstance(event, Finish):
         end = {"finish_reason": event.reason}

@@ -16,13 +16,19 @@ from urllib.parse import urlsplit
 from ayni import ChatModes, __version__
 from ayni.cli._models import cache
 
-SECRETS = ("HF_API_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "GROQ_API_KEY")
-SECRETS += ("FEATHERLESS_API_KEY", "MERCADO_PUBLICO_TICKET", "CLIP_API_KEY", "API_KEY", "DATABASE_URL")
-PLAIN = ("EMBEDDING_PROVIDER", "EMBEDDING_MODEL", "CLIP_SERVICE_URL", "CLOUD_ENGINE_URL", "IMAGE_ENGINE_MODE")
-PLAIN += ("DEFAULT_LLM_MODE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "AYNI_THREADS", "ALLOW_ORIGINS")
+SECRETS = (
+    "HF_API_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "GROQ_API_KEY",
+    "FEATHERLESS_API_KEY", "MERCADO_PUBLICO_TICKET", "CLIP_API_KEY", "API_KEY", "DATABASE_URL",
+)
+PLAIN = (
+    "EMBEDDING_PROVIDER", "EMBEDDING_MODEL", "CLIP_SERVICE_URL", "CLOUD_ENGINE_URL", "IMAGE_ENGINE_MODE",
+    "DEFAULT_LLM_MODE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "AYNI_THREADS", "ALLOW_ORIGINS",
+)
 
-HOSTS = ("huggingface.co", "router.huggingface.co", "api.mercadopublico.cl", "api2.mercadopublico.cl")
-HOSTS += ("generativelanguage.googleapis.com", "api.groq.com", "api.featherless.ai")
+HOSTS = (
+    "huggingface.co", "router.huggingface.co", "api.mercadopublico.cl", "api2.mercadopublico.cl",
+    "generativelanguage.googleapis.com", "api.groq.com", "api.featherless.ai",
+)
 
 FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "asimddp", "bf16")
 

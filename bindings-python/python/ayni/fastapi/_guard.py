@@ -174,8 +174,8 @@ class Guard:
         except BaseException as error:
             self._buffered -= size
             if isinstance(error, TimeoutError):
-                message = f"the body did not arrive within {self.settings.body_seconds:g} seconds"
-                raise _Refused(408, "timeout", message, "slow_body", {"Connection": "close"}) from None
+                late = f"the body did not arrive within {self.settings.body_seconds:g} seconds"
+                raise _Refused(408, "timeout", late, "slow_body", {"Connection": "close"}) from None
             raise
         exchange.body = b"".join(chunks)
         return size

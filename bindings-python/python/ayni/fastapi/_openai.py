@@ -154,7 +154,7 @@ async def _lines(
                 if (piece := chunk(event, head)) is not None:
                     yield _event(piece | no_usage)
                 if isinstance(event, Finish) and with_usage:
-                    last = {"object": "chat.completion.chunk", "choices": [], "usage": usage_of(event.usage)}
+                    last: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [], "usage": usage_of(event.usage)}
                     yield _event(head | last)
                 event = await anext(stream, None)
             yield b"data: [DONE]\n\n"
