@@ -24,6 +24,12 @@ const MOST_EVENTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Chat(AnyChat);
 
+impl Chat {
+    pub(crate) fn handle(&self) -> &AnyChat {
+        &self.0
+    }
+}
+
 #[pymethods]
 impl Chat {
     #[new]

@@ -3,6 +3,7 @@
 mod call;
 mod chat;
 mod convert;
+mod documents;
 mod embedder;
 mod failure;
 mod image;
@@ -31,6 +32,11 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<chat::Modes>()?;
     module.add_class::<image::ImageGenerator>()?;
     module.add_class::<procurement::Procurement>()?;
+    module.add_class::<documents::AnalysedTender>()?;
+    module.add_class::<documents::Pieces>()?;
+    module.add_function(wrap_pyfunction!(documents::analyse, module)?)?;
+    module.add_function(wrap_pyfunction!(documents::tender_file, module)?)?;
+    module.add_function(wrap_pyfunction!(documents::export, module)?)?;
     module.add_class::<services::Models>()?;
     module.add_class::<services::Health>()?;
     module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;

@@ -115,6 +115,10 @@ impl Procurement {
 }
 
 impl Procurement {
+    pub(crate) fn handle(&self) -> &AnyProcurement {
+        &self.handle
+    }
+
     fn own(&self, py: Python<'_>) -> PyResult<MercadoPublico> {
         self.own.clone().ok_or_else(|| {
             raised(py, &Error::unsupported("only the backend 'mercado_publico' counts a quota and syncs"))

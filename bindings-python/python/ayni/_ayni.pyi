@@ -129,6 +129,39 @@ class Procurement:
     def quota(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
 
 @final
+class AnalysedTender:
+    def json(self) -> str: ...
+    def pdf(self, page: _Fields) -> bytes: ...
+
+@final
+class Pieces:
+    def next(self, future: _Future = None) -> Any: ...
+    def close(self) -> None: ...
+
+def analyse(
+    procurement: Procurement,
+    fields: _Fields,
+    chat: Chat,
+    question: _Fields,
+    setting: Setting | None = None,
+    future: _Future = None,
+) -> Any: ...
+def tender_file(
+    procurement: Procurement,
+    fields: _Fields,
+    form: _Fields,
+    setting: Setting | None = None,
+    future: _Future = None,
+) -> Any: ...
+def export(
+    procurement: Procurement,
+    kind: str,
+    fields: _Fields,
+    form: _Fields,
+    setting: Setting | None = None,
+    future: _Future = None,
+) -> Any: ...
+@final
 class Models:
     def __new__(cls, fields: _Fields, env: _Env = None) -> Models: ...
     def models(self, setting: Setting | None = None, future: _Future = None) -> Any: ...

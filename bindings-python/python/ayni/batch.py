@@ -1,0 +1,73 @@
+"""Embedding in bulk: callables that travel to workers and load their model there, once.
+
+For Ray Data the class itself is the callable: ``dataset.map_batches(EmbedBatch, fn_constructor_kwargs={"config": …})``, or an
+instance of it. For Spark :func:`predict_function` is what ``predict_batch_udf`` wants.
+
+>>> import pickle
+>>> import numpy as np
+>>> embed = pickle.loads(pickle.dumps(EmbedBatch({"backend": "scripted"})))
+>>> embed({"text": np.array(["hola", "hello"])})["embedding"].shape
+(2, 16)
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ayni import Embedder
+
+__all__ = ["EmbedBatch", "predict_function"]
+
+_LOADED: dict[str, Embedder] = {}
+_LOADING = threading.Lock()
+
+
+def loaded(config: str | Mapping[str, Any]) -> Embedder:
+    """The embedder of a configuration in this process: opened when it is first asked for, and shared."""
+    name = json.dumps(config, sort_keys=True)
+    with _LOADING:
+        if name not in _LOADED:
+            _LOADED[name] = Embedder(config)
+        return _LOADED[name]
+
+
+class EmbedBatch:
+    """Adds vectors to a batch of rows, given as columns. Picklable: it holds a configuration, not a model.
+
+    ``config`` is the reference of a local model or a configuration; a credential in it travels along, so let workers take
+    theirs from their environment.
+    """
+
+    def __init__(
+        self, config: str | Mapping[str, Any], *, column: str = "text", output: str = "embedding", **options: Any
+    ) -> None:
+        self.config = config if isinstance(config, str) else dict(config)
+        self.column, self.output, self.options = column, output, options
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        inputs = [_input(value) for value in batch[self.column]]
+        columns = dict(batch)
+        if not inputs:
+            columns[self.output] = np.empty((0, 0), np.float32)
+            return columns
+        # A copy: workers write to the columns of a batch, and vectors are read-only.
+        columns[self.output] = np.array(loaded(self.config).embed_sync(inputs, **self.options).vectors)
+        return columns
+
+
+def _input(value: Any) -> Any:
+    return value if isinstance(value, bytes) else str(value)
+
+
+def predict_function(config: str | Mapping[str, Any], **options: Any) -> Callable[[Any], Any]:
+    """What ``pyspark.ml.functions.predict_batch_udf`` takes as the function that a worker calls on each batch."""
+
+    def predict(inputs: Any) -> Any:
+        return np.array(loaded(config).embed_sync([_input(value) for value in inputs], **options).vectors)
+
+    return predict

@@ -1,0 +1,50 @@
+"""``ayni models``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from ayni import models_sync
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "models",
+        help="list the models in the cache, or those that a vendor offers",
+        description="Lists the models in the Hub's cache on this machine; with --vendor those that an "
+        "OpenAI-compatible vendor offers.",
+    )
+    command.add_argument("--vendor", help="openai, groq, hf-router, ollama, ... (docs/reference/configuration.md)")
+    command.add_argument("--base-url", help="where the vendor's API is, if elsewhere")
+    command.set_defaults(run=run)
+
+
+def cache() -> Path:
+    """Where the Hub's models are kept."""
+    if found := os.environ.get("HF_HUB_CACHE"):
+        return Path(found)
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return Path(home) / "hub"
+
+
+def run(given: argparse.Namespace) -> int:
+    """Lists."""
+    if given.vendor:
+        # Listing needs no model, but a configuration does.
+        config = {"backend": "openai", "vendor": given.vendor, "model": "any"}
+        if given.base_url:
+            config["base_url"] = given.base_url
+        for model in models_sync(config, deadline=60):
+            print(model.get("id"))
+        return 0
+    found = sorted(cache().glob("models--*"))
+    for folder in found:
+        size = sum(blob.stat().st_size for blob in (folder / "blobs").glob("*") if blob.is_file())
+        print(f"{folder.name.removeprefix('models--').replace('--', '/'):60} {size / 1e6:10.1f} MB")
+    if not found:
+        print(f"no models in {cache()}")
+    return 0

@@ -1,0 +1,227 @@
+"""Failures as callers see them: a status, and JSON that says the kind and one sentence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from ayni import AyniError
+
+# A 503 says "come back soon" to clients that wait for a service to wake up: what is permanent has another status.
+STATUSES: dict[str, int] = {
+    "config_invalid": 501,
+    "invalid_request": 400,
+    "context_too_long": 400,
+    "unauthenticated": 502,
+    "permission_denied": 502,
+    "credits_exhausted": 502,
+    "not_found": 404,
+    "conflict": 409,
+    "unsupported": 501,
+    "content_rejected": 422,
+    "rate_limited": 429,
+    "quota_exceeded": 429,
+    "timeout": 504,
+    "unavailable": 503,
+    "cold_start": 503,
+    "interrupted": 502,
+    "response_invalid": 502,
+    "model_load": 500,
+    "device_unavailable": 500,
+    "out_of_memory": 507,
+    "cancelled": 499,
+    "offline": 502,
+    "unexpected": 500,
+}
+"""The status of each kind of error. A credential that a hosted backend refuses is the service's, not the caller's."""
+
+# What the statuses of the service itself mean, in the words of the error kinds.
+KINDS = {400: "invalid_request", 401: "unauthenticated", 404: "not_found", 405: "invalid_request", 408: "timeout"}
+KINDS |= {413: "invalid_request", 422: "invalid_request", 429: "rate_limited", 503: "unavailable", 504: "timeout"}
+
+# How OpenAI's clients name them.
+TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+# Asked to wait, but not for how long.
+SOON = 1
+
+
+class FailureDetails(BaseModel):
+    """What went wrong, for programs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    """One of ayni's error kinds."""
+    message: str
+    type: str
+    code: str | None = None
+    param: str | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+    backend: str | None = None
+    request_id: str | None = None
+
+
+class Failure(BaseModel):
+    """Why a request failed."""
+
+    detail: str
+    """One sentence."""
+    error: FailureDetails
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "detail": "`text` is empty",
+                    "error": {
+                        "kind": "invalid_request",
+                        "message": "`text` is empty",
+                        "type": "invalid_request_error",
+                        "code": "invalid_request",
+                        "retryable": False,
+                        "request_id": "5f0c6f0d8a6b4f0e9d3f0f6f8c1b2a3d",
+                    },
+                }
+            ]
+        }
+    )
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Failure, "description": "What was sent cannot be served"},
+    401: {"model": Failure, "description": "`X-API-Key` is missing or wrong"},
+    404: {"model": Failure, "description": "There is no such model, mode or record"},
+    408: {"model": Failure, "description": "The body took too long to arrive"},
+    413: {"model": Failure, "description": "The body is too large"},
+    422: {"model": Failure, "description": "The body or a parameter has the wrong form, or a filter refused the content"},
+    429: {"model": Failure, "description": "Too many requests, here or at the backend; `Retry-After` says how long to wait"},
+    500: {"model": Failure, "description": "The model cannot be loaded, or a defect"},
+    501: {"model": Failure, "description": "This service is not set up for it"},
+    502: {"model": Failure, "description": "The backend's answer is of no use, or it refuses the service's credential"},
+    503: {"model": Failure, "description": "The backend is away or waking up"},
+    504: {"model": Failure, "description": "The backend took too long"},
+    507: {"model": Failure, "description": "The work does not fit into memory"},
+}
+"""What routes document beside their success."""
+
+
+def status_of(error: AyniError) -> int:
+    """The status of an error."""
+    return STATUSES.get(error.kind, 500)
+
+
+def failure_body(
+    status: int,
+    kind: str,
+    message: str,
+    *,
+    retryable: bool = False,
+    retry_after: float | None = None,
+    backend: str | None = None,
+    param: str | None = None,
+    request_id: str | None = None,
+) -> dict[str, Any]:
+    """The JSON of a failure."""
+    named = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
+    error = {
+        "kind": kind,
+        "message": message,
+        "type": named,
+        "code": kind,
+        "param": param,
+        "retryable": retryable,
+        "retry_after": retry_after,
+        "backend": backend,
+        "request_id": request_id,
+    }
+    return {"detail": message, "error": error}
+
+
+def body_of(error: AyniError, request_id: str | None) -> dict[str, Any]:
+    """The JSON of an error."""
+    return failure_body(
+        status_of(error),
+        error.kind,
+        error.message,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+        backend=error.backend,
+        request_id=request_id,
+    )
+
+
+def failure_response(
+    status: int, kind: str, message: str, request_id: str | None, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """A failure as a response."""
+    body = failure_body(status, kind, message, request_id=request_id, **more)
+    return JSONResponse(body, status, headers=headers)
+
+
+def wait_header(status: int, retry_after: float | None) -> dict[str, str]:
+    """``Retry-After``, where the status asks for it."""
+    if retry_after is None and status not in (429, 503):
+        return {}
+    return {"Retry-After": str(max(1, math.ceil(SOON if retry_after is None else retry_after)))}
+
+
+def request_id_of(request: Request) -> str | None:
+    """The id under which the guard runs the request."""
+    found = request.scope.get("state", {}).get("request_id")
+    return found if isinstance(found, str) else None
+
+
+def response_of(error: AyniError, request_id: str | None) -> JSONResponse:
+    """The response to an error."""
+    status = status_of(error)
+    return JSONResponse(body_of(error, request_id), status, headers=wait_header(status, error.retry_after))
+
+
+async def _ayni_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AyniError)
+    request.scope["ayni.kind"] = error.kind
+    return response_of(error, request_id_of(request))
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kind = KINDS.get(error.status_code, "invalid_request" if error.status_code < 500 else "unexpected")
+    request.scope["ayni.kind"] = kind
+    message, headers = str(error.detail), dict(error.headers or {})
+    return failure_response(error.status_code, kind, message, request_id_of(request), headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    request.scope["ayni.kind"] = "invalid_request"
+    message, param = sentence(error)
+    return failure_response(422, "invalid_request", message, request_id_of(request), param=param)
+
+
+def sentence(error: RequestValidationError) -> tuple[str, str | None]:
+    """Where the first fault is and what it is; never what was sent."""
+    faults = error.errors()
+    first = faults[0]
+    if first["type"] == "json_invalid":
+        return "the body is not JSON", None
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    name = ".".join(place)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if not name:
+        return f"the body: {first['msg']}{more}", None
+    return f"`{name}`: {first['msg']}{more}", name
+
+
+def add_failure_handlers(app: FastAPI) -> None:
+    """Makes an app answer failures as JSON with their kind. :func:`ayni.fastapi.guard` does so."""
+    app.add_exception_handler(AyniError, _ayni_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)

@@ -1,0 +1,301 @@
+"""What stands before every route: request ids, the key, limits, metrics, the log, callers who leave."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.responses import Response
+
+from ayni.fastapi._failures import failure_response
+from ayni.fastapi._metrics import Metrics
+from ayni.fastapi._settings import ServiceSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOG = logging.getLogger("ayni.fastapi")
+
+OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+"""Paths that need no key. They and the metrics are answered however busy the service is."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
+
+# The caller left before the answer: what nginx calls it.
+LEFT = 499
+# How much of a body that is too large is read so that its sender gets to see the answer, and for how long.
+LINGER_BYTES = 128 << 20
+LINGER_SECONDS = 5.0
+
+
+class _Refused(Exception):
+    """A request that is not worked on."""
+
+    def __init__(self, status: int, kind: str, message: str, why: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message, self.why, self.headers = status, kind, message, why, headers or {}
+
+
+class _Left(Exception):
+    """The caller closed the connection."""
+
+
+class _Exchange:
+    """One request and how far its answer is."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self._send = scope, receive, send
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.headers.get(b"x-request-id", b"")
+        self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        self.began = time.perf_counter()
+        self.status: int | None = None
+        self.body: bytes | None = None
+        self.has_left = asyncio.Event()
+        self.is_complete = False
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path.removeprefix(self.scope.get("root_path", "")) or "/"
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+        # Servers say that the caller left once the answer is complete.
+        self.is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
+
+    async def replay(self) -> Message:
+        """The body in one piece; after that only that the caller left."""
+        if self.body is not None:
+            body, self.body = self.body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def leaves(self) -> None:
+        """Waits until the caller leaves before the answer is complete."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        if self.is_complete:
+            await asyncio.get_running_loop().create_future()
+        self.has_left.set()
+
+
+class Guard:
+    """ASGI middleware. Reads the body before a request takes one of the places, so that slow callers take none."""
+
+    def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self._buffered = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        try:
+            await self._admit(exchange)
+        except _Refused as refused:
+            self.metrics.refused[refused.why] += 1
+            scope["ayni.kind"] = refused.kind
+            await self._refuse(exchange, refused)
+        except _Left:
+            exchange.status = LEFT
+        except Exception as error:
+            await self._defect(exchange, error)
+        finally:
+            self._tell(exchange)
+
+    async def _admit(self, exchange: _Exchange) -> None:
+        counts = exchange.path not in OPEN and exchange.path != "/metrics"
+        if exchange.path not in OPEN:
+            self._check_key(exchange)
+        size = 0
+        try:
+            size = await self._read(exchange)
+            if counts and self.metrics.in_flight >= self.settings.max_concurrency:
+                raise _busy("the service has as many requests as it works on at a time")
+            self.metrics.in_flight += counts
+            try:
+                await self._work(exchange)
+            finally:
+                self.metrics.in_flight -= counts
+        finally:
+            self._buffered -= size
+
+    def _check_key(self, exchange: _Exchange) -> None:
+        if self.settings.api_key is None:
+            return
+        given = exchange.headers.get(b"x-api-key")
+        if given is None:
+            scheme, _, token = exchange.headers.get(b"authorization", b"").partition(b" ")
+            given = token.strip() if scheme.lower() == b"bearer" else b""
+        if not hmac.compare_digest(given, self.settings.api_key.encode()):
+            raise _Refused(401, "unauthenticated", "Invalid API key", "api_key", {"WWW-Authenticate": "X-API-Key"})
+
+    async def _read(self, exchange: _Exchange) -> int:
+        """Reads the body; gives its size."""
+        most = self.settings.max_body_bytes
+        declared = exchange.headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > most:
+            raise _too_large(most)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with _timeout(self.settings.body_seconds):
+                while True:
+                    message = await exchange.receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Left
+                    chunks.append(message.get("body", b""))
+                    size += len(chunks[-1])
+                    self._buffered += len(chunks[-1])
+                    if size > most:
+                        raise _too_large(most)
+                    if self._buffered > most * max(4, self.settings.max_concurrency // 8):
+                        raise _busy("the service holds as many bodies as it can")
+                    if not message.get("more_body", False):
+                        break
+        except BaseException as error:
+            self._buffered -= size
+            if isinstance(error, TimeoutError):
+                late = f"the body did not arrive within {self.settings.body_seconds:g} seconds"
+                raise _Refused(408, "timeout", late, "slow_body", {"Connection": "close"}) from None
+            raise
+        exchange.body = b"".join(chunks)
+        return size
+
+    async def _work(self, exchange: _Exchange) -> None:
+        """Runs the application until it is done, the caller leaves, or it takes too long."""
+        work = asyncio.ensure_future(self.app(exchange.scope, exchange.replay, exchange.send))
+        leaving = asyncio.ensure_future(exchange.leaves())
+        try:
+            await asyncio.wait(
+                (work, leaving), timeout=self.settings.request_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if work.done():
+                work.result()
+                return
+        finally:
+            leaving.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,))
+        if exchange.has_left.is_set():
+            raise _Left
+        if exchange.status is None:
+            message = f"the request was not done within {self.settings.request_seconds:g} seconds"
+            raise _Refused(504, "timeout", message, "slow_work")
+
+    async def _refuse(self, exchange: _Exchange, refused: _Refused) -> None:
+        retry_after = float(wait) if (wait := refused.headers.get("Retry-After")) else None
+        response = failure_response(
+            refused.status,
+            refused.kind,
+            refused.message,
+            exchange.request_id,
+            refused.headers,
+            retryable=retry_after is not None,
+            retry_after=retry_after,
+        )
+        if refused.status == 413:
+            await _answer_while_sent_to(exchange, response)
+        else:
+            await response(exchange.scope, exchange.receive, exchange.send)
+
+    async def _defect(self, exchange: _Exchange, error: Exception) -> None:
+        # The text of an exception may hold what was sent; where it was raised does not.
+        where = "".join(traceback.format_tb(error.__traceback__)[-6:])
+        extra = {"request_id": exchange.request_id, "error": type(error).__name__, "where": where}
+        LOG.error("a request failed unexpectedly", extra=extra)
+        exchange.scope["ayni.kind"] = "unexpected"
+        if exchange.status is None:
+            response = failure_response(500, "unexpected", "the service failed unexpectedly", exchange.request_id)
+            await response(exchange.scope, exchange.receive, exchange.send)
+
+    def _tell(self, exchange: _Exchange) -> None:
+        scope = exchange.scope
+        seconds = time.perf_counter() - exchange.began
+        status = LEFT if exchange.has_left.is_set() or exchange.status is None else exchange.status
+        route = getattr(scope.get("route"), "path", None) or "unmatched"
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        kind = scope.get("ayni.kind") or ("cancelled" if status == LEFT else None)
+        self.metrics.observe(route, method, status, seconds, kind)
+        if exchange.path in OPEN and status < 400:
+            return
+        extra = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "milliseconds": round(seconds * 1000, 1),
+            "request_id": exchange.request_id,
+        }
+        extra |= scope.get("ayni.log", {})
+        LOG.info("request", extra=extra if kind is None else {**extra, "kind": kind})
+
+
+async def _answer_while_sent_to(exchange: _Exchange, response: Response) -> None:
+    """Answers at once and then reads on for a while: whoever is still sending would lose an answer that comes with a
+    closed connection."""
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    await exchange.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await exchange.send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+    left = LINGER_BYTES
+    try:
+        async with _timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await exchange.receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        pass
+    await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _too_large(most: int) -> _Refused:
+    return _Refused(413, "invalid_request", f"the body is larger than {most} bytes", "body_size")
+
+
+def _busy(message: str) -> _Refused:
+    return _Refused(429, "rate_limited", f"{message}; come back soon", "concurrency", {"Retry-After": "1"})
+
+
+class _timeout:
+    """``asyncio.timeout``, which Python 3.10 lacks: cancels the block and makes a ``TimeoutError`` of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._handle.cancel()
+        if self._expired and kind is asyncio.CancelledError:
+            if hasattr(self._task, "uncancel"):
+                self._task.uncancel()
+            raise TimeoutError

@@ -1,0 +1,201 @@
+"""The image engine: ``/generate``, ``/refine``."""
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ayni import Image, ImageGenerator, ImageResponse, ResponseInvalid, Unsupported, health
+from ayni.fastapi._clip import decoded_off_loop
+from ayni.fastapi._guard import LOG
+from ayni.fastapi._service import Part, ServiceRouter
+
+LONGEST_PROMPT = 20_000
+MOST_IMAGES = 8
+
+
+class GenerateBody(BaseModel):
+    """What to make."""
+
+    model_config = ConfigDict(
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a red fox in the snow", "aspectRatio": "1:1", "temperature": 0.7, "resolution": "standard"}
+            ]
+        },
+    )
+    prompt: str = Field(min_length=1, max_length=LONGEST_PROMPT)
+    aspect_ratio: str | None = Field(default=None, alias="aspectRatio", pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")
+    temperature: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False)
+    resolution: Literal["high", "standard"] | None = None
+
+
+class RefineSettings(BaseModel):
+    """How to change it."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, alias="guidanceScale", ge=0, le=100, allow_inf_nan=False)
+
+
+class RefineBody(BaseModel):
+    """What to change."""
+
+    model_config = ConfigDict(
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "refinePrompt": "make it night",
+                    "images": [
+                        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+                    ],
+                    "config": {"steps": 4, "guidanceScale": 1.0},
+                }
+            ]
+        },
+    )
+    refine_prompt: str = Field(alias="refinePrompt", min_length=1, max_length=LONGEST_PROMPT)
+    images: list[str] = Field(min_length=1, max_length=MOST_IMAGES)
+    config: RefineSettings | None = None
+
+
+class Images(BaseModel):
+    """Images as base64, and how they were made."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"images": ["iVBORw0KGgo…"], "model": "sdxl-lightning"}]})
+    images: list[str]
+    model: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    scheduler: str | None = None
+    served_by: str | None = None
+    """Which backend served, where there are several."""
+    ignored: list[str] = []
+    """What of the request the backend has no notion of."""
+
+
+class GeneratorPart(Part):
+    """An image generator."""
+
+    name = "images"
+
+    def __init__(self, generator: ImageGenerator | Mapping[str, Any] | None) -> None:
+        self._config = None if isinstance(generator, ImageGenerator) else generator
+        self._owned = not isinstance(generator, ImageGenerator)
+        self._generator = generator if isinstance(generator, ImageGenerator) else None
+
+    @property
+    def generator(self) -> ImageGenerator:
+        """The generator."""
+        if self._generator is None:
+            self._generator = ImageGenerator.from_env() if self._config is None else ImageGenerator(self._config)
+        return self._generator
+
+    async def load(self) -> None:
+        """Opens the generator, so that a wrong configuration shows at once."""
+        LOG.info("image generator", extra={"model": self.generator.info().model})
+        if os.environ.get("TORCH_COMPILE", "").strip() not in ("", "0"):
+            LOG.info("TORCH_COMPILE is set; there is nothing to compile here")
+
+    async def close(self) -> None:
+        """Lets go of a generator that was opened here."""
+        if self._owned and self._generator is not None:
+            self._generator.close()
+            self._generator = None
+
+    def health(self) -> Mapping[str, Any]:
+        """What is known without asking."""
+        info = self.generator.info()
+        return {
+            "device": "cpu" if info.host is None else "remote",
+            "model": info.model,
+            "backend": info.backend,
+            "scheduler": None,
+            "optimisations": [],
+        }
+
+    async def diagnose(self) -> Mapping[str, Any]:
+        """The same, and what an engine behind it says."""
+        found = dict(self.health())
+        config = self._config or {}
+        if self._owned and config.get("backend") == "image_engine":
+            own = {name: value for name, value in config.items() if name not in ("policy", "fallback")}
+            found["engine"] = await health(own, deadline=10)
+        return found
+
+
+def _base64(image: Image) -> str:
+    return base64.b64encode(image.data).decode("ascii")
+
+
+def _answer(made: list[ImageResponse], ignored: list[str]) -> Images:
+    first = made[0]
+    return Images(
+        images=[_base64(image) for one in made for image in one.images],
+        model=first.route.model,
+        seed=first.seed,
+        steps=first.steps,
+        scheduler=first.scheduler,
+        served_by=first.route.backend,
+        ignored=ignored,
+    )
+
+
+async def _generated(generator: ImageGenerator, body: GenerateBody) -> tuple[ImageResponse, list[str]]:
+    """Callers of an engine always send a temperature and a resolution; hosted models may know neither. What is left out
+    then is told."""
+    options: dict[str, Any] = {"aspect_ratio": body.aspect_ratio}
+    options |= {"resolution": body.resolution, "temperature": body.temperature}
+    ignored: list[str] = []
+    while True:
+        try:
+            return await generator.generate(body.prompt, **options), ignored
+        except Unsupported as error:
+            # It names what it does not offer, before anything is sent.
+            named = [name for name in ("temperature", "resolution") if options.get(name) is not None]
+            named = [name for name in named if name in error.message]
+            if not named or error.sent != "no":
+                raise
+            for name in named:
+                options[name] = None
+            ignored += named
+
+
+def image_router(generator: ImageGenerator | Mapping[str, Any] | None = None) -> ServiceRouter:
+    """Images from prompts, and from images and prompts.
+
+    Without a generator it is that of the environment (``CLOUD_ENGINE_URL``). An object is a configuration, whose
+    ``fallback`` is what callers know as the mode Auto.
+    """
+    part = GeneratorPart(generator)
+    router = ServiceRouter(part, tags=["images"])
+
+    @router.post("/generate", response_model=Images, summary="Images from a prompt")
+    async def generate(body: GenerateBody) -> Images:
+        made, ignored = await _generated(part.generator, body)
+        return _answer([made], ignored)
+
+    @router.post("/refine", response_model=Images, summary="One image for each image")
+    async def refine(body: RefineBody) -> Images:
+        images = [await decoded_off_loop(image, "images") for image in body.images]
+        settings = body.config or RefineSettings()
+        most = part.generator.info().limits.max_images or len(images)
+        made = [
+            await part.generator.refine(
+                body.refine_prompt,
+                images[start : start + most],
+                steps=settings.steps,
+                guidance=settings.guidance_scale,
+            )
+            for start in range(0, len(images), most)
+        ]
+        answer = _answer(made, [])
+        if len(answer.images) != len(images):
+            raise ResponseInvalid(f"the backend made {len(answer.images)} images of {len(images)}")
+        return answer
+
+    return router

@@ -1,0 +1,46 @@
+"""The log of a service: one JSON object a line, no payloads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message and what was given as ``extra``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class _Text(logging.Formatter):
+    """A line for people, with what was given as ``extra`` at its end."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        more = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _OWN)
+        return f"{record.levelname.lower():7} {record.name}: {record.getMessage()} {more}".rstrip()
+
+
+def show_logs(form: str | None) -> None:
+    """Writes ayni's log to standard error, unless the application has set up logging itself."""
+    logger = logging.getLogger("ayni")
+    if form is None or logger.handlers or logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else _Text())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,276 @@
+"""The procurement dashboard's backend: records, analyses, files."""
+
+import json
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from datetime import date, datetime, timezone
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
+
+from ayni import Chat, InvalidRequest, Listing, Procurement, Unsupported
+from ayni.documents import analyse, export, tender_file
+from ayni.fastapi._service import Part, ServiceRouter
+
+Code = Annotated[
+    str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z\-]+$", examples=["1057389-12-LE26"])
+]
+Kind = Literal["tender", "purchase_order", "quick_purchase"]
+
+TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "json_lines": "application/x-ndjson",
+    "ocds": "application/json",
+    "pdf": "application/pdf",
+}
+ENDINGS = {"csv": "csv", "json_lines": "jsonl", "ocds": "json", "pdf": "pdf"}
+
+
+class Rows(BaseModel):
+    """Rows of a list, and where they are from. Amounts are texts with every digit of the source."""
+
+    model_config = ConfigDict(extra="allow")
+    rows: list[dict[str, Any]]
+    next_cursor: str | None = None
+    total: int | None = None
+    source: str
+    as_of: str
+    route: dict[str, Any]
+
+
+class Record(BaseModel):
+    """One record in full, and where it is from."""
+
+    model_config = ConfigDict(extra="allow")
+    record: dict[str, Any]
+    source: str
+    as_of: str
+    stale: bool
+    route: dict[str, Any]
+
+
+class Question(BaseModel):
+    """What to ask about a tender: one of the questions that are there, or one in words of one's own."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ask": "risks", "language": "es"}]})
+    ask: Literal["summary", "requirements", "risks", "go_no_go", "deadlines"] | None = None
+    question: str | None = Field(default=None, min_length=1, max_length=4_000)
+    language: Literal["es", "en"] = "es"
+    most_claims: int | None = Field(default=None, ge=1, le=50)
+
+
+class AnalysisOut(BaseModel):
+    """Claims that the record bears out, and those that it does not."""
+
+    model_config = ConfigDict(extra="allow")
+    code: str
+    claims: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
+    verdict: str | None = None
+
+
+class Listed:
+    """Which records to list."""
+
+    def __init__(
+        self,
+        on: Annotated[date | None, Query(description="One day; instead of `from` and `to`")] = None,
+        first: Annotated[date | None, Query(alias="from")] = None,
+        last: Annotated[date | None, Query(alias="to")] = None,
+        text: Annotated[str | None, Query(min_length=1, max_length=200, examples=["ambulancia"])] = None,
+        state: Annotated[str | None, Query(max_length=64)] = None,
+        buyer: Annotated[str | None, Query(max_length=64)] = None,
+        supplier: Annotated[str | None, Query(max_length=64)] = None,
+        region: Annotated[str | None, Query(max_length=64)] = None,
+        source: Annotated[str | None, Query(max_length=32)] = None,
+        sorting: Literal["newest_first", "oldest_first"] | None = None,
+        limit: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+        cursor: Annotated[str | None, Query(max_length=2_000)] = None,
+    ) -> None:
+        self.options: dict[str, Any] = {
+            "on": on, "from_": first, "to": last, "text": text, "state": state, "buyer": buyer, "supplier": supplier,
+            "region": region, "source": source, "sorting": sorting, "limit": limit, "cursor": cursor,
+        }  # fmt: skip
+
+
+class ProcurementPart(Part):
+    """A procurement client, and the chat that analyses."""
+
+    name = "procurement"
+
+    def __init__(
+        self, procurement: Procurement | Mapping[str, Any] | None, chat: Chat | Mapping[str, Any] | None
+    ) -> None:
+        self._config, self._given = procurement, procurement if isinstance(procurement, Procurement) else None
+        self._chat_config, self._chat = chat, chat if isinstance(chat, Chat) else None
+        self._procurement = self._given
+        self._problem: str | None = "it is not loaded"
+
+    @property
+    def procurement(self) -> Procurement:
+        """The client."""
+        if self._procurement is None:
+            config = self._config
+            self._procurement = Procurement(config) if isinstance(config, Mapping) else Procurement.from_env()
+        return self._procurement
+
+    @property
+    def chat(self) -> Chat:
+        """The chat: the one given, else the one whose key is set (Gemini, Groq, Featherless)."""
+        if self._chat is None:
+            config = self._chat_config
+            self._chat = Chat(config) if isinstance(config, Mapping) else Chat.from_env()
+        return self._chat
+
+    async def load(self) -> None:
+        """Opens the client, so that a missing ticket shows at once. Nobody is asked: requests count."""
+        self.procurement.info()
+        self._problem = None
+
+    async def close(self) -> None:
+        """Lets go of a client that was opened here."""
+        self._problem = "it is closed"
+        if self._given is None and self._procurement is not None:
+            self._procurement.close()
+            self._procurement = None
+
+    def health(self) -> Mapping[str, Any]:
+        """Which client serves."""
+        return {"procurement": self.procurement.info().backend}
+
+    def problem(self) -> str | None:
+        """Until it is loaded."""
+        return self._problem
+
+
+def _json(text: str) -> Response:
+    # As the source wrote it: a JSON library would round amounts.
+    return Response(text.encode(), media_type="application/json")
+
+
+def _listing(listing: Listing[Any]) -> Response:
+    return _json(listing.json)
+
+
+def _attachment(content: Any, form: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{ENDINGS[form]}"'}
+    if isinstance(content, bytes):
+        return Response(content, media_type=TYPES[form], headers=headers)
+    return StreamingResponse(content, media_type=TYPES[form], headers=headers)
+
+
+async def _started(pieces: Any) -> AsyncGenerator[bytes, None]:
+    """The same pieces, of which the header and the first rows are there: until then a failure still has a status."""
+    first = await anext(pieces, b"") + await anext(pieces, b"")
+
+    async def rest() -> AsyncGenerator[bytes, None]:
+        try:
+            yield first
+            async for piece in pieces:
+                yield piece
+        finally:
+            await pieces.aclose()
+
+    return rest()
+
+
+def procurement_router(
+    procurement: Procurement | Mapping[str, Any] | None = None, chat: Chat | Mapping[str, Any] | None = None
+) -> ServiceRouter:
+    """Purchase orders, tenders, quick purchases, buyers, suppliers; analyses and files of them.
+
+    Without a client it is Mercado Público with the ticket of the environment; without a chat it is the one whose key is
+    set there, opened when the first analysis is asked for.
+    """
+    part = ProcurementPart(procurement, chat)
+    router = ServiceRouter(part, prefix="/api", tags=["procurement"])
+    listed = Depends(Listed)
+    _add_lists(router, part, listed)
+    _add_records(router, part)
+    _add_accounts(router, part, listed)
+
+    @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
+    async def analysis(code: Code, body: Question) -> Response:
+        found = await analyse(part.procurement, code, part.chat, **_asked(body))
+        return _json(found.json)
+
+    @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
+    async def analysis_pdf(code: Code, body: Question) -> Response:
+        found = await analyse(part.procurement, code, part.chat, **_asked(body))
+        return _attachment(found.pdf(), "pdf", code)
+
+    return router
+
+
+def _asked(body: Question) -> dict[str, Any]:
+    if body.ask is not None and body.question is not None:
+        raise InvalidRequest("`ask` and `question` exclude each other: give one of the two")
+    return body.model_dump(exclude_none=True)
+
+
+def _add_lists(router: ServiceRouter, part: ProcurementPart, listed: Any) -> None:
+    @router.get("/purchase-orders", response_model=Rows, summary="Purchase orders, the current ones by default")
+    async def purchase_orders(wanted: Listed = listed) -> Response:
+        return _listing(await part.procurement.purchase_orders(**wanted.options))
+
+    @router.get("/tenders", response_model=Rows, summary="Tenders, the current ones by default")
+    async def tenders(wanted: Listed = listed) -> Response:
+        return _listing(await part.procurement.tenders(**wanted.options))
+
+    @router.get("/quick-purchases", response_model=Rows, summary="Quick purchases (Compra Ágil)")
+    async def quick_purchases(wanted: Listed = listed) -> Response:
+        return _listing(await part.procurement.quick_purchases(**wanted.options))
+
+    @router.get("/buyers", response_model=Rows, summary="Public buyers")
+    async def buyers(wanted: Listed = listed) -> Response:
+        return _listing(await part.procurement.buyers(**wanted.options))
+
+    @router.get("/suppliers", response_model=Rows, summary="Suppliers")
+    async def suppliers(wanted: Listed = listed) -> Response:
+        return _listing(await part.procurement.suppliers(**wanted.options))
+
+    @router.get("/export", response_class=Response, summary="A list, page after page, as CSV or JSON Lines")
+    async def export_list(
+        kind: Kind = "tender", form: Literal["csv", "json_lines"] = "csv", wanted: Listed = listed
+    ) -> Response:
+        pieces = export(part.procurement, kind, form, **wanted.options)
+        return _attachment(await _started(pieces), form, f"{kind}s-{time.strftime('%Y-%m-%d')}")
+
+
+def _add_records(router: ServiceRouter, part: ProcurementPart) -> None:
+    @router.get("/purchase-orders/{code}", response_model=Record, summary="One purchase order in full")
+    async def purchase_order(code: Code) -> Response:
+        return _json((await part.procurement.purchase_order(code)).json)
+
+    @router.get("/tenders/{code}", response_model=Record, summary="One tender in full")
+    async def tender(code: Code) -> Response:
+        return _json((await part.procurement.tender(code)).json)
+
+    @router.get("/quick-purchases/{code}", response_model=Record, summary="One quick purchase in full")
+    async def quick_purchase(code: Code) -> Response:
+        return _json((await part.procurement.quick_purchase(code)).json)
+
+    @router.get("/tenders/{code}/export", response_class=Response, summary="One tender as PDF, CSV, JSON Lines or OCDS")
+    async def export_tender(code: Code, form: Literal["pdf", "csv", "json_lines", "ocds"] = "pdf") -> Response:
+        settings: dict[str, Any] = {}
+        if form == "ocds":
+            moment = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
+            settings = {"uri": f"urn:uuid:{uuid.uuid4()}", "publisher": "ChileCompra", "published": moment}
+        written = await tender_file(part.procurement, code, form, settings=settings)
+        return _attachment(written, form, code)
+
+
+def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> None:
+    @router.get("/plan", summary="How many requests of the day's quota a list costs; asks nobody")
+    async def plan(kind: Kind = "tender", wanted: Listed = listed) -> Response:
+        return _json((await part.procurement.plan(kind, **wanted.options)).json)
+
+    @router.get("/quota", summary="How much of the day's quota is used")
+    async def quota() -> Response:
+        if part.procurement.info().backend != "mercado_publico":
+            raise Unsupported("only Mercado Público counts a quota")
+        found = await part.procurement.quota()
+        return _json(json.dumps({name: getattr(found, name) for name in found.__slots__}, default=str))

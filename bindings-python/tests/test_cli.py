@@ -1,0 +1,95 @@
+"""The command line as people type it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from serving import KEPT, serving
+
+import ayni
+from ayni.cli import parser
+
+
+def ayni_command(*arguments, env=None, given=None):
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    command = [sys.executable, "-m", "ayni", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=kept | (env or {}), input=given, timeout=60)
+
+
+SERVICES = ("clip", "triage", "procurement", "images", "openai")
+
+
+@pytest.mark.parametrize("words", [[], ["embed"], ["models"], ["doctor"], ["serve"], *(["serve", name] for name in SERVICES)])
+def test_everything_explains_itself(words):
+    told = ayni_command(*words, "--help")
+    assert told.returncode == 0 and told.stdout.startswith(f"usage: {' '.join(['ayni', *words])}")
+    assert "API_KEY" in told.stdout or len(words) < 2
+
+
+def test_the_version_is_the_one_of_the_wheel():
+    assert ayni_command("--version").stdout.strip() == f"ayni {ayni.__version__}"
+
+
+def test_lines_and_images_are_embedded(tmp_path):
+    env = {"EMBEDDING_PROVIDER": "scripted"}
+    (tmp_path / "texts.txt").write_text("hola\nñandú\n", encoding="utf-8")
+    for told in (ayni_command("embed", str(tmp_path / "texts.txt"), env=env), ayni_command("embed", "-", env=env, given="hola\nñandú\n")):
+        rows = [json.loads(line) for line in told.stdout.splitlines()]
+        expected = ayni.Embedder(backend="scripted").embed_sync(["hola", "ñandú"]).vectors.tolist()
+        assert [row["index"] for row in rows] == [0, 1] and [row["embedding"] for row in rows] == expected
+    image = ayni.ImageGenerator(backend="scripted").generate_sync("x").image
+    image.save(tmp_path / "x.png")
+    [row] = ayni_command("embed", str(tmp_path / "x.png"), env=env).stdout.splitlines()
+    assert json.loads(row)["embedding"] == ayni.Embedder(backend="scripted").embed_sync([image.data]).vectors[0].tolist()
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (["embed", "nowhere.txt", "--model", "nowhere"], "nowhere"),
+        (["embed", "-"], "EMBEDDING_PROVIDER is not set"),
+        (["serve", "openai"], "there is nothing to serve"),
+        (["serve", "images", "--config", "nowhere.json"], "nowhere.json cannot be read"),
+        (["models", "--vendor", "nobody"], "nobody"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line_and_by_the_status(words, why):
+    told = ayni_command(*words)
+    assert told.returncode == 1 and why in told.stderr and "Traceback" not in told.stderr
+
+
+def test_an_unknown_command_is_a_mistake_of_its_own():
+    assert ayni_command("dance").returncode == 2
+
+
+def test_the_doctor_tells_and_keeps_secrets():
+    told = ayni_command("doctor", "--offline", env={"HF_API_TOKEN": "hf_canary", "CLIP_SERVICE_URL": "https://u:canary@clip.example/x", "EMBEDDING_MODEL": "m"})
+    assert told.returncode == 0 and "canary" not in told.stdout
+    lines = {line.strip()[:36].strip(): line.strip()[36:].strip() for line in told.stdout.splitlines()}
+    assert lines["HF_API_TOKEN"] == "set" and lines["GROQ_API_KEY"] == "not set"
+    assert lines["CLIP_SERVICE_URL"] == "clip.example" and lines["EMBEDDING_MODEL"] == "m"
+    assert "processors" in lines["threads"] and lines["mock"] == "ready"
+
+
+def test_models_of_the_cache_are_listed(tmp_path):
+    blobs = tmp_path / "hub/models--org--name/blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "abc").write_bytes(bytes(2_500_000))
+    told = ayni_command("models", env={"HF_HOME": str(tmp_path)})
+    assert told.stdout.split() == ["org/name", "2.5", "MB"]
+
+
+def test_openai_is_served_from_a_file_and_its_models_are_listed(tmp_path):
+    scripted = {"backend": "scripted", "model": "echo"}
+    (tmp_path / "config.json").write_text(json.dumps({"chat": scripted, "embedder": scripted}))
+    with serving("openai", "--config", str(tmp_path / "config.json")) as served:
+        told = ayni_command("models", "--vendor", "custom", "--base-url", f"{served.url}/v1")
+        assert (told.returncode, told.stdout) == (0, "echo\n"), told.stderr
+
+
+def test_every_service_has_its_port_and_address():
+    for name in SERVICES:
+        given = parser().parse_args(["serve", name, "--host", "0.0.0.0", "--port", "1234"])
+        assert (given.service, given.host, given.port) == (name, "0.0.0.0", 1234)

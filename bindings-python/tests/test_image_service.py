@@ -1,0 +1,152 @@
+"""The server's rows of the contract of the image engine, over HTTP, and what every router does with garbage."""
+
+import base64
+import contextlib
+import itertools
+import json
+
+import pytest
+from serving import failure, serving
+
+import ayni
+
+CODE = """
+import json, os, uvicorn
+from ayni.fastapi import image_router, service
+uvicorn.run(service(image_router(json.loads(os.environ["CONFIG"]))), port=0)
+"""
+
+
+def image_service(config, **env):
+    return serving(code=CODE, env={"CONFIG": json.dumps(config), **env})
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with image_service({"backend": "scripted"}, ALLOW_ORIGINS="http://localhost:5173 , https://aura.example", TORCH_COMPILE="1") as served:
+        yield served
+
+
+def pixels(image):
+    import io
+
+    import PIL.Image
+
+    return PIL.Image.open(io.BytesIO(base64.b64decode(image))).size
+
+
+def test_generate_gives_images_of_the_shape(engine):
+    for shape, (width, height) in {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}.items():
+        body = {"prompt": "a fox", "aspectRatio": shape, "temperature": 0.7, "resolution": "high"}
+        answer = engine.client.post("/generate", json=body)
+        assert answer.status_code == 200
+        [image] = answer.json()["images"]
+        wide, high = pixels(image)
+        assert wide / high == pytest.approx(width / height, rel=0.2)
+
+
+def test_refine_gives_one_image_an_image_with_and_without_configuration(engine):
+    images = [engine.client.post("/generate", json={"prompt": prompt}).json()["images"][0] for prompt in ("a fox", "a hare")]
+    for config in ({}, {"config": {"steps": 4, "guidanceScale": 1.5}}, {"config": {}}):
+        answer = engine.client.post("/refine", json={"refinePrompt": "at night", "images": images, **config})
+        assert answer.status_code == 200 and len(answer.json()["images"]) == 2
+
+
+def test_health_gives_diagnostics(engine):
+    assert engine.client.get("/health").json().keys() >= {"status", "device", "model", "scheduler", "optimisations"}
+
+
+def test_only_the_origins_named_may_call(engine):
+    allowed = lambda origin: engine.client.get("/health", headers={"Origin": origin}).headers.get("access-control-allow-origin")
+    assert allowed("http://localhost:5173") == "http://localhost:5173"
+    assert allowed("http://localhost:5174") is None and allowed("https://localhost:5173") is None
+
+
+def test_without_origins_nobody_else_may_call():
+    with image_service({"backend": "scripted"}) as served:
+        answer = served.client.get("/health", headers={"Origin": "http://localhost:5173"})
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_torch_compile_is_taken_and_said_once_to_mean_nothing(engine):
+    assert len(engine.log("TORCH_COMPILE is set; there is nothing to compile here")) == 1
+
+
+def test_our_own_client_works_on_the_service(engine):
+    generator = ayni.ImageGenerator(backend="image_engine", url=engine.url)
+    made = generator.generate_sync("a fox", aspect_ratio="16:9")
+    assert made.image.media_type == "image/png"
+    assert len(generator.refine_sync("at night", [made.image.data, made.image.data]).images) == 2
+    status = ayni.health_sync({"backend": "image_engine", "url": engine.url})
+    assert status["reachable"] and status["diagnostics"]["status"] == "healthy"
+
+
+def test_an_engine_behind_the_service_shows_in_its_diagnostics_and_stands_in(engine):
+    auto = {"backend": "local", "model": "runwayml/stable-diffusion-v1-5"}
+    cloud = {"backend": "image_engine", "url": engine.url}
+    with image_service(cloud) as served:
+        assert served.client.get("/health").json()["engine"]["reachable"] is True
+        answer = served.client.post("/generate", json={"prompt": "a fox", "temperature": 1, "resolution": "standard"})
+        assert answer.json()["served_by"] == "image_engine"
+    with pytest.raises(RuntimeError, match="local models for chat and images are not in this version"), image_service(auto):
+        pass
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/generate", {}),
+        ("/generate", {"prompt": ""}),
+        ("/generate", {"prompt": "x", "aspectRatio": "wide"}),
+        ("/generate", {"prompt": "x", "resolution": "8k"}),
+        ("/generate", {"prompt": "x", "temperature": -1}),
+        ("/refine", {"refinePrompt": "x", "images": []}),
+        ("/refine", {"refinePrompt": "x", "images": ["%"]}),
+        ("/refine", {"refinePrompt": "x", "images": [base64.b64encode(b"hello").decode()]}),
+        ("/refine", {"refinePrompt": "x", "images": ["aGVsbG8="], "config": {"steps": 0}}),
+    ],
+)
+def test_garbage_is_a_4xx(engine, path, body):
+    answer = engine.client.post(path, json=body)
+    assert 400 <= answer.status_code < 500 and failure(answer)[0] == "invalid_request"
+
+
+ALL = """
+import uvicorn
+from ayni import Chat, ChatModes, Embedder, ImageGenerator
+from ayni.fastapi import clip_router, image_router, openai_router, procurement_router, service, triage_router
+s = {"backend": "scripted"}
+app = service(clip_router(s), triage_router(ChatModes({"DEFAULT_LLM_MODE": "mock"})), image_router(s), procurement_router(s, s),
+              openai_router(Chat(s), Embedder(s), ImageGenerator(s)))
+uvicorn.run(app, port=0, access_log=False)
+"""
+
+
+def test_schemathesis_finds_no_500_on_any_router():
+    """What is not set up says 501 and what is away 503; neither is a defect."""
+    import hypothesis
+    import requests
+    import schemathesis
+
+    with serving(code=ALL) as served, requests.Session() as session:
+        schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+        operations = [operation.ok() for operation in schema.get_all_operations()]
+        assert {operation.path for operation in operations} >= {"/embed/text", "/triage", "/generate", "/v1/chat/completions", "/api/tenders"}
+        statuses, modes = [], (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+        for operation, mode in itertools.product(operations, modes):
+
+            @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+            @hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(hypothesis.HealthCheck))
+            def probe(case):
+                answer = case.call(base_url=served.url, session=session)
+                statuses.append(answer.status_code)
+                assert answer.status_code not in (500, 502, 504), (operation.label, answer.text)
+                if answer.status_code >= 400:
+                    assert answer.json()["error"]["kind"] in ayni.ERROR_KINDS, answer.text
+
+            # Some operations have nothing that could be wrong.
+            with contextlib.suppress(hypothesis.errors.Unsatisfiable):
+                probe()
+        assert 200 in statuses and 422 in statuses and len(statuses) > len(operations) * 5
+        assert served.client.get("/health").status_code == 200
+        assert "failed unexpectedly" not in "".join(served.lines)

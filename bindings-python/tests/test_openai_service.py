@@ -1,0 +1,211 @@
+"""OpenAI's routes, used by other people's clients as they are."""
+
+import asyncio
+import base64
+import importlib
+import json
+import socket
+import time
+
+import numpy as np
+import pytest
+from serving import failure, serving
+
+import ayni
+
+CODE = """
+import uvicorn
+from ayni import Chat, Embedder, ImageGenerator
+from ayni.fastapi import ServiceSettings, openai_router, service
+scripted = {"backend": "scripted"}
+chats = {"echo": Chat(scripted), "slow": Chat(scripted, latency_seconds=30), "limited": Chat(scripted, failures=["rate_limited"] * 99,
+         policy={"retry": {"max_retries": 0}})}
+router = openai_router(chats, {"vectors": Embedder(scripted)}, {"pictures": ImageGenerator(scripted)})
+uvicorn.run(service(router, settings=ServiceSettings(api_key="sesame", drain_seconds=1)), port=0)
+"""
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+HOLA = [{"role": "user", "content": "hola"}]
+KEY = {"X-API-Key": "sesame"}
+
+
+@pytest.fixture(scope="module")
+def served():
+    with serving(code=CODE) as served:
+        yield served
+
+
+@pytest.fixture
+def client(served):
+    openai = importlib.import_module("openai")
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="sesame", max_retries=0, timeout=30) as client:
+        yield client
+
+
+def test_the_openai_package_chats(client):
+    answer = client.chat.completions.create(model="echo", messages=HOLA, max_tokens=50, temperature=0.1, seed=3, stop=["xx"])
+    assert answer.choices[0].message.content == "You asked: hola"
+    assert answer.choices[0].finish_reason == "stop" and answer.usage.total_tokens > 0
+
+
+def test_the_openai_package_streams_with_usage_at_the_end(client):
+    stream = client.chat.completions.create(model="echo", messages=HOLA, stream=True, stream_options={"include_usage": True})
+    chunks = list(stream)
+    pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(pieces) == "You asked: hola" and len(pieces) > 2
+    assert chunks[-1].usage.total_tokens > 0 and chunks[-2].choices[0].finish_reason == "stop"
+
+
+def test_the_openai_package_calls_tools_and_hands_their_answers_back(client):
+    asked = client.chat.completions.create(model="echo", messages=HOLA, tools=[TOOL], tool_choice="required")
+    message = asked.choices[0].message
+    [call] = message.tool_calls
+    assert call.function.name == "weather" and "city" in json.loads(call.function.arguments)
+    result = {"role": "tool", "tool_call_id": call.id, "content": "14 degrees"}
+    answer = client.chat.completions.create(model="echo", messages=[*HOLA, message, result], tools=[TOOL])
+    assert "14 degrees" in answer.choices[0].message.content
+    chunks = list(client.chat.completions.create(model="echo", messages=HOLA, tools=[TOOL], tool_choice={"type": "function", "function": {"name": "weather"}}, stream=True))
+    arguments = "".join(call.function.arguments or "" for chunk in chunks for call in chunk.choices[0].delta.tool_calls or [])
+    assert "city" in json.loads(arguments)
+
+
+def test_the_openai_package_parses_structured_answers(client):
+    import pydantic
+
+    class Advice(pydantic.BaseModel):
+        urgent: bool
+        words: str
+
+    answer = client.chat.completions.parse(model="echo", messages=HOLA, response_format=Advice)
+    assert isinstance(answer.choices[0].message.parsed, Advice)
+
+
+def test_the_openai_package_sees_images_reasoning_and_logprobs(client):
+    pixel = base64.b64encode(ayni.ImageGenerator(backend="scripted").generate_sync("x").image.data).decode()
+    parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{pixel}"}}]
+    answer = client.chat.completions.create(
+        model="echo", messages=[{"role": "user", "content": parts}], reasoning_effort="low", logprobs=True, top_logprobs=2
+    )
+    assert "(with 1 images)" in answer.choices[0].message.content
+    assert answer.choices[0].message.reasoning_content and answer.choices[0].logprobs.content[0].logprob == 0
+
+
+def test_the_openai_package_embeds_in_both_encodings(client):
+    for more in ({}, {"encoding_format": "float"}):
+        answer = client.embeddings.create(model="vectors", input=["hola", "hello"], **more)
+        expected = ayni.Embedder(backend="scripted").embed_sync(["hola", "hello"]).vectors
+        found = np.array([one.embedding for one in answer.data], np.float32)
+        assert np.array_equal(found, expected) and [one.index for one in answer.data] == [0, 1]
+
+
+def test_the_openai_package_makes_images_and_lists_models(client):
+    answer = client.images.generate(model="pictures", prompt="a fox", size="64x64", n=1)
+    assert base64.b64decode(answer.data[0].b64_json).startswith(b"\x89PNG")
+    assert [model.id for model in client.models.list()] == ["echo", "slow", "limited", "vectors", "pictures"]
+    assert client.models.retrieve("echo").owned_by == "ayni"
+
+
+def test_the_openai_package_raises_its_own_errors(served, client):
+    import openai
+
+    chat = client.chat.completions.create
+    with pytest.raises(openai.NotFoundError, match="the model 'gpt-5' is not served here"):
+        chat(model="gpt-5", messages=HOLA)
+    with pytest.raises(openai.AuthenticationError, match="Invalid API key"):
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0).models.list()
+    for stream in (False, True):
+        with pytest.raises(openai.RateLimitError) as caught:
+            chat(model="limited", messages=HOLA, stream=stream)
+        assert caught.value.code == "rate_limited" and caught.value.response.headers["retry-after"]
+    with pytest.raises(openai.UnprocessableEntityError, match="messages"):
+        chat(model="echo", messages=[])
+    with pytest.raises(openai.InternalServerError, match="`n` is not offered"):
+        chat(model="echo", messages=HOLA, n=2)
+
+
+def test_the_openai_package_can_leave_and_the_work_stops(served):
+    openai = importlib.import_module("openai")
+
+    async def leave():
+        async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="sesame") as client:
+            task = asyncio.ensure_future(client.chat.completions.create(model="slow", messages=HOLA, stream=True))
+            while (await asyncio.to_thread(served.metrics))["ayni_http_requests_in_flight"] < 1:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(leave())
+    end = time.monotonic() + 10
+    while served.metrics()["ayni_http_requests_in_flight"]:
+        assert time.monotonic() < end, "the work went on"
+        time.sleep(0.01)
+
+
+def test_a_stream_that_is_left_ends(served):
+    body = json.dumps({"model": "echo", "stream": True, "messages": [{"role": "user", "content": "word " * 3000}]}).encode()
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, port)) as caller:
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-API-Key: sesame\r\nContent-Type: application/json\r\n"
+        caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert b"200 OK" in caller.recv(4096)
+    end = time.monotonic() + 10
+    while served.metrics()["ayni_http_requests_in_flight"]:
+        assert time.monotonic() < end, "the work went on"
+        time.sleep(0.01)
+
+
+def test_langchain_talks_to_the_service(served):
+    langchain = importlib.import_module("langchain_openai")
+    chat = langchain.ChatOpenAI(model="echo", base_url=f"{served.url}/v1", api_key="sesame")
+    assert chat.invoke("hola").content == "You asked: hola"
+    assert "".join(chunk.content for chunk in chat.stream("hola")) == "You asked: hola"
+    embeddings = langchain.OpenAIEmbeddings(model="vectors", base_url=f"{served.url}/v1", api_key="sesame", check_embedding_ctx_length=False)
+    assert len(embeddings.embed_query("hola")) == 16
+
+
+def test_llama_index_talks_to_the_service(served):
+    llms = importlib.import_module("llama_index.llms.openai_like")
+    from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+
+    chat = llms.OpenAILike(model="echo", api_base=f"{served.url}/v1", api_key="sesame", is_chat_model=True)
+    assert chat.complete("hola").text == "You asked: hola"
+    assert [chunk.delta for chunk in chat.stream_complete("hola")]
+    embedding = OpenAILikeEmbedding(model_name="vectors", api_base=f"{served.url}/v1", api_key="sesame")
+    assert len(embedding.get_text_embedding("hola")) == 16
+
+
+def test_huggingface_hub_talks_to_the_service(served):
+    hub = importlib.import_module("huggingface_hub")
+    client = hub.InferenceClient(base_url=served.url, api_key="sesame")
+    answer = client.chat.completions.create(model="echo", messages=HOLA)
+    assert answer.choices[0].message.content == "You asked: hola"
+    pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat_completion(HOLA, model="echo", stream=True) if chunk.choices]
+    assert "".join(pieces) == "You asked: hola"
+
+
+def test_ayni_talks_to_the_service(served):
+    config = {"backend": "openai", "vendor": "custom", "base_url": f"{served.url}/v1", "api_key": "sesame"}
+    assert ayni.Chat(config, model="echo").chat_sync("hola").text == "You asked: hola"
+    assert ayni.Embedder(config, model="vectors").embed_sync("hola").vectors.shape == (1, 16)
+    assert {model["id"] for model in ayni.models_sync({**config, "model": "echo"})} >= {"echo", "vectors"}
+
+
+FAULTS = {
+    "no such body": ("/v1/chat/completions", b"{", 422),
+    "unknown field": ("/v1/chat/completions", {"model": "echo", "messages": HOLA, "temprature": 1}, 422),
+    "part that is none": ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": [{"type": "x"}]}]}, 400),
+    "image that is none": ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,%"}}]}]}, 400),
+    "tool without name": ("/v1/chat/completions", {"model": "echo", "messages": HOLA, "tools": [{"type": "function"}]}, 400),
+    "format": ("/v1/chat/completions", {"model": "echo", "messages": HOLA, "response_format": {"type": "xml"}}, 400),
+    "no texts": ("/v1/embeddings", {"model": "vectors", "input": []}, 400),
+    "token ids": ("/v1/embeddings", {"model": "vectors", "input": [1, 2]}, 501),
+    "url": ("/v1/images/generations", {"model": "pictures", "prompt": "x", "response_format": "url"}, 501),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_served_fails_as_what_it_is(served, fault):
+    path, body, status = FAULTS[fault]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = served.client.post(path, content=content, headers=KEY | {"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert failure(answer)[0] in ("invalid_request", "unsupported")

@@ -1,0 +1,157 @@
+"""Every row of the contract of the procurement dashboard's backend, over HTTP, against ChileCompra as `ayni-mock` plays it."""
+
+import csv
+import io
+import json
+import urllib.request
+from datetime import date, timedelta
+
+import pytest
+from serving import failure, mock, serving
+
+TICKET = "AC3F8E0F-14CA-4DD9-A1BC-CA4A00CANARY"
+REPLY = {"claims": [{"text": "Es una licitación.", "fields": [1]}, {"text": "Cierra el 3 de febrero de 1999.", "fields": [1]}]}
+
+CODE = """
+import json, os, uvicorn
+from ayni.fastapi import procurement_router, service
+config, reply = json.loads(os.environ["CONFIG"]), os.environ.get("REPLY")
+chat = {"backend": "scripted", "replies": [{"text": reply}] * 20} if reply else None
+uvicorn.run(service(procurement_router(config, chat)), port=0)
+"""
+
+# A working day that is over.
+DAY = next(day for back in range(3, 10) if (day := date.today() - timedelta(days=back)).weekday() == 2)
+
+
+def control(world, **change):
+    request = urllib.request.Request(world["control_url"], json.dumps(change).encode() if change else None)
+    return json.load(urllib.request.urlopen(request))
+
+
+@pytest.fixture
+def world():
+    with mock("chilecompra", "--world", json.dumps({"seed": 5, "tenders": 12, "orders": 20, "quick_purchases": 10})) as started:
+        yield started
+
+
+@pytest.fixture
+def backend(world, tmp_path):
+    url = world["base_url"]
+    config = {"backend": "mercado_publico", "base_url": f"{url}/servicios/v1", "quick_url": f"{url}/v2", "ocds_url": f"{url}/APISOCDS/OCDS"}
+    config |= {"store": f"sqlite:{tmp_path / 'records.db'}", "min_gap_seconds": 0.01, "personal_data": False}
+    env = {"CONFIG": json.dumps(config), "MERCADO_PUBLICO_TICKET": TICKET, "REPLY": json.dumps(REPLY)}
+    with serving(code=CODE, env=env) as served:
+        yield served
+        assert "CANARY" not in "".join(served.lines)
+
+
+def rows(backend, path, **query):
+    answer = backend.client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["rows"]
+
+
+def test_the_market_monitor_shows_purchase_orders(backend, world):
+    answer = backend.client.get("/api/purchase-orders")
+    assert answer.status_code == 200
+    assert answer.json().keys() >= {"rows", "source", "as_of", "route"}
+    orders = rows(backend, "/api/purchase-orders", on=DAY.isoformat())
+    assert orders and all(order["code"] and order["name"] for order in orders)
+    detail = backend.client.get(f"/api/purchase-orders/{orders[0]['code']}").json()
+    assert detail["record"]["row"]["code"] == orders[0]["code"]
+    assert control(world)["violations"] == 0
+
+
+def test_tenders_and_quick_purchases_are_searched(backend):
+    tenders = rows(backend, "/api/tenders", on=DAY.isoformat())
+    word = max(tenders[0]["name"].split(), key=len)
+    found = rows(backend, "/api/tenders", on=DAY.isoformat(), text=word)
+    assert tenders[0]["code"] in [tender["code"] for tender in found] and len(found) <= len(tenders)
+    quick = rows(backend, "/api/quick-purchases", **{"from": DAY.isoformat(), "to": DAY.isoformat()})
+    assert quick
+    detail = backend.client.get(f"/api/quick-purchases/{quick[0]['code']}")
+    assert detail.status_code == 200 and detail.json()["record"]
+
+
+def test_a_second_reading_costs_no_call(backend, world):
+    code = rows(backend, "/api/tenders", on=DAY.isoformat())[0]["code"]
+    assert backend.client.get(f"/api/tenders/{code}").status_code == 200
+    before = control(world)["requests"]
+    again = backend.client.get(f"/api/tenders/{code}")
+    assert again.status_code == 200 and control(world)["requests"] == before
+    quota = backend.client.get("/api/quota").json()
+    assert 0 < quota["used"] <= before
+
+
+def test_a_plan_tells_the_price_and_asks_nobody(backend, world):
+    before = control(world)["requests"]
+    first = (DAY - timedelta(days=6)).isoformat()
+    plan = backend.client.get("/api/plan", params={"kind": "tender", "from": first, "to": DAY.isoformat()})
+    assert plan.status_code == 200 and plan.json()["record"]["calls"] == 7
+    assert control(world)["requests"] == before
+
+
+def test_an_analysis_gives_claims_that_hold_and_rejects_the_others(backend):
+    code = rows(backend, "/api/tenders", on=DAY.isoformat())[0]["code"]
+    answer = backend.client.post(f"/api/tenders/{code}/analysis", json={"ask": "risks", "language": "es"})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert [claim["text"] for claim in body["claims"]] == ["Es una licitación."]
+    assert [claim["text"] for claim in body["rejected"]] == ["Cierra el 3 de febrero de 1999."]
+    both = backend.client.post(f"/api/tenders/{code}/analysis", json={"ask": "risks", "question": "¿?"})
+    assert both.status_code == 400
+
+
+def test_records_come_as_files(backend):
+    code = rows(backend, "/api/tenders", on=DAY.isoformat())[0]["code"]
+    pdf = backend.client.get(f"/api/tenders/{code}/export")
+    assert pdf.content.startswith(b"%PDF") and pdf.headers["content-type"] == "application/pdf"
+    assert backend.client.post(f"/api/tenders/{code}/analysis.pdf", json={}).content.startswith(b"%PDF")
+    ocds = backend.client.get(f"/api/tenders/{code}/export", params={"form": "ocds"}).json()
+    assert ocds["records"][0]["compiledRelease"]["tender"]["id"] == code
+    listed = backend.client.get("/api/export", params={"kind": "purchase_order", "on": DAY.isoformat()})
+    table = list(csv.DictReader(io.StringIO(listed.content.decode("utf-8-sig")), delimiter=";"))
+    orders = rows(backend, "/api/purchase-orders", on=DAY.isoformat())
+    assert [row["codigo"] for row in table] == [order["code"] for order in orders]
+    lines = backend.client.get("/api/export", params={"kind": "tender", "form": "json_lines", "on": DAY.isoformat()})
+    assert len(lines.text.splitlines()) == len(rows(backend, "/api/tenders", on=DAY.isoformat()))
+
+
+FAULTS = {
+    "unknown code": ("/api/tenders/1-1-LE26", {}, 404, "not_found"),
+    "code that is none": ("/api/tenders/%3Cscript%3E", {}, 422, "invalid_request"),
+    "day that is none": ("/api/tenders?on=2026-13-01", {}, 422, "invalid_request"),
+    "two ways to say when": ("/api/tenders?on=2026-11-02&from=2026-11-01", {}, 400, "invalid_request"),
+    "file of a list that fails": (f"/api/export?on={DAY}", {"tickets": ["another"]}, 502, "unauthenticated"),
+    "limit": ("/api/tenders?limit=0", {}, 422, "invalid_request"),
+    "ticket refused": (f"/api/tenders?on={DAY}", {"tickets": ["another"]}, 502, "unauthenticated"),
+    "quota spent": (f"/api/tenders?on={DAY}", {"daily_quota": 0}, 429, "quota_exceeded"),
+    "HTML instead of JSON": (f"/api/tenders?on={DAY}", {"faults": [{"at": "", "what": "html", "times": 50}]}, None, None),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_served_fails_as_what_it_is(backend, world, fault):
+    path, behaviour, status, kind = FAULTS[fault]
+    if behaviour:
+        control(world, behaviour=behaviour)
+    answer = backend.client.get(path, timeout=60)
+    found, sentence = failure(answer)
+    assert 400 <= answer.status_code < 600 and answer.status_code != 500 and "CANARY" not in sentence
+    if status is not None:
+        assert (answer.status_code, found) == (status, kind), sentence
+
+
+def test_without_a_ticket_the_process_says_so_and_ends():
+    with pytest.raises(RuntimeError, match="MERCADO_PUBLICO_TICKET is not set"), serving("procurement"):
+        pass
+
+
+def test_without_a_model_an_analysis_names_the_variables_to_set(world, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"backend": "scripted"}))
+    with serving("procurement", "--config", str(tmp_path / "config.json")) as served:
+        answer = served.client.post("/api/tenders/9002-7-LR26/analysis", json={"ask": "summary"})
+        kind, sentence = failure(answer)
+        assert (answer.status_code, kind) == (501, "config_invalid")
+        assert all(name in sentence for name in ("GEMINI_API_KEY", "GROQ_API_KEY", "FEATHERLESS_API_KEY"))
