@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rusqlite::types::ValueRef;
@@ -103,12 +103,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+}
+
 fn failed(error: rusqlite::Error) -> Error {
-    let busy = matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
-    );
-    let (kind, message) = match busy {
+    let (kind, message) = match is_busy(&error) {
         true => (ErrorKind::Unavailable, "the store's file is locked by another process"),
         false => (ErrorKind::Unexpected, "the store's file could not be read or written"),
     };
@@ -125,17 +126,36 @@ fn connect(path: &Path) -> Result<Connection> {
                 .with_source(error)
         })?;
     }
-    let mut connection = Connection::open(path).map_err(refuse)?;
-    connection.busy_timeout(BUSY).map_err(refuse)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(refuse)?;
-    // With a write-ahead log this loses no committed batch when the process is killed.
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(refuse)?;
-    // 32 MB: a month of lines is written through the log, and each checkpoint waits for the disk.
-    connection.pragma_update(None, "wal_autocheckpoint", 8_000).map_err(refuse)?;
-    // What a month's indexes are sorted in: more is hardly faster, and is memory.
-    connection.pragma_update(None, "cache_size", -6_144).map_err(refuse)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    let mut connection = patiently(|| opened(path)).map_err(refuse)?;
     migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// Repeats what is refused because others hold the file. SQLite itself waits for them but where two could wait for
+/// each other, as they do when both open a new file.
+fn patiently<T>(work: impl Fn() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let end = Instant::now() + BUSY;
+    loop {
+        match work() {
+            Err(error) if is_busy(&error) && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn opened(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // With a write-ahead log this loses no committed batch when the process is killed.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // 32 MB: a month of lines is written through the log, and each checkpoint waits for the disk.
+    connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
+    // What a month's indexes are sorted in: more is hardly faster, and is memory.
+    connection.pragma_update(None, "cache_size", -6_144)?;
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 

@@ -297,3 +297,24 @@ async fn a_file_of_a_newer_release_is_refused() {
     let error = SqliteStore::open(&path).await.expect_err("refused");
     assert!(error.message().contains("newer release"), "{error}");
 }
+
+/// SQLite itself refuses one of two that turn the log on in a new file, without waiting.
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_may_be_opened_by_many_at_once() {
+    for _ in 0..200 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let start = Arc::new(tokio::sync::Barrier::new(4));
+        let opened = (0..4).map(|_| {
+            let (start, path) = (Arc::clone(&start), path.clone());
+            tokio::spawn(async move {
+                start.wait().await;
+                SqliteStore::open(path).await
+            })
+        });
+        for opened in opened.collect::<Vec<_>>() {
+            opened.await.expect("not ended").expect("opened");
+        }
+    }
+}
