@@ -41,6 +41,9 @@ async fn numbers(store: &PostgresStore, statement: &str) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_editions_that_begin_at_once_the_newest_alone_is_written() {
     let address = database().await;
+    let strict = "DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$";
+    administrate(address.expose(), strict).await;
     let begin = |_| {
         let address = address.clone();
         tokio::spawn(async move {

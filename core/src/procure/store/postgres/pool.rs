@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::server::Server;
 use crate::error::{Error, ErrorKind, Result};
@@ -119,6 +119,12 @@ impl Pool {
         }
     }
 
+    /// Whether every connection that is not in use is known to be closed.
+    #[cfg(test)]
+    pub(super) fn knows_that_all_are_closed(&self) -> bool {
+        self.idle().iter().all(|idle| idle.client.is_closed())
+    }
+
     async fn connect(&self) -> Result<Client> {
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(50));
         loop {
@@ -197,7 +203,7 @@ impl Pool {
         loop {
             let mut lent = self.lend().await?;
             let outcome = in_time(async {
-                let transaction = lent.client.transaction().await?;
+                let transaction = begin(&mut lent.client).await?;
                 match work.run(&transaction).await? {
                     Outcome::Commit(done) => transaction.commit().await.map(|()| done),
                     Outcome::RollBack(done) => transaction.rollback().await.map(|()| done),
@@ -236,6 +242,12 @@ impl Pool {
         tokio::time::sleep(Duration::from_millis(RandomState::new().hash_one(*attempt) % 20)).await;
         Ok(())
     }
+}
+
+/// Begins a transaction. Who waits for a lock in it sees afterwards what its holder did, whatever the database's
+/// default is.
+pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
 }
 
 /// What the server says when it has written nothing and another attempt may be luckier.

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::editions::EDITIONS;
-use super::pool::failed;
+use super::pool::{begin, failed};
 use crate::error::{Error, Result};
 
 /// What each version of the schema adds to the one before. Never changed, only added to.
@@ -49,7 +49,7 @@ pub(super) const EDITION_LOCK: i64 = 0x6179_6e69_0000_0003;
 /// # Errors
 /// `config_invalid` if a newer release has written it, or the user may not; whatever the server says.
 pub(super) async fn migrate(client: &mut Client) -> Result<()> {
-    let transaction = client.transaction().await.map_err(|error| failed(&error))?;
+    let transaction = begin(client).await.map_err(|error| failed(&error))?;
     let lock = "SELECT pg_advisory_xact_lock($1)";
     transaction.query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)]).await.map_err(|error| failed(&error))?;
     // Asked first: `IF NOT EXISTS` needs the right to make it even where it is there.

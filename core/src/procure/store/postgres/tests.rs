@@ -167,6 +167,10 @@ async fn connections_that_broke_are_made_anew() {
             Some(version + 1)
         );
         cut_off(&address).await;
+        // A write that meets a connection's end is an error, because nobody knows whether it happened.
+        while !store.pool.knows_that_all_are_closed() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 }
 
