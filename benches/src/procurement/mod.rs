@@ -147,7 +147,7 @@ fn large(report: &mut Report, rows: usize) -> Result<Vec<Large>, Error> {
     for (work, what) in works {
         let again = if what.contains("again") { "_again" } else { "" };
         let done = child::start(work, &path, &folder.path().join("store.db"), what)?;
-        let name = format!("month_{}{again}", work.replace('-', '_'));
+        let name = format!("month_{}{again}", work.replace('-', "_"));
         report.figure(&name, done.seconds, "s", Target::None);
         let target = if work == "import" && again.is_empty() { STORED } else { Target::None };
         report.figure(&format!("{name}_rows"), done.rows / done.seconds, "rows/s", target);
