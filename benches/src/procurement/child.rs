@@ -45,7 +45,11 @@ pub(crate) fn run(work: &str, arguments: &[String]) -> ExitCode {
     let outcome = match work {
         "procurement-read" => read(month),
         "procurement-orders" => orders(month),
-        "procurement-import" => import(month, store),
+        "procurement-import" => import(month, format!("sqlite:{store}")),
+        "procurement-import-postgres" => match std::env::var(super::POSTGRES) {
+            Ok(address) => import(month, address),
+            Err(_) => Err(Error::config(format!("{} is not set", super::POSTGRES))),
+        },
         other => Err(Error::config(format!("there is no work '{other}'"))),
     };
     match outcome.and_then(|(rows, bytes)| Ok((rows, bytes, highest_memory()?))) {
@@ -79,14 +83,14 @@ fn orders(month: &str) -> Result<(u64, u64), Error> {
 }
 
 /// The whole way: the service's answer, the file on the disk, the rows, the store.
-fn import(month: &str, store: &str) -> Result<(u64, u64), Error> {
+fn import(month: &str, store: String) -> Result<(u64, u64), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|error| Error::config(format!("no runtime: {error}")))?;
-    let folder = format!("{store}.months");
-    let config = MercadoPublicoConfig::new().with_store(format!("sqlite:{store}")).with_lock(false, None);
+    let folder = format!("{month}.months");
+    let config = MercadoPublicoConfig::new().with_store(store).with_lock(false, None);
     let client = config.open(&Environment::empty())?;
     let cx = Context::new().with_transport(Arc::new(Served(month.to_owned())));
     let request =

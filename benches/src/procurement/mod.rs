@@ -27,6 +27,10 @@ const MEMORY: Target = Target::AtMost(64.0);
 /// How fast lines should be stored.
 const STORED: Target = Target::AtLeast(100_000.0);
 
+/// The variable with the address of a PostgreSQL server, as `scripts/postgres run` sets it. Without it, nothing is
+/// imported there.
+const POSTGRES: &str = "AYNI_POSTGRES_URL";
+
 /// One measured speed.
 pub(crate) struct Speed {
     pub(crate) name: &'static str,
@@ -130,18 +134,24 @@ fn large(report: &mut Report, rows: usize) -> Result<Vec<Large>, Error> {
     let path = folder.path().join("month.zip");
     make_month(&path, rows).map_err(disk)?;
     let mut large = Vec::new();
-    for (work, what) in [
+    let mut works = vec![
         ("read", "read into typed rows"),
         ("orders", "read and put together as orders"),
         ("import", "imported into SQLite"),
         ("import", "imported again in the place of the first"),
-    ] {
+    ];
+    if std::env::var_os(POSTGRES).is_some() {
+        works.push(("import-postgres", "imported into PostgreSQL"));
+        works.push(("import-postgres", "imported into PostgreSQL again"));
+    }
+    for (work, what) in works {
         let again = if what.contains("again") { "_again" } else { "" };
         let done = child::start(work, &path, &folder.path().join("store.db"), what)?;
-        report.figure(&format!("month_{work}{again}"), done.seconds, "s", Target::None);
+        let name = format!("month_{}{again}", work.replace('-', "_"));
+        report.figure(&name, done.seconds, "s", Target::None);
         let target = if work == "import" && again.is_empty() { STORED } else { Target::None };
-        report.figure(&format!("month_{work}{again}_rows"), done.rows / done.seconds, "rows/s", target);
-        report.figure(&format!("month_{work}{again}_memory"), done.memory, "MiB", MEMORY);
+        report.figure(&format!("{name}_rows"), done.rows / done.seconds, "rows/s", target);
+        report.figure(&format!("{name}_memory"), done.memory, "MiB", MEMORY);
         large.push(done);
     }
     Ok(large)

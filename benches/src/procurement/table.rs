@@ -25,7 +25,8 @@ pub(super) fn markdown(speeds: &[Speed], large: &[Large]) -> String {
     page.push_str(
         "\nA month of order lines on the disk, in a process of its own. An import is the whole way: the answer of the \
          service onto the disk, unpacked, read, and written into SQLite with three indexes, where it becomes visible \
-         at once; reading and writing run side by side on two threads.\n\n\
+         at once; reading and writing run side by side on two threads. Under `scripts/postgres run` the same goes \
+         into a PostgreSQL server of this machine; its memory is not counted.\n\n\
          | what is done | rows | MB | s | rows/s | most memory | targets |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
     );

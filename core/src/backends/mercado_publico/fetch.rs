@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::{Api, MercadoPublico};
-use super::gate::ledger::{Reservation, quota_exceeded};
+use super::gate::breaker::Breaker;
+use super::gate::ledger::{Ledger, Reservation, quota_exceeded};
+use super::gate::turn::Turn;
 use super::wire::{Body, compra_agil, ocds, privacy, v1, walk};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
@@ -177,26 +179,29 @@ impl MercadoPublico {
         let breaker = self.queue(ask.api).breaker(ask.api.name());
         breaker.check(cx)?;
         let turn = match ask.api {
-            Api::V1 => Some(self.queue(ask.api).enter(cx, self.lease().await?.as_ref()).await?),
+            Api::V1 => Some(self.turn(cx).await.inspect_err(|_| breaker.not_asked(cx))?),
             _ => None,
         };
-        let outcome = self.send(cx, ask).await;
+        let outcome = self.send(cx, ask, &breaker).await;
         if let Some(turn) = turn {
             turn.end().await;
         }
-        breaker.ended(cx, &outcome);
         outcome
     }
 
-    /// Counts the request, sends it and reads its answer.
-    async fn send(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
-        // OCDS has neither ticket nor quota.
-        let ledger = if ask.api == Api::Ocds { None } else { Some(self.ledger(ask.api).await?) };
+    /// The right to have v1's one request in flight.
+    async fn turn(&self, cx: &Context) -> Result<Turn> {
+        let lease = self.lease().await?;
+        self.queue(Api::V1).enter(cx, lease.as_ref()).await
+    }
+
+    /// Counts the request, sends it and reads its answer. The breaker hears how the service did: a store that
+    /// fails, or a quota that is used up, says nothing of that.
+    async fn send(&self, cx: &Context, ask: &Ask<'_>, breaker: &Breaker) -> Result<Body> {
         let asked = self.now(cx);
-        if let Some(ledger) = &ledger {
-            ledger.spend(asked, ask.under).await?;
-        }
+        let ledger = self.counted(ask, asked).await.inspect_err(|_| breaker.not_asked(cx))?;
         let outcome = self.exchange(cx, ask).await;
+        breaker.ended(cx, &outcome);
         if let (Err(error), Some(ledger)) = (&outcome, &ledger) {
             if error.sent() == Sent::No {
                 ledger.refund(asked).await?;
@@ -210,6 +215,17 @@ impl MercadoPublico {
             }
         }
         outcome
+    }
+
+    /// The ledger in which the request is counted now.
+    async fn counted(&self, ask: &Ask<'_>, now: Timestamp) -> Result<Option<Ledger>> {
+        // OCDS has neither ticket nor quota.
+        if ask.api == Api::Ocds {
+            return Ok(None);
+        }
+        let ledger = self.ledger(ask.api).await?;
+        ledger.spend(now, ask.under).await?;
+        Ok(Some(ledger))
     }
 
     async fn exchange(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {

@@ -1,6 +1,8 @@
 #![doc = include_str!("docs.md")]
 
 pub mod bodies;
+#[cfg(test)]
+mod broken_store_tests;
 pub mod bulk;
 mod client;
 mod config;

@@ -36,7 +36,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 #[cfg(all(test, feature = "postgres"))]
-pub(crate) use postgres::tests::database;
+pub(crate) use postgres::tests::{administrate, cut_off, database};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

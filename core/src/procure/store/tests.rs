@@ -144,7 +144,7 @@ async fn counting_at_the_same_time_loses_nothing(store: Arc<dyn Store>) {
     assert_eq!(&*store.document("count").await.expect("read").expect("there").body, b"40");
 }
 
-fn line(position: u64, code: &str, product: &str) -> StoredLine {
+pub(crate) fn line(position: u64, code: &str, product: &str) -> StoredLine {
     let amount = |text: &str| text.parse().expect("a number");
     StoredLine {
         position,
@@ -166,7 +166,7 @@ fn line(position: u64, code: &str, product: &str) -> StoredLine {
     }
 }
 
-async fn a_month_of_lines_is_seen_when_it_is_whole(store: &dyn Store) {
+pub(crate) async fn a_month_of_lines_is_seen_when_it_is_whole(store: &dyn Store) {
     let lines = store.line_store().expect("lines");
     let month = |text: &str| text.parse::<crate::procure::Month>().expect("a month");
     let (june, july) = (month("2026-06"), month("2026-07"));

@@ -3,6 +3,7 @@
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Date, Decimal, Money, Timestamp, ZoneMark};
 
+use super::super::wire::fields::{is_tidy, tidied};
 use super::columns::{ColumnSet, Columns};
 use super::table::Row;
 use super::text::decoded;
@@ -56,11 +57,8 @@ impl<'a> Cells<'a> {
             false => decoded(bytes).into_owned(),
             true => decoded(bytes).replace("\"\"", "\""),
         };
-        // Blanks beyond ASCII.
-        if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
-            return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        }
-        Some(text)
+        // Blanks beyond ASCII, and NULs.
+        if is_tidy(&text) { Some(text) } else { Some(tidied(&text)).filter(|text| !text.is_empty()) }
     }
 
     pub(super) fn text_or_empty(&self, column: impl ColumnSet) -> String {

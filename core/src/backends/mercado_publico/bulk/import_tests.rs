@@ -16,10 +16,10 @@ use crate::procure::store::{LineQuery, MemoryStore, SharedStore};
 
 /// The service of monthly files: one file at every address, with a version, and what a test makes fail.
 #[derive(Clone, Debug, Default)]
-struct Files(Arc<Mutex<Served>>);
+pub(super) struct Files(Arc<Mutex<Served>>);
 
 #[derive(Debug, Default)]
-struct Served {
+pub(super) struct Served {
     file: Vec<u8>,
     etag: String,
     /// After how many bytes the next answers break; whole answers when there are none left.
@@ -30,7 +30,7 @@ struct Served {
 }
 
 impl Files {
-    fn serving(file: Vec<u8>, etag: &str) -> Self {
+    pub(super) fn serving(file: Vec<u8>, etag: &str) -> Self {
         let files = Self::default();
         files.serve(file, etag);
         files
@@ -40,7 +40,7 @@ impl Files {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, file: Vec<u8>, etag: &str) {
+    pub(super) fn serve(&self, file: Vec<u8>, etag: &str) {
         let mut served = self.served();
         (served.file, served.etag) = (file, etag.to_owned());
     }
@@ -102,20 +102,20 @@ impl Transport for Files {
     }
 }
 
-struct Bench {
-    files: Files,
+pub(super) struct Bench {
+    pub(super) files: Files,
     folder: tempfile::TempDir,
-    store: SharedStore,
+    pub(super) store: SharedStore,
     personal_data: bool,
 }
 
 impl Bench {
-    fn new(files: Files) -> Self {
+    pub(super) fn new(files: Files) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { files, folder, store: Arc::new(MemoryStore::new()), personal_data: true }
     }
 
-    fn client(&self) -> MercadoPublico {
+    pub(super) fn client(&self) -> MercadoPublico {
         let config = MercadoPublicoConfig::new()
             .with_server("http://files.test")
             .with_lock(false, None)
@@ -124,20 +124,20 @@ impl Bench {
         client.with_opened_store(Arc::clone(&self.store)).expect("the only store")
     }
 
-    fn cx(&self) -> Context {
+    pub(super) fn cx(&self) -> Context {
         let clock = ManualClock::automatic();
         Context::new().with_clock(Clock::from(clock)).with_transport(Arc::new(self.files.clone()))
     }
 
-    fn request(&self, set: BulkSet) -> MonthRequest {
+    pub(super) fn request(&self, set: BulkSet) -> MonthRequest {
         MonthRequest::new(set, june()).with_folder(self.folder.path())
     }
 
-    async fn import(&self, set: BulkSet) -> Result<ImportReport, Error> {
+    pub(super) async fn import(&self, set: BulkSet) -> Result<ImportReport, Error> {
         self.client().import_month(&self.cx(), &self.request(set)).await
     }
 
-    async fn lines(&self, set: BulkSet) -> Vec<crate::procure::store::StoredLine> {
+    pub(super) async fn lines(&self, set: BulkSet) -> Vec<crate::procure::store::StoredLine> {
         let query = LineQuery::new(set.kind()).with_limit(usize::MAX);
         let lines = self.store.line_store().expect("lines").lines(query).await.expect("read");
         lines.into_iter().map(|(_, line)| line).collect()
@@ -149,11 +149,11 @@ impl Bench {
     }
 }
 
-fn june() -> Month {
+pub(super) fn june() -> Month {
     "2026-06".parse().expect("a month")
 }
 
-fn orders(seed: u64, rows: usize) -> Vec<u8> {
+pub(super) fn orders(seed: u64, rows: usize) -> Vec<u8> {
     zip(&[("2026-6.csv", &order_lines(seed).with_rows(rows).csv())])
 }
 

@@ -29,6 +29,8 @@ mod cells;
 mod columns;
 mod download;
 mod import;
+#[cfg(all(test, feature = "postgres"))]
+mod import_machines_tests;
 #[cfg(test)]
 mod import_tests;
 mod order_lines;

@@ -50,6 +50,14 @@ impl Breaker {
         }
     }
 
+    /// Takes in that a call ended before it asked the service. If it was to try for all, the next one does.
+    pub(crate) fn not_asked(&self, cx: &Context) {
+        let now = cx.clock().now();
+        if let Some(until) = &mut self.state().open_until {
+            *until = now;
+        }
+    }
+
     /// Takes in how a call ended.
     pub(crate) fn ended<T>(&self, cx: &Context, outcome: &Result<T>) {
         let mut state = self.state();
@@ -98,6 +106,23 @@ mod tests {
         assert!(breaker.check(&cx).is_err(), "the others wait for it");
         breaker.ended(&cx, &Ok(()));
         breaker.check(&cx).expect("closed again");
+    }
+
+    #[test]
+    fn who_was_to_try_and_did_not_ask_leaves_it_to_the_next() {
+        let clock = ManualClock::new();
+        let cx = Context::new().with_clock(Clock::from(clock.clone()));
+        let breaker = Breaker::default();
+        breaker.not_asked(&cx);
+        for _ in 0..FAILURES {
+            breaker.check(&cx).expect("closed");
+            breaker.ended(&cx, &Err::<(), _>(Error::new(ErrorKind::Unavailable, "down")));
+        }
+        clock.advance(OPEN);
+        breaker.check(&cx).expect("one may try");
+        breaker.not_asked(&cx);
+        breaker.check(&cx).expect("the next may");
+        assert!(breaker.check(&cx).is_err(), "the others wait for it");
     }
 
     #[test]

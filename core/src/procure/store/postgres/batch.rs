@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::pool::Value;
+use super::pool::{Outcome, Value, Work};
 use super::schema::EVENT_LOCK;
 use crate::error::{Error, Result};
 use crate::procure::ChangeEvent;
@@ -72,17 +72,22 @@ struct Events {
 }
 
 /// PostgreSQL has no unsigned numbers.
-fn signed(number: u64) -> Result<i64> {
+pub(super) fn signed(number: u64) -> Result<i64> {
     i64::try_from(number)
-        .map_err(|_| Error::invalid_request("a version or revision is beyond what a store holds"))
+        .map_err(|_| Error::invalid_request("a version, revision or place is beyond what a store holds"))
 }
 
 /// PostgreSQL keeps any text but one with a NUL in it.
 fn text(text: String) -> Result<String> {
-    if text.contains('\0') {
-        return Err(Error::invalid_request("a name, code or state with a NUL in it cannot be kept"));
+    check(&text).map(|()| text)
+}
+
+/// Refuses a text that PostgreSQL does not keep.
+pub(super) fn check(text: &str) -> Result<()> {
+    match text.contains('\0') {
+        true => Err(Error::invalid_request("a name, code or text with a NUL in it cannot be kept")),
+        false => Ok(()),
     }
-    Ok(text)
 }
 
 impl Columns {
@@ -122,7 +127,7 @@ impl Columns {
         self.documents.first_key_value().filter(|_| alone).map(|(name, document)| document.statement(name))
     }
 
-    /// Writes everything; `false` as soon as a document is no longer of the version that was read.
+    /// Writes everything; `false`, and something may be written, as soon as a document is no longer of the version that was read.
     pub(super) async fn write(&self, transaction: &Transaction<'_>) -> Result<bool, tokio_postgres::Error> {
         for (name, document) in &self.documents {
             let (statement, values) = document.statement(name);
@@ -133,6 +138,15 @@ impl Columns {
         self.records.write(transaction).await?;
         self.events.write(transaction).await?;
         Ok(true)
+    }
+}
+
+impl Work for Columns {
+    type Done = bool;
+
+    async fn run(&self, transaction: &Transaction<'_>) -> Result<Outcome<bool>, tokio_postgres::Error> {
+        let is_written = self.write(transaction).await?;
+        Ok(if is_written { Outcome::Commit(true) } else { Outcome::RollBack(false) })
     }
 }
 

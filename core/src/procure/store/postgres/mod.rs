@@ -10,7 +10,7 @@ use self::batch::Columns;
 use self::pool::{Pool, Repeat, Value, in_time};
 use self::server::Server;
 use super::{
-    Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, Store, StoreAddress, StoredEvent,
+    Batch, Document, Form, KeptAnswer, LineStore, RecordKind, RecordQuery, Store, StoreAddress, StoredEvent,
     StoredRecord,
 };
 use crate::context::BoxFuture;
@@ -18,7 +18,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
 
 mod batch;
+mod editions;
+mod lines;
+#[cfg(test)]
+mod lines_tests;
 mod pool;
+mod portion;
 mod schema;
 mod server;
 #[cfg(test)]
@@ -64,26 +69,7 @@ impl PostgresStore {
         if let Some((statement, values)) = batch.only_document() {
             return Ok(self.pool.execute(statement, &values, repeat).await? == 1);
         }
-        let mut attempt = 1;
-        loop {
-            let mut lent = self.pool.lend().await?;
-            let outcome = in_time(async {
-                let transaction = lent.client.transaction().await?;
-                if !batch.write(&transaction).await? {
-                    transaction.rollback().await?;
-                    return Ok(false);
-                }
-                transaction.commit().await?;
-                Ok(true)
-            });
-            match outcome.await? {
-                Ok(written) => {
-                    self.pool.give_back(lent);
-                    return Ok(written);
-                }
-                Err(error) => self.pool.again(repeat, &error, lent, &mut attempt).await?,
-            }
-        }
+        self.pool.transact(&batch, repeat).await
     }
 
     /// The row that a statement gives, if it gives one.
@@ -234,6 +220,10 @@ impl Store for PostgresStore {
 
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
         Box::pin(self.write(batch))
+    }
+
+    fn line_store(&self) -> Result<&dyn LineStore> {
+        Ok(self)
     }
 
     fn spans_machines(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::server::Server;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +18,8 @@ const CONNECTIONS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one statement or transaction may take.
 const WORK: Duration = Duration::from_secs(60);
+/// How long one may take that reads or writes a month of lines. A server that is gone shows long before.
+const LONG_WORK: Duration = Duration::from_secs(30 * 60);
 /// A connection that was not used for so long is tried before a statement is entrusted to it.
 const DOUBTFUL: Duration = Duration::from_secs(1);
 /// So often a statement is repeated that certainly changed nothing.
@@ -62,6 +64,22 @@ pub(super) enum Repeat {
     OnlyIfUndone,
 }
 
+/// How a transaction ends, and with what.
+pub(super) enum Outcome<T> {
+    Commit(T),
+    RollBack(T),
+}
+
+/// What is done in one transaction, perhaps several times until it succeeds once.
+pub(super) trait Work: Sync {
+    type Done: Send;
+
+    fn run(
+        &self,
+        transaction: &Transaction<'_>,
+    ) -> impl Future<Output = Result<Outcome<Self::Done>, tokio_postgres::Error>> + Send;
+}
+
 impl Pool {
     pub(super) fn new(server: Server) -> Self {
         Self { server, idle: Mutex::default(), permits: Semaphore::new(CONNECTIONS) }
@@ -99,6 +117,12 @@ impl Pool {
         if !lent.client.is_closed() {
             self.idle().push(Idle { client: lent.client, since: Instant::now() });
         }
+    }
+
+    /// Whether every connection that is not in use is known to be closed.
+    #[cfg(test)]
+    pub(super) fn knows_that_all_are_closed(&self) -> bool {
+        self.idle().iter().all(|idle| idle.client.is_closed())
     }
 
     async fn connect(&self) -> Result<Client> {
@@ -152,6 +176,49 @@ impl Pool {
         }
     }
 
+    /// Runs a statement over a month of lines, which may take long and may be given to the server again.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub(super) async fn toil(&self, statement: &str) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let lent = self.lend().await?;
+            match in_long_time(lent.client.execute_typed(statement, &[])).await? {
+                Ok(_) => {
+                    self.give_back(lent);
+                    return Ok(());
+                }
+                Err(error) => self.again(Repeat::Harmless, &error, lent, &mut attempt).await?,
+            }
+        }
+    }
+
+    /// Does a work in a transaction.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub(super) async fn transact<W: Work>(&self, work: &W, repeat: Repeat) -> Result<W::Done> {
+        let mut attempt = 1;
+        loop {
+            let mut lent = self.lend().await?;
+            let outcome = in_time(async {
+                let transaction = begin(&mut lent.client).await?;
+                match work.run(&transaction).await? {
+                    Outcome::Commit(done) => transaction.commit().await.map(|()| done),
+                    Outcome::RollBack(done) => transaction.rollback().await.map(|()| done),
+                }
+            });
+            match outcome.await? {
+                Ok(done) => {
+                    self.give_back(lent);
+                    return Ok(done);
+                }
+                Err(error) => self.again(repeat, &error, lent, &mut attempt).await?,
+            }
+        }
+    }
+
     /// Takes in that a statement failed. Comes back if it is to be repeated.
     ///
     /// # Errors
@@ -177,6 +244,12 @@ impl Pool {
     }
 }
 
+/// Begins a transaction. Who waits for a lock in it sees afterwards what its holder did, whatever the database's
+/// default is.
+pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
+}
+
 /// What the server says when it has written nothing and another attempt may be luckier.
 const UNDONE: [SqlState; 4] = [
     SqlState::T_R_SERIALIZATION_FAILURE,
@@ -187,7 +260,16 @@ const UNDONE: [SqlState; 4] = [
 
 /// Ends what takes too long. The connection is then closed by whoever holds it.
 pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(WORK, work)
+    within(WORK, work).await
+}
+
+/// [`in_time`] for what handles a month of lines.
+pub(super) async fn in_long_time<T>(work: impl Future<Output = T>) -> Result<T> {
+    within(LONG_WORK, work).await
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(limit, work)
         .await
         .map_err(|_| Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not answer"))
 }
@@ -223,6 +305,11 @@ fn is_about_the_address(error: &tokio_postgres::Error) -> bool {
     let is_refused =
         text.contains("TLS") && !causes(error).any(<dyn std::error::Error>::is::<std::io::Error>);
     is_refused || text.contains("configuration") || text.contains("authentication")
+}
+
+/// Whether an error is this one of the server.
+pub(super) fn is(error: &Error, state: &SqlState) -> bool {
+    error.context().iter().any(|(name, value)| *name == "sqlstate" && value == state.code())
 }
 
 /// The error for what the server or its connection said. Nothing of values goes into it: the server's details

@@ -3,13 +3,15 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::pool::failed;
+use super::editions::EDITIONS;
+use super::pool::{begin, failed};
 use crate::error::{Error, Result};
 
 /// What each version of the schema adds to the one before. Never changed, only added to.
 ///
 /// Codes, names and days sort byte by byte, as they do in the other stores, whatever the database's language.
-pub(super) const MIGRATIONS: [&str; 1] = [r#"
+pub(super) const MIGRATIONS: [&str; 2] = [
+    r#"
     CREATE TABLE ayni.documents (
         name TEXT COLLATE "C" PRIMARY KEY, version BIGINT NOT NULL, body BYTEA NOT NULL
     );
@@ -31,19 +33,23 @@ pub(super) const MIGRATIONS: [&str; 1] = [r#"
         change TEXT NOT NULL, fingerprint TEXT NOT NULL, noticed BIGINT NOT NULL,
         UNIQUE (kind, code, revision)
     );
-"#];
+"#,
+    EDITIONS,
+];
 
 /// Held while the schema is made or changed. The numbers are the word "ayni" and a counter.
 const MIGRATION_LOCK: i64 = 0x6179_6e69_0000_0001;
 /// Held from writing events until they are seen by all.
 pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
+/// Held while an edition of lines begins.
+pub(super) const EDITION_LOCK: i64 = 0x6179_6e69_0000_0003;
 
 /// Brings the schema to the newest version. Whoever else does so at the same time waits.
 ///
 /// # Errors
 /// `config_invalid` if a newer release has written it, or the user may not; whatever the server says.
 pub(super) async fn migrate(client: &mut Client) -> Result<()> {
-    let transaction = client.transaction().await.map_err(|error| failed(&error))?;
+    let transaction = begin(client).await.map_err(|error| failed(&error))?;
     let lock = "SELECT pg_advisory_xact_lock($1)";
     transaction.query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)]).await.map_err(|error| failed(&error))?;
     // Asked first: `IF NOT EXISTS` needs the right to make it even where it is there.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio_postgres::NoTls;
 
 use super::*;
-use crate::procure::store::tests::{event, every_promise_holds, row};
+use crate::procure::store::tests::{
+    a_month_of_lines_is_seen_when_it_is_whole, event, every_promise_holds, row,
+};
 use crate::procure::store::{open_store, unique, update_document};
 
 fn variable(name: &str) -> String {
@@ -26,7 +28,7 @@ pub(crate) async fn database() -> StoreAddress {
 }
 
 /// Runs a statement beside the store.
-async fn administrate(address: &str, statement: &str) {
+pub(crate) async fn administrate(address: &str, statement: &str) {
     let (client, connection) = tokio_postgres::connect(address, NoTls).await.expect("connected");
     let task = tokio::spawn(connection);
     client.batch_execute(statement).await.expect(statement);
@@ -34,12 +36,12 @@ async fn administrate(address: &str, statement: &str) {
     task.await.expect("joined").expect("closed");
 }
 
-async fn opened(address: &StoreAddress) -> PostgresStore {
+pub(super) async fn opened(address: &StoreAddress) -> PostgresStore {
     PostgresStore::open(address.clone()).await.expect("opened")
 }
 
 /// Ends every connection to the database of `address`, as a restarting server does.
-async fn cut_off(address: &StoreAddress) {
+pub(crate) async fn cut_off(address: &StoreAddress) {
     administrate(
         address.expose(),
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -51,7 +53,9 @@ async fn cut_off(address: &StoreAddress) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_in_a_database_keeps_its_promises_and_what_was_written() {
     let address = database().await;
-    every_promise_holds(Arc::new(opened(&address).await)).await;
+    let store = Arc::new(opened(&address).await);
+    a_month_of_lines_is_seen_when_it_is_whole(&*store).await;
+    every_promise_holds(store).await;
     let again = open_store(&address).await.expect("opened again");
     assert_eq!(&*again.document("count").await.expect("read").expect("there").body, b"40");
     assert_eq!(again.events(0, 10).await.expect("read").len(), 2);
@@ -163,6 +167,10 @@ async fn connections_that_broke_are_made_anew() {
             Some(version + 1)
         );
         cut_off(&address).await;
+        // A write that meets a connection's end is an error, because nobody knows whether it happened.
+        while !store.pool.knows_that_all_are_closed() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 }
 

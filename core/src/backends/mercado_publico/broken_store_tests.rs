@@ -1,0 +1,105 @@
+//! A store that fails is not a service that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::testing::Bench;
+use crate::context::BoxFuture;
+use crate::error::{Error, ErrorKind, Result};
+use crate::procure::store::{
+    Batch, Document, Form, KeptAnswer, MemoryStore, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord,
+};
+use crate::procure::{GetRequest, ProcurementClient, Timestamp};
+
+/// Reads, and writes unless it is broken.
+#[derive(Debug, Default)]
+struct Breaking {
+    store: MemoryStore,
+    is_broken: AtomicBool,
+}
+
+impl Store for Breaking {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+        self.store.document(name)
+    }
+
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
+        self.store.answer(key)
+    }
+
+    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
+        self.store.keep_answer(key, answer)
+    }
+
+    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        self.store.forget_answers(before)
+    }
+
+    fn record<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        code: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
+        self.store.record(kind, form, code)
+    }
+
+    fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
+        self.store.records(query)
+    }
+
+    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
+        if self.is_broken.load(Ordering::SeqCst) {
+            let error = Error::new(ErrorKind::Unavailable, "the store's server is gone");
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.store.apply(batch)
+    }
+
+    fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
+        self.store.events(after, limit)
+    }
+}
+
+fn bench() -> (Bench, Arc<Breaking>) {
+    let store = Arc::new(Breaking::default());
+    let mut bench = Bench::at("2026-10-14T12:00:00");
+    bench.store = Arc::<Breaking>::clone(&store);
+    bench.chile.details("1-1-LE26", r#""CodigoEstado":8,"Estado":"Adjudicada""#);
+    (bench, store)
+}
+
+#[tokio::test]
+async fn a_store_that_fails_does_not_have_the_service_left_alone() {
+    let (bench, store) = bench();
+    let (client, cx) = (bench.client(), bench.cx());
+    store.is_broken.store(true, Ordering::SeqCst);
+    for _ in 0..8 {
+        let error = client.tender(&cx, GetRequest::new("1-1-LE26")).await.expect_err("not to be counted");
+        assert_eq!(error.message(), "the store's server is gone");
+    }
+    assert_eq!(bench.chile.calls(), 0, "what cannot be counted is not asked");
+    store.is_broken.store(false, Ordering::SeqCst);
+    client.tender(&cx, GetRequest::new("1-1-LE26")).await.expect("asked at once");
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_tried_by_a_call_that_reaches_it() {
+    let (bench, store) = bench();
+    let (client, cx) = (bench.client(), bench.cx());
+    let reason = async |why: &str| {
+        let error = client.tender(&cx, GetRequest::new("1-1-LE26")).await.expect_err(why);
+        error.context().iter().any(|(name, value)| (*name, value.as_str()) == ("reason", "breaker_open"))
+    };
+    bench.chile.next([(503, "<html>mantenimiento</html>"); 5]);
+    while !reason("down").await {}
+    assert_eq!(bench.chile.calls(), 5);
+    bench.clock.advance(Duration::from_secs(61));
+    store.is_broken.store(true, Ordering::SeqCst);
+    assert!(!reason("the store").await);
+    store.is_broken.store(false, Ordering::SeqCst);
+    bench.chile.next([(503, "<html>mantenimiento</html>")]);
+    assert!(reason("one tries, and that is not the one that the store kept from it").await);
+    assert_eq!(bench.chile.calls(), 6);
+}
