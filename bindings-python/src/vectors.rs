@@ -1,9 +1,9 @@
-//! Vectors as numpy sees them: memory that it reads where it is.
+//! Vectors as Python sees them: memory that numpy reads where it is, or bytes.
 
 use ayni::{EncodedVectors, Int8Vectors};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 /// A block of numbers that numpy makes an array of without a copy. It is read-only, because clones of it may be in a
 /// cache; the array keeps it alive.
@@ -21,6 +21,10 @@ impl Block {
     pub(crate) fn new(vectors: EncodedVectors) -> Self {
         Self(Numbers::Vectors(vectors))
     }
+}
+
+fn bytes_of(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 #[pymethods]
@@ -56,6 +60,21 @@ impl Block {
         interface.set_item(intern!(py, "shape"), pyo3::types::PyTuple::new(py, shape)?)?;
         interface.set_item(intern!(py, "data"), (address, true))?;
         Ok(interface)
+    }
+
+    fn __len__(&self) -> usize {
+        match &self.0 {
+            Numbers::Vectors(vectors) => vectors.len(),
+            Numbers::Scales(vectors) => vectors.len(),
+        }
+    }
+
+    /// The numbers, vector after vector, the least byte of each first.
+    fn tobytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match &self.0 {
+            Numbers::Vectors(vectors) => PyBytes::new(py, &vectors.to_le_bytes()),
+            Numbers::Scales(vectors) => PyBytes::new(py, &bytes_of(vectors.scales())),
+        }
     }
 
     /// What the vectors of `int8` are multiplied with, one number a vector.

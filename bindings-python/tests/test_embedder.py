@@ -1,9 +1,11 @@
 """Embedders from Python."""
 
 import asyncio
+import copy
 import gc
 import io
 import json
+import pickle
 
 import numpy as np
 import PIL.Image
@@ -58,6 +60,21 @@ def test_encodings_come_as_numpy_has_them(tiny, encoding, kind):
         assert np.allclose(coded.vectors * coded.scales[:, None], exact, atol=coded.scales.max())
     else:
         assert (coded.vectors == np.packbits(exact > 0, axis=1)).all()
+
+
+@pytest.mark.parametrize("encoding", ["f32", "f16", "int8", "ubinary"])
+def test_lists_and_bytes_hold_what_the_arrays_do_on_either_side_of_a_pickle(tiny, encoding):
+    response = tiny.embed_sync(["the road", "a house", "w"], encoding=encoding)
+    travelled = pickle.loads(pickle.dumps(response))
+    assert travelled.route == response.route and travelled.space == response.space
+    for one in (response, travelled, copy.deepcopy(travelled)):
+        assert one.vectors is one.vectors and len(one) == 3
+        assert one.vectors.dtype == response.vectors.dtype and (one.vectors == response.vectors).all()
+        assert not one.vectors.flags.writeable
+        assert one.tolist() == response.vectors.tolist()
+        assert one.tobytes() == response.vectors.astype(response.vectors.dtype.newbyteorder("<")).tobytes()
+        assert (one.scales is None) is (encoding != "int8")
+        assert encoding != "int8" or (one.scales == response.scales).all()
 
 
 def test_a_local_model_gives_the_vectors_of_transformers(clip):

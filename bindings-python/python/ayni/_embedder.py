@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-import numpy as np
-
-from ayni import _ayni, _images
+from ayni import _ayni, _images, _vectors
 from ayni._calls import CallOptions, Handle, awaited, merged, split_options
 from ayni._images import ImageSource
 from ayni._results import EmbeddingSpace, Route, Usage
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
     from typing_extensions import TypeAlias, Unpack
 
@@ -40,33 +39,50 @@ class EmbedOptions(CallOptions, total=False):
 class EmbedResponse:
     """The vectors, and where they came from."""
 
-    vectors: npt.NDArray[Any]
-    """One row an input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only; the memory
-    is the one that the native code wrote to."""
+    _block: _vectors.Block = field(repr=False)
     truncated: tuple[int, ...]
     """The positions of the inputs that were cut to the model's window, as far as the backend says so."""
     usage: Usage
     route: Route
     space: EmbeddingSpace
     """Which vectors these may be compared with."""
-    scales: npt.NDArray[np.float32] | None = None
-    """Of ``int8``: what each row is multiplied with to get back what it was."""
+    _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def vectors(self) -> npt.NDArray[Any]:
+        """One row an input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only; the memory
+        is the one that the native code wrote to. Needs numpy: :meth:`tolist` and :meth:`tobytes` do without."""
+        return self._array("vectors", self._block)
+
+    @property
+    def scales(self) -> npt.NDArray[np.float32] | None:
+        """Of ``int8``: what each row is multiplied with to get back what it was. Needs numpy."""
+        scales = self._block.scales
+        return None if scales is None else self._array("scales", scales)
+
+    def tolist(self) -> list[list[Any]]:
+        """One list of numbers an input, in their order: floats, or whole numbers of ``int8`` and ``ubinary``."""
+        return _vectors.rows(self._block)
+
+    def tobytes(self) -> bytes:
+        """The numbers of all inputs, one after the other, the least byte of each first."""
+        return self._block.tobytes()
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self._block)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EmbedResponse, (self._block, self.truncated, self.usage, self.route, self.space)
+
+    def _array(self, name: str, block: _vectors.Block) -> npt.NDArray[Any]:
+        if name not in self._arrays:
+            self._arrays[name] = _vectors.array(block)
+        return self._arrays[name]
 
 
 def _response(native: tuple[Any, ...]) -> EmbedResponse:
     block, truncated, usage, route, space = native
-    scales = block.scales
-    return EmbedResponse(
-        np.asarray(block),
-        tuple(truncated),
-        Usage(**usage),
-        Route._of(route),
-        EmbeddingSpace(**space),
-        None if scales is None else np.asarray(scales),
-    )
+    return EmbedResponse(block, tuple(truncated), Usage(**usage), Route._of(route), EmbeddingSpace(**space))
 
 
 class Embedder(Handle[_ayni.Embedder]):

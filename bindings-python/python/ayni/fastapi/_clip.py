@@ -134,10 +134,10 @@ class EmbedderPart(Part):
 
 def embedding_response(found: EmbedResponse) -> Response:
     """The one vector of an answer."""
-    vector = found.vectors[0]
+    [vector] = found.tolist()
     truncated = "true" if found.truncated else "false"
     model = json.dumps(found.space.model)
-    numbers = ",".join(map(repr, vector.tolist()))
+    numbers = ",".join(map(repr, vector))
     body = f'{{"embedding":[{numbers}],"dimensions":{len(vector)},"model":{model},"truncated":{truncated}}}'
     return Response(body.encode(), media_type="application/json")
 
