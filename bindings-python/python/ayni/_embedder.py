@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from ayni import _ayni, _images, _vectors
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeAlias, Unpack
 
     from ayni._configs import EmbedderConfig, EmbedderFields
+
+# How many inputs of a list go into a stream together.
+AT_A_TIME = 64
 
 EmbedInput: TypeAlias = Union[str, ImageSource]
 """Something to embed: a ``str`` is text, anything else an image."""
@@ -120,6 +125,22 @@ class Embedder(Handle[_ayni.Embedder]):
         """Which vectors its own may be compared with. A local model knows all of it once it is loaded."""
         return EmbeddingSpace(**self._native.space())
 
+    async def ready(self, **options: Unpack[CallOptions]) -> None:
+        """Waits until a local model is loaded; a hosted one is not called."""
+        await awaited(self._native.ready, split_options(options)[1])
+
+    def ready_sync(self, **options: Unpack[CallOptions]) -> None:
+        """The same, on the calling thread."""
+        self._native.ready(split_options(options)[1])
+
+    def count_tokens(self, text: str, /, *, role: Literal["query", "document"] | None = None) -> int:
+        """How many tokens a text has for a local model that is :meth:`ready`, before it is cut to :meth:`window`."""
+        return self._native.count_tokens(text, role)[0]
+
+    def window(self) -> int:
+        """The most tokens of a text for a local model that is :meth:`ready`; longer ones are cut."""
+        return self._native.count_tokens("", None)[1]
+
     async def embed(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
         """Embeds any number of texts and images; a lone ``str`` counts as a list of one."""
         request, setting = split_options(options)
@@ -133,3 +154,47 @@ class Embedder(Handle[_ayni.Embedder]):
         encoding = request.pop("encoding", None)
         given = _images.ready([inputs] if isinstance(inputs, str) else inputs)
         return _response(self._native.embed(given, request, encoding, setting))
+
+    async def embed_stream(
+        self, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput], /, **options: Unpack[EmbedOptions]
+    ) -> AsyncGenerator[EmbedResponse, None]:
+        """Embeds any number of inputs as they come, in order; each response is for the next of them, and counts from there.
+
+        Some two thousand inputs are held at most: no more are taken while nobody takes vectors. What the inputs raise comes
+        after the vectors of those before it. Leaving the loop stops the work at the latest when the generator is closed.
+        """
+        request, setting = split_options(options)
+        encoding = request.pop("encoding", None)
+        stream: _ayni.VectorStream = await awaited(self._native.embed_stream, request, encoding, setting)
+        feeding = asyncio.ensure_future(_feed(stream, inputs))
+        # What it raises is told by the loop below, unless that is left before.
+        feeding.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            while (part := await awaited(stream.next)) is not None:
+                yield _response(part)
+            await feeding
+        finally:
+            feeding.cancel()
+            stream.close()
+
+
+async def _feed(stream: _ayni.VectorStream, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput]) -> None:
+    try:
+        async for some in _portions(inputs):
+            if not await awaited(stream.push, await _images.ready_async(some)):
+                return
+    finally:
+        stream.finish()
+
+
+async def _portions(
+    inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput],
+) -> AsyncGenerator[list[EmbedInput], None]:
+    if isinstance(inputs, AsyncIterable):
+        # One by one: the next may take its time.
+        async for one in inputs:
+            yield [one]
+    else:
+        rest = iter(inputs)
+        while some := list(islice(rest, AT_A_TIME)):
+            yield some

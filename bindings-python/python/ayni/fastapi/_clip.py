@@ -115,9 +115,8 @@ class EmbedderPart(Part):
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-        chosen = self._config.get("device") if isinstance(self._config, Mapping) else None
-        return "cuda" if str(chosen or "").startswith("cuda") else "cpu"
+        """``cpu`` or ``cuda``: what the model runs on; a hosted one takes nothing but this machine's CPU."""
+        return (self.embedder.info().device or "cpu").partition(":")[0]
 
     def model_name(self) -> str:
         """The model as its space names it."""
