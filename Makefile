@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz memory bench bench-peers lint fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help demo test fuzz memory bench bench-peers bench-http lint fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictur
 
 bench-peers: ## Measures ours beside other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
+
+bench-http: ## Measures `ayni serve clip` beside FastAPI + sentence-transformers: PYTHON=… with the release wheel
+	benches/http/run $(or $(PYTHON),$(error say PYTHON=venv/bin/python: one with the release wheel and its extra fastapi)) $(OPTIONS)
 
 lint: ## Checks formatting, lints, documentation, dependencies and the tree
 	scripts/lint

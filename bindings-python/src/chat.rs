@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{Variables, config, information, opened, request, shown, to_python};
+use crate::convert::{Variables, config, opened, request, shown, to_python};
 use crate::failure::raised;
 use crate::runtime::runtime;
 
@@ -46,7 +46,7 @@ impl Chat {
     }
 
     fn info(&self, py: Python<'_>) -> Given {
-        information(py, self.0.info())
+        shown(py, self.0.info())
     }
 
     /// Gives the fields of a `ChatResponse`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ayni::{BackendInfo, EmbedInput, Environment, Error, ErrorKind, ImageData, Progress, Result};
+use ayni::{EmbedInput, Environment, Error, ErrorKind, ImageData, Progress, Result};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -221,23 +221,6 @@ fn read_input(input: Input) -> Result<EmbedInput> {
     }
 }
 
-/// What a backend says about itself.
-pub(crate) fn information(py: Python<'_>, info: &BackendInfo) -> Given {
-    let value = json!({
-        "backend": info.backend,
-        "model": info.model,
-        "host": info.host,
-        "limits": {
-            "max_batch": info.limits.max_batch,
-            "max_concurrency": info.limits.max_concurrency,
-            "max_images": info.limits.max_images,
-        },
-        "cold_starts": info.cold_starts,
-        "sources": info.sources,
-    });
-    to_python(py, &value)
-}
-
 /// A progress event as `ayni.Progress` has it.
 pub(crate) fn progress_event(py: Python<'_>, event: &Progress) -> Given {
     static CLASS: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
@@ -258,6 +241,9 @@ pub(crate) fn progress_event(py: Python<'_>, event: &Progress) -> Given {
         Progress::ImageStep { step, of, preview: image } => {
             preview = image.as_ref().map(|image| PyBytes::new(py, image));
             json!({ "type": "image_step", "done": step, "of": of })
+        }
+        Progress::Import { file, rows, done, of } => {
+            json!({ "type": "import", "file": file, "rows": rows, "done": done, "of": of })
         }
         Progress::Download { file, done, of } => {
             json!({ "type": "download", "file": file, "done": done, "of": of })

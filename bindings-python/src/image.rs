@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyList};
 use serde_json::json;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{Variables, config, information, opened, request, to_python};
+use crate::convert::{Variables, config, opened, request, shown, to_python};
 
 /// A handle on an image generator.
 #[pyclass(frozen, module = "ayni._ayni")]
@@ -33,7 +33,7 @@ impl ImageGenerator {
     }
 
     fn info(&self, py: Python<'_>) -> Given {
-        information(py, self.0.info())
+        shown(py, self.0.info())
     }
 
     /// Gives (a list of (bytes, media type), the other fields of an `ImageResponse`).

@@ -27,6 +27,9 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Running>()?;
     module.add_class::<vectors::Block>()?;
     module.add_class::<embedder::Embedder>()?;
+    module.add_class::<embedder::VectorStream>()?;
+    module.add_function(wrap_pyfunction!(vectors::similarity, module)?)?;
+    module.add_function(wrap_pyfunction!(vectors::top_k, module)?)?;
     module.add_class::<chat::Chat>()?;
     module.add_class::<chat::EventStream>()?;
     module.add_class::<chat::Modes>()?;

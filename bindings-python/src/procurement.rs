@@ -2,9 +2,8 @@
 
 use std::future::Future;
 
+use ayni::backends::mercado_publico::bulk::MonthRequest;
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
-use ayni::procure::Date;
-use ayni::procure::store::RecordKind;
 use ayni::{
     AnyProcurement, Context, Error, ErrorKind, GetRequest, ListRequest, PlanRequest, ProcurementConfig,
     Result, Setup, open_procurement_with,
@@ -13,7 +12,7 @@ use pyo3::prelude::*;
 use serde::Serialize;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{Variables, config, information, opened, request};
+use crate::convert::{Variables, config, opened, request, shown};
 use crate::failure::{invalid, raised};
 
 /// A handle on a procurement client.
@@ -51,7 +50,7 @@ impl Procurement {
     }
 
     fn info(&self, py: Python<'_>) -> Given {
-        information(py, self.handle.info())
+        shown(py, self.handle.info())
     }
 
     /// Makes the call that `operation` names; gives JSON text.
@@ -71,6 +70,12 @@ impl Procurement {
                 json(py, how, move |cx| async move { handle.$method(&cx, request).await })
             }};
         }
+        macro_rules! own {
+            ($method:ident, $request:ty) => {{
+                let (own, request) = (self.own(py)?, request::<$request>(fields)?);
+                json(py, how, move |cx| async move { own.$method(&cx, &request).await })
+            }};
+        }
         match operation {
             "tenders" => read!(tenders, ListRequest),
             "tender" => read!(tender, GetRequest),
@@ -81,36 +86,15 @@ impl Procurement {
             "buyers" => read!(buyers, ListRequest),
             "suppliers" => read!(suppliers, ListRequest),
             "plan" => read!(plan, PlanRequest),
+            "sync" => own!(sync, SyncRequest),
+            "import_month" => own!(import_month, MonthRequest),
+            "download_month" => own!(download_month, MonthRequest),
+            "quota" => {
+                let own = self.own(py)?;
+                json(py, how, move |cx| async move { own.quota(&cx).await })
+            }
             other => Err(invalid(py, format!("procurement has no operation '{other}'"))),
         }
-    }
-
-    /// Brings records up to date; gives JSON text.
-    #[pyo3(signature = (kind, since, max_details=None, setting=None, future=None))]
-    fn sync(
-        &self,
-        py: Python<'_>,
-        kind: &str,
-        since: &str,
-        max_details: Option<usize>,
-        setting: Option<&Setting>,
-        future: Option<&Bound<'_, PyAny>>,
-    ) -> Given {
-        let own = self.own(py)?;
-        let kind = RecordKind::parse(kind).ok_or_else(|| {
-            invalid(py, format!("`kind` '{kind}' is unknown; valid: tender, purchase_order, quick_purchase"))
-        })?;
-        let since: Date = since.parse().map_err(|error| raised(py, &error))?;
-        let mut request = SyncRequest::new(kind, since);
-        request.max_details = max_details.unwrap_or(request.max_details);
-        json(py, How { setting, future }, move |cx| async move { own.sync(&cx, &request).await })
-    }
-
-    /// How much of the day's quota is used: (used, limit, left).
-    #[pyo3(signature = (setting=None, future=None))]
-    fn quota(&self, py: Python<'_>, setting: Option<&Setting>, future: Option<&Bound<'_, PyAny>>) -> Given {
-        let own = self.own(py)?;
-        json(py, How { setting, future }, move |cx| async move { own.quota(&cx).await })
     }
 }
 
@@ -121,7 +105,10 @@ impl Procurement {
 
     fn own(&self, py: Python<'_>) -> PyResult<MercadoPublico> {
         self.own.clone().ok_or_else(|| {
-            raised(py, &Error::unsupported("only the backend 'mercado_publico' counts a quota and syncs"))
+            raised(
+                py,
+                &Error::unsupported("only the backend 'mercado_publico' syncs, imports and counts a quota"),
+            )
         })
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::call::{Given, How, Setting, call};
-use crate::convert::{Variables, config, opened, to_python};
+use crate::convert::{Variables, config, opened, shown, to_python};
 use crate::failure::raised;
 
 /// The models that a vendor offers.
@@ -34,8 +34,8 @@ impl Models {
     #[pyo3(signature = (setting=None, future=None))]
     fn models(&self, py: Python<'_>, setting: Option<&Setting>, future: Option<&Bound<'_, PyAny>>) -> Given {
         let vendor = Arc::clone(&self.0);
-        let work = move |cx: Context| async move { as_json(&vendor.models(&cx).await?) };
-        call(py, How { setting, future }, work, |py, models| to_python(py, &models))
+        let work = move |cx: Context| async move { vendor.models(&cx).await };
+        call(py, How { setting, future }, work, |py, models| shown(py, &models))
     }
 }
 
@@ -58,19 +58,15 @@ impl Health {
         const OFFERED: [&str; 2] = ["clip_service", "image_engine"];
         let named = fields.get_item("backend").and_then(|name| name.extract::<String>());
         let service = if matches!(named.as_deref(), Ok("image_engine")) {
-            match config::<Setup<ImageConfig>>(fields, &OFFERED)?.backend {
-                ImageConfig::ImageEngine(engine) => {
-                    opened(py, env, |env| engine.open(env)).map(Service::Engine)
-                }
-                _ => Err(not_offered(py)),
-            }
+            let backend = config::<Setup<ImageConfig>>(fields, &OFFERED)?.backend;
+            let ImageConfig::ImageEngine(engine) = backend else { return Err(not_offered(py)) };
+            opened(py, env, |env| engine.open(env).map(Service::Engine))?
         } else {
-            match config::<Setup<EmbedderConfig>>(fields, &OFFERED)?.backend {
-                EmbedderConfig::ClipService(clip) => opened(py, env, |env| clip.open(env)).map(Service::Clip),
-                _ => Err(not_offered(py)),
-            }
+            let backend = config::<Setup<EmbedderConfig>>(fields, &OFFERED)?.backend;
+            let EmbedderConfig::ClipService(clip) = backend else { return Err(not_offered(py)) };
+            opened(py, env, |env| clip.open(env).map(Service::Clip))?
         };
-        service.map(|service| Self(Arc::new(service)))
+        Ok(Self(Arc::new(service)))
     }
 
     #[pyo3(signature = (setting=None, future=None))]

@@ -15,7 +15,7 @@ def plain(value):
         return {name: field for name, field in asdict(value).items() if field not in (None, ())}
     if isinstance(value, (ayni.Listing, ayni.Answer)):
         return json.loads(value.json)
-    fields = {name: getattr(value, name) for name in value.__slots__}
+    fields = {name: getattr(value, name) for name in value.__slots__ if name[0] != "_"}
     fields |= {"usage": asdict(value.usage), "route": plain(value.route)}
     if isinstance(value, ayni.EmbedResponse):
         # The number with the fewest digits that name it.

@@ -30,7 +30,7 @@ class Served:
     def _read(self):
         for line in self.process.stderr:
             self.lines.append(line)
-            if found := re.search(r"running on (http://[\d.:]+)", line):
+            if found := re.search(r"(?:running on|Listening at:) (http://[\d.:]+)", line):
                 self.url = found[1]
                 self._is_up.set()
         self._is_up.set()

@@ -1,9 +1,11 @@
 """Embedders from Python."""
 
 import asyncio
+import copy
 import gc
 import io
 import json
+import pickle
 
 import numpy as np
 import PIL.Image
@@ -58,6 +60,21 @@ def test_encodings_come_as_numpy_has_them(tiny, encoding, kind):
         assert np.allclose(coded.vectors * coded.scales[:, None], exact, atol=coded.scales.max())
     else:
         assert (coded.vectors == np.packbits(exact > 0, axis=1)).all()
+
+
+@pytest.mark.parametrize("encoding", ["f32", "f16", "int8", "ubinary"])
+def test_lists_and_bytes_hold_what_the_arrays_do_on_either_side_of_a_pickle(tiny, encoding):
+    response = tiny.embed_sync(["the road", "a house", "w"], encoding=encoding)
+    travelled = pickle.loads(pickle.dumps(response))
+    assert travelled.route == response.route and travelled.space == response.space
+    for one in (response, travelled, copy.deepcopy(travelled)):
+        assert one.vectors is one.vectors and len(one) == 3
+        assert one.vectors.dtype == response.vectors.dtype and (one.vectors == response.vectors).all()
+        assert not one.vectors.flags.writeable
+        assert one.tolist() == response.vectors.tolist()
+        assert one.tobytes() == response.vectors.astype(response.vectors.dtype.newbyteorder("<")).tobytes()
+        assert (one.scales is None) is (encoding != "int8")
+        assert encoding != "int8" or (one.scales == response.scales).all()
 
 
 def test_a_local_model_gives_the_vectors_of_transformers(clip):
@@ -162,3 +179,44 @@ def test_spaces_of_equal_vectors_are_equal(tiny):
     again.embed_sync(["text"])
     tiny.embed_sync(["text"])
     assert tiny.space() == again.space() != ayni.Embedder(backend="scripted").space()
+
+
+def test_a_local_model_gets_ready_and_counts_tokens(tiny):
+    fresh = ayni.Embedder(str(TINY))
+    fresh.ready_sync()
+    asyncio.run(fresh.ready())
+    assert fresh.info().device == "cpu"
+    short, longer = fresh.count_tokens("the road"), fresh.count_tokens("the road the road", role="query")
+    assert 2 <= short < longer < fresh.window()
+    long = "the road " * fresh.window()
+    assert fresh.count_tokens(long) > fresh.window() and fresh.embed_sync([long]).truncated == (0,)
+
+
+def test_what_runs_elsewhere_is_ready_and_counts_nothing(scripted):
+    scripted.ready_sync()
+    assert scripted.info().device is None
+    with pytest.raises(ayni.Unsupported, match="counts tokens"):
+        scripted.count_tokens("hola")
+    with pytest.raises(ayni.InvalidRequest, match="role|document"):
+        scripted.count_tokens("hola", role="sideways")
+
+
+def test_the_nearest_are_found_among_responses_lists_and_arrays(tiny):
+    documents = tiny.embed_sync(["the road", "a house", "the road to a house"])
+    query = tiny.embed_sync("the road")
+    lengths = np.linalg.norm(documents.vectors, axis=1) * np.linalg.norm(query.vectors[0])
+    expected = documents.vectors @ query.vectors[0] / lengths
+    order = sorted(range(3), key=lambda at: -expected[at])
+    travelled = pickle.loads(pickle.dumps(documents))
+    for searched in (documents, travelled, documents.tolist(), documents.vectors):
+        for asked in (query, query.vectors[0], query.tolist()[0]):
+            found = ayni.top_k(searched, asked, k=2)
+            assert [match.index for match in found] == order[:2] and found[0].index == 0
+            assert np.allclose([match.score for match in found], expected[order[:2]], atol=1e-5)
+    assert ayni.similarity(query, documents.tolist()[1]) == pytest.approx(float(expected[1]), abs=1e-5)
+    assert ayni.top_k(tiny.embed_sync(["the road", "a house"], encoding="int8"), query, k=1)[0].index == 0
+    for wrong in (lambda: ayni.top_k([[1.0], [1.0, 2.0]], [1.0]), lambda: ayni.similarity(documents, query)):
+        with pytest.raises(ayni.InvalidRequest):
+            wrong()
+    with pytest.raises(ayni.Unsupported, match="bits"):
+        ayni.top_k(tiny.embed_sync(["a"], encoding="ubinary"), query)

@@ -9,6 +9,8 @@ import pytest
 from serving import failure, serving
 
 import ayni
+from ayni.fastapi._clip import _PIXEL as PIXEL
+from loopback import Server, answer_json
 
 CODE = """
 import json, os, uvicorn
@@ -90,6 +92,30 @@ def test_an_engine_behind_the_service_shows_in_its_diagnostics_and_stands_in(eng
         assert answer.json()["served_by"] == "image_engine"
     with pytest.raises(RuntimeError, match="local models for chat and images are not in this version"), image_service(auto):
         pass
+
+
+def test_what_a_hosted_model_has_no_notion_of_is_told_or_refused():
+    sent = []
+
+    async def answer(writer, body):
+        sent.append(json.loads(body))
+        await answer_json(writer, {"data": [{"b64_json": base64.b64encode(ayni.ImageGenerator(backend="scripted").generate_sync("x").image.data).decode()}]})
+
+    with Server(answer) as server:
+        config = {"backend": "openai", "vendor": "custom", "base_url": f"{server.url}/v1", "model": "m"}
+        with image_service(config) as served:
+            given = {"prompt": "a fox", "temperature": 0.7, "resolution": "high"}
+            answer = served.client.post("/generate", json=given)
+            assert answer.status_code == 200 and len(answer.json()["images"]) == 1
+            assert sorted(answer.json()["ignored"]) == ["resolution", "temperature"]
+            assert sent[0]["prompt"] == "a fox" and not {"temperature", "resolution"} & sent[0].keys() and len(sent) == 1
+            assert served.client.post("/generate", json={"prompt": "a fox"}).json()["ignored"] == []
+            # The shape is what was asked for: no other is made instead.
+            answer = served.client.post("/generate", json={**given, "aspectRatio": "16:9"})
+            assert answer.status_code == 501 and failure(answer)[0] == "unsupported" and "aspect_ratio" in failure(answer)[1]
+            steps = {"refinePrompt": "at night", "images": [PIXEL], "config": {"steps": 4}}
+            answer = served.client.post("/refine", json=steps)
+            assert answer.status_code == 501 and "steps" in failure(answer)[1] and len(sent) == 2
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_requests_that_make_no_sense_are_refused(scripted_records):
         scripted_records.tenders_sync(on=datetime(2026, 11, 20))
     with pytest.raises(ayni.InvalidRequest, match="unknown field `regoin`"):
         scripted_records.tenders_sync(regoin="x")
-    with pytest.raises(ayni.InvalidRequest, match="tender, purchase_order, quick_purchase"):
+    with pytest.raises(ayni.InvalidRequest, match="expected one of `tender`, `purchase_order`, `quick_purchase`"):
         ayni.Procurement(backend="mercado_publico", ticket="t", lock=False).sync_sync("tenders", since="2026-11-20")
 
 

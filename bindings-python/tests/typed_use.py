@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 from typing_extensions import assert_type
@@ -26,6 +26,12 @@ async def embed(picture: PIL.Image.Image) -> None:
         assert_type(response, ayni.EmbedResponse)
         assert_type(response.route.failed, "tuple[ayni.RouteFailure, ...]")
         assert_type(embedder.space().dimensions, "int | None")
+        async for part in embedder.embed_stream(["text", Path("a.png")], role="document"):
+            assert_type(part.tolist(), "list[list[Any]]")
+        assert_type(ayni.top_k(response, [0.1, 0.2], k=3), "list[ayni.Match]")
+        assert_type(ayni.similarity(response, response), float)
+        await embedder.ready(deadline=30)
+        assert_type(embedder.count_tokens("text", role="query"), int)
         embedder.embed_sync(["text"], role="qeury")  # wrong: arg-type
         embedder.embed_sync(["text"], rolle="query")  # wrong: call-arg
         embedder.embed_sync([5])  # wrong: list-item
@@ -70,6 +76,9 @@ async def procurement() -> None:
         assert_type(order, ayni.PurchaseOrderRow)
     client.plan_sync("tenders")  # wrong: arg-type
     try:
+        report = await client.import_month("order_lines", "2026-06", progress=print, keep_file=True)
+        assert_type(report.lines, int)
+        client.download_month_sync("orders", "2026-06")  # wrong: arg-type
         await client.sync("tender", since=date(2026, 1, 1), max_details=5)
     except ayni.QuotaExceeded as error:
         assert_type(error.retry_after, "float | None")

@@ -77,7 +77,7 @@ impl fmt::Display for Operation {
 }
 
 /// Limits that a backend declares about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Limits {
     /// Most inputs of one embedding request. Handles split larger requests.
@@ -89,7 +89,7 @@ pub struct Limits {
 }
 
 /// Identity of a backend: fixed when it is built, never changed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct BackendInfo {
     /// The backend's name in configuration, errors, logs and metrics: `groq`, `huggingface`, `scripted`.
@@ -98,10 +98,13 @@ pub struct BackendInfo {
     pub model: Arc<str>,
     /// The host it talks to; `None` for local backends.
     pub host: Option<Arc<str>>,
+    /// Of a model in this process: what it runs on, `cpu` or `cuda:0`.
+    pub device: Option<Arc<str>>,
     /// What it declares about its limits.
     pub limits: Limits,
     /// Which account pays, without saying what the credential is; limits are shared by all backends with
     /// the same one.
+    #[serde(skip)]
     pub credential: Option<CredentialId>,
     /// Whether a first request may have to wait for a model or a container to start.
     pub cold_starts: bool,
@@ -116,6 +119,7 @@ impl BackendInfo {
             backend: backend.into(),
             model: model.into(),
             host: None,
+            device: None,
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
@@ -126,6 +130,12 @@ impl BackendInfo {
     /// Names the host that the backend talks to.
     pub fn with_host(mut self, host: impl Into<Arc<str>>) -> Self {
         self.host = Some(host.into());
+        self
+    }
+
+    /// Says what the model runs on.
+    pub fn with_device(mut self, device: impl Into<Arc<str>>) -> Self {
+        self.device = Some(device.into());
         self
     }
 

@@ -111,6 +111,8 @@ async fn an_application_s_variables_open_it() {
     let one_line = ayni::embedder(model().to_str().unwrap()).await.unwrap();
     assert_eq!(one_line.embed_text(&Context::new(), "hola").await.unwrap(), vector);
     assert_eq!(&*one_line.info().backend, "local");
+    let device = one_line.info().device.clone().unwrap();
+    assert!(&*device == "cpu" || device.starts_with("cuda:"));
 }
 
 /// What a service wants to know: that meaning decides, not words.

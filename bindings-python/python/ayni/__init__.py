@@ -21,8 +21,10 @@ from ayni._embedder import Embedder, EmbedInput, EmbedOptions, EmbedResponse
 from ayni._errors import *  # noqa: F403
 from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, RefineOptions
 from ayni._images import ImageSource
+from ayni._months import ImportReport, MonthFile, MonthOptions
 from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
 from ayni._results import BackendInfo, EmbeddingSpace, Limits, Progress, Route, RouteFailure, SourceInfo, Usage
+from ayni._search import Match, similarity, top_k
 from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync, prometheus_text
 from ayni.records import (
     Buyer,
@@ -71,14 +73,18 @@ __all__ = [
     "ImageGenerator",
     "ImageResponse",
     "ImageSource",
+    "ImportReport",
     "Limits",
     "LineItem",
     "ListOptions",
     "Listing",
     "Logprobs",
+    "Match",
     "Messages",
     "ModeInfo",
     "Money",
+    "MonthFile",
+    "MonthOptions",
     "Plan",
     "Procurement",
     "Progress",
@@ -108,5 +114,7 @@ __all__ = [
     "models",
     "models_sync",
     "prometheus_text",
+    "similarity",
+    "top_k",
 ]
 __all__ += _errors.__all__

@@ -1,7 +1,7 @@
 """The native module: conversions only. Use the package ``ayni``."""
 
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
 __all__ = [
@@ -18,8 +18,11 @@ __all__ = [
     "Procurement",
     "Running",
     "Setting",
+    "VectorStream",
     "__version__",
     "prometheus_text",
+    "similarity",
+    "top_k",
 ]
 
 ERROR_KINDS: list[str]
@@ -58,6 +61,8 @@ class Running:
 class Block:
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
+    def __len__(self) -> int: ...
+    def tobytes(self) -> bytes: ...
     @property
     def scales(self) -> Block | None: ...
 
@@ -68,6 +73,8 @@ class Embedder:
     def from_env(env: _Env = None) -> Embedder: ...
     def info(self) -> dict[str, Any]: ...
     def space(self) -> dict[str, Any]: ...
+    def ready(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
+    def count_tokens(self, text: str, role: str | None) -> tuple[int, int]: ...
     def embed(
         self,
         list: list[Any],
@@ -76,6 +83,20 @@ class Embedder:
         setting: Setting | None = None,
         future: _Future = None,
     ) -> Any: ...
+    def embed_stream(
+        self,
+        options: _Fields,
+        encoding: str | None = None,
+        setting: Setting | None = None,
+        future: _Future = None,
+    ) -> Any: ...
+
+@final
+class VectorStream:
+    def push(self, list: list[Any], future: _Future = None) -> Any: ...
+    def finish(self) -> None: ...
+    def next(self, future: _Future = None) -> Any: ...
+    def close(self) -> None: ...
 
 @final
 class Chat:
@@ -118,15 +139,6 @@ class Procurement:
     def call(
         self, operation: str, fields: _Fields, setting: Setting | None = None, future: _Future = None
     ) -> Any: ...
-    def sync(
-        self,
-        kind: str,
-        since: str,
-        max_details: int | None = None,
-        setting: Setting | None = None,
-        future: _Future = None,
-    ) -> Any: ...
-    def quota(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
 
 @final
 class AnalysedTender:
@@ -172,3 +184,7 @@ class Health:
     def health(self, setting: Setting | None = None, future: _Future = None) -> Any: ...
 
 def prometheus_text() -> str: ...
+def similarity(a: Sequence[float], b: Sequence[float]) -> float: ...
+def top_k(
+    vectors: Block | Sequence[Sequence[float]], query: Sequence[float], k: int
+) -> list[tuple[int, float]]: ...

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-import numpy as np
-
-from ayni import _ayni, _images
+from ayni import _ayni, _images, _vectors
 from ayni._calls import CallOptions, Handle, awaited, merged, split_options
 from ayni._images import ImageSource
 from ayni._results import EmbeddingSpace, Route, Usage
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
     from typing_extensions import TypeAlias, Unpack
 
     from ayni._configs import EmbedderConfig, EmbedderFields
+
+# How many inputs of a list go into a stream together.
+AT_A_TIME = 64
 
 EmbedInput: TypeAlias = Union[str, ImageSource]
 """Something to embed: a ``str`` is text, anything else an image."""
@@ -40,33 +44,50 @@ class EmbedOptions(CallOptions, total=False):
 class EmbedResponse:
     """The vectors, and where they came from."""
 
-    vectors: npt.NDArray[Any]
-    """One row an input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only; the memory
-    is the one that the native code wrote to."""
+    _block: _vectors.Block = field(repr=False)
     truncated: tuple[int, ...]
     """The positions of the inputs that were cut to the model's window, as far as the backend says so."""
     usage: Usage
     route: Route
     space: EmbeddingSpace
     """Which vectors these may be compared with."""
-    scales: npt.NDArray[np.float32] | None = None
-    """Of ``int8``: what each row is multiplied with to get back what it was."""
+    _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def vectors(self) -> npt.NDArray[Any]:
+        """One row an input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only; the memory
+        is the one that the native code wrote to. Needs numpy: :meth:`tolist` and :meth:`tobytes` do without."""
+        return self._array("vectors", self._block)
+
+    @property
+    def scales(self) -> npt.NDArray[np.float32] | None:
+        """Of ``int8``: what each row is multiplied with to get back what it was. Needs numpy."""
+        scales = self._block.scales
+        return None if scales is None else self._array("scales", scales)
+
+    def tolist(self) -> list[list[Any]]:
+        """One list of numbers an input, in their order: floats, or whole numbers of ``int8`` and ``ubinary``."""
+        return _vectors.rows(self._block)
+
+    def tobytes(self) -> bytes:
+        """The numbers of all inputs, one after the other, the least byte of each first."""
+        return self._block.tobytes()
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self._block)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EmbedResponse, (self._block, self.truncated, self.usage, self.route, self.space)
+
+    def _array(self, name: str, block: _vectors.Block) -> npt.NDArray[Any]:
+        if name not in self._arrays:
+            self._arrays[name] = _vectors.array(block)
+        return self._arrays[name]
 
 
 def _response(native: tuple[Any, ...]) -> EmbedResponse:
     block, truncated, usage, route, space = native
-    scales = block.scales
-    return EmbedResponse(
-        np.asarray(block),
-        tuple(truncated),
-        Usage(**usage),
-        Route._of(route),
-        EmbeddingSpace(**space),
-        None if scales is None else np.asarray(scales),
-    )
+    return EmbedResponse(block, tuple(truncated), Usage(**usage), Route._of(route), EmbeddingSpace(**space))
 
 
 class Embedder(Handle[_ayni.Embedder]):
@@ -104,6 +125,22 @@ class Embedder(Handle[_ayni.Embedder]):
         """Which vectors its own may be compared with. A local model knows all of it once it is loaded."""
         return EmbeddingSpace(**self._native.space())
 
+    async def ready(self, **options: Unpack[CallOptions]) -> None:
+        """Waits until a local model is loaded; a hosted one is not called."""
+        await awaited(self._native.ready, split_options(options)[1])
+
+    def ready_sync(self, **options: Unpack[CallOptions]) -> None:
+        """The same, on the calling thread."""
+        self._native.ready(split_options(options)[1])
+
+    def count_tokens(self, text: str, /, *, role: Literal["query", "document"] | None = None) -> int:
+        """How many tokens a text has for a local model that is :meth:`ready`, before it is cut to :meth:`window`."""
+        return self._native.count_tokens(text, role)[0]
+
+    def window(self) -> int:
+        """The most tokens of a text for a local model that is :meth:`ready`; longer ones are cut."""
+        return self._native.count_tokens("", None)[1]
+
     async def embed(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
         """Embeds any number of texts and images; a lone ``str`` counts as a list of one."""
         request, setting = split_options(options)
@@ -117,3 +154,47 @@ class Embedder(Handle[_ayni.Embedder]):
         encoding = request.pop("encoding", None)
         given = _images.ready([inputs] if isinstance(inputs, str) else inputs)
         return _response(self._native.embed(given, request, encoding, setting))
+
+    async def embed_stream(
+        self, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput], /, **options: Unpack[EmbedOptions]
+    ) -> AsyncGenerator[EmbedResponse, None]:
+        """Embeds any number of inputs as they come, in order; each response is for the next of them, and counts from there.
+
+        Some two thousand inputs are held at most: no more are taken while nobody takes vectors. What the inputs raise comes
+        after the vectors of those before it. Leaving the loop stops the work at the latest when the generator is closed.
+        """
+        request, setting = split_options(options)
+        encoding = request.pop("encoding", None)
+        stream: _ayni.VectorStream = await awaited(self._native.embed_stream, request, encoding, setting)
+        feeding = asyncio.ensure_future(_feed(stream, inputs))
+        # What it raises is told by the loop below, unless that is left before.
+        feeding.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            while (part := await awaited(stream.next)) is not None:
+                yield _response(part)
+            await feeding
+        finally:
+            feeding.cancel()
+            stream.close()
+
+
+async def _feed(stream: _ayni.VectorStream, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput]) -> None:
+    try:
+        async for some in _portions(inputs):
+            if not await awaited(stream.push, await _images.ready_async(some)):
+                return
+    finally:
+        stream.finish()
+
+
+async def _portions(
+    inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput],
+) -> AsyncGenerator[list[EmbedInput], None]:
+    if isinstance(inputs, AsyncIterable):
+        # One by one: the next may take its time.
+        async for one in inputs:
+            yield [one]
+    else:
+        rest = iter(inputs)
+        while some := list(islice(rest, AT_A_TIME)):
+            yield some

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from ayni import _ayni, _errors, records
+from ayni import _ayni, _errors, _months, records
 from ayni._calls import CallOptions, Handle, awaited, merged, split_options
 from ayni._reading import moment
 from ayni._results import Route
@@ -320,9 +320,8 @@ class Procurement(Handle[_ayni.Procurement]):
         **options: Unpack[CallOptions],
     ) -> records.SyncReport:
         """Brings the store up to date and tells what changed: from ``since`` on, later from where it ended."""
-        setting = split_options(options)[1]
-        text: str = await awaited(self._native.sync, kind, _text(since), max_details, setting)
-        return await asyncio.to_thread(lambda: records.SyncReport._of(_read(text)))
+        request, setting = _sync_request(kind, since, max_details, options)
+        return await self._call("sync", request, setting, _sync_report)
 
     def sync_sync(
         self,
@@ -334,16 +333,59 @@ class Procurement(Handle[_ayni.Procurement]):
         **options: Unpack[CallOptions],
     ) -> records.SyncReport:
         """The same, on the calling thread."""
-        setting = split_options(options)[1]
-        return records.SyncReport._of(_read(self._native.sync(kind, _text(since), max_details, setting)))
+        request, setting = _sync_request(kind, since, max_details, options)
+        return _sync_report(self._native.call("sync", request, setting))
 
     async def quota(self, **options: Unpack[CallOptions]) -> records.Quota:
         """How much of the ticket's quota of the day is used."""
-        return records.Quota._of(_read(await awaited(self._native.quota, split_options(options)[1])))
+        return await self._call("quota", {}, split_options(options)[1], _quota)
 
     def quota_sync(self, **options: Unpack[CallOptions]) -> records.Quota:
         """The same, on the calling thread."""
-        return records.Quota._of(_read(self._native.quota(split_options(options)[1])))
+        return _quota(self._native.call("quota", {}, split_options(options)[1]))
+
+    async def import_month(
+        self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
+    ) -> _months.ImportReport:
+        """Fetches a monthly file (``month`` is ``2026-06``) if it has changed, and writes its lines into the store."""
+        request, setting = _months.request(set, month, options)
+        return await self._call("import_month", request, setting, _months.import_report)
+
+    def import_month_sync(
+        self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
+    ) -> _months.ImportReport:
+        """The same, on the calling thread."""
+        request, setting = _months.request(set, month, options)
+        return _months.import_report(self._native.call("import_month", request, setting))
+
+    async def download_month(
+        self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
+    ) -> _months.MonthFile:
+        """Fetches a monthly file, unless the one that is here has not changed."""
+        request, setting = _months.request(set, month, options)
+        return await self._call("download_month", request, setting, _months.month_file)
+
+    def download_month_sync(
+        self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
+    ) -> _months.MonthFile:
+        """The same, on the calling thread."""
+        request, setting = _months.request(set, month, options)
+        return _months.month_file(self._native.call("download_month", request, setting))
+
+
+def _sync_request(
+    kind: RecordKind, since: date | str, max_details: int | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], _ayni.Setting | None]:
+    request = {"kind": kind, "since": _text(since)}
+    return request | ({} if max_details is None else {"max_details": max_details}), split_options(options)[1]
+
+
+def _sync_report(text: str) -> records.SyncReport:
+    return records.SyncReport._of(_read(text))
+
+
+def _quota(text: str) -> records.Quota:
+    return records.Quota._of(_read(text))
 
 
 async def _each(

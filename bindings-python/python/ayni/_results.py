@@ -75,6 +75,8 @@ class BackendInfo:
     backend: str
     model: str
     host: str | None = None
+    device: str | None = None
+    """Of a model in this process: what it runs on, ``cpu`` or ``cuda:0``."""
     limits: Limits = field(default_factory=Limits)
     cold_starts: bool = False
     sources: tuple[SourceInfo, ...] = ()
@@ -103,10 +105,11 @@ class Progress:
 
     ``type`` says what, and which of the other fields are set: ``waiting`` (``reason``, ``elapsed`` seconds),
     ``retrying`` (``attempt``, ``kind``, ``wait`` seconds), ``falling_back`` (``from_backend``, ``to_backend``,
-    ``kind``), ``inputs`` and ``image_step`` (``done``, ``of``, ``preview``), ``download`` (``file``, ``done``, ``of``).
+    ``kind``), ``inputs`` and ``image_step`` (``done``, ``of``, ``preview``), ``download`` (``file``, ``done``, ``of``),
+    ``import`` (``file``, ``rows``; ``done`` and ``of`` in bytes).
     """
 
-    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "other"]
+    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "import", "other"]
     done: int | None = None
     of: int | None = None
     preview: bytes | None = None
@@ -118,6 +121,7 @@ class Progress:
     from_backend: str | None = None
     to_backend: str | None = None
     file: str | None = None
+    rows: int | None = None
 
     def __repr__(self) -> str:
         given = ((name, getattr(self, name)) for name in self.__slots__)

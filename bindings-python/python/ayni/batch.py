@@ -17,7 +17,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError as _error:
+    raise ImportError("ayni.batch needs numpy: pip install 'ayni[numpy]'", name="numpy") from _error
 
 from ayni import Embedder
 

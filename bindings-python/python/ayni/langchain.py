@@ -56,20 +56,20 @@ class AyniEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of what is searched."""
-        return self.embedder.embed_sync(texts, role="document").vectors.tolist() if texts else []
+        return self.embedder.embed_sync(texts, role="document").tolist() if texts else []
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of what it is searched by."""
-        vector: list[float] = self.embedder.embed_sync([text], role="query").vectors[0].tolist()
+        vector: list[float] = self.embedder.embed_sync([text], role="query").tolist()[0]
         return vector
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of what is searched."""
-        return (await self.embedder.embed(texts, role="document")).vectors.tolist() if texts else []
+        return (await self.embedder.embed(texts, role="document")).tolist() if texts else []
 
     async def aembed_query(self, text: str) -> list[float]:
         """The vector of what it is searched by."""
-        vector: list[float] = (await self.embedder.embed([text], role="query")).vectors[0].tolist()
+        vector: list[float] = (await self.embedder.embed([text], role="query")).tolist()[0]
         return vector
 
 

@@ -57,10 +57,10 @@ class AyniEmbedding(BaseEmbedding):
         return "AyniEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return _list(self._embedder.embed_sync([query], role="query").vectors[0])
+        return self._embedder.embed_sync([query], role="query").tolist()[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return _list((await self._embedder.embed([query], role="query")).vectors[0])
+        return (await self._embedder.embed([query], role="query")).tolist()[0]
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -69,15 +69,10 @@ class AyniEmbedding(BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return list(map(_list, self._embedder.embed_sync(texts, role="document").vectors))
+        return self._embedder.embed_sync(texts, role="document").tolist()
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return list(map(_list, (await self._embedder.embed(texts, role="document")).vectors))
-
-
-def _list(vector: Any) -> list[float]:
-    numbers: list[float] = vector.tolist()
-    return numbers
+        return (await self._embedder.embed(texts, role="document")).tolist()
 
 
 class AyniLLM(CustomLLM):

@@ -146,6 +146,21 @@ impl Embedder for AnyEmbedder {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
+impl<E: Embedder> Embedder for Arc<E> {
+    fn info(&self) -> &BackendInfo {
+        (**self).info()
+    }
+
+    fn space(&self) -> &EmbeddingSpace {
+        (**self).space()
+    }
+
+    async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
+        (**self).embed(cx, request).await
+    }
+}
+
 /// [`Embedder`] in the form that can be a trait object.
 trait DynEmbedder: Send + Sync + fmt::Debug {
     fn info(&self) -> &BackendInfo;

@@ -37,8 +37,8 @@ def run(given: argparse.Namespace) -> int:
         position = 0
         for inputs in _batches(_inputs(given.file)):
             response = embedder.embed_sync(inputs, **options)
-            for offset, vector in enumerate(response.vectors):
-                line = {"index": position + offset, "embedding": vector.tolist()}
+            for offset, vector in enumerate(response.tolist()):
+                line = {"index": position + offset, "embedding": vector}
                 print(json.dumps(line | ({"truncated": True} if offset in response.truncated else {})))
             position += len(inputs)
     return 0

@@ -115,9 +115,8 @@ class EmbedderPart(Part):
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-        chosen = self._config.get("device") if isinstance(self._config, Mapping) else None
-        return "cuda" if str(chosen or "").startswith("cuda") else "cpu"
+        """``cpu`` or ``cuda``: what the model runs on; a hosted one takes nothing but this machine's CPU."""
+        return (self.embedder.info().device or "cpu").partition(":")[0]
 
     def model_name(self) -> str:
         """The model as its space names it."""
@@ -134,10 +133,10 @@ class EmbedderPart(Part):
 
 def embedding_response(found: EmbedResponse) -> Response:
     """The one vector of an answer."""
-    vector = found.vectors[0]
+    [vector] = found.tolist()
     truncated = "true" if found.truncated else "false"
     model = json.dumps(found.space.model)
-    numbers = ",".join(map(repr, vector.tolist()))
+    numbers = ",".join(map(repr, vector))
     body = f'{{"embedding":[{numbers}],"dimensions":{len(vector)},"model":{model},"truncated":{truncated}}}'
     return Response(body.encode(), media_type="application/json")
 

@@ -111,7 +111,7 @@ class GeneratorPart(Part):
         """What is known without asking."""
         info = self.generator.info()
         return {
-            "device": "cpu" if info.host is None else "remote",
+            "device": info.device or ("cpu" if info.host is None else "remote"),
             "model": info.model,
             "backend": info.backend,
             "scheduler": None,

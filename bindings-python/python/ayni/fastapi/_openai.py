@@ -197,9 +197,12 @@ def openai_router(
             raise Unsupported("`input` of token ids is not offered: send texts")
         found = await handle.embed(cast("list[str]", texts), dimensions=body.dimensions)
         if body.encoding_format == "base64":
-            vectors: list[Any] = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in found.vectors]
+            raw = found.tobytes()
+            size = len(raw) // len(found)
+            rows = (raw[start : start + size] for start in range(0, len(raw), size))
+            vectors: list[Any] = [base64.b64encode(row).decode() for row in rows]
         else:
-            vectors = found.vectors.tolist()
+            vectors = found.tolist()
         data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
         given = found.usage.input_tokens or 0
         usage = {"prompt_tokens": given, "total_tokens": given}

@@ -31,8 +31,12 @@ const DAY: Duration = Duration::from_secs(25 * 3600);
 /// How far windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
 
+/// The most details of vanished tenders that are read where a request does not say.
+const MOST_DETAILS: usize = 100;
+
 /// What to bring up to date.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SyncRequest {
     /// What kind of record.
@@ -40,13 +44,18 @@ pub struct SyncRequest {
     /// From which day on, the first time. Later it goes on where it ended.
     pub since: Date,
     /// The most details that are read of tenders that vanished from the lists.
+    #[serde(default = "most_details")]
     pub max_details: usize,
+}
+
+fn most_details() -> usize {
+    MOST_DETAILS
 }
 
 impl SyncRequest {
     /// Records of a kind from a day on.
     pub fn new(kind: RecordKind, since: Date) -> Self {
-        Self { kind, since, max_details: 100 }
+        Self { kind, since, max_details: MOST_DETAILS }
     }
 
     /// Sets the most details that are read.

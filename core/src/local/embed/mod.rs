@@ -60,7 +60,7 @@ impl LocalEmbedder {
         let source = Source::find(&reference, env)?;
         let named = Named(config.space.clone());
         let expected = named.space(source.space(dimensions))?;
-        let info = BackendInfo::new("local", expected.model.as_str());
+        let info = BackendInfo::new("local", expected.model.as_str()).with_device(place.device_name());
         let verify = config.verify.then(|| config.precision.as_deref().unwrap_or("auto") == "auto");
         let load = move |cx: &Context| {
             let repository = source.repository(cx)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, DeviceLocation};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::kernels::Cpu;
@@ -166,6 +166,15 @@ impl Place {
     /// The CPU with an instruction set and threads of one's own choice: for tests and measurements.
     pub fn on_cpu(cpu: Cpu, precision: Precision) -> Self {
         Self { device: Device::Cpu, precision, cpu }
+    }
+
+    /// The device, as a configuration names it.
+    pub fn device_name(&self) -> String {
+        match self.device.location() {
+            DeviceLocation::Cpu => DeviceChoice::Cpu.to_string(),
+            DeviceLocation::Cuda { gpu_id } => DeviceChoice::Cuda(gpu_id).to_string(),
+            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        }
     }
 
     /// What activations are made of: f32 on the CPU whatever the weights are; on a GPU as the precision says.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::table::Row;
 use crate::error::{Error, Result};
 use crate::procure::tables::folded;
@@ -58,7 +60,8 @@ macro_rules! columns {
 pub(super) use columns;
 
 /// What to do with columns that ayni does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UnknownColumns {
     /// Refuse the file: what a new column means may change what the others mean.

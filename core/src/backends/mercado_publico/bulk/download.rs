@@ -23,8 +23,12 @@ const ATTEMPTS: u32 = 4;
 /// How many pieces may wait for the disk.
 const WAITING: usize = 16;
 
+/// The most bytes of a file where a request does not say.
+const MOST_BYTES: u64 = 2 << 30;
+
 /// Which month to fetch, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MonthRequest {
     /// Which set.
@@ -32,17 +36,27 @@ pub struct MonthRequest {
     /// Which month.
     pub month: Month,
     /// Where to put the file; a folder beside the store by default.
+    #[serde(default)]
     pub folder: Option<PathBuf>,
     /// The most bytes of the file as it comes.
+    #[serde(default = "most_bytes")]
     pub most_bytes: u64,
     /// Whether to fetch it although it has not changed.
+    #[serde(default)]
     pub anew: bool,
     /// What an import does with columns that ayni does not know.
+    #[serde(default)]
     pub unknown_columns: UnknownColumns,
     /// Whether an import keeps the whole text of each row. That is four times as much.
+    #[serde(default)]
     pub raw: bool,
     /// Whether an import leaves the file where it is.
+    #[serde(default)]
     pub keep_file: bool,
+}
+
+fn most_bytes() -> u64 {
+    MOST_BYTES
 }
 
 impl MonthRequest {
@@ -52,7 +66,7 @@ impl MonthRequest {
             set,
             month,
             folder: None,
-            most_bytes: 2 << 30,
+            most_bytes: MOST_BYTES,
             anew: false,
             unknown_columns: UnknownColumns::Refuse,
             raw: false,
@@ -114,7 +128,8 @@ pub struct MonthFile {
 }
 
 /// What a download gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Download {
     /// The file came.

@@ -136,6 +136,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_that_says_only_which_month_is_a_new_one() {
+        let month = Month::new(2026, 6).expect("a month");
+        let read: MonthRequest =
+            serde_json::from_str(r#"{"set":"quotes","month":"2026-06"}"#).expect("a request");
+        assert_eq!(format!("{read:?}"), format!("{:?}", MonthRequest::new(BulkSet::Quotes, month)));
+        let wrong = serde_json::from_str::<MonthRequest>(r#"{"set":"quotes","month":"2026-06","anwe":true}"#);
+        assert!(wrong.is_err());
+    }
+
+    #[test]
     fn only_quotes_have_a_zero_before_the_month() {
         let month = Month::new(2026, 6).expect("a month");
         assert_eq!(BulkSet::OrderLines.path(month), "/oc-da/2026-6.zip");

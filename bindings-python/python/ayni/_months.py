@@ -1,0 +1,81 @@
+"""The portal's monthly files: every line of purchase orders, tenders with every offer, quotes of quick purchases."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ayni import _ayni
+from ayni._calls import CallOptions, split_options
+from ayni._reading import moment
+
+BulkSet = Literal["order_lines", "tender_offers", "quotes"]
+
+
+class MonthOptions(CallOptions, total=False):
+    """How to fetch a monthly file, and what to keep of it."""
+
+    folder: os.PathLike[str] | str | None
+    """Where to put the file; a folder beside the store by default."""
+    most_bytes: int | None
+    """The most bytes of the file as it comes; 2 GiB by default."""
+    anew: bool | None
+    """Whether to fetch it although it has not changed."""
+    unknown_columns: Literal["refuse", "keep"] | None
+    """What an import does with columns that ayni does not know; ``refuse`` by default."""
+    raw: bool | None
+    """Whether an import keeps the whole text of each row. That is four times as much."""
+    keep_file: bool | None
+    """Whether an import leaves the file where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What the import of a month did."""
+
+    set: BulkSet
+    month: str
+    changed: bool
+    """Whether the month had changed, so that its lines were written anew."""
+    lines: int
+    """The lines that the store now has of it."""
+    unread: int
+    """How many of them have a column whose content could not be read, and which is missing there."""
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MonthFile:
+    """A month on the disk: a zip of CSV files."""
+
+    path: Path
+    bytes: int
+    etag: str | None
+    last_modified: str | None
+    as_of: datetime
+    changed: bool
+    """Whether it came just now; else it is here from an earlier call."""
+
+
+def request(set: BulkSet, month: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.Setting | None]:
+    """The request of a month, and what every call takes."""
+    fields, setting = split_options(options)
+    return {"set": set, "month": month, **fields}, setting
+
+
+def import_report(text: str) -> ImportReport:
+    """Reads a report."""
+    fields = json.loads(text)
+    return ImportReport(**{**fields, "as_of": moment(fields["as_of"])})
+
+
+def month_file(text: str) -> MonthFile:
+    """Reads what a download gave."""
+    [(outcome, fields)] = json.loads(text).items()
+    known = {**fields, "path": Path(fields["path"]), "as_of": moment(fields["as_of"])}
+    return MonthFile(**known, changed=outcome == "fetched")
