@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import os
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -85,7 +86,15 @@ def recorded(name):
     return json.loads((RECORDED / name).read_text())
 
 
-def test_the_recorded_tender_keeps_every_digit_and_its_zone(tmp_path):
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/records.db"
+    assert "AYNI_POSTGRES_URL" in os.environ, "start the tests with scripts/test, or scripts/postgres run"
+    return os.environ["AYNI_POSTGRES_URL"]
+
+
+def test_the_recorded_tender_keeps_every_digit_and_its_zone(store):
     async def answer(writer, body):
         await answer_json(writer, recorded("v1-tender-detail-awarded-clf.json"))
 
@@ -96,7 +105,7 @@ def test_the_recorded_tender_keeps_every_digit_and_its_zone(tmp_path):
     with Server(answer) as server:
         client = ayni.Procurement(
             backend="mercado_publico", ticket="T-1", base_url=server.url, min_gap_seconds=0.0,
-            store=f"sqlite:{tmp_path}/records.db",
+            store=store,
         )  # fmt: skip
         tender, quota = asyncio.run(read(client, code))
     record = tender.record
