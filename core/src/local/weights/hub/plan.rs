@@ -133,8 +133,11 @@ impl Contents<'_> {
                 found => weights.extend(found),
             }
         }
-        if weights.is_empty() {
-            return Err(self.no_weights(""));
+        // Later parts may have weights of their own, and still there is no model without those of the first.
+        let encoder = modules.first().map_or("", |module| module.path.trim_matches('/'));
+        let encoder = if encoder.is_empty() { String::new() } else { format!("{encoder}/") };
+        if self.weights_in(&encoder)?.is_empty() {
+            return Err(self.no_weights(&encoder));
         }
         plan.files.extend(weights);
         let mut seen = BTreeSet::new();
@@ -199,18 +202,18 @@ impl Contents<'_> {
     /// Why there are no weights, and what to do.
     fn no_weights(&self, folder: &str) -> Error {
         let here = || self.names.iter().filter_map(|name| name.strip_prefix(folder));
-        let ends = |endings: &[&str]| {
-            let found = here().find(|name| endings.iter().any(|ending| name.ends_with(ending)));
-            found.map(|name| format!("{folder}{name}"))
-        };
-        let text = if let Some(pickle) = ends(&[".bin", ".pt", ".pth", ".ckpt"]) {
+        let ends = |name: &str, endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        // In the folders below are copies for other libraries, whose `.bin` is something else.
+        let pickle = here().find(|name| !name.contains('/') && ends(name, &[".bin", ".pt", ".pth", ".ckpt"]));
+        let gguf = here().find(|name| ends(name, &[".gguf"]));
+        let text = if let Some(pickle) = pickle {
             format!(
-                "the repository keeps its weights in {pickle}, a pickle, which can run code when it is read; ayni \
+                "the repository keeps its weights in {folder}{pickle}, a pickle, which can run code when it is read; ayni \
                  reads safetensors only: name a revision that has them (`@refs/pr/N` if somebody has proposed \
                  them), or convert the weights with `save_pretrained` of transformers and name that folder"
             )
-        } else if let Some(gguf) = ends(&[".gguf"]) {
-            format!("the repository has no safetensors, but GGUF files such as {gguf}: name the file")
+        } else if let Some(gguf) = gguf {
+            format!("the repository has no safetensors, but GGUF files such as {folder}{gguf}: name the file")
         } else {
             format!(
                 "the repository has no weights: there is no {folder}{WEIGHTS} in it, and no {folder}{INDEX}"

@@ -96,6 +96,16 @@ fn what_has_no_weights_to_read_says_what_to_do() {
     let dense = [("modules.json", modules), ("model.safetensors", ""), ("2_Dense/pytorch_model.bin", "")];
     let error = plan_of(&dense).unwrap_err();
     assert!(error.message().contains("2_Dense/pytorch_model.bin, a pickle"), "{error}");
+    let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
+    let encoder = [
+        ("modules.json", modules),
+        ("2_Dense/model.safetensors", ""),
+        ("openvino/openvino_model.bin", ""),
+        ("pytorch_model.bin", ""),
+    ];
+    let error = plan_of(&encoder).unwrap_err();
+    assert!(error.message().contains("weights in pytorch_model.bin, a pickle"), "{error}");
 }
 
 #[test]
