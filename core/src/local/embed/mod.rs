@@ -5,6 +5,7 @@ mod model;
 mod parity;
 mod pooling;
 mod repository;
+mod sentencepiece;
 mod tokenise;
 mod vocabulary;
 
