@@ -106,13 +106,17 @@ impl Tokeniser {
         Self { padding: Some(padding), ..self }
     }
 
-    /// What `tokenizer_config.json` fills texts up with, and where; behind the text unless it says otherwise.
+    /// What `tokenizer_config.json` fills texts up with, and where; where it does not say, behind the text, but in front
+    /// of it for tokenizers of Gemma's kind, as transformers does.
     ///
     /// # Errors
     /// `model_load` if it names no token.
     pub(crate) fn padding(&self, files: &ModelFiles) -> Result<Padding> {
         let config: Value = files.json("tokenizer_config.json")?.unwrap_or_default();
-        let is_in_front = config.get("padding_side").and_then(Value::as_str) == Some("left");
+        let text = |name: &str| config.get(name).and_then(Value::as_str);
+        let class = text("tokenizer_class").unwrap_or_default().trim_end_matches("Fast");
+        let usual = if ["GemmaTokenizer", "Siglip2Tokenizer"].contains(&class) { "left" } else { "right" };
+        let is_in_front = text("padding_side").unwrap_or(usual) == "left";
         let token = config.get("pad_token").map(|token| token.get("content").unwrap_or(token));
         let id = token.and_then(Value::as_str).and_then(|token| self.inner.token_to_id(token));
         id.map(|id| Padding { id, is_in_front }).ok_or_else(|| {

@@ -220,6 +220,22 @@ fn the_byte_pairs_of_siglip_2_are_lower_case_and_fill_its_window_as_in_transform
 }
 
 #[test]
+fn the_side_that_is_filled_up_is_the_one_that_is_said_else_that_of_the_kind() {
+    let (folder, _) = siglip("siglip2", &["tokenizer.json"]);
+    let files = ModelFiles::in_folder(folder.path()).unwrap();
+    let tokeniser = Tokeniser::of_model(&files, Cleaning::Siglip).unwrap();
+    for (config, is_in_front) in [
+        (r#"{"pad_token": "<pad>"}"#, false),
+        (r#"{"pad_token": "<pad>", "tokenizer_class": "GemmaTokenizerFast"}"#, true),
+        (r#"{"pad_token": "<pad>", "tokenizer_class": "GemmaTokenizer", "padding_side": "right"}"#, false),
+        (r#"{"pad_token": {"content": "<pad>"}, "padding_side": "left"}"#, true),
+    ] {
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        assert_eq!(tokeniser.padding(&files).unwrap(), Padding { id: 0, is_in_front }, "{config}");
+    }
+}
+
+#[test]
 fn a_siglip_without_what_it_needs_says_what_is_missing() {
     let error = |names: &[&str], change: fn(&Path)| {
         let (folder, _) = siglip("siglip", names);
