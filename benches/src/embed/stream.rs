@@ -23,9 +23,9 @@ const OVER_BATCH: f64 = 0.9;
 /// Memory at the end over memory at a fifth of the stream.
 const GROWTH: f64 = 1.05;
 
-/// Texts in a large batch, and how many such batches are measured before the stream and after it.
-const BATCH: usize = 4096;
-const BATCHES: usize = 3;
+/// Texts in a large batch, and how many such batches are measured before the stream and as many after it.
+const BATCH: usize = 2048;
+const BATCHES: usize = 2;
 
 /// How often memory is looked at, in parts of the stream.
 const LOOKS: usize = 20;
