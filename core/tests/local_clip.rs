@@ -19,7 +19,7 @@ fn repository(model: &str, processor: &str) -> tempfile::TempDir {
         std::fs::copy(golden().join("clip").join(model).join(name), folder.path().join(name)).unwrap();
     }
     let vocabulary: serde_json::Map<String, Value> =
-        (0..64).map(|id| (format!("w{id}"), json!(id))).collect();
+        (0..70).map(|id| (format!("w{id}"), json!(id))).collect();
     let tokenizer = json!({
         "version": "1.0",
         "added_tokens": [],
@@ -90,6 +90,78 @@ async fn texts_have_the_vectors_of_transformers_scaled_to_unit_length() {
         }
         assert!(embedder.space().normalised);
         assert_eq!(embedder.space().dimensions, Some(response.vectors.width()));
+    }
+}
+
+/// The texts of a tiny SigLIP tokenizer with the vectors that transformers makes of them.
+fn siglip_cases(model: &str) -> Vec<(String, Vec<f32>)> {
+    let bytes = std::fs::read(golden().join("siglip").join(model).join("cases.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&bytes).unwrap();
+    let vector = |case: &Value| serde_json::from_value(case["features"].clone()).unwrap();
+    cases.iter().map(|case| (case["text"].as_str().unwrap().to_owned(), vector(case))).collect()
+}
+
+/// From `folder` to `to`.
+fn copy_into(to: &Path, folder: PathBuf, names: &[&str]) {
+    for name in names {
+        std::fs::copy(folder.join(name), to.join(name)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn texts_of_siglip_are_tokenised_filled_up_and_pooled_as_by_transformers() {
+    for (model, tokenizer) in
+        [("siglip", "tokenizer.json"), ("siglip", "spiece.model"), ("siglip2", "tokenizer.json")]
+    {
+        let folder = repository("siglip", "SiglipImageProcessor");
+        std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+        let golden = golden().join("siglip").join(model);
+        copy_into(folder.path(), golden.clone(), &[tokenizer, "tokenizer_config.json"]);
+        if model == "siglip2" {
+            copy_into(folder.path(), golden, &["config.json", "model.safetensors"]);
+        }
+        let cases = siglip_cases(model);
+        let texts = cases.iter().map(|(text, _)| text.clone());
+        let response = open(folder.path()).embed(&Context::new(), EmbedRequest::texts(texts)).await.unwrap();
+        for ((text, truth), found) in cases.iter().zip(&response.vectors) {
+            assert!(
+                dot(found, truth) / dot(truth, truth).sqrt() >= 0.99999,
+                "{model}, {tokenizer}: {text:?}"
+            );
+        }
+        assert_eq!(
+            response.truncated.last(),
+            Some(&(cases.len() - 1)),
+            "the last text is longer than the window"
+        );
+    }
+}
+
+/// A repository of open_clip: its config says how images are prepared.
+#[tokio::test]
+async fn models_of_open_clip_embed_texts_and_images() {
+    for (model, width) in [("open-clip-quick-gelu", 24), ("open-clip-gelu", 40)] {
+        let folder = repository("openai", "CLIPImageProcessor");
+        for name in ["config.json", "model.safetensors", "preprocessor_config.json"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        let names = ["open_clip_config.json", "open_clip_model.safetensors"];
+        copy_into(folder.path(), golden().join("clip").join(model), &names);
+        // The images of one are no squares, which takes another way to prepare them.
+        let path = folder.path().join("open_clip_config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config["preprocess_cfg"]["resize_mode"] = json!("squash");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let embedder = open(folder.path());
+        let cases: Vec<_> = cases(model).into_iter().filter(|(text, _)| text.ends_with("w63")).collect();
+        assert!(cases.len() > 2);
+        let texts = cases.iter().map(|(text, _)| text.clone());
+        let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts)).await.unwrap();
+        for ((text, truth), found) in cases.iter().zip(&response.vectors) {
+            assert!(dot(found, truth) / dot(truth, truth).sqrt() >= 0.99999, "{model}: {text}");
+        }
+        let vector = embedder.embed_image(&Context::new(), image("rgb.png")).await.unwrap();
+        assert_eq!((vector.len(), embedder.space().dimensions), (width, Some(width)));
     }
 }
 

@@ -60,19 +60,22 @@ def weight_bytes(path: Path) -> int:
 
 
 def stream(processes: Processes, report: Report, sides: list[str], arguments: argparse.Namespace) -> None:
-    """Many short texts: their pace against one large batch's, and whether memory grows."""
+    """Many short texts: their pace against that of large batches, whether memory grows, and whether progress is told."""
     if "ours_auto" not in sides:
         return
     count = STREAMED // 20 if arguments.quick else STREAMED
     process = processes.start("ours_auto")
     try:
-        _, taken, as_batch, *resident = map(float_or_word, process.ask("stream", str(count)))
+        _, taken, as_batch, progress, peak, *resident = map(float_or_word, process.ask("stream", str(count)))
     finally:
         process.close()
     report.figure("stream_texts", count, "texts")
     report.figure("stream_pace", count / taken * 1e9, "texts/s")
+    report.figure("stream_batch_pace", count / as_batch * 1e9, "texts/s")
     report.ratio("stream_over_batch", as_batch / taken, least=STREAM_OVER_BATCH)
     report.figure("stream_memory", resident[-1] / MEBIBYTE, "MiB")
+    report.figure("stream_memory_peak", peak / MEBIBYTE, "MiB")
+    report.figure("stream_progress", progress, "events")
     report.ratio("stream_memory_growth", resident[-1] / resident[len(resident) // 5], most=STREAM_GROWTH)
 
 

@@ -113,13 +113,18 @@ class Bench:
                 spent[side] += taken
                 runs[side].append(taken / repeats[side])
                 if side in peaks:
-                    peaks[side].append(float(self.processes.get(side).ask("peak", side.removeprefix("ours_"))[1]))
+                    answer = self.processes.get(side).ask("peak", side.removeprefix("ours_"))
                     self.processes.get(side).settle()
+                    # A CPU without the instruction has no limit to be measured by.
+                    peaks[side] += [float(answer[1])] if answer[0] == "peak" else []
         medians = {side: median(values) for side, values in runs.items()}
         self.times[work["name"]] = {side: value * 1e3 for side, value in medians.items()}
         for side, value in medians.items():
             self.report.figure(f"{work['name']}_{side}", value * 1e3, "ms")
         for side, values in peaks.items():
+            if not values:
+                print(f"# {work['name']}: {side} has no limit on this CPU", flush=True)
+                continue
             part = work["operations"] / medians[side] / median(values)
             self.report.ratio(f"{work['name']}_{side}_of_limit", part, least=OF_LIMIT)
         self.ratios(work, medians)

@@ -73,6 +73,11 @@ impl Ours {
         Ok(embedder)
     }
 
+    /// What its calls run on.
+    pub(super) fn runtime(&self) -> Rc<Runtime> {
+        Rc::clone(&self.runtime)
+    }
+
     /// Embeds.
     pub(super) fn embed(&mut self, model: Model, request: EmbedRequest) -> Result<Vectors, Error> {
         let embedder = self.embedder(model)?;

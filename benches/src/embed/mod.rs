@@ -7,6 +7,7 @@ mod memory;
 mod preprocess;
 #[cfg(feature = "stock")]
 mod stock;
+mod stream;
 mod worker;
 mod works;
 
@@ -45,12 +46,17 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     }
     let cpu = Cpu::current()?;
     let mut report = Report::default();
+    let is_wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.contains(only));
+    // First, before other works have filled the memory.
+    if is_wanted("stream") {
+        let texts = if options.quick { stream::TEXTS_QUICK } else { stream::TEXTS };
+        stream::measure(&mut Ours::new("auto", folders.clone())?, texts)?.report(&mut report, "auto");
+    }
     for precision in ["auto", "f32", "bf16", "int8"] {
         let mut ours = Ours::new(precision, folders.clone())?;
         for work in works::all() {
-            let is_wanted =
-                options.only.is_empty() || options.only.iter().any(|only| work.name.contains(only));
-            if is_wanted && (has_clip || work.model == Model::MiniLm) {
+            if is_wanted(&work.name) && (has_clip || work.model == Model::MiniLm) {
                 measure(&mut report, &cpu, &mut ours, precision, &work, options.quick)?;
             }
         }

@@ -6,14 +6,11 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use ayni::local::kernels::Cpu;
-use ayni::{EmbedRequest, Error, Vectors};
+use ayni::{Error, Vectors};
 
 use super::library::{Folders, Library, Once, Ours};
-use super::works::{Model, Work, text};
-use super::{memory, of_pipe, operations_a_second};
-
-/// How many texts of a stream are in memory at a time.
-const IN_FLIGHT: usize = 1024;
+use super::works::Work;
+use super::{memory, of_pipe, operations_a_second, stream};
 
 /// Answers one line with one line, until the input ends:
 ///
@@ -24,10 +21,11 @@ const IN_FLIGHT: usize = 1024;
 /// memory              → memory BYTES
 /// first WORK          → first                (prepares and runs once)
 /// peak PRECISION      → peak OPERATIONS_A_SECOND
-/// stream TEXTS        → streamed NANOSECONDS BATCH_NANOSECONDS MEMORY…   (ours only)
+/// stream TEXTS        → streamed NANOSECONDS BATCH_NANOSECONDS PROGRESS PEAK MEMORY…   (ours only)
 /// ```
 ///
-/// `BATCH_NANOSECONDS` is what as many texts would take at the speed of one large batch. A failure is answered
+/// `BATCH_NANOSECONDS` is what as many texts would take at the pace of large batches, `PROGRESS` how often progress was
+/// told, `PEAK` the most memory ever. A precision without an instruction has no peak: `absent WHY`. A failure is answered
 /// with `failed WHY`.
 pub(super) fn serve(side: &str, folders: &Folders) -> Result<(), Error> {
     let mut worker = Worker { side: Side::open(side, folders)?, prepared: HashMap::new() };
@@ -91,9 +89,10 @@ impl Worker {
                 self.prepare(work)?;
                 Ok("first".to_owned())
             }
-            ["peak", precision] => operations_a_second(&Cpu::current()?, precision)
-                .map(|peak| format!("peak {peak:.0}"))
-                .ok_or_else(|| Error::unsupported(format!("this CPU has no instruction for {precision}"))),
+            ["peak", precision] => Ok(operations_a_second(&Cpu::current()?, precision).map_or_else(
+                || format!("absent this CPU has no instruction for {precision}"),
+                |peak| format!("peak {peak:.0}"),
+            )),
             ["stream", count] => self.stream(count),
             _ => Err(Error::config(format!("'{}' is not understood", words.join(" ")))),
         }
@@ -128,40 +127,14 @@ impl Worker {
         let Side::Ours(ours) = &mut self.side else {
             return Err(Error::unsupported("only our side streams"));
         };
-        let count = number(count)?;
-        let batch_time = batch_time(ours)?;
-        let (mut done, mut resident) = (0, vec![memory::resident()?]);
-        let start = Instant::now();
-        while done < count {
-            let many = IN_FLIGHT.min(count - done);
-            ours.embed(Model::MiniLm, EmbedRequest::texts((done..done + many).map(short_text)))?;
-            done += many;
-            if resident.len() <= done * 20 / count {
-                resident.push(memory::resident()?);
-            }
-        }
-        let time = start.elapsed().as_nanos();
-        let mut answer = format!("streamed {time} {}", batch_time * count as u128);
-        for bytes in resident {
+        let found = stream::measure(ours, number(count)?)?;
+        let (time, as_batch) = (found.time.as_nanos(), found.as_batch.as_nanos());
+        let mut answer = format!("streamed {time} {as_batch} {} {}", found.progress, found.peak);
+        for bytes in found.resident {
             let _ = write!(answer, " {bytes}");
         }
         Ok(answer)
     }
-}
-
-/// What a text of a large batch takes, in nanoseconds.
-fn batch_time(ours: &mut Ours) -> Result<u128, Error> {
-    const TEXTS: usize = 4096;
-    let request = EmbedRequest::texts((0..TEXTS).map(short_text));
-    ours.embed(Model::MiniLm, request.clone())?;
-    let start = Instant::now();
-    ours.embed(Model::MiniLm, request)?;
-    Ok(start.elapsed().as_nanos() / TEXTS as u128)
-}
-
-/// Between 8 and 24 tokens, as titles have.
-fn short_text(number: usize) -> String {
-    text(Model::MiniLm, 8 + number * 7 % 17, number)
 }
 
 fn write_vectors(vectors: &Vectors, file: &str) -> Result<String, Error> {

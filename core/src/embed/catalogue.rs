@@ -19,7 +19,7 @@ const fn clip(id: &'static str, dimensions: usize) -> Known {
     Known { id, dimensions, pooling: None }
 }
 
-/// From the models' own repositories.
+/// As their publishers document them. Where a model's files are at hand, those decide; this is for models elsewhere.
 const KNOWN: &[Known] = &[
     known("sentence-transformers/all-MiniLM-L6-v2", 384, Pooling::Mean),
     known("sentence-transformers/all-MiniLM-L12-v2", 384, Pooling::Mean),
@@ -95,7 +95,8 @@ mod families {
     const BGE: &str = "Represent this sentence for searching relevant passages: ";
     const BGE_CHINESE: &str = "为这个句子生成表示以用于检索相关文章：";
 
-    /// From the families' own documentation.
+    /// As their publishers document them. A prompt that a repository says itself goes before these; a model of whose
+    /// prompt nothing is documented is not here.
     const FAMILIES: &[Family] = &[
         Family {
             names: &[
@@ -126,7 +127,6 @@ mod families {
                 "snowflake-arctic-embed-m-v1.5",
                 "snowflake-arctic-embed-l",
                 "mxbai-embed-large-v1",
-                "mxbai-embed-xsmall-v1",
             ],
             query: BGE,
             document: "",

@@ -223,6 +223,8 @@ pub(crate) fn copy_of(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.message()).with_persistence(error.persistence());
     let copy =
         error.context().iter().fold(copy, |copy, (name, value)| copy.with_context(name, value.clone()));
+    let copy = error.http_status().into_iter().fold(copy, Error::with_http_status);
+    let copy = error.request_id().into_iter().fold(copy, Error::with_request_id);
     match error.retry_after() {
         Some(wait) if error.persistence() == Persistence::Temporary => copy.with_retry_after(wait),
         _ => copy,

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use super::super::model::{Encoder, ModelParts};
 use super::super::pooling::{Head, Mode, Pooler};
 use super::super::repository::Prompts;
-use super::super::tokenise::Tokeniser;
+use super::super::tokenise::{Cleaning, Tokeniser};
 use super::*;
 use crate::context::Cancellation;
 use crate::embed::EmbeddingSpace;
@@ -55,7 +55,7 @@ fn worker(room: usize) -> (Worker<Model>, Arc<Recorder>) {
         let base = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/repositories/base");
         let files = ModelFiles::in_folder(base.as_ref())?;
         let parts = ModelParts {
-            tokeniser: Tokeniser::of_model(&files, false)?.with_window(20)?,
+            tokeniser: Tokeniser::of_model(&files, Cleaning::None)?.with_window(20)?,
             prompts: Prompts::default(),
             space: EmbeddingSpace::new("m").with_normalised(false),
             encoder: Encoder::Text(

@@ -5,6 +5,7 @@ mod model;
 mod parity;
 mod pooling;
 mod repository;
+mod sentencepiece;
 mod tokenise;
 mod vocabulary;
 
@@ -101,7 +102,7 @@ impl LocalEmbedder {
     /// # Errors
     /// Those of loading: `model_load`, `out_of_memory`, those of the download.
     pub async fn ready(&self, cx: &Context) -> Result<()> {
-        cx.guard(self.worker.ready(cx)).await.map(|_| ()).map_err(|error| self.own(error))
+        cx.guard(self.worker.ready(cx)).await.map(|_| ()).map_err(|error| self.own(self.named_if_late(error)))
     }
 
     /// How many tokens a text has for this model, its prompt and special tokens included, before it is cut to
@@ -133,6 +134,25 @@ impl LocalEmbedder {
         answer.await.map_err(|_| thread_lost())?
     }
 
+    /// A deadline that passed before the model was loaded, told as that: the next call may well be in time.
+    fn named_if_late(&self, error: Error) -> Error {
+        let is_total =
+            error.context().iter().any(|(name, value)| (*name, value.as_str()) == ("phase", "total"));
+        if error.kind() != ErrorKind::Timeout || !is_total || self.worker.loaded().is_some() {
+            return error;
+        }
+        let text = format!(
+            "the deadline of the whole call has passed and {} is not loaded yet; loading goes on: await `ready` \
+             before the first call, or give that more time",
+            self.expected.model
+        );
+        Error::new(ErrorKind::Timeout, text)
+            .with_persistence(error.persistence())
+            .with_context("phase", "total")
+            .with_sent(error.sent())
+            .with_source(error)
+    }
+
     fn own(&self, error: Error) -> Error {
         error.with_backend(&*self.info.backend).with_operation(Operation::Embed)
     }
@@ -150,7 +170,7 @@ impl Embedder for LocalEmbedder {
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         request.check(None)?;
-        cx.guard(self.work(cx, request)).await.map_err(|error| self.own(error))
+        cx.guard(self.work(cx, request)).await.map_err(|error| self.own(self.named_if_late(error)))
     }
 }
 

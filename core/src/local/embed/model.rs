@@ -52,7 +52,7 @@ impl Model {
     pub(crate) fn load(repository: &Repository, place: &Place, dimensions: Option<usize>) -> Result<Self> {
         // The tokenizer's file takes as long to read as the weights.
         let (encoder, tokeniser) = std::thread::scope(|scope| {
-            let tokeniser = scope.spawn(|| Tokeniser::of_model(&repository.files, repository.lower_case));
+            let tokeniser = scope.spawn(|| Tokeniser::of_model(&repository.files, repository.cleaning));
             let encoder = encoder(repository, place);
             let failed = || Error::response_invalid("the tokenizer's reader panicked");
             (encoder, tokeniser.join().unwrap_or_else(|_| Err(failed())))

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pooling::{MODES, Mode, Pooler};
+use super::tokenise::Cleaning;
 use crate::backends::vectors::prompt_set;
 use crate::embed::{EmbedRole, EmbeddingSpace, well_known_prompts};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,8 +43,8 @@ pub(crate) struct Repository {
     pub(crate) prompts: Prompts,
     /// The most tokens of a text, where the repository says so.
     pub(crate) window: Option<usize>,
-    /// Whether texts are made lower case first.
-    pub(crate) lower_case: bool,
+    /// What happens to texts first.
+    pub(crate) cleaning: Cleaning,
 }
 
 /// What an encoder takes.
@@ -149,8 +150,11 @@ impl Repository {
             false => files.needed_json("config.json")?,
         };
         let kind = kind(&files, &config)?;
-        // SigLIP's tokenizers say so nowhere in their files: it was trained on texts in lower case.
-        let is_siglip = model_type(&config).starts_with("siglip");
+        let cleaning = match (model_type(&config).starts_with("siglip"), window.do_lower_case) {
+            (true, _) => Cleaning::Siglip,
+            (false, true) => Cleaning::LowerCase,
+            (false, false) => Cleaning::None,
+        };
         Ok(Self {
             kind,
             config,
@@ -158,7 +162,7 @@ impl Repository {
             steps: parts.steps,
             prompts: prompts(root)?,
             window: longest,
-            lower_case: window.do_lower_case || is_siglip,
+            cleaning,
             files,
         })
     }

@@ -83,7 +83,7 @@ fn the_window_is_the_repository_s_or_the_tokenizer_s() {
     assert_eq!(read(&[CONFIG, own]).unwrap().window, Some(512));
     let sentence = ("sentence_bert_config.json", r#"{"max_seq_length": 256, "do_lower_case": true}"#);
     let repository = read(&[CONFIG, own, sentence]).unwrap();
-    assert_eq!((repository.window, repository.lower_case), (Some(256), true));
+    assert_eq!((repository.window, repository.cleaning), (Some(256), Cleaning::LowerCase));
 }
 
 #[test]

@@ -6,8 +6,9 @@
 use std::fmt;
 
 use serde_json::Value;
-use tokenizers::normalizers::{Lowercase, Sequence};
-use tokenizers::{NormalizerWrapper, Tokenizer};
+use tokenizers::normalizers::replace::ReplacePattern;
+use tokenizers::normalizers::{Lowercase, Replace, Sequence, Strip};
+use tokenizers::{ModelWrapper, NormalizerWrapper, Tokenizer};
 
 use super::vocabulary;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,7 +31,28 @@ pub(crate) struct Tokeniser {
     /// The most tokens of a text, special ones included.
     window: usize,
     /// What short texts are filled up with, for models that were trained so.
-    padding: Option<u32>,
+    padding: Option<Padding>,
+}
+
+/// What happens to texts before the tokenizer's own steps, though its file does not say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Cleaning {
+    /// Nothing.
+    #[default]
+    None,
+    /// They are made lower case.
+    LowerCase,
+    /// What SigLIP was trained with: lower case; and for the first models, which have unigrams, no punctuation of ASCII
+    /// and single spaces only, which the later ones, with Gemma's byte pairs, keep.
+    Siglip,
+}
+
+/// The token that fills texts up, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Padding {
+    pub(crate) id: u32,
+    /// In front of the text, not behind it.
+    pub(crate) is_in_front: bool,
 }
 
 /// A text's tokens.
@@ -47,7 +69,7 @@ impl Tokeniser {
     ///
     /// # Errors
     /// `model_load` if it has none, or one that cannot be used; the message says what to do.
-    pub(crate) fn of_model(files: &ModelFiles, lower_case: bool) -> Result<Self> {
+    pub(crate) fn of_model(files: &ModelFiles, cleaning: Cleaning) -> Result<Self> {
         let bytes = match files.read("tokenizer.json")? {
             Some(bytes) => bytes,
             None => vocabulary::as_tokenizer_json(files)?,
@@ -56,10 +78,12 @@ impl Tokeniser {
             .map_err(|error| unusable(&format!("{} cannot be used: {error}", named(files))))?;
         inner.with_truncation(None).map_err(|error| unusable(&error.to_string()))?;
         inner.with_padding(None);
-        if lower_case {
-            let own = inner.get_normalizer().cloned();
-            let both = std::iter::once(NormalizerWrapper::Lowercase(Lowercase)).chain(own).collect();
-            inner.with_normalizer(Some(Sequence::new(both))).map_err(|error| unusable(&error.to_string()))?;
+        let mut steps = cleaning_steps(cleaning, &inner).map_err(|error| unusable(&error.to_string()))?;
+        if !steps.is_empty() {
+            steps.extend(inner.get_normalizer().cloned());
+            inner
+                .with_normalizer(Some(Sequence::new(steps)))
+                .map_err(|error| unusable(&error.to_string()))?;
         }
         let (before, after) = special_tokens(&inner)
             .ok_or_else(|| unusable(&format!("{} puts no special tokens around a text", named(files))))?;
@@ -78,19 +102,24 @@ impl Tokeniser {
     }
 
     /// Fills short texts up to the window with this token.
-    pub(crate) fn with_padding(self, id: u32) -> Self {
-        Self { padding: Some(id), ..self }
+    pub(crate) fn with_padding(self, padding: Padding) -> Self {
+        Self { padding: Some(padding), ..self }
     }
 
-    /// The id that `tokenizer_config.json` fills texts up with.
+    /// What `tokenizer_config.json` fills texts up with, and where; where it does not say, behind the text, but in front
+    /// of it for tokenizers of Gemma's kind, as transformers does.
     ///
     /// # Errors
-    /// `model_load` if it names none.
-    pub(crate) fn padding(&self, files: &ModelFiles) -> Result<u32> {
+    /// `model_load` if it names no token.
+    pub(crate) fn padding(&self, files: &ModelFiles) -> Result<Padding> {
         let config: Value = files.json("tokenizer_config.json")?.unwrap_or_default();
+        let text = |name: &str| config.get(name).and_then(Value::as_str);
+        let class = text("tokenizer_class").unwrap_or_default().trim_end_matches("Fast");
+        let usual = if ["GemmaTokenizer", "Siglip2Tokenizer"].contains(&class) { "left" } else { "right" };
+        let is_in_front = text("padding_side").unwrap_or(usual) == "left";
         let token = config.get("pad_token").map(|token| token.get("content").unwrap_or(token));
         let id = token.and_then(Value::as_str).and_then(|token| self.inner.token_to_id(token));
-        id.ok_or_else(|| {
+        id.map(|id| Padding { id, is_in_front }).ok_or_else(|| {
             unusable("tokenizer_config.json names no `pad_token` of the tokenizer, which the model needs")
         })
     }
@@ -128,8 +157,10 @@ impl Tokeniser {
         ids.extend_from_slice(&self.before);
         ids.extend_from_slice(kept);
         ids.extend_from_slice(&self.after);
-        if let Some(padding) = self.padding {
-            ids.resize(self.window, padding);
+        if let Some(Padding { id, is_in_front }) = self.padding {
+            let missing = self.window.saturating_sub(ids.len());
+            ids.resize(self.window, id);
+            ids.rotate_right(if is_in_front { missing } else { 0 });
         }
         Ok(Tokenised { ids, is_cut: kept.len() < content.len() })
     }
@@ -160,6 +191,23 @@ impl Tokeniser {
     fn special(&self) -> usize {
         self.before.len() + self.after.len()
     }
+}
+
+/// The steps of a cleaning; each changes nothing where the tokenizer has it too.
+fn cleaning_steps(cleaning: Cleaning, tokenizer: &Tokenizer) -> tokenizers::Result<Vec<NormalizerWrapper>> {
+    let is_unigram = matches!(tokenizer.get_model(), ModelWrapper::Unigram(_));
+    let pattern = |text: &str| ReplacePattern::Regex(text.to_owned());
+    Ok(match cleaning {
+        Cleaning::None => Vec::new(),
+        Cleaning::Siglip if is_unigram => vec![
+            Replace::new(ReplacePattern::String("▁".to_owned()), " ")?.into(),
+            Lowercase.into(),
+            Replace::new(pattern(r"[!-/:-@\[-`{-~]"), "")?.into(),
+            Replace::new(pattern(r"\s+"), " ")?.into(),
+            Strip::new(true, true).into(),
+        ],
+        Cleaning::LowerCase | Cleaning::Siglip => vec![Lowercase.into()],
+    })
 }
 
 /// What the tokenizer puts before and behind a text, read off a text that it was put around.

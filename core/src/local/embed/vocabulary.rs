@@ -1,8 +1,11 @@
 //! Tokenizers of repositories that have no `tokenizer.json`: the vocabulary files that came before it, written as one.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::sentencepiece::Unigrams;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::weights::ModelFiles;
 
@@ -15,6 +18,7 @@ struct Config {
     strip_accents: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
     cls_token: Option<Special>,
+    eos_token: Option<Special>,
     sep_token: Option<Special>,
     unk_token: Option<Special>,
 }
@@ -46,6 +50,7 @@ pub(crate) fn as_tokenizer_json(files: &ModelFiles) -> Result<Vec<u8>> {
     let tokenizer = match class {
         "CLIPTokenizer" => clip(files)?,
         "RobertaTokenizer" | "GPT2Tokenizer" => roberta(files)?,
+        "SiglipTokenizer" => siglip(files, &config)?,
         "" if files.has("merges.txt") => clip(files)?,
         "" | "BertTokenizer" | "DistilBertTokenizer" | "MPNetTokenizer" if files.has("vocab.txt") => {
             bert(files, &config)?
@@ -164,6 +169,41 @@ fn roberta(files: &ModelFiles) -> Result<Value> {
             "add_prefix_space": false,
         },
         "model": pairs_model(vocabulary, merges, None, ""),
+    }))
+}
+
+/// SigLIP's unigrams, the end of text behind them. What cleans texts for them is put in front of every SigLIP's.
+fn siglip(files: &ModelFiles, config: &Config) -> Result<Value> {
+    let name = "spiece.model";
+    let bytes = files.read(name)?.ok_or_else(|| missing(files))?;
+    let unigrams = Unigrams::read(&bytes).map_err(|why| broken(files, name, &why))?;
+    let id = |token: &str| unigrams.pieces.iter().position(|(piece, _)| piece == token);
+    let last = Special::text(config.eos_token.as_ref(), "</s>");
+    let last_id = id(&last).ok_or_else(|| broken(files, name, &format!("it has no token {last}")))?;
+    let unknown = Special::text(config.unk_token.as_ref(), "<unk>");
+    let mut steps = vec![
+        json!({ "type": "Strip", "strip_left": true, "strip_right": true }),
+        json!({ "type": "Replace", "pattern": { "Regex": " {2,}" }, "content": " " }),
+    ];
+    if !unigrams.replaced.is_empty() {
+        let table = BASE64.encode(&unigrams.replaced);
+        steps.insert(0, json!({ "type": "Precompiled", "precompiled_charsmap": table }));
+    }
+    let added = [(&last, Some(last_id)), (&unknown, id(&unknown))];
+    let added: Vec<Value> =
+        added.iter().filter_map(|(token, id)| Some(special(token, &json!((*id)?)))).collect();
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": { "type": "Sequence", "normalizers": steps },
+        "pre_tokenizer": { "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "SpecialToken": { "id": last, "type_id": 0 } }],
+            "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } }],
+            "special_tokens": { last.clone(): { "id": last, "ids": [last_id], "tokens": [last] } },
+        },
+        "model": unigrams.model(),
     }))
 }
 

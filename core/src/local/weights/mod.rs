@@ -15,6 +15,10 @@ pub(crate) use parameters::{Biases, Parameters};
 pub use reference::ModelReference;
 pub(crate) use tensors::Tensors;
 
+/// How to make what is read here of the pickle that open_clip's older exports are.
+pub(crate) const OPEN_CLIP_CONVERSION: &str = "Convert it in Python: `safetensors.torch.save_file(torch.load(\
+     'open_clip_pytorch_model.bin', weights_only=True), 'open_clip_model.safetensors')`";
+
 /// What tests of models need.
 #[cfg(test)]
 pub(crate) mod testing {

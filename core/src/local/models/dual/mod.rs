@@ -14,46 +14,54 @@ use serde_json::Value;
 use super::DualEncoder;
 use crate::error::Result;
 use crate::local::ops::Place;
-use crate::local::weights::{ModelFiles, Tensors};
+use crate::local::weights::{ModelFiles, OPEN_CLIP_CONVERSION, Tensors};
 use config::load_error;
 
 /// Where open_clip describes a model, and where it may keep its weights.
 const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 const OPEN_CLIP_WEIGHTS: [&str; 3] =
     ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors"];
+const OPEN_CLIP_PICKLE: &str = "open_clip_pytorch_model.bin";
+
+/// Where transformers keeps weights.
+const OF_TRANSFORMERS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
 /// The dual encoder in a model's folder: with the config of transformers where it has one for such a model, else with
-/// that of open_clip.
+/// that of open_clip. Where the user named the weights, the names of their tensors say which.
 ///
 /// # Errors
 /// `model_load` if there is none, and as [`dual_encoder`].
 pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box<dyn DualEncoder>> {
     let config: Option<Value> = files.json("config.json")?;
+    let Some(native) = files.json::<Value>(OPEN_CLIP_CONFIG)? else {
+        let config = config.map_or_else(|| files.needed_json("config.json"), Ok)?;
+        return dual_encoder(&config, &Tensors::of_model(files)?, place);
+    };
     // timm puts a config of its own beside open_clip's, and some repositories have only the weights of one of the two.
-    let is_ours = config.as_ref().is_some_and(|config| config.get("model_type").is_some());
-    let has_weights =
-        ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| files.has(name));
-    match (config, files.json::<Value>(OPEN_CLIP_CONFIG)?) {
-        (Some(config), None) => dual_encoder(&config, &Tensors::of_model(files)?, place),
-        (Some(config), Some(_)) if is_ours && has_weights => {
+    let config = config.filter(|config| config.get("model_type").is_some());
+    let is_there = |name: &&&str| files.has(name);
+    if files.weights.is_some() {
+        let tensors = Tensors::of_model(files)?;
+        let is_native = tensors.names().any(|name| name.starts_with("visual."));
+        return dual_encoder(config.as_ref().filter(|_| !is_native).unwrap_or(&native), &tensors, place);
+    }
+    match (config, OPEN_CLIP_WEIGHTS.iter().find(is_there)) {
+        (Some(config), _) if OF_TRANSFORMERS.iter().any(|name| files.has(name)) => {
             dual_encoder(&config, &Tensors::of_model(files)?, place)
         }
-        (_, Some(config)) => {
-            let tensors = match OPEN_CLIP_WEIGHTS.iter().find(|name| files.has(name)) {
-                Some(name) => Tensors::open(&[files.path(name)])?,
-                None => {
-                    return Err(load_error(format!(
-                        "there are no weights; valid: {}",
-                        OPEN_CLIP_WEIGHTS.join(", ")
-                    )));
-                }
-            };
-            dual_encoder(&config, &tensors, place)
-        }
-        (None, None) => {
-            let config: Value = files.needed_json("config.json")?;
-            dual_encoder(&config, &Tensors::of_model(files)?, place)
-        }
+        (_, Some(name)) => dual_encoder(&native, &Tensors::open(&[files.path(name)])?, place),
+        (_, None) => Err(load_error(no_weights(files))),
+    }
+}
+
+/// Says what is there instead, and what to do.
+fn no_weights(files: &ModelFiles) -> String {
+    match files.has(OPEN_CLIP_PICKLE) {
+        true => format!(
+            "the model has only {OPEN_CLIP_PICKLE}, a pickle that can run code when it is loaded: ayni does not open \
+             it. {OPEN_CLIP_CONVERSION}"
+        ),
+        false => format!("there are no weights; valid: {}", OPEN_CLIP_WEIGHTS.join(", ")),
     }
 }
 

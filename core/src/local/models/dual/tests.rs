@@ -279,8 +279,14 @@ fn a_text_half_under_a_name_of_its_own_is_found() {
     let renamed = tensors
         .into_iter()
         .map(|(name, x)| if name.starts_with("visual.") { (name, x) } else { (format!("text.{name}"), x) });
-    let model = load(&config, &renamed.collect()).unwrap();
+    let mut renamed: BTreeMap<String, Tensor> = renamed.collect();
+    let model = load(&config, &renamed).unwrap();
     assert_eq!(fault_of_model(&*model, &cases("open-clip-gelu"), bar(Precision::F32)), None);
+    // Errors name a tensor as the file does.
+    let missing = "text.transformer.resblocks.1.attn.in_proj_weight";
+    renamed.remove(missing).unwrap();
+    let error = load(&config, &renamed).unwrap_err();
+    assert_eq!(error.message(), format!("the weights have no tensor `{missing}`"));
 }
 
 #[test]
@@ -333,6 +339,17 @@ fn a_folder_of_several_libraries_is_read_as_the_one_that_it_is_whole_for() {
     std::fs::write(timm.path().join("config.json"), r#"{"architecture": "vit_base_patch32_clip_224"}"#)
         .unwrap();
     assert_eq!(width_in(timm.path()).unwrap(), 40);
+    // The user says which.
+    for (name, width) in [(OPEN_CLIP_WEIGHTS[0], 40), ("model.safetensors", 24)] {
+        let files = ModelFiles::in_folder(both.path()).unwrap().with_weights(name);
+        assert_eq!(open_dual_encoder(&files, &place(Precision::F32)).unwrap().width(), width, "{name}");
+    }
+    let pickled = folder_of(&[native]);
+    std::fs::write(pickled.path().join("open_clip_pytorch_model.bin"), "a pickle").unwrap();
+    let error = width_in(pickled.path()).unwrap_err();
+    for says in ["open_clip_pytorch_model.bin, a pickle", "save_file", "'open_clip_model.safetensors'"] {
+        assert!(error.message().contains(says), "{error}");
+    }
     let error = width_in(folder_of(&[native]).path()).unwrap_err();
     assert!(error.message().contains("open_clip_model.safetensors"), "{error}");
     let error = width_in(tempfile::tempdir().unwrap().path()).unwrap_err();

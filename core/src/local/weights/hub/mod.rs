@@ -23,6 +23,8 @@ mod plan;
 mod refusal;
 mod settings;
 #[cfg(test)]
+mod test_server;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

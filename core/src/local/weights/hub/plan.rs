@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::local::weights::OPEN_CLIP_CONVERSION;
 
 /// What is wanted of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +21,11 @@ pub(crate) enum Wanted {
 /// What says how a model is used. Each is optional, and a model runs without it, but wrongly if there is one: so a
 /// cache counts as complete only if it is certain that those that are not there do not exist.
 const DECISIVE: [&str; 9] = [
-    "config.json",
+    CONFIG,
     "config_sentence_transformers.json",
     "generation_config.json",
     MODULES,
-    "open_clip_config.json",
+    OPEN_CLIP_CONFIG,
     "preprocessor_config.json",
     "sentence_bert_config.json",
     "tokenizer.json",
@@ -46,18 +48,24 @@ const WELCOME: [&str; 12] = [
     "open_clip_vocab.json",
 ];
 
+const CONFIG: &str = "config.json";
 const MODULES: &str = "modules.json";
+const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// Where open_clip's own exports keep weights.
 const OTHER_WEIGHTS: [&str; 2] = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"];
 
+const OPEN_CLIP_PICKLE: &str = "open_clip_pytorch_model.bin";
+
 /// The files whose content names further files: a plan needs to read them.
 pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> {
-    names.iter().filter(|name| match name.strip_suffix(INDEX) {
+    let is_of_open_clip = names.contains(OPEN_CLIP_CONFIG);
+    names.iter().filter(move |name| match name.strip_suffix(INDEX) {
         Some(folder) => !names.contains(&format!("{folder}{WEIGHTS}")),
-        None => *name == MODULES,
+        // Beside open_clip's own config, it says whether the usual weights are the whole model.
+        None => *name == MODULES || is_of_open_clip && *name == CONFIG,
     })
 }
 
@@ -133,8 +141,11 @@ impl Contents<'_> {
                 found => weights.extend(found),
             }
         }
-        if weights.is_empty() {
-            return Err(self.no_weights(""));
+        // Later parts may have weights of their own, and still there is no model without those of the first.
+        let encoder = modules.first().map_or("", |module| module.path.trim_matches('/'));
+        let encoder = if encoder.is_empty() { String::new() } else { format!("{encoder}/") };
+        if self.weights_in(&encoder)?.is_empty() {
+            return Err(self.no_weights(&encoder));
         }
         plan.files.extend(weights);
         let mut seen = BTreeSet::new();
@@ -174,6 +185,13 @@ impl Contents<'_> {
 
     /// The files with the weights of a folder; none if it has none that can be read.
     fn weights_in(&self, folder: &str) -> Result<Vec<String>> {
+        let other = || OTHER_WEIGHTS.iter().find_map(|name| self.existing(format!("{folder}{name}")));
+        if folder.is_empty()
+            && let Some(other) = other()
+            && self.is_of_open_clip_alone()?
+        {
+            return Ok(vec![other]);
+        }
         let whole = format!("{folder}{WEIGHTS}");
         if self.names.contains(&whole) {
             return Ok(vec![whole]);
@@ -189,28 +207,40 @@ impl Contents<'_> {
             }
             return Ok(shards.into_iter().chain([index]).collect());
         }
-        Ok(OTHER_WEIGHTS
-            .iter()
-            .find_map(|name| self.existing(format!("{folder}{name}")))
-            .into_iter()
-            .collect())
+        Ok(other().into_iter().collect())
+    }
+
+    /// Whether open_clip's config is the only one of the whole model: timm's beside it, with weights under the usual name,
+    /// is of the images' half.
+    fn is_of_open_clip_alone(&self) -> Result<bool> {
+        if !self.names.contains(OPEN_CLIP_CONFIG) {
+            return Ok(false);
+        }
+        let config = if self.names.contains(CONFIG) { self.json::<Value>(CONFIG)? } else { None };
+        Ok(config.is_none_or(|config| config.get("model_type").is_none()))
     }
 
     /// Why there are no weights, and what to do.
     fn no_weights(&self, folder: &str) -> Error {
         let here = || self.names.iter().filter_map(|name| name.strip_prefix(folder));
-        let ends = |endings: &[&str]| {
-            let found = here().find(|name| endings.iter().any(|ending| name.ends_with(ending)));
-            found.map(|name| format!("{folder}{name}"))
-        };
-        let text = if let Some(pickle) = ends(&[".bin", ".pt", ".pth", ".ckpt"]) {
+        let ends = |name: &str, endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        // In the folders below are copies for other libraries, whose `.bin` is something else.
+        let pickle = here().find(|name| !name.contains('/') && ends(name, &[".bin", ".pt", ".pth", ".ckpt"]));
+        let gguf = here().find(|name| ends(name, &[".gguf"]));
+        let text = if pickle == Some(OPEN_CLIP_PICKLE) {
             format!(
-                "the repository keeps its weights in {pickle}, a pickle, which can run code when it is read; ayni \
+                "the repository keeps its weights in {folder}{OPEN_CLIP_PICKLE}, a pickle, which can run code when it is \
+                 read; ayni reads safetensors only: name a revision that has them. {OPEN_CLIP_CONVERSION}, and name \
+                 that folder"
+            )
+        } else if let Some(pickle) = pickle {
+            format!(
+                "the repository keeps its weights in {folder}{pickle}, a pickle, which can run code when it is read; ayni \
                  reads safetensors only: name a revision that has them (`@refs/pr/N` if somebody has proposed \
                  them), or convert the weights with `save_pretrained` of transformers and name that folder"
             )
-        } else if let Some(gguf) = ends(&[".gguf"]) {
-            format!("the repository has no safetensors, but GGUF files such as {gguf}: name the file")
+        } else if let Some(gguf) = gguf {
+            format!("the repository has no safetensors, but GGUF files such as {folder}{gguf}: name the file")
         } else {
             format!(
                 "the repository has no weights: there is no {folder}{WEIGHTS} in it, and no {folder}{INDEX}"

@@ -96,6 +96,35 @@ fn what_has_no_weights_to_read_says_what_to_do() {
     let dense = [("modules.json", modules), ("model.safetensors", ""), ("2_Dense/pytorch_model.bin", "")];
     let error = plan_of(&dense).unwrap_err();
     assert!(error.message().contains("2_Dense/pytorch_model.bin, a pickle"), "{error}");
+    let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
+    let encoder = [
+        ("modules.json", modules),
+        ("2_Dense/model.safetensors", ""),
+        ("openvino/openvino_model.bin", ""),
+        ("pytorch_model.bin", ""),
+    ];
+    let error = plan_of(&encoder).unwrap_err();
+    assert!(error.message().contains("weights in pytorch_model.bin, a pickle"), "{error}");
+}
+
+#[test]
+fn weights_of_open_clip_are_taken_where_no_other_are_the_whole_model() {
+    let names =
+        [("open_clip_config.json", "{}"), ("open_clip_model.safetensors", ""), ("model.safetensors", "")];
+    let weights = |config: &[(&'static str, &'static str)]| {
+        let plan = plan_of(&[&names, config].concat()).unwrap();
+        plan.files.into_iter().filter(|name| name.ends_with("safetensors")).collect::<Vec<_>>()
+    };
+    let timm = ("config.json", r#"{"architecture": "vit_base_patch32_clip_224"}"#);
+    assert_eq!(weights(&[timm]), ["open_clip_model.safetensors"]);
+    assert_eq!(weights(&[]), ["open_clip_model.safetensors"]);
+    assert_eq!(weights(&[("config.json", r#"{"model_type": "clip"}"#)]), ["model.safetensors"]);
+    let pickled = [("open_clip_config.json", "{}"), ("open_clip_pytorch_model.bin", "")];
+    let error = plan_of(&pickled).unwrap_err();
+    for says in ["open_clip_pytorch_model.bin, a pickle", "save_file", "'open_clip_model.safetensors'"] {
+        assert!(error.message().contains(says), "{error}");
+    }
 }
 
 #[test]
