@@ -185,7 +185,7 @@ impl<'a> Parameters<'a> {
         let here = self.at(name);
         let stored = self.tensors.expect(&here.full("weight"), &[count, width])?;
         let (file, range) = stored.place();
-        let table = std::sync::Arc::new(file.clone());
+        let table = std::sync::Arc::new(file);
         Embedding::new(self.place, table, range, stored.dtype()?, [count, width])
             .map_err(|error| here.unusable(error))
     }

@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::ModelFiles;
-use super::mapped::Mapped;
+use super::mapped::{Kept, Mapped};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::of_candle;
 
@@ -130,9 +130,9 @@ impl Stored {
         self.file.as_ref().get(self.range.clone()).unwrap_or_default()
     }
 
-    /// The file that holds it, and where in it.
-    pub(crate) fn place(&self) -> (&Mapped, Range<usize>) {
-        (&self.file, self.range.clone())
+    /// The file that holds it, to be read where it lies, and where in it.
+    pub(crate) fn place(&self) -> (Kept, Range<usize>) {
+        (self.file.kept(), self.range.clone())
     }
 
     /// What its numbers are.
