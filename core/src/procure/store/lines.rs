@@ -7,6 +7,10 @@ use crate::context::BoxFuture;
 use crate::error::Result;
 use crate::procure::{Date, Decimal, Money, Month};
 
+/// The columns by which lines are searched; databases have an index of each.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) const SEARCHED: [&str; 3] = ["code", "product", "supplier"];
+
 /// Keeps lines of monthly files: a part of a [`Store`](super::Store), for those that have it.
 ///
 /// A month is written as a new *edition*, in as many calls as it takes, and nobody sees any of it until it is
@@ -145,6 +149,13 @@ impl LineQuery {
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// What the searched columns must hold, where that is asked for.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let wanted = [&self.code, &self.product, &self.supplier];
+        SEARCHED.into_iter().zip(wanted).filter_map(|(column, wanted)| Some((column, wanted.as_ref()?)))
     }
 
     /// Whether lines of a month are asked for.

@@ -16,11 +16,9 @@ use super::{column, most, unsigned};
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::Month;
-use crate::procure::store::lines::superseded;
+use crate::procure::store::lines::{SEARCHED, superseded};
 use crate::procure::store::{Batch, LineQuery, LineStore, RecordKind, StoredLine};
 
-/// By what lines are searched. The place is in each index, so that a page ends where it is full.
-const SEARCHED: [&str; 3] = ["code", "product", "supplier"];
 /// So often months may be replaced while they are read.
 const MOST_ROUNDS: u32 = 16;
 
@@ -79,7 +77,8 @@ impl PostgresStore {
         }
     }
 
-    /// Makes an edition searchable, as long as it is the one that is being written.
+    /// Makes an edition searchable, as long as it is the one that is being written. The place is in each index, so that
+    /// a page ends where it is full.
     async fn index(&self, edition: i64) -> Result<()> {
         for column in SEARCHED {
             let state = "SELECT 1 FROM ayni.editions WHERE edition = $1 AND state = $2";
@@ -127,13 +126,9 @@ impl PostgresStore {
             format!("SELECT {COLUMNS} FROM ayni.lines_{} WHERE position > $1", edition.number);
         let (given, limit) = (number(query.given(edition.month)), most(limit));
         let mut values: Vec<Value<'_>> = vec![(&given, Type::INT8)];
-        for (column, wanted) in
-            [("code", &query.code), ("product", &query.product), ("supplier", &query.supplier)]
-        {
-            if let Some(wanted) = wanted {
-                values.push((wanted, Type::TEXT));
-                statement.push_str(&format!(" AND {column} = ${}", values.len()));
-            }
+        for (column, wanted) in query.wanted() {
+            values.push((wanted, Type::TEXT));
+            statement.push_str(&format!(" AND {column} = ${}", values.len()));
         }
         values.push((&limit, Type::INT8));
         statement.push_str(&format!(" ORDER BY position LIMIT ${}", values.len()));
