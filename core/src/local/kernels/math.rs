@@ -1,6 +1,7 @@
 //! Functions of one number, over the vectors of any instruction set.
 //!
-//! Errors are a few units in the last place (the tests say how many); NaN stays NaN.
+//! Errors are a few units in the last place (the tests say how many); NaN stays NaN. `rough.rs` has those that are
+//! good enough for numbers of fewer digits.
 
 use super::simd::Simd;
 
@@ -58,7 +59,7 @@ pub(crate) fn activate<S: Simd>(s: S, activation: Activation, x: S::F32) -> S::F
 
 /// A polynomial by Horner's rule, highest coefficient first.
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: [f32; N]) -> S::F32 {
+pub(super) fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: [f32; N]) -> S::F32 {
     let mut sum = s.splat(coefficients[0]);
     let mut i = 1;
     while i < N {

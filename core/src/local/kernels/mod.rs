@@ -25,6 +25,7 @@ pub mod norm;
 pub mod peak;
 pub mod resample;
 pub mod rotary;
+pub(crate) mod rough;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub mod softmax;

@@ -4,6 +4,7 @@ use std::f32::consts::LOG2_E;
 
 use super::super::buffer::Scratch;
 use super::super::math::exp2;
+use super::super::rough::exp2_roughly;
 use super::super::simd::{Simd, Work};
 use super::pack::{KEYS, copy, four_columns, join_rows, pack_keys, widen};
 use super::tile::{add_products, products};
@@ -440,9 +441,9 @@ fn weights<S: Simd, const PAIRS: bool, const REGISTERS: usize>(
                 // SAFETY: as above; what is written was read before.
                 unsafe {
                     let at = scores.add(2 * pair * panel);
-                    let low = exp2(s, s.sub(s.load_ptr(at), less));
+                    let low = exp2_roughly(s, s.sub(s.load_ptr(at), less));
                     let high = if 2 * pair + 1 < tile.count {
-                        exp2(s, s.sub(s.load_ptr(at.add(panel)), less))
+                        exp2_roughly(s, s.sub(s.load_ptr(at.add(panel)), less))
                     } else {
                         s.zero()
                     };

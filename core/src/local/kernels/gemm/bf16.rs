@@ -15,6 +15,7 @@ impl<S: Simd> Element<S> for Bf16 {
     const GROUP: usize = if S::HAS_BF16_DOT { 2 } else { 1 };
     const WEIGHT_BYTES: usize = 2;
     const IS_F32: bool = !S::HAS_BF16_DOT;
+    const IS_ROUGH: bool = true;
     type Sum = S::F32;
     type Weights = S::F32;
     type Channels = ();

@@ -33,6 +33,8 @@ pub(crate) trait Element<S: Simd>: 'static {
     const WEIGHT_BYTES: usize;
     /// Whether activations are the f32 themselves, so that nothing needs converting.
     const IS_F32: bool;
+    /// Whether results have so few digits that [rough](super::super::rough) activations change none.
+    const IS_ROUGH: bool;
     /// A register of sums.
     type Sum: Copy;
     /// A register of weights.

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::super::math::{Activation, activate};
+use super::super::rough::activate_roughly;
 use super::super::simd::{Simd, Work};
 use super::element::{Element, RowScale};
 use super::packed::Packed;
@@ -144,7 +145,7 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
             let (gate, up) =
                 (half::<S, E>(s, self.packed, self.panel, 0), half::<S, E>(s, self.packed, self.panel, 1));
             for i in 0..rows {
-                let gate = activate(s, self.activation, self.sum(s, i, 0, gate));
+                let gate = active::<S, E>(s, self.activation, self.sum(s, i, 0, gate));
                 self.put(s, i, 0, s.mul(gate, self.sum(s, i, 1, up)), outputs);
             }
             return;
@@ -155,11 +156,17 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
             }
             let half = half::<S, E>(s, self.packed, self.panel, number);
             for i in 0..rows {
-                let value = activate(s, self.activation, self.sum(s, i, number, half));
+                let value = active::<S, E>(s, self.activation, self.sum(s, i, number, half));
                 self.put(s, i, number * S::LANES, value, outputs);
             }
         }
     }
+}
+
+/// Applies an activation as exactly as the precision's sums are.
+#[inline(always)]
+fn active<S: Simd, E: Element<S>>(s: S, activation: Activation, x: S::F32) -> S::F32 {
+    if E::IS_ROUGH { activate_roughly(s, activation, x) } else { activate(s, activation, x) }
 }
 
 /// What the channels of a half of a panel need: scales and the like, and the bias.

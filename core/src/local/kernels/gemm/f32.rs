@@ -10,6 +10,7 @@ impl<S: Simd> Element<S> for F32 {
     const GROUP: usize = 1;
     const WEIGHT_BYTES: usize = 4;
     const IS_F32: bool = true;
+    const IS_ROUGH: bool = false;
     type Sum = S::F32;
     type Weights = S::F32;
     type Channels = ();

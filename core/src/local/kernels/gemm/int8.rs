@@ -28,6 +28,7 @@ impl<S: Simd> Element<S> for Int8 {
     const GROUP: usize = if S::HAS_BYTE_DOT { 4 } else { 2 };
     const WEIGHT_BYTES: usize = 1;
     const IS_F32: bool = false;
+    const IS_ROUGH: bool = true;
     type Sum = S::I32;
     type Weights = S::I32;
     type Channels = (S::F32, S::I32);

@@ -219,6 +219,11 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn reciprocal_roughly(self, a: __m512) -> __m512 {
+        avx512! { _mm512_rcp14_ps(a) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         avx512! { _mm512_fmadd_ps(a, b, c) }
     }

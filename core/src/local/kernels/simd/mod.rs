@@ -162,6 +162,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a / b`.
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `1 / a` for normal `a` whose inverse is normal, off by 2⁻¹⁴ of it at most.
+    #[inline(always)]
+    fn reciprocal_roughly(self, a: Self::F32) -> Self::F32 {
+        self.div(self.splat(1.0), a)
+    }
     /// `a · b + c`, rounded once where the set has the instruction.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `c - a · b`, rounded once where the set has the instruction.
