@@ -241,9 +241,9 @@ impl<'a> Side<'a> {
 /// by itself would compare different moments.
 fn take_turns(sides: &mut [Side<'_>], quick: bool) -> Result<(), Error> {
     let (turns, turn, most) = if quick {
-        (7, Duration::from_micros(1500), Duration::from_millis(250))
+        (15, Duration::from_micros(1500), Duration::from_millis(250))
     } else {
-        (13, Duration::from_millis(3), Duration::from_millis(500))
+        (25, Duration::from_millis(3), Duration::from_millis(500))
     };
     for side in sides.iter_mut() {
         side.prepare(turn)?;

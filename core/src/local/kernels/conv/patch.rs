@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::super::gemm::element::Element;
+use super::super::gemm::element::{Element, RowScale};
 use super::super::simd::{Simd, Work};
 use super::layer::Conv;
 use super::{Images, Part};
@@ -109,7 +109,7 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
                     *word = value.to_bits();
                 }
             } else {
-                E::convert(s, values, to);
+                E::convert(s, values, RowScale::ONE, to);
             }
             column += count;
         }

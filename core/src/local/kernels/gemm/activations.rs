@@ -11,6 +11,9 @@ use super::element::{Element, RowScale};
 /// Words past the end of packed activations that packing may overwrite.
 pub(super) const SLACK: usize = 4;
 
+/// Words of each row that are packed before the next ones: so few that all rows' stay in the first-level cache.
+const CHUNK: usize = 256;
+
 /// Memory for packed rows, block after block. A row takes its words and [`SLACK`], so that no block's packing
 /// touches another's words.
 pub(super) struct RowMemory {
@@ -104,23 +107,33 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
     #[inline(always)]
     fn run(self, s: S) {
         let rows = self.scales.len();
-        if E::IS_F32 {
-            self.scales.fill(RowScale::ONE);
-            transpose(s, self.rows.as_ptr().cast(), rows, self.words, self.to);
-            return;
-        }
-        let mut converted = Scratch::<u32>::take(rows * self.words);
+        let row = |i: usize| &self.rows[i * self.inputs..(i + 1) * self.inputs];
         for (i, scale) in self.scales.iter_mut().enumerate() {
-            let row = &self.rows[i * self.inputs..(i + 1) * self.inputs];
-            *scale = E::convert(s, row, &mut converted[i * self.words..(i + 1) * self.words]);
+            *scale = E::row_scale(s, row(i));
         }
-        transpose(s, converted.as_ptr(), rows, self.words, self.to);
+        let mut converted = Scratch::<u32>::take(if E::IS_F32 { 0 } else { rows * CHUNK });
+        let mut start = 0;
+        while start < self.words {
+            let words = CHUNK.min(self.words - start);
+            let to = &mut self.to[start * rows..];
+            if E::IS_F32 {
+                let from = self.rows.as_ptr().wrapping_add(start).cast();
+                transpose(s, from, self.inputs, [rows, words], to);
+            } else {
+                for (i, scale) in self.scales.iter().enumerate() {
+                    let numbers = &row(i)[start * E::GROUP..self.inputs.min((start + words) * E::GROUP)];
+                    E::convert(s, numbers, *scale, &mut converted[i * words..(i + 1) * words]);
+                }
+                transpose(s, converted.as_ptr(), words, [rows, words], to);
+            }
+            start += words;
+        }
     }
 }
 
-/// Writes rows of `words` words, one after the other at `from`, as columns.
+/// Writes `words` words of each of `rows` rows, which begin `stride` words apart, as columns.
 #[inline(always)]
-fn transpose<S: Simd>(s: S, from: *const u32, rows: usize, words: usize, to: &mut [u32]) {
+fn transpose<S: Simd>(s: S, from: *const u32, stride: usize, [rows, words]: [usize; 2], to: &mut [u32]) {
     assert!(to.len() >= rows * words + SLACK, "packed activations have no room");
     let to = to.as_mut_ptr();
     let whole = words / S::LANES * S::LANES;
@@ -129,17 +142,18 @@ fn transpose<S: Simd>(s: S, from: *const u32, rows: usize, words: usize, to: &mu
     for four in (0..rows.div_ceil(4)).rev() {
         let row = |i: usize| {
             let number = 4 * four + i;
-            from.wrapping_add(if number < rows { number } else { 4 * four } * words)
+            from.wrapping_add(if number < rows { number } else { 4 * four } * stride)
         };
         let sources = [row(0), row(1), row(2), row(3)];
         let mut at = 0;
         while at < whole {
             let sources = sources.map(|source| source.wrapping_add(at));
             for source in sources {
-                // A few lines on: four streams that start anew every page are too many to be guessed.
-                s.prefetch(source.wrapping_add(128).cast());
+                // What the next words of these rows will need: four streams that start anew every page are too many to
+                // be guessed.
+                s.prefetch(source.wrapping_add(CHUNK).cast());
             }
-            // SAFETY: rows have `words` words; a column that is too long by three fits into the slack.
+            // SAFETY: rows have so many words; a column that is too long by three fits into the slack.
             unsafe { s.transpose4_ptr(sources, to.add(at * rows + 4 * four), rows) };
             at += S::LANES;
         }
@@ -147,7 +161,7 @@ fn transpose<S: Simd>(s: S, from: *const u32, rows: usize, words: usize, to: &mu
     for at in whole..words {
         for row in 0..rows {
             // SAFETY: within the rows and columns.
-            unsafe { *to.add(at * rows + row) = *from.add(row * words + at) };
+            unsafe { *to.add(at * rows + row) = *from.add(row * stride + at) };
         }
     }
 }

@@ -58,8 +58,8 @@ impl<S: Simd> Element<S> for Bf16 {
     }
 
     #[inline(always)]
-    fn convert(s: S, row: &[f32], words: &mut [u32]) -> RowScale {
-        let pairs = row.chunks_exact(2 * S::LANES);
+    fn convert(s: S, numbers: &[f32], _: RowScale, words: &mut [u32]) {
+        let pairs = numbers.chunks_exact(2 * S::LANES);
         let rest = pairs.remainder();
         let mut done = 0;
         for (pair, words) in pairs.zip(words.chunks_exact_mut(S::LANES)) {
@@ -77,7 +77,6 @@ impl<S: Simd> Element<S> for Bf16 {
         for (word, last) in words[done..].iter_mut().zip(last) {
             *word = last;
         }
-        RowScale::ONE
     }
 
     #[inline(always)]

@@ -66,9 +66,14 @@ pub(crate) trait Element<S: Simd>: 'static {
     /// `sum + word · weights`.
     fn step(s: S, sum: Self::Sum, word: u32, weights: Self::Weights) -> Self::Sum;
 
-    /// Turns a row of activations into words, and says what they stand for. What fills up the last word meets weights
-    /// that are zero.
-    fn convert(s: S, row: &[f32], words: &mut [u32]) -> RowScale;
+    /// What the words of a row of activations will stand for.
+    #[inline(always)]
+    fn row_scale(_: S, _: &[f32]) -> RowScale {
+        RowScale::ONE
+    }
+
+    /// Turns numbers of such a row into words. What fills up the last word meets weights that are zero.
+    fn convert(s: S, numbers: &[f32], scale: RowScale, words: &mut [u32]);
 
     /// Loads what the sums of some channels need.
     ///

@@ -44,11 +44,10 @@ impl<S: Simd> Element<S> for F32 {
     }
 
     #[inline(always)]
-    fn convert(_: S, row: &[f32], words: &mut [u32]) -> RowScale {
-        for (word, value) in words.iter_mut().zip(row) {
+    fn convert(_: S, numbers: &[f32], _: RowScale, words: &mut [u32]) {
+        for (word, value) in words.iter_mut().zip(numbers) {
             *word = value.to_bits();
         }
-        RowScale::ONE
     }
 
     #[inline(always)]

@@ -67,10 +67,35 @@ impl<S: Simd> Element<S> for Int8 {
         if S::HAS_BYTE_DOT { s.dot_u8_i8(sum, word, weights) } else { s.dot_i16(sum, word, weights) }
     }
 
+    /// The unit is NaN if the row holds NaN or an infinity, zero if it is all zero.
     #[inline(always)]
-    fn convert(s: S, row: &[f32], words: &mut [u32]) -> RowScale {
-        let (scale, inverse, zero) = row_scale(s, row);
+    fn row_scale(s: S, row: &[f32]) -> RowScale {
+        // Numbers of one sign compare as integers, and so compared, infinity and NaN are the greatest and stay.
+        let sign = s.splat_i32(i32::MIN);
         let mut chunks = row.chunks_exact(S::LANES);
+        let (mut above, mut below) = (s.splat_i32(0), s.splat_i32(0));
+        let mut see = |values: S::F32| {
+            let bits = s.bits(values);
+            above = s.max_i32(above, bits);
+            below = s.max_i32(below, s.xor_i32(bits, sign));
+        };
+        chunks.by_ref().for_each(|chunk| see(s.load(chunk)));
+        see(s.load_first(chunks.remainder()));
+        let [above, below] = [above, below].map(|most| f32::from_bits(s.reduce_max_i32(most) as u32));
+        if !above.is_finite() || !below.is_finite() {
+            return RowScale { scale: f32::NAN, zero: 0 };
+        }
+        let scale = above / STEPS + below / STEPS;
+        if scale * STEPS < TINY {
+            return RowScale { scale: 0.0, zero: 0 };
+        }
+        RowScale { scale, zero: (below * (1.0 / scale)).round_ties_even() as i32 }
+    }
+
+    #[inline(always)]
+    fn convert(s: S, numbers: &[f32], RowScale { scale, zero }: RowScale, words: &mut [u32]) {
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let mut chunks = numbers.chunks_exact(S::LANES);
         let mut bytes: *mut i8 = words.as_mut_ptr().cast();
         for chunk in chunks.by_ref() {
             // SAFETY: the words have room for as many numbers as the row.
@@ -84,7 +109,6 @@ impl<S: Simd> Element<S> for Int8 {
             let end: *mut i8 = words.as_mut_ptr().add(words.len()).cast();
             std::ptr::copy_nonoverlapping(start, bytes, end.offset_from(bytes) as usize);
         }
-        RowScale { scale, zero }
     }
 
     #[inline(always)]
@@ -102,33 +126,6 @@ impl<S: Simd> Element<S> for Int8 {
     fn finish(s: S, sums: S::I32, row: RowScale, (scales, _): (S::F32, S::I32)) -> S::F32 {
         s.mul(s.to_f32(sums), s.mul(scales, s.splat(row.scale)))
     }
-}
-
-/// What one quantised unit of the row is worth, its inverse, and what stands for zero. The unit is NaN if the row
-/// holds NaN or an infinity, zero if it is all zero.
-#[inline(always)]
-fn row_scale<S: Simd>(s: S, row: &[f32]) -> (f32, f32, i32) {
-    // Numbers of one sign compare as integers, and so compared, infinity and NaN are the greatest and stay.
-    let sign = s.splat_i32(i32::MIN);
-    let mut chunks = row.chunks_exact(S::LANES);
-    let (mut above, mut below) = (s.splat_i32(0), s.splat_i32(0));
-    let mut see = |values: S::F32| {
-        let bits = s.bits(values);
-        above = s.max_i32(above, bits);
-        below = s.max_i32(below, s.xor_i32(bits, sign));
-    };
-    chunks.by_ref().for_each(|chunk| see(s.load(chunk)));
-    see(s.load_first(chunks.remainder()));
-    let [above, below] = [above, below].map(|most| f32::from_bits(s.reduce_max_i32(most) as u32));
-    if !above.is_finite() || !below.is_finite() {
-        return (f32::NAN, 0.0, 0);
-    }
-    let scale = above / STEPS + below / STEPS;
-    if scale * STEPS < TINY {
-        return (0.0, 0.0, 0);
-    }
-    let inverse = 1.0 / scale;
-    (scale, inverse, (below * inverse).round_ties_even() as i32)
 }
 
 /// Writes a register of numbers in the words' form, and returns where the next goes. In rows with NaN or infinity,
