@@ -37,6 +37,7 @@ const fn dual(id: &'static str, dimensions: usize) -> Known {
 // - Qwen3: QwenLM/Qwen3-Embedding, `README.md`.
 // - EmbeddingGemma: huggingface/text-embeddings-inference, `backends/candle/tests/test_gemma3.rs` (GTE in `test_gte.rs`).
 // - CLIP and SigLIP: mlfoundations/open_clip, `src/open_clip/pretrained.py`, `src/open_clip/model_configs/` (`embed_dim`).
+
 /// As their publishers document them. Where a model's files are at hand, those decide; this is for models elsewhere.
 const KNOWN: &[Known] = &[
     known("sentence-transformers/all-MiniLM-L6-v2", 384, Pooling::Mean),
@@ -343,6 +344,7 @@ mod tests {
         let folder = EmbeddingSpace::new("all-MiniLM-L6-v2");
         assert_eq!(folder.clone().completed(), folder, "a folder's name says nothing for sure");
     }
+
     #[test]
     fn pooling_is_known_of_all_models_but_those_of_texts_and_images() {
         for known in KNOWN {

@@ -25,11 +25,11 @@ pub(crate) fn activate_roughly<S: Simd>(s: S, activation: Activation, x: S::F32)
     }
 }
 
-/// `2ˣ` for `x` up to 127; below -126, as for -126.
+/// `2ˣ` for `x` up to 127; zero from -150 down, so that what is hidden by minus infinity weighs nothing.
 #[inline(always)]
 pub(crate) fn exp2_roughly<S: Simd>(s: S, x: S::F32) -> S::F32 {
     // `x` second, so that NaN stays.
-    let x = s.max(s.splat(-126.0), x);
+    let x = s.max(s.splat(-152.0), x);
     let n = s.round(x);
     let p = polynomial(s, s.sub(x, n), [5.517_167e-2, 2.426_111_3e-1, 6.932_61e-1, 9.999_280_7e-1]);
     s.mul_pow2(p, n)

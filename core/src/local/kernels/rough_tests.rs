@@ -62,10 +62,10 @@ fn powers_of_two_are_within_a_part_of_ten_thousand() {
 #[test]
 fn extremes_stay_what_they_are() {
     for isa in Isa::available() {
-        let mut powers = [f32::NAN, f32::NEG_INFINITY, -1000.0, 0.0];
+        let mut powers = [f32::NAN, f32::NEG_INFINITY, -1000.0, -151.0];
         powers_slice(isa, &mut powers, true);
         assert!(powers[0].is_nan(), "{isa}");
-        assert!(powers[1] < 1e-37 && powers[2] < 1e-37, "{isa}: {powers:?}");
+        assert_eq!(powers[1..], [0.0; 3], "{isa}");
         for &activation in Activation::ALL {
             let mut values = [f32::NAN, 0.0, f32::INFINITY, 60.0, -60.0];
             let mut exact = values;

@@ -235,6 +235,15 @@ fn masks_are_added_and_hide() {
     }
 }
 
+#[test]
+fn a_query_that_sees_no_key_gets_zeros_however_large_the_values_are() {
+    let mut batch = Case::new(1, 1, 8, &[(5, 3)], Span::CAUSAL);
+    batch.keys.iter_mut().for_each(|value| *value *= 1e30);
+    for (cpu, batch) in cpus().into_iter().flat_map(|cpu| batch.both().map(|batch| (cpu.clone(), batch))) {
+        assert!(batch.run(&cpu)[..2 * 8].iter().all(|x| x.to_bits() == 0), "{cpu:?}");
+    }
+}
+
 fn with_distances(heads: usize, reach: usize, lengths: &[(usize, usize)], span: Span) -> Case {
     let values = noise(heads * (2 * reach + 1), 11).iter().map(|value| 4.0 * value).collect();
     Case { distances: Some((reach, values)), ..Case::new(heads, heads, 16, lengths, span) }
