@@ -31,6 +31,11 @@ impl Log {
             .with_span_events(FmtSpan::CLOSE)
             .with_writer(move || writer.clone())
             .finish();
+        // Never written to. With one subscriber alone, `tracing` asks that of the thread which first comes by an event, and
+        // other tests' threads have none: the event would be off for all. With two it asks both.
+        let _second = tracing::Dispatch::new(
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(io::sink).finish(),
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         tracing::subscriber::with_default(subscriber, || runtime.block_on(work));
         let text = String::from_utf8(log.0.lock().expect("a lock").clone()).expect("text");
