@@ -88,7 +88,10 @@ def test_ctrl_c_ends_a_synchronous_call(call):
     with Server(silence) as server:
         program = run(
             f"""
+            import signal
             import ayni
+            # It is ignored by whatever a shell has put into the background, as these tests may be.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             chat = ayni.Chat(backend="openai", vendor="custom", base_url="{server.url}/v1", model="m")
             try:
                 chat.{call}
