@@ -111,15 +111,18 @@ impl<'a> MakeWriter<'a> for Heard {
 #[tokio::test]
 async fn nothing_of_record_question_or_answer_is_in_a_log_or_an_error() {
     let heard = Heard::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
-    // For all threads: one of this thread's alone would miss what another test's thread comes by first, since `tracing`
-    // then asks that thread's, which is none, whether anybody listens, and asks no more.
-    tracing::subscriber::set_global_default(subscriber.with_writer(heard.clone()).finish()).unwrap();
+    let subscriber =
+        || tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    // Never written to. With one subscriber alone, `tracing` asks that of the thread which first comes by an event, and
+    // other tests' threads have none: the event would be off for all. With two it asks both.
+    let _second = tracing::Dispatch::new(subscriber().with_writer(std::io::sink).finish());
+    let guard = tracing::subscriber::set_default(subscriber().with_writer(heard.clone()).finish());
     let bad = "frase-de-la-respuesta";
     let server = MockServer::start(&json!([answered(bad), answered(bad)])).await.unwrap();
     let question = Question::free("¿frase-de-la-pregunta?");
     let error =
         analyse(&Context::new(), &tender().await, &question, &chat(&server)).await.expect_err("twice");
+    drop(guard);
     assert_eq!(error.kind(), ErrorKind::ResponseInvalid);
     let logged = String::from_utf8_lossy(&heard.0.lock().unwrap()).into_owned();
     assert!(logged.contains("chat"), "the calls are logged: {logged}");

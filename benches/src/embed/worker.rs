@@ -61,7 +61,7 @@ impl Side {
         }
     }
 
-    fn library(&mut self) -> &mut dyn Library {
+    fn as_library(&mut self) -> &mut dyn Library {
         match self {
             Self::Ours(ours) => ours,
             #[cfg(feature = "stock")]
@@ -101,7 +101,7 @@ impl Worker {
     /// Whether this side does the work.
     fn prepare(&mut self, name: &str) -> Result<bool, Error> {
         let work = Work::named(name).ok_or_else(|| Error::config(format!("there is no work '{name}'")))?;
-        let Some(mut once) = self.side.library().prepare(&work)? else { return Ok(false) };
+        let Some(mut once) = self.side.as_library().prepare(&work)? else { return Ok(false) };
         once()?;
         self.prepared.insert(name.to_owned(), once);
         Ok(true)

@@ -112,19 +112,27 @@ pub(crate) fn silu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.div(x, s.add(s.splat(1.0), exp(s, s.neg(x))))
 }
 
+/// By what QuickGELU multiplies the argument of its sigmoid.
+pub(super) const QUICK: f32 = 1.702;
+
 /// `x · σ(1.702 x)`.
 #[inline(always)]
 pub(crate) fn quick_gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    s.div(x, s.add(s.splat(1.0), exp(s, s.mul(x, s.splat(-1.702)))))
+    s.div(x, s.add(s.splat(1.0), exp(s, s.mul(x, s.splat(-QUICK)))))
 }
 
 /// GELU by the hyperbolic tangent. `½(1 + tanh u)` is `σ(2u)`, which loses nothing where the tangent is near -1.
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    s.div(x, s.add(s.splat(1.0), exp(s, s.neg(twice_argument_of_tanh(s, x, 1.0)))))
+}
+
+/// `2u` of that tangent, `unit` times.
+#[inline(always)]
+pub(super) fn twice_argument_of_tanh<S: Simd>(s: S, x: S::F32, unit: f32) -> S::F32 {
     const TWICE_ROOT_2_OVER_PI: f32 = 1.595_769;
-    let cubic =
-        s.mul_add(s.mul(x, x), s.splat(0.044_715 * TWICE_ROOT_2_OVER_PI), s.splat(TWICE_ROOT_2_OVER_PI));
-    s.div(x, s.add(s.splat(1.0), exp(s, s.neg(s.mul(x, cubic)))))
+    let factor = TWICE_ROOT_2_OVER_PI * unit;
+    s.mul(x, s.mul_add(s.mul(x, x), s.splat(0.044_715 * factor), s.splat(factor)))
 }
 
 /// GELU by the error function: `x Φ(x)`, off by less than `3·10⁻⁷ |x|`.

@@ -4,7 +4,7 @@
 
 use std::f32::consts::LOG2_E;
 
-use super::math::{Activation, activate, polynomial};
+use super::math::{Activation, QUICK, activate, polynomial, twice_argument_of_tanh};
 use super::simd::Simd;
 
 /// Applies an activation.
@@ -12,12 +12,8 @@ use super::simd::Simd;
 pub(crate) fn activate_roughly<S: Simd>(s: S, activation: Activation, x: S::F32) -> S::F32 {
     match activation {
         Activation::Gelu => gelu(s, x),
-        Activation::GeluTanh => {
-            const FACTOR: f32 = 1.595_769 * LOG2_E;
-            let cubic = s.mul_add(s.mul(x, x), s.splat(0.044_715 * FACTOR), s.splat(FACTOR));
-            gated_by_sigmoid(s, x, s.mul(x, cubic))
-        }
-        Activation::QuickGelu => gated_by_sigmoid(s, x, s.mul(x, s.splat(1.702 * LOG2_E))),
+        Activation::GeluTanh => gated_by_sigmoid(s, x, twice_argument_of_tanh(s, x, LOG2_E)),
+        Activation::QuickGelu => gated_by_sigmoid(s, x, s.mul(x, s.splat(QUICK * LOG2_E))),
         Activation::Silu => gated_by_sigmoid(s, x, s.mul(x, s.splat(LOG2_E))),
         Activation::None | Activation::Relu | Activation::Sigmoid | Activation::Tanh => {
             activate(s, activation, x)

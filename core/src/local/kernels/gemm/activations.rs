@@ -112,8 +112,7 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
             *scale = E::row_scale(s, row(i));
         }
         let mut converted = Scratch::<u32>::take(if E::IS_F32 { 0 } else { rows * CHUNK });
-        let mut start = 0;
-        while start < self.words {
+        for start in (0..self.words).step_by(CHUNK) {
             let words = CHUNK.min(self.words - start);
             let to = &mut self.to[start * rows..];
             if E::IS_F32 {
@@ -126,7 +125,6 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
                 }
                 transpose(s, converted.as_ptr(), words, [rows, words], to);
             }
-            start += words;
         }
     }
 }
