@@ -1,80 +1,10 @@
 //! Who a backend is, what it can do, and who served an answer.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
-
-macro_rules! operations {
-    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $genai:literal;)+) => {
-        /// One operation of one capability.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum Operation {
-            $($(#[doc = $doc])+ $name,)+
-        }
-
-        impl Operation {
-            /// Every operation.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
-
-            /// The operation's name in errors, logs and metrics.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-
-            /// The operation's name in OpenTelemetry's GenAI conventions (`gen_ai.operation.name`).
-            pub const fn gen_ai_name(self) -> &'static str {
-                match self { $(Self::$name => $genai,)+ }
-            }
-        }
-    };
-}
-
-operations! {
-    /// Vectors for texts or images.
-    Embed = "embed", "embeddings";
-    /// A whole chat answer.
-    Chat = "chat", "chat";
-    /// A streamed chat answer.
-    ChatStream = "chat_stream", "chat";
-    /// Images from a prompt.
-    GenerateImage = "generate_image", "generate_content";
-    /// Images from images and a prompt.
-    RefineImage = "refine_image", "generate_content";
-    /// Tenders of a day or a search.
-    ListTenders = "list_tenders", "execute_tool";
-    /// One tender in full.
-    GetTender = "get_tender", "execute_tool";
-    /// Purchase orders of a day or a search.
-    ListPurchaseOrders = "list_purchase_orders", "execute_tool";
-    /// One purchase order in full.
-    GetPurchaseOrder = "get_purchase_order", "execute_tool";
-    /// Quick purchases (Compra Ágil) of a search.
-    ListQuickPurchases = "list_quick_purchases", "execute_tool";
-    /// What a listing costs.
-    PlanListing = "plan_listing", "execute_tool";
-    /// One quick purchase in full.
-    GetQuickPurchase = "get_quick_purchase", "execute_tool";
-    /// Public buyers.
-    ListBuyers = "list_buyers", "execute_tool";
-    /// Suppliers by tax number.
-    ListSuppliers = "list_suppliers", "execute_tool";
-    /// What a currency was worth on a day.
-    GetRate = "get_rate", "execute_tool";
-    /// The models a vendor offers.
-    ListModels = "list_models", "list_models";
-    /// Whether a backend is up, and in what state.
-    Health = "health", "health";
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::error::{Error, RouteFailure};
 
 /// Limits that a backend declares about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -241,18 +171,6 @@ impl Usage {
             cached_tokens: add(self.cached_tokens, other.cached_tokens),
         }
     }
-}
-
-/// One backend that was asked before the one that served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RouteFailure {
-    /// The backend's name.
-    pub backend: Arc<str>,
-    /// The model it was asked for.
-    pub model: Arc<str>,
-    /// Why it did not serve.
-    pub kind: ErrorKind,
 }
 
 /// Where an answer came from: who served, who failed before, how many attempts it took.

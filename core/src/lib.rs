@@ -15,6 +15,7 @@ mod chat;
 #[cfg(doctest)]
 mod doc_tests;
 mod embed;
+mod env;
 mod error;
 mod image;
 mod info;
@@ -26,9 +27,9 @@ pub use chat::{
     OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ModeInfo, ProcurementConfig, Setup,
-    open_chat, open_chat_with, open_embedder, open_embedder_with, open_image_generator,
-    open_image_generator_with, open_procurement, open_procurement_with,
+    ChatConfig, ChatModes, EmbedderConfig, ImageConfig, ModeInfo, ProcurementConfig, Setup, open_chat,
+    open_chat_with, open_embedder, open_embedder_with, open_image_generator, open_image_generator_with,
+    open_procurement, open_procurement_with,
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{
@@ -36,11 +37,12 @@ pub use embed::{
     EmbeddedPart, Embedder, EmbeddingSpace, EncodedVectors, Encoding, HalfVectors, Int8Vectors, Match,
     Pooling, Truncation, Vectors, hamming_distance, similarity,
 };
-pub use error::{Error, ErrorKind, Persistence, Result, Sent};
+pub use env::Environment;
+pub use error::{Error, ErrorKind, Operation, Persistence, Result, RouteFailure, Sent};
 pub use image::{
     AnyImageGenerator, AspectRatio, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution,
 };
-pub use info::{BackendInfo, CredentialId, Limits, Operation, Route, RouteFailure, Usage};
+pub use info::{BackendInfo, CredentialId, Limits, Route, Usage};
 pub use local::embedder;
 pub use media::ImageData;
 pub use procure::{

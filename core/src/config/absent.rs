@@ -7,9 +7,10 @@ use serde_json::Value;
 use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
 use crate::embed::AnyEmbedder;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 use crate::procure::AnyProcurement;
 
 /// Handles that can hold the place of a backend that is not there.

@@ -1,6 +1,6 @@
 //! Setups from the environment variables that applications already use.
 
-use super::{ChatConfig, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup};
+use super::{ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup};
 use crate::backends::engine::{ClipServiceConfig, ImageEngineConfig};
 use crate::backends::gemini::GeminiConfig;
 use crate::backends::mercado_publico::MercadoPublicoConfig;
@@ -8,6 +8,7 @@ use crate::backends::ollama::OllamaConfig;
 use crate::backends::openai::OpenAiConfig;
 use crate::backends::scripted::ScriptedConfig;
 use crate::backends::tei::TeiConfig;
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::local::LocalConfig;
 use crate::policy::{Policy, Timeout};

@@ -30,6 +30,7 @@ use crate::backends::scripted::ScriptedConfig;
 use crate::backends::tei::TeiConfig;
 use crate::chat::AnyChat;
 use crate::embed::AnyEmbedder;
+use crate::env::Environment;
 use crate::error::Result;
 use crate::image::AnyImageGenerator;
 use crate::local::LocalConfig;
@@ -37,12 +38,9 @@ use crate::policy::Policy;
 use crate::procure::AnyProcurement;
 
 mod absent;
-mod environment;
 mod from_env;
 mod modes;
 
-pub use environment::Environment;
-pub(crate) use environment::required_secret;
 pub use modes::{ChatModes, ModeInfo};
 
 macro_rules! configs {

@@ -20,12 +20,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{ChatConfig, Environment, Setup, open_chat_with};
+use super::{ChatConfig, Setup, open_chat_with};
 use crate::backends::huggingface::HuggingFaceConfig;
 use crate::backends::openai::OpenAiConfig;
 use crate::backends::scripted::ScriptedConfig;
 use crate::chat::{AnyChat, ChatRequest};
 use crate::context::Context;
+use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::LocalConfig;
 use crate::policy::{Policy, Timeout};

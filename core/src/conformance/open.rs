@@ -14,11 +14,12 @@ use super::others::Health;
 use crate::backends::openai::OpenAi;
 use crate::chat::AnyChat;
 use crate::config::{
-    ChatConfig, ChatModes, EmbedderConfig, Environment, ImageConfig, ProcurementConfig, Setup,
-    open_chat_with, open_embedder_with, open_image_generator_with, open_procurement_with,
+    ChatConfig, ChatModes, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, open_chat_with,
+    open_embedder_with, open_image_generator_with, open_procurement_with,
 };
 use crate::context::{BoxFuture, Context};
 use crate::embed::AnyEmbedder;
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
 use crate::procure::AnyProcurement;

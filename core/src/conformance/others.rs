@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::call::OtherCalls;
 use super::case::Call;
 use crate::backends::engine::{ClipService, ImageEngine};
-use crate::config::{EmbedderConfig, Environment, ImageConfig};
+use crate::config::{EmbedderConfig, ImageConfig};
 use crate::context::{BoxFuture, Context};
+use crate::env::Environment;
 use crate::error::{Error, Result};
 
 /// A service that can be asked how it is.

@@ -122,7 +122,7 @@ pub(super) fn error(error: &Error) -> Value {
         "retry_after_ms": error.retry_after().map(milliseconds),
         "request_id": error.request_id(),
         "sent": error.sent().as_str(),
-        "operation": error.operation().map(crate::info::Operation::as_str),
+        "operation": error.operation().map(crate::error::Operation::as_str),
         "backend": error.backend(),
         "message": error.message(),
         "context": context,

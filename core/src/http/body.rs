@@ -17,8 +17,8 @@ use super::ndjson::LineParser;
 use super::sse::{SseItem, SseParser};
 use super::{BodyStream, FrameTooLarge, Headers, status};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::Operation;
 
 /// The most bytes of one event or line of a stream.
 const MAX_EVENT_BYTES: usize = 16 << 20;

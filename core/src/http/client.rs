@@ -17,8 +17,9 @@ use super::multipart::Multipart;
 use super::status::{Failure, Verdict};
 use super::{Headers, HttpRequest, Method};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{CredentialId, Operation};
+use crate::info::CredentialId;
 use crate::secret::Secret;
 
 /// The most bytes of one response that are kept in memory.

@@ -25,11 +25,11 @@ pub use weights::ModelReference;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
-use crate::config::Environment;
 use crate::context::Context;
 use crate::embed::{AnyEmbedder, EmbeddingSpace};
 #[cfg(not(feature = "candle"))]
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder};
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use super::call::{Call, Kept, Reply};
 use super::some_seconds;
 use crate::context::{Clock, Context};
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 
 /// Whether complete answers are kept in memory and given again to exactly the same request.
 ///

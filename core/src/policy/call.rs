@@ -13,9 +13,10 @@ use super::observe::Observation;
 use crate::chat::{AnyChat, ChatRequest, ChatResponse, ProviderData, ToolCall};
 use crate::context::{Clock, Context};
 use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse};
+use crate::error::Operation;
 use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageResponse, RefineRequest};
-use crate::info::{Operation, Route, Usage};
+use crate::info::{Route, Usage};
 use crate::procure::{
     Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, PurchaseOrder,
     PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,

@@ -13,7 +13,8 @@ use super::governed::{Handle, Slot};
 use super::seconds;
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::{Operation, Route, RouteFailure};
+use crate::error::{Operation, RouteFailure};
+use crate::info::Route;
 
 /// When another backend takes over.
 ///

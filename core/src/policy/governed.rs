@@ -22,9 +22,10 @@ use super::timeout::{Bounds, attempt_context, within};
 use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::{Context, PhaseTimeouts};
 use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
+use crate::error::Operation;
 use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
-use crate::info::{BackendInfo, Limits, Operation};
+use crate::info::{BackendInfo, Limits};
 use crate::procure::{
     Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, ProcurementClient,
     PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,

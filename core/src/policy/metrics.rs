@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::error::ErrorKind;
-use crate::info::{BackendInfo, Operation, Usage};
+use crate::error::Operation;
+use crate::info::{BackendInfo, Usage};
 
 /// Counters of calls by backend, model and operation. Clones share them.
 ///

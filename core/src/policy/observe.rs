@@ -13,7 +13,8 @@ use super::call::Reply;
 use super::metrics::{Metrics, Series};
 use crate::context::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::{BackendInfo, Operation, Route, RouteFailure, Usage};
+use crate::error::{Operation, RouteFailure};
+use crate::info::{BackendInfo, Route, Usage};
 
 /// What is told about calls: one `tracing` span a call (target `ayni::call`) with OpenTelemetry's GenAI
 /// names, one event at its end (debug for an answer, warn for a failure), and counters.

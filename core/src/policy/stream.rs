@@ -16,8 +16,9 @@ use super::observe::Observation;
 use super::timeout::attempt_timed_out;
 use crate::chat::{AnyChat, ChatEvent, ChatRequest, ChatStream};
 use crate::context::{BoxFuture, Clock, Context};
+use crate::error::Operation;
 use crate::error::Result;
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 /// A request for a stream.
 #[derive(Debug)]

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::call::Reply;
 use super::some_seconds;
 use crate::context::{Context, PhaseTimeouts};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 
 /// How long the phases of a call may take. `null` sets no bound; connect, first byte and idle then keep the
 /// backend's own. What the call's [`Context`] says comes first.

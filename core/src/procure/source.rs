@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::record::Source;
-use crate::info::Operation;
+use crate::error::Operation;
 
 /// What one source of a procurement backend can do by itself. What it cannot, the backend does by more calls or
 /// by filtering; a plan tells how many.

@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 
 use super::config::ClipServiceConfig;
 use super::service::{Address, Service};
-use crate::config::Environment;
 use crate::context::Context;
 use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation, Vectors};
+use crate::env::Environment;
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Route};
+use crate::info::{BackendInfo, Route};
 
 pub(super) const DEFAULT_MODEL: &str = "openai/clip-vit-base-patch32";
 const DEFAULT_MODEL_WIDTH: usize = 512;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clip::ClipService;
 use super::image::ImageEngine;
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::Result;
 use crate::image::Resolution;
 use crate::secret::Secret;

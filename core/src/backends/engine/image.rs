@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 
 use super::config::ImageEngineConfig;
 use super::service::{Address, Service};
-use crate::config::Environment;
 use crate::context::Context;
+use crate::env::Environment;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::Reply;
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution};
-use crate::info::{BackendInfo, Limits, Operation, Route};
+use crate::info::{BackendInfo, Limits, Route};
 use crate::media::ImageData;
 
 /// An image engine: `/generate` and `/refine`.

@@ -6,12 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backends::huggingface::{Space, SpaceConfig, Waking};
-use crate::config::Environment;
 use crate::context::Context;
+use crate::env::Environment;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result};
 use crate::http::client::{ApiClient, Auth, Reply};
 use crate::http::status::{Failure, Verdict};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 use crate::secret::Secret;
 
 /// A server that may have to wake up before it answers.

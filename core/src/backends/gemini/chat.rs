@@ -12,9 +12,10 @@ use crate::chat::{
     ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, ProviderData, ToolCall,
 };
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 impl ChatBackend for Gemini {
     fn info(&self) -> &BackendInfo {

@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::config::GeminiConfig;
-use crate::config::{Environment, required_secret};
 use crate::embed::EmbeddingSpace;
+use crate::env::{Environment, required_secret};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
-use crate::info::{BackendInfo, Limits, Operation};
+use crate::info::{BackendInfo, Limits};
 
 const BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 

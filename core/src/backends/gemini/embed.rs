@@ -6,8 +6,9 @@ use super::client::Gemini;
 use super::wire::UsageMetadata;
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Truncation, Vectors};
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

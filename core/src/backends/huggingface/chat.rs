@@ -14,10 +14,11 @@ use crate::chat::{
     Role, ToolChoice,
 };
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
 use crate::http::client::Reply;
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 impl ChatBackend for HuggingFace {
     fn info(&self) -> &BackendInfo {

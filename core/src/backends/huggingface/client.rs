@@ -8,10 +8,11 @@ use super::providers::{self, AUTO, HF_INFERENCE, Scheme};
 use super::space::encode_path;
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth, Call};
 use crate::http::status::{Failure, Verdict};
-use crate::info::{BackendInfo, Limits, Operation, Route};
+use crate::info::{BackendInfo, Limits, Route};
 use crate::secret::Secret;
 
 /// The backend's name.

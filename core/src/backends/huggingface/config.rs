@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::HuggingFace;
 use super::providers::HF_INFERENCE;
-use crate::config::{Environment, required_secret};
 use crate::embed::{EmbeddingSpace, Pooling};
+use crate::env::{Environment, required_secret};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 

@@ -10,8 +10,9 @@ use crate::context::Context;
 use crate::embed::{
     EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Pooling, Truncation, Vectors,
 };
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Usage};
+use crate::info::{BackendInfo, Usage};
 
 impl Embedder for HuggingFace {
     fn info(&self) -> &BackendInfo {

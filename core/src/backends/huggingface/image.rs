@@ -7,9 +7,10 @@ use super::providers::{
     replicate, together, wavespeed,
 };
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 use crate::media::ImageData;
 
 impl ImageGenerator for HuggingFace {

@@ -9,9 +9,9 @@ use tokio::sync::Mutex;
 use super::providers::{self, AUTO, HF_INFERENCE};
 use super::space::encode_path;
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::client::ApiClient;
-use crate::info::Operation;
 
 /// How long a mapping is believed. Providers come and go within hours, and a wrong mapping is dropped at once.
 const KEPT: Duration = Duration::from_secs(600);

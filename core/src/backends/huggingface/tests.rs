@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::testing::Script;
 use super::*;
-use crate::config::Environment;
 use crate::context::{Cancellation, Context};
+use crate::env::Environment;
 use crate::image::{GenerateRequest, ImageGenerator};
 use crate::{EmbedRequest, Embedder, ErrorKind};
 

@@ -12,10 +12,10 @@ use super::gate::ledger::{Ledger, Reservation, quota_exceeded};
 use super::gate::turn::Turn;
 use super::wire::{Body, compra_agil, ocds, privacy, v1, walk};
 use crate::context::{Context, Progress};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::client::Reply;
 use crate::http::status::read_error_body;
-use crate::info::Operation;
 use crate::procure::store::KeptAnswer;
 use crate::procure::{Date, Timestamp};
 

@@ -7,8 +7,8 @@ use super::fetch::{Ask, Hold};
 use super::search::Daily;
 use super::wire::v1::{self, V1};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::Operation;
 use crate::procure::tables::folded;
 use crate::procure::{
     ListRequest, Money, PurchaseOrder, QuickPurchaseRow, QuickPurchaseState, Rut, Supplier, Tender,

@@ -8,8 +8,9 @@ use super::gate::ledger::Reservation;
 use super::wire::v1::{self, V1};
 use super::wire::{Body, compra_agil, ocds, order, tender};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 use crate::procure::tables::folded;
 use crate::procure::{
     Answer, Buyer, GetRequest, ListRequest, Listing, OrderCode, OrderState, Plan, PlanRequest,

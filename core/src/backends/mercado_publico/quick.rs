@@ -8,8 +8,8 @@ use super::fetch::{Ask, Fetched, Hold};
 use super::filter::Filter;
 use super::wire::compra_agil::{self, Page};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::Operation;
 use crate::procure::{ListRequest, Listing, Plan, QuickPurchaseRow, Sorting, Timestamp};
 
 /// The smallest page that the service takes.

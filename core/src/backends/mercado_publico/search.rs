@@ -13,8 +13,9 @@ use super::filter::Filter;
 use super::gate::ledger::Reservation;
 use super::wire::v1::{self, V1};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::{Operation, Route};
+use crate::info::Route;
 use crate::procure::store::RecordKind;
 use crate::procure::{
     Answer, Completeness, Date, DayReport, ListRequest, Listing, Plan, PlanRequest, PurchaseOrderRow,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{MercadoPublico, MercadoPublicoConfig};
-use crate::config::Environment;
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
+use crate::env::Environment;
 use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 use crate::procure::store::{MemoryStore, SharedStore};
 use crate::procure::{Timestamp, ZoneMark};

@@ -10,9 +10,10 @@ use crate::chat::{
     ToolCall, ToolChoice,
 };
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::body::chat_stream;
-use crate::info::{BackendInfo, Operation, Route};
+use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
 
 #[deny(clippy::missing_trait_methods)]

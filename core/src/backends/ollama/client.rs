@@ -3,12 +3,13 @@
 use super::config::OllamaConfig;
 use super::wire::KeepAlive;
 use crate::backends::vectors::prompt_set;
-use crate::config::Environment;
 use crate::embed::EmbeddingSpace;
+use crate::env::Environment;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 
 const LOCAL: &str = "http://localhost:11434";
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Ollama;
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::Result;
 use crate::secret::Secret;
 

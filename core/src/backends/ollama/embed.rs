@@ -9,8 +9,9 @@ use super::wire::{EmbedAnswer, EmbedBody};
 use crate::backends::vectors::{numbers, prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for Ollama {

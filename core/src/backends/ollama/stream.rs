@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::chat::response;
 use super::wire::{ChatLine, LineMessage};
 use crate::chat::{ChatEvent, ChatStream};
+use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::body::{EventSource, LineStream, StreamRecord};
-use crate::info::{Operation, Route};
+use crate::info::Route;
 
 /// Makes chat events out of lines.
 pub(super) struct Lines {

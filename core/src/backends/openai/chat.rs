@@ -6,11 +6,12 @@ use super::think::Splitter;
 use super::wire::{self, Answer, Calls, Streaming};
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream, FinishReason};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::Headers;
 use crate::http::body::chat_stream;
 use crate::http::client::Call;
-use crate::info::{BackendInfo, Operation, Route};
+use crate::info::{BackendInfo, Route};
 
 const ROUTE: &str = "/chat/completions";
 

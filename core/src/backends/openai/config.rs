@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::OpenAi;
-use crate::config::Environment;
 use crate::embed::EmbeddingSpace;
+use crate::env::Environment;
 use crate::error::Result;
 use crate::secret::Secret;
 

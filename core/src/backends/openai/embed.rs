@@ -11,8 +11,9 @@ use super::profiles::EmbedRules;
 use crate::backends::vectors::{numbers, prompt_for, side_by_side, unit_length};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 use crate::media::BASE64;
 
 #[deny(clippy::missing_trait_methods)]

@@ -7,11 +7,12 @@ use super::OpenAi;
 use super::image_body::{edit_by_generation, edit_form, generation};
 use super::profiles::{ImageDialect, ImageRules};
 use crate::context::{Context, Progress};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::Method;
 use crate::http::client::{Call, MAX_BODY_BYTES, Reply};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 use crate::media::ImageData;
 
 #[deny(clippy::missing_trait_methods)]

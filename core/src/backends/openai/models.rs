@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::OpenAi;
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::Operation;
 
 /// A model that a vendor offers, as far as the vendor describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

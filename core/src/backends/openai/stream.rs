@@ -10,9 +10,10 @@ use super::chat::{Reader, finish_reason, no_choice, refused};
 use super::think::{Split, Splitter};
 use super::wire::{Answer, Calls, merge};
 use crate::chat::{ChatEvent, ChatStream, ProviderData};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::body::{EventSource, EventStream, StreamRecord};
-use crate::info::{Operation, Usage};
+use crate::info::Usage;
 
 /// Makes chat events out of the chunks of an answer.
 #[derive(Debug)]

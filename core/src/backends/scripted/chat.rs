@@ -11,8 +11,9 @@ use crate::chat::{
     ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 impl ChatBackend for Scripted {
     fn info(&self) -> &BackendInfo {

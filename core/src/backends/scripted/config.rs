@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::ToolCall;
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Configuration of [`Scripted`](super::Scripted).

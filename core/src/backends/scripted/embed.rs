@@ -3,8 +3,9 @@
 use super::{NAME, Numbers, Scripted, named};
 use crate::context::Context;
 use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Vectors};
+use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 impl Embedder for Scripted {
     fn info(&self) -> &BackendInfo {

@@ -2,9 +2,10 @@
 
 use super::{NAME, Numbers, Scripted, named, png};
 use crate::context::{Context, Progress};
+use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution};
-use crate::info::{BackendInfo, Operation, Route};
+use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
 
 /// Most images of one request.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::{BackendInfo, Limits, Operation};
+use crate::info::{BackendInfo, Limits};
 
 mod chat;
 mod config;

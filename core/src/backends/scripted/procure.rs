@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{NAME, Scripted, named};
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::{BackendInfo, Operation, Route};
+use crate::info::{BackendInfo, Route};
 use crate::procure::{
     Answer, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing, Money, Origin, Plan,
     PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Raw,

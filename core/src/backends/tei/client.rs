@@ -5,13 +5,14 @@ use tokio::sync::OnceCell;
 use super::config::TeiConfig;
 use super::wire::ServerInfo;
 use crate::backends::vectors::prompt_set;
-use crate::config::Environment;
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
+use crate::env::Environment;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
-use crate::info::{BackendInfo, Limits, Operation};
+use crate::info::{BackendInfo, Limits};
 
 /// A text-embeddings-inference server.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Tei;
-use crate::config::Environment;
 use crate::embed::Pooling;
+use crate::env::Environment;
 use crate::error::Result;
 use crate::secret::Secret;
 

@@ -7,9 +7,10 @@ use super::wire::EmbedBody;
 use crate::backends::vectors::{numbers, prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
+use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::Headers;
-use crate::info::{BackendInfo, Operation, Route, Usage};
+use crate::info::{BackendInfo, Route, Usage};
 
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for Tei {

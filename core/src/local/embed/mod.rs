@@ -23,11 +23,12 @@ use super::LocalConfig;
 use super::ops::{DeviceChoice, Place, PrecisionChoice};
 use super::weights::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
 use super::worker::{Worker, thread_lost};
-use crate::config::Environment;
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
+use crate::env::Environment;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::{BackendInfo, Operation};
+use crate::info::BackendInfo;
 
 /// An embedding model in this process.
 ///

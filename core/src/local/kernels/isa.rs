@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::{Error, Result};
 
 /// The environment variable that forces an instruction set.

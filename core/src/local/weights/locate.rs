@@ -64,7 +64,7 @@ fn of_file(file: &Path) -> Result<ModelFiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Environment;
+    use crate::env::Environment;
 
     fn hub(pairs: &[(&str, &str)]) -> Hub {
         Hub::from_env(&Environment::from_pairs(pairs.iter().copied())).unwrap()

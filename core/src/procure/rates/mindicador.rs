@@ -9,9 +9,9 @@ use super::{Rate, RateProvider, identity, none, published};
 use crate::backends::mercado_publico::wire::fields::Fields;
 use crate::backends::mercado_publico::wire::walk;
 use crate::context::{BoxFuture, Context};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::ApiClient;
-use crate::info::Operation;
 use crate::procure::{Currency, Date, Source, ZoneMark};
 
 /// The provider's name.

@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::error::Operation;
 use crate::http::Method;
 use crate::http::client::ApiClient;
-use crate::info::Operation;
 
 /// Cancels a queued job when it is dropped before [`done`](Self::done): on a failure, a deadline, a
 /// cancellation, or because the caller dropped the call. Then the cancellation goes out in the background,

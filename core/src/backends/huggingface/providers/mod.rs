@@ -8,11 +8,11 @@ use url::Url;
 use super::client::{HuggingFace, Served};
 use super::mapping::Task;
 use crate::context::{Context, Progress};
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::Method;
 use crate::http::client::Call;
 use crate::image::{GenerateRequest, RefineRequest};
-use crate::info::Operation;
 use crate::media::ImageData;
 
 pub(super) mod fal_ai;

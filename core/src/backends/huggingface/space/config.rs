@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{Name, Space, clients};
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::http::client::Auth;
 use crate::secret::Secret;

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::context::Context;
+use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Method;
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
-use crate::info::Operation;
 
 mod config;
 mod stage;

@@ -2,8 +2,8 @@ use std::sync::Mutex;
 
 use super::super::testing::Script;
 use super::*;
-use crate::config::Environment;
 use crate::context::{Cancellation, Progress};
+use crate::env::Environment;
 use crate::secret::Secret;
 
 fn space(config: SpaceConfig) -> Space {

@@ -120,7 +120,7 @@ impl Bench {
             .with_server("http://files.test")
             .with_lock(false, None)
             .with_personal_data(self.personal_data);
-        let client = config.open(&crate::config::Environment::empty()).expect("opened");
+        let client = config.open(&crate::env::Environment::empty()).expect("opened");
         client.with_opened_store(Arc::clone(&self.store)).expect("the only store")
     }
 

@@ -58,7 +58,7 @@ pub use tender_offers::{Offer, TenderOffer};
 
 use serde::{Deserialize, Serialize};
 
-use crate::info::Operation;
+use crate::error::Operation;
 use crate::procure::Month;
 use crate::procure::store::RecordKind;
 

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use shared::Shared;
 

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Environment;
 use crate::context::Context;
+use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::weights::ModelFiles;
 

@@ -4,7 +4,7 @@
 use std::io::ErrorKind as Io;
 use std::path::PathBuf;
 
-use crate::config::Environment;
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 

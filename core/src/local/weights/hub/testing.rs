@@ -9,8 +9,8 @@ use serde_json::json;
 pub(super) use super::test_server::{COMMIT, Fault, ID, etag_of};
 use super::test_server::{Seen, State, TestServer};
 use super::{Hub, Wanted};
-use crate::config::Environment;
 use crate::context::Context;
+use crate::env::Environment;
 use crate::error::Result;
 use crate::local::weights::ModelFiles;
 

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Draws which rooms of core/src use which, from the paths in the code, and fails on an arrow that runs up or on a
+circle between rooms. A room is a folder or a file at the top of core/src; tests inside the files do not count.
+With --draw, prints the picture that docs/ARCHITECTURE.md holds."""
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "core" / "src"
+
+# From the ground up. A room may use the rooms of the layers below its own, and of its own layer only those of
+# `BESIDE`; rooms of the ground are listed downwards.
+LAYERS = [
+    ("ground", ["secret", "env", "error", "info", "media", "context"]),
+    ("contracts", ["embed", "chat", "image", "procure"]),
+    ("manners", ["policy", "http"]),
+    ("wires", ["wire"]),
+    ("backends", ["backends", "local"]),
+    ("configuration", ["config"]),
+    ("the crate", ["lib", "blocking"]),
+]
+
+
+def without_tests(text: str) -> str:
+    """The text without comments, strings' contents left alone, and without modules of tests."""
+    text = re.sub(r"//[^\n]*", "", text)
+    pieces, position = [], 0
+    for match in re.finditer(r"#\[cfg\((?:all\()?(?:test|doctest)\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?(mod|use|fn|impl|const|static)\b", text):
+        if match.start() < position:
+            continue
+        pieces.append(text[position : match.start()])
+        position = end_of_item(text, match.end())
+    return "".join(pieces) + text[position:]
+
+
+def end_of_item(text: str, start: int) -> int:
+    depth = 0
+    for index in range(start, len(text)):
+        if text[index] == "{":
+            depth += 1
+        elif text[index] == "}":
+            depth -= 1
+            if depth == 0:
+                return index + 1
+        elif text[index] == ";" and depth == 0:
+            return index + 1
+    return len(text)
+
+
+def expand(tree: str) -> list[str]:
+    """The paths of a use tree: `a::{b, c::{d, e}}` gives a::b, a::c::d, a::c::e."""
+    tree = tree.strip()
+    brace = tree.find("{")
+    if brace < 0:
+        return [tree.split(" as ")[0].strip()]
+    head, body = tree[:brace], tree[brace + 1 : tree.rfind("}")]
+    parts, depth, begin = [], 0, 0
+    for index, character in enumerate(body):
+        depth += (character == "{") - (character == "}")
+        if character == "," and depth == 0:
+            parts.append(body[begin:index])
+            begin = index + 1
+    parts.append(body[begin:])
+    return [head + path for part in parts if part.strip() for path in expand(part)]
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".rs")
+
+
+def crate_names(rooms: set[str]) -> dict[str, str]:
+    """Which room each name at the crate's root comes from."""
+    names = {}
+    text = without_tests((SOURCE / "lib.rs").read_text())
+    for tree in re.findall(r"\bpub use ([^;]+);", text, re.S):
+        for path in expand(tree):
+            segments = path.split("::")
+            if segments[0] in rooms:
+                names[segments[-1]] = segments[0]
+    return names
+
+
+def arrows() -> dict[tuple[str, str], list[str]]:
+    """From room to room: where, as `file: path`."""
+    files = [path for path in sorted(SOURCE.rglob("*.rs")) if not is_test(path)]
+    rooms = {room_of(path) for path in files}
+    names = crate_names(rooms)
+    found = defaultdict(list)
+    for path in files:
+        room = room_of(path)
+        if room == "lib":
+            continue
+        text = without_tests(path.read_text())
+        used = [tree for tree in re.findall(r"\buse (crate::[^;]+);", text, re.S)]
+        paths = [one for tree in used for one in expand(tree)]
+        paths += re.findall(r"\bcrate::\w+", re.sub(r"\buse [^;]+;", "", text))
+        for one in (re.sub(r"\s+", "", path) for path in paths):
+            first = one.split("::")[1]
+            target = first if first in rooms else names.get(first)
+            if target and target != room:
+                found[room, target].append(f"{path.relative_to(ROOT)}: {one}")
+    return found
+
+
+def is_test(path: Path) -> bool:
+    return "tests" in path.parts or path.stem.endswith("_tests") or path.stem in ("tests", "test_server", "testing", "doc_tests")
+
+
+def level(room: str) -> int | None:
+    for number, (_, rooms) in enumerate(LAYERS):
+        if room in rooms:
+            return number
+    return None
+
+
+def faults(found: dict[tuple[str, str], list[str]]) -> list[str]:
+    errors = []
+    ground = LAYERS[0][1]
+    for (room, target), places in sorted(found.items()):
+        upper, lower = level(room), level(target)
+        if upper is None or lower is None:
+            errors.append(f"{room} -> {target}: a room without a layer in scripts/check_rooms.py: {places[0]}")
+        elif lower > upper:
+            errors += [f"{room} -> {target} runs up: {place}" for place in places]
+        elif lower == upper:
+            if upper == 0 and ground.index(target) < ground.index(room):
+                continue
+            errors += [f"{room} -> {target} runs between rooms of one layer: {place}" for place in places]
+    return errors
+
+
+def draw(found: dict[tuple[str, str], list[str]]) -> str:
+    uses = defaultdict(set)
+    for room, target in found:
+        uses[room].add(target)
+    lines = []
+    for name, rooms in reversed(LAYERS):
+        present = [room for room in rooms if (SOURCE / room).exists() or (SOURCE / f"{room}.rs").exists()]
+        for room in reversed(present):
+            order = [one for _, members in LAYERS for one in members if one in uses[room]]
+            lines.append(f"{name:<14} {room:<9} {' '.join(order) or '-'}")
+            name = ""
+    return "\n".join(lines)
+
+
+def main() -> int:
+    found = arrows()
+    if sys.argv[1:] == ["--draw"]:
+        print(draw(found))
+        return 0
+    if sys.argv[1:]:
+        print(__doc__)
+        return 0 if sys.argv[1] in ("-h", "--help") else 2
+    errors = faults(found)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
