@@ -1,8 +1,9 @@
 //! From an encoded image to the tensor of CLIP, step by step.
 
-use ayni::local::kernels::{Cpu, Isa};
-use ayni::local::pictures::{Filter, Limits, Picture, Preprocessor, Window, decode, resize, resize_window};
-use ayni::{Error, ImageData};
+use ayni::local::ops::cpu;
+use ayni::local::vision::{Filter, Limits, Picture, Preprocessor, Window, decode, resize, resize_window};
+use ayni::{Environment, Error, ImageData};
+use ayni_kernels::{Cpu, Isa};
 
 use crate::Options;
 use crate::report::{Report, Target, median, timed};
@@ -13,7 +14,7 @@ const CLIP: &str = r#"{"image_processor_type": "CLIPImageProcessor"}"#;
 /// Runs every measurement: with one thread, and with all.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let mut report = Report::default();
-    let cpu = Cpu::current()?;
+    let cpu = cpu(&Environment::process())?;
     println!("# {}, {} threads", cpu.isa, cpu.pool.threads());
     let turns = if options.quick { 9 } else { 41 };
     let image = ImageData::new(JPEG)?;

@@ -2,12 +2,12 @@
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use ayni::local::ops::{Place, PrecisionChoice};
-use ayni::{Error, ErrorKind};
+use ayni::{Environment, Error, ErrorKind};
 use candle_core::Tensor;
 
 fn main() -> Result<(), Error> {
     let device = std::env::args().nth(1).unwrap_or_else(|| "auto".to_owned()).parse()?;
-    let place = Place::open(device, PrecisionChoice::default())?;
+    let place = Place::open(device, PrecisionChoice::default(), &Environment::process())?;
     let failed = |error: candle_core::Error| Error::new(ErrorKind::DeviceUnavailable, error.to_string());
     let ones = Tensor::ones((64, 64), place.dtype(), &place.device).map_err(failed)?;
     let sum = ones

@@ -15,7 +15,7 @@ use ayni::{AnyEmbedder, Context, EmbedRequest, Embedder, Environment, Error, Err
 use serde_json::Value;
 
 #[allow(dead_code, reason = "the rest is for the tests of the Hub's client")]
-#[path = "../src/local/weights/hub/test_server.rs"]
+#[path = "../src/local/source/hub/test_server.rs"]
 mod test_server;
 
 use test_server::{COMMIT, Fault, TestServer, etag_of};

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ayni::local::kernels::Cpu;
-use ayni::local::kernels::peak::{self, Instruction};
-use ayni::{Error, ErrorKind};
+use ayni::local::ops::cpu;
+use ayni::{Environment, Error, ErrorKind};
+use ayni_kernels::peak::{self, Instruction};
 
 use crate::Options;
 use crate::report::{Report, Target, median};
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     if !has_clip {
         println!("# CLIP is left out: `make bench-peers SUITE=embed` makes its weights");
     }
-    let cpu = Cpu::current()?;
+    let cpu = cpu(&Environment::process())?;
     let mut report = Report::default();
     let is_wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.contains(only));

@@ -1,9 +1,9 @@
 //! A photograph to the model's input tensor.
 
-use ayni::local::kernels::Cpu;
-use ayni::local::pictures::decode::{Limits, decode};
-use ayni::local::pictures::preprocess::Preprocessor;
-use ayni::{Error, ImageData, Vectors};
+use ayni::local::ops::cpu;
+use ayni::local::vision::decode::{Limits, decode};
+use ayni::local::vision::preprocess::Preprocessor;
+use ayni::{Environment, Error, ImageData, Vectors};
 
 use super::library::{Folders, Once, read};
 
@@ -13,7 +13,7 @@ pub(super) fn prepare(folders: &Folders) -> Result<Once, Error> {
     let image = ImageData::with_media_type(encoded, "image/jpeg");
     let config = read(&folders.prepared.join("clip").join("preprocessor_config.json"))?;
     let preprocessor = Preprocessor::from_transformers(&String::from_utf8_lossy(&config))?;
-    let (cpu, limits) = (Cpu::current()?, Limits::default());
+    let (cpu, limits) = (cpu(&Environment::process())?, Limits::default());
     Ok(Box::new(move || {
         let tensor = preprocessor.prepare(&cpu, &decode(&image, &limits)?)?;
         let width = tensor.values.len();

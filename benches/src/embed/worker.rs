@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use ayni::local::kernels::Cpu;
-use ayni::{Error, Vectors};
+use ayni::local::ops::cpu;
+use ayni::{Environment, Error, Vectors};
 
 use super::library::{Folders, Library, Once, Ours};
 use super::works::Work;
@@ -89,10 +89,11 @@ impl Worker {
                 self.prepare(work)?;
                 Ok("first".to_owned())
             }
-            ["peak", precision] => Ok(operations_a_second(&Cpu::current()?, precision).map_or_else(
-                || format!("absent this CPU has no instruction for {precision}"),
-                |peak| format!("peak {peak:.0}"),
-            )),
+            ["peak", precision] => Ok(operations_a_second(&cpu(&Environment::process())?, precision)
+                .map_or_else(
+                    || format!("absent this CPU has no instruction for {precision}"),
+                    |peak| format!("peak {peak:.0}"),
+                )),
             ["stream", count] => self.stream(count),
             _ => Err(Error::config(format!("'{}' is not understood", words.join(" ")))),
         }

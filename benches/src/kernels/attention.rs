@@ -1,10 +1,10 @@
 //! Attention over long sequences, and of one token over a cache.
 
 use ayni::Error;
-use ayni::local::kernels::attention::{
+use ayni_kernels::attention::{
     Batch, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided, attention, decode,
 };
-use ayni::local::kernels::peak::Instruction;
+use ayni_kernels::peak::Instruction;
 use candle_core::Tensor;
 use half::f16;
 

@@ -1,9 +1,9 @@
 //! Convolutions of Stable Diffusion 1.5 and its autoencoder.
 
 use ayni::Error;
-use ayni::local::kernels::conv::{Conv, Epilogue, Geometry, Images, Window, conv};
-use ayni::local::kernels::gemm::{Precision, Weights};
-use ayni::local::kernels::peak::Instruction;
+use ayni_kernels::conv::{Conv, Epilogue, Geometry, Images, Window, conv};
+use ayni_kernels::gemm::{Precision, Weights};
+use ayni_kernels::peak::Instruction;
 
 use super::measure::{Bench, Case, Limit, Work};
 use super::theirs::{numbers, of_candle, tensor};

@@ -2,9 +2,9 @@
 //! holds them.
 
 use ayni::Error;
-use ayni::local::kernels::gemm::{Epilogue, Packed, Precision, Weights, gemm};
-use ayni::local::kernels::peak::Instruction;
-use ayni::local::kernels::{Cpu, Isa};
+use ayni_kernels::gemm::{Epilogue, Packed, Precision, Weights, gemm};
+use ayni_kernels::peak::Instruction;
+use ayni_kernels::{Cpu, Isa};
 
 use super::measure::{Bench, Case, Limit, Work};
 use super::theirs::{gemm_f32, numbers, of_candle, tensor};

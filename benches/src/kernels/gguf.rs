@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ayni::Error;
-use ayni::local::kernels::gguf::{Format, QuantisedWeights};
-use ayni::local::kernels::peak::Instruction;
+use ayni_kernels::gguf::{Format, QuantisedWeights};
+use ayni_kernels::peak::Instruction;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module};
 

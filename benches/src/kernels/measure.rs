@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ayni::Error;
-use ayni::local::kernels::Cpu;
-use ayni::local::kernels::peak::{self, Instruction};
+use ayni_kernels::Cpu;
+use ayni_kernels::peak::{self, Instruction};
 
 use crate::Options;
 use crate::report::{Report, Target, median};

@@ -14,8 +14,8 @@ mod small;
 mod table;
 mod theirs;
 
-use ayni::Error;
-use ayni::local::kernels::Cpu;
+use ayni::local::ops::cpu;
+use ayni::{Environment, Error};
 
 use crate::Options;
 use crate::report::Report;
@@ -23,7 +23,7 @@ use measure::Bench;
 
 /// Runs every measurement.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
-    let mut bench = Bench::new(Cpu::current()?, options);
+    let mut bench = Bench::new(cpu(&Environment::process())?, options);
     println!("# {}, {}, {} threads", crate::today::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
     peaks::run(&mut bench)?;
     gemm::run(&mut bench)?;

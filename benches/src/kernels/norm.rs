@@ -1,13 +1,13 @@
 //! Norms, softmax, rotary embeddings and activations on rows that the caches hold.
 
 use ayni::Error;
-use ayni::local::kernels::elementwise::activate;
-use ayni::local::kernels::group_norm::group_norm;
-use ayni::local::kernels::math::Activation;
-use ayni::local::kernels::norm::{Scaling, layer_norm, rms_norm};
-use ayni::local::kernels::rotary::{Heads, Layout, Table, rotate};
-use ayni::local::kernels::softmax::softmax;
-use ayni::local::kernels::{Cpu, Source};
+use ayni_kernels::elementwise::activate;
+use ayni_kernels::group_norm::group_norm;
+use ayni_kernels::math::Activation;
+use ayni_kernels::norm::{Scaling, layer_norm, rms_norm};
+use ayni_kernels::rotary::{Heads, Layout, Table, rotate};
+use ayni_kernels::softmax::softmax;
+use ayni_kernels::{Cpu, Source};
 use candle_core::Tensor;
 
 use super::measure::{Bench, Case, Limit, Work};

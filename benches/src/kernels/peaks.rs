@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use ayni::Error;
-use ayni::local::kernels::peak::{self, Instruction};
-use ayni::local::kernels::{Cpu, Isa, Pool};
+use ayni_kernels::peak::{self, Instruction};
+use ayni_kernels::{Cpu, Isa, Pool};
 
 use super::measure::Bench;
 use crate::report::{Target, median};

@@ -1,8 +1,8 @@
 //! What a call costs beyond its arithmetic: a few rows times a small layer.
 
 use ayni::Error;
-use ayni::local::kernels::gemm::{Epilogue, Packed, Precision, Weights, gemm};
-use ayni::local::kernels::peak::{self, Instruction};
+use ayni_kernels::gemm::{Epilogue, Packed, Precision, Weights, gemm};
+use ayni_kernels::peak::{self, Instruction};
 
 use super::measure::{Bench, Work, in_turns};
 use super::theirs::numbers;
@@ -29,7 +29,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
             Ok(())
         });
         // In one thread, so that the reading has no call's cost of its own; all threads read so much faster.
-        let alone = ayni::local::kernels::Cpu::new(cpu.isa, 1);
+        let alone = ayni_kernels::Cpu::new(cpu.isa, 1);
         let read: Work<'_> = Box::new(|| {
             std::hint::black_box(peak::read(&alone, &words));
             Ok(())

@@ -81,12 +81,6 @@ pub(crate) fn prompt_for<'a>(
     Ok(prompt.filter(|prompt| !prompt.is_empty()))
 }
 
-/// The name of a set of prompts in an embedding space; `None` if there is no prompt in it.
-pub(crate) fn prompt_set(query: Option<&str>, document: Option<&str>) -> Option<String> {
-    let [query, document] = [query, document].map(Option::unwrap_or_default);
-    (!query.is_empty() || !document.is_empty()).then(|| format!("query={query:?} document={document:?}"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -113,11 +107,5 @@ mod tests {
         assert_eq!(prompt_for(None, None, None, fields).expect("no role"), None);
         assert_eq!(prompt_for(role, Some("q: "), None, fields).expect("one"), None);
         assert_eq!(prompt_for(role, Some(""), Some("d: "), fields).expect("both"), Some("d: "));
-    }
-
-    #[test]
-    fn blank_prompts_leave_the_space_as_it_is() {
-        assert_eq!(prompt_set(Some(""), None), None);
-        assert_eq!(prompt_set(Some("q"), None).as_deref(), Some("query=\"q\" document=\"\""));
     }
 }

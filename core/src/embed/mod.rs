@@ -37,6 +37,7 @@ pub use handle::AnyEmbedder;
 pub use request::{EmbedInput, EmbedRequest, EmbedRole, Truncation};
 pub use response::EmbedResponse;
 pub use similarity::{Match, similarity};
+pub(crate) use space::prompt_set;
 pub use space::{EmbeddingSpace, Pooling};
 pub use stream::{EmbedStream, EmbeddedPart};
 pub use vectors::Vectors;

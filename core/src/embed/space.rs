@@ -147,3 +147,20 @@ pub enum Pooling {
     /// The mean weighted by position.
     WeightedMean,
 }
+
+/// The name of a set of prompts in an embedding space; `None` if there is no prompt in it.
+pub(crate) fn prompt_set(query: Option<&str>, document: Option<&str>) -> Option<String> {
+    let [query, document] = [query, document].map(Option::unwrap_or_default);
+    (!query.is_empty() || !document.is_empty()).then(|| format!("query={query:?} document={document:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_prompts_leave_the_space_as_it_is() {
+        assert_eq!(prompt_set(Some(""), None), None);
+        assert_eq!(prompt_set(Some("q"), None).as_deref(), Some("query=\"q\" document=\"\""));
+    }
+}

@@ -3,24 +3,26 @@
 #[cfg(feature = "candle")]
 mod embed;
 #[cfg(feature = "candle")]
-pub mod kernels;
-#[cfg(feature = "candle")]
 pub(crate) mod models;
 #[cfg(feature = "candle")]
 #[doc(hidden)]
 pub mod ops;
 #[cfg(feature = "candle")]
+pub(crate) mod runtime;
+#[cfg(feature = "candle")]
+pub(crate) mod source;
+#[cfg(feature = "candle")]
+pub(crate) mod tokenizer;
+#[cfg(feature = "candle")]
 #[doc(hidden)]
-pub mod pictures;
+pub mod vision;
 #[cfg(feature = "candle")]
 pub(crate) mod weights;
-#[cfg(feature = "candle")]
-pub(crate) mod worker;
 
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, Parity, ProbeParity};
 #[cfg(feature = "candle")]
-pub use weights::ModelReference;
+pub use source::ModelReference;
 
 use serde::{Deserialize, Serialize};
 

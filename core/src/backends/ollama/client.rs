@@ -2,8 +2,8 @@
 
 use super::config::OllamaConfig;
 use super::wire::KeepAlive;
-use crate::backends::vectors::prompt_set;
 use crate::embed::EmbeddingSpace;
+use crate::embed::prompt_set;
 use crate::env::Environment;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};

@@ -3,8 +3,8 @@
 use super::OpenAi;
 use super::config::{InlineReasoning, OpenAiConfig};
 use super::profiles::{self, ChatRules, Profile};
-use crate::backends::vectors::prompt_set;
 use crate::embed::EmbeddingSpace;
+use crate::embed::prompt_set;
 use crate::env::{Environment, required_secret};
 use crate::error::{Error, Result};
 use crate::http::Headers;

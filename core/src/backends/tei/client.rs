@@ -4,9 +4,9 @@ use tokio::sync::OnceCell;
 
 use super::config::TeiConfig;
 use super::wire::ServerInfo;
-use crate::backends::vectors::prompt_set;
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
+use crate::embed::prompt_set;
 use crate::env::Environment;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};

@@ -15,7 +15,7 @@ use crate::context::{Context, Progress};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Truncation, Vectors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::{Route, Usage};
-use crate::local::worker::{Queued, Work, copy_of, thread_lost};
+use crate::local::runtime::{Queued, Work, copy_of, thread_lost};
 
 /// Requests worked on at a time; more wait in the queue.
 const REQUESTS: usize = 64;

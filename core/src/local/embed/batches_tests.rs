@@ -6,16 +6,16 @@ use candle_core::{Device, Tensor};
 use super::super::model::{Encoder, ModelParts};
 use super::super::pooling::{Head, Mode, Pooler};
 use super::super::repository::Prompts;
-use super::super::tokenise::{Cleaning, Tokeniser};
 use super::*;
 use crate::context::Cancellation;
 use crate::embed::EmbeddingSpace;
-use crate::local::kernels::gemm::Precision;
-use crate::local::kernels::{Cpu, Isa};
 use crate::local::models::{TextEncoder, Tokens};
 use crate::local::ops::Place;
-use crate::local::weights::ModelFiles;
-use crate::local::worker::Worker;
+use crate::local::runtime::Worker;
+use crate::local::source::ModelFiles;
+use crate::local::tokenizer::{Cleaning, Tokeniser};
+use ayni_kernels::gemm::Precision;
+use ayni_kernels::{Cpu, Isa};
 
 /// An encoder whose state of a token is the token and one; it keeps what batches it was given, and waits at the gate
 /// before each. Token 9 makes it panic.

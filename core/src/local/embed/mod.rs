@@ -5,9 +5,6 @@ mod model;
 mod parity;
 mod pooling;
 mod repository;
-mod sentencepiece;
-mod tokenise;
-mod vocabulary;
 
 use std::borrow::Cow;
 
@@ -21,8 +18,8 @@ use repository::Repository;
 
 use super::LocalConfig;
 use super::ops::{DeviceChoice, Place, PrecisionChoice};
-use super::weights::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
-use super::worker::{Worker, thread_lost};
+use super::runtime::{Worker, thread_lost};
+use super::source::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
 use crate::env::Environment;
@@ -53,7 +50,7 @@ impl LocalEmbedder {
     /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
     /// that make no model; `device_unavailable`.
     pub fn open(config: &LocalConfig, env: &Environment) -> Result<Self> {
-        let place = place(config)?;
+        let place = place(config, env)?;
         let reference: ModelReference = config.model.parse()?;
         let dimensions = config.dimensions;
         if dimensions == Some(0) {
@@ -187,10 +184,10 @@ impl Named {
 }
 
 /// Where and how the model computes.
-fn place(config: &LocalConfig) -> Result<Place> {
+fn place(config: &LocalConfig, env: &Environment) -> Result<Place> {
     let device: DeviceChoice = config.device.as_deref().unwrap_or("auto").parse()?;
     let precision: PrecisionChoice = config.precision.as_deref().unwrap_or("auto").parse()?;
-    Place::open(device, precision)
+    Place::open(device, precision, env)
 }
 
 /// Where a model comes from.

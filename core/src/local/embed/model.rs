@@ -6,16 +6,17 @@ use candle_core::Tensor;
 
 use super::pooling::{Dense, Head, Step, numbers, to_unit_length};
 use super::repository::{Kind, OPEN_CLIP, Prompts, Repository, StepConfig};
-use super::tokenise::{Tokenised, Tokeniser};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
-use crate::local::kernels::gemm::Precision;
 use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
 use crate::local::ops::{Place, of_candle, recycle};
-use crate::local::pictures::{Limits, Preprocessor};
-use crate::local::weights::{ModelFiles, Parameters, Tensors};
+use crate::local::source::ModelFiles;
+use crate::local::tokenizer::{Tokenised, Tokeniser};
+use crate::local::vision::{Limits, Preprocessor};
+use crate::local::weights::{Parameters, Tensors};
 use crate::media::ImageData;
+use ayni_kernels::gemm::Precision;
 
 /// Tokens of a batch on the CPU: enough for every thread to have work, few enough for what lies between two layers
 /// to stay in the cache.

@@ -7,9 +7,9 @@ use super::repository::Repository;
 use crate::context::Context;
 use crate::embed::{EmbedInput, Vectors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::kernels::gemm::Precision;
 use crate::local::ops::Place;
 use crate::media::ImageData;
+use ayni_kernels::gemm::Precision;
 
 /// Texts of several languages, scripts and lengths, each with the name that reports give it.
 const TEXTS: &[(&str, &str)] = &[
@@ -207,7 +207,7 @@ fn vectors(cx: &Context, model: &Model, probes: &[(String, EmbedInput)]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::pictures::decode;
+    use crate::local::vision::decode;
 
     fn parity(cosines: &[f64]) -> Parity {
         let probe =

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pooling::{MODES, Mode, Pooler};
-use super::tokenise::Cleaning;
-use crate::backends::vectors::prompt_set;
+use crate::embed::prompt_set;
 use crate::embed::{EmbedRole, EmbeddingSpace, well_known_prompts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::models::check_text_encoder;
 use crate::local::ops::Activation;
-use crate::local::weights::ModelFiles;
+use crate::local::source::ModelFiles;
+use crate::local::tokenizer::Cleaning;
 
 /// Where the window and the case of the text are said; the names are older than the library's present one.
 const WINDOW_FILES: [&str; 7] = [

@@ -5,9 +5,9 @@ use candle_core::{D, Tensor};
 use super::Place;
 use super::tensor::{OrFail, changed, expect, filled, is_on_cpu, rows, with_values};
 use crate::error::{Error, Result};
-use crate::local::kernels::elementwise;
-use crate::local::kernels::gated::{self, Gate};
-use crate::local::kernels::math::Activation;
+use ayni_kernels::elementwise;
+use ayni_kernels::gated::{self, Gate};
+use ayni_kernels::math::Activation;
 
 /// `activation(x)`.
 ///
@@ -42,7 +42,7 @@ pub fn gate(place: &Place, gate: &Tensor, up: &Tensor, activation: Activation) -
         with_values("what is gated", up, |ups| {
             filled(gate.shape(), |to| {
                 to.copy_from_slice(gates);
-                gated::gate_assign(&place.cpu, to, ups, activation)
+                gated::gate_assign(&place.cpu, to, ups, activation).or_fail()
             })
         })
     })
@@ -68,7 +68,7 @@ pub fn gate_halves(place: &Place, x: &Tensor, which: Gate, activation: Activatio
     dims.truncate(dims.len() - 1);
     dims.push(half);
     with_values("the input", x, |values| {
-        filled(dims, |to| gated::gate_halves(&place.cpu, values, to, half, which, activation))
+        filled(dims, |to| gated::gate_halves(&place.cpu, values, to, half, which, activation).or_fail())
     })
 }
 
@@ -82,7 +82,7 @@ pub fn add_owned(place: &Place, x: Tensor, other: &Tensor) -> Result<Tensor> {
         return x.add(other).or_fail();
     }
     with_values("what is added", other, |other| {
-        changed("the sum", x, |to| elementwise::add_assign(&place.cpu, to, other))
+        changed("the sum", x, |to| elementwise::add_assign(&place.cpu, to, other).or_fail())
     })
 }
 

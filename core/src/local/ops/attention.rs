@@ -7,10 +7,10 @@ use super::Place;
 use super::cache::KvCache;
 use super::tensor::{OrFail, filled, is_on_cpu};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::kernels::attention::{
+use ayni_kernels::attention::{
     self, Batch, Cache, Distances, Heads, Mask, Numbers, Options, Span, Starts, Strided,
 };
-use crate::local::kernels::gemm::Precision;
+use ayni_kernels::gemm::Precision;
 
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence of a batch without padding, into `[query, head, size]`.
 ///
@@ -42,9 +42,11 @@ pub fn attention(
                 filled(result_shape(starts.queries, heads), |to| {
                     let batch = Batch { queries, keys, values, starts };
                     match place.precision {
-                        Precision::F32 => attention::attention(&place.cpu, heads, batch, options, to),
+                        Precision::F32 => {
+                            attention::attention(&place.cpu, heads, batch, options, to).or_fail()
+                        }
                         Precision::Bf16 | Precision::Int8 => {
-                            attention::attention_bf16(&place.cpu, heads, batch, options, to)
+                            attention::attention_bf16(&place.cpu, heads, batch, options, to).or_fail()
                         }
                     }
                 })
@@ -88,6 +90,7 @@ pub fn attention_cached(
         let queries = Strided { data: numbers, token: queries.token, head: queries.head };
         filled(result_shape(starts.queries, heads), |to| {
             attention::attention(&place.cpu, heads, Batch { queries, keys, values, starts }, options, to)
+                .or_fail()
         })
     })
 }
@@ -129,7 +132,7 @@ pub fn decode_attention(
         };
         let queries = Strided { data: numbers, token: queries.token, head: queries.head };
         filled((caches.len(), heads.queries, heads.size), |to| {
-            attention::decode(&place.cpu, heads, queries, &caches, scale, to)
+            attention::decode(&place.cpu, heads, queries, &caches, scale, to).or_fail()
         })
     })
 }

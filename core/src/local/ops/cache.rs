@@ -7,7 +7,7 @@ use half::slice::HalfFloatSliceExt;
 use super::Place;
 use super::tensor::{OrFail, expect, with_values};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::kernels::attention::{Heads, Numbers, Strided};
+use ayni_kernels::attention::{Heads, Numbers, Strided};
 
 /// Keys and values of one layer for one text. On the CPU in f16, half the memory to read for each token; on a GPU in the
 /// place's own numbers. Appending does not copy what is there, but when the memory must grow.

@@ -8,9 +8,9 @@ use super::Place;
 use super::linear::{Epilogue, vector, with_weights};
 use super::tensor::{OrFail, expect, filled, with_some_values, with_values};
 use crate::error::{Error, Result};
-use crate::local::kernels::Cpu;
-use crate::local::kernels::conv::{self, Conv, Geometry, Images, Window};
-use crate::local::kernels::gemm::{Precision, Residual};
+use ayni_kernels::Cpu;
+use ayni_kernels::conv::{self, Conv, Geometry, Images, Window};
+use ayni_kernels::gemm::{Precision, Residual};
 
 /// A convolution of `[image, height, width, channel]`, with weights packed once. Cheap to clone: clones share the weights.
 #[derive(Clone, Debug)]
@@ -57,11 +57,12 @@ impl Conv2d {
             Precision::Int8 => Precision::F32,
             other => other,
         };
-        let packed =
-            with_weights(&weight, |weights| Conv::new(&place.cpu, weights, window, geometry, precision))?;
+        let packed = with_weights(&weight, |weights| {
+            Conv::new(&place.cpu, weights, window, geometry, precision).or_fail()
+        })?;
         drop(weight);
         let packed = match bias {
-            Some(bias) => packed.with_bias(&vector(&bias)?)?,
+            Some(bias) => packed.with_bias(&vector(&bias)?).or_fail()?,
             None => packed,
         };
         Ok(Self { window, geometry, weights: Held::Packed(place.cpu.clone(), Arc::new(packed)) })
@@ -100,7 +101,7 @@ impl Conv2d {
                             per_image,
                         };
                         let images = Images { data, count, height, width };
-                        filled(&dims, |to| conv::conv(cpu, packed, images, to, then))
+                        filled(&dims, |to| conv::conv(cpu, packed, images, to, then).or_fail())
                     })
                 })
             }),
@@ -174,7 +175,7 @@ mod tests {
     use super::super::testing::{assert_near, noise, places};
     use super::*;
     use crate::error::ErrorKind;
-    use crate::local::kernels::math::Activation;
+    use ayni_kernels::math::Activation;
 
     fn geometries() -> [Geometry; 5] {
         let plain = Geometry::default();

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device, DeviceLocation};
 
+use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::kernels::Cpu;
-use crate::local::kernels::gemm::Precision;
+use ayni_kernels::gemm::Precision;
+use ayni_kernels::{Cpu, Settings};
 
 /// Where a model is to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -140,6 +141,17 @@ impl fmt::Display for PrecisionChoice {
     }
 }
 
+/// The CPU as `AYNI_ISA` (an instruction set) and `AYNI_THREADS` ask for it: by default its best instruction set, and as
+/// many threads as the process may use.
+///
+/// # Errors
+/// `config_invalid` if either is wrong, or if this process computes with another number of threads already.
+pub fn cpu(env: &Environment) -> Result<Cpu> {
+    let settings =
+        Settings::default().with_isa(env.get("AYNI_ISA")).with_threads(env.number("AYNI_THREADS")?);
+    Cpu::open(&settings).map_err(|error| Error::config(format!("AYNI_ISA or AYNI_THREADS: {error}")))
+}
+
 /// Where and how a loaded model computes: the first argument of what builds layers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -157,8 +169,8 @@ impl Place {
     /// # Errors
     /// `device_unavailable` for a GPU that cannot be used, `unsupported` for a precision that the device lacks,
     /// `config_invalid` for a wrong `AYNI_ISA` or `AYNI_THREADS`.
-    pub fn open(device: DeviceChoice, precision: PrecisionChoice) -> Result<Self> {
-        let (device, cpu) = (device.open()?, Cpu::current()?);
+    pub fn open(device: DeviceChoice, precision: PrecisionChoice, env: &Environment) -> Result<Self> {
+        let (device, cpu) = (device.open()?, cpu(env)?);
         let precision = precision.resolve(&device, &cpu)?;
         Ok(Self { device, precision, cpu })
     }
@@ -189,7 +201,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::kernels::Isa;
+    use ayni_kernels::Isa;
 
     #[test]
     fn devices_and_precisions_read_back_as_they_are_written() {

@@ -9,9 +9,9 @@ use super::Place;
 use super::activation;
 use super::tensor::{OrFail, expect, filled, recycle, rows, with_some_values, with_values};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::kernels::Cpu;
-use crate::local::kernels::gemm::{self, Packed, Precision, Residual, Weights};
-use crate::local::kernels::math::Activation;
+use ayni_kernels::Cpu;
+use ayni_kernels::gemm::{self, Packed, Precision, Residual, Weights};
+use ayni_kernels::math::Activation;
 
 /// What follows a linear layer: `residual + scale · activation(x · wᵀ + bias)`, and if the layer is gated,
 /// `residual + scale · activation(gate) · up`.
@@ -102,12 +102,13 @@ impl Linear {
             let half = on_gpu(place, weight, bias)?;
             return Ok(Self { inputs, outputs, weights: Held::Tensors(half, None) });
         }
-        let packed =
-            with_weights(&weight, |weights| Packed::new(&place.cpu, weights, outputs, inputs, precision))?;
+        let packed = with_weights(&weight, |weights| {
+            Packed::new(&place.cpu, weights, outputs, inputs, precision).or_fail()
+        })?;
         drop(weight);
         let bias = bias.map(|bias| vector(&bias)).transpose()?;
         let packed = match bias {
-            Some(bias) => packed.with_bias(&bias)?,
+            Some(bias) => packed.with_bias(&bias).or_fail()?,
             None => packed,
         };
         Ok(Self { inputs, outputs, weights: Held::Packed(place.cpu.clone(), Arc::new(packed)) })
@@ -132,10 +133,12 @@ impl Linear {
             return Ok(Self { inputs, outputs, weights: Held::Tensors(gate, Some(up)) });
         }
         let packed = with_weights(&gate.0, |gate| {
-            with_weights(&up.0, |up| Packed::gated(&place.cpu, gate, up, outputs, inputs, place.precision))
+            with_weights(&up.0, |up| {
+                Packed::gated(&place.cpu, gate, up, outputs, inputs, place.precision).or_fail()
+            })
         })?;
         let packed = match (gate.1, up.1) {
-            (Some(gate), Some(up)) => packed.with_gated_bias(&vector(&gate)?, &vector(&up)?)?,
+            (Some(gate), Some(up)) => packed.with_gated_bias(&vector(&gate)?, &vector(&up)?).or_fail()?,
             _ => packed,
         };
         Ok(Self { inputs, outputs, weights: Held::Packed(place.cpu.clone(), Arc::new(packed)) })
@@ -185,7 +188,7 @@ impl Linear {
                         scale: epilogue.scale,
                         residual: residual.map_or(Residual::None, Residual::From),
                     };
-                    filled(dims, |to| gemm::gemm(cpu, packed, values, count, to, then))
+                    filled(dims, |to| gemm::gemm(cpu, packed, values, count, to, then).or_fail())
                 })
             }),
             Held::Tensors(first, second) => {

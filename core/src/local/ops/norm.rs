@@ -6,10 +6,10 @@ use super::Place;
 use super::activation;
 use super::tensor::{OrFail, changed, expect, filled, is_on_cpu, rows, with_some_values, with_values};
 use crate::error::{Error, Result};
-use crate::local::kernels::math::Activation;
-use crate::local::kernels::norm::{self, Scaling};
-use crate::local::kernels::{Source, softmax as softmax_kernel};
-use crate::local::kernels::{elementwise, group_norm};
+use ayni_kernels::math::Activation;
+use ayni_kernels::norm::{self, Scaling};
+use ayni_kernels::{Source, softmax as softmax_kernel};
+use ayni_kernels::{elementwise, group_norm};
 
 /// The weights of a norm over the last dimension.
 #[derive(Clone, Debug)]
@@ -86,8 +86,10 @@ impl Norm {
         self.check(&x)?;
         self.with_scaling(|scaling| {
             changed("the input", x, |values| match self.kind {
-                Kind::Layer => norm::layer_norm(&place.cpu, values, Source::InPlace, scaling),
-                Kind::RootMeanSquare => norm::rms_norm(&place.cpu, values, Source::InPlace, scaling),
+                Kind::Layer => norm::layer_norm(&place.cpu, values, Source::InPlace, scaling).or_fail(),
+                Kind::RootMeanSquare => {
+                    norm::rms_norm(&place.cpu, values, Source::InPlace, scaling).or_fail()
+                }
                 Kind::Group(_) => Err(Error::unsupported("norms of groups are not applied in place")),
             })
         })
@@ -131,12 +133,13 @@ impl Norm {
                 let source = Source::From(values);
                 filled(x.shape(), |to| {
                     match self.kind {
-                        Kind::Layer => norm::layer_norm(&place.cpu, to, source, scaling)?,
-                        Kind::RootMeanSquare => norm::rms_norm(&place.cpu, to, source, scaling)?,
+                        Kind::Layer => norm::layer_norm(&place.cpu, to, source, scaling).or_fail()?,
+                        Kind::RootMeanSquare => norm::rms_norm(&place.cpu, to, source, scaling).or_fail()?,
                         Kind::Group(groups) => {
                             return group_norm::group_norm(
                                 &place.cpu, to, source, images, groups, scaling, then,
-                            );
+                            )
+                            .or_fail();
                         }
                     }
                     if then != Activation::None {
@@ -195,7 +198,7 @@ pub fn softmax(place: &Place, x: &Tensor, scale: f32) -> Result<Tensor> {
     }
     with_values("the input", x, |values| {
         let source = Source::From(values);
-        filled(x.shape(), |to| softmax_kernel::softmax(&place.cpu, to, source, width, scale))
+        filled(x.shape(), |to| softmax_kernel::softmax(&place.cpu, to, source, width, scale).or_fail())
     })
 }
 

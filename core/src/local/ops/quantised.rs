@@ -10,9 +10,9 @@ use super::Place;
 use super::linear::{Epilogue, result_dims, vector};
 use super::tensor::{OrFail, expect, filled, with_values};
 use crate::error::{Error, Result};
-use crate::local::kernels::Cpu;
-use crate::local::kernels::elementwise;
-use crate::local::kernels::gguf::{Format, QuantisedWeights};
+use ayni_kernels::Cpu;
+use ayni_kernels::elementwise;
+use ayni_kernels::gguf::{Format, QuantisedWeights};
 
 /// `x · wᵀ + bias` with weights as a GGUF file has them. Cheap to clone: clones share the weights.
 #[derive(Clone, Debug)]
@@ -47,12 +47,13 @@ impl QuantisedLinear {
         }
         let weights = match place.device {
             Device::Cpu => {
-                let weights = QuantisedWeights::from_ggml(&place.cpu, format, bytes, outputs, inputs)?;
+                let weights =
+                    QuantisedWeights::from_ggml(&place.cpu, format, bytes, outputs, inputs).or_fail()?;
                 let bias = bias.map(|bias| vector(&bias)).transpose()?;
                 Held::OnCpu(place.cpu.clone(), Arc::new(weights), bias.map(Arc::new))
             }
             _ => {
-                let wanted = format.bytes(outputs, inputs)?;
+                let wanted = format.bytes(outputs, inputs).or_fail()?;
                 if bytes.len() != wanted {
                     let found = bytes.len();
                     return Err(Error::invalid_request(format!(
@@ -96,9 +97,9 @@ impl QuantisedLinear {
         match &self.weights {
             Held::OnCpu(cpu, weights, bias) => with_values("the input", x, |values| {
                 filled(dims, |to| {
-                    weights.matmul(cpu, values, count, to)?;
+                    weights.matmul(cpu, values, count, to).or_fail()?;
                     if let Some(bias) = bias {
-                        elementwise::add_row(cpu, to, bias)?;
+                        elementwise::add_row(cpu, to, bias).or_fail()?;
                     }
                     elementwise::activate(cpu, to, epilogue.activation);
                     if epilogue.scale != 1.0 {
@@ -106,7 +107,7 @@ impl QuantisedLinear {
                     }
                     match epilogue.residual {
                         Some(residual) => with_values("the residual", residual, |residual| {
-                            elementwise::add_assign(cpu, to, residual)
+                            elementwise::add_assign(cpu, to, residual).or_fail()
                         }),
                         None => Ok(()),
                     }
@@ -154,12 +155,12 @@ impl QuantisedEmbedding {
     /// `invalid_request` if rows are not whole blocks of the format, or there are not so many bytes.
     pub fn new(place: &Place, format: Format, bytes: &[u8], [count, width]: [usize; 2]) -> Result<Self> {
         let rows = match place.device {
-            Device::Cpu => {
-                Rows::OnCpu(Arc::new(QuantisedWeights::from_ggml(&place.cpu, format, bytes, count, width)?))
-            }
+            Device::Cpu => Rows::OnCpu(Arc::new(
+                QuantisedWeights::from_ggml(&place.cpu, format, bytes, count, width).or_fail()?,
+            )),
             _ => {
                 let mut values = vec![0.0; count * width];
-                format.dequantise(bytes, &mut values)?;
+                format.dequantise(bytes, &mut values).or_fail()?;
                 let table = Tensor::from_vec(values, (count, width), &Device::Cpu);
                 let moved = table.and_then(|table| table.to_dtype(place.dtype())?.to_device(&place.device));
                 Rows::OnGpu(moved.or_fail()?)
@@ -176,7 +177,7 @@ impl QuantisedEmbedding {
         match &self.rows {
             Rows::OnCpu(table) => filled((tokens.len(), self.width), |to| {
                 let mut rows = to.chunks_exact_mut(self.width.max(1)).zip(tokens);
-                rows.try_for_each(|(to, token)| table.dequantise_row(*token as usize, to))
+                rows.try_for_each(|(to, token)| table.dequantise_row(*token as usize, to)).or_fail()
             }),
             Rows::OnGpu(table) => {
                 let count = table.dims()[0];
@@ -215,6 +216,7 @@ fn on_device(device: &Device, format: Format, bytes: &[u8], shape: [usize; 2]) -
         Format::Q4K => GgmlDType::Q4K,
         Format::Q5K => GgmlDType::Q5K,
         Format::Q6K => GgmlDType::Q6K,
+        _ => return Err(Error::unsupported(format!("{} weights are not computed on a GPU", format.name()))),
     };
     let storage = QStorage::from_data(Cow::Borrowed(bytes), device, dtype).or_fail()?;
     let weights = QTensor::new(storage, (shape[0], shape[1])).or_fail()?;
@@ -226,7 +228,7 @@ mod tests {
     use super::super::testing::{assert_near, noise, numbers, places};
     use super::*;
     use crate::error::ErrorKind;
-    use crate::local::kernels::math::Activation;
+    use ayni_kernels::math::Activation;
 
     /// Weights quantised by candle: the file's bytes, and what they stand for.
     fn quantised(dtype: GgmlDType, dims: [usize; 2]) -> (Vec<u8>, Tensor) {

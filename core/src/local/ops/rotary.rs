@@ -6,8 +6,8 @@ use super::Place;
 use super::norm::Norm;
 use super::tensor::{OrFail, changed, filled, with_values};
 use crate::error::{Error, Result};
-use crate::local::kernels::norm::rms_norm_heads;
-use crate::local::kernels::rotary::{self, Heads, Layout, Table};
+use ayni_kernels::norm::rms_norm_heads;
+use ayni_kernels::rotary::{self, Heads, Layout, Table};
 
 /// The turns of every position, computed once a model.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Rotary {
                 filled(x.shape(), |to| {
                     to.copy_from_slice(values);
                     let heads = Heads { count: heads, size, stride: heads * size };
-                    rotary::rotate(&place.cpu, to, heads, table, positions)
+                    rotary::rotate(&place.cpu, to, heads, table, positions).or_fail()
                 })
             }),
         }
@@ -112,12 +112,15 @@ impl Rotary {
         changed("the joined heads", joined, |values| {
             if let Some([of_queries, of_keys]) = norms {
                 let rows = positions.len();
-                of_queries.with_scaling(|by| rms_norm_heads(&place.cpu, values, of(queries), rows, by))?;
+                of_queries
+                    .with_scaling(|by| rms_norm_heads(&place.cpu, values, of(queries), rows, by).or_fail())?;
                 if let Some(values) = values.get_mut(queries * size..) {
-                    of_keys.with_scaling(|by| rms_norm_heads(&place.cpu, values, of(keys), rows, by))?;
+                    of_keys.with_scaling(|by| {
+                        rms_norm_heads(&place.cpu, values, of(keys), rows, by).or_fail()
+                    })?;
                 }
             }
-            rotary::rotate(&place.cpu, values, of(queries + keys), table, positions)
+            rotary::rotate(&place.cpu, values, of(queries + keys), table, positions).or_fail()
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use ayni_kernels::KernelError;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
 
 use super::recycling;
@@ -16,15 +17,31 @@ pub(crate) fn of_candle(error: candle_core::Error) -> Error {
     Error::new(kind, format!("a tensor operation failed: {line}")).with_source(error)
 }
 
-/// `Result`s of candle as ours.
+/// What a kernel refuses, as an error of ours.
+pub(crate) fn of_kernel(error: KernelError) -> Error {
+    let kind = match error {
+        KernelError::Unsupported(_) => ErrorKind::Unsupported,
+        KernelError::Settings(_) => ErrorKind::ConfigInvalid,
+        _ => ErrorKind::InvalidRequest,
+    };
+    Error::new(kind, error.to_string())
+}
+
+/// `Result`s of candle and of the kernels as ours.
 pub(crate) trait OrFail<T> {
-    /// The value, or candle's error as ours.
+    /// The value, or their error as ours.
     fn or_fail(self) -> Result<T>;
 }
 
 impl<T> OrFail<T> for candle_core::Result<T> {
     fn or_fail(self) -> Result<T> {
         self.map_err(of_candle)
+    }
+}
+
+impl<T> OrFail<T> for ayni_kernels::Result<T> {
+    fn or_fail(self) -> Result<T> {
+        self.map_err(of_kernel)
     }
 }
 
@@ -46,7 +63,9 @@ pub(crate) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -
     };
     let all = storage.as_slice::<f32>().or_fail()?;
     let range = layout.contiguous_offsets().and_then(|(start, end)| all.get(start..end));
-    work(range.ok_or_else(|| Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage"))?)
+    let range =
+        range.ok_or_else(|| Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage"))?;
+    work(range).map_err(Into::into)
 }
 
 /// The same for a tensor that may be missing.

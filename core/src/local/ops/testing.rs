@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Place;
-use crate::local::kernels::gemm::Precision;
-use crate::local::kernels::testing;
+use ayni_kernels::gemm::Precision;
+use ayni_kernels::testing;
 
 /// Every instruction set in f32.
 pub(super) fn places() -> Vec<Place> {

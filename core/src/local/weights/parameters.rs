@@ -236,7 +236,7 @@ mod tests {
 
     use super::super::tensors::tests::write;
     use super::*;
-    use crate::local::kernels::{Cpu, Isa};
+    use ayni_kernels::{Cpu, Isa};
 
     fn values(count: usize, shape: &[usize]) -> Tensor {
         Tensor::arange(0_f32, count as f32, &Device::Cpu).unwrap().reshape(shape).unwrap()

@@ -8,10 +8,10 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::ModelFiles;
 use super::mapped::{Kept, Mapped};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::of_candle;
+use crate::local::source::ModelFiles;
 
 /// The tensors of a model, wherever they lie in its files. Nothing is read before it is asked for.
 #[derive(Clone, Debug, Default)]

@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::DualEncoder;
 use crate::error::Result;
 use crate::local::ops::Place;
-use crate::local::weights::{ModelFiles, OPEN_CLIP_CONVERSION, Tensors};
+use crate::local::source::ModelFiles;
+use crate::local::source::OPEN_CLIP_CONVERSION;
+use crate::local::weights::Tensors;
 use config::load_error;
 
 /// Where open_clip describes a model, and where it may keep its weights.

@@ -1,0 +1,278 @@
+//! Attention without a matrix of scores: softmax as a stream over tiles of keys.
+//!
+//! Where to find what: `view.rs` says how heads lie in memory; `block.rs` takes a block of queries through all tiles of
+//! keys (prompts, texts, images) with the inner loop of `tile.rs` on what `pack.rs` ordered; `decode.rs` is the form
+//! for one new token over a cache.
+//!
+//! Rows of a block lie in the lanes of registers, so a row's sums run over its keys in order, in its own lane: neither
+//! the batch nor the number of threads changes its bits. Memory beyond the operands is a few tiles a thread.
+
+mod block;
+mod decode;
+mod pack;
+mod tile;
+mod view;
+
+#[cfg(test)]
+mod decode_tests;
+#[cfg(test)]
+mod tests;
+
+use super::Cpu;
+use super::dispatch::with_simd;
+use super::pool::SharedStart;
+use super::simd::Simd;
+use crate::error::{KernelError, Result};
+use block::Block;
+
+pub use decode::{Cache, decode};
+pub use view::{Heads, Numbers, Strided};
+
+/// Which keys a query may see, by their distance. The last query stands at the last key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// How many keys before its own; all, if `None`.
+    pub before: Option<usize>,
+    /// How many keys after its own; all, if `None`.
+    pub after: Option<usize>,
+}
+
+impl Span {
+    /// Every key.
+    pub const ALL: Self = Self { before: None, after: None };
+    /// Its own key and those before it.
+    pub const CAUSAL: Self = Self { before: None, after: Some(0) };
+
+    /// The keys that a query at `position` sees of `keys` keys.
+    fn visible(self, position: isize, keys: usize) -> std::ops::Range<usize> {
+        let at = |place: isize| place.clamp(0, keys as isize) as usize;
+        let first = self.before.map_or(0, |before| at(position.saturating_sub_unsigned(before)));
+        let end =
+            self.after.map_or(keys, |after| at(position.saturating_add_unsigned(after).saturating_add(1)));
+        first..end.max(first)
+    }
+}
+
+/// What is said about keys: one by one, a value for each key of the batch, or by their distance from the query.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Mask<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// Whether a key may be seen. The content of one that may not be is never used.
+    Keep(&'a [bool]),
+    /// What is added to its scores; -∞ hides it as above.
+    Add(&'a [f32]),
+    /// What is added by how far a key stands from the query; for as many heads of keys as of queries.
+    Distances(Distances<'a>),
+}
+
+/// What is added to the scores of each head at each distance of key and query: a relative position bias.
+#[derive(Clone, Copy, Debug)]
+pub struct Distances<'a> {
+    /// For one head after the other, from the farthest key before the query to the farthest after it:
+    /// `2 · reach + 1` numbers each.
+    pub values: &'a [f32],
+    /// The distance from which on it makes no difference.
+    pub reach: usize,
+}
+
+impl<'a> Distances<'a> {
+    /// The numbers of a head; its own key's is the one at `reach`.
+    pub fn of_head(self, head: usize) -> &'a [f32] {
+        let count = 2 * self.reach + 1;
+        self.values.get(head * count..(head + 1) * count).unwrap_or_default()
+    }
+
+    /// Where among a head's numbers that of a distance is.
+    pub fn place(self, distance: isize) -> usize {
+        let reach = self.reach as isize;
+        (reach + distance.clamp(-reach, reach)) as usize
+    }
+
+    fn check(self, heads: Heads) -> Result<()> {
+        if heads.queries != heads.keys {
+            return Err(KernelError::shape("biases by distance are for heads that share no keys"));
+        }
+        let count =
+            self.reach.checked_mul(2).and_then(|both| both.checked_add(1)?.checked_mul(heads.queries));
+        view::has("the mask", self.values.len(), count)
+    }
+}
+
+/// How scores become weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// What scores are multiplied by; usually one over the root of a head's size.
+    pub scale: f32,
+    /// Which keys a query sees by their distance.
+    pub span: Span,
+    /// Which keys are hidden or weighed by themselves.
+    pub mask: Mask<'a>,
+}
+
+/// Where sequences start in a batch without padding; with the end of the last, so one number more than sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct Starts<'a> {
+    /// Their queries.
+    pub queries: &'a [usize],
+    /// Their keys and values.
+    pub keys: &'a [usize],
+}
+
+/// What attends to what: sequences without padding.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The queries of all sequences.
+    pub queries: Strided<&'a [f32]>,
+    /// The keys of all sequences.
+    pub keys: Strided<Numbers<'a>>,
+    /// As many values.
+    pub values: Strided<Numbers<'a>>,
+    /// Where each sequence starts.
+    pub starts: Starts<'a>,
+}
+
+/// `softmax(scale · q · kᵀ + mask) · v` within each sequence, for every head, into `[query, head, size]`.
+///
+/// A query that sees no key gets zeros. Keys and values in f16 or bf16 are widened; sums are f32. NaN or an infinity
+/// in a value may reach queries of its sequence that stand up to a tile before its key.
+///
+/// # Errors
+/// `invalid_request` if the head size is not a multiple of 8, the heads of queries not one of those of keys, a slice
+/// too short or the starts not in order.
+pub fn attention(
+    cpu: &Cpu,
+    heads: Heads,
+    batch: Batch<'_>,
+    options: Options<'_>,
+    to: &mut [f32],
+) -> Result<()> {
+    attend(cpu, heads, batch, options, to, |call, [sequence, head, first]| {
+        with_simd!(cpu.isa, s => s.call(Block::<false> { call, sequence, head, first }));
+    })
+}
+
+/// The same with queries, keys, values and weights rounded to bf16 before they are multiplied, where the CPU has
+/// instructions for that; sums and the softmax stay f32. Where it has none, this is [`attention`].
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_bf16(
+    cpu: &Cpu,
+    heads: Heads,
+    batch: Batch<'_>,
+    options: Options<'_>,
+    to: &mut [f32],
+) -> Result<()> {
+    fn block<S: Simd>(s: S, call: &Call<'_>, [sequence, head, first]: [usize; 3]) {
+        if S::HAS_BF16_DOT {
+            s.call(Block::<true> { call, sequence, head, first });
+        } else {
+            s.call(Block::<false> { call, sequence, head, first });
+        }
+    }
+    attend(cpu, heads, batch, options, to, |call, part| {
+        with_simd!(full cpu.isa, s => block(s, call, part));
+    })
+}
+
+fn attend(
+    cpu: &Cpu,
+    heads: Heads,
+    batch: Batch<'_>,
+    options: Options<'_>,
+    to: &mut [f32],
+    block: impl Fn(&Call<'_>, [usize; 3]) + Sync,
+) -> Result<()> {
+    let call = Call::new(heads, batch, options, to)?;
+    let parts = call.parts();
+    let work = |part: usize| block(&call, parts[part]);
+    if call.is_small() {
+        (0..parts.len()).for_each(work);
+    } else {
+        cpu.pool.parallel(parts.len(), work);
+    }
+    Ok(())
+}
+
+/// Fewer multiplications than this are done by one thread: waking another costs as much.
+const ALONE: usize = 1 << 19;
+
+/// Positions are compared as f32, which are exact up to here.
+const MOST_KEYS: usize = 1 << 24;
+
+/// One call, shared by all threads.
+struct Call<'a> {
+    heads: Heads,
+    queries: Strided<&'a [f32]>,
+    keys: Strided<Numbers<'a>>,
+    values: Strided<Numbers<'a>>,
+    starts: Starts<'a>,
+    options: Options<'a>,
+    to: SharedStart<f32>,
+}
+
+impl<'a> Call<'a> {
+    fn new(heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
+        let Batch { queries, keys, values, starts } = batch;
+        heads.check()?;
+        let in_order = |starts: &[usize]| starts.first() == Some(&0) && starts.is_sorted();
+        if starts.queries.len() != starts.keys.len() || !in_order(starts.queries) || !in_order(starts.keys) {
+            return Err(KernelError::shape(
+                "the sequences' starts are not zero and rising, as many on both sides",
+            ));
+        }
+        let (tokens, known) = (last(starts.queries), last(starts.keys));
+        queries.check("the queries", tokens, heads.queries, heads.size)?;
+        keys.check("the keys", known, heads.keys, heads.size)?;
+        values.check("the values", known, heads.keys, heads.size)?;
+        view::has("the result", to.len(), tokens.checked_mul(heads.queries * heads.size))?;
+        match options.mask {
+            Mask::None => {}
+            Mask::Keep(keep) => view::has("the mask", keep.len(), Some(known))?,
+            Mask::Add(add) => view::has("the mask", add.len(), Some(known))?,
+            Mask::Distances(distances) => distances.check(heads)?,
+        }
+        if starts.keys.windows(2).any(|pair| pair[1] - pair[0] > MOST_KEYS) {
+            return Err(KernelError::shape(format!("a sequence has more than {MOST_KEYS} keys")));
+        }
+        Ok(Self { heads, queries, keys, values, starts, options, to: SharedStart(to.as_mut_ptr()) })
+    }
+
+    /// The queries and the keys of a sequence.
+    fn sequence(&self, number: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let of = |starts: &[usize]| starts[number]..starts[number + 1];
+        (of(self.starts.queries), of(self.starts.keys))
+    }
+
+    fn sequences(&self) -> usize {
+        self.starts.queries.len() - 1
+    }
+
+    /// Sequence, head of keys and first row of every block. Blocks are cut the same way whatever the batch is.
+    fn parts(&self) -> Vec<[usize; 3]> {
+        let at_once = block::rows(self.heads.size);
+        let mut parts = Vec::new();
+        for sequence in 0..self.sequences() {
+            let rows = self.sequence(sequence).0.len() * self.heads.group();
+            for head in 0..self.heads.keys {
+                parts.extend((0..rows).step_by(at_once).map(|first| [sequence, head, first]));
+            }
+        }
+        parts
+    }
+
+    fn is_small(&self) -> bool {
+        let width = self.heads.queries * self.heads.size;
+        let of = |number| {
+            let (queries, keys) = self.sequence(number);
+            queries.len().saturating_mul(keys.len()).saturating_mul(width)
+        };
+        (0..self.sequences()).map(of).fold(0, usize::saturating_add) < ALONE
+    }
+}
+
+fn last(starts: &[usize]) -> usize {
+    starts.last().copied().unwrap_or(0)
+}

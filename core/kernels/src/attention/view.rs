@@ -1,0 +1,145 @@
+//! How heads lie in memory.
+
+use half::{bf16, f16};
+
+use crate::error::{KernelError, Result};
+
+/// The heads of an attention layer. Queries may have more than keys and values: neighbours then share one (GQA), or all
+/// do (MQA).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Heads of a query.
+    pub queries: usize,
+    /// Heads of a key and of a value.
+    pub keys: usize,
+    /// Numbers of a head: a multiple of 8.
+    pub size: usize,
+}
+
+impl Heads {
+    /// How many heads of queries share one of keys.
+    pub(super) fn group(self) -> usize {
+        self.queries / self.keys
+    }
+
+    pub(super) fn check(self) -> Result<()> {
+        let Self { queries, keys, size } = self;
+        if size == 0 || !size.is_multiple_of(8) {
+            return Err(KernelError::shape(format!("heads of {size} numbers: it must be a multiple of 8")));
+        }
+        if keys == 0 || queries == 0 || !queries.is_multiple_of(keys) {
+            return Err(KernelError::shape(format!(
+                "{queries} heads of queries cannot share {keys} of keys"
+            )));
+        }
+        let total = queries.checked_mul(size).and_then(|width| width.checked_mul(4));
+        total.map(drop).ok_or_else(|| KernelError::shape("the heads are too large"))
+    }
+}
+
+/// Keys or values in the form that a cache holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbers<'a> {
+    /// f32.
+    F32(&'a [f32]),
+    /// f16.
+    F16(&'a [f16]),
+    /// bf16.
+    Bf16(&'a [bf16]),
+}
+
+impl<'a> From<&'a [f32]> for Numbers<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self::F32(values)
+    }
+}
+
+impl<'a> From<&'a [f16]> for Numbers<'a> {
+    fn from(values: &'a [f16]) -> Self {
+        Self::F16(values)
+    }
+}
+
+impl<'a> From<&'a [bf16]> for Numbers<'a> {
+    fn from(values: &'a [bf16]) -> Self {
+        Self::Bf16(values)
+    }
+}
+
+/// Something with a length.
+pub(super) trait Long {
+    fn length(&self) -> usize;
+}
+
+impl Long for &[f32] {
+    fn length(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Long for Numbers<'_> {
+    fn length(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F16(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+}
+
+/// Heads of tokens: head `h` of token `t` starts at `t · token + h · head`. So queries, keys and values may lie
+/// side by side in one row of a fused layer, or a cache may hold one head after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Strided<D> {
+    /// The numbers, from the first head of the first token.
+    pub data: D,
+    /// From one token to the next.
+    pub token: usize,
+    /// From one head to the next.
+    pub head: usize,
+}
+
+#[allow(private_bounds, reason = "only for what this module defines")]
+impl<D: Long> Strided<D> {
+    /// Where a head starts.
+    pub(super) fn place(&self, token: usize, head: usize) -> usize {
+        token * self.token + head * self.head
+    }
+
+    /// Checks that the last number of the last head is there.
+    pub(super) fn check(&self, name: &str, tokens: usize, heads: usize, size: usize) -> Result<()> {
+        if tokens == 0 {
+            return Ok(());
+        }
+        let found = self.data.length();
+        let end = (tokens - 1).checked_mul(self.token).zip((heads - 1).checked_mul(self.head));
+        let end = end.and_then(|(token, head)| token.checked_add(head)?.checked_add(size));
+        if end.is_some_and(|end| end <= found) {
+            return Ok(());
+        }
+        Err(KernelError::shape(format!(
+            "{name} hold {found} numbers, too few for {tokens} tokens with {heads} heads of {size}"
+        )))
+    }
+}
+
+/// Checks a length.
+pub(super) fn has(name: &str, found: usize, wanted: Option<usize>) -> Result<()> {
+    if wanted == Some(found) {
+        return Ok(());
+    }
+    let wanted = wanted.map_or_else(|| "so many".to_owned(), |wanted| wanted.to_string());
+    Err(KernelError::shape(format!("{name} has {found} values, not {wanted}")))
+}
+
+impl Strided<Numbers<'_>> {
+    /// The address of a head and how many bytes it has, for asking the CPU to bring it near.
+    pub(super) fn bytes(&self, token: usize, head: usize, size: usize) -> (*const u8, usize) {
+        let place = self.place(token, head);
+        match self.data {
+            Numbers::F32(values) => (values.as_ptr().wrapping_add(place).cast(), 4 * size),
+            Numbers::F16(values) => (values.as_ptr().wrapping_add(place).cast(), 2 * size),
+            Numbers::Bf16(values) => (values.as_ptr().wrapping_add(place).cast(), 2 * size),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Convolution over images whose channels lie together (NHWC), without a copy of every window.
+//!
+//! Where to find what: `layer.rs` packs the weights; `plan.rs` cuts the output into patches; `patch.rs` brings the input
+//! of one near, with its padding and doubled where asked; `tile.rs` is the inner loop; `finish.rs` what follows the sums.
+//!
+//! Every output is one sum, over blocks of channels, in each over the window's rows, columns and channels, in this order
+//! whatever the image's size, its neighbours in the batch and the threads are.
+
+mod finish;
+mod layer;
+mod patch;
+mod plan;
+mod tile;
+
+#[cfg(test)]
+mod tests;
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::Cpu;
+use super::buffer::Scratch;
+use super::dispatch::with_simd;
+use super::gemm::bf16::Bf16;
+use super::gemm::element::Element;
+use super::gemm::f32::F32;
+use super::gemm::plan::share;
+use super::gemm::{Precision, Residual};
+use super::math::Activation;
+use super::pool::SharedStart;
+use super::simd::Simd;
+use crate::error::{KernelError, Result};
+use finish::FinishRow;
+use patch::{PackRow, Region};
+use plan::Plan;
+use tile::{Steps, Tile};
+
+pub use layer::{Conv, Geometry, Window};
+
+/// Images of one size, one after the other; a pixel's channels lie together.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    /// Their numbers.
+    pub data: &'a [f32],
+    /// How many images.
+    pub count: usize,
+    /// Rows of each.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
+}
+
+/// What to do with the sums: `to = residual + scale · activation(sum + bias + per_image)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a> {
+    /// What the sums go through.
+    pub activation: Activation,
+    /// What the result is multiplied by.
+    pub scale: f32,
+    /// What is added to it, as large as the result.
+    pub residual: Residual<'a>,
+    /// A second bias, a number an image and channel: the embedding of a time step.
+    pub per_image: Option<&'a [f32]>,
+}
+
+impl Default for Epilogue<'_> {
+    fn default() -> Self {
+        Self { activation: Activation::None, scale: 1.0, residual: Residual::None, per_image: None }
+    }
+}
+
+/// Convolves images into `to`, images of [`Conv::output_size`] with as many channels as the layer has outputs.
+///
+/// # Errors
+/// `invalid_request` if a slice has another size than images and layer say, an image is smaller than the window, or the
+/// weights were packed for another instruction set than that of `cpu`.
+pub fn conv(
+    cpu: &Cpu,
+    layer: &Conv,
+    images: Images<'_>,
+    to: &mut [f32],
+    epilogue: Epilogue<'_>,
+) -> Result<()> {
+    let (height, width) = check(cpu, layer, images, to, &epilogue)?;
+    if to.is_empty() {
+        return Ok(());
+    }
+    // One row of pixels, if windows are single pixels.
+    let flat = layer.is_pointwise() && epilogue.per_image.is_none();
+    let (images, height, width) = if flat {
+        (
+            Images { count: 1, height: 1, width: images.count * height * width, ..images },
+            1,
+            images.count * height * width,
+        )
+    } else {
+        (images, height, width)
+    };
+    let to = to.as_mut_ptr();
+    let residual = match epilogue.residual {
+        Residual::None => std::ptr::null_mut(),
+        Residual::InPlace => to,
+        Residual::From(residual) => residual.as_ptr().cast_mut(),
+    };
+    let plan = Plan::new(cpu, layer, images, height, width);
+    let call = Call {
+        layer,
+        images,
+        height,
+        width,
+        to: SharedStart(to),
+        residual: SharedStart(residual),
+        epilogue,
+        plan,
+    };
+    let (isa, parts) = (layer.isa(), call.plan.parts());
+    match layer.precision() {
+        Precision::Bf16 => {
+            with_simd!(full isa, s => call.run(cpu, parts, |part| call.part::<_, Bf16>(s, part)))
+        }
+        _ => with_simd!(isa, s => call.run(cpu, parts, |part| call.part::<_, F32>(s, part))),
+    }
+    Ok(())
+}
+
+fn check(
+    cpu: &Cpu,
+    layer: &Conv,
+    images: Images<'_>,
+    to: &[f32],
+    epilogue: &Epilogue<'_>,
+) -> Result<(usize, usize)> {
+    if cpu.isa != layer.isa() {
+        let (theirs, ours) = (layer.isa(), cpu.isa);
+        return Err(KernelError::shape(format!("the weights are packed for {theirs}, not for {ours}")));
+    }
+    let (height, width) = layer.output_size(images.height, images.width)?;
+    let of = |name: &str, found: usize, sizes: [usize; 4]| {
+        let wanted = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
+        if wanted == Some(found) {
+            return Ok(());
+        }
+        let [count, height, width, channels] = sizes;
+        Err(KernelError::shape(format!(
+            "{name} holds {found} numbers, not {count} images of {height} × {width} pixels with {channels} channels"
+        )))
+    };
+    of("the input", images.data.len(), [images.count, images.height, images.width, layer.window().inputs])?;
+    let output = [images.count, height, width, layer.window().outputs];
+    of("the result", to.len(), output)?;
+    if let Residual::From(residual) = epilogue.residual {
+        of("the residual", residual.len(), output)?;
+    }
+    if let Some(per_image) = epilogue.per_image {
+        of("the bias of each image", per_image.len(), [images.count, 1, 1, layer.window().outputs])?;
+    }
+    Ok((height, width))
+}
+
+/// One convolution, shared by all threads.
+struct Call<'a> {
+    layer: &'a Conv,
+    images: Images<'a>,
+    /// Rows and columns of the result.
+    height: usize,
+    width: usize,
+    to: SharedStart<f32>,
+    /// Null for none. Read only where the same part writes.
+    residual: SharedStart<f32>,
+    epilogue: Epilogue<'a>,
+    plan: Plan,
+}
+
+/// The output pixels and the panels of channels of a part.
+struct Part {
+    image: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl Call<'_> {
+    fn run(&self, cpu: &Cpu, parts: usize, work: impl Fn(usize) + Sync) {
+        if self.plan.is_small { (0..parts).for_each(work) } else { cpu.pool.parallel(parts, work) }
+    }
+
+    fn part<S: Simd, E: Element<S>>(&self, s: S, number: usize) {
+        let part = self.plan.part(number, self.height, self.width, self.layer.panels());
+        let region = Region::new(self.layer, self.images, &part);
+        let mut words = Scratch::<u32>::take(region.words());
+        for row in 0..region.rows {
+            s.call(PackRow::<E> {
+                region: &region,
+                row,
+                to: region.row_of(&mut words, row),
+                element: PhantomData,
+            });
+        }
+        let pixels = part.rows.len() * part.columns.len();
+        let mut sums = Scratch::<u32>::take(pixels * 2 * S::LANES);
+        for panel in part.panels.clone() {
+            for block in 0..self.layer.blocks() {
+                self.block::<S, E>(s, &part, &region, &words, panel, block, &mut sums);
+            }
+            for (row, sums) in sums.chunks_exact(part.columns.len() * 2 * S::LANES).enumerate() {
+                self.finish::<S, E>(s, &part, row, panel, sums);
+            }
+        }
+    }
+
+    /// Adds what a block of channels contributes to all pixels of a part and one panel.
+    #[allow(clippy::too_many_arguments, reason = "what the loops around it know")]
+    fn block<S: Simd, E: Element<S>>(
+        &self,
+        s: S,
+        part: &Part,
+        region: &Region<'_>,
+        words: &[u32],
+        panel: usize,
+        block: usize,
+        sums: &mut [u32],
+    ) {
+        let steps = Steps::new(self.layer, region, block);
+        let weights = self.layer.weights(panel, block);
+        let columns = part.columns.len();
+        let tiles = columns.div_ceil(super::gemm::most_rows(S::LANES));
+        let stride = self.layer.geometry().stride;
+        // The weights that follow are brought near by the first tiles, a line a step.
+        let (next, mut ahead) = (weights.as_ptr_range().end, 0);
+        for row in 0..part.rows.len() {
+            for tile in 0..tiles {
+                let pixels = share(columns, tile, tiles);
+                let first =
+                    (row * stride * region.columns + pixels.start * stride) * region.pitch + steps.first;
+                let near = if ahead < weights.len() { next.wrapping_add(ahead) } else { weights.as_ptr() };
+                ahead += 64 * steps.total();
+                let place = (row * columns + pixels.start) * 2 * S::LANES;
+                let tile = Inner {
+                    steps,
+                    input: words[first..].as_ptr(),
+                    pixel: stride * region.pitch,
+                    weights: weights.as_ptr(),
+                    sums: sums[place..place + pixels.len() * 2 * S::LANES].as_mut_ptr(),
+                    fresh: block == 0,
+                    ahead: near,
+                };
+                tile.run::<S, E>(s, pixels.len());
+            }
+        }
+    }
+
+    fn finish<S: Simd, E: Element<S>>(&self, s: S, part: &Part, row: usize, panel: usize, sums: &[u32]) {
+        let outputs = self.layer.window().outputs;
+        let channel = panel * 2 * S::LANES;
+        let pixel = (part.image * self.height + part.rows.start + row) * self.width + part.columns.start;
+        let residual = self.residual.get();
+        let place = pixel * outputs + channel;
+        let per_image = self.epilogue.per_image.map(|bias| &bias[part.image * outputs + channel..]);
+        s.call(FinishRow::<E> {
+            sums,
+            channels: (outputs - channel).min(2 * S::LANES),
+            outputs,
+            bias: self.layer.bias().map(|bias| &bias[channel..]),
+            per_image,
+            activation: self.epilogue.activation,
+            scale: self.epilogue.scale,
+            to: self.to.get().wrapping_add(place),
+            residual: if residual.is_null() { residual } else { residual.wrapping_add(place) },
+            element: PhantomData,
+        });
+    }
+}
+
+/// A tile whose number of pixels is known at run time.
+struct Inner {
+    steps: Steps,
+    input: *const u32,
+    pixel: usize,
+    weights: *const u8,
+    sums: *mut u32,
+    fresh: bool,
+    ahead: *const u8,
+}
+
+impl Inner {
+    fn run<S: Simd, E: Element<S>>(self, s: S, pixels: usize) {
+        macro_rules! choose {
+            ($($pixels:literal)*) => {
+                match pixels {
+                    // Not compiled for sets whose registers do not hold so many sums.
+                    $($pixels if const { $pixels <= super::gemm::most_rows(S::LANES) } => {
+                        self.tile::<S, E, $pixels>(s);
+                    })*
+                    _ => assert!(pixels == 0, "there is no tile of {pixels} pixels"),
+                }
+            };
+        }
+        choose! { 1 2 3 4 5 6 7 8 9 10 11 12 13 14 }
+    }
+
+    fn tile<S: Simd, E: Element<S>, const PIXELS: usize>(self, s: S) {
+        s.call(Tile::<E, PIXELS> {
+            steps: self.steps,
+            input: self.input,
+            pixel: self.pixel,
+            weights: self.weights,
+            sums: self.sums,
+            fresh: self.fresh,
+            ahead: self.ahead,
+            element: PhantomData,
+        });
+    }
+}

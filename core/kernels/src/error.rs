@@ -1,0 +1,29 @@
+//! What a kernel refuses.
+
+/// Why a kernel did not run. It has written nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// Slices, sizes or positions that do not fit each other.
+    #[error("{0}")]
+    Shape(String),
+    /// Something that this kernel does not compute.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Settings that this CPU or process can't follow.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// The result of every kernel.
+pub type Result<T, E = KernelError> = std::result::Result<T, E>;
+
+impl KernelError {
+    pub(crate) fn shape(message: impl Into<String>) -> Self {
+        Self::Shape(message.into())
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::Unsupported(message.into())
+    }
+}

@@ -1,0 +1,175 @@
+//! `C = epilogue(A · Wᵀ)` with weights packed once: the linear layer.
+//!
+//! Where to find what: the precisions are `f32.rs`, `bf16.rs` and `int8.rs`, each over the vectors of any
+//! instruction set (`../simd/avx512.rs` and its neighbours); `packed.rs` orders weights and `activations.rs`
+//! rows; `part.rs` takes some rows through some panels; `tile.rs` is the inner loop; `epilogue.rs` what follows it; `plan.rs` how work is cut.
+//!
+//! A result's sum runs over its row in one order, whatever the other rows, the threads and the blocks are: the
+//! same row gives the same bits alone and in any batch.
+
+mod activations;
+pub(super) mod bf16;
+pub(super) mod element;
+mod epilogue;
+pub(super) mod f32;
+mod int8;
+mod packed;
+mod part;
+pub(super) mod plan;
+mod tile;
+
+#[cfg(test)]
+mod tests;
+
+use super::Cpu;
+use super::dispatch::with_simd;
+use super::pool::SharedStart;
+use super::simd::Simd;
+use crate::error::{KernelError, Result};
+use activations::{RowMemory, RowStart};
+use element::Element;
+use part::Part;
+use plan::{Plan, share};
+
+pub use epilogue::{Epilogue, Residual};
+pub use packed::{Packed, Precision, Weights};
+
+/// Multiplies `rows` rows of `a` with the packed weights into `c`, a row of `packed.outputs()` numbers each.
+///
+/// # Errors
+/// `invalid_request` if `a`, `c` or the residual have another size than the layer says, or if the weights were packed
+/// for another instruction set than that of `cpu`.
+pub fn gemm(
+    cpu: &Cpu,
+    packed: &Packed,
+    a: &[f32],
+    rows: usize,
+    c: &mut [f32],
+    epilogue: Epilogue<'_>,
+) -> Result<()> {
+    check(cpu, packed, a, rows, c, &epilogue)?;
+    if c.is_empty() {
+        return Ok(());
+    }
+    let c = c.as_mut_ptr();
+    let residual = match epilogue.residual {
+        Residual::None => std::ptr::null_mut(),
+        Residual::InPlace => c,
+        Residual::From(residual) => residual.as_ptr().cast_mut(),
+    };
+    let call = Call {
+        packed,
+        a,
+        rows,
+        c: SharedStart(c),
+        residual: SharedStart(residual),
+        epilogue,
+        plan: Plan::new(cpu, packed, rows),
+    };
+    match packed.precision() {
+        Precision::F32 => with_simd!(packed.isa(), s => call.run::<_, f32::F32>(s, cpu)),
+        Precision::Bf16 => with_simd!(full packed.isa(), s => call.run::<_, bf16::Bf16>(s, cpu)),
+        Precision::Int8 => with_simd!(full packed.isa(), s => call.run::<_, int8::Int8>(s, cpu)),
+    }
+    Ok(())
+}
+
+fn check(
+    cpu: &Cpu,
+    packed: &Packed,
+    a: &[f32],
+    rows: usize,
+    c: &[f32],
+    epilogue: &Epilogue<'_>,
+) -> Result<()> {
+    if cpu.isa != packed.isa() {
+        let (theirs, ours) = (packed.isa(), cpu.isa);
+        return Err(KernelError::shape(format!("the weights are packed for {theirs}, not for {ours}")));
+    }
+    let of = |name: &str, found: usize, width: usize| {
+        if rows.checked_mul(width) == Some(found) {
+            return Ok(());
+        }
+        Err(KernelError::shape(format!("{name} holds {found} numbers, not {rows} rows of {width}")))
+    };
+    of("`a`", a.len(), packed.inputs())?;
+    of("`c`", c.len(), packed.outputs())?;
+    match epilogue.residual {
+        Residual::From(residual) => of("the residual", residual.len(), packed.outputs()),
+        Residual::None | Residual::InPlace => Ok(()),
+    }
+}
+
+/// The most rows whose sums fit the registers beside two registers of weights and one of activations.
+pub(super) const fn most_rows(lanes: usize) -> usize {
+    match lanes {
+        16 => 14,
+        4 => 12,
+        _ => 6,
+    }
+}
+
+/// How many panels are multiplied at once with so few rows, so that there are enough independent sums.
+const fn panels_at_once(lanes: usize, rows: usize) -> usize {
+    match (lanes, rows) {
+        (4 | 16, 1..=3) | (_, 1) => 4,
+        (4 | 16, 4..=6) | (_, 2..=3) => 2,
+        _ => 1,
+    }
+}
+
+/// Whether [`most_rows`] and [`panels_at_once`] ever ask for such a tile.
+const fn is_used(lanes: usize, rows: usize, panels: usize) -> bool {
+    rows <= most_rows(lanes) && (panels == 1 || panels == panels_at_once(lanes, rows))
+}
+
+/// One multiplication, shared by all threads.
+struct Call<'a> {
+    packed: &'a Packed,
+    a: &'a [f32],
+    rows: usize,
+    c: SharedStart<f32>,
+    /// Null for none. Read only where the same part writes.
+    residual: SharedStart<f32>,
+    epilogue: Epilogue<'a>,
+    plan: Plan,
+}
+
+impl Call<'_> {
+    fn run<S: Simd, E: Element<S>>(&self, s: S, cpu: &Cpu) {
+        let plan = self.plan;
+        if !plan.packs_first {
+            cpu.pool.parallel(plan.parts(), |number| self.part::<S, E>(s, number, None));
+            return;
+        }
+        let mut memory = RowMemory::take(self.rows, self.packed.words());
+        let shared = memory.start();
+        let blocks = self.rows.div_ceil(plan.row_groups).div_ceil(most_rows(S::LANES));
+        cpu.pool.parallel(plan.row_groups * blocks, |number| {
+            let rows = share(self.rows, number / blocks, plan.row_groups);
+            let start = shared.of_row(rows.start, self.packed.words());
+            Part::new::<S>(self, rows, 0..0, &start).pack::<S, E>(s, number % blocks);
+        });
+        cpu.pool.parallel(plan.parts(), |number| self.part::<S, E>(s, number, Some(&shared)));
+    }
+
+    /// A group of rows times a group of panels; the rows are packed already if their memory is given.
+    fn part<S: Simd, E: Element<S>>(&self, s: S, number: usize, packed_rows: Option<&RowStart>) {
+        let rows = share(self.rows, number / self.plan.panel_groups, self.plan.row_groups);
+        let panels = share(self.packed.panels(), number % self.plan.panel_groups, self.plan.panel_groups);
+        if rows.is_empty() || panels.is_empty() {
+            return;
+        }
+        match packed_rows {
+            Some(shared) => {
+                let start = shared.of_row(rows.start, self.packed.words());
+                Part::new::<S>(self, rows, panels, &start).multiply::<S, E>(s, true);
+            }
+            None => {
+                let mut memory = RowMemory::take(rows.len(), self.packed.words());
+                let start = memory.start();
+                Part::new::<S>(self, rows, panels, &start).multiply::<S, E>(s, false);
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Weights in the order in which the multiplication reads them.
+
+use std::fmt;
+
+use half::{bf16, f16};
+
+use super::super::buffer::{Aligned, Scratch};
+use super::super::dispatch::with_simd;
+use super::super::simd::Simd;
+use super::super::{Cpu, Isa};
+use super::bf16::Bf16;
+use super::element::Element;
+use super::f32::F32;
+use super::int8::{self, Int8};
+use crate::error::{KernelError, Result};
+
+/// In which numbers a layer multiplies. Activations come and go as f32 in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// f32 throughout.
+    F32,
+    /// Weights in bf16, sums in f32.
+    Bf16,
+    /// Weights in int8 with a scale a channel, activations quantised a row at a time, exact integer sums.
+    Int8,
+}
+
+impl Precision {
+    /// Every precision, for tests and measurements.
+    pub const ALL: &'static [Self] = &[Self::F32, Self::Bf16, Self::Int8];
+
+    /// The precision's name as a configuration spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// Weights as a file holds them: row after row, a row an output channel.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// In f32.
+    F32(&'a [f32]),
+    /// In bf16.
+    Bf16(&'a [bf16]),
+    /// In f16.
+    F16(&'a [f16]),
+}
+
+impl Weights<'_> {
+    pub(in super::super) fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+            Self::F16(values) => values.len(),
+        }
+    }
+
+    /// Row `row` of rows of `to.len()` numbers.
+    pub(in super::super) fn read_row(&self, row: usize, to: &mut [f32]) {
+        let range = row * to.len()..(row + 1) * to.len();
+        match self {
+            Self::F32(values) => to.copy_from_slice(&values[range]),
+            Self::Bf16(values) => {
+                to.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32())
+            }
+            Self::F16(values) => to.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32()),
+        }
+    }
+}
+
+impl<'a> From<&'a [f32]> for Weights<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self::F32(values)
+    }
+}
+
+impl<'a> From<&'a [bf16]> for Weights<'a> {
+    fn from(values: &'a [bf16]) -> Self {
+        Self::Bf16(values)
+    }
+}
+
+impl<'a> From<&'a [f16]> for Weights<'a> {
+    fn from(values: &'a [f16]) -> Self {
+        Self::F16(values)
+    }
+}
+
+/// How a precision lies in memory on an instruction set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// f32 in a register; a panel is two registers of channels.
+    pub(super) lanes: usize,
+    /// Numbers of a row in a word of activations.
+    pub(super) group: usize,
+    /// Bytes of a weight.
+    pub(super) weight_bytes: usize,
+}
+
+impl Layout {
+    fn of(isa: Isa, precision: Precision) -> Self {
+        fn layout<S: Simd, E: Element<S>>(_: S) -> Layout {
+            Layout { lanes: S::LANES, group: E::GROUP, weight_bytes: E::WEIGHT_BYTES }
+        }
+        match precision {
+            Precision::F32 => with_simd!(isa, s => layout::<_, F32>(s)),
+            Precision::Bf16 => with_simd!(full isa, s => layout::<_, Bf16>(s)),
+            Precision::Int8 => with_simd!(full isa, s => layout::<_, Int8>(s)),
+        }
+    }
+
+    /// Channels of a panel.
+    pub(super) fn channels(self) -> usize {
+        2 * self.lanes
+    }
+
+    /// Bytes of a panel's weights for one word of activations.
+    pub(super) fn step_bytes(self) -> usize {
+        self.channels() * self.group * self.weight_bytes
+    }
+}
+
+/// The weights of a linear layer, packed once for one instruction set; with its bias, if it has one.
+///
+/// Panels of two registers of channels follow each other; within a panel, the weights of all its channels for
+/// the first positions of a row come first, and so on. Channels and positions that are missing to a whole panel
+/// or group are zero.
+#[derive(Clone)]
+pub struct Packed {
+    isa: Isa,
+    precision: Precision,
+    outputs: usize,
+    inputs: usize,
+    gated: bool,
+    pub(super) layout: Layout,
+    pub(super) data: Aligned<u8>,
+    /// A number a channel, in the order of the panels.
+    pub(super) bias: Option<Aligned<f32>>,
+    /// What a quantised unit is worth, a number a channel; empty unless int8.
+    pub(super) scales: Aligned<f32>,
+    /// What the offset of unsigned activations adds, a number a channel; empty unless int8.
+    pub(super) corrections: Aligned<i32>,
+}
+
+impl Packed {
+    /// Packs `[outputs, inputs]` weights for the instruction set of `cpu`.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are not `outputs · inputs` weights, or in int8 if one is not finite or a row
+    /// is too long for exact sums.
+    pub fn new(
+        cpu: &Cpu,
+        weights: Weights<'_>,
+        outputs: usize,
+        inputs: usize,
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::pack(cpu, [weights, weights], false, [outputs, inputs], precision)
+    }
+
+    /// Packs the two layers of a gated one (SwiGLU, GEGLU), so that it yields `activation(gate) · up`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), for either layer.
+    pub fn gated(
+        cpu: &Cpu,
+        gate: Weights<'_>,
+        up: Weights<'_>,
+        outputs: usize,
+        inputs: usize,
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::pack(cpu, [gate, up], true, [outputs, inputs], precision)
+    }
+
+    /// Adds a bias: a number an output, added before the activation.
+    ///
+    /// # Errors
+    /// `invalid_request` if the layer is gated or the number of outputs is another.
+    pub fn with_bias(self, bias: &[f32]) -> Result<Self> {
+        if self.gated {
+            return Err(KernelError::shape("a gated layer has two biases: use `with_gated_bias`"));
+        }
+        self.biased([bias, bias])
+    }
+
+    /// Adds the biases of a gated layer.
+    ///
+    /// # Errors
+    /// `invalid_request` if the layer is not gated or the number of outputs is another.
+    pub fn with_gated_bias(self, gate: &[f32], up: &[f32]) -> Result<Self> {
+        if !self.gated {
+            return Err(KernelError::shape("this layer has one bias: use `with_bias`"));
+        }
+        self.biased([gate, up])
+    }
+
+    /// How many numbers come out for a row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// How many numbers a row has.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Whether the layer is gated.
+    pub fn is_gated(&self) -> bool {
+        self.gated
+    }
+
+    /// In which numbers the layer multiplies.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The instruction set that the weights are packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The memory that the weights take.
+    pub fn bytes(&self) -> usize {
+        let bias = self.bias.as_ref().map_or(0, |bias| size_of_val::<[f32]>(bias));
+        self.data.len() + bias + size_of_val::<[f32]>(&self.scales) + size_of_val::<[i32]>(&self.corrections)
+    }
+
+    /// Words of activations of a row.
+    pub(super) fn words(&self) -> usize {
+        self.inputs.div_ceil(self.layout.group)
+    }
+
+    /// Outputs that a panel yields.
+    pub(super) fn panel_outputs(&self) -> usize {
+        if self.gated { self.layout.lanes } else { self.layout.channels() }
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.outputs.div_ceil(self.panel_outputs())
+    }
+
+    pub(super) fn panel_bytes(&self) -> usize {
+        self.words() * self.layout.step_bytes()
+    }
+
+    /// Which row of which matrix a panel's channel is.
+    fn source_of(&self, panel: usize, channel: usize) -> Option<(usize, usize)> {
+        let lanes = self.layout.lanes;
+        let (matrix, row) = if self.gated {
+            (channel / lanes, panel * lanes + channel % lanes)
+        } else {
+            (0, panel * self.layout.channels() + channel)
+        };
+        (row < self.outputs).then_some((matrix, row))
+    }
+
+    fn pack(
+        cpu: &Cpu,
+        matrices: [Weights<'_>; 2],
+        gated: bool,
+        [outputs, inputs]: [usize; 2],
+        precision: Precision,
+    ) -> Result<Self> {
+        for matrix in matrices {
+            let (found, wanted) = (matrix.len(), outputs.checked_mul(inputs));
+            if wanted != Some(found) {
+                return Err(KernelError::shape(format!(
+                    "{found} weights were given for a layer of {outputs} outputs and {inputs} inputs"
+                )));
+            }
+        }
+        if precision == Precision::Int8 && inputs > int8::MOST_K {
+            let most = int8::MOST_K;
+            return Err(KernelError::shape(format!(
+                "int8 takes rows of {most} numbers at most, not {inputs}"
+            )));
+        }
+        let layout = Layout::of(cpu.isa, precision);
+        let mut packed = Self {
+            isa: cpu.isa,
+            precision,
+            outputs,
+            inputs,
+            gated,
+            layout,
+            data: Aligned::zeroed(0),
+            bias: None,
+            scales: Aligned::zeroed(0),
+            corrections: Aligned::zeroed(0),
+        };
+        packed.fill(cpu, matrices)?;
+        Ok(packed)
+    }
+
+    fn fill(&mut self, cpu: &Cpu, matrices: [Weights<'_>; 2]) -> Result<()> {
+        let (panels, channels) = (self.panels(), self.layout.channels());
+        let mut data = Aligned::<u8>::zeroed(panels * self.panel_bytes());
+        let quantised = self.precision == Precision::Int8;
+        let numbers = if quantised { panels * channels } else { 0 };
+        let scales =
+            std::sync::Mutex::new((Aligned::<f32>::zeroed(numbers), Aligned::<i32>::zeroed(numbers)));
+        let flawed = std::sync::atomic::AtomicBool::new(false);
+        cpu.pool.parallel_chunks(&mut data, self.panel_bytes(), |panel, data| {
+            let mut row = Scratch::<f32>::take(self.words() * self.layout.group);
+            for channel in 0..channels {
+                let Some((matrix, number)) = self.source_of(panel, channel) else { continue };
+                matrices[matrix].read_row(number, &mut row[..self.inputs]);
+                row[self.inputs..].fill(0.0);
+                if quantised {
+                    if !row.iter().all(|value| value.is_finite()) {
+                        flawed.store(true, std::sync::atomic::Ordering::Relaxed);
+                    }
+                    let scale = int8::quantise_channel(&mut row);
+                    let mut scales = scales.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    scales.0[panel * channels + channel] = scale;
+                    scales.1[panel * channels + channel] = int8::correction(&row);
+                }
+                self.scatter(&row, channel, data);
+            }
+        });
+        if flawed.into_inner() {
+            return Err(KernelError::shape("a weight is not finite; int8 cannot hold it"));
+        }
+        (self.scales, self.corrections) =
+            scales.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.data = data;
+        Ok(())
+    }
+
+    /// Puts the weights of one channel into its panel.
+    fn scatter(&self, row: &[f32], channel: usize, panel: &mut [u8]) {
+        let group_bytes = self.layout.group * self.layout.weight_bytes;
+        let steps = panel.chunks_exact_mut(self.layout.step_bytes());
+        for (step, values) in steps.zip(row.chunks_exact(self.layout.group)) {
+            let to = &mut step[channel * group_bytes..(channel + 1) * group_bytes];
+            match self.precision {
+                Precision::F32 => to.copy_from_slice(&values[0].to_ne_bytes()),
+                Precision::Bf16 => super::bf16::pack(values, to),
+                Precision::Int8 => int8::pack(values, to),
+            }
+        }
+    }
+
+    fn biased(mut self, biases: [&[f32]; 2]) -> Result<Self> {
+        for bias in biases {
+            if bias.len() != self.outputs {
+                let (found, outputs) = (bias.len(), self.outputs);
+                return Err(KernelError::shape(format!("a bias of {found} numbers for {outputs} outputs")));
+            }
+        }
+        let channels = self.layout.channels();
+        let mut ordered = Aligned::<f32>::zeroed(self.panels() * channels);
+        for (number, value) in ordered.iter_mut().enumerate() {
+            if let Some((matrix, row)) = self.source_of(number / channels, number % channels) {
+                *value = biases[matrix][row];
+            }
+        }
+        self.bias = Some(ordered);
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gated = if self.gated { "gated " } else { "" };
+        let (outputs, inputs, precision, isa) = (self.outputs, self.inputs, self.precision.name(), self.isa);
+        write!(f, "Packed({gated}{outputs} × {inputs}, {precision}, {isa})")
+    }
+}

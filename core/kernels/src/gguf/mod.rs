@@ -1,0 +1,168 @@
+//! Multiplication with weights in the formats of GGUF files, without widening them.
+//!
+//! Where to find what: `format.rs` names the formats; `simple.rs` and `super_blocks.rs` take their blocks apart into
+//! codes and scales (`block.rs`), `quantise.rs` makes some; `tile.rs` is the order in memory for multiplying.
+//! `activations.rs` quantises the other side; `quantised.rs` is the inner loop over blocks, `wide.rs` that
+//! over f16 and bf16; `multiply.rs` is what both have in common and `matmul.rs` cuts the work.
+//!
+//! Weights count exactly as the file has them. With formats in blocks, activations are rounded to 8 bits with a
+//! scale for every 32 (see [`QuantisedWeights::matmul`]); products of 32 (16, where the format has scales for 16) are
+//! summed exactly in integers, these sums scaled and added in f32, in the order of the row whatever the
+//! number of rows and threads.
+
+mod activations;
+mod block;
+mod format;
+mod matmul;
+mod multiply;
+mod quantise;
+mod quantised;
+mod simple;
+mod super_blocks;
+mod tile;
+mod wide;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use super::Cpu;
+use super::buffer::Aligned;
+use super::pool::SharedStart;
+use crate::error::{KernelError, Result};
+use block::Shape;
+
+pub use format::Format;
+
+/// A matrix of weights from a GGUF file, in the order for multiplying. Takes the place of the file's bytes: those
+/// need not be kept. The same for every instruction set.
+#[derive(Clone)]
+pub struct QuantisedWeights {
+    format: Format,
+    outputs: usize,
+    inputs: usize,
+    data: Aligned<u8>,
+}
+
+impl QuantisedWeights {
+    /// Orders `n` rows of `k` weights, as the file has them: row after row.
+    ///
+    /// # Errors
+    /// `invalid_request` if rows are not whole blocks of the format, or `bytes` has another size.
+    pub fn from_ggml(cpu: &Cpu, format: Format, bytes: &[u8], n: usize, k: usize) -> Result<Self> {
+        let wanted = format.bytes(n, k)?;
+        if bytes.len() != wanted {
+            let (name, found) = (format.name(), bytes.len());
+            return Err(KernelError::shape(format!(
+                "{n} rows of {k} weights in {name} take {wanted} bytes, not {found}"
+            )));
+        }
+        let mut weights = Self { format, outputs: n, inputs: k, data: Aligned::zeroed(0) };
+        let panel_bytes = weights.panel_bytes();
+        let total = n.div_ceil(tile::ROWS).checked_mul(panel_bytes);
+        let total = total.ok_or_else(|| KernelError::shape("the weights do not fit memory"))?;
+        weights.data = Aligned::zeroed(total);
+        let row_bytes = wanted / n.max(1);
+        cpu.pool.parallel_chunks(&mut weights.data, panel_bytes, |panel, to| {
+            let first = panel * tile::ROWS;
+            for row in first..n.min(first + tile::ROWS) {
+                let from = &bytes[row * row_bytes..(row + 1) * row_bytes];
+                write_row(format, from, row - first, to);
+            }
+        });
+        Ok(weights)
+    }
+
+    /// Multiplies `m` rows of `x`, of [`inputs`](Self::inputs) numbers each, into as many rows of `y`, of
+    /// [`outputs`](Self::outputs) numbers each.
+    ///
+    /// With formats in blocks, `x` is rounded to 8 bits first: a number is off by at most 1/254 of the largest among the
+    /// 32 of its unit (positions 0 to 31, 32 to 63, …). F16 and BF16 multiply `x` as it is. Where a number of `x` is not
+    /// finite, its row of `y` is NaN with formats in blocks.
+    ///
+    /// # Errors
+    /// `invalid_request` if `x` or `y` has another size.
+    pub fn matmul(&self, cpu: &Cpu, x: &[f32], m: usize, y: &mut [f32]) -> Result<()> {
+        let check = |name: &str, found: usize, width: usize| {
+            if m.checked_mul(width) == Some(found) {
+                return Ok(());
+            }
+            Err(KernelError::shape(format!("{name} holds {found} numbers, not {m} rows of {width}")))
+        };
+        check("`x`", x.len(), self.inputs)?;
+        check("`y`", y.len(), self.outputs)?;
+        let (rows, outputs, k, y) = (m, self.outputs, self.inputs, SharedStart(y.as_mut_ptr()));
+        matmul::Call { weights: &self.data, x, rows, outputs, k, y }.run(cpu, self.format);
+        Ok(())
+    }
+
+    /// Writes the numbers of a row, exactly as the file's blocks say: how a table of embeddings is read.
+    ///
+    /// # Errors
+    /// `invalid_request` if there is no such row or `to` has another length than a row.
+    pub fn dequantise_row(&self, row: usize, to: &mut [f32]) -> Result<()> {
+        if row >= self.outputs || to.len() != self.inputs {
+            let (rows, length, found) = (self.outputs, self.inputs, to.len());
+            return Err(KernelError::shape(format!(
+                "row {row} of {rows} into {found} numbers, where rows have {length}"
+            )));
+        }
+        let panel_bytes = self.panel_bytes();
+        let start = row / tile::ROWS * panel_bytes;
+        let (panel, row) = (&self.data[start..start + panel_bytes], row % tile::ROWS);
+        match self.format.shape() {
+            None => {
+                let bits = wide::read(panel, row);
+                to.iter_mut().zip(bits).for_each(|(to, bits)| *to = self.format.half(bits));
+            }
+            Some(shape) => {
+                let tiles = panel.chunks_exact(shape.tile_bytes()).zip(to.chunks_exact_mut(shape.length()));
+                tiles.for_each(|(tile, to)| tile::read(&shape, tile, row).dequantise(&shape, to));
+            }
+        }
+        Ok(())
+    }
+
+    /// The format of the file.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Rows of weights: numbers of a row that comes out.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Weights of a row: numbers of a row that goes in.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The memory that the weights take.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    fn panel_bytes(&self) -> usize {
+        let tiles = self.inputs / self.format.block_length();
+        tiles * self.format.shape().as_ref().map_or(tile::HALVES, Shape::tile_bytes)
+    }
+}
+
+/// Puts the blocks of a row into its panel.
+fn write_row(format: Format, bytes: &[u8], row: usize, panel: &mut [u8]) {
+    let Some(shape) = format.shape() else {
+        return wide::write(panel, row, bytes);
+    };
+    let blocks = bytes.chunks_exact(format.block_bytes());
+    for (tile, block) in panel.chunks_exact_mut(shape.tile_bytes()).zip(blocks) {
+        tile::write(&shape, tile, row, &format.parse(block));
+    }
+}
+
+impl fmt::Debug for QuantisedWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QuantisedWeights({} × {}, {})", self.outputs, self.inputs, self.format.name())
+    }
+}

@@ -1,0 +1,170 @@
+//! Which instructions the kernels use: chosen at run time.
+
+use std::fmt;
+
+use crate::error::{KernelError, Result};
+
+/// An instruction set that this CPU has.
+///
+/// A value is the proof: there is no way to make one for a set that is missing here, so kernels may run
+/// its instructions without asking again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isa(Level);
+
+/// The instruction sets, worst first. Matched by the dispatch macro only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Level {
+    /// Plain Rust on every CPU.
+    Portable,
+    /// The vectors that every 64-bit ARM has.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// AVX2 with FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// The same with VNNI and BF16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Full,
+}
+
+impl Level {
+    /// Every set of this architecture, worst first.
+    const ALL: &'static [Self] = &[
+        Self::Portable,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Full,
+    ];
+
+    fn is_here(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_here()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Full => {
+                Self::Avx512.is_here()
+                    && is_x86_feature_detected!("avx512vnni")
+                    && is_x86_feature_detected!("avx512bf16")
+            }
+        }
+    }
+}
+
+impl Isa {
+    /// The set that every CPU has.
+    pub const PORTABLE: Self = Self(Level::Portable);
+
+    /// The best set of this CPU, or the one with the name `wanted`.
+    ///
+    /// # Errors
+    /// [`KernelError::Settings`] for a set that does not exist or that this CPU lacks; it lists the valid ones.
+    pub fn choose(wanted: Option<&str>) -> Result<Self> {
+        let available = Self::available();
+        let Some(wanted) = wanted else {
+            return Ok(available.last().copied().unwrap_or(Self::PORTABLE));
+        };
+        available.iter().copied().find(|isa| isa.name() == wanted).ok_or_else(|| {
+            let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+            let valid = names.join(", ");
+            KernelError::Settings(format!("this CPU has no instruction set '{wanted}'; valid here: {valid}"))
+        })
+    }
+
+    /// Every set of this CPU, worst first: what tests run through.
+    pub fn available() -> Vec<Self> {
+        Level::ALL.iter().copied().filter(|level| level.is_here()).map(Self).collect()
+    }
+
+    /// The set's name, as [`choose`](Self::choose) takes it.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Full => "avx512-full",
+        }
+    }
+
+    /// Whether the CPU multiplies bf16 pairs in one instruction, so that bf16 is twice as fast as f32.
+    pub const fn has_bf16_dot(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Full => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) const fn level(self) -> Level {
+        self.0
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({})", self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn the_best_available_set_is_chosen_when_nothing_is_forced() {
+        let available = Isa::available();
+        let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+        // Straight to standard error, which the test harness does not swallow.
+        writeln!(std::io::stderr(), "instruction sets tested here: {}", names.join(", ")).unwrap();
+        assert_eq!(available.first(), Some(&Isa::PORTABLE));
+        assert_eq!(Isa::choose(None).unwrap(), *available.last().unwrap());
+    }
+
+    #[test]
+    fn every_available_set_can_be_forced_by_its_name() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::choose(Some(isa.name())).unwrap(), isa);
+        }
+    }
+
+    #[test]
+    fn an_unknown_set_is_an_error_that_lists_the_valid_ones() {
+        let KernelError::Settings(message) = Isa::choose(Some("sse9")).unwrap_err() else { panic!() };
+        assert!(message.contains("sse9") && message.contains("portable"), "{message}");
+    }
+}

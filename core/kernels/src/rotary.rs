@@ -1,0 +1,211 @@
+//! Rotary position embeddings: pairs of numbers in every head are turned by an angle that grows with the position.
+
+use std::fmt;
+
+use super::Cpu;
+use super::buffer::Aligned;
+use super::dispatch::dispatch;
+use super::pool::SharedStart;
+use super::simd::Simd;
+use crate::error::{KernelError, Result};
+
+/// Which numbers of a head form a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Neighbours: 0 and 1, 2 and 3. The original form; GPT-J, GGUF files of Llama.
+    Interleaved,
+    /// A number of the first half with its counterpart of the second. GPT-NeoX, Hugging Face's Llama and Qwen.
+    Halves,
+}
+
+/// Cosines and sines for every position, computed once a model.
+#[derive(Clone)]
+pub struct Table {
+    layout: Layout,
+    /// How many numbers of a head are turned.
+    width: usize,
+    positions: usize,
+    /// Numbers a position in each table: a pair's in halves; twice in neighbours, sines with their signs.
+    row: usize,
+    cosines: Aligned<f32>,
+    sines: Aligned<f32>,
+}
+
+impl Table {
+    /// For positions below `positions`. A pair turns by its frequency a position; all is multiplied with `scale`, which
+    /// is 1 but for some stretched contexts. Angles are products in f32, as the models were trained with.
+    pub fn new(layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
+        let repeat = if layout == Layout::Interleaved { 2 } else { 1 };
+        let row = repeat * frequencies.len();
+        let mut cosines = Aligned::zeroed(positions * row);
+        let mut sines = Aligned::zeroed(positions * row);
+        for position in 0..positions {
+            for (pair, frequency) in frequencies.iter().enumerate() {
+                let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
+                let (sine, cosine) = (sine as f32 * scale, cosine as f32 * scale);
+                let place = position * row + repeat * pair;
+                cosines[place..place + repeat].fill(cosine);
+                sines[place + repeat - 1] = sine;
+                if repeat == 2 {
+                    sines[place] = -sine;
+                }
+            }
+        }
+        Self { layout, width: 2 * frequencies.len(), positions, row, cosines, sines }
+    }
+
+    /// The usual frequencies: `base^(-2i / width)` for every pair of `width` numbers.
+    pub fn frequencies(width: usize, base: f32) -> Vec<f32> {
+        let frequency = |pair: usize| (1.0 / f64::from(base).powf((2 * pair) as f64 / width as f64)) as f32;
+        (0..width / 2).map(frequency).collect()
+    }
+
+    /// How many positions there are.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({:?}, {} of a head, {} positions)", self.layout, self.width, self.positions)
+    }
+}
+
+/// Where the heads to turn lie: head `h` of token `t` starts at `t · stride + h · size`.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// How many heads of each token are turned.
+    pub count: usize,
+    /// Numbers of a head; those past the table's width stay as they are.
+    pub size: usize,
+    /// Numbers from one token to the next.
+    pub stride: usize,
+}
+
+impl Heads {
+    /// Checks that a slice of `length` numbers holds the heads of `tokens` tokens, none over another.
+    pub(super) fn check(self, tokens: usize, length: usize) -> Result<()> {
+        let Some(last) = tokens.checked_sub(1) else { return Ok(()) };
+        let needed = self.count.checked_mul(self.size).filter(|row| *row <= self.stride);
+        let needed = needed.and_then(|row| last.checked_mul(self.stride)?.checked_add(row));
+        if needed.is_some_and(|needed| needed <= length) {
+            return Ok(());
+        }
+        Err(KernelError::shape(format!("{length} numbers do not hold {self:?} of {tokens} tokens")))
+    }
+
+    /// Calls `work` with every token, on all threads if there are many.
+    pub(super) fn for_each(self, cpu: &Cpu, tokens: usize, work: impl Fn(usize) + Sync) {
+        let at_once = (CHUNK / (self.count * self.size).max(1)).max(1);
+        cpu.pool.parallel(tokens.div_ceil(at_once), |part| {
+            (part * at_once..tokens.min((part + 1) * at_once)).for_each(&work);
+        });
+    }
+}
+
+/// Turns the heads of tokens at the given positions, a token a position, in place.
+///
+/// Queries and keys that lie side by side are turned in one call.
+///
+/// # Errors
+/// `invalid_request` if a position is past the table, a head narrower than it, or the slice too short.
+pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: Heads, table: &Table, positions: &[u32]) -> Result<()> {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    if table.width > heads.size {
+        let (width, size) = (table.width, heads.size);
+        return Err(KernelError::shape(format!("{width} numbers cannot be turned in heads of {size}")));
+    }
+    heads.check(positions.len(), x.len())?;
+    if let Some(position) = positions.iter().find(|position| **position as usize >= table.positions) {
+        let most = table.positions;
+        return Err(KernelError::shape(format!("position {position} is past the {most} of the table")));
+    }
+    let start = SharedStart(x.as_mut_ptr());
+    heads.for_each(cpu, positions.len(), |token| {
+        let x = start.get().wrapping_add(token * heads.stride);
+        rotate_token(cpu.isa, x, heads, table, positions[token] as usize);
+    });
+    Ok(())
+}
+
+/// Numbers that a thread takes at once.
+const CHUNK: usize = 1 << 14;
+
+dispatch! {
+    fn rotate_token(x: *mut f32, heads: Heads, table: &Table, position: usize) = rotate_with;
+}
+
+#[inline(always)]
+fn rotate_with<S: Simd>(s: S, x: *mut f32, heads: Heads, table: &Table, position: usize) {
+    let cosines = &table.cosines[position * table.row..(position + 1) * table.row];
+    let sines = &table.sines[position * table.row..(position + 1) * table.row];
+    for head in 0..heads.count {
+        let x = x.wrapping_add(head * heads.size);
+        // SAFETY: a head holds at least as many numbers as the table turns, and both tables a row.
+        unsafe {
+            match table.layout {
+                Layout::Halves => rotate_halves(s, x, cosines, sines),
+                Layout::Interleaved => rotate_pairs(s, x, cosines, sines),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Twice as many numbers are writable at `x` as there are cosines; there are as many sines.
+#[inline(always)]
+unsafe fn rotate_halves<S: Simd>(s: S, x: *mut f32, cosines: &[f32], sines: &[f32]) {
+    let half = cosines.len();
+    let mut at = 0;
+    while at < half {
+        let rest = half - at;
+        // SAFETY: no more lanes are touched than each half has left.
+        unsafe {
+            let (low, high) = (x.add(at), x.add(half + at));
+            if rest >= S::LANES {
+                let (a, b) = (s.load_ptr(low), s.load_ptr(high));
+                let (c, z) = (s.load_ptr(cosines.as_ptr().add(at)), s.load_ptr(sines.as_ptr().add(at)));
+                s.store_ptr(low, s.neg_mul_add(b, z, s.mul(a, c)));
+                s.store_ptr(high, s.mul_add(a, z, s.mul(b, c)));
+            } else {
+                let (a, b) = (s.load_first_ptr(low, rest), s.load_first_ptr(high, rest));
+                let (c, z) = (s.load_first(&cosines[at..]), s.load_first(&sines[at..]));
+                s.store_first_ptr(low, s.neg_mul_add(b, z, s.mul(a, c)), rest);
+                s.store_first_ptr(high, s.mul_add(a, z, s.mul(b, c)), rest);
+            }
+        }
+        at += S::LANES;
+    }
+}
+
+/// # Safety
+/// As many numbers are writable at `x` as there are cosines; there are as many sines.
+#[inline(always)]
+unsafe fn rotate_pairs<S: Simd>(s: S, x: *mut f32, cosines: &[f32], sines: &[f32]) {
+    let width = cosines.len();
+    let mut at = 0;
+    while at < width {
+        let rest = width - at;
+        // SAFETY: no more lanes are touched than there are left; pairs are whole, for the width is even.
+        unsafe {
+            let x = x.add(at);
+            if rest >= S::LANES {
+                let a = s.load_ptr(x);
+                let (c, z) = (s.load_ptr(cosines.as_ptr().add(at)), s.load_ptr(sines.as_ptr().add(at)));
+                s.store_ptr(x, s.mul_add(s.swap_pairs(a), z, s.mul(a, c)));
+            } else {
+                let a = s.load_first_ptr(x, rest);
+                let (c, z) = (s.load_first(&cosines[at..]), s.load_first(&sines[at..]));
+                s.store_first_ptr(x, s.mul_add(s.swap_pairs(a), z, s.mul(a, c)), rest);
+            }
+        }
+        at += S::LANES;
+    }
+}
+
+#[cfg(test)]
+#[path = "rotary_tests.rs"]
+mod tests;
