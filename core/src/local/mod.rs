@@ -11,6 +11,8 @@ pub mod ops;
 pub(crate) mod runtime;
 #[cfg(feature = "candle")]
 pub(crate) mod source;
+#[cfg(all(test, feature = "candle"))]
+pub(crate) mod testing;
 #[cfg(feature = "candle")]
 pub(crate) mod tokenizer;
 #[cfg(feature = "candle")]

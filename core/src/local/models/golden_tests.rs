@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{TextEncoder, Tokens, text_encoder};
 use crate::error::{ErrorKind, Result};
 use crate::local::ops::{Place, Precision};
+use crate::local::testing::{cpus, noise};
 use crate::local::weights::Tensors;
 use crate::local::weights::testing::write;
-use ayni_kernels::testing::{cpus, noise};
 
 const FAMILIES: &[&str] = &[
     "bert",

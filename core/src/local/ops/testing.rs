@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Place;
+use crate::local::testing;
 use ayni_kernels::gemm::Precision;
-use ayni_kernels::testing;
 
 /// Every instruction set in f32.
 pub(super) fn places() -> Vec<Place> {

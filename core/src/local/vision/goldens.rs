@@ -7,8 +7,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::local::testing::cpus;
 use crate::media::ImageData;
-use ayni_kernels::testing::cpus;
 use ayni_kernels::{Cpu, Isa};
 
 fn folder() -> PathBuf {

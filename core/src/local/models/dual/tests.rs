@@ -8,7 +8,7 @@ use super::super::Tokens;
 use super::*;
 use crate::error::ErrorKind;
 use crate::local::ops::Precision;
-use ayni_kernels::testing;
+use crate::local::testing;
 
 const MODELS: [&str; 6] = ["openai", "laion", "open-clip-quick-gelu", "open-clip-gelu", "siglip", "siglip2"];
 
