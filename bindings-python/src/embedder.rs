@@ -30,7 +30,7 @@ pub(crate) struct Embedder {
 fn open(setup: Setup<EmbedderConfig>, env: &Environment) -> Result<Embedder> {
     let (primary, local) = match &setup.backend {
         EmbedderConfig::Local(config) => {
-            let local = Arc::new(config.open_embedder(env)?);
+            let local = Arc::new(LocalEmbedder::open(config, env)?);
             (AnyEmbedder::new(Arc::clone(&local)), Some(local))
         }
         other => (other.open(env)?, None),

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use ayni::local::{LocalConfig, LocalEmbedder, Parity};
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig, Parity};
 use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Error, ErrorKind, Result};
 
 /// Small CLIP models with seeded weights, whose goldens the tests compare with.
@@ -74,8 +74,8 @@ async fn throughput(page: &mut String, device: &str, model: &str) -> Result<()> 
 }
 
 fn open(folder: &str, device: &str, precision: &str) -> Result<LocalEmbedder> {
-    let config = LocalConfig::new(folder).with_device(device).with_precision(precision);
-    config.open_embedder(&Environment::process())
+    let config = LocalEmbedderConfig::new(folder).with_device(device).with_precision(precision);
+    LocalEmbedder::open(&config, &Environment::process())
 }
 
 async fn parity(folder: &str, device: &str, precision: &str) -> Result<Parity> {

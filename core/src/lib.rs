@@ -27,9 +27,9 @@ pub use chat::{
     OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, ChatModes, EmbedderConfig, ImageConfig, ModeInfo, ProcurementConfig, Setup, open_chat,
-    open_chat_with, open_embedder, open_embedder_with, open_image_generator, open_image_generator_with,
-    open_procurement, open_procurement_with,
+    ChatConfig, ChatModes, EmbedderConfig, ImageConfig, ModeInfo, ProcurementConfig, Setup, embedder,
+    open_chat, open_chat_with, open_embedder, open_embedder_with, open_image_generator,
+    open_image_generator_with, open_procurement, open_procurement_with,
 };
 pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
 pub use embed::{
@@ -43,7 +43,6 @@ pub use image::{
     AnyImageGenerator, AspectRatio, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution,
 };
 pub use info::{BackendInfo, CredentialId, Limits, Route, Usage};
-pub use local::embedder;
 pub use media::ImageData;
 pub use procure::{
     Answer, AnyProcurement, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ayni::local::LocalConfig;
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedInput, EmbedRequest, Environment, ErrorKind, ImageData};
 use serde_json::{Value, json};
 
@@ -48,9 +48,9 @@ fn repository(model: &str, processor: &str) -> tempfile::TempDir {
 }
 
 fn open(folder: &Path) -> AnyEmbedder {
-    let mut config = LocalConfig::new(folder.to_str().unwrap());
-    (config.device, config.precision) = (Some("cpu".to_owned()), Some("f32".to_owned()));
-    AnyEmbedder::new(config.open_embedder(&Environment::empty()).unwrap())
+    let mut config = LocalEmbedderConfig::new(folder.to_str().unwrap());
+    (config.source.device, config.source.precision) = (Some("cpu".to_owned()), Some("f32".to_owned()));
+    AnyEmbedder::new(LocalEmbedder::open(&config, &Environment::empty()).unwrap())
 }
 
 fn image(name: &str) -> ImageData {

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use ayni::local::LocalConfig;
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, Environment};
 
 fn embed(embedder: &AnyEmbedder) -> Vec<f32> {
@@ -18,7 +18,9 @@ fn embed(embedder: &AnyEmbedder) -> Vec<f32> {
 #[test]
 fn a_forked_child_embeds_with_the_model_of_its_parent() {
     let base = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/repositories/base");
-    let embedder = AnyEmbedder::new(LocalConfig::new(base).open_embedder(&Environment::empty()).unwrap());
+    let embedder = AnyEmbedder::new(
+        LocalEmbedder::open(&LocalEmbedderConfig::new(base), &Environment::empty()).unwrap(),
+    );
     let before = embed(&embedder);
     // SAFETY: the child uses nothing that another thread of the parent may hold, and leaves by `_exit`.
     let child = unsafe { libc::fork() };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ayni::context::Progress;
-use ayni::local::{LocalConfig, LocalEmbedder};
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedRequest, Embedder, Environment, Error, ErrorKind};
 use serde_json::Value;
 
@@ -69,8 +69,8 @@ impl TinyHub {
     }
 
     fn open(&self, more: &[(&'static str, &str)]) -> Result<LocalEmbedder, Error> {
-        let config = LocalConfig::new("org/name@v1").with_device("cpu").with_precision("f32");
-        config.open_embedder(&self.environment(more))
+        let config = LocalEmbedderConfig::new("org/name@v1").with_device("cpu").with_precision("f32");
+        LocalEmbedder::open(&config, &self.environment(more))
     }
 
     /// What a user hears who opens the model and embeds a text.
@@ -167,7 +167,7 @@ const CHILD: &str = "AYNI_TEST_EMBEDS_FROM_HUB";
 #[tokio::test(flavor = "multi_thread")]
 async fn one_line_of_code_fetches_and_embeds_by_the_process_s_environment() {
     if std::env::var_os(CHILD).is_some() {
-        let embedder: AnyEmbedder = ayni::embedder("org/name@v1").await.unwrap();
+        let embedder: AnyEmbedder = ayni::embedder(&Context::new(), "org/name@v1").await.unwrap();
         let found = embed(&embedder).await;
         // `auto` may be bf16.
         return assert!(found.iter().zip(expected().1).all(|(found, truth)| cosine(found, &truth) >= 0.9995));

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ayni::local::LocalConfig;
+use ayni::local::LocalEmbedderConfig;
 use ayni::{
     AnyEmbedder, Context, EmbedRequest, EmbedRole, EmbedderConfig, Environment, ErrorKind, Setup,
     open_embedder_with,
@@ -54,10 +54,10 @@ fn repository(case: &str) -> tempfile::TempDir {
     folder
 }
 
-fn config(folder: &Path, precision: &str) -> LocalConfig {
-    let mut config = LocalConfig::new(folder.to_str().unwrap());
-    config.device = Some("cpu".to_owned());
-    config.precision = Some(precision.to_owned());
+fn config(folder: &Path, precision: &str) -> LocalEmbedderConfig {
+    let mut config = LocalEmbedderConfig::new(folder.to_str().unwrap());
+    config.source.device = Some("cpu".to_owned());
+    config.source.precision = Some(precision.to_owned());
     config
 }
 
@@ -141,22 +141,23 @@ async fn precision_does_not_change_the_space_and_handles_stand_in_for_each_other
 #[tokio::test]
 async fn what_is_wrong_with_a_configuration_is_said_when_it_is_opened() {
     let folder = repository("dense");
-    let open =
-        |config: LocalConfig| open_embedder_with(Setup::new(config), &Environment::empty()).unwrap_err();
+    let open = |config: LocalEmbedderConfig| {
+        open_embedder_with(Setup::new(config), &Environment::empty()).unwrap_err()
+    };
     let error = open(config(&folder.path().join("nothing"), "f32"));
     assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
     assert_eq!(open(config(folder.path(), "fp16")).kind(), ErrorKind::ConfigInvalid);
     let mut gpu = config(folder.path(), "f32");
-    gpu.device = Some("cuda:1000".to_owned());
+    gpu.source.device = Some("cuda:1000".to_owned());
     assert_eq!(open(gpu).kind(), ErrorKind::DeviceUnavailable);
-    assert_eq!(open(LocalConfig::new("model.gguf")).kind(), ErrorKind::ConfigInvalid);
+    assert_eq!(open(LocalEmbedderConfig::new("model.gguf")).kind(), ErrorKind::ConfigInvalid);
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
     let error = open(config(folder.path(), "f32"));
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("'t5'"), "{error}");
     let offline =
         Environment::from_pairs([("HF_HUB_OFFLINE", "1"), ("HF_HOME", folder.path().to_str().unwrap())]);
-    let error = open_embedder_with(Setup::new(LocalConfig::new("org/name")), &offline).unwrap_err();
+    let error = open_embedder_with(Setup::new(LocalEmbedderConfig::new("org/name")), &offline).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Offline);
 }
 

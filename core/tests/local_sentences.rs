@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ayni::local::{LocalConfig, LocalEmbedder};
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup, open_embedder_with};
 
 const WIDTH: usize = 384;
@@ -24,10 +24,10 @@ fn model() -> PathBuf {
     folder
 }
 
-fn config(precision: &str) -> LocalConfig {
-    let mut config = LocalConfig::new(model().to_str().unwrap());
-    config.precision = Some(precision.to_owned());
-    config.device = Some("cpu".to_owned());
+fn config(precision: &str) -> LocalEmbedderConfig {
+    let mut config = LocalEmbedderConfig::new(model().to_str().unwrap());
+    config.source.precision = Some(precision.to_owned());
+    config.source.device = Some("cpu".to_owned());
     config
 }
 
@@ -49,7 +49,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 async fn cosines(precision: &str, step: usize) -> Vec<f64> {
     let (texts, truth) = golden();
     assert_eq!((texts.len(), truth.len()), (200, 200 * WIDTH));
-    let embedder = AnyEmbedder::new(config(precision).open_embedder(&Environment::empty()).unwrap());
+    let embedder = AnyEmbedder::new(LocalEmbedder::open(&config(precision), &Environment::empty()).unwrap());
     let some = texts.iter().step_by(step).cloned();
     let response = embedder.embed(&Context::new(), EmbedRequest::texts(some)).await.unwrap();
     assert_eq!(response.vectors.width(), WIDTH);
@@ -82,7 +82,7 @@ async fn int8_stays_within_its_bar() {
 
 #[tokio::test]
 async fn strange_texts_make_vectors_too() {
-    let embedder = config("auto").open_embedder(&Environment::empty()).unwrap();
+    let embedder = LocalEmbedder::open(&config("auto"), &Environment::empty()).unwrap();
     embedder.ready(&Context::new()).await.unwrap();
     let (_, tokens) = (embedder.window().unwrap(), |text: &str| embedder.count_tokens(None, text).unwrap());
     assert_eq!(embedder.window().unwrap(), 256);
@@ -108,7 +108,7 @@ async fn an_application_s_variables_open_it() {
     let setup = Setup::<EmbedderConfig>::from_env_with(&env).unwrap();
     let embedder: AnyEmbedder = open_embedder_with(setup, &env).unwrap();
     let vector = embedder.embed_text(&Context::new(), "hola").await.unwrap();
-    let one_line = ayni::embedder(model().to_str().unwrap()).await.unwrap();
+    let one_line = ayni::embedder(&Context::new(), model().to_str().unwrap()).await.unwrap();
     assert_eq!(one_line.embed_text(&Context::new(), "hola").await.unwrap(), vector);
     assert_eq!(&*one_line.info().backend, "local");
     let device = one_line.info().device.clone().unwrap();
@@ -118,7 +118,7 @@ async fn an_application_s_variables_open_it() {
 /// What a service wants to know: that meaning decides, not words.
 #[tokio::test]
 async fn what_means_the_same_is_near() {
-    let embedder: LocalEmbedder = config("auto").open_embedder(&Environment::empty()).unwrap();
+    let embedder: LocalEmbedder = LocalEmbedder::open(&config("auto"), &Environment::empty()).unwrap();
     let embedder = AnyEmbedder::new(embedder);
     let texts = ["a cat sits on the mat", "there is a kitten on the rug", "the stock market fell sharply"];
     let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts)).await.unwrap();

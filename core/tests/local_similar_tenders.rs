@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ayni::local::LocalConfig;
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::procure::TenderState;
 use ayni::procure::similar::{Nearest, SimilarTenders};
 use ayni::procure::store::{Batch, Form, RecordKind, SharedStore, SqliteStore, StoredRecord};
@@ -53,9 +53,9 @@ async fn questions_find_the_tenders_that_they_mean() {
     let mut batch = Batch::new();
     batch.records = TENDERS.iter().map(|(code, name, state)| row(code, name, state)).collect();
     assert!(store.apply(batch).await.unwrap());
-    let mut config = LocalConfig::new(model().to_str().unwrap());
-    config.precision = Some("f32".to_owned());
-    let embedder = AnyEmbedder::new(config.open_embedder(&Environment::empty()).unwrap());
+    let mut config = LocalEmbedderConfig::new(model().to_str().unwrap());
+    config.source.precision = Some("f32".to_owned());
+    let embedder = AnyEmbedder::new(LocalEmbedder::open(&config, &Environment::empty()).unwrap());
     let index = SimilarTenders::new(store, embedder);
     let cx = Context::new();
     assert_eq!(index.refresh(&cx).await.unwrap().embedded, TENDERS.len());

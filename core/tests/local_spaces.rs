@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use ayni::backends::huggingface::HuggingFaceConfig;
-use ayni::local::LocalConfig;
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{
     AnyEmbedder, Context, EmbedderConfig, EmbeddingSpace, Environment, Error, ErrorKind, Pooling, Result,
     Setup, open_embedder_with,
@@ -29,20 +29,20 @@ fn folder() -> PathBuf {
     folder
 }
 
-fn local() -> LocalConfig {
-    LocalConfig::new(folder().to_str().unwrap()).with_device("cpu")
+fn local() -> LocalEmbedderConfig {
+    LocalEmbedderConfig::new(folder().to_str().unwrap()).with_device("cpu")
 }
 
 fn hosted() -> HuggingFaceConfig {
     HuggingFaceConfig::new(ID).with_api_key("hf_test")
 }
 
-fn open(local: LocalConfig, hosted: HuggingFaceConfig) -> Result<AnyEmbedder> {
+fn open(local: LocalEmbedderConfig, hosted: HuggingFaceConfig) -> Result<AnyEmbedder> {
     let setup = Setup::<EmbedderConfig>::new(local).with_fallback(hosted);
     open_embedder_with(setup, &Environment::empty())
 }
 
-fn refused(local: LocalConfig, hosted: HuggingFaceConfig) -> Error {
+fn refused(local: LocalEmbedderConfig, hosted: HuggingFaceConfig) -> Error {
     let error = open(local, hosted).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
     error
@@ -100,7 +100,8 @@ fn what_is_declared_must_agree_with_the_files() {
 #[tokio::test]
 async fn lower_precisions_are_measured_against_their_bars() {
     for (precision, bar, least) in [("bf16", 0.9995, 0.9995), ("int8", 0.995, 0.99)] {
-        let embedder = local().with_precision(precision).open_embedder(&Environment::empty()).unwrap();
+        let embedder =
+            LocalEmbedder::open(&local().with_precision(precision), &Environment::empty()).unwrap();
         let parity = embedder.verify(&Context::new()).await.unwrap();
         assert_eq!((parity.precision, parity.bar, parity.probes.len()), (precision, bar, 16));
         let lowest = parity.lowest().unwrap();
@@ -114,7 +115,7 @@ async fn lower_precisions_are_measured_against_their_bars() {
 #[tokio::test]
 async fn a_model_verified_as_it_loads_embeds_and_keeps_its_name() {
     let config = local().with_space(EmbeddingSpace::new(ID)).with_precision("bf16").with_verify(true);
-    let embedder = AnyEmbedder::new(config.open_embedder(&Environment::empty()).unwrap());
+    let embedder = AnyEmbedder::new(LocalEmbedder::open(&config, &Environment::empty()).unwrap());
     let vector = embedder.embed_text(&Context::new(), "hola").await.unwrap();
     assert_eq!((vector.len(), embedder.space().model.as_str()), (384, ID));
 }

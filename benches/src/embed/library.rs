@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use ayni::local::LocalConfig;
+use ayni::local::LocalEmbedderConfig;
 use ayni::{
     AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Error, ErrorKind, ImageData, Vectors,
 };
@@ -66,8 +66,8 @@ impl Ours {
         if let Some(embedder) = self.embedders.get(&model) {
             return Ok(embedder.clone());
         }
-        let mut config = LocalConfig::new(self.folders.of(model).display().to_string());
-        config.precision = Some(self.precision.clone());
+        let mut config = LocalEmbedderConfig::new(self.folders.of(model).display().to_string());
+        config.source.precision = Some(self.precision.clone());
         let embedder = EmbedderConfig::from(config).open(&Environment::process())?;
         self.embedders.insert(model, embedder.clone());
         Ok(embedder)

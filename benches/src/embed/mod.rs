@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use ayni::local::ops::cpu;
 use ayni::{Environment, Error, ErrorKind};
+use ayni_kernels::Cpu;
 use ayni_kernels::peak::{self, Instruction};
 
 use crate::Options;

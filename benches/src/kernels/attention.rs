@@ -1,6 +1,6 @@
 //! Attention over long sequences, and of one token over a cache.
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::attention::{
     Batch, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided, attention, decode,
 };
@@ -12,7 +12,7 @@ use super::measure::{Bench, Case, Limit, Work, bytes_of};
 use super::theirs::{numbers, of_candle, tensor};
 use crate::report::Target;
 
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     if bench.wants("attention") {
         for size in [40, 64, 128] {
             long(bench, 4096, size)?;
@@ -25,7 +25,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
 }
 
 /// Eight heads over so many tokens, as in the largest layer of Stable Diffusion.
-fn long(bench: &mut Bench, tokens: usize, size: usize) -> Result<(), Error> {
+fn long(bench: &mut Bench, tokens: usize, size: usize) -> Result<(), KernelError> {
     const HEADS: usize = 8;
     let cpu = bench.cpu.clone();
     let width = HEADS * size;
@@ -69,7 +69,7 @@ fn materialised(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32) -> candle_core::
 }
 
 /// One token for each of several texts, over caches that no CPU's cache holds.
-fn cached(bench: &mut Bench) -> Result<(), Error> {
+fn cached(bench: &mut Bench) -> Result<(), KernelError> {
     const TEXTS: usize = 8;
     const LENGTH: usize = 4096;
     let cpu = bench.cpu.clone();

@@ -1,6 +1,6 @@
 //! Convolutions of Stable Diffusion 1.5 and its autoencoder.
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::conv::{Conv, Epilogue, Geometry, Images, Window, conv};
 use ayni_kernels::gemm::{Precision, Weights};
 use ayni_kernels::peak::Instruction;
@@ -12,7 +12,7 @@ use crate::report::Target;
 /// Channels and side of square images.
 const SHAPES: [[usize; 2]; 6] = [[320, 64], [640, 32], [1280, 16], [512, 64], [256, 256], [128, 512]];
 
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     let has_bf16 = bench.cpu.isa.has_bf16_dot();
     for (group, precision, instruction, target) in [
         ("conv3x3_f32", Precision::F32, Instruction::MultiplyAdd, 0.90),
@@ -36,7 +36,7 @@ fn shape(
     limit: Limit,
     target: Target,
     [channels, side]: [usize; 2],
-) -> Result<(), Error> {
+) -> Result<(), KernelError> {
     let cpu = bench.cpu.clone();
     let window = Window { outputs: channels, inputs: channels, height: 3, width: 3 };
     let weights = numbers(channels * channels * 9);

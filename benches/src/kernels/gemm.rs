@@ -1,7 +1,7 @@
 //! The linear layer: packed weights against the crate `gemm` and candle, which multiply the weights as a file
 //! holds them.
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::gemm::{Epilogue, Packed, Precision, Weights, gemm};
 use ayni_kernels::peak::Instruction;
 use ayni_kernels::{Cpu, Isa};
@@ -13,7 +13,7 @@ use crate::report::Target;
 /// The widths of the models that matter.
 const WIDTHS: [usize; 7] = [384, 512, 768, 1280, 1536, 3072, 5120];
 
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     let best = bench.cpu.clone();
     for (group, precision, instruction, target) in [
         ("gemm_f32", Precision::F32, Instruction::MultiplyAdd, 0.90),
@@ -47,7 +47,7 @@ struct Kind {
 }
 
 /// Every width to every width. In a quick run, only f32 is held against others, and only in some sizes.
-fn sizes(bench: &mut Bench, cpu: &Cpu, kind: Kind, rows: &[usize]) -> Result<(), Error> {
+fn sizes(bench: &mut Bench, cpu: &Cpu, kind: Kind, rows: &[usize]) -> Result<(), KernelError> {
     if !bench.wants(kind.group) {
         return Ok(());
     }
@@ -74,7 +74,7 @@ fn size(
     weights: &[f32],
     [m, n, k]: [usize; 3],
     compared: bool,
-) -> Result<(), Error> {
+) -> Result<(), KernelError> {
     let packed = Packed::new(cpu, Weights::F32(weights), n, k, kind.precision)?;
     let a = numbers(m * k);
     let (mut c, mut of_gemm) = (vec![0.0; m * n], vec![0.0; m * n]);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::gguf::{Format, QuantisedWeights};
 use ayni_kernels::peak::Instruction;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
@@ -27,7 +27,7 @@ const FORMATS: [(Format, GgmlDType, &str); 5] = [
     (Format::Q8_0, GgmlDType::Q8_0, "q8_0"),
 ];
 
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     for kind in FORMATS {
         let shape = [1, OUTPUTS_READ];
         let target = Target::AtLeast(0.85);
@@ -51,7 +51,7 @@ fn size(
     [rows, outputs]: [usize; 2],
     limit: Limit,
     target: Target,
-) -> Result<(), Error> {
+) -> Result<(), KernelError> {
     if !bench.wants(group) {
         return Ok(());
     }
@@ -78,7 +78,7 @@ fn size(
 }
 
 /// The same weights multiplied by candle.
-fn candle(dtype: GgmlDType, bytes: &[u8], [rows, outputs]: [usize; 2]) -> Result<Work<'static>, Error> {
+fn candle(dtype: GgmlDType, bytes: &[u8], [rows, outputs]: [usize; 2]) -> Result<Work<'static>, KernelError> {
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype).map_err(of_candle)?;
     let weights = QTensor::new(storage, (outputs, INPUTS)).map_err(of_candle)?;
     let weights = QMatMul::from_arc(Arc::new(weights)).map_err(of_candle)?;
@@ -90,7 +90,7 @@ fn candle(dtype: GgmlDType, bytes: &[u8], [rows, outputs]: [usize; 2]) -> Result
 }
 
 /// Some rows quantised by candle, again and again.
-fn file_bytes(dtype: GgmlDType, outputs: usize) -> Result<Vec<u8>, Error> {
+fn file_bytes(dtype: GgmlDType, outputs: usize) -> Result<Vec<u8>, KernelError> {
     const DIFFERENT: usize = 64;
     let tensor = QTensor::quantize(&tensor((DIFFERENT, INPUTS))?, dtype).map_err(of_candle)?;
     Ok(tensor.data().map_err(of_candle)?.repeat(outputs / DIFFERENT))

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use ayni::Error;
 use ayni_kernels::Cpu;
+use ayni_kernels::KernelError;
 use ayni_kernels::peak::{self, Instruction};
 
 use crate::Options;
 use crate::report::{Report, Target, median};
 
 /// One piece of work, to be repeated.
-pub(super) type Work<'a> = Box<dyn FnMut() -> Result<(), Error> + 'a>;
+pub(super) type Work<'a> = Box<dyn FnMut() -> Result<(), KernelError> + 'a>;
 
 /// What bounds a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +97,13 @@ impl Bench {
     }
 
     /// Measures a case, prints and keeps what comes out.
-    pub(super) fn case(&mut self, case: Case<'_>) -> Result<(), Error> {
+    pub(super) fn case(&mut self, case: Case<'_>) -> Result<(), KernelError> {
         let cpu = self.cpu.clone();
         self.case_on(&cpu, case)
     }
 
     /// The same for another instruction set or number of threads than the run's.
-    pub(super) fn case_on(&mut self, cpu: &Cpu, case: Case<'_>) -> Result<(), Error> {
+    pub(super) fn case_on(&mut self, cpu: &Cpu, case: Case<'_>) -> Result<(), KernelError> {
         if !self.wants(case.group) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ pub(super) fn bytes_of<T>(slice: &[T]) -> f64 {
 }
 
 /// Measures pieces of work in turns; operations or bytes a second of each, in the median.
-pub(super) fn in_turns(bench: &Bench, pieces: Vec<(f64, Work<'_>)>) -> Result<Vec<f64>, Error> {
+pub(super) fn in_turns(bench: &Bench, pieces: Vec<(f64, Work<'_>)>) -> Result<Vec<f64>, KernelError> {
     let mut sides: Vec<Side<'_>> = pieces.into_iter().map(|(work, run)| Side::new(run, work)).collect();
     take_turns(&mut sides, bench.quick)?;
     Ok(sides.into_iter().map(|side| median(side.speeds)).collect())
@@ -195,7 +195,7 @@ impl<'a> Side<'a> {
     }
 
     /// Runs once to warm up, and again to see how often a turn must repeat it, unless once was long.
-    fn prepare(&mut self, turn: Duration) -> Result<(), Error> {
+    fn prepare(&mut self, turn: Duration) -> Result<(), KernelError> {
         let mut once = self.once()?;
         if once < 10 * turn {
             once = self.once()?;
@@ -207,13 +207,13 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
-    fn once(&mut self) -> Result<Duration, Error> {
+    fn once(&mut self) -> Result<Duration, KernelError> {
         let start = Instant::now();
         (self.run)()?;
         Ok(start.elapsed())
     }
 
-    fn turn(&mut self) -> Result<(), Error> {
+    fn turn(&mut self) -> Result<(), KernelError> {
         let start = Instant::now();
         for _ in 0..self.repeats {
             (self.run)()?;
@@ -239,7 +239,7 @@ impl<'a> Side<'a> {
 /// milliseconds at a time, which slows all sides of a short round alike: the ratio within the round stays, and the
 /// median over the rounds leaves out those in which something began or ended. The maximum or a quantile of each side
 /// by itself would compare different moments.
-fn take_turns(sides: &mut [Side<'_>], quick: bool) -> Result<(), Error> {
+fn take_turns(sides: &mut [Side<'_>], quick: bool) -> Result<(), KernelError> {
     let (turns, turn, most) = if quick {
         (15, Duration::from_micros(1500), Duration::from_millis(250))
     } else {

@@ -15,7 +15,7 @@ mod table;
 mod theirs;
 
 use ayni::local::ops::cpu;
-use ayni::{Environment, Error};
+use ayni::{Environment, Error, ErrorKind};
 
 use crate::Options;
 use crate::report::Report;
@@ -25,16 +25,20 @@ use measure::Bench;
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let mut bench = Bench::new(cpu(&Environment::process())?, options);
     println!("# {}, {}, {} threads", crate::today::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
-    peaks::run(&mut bench)?;
-    gemm::run(&mut bench)?;
-    small::run(&mut bench)?;
-    conv::run(&mut bench)?;
-    attention::run(&mut bench)?;
-    gguf::run(&mut bench)?;
-    norm::run(&mut bench)?;
+    measure_all(&mut bench).map_err(|error| Error::new(ErrorKind::Unexpected, error.to_string()))?;
     if let Some(path) = &options.markdown {
         std::fs::write(path, table::markdown(&bench))
             .map_err(|error| Error::config(format!("could not write {path}: {error}")))?;
     }
     Ok(bench.report)
+}
+
+fn measure_all(bench: &mut Bench) -> ayni_kernels::Result<()> {
+    peaks::run(bench)?;
+    gemm::run(bench)?;
+    small::run(bench)?;
+    conv::run(bench)?;
+    attention::run(bench)?;
+    gguf::run(bench)?;
+    norm::run(bench)
 }

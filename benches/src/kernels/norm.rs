@@ -1,6 +1,6 @@
 //! Norms, softmax, rotary embeddings and activations on rows that the caches hold.
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::elementwise::activate;
 use ayni_kernels::group_norm::group_norm;
 use ayni_kernels::math::Activation;
@@ -17,7 +17,7 @@ use crate::report::Target;
 const ROWS: usize = 256;
 const WIDTH: usize = 768;
 
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     let cpu = &bench.cpu.clone();
     let (x, weight, bias) = (numbers(ROWS * WIDTH), numbers(WIDTH), numbers(WIDTH));
     let scaling = Scaling { weight: &weight, bias: Some(&bias), epsilon: 1e-5 };
@@ -48,7 +48,7 @@ fn case<'a>(
     group: &'static str,
     ours: Work<'a>,
     theirs: impl Fn() -> candle_core::Result<Tensor> + 'a,
-) -> Result<(), Error> {
+) -> Result<(), KernelError> {
     let name = format!("{ROWS}x{WIDTH}");
     sized_case(bench, group, name, Target::AtLeast(0.7), ROWS * WIDTH, ours, theirs)
 }
@@ -61,7 +61,7 @@ fn sized_case<'a>(
     length: usize,
     ours: Work<'a>,
     theirs: impl Fn() -> candle_core::Result<Tensor> + 'a,
-) -> Result<(), Error> {
+) -> Result<(), KernelError> {
     #[allow(clippy::cast_precision_loss, reason = "far below 2⁵³")]
     let work = (2 * length * size_of::<f32>()) as f64;
     let candle: Work<'a> = Box::new(move || {
@@ -72,7 +72,7 @@ fn sized_case<'a>(
     bench.case(Case { group, name, work, limit: Limit::Memory, target, ours, theirs })
 }
 
-fn rotary(bench: &mut Bench, cpu: &Cpu) -> Result<(), Error> {
+fn rotary(bench: &mut Bench, cpu: &Cpu) -> Result<(), KernelError> {
     const SIZE: usize = 64;
     let heads = Heads { count: WIDTH / SIZE, size: SIZE, stride: WIDTH };
     let table = Table::new(Layout::Halves, &Table::frequencies(SIZE, 10_000.0), ROWS, 1.0);
@@ -84,7 +84,7 @@ fn rotary(bench: &mut Bench, cpu: &Cpu) -> Result<(), Error> {
     case(bench, "rotary", ours, || candle_nn::rotary_emb::rope(&q, &cosines, &sines))
 }
 
-fn groups(bench: &mut Bench, cpu: &Cpu) -> Result<(), Error> {
+fn groups(bench: &mut Bench, cpu: &Cpu) -> Result<(), KernelError> {
     const SIDE: usize = 32;
     const CHANNELS: usize = 320;
     let (weight, bias) = (numbers(CHANNELS), numbers(CHANNELS));
@@ -101,7 +101,7 @@ fn groups(bench: &mut Bench, cpu: &Cpu) -> Result<(), Error> {
     sized_case(bench, "group_norm", name, Target::AtLeast(0.7), x.len(), ours, candle)
 }
 
-fn activations(bench: &mut Bench, cpu: &Cpu) -> Result<(), Error> {
+fn activations(bench: &mut Bench, cpu: &Cpu) -> Result<(), KernelError> {
     let theirs = tensor((ROWS, WIDTH))?;
     for (name, activation) in
         [("gelu", Activation::Gelu), ("gelu_tanh", Activation::GeluTanh), ("silu", Activation::Silu)]

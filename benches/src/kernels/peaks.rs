@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::peak::{self, Instruction};
 use ayni_kernels::{Cpu, Isa, Pool};
 
@@ -10,7 +10,7 @@ use super::measure::Bench;
 use crate::report::{Target, median};
 
 /// Prints the peaks of every instruction set, with one thread and with all.
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     if !bench.wants("peak") {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! What a call costs beyond its arithmetic: a few rows times a small layer.
 
-use ayni::Error;
+use ayni_kernels::KernelError;
 use ayni_kernels::gemm::{Epilogue, Packed, Precision, Weights, gemm};
 use ayni_kernels::peak::{self, Instruction};
 
@@ -12,7 +12,7 @@ use crate::report::Target;
 const WIDTH: usize = 384;
 
 /// The arithmetic of a call is what takes longer: to multiply at the peak, or to read the weights from the cache.
-pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
+pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
     if !bench.wants("small") {
         return Ok(());
     }

@@ -1,12 +1,12 @@
 //! The same work by candle and by the crate `gemm`.
 #![allow(unsafe_code, reason = "the crate `gemm` takes pointers; the lengths are checked beside the call")]
 
-use ayni::{Error, ErrorKind};
+use ayni_kernels::KernelError;
 use candle_core::{Device, Tensor};
 
 /// candle's errors as ours.
-pub(super) fn of_candle(error: candle_core::Error) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("candle failed: {error}"))
+pub(super) fn of_candle(error: candle_core::Error) -> KernelError {
+    KernelError::Unsupported(format!("candle failed: {error}"))
 }
 
 /// Numbers between -1 and 1 that follow no pattern that matters.
@@ -22,7 +22,7 @@ pub(super) fn numbers(length: usize) -> Vec<f32> {
 }
 
 /// A tensor of such numbers.
-pub(super) fn tensor(shape: impl Into<candle_core::Shape>) -> Result<Tensor, Error> {
+pub(super) fn tensor(shape: impl Into<candle_core::Shape>) -> Result<Tensor, KernelError> {
     let shape = shape.into();
     Tensor::from_vec(numbers(shape.elem_count()), shape, &Device::Cpu).map_err(of_candle)
 }

@@ -10,7 +10,7 @@ use crate::backends::scripted::ScriptedConfig;
 use crate::backends::tei::TeiConfig;
 use crate::env::Environment;
 use crate::error::{Error, Result};
-use crate::local::LocalConfig;
+use crate::local::{LocalEmbedderConfig, LocalImageConfig};
 use crate::policy::{Policy, Timeout};
 use crate::secret::Secret;
 
@@ -50,7 +50,7 @@ impl Setup<EmbedderConfig> {
         let (model, url) = (env.get("EMBEDDING_MODEL"), env.get("EMBEDDING_URL"));
         Ok(match provider.as_str() {
             "huggingface" => clip_service(env, model)?,
-            "local" => Self::new(LocalConfig::new(model.unwrap_or_else(|| CLIP_MODEL.to_owned()))),
+            "local" => Self::new(LocalEmbedderConfig::new(model.unwrap_or_else(|| CLIP_MODEL.to_owned()))),
             "openai" => {
                 let model = model.ok_or_else(|| needed("EMBEDDING_MODEL", "openai"))?;
                 let api_key = env.secret(&["OPENAI_API_KEY"]);
@@ -208,10 +208,10 @@ impl Setup<ImageConfig> {
             let hf_token = token_for_space(env, &url);
             ImageEngineConfig::new(url).with_hf_token(hf_token)
         });
-        let mut local = LocalConfig::new(
+        let mut local = LocalImageConfig::new(
             env.get("SD_MODEL_ID").unwrap_or_else(|| "runwayml/stable-diffusion-v1-5".to_owned()),
         );
-        local.device = env.get("SD_DEVICE");
+        local.source.device = env.get("SD_DEVICE");
         match env.get("IMAGE_ENGINE_MODE").as_deref() {
             Some("cloud") => cloud.map(Self::new).ok_or_else(|| {
                 Error::config("CLOUD_ENGINE_URL (or VITE_CLOUD_ENGINE_URL) is not set; IMAGE_ENGINE_MODE=cloud needs it")
@@ -273,7 +273,7 @@ mod tests {
         );
         let local = Setup::<EmbedderConfig>::from_env_with(&env(&[("EMBEDDING_PROVIDER", "local")]));
         let local = local.expect("a setup").backend;
-        assert!(matches!(local, EmbedderConfig::Local(local) if local.model == CLIP_MODEL));
+        assert!(matches!(local, EmbedderConfig::Local(local) if local.source.model == CLIP_MODEL));
         for (pairs, named) in [
             (&[][..], "EMBEDDING_PROVIDER"),
             (&[("EMBEDDING_PROVIDER", "hugging-face")][..], "huggingface, local, openai"),

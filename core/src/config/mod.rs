@@ -29,11 +29,12 @@ use crate::backends::openai::OpenAiConfig;
 use crate::backends::scripted::ScriptedConfig;
 use crate::backends::tei::TeiConfig;
 use crate::chat::AnyChat;
+use crate::context::Context;
 use crate::embed::AnyEmbedder;
 use crate::env::Environment;
 use crate::error::Result;
 use crate::image::AnyImageGenerator;
-use crate::local::LocalConfig;
+use crate::local::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig};
 use crate::policy::Policy;
 use crate::procure::AnyProcurement;
 
@@ -45,7 +46,7 @@ pub use modes::{ChatModes, ModeInfo};
 
 macro_rules! configs {
     ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident {
-        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal $(by $open:ident)?,)+
+        $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal $(as $whole:ident)?,)+
     })+) => {
         $($(#[doc = $doc])+
         #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ macro_rules! configs {
             /// compiled in.
             pub fn open(&self, env: &Environment) -> Result<$handle> {
                 match self {
-                    $(Self::$variant(config) => Ok($handle::new(configs!(@open config env $($open)?)?)),)+
+                    $(Self::$variant(config) => configs!(@open config env $handle $($whole)?),)+
                 }
             }
         }
@@ -85,8 +86,9 @@ macro_rules! configs {
             }
         })+)+
     };
-    (@open $config:ident $env:ident) => { $config.open($env) };
-    (@open $config:ident $env:ident $open:ident) => { $config.$open($env) };
+    // A backend's own type becomes a handle; some open as a handle already.
+    (@open $config:ident $env:ident $handle:ident) => { $config.open($env).map($handle::new) };
+    (@open $config:ident $env:ident $handle:ident handle) => { $config.open($env) };
 }
 
 configs! {
@@ -107,7 +109,7 @@ configs! {
         /// A CLIP embedding service (`/embed/text`, `/embed/image`).
         ClipService(ClipServiceConfig) = "clip_service",
         /// In this process.
-        Local(LocalConfig) = "local" by open_embedder,
+        Local(LocalEmbedderConfig) = "local" as handle,
     }
 
     /// Which backend chats.
@@ -123,7 +125,7 @@ configs! {
         /// Ollama's native API.
         Ollama(OllamaConfig) = "ollama",
         /// In this process.
-        Local(LocalConfig) = "local",
+        Local(LocalChatConfig) = "local" as handle,
     }
 
     /// Which backend makes images.
@@ -137,7 +139,7 @@ configs! {
         /// An image engine (`/generate`, `/refine`).
         ImageEngine(ImageEngineConfig) = "image_engine",
         /// In this process.
-        Local(LocalConfig) = "local",
+        Local(LocalImageConfig) = "local" as handle,
     }
 
     /// Which backend reads public procurement.
@@ -233,4 +235,26 @@ openers! {
     open_image_generator, open_image_generator_with: ImageConfig to AnyImageGenerator by image_generator;
     /// Opens a procurement client under its policy.
     open_procurement, open_procurement_with: ProcurementConfig to AnyProcurement by procurement;
+}
+
+/// An embedding model in this process under the default policy, loaded: a folder, or `org/name[@revision]` on the Hub.
+/// The context's sink hears how far loading is; its deadline and cancellation end it.
+///
+/// [`open_embedder`] with a [`LocalEmbedderConfig`] returns at once and loads in the background instead.
+///
+/// # Errors
+/// Those of opening and of loading.
+pub async fn embedder(cx: &Context, model: impl Into<String>) -> Result<AnyEmbedder> {
+    let config = LocalEmbedderConfig::new(model);
+    #[cfg(feature = "candle")]
+    {
+        let embedder = crate::local::LocalEmbedder::open(&config, &Environment::process())?;
+        embedder.ready(cx).await?;
+        Policy::default().embedder(AnyEmbedder::new(embedder), Vec::new())
+    }
+    #[cfg(not(feature = "candle"))]
+    {
+        let _ = cx;
+        open_embedder(config)
+    }
 }

@@ -28,7 +28,7 @@ use crate::chat::{AnyChat, ChatRequest};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::LocalConfig;
+use crate::local::LocalChatConfig;
 use crate::policy::{Policy, Timeout};
 use crate::secret::Secret;
 
@@ -253,7 +253,7 @@ impl ChatModes {
 
     fn setup(&self, mode: &'static str, answers: Answers) -> Result<Setup<ChatConfig>> {
         let local = |model: String| {
-            let config = LocalConfig::new(model);
+            let config = LocalChatConfig::new(model);
             config.open(&self.env).map(|_| Setup::new(config))
         };
         match answers {

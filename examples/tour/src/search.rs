@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ayni::local::LocalConfig;
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Error, ErrorKind, Result};
 
 use crate::show;
@@ -28,7 +28,7 @@ pub(crate) async fn search() -> Result<()> {
         &format!("{} titles of tenders, all-MiniLM-L6-v2 in this process", titles.len()),
     );
     let start = Instant::now();
-    let embedder = LocalConfig::new(model()?).open_embedder(&Environment::process())?;
+    let embedder = LocalEmbedder::open(&LocalEmbedderConfig::new(model()?), &Environment::process())?;
     let cx = Context::new();
     embedder.ready(&cx).await?;
     show::fact("model loaded", milliseconds(start.elapsed()));

@@ -16,7 +16,7 @@ use batches::Job;
 use model::Model;
 use repository::Repository;
 
-use super::LocalConfig;
+use super::LocalEmbedderConfig;
 use super::ops::{DeviceChoice, Place, PrecisionChoice};
 use super::runtime::{Worker, thread_lost};
 use super::source::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
@@ -39,7 +39,7 @@ pub struct LocalEmbedder {
     expected: EmbeddingSpace,
     worker: Worker<Model>,
     /// What it was opened with, to open it in another precision too.
-    config: LocalConfig,
+    config: LocalEmbedderConfig,
     env: Environment,
 }
 
@@ -49,9 +49,10 @@ impl LocalEmbedder {
     /// # Errors
     /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
     /// that make no model; `device_unavailable`.
-    pub fn open(config: &LocalConfig, env: &Environment) -> Result<Self> {
+    pub fn open(config: &LocalEmbedderConfig, env: &Environment) -> Result<Self> {
+        config.source.check()?;
         let place = place(config, env)?;
-        let reference: ModelReference = config.model.parse()?;
+        let reference: ModelReference = config.source.model.parse()?;
         let dimensions = config.dimensions;
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
@@ -60,7 +61,7 @@ impl LocalEmbedder {
         let named = Named(config.space.clone());
         let expected = named.space(source.space(dimensions))?;
         let info = BackendInfo::new("local", expected.model.as_str()).with_device(place.device_name());
-        let verify = config.verify.then(|| config.precision.as_deref().unwrap_or("auto") == "auto");
+        let verify = config.verify.then(|| config.source.precision.as_deref().unwrap_or("auto") == "auto");
         let load = move |cx: &Context| {
             let repository = source.repository(cx)?;
             let mut model = match verify {
@@ -184,9 +185,9 @@ impl Named {
 }
 
 /// Where and how the model computes.
-fn place(config: &LocalConfig, env: &Environment) -> Result<Place> {
-    let device: DeviceChoice = config.device.as_deref().unwrap_or("auto").parse()?;
-    let precision: PrecisionChoice = config.precision.as_deref().unwrap_or("auto").parse()?;
+fn place(config: &LocalEmbedderConfig, env: &Environment) -> Result<Place> {
+    let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
+    let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
     Place::open(device, precision, env)
 }
 

@@ -1,0 +1,197 @@
+//! What a local model is opened with: one struct a capability, each over one [`ModelSource`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::AnyChat;
+use crate::embed::{AnyEmbedder, EmbeddingSpace};
+use crate::env::Environment;
+use crate::error::{Error, Result};
+use crate::image::AnyImageGenerator;
+
+/// Which weights, and where and in which numbers they compute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ModelSource {
+    /// The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub.
+    pub model: String,
+    /// Where to run: `auto`, `cpu` or `cuda:N`.
+    pub device: Option<String>,
+    /// In which precision: `auto`, `f32`, `bf16` or `int8`.
+    pub precision: Option<String>,
+}
+
+impl ModelSource {
+    /// Weights by their model reference.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self { model: model.into(), ..Self::default() }
+    }
+
+    /// Checks that a model is named.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.model.trim() {
+            "" => Err(Error::config("`model` is not set: name a folder, a file or an id on the Hub")),
+            _ => Ok(()),
+        }
+    }
+}
+
+macro_rules! over_a_source {
+    ($($name:ident)+) => {$(
+        impl $name {
+            /// Weights by their model reference.
+            pub fn new(model: impl Into<String>) -> Self {
+                Self { source: ModelSource::new(model), ..Self::default() }
+            }
+
+            /// Says where to run: `auto`, `cpu` or `cuda:N`.
+            pub fn with_device(mut self, device: impl Into<String>) -> Self {
+                self.source.device = Some(device.into());
+                self
+            }
+
+            /// Says in which precision: `auto`, `f32`, `bf16` or `int8`.
+            pub fn with_precision(mut self, precision: impl Into<String>) -> Self {
+                self.source.precision = Some(precision.into());
+                self
+            }
+        }
+    )+};
+}
+
+over_a_source! { LocalEmbedderConfig LocalChatConfig LocalImageConfig }
+
+/// An embedding model in this process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LocalEmbedderConfig {
+    /// The model, where it runs and in which precision.
+    #[serde(flatten)]
+    pub source: ModelSource,
+    /// The width of the vectors, for models trained to have them shortened; by default the model's own.
+    pub dimensions: Option<usize>,
+    /// The embedding space under the name by which others know it: the model and revision that a folder's files are, so
+    /// that another backend may stand in for it. The rest comes from the files and must agree with what is said here.
+    pub space: Option<EmbeddingSpace>,
+    /// Whether the precision is measured when the model is loaded: some texts (and images) are embedded in f32 too, with a
+    /// second copy of the weights that is dropped afterwards. If the vectors differ too much, `auto` takes f32 instead,
+    /// and any other precision is an error.
+    pub verify: bool,
+}
+
+impl LocalEmbedderConfig {
+    /// Sets the width of the vectors.
+    pub fn with_dimensions(mut self, dimensions: usize) -> Self {
+        self.dimensions = Some(dimensions);
+        self
+    }
+
+    /// Names the embedding space.
+    pub fn with_space(mut self, space: EmbeddingSpace) -> Self {
+        self.space = Some(space);
+        self
+    }
+
+    /// Measures the precision when the model is loaded.
+    pub fn with_verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Starts to load the model in the background; calls wait for it, and so does
+    /// [`ready`](crate::AnyEmbedder::ready).
+    ///
+    /// # Errors
+    /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
+    /// that make no model; `device_unavailable`; `unsupported` without the feature `candle`.
+    pub fn open(&self, env: &Environment) -> Result<AnyEmbedder> {
+        #[cfg(feature = "candle")]
+        return super::LocalEmbedder::open(self, env).map(AnyEmbedder::new);
+        #[cfg(not(feature = "candle"))]
+        {
+            let _ = env;
+            self.source.check()?;
+            Err(Error::unsupported(unavailable_reason()))
+        }
+    }
+}
+
+/// A chat model in this process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LocalChatConfig {
+    /// The model, where it runs and in which precision.
+    #[serde(flatten)]
+    pub source: ModelSource,
+}
+
+impl LocalChatConfig {
+    /// Says that this version of ayni has no local chat models.
+    ///
+    /// # Errors
+    /// Always: `config_invalid` without a model, else `unsupported`.
+    pub fn open(&self, _env: &Environment) -> Result<AnyChat> {
+        self.source.check()?;
+        Err(Error::unsupported(unavailable_reason()))
+    }
+}
+
+/// An image model in this process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LocalImageConfig {
+    /// The model, where it runs and in which precision.
+    #[serde(flatten)]
+    pub source: ModelSource,
+}
+
+impl LocalImageConfig {
+    /// Says that this version of ayni has no local image models.
+    ///
+    /// # Errors
+    /// Always: `config_invalid` without a model, else `unsupported`.
+    pub fn open(&self, _env: &Environment) -> Result<AnyImageGenerator> {
+        self.source.check()?;
+        Err(Error::unsupported(unavailable_reason()))
+    }
+}
+
+/// Why a local model can't be opened in this build.
+pub(crate) fn unavailable_reason() -> &'static str {
+    if cfg!(feature = "candle") {
+        "local models for chat and images are not in this version of ayni"
+    } else {
+        "ayni was built without the `candle` feature, which local models need"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_source_is_flat_and_unknown_fields_are_named() {
+        let config: LocalEmbedderConfig =
+            serde_json::from_value(json!({ "model": "org/name", "device": "cpu", "dimensions": 8 })).unwrap();
+        assert_eq!(config, LocalEmbedderConfig::new("org/name").with_device("cpu").with_dimensions(8));
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["device"], "cpu", "{written}");
+        let error = serde_json::from_value::<LocalChatConfig>(json!({ "model": "m", "devise": "cpu" }));
+        assert!(error.unwrap_err().to_string().contains("devise"));
+    }
+
+    #[test]
+    fn a_model_must_be_named() {
+        let error = LocalImageConfig::new(" ").open(&Environment::empty()).unwrap_err();
+        assert!(error.message().contains("`model` is not set"), "{error}");
+    }
+}
