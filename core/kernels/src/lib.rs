@@ -13,6 +13,7 @@ pub mod pool;
 mod settings;
 
 pub mod attention;
+pub mod auto;
 pub mod conv;
 pub(crate) mod dispatch;
 pub mod elementwise;
