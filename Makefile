@@ -60,7 +60,7 @@ gpu-check: ## Measures local models on the GPU of this machine; writes docs/refe
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni --features http,schema,conformance,candle,sqlite,postgres,pdf
+	cargo doc --no-deps -p ayni -p ayni-testkit --features ayni/schema,ayni/candle,ayni/sqlite,ayni/postgres,ayni/pdf
 
 ci: ## Runs what CI runs
 	bash .ci/run

@@ -18,7 +18,7 @@ FEATURE_RULES = [
     ("--features=default", TLS_OF_THE_SYSTEM | {"candle-core", "libtest-mimic", "schemars", "tokio-postgres"}),
     ("--features=sqlite", TLS_OF_THE_SYSTEM | {"tokio-postgres"}),
     ("--no-default-features --features=postgres", TLS_OF_THE_SYSTEM | {"reqwest", "rusqlite", "libsqlite3-sys"}),
-    ("--features=candle,schema,conformance", TLS_OF_THE_SYSTEM | {"cudarc", "candle-kernels"}),
+    ("--features=candle,schema", TLS_OF_THE_SYSTEM | {"cudarc", "candle-kernels"}),
     ("--all-features", TLS_OF_THE_SYSTEM),
 ]
 

@@ -37,6 +37,8 @@ OTHER_COMMANDS = {
     "bash .ci/run",
     # `scripts/test behavior` runs the same test with the features of the whole workspace.
     "cargo test -p ayni --test behavior",
+    # In the crate outside that the page about adding a backend makes; a test follows that page.
+    "cargo test --test behavior",
 }
 
 
@@ -101,7 +103,10 @@ def version_faults() -> list[str]:
     workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]
     version = workspace["package"]["version"]
     found = {
-        "Cargo.toml: the dependency `ayni`": workspace["dependencies"]["ayni"]["version"],
+        **{
+            f"Cargo.toml: the dependency `{name}`": workspace["dependencies"][name]["version"]
+            for name in ("ayni", "ayni-testkit")
+        },
         "bindings-node/package.json": json.loads((ROOT / "bindings-node/package.json").read_text())["version"],
     }
     return [f"{place} says {other}; the version is {version}" for place, other in found.items() if other != version]

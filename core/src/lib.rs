@@ -3,8 +3,6 @@
 
 pub mod backends;
 pub mod config;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 pub mod context;
 pub mod http;
 pub mod local;

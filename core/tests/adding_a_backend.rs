@@ -1,4 +1,5 @@
-//! Follows `docs/adding-a-backend.md` step by step on a copy of the workspace and runs the suite there.
+//! Follows `docs/adding-a-backend.md` step by step on a copy of the workspace and runs the suites there: ayni's with
+//! the new backend, and that of the crate outside.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -49,19 +50,25 @@ fn follow(root: &Path, step: &Step<'_>) {
     std::fs::write(path, text).unwrap();
 }
 
-/// Copies what the crate and its manifest need; the other members stay behind.
+/// The crate that the page makes outside ayni.
+const OUTSIDE: &str = "duck-pond";
+
+/// Copies what `ayni` and `ayni-testkit` need; the other members stay behind. The crate outside is a member so that
+/// one build serves both suites, and `patch` gives it these two crates in the registry's place.
 fn copy_workspace(from: &Path, to: &Path) {
     for name in ["Cargo.toml", "Cargo.lock", "rustfmt.toml", "README.md"] {
         std::fs::copy(from.join(name), to.join(name)).unwrap();
     }
     let manifest = std::fs::read_to_string(to.join("Cargo.toml")).unwrap();
     let alone = manifest.lines().map(|line| match line.split_once(" = ") {
-        Some(("members" | "default-members", _)) => "members = [\"core\"]",
-        _ => line,
+        Some(("members", _)) => format!("members = [\"core\", \"core/testkit\", \"{OUTSIDE}\"]"),
+        Some(("default-members", _)) => String::new(),
+        _ => line.to_owned(),
     });
-    let mut alone: Vec<&str> = alone.collect();
-    alone.dedup();
-    std::fs::write(to.join("Cargo.toml"), alone.join("\n")).unwrap();
+    let patch =
+        ["[patch.crates-io]", "ayni = { path = \"core\" }", "ayni-testkit = { path = \"core/testkit\" }"];
+    let lines: Vec<String> = alone.chain(patch.map(str::to_owned)).collect();
+    std::fs::write(to.join("Cargo.toml"), lines.join("\n")).unwrap();
     for folder in ["core", "docs"] {
         copy_folder(&from.join(folder), &to.join(folder));
     }
@@ -80,9 +87,9 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Writes the new cases into the manifest and runs them.
-fn run_suite(root: &Path) -> String {
-    let suite = "test --offline -p ayni --test behavior -- duck";
+/// Writes the new cases into the manifests and runs them.
+fn run_suites(root: &Path) -> String {
+    let suite = format!("test --offline -p ayni -p {OUTSIDE} --test behavior -- duck");
     let output = Command::new(env!("CARGO"))
         .current_dir(root)
         .args(suite.split(' '))
@@ -107,15 +114,25 @@ fn the_page_about_adding_a_backend_works_as_written() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = std::fs::read_to_string(workspace.join("docs/adding-a-backend.md")).unwrap();
     let steps = steps(&page);
-    assert_eq!(steps.len(), 10, "the page has ten steps that name a file");
+    let (outside, inside): (Vec<_>, Vec<_>) =
+        steps.iter().partition(|step| step.file.starts_with(&format!("{OUTSIDE}/")));
+    assert_eq!((inside.len(), outside.len()), (10, 5), "the steps of the page that name a file");
 
     let copy = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     copy_workspace(workspace, copy.path());
     for step in &steps {
         follow(copy.path(), step);
     }
-    let said = run_suite(copy.path());
-    for case in ["embed/duck-puts-the-ducks-in-order", "embed/duck-waits-for-a-full-pond"] {
+    let said = run_suites(copy.path());
+    for case in [
+        "embed/duck-puts-the-ducks-in-order",
+        "embed/duck-waits-for-a-full-pond",
+        "embed/duck-pond-full-at-first",
+        "must-fail/duck-pond-in-another-order",
+    ] {
         assert!(said.lines().any(|line| line.contains(case) && line.ends_with("ok")), "{case}:\n{said}");
     }
+    let manifest = copy.path().join(OUTSIDE).join("tests/suite/manifest.json");
+    let listed = std::fs::read_to_string(manifest).unwrap();
+    assert!(listed.contains("full-at-first") && listed.contains("in-another-order"), "{listed}");
 }

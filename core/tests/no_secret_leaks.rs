@@ -6,7 +6,6 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use ayni::conformance::{self, CANARIES, Call, Opened, OtherCalls, Suite};
 use ayni::context::BoxFuture;
 use ayni::policy::Metrics;
 use ayni::{
@@ -14,6 +13,7 @@ use ayni::{
     Context, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, GenerateRequest, ImageGenerator,
     ImageResponse, RefineRequest, Result,
 };
+use ayni_testkit::{CANARIES, Call, OpenFrom, Opened, OtherCalls, Suite};
 use futures_util::StreamExt;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
@@ -151,18 +151,18 @@ async fn nothing_that_ayni_says_holds_a_key_a_prompt_or_a_query_string() {
         .with_ansi(false)
         .init();
 
-    let suite = Suite::bundled().unwrap();
+    let suite = Suite::load(concat!(env!("CARGO_MANIFEST_DIR"), "/conformance")).unwrap();
     let listener = heard.clone();
-    let open = move |capability, from: &conformance::OpenFrom| {
-        let opened = listener.outcome(conformance::open(capability, from))?;
+    let open = move |capability, from: &OpenFrom| {
+        let opened = listener.outcome(ayni_testkit::open(capability, from))?;
         Ok(overhear(opened, &listener))
     };
-    let summary = conformance::run(&suite, &open, |_| true).await;
+    let summary = ayni_testkit::run(&suite, &open, |_| true).await;
     assert_eq!(summary.executed, suite.listed_cases());
     // The flood of logs slows everything down; a case that measures time gets a second, calmer run.
     let late =
         |name: &str| summary.failures.iter().any(|failure| failure.case.ends_with(&format!("/{name}")));
-    let again = conformance::run(&suite, &open, |case| late(&case.name)).await;
+    let again = ayni_testkit::run(&suite, &open, |case| late(&case.name)).await;
     assert_eq!(again.executed, summary.failures.len());
     assert!(again.failures.is_empty() && summary.failures.len() < 10, "{summary}\n{again}");
 

@@ -1,5 +1,4 @@
 //! Analyses of tenders by a hosted model, over HTTP: what is sent, what is asked again, and what nobody hears of it.
-#![cfg(feature = "conformance")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
@@ -7,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use ayni::backends::openai::OpenAiConfig;
 use ayni::backends::scripted::Scripted;
-use ayni::conformance::MockServer;
 use ayni::procure::analysis::{Question, Rejection, analyse};
 use ayni::{AnyProcurement, Context, ErrorKind, GetRequest, Tender};
+use ayni_testkit::MockServer;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 

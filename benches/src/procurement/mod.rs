@@ -10,8 +10,8 @@ use std::path::Path;
 use ayni::backends::mercado_publico::bulk::{
     Archive, ArchiveLimits, BulkRow, OrderLine, QuoteLine, ReadOptions, Rows, TenderOffer,
 };
-use ayni::conformance::bulk::{MadeUp, ZipWriter, order_lines, quotes, tender_offers};
 use ayni::{Error, ErrorKind};
+use ayni_testkit::bulk::{MonthlyFile, ZipWriter, order_lines, quotes, tender_offers};
 
 use crate::Options;
 use crate::report::{Report, Target, median, timed};
@@ -104,7 +104,7 @@ fn speed(
 fn csv<T: BulkRow>(
     name: &'static str,
     what: &'static str,
-    made: MadeUp,
+    made: MonthlyFile,
     rounds: usize,
 ) -> Result<Speed, Error> {
     let file = bytes::Bytes::from(made.with_rows(20_000).csv());
@@ -117,7 +117,7 @@ fn csv<T: BulkRow>(
 /// The same out of a zip archive in memory, unpacking included.
 fn zipped(rounds: usize) -> Result<Speed, Error> {
     let file = order_lines(1).with_rows(20_000).csv();
-    let archive = bytes::Bytes::from(ayni::conformance::bulk::zip(&[("2026-6.csv", &file)]));
+    let archive = bytes::Bytes::from(ayni_testkit::bulk::zip(&[("2026-6.csv", &file)]));
     let names = ("bulk_order_lines_zip", "lines of purchase orders, out of the zip");
     speed(names, (file.len(), BULK), rounds, || {
         let archive = Archive::of(std::io::Cursor::new(archive.clone()), ArchiveLimits::default())?;

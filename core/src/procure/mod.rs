@@ -28,8 +28,6 @@ mod chilean;
 mod code;
 mod date;
 pub mod export;
-#[cfg(test)]
-mod fuzz;
 mod money;
 mod month;
 mod plan;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig};
-use ayni::conformance::chilecompra::{Behaviour, ChileCompra, WorldSpec};
 use ayni::context::ManualClock;
 use ayni::procure::store::{MemoryStore, SharedStore};
 use ayni::{Context, Environment, ListRequest};
+use ayni_testkit::chilecompra::{Behaviour, ChileCompra, WorldSpec};
 
 use crate::clock::{clock_at, context, day, let_sleeps_pass, moment, set_calendar};
 

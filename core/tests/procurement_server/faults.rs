@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use ayni::conformance::chilecompra::{Fault, FaultKind};
 use ayni::context::PhaseTimeouts;
 use ayni::procure::{Completeness, Sorting};
 use ayni::{ErrorKind, GetRequest, ListRequest, ProcurementClient};
+use ayni_testkit::chilecompra::{Fault, FaultKind};
 
 use crate::bench::{Bench, range};
 use crate::{TENDERS, codes, facts, states};

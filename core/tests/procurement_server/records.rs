@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ayni::backends::mercado_publico::SyncRequest;
-use ayni::conformance::chilecompra::WorldSpec;
 use ayni::procure::TenderState;
 use ayni::procure::store::{Form, RecordKind, RecordQuery};
 use ayni::{ErrorKind, GetRequest, Listing, ProcurementClient, TenderRow};
+use ayni_testkit::chilecompra::WorldSpec;
 use futures_util::StreamExt;
 
 use crate::bench::{Bench, range};

@@ -2,8 +2,8 @@
 
 use ayni::backends::engine::ClipServiceConfig;
 use ayni::backends::tei::TeiConfig;
-use ayni::conformance::MockServer;
 use ayni::{Context, EmbedRequest, Progress, Result};
+use ayni_testkit::MockServer;
 use serde_json::json;
 
 use crate::show;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ayni::backends::openai::OpenAiConfig;
-use ayni::conformance::MockServer;
 use ayni::policy::Policy;
 use ayni::{ChatConfig, ChatRequest, Context, Result, Setup};
+use ayni_testkit::MockServer;
 use serde_json::{Value, json};
 
 use crate::show;

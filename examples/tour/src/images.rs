@@ -1,8 +1,8 @@
 //! Images through an engine of one's own.
 
 use ayni::backends::engine::ImageEngineConfig;
-use ayni::conformance::{MockServer, PNG};
 use ayni::{AspectRatio, Context, GenerateRequest, RefineRequest, Resolution, Result};
+use ayni_testkit::{MockServer, PNG};
 use serde_json::json;
 
 use crate::show;

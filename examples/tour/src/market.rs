@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig, SyncRequest};
-use ayni::conformance::chilecompra::{ChileCompra, WorldSpec};
 use ayni::context::ManualClock;
 use ayni::procure::store::RecordKind;
 use ayni::procure::{DayReport, Money, Plan, PurchaseOrder};
 use ayni::{Context, Environment, GetRequest, ListRequest, PlanRequest, ProcurementClient, Result};
+use ayni_testkit::chilecompra::{ChileCompra, WorldSpec};
 
 use crate::show;
 

@@ -9,6 +9,8 @@ mod config;
 mod failures;
 mod fetch;
 mod filter;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod gate;
 mod procure;
 mod quick;

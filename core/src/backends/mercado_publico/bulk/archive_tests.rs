@@ -3,8 +3,8 @@
 use std::io::{Cursor, Read, Write};
 
 use super::archive::{Archive, ArchiveLimits};
-use crate::conformance::bulk::zip;
 use crate::error::{Error, ErrorKind, Persistence};
+use ayni_testkit::bulk::zip;
 
 const TEXT: &[u8] = b"\"Codigo\";\"N\"\r\n\"1-1-SE26\";\"3,5\"\r\n";
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::import_tests::{Bench, Files, june, orders};
 use super::*;
-use crate::conformance::bulk::{order_lines, quotes, tender_offers, zip};
 use crate::context::Progress;
 use crate::error::ErrorKind;
 use crate::procure::store::{PostgresStore, SharedStore, StoreAddress, administrate, cut_off, database};
+use ayni_testkit::bulk::{order_lines, quotes, tender_offers, zip};
 
 async fn opened(address: &StoreAddress) -> SharedStore {
     Arc::new(PostgresStore::open(address.clone()).await.expect("opened"))

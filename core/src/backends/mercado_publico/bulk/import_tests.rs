@@ -8,11 +8,11 @@ use ::bytes::Bytes;
 
 use super::super::{MercadoPublico, MercadoPublicoConfig};
 use super::*;
-use crate::conformance::bulk::{order_lines, quotes, tender_offers, zip};
 use crate::context::{BoxFuture, Cancellation, Clock, Context, ManualClock, Progress};
 use crate::error::{Error, ErrorKind, Persistence};
 use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 use crate::procure::store::{LineQuery, MemoryStore, SharedStore};
+use ayni_testkit::bulk::{order_lines, quotes, tender_offers, zip};
 
 /// The service of monthly files: one file at every address, with a version, and what a test makes fail.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@
 //! ```
 //! use ayni::backends::mercado_publico::bulk::{OrderLine, ReadOptions, Rows};
 //!
-//! # let file = ayni::conformance::bulk::order_lines(1).with_rows(3).csv();
+//! # let file = ayni_testkit::bulk::order_lines(1).with_rows(3).csv();
 //! let mut total = 0;
 //! for line in Rows::<OrderLine>::csv("2026-6.csv", std::io::Cursor::new(file), ReadOptions::default())? {
 //!     let line = line?;
@@ -44,7 +44,7 @@ mod table;
 #[cfg(test)]
 mod table_tests;
 mod tender_offers;
-pub(crate) mod text;
+mod text;
 
 pub use archive::{Archive, ArchiveLimits, PackedFile};
 pub use columns::UnknownColumns;

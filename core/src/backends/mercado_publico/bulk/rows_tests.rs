@@ -3,12 +3,12 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::conformance::bulk::{self as made_up, zip};
 use crate::error::{Error, ErrorKind};
 use crate::procure::{
     Currency, Money, OrderPayment, OrderState, OrderType, PaymentTerm, QuickPurchaseState, Reading,
     TenderState, TimeUnit,
 };
+use ayni_testkit::bulk::{self as monthly, zip};
 
 fn decimal(text: &str) -> crate::procure::Decimal {
     text.parse().expect("a number")
@@ -180,7 +180,7 @@ fn missing_and_unknown_columns_are_refused_by_name() {
     let line = read::<OrderLine>(bytes, options).expect("kept").remove(0);
     assert_eq!(line.order.row.origin.raw.to_json()["ColumnaNueva"], "x");
     // A set is not read as another.
-    let error = read::<OrderLine>(made_up::quotes(1).csv(), ReadOptions::default()).expect_err("another set");
+    let error = read::<OrderLine>(monthly::quotes(1).csv(), ReadOptions::default()).expect_err("another set");
     assert!(error.message().contains("lacks"), "{error}");
 }
 
@@ -211,7 +211,7 @@ fn a_row_of_another_width_is_refused_and_nothing_comes_after() {
 #[test]
 fn every_made_up_row_is_read_and_nothing_of_it_is_lost() {
     fn all<T: BulkRow>(
-        made: made_up::MadeUp,
+        made: monthly::MonthlyFile,
         columns: usize,
         unread: fn(&T) -> usize,
         raw: fn(&T) -> serde_json::Value,
@@ -224,19 +224,19 @@ fn every_made_up_row_is_read_and_nothing_of_it_is_lost() {
         }
     }
     all::<OrderLine>(
-        made_up::order_lines(3),
+        monthly::order_lines(3),
         78,
         |row| row.unread.len(),
         |row| row.order.row.origin.raw.to_json(),
     );
     all::<TenderOffer>(
-        made_up::tender_offers(3),
+        monthly::tender_offers(3),
         111,
         |row| row.unread.len(),
         |row| row.tender.row.origin.raw.to_json(),
     );
     all::<QuoteLine>(
-        made_up::quotes(3),
+        monthly::quotes(3),
         34,
         |row| row.unread.len(),
         |row| row.purchase.row.origin.raw.to_json(),
@@ -344,7 +344,7 @@ fn names_that_come_twice_are_told_apart() {
 
 #[test]
 fn personal_data_can_be_dropped_before_anything_is_kept() {
-    let bytes = made_up::quotes(5).with_rows(20).csv();
+    let bytes = monthly::quotes(5).with_rows(20).csv();
     let kept = read::<QuoteLine>(bytes.clone(), ReadOptions::default()).expect("read");
     assert!(kept.iter().all(|row| row.purchase.buyer.as_ref().is_some_and(|buyer| buyer.contact.is_some())));
     let dropped = read::<QuoteLine>(bytes, ReadOptions::default().with_personal_data(false)).expect("read");
@@ -400,7 +400,7 @@ fn a_quote_is_read_whole() {
 
 #[test]
 fn several_files_of_an_archive_are_read_one_after_another() {
-    let (one, two) = (made_up::quotes(1).with_rows(30).csv(), made_up::quotes(2).with_rows(12).csv());
+    let (one, two) = (monthly::quotes(1).with_rows(30).csv(), monthly::quotes(2).with_rows(12).csv());
     let bytes = zip(&[("COT1_2026-06.csv", &one), ("leame.txt", b"x"), ("COT2_2026-06.CSV", &two)]);
     let archive = Archive::of(Cursor::new(bytes), ArchiveLimits::default()).expect("opened");
     let mut rows = Rows::<QuoteLine>::archive(archive, ReadOptions::default()).expect("opened");
@@ -419,7 +419,7 @@ fn lines_that_follow_one_another_are_one_order() {
     let rows = |bytes: &[u8]| {
         Rows::<OrderLine>::csv("x", Cursor::new(bytes.to_vec()), ReadOptions::default()).expect("opened")
     };
-    let bytes = made_up::order_lines(9).with_rows(200).csv();
+    let bytes = monthly::order_lines(9).with_rows(200).csv();
     let lines: Vec<OrderLine> = rows(&bytes).map(|line| line.expect("a line")).collect();
     let orders: Vec<GroupedOrder> = Orders::new(rows(&bytes)).map(|order| order.expect("an order")).collect();
     assert!(orders.len() < 100 && orders.iter().any(|order| order.order.items.len() > 1));

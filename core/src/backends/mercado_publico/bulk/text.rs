@@ -54,8 +54,8 @@ fn push_converted(bytes: &[u8], text: &mut Vec<u8>) {
 }
 
 /// The byte of a character in Windows-1252, if it has one.
-#[cfg(any(test, feature = "conformance"))]
-pub(crate) fn encoded(wanted: char) -> Option<u8> {
+#[cfg(test)]
+pub(super) fn encoded(wanted: char) -> Option<u8> {
     match u32::from(wanted) {
         number @ (0..=0x7F | 0xA0..=0xFF) => u8::try_from(number).ok(),
         _ => HIGH.iter().position(|known| *known == wanted).and_then(|at| u8::try_from(0x80 + at).ok()),

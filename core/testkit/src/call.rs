@@ -1,0 +1,134 @@
+//! Makes the calls of a case.
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::case::Call;
+use crate::open::Opened;
+use crate::results;
+use ayni::context::{BoxFuture, Cancellation, Context};
+use ayni::procure::AnyProcurement;
+use ayni::{AnyChat, ChatRequest, ChatStream};
+use ayni::{Error, Result};
+
+/// Operations that are no trait's: an opener's own.
+pub trait OtherCalls: Send + Sync {
+    /// Makes `call` and gives its result as the case expects it.
+    fn call<'a>(&'a self, cx: &'a Context, call: &'a Call) -> BoxFuture<'a, Result<Value>>;
+}
+
+/// Cancels a call once its stream has delivered so many events.
+pub(crate) type CancelAfterEvents = Option<(usize, Cancellation)>;
+
+/// Makes `call` and gives `{"ok": …}` or `{"error": …}`.
+///
+/// # Errors
+/// Why the case itself is wrong: no such operation, not a request.
+pub(crate) async fn perform(
+    opened: &Opened,
+    cx: &Context,
+    call: &Call,
+    cancel: CancelAfterEvents,
+) -> Result<Value, String> {
+    let outcome = match (opened, call.operation.as_str()) {
+        (Opened::Embedder(embedder), "embed") => {
+            embedder.embed(cx, request(call)?).await.map(|response| results::embedding(&response))
+        }
+        (Opened::Chat(chat), "chat" | "stream") => return chatted(chat, cx, call, cancel).await,
+        (Opened::Modes(pick), "chat" | "stream") => match pick(call.mode.as_deref()) {
+            Ok(chat) => return chatted(&chat, cx, call, cancel).await,
+            Err(error) => Err(error),
+        },
+        (Opened::Images(images), "generate") => {
+            images.generate(cx, request(call)?).await.map(|response| results::images(&response))
+        }
+        (Opened::Images(images), "refine") => {
+            images.refine(cx, request(call)?).await.map(|response| results::images(&response))
+        }
+        (Opened::Procurement(client), _) => procure(client, cx, call).await?,
+        (Opened::Other(other), _) => other.call(cx, call).await,
+        (opened, operation) => return Err(format!("{opened:?} has no operation '{operation}'")),
+    };
+    Ok(as_outcome(outcome))
+}
+
+async fn chatted(
+    chat: &AnyChat,
+    cx: &Context,
+    call: &Call,
+    cancel: CancelAfterEvents,
+) -> Result<Value, String> {
+    let request = request(call)?;
+    Ok(match call.operation.as_str() {
+        "stream" => streamed(chat, cx, request, cancel).await,
+        _ => as_outcome(chat.chat(cx, request).await.map(|response| results::chat(&response))),
+    })
+}
+
+fn as_outcome(outcome: Result<Value>) -> Value {
+    match outcome {
+        Ok(result) => json!({ "ok": result }),
+        Err(error) => json!({ "error": results::error(&error) }),
+    }
+}
+
+fn request<T: DeserializeOwned>(call: &Call) -> Result<T, String> {
+    let request = match &call.request {
+        Value::Null => Value::Object(Map::new()),
+        given => given.clone(),
+    };
+    serde_json::from_value(request).map_err(|error| format!("the request of '{}': {error}", call.operation))
+}
+
+async fn procure(client: &AnyProcurement, cx: &Context, call: &Call) -> Result<Result<Value>, String> {
+    Ok(match call.operation.as_str() {
+        "tenders" => as_json(client.tenders(cx, request(call)?).await),
+        "tender" => as_json(client.tender(cx, request(call)?).await),
+        "purchase_orders" => as_json(client.purchase_orders(cx, request(call)?).await),
+        "purchase_order" => as_json(client.purchase_order(cx, request(call)?).await),
+        "quick_purchases" => as_json(client.quick_purchases(cx, request(call)?).await),
+        "quick_purchase" => as_json(client.quick_purchase(cx, request(call)?).await),
+        "buyers" => as_json(client.buyers(cx, request(call)?).await),
+        "plan" => as_json(client.plan(cx, request(call)?).await),
+        "suppliers" => as_json(client.suppliers(cx, request(call)?).await),
+        operation => return Err(format!("a procurement client has no operation '{operation}'")),
+    })
+}
+
+fn as_json<T: Serialize>(outcome: Result<T>) -> Result<Value> {
+    let to_json = |response| serde_json::to_value(response);
+    outcome.and_then(|response| to_json(response).map_err(|error| Error::response_invalid(error.to_string())))
+}
+
+/// Reads a stream to its end; the events before an error stay with it.
+async fn streamed(chat: &AnyChat, cx: &Context, request: ChatRequest, cancel: CancelAfterEvents) -> Value {
+    let mut stream = match chat.stream(cx, request).await {
+        Ok(stream) => stream,
+        Err(error) => return json!({ "error": results::error(&error) }),
+    };
+    let mut events = Vec::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => events.push(event),
+            Err(error) => {
+                let mut failed = results::error(&error);
+                failed["events"] = events.iter().map(results::event).collect();
+                return json!({ "error": failed });
+            }
+        }
+        if let Some((after, cancellation)) = &cancel
+            && events.len() >= *after
+        {
+            cancellation.cancel();
+        }
+    }
+    let listed: Value = events.iter().map(results::event).collect();
+    let again = ChatStream::new(stream::iter(events.into_iter().map(Ok)));
+    as_outcome(again.collect_response(chat.info()).await.map(|response| {
+        let mut joined = results::chat(&response);
+        joined["events"] = listed;
+        joined
+    }))
+}

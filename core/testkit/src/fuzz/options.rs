@@ -1,0 +1,49 @@
+//! How long, from which seed, and which targets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FuzzOptions {
+    /// Where the random numbers start. The same seed gives the same inputs.
+    pub seed: u64,
+    /// How long the run takes.
+    pub duration: Duration,
+    /// The folder for inputs that break a promise; it is made when needed.
+    pub findings: PathBuf,
+    /// Only this target.
+    pub target: Option<String>,
+    /// Instead of a run: try this stored input.
+    pub input: Option<PathBuf>,
+}
+
+impl FuzzOptions {
+    /// A run of all targets.
+    pub fn new(seed: u64, duration: Duration, findings: impl Into<PathBuf>) -> Self {
+        Self { seed, duration, findings: findings.into(), target: None, input: None }
+    }
+
+    /// These options, changed by the environment: `AYNI_FUZZ_SEED`, `AYNI_FUZZ_SECONDS`, `AYNI_FUZZ_TARGET` and
+    /// `AYNI_FUZZ_INPUT` (the path of a stored input).
+    ///
+    /// # Errors
+    /// Names the variable that should be a number.
+    pub fn with_env(mut self) -> Result<Self, String> {
+        if let Some(seed) = number("AYNI_FUZZ_SEED")? {
+            self.seed = seed;
+        }
+        if let Some(seconds) = number("AYNI_FUZZ_SECONDS")? {
+            self.duration = Duration::from_secs(seconds);
+        }
+        self.target = std::env::var("AYNI_FUZZ_TARGET").ok().or(self.target);
+        self.input = std::env::var_os("AYNI_FUZZ_INPUT").map(PathBuf::from).or(self.input);
+        Ok(self)
+    }
+}
+
+fn number(name: &str) -> Result<Option<u64>, String> {
+    let Ok(text) = std::env::var(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| format!("{name} is '{text}', not a number"))
+}
