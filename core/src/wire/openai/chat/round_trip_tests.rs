@@ -73,7 +73,8 @@ fn a_request_is_read_as_it_was_written() {
 
 #[test]
 fn a_request_to_stream_says_so() {
-    let mut body = CompletionBody::write("m", &full_request(), None);
+    let request = full_request();
+    let mut body = CompletionBody::write("m", &request, None);
     body.stream = Some(true);
     body.stream_options = Some(StreamOptionsJson::with_usage());
     let read = CompletionRequest::read(&serde_json::to_vec(&body).expect("JSON")).expect("a request");
