@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the generated modules of the Python package from docs/reference/: errors, configurations, records."""
+"""Writes the generated files of the Python package from docs/reference/: errors, configurations, records, schemas."""
 
 import json
 import re
@@ -341,7 +341,10 @@ def main() -> int:
     if sys.argv[1:]:
         print(__doc__)
         return 0 if sys.argv[1] in ("-h", "--help") else 2
-    for name, text in {"_errors.py": errors(), **configs(), "records.py": records()}.items():
+    written = {"_errors.py": errors(), **configs(), "records.py": records()}
+    # What the services document: FastAPI reads it as it is.
+    written["fastapi/openai-requests.schema.json"] = (REFERENCE / "openai-requests.schema.json").read_text()
+    for name, text in written.items():
         (PACKAGE / name).write_text(text)
         print((PACKAGE / name).relative_to(ROOT))
     return 0

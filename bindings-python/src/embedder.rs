@@ -39,6 +39,12 @@ fn open(setup: Setup<EmbedderConfig>, env: &Environment) -> Result<Embedder> {
     Ok(Embedder { handle: setup.policy.embedder(primary, fallback)?, local })
 }
 
+impl Embedder {
+    pub(crate) fn handle(&self) -> &AnyEmbedder {
+        &self.handle
+    }
+}
+
 #[pymethods]
 impl Embedder {
     #[new]

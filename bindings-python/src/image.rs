@@ -16,6 +16,12 @@ use crate::convert::{Variables, config, opened, request, shown, to_python};
 #[derive(Debug)]
 pub(crate) struct ImageGenerator(AnyImageGenerator);
 
+impl ImageGenerator {
+    pub(crate) fn handle(&self) -> &AnyImageGenerator {
+        &self.0
+    }
+}
+
 #[pymethods]
 impl ImageGenerator {
     #[new]

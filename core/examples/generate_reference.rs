@@ -33,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         pages.insert(format!("{capability}-config.schema.json"), pretty(schema)?);
     }
     pages.insert("records.schema.json".to_owned(), pretty(&schema::<ProcurementRecords>()?)?);
+    let requests = ayni::wire::openai::request_schemas();
+    pages.insert("openai-requests.schema.json".to_owned(), pretty(&requests.into())?);
     pages.insert("configuration.md".to_owned(), configuration_page(&capabilities));
     pages.insert("requests.md".to_owned(), requests_page()?);
     write(&folder, &pages)

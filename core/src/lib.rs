@@ -8,6 +8,7 @@ pub mod http;
 pub mod local;
 pub mod policy;
 pub mod procure;
+pub mod wire;
 
 mod chat;
 #[cfg(doctest)]

@@ -49,7 +49,9 @@ impl ImageData {
     /// # Errors
     /// `invalid_request` if it is not base64 or no image.
     pub fn from_base64(text: &str) -> Result<Self> {
-        let (declared, encoded) = match text.strip_prefix("data:").and_then(|rest| rest.split_once(',')) {
+        let data_url =
+            Self::is_data_url(text).then(|| text.split_at("data:".len()).1.split_once(',')).flatten();
+        let (declared, encoded) = match data_url {
             Some((header, encoded)) => {
                 (header.split(';').next().filter(|media| media.starts_with("image/")), encoded)
             }
@@ -65,6 +67,11 @@ impl ImageData {
             }
             (None, None) => Self::new(bytes),
         }
+    }
+
+    /// Whether `url` holds its data itself. Schemes compare without case.
+    pub(crate) fn is_data_url(url: &str) -> bool {
+        url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
     }
 
     /// The encoded image.

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, final
 
 __all__ = [
     "ERROR_KINDS",
+    "STATUSES",
     "Block",
     "Cancellation",
     "Chat",
@@ -15,17 +16,24 @@ __all__ = [
     "ImageGenerator",
     "Models",
     "Modes",
+    "OpenAiChat",
+    "OpenAiEmbeddings",
+    "OpenAiEvents",
+    "OpenAiImages",
     "Procurement",
     "Running",
     "Setting",
     "VectorStream",
     "__version__",
+    "failure_body",
+    "openai_models",
     "prometheus_text",
     "similarity",
     "top_k",
 ]
 
 ERROR_KINDS: list[str]
+STATUSES: dict[str, int]
 __version__: str
 
 _Fields: TypeAlias = Mapping[str, Any]
@@ -129,6 +137,49 @@ class ImageGenerator:
     def info(self) -> dict[str, Any]: ...
     def generate(self, fields: _Fields, setting: Setting | None = None, future: _Future = None) -> Any: ...
     def refine(self, fields: _Fields, setting: Setting | None = None, future: _Future = None) -> Any: ...
+
+@final
+class OpenAiChat:
+    def __new__(cls, body: bytes, content_type: str | None = None) -> OpenAiChat: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def stream(self) -> bool: ...
+    def answer(self, chat: Chat, id: str, created: int, future: _Future = None) -> Any: ...
+    def events(
+        self, chat: Chat, id: str, created: int, request_id: str | None = None, future: _Future = None
+    ) -> Any: ...
+
+@final
+class OpenAiEvents:
+    def next(self, future: _Future = None) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class OpenAiEmbeddings:
+    def __new__(cls, body: bytes, content_type: str | None = None) -> OpenAiEmbeddings: ...
+    @property
+    def model(self) -> str: ...
+    def answer(self, embedder: Embedder, future: _Future = None) -> Any: ...
+
+@final
+class OpenAiImages:
+    def __new__(cls, body: bytes, content_type: str | None = None) -> OpenAiImages: ...
+    @property
+    def model(self) -> str | None: ...
+    def answer(self, generator: ImageGenerator, created: int, future: _Future = None) -> Any: ...
+
+def openai_models(names: list[str], created: int, name: str | None = None) -> dict[str, Any]: ...
+def failure_body(
+    status: int,
+    kind: str,
+    message: str,
+    retryable: bool = False,
+    retry_after: float | None = None,
+    backend: str | None = None,
+    param: str | None = None,
+    request_id: str | None = None,
+) -> dict[str, Any]: ...
 
 @final
 class Procurement:

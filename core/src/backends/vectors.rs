@@ -1,27 +1,7 @@
-//! What every embedding API has in common: vectors out of JSON, prompts for roles.
-
-use serde_json::Value;
+//! What every embedding API has in common: vectors of one width, prompts for roles.
 
 use crate::embed::{EmbedRole, Vectors};
 use crate::error::{Error, Result};
-
-/// The numbers of the vector at `index` of an answer.
-///
-/// # Errors
-/// `response_invalid` if it is no list, is empty, or holds anything but finite numbers.
-pub(crate) fn numbers(value: &Value, index: usize) -> Result<Vec<f32>> {
-    let Value::Array(items) = value else {
-        return Err(Error::response_invalid(format!("vector {index} is not a list of numbers")));
-    };
-    let number = |(position, item): (usize, &Value)| {
-        #[allow(clippy::cast_possible_truncation)]
-        let number = item.as_f64().map(|number| number as f32);
-        number.filter(|number| number.is_finite()).ok_or_else(|| {
-            Error::response_invalid(format!("vector {index} holds something that is no number at {position}"))
-        })
-    };
-    items.iter().enumerate().map(number).collect()
-}
 
 /// Puts the vectors of an answer side by side.
 ///
@@ -83,20 +63,7 @@ pub(crate) fn prompt_for<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn nothing_but_finite_numbers_makes_a_vector() {
-        assert_eq!(numbers(&json!([1, -0.5, 2e3]), 0).expect("numbers"), [1.0, -0.5, 2000.0]);
-        for value in
-            [json!([1, null]), json!([1, "2"]), json!([1, [2]]), json!([1e300]), json!("x"), json!(1)]
-        {
-            let error = numbers(&value, 7).expect_err("no vector");
-            assert!(error.message().contains("vector 7"), "{value}: {error}");
-        }
-    }
 
     #[test]
     fn a_role_without_configured_prompts_is_refused_by_name() {

@@ -11,42 +11,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from ayni import AyniError
+from ayni import AyniError, _ayni
 
-# A 503 says "come back soon" to clients that wait for a service to wake up: what is permanent has another status.
-STATUSES: dict[str, int] = {
-    "config_invalid": 501,
-    "invalid_request": 400,
-    "context_too_long": 400,
-    "unauthenticated": 502,
-    "permission_denied": 502,
-    "credits_exhausted": 502,
-    "not_found": 404,
-    "conflict": 409,
-    "unsupported": 501,
-    "content_rejected": 422,
-    "rate_limited": 429,
-    "quota_exceeded": 429,
-    "timeout": 504,
-    "unavailable": 503,
-    "cold_start": 503,
-    "interrupted": 502,
-    "response_invalid": 502,
-    "model_load": 500,
-    "device_unavailable": 500,
-    "out_of_memory": 507,
-    "cancelled": 499,
-    "offline": 502,
-    "unexpected": 500,
-}
+STATUSES: dict[str, int] = _ayni.STATUSES
 """The status of each kind of error. A credential that a hosted backend refuses is the service's, not the caller's."""
 
 # What the statuses of the service itself mean, in the words of the error kinds.
 KINDS = {400: "invalid_request", 401: "unauthenticated", 404: "not_found", 405: "invalid_request", 408: "timeout"}
 KINDS |= {413: "invalid_request", 422: "invalid_request", 429: "rate_limited", 503: "unavailable", 504: "timeout"}
-
-# How OpenAI's clients name them.
-TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 # Asked to wait, but not for how long.
 SOON = 1
@@ -115,6 +87,8 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 
 def status_of(error: AyniError) -> int:
     """The status of an error."""
+    if error.context.get("body") == "malformed":
+        return 422
     return STATUSES.get(error.kind, 500)
 
 
@@ -130,19 +104,7 @@ def failure_body(
     request_id: str | None = None,
 ) -> dict[str, Any]:
     """The JSON of a failure."""
-    named = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
-    error = {
-        "kind": kind,
-        "message": message,
-        "type": named,
-        "code": kind,
-        "param": param,
-        "retryable": retryable,
-        "retry_after": retry_after,
-        "backend": backend,
-        "request_id": request_id,
-    }
-    return {"detail": message, "error": error}
+    return _ayni.failure_body(status, kind, message, retryable, retry_after, backend, param, request_id)
 
 
 def body_of(error: AyniError, request_id: str | None) -> dict[str, Any]:
@@ -154,6 +116,7 @@ def body_of(error: AyniError, request_id: str | None) -> dict[str, Any]:
         retryable=error.retryable,
         retry_after=error.retry_after,
         backend=error.backend,
+        param=error.context.get("param"),
         request_id=request_id,
     )
 

@@ -1,34 +1,23 @@
 """OpenAI's routes over ayni's backends: chat completions, embeddings, images, models."""
 
-import base64
 import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, TypeVar, cast
+from importlib import resources
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.types import Receive, Scope, Send
 
-from ayni import AsyncChatStream, AyniError, Chat, Embedder, Finish, ImageGenerator, InvalidRequest, NotFound, Unsupported
-from ayni.fastapi._failures import body_of, request_id_of, status_of
-from ayni.fastapi._openai_wire import (
-    ChatBody,
-    EmbeddingsBody,
-    ImagesBody,
-    chunk,
-    completion,
-    message_of,
-    options_of,
-    usage_of,
-)
+from ayni import Chat, Embedder, ImageGenerator, NotFound, Unsupported, _ayni
+from ayni._calls import awaited
+from ayni.fastapi._failures import request_id_of
 from ayni.fastapi._service import Part, ServiceRouter
 
 HandleT = TypeVar("HandleT", Chat, Embedder, ImageGenerator)
-
-MOST_INPUTS = 2048
 
 
 class Loose(BaseModel):
@@ -117,51 +106,49 @@ def _served(handles: dict[str, HandleT], model: str, what: str) -> HandleT:
     return handles[model]
 
 
+def _documented(name: str) -> dict[str, Any]:
+    """A request body for /docs. The native module reads it: it says which field is wrong and stops there."""
+    schemas = json.loads(resources.files("ayni.fastapi").joinpath("openai-requests.schema.json").read_text())
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[name]}}}}
+
+
+async def _sent(request: Request) -> tuple[bytes, str | None]:
+    return await request.body(), request.headers.get("content-type")
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
 class _Events(Response):
     """Server-sent events. The stream ends when the caller leaves."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: _ayni.OpenAiEvents) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._lines = lines
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for line in self._lines:
-                await send({"type": "http.response.body", "body": line, "more_body": True})
+            async for part in self._parts(scope):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            await self._lines.aclose()
+            self._events.close()
 
-
-def _event(data: Any) -> bytes:
-    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-async def _lines(
-    stream: AsyncChatStream, first: Any, head: dict[str, Any], with_usage: bool, request: Request
-) -> AsyncGenerator[bytes, None]:
-    start = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None, "logprobs": None}
-    no_usage = {"usage": None} if with_usage else {}
-    async with stream:
-        try:
-            yield _event(head | {"object": "chat.completion.chunk", "choices": [start]} | no_usage)
-            event = first
-            while event is not None:
-                if (piece := chunk(event, head)) is not None:
-                    yield _event(piece | no_usage)
-                if isinstance(event, Finish) and with_usage:
-                    last: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [], "usage": usage_of(event.usage)}
-                    yield _event(head | last)
-                event = await anext(stream, None)
-            yield b"data: [DONE]\n\n"
-        except AyniError as error:
-            # The status is gone; OpenAI's clients raise on an event with `error`.
-            request.scope["ayni.kind"] = error.kind
-            yield _event(body_of(error, request_id_of(request)) | {"status": status_of(error)})
+    async def _parts(self, scope: Scope) -> AsyncGenerator[bytes, None]:
+        kind = None
+        while kind is None:
+            part, kind = await awaited(self._events.next)
+            if not part:
+                return
+            if kind is not None:
+                # The status is gone; OpenAI's clients raise on an event with `error`.
+                scope["ayni.kind"] = kind
+            yield part
 
 
 def openai_router(
@@ -173,69 +160,48 @@ def openai_router(
     part = OpenAiPart(_named(chat), _named(embedder), _named(images))
     router = ServiceRouter(part, prefix="/v1", tags=["openai"])
 
-    @router.post("/chat/completions", response_model=ChatCompletion, summary="An answer, whole or streamed")
-    async def chat_completions(body: ChatBody, request: Request) -> Response:
-        handle = _served(part.chats, body.model, "chat")
-        messages, options = [message_of(message) for message in body.messages], options_of(body)
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body.model}
-        if not body.stream:
-            response = await handle.chat(messages, **options)
-            return JSONResponse(completion(response, head | {"model": response.route.model}))
-        stream = handle.stream(messages, **options)
-        # Until the first event a failure still has a status.
-        first = await anext(stream, None)
-        with_usage = body.stream_options is not None and body.stream_options.include_usage
-        return _Events(_lines(stream, first, head, with_usage, request))
+    @router.post(
+        "/chat/completions",
+        response_model=ChatCompletion,
+        openapi_extra=_documented("chat"),
+        summary="An answer, whole or streamed",
+    )
+    async def chat_completions(request: Request) -> Response:
+        asked = _ayni.OpenAiChat(*await _sent(request))
+        native = _served(part.chats, asked.model, "chat")._native
+        head = (f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
+        if asked.stream:
+            return _Events(await awaited(asked.events, native, *head, request_id_of(request)))
+        return _json(await awaited(asked.answer, native, *head))
 
-    @router.post("/embeddings", response_model=EmbeddingList, summary="Vectors of texts")
-    async def embeddings(body: EmbeddingsBody) -> JSONResponse:
-        handle = _served(part.embedders, body.model, "embeddings")
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        if not texts or len(texts) > MOST_INPUTS:
-            raise InvalidRequest(f"`input` has {len(texts)} texts; it must have 1 to {MOST_INPUTS}")
-        if not all(isinstance(text, str) for text in texts):
-            raise Unsupported("`input` of token ids is not offered: send texts")
-        found = await handle.embed(cast("list[str]", texts), dimensions=body.dimensions)
-        if body.encoding_format == "base64":
-            raw = found.tobytes()
-            size = len(raw) // len(found)
-            rows = (raw[start : start + size] for start in range(0, len(raw), size))
-            vectors: list[Any] = [base64.b64encode(row).decode() for row in rows]
-        else:
-            vectors = found.tolist()
-        data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
-        given = found.usage.input_tokens or 0
-        usage = {"prompt_tokens": given, "total_tokens": given}
-        return JSONResponse({"object": "list", "model": body.model, "data": data, "usage": usage})
+    @router.post(
+        "/embeddings", response_model=EmbeddingList, openapi_extra=_documented("embeddings"), summary="Vectors of texts"
+    )
+    async def embeddings(request: Request) -> Response:
+        asked = _ayni.OpenAiEmbeddings(*await _sent(request))
+        handle = _served(part.embedders, asked.model, "embeddings")
+        return _json(await awaited(asked.answer, handle._native))
 
-    @router.post("/images/generations", response_model=ImageList, summary="Images from a prompt")
-    async def image_generations(body: ImagesBody) -> JSONResponse:
-        name = body.model or next(iter(part.generators), "")
-        handle = _served(part.generators, name, "images")
-        if body.response_format == "url":
-            raise Unsupported("`response_format` url is not offered: nothing is kept to fetch; use b64_json")
-        width, _, height = (body.size or "").partition("x")
-        size = (int(width), int(height)) if height else None
-        made = await handle.generate(body.prompt, count=body.n, size=size)
-        data = [
-            {"b64_json": base64.b64encode(image.data).decode(), "revised_prompt": made.revised_prompt}
-            for image in made.images
-        ]
-        return JSONResponse({"created": int(time.time()), "data": data})
+    @router.post(
+        "/images/generations",
+        response_model=ImageList,
+        openapi_extra=_documented("images"),
+        summary="Images from a prompt",
+    )
+    async def image_generations(request: Request) -> Response:
+        asked = _ayni.OpenAiImages(*await _sent(request))
+        handle = _served(part.generators, asked.model or next(iter(part.generators), ""), "images")
+        return _json(await awaited(asked.answer, handle._native, int(time.time())))
 
     @router.get("/models", response_model=ModelList, summary="The models that are served")
     async def models() -> JSONResponse:
-        data = [_model(name, part.created) for name in part.names()]
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse(_ayni.openai_models(part.names(), part.created))
 
     @router.get("/models/{model:path}", response_model=Loose, summary="One model")
     async def model(model: str) -> JSONResponse:
-        if model not in part.names():
-            raise NotFound(f"the model '{model[:80]}' is not served here; valid: {', '.join(part.names())}")
-        return JSONResponse(_model(model, part.created))
+        names = part.names()
+        if model not in names:
+            raise NotFound(f"the model '{model[:80]}' is not served here; valid: {', '.join(names)}")
+        return JSONResponse(_ayni.openai_models(names, part.created, model))
 
     return router
-
-
-def _model(name: str, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "ayni"}

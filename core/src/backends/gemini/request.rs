@@ -12,6 +12,7 @@ use crate::chat::{
     ChatRequest, Message, OutputFormat, Part, ProviderData, ReasoningEffort, Role, Tool, ToolCall, ToolChoice,
 };
 use crate::error::{Error, Result};
+use crate::wire::numbers::decimal;
 
 /// Where a signature stands in the provider data of a tool call.
 pub(super) const SIGNATURE: &str = "thoughtSignature";
@@ -309,11 +310,6 @@ fn generation_config<'a>(model: &str, request: &'a ChatRequest) -> Result<Genera
         logprobs: request.logprobs.filter(|alternatives| *alternatives > 0),
         thinking_config: request.reasoning.map(|effort| thinking_config(model, effort)).transpose()?,
     })
-}
-
-/// The number with the fewest digits that name it: 0.9 stays 0.9.
-fn decimal(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
 }
 
 /// Gemini 2 counts the tokens of thinking, later models name a level and cannot stop thinking altogether.

@@ -1,18 +1,21 @@
 //! `Embedder`: hf-inference's feature extraction, and OpenAI-shaped embeddings of the providers.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::client::{HuggingFace, Served};
 use super::mapping::Task;
 use super::providers::{self, HF_INFERENCE};
-use super::wire::{FeatureExtraction, OpenAiEmbedding, OpenAiEmbeddings};
+use super::wire::FeatureExtraction;
 use crate::context::Context;
 use crate::embed::{
     EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Pooling, Truncation, Vectors,
 };
 use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Usage};
+use crate::info::BackendInfo;
+use crate::wire::openai::embeddings::{EmbeddingsBody, EncodingFormat, RawEmbeddings};
 
 impl Embedder for HuggingFace {
     fn info(&self) -> &BackendInfo {
@@ -77,22 +80,17 @@ impl HuggingFace {
         }
         let route = providers::row(provider).and_then(|row| row.embeddings);
         let route = route.ok_or_else(|| providers::no_route(provider, Task::FeatureExtraction))?;
-        let body = OpenAiEmbedding {
-            model: &served.entry.model,
-            input: texts,
-            dimensions: request.dimensions.or(self.0.config.dimensions),
-            encoding_format: "float",
-        };
+        let body = EmbeddingsBody::write(
+            &served.entry.model,
+            texts.iter().map(|text| Cow::Borrowed(*text)).collect(),
+            request.dimensions.or(self.0.config.dimensions),
+            Some(EncodingFormat::Float),
+        );
         let reply =
-            self.post(served, route).json(&body).json_reply::<OpenAiEmbeddings>(cx, Operation::Embed).await?;
-        let OpenAiEmbeddings { mut data, model, usage } = reply.value;
-        if data.iter().all(|vector| vector.index.is_some()) {
-            data.sort_by_key(|vector| vector.index);
-        }
-        let rows = data.iter().map(|vector| row_of(&vector.embedding)).collect::<Result<Vec<_>>>()?;
-        let vectors = self.finished(rows)?;
-        let route = self.route(served, reply.request_id).with_model(model.as_deref());
-        let usage = Usage::new(usage.and_then(|usage| usage.prompt_tokens), None);
+            self.post(served, route).json(&body).json_reply::<RawEmbeddings>(cx, Operation::Embed).await?;
+        let route = self.route(served, reply.request_id).with_model(reply.value.model.as_deref());
+        let usage = reply.value.usage();
+        let vectors = self.finished(reply.value.into_rows()?)?;
         Ok(EmbedResponse::new(vectors, route).with_usage(usage))
     }
 

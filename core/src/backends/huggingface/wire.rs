@@ -1,10 +1,10 @@
-//! Bodies of hf-inference and of OpenAI-shaped embeddings, as they are sent and as they come.
+//! Bodies of hf-inference, as they are sent and as they come.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::providers::number;
 use crate::chat::{ChatRequest, TokenLogprob};
+use crate::wire::numbers::decimal;
 
 /// Feature extraction takes its options at the root, not under `parameters`.
 #[derive(Debug, Serialize)]
@@ -17,36 +17,6 @@ pub(super) struct FeatureExtraction<'a> {
     pub(super) truncate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dimensions: Option<usize>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct OpenAiEmbedding<'a> {
-    pub(super) model: &'a str,
-    pub(super) input: &'a [&'a str],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) dimensions: Option<usize>,
-    pub(super) encoding_format: &'static str,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct OpenAiEmbeddings {
-    pub(super) data: Vec<OpenAiVector>,
-    pub(super) model: Option<String>,
-    pub(super) usage: Option<OpenAiUsage>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct OpenAiVector {
-    pub(super) index: Option<u64>,
-    pub(super) embedding: Value,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct OpenAiUsage {
-    pub(super) prompt_tokens: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,11 +40,11 @@ impl TextGeneration {
         // The server refuses a temperature of zero: always the likeliest token is no sampling at all.
         match request.temperature {
             Some(zero) if zero <= 0.0 => set("do_sample", Some(Value::Bool(false))),
-            other => set("temperature", other.map(number)),
+            other => set("temperature", other.map(|value| decimal(value).into())),
         }
-        set("top_p", request.top_p.map(number));
+        set("top_p", request.top_p.map(|value| decimal(value).into()));
         set("top_k", request.top_k.map(Value::from));
-        set("frequency_penalty", request.frequency_penalty.map(number));
+        set("frequency_penalty", request.frequency_penalty.map(|value| decimal(value).into()));
         set("seed", request.seed.map(Value::from));
         set("stop", (!request.stop.is_empty()).then(|| request.stop.clone().into()));
         set("return_full_text", Some(Value::Bool(return_full_text)));

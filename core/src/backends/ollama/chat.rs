@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::http::body::chat_stream;
 use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
+use crate::wire::numbers::decimal;
 
 #[deny(clippy::missing_trait_methods)]
 impl ChatBackend for Ollama {
@@ -96,20 +97,15 @@ impl Ollama {
         };
         set("num_ctx", self.config.num_ctx.map(Value::from));
         set("num_predict", request.max_tokens.map(Value::from));
-        set("temperature", request.temperature.map(decimal));
-        set("top_p", request.top_p.map(decimal));
+        set("temperature", request.temperature.map(|number| decimal(number).into()));
+        set("top_p", request.top_p.map(|number| decimal(number).into()));
         set("top_k", request.top_k.map(Value::from));
-        set("frequency_penalty", request.frequency_penalty.map(decimal));
-        set("presence_penalty", request.presence_penalty.map(decimal));
+        set("frequency_penalty", request.frequency_penalty.map(|number| decimal(number).into()));
+        set("presence_penalty", request.presence_penalty.map(|number| decimal(number).into()));
         set("seed", request.seed.map(Value::from));
         set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
         options
     }
-}
-
-/// The number as it was written: 0.7 and not 0.699999988079071.
-fn decimal(number: f32) -> Value {
-    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
 fn think(effort: ReasoningEffort) -> Value {

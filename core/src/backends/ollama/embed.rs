@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use super::client::Ollama;
 use super::wire::{EmbedAnswer, EmbedBody};
-use crate::backends::vectors::{numbers, prompt_for, side_by_side};
+use crate::backends::vectors::{prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
 use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route, Usage};
+use crate::wire::numbers;
 
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for Ollama {
@@ -37,7 +38,7 @@ impl Ollama {
         let Some(embeddings) = reply.value.embeddings else {
             return Err(Error::response_invalid("the answer holds no `embeddings`"));
         };
-        let rows = embeddings.iter().enumerate().map(|(index, row)| numbers(row, index));
+        let rows = embeddings.iter().enumerate().map(|(index, row)| numbers::vector(row, index));
         let vectors = side_by_side(rows.collect::<Result<_>>()?, request.inputs.len(), body.dimensions)?;
         let route =
             Route::new(&self.info).with_model(reply.value.model.as_deref()).with_request_id(reply.request_id);

@@ -1,7 +1,7 @@
 //! From a configuration to the API that it means: address, credential, header fields, limits.
 
 use super::OpenAi;
-use super::config::{InlineReasoning, OpenAiConfig};
+use super::config::OpenAiConfig;
 use super::profiles::{self, ChatRules, Profile};
 use crate::embed::EmbeddingSpace;
 use crate::embed::prompt_set;
@@ -11,6 +11,7 @@ use crate::http::Headers;
 use crate::http::client::{ApiClient, Auth};
 use crate::info::{BackendInfo, Limits};
 use crate::secret::Secret;
+use crate::wire::openai::chat::InlineReasoning;
 
 /// Where Hugging Face takes calls for the providers that it bills for.
 const HF_ROUTER: &str = "https://router.huggingface.co";

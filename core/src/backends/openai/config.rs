@@ -9,6 +9,7 @@ use crate::embed::EmbeddingSpace;
 use crate::env::Environment;
 use crate::error::Result;
 use crate::secret::Secret;
+use crate::wire::openai::chat::InlineReasoning;
 
 /// Any OpenAI-compatible API: OpenAI itself, the Hugging Face router, Groq, Ollama, vLLM and so on.
 ///
@@ -77,23 +78,6 @@ pub struct OpenAiConfig {
     pub reasoning_field: Option<String>,
     /// Where reasoning stands if the server does not keep it apart from the text.
     pub inline_reasoning: InlineReasoning,
-}
-
-/// Where reasoning stands in an answer's text if the server does not keep it apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum InlineReasoning {
-    /// As the vendor's models write it: `tagged` where open models are served, else `off`.
-    #[default]
-    Auto,
-    /// The text is the answer, whatever it holds.
-    Off,
-    /// A text that begins with `<think>` is reasoning up to `</think>`.
-    Tagged,
-    /// A text is reasoning from its beginning up to `</think>`: the model's template has opened it.
-    Open,
 }
 
 impl Default for OpenAiConfig {

@@ -1,7 +1,6 @@
 //! Images by OpenAI's protocol.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::OpenAi;
 use super::image_body::{edit_by_generation, edit_form, generation};
@@ -12,8 +11,9 @@ use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::Method;
 use crate::http::client::{Call, MAX_BODY_BYTES, Reply};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
-use crate::info::{BackendInfo, Route, Usage};
+use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
+use crate::wire::openai::images::{ImagePlace, RawImages};
 
 #[deny(clippy::missing_trait_methods)]
 impl ImageGenerator for OpenAi {
@@ -30,29 +30,6 @@ impl ImageGenerator for OpenAi {
         let operation = Operation::RefineImage;
         self.refine_each(cx, &request).await.map_err(|error| self.named(error, operation))
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Answer {
-    model: Option<String>,
-    data: Option<Vec<Item>>,
-    usage: Option<AnswerUsage>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Item {
-    b64_json: Option<String>,
-    url: Option<String>,
-    revised_prompt: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct AnswerUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
 }
 
 impl OpenAi {
@@ -76,20 +53,20 @@ impl OpenAi {
         }
         request.check()?;
         let of = request.images.len();
-        let mut joined: Option<ImageResponse> = None;
+        let mut all: Option<ImageResponse> = None;
         for (index, image) in request.images.iter().enumerate() {
             let refined = self.refine_one(cx, rules, request, image).await;
             let refined = refined.map_err(|error| after_others(error, index))?;
-            match &mut joined {
-                None => joined = Some(refined),
-                Some(joined) => {
-                    joined.images.extend(refined.images);
-                    joined.usage = joined.usage.plus(refined.usage);
+            match &mut all {
+                None => all = Some(refined),
+                Some(all) => {
+                    all.images.extend(refined.images);
+                    all.usage = all.usage.plus(refined.usage);
                 }
             }
             cx.report(|| Progress::Inputs { done: index + 1, of });
         }
-        joined.ok_or_else(|| Error::invalid_request("the list of images is empty"))?.check(of)
+        all.ok_or_else(|| Error::invalid_request("the list of images is empty"))?.check(of)
     }
 
     async fn refine_one(
@@ -113,41 +90,24 @@ impl OpenAi {
         self.images(cx, call, Operation::RefineImage).await?.check(1)
     }
 
-    /// Sends the call and gathers the images of its answer.
+    /// Sends the call and collects the images of the response.
     async fn images(&self, cx: &Context, call: Call<'_>, operation: Operation) -> Result<ImageResponse> {
-        let reply = call.json_reply::<Answer>(cx, operation).await?;
-        let answer = reply.value;
+        let reply = call.json_reply::<RawImages>(cx, operation).await?;
+        let route = Route::new(self.backend_info())
+            .with_model(reply.value.model.as_deref())
+            .with_request_id(reply.request_id);
+        let usage = reply.value.usage();
         let mut images = Vec::new();
         let mut revised_prompt = None;
-        for item in answer.data.unwrap_or_default() {
-            revised_prompt = revised_prompt.or(item.revised_prompt.filter(|prompt| !prompt.is_empty()));
-            images.push(self.image(cx, item.b64_json, item.url, operation).await?);
+        for mut item in reply.value.into_items() {
+            revised_prompt =
+                revised_prompt.or(item.revised_prompt.take().filter(|prompt| !prompt.is_empty()));
+            images.push(match item.into_place()? {
+                ImagePlace::Inline(text) => decoded(&text)?,
+                ImagePlace::Url(url) => self.fetched(cx, &url, operation).await.map_err(not_fetched)?,
+            });
         }
-        let route = Route::new(self.backend_info())
-            .with_model(answer.model.as_deref())
-            .with_request_id(reply.request_id);
-        let usage = answer.usage.unwrap_or_default();
-        Ok(ImageResponse::new(images, route)
-            .with_revised_prompt(revised_prompt)
-            .with_usage(Usage::new(usage.input_tokens, usage.output_tokens)))
-    }
-
-    async fn image(
-        &self,
-        cx: &Context,
-        base64: Option<String>,
-        url: Option<String>,
-        operation: Operation,
-    ) -> Result<ImageData> {
-        let given = |text: &String| !text.is_empty();
-        match (base64.filter(given), url.filter(given)) {
-            (Some(base64), _) => decoded(&base64),
-            (None, Some(url)) if url.starts_with("data:") => decoded(&url),
-            (None, Some(url)) => self.fetched(cx, &url, operation).await.map_err(not_fetched),
-            (None, None) => {
-                Err(Error::response_invalid("an item of the answer holds neither an image nor a URL"))
-            }
-        }
+        Ok(ImageResponse::new(images, route).with_revised_prompt(revised_prompt).with_usage(usage))
     }
 
     async fn fetched(&self, cx: &Context, url: &str, operation: Operation) -> Result<ImageData> {

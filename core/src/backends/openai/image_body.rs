@@ -1,4 +1,4 @@
-//! What image requests look like on the wire, in the dialect of each vendor.
+//! The bodies of image requests, in the dialect of each vendor.
 
 use serde_json::{Map, Value, json};
 
@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use crate::http::multipart::Multipart;
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
+use crate::wire::numbers::decimal;
+use crate::wire::openai::images::{ImageFormat, ImagesBody};
 
 /// An option of a request under the name that callers know it by, and whether it was given.
 type Given<'a> = (&'a str, bool);
@@ -30,10 +32,7 @@ pub(super) fn generation(
         ("temperature", request.temperature.is_some()),
     ];
     refuse_given(&given, vendor)?;
-    let mut body = Fields::new(model, &request.prompt);
-    body.set("n", (request.count > 1).then_some(request.count));
-    body.set_size(dialect, request.size);
-    body.set("response_format", response_format(dialect, model));
+    let mut body = Fields::new(dialect, model, &request.prompt, request.count, request.size);
     body.set_sampling(request.negative_prompt.as_deref(), request.steps, request.guidance, request.seed);
     Ok(body.with_extra(&request.extra))
 }
@@ -47,9 +46,7 @@ pub(super) fn edit_by_generation(
     image: &ImageData,
 ) -> Result<Map<String, Value>> {
     refuse_given(&[("mask", request.mask.is_some()), ("strength", request.strength.is_some())], vendor)?;
-    let mut body = Fields::new(model, &request.prompt);
-    body.set_size(dialect, request.size);
-    body.set("response_format", response_format(dialect, model));
+    let mut body = Fields::new(dialect, model, &request.prompt, 1, request.size);
     body.set_sampling(request.negative_prompt.as_deref(), request.steps, request.guidance, request.seed);
     // The Kontext models of FLUX.1 take one image, all others a list of references.
     if model.to_ascii_lowercase().contains("flux.1-kontext") {
@@ -76,9 +73,7 @@ pub(super) fn edit_form(
         ("seed", request.seed.is_some()),
     ];
     refuse_given(&given, vendor)?;
-    let mut fields = Fields::new(model, &request.prompt);
-    fields.set_size(dialect, request.size);
-    fields.set("response_format", response_format(dialect, model));
+    let fields = Fields::new(dialect, model, &request.prompt, 1, request.size);
     let mut form = Multipart::new();
     for (name, value) in fields.with_extra(&request.extra) {
         form = form.text(&name, as_text(&value));
@@ -112,25 +107,29 @@ fn refuse_given(given: &[Given<'_>], vendor: &str) -> Result<()> {
     }
 }
 
-/// How to ask for the image itself instead of a URL of it. GPT image models always give it and refuse the
+/// Whether to ask for the image itself instead of a URL. GPT image models always send it and refuse the
 /// question.
-fn response_format(dialect: ImageDialect, model: &str) -> Option<&'static str> {
+fn asks_for_base64(model: &str) -> bool {
     let model = model.rsplit('/').next().unwrap_or(model);
-    match dialect {
-        ImageDialect::Together => Some("base64"),
-        ImageDialect::OpenAi if model.starts_with("gpt-image") || model.starts_with("chatgpt-image") => None,
-        ImageDialect::OpenAi | ImageDialect::Nscale | ImageDialect::DeepInfra => Some("b64_json"),
-    }
+    !model.starts_with("gpt-image") && !model.starts_with("chatgpt-image")
 }
 
 /// Fields of a body in order, the model first.
 struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn new(model: &str, prompt: &str) -> Self {
-        let mut fields = Self(Map::new());
-        fields.set("model", (!model.is_empty()).then_some(model));
-        fields.set("prompt", Some(prompt));
+    fn new(dialect: ImageDialect, model: &str, prompt: &str, count: u32, size: Option<(u32, u32)>) -> Self {
+        let is_together = dialect == ImageDialect::Together;
+        let mut body = ImagesBody::write(model, prompt, count, size.filter(|_| !is_together));
+        if !is_together && (dialect != ImageDialect::OpenAi || asks_for_base64(model)) {
+            body.response_format = Some(ImageFormat::Base64);
+        }
+        let mut fields = Self(body.into_fields());
+        if is_together {
+            fields.set("width", size.map(|(width, _)| width));
+            fields.set("height", size.map(|(_, height)| height));
+            fields.set("response_format", Some("base64"));
+        }
         fields
     }
 
@@ -140,17 +139,7 @@ impl Fields {
         }
     }
 
-    fn set_size(&mut self, dialect: ImageDialect, size: Option<(u32, u32)>) {
-        match dialect {
-            ImageDialect::Together => {
-                self.set("width", size.map(|(width, _)| width));
-                self.set("height", size.map(|(_, height)| height));
-            }
-            _ => self.set("size", size.map(|(width, height)| format!("{width}x{height}"))),
-        }
-    }
-
-    /// Options that only Together's dialect has; the others have refused them before.
+    /// Options that only Together's dialect has; for the others they were refused before.
     fn set_sampling(
         &mut self,
         negative_prompt: Option<&str>,
@@ -160,8 +149,7 @@ impl Fields {
     ) {
         self.set("negative_prompt", negative_prompt);
         self.set("steps", steps);
-        // As it was written: 3.1 and not 3.0999999046325684.
-        self.set("guidance_scale", guidance.and_then(|guidance| guidance.to_string().parse::<f64>().ok()));
+        self.set("guidance_scale", guidance.map(decimal));
         self.set("seed", seed);
     }
 

@@ -2,6 +2,7 @@
 #![doc = include_str!("docs_embed_image.md")]
 
 mod chat;
+mod chat_body;
 mod client;
 mod config;
 mod embed;
@@ -11,11 +12,10 @@ mod image_body;
 mod models;
 mod profiles;
 mod stream;
-mod think;
-mod wire;
 
-pub use config::{InlineReasoning, OpenAiConfig};
-pub use models::{ModelInfo, ModelProvider};
+pub use crate::wire::openai::chat::InlineReasoning;
+pub use crate::wire::openai::models::{ModelInfo, ModelProvider};
+pub use config::OpenAiConfig;
 
 use crate::embed::EmbeddingSpace;
 use crate::http::client::ApiClient;

@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use super::client::Tei;
 use super::wire::EmbedBody;
-use crate::backends::vectors::{numbers, prompt_for, side_by_side};
+use crate::backends::vectors::{prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
 use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::Headers;
 use crate::info::{BackendInfo, Route, Usage};
+use crate::wire::numbers;
 
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for Tei {
@@ -42,7 +43,7 @@ impl Tei {
         }
         let reply =
             self.api.post("/embed").json(&body).json_reply::<Vec<Value>>(cx, Operation::Embed).await?;
-        let rows = reply.value.iter().enumerate().map(|(index, row)| numbers(row, index));
+        let rows = reply.value.iter().enumerate().map(|(index, row)| numbers::vector(row, index));
         let vectors = side_by_side(rows.collect::<Result<_>>()?, request.inputs.len(), body.dimensions)?;
         let route =
             Route::new(&self.info).with_model(server.model_id.as_deref()).with_request_id(reply.request_id);

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Fields, ImageCall, Made, image_of, image_of_base64, invalid, number};
+use super::{Fields, ImageCall, Made, image_of, image_of_base64, invalid};
 use crate::error::Result;
 use crate::http::client::Call;
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
+use crate::wire::numbers::decimal;
 
 pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
     let mut parameters = Fields::default();
@@ -15,7 +16,7 @@ pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateR
         .set("height", request.size.map(|(_, height)| height))
         .set("width", request.size.map(|(width, _)| width))
         .set("num_inference_steps", request.steps)
-        .set("guidance_scale", request.guidance.map(number))
+        .set("guidance_scale", request.guidance.map(decimal))
         .set("scheduler", request.scheduler.clone())
         .set("seed", request.seed)
         .extend(&request.extra);

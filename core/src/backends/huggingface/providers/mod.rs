@@ -14,6 +14,7 @@ use crate::http::Method;
 use crate::http::client::Call;
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
+use crate::wire::numbers::decimal;
 
 pub(super) mod fal_ai;
 pub(super) mod hf_inference;
@@ -346,7 +347,7 @@ impl Fields {
     /// Sets the numbers and texts of a generation that the providers name alike.
     pub(super) fn set_common(&mut self, request: &GenerateRequest) -> &mut Self {
         self.set("negative_prompt", request.negative_prompt.clone())
-            .set("guidance_scale", request.guidance.map(number))
+            .set("guidance_scale", request.guidance.map(decimal))
             .set("scheduler", request.scheduler.clone())
             .set("seed", request.seed)
     }
@@ -354,8 +355,8 @@ impl Fields {
     /// Sets the numbers and texts of a refinement that the providers name alike.
     pub(super) fn set_common_of_refine(&mut self, request: &RefineRequest) -> &mut Self {
         self.set("negative_prompt", request.negative_prompt.clone())
-            .set("guidance_scale", request.guidance.map(number))
-            .set("strength", request.strength.map(number))
+            .set("guidance_scale", request.guidance.map(decimal))
+            .set("strength", request.strength.map(decimal))
             .set("seed", request.seed)
     }
 
@@ -375,16 +376,6 @@ impl Fields {
     pub(super) fn finish(&mut self) -> Value {
         Value::Object(std::mem::take(&mut self.0))
     }
-}
-
-/// A number as its shortest decimal: 0.7, not 0.699999988079071.
-pub(super) fn number(value: f32) -> Value {
-    value
-        .to_string()
-        .parse::<f64>()
-        .ok()
-        .and_then(serde_json::Number::from_f64)
-        .map_or(Value::Null, Value::Number)
 }
 
 /// The address of an adapter's weights on the Hub.

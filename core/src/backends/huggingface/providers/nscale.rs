@@ -1,25 +1,10 @@
 //! Images in OpenAI's shape: Nscale, and DeepInfra under a path of its own.
 
-use serde::Deserialize;
-
 use super::{Fields, ImageCall, Made, image_of_base64, invalid};
 use crate::error::Result;
 use crate::http::client::Call;
 use crate::image::GenerateRequest;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Answer {
-    data: Vec<Item>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Item {
-    index: Option<u64>,
-    b64_json: Option<String>,
-    url: Option<String>,
-}
+use crate::wire::openai::images::{ImagePlace, RawImages};
 
 pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
     let mut body = Fields::default();
@@ -37,19 +22,14 @@ pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateR
     read_openai_images(call, call.post(route).json(&body.finish())).await
 }
 
-/// Sends a call whose answer has OpenAI's shape and reads its images, in the order of their indices.
+/// Sends a call whose response has OpenAI's shape and reads its images, in the order of their indices.
 pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: Call<'_>) -> Result<Made> {
-    let reply = post.json_reply::<Answer>(call.cx, call.operation).await?;
-    let mut items = reply.value.data;
-    if items.iter().all(|item| item.index.is_some()) {
-        items.sort_by_key(|item| item.index);
-    }
+    let reply = post.json_reply::<RawImages>(call.cx, call.operation).await?;
     let mut images = Vec::new();
-    for item in &items {
-        images.push(match (&item.b64_json, &item.url) {
-            (Some(text), _) => image_of_base64(text)?,
-            (None, Some(url)) => call.download(url).await?,
-            (None, None) => return Err(invalid("an image of the answer has neither base64 nor URL")),
+    for item in reply.value.into_items() {
+        images.push(match item.into_place()? {
+            ImagePlace::Inline(text) => image_of_base64(&text)?,
+            ImagePlace::Url(url) => call.download(&url).await?,
         });
     }
     if images.is_empty() {

@@ -1,11 +1,11 @@
-//! What a message or a chunk of one says.
+//! A message, or a chunk of one, read leniently.
 
 use serde_json::{Map, Value};
 
 use crate::chat::ProviderData;
 
-/// Fields of a message that ayni reads or that only mean something in an answer; all others are the
-/// provider's own and go back to it with the next turn.
+/// Fields of a message that ayni reads, or that only mean something in a response. All others are the
+/// provider's own and go back to it with the next request.
 const KNOWN: [&str; 11] = [
     "role",
     "name",
@@ -22,43 +22,43 @@ const KNOWN: [&str; 11] = [
 
 /// A message, or a chunk of one.
 #[derive(Debug, Default)]
-pub(in super::super) struct Piece {
-    pub(in super::super) text: String,
-    pub(in super::super) reasoning: String,
-    pub(in super::super) refusal: String,
-    pub(in super::super) calls: Vec<CallPiece>,
-    pub(in super::super) provider_data: ProviderData,
+pub(super) struct Delta {
+    pub(super) text: String,
+    pub(super) reasoning: String,
+    pub(super) refusal: String,
+    pub(super) calls: Vec<ToolCallDelta>,
+    pub(super) provider_data: ProviderData,
 }
 
 /// A tool call, or a chunk of one.
 #[derive(Debug, Default)]
-pub(in super::super) struct CallPiece {
-    pub(in super::super) index: Option<u64>,
-    pub(in super::super) id: String,
-    pub(in super::super) name: String,
-    pub(in super::super) arguments: String,
-    pub(in super::super) provider_data: ProviderData,
+pub(super) struct ToolCallDelta {
+    pub(super) index: Option<u64>,
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) arguments: String,
+    pub(super) provider_data: ProviderData,
 }
 
-impl Piece {
-    /// Reads a `message` or `delta`; null and whatever is no object say nothing.
-    pub(in super::super) fn read(value: Value) -> Self {
+impl Delta {
+    /// Reads a `message` or `delta`; null, and anything that is not an object, is empty.
+    pub(super) fn read(value: Value) -> Self {
         let Value::Object(mut fields) = value else { return Self::default() };
-        let mut piece = Self::default();
+        let mut delta = Self::default();
         for name in ["reasoning", "reasoning_content"] {
             // Servers in transition send the same text under both names.
-            if let (Some(Value::String(text)), true) = (fields.get(name), piece.reasoning.is_empty()) {
-                piece.reasoning.clone_from(text);
+            if let (Some(Value::String(text)), true) = (fields.get(name), delta.reasoning.is_empty()) {
+                delta.reasoning.clone_from(text);
             }
         }
-        piece.add_content(fields.remove("content").unwrap_or_default());
+        delta.add_content(fields.remove("content").unwrap_or_default());
         if let Some(Value::String(refusal)) = fields.remove("refusal") {
-            piece.refusal = refusal;
+            delta.refusal = refusal;
         }
-        piece.calls = read_calls(&mut fields);
-        fields.retain(|name, value| !KNOWN.contains(&name.as_str()) && says_something(value));
-        piece.provider_data = fields;
-        piece
+        delta.calls = read_calls(&mut fields);
+        fields.retain(|name, value| !KNOWN.contains(&name.as_str()) && is_not_empty(value));
+        delta.provider_data = fields;
+        delta
     }
 
     /// Content is a text, one part or a list of parts.
@@ -91,8 +91,8 @@ fn push_texts(text: &mut String, value: &Value) {
     }
 }
 
-fn read_calls(fields: &mut Map<String, Value>) -> Vec<CallPiece> {
-    let calls: Vec<CallPiece> = match fields.remove("tool_calls") {
+fn read_calls(fields: &mut Map<String, Value>) -> Vec<ToolCallDelta> {
+    let calls: Vec<ToolCallDelta> = match fields.remove("tool_calls") {
         Some(Value::Array(calls)) => calls.into_iter().filter_map(read_call).collect(),
         Some(call @ Value::Object(_)) => read_call(call).into_iter().collect(),
         _ => Vec::new(),
@@ -110,9 +110,10 @@ fn read_calls(fields: &mut Map<String, Value>) -> Vec<CallPiece> {
     }
 }
 
-fn read_call(value: Value) -> Option<CallPiece> {
+fn read_call(value: Value) -> Option<ToolCallDelta> {
     let Value::Object(mut fields) = value else { return None };
-    let mut call = CallPiece { index: fields.get("index").and_then(Value::as_u64), ..CallPiece::default() };
+    let mut call =
+        ToolCallDelta { index: fields.get("index").and_then(Value::as_u64), ..ToolCallDelta::default() };
     call.id = take_text(&mut fields, "id");
     if let Some(Value::Object(mut function)) = fields.remove("function") {
         call.name = take_text(&mut function, "name").trim().to_owned();
@@ -121,12 +122,12 @@ fn read_call(value: Value) -> Option<CallPiece> {
             None | Some(Value::Null) => String::new(),
             Some(arguments) => arguments.to_string(),
         };
-        function.retain(|_, value| says_something(value));
+        function.retain(|_, value| is_not_empty(value));
         if !function.is_empty() {
             fields.insert("function".to_owned(), function.into());
         }
     }
-    fields.retain(|name, value| !matches!(name.as_str(), "index" | "type") && says_something(value));
+    fields.retain(|name, value| !matches!(name.as_str(), "index" | "type") && is_not_empty(value));
     call.provider_data = fields;
     Some(call)
 }
@@ -139,7 +140,7 @@ fn take_text(fields: &mut Map<String, Value>, name: &str) -> String {
     }
 }
 
-fn says_something(value: &Value) -> bool {
+fn is_not_empty(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Array(list) => !list.is_empty(),

@@ -1,27 +1,44 @@
 //! Reasoning that stands in the text, between `<think>` and `</think>`.
 
-use super::config::InlineReasoning;
+use serde::{Deserialize, Serialize};
 
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
 
-/// Tells reasoning and answer apart in a text that comes in pieces, cut anywhere.
+/// Where reasoning stands in an answer's text if the server does not keep it apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InlineReasoning {
+    /// As the vendor's models write it: `tagged` where open models are served, else `off`.
+    #[default]
+    Auto,
+    /// The text is the answer, whatever it holds.
+    Off,
+    /// A text that begins with `<think>` is reasoning up to `</think>`.
+    Tagged,
+    /// A text is reasoning from its beginning up to `</think>`: the model's template has opened it.
+    Open,
+}
+
+/// Separates reasoning from the answer in a text that comes in pieces, cut anywhere.
 ///
 /// Only a text that begins with the tag is split: one that mentions it later is the answer.
 #[derive(Debug)]
-pub(super) struct Splitter {
+pub(super) struct ThinkSplitter {
     state: State,
     held: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing but white space or a part of the tag so far.
+    /// Only white space or a part of the tag so far.
     Start {
         opened: bool,
     },
     Reasoning,
-    /// Behind the closing tag, before the answer's first character.
+    /// After the closing tag, before the answer's first character.
     Between,
     Answer,
 }
@@ -33,7 +50,7 @@ pub(super) struct Split {
     pub(super) text: String,
 }
 
-impl Splitter {
+impl ThinkSplitter {
     pub(super) fn new(inline: InlineReasoning) -> Self {
         let state = match inline {
             InlineReasoning::Tagged => State::Start { opened: false },
@@ -43,7 +60,7 @@ impl Splitter {
         Self { state, held: String::new() }
     }
 
-    /// Takes a piece in and gives what is certain by now.
+    /// Adds a piece and returns what is certain by now.
     pub(super) fn push(&mut self, piece: String) -> Split {
         if self.state == State::Answer {
             return Split { reasoning: String::new(), text: piece };
@@ -54,7 +71,7 @@ impl Splitter {
         split
     }
 
-    /// What was held back, at the end of the text.
+    /// Returns what was held back, at the end of the text.
     pub(super) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -66,7 +83,7 @@ impl Splitter {
         }
     }
 
-    /// Goes on to the next state if what is held decides it.
+    /// Moves to the next state if the text held back decides it.
     fn step(&mut self, split: &mut Split) -> bool {
         let held = std::mem::take(&mut self.held);
         match self.state {
@@ -91,7 +108,7 @@ impl Splitter {
         let begin = held.trim_start();
         if let Some(rest) = begin.strip_prefix(OPEN) {
             self.held = rest.trim_start().to_owned();
-            // White space behind the tag belongs to nobody.
+            // White space after the tag belongs to neither.
             self.state = if self.held.is_empty() { State::Start { opened: true } } else { State::Reasoning };
             return self.state == State::Reasoning;
         }
@@ -125,7 +142,7 @@ mod tests {
     use super::*;
 
     fn split(inline: InlineReasoning, pieces: &[&str]) -> (String, String) {
-        let mut splitter = Splitter::new(inline);
+        let mut splitter = ThinkSplitter::new(inline);
         let mut whole = Split::default();
         let mut add = |split: Split| {
             whole.reasoning.push_str(&split.reasoning);

@@ -1,0 +1,84 @@
+//! A whole response, as a server writes it.
+
+use serde::Serialize;
+
+use super::message::ToolCallJson;
+use super::usage::{LogprobsJson, UsageJson};
+use crate::chat::ChatResponse;
+
+/// What a response and every chunk of it repeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CompletionHead {
+    /// The response's id: `chatcmpl-…`.
+    pub id: String,
+    /// When the request was taken, in seconds since 1970.
+    pub created: u64,
+    /// The model.
+    pub model: String,
+}
+
+impl CompletionHead {
+    /// A head.
+    pub fn new(id: impl Into<String>, created: u64, model: impl Into<String>) -> Self {
+        Self { id: id.into(), created, model: model.into() }
+    }
+}
+
+/// A whole response: the body that answers `POST /chat/completions`.
+#[derive(Debug, Serialize)]
+pub struct Completion<'a> {
+    id: &'a str,
+    created: u64,
+    model: &'a str,
+    object: &'static str,
+    choices: [ChoiceJson<'a>; 1],
+    usage: Option<UsageJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChoiceJson<'a> {
+    index: usize,
+    message: ResponseMessageJson<'a>,
+    finish_reason: &'a str,
+    logprobs: Option<LogprobsJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ResponseMessageJson<'a> {
+    role: &'static str,
+    content: Option<&'a str>,
+    refusal: (),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCallJson<'a>>,
+}
+
+impl<'a> Completion<'a> {
+    /// The body for a response. Its model is the one that answered.
+    pub fn new(response: &'a ChatResponse, head: &'a CompletionHead) -> Self {
+        let only_calls = response.text.is_empty() && !response.tool_calls.is_empty();
+        let message = ResponseMessageJson {
+            role: "assistant",
+            content: (!only_calls).then_some(&response.text),
+            refusal: (),
+            reasoning_content: response.reasoning.as_deref(),
+            tool_calls: response.tool_calls.iter().map(ToolCallJson::response).collect(),
+        };
+        let choice = ChoiceJson {
+            index: 0,
+            message,
+            finish_reason: response.finish.as_str(),
+            logprobs: LogprobsJson::write(&response.logprobs),
+        };
+        Self {
+            id: &head.id,
+            created: head.created,
+            model: &response.route.model,
+            object: "chat.completion",
+            choices: [choice],
+            usage: UsageJson::write(&response.usage),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Errors: their HTTP status, and the object that OpenAI's clients read.
+
+use serde::Serialize;
+
+use super::body::{BODY, MALFORMED, PARAM};
+use crate::error::{Error, ErrorKind};
+
+/// The HTTP status of an error: that of its kind, and 422 for a body of the wrong form.
+pub fn status(error: &Error) -> u16 {
+    let is_malformed = context(error, BODY) == Some(MALFORMED);
+    if is_malformed { 422 } else { status_of_kind(error.kind()) }
+}
+
+/// The HTTP status of a kind of errors.
+///
+/// A credential that a hosted backend refuses is the service's, not the caller's: 502. A 503 tells clients to
+/// come back soon, so what is permanent has another status.
+pub fn status_of_kind(kind: ErrorKind) -> u16 {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::ContextTooLong => 400,
+        ErrorKind::NotFound => 404,
+        ErrorKind::Conflict => 409,
+        ErrorKind::ContentRejected => 422,
+        ErrorKind::RateLimited | ErrorKind::QuotaExceeded => 429,
+        ErrorKind::Cancelled => 499,
+        ErrorKind::ModelLoad | ErrorKind::DeviceUnavailable | ErrorKind::Unexpected => 500,
+        ErrorKind::ConfigInvalid | ErrorKind::Unsupported => 501,
+        ErrorKind::Unauthenticated
+        | ErrorKind::PermissionDenied
+        | ErrorKind::CreditsExhausted
+        | ErrorKind::Interrupted
+        | ErrorKind::ResponseInvalid
+        | ErrorKind::Offline => 502,
+        ErrorKind::Unavailable | ErrorKind::ColdStart => 503,
+        ErrorKind::Timeout => 504,
+        ErrorKind::OutOfMemory => 507,
+    }
+}
+
+/// The body of a response that reports an error: `{"detail": …, "error": {"kind": …, "message": …}}`.
+#[derive(Debug, Serialize)]
+pub struct ErrorBody<'a> {
+    detail: &'a str,
+    error: ErrorJson<'a>,
+    #[serde(skip)]
+    status: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorJson<'a> {
+    kind: ErrorKind,
+    message: &'a str,
+    r#type: &'static str,
+    code: ErrorKind,
+    param: Option<&'a str>,
+    retryable: bool,
+    retry_after: Option<f64>,
+    backend: Option<&'a str>,
+    request_id: Option<&'a str>,
+}
+
+impl<'a> ErrorBody<'a> {
+    /// The body for an error. `request_id` is the server's own id of the request.
+    pub fn new(error: &'a Error, request_id: Option<&'a str>) -> Self {
+        Self::with_status(error, request_id, status(error))
+    }
+
+    /// The same with another status: servers also refuse requests for reasons of their own.
+    pub fn with_status(error: &'a Error, request_id: Option<&'a str>, status: u16) -> Self {
+        let message = error.message();
+        Self {
+            detail: message,
+            error: ErrorJson {
+                kind: error.kind(),
+                message,
+                r#type: type_of_status(status),
+                code: error.kind(),
+                param: context(error, PARAM),
+                retryable: error.is_temporary(),
+                retry_after: error.retry_after().map(|wait| wait.as_secs_f64()),
+                backend: error.backend(),
+                request_id,
+            },
+            status,
+        }
+    }
+
+    /// The HTTP status of the response.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+}
+
+/// How OpenAI's clients name an error.
+fn type_of_status(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        0..500 => "invalid_request_error",
+        500.. => "server_error",
+    }
+}
+
+fn context<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
+    let found = error.context().iter().find(|(key, _)| *key == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::status::read_error_body;
+    use crate::wire::openai::body::malformed;
+
+    #[test]
+    fn every_kind_has_a_status_that_tells_clients_whose_fault_it_is() {
+        for kind in ErrorKind::ALL {
+            assert!((400..=507).contains(&status_of_kind(*kind)), "{kind}");
+        }
+        assert_eq!(status(&malformed("n", "is missing")), 422);
+        assert_eq!(status(&Error::invalid_request("the prompt is empty")), 400);
+    }
+
+    #[test]
+    fn an_error_is_written_whole_and_read_back_by_the_client() {
+        let error = Error::new(ErrorKind::RateLimited, "slow down")
+            .with_backend("groq")
+            .with_retry_after(Duration::from_millis(1500));
+        let body = ErrorBody::new(&error, Some("req-1"));
+        assert_eq!(body.status(), 429);
+        let json = serde_json::to_value(&body).expect("JSON");
+        let expected = json!({
+            "detail": "slow down",
+            "error": {
+                "kind": "rate_limited", "message": "slow down", "type": "rate_limit_error",
+                "code": "rate_limited", "param": null, "retryable": true, "retry_after": 1.5,
+                "backend": "groq", "request_id": "req-1",
+            },
+        });
+        assert_eq!(json, expected);
+        let read = read_error_body(Some("application/json"), json.to_string().as_bytes());
+        assert_eq!(read.message.as_deref(), Some("slow down"));
+        assert_eq!(read.code.as_deref(), Some("rate_limited"));
+        let read = malformed("messages.0.role", "is missing");
+        let body = serde_json::to_value(ErrorBody::new(&read, None)).expect("JSON");
+        assert_eq!(body["error"]["param"], "messages.0.role");
+    }
+}
