@@ -1,7 +1,7 @@
 //! Configuration: one tagged enum a capability, one struct a backend, and the functions that open handles.
 //!
 //! The struct is at once the Rust builder, the JSON form and the reference page. The JSON form is flat: the
-//! backend's own fields, and beside them `policy` and `fallback`.
+//! backend's own fields, and beside them `policy`, `fallback` and `http`.
 //!
 //! ```
 //! use ayni::{ChatConfig, Environment, Setup};
@@ -15,6 +15,8 @@
 //! assert_eq!(&*chat.info().backend, "groq");
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+
+use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -33,6 +35,7 @@ use crate::context::Context;
 use crate::embed::AnyEmbedder;
 use crate::env::Environment;
 use crate::error::Result;
+use crate::http::{HttpOptions, Transport};
 use crate::image::AnyImageGenerator;
 use crate::local::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig};
 use crate::policy::Policy;
@@ -167,12 +170,22 @@ pub struct Setup<C> {
     /// Retries, time-outs, limits, cache, observation.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub policy: Policy,
+    /// How the built-in transport connects: certificates, proxy, user agent. A transport of the call's context or of the
+    /// policy comes first.
+    #[serde(skip_serializing_if = "HttpOptions::is_default")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub http: HttpOptions,
 }
 
 impl<C> Setup<C> {
     /// A backend under the default policy.
     pub fn new(backend: impl Into<C>) -> Self {
-        Self { backend: backend.into(), fallback: Vec::new(), policy: Policy::default() }
+        Self {
+            backend: backend.into(),
+            fallback: Vec::new(),
+            policy: Policy::default(),
+            http: HttpOptions::default(),
+        }
     }
 
     /// Adds a backend to ask when those before it cannot serve.
@@ -186,6 +199,27 @@ impl<C> Setup<C> {
         self.policy = policy;
         self
     }
+
+    /// Sets how the built-in transport connects.
+    pub fn with_http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
+        self
+    }
+
+    /// Sends HTTP requests through a transport of the caller's own.
+    pub fn with_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.policy = self.policy.with_transport(transport);
+        self
+    }
+
+    /// The policy with the transport that the options make.
+    fn connected_policy(&self) -> Result<Policy> {
+        let policy = self.policy.clone();
+        if policy.has_transport() || self.http.is_default() {
+            return Ok(policy);
+        }
+        Ok(policy.with_transport(self.http.transport()?))
+    }
 }
 
 impl<'de, C: DeserializeOwned> Deserialize<'de> for Setup<C> {
@@ -193,9 +227,11 @@ impl<'de, C: DeserializeOwned> Deserialize<'de> for Setup<C> {
         let mut fields = Map::<String, Value>::deserialize(deserializer)?;
         let policy = fields.remove("policy").map_or_else(|| Ok(Policy::default()), Policy::deserialize);
         let fallback = fields.remove("fallback").map_or_else(|| Ok(Vec::new()), Vec::<C>::deserialize);
+        let http = fields.remove("http").map_or_else(|| Ok(HttpOptions::default()), HttpOptions::deserialize);
         Ok(Self {
             policy: policy.map_err(|error| D::Error::custom(format!("policy: {error}")))?,
             fallback: fallback.map_err(|error| D::Error::custom(format!("fallback: {error}")))?,
+            http: http.map_err(|error| D::Error::custom(format!("http: {error}")))?,
             backend: C::deserialize(Value::Object(fields)).map_err(D::Error::custom)?,
         })
     }
@@ -221,7 +257,7 @@ macro_rules! openers {
             let has_fallback = !setup.fallback.is_empty();
             let primary = absent::primary(setup.backend.open(env), &setup.backend, has_fallback)?;
             let fallback = setup.fallback.iter().map(|backend| backend.open(env)).collect::<Result<Vec<_>>>()?;
-            setup.policy.$apply(primary, fallback)
+            setup.connected_policy()?.$apply(primary, fallback)
         })+
     };
 }

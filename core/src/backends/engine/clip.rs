@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::context::{BoxFuture, Cancellation, ManualClock};
-    use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError};
+    use crate::http::{HeaderMap, HttpRequest, HttpResponse, StatusCode, Transport, TransportError};
 
     /// Answers every request with the same page and cancels after so many.
     #[derive(Debug)]
@@ -233,7 +233,9 @@ mod tests {
                 self.cancellation.cancel();
             }
             let body = stream::iter([Ok(Bytes::from_static(b"asleep"))]);
-            Box::pin(async { Ok(HttpResponse::new(503, Headers::new(), Box::pin(body))) })
+            Box::pin(async {
+                Ok(HttpResponse::new(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new(), Box::pin(body)))
+            })
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
-use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+use crate::http::{HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 
 /// Answers in order; the last answer is repeated. An answer of status 0 never comes.
 #[derive(Clone, Debug, Default)]

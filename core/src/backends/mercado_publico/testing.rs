@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{MercadoPublico, MercadoPublicoConfig};
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
 use crate::env::Environment;
-use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+use crate::http::{HeaderText, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 use crate::procure::store::{MemoryStore, SharedStore};
 use crate::procure::{Timestamp, ZoneMark};
 
@@ -108,7 +108,7 @@ impl ChileCompra {
         let carries = |request: &HttpRequest| {
             let in_query =
                 request.url.query_pairs().filter(|(name, value)| name == "ticket" && value == TICKET).count();
-            let in_header = usize::from(request.headers.get("ticket") == Some(TICKET));
+            let in_header = usize::from(request.headers.text("ticket") == Some(TICKET));
             in_query + in_header == 1
         };
         self.state().seen.iter().all(carries)

@@ -8,9 +8,9 @@ use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream, FinishReas
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::http::Headers;
 use crate::http::body::chat_stream;
-use crate::http::client::Call;
+use crate::http::client::ApiCall;
+use crate::http::{HeaderMap, HeaderText};
 use crate::info::{BackendInfo, Route};
 
 const ROUTE: &str = "/chat/completions";
@@ -38,7 +38,7 @@ impl ChatBackend for OpenAi {
 }
 
 impl OpenAi {
-    fn chat_call(&self, request: &ChatRequest, streaming: Streaming) -> Result<Call<'_>> {
+    fn chat_call(&self, request: &ChatRequest, streaming: Streaming) -> Result<ApiCall<'_>> {
         let rules = self.chat_rules()?;
         request.check()?;
         let (vendor, config) = (self.profile().name, self.config());
@@ -47,9 +47,9 @@ impl OpenAi {
         Ok(self.api().post(ROUTE).json(&body))
     }
 
-    fn reader(&self, headers: &Headers, request_id: Option<String>) -> Result<Reader> {
+    fn reader(&self, headers: &HeaderMap, request_id: Option<String>) -> Result<Reader> {
         let rules = self.chat_rules()?;
-        let provider = headers.get("x-inference-provider").map(str::to_owned);
+        let provider = headers.text("x-inference-provider").map(str::to_owned);
         Ok(Reader {
             info: self.backend_info().clone(),
             provider: provider.or_else(|| self.chosen_provider()),

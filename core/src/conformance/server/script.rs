@@ -9,7 +9,7 @@ use super::request::Received;
 use crate::conformance::case::{DropPoint, Exchange, Host, RequestSpec, Respond};
 use crate::conformance::matcher::{differences_at, exact_differences};
 use crate::conformance::placeholders::{CANARY_HF_KEY, CANARY_KEY};
-use crate::http::Headers;
+use crate::http::is_credential_header;
 use crate::media::BASE64;
 
 /// What the server saw, compared with its script.
@@ -244,7 +244,7 @@ fn leaked_credentials(request: &Received, expected: Option<&RequestSpec>) -> Vec
     let headers = request
         .headers
         .iter()
-        .filter(|(name, value)| (Headers::is_credential(name) || holds_key(value)) && !asked_for(name));
+        .filter(|(name, value)| (is_credential_header(name) || holds_key(value)) && !asked_for(name));
     let mut leaked: Vec<String> = headers.map(|(name, _)| name.clone()).collect();
     leaked.extend(
         request.query.iter().filter(|(_, value)| holds_key(value)).map(|(name, _)| format!("query {name}")),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Fields, ImageCall, Made, image_of_base64, invalid};
 use crate::error::Result;
-use crate::http::client::Call;
+use crate::http::client::ApiCall;
 use crate::image::GenerateRequest;
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +38,7 @@ pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateR
 }
 
 /// Sends a call whose answer has OpenAI's shape and reads its images, in the order of their indices.
-pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: Call<'_>) -> Result<Made> {
+pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
     let reply = post.json_reply::<Answer>(call.cx, call.operation).await?;
     let mut items = reply.value.data;
     if items.iter().all(|item| item.index.is_some()) {
