@@ -112,6 +112,19 @@ impl HttpResponse {
     }
 }
 
+#[cfg(test)]
+impl HttpResponse {
+    /// A response for tests, with its whole body in one piece.
+    pub(crate) fn of(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
+        let body = futures_util::stream::iter([Ok(body.into())]);
+        Self::new(
+            StatusCode::from_u16(status).expect("a status"),
+            crate::http::header_map(headers),
+            Box::pin(body),
+        )
+    }
+}
+
 impl fmt::Debug for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpResponse")

@@ -294,3 +294,7 @@ fn innermost(error: &::reqwest::Error) -> String {
 #[cfg(test)]
 #[path = "reqwest_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod options_tests;

@@ -127,11 +127,14 @@ mod tests {
     use super::*;
     use crate::context::{Clock, ManualClock};
 
+    const FAILURES: u32 = 5;
+    const OPEN: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_service_that_is_down_is_left_alone_and_tried_again_by_one() {
+    fn a_service_that_is_down_is_left_alone_and_then_tried_by_one_call() {
         let clock = ManualClock::new();
         let cx = Context::new().with_clock(Clock::from(clock.clone()));
-        let breaker = Breaker::default();
+        let breaker = Breaker::new(FAILURES, OPEN);
         let down = || Err::<(), _>(Error::new(ErrorKind::Unavailable, "down"));
         for _ in 0..FAILURES {
             breaker.check(&cx).expect("closed");
@@ -147,25 +150,25 @@ mod tests {
     }
 
     #[test]
-    fn who_was_to_try_and_did_not_ask_leaves_it_to_the_next() {
+    fn a_trial_that_is_not_sent_leaves_it_to_the_next_call() {
         let clock = ManualClock::new();
         let cx = Context::new().with_clock(Clock::from(clock.clone()));
-        let breaker = Breaker::default();
-        breaker.not_asked(&cx);
+        let breaker = Breaker::new(FAILURES, OPEN);
+        breaker.not_sent(&cx);
         for _ in 0..FAILURES {
             breaker.check(&cx).expect("closed");
             breaker.ended(&cx, &Err::<(), _>(Error::new(ErrorKind::Unavailable, "down")));
         }
         clock.advance(OPEN);
         breaker.check(&cx).expect("one may try");
-        breaker.not_asked(&cx);
+        breaker.not_sent(&cx);
         breaker.check(&cx).expect("the next may");
         assert!(breaker.check(&cx).is_err(), "the others wait for it");
     }
 
     #[test]
     fn pages_of_markup_count_as_failures() {
-        let (cx, breaker) = (Context::new(), Breaker::default());
+        let (cx, breaker) = (Context::new(), Breaker::new(FAILURES, OPEN));
         let markup = || Error::response_invalid("markup").with_persistence(Persistence::Temporary);
         for _ in 0..FAILURES {
             breaker.ended(&cx, &Err::<(), _>(markup()));
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn refusals_and_cancelled_calls_do_not_count() {
-        let (cx, breaker) = (Context::new(), Breaker::default());
+        let (cx, breaker) = (Context::new(), Breaker::new(FAILURES, OPEN));
         for kind in [
             ErrorKind::InvalidRequest,
             ErrorKind::QuotaExceeded,
@@ -188,5 +191,22 @@ mod tests {
             }
             breaker.check(&cx).expect("closed");
         }
+    }
+
+    #[test]
+    fn it_says_what_opened_it_and_for_how_long_the_failure_asked() {
+        let (now, breaker) = (Instant::now(), Breaker::new(1, OPEN));
+        assert_eq!(breaker.opened_by(now), None);
+        breaker.failed(now, ErrorKind::RateLimited, Duration::from_secs(5));
+        assert_eq!(breaker.opened_by(now + Duration::from_secs(4)), Some(ErrorKind::RateLimited));
+        assert_eq!(breaker.opened_by(now + Duration::from_secs(5)), None);
+        breaker.failed(now, ErrorKind::QuotaExceeded, Duration::MAX);
+        assert_eq!(
+            breaker.opened_by(now + OPEN),
+            Some(ErrorKind::QuotaExceeded),
+            "an endless time is a long one"
+        );
+        breaker.close();
+        assert_eq!(breaker.opened_by(now), None);
     }
 }

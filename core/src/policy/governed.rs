@@ -156,7 +156,7 @@ impl<H: Handle> Governed<H> {
             retrier: policy.retry.build()?,
             max_queue: policy.limit.max_queue()?,
             bounds,
-            transport: policy.transport.0.clone(),
+            transport: policy.transport().cloned(),
         })
     }
 

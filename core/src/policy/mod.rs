@@ -160,9 +160,9 @@ impl Policy {
         self
     }
 
-    /// Whether [`with_transport`](Self::with_transport) was called.
-    pub(crate) fn has_transport(&self) -> bool {
-        self.transport.0.is_some()
+    /// The transport of calls whose context carries none, unless it is the built-in one.
+    pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.0.as_ref()
     }
 
     /// Applies the policy to an embedder and its fallbacks.

@@ -68,10 +68,7 @@ impl Transport for Script {
             if status == 0 {
                 return std::future::pending().await;
             }
-            let mut headers = Headers::new();
-            headers.push("Content-Type", kind);
-            let body = futures_util::stream::iter([Ok(body)]);
-            Ok(HttpResponse::new(status, headers, Box::pin(body)))
+            Ok(HttpResponse::of(status, &[("Content-Type", kind)], body))
         })
     }
 }

@@ -5,6 +5,7 @@ use super::testing::Script;
 use super::*;
 use crate::context::{Cancellation, Context};
 use crate::env::Environment;
+use crate::http::HeaderText;
 use crate::image::{GenerateRequest, ImageGenerator};
 use crate::{EmbedRequest, Embedder, ErrorKind};
 

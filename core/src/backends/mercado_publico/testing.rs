@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{MercadoPublico, MercadoPublicoConfig};
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
 use crate::env::Environment;
@@ -221,11 +219,8 @@ impl Transport for ChileCompra {
             if status == 0 {
                 return Err(TransportError::new(TransportPhase::Connect, "refused"));
             }
-            let mut headers = Headers::new();
-            headers
-                .push("Content-Type", if body.starts_with('<') { "text/html" } else { "application/json" });
-            let body = futures_util::stream::iter([Ok(Bytes::from(body))]);
-            Ok(HttpResponse::new(status, headers, Box::pin(body)))
+            let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+            Ok(HttpResponse::of(status, &[("Content-Type", kind)], body))
         })
     }
 }

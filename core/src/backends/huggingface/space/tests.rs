@@ -4,6 +4,7 @@ use super::super::testing::Script;
 use super::*;
 use crate::context::{Cancellation, Progress};
 use crate::env::Environment;
+use crate::http::HeaderText;
 use crate::secret::Secret;
 
 fn space(config: SpaceConfig) -> Space {
