@@ -14,7 +14,7 @@ SOURCE = ROOT / "core" / "src"
 # From the ground up. A room may use the rooms of the layers below its own, and of its own layer only those of
 # `BESIDE`; rooms of the ground are listed downwards.
 LAYERS = [
-    ("ground", ["secret", "env", "error", "info", "media", "context"]),
+    ("ground", ["secret", "env", "error", "runtime", "info", "media", "transport", "context"]),
     ("contracts", ["embed", "chat", "image", "procure"]),
     ("manners", ["policy", "http"]),
     ("wires", ["wire"]),

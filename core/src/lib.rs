@@ -19,7 +19,9 @@ mod error;
 mod image;
 mod info;
 mod media;
+mod runtime;
 mod secret;
+mod transport;
 
 pub use chat::{
     AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,

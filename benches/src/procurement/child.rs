@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use ayni::backends::mercado_publico::MercadoPublicoConfig;
 use ayni::backends::mercado_publico::bulk::{BulkSet, MonthRequest, OrderLine, Orders, ReadOptions, Rows};
-use ayni::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+use ayni::http::{
+    HeaderMap, HeaderValue, HttpRequest, HttpResponse, StatusCode, Transport, TransportError, TransportPhase,
+};
 use ayni::{Context, Environment, Error, ErrorKind};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -110,9 +112,9 @@ impl Transport for Served {
             let failed =
                 |error: std::io::Error| TransportError::new(TransportPhase::Connect, error.to_string());
             let mut file = std::fs::File::open(&self.0).map_err(failed)?;
-            let mut headers = Headers::new();
-            headers.push("Content-Length", file.metadata().map_err(failed)?.len().to_string());
-            headers.push("ETag", "\"0x1\"");
+            let mut headers = HeaderMap::new();
+            headers.insert("content-length", file.metadata().map_err(failed)?.len().into());
+            headers.insert("etag", HeaderValue::from_static("\"0x1\""));
             let pieces = std::iter::from_fn(move || {
                 let mut piece = vec![0; 64 << 10];
                 match file.read(&mut piece) {
@@ -124,7 +126,7 @@ impl Transport for Served {
                     Err(error) => Some(Err(TransportError::new(TransportPhase::Body, error.to_string()))),
                 }
             });
-            Ok(HttpResponse::new(200, headers, Box::pin(futures_util::stream::iter(pieces))))
+            Ok(HttpResponse::new(StatusCode::OK, headers, Box::pin(futures_util::stream::iter(pieces))))
         })
     }
 }

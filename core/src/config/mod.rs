@@ -1,7 +1,7 @@
 //! Configuration: one tagged enum a capability, one struct a backend, and the functions that open handles.
 //!
 //! The struct is at once the Rust builder, the JSON form and the reference page. The JSON form is flat: the
-//! backend's own fields, and beside them `policy` and `fallback`.
+//! backend's own fields, and beside them `policy`, `fallback` and `http`.
 //!
 //! ```
 //! use ayni::{ChatConfig, Environment, Setup};
@@ -15,6 +15,8 @@
 //! assert_eq!(&*chat.info().backend, "groq");
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+
+use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -33,6 +35,7 @@ use crate::context::Context;
 use crate::embed::AnyEmbedder;
 use crate::env::Environment;
 use crate::error::Result;
+use crate::http::{HttpOptions, Transport};
 use crate::image::AnyImageGenerator;
 use crate::local::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig};
 use crate::policy::Policy;
@@ -68,8 +71,18 @@ macro_rules! configs {
             /// `config_invalid` naming the field or variable to mend; `unsupported` where the backend is not
             /// compiled in.
             pub fn open(&self, env: &Environment) -> Result<$handle> {
+                self.open_over(env, None)
+            }
+
+            /// The same, with a transport for what opening downloads.
+            #[allow(unused_variables)] // Not every capability has a backend that downloads.
+            fn open_over(
+                &self,
+                env: &Environment,
+                transport: Option<&Arc<dyn Transport>>,
+            ) -> Result<$handle> {
                 match self {
-                    $(Self::$variant(config) => configs!(@open config env $handle $($whole)?),)+
+                    $(Self::$variant(config) => configs!(@open config env transport $handle $($whole)?),)+
                 }
             }
         }
@@ -86,9 +99,12 @@ macro_rules! configs {
             }
         })+)+
     };
-    // A backend's own type becomes a handle; some open as a handle already.
-    (@open $config:ident $env:ident $handle:ident) => { $config.open($env).map($handle::new) };
-    (@open $config:ident $env:ident $handle:ident handle) => { $config.open($env) };
+    // A backend's own type becomes a handle; some open as a handle already, and may download.
+    (@open $config:ident $env:ident $transport:ident $handle:ident) => { $config.open($env).map($handle::new) };
+    (@open $config:ident $env:ident $transport:ident $handle:ident handle) => { $config.open($env) };
+    (@open $config:ident $env:ident $transport:ident $handle:ident download) => {
+        $config.open_over($env, $transport)
+    };
 }
 
 configs! {
@@ -109,7 +125,7 @@ configs! {
         /// A CLIP embedding service (`/embed/text`, `/embed/image`).
         ClipService(ClipServiceConfig) = "clip_service",
         /// In this process.
-        Local(LocalEmbedderConfig) = "local" as handle,
+        Local(LocalEmbedderConfig) = "local" as download,
     }
 
     /// Which backend chats.
@@ -167,12 +183,25 @@ pub struct Setup<C> {
     /// Retries, time-outs, limits, cache, observation.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub policy: Policy,
+    /// How the built-in transport connects: certificates, proxy, user agent. It is not used where the call's context, the
+    /// setup or the policy has a transport.
+    #[serde(skip_serializing_if = "HttpOptions::is_default")]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub http: HttpOptions,
+    #[serde(skip)]
+    transport: Option<Arc<dyn Transport>>,
 }
 
 impl<C> Setup<C> {
     /// A backend under the default policy.
     pub fn new(backend: impl Into<C>) -> Self {
-        Self { backend: backend.into(), fallback: Vec::new(), policy: Policy::default() }
+        Self {
+            backend: backend.into(),
+            fallback: Vec::new(),
+            policy: Policy::default(),
+            http: HttpOptions::default(),
+            transport: None,
+        }
     }
 
     /// Adds a backend to ask when those before it cannot serve.
@@ -186,6 +215,28 @@ impl<C> Setup<C> {
         self.policy = policy;
         self
     }
+
+    /// Sets how the built-in transport connects.
+    pub fn with_http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
+        self
+    }
+
+    /// Sends HTTP requests through a transport of the caller's own.
+    pub fn with_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// The policy with the setup's own transport, or the one that its options make.
+    fn connected_policy(&self) -> Result<Policy> {
+        let policy = self.policy.clone();
+        Ok(match &self.transport {
+            Some(transport) => policy.with_transport(Arc::clone(transport)),
+            None if policy.transport().is_some() || self.http.is_default() => policy,
+            None => policy.with_transport(self.http.transport()?),
+        })
+    }
 }
 
 impl<'de, C: DeserializeOwned> Deserialize<'de> for Setup<C> {
@@ -193,9 +244,12 @@ impl<'de, C: DeserializeOwned> Deserialize<'de> for Setup<C> {
         let mut fields = Map::<String, Value>::deserialize(deserializer)?;
         let policy = fields.remove("policy").map_or_else(|| Ok(Policy::default()), Policy::deserialize);
         let fallback = fields.remove("fallback").map_or_else(|| Ok(Vec::new()), Vec::<C>::deserialize);
+        let http = fields.remove("http").map_or_else(|| Ok(HttpOptions::default()), HttpOptions::deserialize);
         Ok(Self {
             policy: policy.map_err(|error| D::Error::custom(format!("policy: {error}")))?,
             fallback: fallback.map_err(|error| D::Error::custom(format!("fallback: {error}")))?,
+            http: http.map_err(|error| D::Error::custom(format!("http: {error}")))?,
+            transport: None,
             backend: C::deserialize(Value::Object(fields)).map_err(D::Error::custom)?,
         })
     }
@@ -218,10 +272,12 @@ macro_rules! openers {
         /// As above.
         pub fn $open_with(setup: impl Into<Setup<$config>>, env: &Environment) -> Result<$handle> {
             let setup = setup.into();
+            let policy = setup.connected_policy()?;
+            let open = |backend: &$config| backend.open_over(env, policy.transport());
             let has_fallback = !setup.fallback.is_empty();
-            let primary = absent::primary(setup.backend.open(env), &setup.backend, has_fallback)?;
-            let fallback = setup.fallback.iter().map(|backend| backend.open(env)).collect::<Result<Vec<_>>>()?;
-            setup.policy.$apply(primary, fallback)
+            let primary = absent::primary(open(&setup.backend), &setup.backend, has_fallback)?;
+            let fallback = setup.fallback.iter().map(open).collect::<Result<Vec<_>>>()?;
+            policy.$apply(primary, fallback)
         })+
     };
 }
@@ -238,7 +294,7 @@ openers! {
 }
 
 /// An embedding model in this process under the default policy, loaded: a folder, or `org/name[@revision]` on the Hub.
-/// The context's sink hears how far loading is; its deadline and cancellation end it.
+/// The context's sink hears how far loading is; its deadline and cancellation end it; its transport downloads.
 ///
 /// [`open_embedder`] with a [`LocalEmbedderConfig`] returns at once and loads in the background instead.
 ///
@@ -248,7 +304,8 @@ pub async fn embedder(cx: &Context, model: impl Into<String>) -> Result<AnyEmbed
     let config = LocalEmbedderConfig::new(model);
     #[cfg(feature = "candle")]
     {
-        let embedder = crate::local::LocalEmbedder::open(&config, &Environment::process())?;
+        let env = Environment::process();
+        let embedder = crate::local::LocalEmbedder::open_over(&config, &env, cx.transport())?;
         embedder.ready(cx).await?;
         Policy::default().embedder(AnyEmbedder::new(embedder), Vec::new())
     }

@@ -1,7 +1,7 @@
 //! Which addresses are on the public internet.
 //!
-//! A URL that a backend's answer names is fetched only from there: an address inside the network of whoever
-//! runs ayni would let the backend read what only that network may.
+//! A URL that a backend's answer names is fetched from public addresses only. Otherwise a backend could make ayni read from
+//! the private network that it runs in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -3,19 +3,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use ::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use futures_util::future::{Either, select};
 use serde_json::Value;
 
 use super::client::ApiClient;
 use super::exchange::{self, IDLE};
 use super::ndjson::LineParser;
 use super::sse::{SseItem, SseParser};
-use super::{BodyStream, FrameTooLarge, Headers, status};
+use super::{BodyStream, FrameTooLarge, HeaderText, status};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
@@ -37,31 +36,29 @@ impl Body {
         Self { cx: cx.clone(), stream, left: max_bytes, idle: cx.phase_timeouts().idle.unwrap_or(IDLE) }
     }
 
-    /// The next piece, or `None` at the end. Fails when none comes before `idle_since` plus the idle
-    /// time-out, when the bound is crossed, and when the context stops the call.
+    /// The next piece, or `None` at the end. Fails when none comes within the idle time-out after `idle_since`, when the
+    /// body is larger than its bound, and when the context stops the call.
     pub(crate) async fn next(&mut self, idle_since: Instant) -> Result<Option<Bytes>> {
         let waited = self.cx.clock().now().saturating_duration_since(idle_since);
-        let patience = self.idle.saturating_sub(waited);
+        let left = self.idle.saturating_sub(waited);
         let (cx, stream, idle) = (&self.cx, &mut self.stream, self.idle);
         let piece = cx
             .guard(async {
-                let too_late = pin!(cx.clock().sleep(patience));
-                match select(stream.next(), too_late).await {
-                    Either::Left((piece, _)) => Ok(piece),
-                    Either::Right(_) => Err(Error::new(
+                cx.clock().timeout(left, stream.next()).await?.ok_or_else(|| {
+                    Error::new(
                         ErrorKind::Timeout,
                         format!("no data came for {:.1} s in the middle of the answer", idle.as_secs_f64()),
                     )
                     .with_context("phase", "idle")
-                    .with_sent(Sent::Yes)),
-                }
+                    .with_sent(Sent::Yes)
+                })
             })
             .await?;
         match piece {
             None => Ok(None),
             Some(Err(error)) => Err(exchange::transport_failure(error, "the backend")),
             Some(Ok(bytes)) if bytes.len() > self.left => Err(Error::response_invalid(
-                "the answer is larger than its bound allows; nothing more of it was read",
+                "the answer is larger than the bound for it; the rest was not read",
             )),
             Some(Ok(bytes)) => {
                 self.left -= bytes.len();
@@ -87,7 +84,7 @@ impl Body {
         Ok(if whole.is_empty() { first } else { whole.freeze() })
     }
 
-    /// Reads up to `most` bytes of an error body; a body that breaks off counts as what came of it.
+    /// Reads up to `most` bytes of an error body. Of a body that breaks off, what came is enough.
     pub(crate) async fn read_at_most(mut self, most: usize) -> Bytes {
         let mut whole = BytesMut::new();
         while whole.len() < most {
@@ -153,7 +150,7 @@ struct RecordStream<R> {
     body: Body,
     records: R,
     status: u16,
-    headers: Headers,
+    headers: HeaderMap,
     operation: Operation,
     last_data: Instant,
     whole: Option<BytesMut>,
@@ -166,11 +163,11 @@ impl<R: Records> RecordStream<R> {
         body: Body,
         records: R,
         status: u16,
-        headers: &Headers,
+        headers: &HeaderMap,
         operation: Operation,
     ) -> Self {
         let last_data = body.cx.clock().now();
-        let media_type = headers.get("content-type").unwrap_or_default();
+        let media_type = headers.text("content-type").unwrap_or_default();
         let one_piece = media_type.starts_with("application/json") || media_type.starts_with("text/html");
         Self {
             api,
@@ -202,8 +199,10 @@ impl<R: Records> RecordStream<R> {
                     return self.decode(&record).map(Some);
                 }
                 Some(Err(error)) => {
-                    return Err(Error::response_invalid("one event of the stream is larger than its bound")
-                        .with_source(error));
+                    return Err(Error::response_invalid(
+                        "one event of the stream is larger than the bound for it",
+                    )
+                    .with_source(error));
                 }
                 None if self.ended => return Ok(None),
                 None => {}
@@ -218,7 +217,7 @@ impl<R: Records> RecordStream<R> {
         }
     }
 
-    /// Servers that ignore `stream: true` answer in one piece.
+    /// Reads the answer of a server that ignores `stream: true` and answers in one piece.
     async fn read_whole(&mut self) -> Result<Option<StreamRecord>> {
         if self.ended {
             return Ok(None);
@@ -243,7 +242,7 @@ impl<R: Records> RecordStream<R> {
                 return Error::new(ErrorKind::Interrupted, "the stream broke off inside an event")
                     .with_sent(Sent::Yes);
             }
-            let page = status::read_error_body(self.headers.get("content-type"), text);
+            let page = status::read_error_body(self.headers.text("content-type"), text);
             let what = if page.is_html { "an HTML page" } else { "something that is not JSON" };
             Error::response_invalid(format!("the stream holds {what} where an event belongs"))
         })?;
@@ -271,7 +270,7 @@ macro_rules! streams {
         pub(crate) struct $name(RecordStream<$parser>);
 
         impl $name {
-            pub(super) fn open(api: ApiClient, body: Body, status: u16, headers: &Headers, operation: Operation) -> Self {
+            pub(super) fn open(api: ApiClient, body: Body, status: u16, headers: &HeaderMap, operation: Operation) -> Self {
                 Self(RecordStream::open(api, body, $parser::new(MAX_EVENT_BYTES), status, headers, operation))
             }
 
@@ -299,9 +298,9 @@ streams! {
     LineStream over LineParser;
 }
 
-/// Makes chat events out of a vendor's stream, a few at a time.
+/// Makes chat events of a vendor's stream, a few at a time.
 pub(crate) trait EventSource: Send + 'static {
-    /// Reads on until there is at least one more event; adds none at the end of the input.
+    /// Reads until there is at least one more event; adds none at the end of the input.
     fn advance(&mut self, events: &mut VecDeque<crate::ChatEvent>)
     -> impl Future<Output = Result<()>> + Send;
 }
@@ -315,7 +314,7 @@ pub(crate) fn chat_stream(source: impl EventSource) -> crate::ChatStream {
     }))
 }
 
-/// Hands out a source's events one by one; those that came before a failure in the same piece come first.
+/// Hands out a source's events one by one. Events that came before a failure in the same piece come first.
 struct Pump<S> {
     source: S,
     events: VecDeque<crate::ChatEvent>,

@@ -1,37 +1,40 @@
-//! One hosted API: where it is, how it is authenticated, how its failures read.
+//! A client of one hosted API: its address, its credentials, the meaning of its failures.
 //!
-//! A backend builds one [`ApiClient`] and makes every call through it; what is the same for all of them —
-//! phases, bounds, redirects, the status table, request ids — happens in [`exchange`](super::exchange).
+//! A backend builds one [`ApiClient`] and makes every call through it. What is the same for all of them — phases, bounds,
+//! redirects, the status table, request ids — happens in [`exchange`](super::exchange).
 
 use std::fmt;
 use std::sync::Arc;
 
+use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::body::{Body, EventStream, LineStream};
 use super::multipart::Multipart;
 use super::status::{Failure, Verdict};
-use super::{Headers, HttpRequest, Method};
+use super::{HeaderText, HttpRequest};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::CredentialId;
 use crate::secret::Secret;
 
-/// The most bytes of one response that are kept in memory.
+/// The most bytes of one response that are held in memory.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// Reads what is special about a vendor's failure; `None` leaves it to the status table.
+/// A vendor's own rules for its failures; `None` leaves a failure to the status table.
 pub(crate) type Classify = fn(&Failure<'_>) -> Option<Verdict>;
 
-/// How a request proves who sends it.
+/// The credential of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Auth {
-    /// It does not.
+    /// None.
     None,
     /// `Authorization: Bearer …`
     Bearer(Secret),
@@ -39,8 +42,8 @@ pub(crate) enum Auth {
     Scheme(&'static str, Secret),
     /// A header of the vendor's own.
     Header(&'static str, Secret),
-    /// A parameter of the query string, where a vendor takes it nowhere else. It joins the URL when the request
-    /// leaves, so that no other place ever holds it.
+    /// A parameter of the query string, for vendors that take it nowhere else. It is added to the URL when the request is
+    /// sent, so that no other place ever holds it.
     Query(&'static str, Secret),
 }
 
@@ -62,19 +65,30 @@ impl Auth {
         }
     }
 
-    fn apply(&self, request: &mut HttpRequest) {
-        let headers = &mut request.headers;
-        match self {
-            Self::None => {}
-            Self::Bearer(secret) => headers.set("Authorization", format!("Bearer {}", secret.expose())),
-            Self::Scheme(scheme, secret) => {
-                headers.set("Authorization", format!("{scheme} {}", secret.expose()))
-            }
-            Self::Header(name, secret) => headers.set(name, secret.expose()),
+    /// # Errors
+    /// `config_invalid` if HTTP does not allow the credential in a header.
+    fn apply(&self, backend: &str, request: &mut HttpRequest) -> Result<()> {
+        let (name, value) = match self {
+            Self::None => return Ok(()),
+            Self::Bearer(secret) => (AUTHORIZATION.as_str(), format!("Bearer {}", secret.expose())),
+            Self::Scheme(scheme, secret) => (AUTHORIZATION.as_str(), format!("{scheme} {}", secret.expose())),
+            Self::Header(name, secret) => (*name, secret.expose().to_owned()),
             Self::Query(name, secret) => {
                 request.url.query_pairs_mut().append_pair(name, secret.expose());
+                return Ok(());
             }
-        }
+        };
+        let value = Zeroizing::new(value);
+        let field = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
+        let Some((name, mut value)) = field else {
+            return Err(Error::config(format!(
+                "the credential of backend '{backend}' holds a character that HTTP does not allow in a header"
+            )));
+        };
+        // Kept out of HTTP/2's compression tables and of debug output.
+        value.set_sensitive(true);
+        request.headers.insert(name, value);
+        Ok(())
     }
 }
 
@@ -85,7 +99,7 @@ pub(crate) struct ApiClient {
     pub(super) base: Url,
     pub(super) classify: Classify,
     auths: Vec<Auth>,
-    headers: Vec<(String, String)>,
+    headers: HeaderMap,
 }
 
 impl ApiClient {
@@ -108,26 +122,31 @@ impl ApiClient {
         }
         if base.query().is_some() || !base.username().is_empty() || base.password().is_some() {
             return Err(refuse(
-                "must hold neither query string nor credentials; use the fields made for them",
+                "must hold neither a query string nor credentials; set those in their own fields",
             ));
         }
         base.set_fragment(None);
         let path = base.path().trim_end_matches('/').to_owned();
         base.set_path(&path);
-        Ok(Self { backend: backend.into(), base, classify: |_| None, auths: Vec::new(), headers: Vec::new() })
+        let headers = HeaderMap::new();
+        Ok(Self { backend: backend.into(), base, classify: |_| None, auths: Vec::new(), headers })
     }
 
     /// Adds a credential to every request to this API.
-    pub(crate) fn with_auth(mut self, auth: Auth) -> Self {
+    ///
+    /// # Errors
+    /// `config_invalid` if HTTP does not allow it in a header.
+    pub(crate) fn with_auth(mut self, auth: Auth) -> Result<Self> {
         if !matches!(auth, Auth::None) {
+            auth.apply(&self.backend, &mut HttpRequest::new(Method::GET, self.base.clone()))?;
             self.auths.push(auth);
         }
-        self
+        Ok(self)
     }
 
-    /// Adds a header field to every request to this API.
-    pub(crate) fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+    /// Sets a header field of every request to this API.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
         self
     }
 
@@ -147,50 +166,50 @@ impl ApiClient {
         &self.base
     }
 
-    /// Which account pays.
+    /// The account that pays.
     pub(crate) fn credential(&self) -> Option<CredentialId> {
         let secret = self.auths.iter().find_map(Auth::secret)?;
         Some(CredentialId::new(&self.host(), secret))
     }
 
     /// A call to `path`, which begins with a slash and may hold a query.
-    pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
+    pub(crate) fn call(&self, method: Method, path: &str) -> ApiCall<'_> {
         let mut url = self.base.clone();
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(query);
-        Call::new(self, method, url)
+        ApiCall::new(self, method, url)
     }
 
     /// A GET.
-    pub(crate) fn get(&self, path: &str) -> Call<'_> {
-        self.call(Method::Get, path)
+    pub(crate) fn get(&self, path: &str) -> ApiCall<'_> {
+        self.call(Method::GET, path)
     }
 
     /// A POST.
-    pub(crate) fn post(&self, path: &str) -> Call<'_> {
-        self.call(Method::Post, path)
+    pub(crate) fn post(&self, path: &str) -> ApiCall<'_> {
+        self.call(Method::POST, path)
     }
 
-    /// A call to a URL that an answer of this API named. Credentials go along only to the API's own origin;
-    /// any other host must be public and spoken to by https.
+    /// A call to a URL that an answer of this API named. Credentials go only to the API's own origin; any other host must
+    /// be public and use https.
     ///
     /// # Errors
     /// `response_invalid` if the answer named no such URL.
-    pub(crate) fn call_named(&self, method: Method, url: &str) -> Result<Call<'_>> {
+    pub(crate) fn call_named(&self, method: Method, url: &str) -> Result<ApiCall<'_>> {
         let url = self
             .base
             .join(url)
-            .map_err(|_| Error::response_invalid("the answer named a URL that is none"))?;
+            .map_err(|_| Error::response_invalid("the answer named something that is not a URL"))?;
         super::exchange::check_named_url(&self.base, &url)?;
-        Ok(Call::new(self, method, url))
+        Ok(ApiCall::new(self, method, url))
     }
 
-    /// Reads as JSON what came as bytes: for answers that may also be an image or a text.
+    /// Reads JSON from a body that came as bytes: for answers that may also be an image or a text.
     ///
     /// # Errors
-    /// As [`Call::json_reply`].
-    pub(crate) fn read_json<T: DeserializeOwned>(&self, reply: &Reply<Bytes>) -> Result<T> {
+    /// As [`ApiCall::json_reply`].
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, reply: &ApiReply<Bytes>) -> Result<T> {
         super::exchange::decode_json(self, reply.status, &reply.headers, &reply.value)
     }
 
@@ -200,17 +219,18 @@ impl ApiClient {
     }
 
     /// Adds the header fields and credentials that go to the API's own origin only.
-    pub(crate) fn add_own(&self, request: &mut HttpRequest) {
+    ///
+    /// # Errors
+    /// `config_invalid` if HTTP does not allow a credential in a header.
+    pub(crate) fn add_own(&self, request: &mut HttpRequest) -> Result<()> {
         for (name, value) in &self.headers {
-            request.headers.set(name, value);
+            request.headers.insert(name, value.clone());
         }
-        for auth in &self.auths {
-            auth.apply(request);
-        }
+        self.auths.iter().try_for_each(|auth| auth.apply(&self.backend, request))
     }
 
-    /// The failure that a body tells of although the status said success.
-    pub(crate) fn failed(&self, reply: &Reply<Bytes>, body: &[u8]) -> Error {
+    /// The failure that a body describes although the status said success.
+    pub(crate) fn failed(&self, reply: &ApiReply<Bytes>, body: &[u8]) -> Error {
         let body = super::status::read_error_body(None, body);
         super::exchange::failure(self, reply.status, &reply.headers, &body)
     }
@@ -232,17 +252,17 @@ pub(crate) fn authority(url: &Url) -> String {
 }
 
 /// One call, not sent yet.
-pub(crate) struct Call<'a> {
+pub(crate) struct ApiCall<'a> {
     pub(super) api: &'a ApiClient,
     pub(super) request: HttpRequest,
     pub(super) max_body: usize,
     failed: Option<Error>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> ApiCall<'a> {
     fn new(api: &'a ApiClient, method: Method, url: Url) -> Self {
         let mut request = HttpRequest::new(method, url);
-        request.headers.push("Accept", "application/json");
+        request.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         Self { api, request, max_body: MAX_BODY_BYTES, failed: None }
     }
 
@@ -252,7 +272,7 @@ impl<'a> Call<'a> {
             Ok(bytes) => self.bytes(bytes, "application/json"),
             Err(error) => {
                 self.failed =
-                    Some(Error::invalid_request(format!("the request is not expressible as JSON: {error}")));
+                    Some(Error::invalid_request(format!("the request cannot be written as JSON: {error}")));
                 self
             }
         }
@@ -261,8 +281,7 @@ impl<'a> Call<'a> {
     /// Sends bytes of a media type.
     pub(crate) fn bytes(mut self, body: impl Into<Bytes>, media_type: &str) -> Self {
         self.request.body = body.into();
-        self.request.headers.set("Content-Type", media_type);
-        self
+        self.header(CONTENT_TYPE, media_type)
     }
 
     /// Sends a form with files.
@@ -271,9 +290,17 @@ impl<'a> Call<'a> {
         self.bytes(body, &media_type)
     }
 
-    /// Adds a header field.
-    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.request.headers.set(name, value);
+    /// Sets a header field. A value that HTTP does not allow fails the call with `invalid_request`.
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => {
+                self.request.headers.insert(name, value);
+            }
+            Err(_) => {
+                let message = format!("HTTP does not allow the value of the header field '{name}'");
+                self.failed = Some(Error::invalid_request(message));
+            }
+        }
         self
     }
 
@@ -283,12 +310,12 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Says which media type is wanted.
+    /// Sets the media type of the answer.
     pub(crate) fn accept(self, media_type: &str) -> Self {
-        self.header("Accept", media_type)
+        self.header(ACCEPT, media_type)
     }
 
-    /// Bounds the response.
+    /// Sets the most bytes of the response.
     pub(crate) fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
@@ -298,7 +325,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// Whatever the transport, the phases, the vendor's failures and the status table say.
-    pub(crate) async fn send(mut self, cx: &Context, operation: Operation) -> Result<Reply<Body>> {
+    pub(crate) async fn send(mut self, cx: &Context, operation: Operation) -> Result<ApiReply<Body>> {
         let backend = Arc::clone(&self.api.backend);
         let outcome = match self.failed.take() {
             Some(error) => Err(error),
@@ -315,16 +342,16 @@ impl<'a> Call<'a> {
         self,
         cx: &Context,
         operation: Operation,
-    ) -> Result<Reply<T>> {
+    ) -> Result<ApiReply<T>> {
         let (api, backend) = (self.api, Arc::clone(&self.api.backend));
         let reply = self.send(cx, operation).await?;
         let read = async {
             let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
             let bytes = reply.value.read_all().await?;
             let value = super::exchange::decode_json(api, status, &headers, &bytes)?;
-            Ok(Reply { value, status, headers, request_id })
+            Ok(ApiReply { value, status, headers, request_id })
         };
-        let outcome: Result<Reply<T>> = cx.guard(read).await;
+        let outcome: Result<ApiReply<T>> = cx.guard(read).await;
         outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))
     }
 
@@ -332,64 +359,64 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(crate) async fn bytes_reply(self, cx: &Context, operation: Operation) -> Result<Reply<Bytes>> {
+    pub(crate) async fn bytes_reply(self, cx: &Context, operation: Operation) -> Result<ApiReply<Bytes>> {
         let backend = Arc::clone(&self.api.backend);
         let reply = self.send(cx, operation).await?;
         let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
         let outcome = cx.guard(reply.value.read_all()).await;
         let value = outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))?;
-        Ok(Reply { value, status, headers, request_id })
+        Ok(ApiReply { value, status, headers, request_id })
     }
 
     /// Sends the call and reads Server-Sent Events. A JSON answer instead is read as one event.
     ///
     /// # Errors
-    /// As [`send`](Self::send); an HTML page instead is what the vendor's failures say of it.
-    pub(crate) async fn events(self, cx: &Context, operation: Operation) -> Result<Reply<EventStream>> {
+    /// As [`send`](Self::send); for an HTML page, what the vendor's rules say.
+    pub(crate) async fn events(self, cx: &Context, operation: Operation) -> Result<ApiReply<EventStream>> {
         let api = self.api.clone();
         let reply = self.accept("text/event-stream").send(cx, operation).await?;
         let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
         let value = EventStream::open(api, reply.value, status, &headers, operation);
-        Ok(Reply { value, status, headers, request_id })
+        Ok(ApiReply { value, status, headers, request_id })
     }
 
     /// Sends the call and reads newline-delimited JSON.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(crate) async fn lines(self, cx: &Context, operation: Operation) -> Result<Reply<LineStream>> {
+    pub(crate) async fn lines(self, cx: &Context, operation: Operation) -> Result<ApiReply<LineStream>> {
         let api = self.api.clone();
         let reply = self.accept("application/x-ndjson").send(cx, operation).await?;
         let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
         let value = LineStream::open(api, reply.value, status, &headers, operation);
-        Ok(Reply { value, status, headers, request_id })
+        Ok(ApiReply { value, status, headers, request_id })
     }
 }
 
-impl fmt::Debug for Call<'_> {
+impl fmt::Debug for ApiCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("ApiCall").field("request", &self.request).finish_non_exhaustive()
     }
 }
 
 /// A successful answer.
 #[derive(Debug)]
-pub(crate) struct Reply<T> {
+pub(crate) struct ApiReply<T> {
     /// What was read of the body.
     pub(crate) value: T,
     /// The status, 2xx.
     pub(crate) status: u16,
     /// The header fields.
-    pub(crate) headers: Headers,
+    pub(crate) headers: HeaderMap,
     /// The vendor's own name for the request.
     pub(crate) request_id: Option<String>,
 }
 
-/// The vendor's own name for a request, off its response.
-pub(crate) fn request_id(headers: &Headers) -> Option<String> {
+/// The vendor's own name for a request, from the response.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
     ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "x-goog-request-id"]
         .iter()
-        .find_map(|name| headers.get(name))
+        .find_map(|name| headers.text(name))
         .filter(|id| !id.is_empty())
         .map(|id| id.chars().take(200).collect())
 }
@@ -424,12 +451,36 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_that_no_header_can_carry_is_refused_when_the_client_is_built() {
+        for auth in [
+            Auth::Bearer(Secret::new("sk-can\nary")),
+            Auth::Scheme("Key", Secret::new("can\0ary")),
+            Auth::Header("X-Bread", Secret::new("can\rary")),
+        ] {
+            let api = ApiClient::new("openai", "https://x.test").expect("a URL");
+            let error = api.with_auth(auth).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+            assert!(error.message().contains("openai") && !format!("{error:?}").contains("ary"), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_header_value_that_http_does_not_allow_fails_the_call() {
+        let api = ApiClient::new("openai", "https://x.test").expect("a URL");
+        let call = api.get("/models").header(ACCEPT, "text/plain\r\nx: y");
+        let error = call.send(&Context::new(), Operation::Chat).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.message().contains("'accept'"), "{error}");
+    }
+
+    #[test]
     fn debug_shows_no_credential() {
         let api = ApiClient::new("openai", "https://x.test").expect("a URL");
-        let api = api.with_auth(Auth::Bearer(Secret::new("sk-canary")));
+        let api = api.with_auth(Auth::Bearer(Secret::new("sk-canary"))).expect("a credential");
         let mut call = api.get("/models");
-        call.api.add_own(&mut call.request);
-        assert_eq!(call.request.headers.get("authorization"), Some("Bearer sk-canary"));
+        call.api.add_own(&mut call.request).expect("a credential");
+        assert_eq!(call.request.headers.text("authorization"), Some("Bearer sk-canary"));
+        assert!(call.request.headers["authorization"].is_sensitive());
         let shown = format!("{api:?} {call:?}");
         assert!(!shown.contains("canary"), "{shown}");
     }

@@ -1,25 +1,25 @@
-//! One lenient reader for the error bodies of every hosted API.
+//! A lenient reader for the error bodies of all hosted APIs.
 
 use serde_json::Value;
 
 use super::redact::mask;
 
-/// What an error body says, whatever its shape.
+/// The content of an error body, whatever its shape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ErrorBody {
-    /// The vendor's own sentence. It may echo the request: never show it unmasked or unasked.
+    /// The vendor's own sentence. It may repeat the request: never show it unmasked, or without being asked to.
     pub(crate) message: Option<String>,
-    /// The vendor's code; a number is written out.
+    /// The vendor's code, as text even where it is a number.
     pub(crate) code: Option<String>,
     /// The vendor's type: `type`, `error_type`, or Google's `status`.
     pub(crate) error_type: Option<String>,
-    /// The field of the request that the vendor objects to.
+    /// The field of the request that the vendor refuses.
     pub(crate) param: Option<String>,
-    /// Whether it is an HTML page. Its message is the page's title then.
+    /// Whether it is an HTML page. `message` is the page's title then.
     pub(crate) is_html: bool,
-    /// The beginning, credentials masked, at most 2 KiB; of an HTML page only its title. `None` when empty.
+    /// At most the first 2 KiB with credentials masked; of an HTML page only the title. `None` when empty.
     pub(crate) excerpt: Option<String>,
-    /// The whole body, where it is JSON.
+    /// The whole body, if it is JSON.
     pub(crate) json: Option<Value>,
 }
 
@@ -38,7 +38,7 @@ impl ErrorBody {
 const LONGEST_EXCERPT: usize = 2048;
 const LONGEST_TITLE: usize = 120;
 
-/// Reads the body of a failed response. Never fails: what cannot be read is kept as the excerpt only.
+/// Reads the body of a failed response. It never fails: a body that cannot be read is kept as an excerpt only.
 pub(crate) fn read_error_body(content_type: Option<&str>, body: &[u8]) -> ErrorBody {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
     if body.is_empty() {
@@ -64,7 +64,7 @@ fn from_json(json: Value) -> ErrorBody {
             .iter()
             .find_map(|name| error.get(name).and_then(scalar).or_else(|| root.get(name).and_then(scalar)))
     };
-    // OAuth puts the code into `error` and the sentence beside it.
+    // OAuth puts the code into `error` and the sentence into `error_description`.
     let oauth = root.get("error_description").and_then(scalar);
     let code = first_of(&["code", "error_code"])
         .or_else(|| oauth.as_ref().and_then(|_| root.get("error").and_then(scalar)));
@@ -84,7 +84,7 @@ fn error_in(json: &Value) -> &Value {
     root.get("error").or(first).filter(|error| error.is_object()).unwrap_or(root)
 }
 
-/// The sentence in any of the known places, outermost first.
+/// The vendor's sentence, from any of the known places, outermost first.
 fn message_in(value: &Value) -> Option<String> {
     const PLACES: [&str; 8] =
         ["error", "errors", "message", "detail", "msg", "error_message", "description", "title"];
@@ -99,7 +99,7 @@ fn message_in(value: &Value) -> Option<String> {
     }
 }
 
-/// `body.messages.0.content`, as FastAPI locates what it objects to.
+/// The path of a refused field, such as `body.messages.0.content`, from FastAPI's `loc`.
 fn path_of_field(field: &Value) -> Option<String> {
     let steps = field.get("loc")?.as_array()?;
     Some(steps.iter().filter_map(scalar).collect::<Vec<_>>().join("."))
@@ -117,13 +117,13 @@ fn is_html(content_type: Option<&str>, body: &[u8]) -> bool {
     const STARTS: [&[u8]; 4] = [b"<!doctype html", b"<html", b"<head", b"<body"];
     let begins = |start: &[u8]| body.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
     let declared = content_type.is_some_and(|value| value.to_ascii_lowercase().contains("html"));
-    // Some gateways declare HTML and send JSON.
+    // Some gateways say HTML and send JSON.
     (declared && !matches!(body.first(), Some(b'{' | b'['))) || STARTS.into_iter().any(begins)
 }
 
 fn html_title(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
-    // Same length in lower case, so that positions agree.
+    // ASCII lower case keeps the length, so that positions agree.
     let lower = text.to_ascii_lowercase();
     let tag = lower.find("<title")?;
     let start = tag + lower.get(tag..)?.find('>')? + 1;
@@ -144,7 +144,7 @@ fn excerpt_of(body: &[u8]) -> String {
     beginning(&masked, LONGEST_EXCERPT).to_owned()
 }
 
-/// At most `bytes` of `text`, no character cut.
+/// At most `bytes` of `text`, ending at a character boundary.
 fn beginning(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or(text)

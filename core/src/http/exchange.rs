@@ -1,21 +1,24 @@
 //! One request and its response: phases, redirects, failures.
 
-use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::{Either, select};
+use ::http::header::LOCATION;
+use ::http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
 
 use super::body::Body;
-use super::client::{ApiClient, Call, Reply, as_non_null, authority, request_id};
+use super::client::{ApiCall, ApiClient, ApiReply, as_non_null, authority, request_id};
 use super::status::{self, ErrorBody, Failure, Verdict};
-use super::{Headers, HttpRequest, HttpResponse, Method, TransportError, TransportPhase, address, wait};
+use super::{
+    HeaderText, HttpRequest, HttpResponse, TransportError, TransportPhase, address, is_credential_header,
+    wait,
+};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 
-/// Bounds that hold unless the context says otherwise.
+/// Time-outs that hold unless the context says otherwise.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(60);
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -27,26 +30,22 @@ const MAX_ERROR_BYTES: usize = 256 << 10;
 const MAX_REDIRECTS: usize = 5;
 
 /// Sends a call, follows its redirects and turns any status but success into the error that it means.
-pub(super) async fn exchange(call: Call<'_>, cx: &Context) -> Result<Reply<Body>> {
-    let Call { api, mut request, max_body, .. } = call;
+pub(super) async fn exchange(call: ApiCall<'_>, cx: &Context) -> Result<ApiReply<Body>> {
+    let ApiCall { api, mut request, max_body, .. } = call;
     request.connect_timeout = cx.phase_timeouts().connect.unwrap_or(CONNECT);
     for _ in 0..=MAX_REDIRECTS {
         let response = send_once(api, request.clone(), cx).await?;
-        if matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        if is_redirect(&response) {
             request = redirected(api, request, &response)?;
             continue;
         }
-        let id = request_id(&response.headers);
-        let body = Body::new(cx, response.body, max_body);
-        if (200..300).contains(&response.status) {
-            return Ok(Reply {
-                value: body,
-                status: response.status,
-                headers: response.headers,
-                request_id: id,
-            });
+        let HttpResponse { status, headers, body, .. } = response;
+        let body = Body::new(cx, body, max_body);
+        if !status.is_success() {
+            return Err(read_failure(api, status.as_u16(), &headers, body).await);
         }
-        return Err(read_failure(api, response.status, &response.headers, body).await);
+        let id = request_id(&headers);
+        return Ok(ApiReply { value: body, status: status.as_u16(), headers, request_id: id });
     }
     Err(Error::response_invalid(format!("the backend redirected more than {MAX_REDIRECTS} times")))
 }
@@ -54,19 +53,22 @@ pub(super) async fn exchange(call: Call<'_>, cx: &Context) -> Result<Reply<Body>
 /// Sends one request, with the API's own header fields and credentials if it goes to the API's own origin.
 async fn send_once(api: &ApiClient, mut request: HttpRequest, cx: &Context) -> Result<HttpResponse> {
     if api.is_own_origin(&request.url) {
-        api.add_own(&mut request);
+        api.add_own(&mut request)?;
     } else {
         request.public_hosts_only = request.url.host() != api.base().host();
     }
+    send(cx, request).await
+}
+
+/// Sends one request as it is and waits for its status line.
+pub(crate) async fn send(cx: &Context, request: HttpRequest) -> Result<HttpResponse> {
     let host = authority(&request.url);
     let first_byte = cx.phase_timeouts().first_byte.unwrap_or(FIRST_BYTE);
     let bound = request.connect_timeout.saturating_add(first_byte);
-    let transport = cx.transport()?;
-    let answered = pin!(transport.send(request));
-    let too_late = pin!(cx.clock().sleep(bound));
-    match select(answered, too_late).await {
-        Either::Left((outcome, _)) => outcome.map_err(|error| transport_failure(error, &host)),
-        Either::Right(_) => Err(Error::new(
+    let transport = super::transport(cx)?;
+    match cx.clock().timeout(bound, transport.send(request)).await? {
+        Some(outcome) => outcome.map_err(|error| transport_failure(error, &host)),
+        None => Err(Error::new(
             ErrorKind::Timeout,
             format!("{host} gave no answer within {:.1} s", first_byte.as_secs_f64()),
         )
@@ -75,10 +77,16 @@ async fn send_once(api: &ApiClient, mut request: HttpRequest, cx: &Context) -> R
     }
 }
 
+/// Whether a response sends the request to another URL.
+pub(crate) fn is_redirect(response: &HttpResponse) -> bool {
+    matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
 /// What a failure below HTTP means.
 pub(crate) fn transport_failure(error: TransportError, host: &str) -> Error {
     let sent = error.sent();
     let (kind, message, phase) = match (error.phase, error.timed_out) {
+        (TransportPhase::Setup, _) => (ErrorKind::ConfigInvalid, error.message.clone(), "setup"),
         (TransportPhase::Connect, true) => {
             (ErrorKind::Timeout, format!("could not connect to {host} in time"), "connect")
         }
@@ -103,38 +111,40 @@ pub(crate) fn transport_failure(error: TransportError, host: &str) -> Error {
     Error::new(kind, message).with_context("phase", phase).with_sent(sent).with_source(error)
 }
 
-/// The request that a redirect asks for. Within the API's origin any request may be repeated as it is; to
-/// another host only a read goes, without credentials.
+/// The request that a redirect asks for. Within the API's origin any request may be repeated as it is; another host gets
+/// only reads, without credentials.
 fn redirected(api: &ApiClient, request: HttpRequest, response: &HttpResponse) -> Result<HttpRequest> {
     let refuse = |why: String| {
         Error::response_invalid(why)
-            .with_http_status(response.status)
+            .with_http_status(response.status.as_u16())
             .with_context("host", authority(&request.url))
     };
-    let target = response.headers.get("location").and_then(|location| request.url.join(location).ok());
-    let Some(target) = target else {
+    let target = response.headers.text(LOCATION.as_str());
+    let Some(target) = target.and_then(|location| request.url.join(location).ok()) else {
         return Err(refuse("the backend redirected without saying where to".to_owned()));
     };
-    let reads = matches!(request.method, Method::Get | Method::Head);
-    let repeats = reads || matches!(response.status, 307 | 308);
+    let reads = matches!(request.method, Method::GET | Method::HEAD);
+    let repeats = reads || matches!(response.status.as_u16(), 307 | 308);
     if !repeats {
         return Err(refuse(format!(
             "the backend redirected a {} request, which cannot be repeated",
-            request.method.as_str()
+            request.method
         )));
     }
     if !api.is_own_origin(&target) {
         if !reads {
             return Err(refuse(format!(
-                "the backend redirected to another host, {}; not followed",
+                "the backend redirected to another host, {}, which is not followed",
                 authority(&target)
             )));
         }
         check_named_url(api.base(), &target)?;
     }
-    let mut headers = Headers::new();
-    for (name, value) in request.headers.iter().filter(|(name, _)| !Headers::is_credential(name)) {
-        headers.push(name, value);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        if !value.is_sensitive() && !is_credential_header(name.as_str()) {
+            headers.append(name, value.clone());
+        }
     }
     Ok(HttpRequest { url: target, headers, ..request })
 }
@@ -145,7 +155,7 @@ pub(crate) fn check_named_url(base: &Url, url: &Url) -> Result<()> {
         return Ok(());
     }
     let refuse = |why: &str| {
-        Error::response_invalid(format!("the answer named a URL that {why}; not fetched"))
+        Error::response_invalid(format!("the answer named a URL that {why}; it was not fetched"))
             .with_context("host", authority(url))
     };
     if url.scheme() != "https" {
@@ -160,14 +170,14 @@ pub(crate) fn check_named_url(base: &Url, url: &Url) -> Result<()> {
     if public { Ok(()) } else { Err(refuse("is on a private address")) }
 }
 
-async fn read_failure(api: &ApiClient, status: u16, headers: &Headers, body: Body) -> Error {
+async fn read_failure(api: &ApiClient, status: u16, headers: &HeaderMap, body: Body) -> Error {
     let bytes = body.read_at_most(MAX_ERROR_BYTES).await;
-    let body = status::read_error_body(headers.get("content-type"), &bytes);
+    let body = status::read_error_body(headers.text("content-type"), &bytes);
     failure(api, status, headers, &body)
 }
 
 /// The error that a status, its header fields and its body mean: the vendor's rules first, then the table.
-pub(super) fn failure(api: &ApiClient, status: u16, headers: &Headers, body: &ErrorBody) -> Error {
+pub(super) fn failure(api: &ApiClient, status: u16, headers: &HeaderMap, body: &ErrorBody) -> Error {
     let failure = Failure { status, headers, body };
     let hint = wait::wait_from(headers, body.json.as_ref(), SystemTime::now());
     let verdict =
@@ -197,7 +207,7 @@ pub(super) fn failure(api: &ApiClient, status: u16, headers: &Headers, body: &Er
 pub(super) fn decode_json<T: DeserializeOwned>(
     api: &ApiClient,
     status: u16,
-    headers: &Headers,
+    headers: &HeaderMap,
     bytes: &[u8],
 ) -> Result<T> {
     let value: Value = match serde_json::from_slice(bytes) {
@@ -217,11 +227,11 @@ pub(super) fn decode_json<T: DeserializeOwned>(
 fn not_json(
     api: &ApiClient,
     status: u16,
-    headers: &Headers,
+    headers: &HeaderMap,
     bytes: &[u8],
     error: &serde_json::Error,
 ) -> Error {
-    let body = status::read_error_body(headers.get("content-type"), bytes);
+    let body = status::read_error_body(headers.text("content-type"), bytes);
     if body.is_html {
         let page = Failure { status, headers, body: &body };
         if (api.classify)(&page).is_some() {
@@ -244,9 +254,14 @@ fn not_json(
     invalid
 }
 
-/// The failure inside an answer whose status says success: `{"error": …}`, alone or as the one element of a
-/// list. The body's own code or type stands in for the status.
-pub(super) fn error_inside(api: &ApiClient, status: u16, headers: &Headers, value: &Value) -> Option<Error> {
+/// The failure inside an answer whose status says success: `{"error": …}`, alone or as the only element of a list. The
+/// body's own code or type replaces the status.
+pub(super) fn error_inside(
+    api: &ApiClient,
+    status: u16,
+    headers: &HeaderMap,
+    value: &Value,
+) -> Option<Error> {
     let object = match value {
         Value::Array(list) if list.len() == 1 => list.first()?,
         other => other,
@@ -262,7 +277,7 @@ pub(super) fn error_inside(api: &ApiClient, status: u16, headers: &Headers, valu
     Some(failure(api, status, headers, &body))
 }
 
-/// A decoding error without the values of the answer, which may repeat the prompt.
+/// A decoding error without the answer's values, which may repeat the prompt.
 fn redacted(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let expectation = text.find("expected").and_then(|at| text.get(at..)).unwrap_or("unexpected value");

@@ -1,39 +1,31 @@
-//! Cuts chunks of bytes into lines: what server-sent events and newline-delimited JSON have in common.
+//! Splits chunks of bytes into lines, for server-sent events and newline-delimited JSON.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
 /// A frame of a stream is larger than the reader allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a frame of the stream is larger than {limit} bytes")]
 #[non_exhaustive]
 pub struct FrameTooLarge {
     /// The most bytes that a frame may have.
     pub limit: usize,
 }
 
-impl fmt::Display for FrameTooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a frame of the stream is larger than {} bytes", self.limit)
-    }
-}
-
-impl std::error::Error for FrameTooLarge {}
-
-/// Lines out of chunks. A line that lies in one chunk is a slice of it; only a line that a chunk cut is copied.
+/// Lines from chunks. A line within one chunk is a slice of it; only a line that spans chunks is copied.
 ///
-/// With `CR` a carriage return ends a line too, alone or with the line feed behind it.
+/// With `CR`, a carriage return ends a line too, alone or followed by a line feed.
 #[derive(Debug)]
 pub(super) struct Lines<const CR: bool> {
-    /// What is read from now; the bytes before `at` are done.
+    /// The chunk in hand; the bytes before `at` are done.
     chunk: Bytes,
     at: usize,
-    /// What was pushed before `chunk` was read to its end.
+    /// Chunks that were pushed before `chunk` was read to its end.
     waiting: VecDeque<Bytes>,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of a line whose end has not arrived yet.
     begun: BytesMut,
-    /// The last line ended with a carriage return: a line feed right behind it belongs to that end.
+    /// Whether the last line ended with a carriage return: a line feed right after it belongs to that end.
     after_carriage_return: bool,
     ended: bool,
     limit: usize,
@@ -62,13 +54,13 @@ impl<const CR: bool> Lines<CR> {
         }
     }
 
-    /// No more chunks: what is left over is the last line.
+    /// Says that no more chunks come: what is left is the last line.
     pub(super) fn finish(&mut self) {
         self.ended = true;
     }
 
-    /// The next line without its end, if it is complete. It and `counted` bytes before it must not exceed
-    /// the limit together.
+    /// The next line without its end, if it is complete. Together with `counted` bytes before it, it must not exceed the
+    /// limit.
     #[inline]
     pub(super) fn next(&mut self, counted: usize) -> Option<Result<Bytes, FrameTooLarge>> {
         loop {
@@ -76,7 +68,7 @@ impl<const CR: bool> Lines<CR> {
                 match self.waiting.pop_front() {
                     Some(chunk) => self.chunk = chunk,
                     None if self.chunk.is_empty() => return self.last_line(),
-                    // Sets the memory of the chunk free.
+                    // Frees the chunk's memory.
                     None => self.chunk = Bytes::new(),
                 }
                 self.at = 0;

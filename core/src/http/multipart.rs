@@ -1,10 +1,10 @@
-//! A multipart/form-data body, as the image edit routes take it.
+//! Multipart form bodies, for the routes that edit images.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Fields and files on their way into one body.
+/// The fields and files of one form.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Multipart {
     parts: Vec<Part>,
@@ -17,14 +17,14 @@ struct Part {
 }
 
 impl std::fmt::Debug for Part {
-    /// The content may be a prompt.
+    /// Hides the content, which may be a prompt.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Part").field("content_bytes", &self.content.len()).finish_non_exhaustive()
     }
 }
 
 impl Multipart {
-    /// No parts yet.
+    /// An empty form.
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -35,7 +35,7 @@ impl Multipart {
         self.part(head, value.into().into())
     }
 
-    /// Adds a file. Several may have the same name.
+    /// Adds a file. Several files may have the same name.
     pub(crate) fn file(self, name: &str, file_name: &str, media_type: &str, content: Bytes) -> Self {
         let media_type: String = media_type.chars().filter(|c| !c.is_control()).collect();
         let head = format!(
@@ -51,7 +51,7 @@ impl Multipart {
         self
     }
 
-    /// The value for `Content-Type`, and the body.
+    /// The value of `Content-Type`, and the body.
     pub(crate) fn finish(self) -> (String, Bytes) {
         let boundary = self.boundary();
         let overhead = boundary.len() + 8;
@@ -71,7 +71,7 @@ impl Multipart {
         (format!("multipart/form-data; boundary={boundary}"), body.freeze())
     }
 
-    /// Random, and found in no part.
+    /// A random boundary that no part contains.
     fn boundary(&self) -> String {
         loop {
             let boundary = format!("ayni-{:016x}{:016x}", random(), random());
@@ -83,12 +83,12 @@ impl Multipart {
     }
 }
 
-/// A boundary needs to be unforeseen, not secret: the seed of the standard library's hash maps will do.
+/// A boundary must be unpredictable, not secret, so the seed of the standard library's hash maps is enough.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Quotes and line ends as browsers write them in a quoted name.
+/// A name with quotes and line ends escaped as browsers do.
 fn escaped(name: &str) -> String {
     name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -1,14 +1,14 @@
-//! Newline-delimited JSON, read from bytes as they arrive.
+//! Newline-delimited JSON, read as it arrives.
 
 use bytes::Bytes;
 
 use super::lines::{FrameTooLarge, Lines};
 
-/// Cuts chunks into lines that each hold one JSON value. Blank lines are skipped, white space around a line
-/// (so the carriage return of a CRLF) is dropped. A line that lies within one chunk is a slice of it.
+/// Splits chunks into lines that each hold one JSON value. Blank lines are skipped, and white space around a line (such as
+/// the carriage return of a CRLF) is dropped. A line within one chunk is a slice of it.
 ///
-/// As an iterator it ends when it needs more bytes and goes on after the next [`push`](Self::push). After an
-/// error it stays ended.
+/// The iterator returns `None` when it needs more bytes, and continues after the next [`push`](Self::push). After an error
+/// it always returns `None`.
 ///
 /// ```
 /// use ayni::http::LineParser;
@@ -33,12 +33,12 @@ impl LineParser {
         Self { lines: Lines::new(max_line_bytes), failed: false }
     }
 
-    /// Takes the next bytes of the stream.
+    /// Adds the next bytes of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         self.lines.push(chunk);
     }
 
-    /// Says that the stream has ended: what follows the last line end is a line too.
+    /// Says that the stream has ended: the rest after the last line end is a line too.
     pub fn finish(&mut self) {
         self.lines.finish();
     }

@@ -1,21 +1,21 @@
-//! Credentials out of texts that somebody may read.
+//! Masks credentials in texts that may be shown.
 
-/// What stands in the place of a credential.
+/// The replacement of a credential.
 const MASK: &str = "***";
 
-/// What the keys of the known vendors begin with.
+/// The prefixes of the known vendors' keys.
 const PREFIXES: [&str; 8] = ["hf_", "sk-", "gsk_", "AIza", "r8_", "rpa_", "fw_", "eyJ"];
 
-/// Parameter names, by their ends, whose values are credentials.
+/// Endings of the names of parameters whose values are credentials.
 const NAMES: [&str; 9] =
     ["key", "token", "ticket", "__sign", "secret", "password", "authorization", "signature", "cookie"];
 
-/// A run this long after a prefix is a key even inside a word: `\nsk-…` in JSON text.
-const CERTAINLY_A_KEY: usize = 16;
+/// This many characters after a prefix are a key even inside a word, such as `\nsk-…` in JSON text.
+const MIN_KEY_INSIDE_A_WORD: usize = 16;
 
-/// `text` with whatever looks like a credential, and every query string of a URL, replaced by `***`.
+/// `text` with everything that looks like a credential, and the query string of every URL, replaced by `***`.
 ///
-/// It rather masks too much: a word that merely looks like a key is lost.
+/// When in doubt it masks: a word that only looks like a key is lost.
 pub(crate) fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
@@ -34,7 +34,7 @@ pub(crate) fn mask(text: &str) -> String {
     masked
 }
 
-/// If something to mask begins here: how many bytes to show, then how many to hide.
+/// If `rest` begins with something to mask: how many bytes to show, then how many to hide.
 fn secret_at(rest: &str, before: Option<char>) -> Option<(usize, usize)> {
     vendor_key(rest, before).or_else(|| scheme(rest)).or_else(|| parameter(rest)).or_else(|| url(rest))
 }
@@ -43,7 +43,7 @@ fn vendor_key(rest: &str, before: Option<char>) -> Option<(usize, usize)> {
     let prefix = PREFIXES.iter().find(|prefix| rest.starts_with(**prefix))?;
     let run = run_length(rest.get(prefix.len()..)?, |c| c.is_ascii_alphanumeric() || "_-.*".contains(c));
     let inside_a_word = before.is_some_and(char::is_alphanumeric);
-    let needed = if inside_a_word || *prefix == "eyJ" { CERTAINLY_A_KEY } else { 1 };
+    let needed = if inside_a_word || *prefix == "eyJ" { MIN_KEY_INSIDE_A_WORD } else { 1 };
     (run >= needed).then_some((prefix.len(), run))
 }
 

@@ -1,51 +1,66 @@
 //! The built-in transport. The only file that names reqwest.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ::reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use ::reqwest::{Client, dns, redirect};
+use ::http::HeaderValue;
+use ::reqwest::{Client, NoProxy, Proxy, dns, redirect};
 use futures_util::StreamExt;
-use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::address::is_public;
+use super::headers::header_value;
+use super::options::HttpOptions;
 use super::redact::mask;
-use super::{Headers, HttpRequest, HttpResponse, Method, Transport, TransportError, TransportPhase};
+use super::tls::Tls;
+use super::{HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 use crate::context::BoxFuture;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use crate::runtime;
 
-/// Connections idle for longer are closed: below the 60 s after which common load balancers close theirs, so
-/// that a request does not meet a connection on its way out.
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// Idle connections are closed after this time. Common load balancers close theirs after 60 s, and a request must not
+/// be sent on a connection that is being closed.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How many clients are kept; the one unused for longest goes first.
-const MOST_CLIENTS: usize = 32;
+/// How many clients are kept; the least recently used one goes first.
+const MAX_CLIENTS: usize = 32;
 
-/// The transport that every context without one of its own shares.
+/// The transport of every context that carries none.
 pub(super) fn shared() -> Result<Arc<dyn Transport>> {
     static SHARED: OnceLock<Arc<ReqwestTransport>> = OnceLock::new();
     let transport = match SHARED.get() {
         Some(transport) => Arc::clone(transport),
         None => {
             // Built outside the lock: a process that forks meanwhile must not inherit it locked.
-            let built = Arc::new(ReqwestTransport::new()?);
+            let built = Arc::new(ReqwestTransport::new(&HttpOptions::default())?);
             Arc::clone(SHARED.get_or_init(|| built))
         }
     };
     Ok(transport)
 }
 
-/// One pool of connections a runtime, process, connect time-out and reach.
+/// One pool of connections for each runtime, process, connect time-out and reach.
 ///
-/// A pooled connection is driven by a task on the runtime that opened it. If that runtime stands still or is
-/// gone, or belongs to the parent of a forked process, a request on the connection would wait for ever: so
-/// each runtime and process has clients of its own. The connect time-out is part of a client in reqwest.
-#[derive(Debug)]
-struct ReqwestTransport {
+/// A pooled connection is driven by a task on the runtime that opened it. If that runtime is idle or gone, or belongs to
+/// the parent of a forked process, a request on the connection would wait for ever. So each runtime and process has its
+/// own clients. The connect time-out is part of a client in reqwest.
+pub(super) struct ReqwestTransport {
     tls: Tls,
-    /// The client used last stands last.
+    proxy: ProxyChoice,
+    user_agent: HeaderValue,
+    /// The most recently used client is last.
     clients: Mutex<Vec<(ClientKey, Client)>>,
+}
+
+/// The proxy of requests that may take one.
+enum ProxyChoice {
+    /// The system's, if it has one.
+    System,
+    /// None.
+    Direct,
+    /// The one of the options.
+    Given(Proxy),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,34 +74,37 @@ struct ClientKey {
 /// Where a client may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// Anywhere, through the system's proxy if it has one.
+    /// Anywhere, through the proxy if there is one.
     Anywhere,
-    /// This machine: no proxy could reach it.
+    /// This machine, which no proxy could reach.
     Loopback,
-    /// Public addresses. Without proxy, because a proxy would look the name up anew, out of our sight.
+    /// Public addresses. Without a proxy, which would look the name up again, unchecked.
     Public,
 }
 
-#[derive(Debug)]
-struct Tls {
-    config: rustls::ClientConfig,
-    /// Why no certificate can be verified here. Plain HTTP, so any backend on this machine, still works.
-    unusable: Option<String>,
-}
-
 impl ReqwestTransport {
-    fn new() -> Result<Self> {
-        Ok(Self { tls: Tls::new()?, clients: Mutex::new(Vec::new()) })
+    /// # Errors
+    /// `config_invalid` naming the option to mend.
+    pub(super) fn new(options: &HttpOptions) -> Result<Self> {
+        let user_agent = options.user_agent.as_deref().unwrap_or(concat!("ayni/", env!("CARGO_PKG_VERSION")));
+        Ok(Self {
+            tls: Tls::new(options)?,
+            proxy: ProxyChoice::new(options)?,
+            user_agent: header_value("user_agent", user_agent)?,
+            clients: Mutex::new(Vec::new()),
+        })
     }
 
     fn client(&self, key: ClientKey) -> Result<Client, TransportError> {
         if let Some(client) = self.known(key) {
             return Ok(client);
         }
-        // Built without the lock, which is so never held for longer than a search.
-        let client = build(key, self.tls.config.clone()).map_err(|error| unsent(innermost(&error)))?;
+        // Checked once per runtime, because reqwest would panic later.
+        runtime::check_network().map_err(|error| unusable(error.message()))?;
+        // Built outside the lock, which is only held for a search.
+        let client = self.build(key).map_err(|error| unsent(innermost(&error)))?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if clients.len() >= MOST_CLIENTS {
+        if clients.len() >= MAX_CLIENTS {
             let (evicted, unused) = clients.remove(0);
             if evicted.process != key.process {
                 // Its connections are the parent process's: even closing them would reach into its sockets.
@@ -95,6 +113,25 @@ impl ReqwestTransport {
         }
         clients.push((key, client.clone()));
         Ok(client)
+    }
+
+    /// A new client. It repeats nothing but what an HTTP/2 server has refused unprocessed.
+    fn build(&self, key: ClientKey) -> ::reqwest::Result<Client> {
+        let builder = Client::builder()
+            .tls_backend_preconfigured(self.tls.config.clone())
+            .user_agent(self.user_agent.clone())
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .gzip(true)
+            .connect_timeout(key.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+        match (key.reach, &self.proxy) {
+            (Reach::Anywhere, ProxyChoice::System) => builder,
+            (Reach::Anywhere, ProxyChoice::Given(proxy)) => builder.proxy(proxy.clone()),
+            (Reach::Anywhere, ProxyChoice::Direct) | (Reach::Loopback, _) => builder.no_proxy(),
+            (Reach::Public, _) => builder.no_proxy().dns_resolver(PublicResolver),
+        }
+        .build()
     }
 
     fn known(&self, key: ClientKey) -> Option<Client> {
@@ -107,10 +144,9 @@ impl ReqwestTransport {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|_| unsent("the built-in transport works inside a tokio runtime only"))?;
+        let runtime = runtime::current().map_err(|error| unusable(error.message()))?;
         if let Some(reason) = self.tls.unusable.as_ref().filter(|_| request.url.scheme() == "https") {
-            return Err(unsent(reason));
+            return Err(unusable(reason));
         }
         let key = ClientKey {
             process: std::process::id(),
@@ -119,7 +155,7 @@ impl ReqwestTransport {
             reach: reach(&request)?,
         };
         let client = self.client(key)?;
-        let response = client.execute(prepare(request)?).await.map_err(|error| {
+        let mut response = client.execute(prepare(request)).await.map_err(|error| {
             let phase = if error.is_connect() || error.is_builder() {
                 TransportPhase::Connect
             } else {
@@ -127,11 +163,18 @@ impl ReqwestTransport {
             };
             failure(phase, &error)
         })?;
-        let headers = headers_of(response.headers());
-        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let status = response.status();
         let body =
             response.bytes_stream().map(|chunk| chunk.map_err(|error| failure(TransportPhase::Body, &error)));
         Ok(HttpResponse::new(status, headers, Box::pin(body)))
+    }
+}
+
+/// Shows nothing: a proxy holds credentials.
+impl fmt::Debug for ReqwestTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestTransport").finish_non_exhaustive()
     }
 }
 
@@ -141,45 +184,39 @@ impl Transport for ReqwestTransport {
     }
 }
 
-impl Tls {
-    /// ring is named because no provider may be installed for the whole process, or another one.
-    fn new() -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = || {
-            rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| Error::new(ErrorKind::Unexpected, format!("TLS cannot be set up: {error}")))
-        };
-        let (mut config, unusable) = match builder()?.with_platform_verifier() {
-            Ok(verified) => (verified.with_no_client_auth(), None),
-            Err(error) => {
-                let none = builder()?.with_root_certificates(rustls::RootCertStore::empty());
-                let reason =
-                    format!("this machine's CA certificates cannot be read, https is not possible: {error}");
-                (none.with_no_client_auth(), Some(reason))
+impl ProxyChoice {
+    /// # Errors
+    /// `config_invalid` naming the option to mend.
+    fn new(options: &HttpOptions) -> Result<Self> {
+        let Some(given) = &options.proxy else {
+            if !options.no_proxy.is_empty() {
+                return Err(Error::config("`no_proxy` is set, but `proxy` is not"));
             }
+            if options.proxy_username.is_some() || options.proxy_password.is_some() {
+                return Err(Error::config("`proxy_username` or `proxy_password` is set, but `proxy` is not"));
+            }
+            return Ok(if options.system_proxy { Self::System } else { Self::Direct });
         };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config, unusable })
+        let url = url::Url::parse(given.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = url.filter(url::Url::has_host) else {
+            return Err(Error::config("`proxy` must be a URL such as http://proxy.example:3128"));
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::config(
+                "`proxy` must not hold credentials; they belong into `proxy_username` and `proxy_password`",
+            ));
+        }
+        let proxy =
+            Proxy::all(url).map_err(|_| Error::config("`proxy` is not a URL that a proxy can have"))?;
+        let proxy = proxy.no_proxy(NoProxy::from_string(&options.no_proxy.join(",")));
+        Ok(Self::Given(match (&options.proxy_username, &options.proxy_password) {
+            (None, None) => proxy,
+            (name, password) => proxy.basic_auth(
+                name.as_deref().unwrap_or_default(),
+                password.as_ref().map_or("", |password| password.expose()),
+            ),
+        }))
     }
-}
-
-/// The only thing that such a client sends twice is what an HTTP/2 server has refused unprocessed.
-fn build(key: ClientKey, tls: rustls::ClientConfig) -> ::reqwest::Result<Client> {
-    let builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .user_agent(concat!("ayni/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .gzip(true)
-        .connect_timeout(key.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE);
-    match key.reach {
-        Reach::Anywhere => builder,
-        Reach::Loopback => builder.no_proxy(),
-        Reach::Public => builder.no_proxy().dns_resolver(PublicResolver),
-    }
-    .build()
 }
 
 /// # Errors
@@ -203,7 +240,7 @@ fn reach(request: &HttpRequest) -> Result<Reach, TransportError> {
 
 const NOT_PUBLIC: &str = "the host is not on the public internet, and only such hosts may be reached here";
 
-/// Looks names up and keeps the public addresses only. The connection goes to what was checked: there is no
+/// Looks names up and keeps the public addresses only. The connection goes to the addresses that were checked, without a
 /// second look-up that could answer differently.
 #[derive(Debug)]
 struct PublicResolver;
@@ -222,40 +259,17 @@ impl dns::Resolve for PublicResolver {
     }
 }
 
-fn prepare(request: HttpRequest) -> Result<::reqwest::Request, TransportError> {
-    let method = match request.method {
-        Method::Get => ::reqwest::Method::GET,
-        Method::Post => ::reqwest::Method::POST,
-        Method::Put => ::reqwest::Method::PUT,
-        Method::Delete => ::reqwest::Method::DELETE,
-        Method::Head => ::reqwest::Method::HEAD,
-    };
-    let mut prepared = ::reqwest::Request::new(method, request.url);
-    for (name, value) in request.headers.iter() {
-        let (field, value) = header(name, value)
-            .ok_or_else(|| unsent(format!("the header field '{}' cannot be sent", name.escape_debug())))?;
-        prepared.headers_mut().append(field, value);
-    }
+fn prepare(request: HttpRequest) -> ::reqwest::Request {
+    let mut prepared = ::reqwest::Request::new(request.method, request.url);
+    *prepared.headers_mut() = request.headers;
     if !request.body.is_empty() {
         *prepared.body_mut() = Some(request.body.into());
     }
-    Ok(prepared)
+    prepared
 }
 
-fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let field = HeaderName::from_bytes(name.as_bytes()).ok()?;
-    let mut sent = HeaderValue::from_str(value).ok()?;
-    // Kept out of HTTP/2's compression tables and of debug output.
-    sent.set_sensitive(Headers::is_credential(name));
-    Some((field, sent))
-}
-
-fn headers_of(map: &HeaderMap) -> Headers {
-    let mut headers = Headers::new();
-    for (name, value) in map {
-        headers.push(name.as_str(), String::from_utf8_lossy(value.as_bytes()));
-    }
-    headers
+fn unusable(message: impl Into<String>) -> TransportError {
+    TransportError::new(TransportPhase::Setup, message)
 }
 
 fn unsent(message: impl Into<String>) -> TransportError {
@@ -266,7 +280,7 @@ fn failure(phase: TransportPhase, error: &::reqwest::Error) -> TransportError {
     TransportError { timed_out: error.is_timeout(), ..TransportError::new(phase, innermost(error)) }
 }
 
-/// What the last cause says. The outer errors add the URL and "error sending request", nothing of use.
+/// What the innermost cause says. The outer errors only add the URL and "error sending request".
 fn innermost(error: &::reqwest::Error) -> String {
     let mut cause = std::error::Error::source(error);
     let mut message = None;
@@ -280,3 +294,7 @@ fn innermost(error: &::reqwest::Error) -> String {
 #[cfg(test)]
 #[path = "reqwest_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod options_tests;

@@ -1,32 +1,32 @@
-//! Server-sent events, read from bytes as they arrive.
+//! Server-sent events, read as they arrive.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::lines::{FrameTooLarge, Lines};
 
-/// What a stream of server-sent events consists of.
+/// One item of a stream of server-sent events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SseItem {
     /// An event with data.
     Event {
-        /// The event's name, where the server gave one.
+        /// The event's name, if the server gave one.
         event: Option<Bytes>,
         /// The data; several `data` lines are joined by line feeds.
         data: Bytes,
     },
-    /// A comment. Servers send them to keep a connection alive: they are a sign of life, not data.
+    /// A comment. Servers send them to keep a connection alive; they are not data.
     Comment,
 }
 
-/// Reads server-sent events from chunks cut anywhere, also inside a character or a line end.
+/// Reads server-sent events from chunks that may be cut anywhere, even inside a character or a line end.
 ///
-/// It accepts LF, CRLF and CR as line ends, a byte order mark at the start, and fields without colon or
-/// without the space behind it; `id`, `retry` and unknown fields are skipped, as are events without data. An
-/// event that lies within one chunk and has one `data` line is a slice of that chunk: nothing is copied.
+/// It accepts LF, CRLF and CR as line ends, a byte order mark at the start, and fields without a colon or without the
+/// space after it. It skips `id`, `retry`, unknown fields, and events without data. An event within one chunk that has one
+/// `data` line is a slice of that chunk: nothing is copied.
 ///
-/// As an iterator it ends when it needs more bytes and goes on after the next [`push`](Self::push). After an
-/// error it stays ended.
+/// The iterator returns `None` when it needs more bytes, and continues after the next [`push`](Self::push). After an error
+/// it always returns `None`.
 ///
 /// ```
 /// use ayni::http::{SseItem, SseParser};
@@ -45,7 +45,7 @@ pub struct SseParser {
     lines: Lines<true>,
     event: Option<Bytes>,
     data: Data,
-    /// Bytes of the lines that make up the event so far.
+    /// Bytes of the event's lines so far.
     event_bytes: usize,
     at_start: bool,
     ended: bool,
@@ -60,7 +60,7 @@ enum Data {
     Lines(BytesMut),
 }
 
-/// A line, with where its value begins.
+/// The kind of a line, with the position of its value.
 enum Field {
     Blank,
     Comment,
@@ -70,7 +70,7 @@ enum Field {
 }
 
 impl SseParser {
-    /// A parser that fails when an event has more than `max_event_bytes`, counted with its field names.
+    /// A parser that fails when an event has more than `max_event_bytes`, field names included.
     pub fn new(max_event_bytes: usize) -> Self {
         Self {
             lines: Lines::new(max_event_bytes),
@@ -83,13 +83,13 @@ impl SseParser {
         }
     }
 
-    /// Takes the next bytes of the stream.
+    /// Adds the next bytes of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         self.lines.push(chunk);
     }
 
-    /// Says that the stream has ended. The iterator then also gives an event that no blank line has closed,
-    /// which many servers forget; whether its data is whole only its reader can tell.
+    /// Says that the stream has ended. The iterator then also returns an event that no blank line has closed, because many
+    /// servers omit the last one. Only the reader of its data can tell whether it is complete.
     pub fn finish(&mut self) {
         self.lines.finish();
         self.ended = true;
@@ -162,12 +162,12 @@ impl Data {
     fn append(&mut self, line: Bytes) {
         *self = match std::mem::replace(self, Self::None) {
             Self::None => Self::Line(line),
-            Self::Line(first) => Self::joined(BytesMut::from(first), &line),
-            Self::Lines(lines) => Self::joined(lines, &line),
+            Self::Line(first) => Self::append_line(BytesMut::from(first), &line),
+            Self::Lines(lines) => Self::append_line(lines, &line),
         };
     }
 
-    fn joined(mut lines: BytesMut, line: &[u8]) -> Self {
+    fn append_line(mut lines: BytesMut, line: &[u8]) -> Self {
         lines.extend_from_slice(b"\n");
         lines.extend_from_slice(line);
         Self::Lines(lines)

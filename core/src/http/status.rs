@@ -1,13 +1,15 @@
-//! What a failed response means: one table for every hosted API, read after a backend's own rules.
+//! What a failed response means: one table for every hosted API, used after a backend's own rules.
 //!
-//! A message never quotes the vendor: validation errors echo the prompt. It is a sentence of ours with the
-//! vendor's `code`, `type` and `param`; the masked body is kept apart as the excerpt.
+//! A message never quotes the vendor, because validation errors repeat the prompt. It is a sentence of ours with the
+//! vendor's `code`, `type` and `param`; the masked body is kept separately as the excerpt.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Headers;
+use ::http::HeaderMap;
+
+use super::HeaderText;
 pub(crate) use super::error_body::{ErrorBody, read_error_body};
 use super::wait::WaitHint;
 use crate::error::{ErrorKind, Persistence};
@@ -15,10 +17,10 @@ use crate::error::{ErrorKind, Persistence};
 /// A response that failed: by its status, or by an error in the body of a 200.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure<'a> {
-    /// The status of the response, also where it says 200 and the body says otherwise.
+    /// The status of the response, even where it is 200 and the body describes a failure.
     pub(crate) status: u16,
     /// The header fields of the response.
-    pub(crate) headers: &'a Headers,
+    pub(crate) headers: &'a HeaderMap,
     /// What was read from its body.
     pub(crate) body: &'a ErrorBody,
 }
@@ -32,7 +34,7 @@ pub(crate) struct Verdict {
     pub(crate) persistence: Option<Persistence>,
     /// One sentence that names the thing to fix.
     pub(crate) message: Option<String>,
-    /// How long to wait, where a rule knows better than [`wait_from`](super::wait::wait_from).
+    /// How long to wait, where a rule knows more than [`wait_from`](super::wait::wait_from).
     pub(crate) wait: Option<Duration>,
 }
 
@@ -42,8 +44,8 @@ impl Verdict {
         Self { kind, persistence: None, message: Some(message.into()), wait: None }
     }
 
-    /// Takes in what the response says about another attempt: its wait unless a rule has set one, and its
-    /// decision whether to try again over every rule.
+    /// Adds what the response says about another attempt: its wait, unless a rule has set one, and its decision whether to
+    /// try again, which overrides every rule.
     pub(crate) fn with_hint(mut self, hint: WaitHint) -> Self {
         self.wait = self.wait.or(hint.wait);
         match hint.should_retry {
@@ -55,11 +57,11 @@ impl Verdict {
     }
 }
 
-/// The verdict that holds everywhere: first what code, type and wording of the body say, then the status.
+/// The verdict for every vendor: first by code, type and wording of the body, then by the status.
 ///
-/// Its wait is empty: [`Verdict::with_hint`] fills it.
+/// It sets no wait; [`Verdict::with_hint`] does.
 pub(crate) fn default_verdict(failure: &Failure<'_>) -> Verdict {
-    let status = told_status(failure);
+    let status = effective_status(failure);
     let (kind, sentence) = by_body(failure, status).unwrap_or_else(|| by_status(failure, status));
     Verdict::new(kind, with_details(&sentence, failure.body))
 }
@@ -70,9 +72,8 @@ fn rule(kind: ErrorKind, sentence: &'static str) -> Rule {
     (kind, Cow::Borrowed(sentence))
 }
 
-/// The status that the failure would have had if the status line told the truth: an error inside a 200 is
-/// judged by its numeric code, else by its type.
-fn told_status(failure: &Failure<'_>) -> u16 {
+/// The status that the failure should have had: an error inside a 200 is judged by its numeric code, else by its type.
+fn effective_status(failure: &Failure<'_>) -> u16 {
     if !(200..300).contains(&failure.status) {
         return failure.status;
     }
@@ -115,8 +116,8 @@ fn status_named(name: &str) -> Option<u16> {
     })
 }
 
-/// The rules that hold whatever the status says. Wording counts only in the beginning of the message and
-/// under the statuses that the wording is known from, because what follows may be the caller's own text.
+/// The rules that read the body. Wording counts only at the beginning of the message and only with the statuses that are
+/// known to carry it, because the rest may be the caller's own text.
 fn by_body(failure: &Failure<'_>, status: u16) -> Option<Rule> {
     let wording = Wording::of(failure.body);
     credits(&wording, status)
@@ -128,7 +129,7 @@ fn by_body(failure: &Failure<'_>, status: u16) -> Option<Rule> {
         .or_else(|| cold_start(&wording, failure.body, status))
 }
 
-/// What the rules look at, in lower case.
+/// The parts of a body that the rules read, in lower case.
 struct Wording {
     names: [String; 2],
     message: String,
@@ -136,10 +137,10 @@ struct Wording {
 
 impl Wording {
     fn of(body: &ErrorBody) -> Self {
-        const LOOKED_AT: usize = 400;
+        const MAX_CHARS: usize = 400;
         let lower = |text: &Option<String>| text.as_deref().unwrap_or_default().to_ascii_lowercase();
         let message = body.message.as_deref().unwrap_or_default();
-        let message = message.chars().take(LOOKED_AT).collect::<String>().to_ascii_lowercase();
+        let message = message.chars().take(MAX_CHARS).collect::<String>().to_ascii_lowercase();
         Self { names: [lower(&body.code), lower(&body.error_type)], message }
     }
 
@@ -247,7 +248,7 @@ fn unknown_model(wording: &Wording, failure: &Failure<'_>, status: u16) -> Optio
         ));
     }
     // The Hub answers 401 for what an anonymous caller may not see, also for what does not exist.
-    match failure.headers.get("x-error-code")? {
+    match failure.headers.text("x-error-code")? {
         "RepoNotFound" | "EntryNotFound" | "RevisionNotFound" => Some(rule(
             ErrorKind::NotFound,
             "the repository, revision or file does not exist, or it is private and the token may not read it",
@@ -257,7 +258,7 @@ fn unknown_model(wording: &Wording, failure: &Failure<'_>, status: u16) -> Optio
 }
 
 fn missing_permission(wording: &Wording, failure: &Failure<'_>, status: u16) -> Option<Rule> {
-    if failure.headers.get("x-error-code") == Some("GatedRepo") {
+    if failure.headers.text("x-error-code") == Some("GatedRepo") {
         return Some(rule(
             ErrorKind::PermissionDenied,
             "the model is gated: accept its licence on its page with the account that owns the token",
@@ -274,7 +275,7 @@ fn missing_permission(wording: &Wording, failure: &Failure<'_>, status: u16) -> 
     })
 }
 
-/// A spent quota of the day: Google gives a short wait with it that cannot help.
+/// A spent daily quota. Google sends a short wait with it, which cannot help.
 fn daily_quota(body: &ErrorBody, status: u16) -> Option<Rule> {
     let details = body.error()?.get("details")?.as_array()?;
     let violations = details.iter().filter_map(|detail| detail.get("violations")?.as_array()).flatten();
@@ -282,10 +283,7 @@ fn daily_quota(body: &ErrorBody, status: u16) -> Option<Rule> {
         violation.get("quotaId").and_then(serde_json::Value::as_str).is_some_and(|id| id.contains("PerDay"))
     };
     (matches!(status, 200 | 429) && violations.into_iter().any(is_daily)).then(|| {
-        rule(
-            ErrorKind::QuotaExceeded,
-            "the quota of the day is used up: wait for tomorrow or raise the quota",
-        )
+        rule(ErrorKind::QuotaExceeded, "the daily quota is used up: wait until tomorrow or raise the quota")
     })
 }
 
@@ -309,9 +307,7 @@ fn by_status(failure: &Failure<'_>, status: u16) -> Rule {
     use ErrorKind as K;
     match status {
         200..=299 => rule(K::Unavailable, "the backend reported an error inside a successful response"),
-        300..=399 => {
-            rule(K::ResponseInvalid, "the backend redirected to another place, which is not followed")
-        }
+        300..=399 => rule(K::ResponseInvalid, "the backend redirected to another URL, which is not followed"),
         401 => rule(K::Unauthenticated, "the credential is missing or not accepted: check the key or token"),
         402 => spent_credits(),
         403 => rule(

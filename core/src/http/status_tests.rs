@@ -1,10 +1,7 @@
 use super::*;
 
 fn verdict_with(status: u16, headers: &[(&str, &str)], body: &str) -> Verdict {
-    let mut fields = Headers::new();
-    for (name, value) in headers {
-        fields.push(*name, *value);
-    }
+    let fields = crate::http::header_map(headers);
     let body = read_error_body(None, body.as_bytes());
     default_verdict(&Failure { status, headers: &fields, body: &body })
 }

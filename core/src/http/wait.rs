@@ -1,28 +1,30 @@
-//! How long a backend asks to wait, from wherever it says so.
+//! How long a backend asks to wait, in every place where backends say so.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::Headers;
+use super::HeaderText;
+use super::headers::as_text;
 
 /// What a failed response says about another attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WaitHint {
     /// How long to wait before it.
     pub(crate) wait: Option<Duration>,
-    /// Whether to make it at all, where the backend decides that itself.
+    /// Whether to make it, where the backend says so.
     pub(crate) should_retry: Option<bool>,
 }
 
-/// Estimates of cold starts are unreliable: longer ones are cut to this.
+/// The longest estimate of a cold start that is believed; they are unreliable.
 const LONGEST_ESTIMATE: Duration = Duration::from_secs(120);
 
-/// No wait is longer: what is beyond a year is a way of saying never.
+/// The longest wait. More than a year is a way of saying never.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Reads every place in which a backend may say how long to wait; the more exact place wins.
-pub(crate) fn wait_from(headers: &Headers, body: Option<&Value>, now: SystemTime) -> WaitHint {
+/// Reads every place in which a backend may say how long to wait; the most exact one wins.
+pub(crate) fn wait_from(headers: &HeaderMap, body: Option<&Value>, now: SystemTime) -> WaitHint {
     let wait = retry_after_ms(headers)
         .or_else(|| retry_after(headers, now))
         .or_else(|| rate_limit_field(headers))
@@ -32,8 +34,8 @@ pub(crate) fn wait_from(headers: &Headers, body: Option<&Value>, now: SystemTime
     WaitHint { wait, should_retry: should_retry(headers) }
 }
 
-fn should_retry(headers: &Headers) -> Option<bool> {
-    let value = headers.get("x-should-retry")?.trim();
+fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    let value = headers.text("x-should-retry")?.trim();
     match value {
         _ if value.eq_ignore_ascii_case("true") => Some(true),
         _ if value.eq_ignore_ascii_case("false") => Some(false),
@@ -41,12 +43,12 @@ fn should_retry(headers: &Headers) -> Option<bool> {
     }
 }
 
-fn retry_after_ms(headers: &Headers) -> Option<Duration> {
-    seconds(headers.get("retry-after-ms")?.trim().parse::<f64>().ok()? / 1000.0)
+fn retry_after_ms(headers: &HeaderMap) -> Option<Duration> {
+    seconds(headers.text("retry-after-ms")?.trim().parse::<f64>().ok()? / 1000.0)
 }
 
-fn retry_after(headers: &Headers, now: SystemTime) -> Option<Duration> {
-    let value = headers.get("retry-after")?.trim();
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.text("retry-after")?.trim();
     match value.parse::<f64>() {
         Ok(number) => seconds(number),
         Err(_) => httpdate::parse_http_date(value).ok().map(|date| until(date, now)),
@@ -55,8 +57,8 @@ fn retry_after(headers: &Headers, now: SystemTime) -> Option<Duration> {
 
 /// `RateLimit: "api";r=0;t=55`, or the older `limit=100, remaining=0, reset=55`. A second is added because
 /// the window ends inside the last one.
-fn rate_limit_field(headers: &Headers) -> Option<Duration> {
-    let field = headers.get("ratelimit")?;
+fn rate_limit_field(headers: &HeaderMap) -> Option<Duration> {
+    let field = headers.text("ratelimit")?;
     let newer = field.split(',').filter_map(|item| spent_until(item.split(';'), "r", "t")).max();
     let reset = newer.or_else(|| spent_until(field.split([',', ';']), "remaining", "reset"))?;
     Some((reset + Duration::from_secs(1)).min(LONGEST_WAIT))
@@ -92,13 +94,13 @@ fn retry_info(body: &Value) -> Option<Duration> {
 }
 
 /// The reset of whichever limit has nothing left; the later one when several are spent.
-fn spent_limit_reset(headers: &Headers, now: SystemTime) -> Option<Duration> {
+fn spent_limit_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     const REMAINING: &str = "ratelimit-remaining";
-    let reset_of = |(name, value): (&str, &str)| {
-        let name = name.to_ascii_lowercase();
-        let at = name.find(REMAINING).filter(|_| is_zero(value))?;
+    let reset_of = |(name, value): (&HeaderName, &HeaderValue)| {
+        let name = name.as_str();
+        let at = name.find(REMAINING).filter(|_| as_text(value).is_some_and(is_zero))?;
         let (before, after) = (name.get(..at)?, name.get(at + REMAINING.len()..)?);
-        let reset = headers.get(&format!("{before}ratelimit-reset{after}"))?;
+        let reset = headers.text(&format!("{before}ratelimit-reset{after}"))?;
         moment_or_duration(reset, now)
     };
     headers.iter().filter_map(reset_of).max()
@@ -180,7 +182,7 @@ fn until(moment: SystemTime, now: SystemTime) -> Duration {
     moment.duration_since(now).unwrap_or(Duration::ZERO).min(LONGEST_WAIT)
 }
 
-/// Nothing for what is no length of time; the longest wait for what is too long.
+/// `None` for a number that is not a duration; the longest wait for one that is too long.
 fn seconds(number: f64) -> Option<Duration> {
     let sensible = number.is_finite() && number >= 0.0;
     sensible.then(|| Duration::try_from_secs_f64(number).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
@@ -192,16 +194,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::header_map as headers;
 
     const NOW: SystemTime = UNIX_EPOCH;
-
-    fn headers(fields: &[(&str, &str)]) -> Headers {
-        let mut headers = Headers::new();
-        for (name, value) in fields {
-            headers.push(*name, *value);
-        }
-        headers
-    }
 
     fn wait(fields: &[(&str, &str)], body: &Value) -> Option<f64> {
         wait_from(&headers(fields), Some(body), NOW).wait.map(|wait| wait.as_secs_f64())

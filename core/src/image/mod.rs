@@ -25,7 +25,6 @@ use crate::info::{BackendInfo, Route, Usage};
 use crate::media::ImageData;
 
 mod request;
-pub(crate) mod size;
 
 pub use request::{AspectRatio, GenerateRequest, RefineRequest, Resolution};
 

@@ -1,5 +1,7 @@
 //! What a local model is opened with: one struct a capability, each over one [`ModelSource`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chat::AnyChat;
@@ -7,6 +9,7 @@ use crate::embed::{AnyEmbedder, EmbeddingSpace};
 use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
+use crate::transport::Transport;
 
 /// Which weights, and where and in which numbers they compute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,11 +111,20 @@ impl LocalEmbedderConfig {
     /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
     /// that make no model; `device_unavailable`; `unsupported` without the feature `candle`.
     pub fn open(&self, env: &Environment) -> Result<AnyEmbedder> {
+        self.open_over(env, None)
+    }
+
+    /// The same, with a transport for downloads.
+    pub(crate) fn open_over(
+        &self,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> Result<AnyEmbedder> {
         #[cfg(feature = "candle")]
-        return super::LocalEmbedder::open(self, env).map(AnyEmbedder::new);
+        return super::LocalEmbedder::open_over(self, env, transport).map(AnyEmbedder::new);
         #[cfg(not(feature = "candle"))]
         {
-            let _ = env;
+            let _ = (env, transport);
             self.source.check()?;
             Err(Error::unsupported(unavailable_reason()))
         }

@@ -1,4 +1,4 @@
-//! Giving the same answer to the same request.
+//! The cache: the same answer to the same request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::call::{Call, Kept, Reply};
+use super::call::{GovernedCall, GovernedReply, StoredAnswer};
 use super::some_seconds;
 use crate::context::{Clock, Context};
 use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 
-/// Whether complete answers are kept in memory and given again to exactly the same request.
+/// Whether complete answers are kept in memory and returned to exactly the same request.
 ///
-/// Kept are embeddings, chats, streamed chats, and images whose request names a seed; never failures, halves,
-/// answers of a fallback, or procurement records. The key is a SHA-256 of the operation, the backend and the
-/// request: neither a prompt nor a credential is kept with the answer. A kept answer says so in its route.
+/// Embeddings, chats, streamed chats, and images whose request names a seed are cached; failures, partial answers, answers
+/// of a fallback, and procurement records are not. The key is a SHA-256 of the operation, the backend and the request, so
+/// neither a prompt nor a credential is kept with the answer. The route of a cached answer says that it is one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Cache {
-    /// Most memory of the answers; the least recently used go first.
+    /// The most memory for answers, in bytes; the least recently used answers are dropped first.
     pub max_bytes: usize,
-    /// How long an answer is kept; `null` until its room is needed.
+    /// How long an answer is kept; `null` keeps it until its memory is needed.
     pub ttl_seconds: Option<f64>,
 }
 
@@ -39,7 +39,7 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// Sets the most memory.
+    /// Sets the most memory for answers.
     pub fn with_max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -51,56 +51,56 @@ impl Cache {
         self
     }
 
-    pub(super) fn build(&self, info: &BackendInfo, space: &impl Serialize) -> Result<Store> {
+    pub(super) fn build(&self, info: &BackendInfo, space: &impl Serialize) -> Result<AnswerCache> {
         let mut identity = Sha256::new();
         feed(&mut identity, &(&*info.backend, &*info.model, info.host.as_deref(), space))?;
-        Ok(Store {
+        Ok(AnswerCache {
             identity,
             max_bytes: self.max_bytes,
             ttl: some_seconds("cache.ttl_seconds", self.ttl_seconds)?,
-            answers: Arc::default(),
+            entries: Arc::default(),
         })
     }
 }
 
-/// Looks the request up and otherwise has it answered, keeping the answer.
-pub(super) async fn cached<C: Call, F: Future<Output = Result<C::Reply>>>(
-    store: Option<&Store>,
+/// Answers a request from the cache, or does the work and stores its answer.
+pub(super) async fn cached<C: GovernedCall, F: Future<Output = Result<C::Reply>>>(
+    cache: Option<&AnswerCache>,
     cx: &Context,
     call: &C,
     work: impl FnOnce() -> F,
 ) -> Result<C::Reply> {
-    let Some(store) = store.filter(|_| call.may_be_kept()) else { return work().await };
-    let keep = store.keep(C::OPERATION, call.request(), cx.clock())?;
-    if let Some(mut reply) = keep.find().and_then(C::Reply::restore) {
+    let Some(cache) = cache.filter(|_| call.may_be_cached()) else { return work().await };
+    let slot = cache.slot(C::OPERATION, call.request(), cx.clock())?;
+    if let Some(mut reply) = slot.find().and_then(C::Reply::restore) {
         reply.route_mut().cached = true;
         return Ok(reply);
     }
     let mut reply = work().await?;
     if reply.route_mut().failed.is_empty() {
-        reply.keep(keep);
+        reply.store_in(slot);
     }
     Ok(reply)
 }
 
 /// [`Cache`], ready for use.
 #[derive(Debug)]
-pub(super) struct Store {
-    /// A hash that has taken in who the backend is.
+pub(super) struct AnswerCache {
+    /// A hash that already contains the identity of the backend.
     identity: Sha256,
     max_bytes: usize,
     ttl: Option<Duration>,
-    answers: Arc<Mutex<Answers>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
-impl Store {
-    /// The place of one request's answer.
-    fn keep(&self, operation: Operation, request: &impl Serialize, clock: &Clock) -> Result<Keep> {
+impl AnswerCache {
+    /// The slot of one request's answer.
+    fn slot(&self, operation: Operation, request: &impl Serialize, clock: &Clock) -> Result<CacheSlot> {
         let mut hash = self.identity.clone();
         feed(&mut hash, &(operation.as_str(), request))?;
-        Ok(Keep {
+        Ok(CacheSlot {
             key: hash.finalize().into(),
-            answers: Arc::clone(&self.answers),
+            entries: Arc::clone(&self.entries),
             max_bytes: self.max_bytes,
             ttl: self.ttl,
             clock: clock.clone(),
@@ -108,8 +108,8 @@ impl Store {
     }
 }
 
-/// Takes in `value` as JSON: fields in the order of their type, free maps in the order of their author,
-/// which is the order in which they are sent.
+/// Adds `value` to the hash as JSON: the fields of a type in their order, free maps in the order of their author, which is
+/// the order in which they are sent.
 fn feed(hash: &mut Sha256, value: &impl Serialize) -> Result<()> {
     struct Feed<'a>(&'a mut Sha256);
     impl io::Write for Feed<'_> {
@@ -127,68 +127,68 @@ fn feed(hash: &mut Sha256, value: &impl Serialize) -> Result<()> {
 
 type Key = [u8; 32];
 
-/// The place of one request's answer, filled or not.
+/// The slot of one request's answer, filled or not.
 #[derive(Debug)]
-pub(super) struct Keep {
+pub(super) struct CacheSlot {
     key: Key,
-    answers: Arc<Mutex<Answers>>,
+    entries: Arc<Mutex<Entries>>,
     max_bytes: usize,
     ttl: Option<Duration>,
     clock: Clock,
 }
 
-/// What an entry takes besides its answer.
+/// The memory of an entry besides its answer.
 const ENTRY_BYTES: usize = 512;
 
-impl Keep {
-    /// The answer kept here, if there is one that has not grown too old.
-    fn find(&self) -> Option<Kept> {
-        self.answers().find(&self.key, self.ttl.map(|_| self.clock.now()))
+impl CacheSlot {
+    /// The stored answer, if there is one that has not expired.
+    fn find(&self) -> Option<StoredAnswer> {
+        self.entries().find(&self.key, self.ttl.map(|_| self.clock.now()))
     }
 
-    /// How large an answer may be to be kept.
+    /// The most bytes of an answer that can be stored.
     pub(super) fn room(&self) -> usize {
         self.max_bytes.saturating_sub(ENTRY_BYTES)
     }
 
-    /// Keeps an answer of about `bytes`, unless it is larger than everything.
-    pub(super) fn insert(&self, bytes: usize, answer: impl FnOnce() -> Kept) {
+    /// Stores an answer of about `bytes`, unless it is larger than the whole cache.
+    pub(super) fn insert(&self, bytes: usize, answer: impl FnOnce() -> StoredAnswer) {
         if bytes > self.room() {
             return;
         }
         let expires = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
         let answer = answer();
-        self.answers().insert(
+        self.entries().insert(
             self.key,
             Entry { answer, bytes: bytes + ENTRY_BYTES, expires, used: 0 },
             self.max_bytes,
         );
     }
 
-    fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Debug)]
 struct Entry {
-    answer: Kept,
+    answer: StoredAnswer,
     bytes: usize,
     expires: Option<Instant>,
     used: u64,
 }
 
-/// Answers by key and by the order of their last use.
+/// Answers by key, and keys in the order of their last use.
 #[derive(Debug, Default)]
-struct Answers {
+struct Entries {
     by_key: HashMap<Key, Entry>,
     by_use: BTreeMap<u64, Key>,
     bytes: usize,
     uses: u64,
 }
 
-impl Answers {
-    fn find(&mut self, key: &Key, now: Option<Instant>) -> Option<Kept> {
+impl Entries {
+    fn find(&mut self, key: &Key, now: Option<Instant>) -> Option<StoredAnswer> {
         let entry = self.by_key.get_mut(key)?;
         if entry.expires.zip(now).is_some_and(|(expires, now)| expires <= now) {
             self.remove(key);
@@ -229,71 +229,71 @@ mod tests {
     use crate::context::ManualClock;
     use crate::embed::EmbeddingSpace;
 
-    fn store(cache: &Cache) -> Store {
+    fn build(cache: &Cache) -> AnswerCache {
         cache.build(&BackendInfo::new("b", "m"), &()).expect("valid")
     }
 
-    fn place(store: &Store, request: &str, clock: &Clock) -> Keep {
-        store.keep(Operation::Chat, &request, clock).expect("a key")
+    fn slot(cache: &AnswerCache, request: &str, clock: &Clock) -> CacheSlot {
+        cache.slot(Operation::Chat, &request, clock).expect("a key")
     }
 
-    fn put(store: &Store, request: &str, bytes: usize) {
-        place(store, request, &Clock::system()).insert(bytes, || Arc::new(request.to_owned()));
+    fn put(cache: &AnswerCache, request: &str, bytes: usize) {
+        slot(cache, request, &Clock::system()).insert(bytes, || Arc::new(request.to_owned()));
     }
 
-    fn holds(store: &Store, request: &str) -> bool {
-        place(store, request, &Clock::system()).find().is_some()
+    fn holds(cache: &AnswerCache, request: &str) -> bool {
+        slot(cache, request, &Clock::system()).find().is_some()
     }
 
     #[test]
     fn the_least_recently_used_answers_make_room() {
-        let store = store(&Cache::default().with_max_bytes(3 * (ENTRY_BYTES + 100)));
+        let cache = build(&Cache::default().with_max_bytes(3 * (ENTRY_BYTES + 100)));
         for request in ["a", "b", "c"] {
-            put(&store, request, 100);
+            put(&cache, request, 100);
         }
-        assert!(holds(&store, "a"));
-        put(&store, "d", 200);
-        assert_eq!(["a", "b", "c", "d"].map(|request| holds(&store, request)), [true, false, false, true]);
-        let answers = store.answers.lock().expect("a lock");
-        assert_eq!(answers.bytes, 2 * ENTRY_BYTES + 300);
-        assert_eq!((answers.by_key.len(), answers.by_use.len()), (2, 2));
+        assert!(holds(&cache, "a"));
+        put(&cache, "d", 200);
+        assert_eq!(["a", "b", "c", "d"].map(|request| holds(&cache, request)), [true, false, false, true]);
+        let entries = cache.entries.lock().expect("a lock");
+        assert_eq!(entries.bytes, 2 * ENTRY_BYTES + 300);
+        assert_eq!((entries.by_key.len(), entries.by_use.len()), (2, 2));
     }
 
     #[test]
-    fn an_answer_larger_than_the_cache_is_not_kept_and_pushes_nothing_out() {
-        let store = store(&Cache::default().with_max_bytes(2000));
-        put(&store, "a", 100);
-        put(&store, "b", 2000);
-        assert_eq!((holds(&store, "a"), holds(&store, "b")), (true, false));
+    fn an_answer_larger_than_the_cache_is_not_stored_and_evicts_nothing() {
+        let cache = build(&Cache::default().with_max_bytes(2000));
+        put(&cache, "a", 100);
+        put(&cache, "b", 2000);
+        assert_eq!((holds(&cache, "a"), holds(&cache, "b")), (true, false));
     }
 
     #[test]
-    fn answers_grow_old() {
+    fn answers_expire() {
         let manual = ManualClock::new();
         let clock = Clock::from(manual.clone());
-        let store = store(&Cache::default().with_ttl_seconds(60.0));
-        place(&store, "a", &clock).insert(1, || Arc::new(1));
+        let cache = build(&Cache::default().with_ttl_seconds(60.0));
+        slot(&cache, "a", &clock).insert(1, || Arc::new(1));
         manual.advance(Duration::from_secs(59));
-        assert!(place(&store, "a", &clock).find().is_some());
+        assert!(slot(&cache, "a", &clock).find().is_some());
         manual.advance(Duration::from_secs(1));
-        assert!(place(&store, "a", &clock).find().is_none());
-        assert_eq!(store.answers.lock().expect("a lock").bytes, 0);
+        assert!(slot(&cache, "a", &clock).find().is_none());
+        assert_eq!(cache.entries.lock().expect("a lock").bytes, 0);
     }
 
     #[test]
-    fn an_answer_kept_twice_is_counted_once() {
-        let store = store(&Cache::default());
-        put(&store, "a", 100);
-        put(&store, "a", 50);
-        assert_eq!(store.answers.lock().expect("a lock").bytes, 50 + ENTRY_BYTES);
+    fn an_answer_stored_twice_is_counted_once() {
+        let cache = build(&Cache::default());
+        put(&cache, "a", 100);
+        put(&cache, "a", 50);
+        assert_eq!(cache.entries.lock().expect("a lock").bytes, 50 + ENTRY_BYTES);
     }
 
     #[test]
     fn every_part_of_the_identity_makes_another_key() {
         let info = |backend: &str, model: &str| BackendInfo::new(backend, model);
         let key = |info: &BackendInfo, space: Option<&EmbeddingSpace>, operation, request: &str| {
-            let store = Cache::default().build(info, &space).expect("valid");
-            store.keep(operation, &request, &Clock::system()).expect("a key").key
+            let cache = Cache::default().build(info, &space).expect("valid");
+            cache.slot(operation, &request, &Clock::system()).expect("a key").key
         };
         let space = EmbeddingSpace::new("m");
         let keys = std::collections::HashSet::from([

@@ -1,4 +1,4 @@
-//! What the parts of a policy need to know about operations and their answers.
+//! Requests and answers as the layers of a policy see them.
 
 use std::any::Any;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::cache::Keep;
+use super::cache::CacheSlot;
 use super::limit::Permit;
 use super::observe::Observation;
 use crate::chat::{AnyChat, ChatRequest, ChatResponse, ProviderData, ToolCall};
@@ -24,56 +24,56 @@ use crate::procure::{
 
 use super::governed::Handle;
 
-/// One request, which can be sent to any handle of its capability, more than once if need be.
-pub(super) trait Call: Send + Sync {
+/// One request, which can be sent to any handle of its capability, and more than once.
+pub(super) trait GovernedCall: Send + Sync {
     type Handle: Handle;
     type Request: Serialize;
-    type Reply: Reply;
+    type Reply: GovernedReply;
     const OPERATION: Operation;
-    /// Whether doing it twice costs no more than time.
+    /// Whether the work may be done twice, because that costs nothing but time.
     const REPEATABLE: bool = !matches!(Self::OPERATION, Operation::GenerateImage | Operation::RefineImage);
 
     fn request(&self) -> &Self::Request;
 
-    /// Whether the same request may be given the same answer again.
-    fn may_be_kept(&self) -> bool;
+    /// Whether the same request may get the same answer again.
+    fn may_be_cached(&self) -> bool;
 
     fn send(&self, handle: &Self::Handle, cx: &Context) -> impl Future<Output = Result<Self::Reply>> + Send;
 }
 
-/// An answer that was kept.
-pub(super) type Kept = Arc<dyn Any + Send + Sync>;
+/// An answer in the cache.
+pub(super) type StoredAnswer = Arc<dyn Any + Send + Sync>;
 
 /// One answer, or a stream that has begun to answer.
-pub(super) trait Reply: Send + Sized {
+pub(super) trait GovernedReply: Send + Sized {
     fn route_mut(&mut self) -> &mut Route;
 
-    /// Holds the right to be in flight for as long as the answer goes on arriving.
-    fn hold(&mut self, permit: Permit) {
+    /// Holds the permit until the whole answer has arrived.
+    fn hold_permit(&mut self, permit: Permit) {
         drop(permit);
     }
 
-    /// Ends the answer at `end` if it goes on arriving.
+    /// Ends the answer at `end` if it is still arriving then.
     fn end_by(&mut self, _clock: &Clock, _end: Instant) {}
 
-    /// Keeps the answer, now or once it is complete.
-    fn keep(&mut self, _keep: Keep) {}
+    /// Stores the answer, now or once it is complete.
+    fn store_in(&mut self, _slot: CacheSlot) {}
 
-    /// The answer that was kept.
-    fn restore(_kept: Kept) -> Option<Self> {
+    /// The answer from the cache.
+    fn restore(_stored: StoredAnswer) -> Option<Self> {
         None
     }
 
-    /// Tells that the answer is there, now or once it is complete.
+    /// Records that the answer has arrived, now or once it is complete.
     fn observe(&mut self, observation: Observation);
 }
 
 macro_rules! calls {
-    ($($name:ident: $handle:ty, $operation:ident, $method:ident($request:ty) -> $reply:ty, kept: $kept:expr;)+) => {$(
+    ($($name:ident: $handle:ty, $operation:ident, $method:ident($request:ty) -> $reply:ty, cached: $cached:expr;)+) => {$(
         #[derive(Debug)]
         pub(super) struct $name(pub(super) $request);
 
-        impl Call for $name {
+        impl GovernedCall for $name {
             type Handle = $handle;
             type Request = $request;
             type Reply = $reply;
@@ -83,9 +83,9 @@ macro_rules! calls {
                 &self.0
             }
 
-            fn may_be_kept(&self) -> bool {
-                let kept: fn(&$request) -> bool = $kept;
-                kept(&self.0)
+            fn may_be_cached(&self) -> bool {
+                let cached: fn(&$request) -> bool = $cached;
+                cached(&self.0)
             }
 
             fn send(&self, handle: &$handle, cx: &Context) -> impl Future<Output = Result<$reply>> + Send {
@@ -96,41 +96,41 @@ macro_rules! calls {
 }
 
 calls! {
-    Embed: AnyEmbedder, Embed, embed(EmbedRequest) -> EmbedResponse, kept: |_| true;
-    Chat: AnyChat, Chat, chat(ChatRequest) -> ChatResponse, kept: |_| true;
+    Embed: AnyEmbedder, Embed, embed(EmbedRequest) -> EmbedResponse, cached: |_| true;
+    Chat: AnyChat, Chat, chat(ChatRequest) -> ChatResponse, cached: |_| true;
     Generate: AnyImageGenerator, GenerateImage, generate(GenerateRequest) -> ImageResponse,
-        kept: |request| request.seed.is_some();
+        cached: |request| request.seed.is_some();
     Refine: AnyImageGenerator, RefineImage, refine(RefineRequest) -> ImageResponse,
-        kept: |request| request.seed.is_some();
-    Tenders: AnyProcurement, ListTenders, tenders(ListRequest) -> Listing<TenderRow>, kept: |_| false;
-    OneTender: AnyProcurement, GetTender, tender(GetRequest) -> Answer<Tender>, kept: |_| false;
+        cached: |request| request.seed.is_some();
+    Tenders: AnyProcurement, ListTenders, tenders(ListRequest) -> Listing<TenderRow>, cached: |_| false;
+    OneTender: AnyProcurement, GetTender, tender(GetRequest) -> Answer<Tender>, cached: |_| false;
     PurchaseOrders: AnyProcurement, ListPurchaseOrders, purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>,
-        kept: |_| false;
+        cached: |_| false;
     OnePurchaseOrder: AnyProcurement, GetPurchaseOrder, purchase_order(GetRequest) -> Answer<PurchaseOrder>,
-        kept: |_| false;
+        cached: |_| false;
     QuickPurchases: AnyProcurement, ListQuickPurchases, quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>,
-        kept: |_| false;
+        cached: |_| false;
     OneQuickPurchase: AnyProcurement, GetQuickPurchase, quick_purchase(GetRequest) -> Answer<QuickPurchase>,
-        kept: |_| false;
-    Buyers: AnyProcurement, ListBuyers, buyers(ListRequest) -> Listing<Buyer>, kept: |_| false;
-    PlanOf: AnyProcurement, PlanListing, plan(PlanRequest) -> Answer<Plan>, kept: |_| false;
-    Suppliers: AnyProcurement, ListSuppliers, suppliers(ListRequest) -> Listing<Supplier>, kept: |_| false;
+        cached: |_| false;
+    Buyers: AnyProcurement, ListBuyers, buyers(ListRequest) -> Listing<Buyer>, cached: |_| false;
+    PlanOf: AnyProcurement, PlanListing, plan(PlanRequest) -> Answer<Plan>, cached: |_| false;
+    Suppliers: AnyProcurement, ListSuppliers, suppliers(ListRequest) -> Listing<Supplier>, cached: |_| false;
 }
 
 macro_rules! whole_replies {
     ($($reply:ty: $bytes:expr;)+) => {$(
-        impl Reply for $reply {
+        impl GovernedReply for $reply {
             fn route_mut(&mut self) -> &mut Route {
                 &mut self.route
             }
 
-            fn keep(&mut self, keep: Keep) {
+            fn store_in(&mut self, slot: CacheSlot) {
                 let bytes: fn(&Self) -> usize = $bytes;
-                keep.insert(bytes(self), || Arc::new(self.clone()));
+                slot.insert(bytes(self), || Arc::new(self.clone()));
             }
 
-            fn restore(kept: Kept) -> Option<Self> {
-                kept.downcast_ref::<Self>().cloned()
+            fn restore(stored: StoredAnswer) -> Option<Self> {
+                stored.downcast_ref::<Self>().cloned()
             }
 
             fn observe(&mut self, observation: Observation) {
@@ -155,10 +155,10 @@ whole_replies! {
     };
 }
 
-/// Procurement records go out of date at the source's own pace, so a policy keeps none.
+/// Procurement records change at the source, so a policy caches none.
 macro_rules! fresh_replies {
     ($($reply:ident)+) => {$(
-        impl<T: Send> Reply for $reply<T> {
+        impl<T: Send> GovernedReply for $reply<T> {
             fn route_mut(&mut self) -> &mut Route {
                 &mut self.route
             }
@@ -172,12 +172,12 @@ macro_rules! fresh_replies {
 
 fresh_replies! { Listing Answer }
 
-/// About how much memory a call of a tool takes.
+/// The approximate memory of a tool call.
 pub(super) fn call_bytes(call: &ToolCall) -> usize {
     call.id.len() + call.name.len() + call.arguments.len() + provider_bytes(&call.provider_data) + 96
 }
 
-/// About how much memory provider data takes: its size as JSON.
+/// The approximate memory of provider data: its size as JSON.
 pub(super) fn provider_bytes(data: &ProviderData) -> usize {
     if data.is_empty() { 0 } else { serde_json::to_vec(data).map_or(0, |json| json.len()) }
 }

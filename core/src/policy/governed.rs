@@ -1,4 +1,4 @@
-//! The one wrapper, and the one place where the order is written down.
+//! The wrapper that applies a policy, and the order of its layers.
 
 use std::fmt;
 use std::future::Future;
@@ -10,14 +10,15 @@ use futures_util::TryFutureExt;
 use serde::Serialize;
 
 use super::Policy;
-use super::cache::{Store, cached};
-use super::call::{self, Call};
-use super::fallback::{Cooldown, Switch, fall_back};
-use super::limit::{Pool, limit};
+use super::breaker::Breaker;
+use super::cache::{AnswerCache, cached};
+use super::call::{self, GovernedCall};
+use super::fallback::{FallbackRules, fall_back};
+use super::limit::{RequestQueue, limit};
 use super::metrics::{Metrics, Series};
 use super::observe::{Observe, observe};
 use super::retry::{Budget, Retrier, retry};
-use super::stream::{Opened, StreamChat};
+use super::stream::{OpenedStream, StreamChat};
 use super::timeout::{Bounds, attempt_context, within};
 use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::{Context, PhaseTimeouts};
@@ -30,11 +31,12 @@ use crate::procure::{
     Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, ProcurementClient,
     PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
 };
+use crate::transport::Transport;
 
 /// A handle that a policy can wrap.
 pub(super) trait Handle: fmt::Debug + Send + Sync + 'static {
     const OPERATIONS: &'static [Operation];
-    /// What two handles must have in common for one to stand in for the other.
+    /// What two handles must have in common so that one can replace the other.
     type Space: Clone + fmt::Debug + Serialize + Send + Sync + 'static;
 
     fn info(&self) -> &BackendInfo;
@@ -68,19 +70,20 @@ handles! {
         ListQuickPurchases GetQuickPurchase ListBuyers ListSuppliers PlanListing;
 }
 
-/// A handle and what the policy remembers about it.
+/// A handle and its state under the policy.
 #[derive(Debug)]
-pub(super) struct Slot<H> {
+pub(super) struct GovernedHandle<H> {
     index: usize,
     handle: H,
     phases: PhaseTimeouts,
     budget: Budget,
-    pool: Option<Arc<Pool>>,
-    pub(super) cooldown: Cooldown,
+    queue: Option<Arc<RequestQueue>>,
+    /// Opens when the backend is skipped for a while.
+    pub(super) breaker: Breaker,
     series: Vec<(Operation, Arc<Series>)>,
 }
 
-impl<H: Handle> Slot<H> {
+impl<H: Handle> GovernedHandle<H> {
     fn new(
         index: usize,
         handle: H,
@@ -97,8 +100,8 @@ impl<H: Handle> Slot<H> {
             index,
             phases: bounds.phases(info, H::OPERATIONS),
             budget: policy.retry.build_budget()?,
-            pool: policy.limit.pool(info)?,
-            cooldown: Cooldown::default(),
+            queue: policy.limit.queue(info)?,
+            breaker: Breaker::new(1, Duration::ZERO),
             series: metrics.map(series).unwrap_or_default(),
             handle,
         })
@@ -118,13 +121,15 @@ pub(super) struct Governed<H: Handle> {
     info: BackendInfo,
     space: H::Space,
     /// The primary first, then its fallbacks in order.
-    slots: Vec<Slot<H>>,
+    handles: Vec<GovernedHandle<H>>,
     observe: Observe,
-    cache: Option<Store>,
-    switch: Switch,
+    cache: Option<AnswerCache>,
+    fallback: FallbackRules,
     retrier: Retrier,
     max_queue: Option<Duration>,
     bounds: Bounds,
+    /// The transport of calls whose context carries none.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 impl<H: Handle> Governed<H> {
@@ -134,48 +139,51 @@ impl<H: Handle> Governed<H> {
             primary.info().clone().with_limits(strictest(handles().map(|handle| &handle.info().limits)));
         let space = primary.space();
         let cache = policy.cache.as_ref().map(|cache| cache.build(&info, &space)).transpose()?;
-        let switch = policy.fallback.build(fallbacks.len())?;
+        let fallback = policy.fallback.build(fallbacks.len())?;
         let (bounds, metrics) = (policy.timeout.build()?, policy.observe.build());
-        let slots = std::iter::once(primary)
+        let handles = std::iter::once(primary)
             .chain(fallbacks)
             .enumerate()
-            .map(|(index, handle)| Slot::new(index, handle, policy, &bounds, metrics.as_ref()))
+            .map(|(index, handle)| GovernedHandle::new(index, handle, policy, &bounds, metrics.as_ref()))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             info,
             space,
-            slots,
+            handles,
             observe: policy.observe.clone(),
             cache,
-            switch,
+            fallback,
             retrier: policy.retry.build()?,
             max_queue: policy.limit.max_queue()?,
             bounds,
+            transport: policy.transport().cloned(),
         })
     }
 
     #[cfg(test)]
-    pub(super) fn cache(&self) -> Option<&Store> {
+    pub(super) fn cache(&self) -> Option<&AnswerCache> {
         self.cache.as_ref()
     }
 
     /// observe → cache → fallback(handles) → retry → limit → time-out(per attempt) → backend.
-    async fn run<C: Call<Handle = H>>(&self, cx: &Context, call: C) -> Result<C::Reply> {
+    async fn run<C: GovernedCall<Handle = H>>(&self, cx: &Context, call: C) -> Result<C::Reply> {
         let (operation, call) = (C::OPERATION, &call);
         let bounded = self.bounds.whole_call(cx);
         let cx = bounded.as_ref().unwrap_or(cx);
-        let asked = &AtomicUsize::new(0);
-        let decided_by = || self.slots.get(asked.load(Ordering::Relaxed))?.series(operation).cloned();
+        let last = &AtomicUsize::new(0);
+        let last_series = || self.handles.get(last.load(Ordering::Relaxed))?.series(operation).cloned();
+        let transport = self.transport.as_ref();
 
-        observe(&self.observe, operation, &self.info, cx.clock(), decided_by, || {
+        observe(&self.observe, operation, &self.info, cx.clock(), last_series, || {
             cached(self.cache.as_ref(), cx, call, || {
-                fall_back(&self.switch, &self.slots, cx, operation, |slot| {
-                    asked.store(slot.index, Ordering::Relaxed);
-                    let series = slot.series(operation).map(|series| &**series);
-                    retry(&self.retrier, &slot.budget, series, cx, C::REPEATABLE, move |attempt| async move {
-                        let cx = &attempt_context(cx, attempt, slot.phases);
-                        limit(slot.pool.as_ref(), self.max_queue, cx, || {
-                            within(self.bounds.attempt(operation), cx, || call.send(&slot.handle, cx))
+                fall_back(&self.fallback, &self.handles, cx, operation, |governed| {
+                    last.store(governed.index, Ordering::Relaxed);
+                    let series = governed.series(operation).map(|series| &**series);
+                    let GovernedHandle { handle, phases, budget, queue, .. } = governed;
+                    retry(&self.retrier, budget, series, cx, C::REPEATABLE, move |attempt| async move {
+                        let cx = &attempt_context(cx, attempt, *phases, transport);
+                        limit(queue.as_ref(), self.max_queue, cx, || {
+                            within(self.bounds.attempt(operation), cx, || call.send(handle, cx))
                         })
                         .await
                     })
@@ -197,11 +205,11 @@ fn strictest<'a>(all: impl Iterator<Item = &'a Limits> + Clone) -> Limits {
 
 impl<H: Handle> fmt::Debug for Governed<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.slots.iter().map(|slot| &slot.handle)).finish()
+        f.debug_list().entries(self.handles.iter().map(|governed| &governed.handle)).finish()
     }
 }
 
-// The methods hand `run`'s future on instead of awaiting it: a request and its answer are moved less often.
+// The methods return `run`'s future instead of awaiting it, so that a request and its answer are moved less often.
 
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for Governed<AnyEmbedder> {
@@ -209,9 +217,9 @@ impl Embedder for Governed<AnyEmbedder> {
         &self.info
     }
 
-    /// The primary's own word: a local model knows all of its space only once it is loaded.
+    /// The primary's own space: a local model knows all of it only once it is loaded.
     fn space(&self) -> &EmbeddingSpace {
-        self.slots.first().map_or(&self.space, |primary| primary.handle.space())
+        self.handles.first().map_or(&self.space, |primary| primary.handle.space())
     }
 
     fn embed(
@@ -234,7 +242,7 @@ impl ChatBackend for Governed<AnyChat> {
     }
 
     fn stream(&self, cx: &Context, request: ChatRequest) -> impl Future<Output = Result<ChatStream>> + Send {
-        self.run(cx, StreamChat(request)).map_ok(Opened::into_stream)
+        self.run(cx, StreamChat(request)).map_ok(OpenedStream::into_stream)
     }
 }
 

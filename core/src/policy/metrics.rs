@@ -12,8 +12,8 @@ use crate::info::{BackendInfo, Usage};
 
 /// Counters of calls by backend, model and operation. Clones share them.
 ///
-/// Model names come from configuration, so there are as many series as configured backends, whatever callers
-/// ask for.
+/// Model names come from the configuration, so there is one series per configured backend and operation, whatever callers
+/// request.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<BTreeMap<Labels, Arc<Series>>>>);
 
@@ -21,12 +21,12 @@ pub struct Metrics(Arc<Mutex<BTreeMap<Labels, Arc<Series>>>>);
 type Labels = (Arc<str>, Arc<str>, &'static str);
 
 impl Metrics {
-    /// Counters of their own.
+    /// New counters.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The counters that a policy uses unless it is given others.
+    /// The counters of policies that are given no others.
     pub fn global() -> Self {
         static GLOBAL: OnceLock<Metrics> = OnceLock::new();
         GLOBAL.get_or_init(Self::new).clone()
@@ -38,7 +38,7 @@ impl Metrics {
         Arc::clone(all.entry(labels).or_default())
     }
 
-    /// All counters in Prometheus' text format. Series that never counted anything are left out.
+    /// All counters in Prometheus' text format, without series that never counted anything.
     pub fn prometheus_text(&self) -> String {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let used: Vec<(String, &Series)> =
@@ -52,14 +52,14 @@ impl Metrics {
                 (r#",direction="output""#.to_owned(), load(&series.output_tokens)),
             ]
         });
-        counter(&mut text, &used, "ayni_retries_total", "Repetitions of requests.", |series| {
+        counter(&mut text, &used, "ayni_retries_total", "Retries of requests.", |series| {
             vec![(String::new(), load(&series.retries))]
         });
-        let help = "Requests handed over to another backend, by the one that failed.";
+        let help = "Requests handed to another backend, by the one that failed.";
         counter(&mut text, &used, "ayni_fallbacks_total", help, |series| {
             vec![(String::new(), load(&series.fallbacks))]
         });
-        counter(&mut text, &used, "ayni_cache_hits_total", "Answers out of the cache.", |series| {
+        counter(&mut text, &used, "ayni_cache_hits_total", "Answers from the cache.", |series| {
             vec![(String::new(), load(&series.cache_hits))]
         });
         text
@@ -67,7 +67,7 @@ impl Metrics {
 }
 
 impl PartialEq for Metrics {
-    /// Whether both count into the same counters.
+    /// Whether both share their counters.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -84,7 +84,7 @@ const BUCKETS_MS: [u64; 14] =
 #[derive(Debug)]
 pub(super) struct Series {
     outcomes: [AtomicU64; OUTCOMES],
-    /// The last one counts what took longer than every bound.
+    /// The last one counts calls that took longer than every bound.
     buckets: [AtomicU64; BUCKETS_MS.len() + 1],
     total_nanos: AtomicU64,
     input_tokens: AtomicU64,
@@ -131,7 +131,7 @@ impl Series {
         add(&self.total_nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Counts what an answer cost; one out of the cache cost nothing.
+    /// Counts the tokens of an answer; one from the cache cost none.
     pub(super) fn answered(&self, usage: Usage, cached: bool) {
         if cached {
             add(&self.cache_hits, 1);
@@ -200,7 +200,7 @@ fn requests_text(text: &mut String, all: &[(String, &Series)]) {
 
 fn durations_text(text: &mut String, all: &[(String, &Series)]) {
     let name = "ayni_request_duration_seconds";
-    head(text, name, "histogram", "How long calls took, repetitions and fallbacks included.");
+    head(text, name, "histogram", "How long calls took, retries and fallbacks included.");
     for (labels, series) in all {
         let mut below = 0;
         for (index, counter) in series.buckets.iter().enumerate() {

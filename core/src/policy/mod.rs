@@ -1,11 +1,13 @@
-//! What wraps a backend: observation, cache, fallback, retry, limit, time-out — always in this order.
+//! The layers around a backend: observation, cache, fallback, retry, limit, time-out, always in this order.
 //!
 //! ```text
 //! observe → cache → fallback(handles) → retry → limit → time-out(per attempt) → backend
 //! ```
 //!
-//! A [`Policy`] is data. It is applied to a primary handle and its fallbacks and gives a handle of the same
-//! type; there is no way to apply the parts in another order.
+//! A [`Policy`] is data. Applied to a primary handle and its fallbacks, it makes one handle of the same type. The layers
+//! cannot be applied in another order.
+//!
+//! Waits, limits and time-outs use the timer of the caller's tokio runtime; see [`Context`](crate::Context).
 //!
 //! ```
 //! use ayni::backends::scripted::{Scripted, ScriptedConfig};
@@ -26,6 +28,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +38,10 @@ use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
 use crate::procure::AnyProcurement;
+use crate::transport::Transport;
 
+pub(crate) mod backoff;
+pub(crate) mod breaker;
 mod cache;
 mod call;
 mod fallback;
@@ -60,30 +66,46 @@ pub use timeout::Timeout;
 
 use governed::Governed;
 
-/// How calls are observed, cached, handed over, repeated, limited and timed out.
+/// How calls are observed, cached, handed to fallbacks, retried, limited and timed out.
 ///
-/// The default is what we recommend for services; [`Policy::none`] only observes.
+/// The default is what we recommend for services. [`Policy::none`] only observes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Policy {
-    /// When a request is sent again.
+    /// When a request is retried.
     pub retry: Retry,
     /// How long the phases of a call may take.
     pub timeout: Timeout,
-    /// How many requests are in flight, and how close they follow each other.
+    /// How many requests are in flight, and how closely they follow each other.
     pub limit: Limit,
     /// When another backend takes over.
     pub fallback: Fallback,
-    /// Whether complete answers are kept and given again to the same request; `null` for not at all.
+    /// Whether complete answers are kept and returned to the same request; `null` for no cache.
     pub cache: Option<Cache>,
-    /// What is told about calls.
+    /// What is recorded about calls.
     pub observe: Observe,
+    #[serde(skip)]
+    transport: OwnTransport,
+}
+
+/// The transport of calls whose context carries none. Two are equal if they are the same object.
+#[derive(Clone, Debug, Default)]
+struct OwnTransport(Option<Arc<dyn Transport>>);
+
+impl PartialEq for OwnTransport {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Policy {
-    /// Nothing but observation: one attempt, no time-outs of the policy's own, no limits, no fallback.
+    /// Observation only: one attempt, no time-outs, no limits, no fallback.
     pub fn none() -> Self {
         Self {
             retry: Retry::none(),
@@ -92,10 +114,11 @@ impl Policy {
             fallback: Fallback::none(),
             cache: None,
             observe: Observe::default(),
+            transport: OwnTransport::default(),
         }
     }
 
-    /// Sets when a request is sent again.
+    /// Sets when a request is retried.
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
@@ -119,40 +142,51 @@ impl Policy {
         self
     }
 
-    /// Keeps complete answers.
+    /// Sets whether complete answers are cached.
     pub fn with_cache(mut self, cache: impl Into<Option<Cache>>) -> Self {
         self.cache = cache.into();
         self
     }
 
-    /// Sets what is told about calls.
+    /// Sets what is recorded about calls.
     pub fn with_observe(mut self, observe: Observe) -> Self {
         self.observe = observe;
         self
     }
 
-    /// Applies the policy to an embedder and those that may stand in for it.
+    /// Sends HTTP requests through `transport`, unless a call's context carries another one.
+    pub fn with_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = OwnTransport(Some(transport));
+        self
+    }
+
+    /// The transport of calls whose context carries none, unless it is the built-in one.
+    pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.0.as_ref()
+    }
+
+    /// Applies the policy to an embedder and its fallbacks.
     ///
     /// # Errors
-    /// `config_invalid` if a fallback's vectors cannot be compared with the primary's, or a value of the
-    /// policy makes no sense.
+    /// `config_invalid` if a fallback's vectors cannot be compared with the primary's, or for an invalid value in the
+    /// policy.
     pub fn embedder(&self, primary: AnyEmbedder, fallbacks: Vec<AnyEmbedder>) -> Result<AnyEmbedder> {
         let (primary, fallbacks) = space::comparable(primary, fallbacks)?;
         Ok(AnyEmbedder::new(Governed::new(self, primary, fallbacks)?))
     }
 
-    /// Applies the policy to a chat backend and those that may stand in for it.
+    /// Applies the policy to a chat backend and its fallbacks.
     ///
     /// # Errors
-    /// `config_invalid` if a value of the policy makes no sense.
+    /// `config_invalid` for an invalid value in the policy.
     pub fn chat(&self, primary: AnyChat, fallbacks: Vec<AnyChat>) -> Result<AnyChat> {
         Ok(AnyChat::new(Governed::new(self, primary, fallbacks)?))
     }
 
-    /// Applies the policy to an image generator and those that may stand in for it.
+    /// Applies the policy to an image generator and its fallbacks.
     ///
     /// # Errors
-    /// `config_invalid` if a value of the policy makes no sense.
+    /// `config_invalid` for an invalid value in the policy.
     pub fn image_generator(
         &self,
         primary: AnyImageGenerator,
@@ -161,10 +195,10 @@ impl Policy {
         Ok(AnyImageGenerator::new(Governed::new(self, primary, fallbacks)?))
     }
 
-    /// Applies the policy to a procurement client and those that may stand in for it.
+    /// Applies the policy to a procurement client and its fallbacks.
     ///
     /// # Errors
-    /// `config_invalid` if a value of the policy makes no sense.
+    /// `config_invalid` for an invalid value in the policy.
     pub fn procurement(
         &self,
         primary: AnyProcurement,
@@ -174,13 +208,13 @@ impl Policy {
     }
 }
 
-/// A configured number of seconds, zero allowed.
+/// A configured number of seconds; zero is allowed.
 fn seconds(name: &str, value: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(value)
         .map_err(|_| Error::config(format!("`{name}` is {value}; it must be a number of seconds from 0 up")))
 }
 
-/// A configured number of seconds that must leave some time, or none at all.
+/// A configured number of seconds above zero, or none.
 fn some_seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>> {
     match value.map(|value| seconds(name, value)).transpose()? {
         Some(Duration::ZERO) => {

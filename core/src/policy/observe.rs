@@ -1,4 +1,4 @@
-//! Telling what happened, but never what was said.
+//! Spans, events and counters of calls, without their content.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::call::Reply;
+use super::call::GovernedReply;
 use super::metrics::{Metrics, Series};
 use crate::context::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::error::{Operation, RouteFailure};
 use crate::info::{BackendInfo, Route, Usage};
 
-/// What is told about calls: one `tracing` span a call (target `ayni::call`) with OpenTelemetry's GenAI
-/// names, one event at its end (debug for an answer, warn for a failure), and counters.
+/// What is recorded about calls: one `tracing` span per call (target `ayni::call`) with OpenTelemetry's GenAI names, one
+/// event at its end (debug for an answer, warn for a failure), and counters.
 ///
-/// Never told: prompts, inputs, answers, credentials, URLs, and what a backend's error says.
+/// Prompts, inputs, answers, credentials, URLs and the texts of a backend's errors are never recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -88,14 +88,14 @@ impl Observe {
     }
 }
 
-/// Runs `work` inside a span and tells how it ended. `decided_by` gives the counters of the backend that
-/// served or failed last.
-pub(super) async fn observe<T: Reply, F: Future<Output = Result<T>>>(
+/// Runs `work` inside a span and records how it ended. `last_series` gives the counters of the backend that served, or
+/// failed last.
+pub(super) async fn observe<T: GovernedReply, F: Future<Output = Result<T>>>(
     config: &Observe,
     operation: Operation,
     primary: &BackendInfo,
     clock: &Clock,
-    decided_by: impl Fn() -> Option<Arc<Series>>,
+    last_series: impl Fn() -> Option<Arc<Series>>,
     work: impl FnOnce() -> F,
 ) -> Result<T> {
     let mut observation = Observation {
@@ -104,11 +104,11 @@ pub(super) async fn observe<T: Reply, F: Future<Output = Result<T>>>(
         operation,
         started: clock.now(),
         clock: clock.clone(),
-        series: decided_by(),
+        series: last_series(),
         ended: false,
     };
     let outcome = work().instrument(observation.span.clone()).await;
-    observation.series = decided_by();
+    observation.series = last_series();
     match outcome {
         Ok(mut reply) => {
             reply.observe(observation);
@@ -121,7 +121,7 @@ pub(super) async fn observe<T: Reply, F: Future<Output = Result<T>>>(
     }
 }
 
-/// A call that has begun. One that is dropped before its end was given up by the caller.
+/// A call that has started. One that is dropped before its end was abandoned by the caller.
 #[derive(Debug)]
 pub(super) struct Observation {
     span: Span,
@@ -134,12 +134,12 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// Does a part of the work inside the call's span.
+    /// Does some of the work inside the call's span.
     pub(super) fn in_span<T>(&self, work: impl FnOnce() -> T) -> T {
         self.span.in_scope(work)
     }
 
-    /// Tells that the answer is complete.
+    /// Records that the answer is complete.
     pub(super) fn succeed(mut self, route: &Route, usage: Usage) {
         let took = self.end(None);
         if let Some(series) = &self.series {
@@ -171,7 +171,7 @@ impl Observation {
         }
     }
 
-    /// Tells that the call failed.
+    /// Records that the call failed.
     pub(super) fn fail(mut self, error: &Error) {
         let took = self.end(Some(error.kind()));
         self.span.record("error.type", error.kind().as_str());

@@ -1,15 +1,15 @@
-//! Embedders that stand in for each other have one space.
+//! Embedders that replace each other must share one embedding space.
 
 use crate::context::Context;
 use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
 use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 
-/// An embedder and those that may stand in for it, all in the space of the first one, completed by what is known of
-/// its model. Those that know less of it are held to it.
+/// The primary and its fallbacks, all in the primary's space, completed by what is known about its model. Vectors of
+/// embedders that know less about their space are checked against it.
 ///
 /// # Errors
-/// `config_invalid` naming the fields in which the space of one of them differs.
+/// `config_invalid` naming the fields in which the space of a fallback differs.
 pub(super) fn comparable(
     primary: AnyEmbedder,
     fallbacks: Vec<AnyEmbedder>,
@@ -22,8 +22,8 @@ pub(super) fn comparable(
         let given = fallback.space().clone().completed();
         same_space((primary.info(), &space), (fallback.info(), &given))?;
     }
-    let fallbacks = fallbacks.into_iter().map(|fallback| Held::to(&space, fallback)).collect();
-    Ok((Held::to(&space, primary), fallbacks))
+    let fallbacks = fallbacks.into_iter().map(|fallback| CheckedEmbedder::wrap(&space, fallback)).collect();
+    Ok((CheckedEmbedder::wrap(&space, primary), fallbacks))
 }
 
 fn same_space(
@@ -36,21 +36,21 @@ fn same_space(
     }
     let fields = differences.join("`, `");
     Err(Error::config(format!(
-        "the fallback {}/{} cannot stand in for {}/{}: their embedding spaces differ in `{fields}`. If the vectors \
+        "the fallback {}/{} cannot replace {}/{}: their embedding spaces differ in `{fields}`. If the vectors \
          can be compared all the same, declare the same `{fields}` for both; else remove the fallback",
         fallback.backend, fallback.model, primary.backend, primary.model
     )))
 }
 
-/// An embedder whose vectors are checked against a space of which it knows less itself.
+/// An embedder whose vectors are checked against a space that it does not know completely itself.
 #[derive(Debug)]
-struct Held {
+struct CheckedEmbedder {
     inner: AnyEmbedder,
     space: EmbeddingSpace,
 }
 
-impl Held {
-    fn to(space: &EmbeddingSpace, inner: AnyEmbedder) -> AnyEmbedder {
+impl CheckedEmbedder {
+    fn wrap(space: &EmbeddingSpace, inner: AnyEmbedder) -> AnyEmbedder {
         match inner.space() == space {
             true => inner,
             false => AnyEmbedder::new(Self { inner, space: space.clone() }),
@@ -59,7 +59,7 @@ impl Held {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl Embedder for Held {
+impl Embedder for CheckedEmbedder {
     fn info(&self) -> &BackendInfo {
         self.inner.info()
     }

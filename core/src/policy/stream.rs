@@ -9,56 +9,55 @@ use std::time::Instant;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt, stream};
 
-use super::cache::Keep;
-use super::call::{Call, Kept, Reply, call_bytes, provider_bytes};
+use super::cache::CacheSlot;
+use super::call::{GovernedCall, GovernedReply, StoredAnswer, call_bytes, provider_bytes};
 use super::limit::Permit;
 use super::observe::Observation;
 use super::timeout::attempt_timed_out;
 use crate::chat::{AnyChat, ChatEvent, ChatRequest, ChatStream};
 use crate::context::{BoxFuture, Clock, Context};
-use crate::error::Operation;
-use crate::error::Result;
+use crate::error::{Error, Operation, Result};
 use crate::info::{BackendInfo, Route, Usage};
 
 /// A request for a stream.
 #[derive(Debug)]
 pub(super) struct StreamChat(pub(super) ChatRequest);
 
-impl Call for StreamChat {
+impl GovernedCall for StreamChat {
     type Handle = AnyChat;
     type Request = ChatRequest;
-    type Reply = Opened;
+    type Reply = OpenedStream;
     const OPERATION: Operation = Operation::ChatStream;
 
     fn request(&self) -> &ChatRequest {
         &self.0
     }
 
-    fn may_be_kept(&self) -> bool {
+    fn may_be_cached(&self) -> bool {
         true
     }
 
-    async fn send(&self, handle: &AnyChat, cx: &Context) -> Result<Opened> {
+    async fn send(&self, handle: &AnyChat, cx: &Context) -> Result<OpenedStream> {
         let stream = handle.stream(cx, self.0.clone()).await?;
-        Opened::read(stream, handle.info()).await
+        OpenedStream::read(stream, handle.info()).await
     }
 }
 
-/// A stream whose first delivered event has arrived: from here on the request cannot be sent again, so what
-/// fails before is an ordinary failure of the attempt.
-pub(super) struct Opened {
+/// A stream whose first delivered event has arrived. From here on the request cannot be sent again; what fails before is
+/// an ordinary failure of the attempt.
+pub(super) struct OpenedStream {
     route: Route,
     first: Option<ChatEvent>,
     rest: ChatStream,
-    /// The right to be in flight, until the end.
+    /// The permit to be in flight, held until the end.
     permit: Option<Permit>,
-    /// The end of the attempt's time.
-    out_of_time: Option<BoxFuture<'static, ()>>,
+    /// The end of the attempt's time, with the error that it is.
+    out_of_time: Option<BoxFuture<'static, Error>>,
     recorder: Option<Recorder>,
     observation: Option<Observation>,
 }
 
-impl Opened {
+impl OpenedStream {
     /// Reads until an event delivers something.
     async fn read(mut rest: ChatStream, info: &BackendInfo) -> Result<Self> {
         let mut started = None;
@@ -78,37 +77,38 @@ impl Opened {
 
     pub(super) fn into_stream(self) -> ChatStream {
         let started = Some(ChatEvent::Started { route: self.route.clone() });
-        ChatStream::new(Governed { started, opened: self })
+        ChatStream::new(GovernedStream { started, opened: self })
     }
 }
 
-impl Reply for Opened {
+impl GovernedReply for OpenedStream {
     fn route_mut(&mut self) -> &mut Route {
         &mut self.route
     }
 
-    fn hold(&mut self, permit: Permit) {
+    fn hold_permit(&mut self, permit: Permit) {
         self.permit = Some(permit);
     }
 
     fn end_by(&mut self, clock: &Clock, end: Instant) {
         let clock = clock.clone();
         self.out_of_time = Some(Box::pin(async move {
-            clock.sleep(end.saturating_duration_since(clock.now())).await;
+            let slept = clock.sleep(end.saturating_duration_since(clock.now())).await;
+            slept.map_or_else(|error| error, |()| attempt_timed_out())
         }));
     }
 
-    fn keep(&mut self, keep: Keep) {
-        self.recorder = Some(Recorder { keep, events: Vec::new(), bytes: 0 });
+    fn store_in(&mut self, slot: CacheSlot) {
+        self.recorder = Some(Recorder { slot, events: Vec::new(), bytes: 0 });
     }
 
-    fn restore(kept: Kept) -> Option<Self> {
-        let kept = kept.downcast::<Recording>().ok()?;
-        let route = kept.route.clone();
+    fn restore(stored: StoredAnswer) -> Option<Self> {
+        let recording = stored.downcast::<Recording>().ok()?;
+        let route = recording.route.clone();
         let mut next = 0;
         let events = stream::iter(std::iter::from_fn(move || {
             next += 1;
-            kept.events.get(next - 1).cloned().map(Ok)
+            recording.events.get(next - 1).cloned().map(Ok)
         }));
         Some(Self::new(route, None, ChatStream::new(events)))
     }
@@ -118,19 +118,19 @@ impl Reply for Opened {
     }
 }
 
-impl fmt::Debug for Opened {
+impl fmt::Debug for OpenedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened").field("route", &self.route).finish_non_exhaustive()
+        f.debug_struct("OpenedStream").field("route", &self.route).finish_non_exhaustive()
     }
 }
 
 /// The events that the caller sees.
-struct Governed {
+struct GovernedStream {
     started: Option<ChatEvent>,
-    opened: Opened,
+    opened: OpenedStream,
 }
 
-impl Stream for Governed {
+impl Stream for GovernedStream {
     type Item = Result<ChatEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
@@ -142,12 +142,12 @@ impl Stream for Governed {
             Some(first) => Some(Ok(first)),
             None => std::task::ready!(opened.poll_rest(task)),
         };
-        opened.note(event.as_ref());
+        opened.follow(event.as_ref());
         Poll::Ready(event)
     }
 }
 
-impl Opened {
+impl OpenedStream {
     fn poll_rest(&mut self, task: &mut TaskContext<'_>) -> Poll<Option<Result<ChatEvent>>> {
         let rest = &mut self.rest;
         let next = match &self.observation {
@@ -158,19 +158,17 @@ impl Opened {
             return next;
         }
         match &mut self.out_of_time {
-            Some(end) => end.poll_unpin(task).map(|()| {
+            Some(end) => end.poll_unpin(task).map(|error| {
                 // Nothing more is read, and the connection closes.
                 self.rest = ChatStream::new(stream::empty());
-                Some(Err(attempt_timed_out()
-                    .with_operation(Operation::ChatStream)
-                    .with_backend(&*self.route.backend)))
+                Some(Err(error.with_operation(Operation::ChatStream).with_backend(&*self.route.backend)))
             }),
             None => Poll::Pending,
         }
     }
 
-    /// Follows the stream to its end, at which everything that was held is let go.
-    fn note(&mut self, event: Option<&Result<ChatEvent>>) {
+    /// Follows the stream. At its end, the permit and everything else is released.
+    fn follow(&mut self, event: Option<&Result<ChatEvent>>) {
         match event {
             Some(Ok(event)) => {
                 if self.recorder.as_mut().is_some_and(|recorder| !recorder.takes(event)) {
@@ -203,7 +201,7 @@ impl Opened {
 
 /// The events of a stream for the cache, until they are complete or too many.
 struct Recorder {
-    keep: Keep,
+    slot: CacheSlot,
     events: Vec<ChatEvent>,
     bytes: usize,
 }
@@ -215,10 +213,10 @@ struct Recording {
 }
 
 impl Recorder {
-    /// Records an event, unless the stream has grown too large to be kept.
+    /// Records an event, unless the stream has grown too large for the cache.
     fn takes(&mut self, event: &ChatEvent) -> bool {
         self.bytes += event_bytes(event);
-        let fits = self.bytes <= self.keep.room();
+        let fits = self.bytes <= self.slot.room();
         if fits {
             self.events.push(event.clone());
         }
@@ -226,8 +224,8 @@ impl Recorder {
     }
 
     fn store(self, route: &Route) {
-        let Self { keep, events, bytes } = self;
-        keep.insert(bytes, || Arc::new(Recording { route: route.clone(), events }));
+        let Self { slot, events, bytes } = self;
+        slot.insert(bytes, || Arc::new(Recording { route: route.clone(), events }));
     }
 }
 

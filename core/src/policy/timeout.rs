@@ -1,41 +1,41 @@
-//! How long the phases of a call may take.
+//! Time-outs of the phases of a call.
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 
-use super::call::Reply;
+use super::call::GovernedReply;
 use super::some_seconds;
 use crate::context::{Context, PhaseTimeouts};
-use crate::error::Operation;
-use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::error::{Error, ErrorKind, Operation, Result, Sent};
 use crate::info::BackendInfo;
+use crate::transport::Transport;
 
-/// How long the phases of a call may take. `null` sets no bound; connect, first byte and idle then keep the
-/// backend's own. What the call's [`Context`] says comes first.
+/// How long the phases of a call may take. `null` sets no bound; connect, first byte and idle then keep the backend's own.
+/// The time-outs of the call's [`Context`] override these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Timeout {
-    /// Until a connection stands.
+    /// Until the connection is made.
     pub connect_seconds: Option<f64>,
     /// From then until the status line.
     pub first_byte_seconds: Option<f64>,
     /// The same for a backend that may have to start a model or a container first.
     pub cold_start_first_byte_seconds: Option<f64>,
-    /// The same for making images, whose status line may come only with the finished image.
+    /// The same for images, whose status line may come only with the finished image.
     pub image_first_byte_seconds: Option<f64>,
     /// Between two pieces of data; keep-alive comments are not data.
     pub idle_seconds: Option<f64>,
-    /// One attempt as a whole, a stream's to its end.
+    /// One whole attempt; for a stream, until its end.
     pub attempt_seconds: Option<f64>,
-    /// One attempt at making images as a whole.
+    /// One whole attempt to make images.
     pub image_attempt_seconds: Option<f64>,
-    /// The whole call, repetitions and fallbacks included, where the context sets no deadline.
+    /// The whole call, retries and fallbacks included, where the context sets no deadline.
     pub total_seconds: Option<f64>,
 }
 
@@ -55,7 +55,7 @@ impl Default for Timeout {
 }
 
 impl Timeout {
-    /// No bounds of the policy's own.
+    /// No bounds.
     pub fn none() -> Self {
         Self {
             connect_seconds: None,
@@ -69,7 +69,7 @@ impl Timeout {
         }
     }
 
-    /// Bounds the time until a connection stands.
+    /// Bounds the time until the connection is made.
     pub fn with_connect_seconds(mut self, seconds: impl Into<Option<f64>>) -> Self {
         self.connect_seconds = seconds.into();
         self
@@ -89,7 +89,7 @@ impl Timeout {
         self
     }
 
-    /// Bounds one attempt as a whole, also one at making images.
+    /// Bounds one whole attempt, including one to make images.
     pub fn with_attempt_seconds(mut self, seconds: impl Into<Option<f64>>) -> Self {
         self.attempt_seconds = seconds.into();
         self.image_attempt_seconds = self.attempt_seconds;
@@ -123,7 +123,7 @@ impl Timeout {
     }
 }
 
-/// [`Timeout`], ready for use.
+/// [`Timeout`], checked and converted.
 #[derive(Debug)]
 pub(super) struct Bounds {
     phases: PhaseTimeouts,
@@ -153,7 +153,7 @@ impl Bounds {
         }
     }
 
-    /// The context of the whole call.
+    /// The context of the whole call, if it is not the caller's.
     pub(super) fn whole_call(&self, cx: &Context) -> Option<Context> {
         match (cx.deadline(), self.total) {
             (None, Some(total)) => Some(cx.clone().with_timeout(total)),
@@ -162,33 +162,36 @@ impl Bounds {
     }
 }
 
-/// The context of one attempt. The caller's own phases come before the policy's.
-pub(super) fn attempt_context(cx: &Context, attempt: u32, phases: PhaseTimeouts) -> Context {
+/// The context of one attempt. The caller's own time-outs and transport come before the policy's.
+pub(super) fn attempt_context(
+    cx: &Context,
+    attempt: u32,
+    phases: PhaseTimeouts,
+    transport: Option<&Arc<dyn Transport>>,
+) -> Context {
     let own = cx.phase_timeouts();
-    cx.clone().with_attempt(attempt).with_phase_timeouts(PhaseTimeouts {
+    cx.clone().with_attempt(attempt).with_default_transport(transport).with_phase_timeouts(PhaseTimeouts {
         connect: own.connect.or(phases.connect),
         first_byte: own.first_byte.or(phases.first_byte),
         idle: own.idle.or(phases.idle),
     })
 }
 
-/// Ends an attempt after `bound`, and in any case with the call's deadline or cancellation.
-pub(super) async fn within<T: Reply, F: Future<Output = Result<T>>>(
+/// Ends an attempt after `bound`, and always with the call's deadline or cancellation.
+pub(super) async fn within<T: GovernedReply, F: Future<Output = Result<T>>>(
     bound: Option<Duration>,
     cx: &Context,
     work: impl FnOnce() -> F,
 ) -> Result<T> {
     let work = pin!(work());
     let Some(bound) = bound else { return cx.guard(work).await };
-    let ends = cx.clock().now() + bound;
-    let bounded = pin!(async {
-        match select(work, pin!(cx.clock().sleep(bound))).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => Err(attempt_timed_out()),
-        }
-    });
+    let end = cx.clock().now().checked_add(bound);
+    let bounded =
+        pin!(async { cx.clock().timeout(bound, work).await?.unwrap_or_else(|| Err(attempt_timed_out())) });
     let mut reply = cx.guard(bounded).await?;
-    reply.end_by(cx.clock(), ends);
+    if let Some(end) = end {
+        reply.end_by(cx.clock(), end);
+    }
     Ok(reply)
 }
 

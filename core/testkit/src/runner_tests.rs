@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::*;
 use ayni::context::Context;
-use ayni::http::{HttpRequest, Method};
+use ayni::http::{HeaderValue, HttpRequest, Method};
 use ayni::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use ayni::{BackendInfo, Route};
 use ayni::{Error, ErrorKind, Result};
@@ -28,16 +28,17 @@ impl ChatBackend for Wire {
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
         let url = format!("{}/chat/completions", self.base_url).parse().expect("a URL");
-        let mut http = HttpRequest::new(Method::Post, url);
-        http.headers.push("authorization", format!("Bearer {}", self.key));
+        let mut http = HttpRequest::new(Method::POST, url);
+        let key = HeaderValue::from_str(&format!("Bearer {}", self.key)).expect("a key");
+        http.headers.insert("authorization", key);
         http.body = json!({ "model": &*self.info.model, "messages": request.messages }).to_string().into();
         let sent = async {
-            let mut response = cx.transport()?.send(http).await.map_err(|error| lost(&error))?;
+            let mut response = ayni::http::transport(cx)?.send(http).await.map_err(|error| lost(&error))?;
             let mut body = Vec::new();
             while let Some(piece) = response.body.next().await {
                 body.extend(piece.map_err(|error| lost(&error))?);
             }
-            Ok((response.status, body))
+            Ok((response.status.as_u16(), body))
         };
         let (status, body) = cx.guard(sent).await?;
         if status != 200 {

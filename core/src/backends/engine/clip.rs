@@ -212,11 +212,9 @@ fn unit_length(vector: Vec<f32>) -> Result<Vec<f32>> {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::context::{BoxFuture, Cancellation, ManualClock};
-    use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError};
+    use crate::http::{HttpRequest, HttpResponse, Transport, TransportError};
 
     /// Answers every request with the same page and cancels after so many.
     #[derive(Debug)]
@@ -232,8 +230,7 @@ mod tests {
             if self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.cancel_after {
                 self.cancellation.cancel();
             }
-            let body = stream::iter([Ok(Bytes::from_static(b"asleep"))]);
-            Box::pin(async { Ok(HttpResponse::new(503, Headers::new(), Box::pin(body))) })
+            Box::pin(async { Ok(HttpResponse::of(503, &[], "asleep")) })
         }
     }
 

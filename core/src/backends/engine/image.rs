@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::env::Environment;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::client::Reply;
+use crate::http::client::ApiReply;
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution};
 use crate::info::{BackendInfo, Limits, Route};
 use crate::media::ImageData;
@@ -181,7 +181,7 @@ impl ImageEngine {
         self.read(reply)?.check(request.images.len())
     }
 
-    fn read(&self, reply: Reply<Answer>) -> Result<ImageResponse> {
+    fn read(&self, reply: ApiReply<Answer>) -> Result<ImageResponse> {
         let Answer { images, seed, model, scheduler, steps } = reply.value;
         let images = images.iter().map(|image| ImageData::from_base64(image)).collect::<Result<Vec<_>>>();
         let images = images

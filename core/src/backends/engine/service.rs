@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::env::Environment;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result};
-use crate::http::client::{ApiClient, Auth, Reply};
+use crate::http::client::{ApiClient, ApiReply, Auth};
 use crate::http::status::{Failure, Verdict};
 use crate::info::BackendInfo;
 use crate::secret::Secret;
@@ -49,8 +49,8 @@ impl Service {
         })?;
         let api_key = address.api_key.filter(|key| !key.is_empty());
         let api = ApiClient::new(backend, &url)?
-            .with_auth(api_key.map_or(Auth::None, |key| Auth::Header("X-API-Key", key)))
-            .with_auth(Auth::bearer(hf_token.as_ref()))
+            .with_auth(api_key.map_or(Auth::None, |key| Auth::Header("X-API-Key", key)))?
+            .with_auth(Auth::bearer(hf_token.as_ref()))?
             .with_classify(classify);
         let space = match address.space {
             Some(id) => SpaceConfig::new(id).with_url(url),
@@ -83,7 +83,7 @@ impl Service {
         path: &str,
         body: &impl Serialize,
         operation: Operation,
-    ) -> Result<Reply<T>> {
+    ) -> Result<ApiReply<T>> {
         let cx = &self.bounded(cx);
         let mut waking = Waking::new(&self.space, cx);
         loop {
@@ -98,7 +98,7 @@ impl Service {
     }
 
     /// Reads JSON, once.
-    pub(super) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<Reply<T>> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<ApiReply<T>> {
         self.api.get(path).json_reply(&self.bounded(cx), Operation::Health).await
     }
 

@@ -37,7 +37,7 @@ impl Gemini {
         }
         let key = required_secret(config.api_key.as_ref(), env, &["GOOGLE_API_KEY", "GEMINI_API_KEY"])?;
         let api = ApiClient::new("gemini", config.base_url.as_deref().unwrap_or(BASE_URL))?
-            .with_auth(Auth::Header("x-goog-api-key", key))
+            .with_auth(Auth::Header("x-goog-api-key", key))?
             .with_classify(classify);
         let mut limits = Limits::default().with_max_batch(MAX_BATCH);
         limits.max_concurrency = config.max_concurrency;

@@ -16,8 +16,9 @@ use crate::chat::{
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, Result};
+use crate::http::HeaderText;
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
-use crate::http::client::Reply;
+use crate::http::client::ApiReply;
 use crate::info::{BackendInfo, Route, Usage};
 
 impl ChatBackend for HuggingFace {
@@ -72,8 +73,8 @@ impl HuggingFace {
 
     /// The first generated text. An answer that is declared as text, or looks like nothing else, is the text
     /// itself; JSON that breaks off is not.
-    fn read_generated(&self, reply: &Reply<Bytes>) -> Result<Generated> {
-        let kind = reply.headers.get("content-type").unwrap_or_default();
+    fn read_generated(&self, reply: &ApiReply<Bytes>) -> Result<Generated> {
+        let kind = reply.headers.text("content-type").unwrap_or_default();
         let begins = reply.value.trim_ascii_start().first().copied();
         let is_text = match kind.split(';').next().unwrap_or_default().trim() {
             "text/plain" => serde_json::from_slice::<Value>(&reply.value).is_err(),

@@ -10,8 +10,9 @@ use crate::context::Context;
 use crate::embed::EmbeddingSpace;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::client::{ApiClient, Auth, Call};
+use crate::http::client::{ApiCall, ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
+use crate::http::{HeaderName, header_value};
 use crate::info::{BackendInfo, Limits, Route};
 use crate::secret::Secret;
 
@@ -81,11 +82,12 @@ impl HuggingFace {
         let hub = ApiClient::new(NAME, hub_url)?;
         let (api, hub) = if is_hub_token {
             let mut api = ApiClient::new(NAME, config.base_url.as_deref().unwrap_or(ROUTER))?
-                .with_auth(Auth::bearer(Some(key)));
+                .with_auth(Auth::bearer(Some(key)))?;
             if let Some(organisation) = &config.bill_to {
-                api = api.with_header("X-HF-Bill-To", organisation.as_str());
+                let organisation = header_value("bill_to", organisation)?;
+                api = api.with_header(HeaderName::from_static("x-hf-bill-to"), organisation);
             }
-            (api, hub.with_auth(Auth::bearer(Some(key))))
+            (api, hub.with_auth(Auth::bearer(Some(key)))?)
         } else {
             (direct_api(config, key)?, hub)
         };
@@ -127,7 +129,7 @@ impl HuggingFace {
     }
 
     /// A POST to a path of the provider's.
-    pub(super) fn post(&self, served: &Served, path: &str) -> Call<'_> {
+    pub(super) fn post(&self, served: &Served, path: &str) -> ApiCall<'_> {
         self.0.api.post(&served.path(path))
     }
 
@@ -183,7 +185,7 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
         Some(Scheme::Key) => Auth::Scheme("Key", key.clone()),
         _ => Auth::bearer(Some(key)),
     };
-    Ok(ApiClient::new(NAME, url)?.with_auth(auth))
+    ApiClient::new(NAME, url)?.with_auth(auth)
 }
 
 fn limits(provider: &str) -> Limits {

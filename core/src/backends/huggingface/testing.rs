@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
-use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+use crate::http::{HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 
 /// Answers in order; the last answer is repeated. An answer of status 0 never comes.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +68,7 @@ impl Transport for Script {
             if status == 0 {
                 return std::future::pending().await;
             }
-            let mut headers = Headers::new();
-            headers.push("Content-Type", kind);
-            let body = futures_util::stream::iter([Ok(body)]);
-            Ok(HttpResponse::new(status, headers, Box::pin(body)))
+            Ok(HttpResponse::of(status, &[("Content-Type", kind)], body))
         })
     }
 }

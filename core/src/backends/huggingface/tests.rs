@@ -5,6 +5,7 @@ use super::testing::Script;
 use super::*;
 use crate::context::{Cancellation, Context};
 use crate::env::Environment;
+use crate::http::HeaderText;
 use crate::image::{GenerateRequest, ImageGenerator};
 use crate::{EmbedRequest, Embedder, ErrorKind};
 
@@ -47,7 +48,7 @@ async fn a_job_whose_call_is_cancelled_is_cancelled_at_the_provider() {
     settle(|| script.asked().iter().any(|line| line == CANCEL)).await;
     let asked = script.asked();
     let index = asked.iter().position(|line| line == CANCEL).expect("the job is cancelled");
-    assert_eq!(script.request(index).headers.get("authorization"), Some("Bearer hf_canary"));
+    assert_eq!(script.request(index).headers.text("authorization"), Some("Bearer hf_canary"));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::header::USER_AGENT;
 use tokio::sync::OnceCell;
 
 use super::config::MercadoPublicoConfig;
@@ -18,6 +19,7 @@ use crate::env::Environment;
 use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::client::{ApiClient, Auth};
+use crate::http::header_value;
 use crate::info::BackendInfo;
 use crate::procure::store::{SharedStore, StoreAddress, StorePlace, open_store};
 use crate::procure::{Source, SourceInfo, Timestamp};
@@ -85,11 +87,12 @@ impl MercadoPublico {
         let auth = |ticket: &Option<Secret>, of: fn(&'static str, Secret) -> Auth| {
             ticket.clone().map_or(Auth::None, |ticket| of("ticket", ticket))
         };
+        let agent = header_value("User-Agent", &agent())?;
         let client =
-            |url: &str| Ok::<_, Error>(ApiClient::new(NAME, url)?.with_header("User-Agent", agent()));
-        let v1 = client(&config.base_url)?.with_auth(auth(&ticket, Auth::Query)).with_classify(failures::v1);
+            |url: &str| Ok::<_, Error>(ApiClient::new(NAME, url)?.with_header(USER_AGENT, agent.clone()));
+        let v1 = client(&config.base_url)?.with_auth(auth(&ticket, Auth::Query))?.with_classify(failures::v1);
         let quick = client(&config.quick_url)?
-            .with_auth(auth(&quick_ticket, Auth::Header))
+            .with_auth(auth(&quick_ticket, Auth::Header))?
             .with_classify(failures::quick);
         let ocds = client(&config.ocds_url)?.with_classify(failures::ocds);
         let bulk = client(&config.bulk_url)?;

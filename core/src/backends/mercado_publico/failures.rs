@@ -138,12 +138,12 @@ pub(super) fn ocds(failure: &Failure<'_>) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Headers;
+    use crate::http::HeaderMap;
     use crate::http::status::read_error_body;
 
     fn told(classify: fn(&Failure<'_>) -> Option<Verdict>, status: u16, body: &str) -> Option<ErrorKind> {
         let body = read_error_body(None, body.as_bytes());
-        classify(&Failure { status, headers: &Headers::new(), body: &body }).map(|verdict| verdict.kind)
+        classify(&Failure { status, headers: &HeaderMap::new(), body: &body }).map(|verdict| verdict.kind)
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! One answer: out of the store while it is fresh, else through the gate, with the repetitions that the services
 //! call for.
 
-use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::client::{Api, MercadoPublico};
-use super::gate::breaker::Breaker;
 use super::gate::ledger::{Ledger, Reservation, quota_exceeded};
 use super::gate::turn::Turn;
 use super::wire::{Body, compra_agil, ocds, privacy, v1, walk};
-use crate::context::{Context, Progress};
+use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
-use crate::http::client::Reply;
+use crate::http::client::ApiReply;
 use crate::http::status::read_error_body;
+use crate::policy::backoff::{Backoff, wait_for_attempt};
+use crate::policy::breaker::Breaker;
 use crate::procure::store::KeptAnswer;
 use crate::procure::{Date, Timestamp};
 
@@ -166,12 +167,11 @@ impl MercadoPublico {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            let wait =
-                pause(&error, attempt, ask).filter(|wait| cx.remaining().is_none_or(|left| *wait < left));
+            let backoff = backoff(&error, attempt, ask);
+            let wait = backoff.and_then(|backoff| backoff.wait_after(&error, attempt, cx).ok());
             let Some(wait) = wait else { return Err(given_up(error, attempt)) };
             attempt += 1;
-            cx.report(|| Progress::Retrying { attempt, kind: error.kind(), wait });
-            cx.sleep(wait).await?;
+            wait_for_attempt(cx, attempt, error.kind(), wait).await?;
         }
     }
 
@@ -179,7 +179,7 @@ impl MercadoPublico {
         let breaker = self.queue(ask.api).breaker(ask.api.name());
         breaker.check(cx)?;
         let turn = match ask.api {
-            Api::V1 => Some(self.turn(cx).await.inspect_err(|_| breaker.not_asked(cx))?),
+            Api::V1 => Some(self.turn(cx).await.inspect_err(|_| breaker.not_sent(cx))?),
             _ => None,
         };
         let outcome = self.send(cx, ask, &breaker).await;
@@ -199,7 +199,7 @@ impl MercadoPublico {
     /// fails, or a quota that is used up, says nothing of that.
     async fn send(&self, cx: &Context, ask: &Ask<'_>, breaker: &Breaker) -> Result<Body> {
         let asked = self.now(cx);
-        let ledger = self.counted(ask, asked).await.inspect_err(|_| breaker.not_asked(cx))?;
+        let ledger = self.counted(ask, asked).await.inspect_err(|_| breaker.not_sent(cx))?;
         let outcome = self.exchange(cx, ask).await;
         breaker.ended(cx, &outcome);
         if let (Err(error), Some(ledger)) = (&outcome, &ledger) {
@@ -250,7 +250,7 @@ impl MercadoPublico {
     }
 
     /// The body of a success, as it is kept.
-    fn decoded(&self, ask: &Ask<'_>, reply: &Reply<Bytes>) -> Result<Bytes> {
+    fn decoded(&self, ask: &Ask<'_>, reply: &ApiReply<Bytes>) -> Result<Bytes> {
         let bytes = walk::prepared(reply.value.clone())?;
         let is_failure = match ask.api {
             Api::V1 => matches!(v1::read(&bytes, walk::Walker::skip)?, v1::V1::Failure(_)),
@@ -268,30 +268,31 @@ impl MercadoPublico {
     }
 }
 
-/// How long to wait before asking again; `None` if that is no use.
-fn pause(error: &Error, attempt: u32, ask: &Ask<'_>) -> Option<Duration> {
-    let doubled = |first: u64| Duration::from_secs(first << (attempt - 1)) + jitter();
+/// The waits before asking again; `None` if that is of no use.
+fn backoff(error: &Error, attempt: u32, ask: &Ask<'_>) -> Option<&'static Backoff> {
+    // Somebody else has this ticket's one request in flight, or a window of the service is full.
+    static OCCUPIED: LazyLock<Backoff> = LazyLock::new(|| waits(3));
+    static LIMITED: LazyLock<Backoff> = LazyLock::new(|| waits(5));
+    static FAILED: LazyLock<Backoff> = LazyLock::new(|| waits(2));
     match error.kind() {
-        // The service says it of itself: somebody else has this ticket's one request.
-        ErrorKind::RateLimited if ask.api == Api::V1 && attempt <= 3 => {
-            Some(error.retry_after().unwrap_or(doubled(3))).filter(|wait| *wait <= LONGEST_WAIT)
-        }
-        ErrorKind::RateLimited if attempt <= 2 => {
-            Some(error.retry_after().unwrap_or(doubled(5))).filter(|wait| *wait <= LONGEST_WAIT)
-        }
+        ErrorKind::RateLimited if ask.api == Api::V1 && attempt <= 3 => Some(&OCCUPIED),
+        ErrorKind::RateLimited if attempt <= 2 => Some(&LIMITED),
         ErrorKind::Timeout if !ask.repeat_timeouts => None,
         ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Interrupted | ErrorKind::ResponseInvalid
             if error.is_temporary() && attempt <= 2 =>
         {
-            Some(doubled(2))
+            Some(&FAILED)
         }
         _ => None,
     }
 }
 
-/// Up to a second, so that processes that failed together do not come back together.
-fn jitter() -> Duration {
-    Duration::from_millis(RandomState::new().hash_one(0) % 1000)
+/// Waits that double from `first_seconds`, with up to a second more, so that processes that failed together do not come
+/// back together.
+fn waits(first_seconds: u64) -> Backoff {
+    Backoff::new(Duration::from_secs(first_seconds), LONGEST_WAIT)
+        .with_added_jitter(Duration::from_secs(1))
+        .with_max_wait(LONGEST_WAIT)
 }
 
 /// An error after which policy must not repeat again.

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{MercadoPublico, MercadoPublicoConfig};
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
 use crate::env::Environment;
-use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+use crate::http::{HeaderText, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 use crate::procure::store::{MemoryStore, SharedStore};
 use crate::procure::{Timestamp, ZoneMark};
 
@@ -108,7 +106,7 @@ impl ChileCompra {
         let carries = |request: &HttpRequest| {
             let in_query =
                 request.url.query_pairs().filter(|(name, value)| name == "ticket" && value == TICKET).count();
-            let in_header = usize::from(request.headers.get("ticket") == Some(TICKET));
+            let in_header = usize::from(request.headers.text("ticket") == Some(TICKET));
             in_query + in_header == 1
         };
         self.state().seen.iter().all(carries)
@@ -221,11 +219,8 @@ impl Transport for ChileCompra {
             if status == 0 {
                 return Err(TransportError::new(TransportPhase::Connect, "refused"));
             }
-            let mut headers = Headers::new();
-            headers
-                .push("Content-Type", if body.starts_with('<') { "text/html" } else { "application/json" });
-            let body = futures_util::stream::iter([Ok(Bytes::from(body))]);
-            Ok(HttpResponse::new(status, headers, Box::pin(body)))
+            let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+            Ok(HttpResponse::of(status, &[("Content-Type", kind)], body))
         })
     }
 }

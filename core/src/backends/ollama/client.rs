@@ -33,7 +33,7 @@ impl Ollama {
         let key =
             config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["OLLAMA_API_KEY"]));
         let api = ApiClient::new("ollama", config.base_url.as_deref().unwrap_or(LOCAL))?
-            .with_auth(Auth::bearer(key.as_ref()))
+            .with_auth(Auth::bearer(key.as_ref()))?
             .with_classify(classify);
         let info = BackendInfo::new("ollama", config.model.as_str())
             .with_host(api.host())

@@ -6,9 +6,9 @@ use super::stream::ChatSource;
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
 use crate::error::{Error, Operation, Result};
-use crate::http::Headers;
 use crate::http::body::chat_stream;
-use crate::http::client::Call;
+use crate::http::client::ApiCall;
+use crate::http::{HeaderMap, HeaderText};
 use crate::info::{BackendInfo, Route};
 use crate::wire::openai::chat::{CompletionReader, RawCompletion};
 
@@ -37,7 +37,7 @@ impl ChatBackend for OpenAi {
 }
 
 impl OpenAi {
-    fn chat_call(&self, request: &ChatRequest, stream: bool) -> Result<Call<'_>> {
+    fn chat_call(&self, request: &ChatRequest, stream: bool) -> Result<ApiCall<'_>> {
         let rules = self.chat_rules()?;
         request.check()?;
         let (vendor, config) = (self.profile().name, self.config());
@@ -46,9 +46,9 @@ impl OpenAi {
         Ok(self.api().post(ROUTE).json(&body))
     }
 
-    fn reader(&self, headers: &Headers, request_id: Option<String>) -> Result<CompletionReader> {
+    fn reader(&self, headers: &HeaderMap, request_id: Option<String>) -> Result<CompletionReader> {
         let rules = self.chat_rules()?;
-        let provider = headers.get("x-inference-provider").map(str::to_owned);
+        let provider = headers.text("x-inference-provider").map(str::to_owned);
         let route = Route::new(self.backend_info())
             .with_provider(provider.or_else(|| self.chosen_provider()))
             .with_request_id(request_id);

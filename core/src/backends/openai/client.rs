@@ -7,8 +7,8 @@ use crate::embed::EmbeddingSpace;
 use crate::embed::prompt_set;
 use crate::env::{Environment, required_secret};
 use crate::error::{Error, Result};
-use crate::http::Headers;
 use crate::http::client::{ApiClient, Auth};
+use crate::http::{HeaderName, HeaderValue, header_value, is_credential_header};
 use crate::info::{BackendInfo, Limits};
 use crate::secret::Secret;
 use crate::wire::openai::chat::InlineReasoning;
@@ -30,7 +30,7 @@ impl OpenAi {
         }
         let key = key(config, profile, env)?;
         let mut api = ApiClient::new(name, &base_url(config, profile, key.as_ref(), env))?
-            .with_auth(Auth::bearer(key.as_ref()))
+            .with_auth(Auth::bearer(key.as_ref()))?
             .with_classify(profile.classify);
         for (field, value) in header_fields(config, profile, env)? {
             api = api.with_header(field, value);
@@ -119,22 +119,21 @@ fn header_fields(
     config: &OpenAiConfig,
     profile: &Profile,
     env: &Environment,
-) -> Result<Vec<(String, String)>> {
+) -> Result<Vec<(HeaderName, HeaderValue)>> {
     let from_env = |index: usize| profile.account_env.and_then(|names| env.get(names.get(index).copied()?));
     let named = [
-        ("OpenAI-Organization", "organization", config.organization.clone().or_else(|| from_env(0))),
-        ("OpenAI-Project", "project", config.project.clone().or_else(|| from_env(1))),
-        ("X-HF-Bill-To", "bill_to", config.bill_to.clone()),
+        ("openai-organization", "organization", config.organization.clone().or_else(|| from_env(0))),
+        ("openai-project", "project", config.project.clone().or_else(|| from_env(1))),
+        ("x-hf-bill-to", "bill_to", config.bill_to.clone()),
     ];
     let mut fields = Vec::new();
     for (header, field, value) in named {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            check_header(field, header, &value)?;
-            fields.push((header.to_owned(), value));
+            fields.push((HeaderName::from_static(header), header_value(field, &value)?));
         }
     }
     for (header, value) in &config.headers {
-        if Headers::is_credential(header) {
+        if is_credential_header(header) {
             return Err(refuse(
                 "headers",
                 format!("`headers` must not hold the credential '{header}'; it belongs into `api_key`"),
@@ -146,19 +145,12 @@ fn header_fields(
                 format!("`headers` must not hold '{header}', which ayni sets itself"),
             ));
         }
-        check_header("headers", header, value)?;
-        fields.push((header.clone(), value.clone()));
+        let name = HeaderName::from_bytes(header.as_bytes()).map_err(|_| {
+            refuse("headers", "`headers` holds a name that HTTP does not allow for a header".to_owned())
+        })?;
+        fields.push((name, header_value("headers", value)?));
     }
     Ok(fields)
-}
-
-fn check_header(field: &'static str, name: &str, value: &str) -> Result<()> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let legal_value = value.chars().all(|c| c == '\t' || !c.is_ascii_control());
-    if !name.is_empty() && name.chars().all(is_token) && legal_value {
-        return Ok(());
-    }
-    Err(refuse(field, format!("`{field}` holds a name or value that HTTP does not allow in a header")))
 }
 
 fn refuse(field: &'static str, message: String) -> Error {

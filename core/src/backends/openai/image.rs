@@ -8,8 +8,8 @@ use super::profiles::{ImageDialect, ImageRules};
 use crate::context::{Context, Progress};
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
-use crate::http::Method;
-use crate::http::client::{Call, MAX_BODY_BYTES, Reply};
+use crate::http::client::{ApiCall, ApiReply, MAX_BODY_BYTES};
+use crate::http::{HeaderText, Method};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
@@ -91,7 +91,7 @@ impl OpenAi {
     }
 
     /// Sends the call and collects the images of the response.
-    async fn images(&self, cx: &Context, call: Call<'_>, operation: Operation) -> Result<ImageResponse> {
+    async fn images(&self, cx: &Context, call: ApiCall<'_>, operation: Operation) -> Result<ImageResponse> {
         let reply = call.json_reply::<RawImages>(cx, operation).await?;
         let route = Route::new(self.backend_info())
             .with_model(reply.value.model.as_deref())
@@ -111,9 +111,9 @@ impl OpenAi {
     }
 
     async fn fetched(&self, cx: &Context, url: &str, operation: Operation) -> Result<ImageData> {
-        let call = self.api().call_named(Method::Get, url)?.accept("image/*").max_body(MAX_BODY_BYTES);
-        let reply: Reply<Bytes> = call.bytes_reply(cx, operation).await?;
-        let media_type = reply.headers.get("content-type").unwrap_or_default();
+        let call = self.api().call_named(Method::GET, url)?.accept("image/*").max_body(MAX_BODY_BYTES);
+        let reply: ApiReply<Bytes> = call.bytes_reply(cx, operation).await?;
+        let media_type = reply.headers.text("content-type").unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         match ImageData::new(reply.value.clone()) {
             Ok(image) => Ok(image),

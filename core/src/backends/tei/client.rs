@@ -35,7 +35,7 @@ impl Tei {
         let key =
             config.api_key.take().filter(|key| !key.is_empty()).or_else(|| env.secret(&["TEI_API_KEY"]));
         let api = ApiClient::new("tei", &config.base_url)?
-            .with_auth(Auth::bearer(key.as_ref()))
+            .with_auth(Auth::bearer(key.as_ref()))?
             .with_classify(classify);
         let host = api.host();
         let model = if config.model.trim().is_empty() { host.clone() } else { config.model.clone() };

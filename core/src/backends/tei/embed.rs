@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
 use crate::error::Operation;
 use crate::error::{Error, Result};
-use crate::http::Headers;
+use crate::http::{HeaderMap, HeaderText};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::wire::numbers;
 
@@ -67,7 +67,7 @@ impl Tei {
 }
 
 /// The server counts tokens in a header field.
-fn usage(headers: &Headers) -> Usage {
-    let tokens = headers.get("x-compute-tokens").and_then(|tokens| tokens.trim().parse::<u64>().ok());
+fn usage(headers: &HeaderMap) -> Usage {
+    let tokens = headers.text("x-compute-tokens").and_then(|tokens| tokens.trim().parse::<u64>().ok());
     Usage::new(tokens, None)
 }

@@ -7,6 +7,7 @@ mod pooling;
 mod repository;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -26,6 +27,7 @@ use crate::env::Environment;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
+use crate::transport::Transport;
 
 /// An embedding model in this process.
 ///
@@ -50,6 +52,15 @@ impl LocalEmbedder {
     /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
     /// that make no model; `device_unavailable`.
     pub fn open(config: &LocalEmbedderConfig, env: &Environment) -> Result<Self> {
+        Self::open_over(config, env, None)
+    }
+
+    /// The same, with a transport for downloads.
+    pub(crate) fn open_over(
+        config: &LocalEmbedderConfig,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> Result<Self> {
         config.source.check()?;
         let place = place(config, env)?;
         let reference: ModelReference = config.source.model.parse()?;
@@ -62,7 +73,9 @@ impl LocalEmbedder {
         let expected = named.space(source.space(dimensions))?;
         let info = BackendInfo::new("local", expected.model.as_str()).with_device(place.device_name());
         let verify = config.verify.then(|| config.source.precision.as_deref().unwrap_or("auto") == "auto");
+        let transport = transport.cloned();
         let load = move |cx: &Context| {
+            let cx = &cx.clone().with_default_transport(transport.as_ref());
             let repository = source.repository(cx)?;
             let mut model = match verify {
                 Some(is_auto) => parity::load(cx, &repository, &place, dimensions, is_auto)?,

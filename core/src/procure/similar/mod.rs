@@ -34,6 +34,7 @@ use super::{Tender, TenderState, Timestamp};
 use crate::context::Context;
 use crate::embed::{AnyEmbedder, EmbedRequest, EmbedRole};
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime;
 
 mod entry;
 mod loaded;
@@ -229,8 +230,5 @@ async fn searched(
     nearest: Nearest,
     without: Option<usize>,
 ) -> Result<Vec<SimilarTender>> {
-    match tokio::task::spawn_blocking(move || loaded.nearest(&query, &nearest, without)).await {
-        Ok(found) => found,
-        Err(error) => Err(Error::new(ErrorKind::Unexpected, "the search was ended").with_source(error)),
-    }
+    runtime::run_blocking(move || loaded.nearest(&query, &nearest, without)).await
 }

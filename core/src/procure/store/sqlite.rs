@@ -14,6 +14,7 @@ use super::{
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
+use crate::runtime::run_blocking;
 
 /// What each version of the file adds to the one before. Never changed, only added to.
 const MIGRATIONS: [&str; 2] = [
@@ -58,7 +59,7 @@ impl SqliteStore {
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path: Arc<Path> = path.into().into();
         let opened = Arc::clone(&path);
-        let connection = blocking(move || connect(&opened)).await?;
+        let connection = run_blocking(move || connect(&opened)).await?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path })
     }
 
@@ -73,7 +74,7 @@ impl SqliteStore {
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let connection = Arc::clone(&self.connection);
-        blocking(move || {
+        run_blocking(move || {
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
             // Immediate: a transaction that begins as a reader cannot become a writer under another's eyes.
             let transaction =
@@ -90,16 +91,8 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let connection = Arc::clone(&self.connection);
-        blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(failed))
+        run_blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(failed))
             .await
-    }
-}
-
-/// Runs `work` on a thread for blocking work.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(Error::new(ErrorKind::Unexpected, "the store's work was ended").with_source(error)),
     }
 }
 

@@ -101,12 +101,12 @@ async fn wait(call: &ImageCall<'_>, job: Job) -> Result<Output> {
     let response_url =
         job.response_url.clone().ok_or_else(|| invalid("the queue took the job but names no URL for it"))?;
     let status_url = job.status_url.clone().unwrap_or_else(|| format!("{response_url}/status"));
-    let mut running = CancelOnDrop::new(call, Method::Put, job.cancel_url.as_deref());
+    let mut running = CancelOnDrop::new(call, Method::PUT, job.cancel_url.as_deref());
     if let Err(error) = wait_until_done(call, &mut running, job, &status_url).await {
         return Err(running.give_up(error).await);
     }
     running.done();
-    let fetched = call.named(Method::Get, &response_url)?;
+    let fetched = call.named(Method::GET, &response_url)?;
     Ok(fetched.json_reply::<Output>(call.cx, call.operation).await?.value)
 }
 
@@ -130,7 +130,7 @@ async fn wait_until_done(
             (_, None) => "waits in the queue".to_owned(),
         };
         polling.pause(call, &words).await?;
-        let asked = call.named(Method::Get, status_url)?;
+        let asked = call.named(Method::GET, status_url)?;
         let answer = asked.json_reply::<Job>(call.cx, call.operation).await?.value;
         state = answer.status.unwrap_or_default();
         place = answer.queue_position;

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{Fields, ImageCall, Made, image_of, image_of_base64, invalid};
 use crate::error::Result;
-use crate::http::client::Call;
+use crate::http::HeaderText;
+use crate::http::client::ApiCall;
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
 use crate::wire::numbers::decimal;
@@ -61,9 +62,9 @@ fn route(call: &ImageCall<'_>) -> String {
 }
 
 /// Reads the answer: the image itself, or JSON with base64 or URLs.
-async fn read(call: &ImageCall<'_>, post: Call<'_>) -> Result<Made> {
+async fn read(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
     let reply = post.accept("image/png").bytes_reply(call.cx, call.operation).await?;
-    let content_type = reply.headers.get("content-type");
+    let content_type = reply.headers.text("content-type");
     let is_image = content_type.is_some_and(|kind| kind.starts_with("image/"))
         || ImageData::new(reply.value.clone()).is_ok();
     let images = if is_image {

@@ -1,12 +1,14 @@
 //! A job that runs at a provider, and what becomes of it when nobody waits for it any more.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::error::Operation;
 use crate::http::Method;
 use crate::http::client::ApiClient;
+use crate::runtime;
 
 /// Cancels a queued job when it is dropped before [`done`](Self::done): on a failure, a deadline, a
 /// cancellation, or because the caller dropped the call. Then the cancellation goes out in the background,
@@ -37,8 +39,8 @@ impl CancelOnDrop {
             return Self(None);
         };
         let mut own = Context::new().with_clock(call.cx.clock().clone());
-        if let Ok(transport) = call.cx.transport() {
-            own = own.with_transport(transport);
+        if let Some(transport) = call.cx.transport() {
+            own = own.with_transport(Arc::clone(transport));
         }
         let api = call.backend.0.api.clone();
         Self(Some(Cancel {
@@ -69,8 +71,7 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        #[cfg(feature = "http")]
-        if let (Some(cancel), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(cancel), Ok(runtime)) = (self.0.take(), runtime::current()) {
             runtime.spawn(cancel.send());
         }
     }

@@ -10,8 +10,8 @@ use super::mapping::Task;
 use crate::context::{Context, Progress};
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
-use crate::http::Method;
-use crate::http::client::Call;
+use crate::http::client::ApiCall;
+use crate::http::{HeaderText, Method};
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
 use crate::wire::numbers::decimal;
@@ -158,13 +158,13 @@ pub(super) struct Made {
 
 impl ImageCall<'_> {
     /// A POST to a path of the provider's.
-    pub(super) fn post(&self, path: &str) -> Call<'_> {
+    pub(super) fn post(&self, path: &str) -> ApiCall<'_> {
         self.backend.post(self.served, path)
     }
 
     /// A call to a URL of the provider's that an answer named, sent to the host that is called anyway: at the
     /// router the provider's path comes after the provider's name. So the credential goes nowhere else.
-    pub(super) fn named(&self, method: Method, url: &str) -> Result<Call<'_>> {
+    pub(super) fn named(&self, method: Method, url: &str) -> Result<ApiCall<'_>> {
         let (path, is_own) = self.named_path(url)?;
         let api = &self.backend.0.api;
         if is_own { api.call_named(method, &path) } else { Ok(api.call(method, &path)) }
@@ -188,9 +188,9 @@ impl ImageCall<'_> {
             return ImageData::from_base64(url)
                 .map_err(|_| invalid("the provider's data URL holds no image"));
         }
-        let call = self.backend.0.api.call_named(Method::Get, url)?.accept("image/*");
+        let call = self.backend.0.api.call_named(Method::GET, url)?.accept("image/*");
         let reply = call.bytes_reply(self.cx, self.operation).await?;
-        image_of(reply.value, reply.headers.get("content-type"))
+        image_of(reply.value, reply.headers.text("content-type"))
     }
 
     /// The images at URLs, in order.

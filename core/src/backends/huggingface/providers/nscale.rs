@@ -2,7 +2,7 @@
 
 use super::{Fields, ImageCall, Made, image_of_base64, invalid};
 use crate::error::Result;
-use crate::http::client::Call;
+use crate::http::client::ApiCall;
 use crate::image::GenerateRequest;
 use crate::wire::openai::images::{ImagePlace, RawImages};
 
@@ -23,7 +23,7 @@ pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateR
 }
 
 /// Sends a call whose response has OpenAI's shape and reads its images, in the order of their indices.
-pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: Call<'_>) -> Result<Made> {
+pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
     let reply = post.json_reply::<RawImages>(call.cx, call.operation).await?;
     let mut images = Vec::new();
     for item in reply.value.into_items() {

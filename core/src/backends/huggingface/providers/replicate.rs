@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{CancelOnDrop, Fields, ImageCall, Made, Polling, invalid, job_failed};
 use crate::error::Result;
-use crate::http::Method;
+use crate::http::{HeaderName, Method};
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
 
@@ -71,7 +71,10 @@ async fn run(call: &ImageCall<'_>, input: Value) -> Result<Made> {
         None => format!("/v1/models/{}/predictions", call.served.model_path()),
     };
     let limit = call.backend.0.config.poll_limit_seconds.ceil().max(5.0);
-    let post = call.post(&path).header("Prefer", "wait").header("Cancel-After", format!("{limit:.0}s"));
+    let post = call
+        .post(&path)
+        .header(HeaderName::from_static("prefer"), "wait")
+        .header(HeaderName::from_static("cancel-after"), &format!("{limit:.0}s"));
     let reply = post
         .json(&body.set("input", Some(input)).finish())
         .json_reply::<Prediction>(call.cx, call.operation)
@@ -91,7 +94,7 @@ async fn run(call: &ImageCall<'_>, input: Value) -> Result<Made> {
 
 /// The output of the prediction, once it has one.
 async fn wait(call: &ImageCall<'_>, prediction: Prediction) -> Result<Value> {
-    let mut running = CancelOnDrop::new(call, Method::Post, prediction.urls.cancel.as_deref());
+    let mut running = CancelOnDrop::new(call, Method::POST, prediction.urls.cancel.as_deref());
     match wait_for_output(call, &mut running, prediction).await {
         Ok(output) => {
             running.done();
@@ -123,6 +126,6 @@ async fn wait_for_output(
         let words = if prediction.status.as_deref() == Some("processing") { "runs" } else { "starts" };
         polling.pause(call, words).await?;
         prediction =
-            call.named(Method::Get, &url)?.json_reply::<Prediction>(call.cx, call.operation).await?.value;
+            call.named(Method::GET, &url)?.json_reply::<Prediction>(call.cx, call.operation).await?.value;
     }
 }

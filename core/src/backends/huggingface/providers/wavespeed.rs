@@ -71,7 +71,7 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
         let url =
             url.as_deref().ok_or_else(|| invalid("the job is not finished and names no URL to ask at"))?;
         polling.pause(call, words).await?;
-        job = call.named(Method::Get, url)?.json_reply::<Answer>(call.cx, call.operation).await?.value.data;
+        job = call.named(Method::GET, url)?.json_reply::<Answer>(call.cx, call.operation).await?.value.data;
     }
     let outputs = job.outputs.unwrap_or_default();
     if outputs.is_empty() {

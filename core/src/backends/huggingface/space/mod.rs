@@ -199,7 +199,7 @@ impl Space {
                 return Err(self.named(error));
             }
         };
-        let reply = self.hub.call(Method::Get, &path).json_reply::<SpaceRecord>(cx, Operation::Health).await;
+        let reply = self.hub.call(Method::GET, &path).json_reply::<SpaceRecord>(cx, Operation::Health).await;
         let record = reply.map_err(|error| self.hint(error))?.value;
         if let (Name::Subdomain(_, known), Some(id)) = (&self.name, &record.id) {
             let _ = known.set(id.clone());
@@ -266,8 +266,8 @@ pub(super) fn encode_path(text: &str) -> String {
 
 /// The clients of a Space.
 fn clients(hub_url: &str, app_url: &str, token: Auth, app_token: Auth) -> Result<(ApiClient, ApiClient)> {
-    let hub = ApiClient::new(NAME, hub_url)?.with_auth(token);
-    let app = ApiClient::new(NAME, app_url)?.with_auth(app_token).with_classify(classify_not_ready);
+    let hub = ApiClient::new(NAME, hub_url)?.with_auth(token)?;
+    let app = ApiClient::new(NAME, app_url)?.with_auth(app_token)?.with_classify(classify_not_ready);
     Ok((hub, app))
 }
 

@@ -4,6 +4,7 @@ use super::super::testing::Script;
 use super::*;
 use crate::context::{Cancellation, Progress};
 use crate::env::Environment;
+use crate::http::HeaderText;
 use crate::secret::Secret;
 
 fn space(config: SpaceConfig) -> Space {
@@ -117,7 +118,7 @@ async fn a_private_space_reads_as_missing_and_the_hint_names_the_token() {
         let error = space(config).stage(&cx).await.expect_err("hidden");
         assert_eq!((error.kind(), error.http_status()), (ErrorKind::NotFound, Some(status)));
         assert!(error.message().contains(hint), "{error}");
-        let sent = script.request(0).headers.get("authorization").map(str::to_owned);
+        let sent = script.request(0).headers.text("authorization").map(str::to_owned);
         assert_eq!(sent, token.map(|token| format!("Bearer {token}")));
     }
 }
@@ -132,9 +133,9 @@ async fn the_token_goes_into_the_header_field_that_the_program_leaves_free() {
         .with_token_header(SpaceTokenHeader::HuggingFace);
     space(config).wait_until_running(&cx).await.expect("it wakes up");
     let (hub, app) = (script.request(0), script.request(1));
-    assert_eq!(hub.headers.get("authorization"), Some("Bearer hf_canary"));
-    assert_eq!(app.headers.get("x-hf-authorization"), Some("Bearer hf_canary"));
-    assert_eq!(app.headers.get("authorization"), None);
+    assert_eq!(hub.headers.text("authorization"), Some("Bearer hf_canary"));
+    assert_eq!(app.headers.text("x-hf-authorization"), Some("Bearer hf_canary"));
+    assert_eq!(app.headers.text("authorization"), None);
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::{Space, SpaceStage};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result};
+use crate::policy::backoff::Backoff;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses between two looks: 2 s, 3 s, 4.5 s, then 5 s.
+static PAUSES: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(5)).with_factor(1.5);
 
 /// One wait for a Space to serve. A client of the program in it asks, and on failure waits and asks again:
 ///
@@ -24,13 +25,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Waking<'a> {
     space: &'a Space,
     since: Instant,
-    pause: Duration,
+    pauses: u32,
 }
 
 impl<'a> Waking<'a> {
     /// A wait that begins now.
     pub(crate) fn new(space: &'a Space, cx: &Context) -> Self {
-        Self { space, since: cx.clock().now(), pause: FIRST_PAUSE }
+        Self { space, since: cx.clock().now(), pauses: 0 }
     }
 
     /// Pauses if `error` means that the Space is not ready yet, so that the caller may ask again. The time
@@ -71,8 +72,8 @@ impl<'a> Waking<'a> {
             None => "is not ready yet",
         };
         cx.report(|| Progress::Waiting { reason: format!("{} {words}", self.subject()), elapsed });
-        let pause = self.pause.min(self.space.wake_time.saturating_sub(elapsed));
-        self.pause = (self.pause + Duration::from_secs(1)).min(LONGEST_PAUSE);
+        self.pauses = self.pauses.saturating_add(1);
+        let pause = PAUSES.wait(self.pauses).min(self.space.wake_time.saturating_sub(elapsed));
         cx.sleep(pause).await.map_err(|error| self.space.named(error))
     }
 

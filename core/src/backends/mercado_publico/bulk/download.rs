@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
+use ::http::header::{ACCEPT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -12,14 +13,18 @@ use super::partial::Partial;
 use super::{BulkSet, UnknownColumns};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::http::Headers;
 use crate::http::body::Body;
-use crate::http::client::Reply;
+use crate::http::client::ApiReply;
+use crate::http::{HeaderMap, HeaderText};
+use crate::policy::backoff::{Backoff, wait_for_attempt};
 use crate::procure::store::update_document;
 use crate::procure::{Month, Timestamp};
+use crate::runtime::{self, run_blocking};
 
 /// How often a download that breaks is gone on with.
 const ATTEMPTS: u32 = 4;
+/// The waits before the next attempt.
+static BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
 /// How many pieces may wait for the disk.
 const WAITING: usize = 16;
 
@@ -155,8 +160,8 @@ pub(super) struct Version {
 }
 
 impl Version {
-    fn of(headers: &Headers) -> Self {
-        let field = |name: &str| headers.get(name).map(str::to_owned).filter(|value| value.len() <= 256);
+    fn of(headers: &HeaderMap) -> Self {
+        let field = |name: &str| headers.text(name).map(str::to_owned).filter(|value| value.len() <= 256);
         Self { etag: field("ETag"), last_modified: field("Last-Modified") }
     }
 
@@ -213,7 +218,7 @@ impl MercadoPublico {
     ) -> Result<Option<MonthFile>> {
         let named = |error: Error| error.with_operation(request.set.operation()).with_backend(NAME);
         let path = self.month_path(request);
-        let partial = blocking(move || Partial::open(&path)).await.map_err(named)?;
+        let partial = run_blocking(move || Partial::open(&path)).await.map_err(named)?;
         self.fill(cx, request, version, partial).await.map_err(named)
     }
 
@@ -232,25 +237,24 @@ impl MercadoPublico {
             let error = match outcome {
                 Ok(Some(version)) => return self.finish(cx, partial, version).await.map(Some),
                 Ok(None) => {
-                    blocking(move || partial.abandon()).await?;
+                    run_blocking(move || partial.abandon()).await?;
                     return Ok(None);
                 }
                 Err(error) => error,
             };
-            let wait = error.retry_after().unwrap_or(Duration::from_secs(1 << attempt));
-            let is_late = cx.remaining().is_some_and(|left| wait >= left);
-            if !error.is_temporary() || attempt >= ATTEMPTS || is_late {
-                blocking(move || partial.abandon()).await?;
+            let may_help = error.is_temporary() && attempt < ATTEMPTS;
+            let wait = BACKOFF.wait_after(&error, attempt, cx).ok().filter(|_| may_help);
+            let Some(wait) = wait else {
+                run_blocking(move || partial.abandon()).await?;
                 return Err(given_up(error, attempt));
-            }
+            };
             attempt += 1;
-            cx.report(|| Progress::Retrying { attempt, kind: error.kind(), wait });
-            cx.sleep(wait).await?;
+            wait_for_attempt(cx, attempt, error.kind(), wait).await?;
         }
     }
 
     async fn finish(&self, cx: &Context, partial: Partial, version: Version) -> Result<MonthFile> {
-        let (path, bytes) = blocking(move || partial.publish()).await?;
+        let (path, bytes) = run_blocking(move || partial.publish()).await?;
         let changed = version.last_modified.as_deref().and_then(|text| httpdate::parse_http_date(text).ok());
         let as_of =
             changed.filter(|time| *time > UNIX_EPOCH).map_or_else(|| self.now(cx), Timestamp::of_system_time);
@@ -274,7 +278,7 @@ impl MercadoPublico {
                 Some(404) => return Ok((partial, Err(no_such_month(request, error)))),
                 // More is here than the service has: it is of another version.
                 Some(416) => {
-                    partial = blocking(move || partial.restart(None)).await?;
+                    partial = run_blocking(move || partial.restart(None)).await?;
                     let error = Error::new(ErrorKind::Interrupted, "the file has changed meanwhile");
                     return Ok((partial, Err(error.with_sent(Sent::Yes))));
                 }
@@ -291,7 +295,7 @@ impl MercadoPublico {
             }
             _ => {
                 let strong = coming.strong().map(str::to_owned);
-                partial = blocking(move || partial.restart(strong)).await?;
+                partial = run_blocking(move || partial.restart(strong)).await?;
                 content_length(&reply.headers)
             }
         };
@@ -309,19 +313,19 @@ impl MercadoPublico {
         request: &MonthRequest,
         version: Option<&Version>,
         partial: &Partial,
-    ) -> Result<Reply<Body>> {
+    ) -> Result<ApiReply<Body>> {
         let mut call = self.0.bulk.get(&request.set.path(request.month)).accept("application/zip, */*;q=0.5");
         // Offsets count the file's bytes, not those of some compression.
-        call = call.header("Accept-Encoding", "identity").max_body(usize::MAX);
+        call = call.header(ACCEPT_ENCODING, "identity").max_body(usize::MAX);
         if let Some(version) = version {
             call = match (&version.etag, &version.last_modified) {
-                (Some(etag), _) => call.header("If-None-Match", etag),
-                (None, Some(changed)) => call.header("If-Modified-Since", changed),
+                (Some(etag), _) => call.header(IF_NONE_MATCH, etag),
+                (None, Some(changed)) => call.header(IF_MODIFIED_SINCE, changed),
                 (None, None) => call,
             };
         }
         if let Some(etag) = partial.etag() {
-            call = call.header("Range", format!("bytes={}-", partial.len())).header("If-Range", etag);
+            call = call.header(RANGE, &format!("bytes={}-", partial.len())).header(IF_RANGE, etag);
         }
         call.send(cx, request.set.operation()).await
     }
@@ -340,7 +344,7 @@ impl Receiver<'_> {
     async fn run(&mut self, partial: Partial, body: Body) -> Result<(Partial, Result<()>)> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let here = partial.len();
-        let writer = tokio::task::spawn_blocking(move || partial.write_all(receiver));
+        let writer = runtime::current()?.spawn_blocking(move || partial.write_all(receiver));
         let received = self.pass_on(body, here, sender).await;
         let (partial, written) = writer.await.map_err(unexpected)?;
         let missing = self.size.filter(|size| *size > partial.len());
@@ -397,13 +401,13 @@ fn no_such_month(request: &MonthRequest, error: Error) -> Error {
         .with_source(error)
 }
 
-fn content_length(headers: &Headers) -> Option<u64> {
-    headers.get("Content-Length")?.trim().parse().ok()
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.text("Content-Length")?.trim().parse().ok()
 }
 
 /// `bytes 100-199/200`: where the part begins, and the size of the whole.
-fn content_range(headers: &Headers) -> Option<(u64, Option<u64>)> {
-    let range = headers.get("Content-Range")?.trim().strip_prefix("bytes ")?;
+fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let range = headers.text("Content-Range")?.trim().strip_prefix("bytes ")?;
     let (part, size) = range.split_once('/')?;
     Some((part.split_once('-')?.0.parse().ok()?, size.parse().ok()))
 }
@@ -411,17 +415,11 @@ fn content_range(headers: &Headers) -> Option<(u64, Option<u64>)> {
 /// The file, if it is still as it was.
 async fn is_here(file: MonthFile) -> Result<Option<MonthFile>> {
     let (path, bytes) = (file.path.clone(), file.bytes);
-    let same = blocking(move || Ok(std::fs::metadata(path).is_ok_and(|found| found.len() == bytes))).await?;
+    let same =
+        run_blocking(move || Ok(std::fs::metadata(path).is_ok_and(|found| found.len() == bytes))).await?;
     Ok(same.then_some(file))
 }
 
 pub(super) fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unexpected, "the work on the month's file was ended").with_source(error)
-}
-
-/// Runs `work` on a thread for blocking work.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(unexpected)?
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::super::client::{MercadoPublico, NAME};
 use super::cells::Cells;
-use super::download::{MonthFile, Version, blocking, unexpected};
+use super::download::{MonthFile, Version, unexpected};
 use super::rows::{BulkRow, Place, ReadOptions, Rows};
 use super::sealed::Reads;
 use super::{BulkSet, MonthRequest, OrderLine, QuoteLine, TenderOffer};
@@ -16,6 +16,7 @@ use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::{Batch, LineStore, StoredLine};
 use crate::procure::{Month, Origin, Timestamp};
+use crate::runtime;
 
 /// How many lines are written at once, and how much text of theirs.
 const LINES: usize = 4_000;
@@ -89,7 +90,7 @@ impl MercadoPublico {
         let outcome = self.write_month(cx, request, lines, &file, (&name, read)).await;
         if !request.keep_file {
             // A file that stays behind is written over by the next download.
-            let _ = blocking(move || Ok(std::fs::remove_file(file.path).is_ok())).await;
+            let _ = runtime::run_blocking(move || Ok(std::fs::remove_file(file.path).is_ok())).await;
         }
         outcome.map_err(named)
     }
@@ -135,7 +136,7 @@ async fn write_lines(
 ) -> Result<(u64, u64)> {
     let (sender, mut receiver) = mpsc::channel(1);
     let (set, path) = (request.set, file.path.clone());
-    let reader = tokio::task::spawn_blocking(move || match set {
+    let reader = runtime::current()?.spawn_blocking(move || match set {
         BulkSet::OrderLines => read_portions::<OrderLine>(Rows::open(path, options)?, &sender),
         BulkSet::TenderOffers => read_portions::<TenderOffer>(Rows::open(path, options)?, &sender),
         BulkSet::Quotes => read_portions::<QuoteLine>(Rows::open(path, options)?, &sender),

@@ -10,7 +10,9 @@ use super::super::{MercadoPublico, MercadoPublicoConfig};
 use super::*;
 use crate::context::{BoxFuture, Cancellation, Clock, Context, ManualClock, Progress};
 use crate::error::{Error, ErrorKind, Persistence};
-use crate::http::{Headers, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
+use crate::http::{
+    HeaderText, HttpRequest, HttpResponse, StatusCode, Transport, TransportError, TransportPhase, header_map,
+};
 use crate::procure::store::{LineQuery, MemoryStore, SharedStore};
 use ayni_testkit::bulk::{order_lines, quotes, tender_offers, zip};
 
@@ -46,7 +48,7 @@ impl Files {
     }
 
     fn header(&self, index: usize, name: &str) -> Option<String> {
-        self.served().seen.get(index).and_then(|request| request.headers.get(name).map(str::to_owned))
+        self.served().seen.get(index).and_then(|request| request.headers.text(name).map(str::to_owned))
     }
 
     fn calls(&self) -> usize {
@@ -58,12 +60,12 @@ impl Transport for Files {
     fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, TransportError>> {
         let mut served = self.served();
         served.seen.push(request.clone());
-        let mut headers = Headers::new();
-        headers.push("ETag", served.etag.clone());
-        headers.push("Last-Modified", "Wed, 05 Aug 2026 10:08:00 GMT");
-        let has = |name: &str| request.headers.get(name).map(str::to_owned);
+        let changed = ("Last-Modified", "Wed, 05 Aug 2026 10:08:00 GMT");
+        let mut headers = header_map(&[("ETag", &served.etag), changed]);
+        let has = |name: &str| request.headers.text(name).map(str::to_owned);
         let is_same = has("If-None-Match").is_some_and(|etag| etag == served.etag);
-        let answered = |status, headers, pieces: Vec<Result<Bytes, TransportError>>| {
+        let answered = |status: u16, headers, pieces: Vec<Result<Bytes, TransportError>>| {
+            let status = StatusCode::from_u16(status).expect("a status");
             let body = Box::pin(futures_util::stream::iter(pieces));
             Box::pin(std::future::ready(Ok(HttpResponse::new(status, headers, body)))) as BoxFuture<'_, _>
         };
@@ -82,11 +84,11 @@ impl Transport for Files {
         let from = from
             .filter(|_| has("If-Range").is_some_and(|etag| etag == served.etag) && !served.ignores_ranges);
         let rest = served.file[from.unwrap_or(0)..].to_vec();
-        headers.push("Content-Length", rest.len().to_string());
+        headers.extend(header_map(&[("Content-Length", &rest.len().to_string())]));
         let status = match from {
             Some(from) => {
                 let range = format!("bytes {from}-{}/{}", served.file.len() - 1, served.file.len());
-                headers.push("Content-Range", range);
+                headers.extend(header_map(&[("Content-Range", &range)]));
                 206
             }
             None => 200,

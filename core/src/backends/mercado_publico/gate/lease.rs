@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::{Batch, SharedStore};
+use crate::runtime;
 
 /// A turn whose document stands still for so long is free.
 const LEASE: Duration = Duration::from_secs(12);
@@ -118,11 +119,11 @@ impl Lease {
                 let at = page.ended.map(|millis| LastEnd::At(UNIX_EPOCH + Duration::from_millis(millis)));
                 let last_end = if watch.is_some() { Some(LastEnd::JustNow) } else { at };
                 let (end, ended) = oneshot::channel();
-                let keeper = tokio::spawn(self.clone().keep(version + 1, mine, ended));
+                let keeper = runtime::current()?.spawn(self.clone().keep(version + 1, mine, ended));
                 return Ok(Held { last_end, end, keeper });
             }
             if !is_free {
-                tokio::time::sleep(LOOK).await;
+                runtime::sleep(LOOK).await?;
             }
         }
     }
@@ -137,8 +138,11 @@ impl Lease {
     /// Keeps the turn until it is to be given back, and gives it back.
     async fn keep(self, mut version: u64, mut page: Page, mut ended: oneshot::Receiver<End>) {
         let end = loop {
-            if let Ok(end) = tokio::time::timeout(RENEWAL, &mut ended).await {
-                break end.ok();
+            match runtime::timeout(RENEWAL, &mut ended).await {
+                Ok(Some(end)) => break end.ok(),
+                Ok(None) => {}
+                // Without a timer nothing can be renewed: others may take the turn once it is abandoned.
+                Err(_) => break (&mut ended).await.ok(),
             }
             match self.write(version, &page).await {
                 Ok(true) => version += 1,

@@ -1,6 +1,5 @@
-//! What every call passes: its turn, the quota, the breaker.
+//! What every call passes: its turn and the quota.
 
-pub(crate) mod breaker;
 pub(crate) mod file;
 pub(crate) mod lease;
 pub(crate) mod ledger;

@@ -7,17 +7,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::breaker::Breaker;
 use super::file::{Held, LockFile};
 use super::lease::{self, LastEnd, Lease};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::policy::breaker::Breaker;
+use crate::runtime;
 
 /// How often the lock of another process is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 /// How long whoever has an answer waits for the turn to be given back. It is given back later too, unless the
 /// runtime ends.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// So many failures in a row open the breaker of an API, for so long.
+const BREAKER: (u32, Duration) = (5, Duration::from_secs(60));
 
 /// The queue of an account. Every client of the process with the same account has the same one.
 #[derive(Debug)]
@@ -68,7 +71,8 @@ impl Queue {
 
     /// The breaker of one of the APIs.
     pub(crate) fn breaker(&self, api: &'static str) -> Arc<Breaker> {
-        Arc::clone(locked(&self.breakers).entry(api).or_default())
+        let new = || Arc::new(Breaker::new(BREAKER.0, BREAKER.1));
+        Arc::clone(locked(&self.breakers).entry(api).or_insert_with(new))
     }
 
     /// Waits for the turn. Clients of one process are served in the order in which they came; processes and
@@ -89,7 +93,7 @@ impl Queue {
         };
         let since = |end: Instant| cx.clock().now().saturating_duration_since(end);
         if let Some(left) = last_end.and_then(|end| gap.checked_sub(since(end))) {
-            cx.clock().sleep(left).await;
+            cx.clock().sleep(left).await?;
         }
         let mut turn = Turn {
             permit: Some(permit),
@@ -120,7 +124,7 @@ impl Queue {
             turn.leased = Some(leased);
         }
         if let Some(left) = left {
-            cx.clock().sleep(left).await;
+            cx.clock().sleep(left).await?;
         }
         Ok(turn)
     }
@@ -130,7 +134,7 @@ impl Queue {
             if let Some(held) = take(lock).await? {
                 return Ok(held);
             }
-            cx.clock().sleep(LOOK).await;
+            cx.clock().sleep(LOOK).await?;
         }
     }
 }
@@ -138,10 +142,7 @@ impl Queue {
 /// Looks at the lock on a thread for blocking work.
 async fn take(lock: &Arc<LockFile>) -> Result<Option<Held>> {
     let lock = Arc::clone(lock);
-    let taken = tokio::task::spawn_blocking(move || lock.try_take()).await;
-    taken.map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "looking at the lock file was ended").with_source(error)
-    })?
+    runtime::run_blocking(move || lock.try_take()).await
 }
 
 /// The right to have the one request in flight. Dropping it lets the next one through.
@@ -159,7 +160,7 @@ impl Turn {
     /// leave them to find out.
     pub(crate) async fn end(mut self) {
         if let Some(done) = self.give_back() {
-            drop(tokio::time::timeout(FAREWELL, done).await);
+            drop(runtime::timeout(FAREWELL, done).await);
         }
     }
 

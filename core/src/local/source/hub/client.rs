@@ -1,9 +1,8 @@
 //! A repository at the Hub: its list of files, what is known of one, and its bytes.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 
-use futures_util::future::{Either, select};
+use ::http::header::{ACCEPT_ENCODING, RANGE};
 use serde::Deserialize;
 use url::Url;
 
@@ -11,11 +10,13 @@ use super::cache::{is_inside, is_plain_name};
 use super::refusal::{self, Asked};
 use super::settings::PUBLIC;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::error::{Error, Result};
 use crate::http::body::Body;
 use crate::http::client::{ApiClient, Auth, MAX_BODY_BYTES, authority};
-use crate::http::exchange::{CONNECT, FIRST_BYTE, check_named_url, transport_failure};
-use crate::http::{Headers, HttpRequest, HttpResponse, Method};
+use crate::http::exchange::{CONNECT, check_named_url, is_redirect, send};
+use crate::http::{
+    HeaderMap, HeaderText, HeaderValue, HttpRequest, HttpResponse, Method, StatusCode, header_value,
+};
 use crate::secret::Secret;
 
 /// How many redirects of one request are followed.
@@ -99,7 +100,7 @@ impl Remote {
             Error::config(format!("HF_ENDPOINT is no address of a Hub: {}", error.message()))
         })?;
         let is_chosen = api.base().as_str().trim_end_matches('/') != PUBLIC;
-        let api = api.with_auth(Auth::bearer(token));
+        let api = api.with_auth(Auth::bearer(token))?;
         Ok(Self { has_token: api.credential().is_some(), api, id: id.to_owned(), is_chosen })
     }
 
@@ -119,13 +120,17 @@ impl Remote {
     pub(super) async fn list(&self, cx: &Context, revision: &str) -> Result<Listing> {
         let mut url = self.url(&format!("/api/models/{}/revision/{}", self.id, revision.replace('/', "%2F")));
         url.set_query(Some("blobs=true"));
-        let answer = self.answer(cx, HttpRequest::new(Method::Get, url)).await?;
+        let answer = self.answer(cx, HttpRequest::new(Method::GET, url)).await?;
         let HttpResponse { status, headers, body, .. } = answer.response;
         let body = Body::new(cx, body, MAX_BODY_BYTES);
-        if status != 200 {
-            return Err(
-                refusal::read(status, &headers, body, &self.asked(revision, None, &self.page())).await
-            );
+        if status != StatusCode::OK {
+            return Err(refusal::read(
+                status.as_u16(),
+                &headers,
+                body,
+                &self.asked(revision, None, &self.page()),
+            )
+            .await);
         }
         let bytes = body.read_all().await?;
         let info: Info = serde_json::from_slice(&bytes).map_err(|error| {
@@ -156,13 +161,19 @@ impl Remote {
     /// # Errors
     /// As [`list`](Self::list).
     pub(super) async fn look_at(&self, cx: &Context, commit: &str, file: &str) -> Result<Entry> {
-        let request = HttpRequest::new(Method::Head, self.file_url(commit, file));
+        let request = HttpRequest::new(Method::HEAD, self.file_url(commit, file));
         let Answer { response, entry } = self.answer(cx, request).await?;
         let HttpResponse { status, headers, body, .. } = response;
-        if !(200..400).contains(&status) {
+        if !status.is_success() && !status.is_redirection() {
             let body = Body::new(cx, body, MAX_BODY_BYTES);
             let page = self.page();
-            return Err(refusal::read(status, &headers, body, &self.asked(commit, Some(file), &page)).await);
+            return Err(refusal::read(
+                status.as_u16(),
+                &headers,
+                body,
+                &self.asked(commit, Some(file), &page),
+            )
+            .await);
         }
         match entry.etag {
             Some(_) => Ok(entry),
@@ -175,13 +186,13 @@ impl Remote {
     /// # Errors
     /// As [`list`](Self::list).
     pub(super) async fn open(&self, cx: &Context, commit: &str, file: &str, from: u64) -> Result<Download> {
-        let mut request = HttpRequest::new(Method::Get, self.file_url(commit, file));
+        let mut request = HttpRequest::new(Method::GET, self.file_url(commit, file));
         if from > 0 {
-            request.headers.set("Range", format!("bytes={from}-"));
+            request.headers.insert(RANGE, header_value("Range", &format!("bytes={from}-"))?);
         }
         let Answer { response, entry } = self.answer(cx, request).await?;
         let HttpResponse { status, headers, body, .. } = response;
-        let (from, size) = match (status, content_range(&headers)) {
+        let (from, size) = match (status.as_u16(), content_range(&headers)) {
             (206, Some((begin, size))) if begin == from => (from, size),
             (206, _) => {
                 return Err(self.no_hub(&format!("it sent another part of {file} than was asked for")));
@@ -190,9 +201,13 @@ impl Remote {
             _ => {
                 let body = Body::new(cx, body, MAX_BODY_BYTES);
                 let page = self.page();
-                return Err(
-                    refusal::read(status, &headers, body, &self.asked(commit, Some(file), &page)).await
-                );
+                return Err(refusal::read(
+                    status.as_u16(),
+                    &headers,
+                    body,
+                    &self.asked(commit, Some(file), &page),
+                )
+                .await);
             }
         };
         Ok(Download { from, size, etag: entry.etag, body: Body::new(cx, body, usize::MAX) })
@@ -202,22 +217,22 @@ impl Remote {
     /// store behind says of itself is not asked for.
     async fn answer(&self, cx: &Context, mut request: HttpRequest) -> Result<Answer> {
         // Offsets count the file's bytes, not those of some compression.
-        request.headers.set("Accept-Encoding", "identity");
+        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let mut entry = Entry::default();
         for _ in 0..=MAX_REDIRECTS {
             let url = request.url.clone();
             let is_own = self.api.is_own_origin(&url);
             let response = cx.guard(self.send(cx, request.clone())).await?;
-            let redirects = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+            let redirects = is_redirect(&response);
             if is_own {
-                read_facts(&response.headers, redirects, request.method, &mut entry);
+                read_facts(&response.headers, redirects, &request.method, &mut entry);
             }
-            let target = response.headers.get("location").and_then(|location| url.join(location).ok());
+            let target = response.headers.text("location").and_then(|location| url.join(location).ok());
             match target.filter(|_| redirects) {
                 None => return Ok(Answer { response, entry }),
                 Some(target) => {
                     let leaves = !self.api.is_own_origin(&target);
-                    if leaves && request.method == Method::Head {
+                    if leaves && request.method == Method::HEAD {
                         return Ok(Answer { response, entry });
                     }
                     if leaves {
@@ -233,24 +248,10 @@ impl Remote {
     /// Sends one request, with the token if it goes to the Hub's own origin.
     async fn send(&self, cx: &Context, mut request: HttpRequest) -> Result<HttpResponse> {
         if self.api.is_own_origin(&request.url) {
-            self.api.add_own(&mut request);
+            self.api.add_own(&mut request)?;
         }
-        let phases = cx.phase_timeouts();
-        request.connect_timeout = phases.connect.unwrap_or(CONNECT);
-        let first_byte = phases.first_byte.unwrap_or(FIRST_BYTE);
-        let bound = request.connect_timeout.saturating_add(first_byte);
-        let host = authority(&request.url);
-        let transport = cx.transport()?;
-        let answered = pin!(transport.send(request));
-        let too_late = pin!(cx.clock().sleep(bound));
-        match select(answered, too_late).await {
-            Either::Left((outcome, _)) => outcome.map_err(|error| transport_failure(error, &host)),
-            Either::Right(_) => {
-                let text = format!("{host} gave no answer within {:.1} s", first_byte.as_secs_f64());
-                let error = Error::new(ErrorKind::Timeout, text).with_context("phase", "first_byte");
-                Err(error.with_sent(Sent::Maybe))
-            }
-        }
+        request.connect_timeout = cx.phase_timeouts().connect.unwrap_or(CONNECT);
+        send(cx, request).await
     }
 
     fn check_target(&self, target: &Url) -> Result<()> {
@@ -279,14 +280,14 @@ impl Remote {
 }
 
 /// Takes what an answer of the Hub says of a file.
-fn read_facts(headers: &Headers, redirects: bool, method: Method, entry: &mut Entry) {
-    let own = |name: &str| headers.get(name).filter(|_| !redirects);
-    let etag = headers.get("x-linked-etag").or_else(|| own("etag")).map(normalised).map(str::to_owned);
+fn read_facts(headers: &HeaderMap, redirects: bool, method: &Method, entry: &mut Entry) {
+    let own = |name: &str| headers.text(name).filter(|_| !redirects);
+    let etag = headers.text("x-linked-etag").or_else(|| own("etag")).map(normalised).map(str::to_owned);
     if let Some(etag) = etag.filter(|etag| is_plain_name(etag)) {
         entry.etag = Some(etag);
     }
-    let length = own("content-length").filter(|_| method == Method::Head);
-    let size = headers.get("x-linked-size").or(length).and_then(|size| size.trim().parse().ok());
+    let length = own("content-length").filter(|_| *method == Method::HEAD);
+    let size = headers.text("x-linked-size").or(length).and_then(|size| size.trim().parse().ok());
     entry.size = size.or(entry.size);
 }
 
@@ -295,31 +296,26 @@ fn normalised(etag: &str) -> &str {
     etag.trim().trim_start_matches("W/").trim_matches('"')
 }
 
-fn content_length(headers: &Headers) -> Option<u64> {
-    headers.get("content-length")?.trim().parse().ok()
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.text("content-length")?.trim().parse().ok()
 }
 
 /// Where a part begins and how large the whole is: `bytes 100-199/200`.
-fn content_range(headers: &Headers) -> Option<(u64, Option<u64>)> {
-    let (range, size) = headers.get("content-range")?.trim().strip_prefix("bytes ")?.split_once('/')?;
+fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let (range, size) = headers.text("content-range")?.trim().strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.trim().parse().ok()?, size.trim().parse().ok()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(pairs: &[(&str, &str)]) -> Headers {
-        let mut headers = Headers::new();
-        pairs.iter().for_each(|(name, value)| headers.push(*name, *value));
-        headers
-    }
+    use crate::http::header_map as headers;
 
     #[test]
     fn the_content_is_named_by_the_linked_etag_else_by_the_own_one() {
         let read = |pairs: &[(&str, &str)], redirects| {
             let mut entry = Entry::default();
-            read_facts(&headers(pairs), redirects, Method::Head, &mut entry);
+            read_facts(&headers(pairs), redirects, &Method::HEAD, &mut entry);
             (entry.etag, entry.size)
         };
         let both = [("X-Linked-Etag", "\"big\""), ("X-Linked-Size", "7"), ("ETag", "\"own\"")];

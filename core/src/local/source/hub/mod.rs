@@ -18,7 +18,6 @@ mod download;
 #[cfg(test)]
 mod failure_tests;
 mod partial;
-mod patience;
 mod plan;
 mod refusal;
 mod settings;
@@ -32,8 +31,7 @@ mod tests;
 use cache::Repository;
 pub(crate) use cache::is_commit;
 use client::{Listing, Remote};
-use download::Job;
-use patience::Patience;
+use download::{Failures, Job};
 pub(crate) use plan::Wanted;
 use plan::{Contents, Plan};
 use settings::Settings;
@@ -222,11 +220,11 @@ fn read_from(repository: &Repository, commit: &str, name: &str) -> Result<Option
 }
 
 async fn list(cx: &Context, remote: &Remote, revision: &str) -> Result<Listing> {
-    let mut patience = Patience::default();
+    let mut failures = Failures::default();
     loop {
         match remote.list(cx, revision).await {
             Ok(listing) => return Ok(listing),
-            Err(error) => patience.after(cx, error).await?,
+            Err(error) => failures.wait_after(cx, error).await?,
         }
     }
 }

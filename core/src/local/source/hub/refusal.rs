@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use crate::error::{Error, ErrorKind};
-use crate::http::Headers;
 use crate::http::body::Body;
 use crate::http::client::request_id;
 use crate::http::status::{ErrorBody, Failure, default_verdict, read_error_body};
 use crate::http::wait::wait_from;
+use crate::http::{HeaderMap, HeaderText};
 
 /// How much of an error's text is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -25,13 +25,13 @@ pub(super) struct Asked<'a> {
 }
 
 /// The error that a status, its header fields and its body mean.
-pub(super) async fn read(status: u16, headers: &Headers, body: Body, asked: &Asked<'_>) -> Error {
+pub(super) async fn read(status: u16, headers: &HeaderMap, body: Body, asked: &Asked<'_>) -> Error {
     let bytes = body.read_at_most(MAX_ERROR_BYTES).await;
-    let body = read_error_body(headers.get("content-type"), &bytes);
+    let body = read_error_body(headers.text("content-type"), &bytes);
     error(status, headers, &body, asked)
 }
 
-fn error(status: u16, headers: &Headers, body: &ErrorBody, asked: &Asked<'_>) -> Error {
+fn error(status: u16, headers: &HeaderMap, body: &ErrorBody, asked: &Asked<'_>) -> Error {
     let (kind, text) = meaning(status, headers, asked).unwrap_or_else(|| {
         let verdict = default_verdict(&Failure { status, headers, body });
         let why = verdict.message.unwrap_or_else(|| verdict.kind.meaning().to_owned());
@@ -57,10 +57,10 @@ fn what(asked: &Asked<'_>) -> String {
     }
 }
 
-fn meaning(status: u16, headers: &Headers, asked: &Asked<'_>) -> Option<(ErrorKind, String)> {
+fn meaning(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Option<(ErrorKind, String)> {
     use ErrorKind as K;
     let Asked { id, revision, page, has_token, .. } = asked;
-    let code = headers.get("x-error-code").unwrap_or_default();
+    let code = headers.text("x-error-code").unwrap_or_default();
     Some(match (status, code) {
         (401 | 403, "GatedRepo") if *has_token => {
             let text = "accept the licence there with the account that owns the token in HF_TOKEN";
@@ -134,9 +134,7 @@ mod tests {
             (503, "", true, "unavailable", "at the moment"),
             (409, "", true, "conflict", "does not give model.safetensors"),
         ] {
-            let mut headers = Headers::new();
-            headers.push("X-Error-Code", code);
-            headers.push("Retry-After", "7");
+            let headers = crate::http::header_map(&[("X-Error-Code", code), ("Retry-After", "7")]);
             let asked = Asked {
                 id: "org/name",
                 revision: "v9",

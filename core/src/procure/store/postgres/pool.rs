@@ -11,6 +11,7 @@ use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::server::Server;
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime;
 
 /// The most connections of one store.
 const CONNECTIONS: usize = 4;
@@ -104,7 +105,7 @@ impl Pool {
             let Some(Idle { client, since }) = self.idle().pop() else { break };
             let works = !client.is_closed()
                 && (since.elapsed() < DOUBTFUL
-                    || matches!(tokio::time::timeout(WORK, client.check_connection()).await, Ok(Ok(()))));
+                    || matches!(runtime::timeout(WORK, client.check_connection()).await?, Some(Ok(()))));
             if works {
                 return Ok(Lent { client, _permit });
             }
@@ -126,6 +127,7 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Client> {
+        runtime::check_network()?;
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(50));
         loop {
             match self.server.connect().await {
@@ -135,7 +137,7 @@ impl Pool {
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(pause).await;
+            runtime::sleep(pause).await?;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
@@ -239,8 +241,7 @@ impl Pool {
         }
         *attempt += 1;
         // Transactions that met are not to meet again.
-        tokio::time::sleep(Duration::from_millis(RandomState::new().hash_one(*attempt) % 20)).await;
-        Ok(())
+        runtime::sleep(Duration::from_millis(RandomState::new().hash_one(*attempt) % 20)).await
     }
 }
 
@@ -269,9 +270,8 @@ pub(super) async fn in_long_time<T>(work: impl Future<Output = T>) -> Result<T> 
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(limit, work)
-        .await
-        .map_err(|_| Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not answer"))
+    let in_time = runtime::timeout(limit, work).await?;
+    in_time.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not answer"))
 }
 
 /// Whether a failure to connect may pass by itself.

@@ -1,4 +1,4 @@
-//! Encoded images as they cross the library: bytes that nobody decodes before somebody needs pixels.
+//! Encoded images. They are decoded only where pixels are needed.
 
 use std::fmt;
 
@@ -9,6 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
+
+mod size;
 
 /// Base64 as browsers and servers write it: padding optional when reading.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -104,7 +106,7 @@ impl ImageData {
 
     /// Width and height as the header of a PNG, JPEG, GIF, BMP or WebP says.
     pub fn dimensions(&self) -> Option<(u32, u32)> {
-        crate::image::size::read(&self.bytes)
+        size::read(&self.bytes)
     }
 }
 

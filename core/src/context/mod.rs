@@ -2,20 +2,26 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
-use tokio::sync::Notify;
 
-use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::http::Transport;
+use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
+use crate::transport::Transport;
 
-/// A boxed future, as object-safe traits return it.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+mod clock;
+mod progress;
+
+pub use crate::transport::BoxFuture;
+pub use clock::{Clock, ManualClock};
+pub use progress::{Progress, ProgressSink};
 
 /// What travels with a call. Cheap to clone; a clone shares the cancellation, the sink and the transport.
+///
+/// Deadlines and waits use the timer of the caller's tokio runtime. A call that has to wait and finds no runtime, or one
+/// without a timer, fails with `config_invalid`; a call that never waits needs no runtime.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,8 +54,11 @@ impl Context {
     ///
     /// Call it after [`with_clock`](Self::with_clock) if both are used.
     pub fn with_timeout(self, timeout: Duration) -> Self {
-        let deadline = self.clock.now() + timeout;
-        self.with_deadline(deadline)
+        match self.clock.now().checked_add(timeout) {
+            Some(deadline) => self.with_deadline(deadline),
+            // Later than this machine can count.
+            None => self,
+        }
     }
 
     /// Ends the whole call at `deadline`, or at the one already set if that is earlier.
@@ -88,6 +97,14 @@ impl Context {
         self
     }
 
+    /// Sends HTTP requests through `transport` unless the caller has given another one.
+    pub(crate) fn with_default_transport(mut self, transport: Option<&Arc<dyn Transport>>) -> Self {
+        if self.transport.is_none() {
+            self.transport = transport.cloned();
+        }
+        self
+    }
+
     pub(crate) fn with_attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
         self
@@ -103,7 +120,7 @@ impl Context {
         self.deadline.map(|deadline| deadline.saturating_duration_since(self.clock.now()))
     }
 
-    /// The cancellation, if the caller gave one.
+    /// The caller's cancellation, if there is one.
     pub fn cancellation(&self) -> Option<&Cancellation> {
         self.cancellation.as_ref()
     }
@@ -113,15 +130,10 @@ impl Context {
         &self.clock
     }
 
-    /// The transport of this call: the caller's, else the built-in one.
-    ///
-    /// # Errors
-    /// `unsupported` without a transport of the caller's when built without the `http` feature.
-    pub fn transport(&self) -> Result<Arc<dyn Transport>> {
-        match &self.transport {
-            Some(transport) => Ok(Arc::clone(transport)),
-            None => crate::http::default_transport(),
-        }
+    /// The caller's transport, if there is one. [`ayni::http::transport`](crate::http::transport) gives the built-in one
+    /// otherwise.
+    pub fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.as_ref()
     }
 
     /// Which attempt this is, from 1. Zero outside a policy.
@@ -134,7 +146,7 @@ impl Context {
         self.phases
     }
 
-    /// Reports progress, if anybody listens. The event is only made when somebody does.
+    /// Reports progress to the sink. Without one, the event is not even made.
     pub fn report(&self, event: impl FnOnce() -> Progress) {
         if let Some(sink) = &self.progress {
             sink.report(event());
@@ -155,11 +167,12 @@ impl Context {
         }
     }
 
-    /// Runs `work` until it is done, the call is cancelled or its deadline passes. On the latter two `work`
-    /// is dropped, which closes its connection.
+    /// Runs `work` until it is done, the call is cancelled or its deadline passes. In the last two cases `work` is
+    /// dropped, which closes its connection.
     ///
     /// # Errors
-    /// Those of `work`, `cancelled`, or `timeout` with `phase=total`.
+    /// Those of `work`; `cancelled`; `timeout` with `phase=total`; `config_invalid` where there is a deadline to wait for
+    /// and no timer.
     pub async fn guard<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.check()?;
         if self.cancellation.is_none() && self.deadline.is_none() {
@@ -175,13 +188,9 @@ impl Context {
     /// Sleeps by the call's clock, unless the call is cancelled or ends first.
     ///
     /// # Errors
-    /// `cancelled` or `timeout`.
+    /// `cancelled`, `timeout`, or those of [`Clock::sleep`].
     pub async fn sleep(&self, duration: Duration) -> Result<()> {
-        self.guard(async {
-            self.clock.sleep(duration).await;
-            Ok(())
-        })
-        .await
+        self.guard(self.clock.sleep(duration)).await
     }
 
     async fn stopped(&self) -> Error {
@@ -199,19 +208,19 @@ impl Context {
         };
         match select(pin!(cancelled_by_caller), pin!(out_of_time)).await {
             Either::Left(_) => cancelled(),
-            Either::Right(_) => deadline_passed(),
+            Either::Right((slept, _)) => slept.map_or_else(|error| error, |()| deadline_passed()),
         }
     }
 }
 
-/// The caller cancelled: not sent again, not fallen back from.
+/// The error of a cancelled call: neither retried nor handed to a fallback.
 pub(crate) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the caller cancelled the call").with_sent(Sent::Maybe)
 }
 
 fn deadline_passed() -> Error {
     Error::new(ErrorKind::Timeout, "the deadline of the whole call has passed")
-        .with_persistence(crate::error::Persistence::Permanent)
+        .with_persistence(Persistence::Permanent)
         .with_context("phase", "total")
         .with_sent(Sent::Maybe)
 }
@@ -226,12 +235,12 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Tells every clone, and the work that holds one, to stop.
+/// Stops the calls that hold a clone of it.
 #[derive(Clone, Debug, Default)]
 pub struct Cancellation(tokio_util::sync::CancellationToken);
 
 impl Cancellation {
-    /// A cancellation that nobody has cancelled yet.
+    /// A cancellation that has not been triggered.
     pub fn new() -> Self {
         Self::default()
     }
@@ -241,12 +250,12 @@ impl Cancellation {
         self.0.cancel();
     }
 
-    /// Whether somebody has cancelled.
+    /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Waits until somebody cancels.
+    /// Waits until [`cancel`](Self::cancel) is called.
     pub async fn cancelled(&self) {
         self.0.cancelled().await;
     }
@@ -256,232 +265,12 @@ impl Cancellation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PhaseTimeouts {
-    /// Until a connection stands.
+    /// Until the connection is made.
     pub connect: Option<Duration>,
     /// From then until the response's status line.
     pub first_byte: Option<Duration>,
     /// Between two pieces of data; keep-alive comments are not data.
     pub idle: Option<Duration>,
-}
-
-/// Something worth telling the person who waits.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Progress {
-    /// Nothing is wrong, but the backend is not ready yet: a Space wakes up, a model loads.
-    Waiting {
-        /// What is being waited for, in one sentence.
-        reason: String,
-        /// How long so far.
-        elapsed: Duration,
-    },
-    /// The next attempt follows after a pause.
-    Retrying {
-        /// The attempt that comes next, from 2.
-        attempt: u32,
-        /// Why the last one failed.
-        kind: ErrorKind,
-        /// The pause before it.
-        wait: Duration,
-    },
-    /// Another backend takes over.
-    FallingBack {
-        /// The backend that failed.
-        from: Arc<str>,
-        /// The backend that takes over.
-        to: Arc<str>,
-        /// Why the first one failed.
-        kind: ErrorKind,
-    },
-    /// Some inputs of a larger request are done.
-    Inputs {
-        /// How many are done.
-        done: usize,
-        /// Of how many.
-        of: usize,
-    },
-    /// One denoising step of an image is done.
-    ImageStep {
-        /// The step, from 1.
-        step: u32,
-        /// Of how many.
-        of: u32,
-        /// A small preview as an encoded image, where the backend makes one.
-        preview: Option<bytes::Bytes>,
-    },
-    /// Rows of a large file on their way into the store.
-    Import {
-        /// The file's name.
-        file: String,
-        /// Rows so far, in all files of the import.
-        rows: u64,
-        /// Bytes read so far, unpacked.
-        done: u64,
-        /// Bytes in all, where known.
-        of: Option<u64>,
-    },
-    /// Bytes of a download.
-    Download {
-        /// The file's name.
-        file: String,
-        /// Bytes on disk.
-        done: u64,
-        /// Bytes in all, where known.
-        of: Option<u64>,
-    },
-}
-
-/// Receives [`Progress`]. Closures are sinks. A sink must return quickly: the work waits for it.
-pub trait ProgressSink: Send + Sync {
-    /// Takes one event.
-    fn report(&self, event: Progress);
-}
-
-impl<F: Fn(Progress) + Send + Sync> ProgressSink for F {
-    fn report(&self, event: Progress) {
-        self(event);
-    }
-}
-
-/// Measures time and sleeps: the system's clock, or one that a test moves by hand.
-#[derive(Clone, Debug, Default)]
-pub struct Clock(Option<ManualClock>);
-
-impl Clock {
-    /// The system's clock. Sleeping needs a tokio runtime.
-    pub fn system() -> Self {
-        Self(None)
-    }
-
-    /// The present moment.
-    pub fn now(&self) -> Instant {
-        match &self.0 {
-            None => Instant::now(),
-            Some(manual) => manual.now(),
-        }
-    }
-
-    /// The present moment of the calendar.
-    pub fn system_time(&self) -> SystemTime {
-        match &self.0 {
-            None => SystemTime::now(),
-            Some(manual) => manual.system_time(),
-        }
-    }
-
-    /// Waits for `duration`.
-    pub async fn sleep(&self, duration: Duration) {
-        match &self.0 {
-            None => tokio::time::sleep(duration).await,
-            Some(manual) => manual.sleep(duration).await,
-        }
-    }
-}
-
-impl From<ManualClock> for Clock {
-    fn from(manual: ManualClock) -> Self {
-        Self(Some(manual))
-    }
-}
-
-/// A clock for tests: it stands still until [`advance`](Self::advance) moves it, or, made by
-/// [`automatic`](Self::automatic), jumps over every sleep at once.
-#[derive(Clone, Debug)]
-pub struct ManualClock {
-    shared: Arc<ManualShared>,
-    automatic: bool,
-}
-
-#[derive(Debug)]
-struct ManualShared {
-    state: Mutex<ManualState>,
-    moved: Notify,
-}
-
-#[derive(Debug)]
-struct ManualState {
-    now: Instant,
-    /// A moment of this clock and the calendar's moment that it is.
-    calendar: (Instant, SystemTime),
-    slept: Vec<Duration>,
-}
-
-impl ManualClock {
-    /// A clock that stands still until it is advanced.
-    pub fn new() -> Self {
-        Self::build(false)
-    }
-
-    /// A clock that jumps over every sleep.
-    pub fn automatic() -> Self {
-        Self::build(true)
-    }
-
-    fn build(automatic: bool) -> Self {
-        let now = Instant::now();
-        let state = ManualState { now, calendar: (now, SystemTime::now()), slept: Vec::new() };
-        Self { shared: Arc::new(ManualShared { state: Mutex::new(state), moved: Notify::new() }), automatic }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, ManualState> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves the clock forward and wakes whoever's sleep is over.
-    pub fn advance(&self, by: Duration) {
-        self.state().now += by;
-        self.shared.moved.notify_waiters();
-    }
-
-    /// The present moment.
-    pub fn now(&self) -> Instant {
-        self.state().now
-    }
-
-    /// The present moment of the calendar: the system's when the clock was made, moving with it.
-    pub fn system_time(&self) -> SystemTime {
-        let state = self.state();
-        let (then, time) = state.calendar;
-        time + state.now.saturating_duration_since(then)
-    }
-
-    /// Sets the calendar.
-    pub fn set_system_time(&self, time: SystemTime) {
-        let mut state = self.state();
-        state.calendar = (state.now, time);
-    }
-
-    /// Every sleep that was asked for so far, in order.
-    pub fn slept(&self) -> Vec<Duration> {
-        self.state().slept.clone()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        let until = {
-            let mut state = self.state();
-            state.slept.push(duration);
-            if self.automatic {
-                state.now += duration;
-            }
-            if self.automatic { state.now } else { state.now + duration }
-        };
-        loop {
-            let moved = self.shared.moved.notified();
-            let mut moved = pin!(moved);
-            // Registered before the time is read, so that an advance in between is not missed.
-            moved.as_mut().enable();
-            if self.now() >= until {
-                return;
-            }
-            moved.await;
-        }
-    }
-}
-
-impl Default for ManualClock {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 #[cfg(test)]
@@ -524,13 +313,5 @@ mod tests {
     fn an_earlier_deadline_is_never_extended() {
         let cx = Context::new().with_timeout(Duration::from_secs(1)).with_timeout(Duration::from_secs(9));
         assert!(cx.remaining() <= Some(Duration::from_secs(1)));
-    }
-
-    #[tokio::test]
-    async fn an_automatic_clock_jumps_and_keeps_the_sleeps() {
-        let clock = ManualClock::automatic();
-        let cx = Context::new().with_clock(clock.clone().into());
-        cx.sleep(Duration::from_secs(3600)).await.expect("no deadline");
-        assert_eq!(clock.slept(), [Duration::from_secs(3600)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Width and height off an encoded image's header, without decoding it.
+//! Width and height from the header of an encoded image, without decoding it.
 
 /// The dimensions in the header, if the format is known and the header complete.
 pub(crate) fn read(bytes: &[u8]) -> Option<(u32, u32)> {
@@ -71,6 +71,8 @@ fn three_bytes(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::read;
 
     #[test]
@@ -93,6 +95,41 @@ mod tests {
     fn a_cut_header_has_no_size() {
         for bytes in [&b"\x89PNG"[..], b"GIF8", b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0WEBP", b"BM", b""] {
             assert_eq!(read(bytes), None);
+        }
+    }
+
+    #[test]
+    fn what_encoders_may_write_around_the_size_changes_nothing() {
+        let filled = [0xff, 0xd8, 0xff, 0xff, 0xe0, 0, 4, 0, 0, 0xff, 0xff, 0xc2, 0, 17, 8, 0, 48, 0, 64];
+        assert_eq!(read(&filled), Some((64, 48)), "any number of fill bytes may precede a marker");
+        let parameterless = [0xff, 0xd8, 0xff, 0x01, 0xff, 0xd0, 0xff, 0xc0, 0, 17, 8, 0, 48, 0, 64];
+        assert_eq!(read(&parameterless), Some((64, 48)), "some markers have no length");
+        let mut scaled = b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a".to_vec();
+        scaled.extend([64, 0x40, 48, 0x80]);
+        assert_eq!(read(&scaled), Some((64, 48)), "the two highest bits of a VP8 side are a scale");
+    }
+
+    proptest! {
+        #[test]
+        fn headers_with_any_bytes_changed_are_read_or_refused(
+            seed in prop::sample::select(vec![
+                &b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x40\0\0\0\x30"[..],
+                b"GIF89a\x40\x00\x30\x00",
+                b"BM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x40\0\0\0\xd0\xff\xff\xff",
+                b"\xff\xd8\xff\xe0\0\x04\0\0\xff\xc0\0\x11\x08\0\x30\0\x40",
+                b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x3f\0\0\x2f\0\0",
+                b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\x3f\xc0\x0b\0",
+            ]),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = seed.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.truncate(length.index(seed.len() + 1));
+            read(&bytes);
         }
     }
 }
