@@ -36,9 +36,9 @@ pub(crate) async fn perform(
         (Opened::Embedder(embedder), "embed") => {
             embedder.embed(cx, request(call)?).await.map(|response| results::embedding(&response))
         }
-        (Opened::Chat(chat), "chat" | "stream") => return chat(chat, cx, call, cancel).await,
+        (Opened::Chat(chat), "chat" | "stream") => return call_chat(chat, cx, call, cancel).await,
         (Opened::Modes(pick), "chat" | "stream") => match pick(call.mode.as_deref()) {
-            Ok(chat) => return chat(&chat, cx, call, cancel).await,
+            Ok(chat) => return call_chat(&chat, cx, call, cancel).await,
             Err(error) => Err(error),
         },
         (Opened::Images(images), "generate") => {
@@ -54,7 +54,12 @@ pub(crate) async fn perform(
     Ok(as_outcome(outcome))
 }
 
-async fn chat(chat: &AnyChat, cx: &Context, call: &Call, cancel: CancelAfterEvents) -> Result<Value, String> {
+async fn call_chat(
+    chat: &AnyChat,
+    cx: &Context,
+    call: &Call,
+    cancel: CancelAfterEvents,
+) -> Result<Value, String> {
     let request = request(call)?;
     Ok(match call.operation.as_str() {
         "stream" => streamed(chat, cx, request, cancel).await,
