@@ -13,9 +13,9 @@ use ayni::procure::AnyProcurement;
 use ayni::{AnyChat, ChatRequest, ChatStream};
 use ayni::{Error, Result};
 
-/// Operations that are no trait's: an opener's own.
+/// Operations that belong to no trait, such as `models` and `health`.
 pub trait OtherCalls: Send + Sync {
-    /// Makes `call` and gives its result as the case expects it.
+    /// Makes `call` and gives its result in the form that cases expect.
     fn call<'a>(&'a self, cx: &'a Context, call: &'a Call) -> BoxFuture<'a, Result<Value>>;
 }
 
@@ -25,7 +25,7 @@ pub(crate) type CancelAfterEvents = Option<(usize, Cancellation)>;
 /// Makes `call` and gives `{"ok": …}` or `{"error": …}`.
 ///
 /// # Errors
-/// Why the case itself is wrong: no such operation, not a request.
+/// A faulty case: an unknown operation, an invalid request.
 pub(crate) async fn perform(
     opened: &Opened,
     cx: &Context,
@@ -36,9 +36,9 @@ pub(crate) async fn perform(
         (Opened::Embedder(embedder), "embed") => {
             embedder.embed(cx, request(call)?).await.map(|response| results::embedding(&response))
         }
-        (Opened::Chat(chat), "chat" | "stream") => return chatted(chat, cx, call, cancel).await,
+        (Opened::Chat(chat), "chat" | "stream") => return call_chat(chat, cx, call, cancel).await,
         (Opened::Modes(pick), "chat" | "stream") => match pick(call.mode.as_deref()) {
-            Ok(chat) => return chatted(&chat, cx, call, cancel).await,
+            Ok(chat) => return call_chat(&chat, cx, call, cancel).await,
             Err(error) => Err(error),
         },
         (Opened::Images(images), "generate") => {
@@ -54,7 +54,7 @@ pub(crate) async fn perform(
     Ok(as_outcome(outcome))
 }
 
-async fn chatted(
+async fn call_chat(
     chat: &AnyChat,
     cx: &Context,
     call: &Call,
@@ -102,7 +102,7 @@ fn as_json<T: Serialize>(outcome: Result<T>) -> Result<Value> {
     outcome.and_then(|response| to_json(response).map_err(|error| Error::response_invalid(error.to_string())))
 }
 
-/// Reads a stream to its end; the events before an error stay with it.
+/// Reads a stream to its end. Events before an error are in the error's `events`.
 async fn streamed(chat: &AnyChat, cx: &Context, request: ChatRequest, cancel: CancelAfterEvents) -> Value {
     let mut stream = match chat.stream(cx, request).await {
         Ok(stream) => stream,

@@ -1,5 +1,4 @@
-//! The case format, as serde reads it. `conformance/README.md` explains it; `conformance/schema.json` is the same
-//! for tools.
+//! The case format. `core/conformance/README.md` explains it; `core/conformance/schema.json` is its JSON Schema.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,14 +8,14 @@ use serde_json::{Map, Value};
 
 use ayni::{Error, ErrorKind, Result};
 
-/// One case: what a server does, what is called, and what must come of it.
+/// One case: what a server does, what is called, and what must be the result.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Case {
     /// The file's stem: words joined by hyphens, unique in the suite.
     pub name: String,
-    /// Which real behaviour the case stands for, in one sentence.
+    /// The real behaviour that the case represents, in one sentence.
     pub why: String,
     /// What is opened.
     pub capability: Capability,
@@ -38,10 +37,10 @@ pub struct Case {
     /// What the server expects and answers.
     #[serde(default)]
     pub server: Vec<Exchange>,
-    /// What the one call gives.
+    /// The expected result of the one call.
     #[serde(default)]
     pub expect: Option<Expect>,
-    /// Instead of `expect`: opening itself fails so.
+    /// Instead of `expect`: the error with which opening fails.
     #[serde(default)]
     pub open_error: Option<Map<String, Value>>,
     /// Matchers of progress events that come in this order; others may come in between.
@@ -50,7 +49,7 @@ pub struct Case {
     /// How many requests reached the server.
     #[serde(default)]
     pub requests_seen: Option<usize>,
-    /// Only of a must-fail case: what the report of its failure says.
+    /// Only in a must-fail case: a text in the report of its failure.
     #[serde(default)]
     pub fails_with: Option<String>,
 }
@@ -98,7 +97,7 @@ impl Capability {
 pub struct ContextSpec {
     /// The deadline of the whole call.
     pub timeout_ms: Option<u64>,
-    /// The time-out of connecting.
+    /// The time-out for connecting.
     pub connect_ms: Option<u64>,
     /// The time-out until the status line.
     pub first_byte_ms: Option<u64>,
@@ -117,25 +116,25 @@ pub struct ContextSpec {
 pub struct Call {
     /// The operation: `chat`, `stream`, `embed`, `generate`, `refine`, `tenders` …
     pub operation: String,
-    /// The request, as the request type reads it.
+    /// The request, in the JSON form of its request type.
     #[serde(default)]
     pub request: Value,
     /// For `modes`: the mode's name; the default mode without it.
     #[serde(default)]
     pub mode: Option<String>,
-    /// For one of several calls: what it gives.
+    /// For one of several calls: its expected result.
     #[serde(default)]
     pub expect: Option<Expect>,
 }
 
-/// What a call gives.
+/// The expected result of a call.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Expect {
-    /// A result that this matches.
+    /// Success, with a result that matches this.
     Ok(Value),
-    /// An error that this describes.
+    /// An error with these fields.
     Error(Map<String, Value>),
 }
 
@@ -148,10 +147,10 @@ pub struct Exchange {
     pub request: RequestSpec,
     /// The answer.
     pub respond: Respond,
-    /// How often, if not once.
+    /// How many times; once by default.
     #[serde(default = "once")]
     pub times: usize,
-    /// Neighbouring unordered exchanges come in any order.
+    /// Adjacent unordered exchanges may be used in any order.
     #[serde(default)]
     pub unordered: bool,
 }
@@ -182,7 +181,7 @@ impl Host {
     }
 }
 
-/// What a request must look like.
+/// What a request must be.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -194,10 +193,10 @@ pub struct RequestSpec {
     pub method: String,
     /// The path, without query.
     pub path: String,
-    /// Every parameter of the query; none without it.
+    /// All parameters of the query.
     #[serde(default)]
     pub query: BTreeMap<String, Value>,
-    /// Some of the header fields; null for one that must be absent.
+    /// Some header fields; null for one that must be absent.
     #[serde(default)]
     pub headers: BTreeMap<String, Value>,
     /// A matcher for a JSON body.
@@ -206,10 +205,10 @@ pub struct RequestSpec {
     /// The whole JSON body, no field more.
     #[serde(default)]
     pub json_equals: Option<Value>,
-    /// How the body begins.
+    /// How the body starts.
     #[serde(default)]
     pub body_starts_with: Option<String>,
-    /// Texts in the body.
+    /// Texts that the body contains.
     #[serde(default)]
     pub body_contains: Vec<String>,
     /// The body's bytes.
@@ -220,16 +219,16 @@ pub struct RequestSpec {
     pub form: Option<BTreeMap<String, Value>>,
 }
 
-/// What the server answers: exactly one kind of body, or a drop.
+/// What the server answers: at most one kind of body, or a drop.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Respond {
     /// Instead of an answer.
     pub drop: Option<DropPoint>,
-    /// The status; 200 without it.
+    /// The status; 200 by default.
     pub status: Option<u16>,
-    /// Header fields: a text, several, or null to leave a usual one out.
+    /// Header fields: a text, several, or null to omit a usual one.
     pub headers: BTreeMap<String, Value>,
     /// A JSON body.
     pub json: Option<Value>,
@@ -237,19 +236,19 @@ pub struct Respond {
     pub text: Option<String>,
     /// An HTML body.
     pub html: Option<String>,
-    /// A body of any bytes.
+    /// A body of arbitrary bytes.
     pub base64: Option<String>,
     /// A long body.
     pub repeat: Option<Repeat>,
-    /// A long body that is short on the wire.
+    /// A long body, compressed with gzip.
     pub gzip_repeat: Option<Repeat>,
     /// Server-sent events.
     pub sse: Option<Vec<Frame>>,
     /// Lines of JSON.
     pub ndjson: Option<Vec<Value>>,
-    /// What ends the lines of `sse` and `ndjson`; `\n` without it.
+    /// What ends the lines of `sse` and `ndjson`; `\n` by default.
     pub line_end: Option<String>,
-    /// Where the body is cut into pieces, each sent by itself.
+    /// Where the body is cut into pieces that are sent one by one.
     pub chunks: Option<Chunks>,
     /// The pause between two pieces.
     pub chunk_delay_ms: u64,
@@ -259,7 +258,7 @@ pub struct Respond {
     pub body_delay_ms: u64,
     /// How the answer ends.
     pub end: End,
-    /// A content length that need not be true.
+    /// A content length, true or not.
     pub content_length: Option<u64>,
 }
 
@@ -281,7 +280,7 @@ pub enum DropPoint {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum End {
-    /// As HTTP says.
+    /// As HTTP requires.
     #[default]
     Normal,
     /// The connection is closed before the body's end.
@@ -292,19 +291,19 @@ pub enum End {
     Hang,
 }
 
-/// A text many times over.
+/// A repeated text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Repeat {
     /// The text.
     pub text: String,
-    /// How often.
+    /// How many times.
     pub count: usize,
-    /// What stands before it.
+    /// What comes before it.
     #[serde(default)]
     pub prefix: String,
-    /// What stands behind it.
+    /// What comes after it.
     #[serde(default)]
     pub suffix: String,
 }
@@ -316,9 +315,9 @@ pub struct Repeat {
 pub enum Frame {
     /// An event.
     Event(EventFrame),
-    /// Bytes as they are.
+    /// Text that is sent unchanged.
     Raw(RawFrame),
-    /// A silence.
+    /// A pause.
     Pause(PauseFrame),
 }
 
@@ -327,14 +326,14 @@ pub enum Frame {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EventFrame {
-    /// The data: a text as it is, anything else as JSON.
+    /// The data: a text unchanged, anything else as JSON.
     pub data: Value,
     /// The event's name.
     #[serde(default)]
     pub event: Option<String>,
 }
 
-/// Text that is sent as it is.
+/// Text that is sent unchanged.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -343,7 +342,7 @@ pub struct RawFrame {
     pub raw: String,
 }
 
-/// A silence between frames.
+/// A pause between frames.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -364,13 +363,13 @@ pub enum Chunks {
 }
 
 impl Case {
-    /// The calls, whether there is one or several, each with what it must give.
+    /// The calls, one or several, each with its expected result.
     pub fn calls(&self) -> impl Iterator<Item = (&Call, Option<&Expect>)> {
         let one = self.call.iter().map(|call| (call, self.expect.as_ref()));
         one.chain(self.calls.iter().map(|call| (call, call.expect.as_ref())))
     }
 
-    /// Fails on what the types let through and no case may say.
+    /// Refuses contradictions that the types allow.
     ///
     /// # Errors
     /// `config_invalid`, naming the case.
@@ -409,7 +408,7 @@ impl Case {
     }
 }
 
-/// The fields of an expected error; every other is a spelling mistake.
+/// The fields that an expected error may have.
 const ERROR_FIELDS: [&str; 13] = [
     "kind",
     "persistence",

@@ -1,4 +1,4 @@
-//! Compares what came of a case's calls with what it expects.
+//! Compares the outcome of a case's calls with what it expects.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use crate::matcher::{differences_at, short};
 use crate::placeholders::CANARIES;
 use crate::server::Report;
 
-/// Everything that speaks against the backend. `outcome` is what a runner posts:
+/// Every difference from what the case expects. `outcome` is what a runner posts:
 /// `{"outcomes": [{"ok": …} or {"error": …}, …], "progress": […]}` or `{"open_error": {…}}`.
 pub(crate) fn judge(case: &Case, outcome: &Value, report: &Report) -> Vec<String> {
     let mut found = Vec::new();
@@ -62,7 +62,7 @@ fn error_differences(path: &str, expected: &Map<String, Value>, error: &Value) -
             let parts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
             let missing = parts.filter(|part| !message.contains(part));
             found.extend(
-                missing.map(|part| format!("{path}.message: does not hold {part:?}, is {message:?}")),
+                missing.map(|part| format!("{path}.message: does not contain {part:?}, is {message:?}")),
             );
         } else {
             found.extend(differences_at(&format!("{path}.{name}"), value, error.get(name)));
@@ -75,7 +75,7 @@ fn error_differences(path: &str, expected: &Map<String, Value>, error: &Value) -
     found
 }
 
-/// Where an error shows a credential or a prompt. The text that a stream delivered is the caller's own.
+/// Where an error shows a credential or a prompt. The text that a stream delivered belongs to the caller.
 fn shown_canaries(path: &str, error: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for name in ["message", "context", "request_id", "display", "debug"] {
@@ -94,7 +94,7 @@ fn in_words(error: &Value) -> String {
     }
 }
 
-/// The expected events come in order; others may come in between.
+/// The expected events must come in order; others may come in between.
 fn progress_differences(expected: &[Value], outcome: &Value) -> Vec<String> {
     let mut events = outcome.get("progress").and_then(Value::as_array).into_iter().flatten();
     let mut found = Vec::new();
@@ -154,7 +154,8 @@ mod tests {
             "kind": "cancelled", "message": "slow", "display": CANARY_PROMPT,
         }}]});
         let found = judged(expect, outcome);
-        for part in ["error.kind: expected \"timeout\"", "does not hold \"wait\"", "error.display: shows"] {
+        for part in ["error.kind: expected \"timeout\"", "does not contain \"wait\"", "error.display: shows"]
+        {
             assert!(found.contains(part), "{part}: {found}");
         }
     }

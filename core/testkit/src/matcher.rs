@@ -1,10 +1,10 @@
-//! The closed vocabulary in which a case says what a value must be.
+//! Compares values with the matchers of a case.
 
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-5;
 
-/// Where and how `actual` differs from what `expected` allows; empty if it matches.
+/// The differences between `actual` and the matcher `expected`; empty if it matches.
 ///
 /// ```
 /// # use ayni_testkit::differences;
@@ -13,7 +13,7 @@ const TOLERANCE: f64 = 1e-5;
 /// assert!(differences(&expected, &json!({"text": "¡hola!", "more": 1})).is_empty());
 /// assert_eq!(
 ///     differences(&expected, &json!({"text": "adiós"})),
-///     ["text: expected a text that holds \"hola\", got \"adiós\""]
+///     ["text: expected a text that contains \"hola\", got \"adiós\""]
 /// );
 /// ```
 pub fn differences(expected: &Value, actual: &Value) -> Vec<String> {
@@ -29,7 +29,7 @@ pub(crate) fn differences_at(path: &str, expected: &Value, actual: Option<&Value
     found
 }
 
-/// Where two values differ, no field more and none less.
+/// The differences between two values that must have the same fields.
 pub(crate) fn exact_differences(path: &str, expected: &Value, actual: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare_exactly(expected, actual, path, &mut found);
@@ -38,9 +38,9 @@ pub(crate) fn exact_differences(path: &str, expected: &Value, actual: &Value) ->
 
 fn compare(expected: &Value, actual: Option<&Value>, path: &str, found: &mut Vec<String>) {
     let missing = actual.is_none_or(Value::is_null);
-    if let Some(special) = Special::read(expected) {
-        if !special.allows(actual) {
-            found.push(report(path, &special.wording(), actual));
+    if let Some(matcher) = Matcher::read(expected) {
+        if !matcher.allows(actual) {
+            found.push(report(path, &matcher.wording(), actual));
         }
         return;
     }
@@ -87,7 +87,7 @@ fn compare_exactly(expected: &Value, actual: &Value, path: &str, found: &mut Vec
     }
 }
 
-/// Equality in which `1` is `1.0`.
+/// Equality for which `1` is `1.0`.
 fn scalars_equal(expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -97,7 +97,7 @@ fn scalars_equal(expected: &Value, actual: &Value) -> bool {
 }
 
 /// A matcher that is written as an object with a `$` name.
-enum Special<'a> {
+enum Matcher<'a> {
     Approx {
         number: &'a Value,
         tolerance: f64,
@@ -108,16 +108,16 @@ enum Special<'a> {
     StartsWith(&'a str),
     Any,
     OneOf(&'a [Value]),
-    /// A `$` name outside the vocabulary. It matches nothing, so that a misspelling cannot pass.
+    /// An unknown `$` name. It matches nothing, so that a misspelt matcher cannot pass.
     Unknown(&'a str),
 }
 
-impl<'a> Special<'a> {
+impl<'a> Matcher<'a> {
     fn read(expected: &'a Value) -> Option<Self> {
         let fields = expected.as_object()?;
         let (name, value) = fields.iter().find(|(name, _)| name.starts_with('$'))?;
         let alone = fields.len() == 1;
-        let special = match (name.as_str(), value) {
+        let matcher = match (name.as_str(), value) {
             ("$approx", number) => {
                 let tolerance = fields.get("tolerance").and_then(Value::as_f64);
                 Self::Approx { number, tolerance: tolerance.unwrap_or(TOLERANCE) }
@@ -132,7 +132,7 @@ impl<'a> Special<'a> {
             ("$schema" | "$ref" | "$defs" | "$id", _) => return None,
             (unknown, _) => Self::Unknown(unknown),
         };
-        Some(special)
+        Some(matcher)
     }
 
     fn allows(&self, actual: Option<&Value>) -> bool {
@@ -158,12 +158,12 @@ impl<'a> Special<'a> {
             Self::Approx { number, tolerance } => format!("{} within {tolerance}", short(number)),
             Self::Length(length) => format!("a length of {length}"),
             Self::Absent => "nothing".to_owned(),
-            Self::Contains(Value::String(part)) => format!("a text that holds {part:?}"),
-            Self::Contains(part) => format!("a list that holds {}", short(part)),
-            Self::StartsWith(start) => format!("a text that begins with {start:?}"),
+            Self::Contains(Value::String(part)) => format!("a text that contains {part:?}"),
+            Self::Contains(part) => format!("a list that contains {}", short(part)),
+            Self::StartsWith(start) => format!("a text that starts with {start:?}"),
             Self::Any => "anything".to_owned(),
             Self::OneOf(choices) => format!("one of {}", short(&Value::Array(choices.to_vec()))),
-            Self::Unknown(name) => format!("what `{name}` means, which is no matcher or not used rightly"),
+            Self::Unknown(name) => format!("a matcher; `{name}` is unknown or has the wrong value"),
         }
     }
 }
@@ -207,11 +207,11 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// A value as JSON, cut where it would fill the screen.
+/// A value as JSON, truncated to fit on a screen.
 pub(crate) fn short(value: &Value) -> String {
-    const MOST: usize = 300;
+    const MAX_CHARACTERS: usize = 300;
     let text = value.to_string();
-    match text.char_indices().nth(MOST) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((cut, _)) => format!("{}… ({} bytes)", text.get(..cut).unwrap_or_default(), text.len()),
         None => text,
     }

@@ -1,4 +1,4 @@
-//! Opens what a case names.
+//! Opens the backend of a case.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,13 +24,13 @@ use ayni::context::{BoxFuture, Context};
 use ayni::procure::AnyProcurement;
 use ayni::{Error, Result};
 
-/// What a case opens a backend from.
+/// What a backend is opened from.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct OpenFrom {
-    /// The flat JSON form of a setup; without it, the environment says everything.
+    /// The configuration. Without it, the variables say everything.
     pub config: Option<Value>,
-    /// Exactly the variables that are set.
+    /// All environment variables of the case.
     pub variables: BTreeMap<String, String>,
 }
 
@@ -41,7 +41,7 @@ impl OpenFrom {
     }
 }
 
-/// What an opener gives.
+/// An opened backend.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Opened {
@@ -55,7 +55,7 @@ pub enum Opened {
     Procurement(AnyProcurement),
     /// For `modes`: gives the chat backend of the mode named, or of the default one.
     Modes(Arc<PickMode>),
-    /// For `models`, `health`, and whatever is no trait.
+    /// For `models`, `health`, and other operations outside the traits.
     Other(Arc<dyn OtherCalls>),
 }
 
@@ -83,7 +83,7 @@ pub type Open = dyn Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync;
 /// # Errors
 /// Those of opening.
 pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
-    // What a case leaves open never comes from the environment of whoever runs it.
+    // Only the case's variables, never those of the process.
     let env = &from.environment();
     match (capability, &from.config) {
         (Capability::Embed, config) => {
@@ -113,7 +113,7 @@ pub fn open(capability: Capability, from: &OpenFrom) -> Result<Opened> {
             _ => Err(Error::unsupported("only the backend 'openai' lists models")),
         },
         (capability, _) => Err(Error::unsupported(format!(
-            "the suite cannot open {} from {} yet",
+            "the testkit cannot open {} from {}",
             capability.as_str(),
             if from.config.is_some() { "a configuration" } else { "the environment" }
         ))),

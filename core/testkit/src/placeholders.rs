@@ -1,4 +1,4 @@
-//! What stands in a case as `{{name}}`, and the values that no log, error or debug output may show.
+//! Fills `{{name}}` in cases. Some of the values are canaries, which no log, error or debug output may show.
 
 use serde_json::Value;
 
@@ -6,11 +6,11 @@ use ayni::{Error, Result};
 
 /// The credential that cases use: `{{key}}`.
 pub const CANARY_KEY: &str = "canary-key-5f1d0c3b9a7e";
-/// The credential that cases use where it must look like Hugging Face's: `{{hf_key}}`.
+/// The credential for cases that need one in Hugging Face's form: `{{hf_key}}`.
 pub const CANARY_HF_KEY: &str = "hf_canaryKeyQ7w2Zr81LmXc";
 /// The prompt that cases use: `{{prompt}}`.
 pub const CANARY_PROMPT: &str = "canary prompt: a lighthouse at 33 degrees south";
-/// What must never be found in anything that ayni says.
+/// What no log, error or debug output may contain.
 pub const CANARIES: [&str; 3] = [CANARY_KEY, CANARY_HF_KEY, CANARY_PROMPT];
 
 /// A real PNG of 4×3 pixels in base64: `{{png}}`.
@@ -18,7 +18,7 @@ pub const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAALUlEQVR42
 /// A real JPEG of 4×3 pixels in base64: `{{jpeg}}`.
 pub const JPEG: &str = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAj/wAALCAADAAQBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAABv/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AZP/Z";
 
-/// The values of one run: the addresses change with it, the rest is fixed.
+/// The values of one run. Only the addresses differ between runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Placeholders {
     values: Vec<(&'static str, String)>,
@@ -41,7 +41,7 @@ impl Placeholders {
         Self { values }
     }
 
-    /// Puts the values in and makes lists of every `{"$repeat": item, "count": n}`.
+    /// Fills in the values and expands every `{"$repeat": item, "count": n}` to a list.
     pub(crate) fn fill(&self, value: &Value) -> Result<Value> {
         Ok(match value {
             Value::String(text) => Value::String(self.fill_text(text)?),

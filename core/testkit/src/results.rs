@@ -23,7 +23,7 @@ pub(crate) fn embedding(response: &EmbedResponse) -> Value {
     })
 }
 
-/// The number with the fewest digits that name it, so that a case may say 0.1.
+/// The number with the fewest digits that identify it, so that a case may say 0.1.
 fn number(x: f32) -> Value {
     x.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
@@ -116,7 +116,7 @@ pub(crate) fn progress(event: &Progress) -> Value {
     }
 }
 
-/// An error, with the two forms in which people see it.
+/// An error, with its one-line and its debug form.
 pub(crate) fn error(error: &Error) -> Value {
     let mut context = Map::new();
     for (name, value) in error.context() {

@@ -1,4 +1,4 @@
-//! What cases open that is no trait: the health of services.
+//! The health of services, which belongs to no trait.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use ayni::config::{EmbedderConfig, ImageConfig};
 use ayni::context::{BoxFuture, Context};
 use ayni::{Error, Result};
 
-/// A service that can be asked how it is.
+/// A service with a health address.
 #[derive(Debug)]
 pub(crate) enum Health {
     Clip(ClipService),

@@ -92,7 +92,7 @@ fn help_is_given_and_mistakes_are_named() {
         (&["--cases"][..], 2, "'--cases' is unknown"),
         (&[], 2, "--case is missing"),
         (&["--case"], 2, "--case lacks its value"),
-        (&["--case", "x", "--port", "p"], 2, "'p' is no port"),
+        (&["--case", "x", "--port", "p"], 2, "'p' is not a port"),
         (&["--case", "no-such.json"], 1, "no-such.json"),
         (&["chilecompra", "--case"], 2, "'--case' is unknown"),
         (&["chilecompra", "--world", "{"], 2, "--world is not a world"),

@@ -1,4 +1,4 @@
-//! The behaviour suite's server, and ChileCompra on loopback, as a program for tests in other languages.
+//! The mock server and ChileCompra as a program, for tests in other languages.
 
 // What it prints is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -12,14 +12,14 @@ use ayni_testkit::serve_case;
 use serde_json::json;
 
 const HELP: &str = "\
-Plays one case of ayni's behaviour suite, or ChileCompra, until its standard input closes.
+Serves one case of a behaviour suite, or ChileCompra, until its standard input closes.
 
 Usage: ayni-mock --case FILE [--port PORT]
        ayni-mock chilecompra [--world JSON] [--port PORT]
 
-  --case FILE   the case, as conformance/README.md describes it
+  --case FILE   the case; core/conformance/README.md describes the format
   --port PORT   the port of the main address; 0, the default, takes any
-  --world JSON  what the world is made of: {\"seed\", \"from\", \"to\", \"now\", \"running\", \"tenders\", \"orders\",
+  --world JSON  what the world contains: {\"seed\", \"from\", \"to\", \"now\", \"running\", \"tenders\", \"orders\",
                 \"quick_purchases\", \"bodies\", \"suppliers\"}, all of them optional
   --help        this text
 
@@ -85,7 +85,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             }
             "--port" => {
                 let text = value()?;
-                port = text.parse().map_err(|_| format!("'{text}' is no port"))?;
+                port = text.parse().map_err(|_| format!("'{text}' is not a port"))?;
             }
             unknown => return Err(format!("'{unknown}' is unknown")),
         }
@@ -118,7 +118,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
-/// Prints the line. The runner holds the other end of the input open as long as it needs the server.
+/// Prints the line and waits. The runner keeps the standard input open as long as it needs the server.
 fn until_input_closes(line: &dyn std::fmt::Display) -> Result<(), String> {
     println!("{line}");
     std::io::stdout().flush().map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! What a test asks the server itself.
+//! The control address: the report, and changes to clock and behaviour.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,36 +14,36 @@ use crate::server::Received;
 use ayni::procure::{Date, Timestamp, ZoneMark};
 use ayni::{Error, Result};
 
-/// What the server has seen so far. Tickets are in none of it.
+/// What the server has seen so far. It contains no tickets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct WorldReport {
-    /// What the clock shows.
+    /// The time on the world's clock.
     pub now: Timestamp,
-    /// Whether the clock goes on by itself.
+    /// Whether the clock runs by itself.
     pub running: bool,
     /// The first and the last day with records.
     pub days: (Date, Date),
-    /// How many records can be seen by now.
+    /// How many records are visible by now.
     pub visible: VisibleRecords,
-    /// Requests in all.
+    /// All requests.
     pub requests: u64,
-    /// Requests by what they asked for: `v1/licitaciones.json`, `v1/licitaciones.json?codigo`, `v2/compra-agil`,
+    /// Requests by resource: `v1/licitaciones.json`, `v1/licitaciones.json?codigo`, `v2/compra-agil`,
     /// `v2/compra-agil/{codigo}`, `ocds/record`.
     pub calls: BTreeMap<String, u64>,
     /// Requests that counted against a quota, of all tickets, by day in Santiago.
     pub spent: BTreeMap<String, u64>,
-    /// v1 requests that came while another one of their ticket was in flight.
+    /// v1 requests that came while another one with the same ticket was in flight.
     pub violations: u64,
-    /// The most v1 requests of one ticket that were ever in flight.
+    /// The most v1 requests with one ticket that were ever in flight at once.
     pub most_in_flight: usize,
     /// The last hundred requests: path and query without the ticket.
     pub last: Vec<String>,
-    /// How whoever asks is treated. Tickets that are known are told by their number only.
+    /// How clients are treated. Of the known tickets only their number is shown.
     pub behaviour: Value,
 }
 
-/// How many records can be seen.
+/// How many records are visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VisibleRecords {
@@ -55,7 +55,7 @@ pub struct VisibleRecords {
     pub quick_purchases: usize,
 }
 
-/// What can be changed.
+/// What `POST /__chilecompra` takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Changes {
@@ -91,7 +91,7 @@ pub(super) fn report(services: &Services) -> WorldReport {
     }
 }
 
-/// The answer to a request that is for the server itself and no service of the world's.
+/// The answer to a request for the control address; none for a request to the services.
 pub(super) fn answer(request: &Received, services: &Services) -> Option<Respond> {
     if request.path != "/__chilecompra" {
         return None;

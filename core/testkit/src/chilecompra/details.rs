@@ -1,4 +1,4 @@
-//! v1's details, with the members, the types and the traps of those that were captured.
+//! Details of v1, with the members, types and pitfalls of recorded ones.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn head(world: &World, tender: &Tender, step: &Step<i64>) -> Value {
         "Nombre": tender.name,
         "CodigoEstado": step.state,
         "Descripcion": tender.description,
-        // Null in every captured detail: the time is in `Fechas`.
+        // Null in every recorded detail: the time is in `Fechas`.
         "FechaCierre": null,
         "Estado": label,
         "Comprador": buyer(&world.bodies[tender.body], tender.chance),
@@ -255,7 +255,7 @@ fn order_dates(order: &Order, step: &Step<i64>, now: Timestamp) -> Value {
         "FechaEnvio": at(&[4]),
         "FechaAceptacion": at(&[6]),
         "FechaCancelacion": at(&[9]),
-        // It can precede the sending.
+        // It can be earlier than the sending.
         "FechaUltimaModificacion": if step.state == 4 { order.created } else { step.at }.wall_clock(),
     })
 }
@@ -321,7 +321,7 @@ fn order_supplier(world: &World, order: &Order) -> Value {
     })
 }
 
-/// Under a framework agreement category and product come empty.
+/// Under a framework agreement, category and product are empty.
 fn order_line(order: &Order, place: usize) -> Value {
     let line = &order.lines[place];
     let product = PRODUCTS[line.product];

@@ -1,4 +1,4 @@
-//! Bodies as they should not be.
+//! Damages bodies.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ pub(super) fn with_nul_bytes(text: &str) -> String {
     format!("\0{}\0", text.replace(",\"", ",\0\""))
 }
 
-/// The same facts in other types: numbers as text, numbers in text as numbers, nothing as blank or null.
+/// The same facts in other types: numbers as text, digits as numbers, blanks as null and null as a blank.
 pub(super) fn drifted(value: &Value) -> Value {
     match value {
         Value::Array(list) => list.iter().map(drifted).collect(),

@@ -1,9 +1,9 @@
-//! ChileCompra as a server on loopback: real HTTP, an invented world that goes on, and whatever is to go wrong.
+//! ChileCompra as a server on loopback: real HTTP, an invented world that changes with time, faults on demand.
 //!
 //! The bodies have the form of the recorded ones; every value is invented. The same [`WorldSpec`] gives the same
-//! world on every machine, and what the services tell of it depends on the server's clock, which can be set and
-//! moved. [`Behaviour`] says how whoever asks is treated: one request in flight, a quota, slow pages, tickets that
-//! die, answers that are no JSON. `GET /__chilecompra` gives a [`WorldReport`]; `POST /__chilecompra` takes changes:
+//! world on every machine. What the services show of it depends on the server's clock, which can be set and moved.
+//! [`Behaviour`] says how clients are treated: one request in flight, a quota, slow pages, tickets that expire,
+//! answers that are not JSON. `GET /__chilecompra` gives a [`WorldReport`]; `POST /__chilecompra` takes changes:
 //!
 //! ```json
 //! {"now": "2026-10-14T23:59:50", "advance_seconds": 20, "running": false, "forget": true,
@@ -74,7 +74,7 @@ impl ChileCompra {
     /// Makes the world and listens. Port 0 takes any.
     ///
     /// # Errors
-    /// `config_invalid` for a world that cannot be, `unavailable` if no port can be had.
+    /// `config_invalid` for an impossible world, `unavailable` if there is no free port.
     pub async fn start(spec: WorldSpec, port: u16) -> Result<Self> {
         spec.check()?;
         let now = spec.now.unwrap_or_else(|| Timestamp::of_system_time(SystemTime::now()));
@@ -97,7 +97,7 @@ impl ChileCompra {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What the server's clock shows.
+    /// The time on the server's clock.
     pub fn now(&self) -> Timestamp {
         self.services.state().clock.now()
     }
@@ -112,7 +112,7 @@ impl ChileCompra {
         self.services.state().clock.advance(by);
     }
 
-    /// Says from now on how whoever asks is treated.
+    /// Sets how clients are treated from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         self.services.state().behave(behaviour);
     }
@@ -122,7 +122,7 @@ impl ChileCompra {
         control::report(&self.services)
     }
 
-    /// Counts from nothing again.
+    /// Sets all counts to zero.
     pub fn forget(&self) {
         self.services.state().forget();
     }
@@ -151,7 +151,7 @@ async fn listen(listener: TcpListener, services: Arc<Services>) {
 }
 
 async fn serve(stream: TcpStream, services: Arc<Services>) {
-    // A failure here is the client's going away.
+    // It fails only because the client went away.
     let _ = exchange(stream, &services).await;
 }
 

@@ -1,6 +1,6 @@
-//! Invented people, bodies and firms, and what is bought, as Chilean records write them.
+//! Names of invented people, public bodies and suppliers, and of products, as Chilean records write them.
 
-/// The regions, each with a commune of it. All communes are invented; the regions are the country's.
+/// The regions of Chile, each with an invented commune.
 pub(super) const REGIONS: [(&str, &str); 16] = [
     ("Región de Tarapacá ", "Pozo Salitre"),
     ("Región de Antofagasta ", "Puerto Caliche"),
@@ -63,19 +63,19 @@ pub(super) const PERSONS: [&str; 6] = [
     "Raúl Ñancucheo Ejemplo",
 ];
 
-/// What is bought.
+/// A product or service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product {
     /// UNSPSC.
     pub(super) code: u32,
     pub(super) category: &'static str,
     pub(super) name: &'static str,
-    /// How a title speaks of it.
+    /// The words of a title.
     pub(super) title: &'static str,
     pub(super) unit: &'static str,
     /// The unit as quick purchases write it.
     pub(super) short_unit: &'static str,
-    /// About what one costs, in pesos.
+    /// The usual price of a unit, in pesos.
     pub(super) price: u64,
 }
 

@@ -1,4 +1,4 @@
-//! OCDS: indices of months, and packages. Failures come with status 200.
+//! OCDS: monthly indices, and packages. Failures come with status 200.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub(super) fn route_unknown() -> JsonReply {
     (404, json!({ "statusCode": 404, "message": "Resource not found" }))
 }
 
-/// The list of a month: which processes it holds.
+/// Which processes a monthly index lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
     Tenders,
@@ -29,11 +29,11 @@ enum List {
     FrameworkOrders,
 }
 
-/// What stands behind the service's base.
+/// The answer to a path below the service's base.
 pub(super) fn answer(world: &World, now: Timestamp, behind: u32, path: &str) -> JsonReply {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let list = |name: &str| match name {
-        // On one host the list has an accent in its name.
+        // On one host the name has an accent.
         "listaOCDSAgnoMes" | "listaA%C3%B1oMes" | "listaA\u{f1}oMes" => Some(List::Tenders),
         "listaOCDSAgnoMesTratoDirecto" | "listaA%C3%B1oMesTratoDirecto" => Some(List::DirectAwards),
         "listaOCDSAgnoMesConvenio" | "listaA%C3%B1oMesConvenio" => Some(List::FrameworkOrders),
@@ -70,7 +70,7 @@ fn index(
     offset: usize,
     limit: usize,
 ) -> JsonReply {
-    // The feed lags: what it has not reached yet looks like a month without anything.
+    // The feed lags: a month that it has not reached yet looks like an empty one.
     if u32::from(year) * 12 + u32::from(month) + behind > months(now.date()) {
         return no_results();
     }
@@ -215,7 +215,7 @@ fn tender_part(tender: &Tender, step: &super::world::Step<i64>, body: &PublicBod
     part
 }
 
-/// One award a winner.
+/// One award for each winner.
 fn awards(world: &World, tender: &Tender, date: Timestamp) -> Vec<Value> {
     let won = |bidder: usize| {
         let lines = tender.lines.iter().enumerate().filter(move |(_, line)| line.winner == Some(bidder));

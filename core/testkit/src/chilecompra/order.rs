@@ -1,4 +1,4 @@
-//! Purchase orders: how they come about and end.
+//! Purchase orders: generates them with their whole life.
 
 use super::names::PRODUCTS;
 use super::tender::generate_lines;
@@ -13,21 +13,21 @@ use ayni::procure::{Date, Timestamp};
 pub(super) struct Order {
     pub(super) code: String,
     pub(super) name: String,
-    /// The letters of its mechanism.
+    /// The letters of its procurement mechanism.
     pub(super) kind: &'static str,
     /// The mechanism's number; empty for letters beyond the tables.
     pub(super) kind_number: &'static str,
-    /// A place among the bodies.
+    /// Index into `World::bodies`.
     pub(super) body: usize,
-    /// A place among the firms.
+    /// Index into `World::firms`.
     pub(super) firm: usize,
-    /// The tender that it follows from.
+    /// The tender that it results from.
     pub(super) tender: Option<String>,
     pub(super) created: Timestamp,
     pub(super) steps: Vec<Step<i64>>,
     pub(super) currency: &'static str,
     pub(super) lines: Vec<Line>,
-    /// What further facts depend on.
+    /// A random number that further facts depend on.
     pub(super) chance: u64,
 }
 
@@ -37,13 +37,13 @@ impl Order {
         self.lines.iter().map(|line| line.price * line.quantity / 100).sum()
     }
 
-    /// When each of these states was reached, if it was by now.
+    /// When the first of these states was reached, if it was by now.
     pub(super) fn reached(&self, states: &[i64], now: Timestamp) -> Option<Timestamp> {
         self.steps.iter().find(|step| step.at <= now && states.contains(&step.state)).map(|step| step.at)
     }
 }
 
-/// Letters and numbers of mechanisms, about as often as one day of August 2026 had them.
+/// Letters and numbers of mechanisms, about as frequent as on one day of August 2026.
 const MECHANISMS: [(&str, &str); 10] = [
     ("SE", "8"),
     ("SE", "8"),
@@ -57,12 +57,12 @@ const MECHANISMS: [(&str, &str); 10] = [
     ("CC", "14"),
 ];
 
-/// The order that is the `number`th of a day.
+/// The `number`th order of a day.
 pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Order {
     let mut random = Random::from_parts(&[seed, kinds::ORDER, day_number(day).0, number]);
     let (kind, kind_number) = random.pick(&MECHANISMS);
     let sent = moment(&mut random, day, (8, 20));
-    let tender = (kind == "SE").then(|| followed(world, &mut random, sent)).flatten();
+    let tender = (kind == "SE").then(|| awarded_tender(world, &mut random, sent)).flatten();
     let (mut body, mut firm) = (random.index(world.bodies.len()), random.index(world.firms.len()));
     let product = random.index(PRODUCTS.len());
     let mut money = currency(&mut random);
@@ -94,8 +94,8 @@ pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Orde
     }
 }
 
-/// A tender that was decided before.
-fn followed<'w>(
+/// A tender that was awarded before this moment.
+fn awarded_tender<'w>(
     world: &'w World,
     random: &mut Random,
     before: Timestamp,
@@ -108,7 +108,7 @@ fn followed<'w>(
     })
 }
 
-/// Sent, accepted, received; or called off.
+/// Sent, accepted, received; or cancelled.
 fn life(random: &mut Random, day: Date, sent: Timestamp) -> Vec<Step<i64>> {
     let step = |at: Timestamp, state: i64| Step { at, state, closes: None };
     let mut steps = vec![step(sent, 4)];

@@ -1,4 +1,4 @@
-//! Quick purchases: how they come about and end.
+//! Quick purchases: generates them with their whole life.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ayni::procure::{Date, Timestamp};
 pub(super) struct Quick {
     pub(super) code: String,
     pub(super) name: String,
-    /// A place among the bodies.
+    /// Index into `World::bodies`.
     pub(super) body: usize,
     pub(super) published: Timestamp,
     pub(super) first_call_closes: Timestamp,
@@ -25,13 +25,13 @@ pub(super) struct Quick {
     /// In hundredths of the currency.
     pub(super) budget: u64,
     pub(super) lines: Vec<Line>,
-    /// Places among the firms.
+    /// Indices into `World::firms`.
     pub(super) quotes: Vec<usize>,
-    /// What further facts depend on.
+    /// A random number that further facts depend on.
     pub(super) chance: u64,
 }
 
-/// The states that were seen; nobody has ever seen a chosen supplier or an issued order.
+/// The states that have been observed; "supplier chosen" and "order issued" never were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QuickState {
     Published,
@@ -59,7 +59,7 @@ impl QuickState {
         }
     }
 
-    /// 2 is known; the others are invented.
+    /// 2 has been observed; the others are invented.
     pub(super) const fn number(self) -> i64 {
         match self {
             Self::Published => 2,
@@ -70,7 +70,7 @@ impl QuickState {
     }
 }
 
-/// Changes are stamped in batches of five minutes.
+/// The service stamps changes in batches of five minutes.
 const BATCH_MILLIS: i64 = 300_000;
 
 /// The stamp of a change: the end of its batch, and a fraction of a second.
@@ -80,7 +80,7 @@ pub(super) fn stamp(at: Timestamp, chance: u64) -> Timestamp {
 }
 
 impl Quick {
-    /// The last change that can be seen. A batch comes out piece by piece, within two minutes of its stamp.
+    /// The last visible change. A batch becomes visible piece by piece, within two minutes of its stamp.
     pub(super) fn seen(&self, now: Timestamp) -> Option<(&Step<QuickState>, Timestamp)> {
         let late = Duration::from_secs(self.chance % 110);
         let stamped = |step: &Step<QuickState>| stamp(step.at, self.chance);
@@ -88,13 +88,13 @@ impl Quick {
         Some((seen, stamped(seen)))
     }
 
-    /// Which call it is.
+    /// The number of the current call for quotes.
     pub(super) fn call(&self, now: Timestamp) -> i64 {
         if now < self.first_call_closes { 1 } else { 2 }
     }
 }
 
-/// The quick purchase that is the `number`th of a day.
+/// The `number`th quick purchase of a day.
 pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Quick {
     let mut random = Random::from_parts(&[seed, kinds::QUICK, day_number(day).0, number]);
     let body = random.index(world.bodies.len());
@@ -102,7 +102,7 @@ pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Quic
     let currency = if random.percent(95) { "CLP" } else { currency(&mut random) };
     let mut lines = generate_lines(&mut random, product, currency);
     lines.truncate(2);
-    // The law's cap: 100 monthly tax units.
+    // The legal limit: 100 monthly tax units.
     let cap = hundredths(6_900_000, currency);
     let budget = lines.iter().map(|line| line.price * line.quantity / 100).sum::<u64>().min(cap);
     let published = moment(&mut random, day, (8, 18));

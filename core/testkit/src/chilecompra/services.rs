@@ -1,4 +1,4 @@
-//! Who asks for what, whether they may, and what they get.
+//! Routes requests to the services, counts them, and applies quota, faults and delays.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ use crate::case::{DropPoint, Respond};
 use crate::server::Received;
 use ayni::procure::{Date, Timestamp};
 
-/// How many of the last requests are told.
-const REMEMBERED: usize = 100;
+/// How many of the last requests the report shows.
+const MAX_REMEMBERED_REQUESTS: usize = 100;
 
-/// The services over one world.
+/// The services of one world.
 #[derive(Debug)]
 pub(super) struct Services {
     pub(super) world: World,
@@ -30,11 +30,11 @@ pub(super) struct Services {
 pub(super) struct ServiceState {
     pub(super) clock: WorldClock,
     pub(super) behaviour: Behaviour,
-    /// How many requests fitted each fault.
-    fitted: Vec<u32>,
+    /// How many requests have matched each fault.
+    matched: Vec<u32>,
     /// Requests left before every ticket is refused.
-    tickets_live: Option<u64>,
-    /// Rows that have not appeared yet, and rows that have vanished.
+    requests_until_expiry: Option<u64>,
+    /// How many rows have not appeared yet, and how many have vanished.
     hidden: (u32, u32),
     pub(super) requests: u64,
     pub(super) calls: BTreeMap<String, u64>,
@@ -48,8 +48,8 @@ pub(super) struct ServiceState {
 
 impl ServiceState {
     pub(super) fn behave(&mut self, behaviour: Behaviour) {
-        self.fitted = vec![0; behaviour.faults.len()];
-        self.tickets_live = behaviour.ticket_dies_after;
+        self.matched = vec![0; behaviour.faults.len()];
+        self.requests_until_expiry = behaviour.ticket_dies_after;
         self.hidden = (behaviour.appearing_rows, 0);
         self.behaviour = behaviour;
     }
@@ -61,23 +61,24 @@ impl ServiceState {
         self.spent.clear();
     }
 
-    /// The first fault that strikes a request.
-    fn strike(&mut self, asked: &str) -> Option<FaultKind> {
-        for (fault, fitted) in self.behaviour.faults.iter().zip(&mut self.fitted) {
+    /// The first fault that applies to a request.
+    fn next_fault(&mut self, asked: &str) -> Option<FaultKind> {
+        for (fault, matched) in self.behaviour.faults.iter().zip(&mut self.matched) {
             if !asked.contains(&fault.at) {
                 continue;
             }
-            *fitted += 1;
-            let struck = fitted.saturating_sub(fault.skip);
-            if struck > 0 && fault.times.is_none_or(|times| struck <= times) {
+            *matched += 1;
+            let occurrences = matched.saturating_sub(fault.skip);
+            if occurrences > 0 && fault.times.is_none_or(|times| occurrences <= times) {
                 return Some(fault.what);
             }
         }
         None
     }
 
-    fn knows(&mut self, ticket: &str) -> bool {
-        let lives = self.tickets_live.as_mut().is_none_or(|left| {
+    /// Whether a ticket is valid.
+    fn accepts(&mut self, ticket: &str) -> bool {
+        let lives = self.requests_until_expiry.as_mut().is_none_or(|left| {
             let lives = *left > 0;
             *left = left.saturating_sub(1);
             lives
@@ -86,7 +87,7 @@ impl ServiceState {
         lives && (tickets.is_empty() || tickets.iter().any(|known| known == ticket))
     }
 
-    /// Counts a request and says whether the ticket still had one.
+    /// Counts a request against the quota and says whether the ticket had one left.
     fn spend(&mut self, ticket: &str) -> bool {
         let today = self.clock.now().date();
         let spent = self.spent.entry(today).or_default().entry(ticket.to_owned()).or_default();
@@ -94,8 +95,8 @@ impl ServiceState {
         *spent <= u64::from(self.behaviour.daily_quota)
     }
 
-    /// The rows that a page of quick purchases lacks: new ones appear, others vanish, before each but the first.
-    fn skipped(&mut self, page: u32) -> u32 {
+    /// How many rows to leave out before a page of quick purchases: some have yet to appear, some have vanished.
+    fn rows_to_skip(&mut self, page: u32) -> u32 {
         if page > 1 {
             self.hidden.0 = self.hidden.0.saturating_sub(1);
             self.hidden.1 = (self.hidden.1 + 1).min(self.behaviour.vanishing_rows);
@@ -113,10 +114,10 @@ enum Service {
     None,
 }
 
-/// A request, sorted.
+/// A request to one of the services.
 struct ServiceRequest<'a> {
     service: Service,
-    /// Behind the service's base, in lower case for v1.
+    /// Below the service's base, in lower case for v1.
     path: String,
     query: &'a [(String, String)],
     ticket: Option<String>,
@@ -154,15 +155,15 @@ fn sorted(request: &Received) -> ServiceRequest<'_> {
 }
 
 impl ServiceRequest<'_> {
-    /// The request on one line, without its ticket.
+    /// Path and query without the ticket.
     fn line(&self) -> String {
         let query = self.query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("ticket"));
         let query: Vec<String> = query.map(|(name, value)| format!("{name}={value}")).collect();
         format!("{}?{}", self.path, query.join("&"))
     }
 
-    /// What it is counted as.
-    fn call(&self) -> String {
+    /// The name under which it is counted.
+    fn resource(&self) -> String {
         let name = self.path.split(['/', '?']).next().unwrap_or_default();
         let is_detail = self.query.iter().any(|(name, _)| name.eq_ignore_ascii_case("codigo"));
         match self.service {
@@ -180,7 +181,7 @@ impl ServiceRequest<'_> {
 struct InFlight<'a> {
     services: &'a Services,
     ticket: &'a str,
-    /// Whether it is alone.
+    /// Whether no other request of the ticket is in flight.
     alone: bool,
 }
 
@@ -198,8 +199,8 @@ impl Services {
         let state = ServiceState {
             clock,
             behaviour: Behaviour::default(),
-            fitted: Vec::new(),
-            tickets_live: None,
+            matched: Vec::new(),
+            requests_until_expiry: None,
             hidden: (0, 0),
             requests: 0,
             calls: BTreeMap::new(),
@@ -226,19 +227,19 @@ impl Services {
         InFlight { services: self, ticket, alone: count == 1 }
     }
 
-    /// Answers one request. It is in flight until its answer begins to leave.
+    /// Answers one request. It is in flight until its answer starts to be sent.
     pub(super) async fn answer(self: &Arc<Self>, request: &Received) -> Respond {
         let asked = sorted(request);
         let (fault, latency) = {
             let mut state = self.state();
             state.requests += 1;
-            *state.calls.entry(asked.call()).or_default() += 1;
+            *state.calls.entry(asked.resource()).or_default() += 1;
             let line = asked.line();
-            if state.last.len() == REMEMBERED {
+            if state.last.len() == MAX_REMEMBERED_REQUESTS {
                 state.last.remove(0);
             }
             state.last.push(line.clone());
-            (state.strike(&line), Duration::from_millis(state.behaviour.latency_ms))
+            (state.next_fault(&line), Duration::from_millis(state.behaviour.latency_ms))
         };
         let in_flight = match (&asked.ticket, asked.service) {
             (Some(ticket), Service::V1) => Some(self.enter(ticket)),
@@ -251,7 +252,7 @@ impl Services {
         let refused = self.refusal(&asked, alone, fault);
         let answer = match refused {
             Some(answer) => answer,
-            None => self.told(&asked).await,
+            None => self.serve(&asked).await,
         };
         let retry_after = (answer.0 == 429 && asked.service == Service::Quick).then(|| self.until_midnight());
         drop(in_flight);
@@ -264,7 +265,7 @@ impl Services {
         midnight.time_left(now).map_or(0, |left| left.as_secs())
     }
 
-    /// The answer to whoever may not ask, or strikes upon a fault that is an answer.
+    /// The refusal of a request, because of its ticket or a fault.
     fn refusal(
         &self,
         asked: &ServiceRequest<'_>,
@@ -279,7 +280,7 @@ impl Services {
                 return Some(if quick { v2::failure(401, "401", NO_TICKET) } else { v1::ticket_refused() });
             };
             let left = state.spend(ticket);
-            if !state.knows(ticket) || fault == Some(FaultKind::TicketRefused) {
+            if !state.accepts(ticket) || fault == Some(FaultKind::TicketRefused) {
                 return Some(if quick { v2::failure(403, "403", NO_TICKET) } else { v1::ticket_refused() });
             }
             if !alone && state.behaviour.one_in_flight {
@@ -297,21 +298,21 @@ impl Services {
         }
     }
 
-    /// What the services tell.
-    async fn told(&self, asked: &ServiceRequest<'_>) -> JsonReply {
+    /// The answer of the service.
+    async fn serve(&self, asked: &ServiceRequest<'_>) -> JsonReply {
         let (now, behaviour) = {
             let state = self.state();
             (state.clock.now(), state.behaviour.clone())
         };
         match asked.service {
-            Service::V1 => self.told_by_v1(asked, now, behaviour.filter_loses_one_in),
-            Service::Quick => self.told_by_v2(asked, now, &behaviour).await,
+            Service::V1 => self.serve_v1(asked, now, behaviour.filter_loses_one_in),
+            Service::Quick => self.serve_v2(asked, now, &behaviour).await,
             Service::Ocds => ocds::answer(&self.world, now, behaviour.ocds_months_behind, &asked.path),
             Service::None => ocds::route_unknown(),
         }
     }
 
-    fn told_by_v1(&self, asked: &ServiceRequest<'_>, now: Timestamp, loses_one_in: u32) -> JsonReply {
+    fn serve_v1(&self, asked: &ServiceRequest<'_>, now: Timestamp, loses_one_in: u32) -> JsonReply {
         let world = &self.world;
         let read = || v1::ListQuery::read(asked.query);
         match asked.path.as_str() {
@@ -323,17 +324,12 @@ impl Services {
             }
             "empresas/buscarcomprador" => v1::buyers(world, now),
             "empresas/buscarproveedor" => v1::suppliers(world, now, asked.query),
-            // `OrdenCompra.json` of the official dictionary is among them.
+            // Also `OrdenCompra.json`, which is in the official dictionary.
             _ => ocds::route_unknown(),
         }
     }
 
-    async fn told_by_v2(
-        &self,
-        asked: &ServiceRequest<'_>,
-        now: Timestamp,
-        behaviour: &Behaviour,
-    ) -> JsonReply {
+    async fn serve_v2(&self, asked: &ServiceRequest<'_>, now: Timestamp, behaviour: &Behaviour) -> JsonReply {
         match asked.path.trim_end_matches('/').split_once('/') {
             None if asked.path.trim_end_matches('/') == "compra-agil" => {
                 let read = match v2::PageQuery::read(asked.query) {
@@ -347,7 +343,7 @@ impl Services {
                 if behaviour.most_rows.is_some_and(|most| read.size > most) {
                     return v2::gateway_timeout();
                 }
-                let skipped = self.state().skipped(read.page);
+                let skipped = self.state().rows_to_skip(read.page);
                 v2::list(&self.world, now, &read, skipped)
             }
             Some(("compra-agil", code)) => v2::detail(&self.world, now, code),
@@ -359,7 +355,7 @@ impl Services {
 const NO_TICKET: &str = "El ticket no existe, es inválido o no tiene permisos.";
 const ENOUGH: &str = "Se ha alcanzado el límite de solicitudes permitido. Intente nuevamente más tarde.";
 
-/// An answer as it goes out, distorted as the fault says.
+/// The HTTP answer, damaged by the fault if there is one.
 fn respond(
     asked: &ServiceRequest<'_>,
     answer: JsonReply,

@@ -1,24 +1,24 @@
-//! What the world is made of, and how the services treat whoever asks.
+//! What the world contains, and how the services treat clients.
 
 use serde::{Deserialize, Serialize};
 
 use ayni::procure::{Date, Timestamp};
 use ayni::{Error, Result};
 
-/// What the world is made of. The same spec gives the same world on every machine.
+/// What the world contains. The same spec gives the same world on every machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct WorldSpec {
-    /// What chance depends on.
+    /// The seed of everything random.
     pub seed: u64,
     /// The first day with records; 60 days before the last by default.
     pub from: Option<Date>,
-    /// The last day with records; 30 days after the beginning of the clock by default, so that time can go on.
+    /// The last day with records; by default 30 days after the start of the clock, so that time can go on.
     pub to: Option<Date>,
-    /// Where the clock begins; now by default.
+    /// Where the clock starts; now by default.
     pub now: Option<Timestamp>,
-    /// Whether the clock goes on by itself. Otherwise it moves when told to.
+    /// Whether the clock runs by itself. Otherwise it stands still until it is moved.
     pub running: bool,
     /// Tenders published on a working day, on average; at weekends a sixth.
     pub tenders: u32,
@@ -49,8 +49,8 @@ impl Default for WorldSpec {
     }
 }
 
-/// Most records of a kind on one day: their running numbers count no further.
-const MOST_A_DAY: u32 = 4000;
+/// The most records of a kind on one day; running numbers have no room for more.
+const MAX_RECORDS_PER_DAY: u32 = 4000;
 
 impl WorldSpec {
     /// The world of a seed.
@@ -58,71 +58,71 @@ impl WorldSpec {
         Self { seed, ..Self::default() }
     }
 
-    /// Days with records.
+    /// Sets the first and last day with records.
     pub fn with_days(mut self, from: Date, to: Date) -> Self {
         (self.from, self.to) = (Some(from), Some(to));
         self
     }
 
-    /// Has the clock begin at a moment and stand still until it is moved.
+    /// Starts the clock at a moment and stops it there until it is moved.
     pub fn standing_at(mut self, now: Timestamp) -> Self {
         (self.now, self.running) = (Some(now), false);
         self
     }
 
-    /// Tenders, purchase orders and quick purchases of a working day.
+    /// Sets the number of tenders, purchase orders and quick purchases of a working day.
     pub fn with_records(mut self, tenders: u32, orders: u32, quick_purchases: u32) -> Self {
         (self.tenders, self.orders, self.quick_purchases) = (tenders, orders, quick_purchases);
         self
     }
 
-    /// Fails where there is no such world.
+    /// Refuses impossible worlds.
     pub(super) fn check(&self) -> Result<()> {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && (from > to || from.days_until(to) > 1500)
         {
-            return Err(Error::config("the world's days are upside down, or more than 1500"));
+            return Err(Error::config("`from` is after `to`, or more than 1500 days before it"));
         }
         if self.bodies == 0 || self.suppliers == 0 {
-            return Err(Error::config("a world needs `bodies` and `suppliers`"));
+            return Err(Error::config("`bodies` and `suppliers` must not be 0"));
         }
-        if self.tenders.max(self.orders).max(self.quick_purchases) > MOST_A_DAY {
-            return Err(Error::config(format!("a day has {MOST_A_DAY} records of a kind at most")));
+        if self.tenders.max(self.orders).max(self.quick_purchases) > MAX_RECORDS_PER_DAY {
+            return Err(Error::config(format!("a day has at most {MAX_RECORDS_PER_DAY} records of a kind")));
         }
         Ok(())
     }
 }
 
-/// How the services treat whoever asks, and what goes wrong.
+/// How the services treat clients, and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Behaviour {
     /// How long every answer takes.
     pub latency_ms: u64,
-    /// How much longer a page of quick purchases takes for each row asked for.
+    /// How much longer a page of quick purchases takes for each requested row.
     pub row_ms: u64,
-    /// Whether a second v1 request of a ticket is refused while one is in flight. Violations are counted anyway.
+    /// Whether a second v1 request with a ticket is refused while one is in flight. Violations are always counted.
     pub one_in_flight: bool,
     /// The HTTP status of that refusal: 500 until the middle of 2026, 429 since, 200 by one report.
     pub simultaneous_status: u16,
-    /// The requests that a ticket has on one day in Santiago, v1 and quick purchases together.
+    /// How many requests a ticket has on one day in Santiago, v1 and quick purchases together.
     pub daily_quota: u32,
-    /// The tickets that are known; any is while this is empty.
+    /// The valid tickets; if empty, every ticket is valid.
     pub tickets: Vec<String>,
     /// After so many more requests every ticket is refused.
     pub ticket_dies_after: Option<u64>,
     /// Pages of quick purchases with more rows than this time out at the gateway.
     pub most_rows: Option<u32>,
-    /// So many quick purchases are published while pages are read: one before each page but the first.
+    /// How many quick purchases are published while pages are read: one before each page but the first.
     pub appearing_rows: u32,
-    /// So many of the newest quick purchases drop out of the list while pages are read.
+    /// How many of the newest quick purchases drop out of the list while pages are read.
     pub vanishing_rows: u32,
-    /// v1 lists filtered by body or supplier lack one in so many rows; 0 for none.
+    /// v1 lists filtered by body or supplier lack one in so many rows; with 0 they are complete.
     pub filter_loses_one_in: u32,
-    /// How many months the OCDS feed is behind.
+    /// How many months the OCDS feed lags behind.
     pub ocds_months_behind: u32,
-    /// What goes wrong, the first that fits.
+    /// What goes wrong. Of several faults that match a request, the first applies.
     pub faults: Vec<Fault>,
 }
 
@@ -151,26 +151,26 @@ impl Default for Behaviour {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Fault {
-    /// What the request's path and query must hold: `licitaciones`, `fecha=14102026`. Empty for any.
+    /// What path and query of the request must contain: `licitaciones`, `fecha=14102026`. Empty for any.
     #[serde(default)]
     pub at: String,
     /// What happens.
     pub what: FaultKind,
-    /// So many requests that fit go well first.
+    /// How many matching requests go well first.
     #[serde(default)]
     pub skip: u32,
-    /// How many requests it strikes; all that follow if there is no number.
+    /// How many requests it affects; all that follow without a number.
     #[serde(default)]
     pub times: Option<u32>,
 }
 
 impl Fault {
-    /// Something that strikes so many requests that hold `at`.
+    /// A fault of the first `times` requests that contain `at`.
     pub fn new(at: impl Into<String>, what: FaultKind, times: impl Into<Option<u32>>) -> Self {
         Self { at: at.into(), what, skip: 0, times: times.into() }
     }
 
-    /// Lets so many requests go well first.
+    /// Lets `skip` matching requests go well first.
     pub fn after(mut self, skip: u32) -> Self {
         self.skip = skip;
         self
@@ -182,33 +182,33 @@ impl Fault {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// A page of markup with status 200.
+    /// An HTML page with status 200.
     Html,
-    /// The JSON breaks off, though the HTTP answer is whole.
+    /// The JSON is cut off in an HTTP answer that is complete.
     Truncated,
     /// NUL bytes between the members.
     NulBytes,
-    /// Numbers as text, text as numbers, blanks and nulls for what is empty.
+    /// Numbers as text, text as numbers, blanks and nulls exchanged.
     DriftingTypes,
     /// `10500`, whether or not another request is in flight.
     Simultaneous,
-    /// The day's quota is called spent.
+    /// The day's quota is said to be spent.
     QuotaSpent,
     /// The ticket is refused.
     TicketRefused,
-    /// The parameters are called invalid: `10300`.
+    /// The parameters are said to be invalid: `10300`.
     ParametersInvalid,
-    /// A 504 of the gateway.
+    /// Status 504 from the gateway.
     GatewayTimeout,
-    /// A 503 with markup.
+    /// Status 503 with an HTML page.
     Unavailable,
     /// The connection is reset once the request is read.
     Reset,
-    /// No answer ever.
+    /// There is never an answer.
     Silence,
 }
 
-/// `base` with the members of `changes` in the place of its own.
+/// `base` with the members of `changes` replaced.
 pub(super) fn changed<T: Serialize + serde::de::DeserializeOwned>(
     base: &T,
     changes: serde_json::Value,

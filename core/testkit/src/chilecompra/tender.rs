@@ -1,4 +1,4 @@
-//! Tenders: how they come about and end.
+//! Tenders: generates them with their whole life.
 
 use super::names::PRODUCTS;
 use super::world::{
@@ -25,7 +25,7 @@ pub(super) struct Tender {
     pub(super) description: String,
     /// The letters of its type.
     pub(super) kind: &'static str,
-    /// A place among the bodies.
+    /// Index into `World::bodies`.
     pub(super) body: usize,
     pub(super) created: Timestamp,
     pub(super) steps: Vec<Step<i64>>,
@@ -33,10 +33,10 @@ pub(super) struct Tender {
     /// In hundredths of the currency.
     pub(super) amount: u64,
     pub(super) shows_amount: bool,
-    /// Places among the firms; each once.
+    /// Indices into `World::firms`, without repetition.
     pub(super) bidders: Vec<usize>,
     pub(super) lines: Vec<Line>,
-    /// What further facts depend on.
+    /// A random number that further facts depend on.
     pub(super) chance: u64,
 }
 
@@ -45,18 +45,18 @@ impl Tender {
         self.steps.first().map_or(self.created, |step| step.at)
     }
 
-    /// When it is decided, be that to come.
+    /// The award, even if it is in the future.
     pub(super) fn award(&self) -> Option<&Step<i64>> {
         self.steps.iter().find(|step| step.state == state::AWARDED)
     }
 
-    /// Who won the first line that anybody won.
+    /// The supplier that won the first awarded line.
     pub(super) fn winner(&self) -> Option<usize> {
         self.lines.iter().find_map(|line| line.winner).and_then(|bidder| self.bidders.get(bidder).copied())
     }
 }
 
-/// The tender that is the `number`th of a day.
+/// The `number`th tender of a day.
 pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Tender {
     let mut random = Random::from_parts(&[seed, kinds::TENDER, day_number(day).0, number]);
     let body = random.index(world.bodies.len());
@@ -68,8 +68,8 @@ pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Tend
     let steps = life(&mut random, day);
     let bidders = generate_bidders(&mut random, world.firms.len());
     let decided = steps.iter().any(|step| step.state == state::AWARDED);
-    for (place, line) in lines.iter_mut().enumerate() {
-        let won = decided && !bidders.is_empty() && (place == 0 || random.percent(85));
+    for (index, line) in lines.iter_mut().enumerate() {
+        let won = decided && !bidders.is_empty() && (index == 0 || random.percent(85));
         line.winner = won.then(|| random.index(bidders.len().min(2)));
     }
     let title = PRODUCTS[product].title;
@@ -94,7 +94,7 @@ pub(super) fn generate(world: &World, seed: u64, day: Date, number: u64) -> Tend
     }
 }
 
-/// Titles come with spaces around them, or in capitals.
+/// Some titles have spaces around them, or are in capitals.
 fn named(random: &mut Random, title: &str) -> String {
     match random.below(10) {
         0 => format!("  {} ", title.to_uppercase()),
@@ -152,7 +152,7 @@ fn kind(random: &mut Random, pesos: u64) -> &'static str {
     }
 }
 
-/// Published, perhaps amended or called off, closed, decided.
+/// Published, perhaps amended or revoked, closed, decided.
 fn life(random: &mut Random, day: Date) -> Vec<Step<i64>> {
     let published = moment(random, day, (8, 19));
     let closing = days_later(day, random.between(5, 25));
@@ -160,7 +160,7 @@ fn life(random: &mut Random, day: Date) -> Vec<Step<i64>> {
     let mut steps = vec![Step { at: published, state: state::PUBLISHED, closes: Some(closes) }];
     let before = |random: &mut Random| moment(random, closing.plus_days(-2), (9, 18));
     match random.below(100) {
-        // The closing time is moved.
+        // The closing time is postponed.
         0..=19 => {
             let at = before(random);
             let to = days_later(closing, random.between(2, 7));

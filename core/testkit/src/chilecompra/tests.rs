@@ -1,4 +1,4 @@
-//! The services as such: what they tell, refuse and count.
+//! The services without HTTP: what they answer, refuse and count.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use super::tender::{Tender, state};
 use super::world::{World, changed_on, latest};
 use ayni::procure::{Date, Timestamp};
 
-/// What v1 answers: status and body.
+/// Status and body of an answer.
 pub(super) type JsonReply = (u16, Value);
 
 /// A failure as v1 writes it.
@@ -36,14 +36,14 @@ fn parameter_unknown() -> JsonReply {
     failure(400, 400, "Nombre de parametro no válido.")
 }
 
-/// The moment of an answer, in UTC with seven digits.
+/// The time of an answer, in UTC with seven digits.
 fn written_at(now: Timestamp) -> String {
     let instant = jiff::Timestamp::from_millisecond(now.unix_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let fraction = now.unix_millis().rem_euclid(1000) * 10_000 + 1177;
     format!("{}.{fraction:07}Z", instant.strftime("%Y-%m-%dT%H:%M:%S"))
 }
 
-/// An empty answer says its moment with an offset.
+/// An empty answer writes its time with an offset.
 fn envelope(now: Timestamp, rows: Vec<Value>) -> JsonReply {
     let at = if rows.is_empty() { now.to_string() } else { written_at(now) };
     (200, json!({ "Cantidad": rows.len(), "FechaCreacion": at, "Version": "v1", "Listado": rows }))
@@ -55,7 +55,7 @@ fn companies(now: Timestamp, rows: Vec<(u64, &str)>) -> JsonReply {
     (200, json!({ "Cantidad": rows.len(), "FechaCreacion": written_at(now), "listaEmpresas": rows }))
 }
 
-/// What is asked for, by the names that v1 knows.
+/// The parameters of a request for a list or a detail.
 #[derive(Debug, Default)]
 pub(super) struct ListQuery {
     code: Option<String>,
@@ -67,7 +67,7 @@ pub(super) struct ListQuery {
 
 impl ListQuery {
     /// # Errors
-    /// The answer to parameters that v1 does not know, or values that it does not take.
+    /// The answer to unknown parameters and invalid values.
     pub(super) fn read(query: &[(String, String)]) -> Result<Self, JsonReply> {
         let mut asked = Self::default();
         for (name, value) in query {
@@ -86,7 +86,7 @@ impl ListQuery {
         Ok(asked)
     }
 
-    /// Whether the service's own filter loses this record, of which there is one in `one_in`.
+    /// Whether the service's filter loses this record, as it loses one in `one_in`.
     fn loses(&self, chance: u64, one_in: u32) -> bool {
         (self.body.is_some() || self.supplier.is_some())
             && one_in > 0
@@ -102,7 +102,7 @@ fn day(text: &str) -> Option<Date> {
     Date::new(number(4..8)?, small(number(2..4)?)?, small(number(0..2)?)?).ok().filter(|_| is_day)
 }
 
-/// Whether a code is written as codes are: two numbers and a type.
+/// Whether a text has the form of a code: two numbers and a type.
 fn is_code(text: &str) -> bool {
     text.trim().parse::<ayni::procure::TenderCode>().is_ok()
 }
@@ -210,7 +210,7 @@ pub(super) fn buyers(world: &World, now: Timestamp) -> JsonReply {
     companies(now, world.bodies.iter().map(|body| (body.code, body.name.as_str())).collect())
 }
 
-/// `BuscarProveedor`: the firms with a tax number, which must have its dots and its dash.
+/// `BuscarProveedor`: the suppliers with this tax number, which must be written with dots and dash.
 pub(super) fn suppliers(world: &World, now: Timestamp, query: &[(String, String)]) -> JsonReply {
     let given = query.iter().find(|(name, _)| name.eq_ignore_ascii_case("rutempresaproveedor"));
     let Some((_, rut)) = given else { return parameters_invalid() };

@@ -31,12 +31,12 @@ fn success(payload: &Value) -> JsonReply {
     (200, json!({ "success": "OK", "trace": null, "payload": payload, "errors": null }))
 }
 
-/// What is asked for.
+/// The parameters of a request for a page.
 #[derive(Debug)]
 pub(super) struct PageQuery {
-    /// Between these wall clocks, both ends included.
+    /// Changed between these wall-clock times, both ends included.
     changed: Option<(Timestamp, Timestamp)>,
-    /// Changed within so many milliseconds.
+    /// Changed within the last so many milliseconds.
     newest_millis: Option<i64>,
     published: (Option<Timestamp>, Option<Timestamp>),
     states: Vec<String>,
@@ -65,7 +65,7 @@ impl Default for PageQuery {
     }
 }
 
-/// A `Z` is taken for Santiago's.
+/// The service reads a time with a `Z` as Santiago's.
 fn moment(text: &str) -> Result<Timestamp, JsonReply> {
     Timestamp::read(text, ZoneMark::WallClock).map_err(|_| parameters_invalid())
 }
@@ -76,7 +76,7 @@ fn whole<T: std::str::FromStr>(text: &str) -> Result<T, JsonReply> {
 
 impl PageQuery {
     /// # Errors
-    /// The answer to what the service does not take.
+    /// The answer to unknown parameters and invalid values.
     pub(super) fn read(query: &[(String, String)]) -> Result<Self, JsonReply> {
         let mut asked = Self::default();
         let (mut from, mut until) = (None, None);
@@ -125,14 +125,14 @@ impl PageQuery {
             || (self.changed.is_some() && self.newest_millis.is_some())
             || (self.code.is_some() && self.words.is_some())
             || self.regions.iter().any(|region| !(1..=16).contains(region))
-            // `oc_emitida` is in the guide, and refused.
+            // `oc_emitida` is in the official guide, but refused.
             || self.states.iter().any(|state| !known.contains(&state.as_str()));
         if refused { Err(parameters_invalid()) } else { Ok(self) }
     }
 
     fn keeps(&self, world: &World, quick: &Quick, seen: &Seen, now: Timestamp) -> bool {
         let changed = self.changed.is_none_or(|(from, until)| (from..=until).contains(&seen.stamp));
-        // The service compares stamps, which are Santiago's, with the real UTC.
+        // The service compares stamps, which are in Santiago's time, with the real UTC.
         let newest = self.newest_millis.is_none_or(|millis| {
             let as_utc = Timestamp::read(&seen.stamp.with_false_mark(), ZoneMark::Utc);
             as_utc.is_ok_and(|stamp| stamp.unix_millis() >= now.unix_millis() - millis)
@@ -203,7 +203,7 @@ pub(super) fn list(world: &World, now: Timestamp, asked: &PageQuery, skipped: u3
     let paging = json!({
         "total_paginas": total.div_ceil(size),
         "numero_pagina": if total == 0 { 0 } else { page },
-        // It tells how many rows there are, not how many were asked for.
+        // The number of rows on the page, not the number that was requested.
         "tamano_pagina": rows.len(),
         "total_resultados": total,
     });
@@ -266,7 +266,7 @@ fn offers(quick: &Quick, now: Timestamp) -> usize {
     if now < quick.first_call_closes { 0 } else { quick.quotes.len() }
 }
 
-/// Two ways of writing a time mix in one row.
+/// A row writes times in two ways.
 fn row(world: &World, quick: &Quick, seen: &Seen, now: Timestamp) -> Value {
     let call = call_of(quick, now);
     json!({
@@ -306,7 +306,7 @@ pub(super) fn detail(world: &World, now: Timestamp, code: &str) -> JsonReply {
     };
     let call = call_of(quick, now);
     let quotes: Vec<Value> = match seen.state {
-        // Measured: quotes are shown of deserted ones only.
+        // Observed: only deserted ones show their quotes.
         QuickState::Deserted => (0..quick.quotes.len()).map(|place| quote(world, quick, place)).collect(),
         _ => Vec::new(),
     };

@@ -1,5 +1,5 @@
-//! Who is in the world, and everything that ever happens in it. A record's whole life is drawn when the world is
-//! made; what the services tell of it depends on the clock alone.
+//! The invented world: public bodies, suppliers, and every record with its whole life, generated once from the
+//! seed. What the services show of it depends on the clock alone.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::tender::{self, Tender};
 use crate::random::Random;
 use ayni::procure::{Date, Rut, Timestamp};
 
-/// A public body and its unit that buys.
+/// A public body and its buying unit.
 #[derive(Clone, Debug)]
 pub(super) struct PublicBody {
     pub(super) code: u64,
@@ -19,9 +19,9 @@ pub(super) struct PublicBody {
     pub(super) tax_number: Option<Rut>,
     pub(super) unit_code: u64,
     pub(super) unit: &'static str,
-    /// What its records' codes begin with. It is not the unit's code.
+    /// The first number of its records' codes. It is not the unit's code.
     pub(super) prefix: u64,
-    /// A place in [`REGIONS`].
+    /// Index into [`REGIONS`].
     pub(super) region: usize,
 }
 
@@ -35,12 +35,12 @@ pub(super) struct Firm {
     pub(super) region: usize,
 }
 
-/// Something that happens to a record.
+/// A change of a record's state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<S> {
     pub(super) at: Timestamp,
     pub(super) state: S,
-    /// When offers close from then on.
+    /// The closing time of offers from then on.
     pub(super) closes: Option<Timestamp>,
 }
 
@@ -57,16 +57,16 @@ pub(super) fn changed_on<S>(steps: &[Step<S>], day: Date, now: Timestamp) -> boo
 /// A line of a record. Quantities and prices are in hundredths.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// A place in [`PRODUCTS`](super::names::PRODUCTS).
+    /// Index into [`PRODUCTS`](super::names::PRODUCTS).
     pub(super) product: usize,
     pub(super) description: String,
     pub(super) quantity: u64,
     pub(super) price: u64,
-    /// A place among the bidders, if anybody won it.
+    /// Index into the bidders, if the line was awarded.
     pub(super) winner: Option<usize>,
 }
 
-/// Everybody and everything.
+/// Everything that exists.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) bodies: Vec<PublicBody>,
@@ -74,13 +74,13 @@ pub(super) struct World {
     pub(super) tenders: Vec<Tender>,
     pub(super) orders: Vec<Order>,
     pub(super) quick: Vec<Quick>,
-    places: HashMap<String, usize>,
+    index_by_code: HashMap<String, usize>,
 }
 
 /// A Monday.
 const MONDAY: (u16, u8, u8) = (2000, 1, 3);
 
-/// The running number of a day, and whether people work on it.
+/// The running number of a day, and whether it is a working day.
 pub(super) fn day_number(day: Date) -> (u64, bool) {
     let (year, month, date) = MONDAY;
     let days = Date::new(year, month, date).map_or(0, |monday| monday.days_until(day));
@@ -100,7 +100,7 @@ pub(super) fn hour<const N: usize>(random: &mut Random, day: Date, hours: &[u8; 
     Timestamp::at(day, hour, minute, 0).unwrap_or_else(|_| Timestamp::start_of(day))
 }
 
-/// Days later; a number that chance gives is small.
+/// The day so many days later.
 pub(super) fn days_later(day: Date, days: u64) -> Date {
     day.plus_days(i32::try_from(days).unwrap_or(0))
 }
@@ -130,7 +130,7 @@ pub(super) fn currency(random: &mut Random) -> &'static str {
     }
 }
 
-/// How chance tells the kinds of things apart.
+/// Part of the seed of a record, so that kinds differ.
 pub(super) mod kinds {
     pub(crate) const BODY: u64 = 1;
     pub(crate) const FIRM: u64 = 2;
@@ -144,8 +144,8 @@ impl World {
     pub(super) fn new(spec: &WorldSpec, from: Date, to: Date) -> Self {
         let bodies = (0..u64::from(spec.bodies)).map(|number| public_body(spec.seed, number)).collect();
         let firms = (0..u64::from(spec.suppliers)).map(|number| firm(spec.seed, number)).collect();
-        let (tenders, orders, quick, places) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
-        let mut world = Self { bodies, firms, tenders, orders, quick, places };
+        let (tenders, orders, quick, index_by_code) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
+        let mut world = Self { bodies, firms, tenders, orders, quick, index_by_code };
         for day in from.through(to) {
             for number in 0..count(spec, day, kinds::TENDER, spec.tenders) {
                 let tender = tender::generate(&world, spec.seed, day, number);
@@ -163,33 +163,33 @@ impl World {
             }
         }
         let codes = |codes: Vec<&String>| -> Vec<(String, usize)> {
-            codes.into_iter().enumerate().map(|(place, code)| (code.to_ascii_uppercase(), place)).collect()
+            codes.into_iter().enumerate().map(|(index, code)| (code.to_ascii_uppercase(), index)).collect()
         };
         let all = [
             codes(world.tenders.iter().map(|tender| &tender.code).collect()),
             codes(world.orders.iter().map(|order| &order.code).collect()),
             codes(world.quick.iter().map(|quick| &quick.code).collect()),
         ];
-        world.places = all.into_iter().flatten().collect();
+        world.index_by_code = all.into_iter().flatten().collect();
         world
     }
 
-    fn place(&self, code: &str) -> Option<usize> {
-        self.places.get(&code.trim().to_ascii_uppercase()).copied()
+    fn index(&self, code: &str) -> Option<usize> {
+        self.index_by_code.get(&code.trim().to_ascii_uppercase()).copied()
     }
 
     pub(super) fn tender(&self, code: &str) -> Option<&Tender> {
-        let found = self.tenders.get(self.place(code)?)?;
+        let found = self.tenders.get(self.index(code)?)?;
         found.code.eq_ignore_ascii_case(code.trim()).then_some(found)
     }
 
     pub(super) fn order(&self, code: &str) -> Option<&Order> {
-        let found = self.orders.get(self.place(code)?)?;
+        let found = self.orders.get(self.index(code)?)?;
         found.code.eq_ignore_ascii_case(code.trim()).then_some(found)
     }
 
     pub(super) fn quick(&self, code: &str) -> Option<&Quick> {
-        let found = self.quick.get(self.place(code)?)?;
+        let found = self.quick.get(self.index(code)?)?;
         found.code.eq_ignore_ascii_case(code.trim()).then_some(found)
     }
 }
@@ -216,7 +216,7 @@ fn public_body(seed: u64, number: u64) -> PublicBody {
     let region = random.index(REGIONS.len());
     let kind = random.pick(&BODIES);
     let commune = REGIONS[region].1;
-    // Two bodies of one kind in one commune exist; a name that comes twice gets a number.
+    // The number makes the names of two bodies of one kind in one commune differ.
     let name = format!("{kind} {} {}", commune.to_uppercase(), roman(number));
     PublicBody {
         code: 990_100 + number,
@@ -237,8 +237,7 @@ fn roman(number: u64) -> String {
 
 fn firm(seed: u64, number: u64) -> Firm {
     let mut random = Random::from_parts(&[seed, kinds::FIRM, number]);
-    let place = usize::try_from(number).unwrap_or(0);
-    let name = FIRMS[place % FIRMS.len()];
+    let name = FIRMS[usize::try_from(number).unwrap_or(0) % FIRMS.len()];
     Firm {
         code: 9_916_000 + number,
         branch: 9_927_000 + number * 2,

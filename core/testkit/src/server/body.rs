@@ -1,4 +1,4 @@
-//! The bytes of an answer's body, and where they are cut.
+//! The bytes of an answer's body, cut into pieces.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::case::{Chunks, EventFrame, Frame, Repeat, Respond};
 pub(super) struct Body {
     pub(super) content_type: Option<&'static str>,
     pub(super) compressed: bool,
-    /// Whether the bytes go out in HTTP chunks, one a piece, rather than with a content length.
+    /// Whether the body is sent as HTTP chunks, one for each piece. Otherwise it has a content length.
     pub(super) chunked: bool,
     pub(super) pieces: Vec<Piece>,
 }
 
-/// What is written at once.
+/// What is written at once, after a pause.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) pause: Duration,
@@ -113,7 +113,7 @@ fn events(frames: &[Frame], line_end: &str) -> Vec<Piece> {
         pieces.push(Piece { pause: std::mem::take(&mut pause), bytes: text.into_bytes() });
     }
     if pause > Duration::ZERO {
-        // A silence at the end delays the end.
+        // A pause at the end delays the end of the body.
         pieces.push(Piece { pause, bytes: Vec::new() });
     }
     pieces

@@ -1,4 +1,4 @@
-//! What a runner asks the server itself: its report, and its judgement of what came of the calls.
+//! The control addresses: `/__report`, and `/__judge`, which compares the outcome of the calls with the case.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -28,7 +28,7 @@ impl fmt::Debug for Judge {
     }
 }
 
-/// The answer to a request that is for the server itself and no part of the script.
+/// The answer to a request for a control address; none for a request of the case.
 pub(super) fn answer(request: &Received, shared: &Shared) -> Option<Respond> {
     if request.host != Host::Main {
         return None;

@@ -1,4 +1,4 @@
-//! Multipart forms.
+//! Reads multipart forms and compares their fields.
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::request::Received;
 use crate::matcher::differences_at;
 
-/// A field of a form, in the form that cases compare with.
+/// A field of a form.
 #[derive(Debug)]
 pub(super) struct Field {
     name: String,
@@ -29,12 +29,12 @@ impl Field {
     }
 }
 
-/// The fields of a multipart body; `None` if it is none.
+/// The fields of a multipart body; `None` if the request has none.
 pub(super) fn fields(request: &Received) -> Option<Vec<Field>> {
     let content_type = request.header("content-type")?;
     let boundary = content_type.strip_prefix("multipart/form-data")?.split("boundary=").nth(1)?;
     let boundary = boundary.split(';').next()?.trim().trim_matches('"');
-    // The first boundary has no line break before it; giving it one makes all of them alike.
+    // All boundaries but the first follow a line break; with one in front, the first does too.
     let body = [b"\r\n", request.body.as_slice()].concat();
     let mut parts = split(&body, format!("\r\n--{boundary}").as_bytes()).into_iter();
     parts.next()?;
@@ -48,13 +48,14 @@ pub(super) fn fields(request: &Received) -> Option<Vec<Field>> {
     None
 }
 
-/// What a case's `form` says, against the fields that came.
+/// Differences between a field in a case's `form` and the fields of the request.
 pub(super) fn compare(name: &str, expected: &Value, fields: &[Field]) -> Vec<String> {
-    let mut came: Vec<Value> = fields.iter().filter(|field| field.name == name).map(Field::value).collect();
-    let actual = match came.len() {
+    let mut received: Vec<Value> =
+        fields.iter().filter(|field| field.name == name).map(Field::value).collect();
+    let actual = match received.len() {
         0 => None,
-        1 if !expected.is_array() => came.pop(),
-        _ => Some(Value::Array(came)),
+        1 if !expected.is_array() => received.pop(),
+        _ => Some(Value::Array(received)),
     };
     differences_at(&format!("form.{name}"), expected, actual.as_ref())
 }

@@ -1,4 +1,4 @@
-//! A server that plays exchanges exactly: raw TCP, so that every byte and every disconnect is the script's.
+//! A server that plays exchanges over raw TCP, so that the script decides every byte and every disconnect.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -52,11 +52,11 @@ pub struct MockServer {
     addresses: Addresses,
     shared: Arc<Shared>,
     listening: Vec<JoinHandle<()>>,
-    /// Bound and never listening, so that its port refuses connections and nobody else gets it.
+    /// Bound but not listening: its port refuses connections, and no other process gets it.
     _closed: TcpSocket,
 }
 
-/// The ports of one server, all on 127.0.0.1.
+/// The ports of a server, all on 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
     pub(super) main: u16,
@@ -113,10 +113,10 @@ impl Shared {
 }
 
 impl MockServer {
-    /// Plays `exchanges`: a JSON list as a case's `server` holds it, with placeholders.
+    /// Plays `exchanges`: a JSON list like a case's `server`, with placeholders.
     ///
     /// # Errors
-    /// `config_invalid` if they are not exchanges, `unavailable` if no port can be had.
+    /// `config_invalid` if they are not exchanges, `unavailable` if there is no free port.
     pub async fn start(exchanges: &Value) -> Result<Self> {
         let server = Self::bind(0).await?;
         let exchanges = server.placeholders().fill(exchanges)?;
@@ -193,7 +193,7 @@ impl MockServer {
     /// Waits until so many requests have arrived.
     pub async fn seen(&self, requests: usize) {
         let mut seen = self.shared.seen.subscribe();
-        // The sender lives as long as `self`, so that waiting cannot fail.
+        // It cannot fail: the sender lives as long as `self`.
         let _ = seen.wait_for(|seen| *seen >= requests).await;
     }
 }
@@ -222,7 +222,7 @@ async fn listen(listener: TcpListener, host: Host, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, host: Host, shared: Arc<Shared>) {
     let mut connection = Connection::new(stream, host);
-    // Any failure here is the client's going away, which the case judges by what the client says of it.
+    // It fails only when the client goes away; the case judges what the client says about that.
     let _ = exchange(&mut connection, &shared).await;
 }
 

@@ -1,4 +1,4 @@
-//! Writes an answer, byte for byte as the case says.
+//! Writes an answer byte by byte as the case says.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::body::Body;
 use super::request::Connection;
 use crate::case::{DropPoint, End, Respond};
 
-/// What becomes of the connection after an answer.
+/// What to do with the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     KeepAlive,

@@ -1,4 +1,4 @@
-//! Requests as they come off the wire.
+//! Reads requests from a connection.
 
 use std::io;
 
@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 
 use crate::case::Host;
 
-/// More than any case sends; a runner gone wild must not fill the memory.
-const LARGEST_BODY: usize = 256 << 20;
-const LARGEST_HEAD: usize = 64 << 10;
+/// More than any case sends; a faulty client must not fill the memory.
+const MAX_BODY_BYTES: usize = 256 << 20;
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// A request that arrived.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Received {
     }
 }
 
-/// One connection, with what was read too far.
+/// A connection, and the bytes that were read beyond the last request.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
@@ -85,7 +85,7 @@ impl Connection {
 
     /// Reads one whole request.
     pub(crate) async fn read(&mut self) -> io::Result<Received> {
-        let head = self.read_until(b"\r\n\r\n", LARGEST_HEAD).await?;
+        let head = self.read_until(b"\r\n\r\n", MAX_HEAD_BYTES).await?;
         let mut request = parse_head(&head, self.host).ok_or_else(|| invalid("not an HTTP/1.1 request"))?;
         if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
@@ -95,12 +95,12 @@ impl Connection {
             self.read_chunks().await?
         } else {
             let length = request.header("content-length").map_or(Ok(0), str::parse);
-            self.read_exactly(length.map_err(|_| invalid("the content length is no number"))?).await?
+            self.read_exactly(length.map_err(|_| invalid("the content length is not a number"))?).await?
         };
         Ok(request)
     }
 
-    /// Reads up to and including `mark`, and gives what stands before it.
+    /// Reads up to and including `mark`, and gives what comes before it.
     async fn read_until(&mut self, mark: &[u8], most: usize) -> io::Result<Vec<u8>> {
         let mut searched = 0;
         loop {
@@ -112,15 +112,15 @@ impl Connection {
             }
             searched = self.buffer.len().saturating_sub(mark.len() - 1);
             if self.buffer.len() > most {
-                return Err(invalid("a head too long"));
+                return Err(invalid("the head is too long"));
             }
             self.fill_or_fail().await?;
         }
     }
 
     async fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        if length > LARGEST_BODY {
-            return Err(invalid("a body too long"));
+        if length > MAX_BODY_BYTES {
+            return Err(invalid("the body is too long"));
         }
         while self.buffer.len() < length {
             self.fill_or_fail().await?;
@@ -131,15 +131,15 @@ impl Connection {
     async fn read_chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
-            let line = self.read_until(b"\r\n", LARGEST_HEAD).await?;
+            let line = self.read_until(b"\r\n", MAX_HEAD_BYTES).await?;
             let size = String::from_utf8_lossy(&line);
             let size = size.split(';').next().unwrap_or_default().trim();
-            let size = usize::from_str_radix(size, 16).map_err(|_| invalid("a chunk without size"))?;
-            if body.len() + size > LARGEST_BODY {
-                return Err(invalid("a body too long"));
+            let size = usize::from_str_radix(size, 16).map_err(|_| invalid("a chunk has no size"))?;
+            if body.len() + size > MAX_BODY_BYTES {
+                return Err(invalid("the body is too long"));
             }
             body.extend(self.read_exactly(size).await?);
-            self.read_until(b"\r\n", LARGEST_HEAD).await?;
+            self.read_until(b"\r\n", MAX_HEAD_BYTES).await?;
             if size == 0 {
                 return Ok(body);
             }

@@ -1,4 +1,4 @@
-//! Which exchanges are still to come, and what went wrong so far.
+//! Matches requests with the exchanges of a case, and reports what did not fit.
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde::Serialize;
@@ -10,19 +10,19 @@ use crate::case::{DropPoint, Exchange, Host, RequestSpec, Respond};
 use crate::matcher::{differences_at, exact_differences};
 use crate::placeholders::{CANARY_HF_KEY, CANARY_KEY};
 
-/// What the server saw, compared with its script.
+/// What the server received, compared with its script.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Requests that arrived, and connections that were dropped before theirs could.
     pub requests_seen: usize,
-    /// The positions of the exchanges that were used, in the order of their use.
+    /// The positions of the exchanges that were used, in order of use.
     pub matched: Vec<usize>,
     /// Requests that no exchange expected, with the reasons.
     pub mismatched: Vec<Mismatch>,
-    /// Exchanges that nobody asked for.
+    /// Exchanges that no request used.
     pub unconsumed: Vec<String>,
-    /// Header fields with credentials that arrived at the other origin unasked.
+    /// Fields with credentials that arrived at the other origin although the exchange does not expect them.
     pub credentials_on_other: Vec<String>,
 }
 
@@ -32,12 +32,12 @@ pub struct Report {
 pub struct Mismatch {
     /// Method, path and address.
     pub request: String,
-    /// Why each exchange that might have come next does not fit.
+    /// Why each possible next exchange does not fit.
     pub differences: Vec<String>,
 }
 
 impl Report {
-    /// Everything that speaks against the client, a line each.
+    /// Every fault of the client, a line each.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for mismatch in &self.mismatched {
@@ -54,7 +54,7 @@ impl Report {
     }
 }
 
-/// The exchanges of one case, being used up.
+/// The exchanges of one case that are left.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     pending: Vec<Pending>,
@@ -93,7 +93,7 @@ impl Script {
         self.report.requests_seen
     }
 
-    /// Uses up an exchange that drops its connection before reading, if one may come next.
+    /// Uses an exchange that drops its connection before reading, if one may come next.
     pub(super) fn drops_on_accept(&mut self) -> bool {
         let drops = |pending: &&Pending| pending.exchange.respond.drop == Some(DropPoint::OnAccept);
         let Some(position) = self.candidates().find(drops).map(|pending| pending.position) else {
@@ -104,7 +104,7 @@ impl Script {
         true
     }
 
-    /// Uses up the exchange that `request` fits, and gives its answer.
+    /// Uses the exchange that `request` fits, and gives its answer.
     pub(super) fn answer(&mut self, request: Received) -> Result<Respond, Mismatch> {
         self.report.requests_seen += 1;
         let fits = |pending: &&Pending| mismatches(&pending.exchange.request, &request).is_empty();
@@ -127,7 +127,7 @@ impl Script {
         outcome
     }
 
-    /// The exchanges that may come next: the first one, or the group of unordered ones that it begins.
+    /// The exchanges that may come next: the first one, or the whole unordered group that starts with it.
     fn candidates(&self) -> impl Iterator<Item = &Pending> {
         let ordered = self.pending.first().is_some_and(|first| !first.exchange.unordered);
         let group = self.pending.iter().take_while(move |pending| ordered || pending.exchange.unordered);
@@ -209,14 +209,14 @@ fn body_mismatches(expected: &RequestSpec, request: &Received) -> Vec<String> {
         found.push(format!("body: does not begin with {start:?}"));
     }
     for part in expected.body_contains.iter().filter(|part| !text.contains(*part)) {
-        found.push(format!("body: does not hold {part:?}"));
+        found.push(format!("body: does not contain {part:?}"));
     }
     if expected
         .body_base64
         .as_ref()
         .is_some_and(|bytes| BASE64.decode(bytes).ok().as_ref() != Some(&request.body))
     {
-        found.push(format!("body: its {} bytes are others", request.body.len()));
+        found.push(format!("body: its {} bytes differ", request.body.len()));
     }
     if let Some(form) = &expected.form {
         match form::fields(request) {
@@ -229,7 +229,7 @@ fn body_mismatches(expected: &RequestSpec, request: &Received) -> Vec<String> {
     found
 }
 
-/// Header fields that carry a credential, whatever is in them.
+/// Header fields that carry a credential, whatever their value.
 const CREDENTIAL_HEADERS: [&str; 8] = [
     "authorization",
     "proxy-authorization",
@@ -241,7 +241,7 @@ const CREDENTIAL_HEADERS: [&str; 8] = [
     "ticket",
 ];
 
-/// The fields of a request to the other origin that hold a credential which the exchange does not ask for.
+/// Fields of a request to the other origin that contain a credential which the exchange does not expect.
 fn leaked_credentials(request: &Received, expected: Option<&RequestSpec>) -> Vec<String> {
     if request.host == Host::Main {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The server seen through a bare socket.
+//! The server, tested through a socket.
 
 use std::time::{Duration, Instant};
 
