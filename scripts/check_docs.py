@@ -46,7 +46,7 @@ def link_faults(page: Path, prose: str) -> list[str]:
     for match in LINK.finditer(SPAN.sub(lambda span: " " * len(span.group()), prose)):
         target, _, anchor = match[1].partition("#")
         # Links of rustdoc name items; rustdoc itself checks those.
-        if re.match(r"[a-z+]+:", target) or "::" in target:
+        if re.match(r"[a-z+]+[:@]", target) or "::" in target:
             continue
         path = (page.parent / target).resolve() if target else page
         if not path.exists():
@@ -103,7 +103,8 @@ def dependencies(text: str) -> dict[str, str]:
     found = {}
     for _, info, body in FENCE.findall(text):
         if info.strip() == "toml":
-            table = tomllib.loads(body).get("dependencies", {})
+            manifest = tomllib.loads(body)
+            table = manifest.get("dependencies", {}) | manifest.get("dev-dependencies", {})
             for name, entry in table.items():
                 found[name.replace("-", "_")] = entry if isinstance(entry, str) else entry.get("version", "")
     return found
@@ -112,8 +113,9 @@ def dependencies(text: str) -> dict[str, str]:
 def dependency_faults(text: str, version: str) -> list[str]:
     faults = []
     named = dependencies(text)
-    if "ayni" in named and not version.startswith(named["ayni"] + "."):
-        faults.append(f"the dependency `ayni` is named as {named['ayni']!r}; the version is {version}")
+    for crate in named.keys() & set(CRATES):
+        if not f"{version}.".startswith(f"{named[crate]}."):
+            faults.append(f"1: the page depends on `{crate}` {named[crate]}; the version is {version}")
     snippets = [match for match in FENCE.finditer(text) if match[2].split(",")[0].strip() == "rust"]
     lines = {crate: line_of(text, match.start()) for match in reversed(snippets) for crate in imports(match[3])}
     faults += [

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use ayni::backends::mercado_publico::{Quota, SyncReport};
 use ayni::procure::DayReport;
 use ayni::{
-    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest, ImageConfig,
-    ListRequest, Operation, Plan, ProcurementConfig, PurchaseOrder, QuickPurchase, RefineRequest, Setup,
-    Tender,
+    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
+    ImageConfig, ListRequest, Operation, Plan, ProcurementConfig, PurchaseOrder, QuickPurchase,
+    RefineRequest, Setup, Tender,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
