@@ -8,19 +8,22 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz memory bench bench-peers bench-http lint fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help setup demo test fuzz memory bench bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Shows what exists so far; no keys, and no network but once for the model of the search
+setup: ## Installs what the tests need and this machine lacks
+	scripts/setup
+
+demo: ## Shows what exists so far; no keys; downloads one small model the first time
 	scripts/models all-minilm-l6-v2
 	cargo run --quiet --profile $(PROFILE) -p ayni-tour
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
 
-fuzz: ## Mutates recorded bodies against every parser of procurement for so long, with a new seed: SECONDS=600
+fuzz: ## Mutates recorded bodies against every parser of procurement, with a new seed: SECONDS=600
 	scripts/fuzz $(or $(SECONDS),600)
 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
@@ -29,19 +32,22 @@ memory: ## Runs the tests of the CPU kernels under the address sanitizer
 bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures, embed or procurement
 	cargo run --release -p ayni-benches $(if $(filter overhead procurement,$(BENCH)),--no-default-features)$(if $(filter procurement,$(BENCH)), --features procurement) -- $(BENCH)
 
-bench-peers: ## Measures ours beside other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
+bench-peers: ## Measures ours and other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
 
-bench-http: ## Measures `ayni serve clip` beside FastAPI + sentence-transformers: PYTHON=… with the release wheel
+bench-http: ## Measures `ayni serve clip` and FastAPI + sentence-transformers: PYTHON=… with the release wheel
 	benches/http/run $(or $(PYTHON),$(error say PYTHON=venv/bin/python: one with the release wheel and its extra fastapi)) $(OPTIONS)
 
 lint: ## Checks formatting, lints, documentation, dependencies and the tree
 	scripts/lint
 
+minimal-versions: ## Compiles with the oldest dependencies that Cargo.toml allows
+	scripts/check-minimal-versions
+
 fmt: ## Formats the Rust code
 	cargo fmt --all
 
-gen: ## Writes docs/reference/ and generated Python modules from the code
+gen: ## Writes docs/reference/, generated Python modules and the picture in docs/ARCHITECTURE.md from the code
 	scripts/generate write
 
 gen-check: ## Fails if what `make gen` writes is not what the code says
@@ -60,7 +66,7 @@ gpu-check: ## Measures local models on the GPU of this machine; writes docs/refe
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni -p ayni-testkit --features ayni/schema,ayni/candle,ayni/sqlite,ayni/postgres,ayni/pdf
+	cargo doc --no-deps -p ayni -p ayni-kernels -p ayni-testkit --features "$$(scripts/features)"
 
 ci: ## Runs what CI runs
 	bash .ci/run

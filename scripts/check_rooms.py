@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws which rooms of core/src use which, from the paths in the code, and fails on an arrow that runs up or on a
 circle between rooms. A room is a folder or a file at the top of core/src; tests inside the files do not count.
-With --draw, prints the picture that docs/ARCHITECTURE.md holds."""
+docs/ARCHITECTURE.md must hold the picture of it: --draw prints it, --write puts it there."""
 
 import re
 import sys
@@ -10,18 +10,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "core" / "src"
+PAGE = ROOT / "docs" / "ARCHITECTURE.md"
+# What the picture stands between in that page.
+BEGIN, END = "```text rooms\n", "```\n"
 
-# From the ground up. A room may use the rooms of the layers below its own, and of its own layer only those of
-# `BESIDE`; rooms of the ground are listed downwards.
+# From the ground up. A room may use the rooms of the layers below its own, and those listed before it in its own.
 LAYERS = [
-    ("ground", ["secret", "env", "error", "runtime", "info", "media", "transport", "context"]),
+    ("ground", ["secret", "error", "runtime", "env", "info", "media", "transport", "context"]),
     ("contracts", ["embed", "chat", "image", "procure"]),
-    ("manners", ["policy", "http"]),
-    ("wires", ["wire"]),
+    ("HTTP, policy", ["http", "policy"]),
+    ("wire formats", ["wire"]),
     ("backends", ["backends", "local"]),
     ("configuration", ["config"]),
-    ("the crate", ["lib", "blocking"]),
+    ("crate", ["blocking", "lib"]),
 ]
+# The layers whose rooms may not use each other at all.
+APART = {"backends"}
 
 
 def without_tests(text: str) -> str:
@@ -110,26 +114,25 @@ def is_test(path: Path) -> bool:
     return "tests" in path.parts or path.stem.endswith("_tests") or path.stem in ("tests", "test_server", "testing", "doc_tests")
 
 
-def level(room: str) -> int | None:
+def place(room: str) -> tuple[int, int] | None:
+    """A room's layer, and its position in it."""
     for number, (_, rooms) in enumerate(LAYERS):
         if room in rooms:
-            return number
+            return number, rooms.index(room)
     return None
 
 
 def faults(found: dict[tuple[str, str], list[str]]) -> list[str]:
     errors = []
-    ground = LAYERS[0][1]
-    for (room, target), places in sorted(found.items()):
-        upper, lower = level(room), level(target)
+    for (room, target), uses in sorted(found.items()):
+        upper, lower = place(room), place(target)
         if upper is None or lower is None:
-            errors.append(f"{room} -> {target}: a room without a layer in scripts/check_rooms.py: {places[0]}")
+            unknown = room if upper is None else target
+            errors.append(f"{unknown}: a room without a layer in scripts/check_rooms.py: {uses[0]}")
         elif lower > upper:
-            errors += [f"{room} -> {target} runs up: {place}" for place in places]
-        elif lower == upper:
-            if upper == 0 and ground.index(target) < ground.index(room):
-                continue
-            errors += [f"{room} -> {target} runs between rooms of one layer: {place}" for place in places]
+            errors += [f"{room} -> {target} runs up: {use}" for use in uses]
+        elif lower[0] == upper[0] and LAYERS[upper[0]][0] in APART:
+            errors += [f"{room} -> {target} runs between rooms that may not use each other: {use}" for use in uses]
     return errors
 
 
@@ -147,17 +150,38 @@ def draw(found: dict[tuple[str, str], list[str]]) -> str:
     return "\n".join(lines)
 
 
+def put_picture(page: str, picture: str) -> str:
+    """The page with this picture in the place of its own."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"error: {PAGE.relative_to(ROOT)} has no block that begins with {BEGIN.strip()}")
+    return head + begin + picture + "\n" + end + tail
+
+
 def main() -> int:
     found = arrows()
-    if sys.argv[1:] == ["--draw"]:
-        print(draw(found))
-        return 0
-    if sys.argv[1:]:
-        print(__doc__)
-        return 0 if sys.argv[1] in ("-h", "--help") else 2
+    page = PAGE.read_text()
+    current = put_picture(page, draw(found))
+    match sys.argv[1:]:
+        case []:
+            pass
+        case ["--draw"]:
+            print(draw(found))
+            return 0
+        case ["--write"]:
+            PAGE.write_text(current)
+            return 0
+        case arguments:
+            print(__doc__)
+            return 0 if arguments[0] in ("-h", "--help") else 2
     errors = faults(found)
+    if page != current:
+        errors.append(f"the picture in {PAGE.relative_to(ROOT)} is not what the code says: make gen")
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
+    if not errors:
+        print(f"{len({room for room, _ in found})} rooms: every arrow runs down")
     return 1 if errors else 0
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the tree: size budgets, words that must not be committed, one version everywhere, and that every
-command in the documents' bash blocks exists."""
+"""Checks the tree: size budgets, words that must not be committed, one version and one list of features everywhere, and
+that every command in the documents' bash blocks exists."""
 
 import json
 import re
@@ -112,13 +112,22 @@ def version_faults() -> list[str]:
     return [f"{place} says {other}; the version is {version}" for place, other in found.items() if other != version]
 
 
+def feature_faults() -> list[str]:
+    """docs.rs shows every feature that the tests are built with."""
+    tested = subprocess.run([ROOT / "scripts/features"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    shown = tomllib.loads((ROOT / "core/Cargo.toml").read_text())["package"]["metadata"]["docs"]["rs"]["features"]
+    if set(tested.strip().replace("ayni/", "").split(",")) == set(shown):
+        return []
+    return [f"core/Cargo.toml: docs.rs has the features {shown}; the tests have {tested.strip()}"]
+
+
 def main() -> int:
     if sys.argv[1:]:
         print(__doc__)
         return 0 if sys.argv[1] in ("-h", "--help") else 2
     targets = make_targets()
     files = [path for path in committed_files() if path.name not in EXEMPT]
-    faults = version_faults()
+    faults = version_faults() + feature_faults()
     for path in files:
         if (text := text_of(path)) is None:
             continue

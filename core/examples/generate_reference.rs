@@ -1,7 +1,7 @@
 //! Writes `docs/reference/` from the code: `make gen`.
 #![allow(clippy::print_stdout, reason = "a command-line tool")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use ayni::backends::mercado_publico::{Quota, SyncReport};
 use ayni::procure::DayReport;
 use ayni::{
-    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, ErrorKind, GenerateRequest, ImageConfig,
-    ListRequest, Operation, Plan, ProcurementConfig, PurchaseOrder, QuickPurchase, RefineRequest, Setup,
-    Tender,
+    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
+    ImageConfig, ListRequest, Operation, Plan, ProcurementConfig, PurchaseOrder, QuickPurchase,
+    RefineRequest, Setup, Tender,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 const NOTE: &str = "<!-- Written by `make gen` from the code. Change the code, not this page. -->\n\n";
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut pages = BTreeMap::new();
     pages.insert("error-kinds.md".to_owned(), error_kinds_page());
     pages.insert("error-kinds.json".to_owned(), pretty(&error_kinds_json())?);
-    pages.insert("backends.md".to_owned(), backends_page());
+    pages.insert("backends.md".to_owned(), backends_page()?);
     let capabilities = [
         ("embedder", schema::<Setup<EmbedderConfig>>()?),
         ("chat", schema::<Setup<ChatConfig>>()?),
@@ -108,22 +109,26 @@ fn error_kinds_page() -> String {
     page
 }
 
-fn backends_page() -> String {
-    let capabilities: [(&str, &[&str]); 4] = [
-        ("embed", EmbedderConfig::BACKENDS),
-        ("chat", ChatConfig::BACKENDS),
-        ("images", ImageConfig::BACKENDS),
-        ("procurement", ProcurementConfig::BACKENDS),
+fn backends_page() -> Result<String, Box<dyn Error>> {
+    let capabilities: [(&[&str], OpenByName); 4] = [
+        (EmbedderConfig::BACKENDS, |name| opens(name, EmbedderConfig::open)),
+        (ChatConfig::BACKENDS, |name| opens(name, ChatConfig::open)),
+        (ImageConfig::BACKENDS, |name| opens(name, ImageConfig::open)),
+        (ProcurementConfig::BACKENDS, |name| opens(name, ProcurementConfig::open)),
     ];
-    let mut names: Vec<&str> =
-        capabilities.iter().flat_map(|(_, backends)| backends.iter().copied()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names: BTreeSet<&str> =
+        capabilities.iter().flat_map(|(backends, _)| backends.iter().copied()).collect();
     let mut page = format!("{NOTE}# Backends\n\n");
     page.push_str("| backend | embed | chat | images | procurement |\n| --- | --- | --- | --- | --- |\n");
     for name in names {
-        let offered = if name == "local" { "not yet" } else { "yes" };
-        let marks = capabilities.map(|(_, backends)| if backends.contains(&name) { offered } else { "–" });
+        let mut marks = Vec::new();
+        for (backends, opens) in &capabilities {
+            marks.push(match backends.contains(&name) {
+                false => "–",
+                true if opens(name)? => "yes",
+                true => "not yet",
+            });
+        }
         let _ = writeln!(page, "| `{name}` | {} |", marks.join(" | "));
     }
     page.push_str("\n# Vendors of the `openai` backend\n\n");
@@ -133,7 +138,21 @@ fn backends_page() -> String {
         page.push_str(row);
         page.push('\n');
     }
-    page
+    Ok(page)
+}
+
+/// Whether the backend of this name can be opened for one capability.
+type OpenByName = fn(&str) -> Result<bool, Box<dyn Error>>;
+
+/// Whether this build has the backend's code: only `unsupported` says that it hasn't. Other errors complain about this
+/// configuration, which names nothing real.
+fn opens<C: DeserializeOwned, H>(
+    name: &str,
+    open: fn(&C, &Environment) -> ayni::Result<H>,
+) -> Result<bool, Box<dyn Error>> {
+    let config = serde_json::from_value(json!({ "backend": name, "model": "./no-such-model" }))
+        .or_else(|_| serde_json::from_value(json!({ "backend": name })))?;
+    Ok(!open(&config, &Environment::empty()).is_err_and(|error| error.kind() == ErrorKind::Unsupported))
 }
 
 fn configuration_page(capabilities: &[(&str, Value)]) -> String {

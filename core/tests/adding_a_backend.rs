@@ -2,7 +2,7 @@
 //! the new backend, and that of the crate outside.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// One fenced block of the page that names a file.
@@ -53,25 +53,33 @@ fn follow(root: &Path, step: &Step<'_>) {
 /// The crate that the page makes outside ayni.
 const OUTSIDE: &str = "duck-pond";
 
-/// Copies what `ayni` and `ayni-testkit` need; the other members stay behind. The crate outside is a member so that
-/// one build serves both suites, and `patch` gives it these two crates in the registry's place.
+/// Copies the crates of the library and the manifests and sources of the other members, which share the features of
+/// dependencies with them. The crate outside is a member so that one build serves both suites, and `patch` gives it
+/// ours in the registry's place. The copy has another version, so that its build does not replace ours.
 fn copy_workspace(from: &Path, to: &Path) {
     for name in ["Cargo.toml", "Cargo.lock", "rustfmt.toml", "README.md"] {
         std::fs::copy(from.join(name), to.join(name)).unwrap();
     }
-    let manifest = std::fs::read_to_string(to.join("Cargo.toml")).unwrap();
-    let alone = manifest.lines().map(|line| match line.split_once(" = ") {
-        Some(("members", _)) => format!("members = [\"core\", \"core/testkit\", \"{OUTSIDE}\"]"),
-        Some(("default-members", _)) => String::new(),
-        _ => line.to_owned(),
-    });
-    let patch =
-        ["[patch.crates-io]", "ayni = { path = \"core\" }", "ayni-testkit = { path = \"core/testkit\" }"];
-    let lines: Vec<String> = alone.chain(patch.map(str::to_owned)).collect();
-    std::fs::write(to.join("Cargo.toml"), lines.join("\n")).unwrap();
     for folder in ["core", "docs"] {
         copy_folder(&from.join(folder), &to.join(folder));
     }
+    for member in ["bindings-python", "bindings-node", "examples/tour", "benches"] {
+        copy_folder(&from.join(member).join("src"), &to.join(member).join("src"));
+        for name in ["Cargo.toml", "build.rs"].iter().filter(|name| from.join(member).join(name).exists()) {
+            std::fs::copy(from.join(member).join(name), to.join(member).join(name)).unwrap();
+        }
+    }
+    let manifest = std::fs::read_to_string(to.join("Cargo.toml")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let changed = manifest.replacen("members = [", &format!("members = [\"{OUTSIDE}\", "), 1).replacen(
+        &format!("version = \"{version}\""),
+        &format!("version = \"{version}+copy\""),
+        1,
+    );
+    assert!(changed.contains(OUTSIDE) && changed.contains("+copy"), "{manifest}");
+    let patch =
+        ["[patch.crates-io]", "ayni = { path = \"core\" }", "ayni-testkit = { path = \"core/testkit\" }"];
+    std::fs::write(to.join("Cargo.toml"), changed + "\n" + &patch.join("\n")).unwrap();
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -89,24 +97,27 @@ fn copy_folder(from: &Path, to: &Path) {
 
 /// Writes the new cases into the manifests and runs them.
 fn run_suites(root: &Path) -> String {
-    let suite = format!("test --offline -p ayni -p {OUTSIDE} --test behavior -- duck");
-    let output = Command::new(env!("CARGO"))
-        .current_dir(root)
-        .args(suite.split(' '))
-        .env("CARGO_TARGET_DIR", target_folder())
-        .env("CARGO_TERM_COLOR", "never")
-        .env("AYNI_UPDATE_MANIFEST", "1")
-        .output()
-        .unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root).args(["test", "--offline", "--test", "behavior"]);
+    // No case needs the arithmetic, which takes a minute to optimise.
+    cargo.args(["--config", "profile.dev.package.ayni-kernels.opt-level=0"]);
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    match std::env::var("AYNI_TEST_BUILD") {
+        // What scripts/test builds ours with: the dependencies are there already.
+        Ok(arguments) => {
+            cargo.args(arguments.split_whitespace()).env("CARGO_TARGET_DIR", tmp.parent().unwrap())
+        }
+        // Kept between runs: only the crates of the copy are built anew.
+        Err(_) => cargo
+            .args(["-p", "ayni", "-p", OUTSIDE])
+            .env("CARGO_TARGET_DIR", tmp.join("adding-a-backend-target")),
+    };
+    cargo.env("CARGO_TERM_COLOR", "never").env("AYNI_UPDATE_MANIFEST", "1").args(["--", "duck"]);
+    let output = cargo.output().unwrap();
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     said
-}
-
-/// A target folder of its own inside ours, kept between runs: only the copied crate is built anew.
-fn target_folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("adding-a-backend-target")
 }
 
 #[test]
