@@ -1,5 +1,6 @@
 //! Matches requests with the exchanges of a case, and reports what did not fit.
 
+use ayni::http::is_credential_header;
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -229,18 +230,6 @@ fn body_mismatches(expected: &RequestSpec, request: &Received) -> Vec<String> {
     found
 }
 
-/// Header fields that carry a credential, whatever their value.
-const CREDENTIAL_HEADERS: [&str; 8] = [
-    "authorization",
-    "proxy-authorization",
-    "x-hf-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "ticket",
-];
-
 /// Fields of a request to the other origin that contain a credential which the exchange does not expect.
 fn leaked_credentials(request: &Received, expected: Option<&RequestSpec>) -> Vec<String> {
     if request.host == Host::Main {
@@ -251,9 +240,10 @@ fn leaked_credentials(request: &Received, expected: Option<&RequestSpec>) -> Vec
         asked.any(|(field, value)| field.eq_ignore_ascii_case(name) && !value.is_null())
     };
     let holds_key = |text: &str| text.contains(CANARY_KEY) || text.contains(CANARY_HF_KEY);
-    let headers = request.headers.iter().filter(|(name, value)| {
-        (CREDENTIAL_HEADERS.contains(&name.as_str()) || holds_key(value)) && !asked_for(name)
-    });
+    let headers = request
+        .headers
+        .iter()
+        .filter(|(name, value)| (is_credential_header(name) || holds_key(value)) && !asked_for(name));
     let mut leaked: Vec<String> = headers.map(|(name, _)| name.clone()).collect();
     leaked.extend(
         request.query.iter().filter(|(_, value)| holds_key(value)).map(|(name, _)| format!("query {name}")),
