@@ -66,7 +66,7 @@ gpu-check: ## Measures local models on the GPU of this machine; writes docs/refe
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
 
 doc: ## Builds the API documentation
-	cargo doc --no-deps -p ayni -p ayni-kernels -p ayni-testkit --features "$$(scripts/features)"
+	scripts/lint doc
 
 ci: ## Runs what CI runs
 	bash .ci/run
