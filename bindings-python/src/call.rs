@@ -1,4 +1,4 @@
-//! How a call from Python runs: awaited on an event loop, or on the calling thread.
+//! Runs calls from Python: awaited on an event loop, or on the calling thread.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,26 +8,25 @@ use std::time::Duration;
 use ayni::context::PhaseTimeouts;
 use ayni::{Cancellation, Context, Error, ErrorKind, Progress, Result};
 use futures_util::FutureExt;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::{intern, wrap_pyfunction};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::AbortHandle;
 
-use crate::convert::{progress_event, seconds};
-use crate::failure::raised;
+use crate::convert::as_python;
+use crate::failure::{invalid, to_exception};
 use crate::runtime::{Runtime, runtime};
 
-/// How often a call on the calling thread lets Python handle its signals: Ctrl-C.
-const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+/// How often a call on the calling thread lets Python handle signals such as Ctrl-C.
+const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a Python object is made of, on whichever thread is attached.
-pub(crate) type Given = PyResult<Py<PyAny>>;
+/// What a call returns to Python: an object, or the exception to raise.
+pub(crate) type Returned = PyResult<Py<PyAny>>;
 
-/// What travels with one call: `ayni._calls` makes it.
+/// The settings of one call; `ayni._calls` creates them.
 #[pyclass(frozen, module = "ayni._ayni")]
-#[derive(Debug)]
-pub(crate) struct Setting {
+pub(crate) struct CallSettings {
     timeout: Option<Duration>,
     phases: PhaseTimeouts,
     progress: Option<Py<PyAny>>,
@@ -35,7 +34,7 @@ pub(crate) struct Setting {
 }
 
 #[pymethods]
-impl Setting {
+impl CallSettings {
     #[new]
     #[pyo3(signature = (deadline=None, progress=None, cancellation=None, connect=None, first_byte=None, idle=None))]
     fn new(
@@ -48,7 +47,8 @@ impl Setting {
         idle: Option<f64>,
     ) -> PyResult<Self> {
         let read = |name: &str, value: Option<f64>| {
-            value.map(|value| seconds(name, value).map_err(|error| raised(py, &error))).transpose()
+            let duration = value.map(Duration::try_from_secs_f64).transpose();
+            duration.map_err(|_| invalid(py, format!("`{name}` is no number of seconds from 0 up")))
         };
         let mut phases = PhaseTimeouts::default();
         phases.connect = read("connect", connect)?;
@@ -59,7 +59,7 @@ impl Setting {
     }
 }
 
-impl Setting {
+impl CallSettings {
     fn context(&self) -> Context {
         let mut cx = Context::new().with_phase_timeouts(self.phases);
         if let Some(timeout) = self.timeout {
@@ -72,9 +72,8 @@ impl Setting {
     }
 }
 
-/// Stops the calls that it was given to.
+/// Cancels the calls that it is passed to.
 #[pyclass(frozen, name = "Cancellation", module = "ayni._ayni")]
-#[derive(Debug)]
 pub(crate) struct CancellationHandle(Cancellation);
 
 #[pymethods]
@@ -94,108 +93,100 @@ impl CancellationHandle {
     }
 }
 
-/// A call that runs for an event loop.
+/// A call that runs in the background for an event loop.
 #[pyclass(frozen, module = "ayni._ayni")]
-#[derive(Debug)]
-pub(crate) struct Running(AbortHandle);
+pub(crate) struct RunningCall(AbortHandle);
 
 #[pymethods]
-impl Running {
-    /// Stops the work, unless it is done.
+impl RunningCall {
+    /// Stops the call unless it is done.
     fn cancel(&self) {
         self.0.abort();
     }
 }
 
-/// How Python wants a call made.
-#[derive(Clone, Copy)]
-pub(crate) struct How<'a, 'py> {
-    pub(crate) setting: Option<&'a Setting>,
-    /// The future of an event loop that the outcome is put into; without it the calling thread waits.
-    pub(crate) future: Option<&'a Bound<'py, PyAny>>,
+/// Who calls. In Python it is the call's settings or `None`, and for an event loop a pair of them and a future.
+#[derive(FromPyObject)]
+pub(crate) enum Caller<'py> {
+    /// An event loop: the outcome is set on its future.
+    EventLoop(Option<PyRef<'py, CallSettings>>, Bound<'py, PyAny>),
+    /// A thread that waits.
+    Thread(Option<PyRef<'py, CallSettings>>),
 }
 
-/// Makes a call. `give` makes the Python object of what came of it.
-///
-/// With a future, what comes back is a [`Running`] and the future gets the outcome; else it is the outcome.
+/// Makes a call and converts its outcome with `convert`. Returns the outcome to a waiting thread, and a [`RunningCall`] to
+/// an event loop.
 pub(crate) fn call<T, W>(
     py: Python<'_>,
-    how: How<'_, '_>,
+    caller: Caller<'_>,
     work: impl FnOnce(Context) -> W,
-    give: impl FnOnce(Python<'_>, T) -> Given + Send + 'static,
-) -> Given
+    convert: impl FnOnce(Python<'_>, T) -> Returned + Send + 'static,
+) -> Returned
 where
     T: Send + 'static,
     W: Future<Output = Result<T>> + Send + 'static,
 {
     let runtime = runtime(py)?;
-    let cx = how.setting.map_or_else(Context::new, Setting::context);
-    let progress = how.setting.and_then(|setting| setting.progress.as_ref()).map(|sink| sink.clone_ref(py));
-    match how.future {
-        Some(future) => {
-            start(future, runtime, with_delivered_progress(future, runtime, cx, progress)?, work, give)
+    let (Caller::EventLoop(settings, _) | Caller::Thread(settings)) = &caller;
+    let cx = settings.as_ref().map_or_else(Context::new, |settings| settings.context());
+    let progress = settings.as_ref().and_then(|settings| Some(settings.progress.as_ref()?.clone_ref(py)));
+    match &caller {
+        Caller::EventLoop(_, future) => {
+            let cx = with_delivered_progress(future, runtime, cx, progress)?;
+            start(future, runtime, work(cx), convert)
         }
-        None => give(py, wait(py, runtime, cx, progress, work)?),
+        Caller::Thread(_) => convert(py, wait(py, runtime, cx, progress, work)?),
     }
 }
 
-fn start<T, W>(
+/// Returns an object of a native class.
+pub(crate) fn object<T: Into<PyClassInitializer<T>> + PyClass>(py: Python<'_>, value: T) -> Returned {
+    Ok(Py::new(py, value)?.into_any())
+}
+
+/// An event as an `ayni.Progress`.
+fn progress_event(py: Python<'_>, event: &Progress) -> Returned {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class = CLASS.import(py, "ayni._results", "Progress")?;
+    Ok(class.call_method1(intern!(py, "_of"), (as_python(py, event)?,))?.unbind())
+}
+
+fn start<T: Send + 'static>(
     future: &Bound<'_, PyAny>,
     runtime: &'static Runtime,
-    cx: Context,
-    work: impl FnOnce(Context) -> W,
-    give: impl FnOnce(Python<'_>, T) -> Given + Send + 'static,
-) -> Given
-where
-    T: Send + 'static,
-    W: Future<Output = Result<T>> + Send + 'static,
-{
+    work: impl Future<Output = Result<T>> + Send + 'static,
+    convert: impl FnOnce(Python<'_>, T) -> Returned + Send + 'static,
+) -> Returned {
     let py = future.py();
     runtime.check_open()?;
     let event_loop = future.call_method0(intern!(py, "get_loop"))?.unbind();
     let future = future.clone().unbind();
-    let work = caught(work(cx));
     let task = runtime.spawn(async move {
-        let outcome = work.await;
+        let outcome = caught(work).await;
         runtime.deliver(move |py| {
-            let outcome = outcome.map_err(|error| raised(py, &error));
-            let given = catch_unwind(AssertUnwindSafe(|| outcome.and_then(|done| give(py, done))));
-            let (value, failed) = match given.unwrap_or_else(|_| Err(raised(py, &panicked()))) {
+            let outcome = outcome.map_err(|error| to_exception(py, &error));
+            let converted = catch_unwind(AssertUnwindSafe(|| outcome.and_then(|done| convert(py, done))));
+            let (value, failed) = match converted.unwrap_or_else(|_| Err(to_exception(py, &panicked()))) {
                 Ok(value) => (value, false),
                 Err(error) => (error.into_value(py).into_any(), true),
             };
-            // A loop that was closed meanwhile has nobody waiting.
-            let _ = settle_on(py, &event_loop, (future, value, failed));
+            // It fails if the loop has been closed meanwhile; then nobody waits.
+            let _ = settle(py, &event_loop, (future, value, failed));
         });
     });
-    Ok(Running(task).into_pyobject(py)?.into_any().unbind())
+    object(py, RunningCall(task))
 }
 
-fn settle_on(
-    py: Python<'_>,
-    event_loop: &Py<PyAny>,
-    (future, value, failed): (Py<PyAny>, Py<PyAny>, bool),
-) -> PyResult<()> {
+/// Has the event loop set the outcome of a future.
+fn settle(py: Python<'_>, event_loop: &Py<PyAny>, outcome: (Py<PyAny>, Py<PyAny>, bool)) -> PyResult<()> {
     static SETTLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let settle =
-        SETTLE.get_or_try_init(py, || Ok::<_, PyErr>(wrap_pyfunction!(settle, py)?.into_any().unbind()))?;
+    let settle = SETTLE.import(py, "ayni._calls", "settle")?;
+    let (future, value, failed) = outcome;
     event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (settle, future, value, failed))?;
     Ok(())
 }
 
-/// Runs on the event loop.
-#[pyfunction]
-fn settle(future: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, failed: bool) -> PyResult<()> {
-    let py = future.py();
-    if future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        return Ok(());
-    }
-    let set = if failed { intern!(py, "set_exception") } else { intern!(py, "set_result") };
-    future.call_method1(set, (value,))?;
-    Ok(())
-}
-
-/// Progress goes to the event loop, in the order in which it was made and before the outcome.
+/// Reports progress on the event loop, in order and before the outcome.
 fn with_delivered_progress(
     future: &Bound<'_, PyAny>,
     runtime: &'static Runtime,
@@ -222,7 +213,7 @@ enum Step<T> {
     Signals,
 }
 
-/// Waits on the calling thread, which handles signals and progress meanwhile.
+/// Waits on the calling thread, which meanwhile handles signals and reports progress.
 fn wait<T, W>(
     py: Python<'_>,
     runtime: &Runtime,
@@ -234,12 +225,10 @@ where
     T: Send,
     W: Future<Output = Result<T>> + Send,
 {
-    let (cx, mut events) = match &progress {
-        Some(_) => {
-            let (sender, receiver) = unbounded_channel();
-            (cx.with_progress(move |event| drop(sender.send(event))), Some(receiver))
-        }
-        None => (cx, None),
+    let (sender, mut events) = unbounded_channel();
+    let cx = match &progress {
+        Some(_) => cx.with_progress(move |event| drop(sender.send(event))),
+        None => cx,
     };
     let mut work = pin!(caught(work(cx)));
     let report = |event: &Progress| match &progress {
@@ -247,14 +236,14 @@ where
         None => Ok(()),
     };
     loop {
-        match py.detach(|| runtime.block_on(step(work.as_mut(), events.as_mut()))) {
+        match py.detach(|| runtime.block_on(step(work.as_mut(), &mut events))) {
             Step::Signals => py.check_signals()?,
             Step::Event(event) => report(&event)?,
             Step::Done(outcome) => {
-                while let Some(event) = events.as_mut().and_then(|events| events.try_recv().ok()) {
+                while let Ok(event) = events.try_recv() {
                     report(&event)?;
                 }
-                return outcome.map_err(|error| raised(py, &error));
+                return outcome.map_err(|error| to_exception(py, &error));
             }
         }
     }
@@ -262,40 +251,32 @@ where
 
 async fn step<T>(
     work: Pin<&mut impl Future<Output = Result<T>>>,
-    events: Option<&mut UnboundedReceiver<Progress>>,
+    events: &mut UnboundedReceiver<Progress>,
 ) -> Step<T> {
-    let event = async {
-        match events {
-            Some(events) => events.recv().await,
-            None => None,
-        }
-    };
     tokio::select! {
         biased;
-        Some(event) = event => Step::Event(event),
+        Some(event) = events.recv() => Step::Event(event),
         outcome = work => Step::Done(outcome),
-        () = tokio::time::sleep(SIGNALS_EVERY) => Step::Signals,
+        () = tokio::time::sleep(SIGNAL_CHECK_INTERVAL) => Step::Signals,
     }
 }
 
-/// `work`, with a panic of it as an error.
+/// Runs `work` and turns a panic into an error.
 async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
 }
 
 fn panicked() -> Error {
-    Error::new(ErrorKind::Unexpected, "ayni panicked; what it said is on the standard error stream")
+    Error::new(ErrorKind::Unexpected, "ayni panicked; the message is on the standard error stream")
 }
 
-/// Panics in the work of a call, or where its outcome is given to Python, so that a test sees what becomes of it. Not in
-/// release builds.
+/// Panics in the work of a call, or `late` in the conversion of its outcome. For tests; not in release builds.
 #[cfg(debug_assertions)]
 #[pyfunction]
-#[pyo3(signature = (late, future=None))]
-pub(crate) fn panic_inside(py: Python<'_>, late: bool, future: Option<&Bound<'_, PyAny>>) -> Given {
+pub(crate) fn panic_inside(py: Python<'_>, late: bool, caller: Caller<'_>) -> Returned {
     let out_of_bounds = |is_wrong: bool| [0_u8][std::hint::black_box(usize::from(is_wrong))];
     let work = move |_: Context| async move { Ok(out_of_bounds(!late)) };
-    call(py, How { setting: None, future }, work, move |py, _| {
+    call(py, caller, work, move |py, _| {
         out_of_bounds(late);
         Ok(py.None())
     })

@@ -1,23 +1,22 @@
-//! Values between Python and serde.
+//! Converts between Python objects and what serde reads and writes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use ayni::{EmbedInput, Environment, Error, ErrorKind, ImageData, Progress, Result};
+use ayni::{EmbedInput, Environment, Error, ErrorKind, ImageData, Result, Setup};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::call::Given;
-use crate::failure::{invalid, raised};
+use crate::call::Returned;
+use crate::failure::{invalid, to_exception};
 
-/// How deep lists and dictionaries may be nested in each other: deeper ones hold themselves, or are an attack.
-const MOST_DEPTH: usize = 100;
+/// How deep lists and dictionaries may be nested: deeper ones contain themselves, or are an attack.
+const MAX_DEPTH: usize = 100;
 
 /// A Python value as JSON. Bytes become base64, paths text.
 pub(crate) fn from_python(value: &Bound<'_, PyAny>) -> PyResult<Value> {
@@ -25,10 +24,8 @@ pub(crate) fn from_python(value: &Bound<'_, PyAny>) -> PyResult<Value> {
 }
 
 fn at_depth(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
-    if depth > MOST_DEPTH {
-        return Err(PyValueError::new_err(format!(
-            "more than {MOST_DEPTH} levels of lists and dictionaries"
-        )));
+    if depth > MAX_DEPTH {
+        return Err(PyValueError::new_err(format!("more than {MAX_DEPTH} levels of lists and dictionaries")));
     }
     if value.is_none() {
         return Ok(Value::Null);
@@ -49,11 +46,8 @@ fn at_depth(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(Value::from(ImageData::with_media_type(bytes.as_bytes().to_vec(), "").to_base64()));
     }
-    if let Ok(items) = value.cast::<PyList>() {
-        return items.iter().map(|item| at_depth(&item, depth + 1)).collect();
-    }
-    if let Ok(items) = value.cast::<PyTuple>() {
-        return items.iter().map(|item| at_depth(&item, depth + 1)).collect();
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        return value.try_iter()?.map(|item| at_depth(&item?, depth + 1)).collect();
     }
     if let Ok(mapping) = value.cast::<PyMapping>() {
         let mut fields = Map::new();
@@ -66,14 +60,12 @@ fn at_depth(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     if let Ok(path) = value.call_method0(intern!(value.py(), "__fspath__")) {
         return Ok(Value::from(path.extract::<String>()?));
     }
-    Err(PyTypeError::new_err(format!(
-        "ayni takes no value of the type {}",
-        value.get_type().fully_qualified_name()?
-    )))
+    let class = value.get_type().fully_qualified_name()?;
+    Err(PyTypeError::new_err(format!("ayni takes no value of the type {class}")))
 }
 
 /// JSON as Python values.
-pub(crate) fn to_python(py: Python<'_>, value: &Value) -> Given {
+fn to_python(py: Python<'_>, value: &Value) -> Returned {
     Ok(match value {
         Value::Null => py.None(),
         Value::Bool(truth) => PyBool::new(py, *truth).to_owned().into_any().unbind(),
@@ -97,20 +89,27 @@ pub(crate) fn to_python(py: Python<'_>, value: &Value) -> Given {
     })
 }
 
-/// What serde writes of `value`, as Python values.
-pub(crate) fn shown(py: Python<'_>, value: &impl Serialize) -> Given {
+/// Converts what serde writes of `value` to Python objects.
+pub(crate) fn as_python<T: Serialize>(py: Python<'_>, value: T) -> Returned {
     let json = serde_json::to_value(value).map_err(|error| PyValueError::new_err(error.to_string()))?;
     to_python(py, &json)
 }
 
-/// A request from a dictionary of its fields.
+/// Writes `value` as JSON text, which keeps every digit.
+pub(crate) fn json_text<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "the answer cannot be written as JSON").with_source(error)
+    })
+}
+
+/// Reads a request from a dictionary of its fields.
 pub(crate) fn request<T: DeserializeOwned>(fields: &Bound<'_, PyAny>) -> PyResult<T> {
     read(from_python(fields)?).map_err(|message| invalid(fields.py(), message))
 }
 
-/// A configuration from a dictionary of its fields.
+/// Reads a configuration from a dictionary of its fields.
 pub(crate) fn config<T: DeserializeOwned>(fields: &Bound<'_, PyAny>, backends: &[&str]) -> PyResult<T> {
-    let wrong = |message: String| raised(fields.py(), &Error::new(ErrorKind::ConfigInvalid, message));
+    let wrong = |message: String| to_exception(fields.py(), &Error::new(ErrorKind::ConfigInvalid, message));
     let value = from_python(fields)?;
     if value.get("backend").is_none() {
         let valid = backends.join(", ");
@@ -119,13 +118,13 @@ pub(crate) fn config<T: DeserializeOwned>(fields: &Bound<'_, PyAny>, backends: &
     read(value).map_err(wrong)
 }
 
-/// Reads an object, or says which of its fields is wrong.
+/// Reads a value; the error names the field that is wrong.
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     let error = match T::deserialize(&value) {
         Ok(read) => return Ok(read),
         Err(error) => without_values(&error),
     };
-    // serde names fields that it does not know, but not those whose value is wrong: those without which it is not.
+    // serde names unknown fields, but not a field whose value is wrong: that one is found by leaving it out.
     let is_cause = |name: &&String| {
         let mut rest = value.clone();
         rest.as_object_mut().and_then(|fields| fields.shift_remove(*name));
@@ -139,7 +138,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     })
 }
 
-/// What serde has to say, without the value that it says it of: a prompt, or a key.
+/// serde's message without the value it is about, which may be a prompt or a key.
 fn without_values(error: &serde_json::Error) -> String {
     let message = error.to_string();
     for wrong in ["invalid type: ", "invalid value: ", "invalid length "] {
@@ -154,27 +153,36 @@ fn without_values(error: &serde_json::Error) -> String {
     message
 }
 
-/// The variables that a configuration is completed from: those that are given, or the process's.
+/// The environment variables that complete a configuration; `None` for the process's own.
 pub(crate) type Variables = Option<BTreeMap<String, String>>;
 
-/// Opens a handle away from the interpreter: it may read files, or load a model.
-pub(crate) fn opened<H: Send>(
+/// Opens a handle from a dictionary of fields, or from environment variables alone.
+pub(crate) fn open_handle<C: Send, H: Send>(
+    py: Python<'_>,
+    fields: Option<&Bound<'_, PyAny>>,
+    env: Variables,
+    backends: &[&str],
+    from_env: fn(&Environment) -> Result<Setup<C>>,
+    open: impl FnOnce(Setup<C>, &Environment) -> Result<H> + Send,
+) -> PyResult<H>
+where
+    Setup<C>: DeserializeOwned,
+{
+    let setup = fields.map(|fields| config::<Setup<C>>(fields, backends)).transpose()?;
+    open_detached(py, env, |env| open(setup.map_or_else(|| from_env(env), Ok)?, env))
+}
+
+/// Opens a handle without holding the interpreter: it may read files or load a model.
+pub(crate) fn open_detached<H: Send>(
     py: Python<'_>,
     env: Variables,
     open: impl FnOnce(&Environment) -> Result<H> + Send,
 ) -> PyResult<H> {
     let env = env.map_or_else(Environment::process, Environment::from_pairs);
-    py.detach(|| open(&env)).map_err(|error| raised(py, &error))
+    py.detach(|| open(&env)).map_err(|error| to_exception(py, &error))
 }
 
-/// A number of seconds.
-pub(crate) fn seconds(name: &str, value: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|_| Error::invalid_request(format!("`{name}` is no number of seconds from 0 up")))
-}
-
-/// Something to embed, or the file that it is in.
-#[derive(Debug)]
+/// An input to embed, or the path of its file.
 pub(crate) enum Input {
     Ready(EmbedInput),
     File(PathBuf),
@@ -191,20 +199,22 @@ fn input(index: usize, item: &Bound<'_, PyAny>) -> PyResult<Input> {
     }
     if let Ok(bytes) = item.cast::<PyBytes>() {
         let image = ImageData::new(bytes.as_bytes().to_vec());
-        let image =
-            image.map_err(|error| raised(item.py(), &error.with_context("input", index.to_string())))?;
-        return Ok(Input::Ready(EmbedInput::Image(image)));
+        let image = image.map_err(|error| error.with_context("input", index.to_string()));
+        return image
+            .map(|image| Input::Ready(EmbedInput::Image(image)))
+            .map_err(|error| to_exception(item.py(), &error));
     }
     Ok(Input::File(item.extract()?))
 }
 
-/// Reads the files among the inputs, away from the async threads.
+/// Reads the files among the inputs on a blocking thread.
 pub(crate) async fn read_inputs(inputs: Vec<Input>) -> Result<Vec<EmbedInput>> {
-    if inputs.iter().all(|input| matches!(input, Input::Ready(_))) {
-        return inputs.into_iter().map(read_input).collect();
-    }
+    let has_files = inputs.iter().any(|input| matches!(input, Input::File(_)));
     let read = move || inputs.into_iter().map(read_input).collect();
-    let lost = |_| Error::new(ErrorKind::Unexpected, "the thread that read the files is gone");
+    if !has_files {
+        return read();
+    }
+    let lost = |_| Error::new(ErrorKind::Unexpected, "the thread that read the files has ended");
     tokio::task::spawn_blocking(read).await.map_err(lost)?
 }
 
@@ -212,49 +222,10 @@ fn read_input(input: Input) -> Result<EmbedInput> {
     match input {
         Input::Ready(input) => Ok(input),
         Input::File(path) => {
-            let bytes = std::fs::read(&path).map_err(|error| {
-                Error::invalid_request(format!("{} cannot be read: {error}", path.display()))
-                    .with_source(error)
-            })?;
+            let why = |error: &std::io::Error| format!("{} cannot be read: {error}", path.display());
+            let bytes = std::fs::read(&path)
+                .map_err(|error| Error::invalid_request(why(&error)).with_source(error))?;
             ImageData::new(bytes).map(EmbedInput::Image)
         }
     }
-}
-
-/// A progress event as `ayni.Progress` has it.
-pub(crate) fn progress_event(py: Python<'_>, event: &Progress) -> Given {
-    static CLASS: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
-    let class = CLASS.import(py, "ayni._results", "Progress")?;
-    let fields = PyDict::new(py);
-    let mut preview = None;
-    let value = match event {
-        Progress::Waiting { reason, elapsed } => {
-            json!({ "type": "waiting", "reason": reason, "elapsed": elapsed.as_secs_f64() })
-        }
-        Progress::Retrying { attempt, kind, wait } => {
-            json!({ "type": "retrying", "attempt": attempt, "kind": kind, "wait": wait.as_secs_f64() })
-        }
-        Progress::FallingBack { from, to, kind } => {
-            json!({ "type": "falling_back", "from_backend": from, "to_backend": to, "kind": kind })
-        }
-        Progress::Inputs { done, of } => json!({ "type": "inputs", "done": done, "of": of }),
-        Progress::ImageStep { step, of, preview: image } => {
-            preview = image.as_ref().map(|image| PyBytes::new(py, image));
-            json!({ "type": "image_step", "done": step, "of": of })
-        }
-        Progress::Import { file, rows, done, of } => {
-            json!({ "type": "import", "file": file, "rows": rows, "done": done, "of": of })
-        }
-        Progress::Download { file, done, of } => {
-            json!({ "type": "download", "file": file, "done": done, "of": of })
-        }
-        _ => json!({ "type": "other" }),
-    };
-    for (name, field) in value.as_object().into_iter().flatten() {
-        fields.set_item(name, to_python(py, field)?)?;
-    }
-    if let Some(preview) = preview {
-        fields.set_item(intern!(py, "preview"), preview)?;
-    }
-    Ok(class.call((), Some(&fields))?.unbind())
 }

@@ -15,7 +15,7 @@ mod vectors;
 
 use pyo3::prelude::*;
 
-/// The native module `ayni._ayni`. It is not made for interpreters without their global lock.
+/// The native module `ayni._ayni`. It does not support free-threaded interpreters.
 #[pymodule(gil_used = true)]
 fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", ayni::VERSION)?;
@@ -23,9 +23,9 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ERROR_KINDS", kinds)?;
     let stop = wrap_pyfunction!(runtime::stop_delivering, module)?;
     module.py().import("atexit")?.call_method1("register", (stop,))?;
-    module.add_class::<call::Setting>()?;
+    module.add_class::<call::CallSettings>()?;
     module.add_class::<call::CancellationHandle>()?;
-    module.add_class::<call::Running>()?;
+    module.add_class::<call::RunningCall>()?;
     module.add_class::<vectors::Block>()?;
     module.add_class::<embedder::Embedder>()?;
     module.add_class::<embedder::VectorStream>()?;
@@ -48,8 +48,8 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(documents::analyse, module)?)?;
     module.add_function(wrap_pyfunction!(documents::tender_file, module)?)?;
     module.add_function(wrap_pyfunction!(documents::export, module)?)?;
-    module.add_class::<services::Models>()?;
-    module.add_class::<services::Health>()?;
+    module.add_function(wrap_pyfunction!(services::models, module)?)?;
+    module.add_function(wrap_pyfunction!(services::health, module)?)?;
     module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;
     #[cfg(debug_assertions)]
     module.add_function(wrap_pyfunction!(call::panic_inside, module)?)?;

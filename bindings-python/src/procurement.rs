@@ -1,26 +1,25 @@
-//! Procurement clients. Answers cross as JSON text, in which every digit is as the source wrote it.
+//! Procurement clients. Answers cross as JSON text, which keeps every digit of the source.
 
 use std::future::Future;
 
 use ayni::backends::mercado_publico::bulk::MonthRequest;
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
 use ayni::{
-    AnyProcurement, Context, Error, ErrorKind, GetRequest, ListRequest, PlanRequest, ProcurementConfig,
-    Result, Setup, open_procurement_with,
+    AnyProcurement, Context, Error, GetRequest, ListRequest, PlanRequest, ProcurementConfig, Result, Setup,
+    open_procurement_with,
 };
 use pyo3::prelude::*;
 use serde::Serialize;
 
-use crate::call::{Given, How, Setting, call};
-use crate::convert::{Variables, config, opened, request, shown};
-use crate::failure::{invalid, raised};
+use crate::call::{Caller, Returned, call};
+use crate::convert::{Variables, as_python, json_text, open_handle, request};
+use crate::failure::{invalid, to_exception};
 
 /// A handle on a procurement client.
 #[pyclass(frozen, module = "ayni._ayni")]
-#[derive(Debug)]
 pub(crate) struct Procurement {
-    handle: AnyProcurement,
-    /// For what only this backend does.
+    pub(crate) handle: AnyProcurement,
+    /// For the operations that only this backend has.
     own: Option<MercadoPublico>,
 }
 
@@ -38,42 +37,36 @@ fn open(setup: Setup<ProcurementConfig>, env: &ayni::Environment) -> Result<Proc
 impl Procurement {
     #[new]
     #[pyo3(signature = (fields, env=None))]
-    fn new(py: Python<'_>, fields: &Bound<'_, PyAny>, env: Variables) -> PyResult<Self> {
-        let setup = config::<Setup<ProcurementConfig>>(fields, ProcurementConfig::BACKENDS)?;
-        opened(py, env, |env| open(setup, env))
+    fn new(py: Python<'_>, fields: Option<&Bound<'_, PyAny>>, env: Variables) -> PyResult<Self> {
+        let from_env = Setup::<ProcurementConfig>::from_env_with;
+        open_handle(py, fields, env, ProcurementConfig::BACKENDS, from_env, open)
     }
 
-    #[staticmethod]
-    #[pyo3(signature = (env=None))]
-    fn from_env(py: Python<'_>, env: Variables) -> PyResult<Self> {
-        opened(py, env, |env| open(Setup::<ProcurementConfig>::from_env_with(env)?, env))
+    fn info(&self, py: Python<'_>) -> Returned {
+        as_python(py, self.handle.info())
     }
 
-    fn info(&self, py: Python<'_>) -> Given {
-        shown(py, self.handle.info())
-    }
-
-    /// Makes the call that `operation` names; gives JSON text.
-    #[pyo3(signature = (operation, fields, setting=None, future=None))]
+    /// Makes the call that `operation` names. Returns JSON text.
     fn call(
         &self,
         py: Python<'_>,
         operation: &str,
         fields: &Bound<'_, PyAny>,
-        setting: Option<&Setting>,
-        future: Option<&Bound<'_, PyAny>>,
-    ) -> Given {
-        let (how, handle) = (How { setting, future }, self.handle.clone());
+        caller: Caller<'_>,
+    ) -> Returned {
+        let handle = self.handle.clone();
+        let elsewhere = "only the backend 'mercado_publico' syncs, imports and counts a quota";
+        let own = || self.own.clone().ok_or_else(|| to_exception(py, &Error::unsupported(elsewhere)));
         macro_rules! read {
             ($method:ident, $request:ty) => {{
                 let request = request::<$request>(fields)?;
-                json(py, how, move |cx| async move { handle.$method(&cx, request).await })
+                json(py, caller, move |cx| async move { handle.$method(&cx, request).await })
             }};
         }
         macro_rules! own {
             ($method:ident, $request:ty) => {{
-                let (own, request) = (self.own(py)?, request::<$request>(fields)?);
-                json(py, how, move |cx| async move { own.$method(&cx, &request).await })
+                let (own, request) = (own()?, request::<$request>(fields)?);
+                json(py, caller, move |cx| async move { own.$method(&cx, &request).await })
             }};
         }
         match operation {
@@ -90,40 +83,24 @@ impl Procurement {
             "import_month" => own!(import_month, MonthRequest),
             "download_month" => own!(download_month, MonthRequest),
             "quota" => {
-                let own = self.own(py)?;
-                json(py, how, move |cx| async move { own.quota(&cx).await })
+                let own = own()?;
+                json(py, caller, move |cx| async move { own.quota(&cx).await })
             }
             other => Err(invalid(py, format!("procurement has no operation '{other}'"))),
         }
     }
 }
 
-impl Procurement {
-    pub(crate) fn handle(&self) -> &AnyProcurement {
-        &self.handle
-    }
-
-    fn own(&self, py: Python<'_>) -> PyResult<MercadoPublico> {
-        self.own.clone().ok_or_else(|| {
-            raised(
-                py,
-                &Error::unsupported("only the backend 'mercado_publico' syncs, imports and counts a quota"),
-            )
-        })
-    }
-}
-
-/// Makes a call whose answer becomes JSON text, away from the interpreter.
-fn json<T, W>(py: Python<'_>, how: How<'_, '_>, work: impl FnOnce(Context) -> W + Send + 'static) -> Given
+/// Makes a call whose answer is written as JSON text without holding the interpreter.
+fn json<T, W>(
+    py: Python<'_>,
+    caller: Caller<'_>,
+    work: impl FnOnce(Context) -> W + Send + 'static,
+) -> Returned
 where
     T: Serialize + Send + 'static,
     W: Future<Output = Result<T>> + Send + 'static,
 {
-    let work = move |cx| async move {
-        let answer = work(cx).await?;
-        serde_json::to_string(&answer).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the answer cannot be written as JSON").with_source(error)
-        })
-    };
-    call(py, how, work, |py, text| Ok(text.into_pyobject(py)?.into_any().unbind()))
+    let work = move |cx| async move { json_text(&work(cx).await?) };
+    call(py, caller, work, |py, text| Ok(text.into_pyobject(py)?.into_any().unbind()))
 }

@@ -1,4 +1,4 @@
-//! The tokio runtime, and the thread that hands results to Python.
+//! The tokio runtime, and the thread that delivers results to Python.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,32 +10,32 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::task::AbortHandle;
 
-/// What is done on the delivering thread, attached to the interpreter.
+/// Work of the delivery thread while it is attached to the interpreter.
 type Delivery = Box<dyn FnOnce(Python<'_>) + Send>;
 
-/// How many deliveries are made before the interpreter is let go for a moment.
-const DELIVERIES_A_TURN: usize = 64;
+/// The most deliveries made before the interpreter is released for a moment.
+const MAX_DELIVERIES_AT_ONCE: usize = 64;
 
-/// Calls mostly wait for others; arithmetic has threads of its own.
-const MOST_WORKERS: usize = 4;
+/// The most worker threads. Calls mostly wait; arithmetic has its own threads.
+const MAX_WORKERS: usize = 4;
 
-/// The runtime of this process. A worker of it never waits for the interpreter: whatever goes to Python goes through
-/// one thread of its own, which takes everything that is there in one turn.
-#[derive(Debug)]
+/// The runtime of this process. Its workers never wait for the interpreter: everything for Python goes through one delivery
+/// thread, which attaches once for all that is queued.
 pub(crate) struct Runtime {
     process: u32,
     tokio: tokio::runtime::Runtime,
     deliveries: Sender<Delivery>,
     deliverer: Mutex<Option<JoinHandle<()>>>,
-    /// Set when the interpreter ends: nothing is delivered any more.
+    /// Set when the interpreter shuts down: nothing is delivered any more.
     closing: Arc<AtomicBool>,
 }
 
-/// Locked only while attached to the interpreter, which a fork by Python waits for: a child never inherits it locked.
+/// Locked only while attached to the interpreter. A fork by Python waits for the interpreter, so a child never inherits it
+/// locked.
 static CURRENT: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 
-/// The runtime of this process: made at the first use, and again in a forked child, which has none of its parent's
-/// threads. It is never dropped, because dropping it would wait for threads that may not exist.
+/// The runtime of this process: created at first use, and again in a forked child, which has none of its parent's threads.
+/// It is never dropped, because dropping it would wait for threads that may not exist.
 pub(crate) fn runtime(_attached: Python<'_>) -> PyResult<&'static Runtime> {
     let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     match *current {
@@ -53,7 +53,7 @@ impl Runtime {
         let failed = |error: std::io::Error| {
             PyRuntimeError::new_err(format!("ayni cannot start its threads: {error}"))
         };
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
             .thread_name("ayni")
@@ -71,17 +71,14 @@ impl Runtime {
         Ok(Self { process: std::process::id(), tokio, deliveries, deliverer, closing })
     }
 
-    /// Fails once the interpreter is about to end, when nobody would hear of an outcome.
+    /// Fails once the interpreter is shutting down, when no outcome could be delivered.
     pub(crate) fn check_open(&self) -> PyResult<()> {
-        match self.closing.load(Ordering::Acquire) {
-            true => {
-                Err(PyRuntimeError::new_err("the interpreter is ending; only the synchronous calls work now"))
-            }
-            false => Ok(()),
-        }
+        let told = "the interpreter is ending; only the synchronous calls work now";
+        let is_closing = self.closing.load(Ordering::Acquire);
+        if is_closing { Err(PyRuntimeError::new_err(told)) } else { Ok(()) }
     }
 
-    /// Runs `work` on the workers; what is returned stops it.
+    /// Runs `work` on the worker threads. The handle stops it.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.tokio.spawn(work).abort_handle()
     }
@@ -91,11 +88,21 @@ impl Runtime {
         self.tokio.block_on(work)
     }
 
-    /// Does `delivery` on the delivering thread, after everything that was handed to it before.
+    /// Runs `delivery` on the delivery thread, after everything queued before it.
     pub(crate) fn deliver(&self, delivery: impl FnOnce(Python<'_>) + Send + 'static) {
-        // The thread ends when the interpreter does: nobody waits for the delivery any more.
+        // It fails once the thread has ended, at shutdown; then nobody waits.
         let _ = self.deliveries.send(Box::new(delivery));
     }
+}
+
+/// A stream until its end.
+pub(crate) type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
+
+/// Drops a stream, which stops its work. A running step holds the lock until it is done or stopped.
+pub(crate) fn drop_stream<T: Send + 'static>(py: Python<'_>, slot: &Slot<T>) -> PyResult<()> {
+    let slot = Arc::clone(slot);
+    runtime(py)?.spawn(async move { drop(slot.lock().await.take()) });
+    Ok(())
 }
 
 fn deliver(receiver: &Receiver<Delivery>, closing: &AtomicBool) {
@@ -104,7 +111,7 @@ fn deliver(receiver: &Receiver<Delivery>, closing: &AtomicBool) {
     {
         let attached = Python::try_attach(|py| {
             first(py);
-            for delivery in receiver.try_iter().take(DELIVERIES_A_TURN) {
+            for delivery in receiver.try_iter().take(MAX_DELIVERIES_AT_ONCE) {
                 delivery(py);
             }
         });
@@ -114,8 +121,8 @@ fn deliver(receiver: &Receiver<Delivery>, closing: &AtomicBool) {
     }
 }
 
-/// Ends the delivering thread before the interpreter ends: an interpreter kills the threads that come back to it later,
-/// and with them the process.
+/// Ends the delivery thread before the interpreter shuts down: a thread that attaches later is killed, and the process with
+/// it.
 #[pyfunction]
 pub(crate) fn stop_delivering(py: Python<'_>) {
     let current = *CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +131,7 @@ pub(crate) fn stop_delivering(py: Python<'_>) {
     runtime.deliver(|_| {});
     let deliverer = runtime.deliverer.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(deliverer) = deliverer {
-        // It may need the interpreter for the delivery that it has in hand.
+        // The thread may need the interpreter for its last delivery.
         let _ = py.detach(|| deliverer.join());
     }
 }

@@ -1,19 +1,21 @@
-//! Vectors as Python sees them: memory that numpy reads where it is, or bytes.
+//! Vectors for Python: memory that numpy reads in place, or bytes.
 
 use ayni::{EncodedVectors, Error, Int8Vectors, Result, Vectors};
+use pyo3::exceptions::PyNotImplementedError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use crate::failure::{invalid, raised};
+use crate::failure::{invalid, to_exception};
 
-/// A block of numbers that numpy makes an array of without a copy. It is read-only, because clones of it may be in a
-/// cache; the array keeps it alive.
+/// Caller numpy names the order of a number's bytes.
+const ORDER: char = if cfg!(target_endian = "little") { '<' } else { '>' };
+
+/// A block of numbers that numpy uses as an array without a copy. It is read-only because clones of it may be in a cache.
+/// The array keeps it alive.
 #[pyclass(frozen, module = "ayni._ayni")]
-#[derive(Debug)]
 pub(crate) struct Block(Numbers);
 
-#[derive(Debug)]
 enum Numbers {
     Vectors(EncodedVectors),
     Scales(Int8Vectors),
@@ -29,19 +31,19 @@ impl Block {
             Numbers::Vectors(EncodedVectors::F32(vectors)) => Ok(vectors.clone()),
             Numbers::Vectors(EncodedVectors::F16(vectors)) => Ok(vectors.to_f32()),
             Numbers::Vectors(EncodedVectors::Int8(vectors)) => Ok(vectors.to_f32()),
-            _ => Err(Error::unsupported("vectors of bits have no cosine; embed them with another encoding")),
+            _ => Err(Error::unsupported("vectors of bits have no cosine; embed with another encoding")),
         }
     }
 }
 
-/// What is searched: a block, or rows of numbers.
+/// The vectors to search: a block, or rows of numbers.
 #[derive(FromPyObject)]
 pub(crate) enum Searched<'py> {
     Block(PyRef<'py, Block>),
     Rows(Vec<Vec<f32>>),
 }
 
-/// The nearest `k` of some vectors: (position, cosine), the best first.
+/// The nearest `k` vectors: (position, cosine), the best first.
 #[pyfunction]
 pub(crate) fn top_k(
     py: Python<'_>,
@@ -50,50 +52,41 @@ pub(crate) fn top_k(
     k: usize,
 ) -> PyResult<Vec<(usize, f32)>> {
     let vectors = match vectors {
-        Searched::Block(block) => block.floats().map_err(|error| raised(py, &error))?,
+        Searched::Block(block) => block.floats().map_err(|error| to_exception(py, &error))?,
         Searched::Rows(rows) => Vectors::from_rows(rows).map_err(|error| invalid(py, error.message()))?,
     };
-    let found = py.detach(|| vectors.top_k(&query, k)).map_err(|error| raised(py, &error))?;
+    let found = py.detach(|| vectors.top_k(&query, k)).map_err(|error| to_exception(py, &error))?;
     Ok(found.into_iter().map(|found| (found.index, found.score)).collect())
 }
 
 /// The cosine of two vectors.
 #[pyfunction]
 pub(crate) fn similarity(py: Python<'_>, a: Vec<f32>, b: Vec<f32>) -> PyResult<f32> {
-    ayni::similarity(&a, &b).map_err(|error| raised(py, &error))
+    ayni::similarity(&a, &b).map_err(|error| to_exception(py, &error))
 }
 
 #[pymethods]
 impl Block {
     #[getter]
     fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let little = cfg!(target_endian = "little");
-        let (address, kind, shape) = match &self.0 {
-            Numbers::Vectors(EncodedVectors::F32(vectors)) => {
-                let kind = if little { "<f4" } else { ">f4" };
-                (vectors.as_flat().as_ptr().expose_provenance(), kind, vec![vectors.len(), vectors.width()])
+        use EncodedVectors as E;
+        let (address, numbers, shape) = match &self.0 {
+            Numbers::Vectors(E::F32(all)) => (address(all.as_flat()), "f4", vec![all.len(), all.width()]),
+            Numbers::Vectors(E::F16(all)) => (address(all.as_bits()), "f2", vec![all.len(), all.width()]),
+            Numbers::Vectors(E::Int8(all)) => (address(all.as_flat()), "i1", vec![all.len(), all.width()]),
+            Numbers::Vectors(E::Ubinary(all)) => {
+                (address(all.as_bytes()), "u1", vec![all.len(), all.width().div_ceil(8)])
             }
-            Numbers::Vectors(EncodedVectors::F16(vectors)) => {
-                let kind = if little { "<f2" } else { ">f2" };
-                (vectors.as_bits().as_ptr().expose_provenance(), kind, vec![vectors.len(), vectors.width()])
+            Numbers::Vectors(other) => {
+                let told = format!("numpy has no numbers for the encoding {}", other.encoding());
+                return Err(PyNotImplementedError::new_err(told));
             }
-            Numbers::Vectors(EncodedVectors::Int8(vectors)) => {
-                (vectors.as_flat().as_ptr().expose_provenance(), "|i1", vec![vectors.len(), vectors.width()])
-            }
-            Numbers::Vectors(EncodedVectors::Ubinary(vectors)) => {
-                let shape = vec![vectors.len(), vectors.width().div_ceil(8)];
-                (vectors.as_bytes().as_ptr().expose_provenance(), "|u1", shape)
-            }
-            Numbers::Vectors(other) => return Err(unknown(other)),
-            Numbers::Scales(vectors) => {
-                let kind = if little { "<f4" } else { ">f4" };
-                (vectors.scales().as_ptr().expose_provenance(), kind, vec![vectors.len()])
-            }
+            Numbers::Scales(vectors) => (address(vectors.scales()), "f4", vec![vectors.len()]),
         };
         let interface = PyDict::new(py);
         interface.set_item(intern!(py, "version"), 3)?;
-        interface.set_item(intern!(py, "typestr"), kind)?;
-        interface.set_item(intern!(py, "shape"), pyo3::types::PyTuple::new(py, shape)?)?;
+        interface.set_item(intern!(py, "typestr"), format!("{ORDER}{numbers}"))?;
+        interface.set_item(intern!(py, "shape"), PyTuple::new(py, shape)?)?;
         interface.set_item(intern!(py, "data"), (address, true))?;
         Ok(interface)
     }
@@ -105,20 +98,18 @@ impl Block {
         }
     }
 
-    /// The numbers, vector after vector, the least byte of each first.
+    /// The numbers, vector after vector, little-endian.
     fn tobytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(
-            py,
-            &match &self.0 {
-                Numbers::Vectors(vectors) => vectors.to_le_bytes(),
-                Numbers::Scales(vectors) => {
-                    vectors.scales().iter().flat_map(|scale| scale.to_le_bytes()).collect()
-                }
-            },
-        )
+        let bytes = match &self.0 {
+            Numbers::Vectors(vectors) => vectors.to_le_bytes(),
+            Numbers::Scales(vectors) => {
+                vectors.scales().iter().flat_map(|scale| scale.to_le_bytes()).collect()
+            }
+        };
+        PyBytes::new(py, &bytes)
     }
 
-    /// What the vectors of `int8` are multiplied with, one number a vector.
+    /// The scale of each vector of `int8`.
     #[getter]
     fn scales(&self) -> Option<Self> {
         match &self.0 {
@@ -128,7 +119,6 @@ impl Block {
     }
 }
 
-fn unknown(vectors: &EncodedVectors) -> PyErr {
-    let what = vectors.encoding();
-    pyo3::exceptions::PyNotImplementedError::new_err(format!("numpy has no numbers for the encoding {what}"))
+fn address<T>(numbers: &[T]) -> usize {
+    numbers.as_ptr().expose_provenance()
 }

@@ -147,12 +147,12 @@ def test_a_structure_that_holds_itself_is_refused():
 def test_a_panic_is_an_error_and_not_the_end(late):
     async def main():
         future = asyncio.get_running_loop().create_future()
-        _ayni.panic_inside(late, future)
+        _ayni.panic_inside(late, (None, future))
         await future
 
     with pytest.raises(ayni.Unexpected, match="ayni panicked"):
         asyncio.run(main())
     with pytest.raises(BaseException, match="out of bounds" if late else "ayni panicked"):
-        _ayni.panic_inside(late)
+        _ayni.panic_inside(late, None)
     assert ayni.Chat(backend="scripted").chat_sync("hola").text
     assert asyncio.run(ayni.Chat(backend="scripted").chat("hola")).text

@@ -1,20 +1,20 @@
-//! Who a backend is, what it can do, and who served an answer.
+//! The identity of a backend, its limits, and the route of an answer.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, RouteFailure};
+use crate::error::{Error, Operation, RouteFailure};
 
-/// Limits that a backend declares about itself.
+/// Limits that a backend declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most inputs of one embedding request. Handles split larger requests.
+    /// The most inputs of one embedding request. Handles split larger requests.
     pub max_batch: Option<usize>,
-    /// Most requests in flight for one credential.
+    /// The most requests in flight for one credential.
     pub max_concurrency: Option<usize>,
-    /// Most images of one generation request.
+    /// The most images of one generation request.
     pub max_images: Option<usize>,
 }
 
@@ -24,19 +24,18 @@ pub struct Limits {
 pub struct BackendInfo {
     /// The backend's name in configuration, errors, logs and metrics: `groq`, `huggingface`, `scripted`.
     pub backend: Arc<str>,
-    /// The model that it serves, as the backend spells it.
+    /// The model, as the backend spells it.
     pub model: Arc<str>,
     /// The host it talks to; `None` for local backends.
     pub host: Option<Arc<str>>,
-    /// Of a model in this process: what it runs on, `cpu` or `cuda:0`.
+    /// The device of a local model: `cpu` or `cuda:0`.
     pub device: Option<Arc<str>>,
-    /// What it declares about its limits.
+    /// Its limits.
     pub limits: Limits,
-    /// Which account pays, without saying what the credential is; limits are shared by all backends with
-    /// the same one.
+    /// Which account pays, without the credential itself. Backends with the same one share their limits.
     #[serde(skip)]
     pub credential: Option<CredentialId>,
-    /// Whether a first request may have to wait for a model or a container to start.
+    /// Whether the first request may have to wait until a model or container has started.
     pub cold_starts: bool,
     /// Of a procurement backend: what each of its sources can do.
     pub sources: Arc<[crate::procure::SourceInfo]>,
@@ -57,25 +56,25 @@ impl BackendInfo {
         }
     }
 
-    /// Names the host that the backend talks to.
+    /// Sets the host that the backend talks to.
     pub fn with_host(mut self, host: impl Into<Arc<str>>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Says what the model runs on.
+    /// Sets the device of a local model.
     pub fn with_device(mut self, device: impl Into<Arc<str>>) -> Self {
         self.device = Some(device.into());
         self
     }
 
-    /// Declares limits.
+    /// Sets the limits.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Says which account pays.
+    /// Sets which account pays.
     pub fn with_credential(mut self, credential: Option<CredentialId>) -> Self {
         self.credential = credential;
         self
@@ -87,10 +86,15 @@ impl BackendInfo {
         self
     }
 
-    /// Says that a first request may wait for a start.
+    /// Sets whether the first request may have to wait until a model or container has started.
     pub fn with_cold_starts(mut self, cold_starts: bool) -> Self {
         self.cold_starts = cold_starts;
         self
+    }
+
+    /// Names this backend and `operation` on an error, unless it names others already.
+    pub(crate) fn tag(&self, operation: Operation) -> impl FnOnce(Error) -> Error {
+        move |error| error.with_operation(operation).with_backend(&*self.backend)
     }
 }
 
@@ -114,8 +118,8 @@ impl Limits {
     }
 }
 
-/// A fingerprint of (host, credential). It tells accounts apart within one process and cannot be turned
-/// back into the credential: it is keyed with random bytes made at start-up.
+/// A fingerprint of host and credential. It tells accounts apart within one process and does not reveal the credential:
+/// it is keyed with random bytes drawn at start-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CredentialId(u64);
 
@@ -129,7 +133,7 @@ impl CredentialId {
     }
 }
 
-/// Tokens that a call used, where the backend says so. `None` is "not said", never zero.
+/// Tokens that a call used, where the backend reports them. `None` means not reported, never zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -137,11 +141,11 @@ impl CredentialId {
 pub struct Usage {
     /// Tokens of the input.
     pub input_tokens: Option<u64>,
-    /// Tokens of the answer, reasoning included where the backend counts it there.
+    /// Tokens of the answer, including reasoning where the backend counts it there.
     pub output_tokens: Option<u64>,
     /// Tokens spent on reasoning.
     pub reasoning_tokens: Option<u64>,
-    /// Input tokens that a prompt cache supplied.
+    /// Input tokens that came from a prompt cache.
     pub cached_tokens: Option<u64>,
 }
 
@@ -151,12 +155,12 @@ impl Usage {
         Self { input_tokens: input_tokens.into(), output_tokens: output_tokens.into(), ..Self::default() }
     }
 
-    /// Whether the backend said anything at all.
+    /// Whether the backend reported anything.
     pub fn is_known(&self) -> bool {
         *self != Self::default()
     }
 
-    /// The sum with `other`; what neither knows stays unknown.
+    /// The sum with `other`; what both leave unknown stays unknown.
     pub fn plus(self, other: Self) -> Self {
         fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
             match (a, b) {
@@ -173,31 +177,31 @@ impl Usage {
     }
 }
 
-/// Where an answer came from: who served, who failed before, how many attempts it took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Where an answer came from: which backend answered, which failed before, and how many attempts it took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Route {
-    /// The backend that served.
+    /// The backend that answered.
     pub backend: Arc<str>,
-    /// The model that served, as the backend reports it.
+    /// The model that answered, as the backend reports it.
     pub model: Arc<str>,
-    /// The provider behind a router, where the router says so.
+    /// The provider behind a router, where the router reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// The backends that failed before it, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<RouteFailure>,
-    /// Attempts at the backend that served.
+    /// How many attempts at the backend that answered.
     pub attempts: u32,
-    /// Whether the answer came out of the response cache.
+    /// Whether the answer came from the response cache.
     pub cached: bool,
-    /// The backend's own name for the request.
+    /// The backend's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
 impl Route {
-    /// A first attempt served by the backend that `info` describes.
+    /// A first attempt, answered by the backend of `info`.
     pub fn new(info: &BackendInfo) -> Self {
         Self {
             backend: Arc::clone(&info.backend),
@@ -210,7 +214,7 @@ impl Route {
         }
     }
 
-    /// Names the model that answered, where the backend says so.
+    /// Sets the model that answered, where the backend reports it.
     pub fn with_model(mut self, model: Option<&str>) -> Self {
         if let Some(model) = model.filter(|model| !model.is_empty() && **model != *self.model) {
             self.model = model.into();
@@ -218,19 +222,19 @@ impl Route {
         self
     }
 
-    /// Names the provider behind a router.
+    /// Sets the provider behind a router.
     pub fn with_provider(mut self, provider: Option<String>) -> Self {
         self.provider = provider;
         self
     }
 
-    /// Keeps the backend's own name for the request.
+    /// Sets the backend's id of the request.
     pub fn with_request_id(mut self, request_id: Option<String>) -> Self {
         self.request_id = request_id;
         self
     }
 
-    /// Records that a backend failed before this one.
+    /// What the route says of a backend that failed.
     pub(crate) fn failed_before(info: &BackendInfo, error: &Error) -> RouteFailure {
         RouteFailure {
             backend: Arc::clone(&info.backend),

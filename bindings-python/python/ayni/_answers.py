@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the model wants called."""
+    """A tool call that the model makes."""
 
     id: str
     name: str
@@ -25,7 +25,7 @@ class ToolCall:
     provider_data: Mapping[str, Any] = field(default_factory=dict)
 
     def parse_arguments(self) -> Any:
-        """The arguments as JSON; none at all read as an empty object."""
+        """The arguments as JSON. Empty text reads as an empty object."""
         try:
             return json.loads(self.arguments) if self.arguments.strip() else {}
         except ValueError as error:
@@ -51,7 +51,7 @@ class ChatResponse:
 
     text: str
     finish: str
-    """Why it ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``, or what the backend said."""
+    """Why it ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``, or the backend's own word."""
     usage: Usage
     route: Route
     reasoning: str | None = None
@@ -115,7 +115,7 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
-    """The model begins to call a tool."""
+    """The model starts a tool call."""
 
     index: int
     id: str
@@ -132,7 +132,7 @@ class ToolCallArguments:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallFinished:
-    """A call is complete."""
+    """A tool call is complete."""
 
     index: int
     call: ToolCall
@@ -160,8 +160,9 @@ ChatEvent: TypeAlias = Union[
 """One event of a streamed answer."""
 
 
-def chat_event(kind: str, fields: dict[str, Any]) -> ChatEvent:
-    """The event that native code gave."""
+def chat_event(fields: dict[str, Any]) -> ChatEvent:
+    """The event of native code: its type beside its fields."""
+    kind = fields.pop("type")
     if kind == "text":
         return Text(**fields)
     if kind == "reasoning":

@@ -27,14 +27,14 @@ class Timeouts(TypedDict, total=False):
 
 
 class CallOptions(TypedDict, total=False):
-    """What every call takes beside its request."""
+    """The options that every call takes besides its request."""
 
     deadline: float | None
     """Seconds until the whole call ends, retries and fallbacks included."""
     progress: ProgressSink | None
-    """Is called with every :class:`Progress`: on the event loop, or on the waiting thread."""
+    """Called with every :class:`Progress`: on the event loop, or on the waiting thread."""
     cancellation: Cancellation | None
-    """Stops the call when it is cancelled; cancelling the awaiting task does so too."""
+    """Stops the call when it is cancelled. Cancelling the awaiting task does too."""
     timeouts: Timeouts | None
     """Time-outs of the phases of one HTTP exchange."""
 
@@ -42,13 +42,13 @@ class CallOptions(TypedDict, total=False):
 CALL_OPTIONS = frozenset(CallOptions.__annotations__)
 
 
-def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.Setting | None]:
-    """Takes what every call takes out of the options of a request; drops those that are ``None``."""
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.CallSettings | None]:
+    """Splits options into those of the request and those that every call takes. Drops options that are ``None``."""
     request = {name: value for name, value in options.items() if value is not None and name not in CALL_OPTIONS}
     if len(request) == len(options):
         return request, None
     timeouts = dict(options.get("timeouts") or {})
-    setting = _ayni.Setting(
+    setting = _ayni.CallSettings(
         deadline=options.get("deadline"),
         progress=options.get("progress"),
         cancellation=options.get("cancellation"),
@@ -61,10 +61,10 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.Set
     return request, setting
 
 
-async def awaited(start: Callable[..., Any], *arguments: Any) -> Any:
-    """Awaits a native call. Whatever ends the waiting, be it cancellation, ends the work too."""
+async def awaited(start: Callable[..., Any], *arguments: Any, setting: _ayni.CallSettings | None = None) -> Any:
+    """Awaits a native call. Its work stops whenever the waiting ends, by cancellation too."""
     future = asyncio.get_running_loop().create_future()
-    running = start(*arguments, future=future)
+    running = start(*arguments, (setting, future))
     try:
         return await future
     finally:
@@ -73,8 +73,14 @@ async def awaited(start: Callable[..., Any], *arguments: Any) -> Any:
         running.cancel()
 
 
+def settle(future: asyncio.Future[Any], value: Any, failed: bool) -> None:
+    """Sets the outcome of a call on its future. Native code schedules it on the event loop."""
+    if not future.done():
+        future.set_exception(value) if failed else future.set_result(value)
+
+
 class NativeHandle(Protocol):
-    """What the native halves of all handles have."""
+    """What all native handles have."""
 
     def info(self) -> dict[str, Any]: ...
 
@@ -83,7 +89,7 @@ NativeT = TypeVar("NativeT", bound=NativeHandle)
 
 
 class Handle(Generic[NativeT]):
-    """What all handles have. Clones of the native handle share the backend; :meth:`close` lets go of it."""
+    """The base of all handles. :meth:`close` releases the backend."""
 
     __slots__ = ("__weakref__", "_open")
 
@@ -101,7 +107,7 @@ class Handle(Generic[NativeT]):
         return BackendInfo._of(self._native.info())
 
     def close(self) -> None:
-        """Lets go of the backend: a local model leaves memory when its last handle does. Calls that run end as usual."""
+        """Releases the backend. A local model is unloaded when its last handle is closed. Running calls finish as usual."""
         self._open = None
 
     def __enter__(self) -> Self:
@@ -128,7 +134,7 @@ class Handle(Generic[NativeT]):
 
 
 def merged(config: str | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration from its two forms: an object (or the reference of a local model), and keyword arguments."""
+    """Merges the two forms of a configuration: an object (or the reference of a local model), and keyword arguments."""
     if isinstance(config, str):
         config = {"backend": "local", "model": config}
     given = dict(config or {})

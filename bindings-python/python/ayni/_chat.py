@@ -25,7 +25,7 @@ Messages: TypeAlias = Union[str, Sequence[Union[str, Mapping[str, Any]]]]
 
 
 class ChatOptions(CallOptions, total=False):
-    """How to answer."""
+    """The options of an answer."""
 
     max_tokens: int | None
     temperature: float | None
@@ -38,13 +38,13 @@ class ChatOptions(CallOptions, total=False):
     tools: Sequence[Mapping[str, Any]] | None
     """The tools that the model may call: ``name``, ``description``, ``parameters`` (a JSON Schema), ``strict``."""
     tool_choice: Literal["auto", "none", "required"] | Mapping[str, str] | None
-    """Whether tools must, may or must not be called; ``{"tool": name}`` for one of them."""
+    """Whether tools may, must or must not be called; ``{"tool": name}`` for a certain one."""
     output: Literal["text", "json"] | Mapping[str, Any] | None
-    """The form of the answer; ``{"json_schema": {"name": …, "schema": …}}`` for JSON that follows a schema."""
+    """The format of the answer; ``{"json_schema": {"name": …, "schema": …}}`` for JSON that follows a schema."""
     reasoning: Literal["none", "low", "medium", "high"] | None
     logprobs: int | None
     extra: Mapping[str, Any] | None
-    """Further fields for the provider's body."""
+    """Further fields of the request body."""
 
 
 def _request(messages: Messages, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Chat(Handle[_ayni.Chat]):
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Chat:
         """The chat backends whose keys are set (Gemini, Groq, Featherless), each standing in for those before it."""
-        return cls._around(_ayni.Chat.from_env(env if env is None else dict(env)))
+        return cls._around(_ayni.Chat(None, env if env is None else dict(env)))
 
     @classmethod
     def _around(cls, native: _ayni.Chat) -> Chat:
@@ -97,11 +97,27 @@ class Chat(Handle[_ayni.Chat]):
         Handle.__init__(made, native)
         return made
 
+    async def ready(self, **options: Unpack[CallOptions]) -> None:
+        """Waits until a local model is loaded; a hosted one is not called."""
+        await awaited(self._native.ready, setting=split_options(options)[1])
+
+    def ready_sync(self, **options: Unpack[CallOptions]) -> None:
+        """The same, on the calling thread."""
+        self._native.ready(split_options(options)[1])
+
+    def count_tokens(self, messages: Messages, /) -> int:
+        """How many tokens a conversation has for a local model that is :meth:`ready`."""
+        return self._native.count_tokens(_ready(_request(messages, {})))
+
+    def window(self) -> int | None:
+        """The most tokens of a conversation and its answer; ``None`` where it is not known."""
+        return self._native.window()
+
     async def chat(self, messages: Messages, /, **options: Unpack[ChatOptions]) -> ChatResponse:
         """Answers in one piece."""
         own, setting = split_options(options)
         request = await _ready_async(_request(messages, own))
-        return ChatResponse._of(await awaited(self._native.chat, request, setting))
+        return ChatResponse._of(await awaited(self._native.chat, request, setting=setting))
 
     def chat_sync(self, messages: Messages, /, **options: Unpack[ChatOptions]) -> ChatResponse:
         """The same, on the calling thread."""
@@ -109,10 +125,10 @@ class Chat(Handle[_ayni.Chat]):
         return ChatResponse._of(self._native.chat(_ready(_request(messages, own)), setting))
 
     def stream(self, messages: Messages, /, **options: Unpack[ChatOptions]) -> AsyncChatStream:
-        """Answers as it goes: ``async for event in chat.stream(…)``.
+        """Answers in a stream: ``async for event in chat.stream(…)``.
 
-        The events end with one ``Finish`` or an error, whose ``partial_text`` is what came before it.
-        Leaving the loop, or cancelling the task in it, stops the work.
+        The events end with one ``Finish`` or an error, whose ``partial_text`` is the text before it.
+        Leaving the loop, or cancelling its task, stops the work.
         """
         own, setting = split_options(options)
         return AsyncChatStream(self._native, _request(messages, own), setting)
@@ -123,7 +139,7 @@ class Chat(Handle[_ayni.Chat]):
         return ChatStream(self._native, _request(messages, own), setting)
 
     async def parse(self, model: type[ModelT], messages: Messages, /, **options: Unpack[ChatOptions]) -> ModelT:
-        """Asks for an answer that follows a Pydantic model, and gives it as one.
+        """Asks for an answer that follows a Pydantic model, and returns it as one.
 
         ``response_invalid`` if the answer does not follow it.
         """
@@ -137,11 +153,11 @@ class Chat(Handle[_ayni.Chat]):
 
 
 class _Stream:
-    """The events that have come and were not taken yet."""
+    """The events that have arrived and were not read yet."""
 
     __slots__ = ("_chat", "_ended", "_events", "_failure", "_native", "_request", "_setting")
 
-    def __init__(self, chat: _ayni.Chat, request: dict[str, Any], setting: _ayni.Setting | None) -> None:
+    def __init__(self, chat: _ayni.Chat, request: dict[str, Any], setting: _ayni.CallSettings | None) -> None:
         self._chat, self._request, self._setting = chat, request, setting
         self._native: _ayni.EventStream | None = None
         self._events: list[ChatEvent] = []
@@ -149,7 +165,7 @@ class _Stream:
         self._ended = False
 
     def _take(self) -> ChatEvent | None:
-        """The next event that is there; ``None`` if more have to be waited for."""
+        """The next event that has arrived; ``None`` if the next one is still to come."""
         if self._events:
             return self._events.pop()
         if self._failure is not None:
@@ -160,7 +176,7 @@ class _Stream:
 
     def _keep(self, step: tuple[list[Any], BaseException | None]) -> None:
         events, self._failure = step
-        self._events = [chat_event(*event) for event in reversed(events)]
+        self._events = [chat_event(event) for event in reversed(events)]
         self._ended = not events and self._failure is None
 
     def _end(self) -> None:
@@ -186,7 +202,7 @@ class ChatStream(_Stream):
             try:
                 if self._native is None:
                     self._native = self._chat.stream(_ready(self._request), self._setting)
-                self._keep(self._native.next())
+                self._keep(self._native.next(None))
             except BaseException:
                 self._end()
                 raise
@@ -220,7 +236,7 @@ class AsyncChatStream(_Stream):
             try:
                 if self._native is None:
                     request = await _ready_async(self._request)
-                    self._native = await awaited(self._chat.stream, request, self._setting)
+                    self._native = await awaited(self._chat.stream, request, setting=self._setting)
                 self._keep(await awaited(self._native.next))
             except BaseException:
                 self._end()

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
     from ayni._configs import EmbedderConfig, EmbedderFields
 
-# How many inputs of a list go into a stream together.
-AT_A_TIME = 64
+# How many inputs of a list go into a stream at once.
+INPUTS_AT_ONCE = 64
 
 EmbedInput: TypeAlias = Union[str, ImageSource]
 """Something to embed: a ``str`` is text, anything else an image."""
 
 
 class EmbedOptions(CallOptions, total=False):
-    """How to embed."""
+    """The options of an embedding."""
 
     role: Literal["query", "document"] | None
-    """Which side of a search the inputs are on, for models that treat the two differently."""
+    """Which side of a search the inputs are on, for models that embed queries and documents differently."""
     dimensions: int | None
-    """Shortens the vectors to this width, for models trained to allow it."""
+    """Shortens the vectors to this width, for models trained for it (Matryoshka)."""
     truncation: Literal["end", "refuse"] | None
     """What to do with an input longer than the model's window: cut it and say so (``end``, the default), or fail."""
     encoding: Literal["f32", "f16", "int8", "ubinary"] | None
-    """In which numbers: ``f32`` (the default), ``f16``, ``int8`` with ``scales``, or ``ubinary``, one bit a number."""
+    """The number format: ``f32`` (the default), ``f16``, ``int8`` with ``scales``, or ``ubinary``, one bit a number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,22 +55,22 @@ class EmbedResponse:
 
     @property
     def vectors(self) -> npt.NDArray[Any]:
-        """One row an input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only; the memory
-        is the one that the native code wrote to. Needs numpy: :meth:`tolist` and :meth:`tobytes` do without."""
+        """One row for each input, in their order: float32, float16, int8, or uint8 with eight bits a byte. Read-only memory
+        of the native code, not a copy. Needs numpy; :meth:`tolist` and :meth:`tobytes` do not."""
         return self._array("vectors", self._block)
 
     @property
     def scales(self) -> npt.NDArray[np.float32] | None:
-        """Of ``int8``: what each row is multiplied with to get back what it was. Needs numpy."""
+        """Of ``int8``: the scale of each row; row × scale ≈ original. Needs numpy."""
         scales = self._block.scales
         return None if scales is None else self._array("scales", scales)
 
     def tolist(self) -> list[list[Any]]:
-        """One list of numbers an input, in their order: floats, or whole numbers of ``int8`` and ``ubinary``."""
+        """One list of numbers for each input, in their order: floats, or integers of ``int8`` and ``ubinary``."""
         return _vectors.rows(self._block)
 
     def tobytes(self) -> bytes:
-        """The numbers of all inputs, one after the other, the least byte of each first."""
+        """The numbers of all inputs, one after the other, little-endian."""
         return self._block.tobytes()
 
     def __len__(self) -> int:
@@ -94,8 +94,8 @@ class Embedder(Handle[_ayni.Embedder]):
     """Turns texts and images into vectors.
 
     A string is the reference of a local model: a folder, or ``org/name[@revision]`` on the Hub. Anything else is
-    a configuration: keyword arguments are the fields of docs/reference/configuration.md. ``env`` gives the variables
-    that complete it, instead of the process's.
+    a configuration: keyword arguments are the fields of docs/reference/configuration.md. ``env`` replaces the process's
+    environment variables, which complete it.
 
     >>> embedder = Embedder(backend="scripted")
     >>> embedder.embed_sync(["hola", "hello"]).vectors.shape
@@ -116,18 +116,18 @@ class Embedder(Handle[_ayni.Embedder]):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Embedder:
-        """The embedder that ``EMBEDDING_PROVIDER`` and its companions name."""
+        """The embedder that ``EMBEDDING_PROVIDER`` and related variables name."""
         made = cls.__new__(cls)
-        Handle.__init__(made, _ayni.Embedder.from_env(env if env is None else dict(env)))
+        Handle.__init__(made, _ayni.Embedder(None, env if env is None else dict(env)))
         return made
 
     def space(self) -> EmbeddingSpace:
-        """Which vectors its own may be compared with. A local model knows all of it once it is loaded."""
+        """Which vectors its own may be compared with. Complete once a local model is loaded."""
         return EmbeddingSpace(**self._native.space())
 
     async def ready(self, **options: Unpack[CallOptions]) -> None:
         """Waits until a local model is loaded; a hosted one is not called."""
-        await awaited(self._native.ready, split_options(options)[1])
+        await awaited(self._native.ready, setting=split_options(options)[1])
 
     def ready_sync(self, **options: Unpack[CallOptions]) -> None:
         """The same, on the calling thread."""
@@ -135,18 +135,19 @@ class Embedder(Handle[_ayni.Embedder]):
 
     def count_tokens(self, text: str, /, *, role: Literal["query", "document"] | None = None) -> int:
         """How many tokens a text has for a local model that is :meth:`ready`, before it is cut to :meth:`window`."""
-        return self._native.count_tokens(text, role)[0]
+        return self._native.count_tokens(text, role)
 
-    def window(self) -> int:
-        """The most tokens of a text for a local model that is :meth:`ready`; longer ones are cut."""
-        return self._native.count_tokens("", None)[1]
+    def window(self) -> int | None:
+        """The most tokens of a text; longer ones are cut. ``None`` where it is not known: for most hosted backends, and
+        for a local model until it is :meth:`ready`."""
+        return self._native.window()
 
     async def embed(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
         """Embeds any number of texts and images; a lone ``str`` counts as a list of one."""
         request, setting = split_options(options)
         encoding = request.pop("encoding", None)
         given = await _images.ready_async([inputs] if isinstance(inputs, str) else inputs)
-        return _response(await awaited(self._native.embed, given, request, encoding, setting))
+        return _response(await awaited(self._native.embed, given, request, encoding, setting=setting))
 
     def embed_sync(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
         """The same, on the calling thread."""
@@ -158,16 +159,17 @@ class Embedder(Handle[_ayni.Embedder]):
     async def embed_stream(
         self, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput], /, **options: Unpack[EmbedOptions]
     ) -> AsyncGenerator[EmbedResponse, None]:
-        """Embeds any number of inputs as they come, in order; each response is for the next of them, and counts from there.
+        """Embeds any number of inputs as they arrive, in order. Each response is for the next few of them, and its positions
+        count from the first of these.
 
-        Some two thousand inputs are held at most: no more are taken while nobody takes vectors. What the inputs raise comes
-        after the vectors of those before it. Leaving the loop stops the work at the latest when the generator is closed.
+        At most about two thousand inputs are held in memory; no more are read until vectors are taken. An exception of the
+        inputs is raised after the vectors of those before it. Closing the generator stops the work.
         """
         request, setting = split_options(options)
         encoding = request.pop("encoding", None)
-        stream: _ayni.VectorStream = await awaited(self._native.embed_stream, request, encoding, setting)
+        stream: _ayni.VectorStream = await awaited(self._native.embed_stream, request, encoding, setting=setting)
         feeding = asyncio.ensure_future(_feed(stream, inputs))
-        # What it raises is told by the loop below, unless that is left before.
+        # The loop below raises its exception, unless the caller leaves before.
         feeding.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             while (part := await awaited(stream.next)) is not None:
@@ -191,10 +193,10 @@ async def _portions(
     inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput],
 ) -> AsyncGenerator[list[EmbedInput], None]:
     if isinstance(inputs, AsyncIterable):
-        # One by one: the next may take its time.
+        # One by one, because the next may be slow.
         async for one in inputs:
             yield [one]
     else:
         rest = iter(inputs)
-        while some := list(islice(rest, AT_A_TIME)):
+        while some := list(islice(rest, INPUTS_AT_ONCE)):
             yield some

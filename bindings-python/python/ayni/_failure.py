@@ -1,4 +1,4 @@
-"""What all errors have."""
+"""The base class of all errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ayni._results import RouteFailure
 class AyniError(Exception):
     """Why a call failed. Its text is one line and holds no prompt, no input and no key.
 
-    Nobody has to parse it: the class (or ``kind``) says what went wrong, ``retryable`` whether another attempt may
+    There is no need to parse it: the class (or ``kind``) says what went wrong, ``retryable`` whether another attempt may
     help, ``retry_after`` how many seconds to wait.
     """
 
@@ -19,18 +19,18 @@ class AyniError(Exception):
     _usually_retryable: ClassVar[bool] = False
 
     message: str
-    """The sentence for the person who can mend it."""
+    """One sentence for the person who can fix it."""
     retryable: bool
     """Whether another attempt may help now; false once the attempts allowed are used up."""
     retry_after: float | None
-    """How many seconds the backend asks to wait."""
+    """How many seconds to wait before the next attempt, where the backend says so."""
     status: int | None
     """The HTTP status, where one arrived."""
     backend: str | None
     request_id: str | None
-    """The backend's own name for the failed request."""
+    """The backend's id of the failed request."""
     route: tuple[RouteFailure, ...]
-    """The backends that were asked, where there was more than one; the last is the one of this error."""
+    """The backends that were tried, where there was more than one; the last is the one of this error."""
     operation: str | None
     persistence: str
     """``permanent``, ``temporary`` or ``exhausted``."""
@@ -73,6 +73,26 @@ class AyniError(Exception):
         self.sent = sent
         self.partial_text = partial_text
         self.context = dict(context or {})
+
+    @classmethod
+    def _of(cls, text: str, fields: Mapping[str, Any]) -> AyniError:
+        """The error of native code, from its text and its data."""
+        wait = fields["retry_after_ms"]
+        return cls(
+            text,
+            message=fields["message"],
+            retryable=fields["retryable"],
+            retry_after=None if wait is None else wait / 1000,
+            status=fields["http_status"],
+            backend=fields["backend"],
+            request_id=fields["request_id"],
+            route=fields["failed"],
+            operation=fields["operation"],
+            persistence=fields["persistence"],
+            sent=fields["sent"],
+            partial_text=fields["partial_text"],
+            context=fields["context"],
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.args[0], dict(self.__dict__))

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class GenerateOptions(CallOptions, total=False):
-    """What an image should be."""
+    """The options of an image."""
 
     negative_prompt: str | None
     count: int | None
     size: tuple[int, int] | None
     """Width and height in pixels."""
     aspect_ratio: str | None
-    """The shape (``16:9``), for backends that choose the pixels themselves."""
+    """The aspect ratio (``16:9``), for backends that choose the size themselves."""
     resolution: Literal["standard", "high"] | None
     steps: int | None
     guidance: float | None
@@ -45,7 +45,7 @@ class RefineOptions(CallOptions, total=False):
     """How to change images."""
 
     mask: ImageSource | None
-    """The area to change, for backends that take a mask."""
+    """The area to change, for backends that support masks."""
     negative_prompt: str | None
     strength: float | None
     """How much to change, from 0 to 1."""
@@ -64,7 +64,7 @@ class Image:
     media_type: str
 
     def to_pil(self) -> PIL.Image.Image:
-        """The image as Pillow has it. Needs the package ``pillow``."""
+        """The image as a Pillow image. Needs the package ``pillow``."""
         import PIL.Image
 
         image = PIL.Image.open(io.BytesIO(self.data))
@@ -81,7 +81,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ImageResponse:
-    """Images, and how they were made, as far as the backend says so."""
+    """Images, and how they were generated, as far as the backend reports it."""
 
     images: tuple[Image, ...]
     usage: Usage
@@ -102,13 +102,14 @@ class ImageResponse:
         images, fields = native
         size = fields["size"]
         return cls(
-            **{
-                **fields,
-                "images": tuple(Image(*image) for image in images),
-                "usage": Usage(**fields["usage"]),
-                "route": Route._of(fields["route"]),
-                "size": None if size is None else (size[0], size[1]),
-            }
+            images=tuple(Image(*image) for image in images),
+            usage=Usage(**fields["usage"]),
+            route=Route._of(fields["route"]),
+            seed=fields["seed"],
+            size=None if size is None else (size[0], size[1]),
+            scheduler=fields["scheduler"],
+            steps=fields["steps"],
+            revised_prompt=fields["revised_prompt"],
         )
 
 
@@ -124,7 +125,7 @@ def _refinement(
 
 
 class ImageGenerator(Handle[_ayni.ImageGenerator]):
-    """Makes images.
+    """Generates images.
 
     A string is the reference of a local model; anything else is a configuration, as for :class:`Embedder`.
 
@@ -147,15 +148,23 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ImageGenerator:
-        """The image engines that ``IMAGE_ENGINE_MODE`` and its companions name."""
+        """The image engines that ``IMAGE_ENGINE_MODE`` and related variables name."""
         made = cls.__new__(cls)
-        Handle.__init__(made, _ayni.ImageGenerator.from_env(env if env is None else dict(env)))
+        Handle.__init__(made, _ayni.ImageGenerator(None, env if env is None else dict(env)))
         return made
 
+    async def ready(self, **options: Unpack[CallOptions]) -> None:
+        """Waits until a local model is loaded; a hosted one is not called."""
+        await awaited(self._native.ready, setting=split_options(options)[1])
+
+    def ready_sync(self, **options: Unpack[CallOptions]) -> None:
+        """The same, on the calling thread."""
+        self._native.ready(split_options(options)[1])
+
     async def generate(self, prompt: str, /, **options: Unpack[GenerateOptions]) -> ImageResponse:
-        """Makes images from a prompt."""
+        """Generates images from a prompt."""
         request, setting = split_options(options)
-        return ImageResponse._of(await awaited(self._native.generate, {"prompt": prompt, **request}, setting))
+        return ImageResponse._of(await awaited(self._native.generate, {"prompt": prompt, **request}, setting=setting))
 
     def generate_sync(self, prompt: str, /, **options: Unpack[GenerateOptions]) -> ImageResponse:
         """The same, on the calling thread."""
@@ -165,10 +174,10 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
     async def refine(
         self, prompt: str, images: ImageSource | Iterable[ImageSource], /, **options: Unpack[RefineOptions]
     ) -> ImageResponse:
-        """Makes images from images and a prompt: one for each, in order."""
+        """Generates images from images and a prompt: one for each, in order."""
         request, setting = split_options(options)
         fields = await asyncio.to_thread(_refinement, prompt, images, request)
-        return ImageResponse._of(await awaited(self._native.refine, fields, setting))
+        return ImageResponse._of(await awaited(self._native.refine, fields, setting=setting))
 
     def refine_sync(
         self, prompt: str, images: ImageSource | Iterable[ImageSource], /, **options: Unpack[RefineOptions]
@@ -180,9 +189,9 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
     def generate_events(
         self, prompt: str, /, **options: Unpack[GenerateOptions]
     ) -> AsyncGenerator[Progress | ImageResponse, None]:
-        """Makes images and tells how far it is: every :class:`Progress`, and at last the :class:`ImageResponse`.
+        """Generates images and yields every :class:`Progress`, and finally the :class:`ImageResponse`.
 
-        Leaving the loop stops the work once the iterator is closed or collected.
+        The work stops when the iterator is closed or collected.
         """
 
         def start(sink: ProgressSink) -> Coroutine[Any, Any, ImageResponse]:
@@ -194,7 +203,7 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
     def refine_events(
         self, prompt: str, images: ImageSource | Iterable[ImageSource], /, **options: Unpack[RefineOptions]
     ) -> AsyncGenerator[Progress | ImageResponse, None]:
-        """The same of :meth:`refine`."""
+        """The same for :meth:`refine`."""
 
         def start(sink: ProgressSink) -> Coroutine[Any, Any, ImageResponse]:
             options["progress"] = sink

@@ -1,4 +1,4 @@
-"""Images as callers have them: bytes, paths, PIL images."""
+"""Images in the forms that callers have: bytes, paths, PIL images."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ T = TypeVar("T")
 
 
 def encoded(image: PillowImage) -> bytes:
-    """A Pillow image as PNG, packed loosely: the bytes do not travel far, or the model wants pixels."""
+    """A Pillow image as PNG, with little compression because speed matters more here."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def light(source: Any) -> Any:
-    """Text, bytes and paths as native code takes them; anything else as it is."""
+    """Converts text, bytes and paths to what native code takes, and checks everything else."""
     if isinstance(source, (str, bytes)):
         return source
     if isinstance(source, (bytearray, memoryview)):
@@ -52,7 +52,7 @@ def light(source: Any) -> Any:
 
 
 def is_heavy(source: Any) -> bool:
-    """Whether making bytes of it takes so long that an event loop should not wait for it."""
+    """Whether its conversion to bytes is too slow for an event loop."""
     return not isinstance(source, (str, bytes, Path))
 
 
@@ -62,12 +62,12 @@ def heavy(source: Any) -> Any:
 
 
 def ready(sources: Iterable[Any]) -> list[Any]:
-    """Texts, images and paths as native code takes them."""
+    """Converts texts, images and paths to what native code takes."""
     return [heavy(light(source)) for source in sources]
 
 
 async def ready_async(sources: Iterable[Any]) -> list[Any]:
-    """The same, with what takes long on another thread."""
+    """The same, with slow conversions on another thread."""
     given = [light(source) for source in sources]
     if any(map(is_heavy, given)):
         return await asyncio.to_thread(lambda: [heavy(source) for source in given])
@@ -88,7 +88,7 @@ def as_bytes(source: Any) -> bytes:
 
 
 def holds_images(value: Any) -> bool:
-    """Whether a request holds images that are not text or bytes yet."""
+    """Whether a request contains images that are not text or bytes yet."""
     if isinstance(value, Mapping):
         return any(map(holds_images, value.values()))
     if isinstance(value, (list, tuple)):
@@ -97,7 +97,7 @@ def holds_images(value: Any) -> bool:
 
 
 def with_bytes(value: Any) -> Any:
-    """A request whose images are bytes."""
+    """The request with its images converted to bytes."""
     if isinstance(value, Mapping):
         return {name: with_bytes(field) for name, field in value.items()}
     if isinstance(value, (list, tuple)):
@@ -108,5 +108,5 @@ def with_bytes(value: Any) -> Any:
 
 
 async def off_loop(work: Callable[[], T], needed: bool) -> T:
-    """Does work on another thread if it would hold the event loop up."""
+    """Runs work on another thread if it would block the event loop."""
     return await asyncio.to_thread(work) if needed else work()

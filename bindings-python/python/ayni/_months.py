@@ -18,20 +18,20 @@ BulkSet = Literal["order_lines", "tender_offers", "quotes"]
 
 
 class MonthOptions(CallOptions, total=False):
-    """How to fetch a monthly file, and what to keep of it."""
+    """How to download a monthly file, and what to keep of it."""
 
     folder: os.PathLike[str] | str | None
-    """Where to put the file; a folder beside the store by default."""
+    """The folder of the file; by default one beside the store."""
     most_bytes: int | None
-    """The most bytes of the file as it comes; 2 GiB by default."""
+    """The most bytes of the compressed file; 2 GiB by default."""
     anew: bool | None
-    """Whether to fetch it although it has not changed."""
+    """Whether to download it although it has not changed."""
     unknown_columns: Literal["refuse", "keep"] | None
     """What an import does with columns that ayni does not know; ``refuse`` by default."""
     raw: bool | None
-    """Whether an import keeps the whole text of each row. That is four times as much."""
+    """Whether an import keeps the whole text of each row, which takes four times the space."""
     keep_file: bool | None
-    """Whether an import leaves the file where it is."""
+    """Whether an import keeps the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ class ImportReport:
     set: BulkSet
     month: str
     changed: bool
-    """Whether the month had changed, so that its lines were written anew."""
+    """Whether the month had changed, so that its lines were rewritten."""
     lines: int
-    """The lines that the store now has of it."""
+    """How many lines the store now has of it."""
     unread: int
-    """How many of them have a column whose content could not be read, and which is missing there."""
+    """How many of them have a column that could not be read and is missing."""
     as_of: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class MonthFile:
-    """A month on the disk: a zip of CSV files."""
+    """A monthly file on disk: a zip of CSV files."""
 
     path: Path
     bytes: int
@@ -59,11 +59,11 @@ class MonthFile:
     last_modified: str | None
     as_of: datetime
     changed: bool
-    """Whether it came just now; else it is here from an earlier call."""
+    """Whether it was downloaded just now; else it is from an earlier call."""
 
 
-def request(set: BulkSet, month: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.Setting | None]:
-    """The request of a month, and what every call takes."""
+def request(set: BulkSet, month: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.CallSettings | None]:
+    """The request for a month, and the settings of its call."""
     fields, setting = split_options(options)
     return {"set": set, "month": month, **fields}, setting
 
@@ -75,7 +75,7 @@ def import_report(text: str) -> ImportReport:
 
 
 def month_file(text: str) -> MonthFile:
-    """Reads what a download gave."""
+    """Reads the outcome of a download."""
     [(outcome, fields)] = json.loads(text).items()
     known = {**fields, "path": Path(fields["path"]), "as_of": moment(fields["as_of"])}
     return MonthFile(**known, changed=outcome == "fetched")

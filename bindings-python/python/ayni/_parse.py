@@ -1,4 +1,4 @@
-"""Answers that follow a Pydantic model. Pydantic is used, never imported: the caller's model brings it along."""
+"""Answers that follow a Pydantic model. Pydantic is never imported here: the caller's model brings it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The form of answer that follows the model."""
+    """The output format that follows the model."""
     try:
         schema = model.model_json_schema()
     except AttributeError:
@@ -23,7 +23,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def parsed(model: type[ModelT], response: ChatResponse) -> ModelT:
-    """The answer as a model. The error says where it does not fit, not what stands there."""
+    """The answer as a model. The error does not repeat the answer."""
     text = response.text.strip()
     if text.startswith("```"):
         text = text.partition("\n")[2].rpartition("```")[0]

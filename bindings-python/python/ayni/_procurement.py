@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 RecordT = TypeVar("RecordT")
 RecordKind = Literal["tender", "purchase_order", "quick_purchase"]
 
-# Longer answers are read on another thread, so that an event loop does not wait for them.
-READ_AT_ONCE = 20_000
+# Longer answers are parsed on another thread, so that they do not block the event loop.
+PARSE_INLINE_BELOW = 20_000
 
 
 class ListOptions(CallOptions, total=False):
-    """Which records to list. Without any, what the source calls current."""
+    """Which records to list. Without options, those that the source calls current."""
 
     on: date | str | None
     """One day: the same as ``from_`` and ``to``."""
     from_: date | str | None
-    """The first day, by the source's own reckoning of a record's day."""
+    """The first day, as the source dates its records."""
     to: date | str | None
     """The last day."""
     text: str | None
-    """Words that the name or description must hold."""
+    """Words that the name or description must contain."""
     state: str | None
     buyer: str | None
     supplier: str | None
@@ -51,7 +51,7 @@ class ListOptions(CallOptions, total=False):
     sorting: Literal["newest_first", "oldest_first"] | None
     limit: int | None
     cursor: str | None
-    """Where an earlier listing ended."""
+    """The ``next_cursor`` of an earlier listing."""
 
 
 class GetOptions(CallOptions, total=False):
@@ -63,35 +63,35 @@ class GetOptions(CallOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[RecordT]):
-    """Rows of a list, and where they are from."""
+    """Rows of a list, and their source."""
 
     rows: tuple[RecordT, ...]
     next_cursor: str | None
-    """Where to go on, if there is more."""
+    """The cursor of the next page, if there is one."""
     total: int | None
-    """How many rows there are in all, where the source says so."""
+    """The total count of rows, where the source reports it."""
     days: tuple[records.DayReport, ...]
-    """How complete each day of the range is; empty where the list is not made of days."""
+    """How complete each day of the range is; empty where the source does not list by day."""
     source: str
     as_of: datetime
-    """As of when the rows hold: the oldest of them."""
+    """When the rows were read; of several times the oldest."""
     route: Route
     json: str = field(repr=False, compare=False)
-    """All of it as JSON, in which every digit is as the source wrote it."""
+    """The whole answer as JSON, with every digit of the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[RecordT]):
-    """One record in full, and where it is from."""
+    """One full record, and its source."""
 
     record: RecordT
     source: str
     as_of: datetime
     stale: bool
-    """Whether it is older than it should be, because the source could not be asked."""
+    """Whether it is outdated because the source was unavailable."""
     route: Route
     json: str = field(repr=False, compare=False)
-    """All of it as JSON, in which every digit is as the source wrote it."""
+    """The whole answer as JSON, with every digit of the source."""
 
 
 def _read(text: str) -> Any:
@@ -131,7 +131,7 @@ def _answer(read: Callable[[Any], RecordT]) -> Callable[[str], Answer[RecordT]]:
 
 
 def _text(value: Any) -> Any:
-    """A date or an amount as JSON has it."""
+    """A date or an amount in its JSON form."""
     if isinstance(value, datetime):
         raise TypeError("a day is a datetime.date or a text such as 2026-11-20, not a datetime")
     if isinstance(value, date):
@@ -179,14 +179,14 @@ class Procurement(Handle[_ayni.Procurement]):
     def from_env(cls, env: Mapping[str, str] | None = None) -> Procurement:
         """Mercado Público with the ticket of ``MERCADO_PUBLICO_TICKET``."""
         made = cls.__new__(cls)
-        Handle.__init__(made, _ayni.Procurement.from_env(env if env is None else dict(env)))
+        Handle.__init__(made, _ayni.Procurement(None, env if env is None else dict(env)))
         return made
 
     async def _call(
-        self, operation: str, request: Mapping[str, Any], setting: _ayni.Setting | None, read: Callable[[str], RecordT]
+        self, operation: str, request: Mapping[str, Any], setting: _ayni.CallSettings | None, read: Callable[[str], RecordT]
     ) -> RecordT:
-        text: str = await awaited(self._native.call, operation, request, setting)
-        return read(text) if len(text) < READ_AT_ONCE else await asyncio.to_thread(read, text)
+        text: str = await awaited(self._native.call, operation, request, setting=setting)
+        return read(text) if len(text) < PARSE_INLINE_BELOW else await asyncio.to_thread(read, text)
 
     async def _list(
         self, operation: str, row: Callable[[Any], RecordT], options: Mapping[str, Any]
@@ -299,7 +299,7 @@ class Procurement(Handle[_ayni.Procurement]):
         return self._list_sync("suppliers", records.Supplier._of, options)
 
     async def plan(self, kind: RecordKind, /, **options: Unpack[ListOptions]) -> Answer[records.Plan]:
-        """Tells what listing records of a kind costs. Nothing is sent to the source."""
+        """Estimates what listing records of a kind costs. Nothing is sent to the source."""
         request, setting = split_options(options)
         plan = {"kind": kind, "list": _list_request(request)}
         return await self._call("plan", plan, setting, _answer(records.Plan._of))
@@ -319,7 +319,7 @@ class Procurement(Handle[_ayni.Procurement]):
         max_details: int | None = None,
         **options: Unpack[CallOptions],
     ) -> records.SyncReport:
-        """Brings the store up to date and tells what changed: from ``since`` on, later from where it ended."""
+        """Brings the store up to date and returns what changed: from ``since`` on, and later from where the last sync ended."""
         request, setting = _sync_request(kind, since, max_details, options)
         return await self._call("sync", request, setting, _sync_report)
 
@@ -337,7 +337,7 @@ class Procurement(Handle[_ayni.Procurement]):
         return _sync_report(self._native.call("sync", request, setting))
 
     async def quota(self, **options: Unpack[CallOptions]) -> records.Quota:
-        """How much of the ticket's quota of the day is used."""
+        """How much of the ticket's daily quota is used."""
         return await self._call("quota", {}, split_options(options)[1], _quota)
 
     def quota_sync(self, **options: Unpack[CallOptions]) -> records.Quota:
@@ -347,7 +347,7 @@ class Procurement(Handle[_ayni.Procurement]):
     async def import_month(
         self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
     ) -> _months.ImportReport:
-        """Fetches a monthly file (``month`` is ``2026-06``) if it has changed, and writes its lines into the store."""
+        """Downloads a monthly file (``month`` is ``2026-06``) if it has changed, and writes its lines into the store."""
         request, setting = _months.request(set, month, options)
         return await self._call("import_month", request, setting, _months.import_report)
 
@@ -361,7 +361,7 @@ class Procurement(Handle[_ayni.Procurement]):
     async def download_month(
         self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
     ) -> _months.MonthFile:
-        """Fetches a monthly file, unless the one that is here has not changed."""
+        """Downloads a monthly file unless the local one is current."""
         request, setting = _months.request(set, month, options)
         return await self._call("download_month", request, setting, _months.month_file)
 
@@ -375,7 +375,7 @@ class Procurement(Handle[_ayni.Procurement]):
 
 def _sync_request(
     kind: RecordKind, since: date | str, max_details: int | None, options: Mapping[str, Any]
-) -> tuple[dict[str, Any], _ayni.Setting | None]:
+) -> tuple[dict[str, Any], _ayni.CallSettings | None]:
     request = {"kind": kind, "since": _text(since)}
     return request | ({} if max_details is None else {"max_details": max_details}), split_options(options)[1]
 

@@ -1,4 +1,4 @@
-"""How the texts of JSON become dates, amounts and tuples."""
+"""Reads dates, amounts and tuples from JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def moment(text: str) -> datetime:
     if zone is None:
         return naive.replace(tzinfo=timezone(distance, "America/Santiago"))
     placed = naive.replace(tzinfo=zone)
-    # When clocks go back an hour happens twice; the offset says which of the two it is.
+    # When clocks go back, one hour occurs twice; the offset tells which one it is.
     return placed if placed.utcoffset() == distance else placed.replace(fold=1)
 
 

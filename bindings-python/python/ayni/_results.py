@@ -1,7 +1,8 @@
-"""What calls give: who served, what was used, and what came of it."""
+"""What answers have in common: route, usage, backend, progress."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a call used. ``None`` is "not said", never zero."""
+    """Tokens that a call used. ``None`` means not reported, never zero."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -19,7 +20,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class RouteFailure:
-    """One backend that was asked before the one that served, and the kind of its error."""
+    """One backend that failed before another one answered, and the kind of its error."""
 
     backend: str
     model: str
@@ -28,7 +29,7 @@ class RouteFailure:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an answer came from: who served, who failed before, how many attempts it took."""
+    """Where an answer came from: which backend answered, which failed before, and how many attempts it took."""
 
     backend: str
     model: str
@@ -46,7 +47,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits that a backend declares about itself."""
+    """Limits that a backend declares."""
 
     max_batch: int | None = None
     max_concurrency: int | None = None
@@ -70,13 +71,13 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class BackendInfo:
-    """Who a backend is."""
+    """The identity of a backend."""
 
     backend: str
     model: str
     host: str | None = None
     device: str | None = None
-    """Of a model in this process: what it runs on, ``cpu`` or ``cuda:0``."""
+    """The device of a local model: ``cpu`` or ``cuda:0``."""
     limits: Limits = field(default_factory=Limits)
     cold_starts: bool = False
     sources: tuple[SourceInfo, ...] = ()
@@ -89,7 +90,7 @@ class BackendInfo:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSpace:
-    """Which vectors may be compared with which: equal spaces, comparable vectors."""
+    """What makes vectors comparable: those of equal spaces are."""
 
     model: str
     revision: str | None = None
@@ -97,6 +98,10 @@ class EmbeddingSpace:
     pooling: str | None = None
     normalised: bool = True
     prompt_set: str | None = None
+
+
+# Fields whose JSON name is a keyword or differs between types.
+_NAMES = {"from": "from_backend", "to": "to_backend", "step": "done"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Progress:
     ``import`` (``file``, ``rows``; ``done`` and ``of`` in bytes).
     """
 
-    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "import", "other"]
+    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "import"]
     done: int | None = None
     of: int | None = None
     preview: bytes | None = None
@@ -122,6 +127,14 @@ class Progress:
     to_backend: str | None = None
     file: str | None = None
     rows: int | None = None
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Progress:
+        """The event of native code."""
+        preview = fields.get("preview")
+        named = {_NAMES.get(name, name): field for name, field in fields.items()}
+        named |= {name: named.pop(f"{name}_ms") / 1000 for name in ("elapsed", "wait") if f"{name}_ms" in named}
+        return cls(**{**named, "preview": None if preview is None else base64.b64decode(preview)})
 
     def __repr__(self) -> str:
         given = ((name, getattr(self, name)) for name in self.__slots__)

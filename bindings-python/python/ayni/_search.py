@@ -1,4 +1,4 @@
-"""How alike vectors are, and the nearest of many. Without numpy."""
+"""Cosine similarity, and the nearest of many vectors. Without numpy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Vector: TypeAlias = Union[Sequence[float], "npt.NDArray[Any]", EmbedResponse]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A vector of many that is like a query."""
+    """One of the vectors that are most similar to a query."""
 
     index: int
     """Its position among the vectors."""
     score: float
-    """How alike they are: the cosine, 1 for the same direction."""
+    """The cosine similarity: 1 for the same direction."""
 
 
 def _numbers(vector: Any) -> Any:
@@ -45,7 +45,7 @@ def similarity(a: Vector, b: Vector, /) -> float:
 
 
 def top_k(vectors: EmbedResponse | Sequence[Vector] | npt.NDArray[Any], query: Vector, /, k: int = 10) -> list[Match]:
-    """The ``k`` vectors most similar to a query, the best first; of equals, the one that stands first.
+    """The ``k`` vectors most similar to a query, the best first, and of equals the one with the lower index.
 
     >>> [found.index for found in top_k([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], [0.0, 2.0], k=2)]
     [1, 2]

@@ -1,4 +1,4 @@
-"""What hosted services say about themselves, and the chat modes of an environment."""
+"""The models and the health of hosted services, and the chat modes of an environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModeInfo:
-    """One chat mode as it is set up. Holds no secret."""
+    """The setup of one chat mode, without secrets."""
 
     mode: str
     what: str
@@ -24,13 +24,13 @@ class ModeInfo:
     endpoint: str | None = None
     """Where requests go; ``None`` for what runs in this process."""
     problem: str | None = None
-    """What has to be mended before the mode can be used."""
+    """What must be fixed before the mode can be used."""
 
 
 class ChatModes:
-    """The chat modes that an environment's variables set up (``DEFAULT_LLM_MODE`` and its companions).
+    """The chat modes that environment variables set up (``DEFAULT_LLM_MODE`` and related ones).
 
-    A mode that cannot be opened fails with its own reason; no mode stands in for another.
+    A mode that cannot be opened fails with its own reason; modes do not fall back to each other.
 
     >>> modes = ChatModes({"DEFAULT_LLM_MODE": "mock"})
     >>> modes.open().chat_sync("hello").route.model
@@ -49,7 +49,7 @@ class ChatModes:
 
     def names(self) -> tuple[str, ...]:
         """The names of all modes."""
-        return tuple(self._native.names())
+        return tuple(mode.mode for mode in self.describe())
 
     @property
     def default_mode(self) -> str | None:
@@ -57,7 +57,7 @@ class ChatModes:
         return self._native.default_mode()
 
     def describe(self) -> tuple[ModeInfo, ...]:
-        """Every mode as it is set up. Opens nothing."""
+        """The setup of every mode. Opens nothing."""
         return tuple(ModeInfo(**mode) for mode in self._native.describe())
 
     def open(self, mode: str | None = None) -> Chat:
@@ -65,8 +65,8 @@ class ChatModes:
         return Chat._around(self._native.open(mode))
 
     async def warm_up(self, **options: Unpack[CallOptions]) -> None:
-        """Readies what a service needs at its start; fails with why the default mode cannot be used."""
-        await awaited(self._native.warm_up, split_options(options)[1])
+        """Prepares what a service needs at its start. Fails if the default mode cannot be used."""
+        await awaited(self._native.warm_up, setting=split_options(options)[1])
 
     def warm_up_sync(self, **options: Unpack[CallOptions]) -> None:
         """The same, on the calling thread."""
@@ -76,9 +76,10 @@ class ChatModes:
 async def models(
     config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
 ) -> list[dict[str, Any]]:
-    """The models that the vendor of an ``openai`` configuration offers, as far as it describes them."""
-    native = _ayni.Models(merged(config, {}), env if env is None else dict(env))
-    found: list[dict[str, Any]] = await awaited(native.models, split_options(options)[1])
+    """The models that the vendor of an ``openai`` configuration lists."""
+    variables = env if env is None else dict(env)
+    setting = split_options(options)[1]
+    found: list[dict[str, Any]] = await awaited(_ayni.models, merged(config, {}), variables, setting=setting)
     return found
 
 
@@ -86,17 +87,18 @@ def models_sync(
     config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
 ) -> list[dict[str, Any]]:
     """The same, on the calling thread."""
-    native = _ayni.Models(merged(config, {}), env if env is None else dict(env))
-    found: list[dict[str, Any]] = native.models(split_options(options)[1])
+    variables = env if env is None else dict(env)
+    found: list[dict[str, Any]] = _ayni.models(merged(config, {}), variables, split_options(options)[1])
     return found
 
 
 async def health(
     config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
 ) -> dict[str, Any]:
-    """What the service of a ``clip_service`` or ``image_engine`` configuration says of itself."""
-    native = _ayni.Health(merged(config, {}), env if env is None else dict(env))
-    found: dict[str, Any] = await awaited(native.health, split_options(options)[1])
+    """What the service of a ``clip_service`` or ``image_engine`` configuration reports about itself."""
+    variables = env if env is None else dict(env)
+    setting = split_options(options)[1]
+    found: dict[str, Any] = await awaited(_ayni.health, merged(config, {}), variables, setting=setting)
     return found
 
 
@@ -104,8 +106,8 @@ def health_sync(
     config: Mapping[str, Any], /, *, env: Mapping[str, str] | None = None, **options: Unpack[CallOptions]
 ) -> dict[str, Any]:
     """The same, on the calling thread."""
-    native = _ayni.Health(merged(config, {}), env if env is None else dict(env))
-    found: dict[str, Any] = native.health(split_options(options)[1])
+    variables = env if env is None else dict(env)
+    found: dict[str, Any] = _ayni.health(merged(config, {}), variables, split_options(options)[1])
     return found
 
 

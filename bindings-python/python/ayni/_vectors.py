@@ -1,4 +1,4 @@
-"""Vectors as numpy arrays where numpy is, and as lists and bytes everywhere."""
+"""Vectors as numpy arrays where numpy is installed, and as lists and bytes everywhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import TypeAlias
 
-# numpy's names of numbers, and the letters of `struct`.
-LETTERS = {"f4": "f", "f2": "e", "i1": "b", "u1": "B"}
+# numpy's names of number types, and the codes of `struct`.
+STRUCT_CODES = {"f4": "f", "f2": "e", "i1": "b", "u1": "B"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Copied:
         return self.shape[0]
 
     def tobytes(self) -> bytes:
-        """The numbers, the least byte of each first."""
+        """The numbers, little-endian."""
         return self.data
 
 
@@ -61,8 +61,8 @@ def array(block: Block) -> npt.NDArray[Any]:
 
 
 def rows(block: Block) -> list[list[Any]]:
-    """A list of numbers a vector."""
+    """One list of numbers for each vector."""
     interface = block.__array_interface__
     count, width = interface["shape"]
-    numbers = struct.unpack(f"<{count * width}{LETTERS[interface['typestr'][1:]]}", block.tobytes())
+    numbers = struct.unpack(f"<{count * width}{STRUCT_CODES[interface['typestr'][1:]]}", block.tobytes())
     return [list(numbers[start : start + width]) for start in range(0, len(numbers), width)]

@@ -1,4 +1,4 @@
-"""What the integrations have in common."""
+"""Helpers shared by the integrations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embedding in bulk: callables that travel to workers and load their model there, once.
+"""Embedding in bulk: picklable callables that load their model in each worker, once.
 
 For Ray Data the class itself is the callable: ``dataset.map_batches(EmbedBatch, fn_constructor_kwargs={"config": …})``, or an
 instance of it. For Spark :func:`predict_function` is what ``predict_batch_udf`` wants.
@@ -40,9 +40,9 @@ def loaded(config: str | Mapping[str, Any]) -> Embedder:
 
 
 class EmbedBatch:
-    """Adds vectors to a batch of rows, given as columns. Picklable: it holds a configuration, not a model.
+    """Adds vectors to a batch of rows, given as columns. Picklable, because it holds a configuration and not a model.
 
-    ``config`` is the reference of a local model or a configuration; a credential in it travels along, so let workers take
+    ``config`` is the reference of a local model or a configuration. A credential in it is pickled too, so let workers read
     theirs from their environment.
     """
 
@@ -58,7 +58,7 @@ class EmbedBatch:
         if not inputs:
             columns[self.output] = np.empty((0, 0), np.float32)
             return columns
-        # A copy: workers write to the columns of a batch, and vectors are read-only.
+        # A copy, because workers write to the columns of a batch and vectors are read-only.
         columns[self.output] = np.array(loaded(self.config).embed_sync(inputs, **self.options).vectors)
         return columns
 
@@ -68,7 +68,7 @@ def _input(value: Any) -> Any:
 
 
 def predict_function(config: str | Mapping[str, Any], **options: Any) -> Callable[[Any], Any]:
-    """What ``pyspark.ml.functions.predict_batch_udf`` takes as the function that a worker calls on each batch."""
+    """The function that ``pyspark.ml.functions.predict_batch_udf`` calls in a worker on each batch."""
 
     def predict(inputs: Any) -> Any:
         return np.array(loaded(config).embed_sync([_input(value) for value in inputs], **options).vectors)

@@ -1,4 +1,4 @@
-"""What is made of procurement records: analyses with proof, and files.
+"""Analyses and files of procurement records.
 
 >>> from ayni import Chat, Procurement
 >>> from ayni.documents import analyse_sync
@@ -30,29 +30,29 @@ Form = Literal["csv", "json_lines", "ocds", "pdf"]
 
 
 class Analysis:
-    """What a model says of a tender, as far as the record bears it out."""
+    """A model's analysis of a tender, checked against the record."""
 
     __slots__ = ("_native", "fields", "json")
 
     def __init__(self, native: _ayni.AnalysedTender) -> None:
         self._native = native
         self.json: str = native.json()
-        """All of it as JSON."""
+        """The whole analysis as JSON."""
         self.fields: dict[str, Any] = json.loads(self.json)
         """The same, read."""
 
     @property
     def claims(self) -> list[dict[str, Any]]:
-        """Sentences, each with the fields that it stands on."""
+        """Sentences, each with the fields that support it."""
         return list(self.fields["claims"])
 
     @property
     def rejected(self) -> list[dict[str, Any]]:
-        """What the model said and the record does not bear out, with the reason."""
+        """Claims that the record does not support, with the reason."""
         return list(self.fields["rejected"])
 
     def pdf(self, **page: str) -> bytes:
-        """The tender and this on one page; ``language``, ``link`` and ``made_by`` are the page's."""
+        """The tender and its analysis on one page, with the options ``language``, ``link`` and ``made_by``."""
         return self._native.pdf(page)
 
 
@@ -73,14 +73,14 @@ async def analyse(
     source: str | None = None,
     **options: Unpack[CallOptions],
 ) -> Analysis:
-    """Asks a model about a tender: one of the questions that are there, or ``question``, one of your own.
+    """Asks a model about a tender: one of the prepared questions, or ``question`` of your own.
 
-    Amounts, days, codes and the like in its answer are held against the record; what does not hold is in ``rejected``.
+    Amounts, dates, codes and the like in the answer are checked against the record; claims that fail are in ``rejected``.
     """
     wanted = {"code": code} | ({} if source is None else {"source": source})
     asked = _question(ask, question, {"language": language, "most_claims": most_claims})
     setting = split_options(options)[1]
-    return Analysis(await awaited(_ayni.analyse, procurement._native, wanted, chat._native, asked, setting))
+    return Analysis(await awaited(_ayni.analyse, procurement._native, wanted, chat._native, asked, setting=setting))
 
 
 def analyse_sync(
@@ -105,9 +105,9 @@ def analyse_sync(
 async def tender_file(
     procurement: Procurement, code: str, form: Form, /, *, settings: Mapping[str, Any] | None = None, **options: Unpack[CallOptions]
 ) -> bytes:
-    """One tender as a file. ``settings`` are the form's: ``separator`` of csv, ``uri`` and ``publisher`` of ocds …"""
+    """One tender as a file. ``settings`` belong to the form: ``separator`` of csv, ``uri`` and ``publisher`` of ocds …"""
     how, setting = {"form": form, **(settings or {})}, split_options(options)[1]
-    written: bytes = await awaited(_ayni.tender_file, procurement._native, {"code": code}, how, setting)
+    written: bytes = await awaited(_ayni.tender_file, procurement._native, {"code": code}, how, setting=setting)
     return written
 
 
@@ -132,7 +132,7 @@ async def export(
     """Records of a list, page after page, as a file in pieces."""
     request, setting = split_options(options)
     how = {"form": form, **(settings or {})}
-    pieces = await awaited(_ayni.export, procurement._native, kind, _list_request(request), how, setting)
+    pieces = await awaited(_ayni.export, procurement._native, kind, _list_request(request), how, setting=setting)
     try:
         while (piece := await awaited(pieces.next)) is not None:
             yield piece

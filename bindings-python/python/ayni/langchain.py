@@ -1,4 +1,4 @@
-"""LangChain over ayni's backends: ``AyniEmbeddings``, ``AyniChatModel``. Needs the extra ``ayni[langchain]``.
+"""LangChain classes on ayni's backends: ``AyniEmbeddings``, ``AyniChatModel``. Needs the extra ``ayni[langchain]``.
 
 >>> from ayni import Chat, Embedder
 >>> from ayni.langchain import AyniChatModel, AyniEmbeddings
@@ -55,20 +55,20 @@ class AyniEmbeddings(Embeddings):
         self.embedder = embedder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of what is searched."""
+        """The vectors of documents."""
         return self.embedder.embed_sync(texts, role="document").tolist() if texts else []
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of what it is searched by."""
+        """The vector of a query."""
         vector: list[float] = self.embedder.embed_sync([text], role="query").tolist()[0]
         return vector
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of what is searched."""
+        """The vectors of documents."""
         return (await self.embedder.embed(texts, role="document")).tolist() if texts else []
 
     async def aembed_query(self, text: str) -> list[float]:
-        """The vector of what it is searched by."""
+        """The vector of a query."""
         vector: list[float] = (await self.embedder.embed([text], role="query")).tolist()[0]
         return vector
 
@@ -146,7 +146,7 @@ class AyniChatModel(BaseChatModel):
                     yield chunk
 
     def _options(self, stop: list[str] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-        # LangChain's own notes about structured output are no options of a chat.
+        # Options that begin with `ls_` are LangChain's own notes about structured output.
         own = {name: value for name, value in given.items() if not name.startswith("ls_")}
         return {**self.options, **own, **({} if stop is None else {"stop": stop})}
 

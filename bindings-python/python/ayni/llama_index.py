@@ -1,4 +1,4 @@
-"""LlamaIndex over ayni's backends: ``AyniEmbedding``, ``AyniLLM``. Needs the extra ``ayni[llama-index]``.
+"""LlamaIndex classes on ayni's backends: ``AyniEmbedding``, ``AyniLLM``. Needs the extra ``ayni[llama-index]``.
 
 >>> from ayni import Chat, Embedder
 >>> from ayni.llama_index import AyniEmbedding, AyniLLM
@@ -94,7 +94,7 @@ class AyniLLM(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex plans with."""
+        """The model's limits, for LlamaIndex."""
         most = self.options.get("max_tokens") or 256
         return LLMMetadata(
             context_window=self.context_window, num_output=most, is_chat_model=True, model_name=self._chat.info().model
@@ -109,7 +109,7 @@ class AyniLLM(CustomLLM):
         return _answer((await self._chat.chat(_messages(messages), **{**self.options, **kwargs})).text)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Answers a conversation as it goes."""
+        """Answers a conversation in a stream."""
         events = self._chat.stream_sync(_messages(messages), **{**self.options, **kwargs})
 
         def pieces() -> ChatResponseGen:
@@ -123,7 +123,7 @@ class AyniLLM(CustomLLM):
         return pieces()
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Answers a conversation as it goes."""
+        """Answers a conversation in a stream."""
         events = self._chat.stream(_messages(messages), **{**self.options, **kwargs})
 
         async def pieces() -> ChatResponseAsyncGen:
@@ -145,14 +145,14 @@ class AyniLLM(CustomLLM):
         return CompletionResponse(text=(await self._chat.chat(prompt, **{**self.options, **kwargs})).text)
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Answers a question as it goes."""
+        """Answers a question in a stream."""
         chunks = self.stream_chat([ChatMessage(role=MessageRole.USER, content=prompt)], **kwargs)
         return (CompletionResponse(text=one.message.content or "", delta=one.delta) for one in chunks)
 
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
-        """Answers a question as it goes."""
+        """Answers a question in a stream."""
         chunks = await self.astream_chat([ChatMessage(role=MessageRole.USER, content=prompt)], **kwargs)
         return (CompletionResponse(text=one.message.content or "", delta=one.delta) async for one in chunks)
 

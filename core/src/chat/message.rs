@@ -33,7 +33,7 @@ impl Role {
     }
 }
 
-/// Data that a provider attached and wants back unchanged (thought signatures and the like).
+/// Data that a provider attached and wants back unchanged, such as thought signatures.
 pub type ProviderData = Map<String, Value>;
 
 /// One message of a conversation.
@@ -104,7 +104,7 @@ impl Message {
         self
     }
 
-    /// Keeps the reasoning.
+    /// Sets the reasoning.
     pub fn with_reasoning(mut self, reasoning: Option<String>) -> Self {
         self.reasoning = reasoning;
         self
@@ -116,14 +116,14 @@ impl Message {
         self
     }
 
-    /// Keeps the provider's data.
+    /// Sets the provider's data.
     pub fn with_provider_data(mut self, provider_data: ProviderData) -> Self {
         self.provider_data = provider_data;
         self
     }
 }
 
-/// What a message says: text, or text and images in turn. In JSON a string or a list of parts.
+/// What a message says: text, or a list of texts and images. In JSON a string or a list of parts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "ContentForm", into = "ContentForm")]
@@ -232,7 +232,7 @@ impl From<Vec<Part>> for Content {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ToolCall {
-    /// The call's name, which the tool's answer repeats. Made up where the backend gives none.
+    /// The id of the call, which the tool's answer repeats. Generated where the backend gives none.
     pub id: String,
     /// The tool's name.
     pub name: String,
@@ -249,7 +249,7 @@ impl ToolCall {
         Self { id: id.into(), name: name.into(), arguments: arguments.into(), provider_data: Map::new() }
     }
 
-    /// Keeps the provider's data.
+    /// Sets the provider's data.
     pub fn with_provider_data(mut self, provider_data: ProviderData) -> Self {
         self.provider_data = provider_data;
         self

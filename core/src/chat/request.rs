@@ -1,4 +1,4 @@
-//! What a conversation asks for.
+//! A chat request: the conversation and the options of its answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::message::{Content, Message};
 use crate::error::{Error, Result};
 
-/// A conversation, and how to answer it.
+/// A conversation, and the options of its answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -14,33 +14,33 @@ use crate::error::{Error, Result};
 pub struct ChatRequest {
     /// The conversation so far, oldest first.
     pub messages: Vec<Message>,
-    /// Most tokens of the answer.
+    /// The most tokens of the answer.
     pub max_tokens: Option<u32>,
-    /// How freely to choose tokens: 0 always takes the likeliest.
+    /// The sampling temperature: 0 always takes the likeliest token.
     pub temperature: Option<f32>,
-    /// Considers only the likeliest tokens that together reach this probability.
+    /// Nucleus sampling: considers only the likeliest tokens that together reach this probability.
     pub top_p: Option<f32>,
     /// Considers only this many of the likeliest tokens.
     pub top_k: Option<u32>,
-    /// Lowers the chance of tokens already used, by how often.
+    /// Lowers the probability of tokens that occurred before, in proportion to how often.
     pub frequency_penalty: Option<f32>,
-    /// Lowers the chance of tokens already used at all.
+    /// Lowers the probability of tokens that occurred before at all.
     pub presence_penalty: Option<f32>,
-    /// Makes the choice of tokens repeatable, as far as the backend allows.
+    /// The seed of sampling: makes the answer repeatable, as far as the backend allows.
     pub seed: Option<u64>,
-    /// Ends the answer before any of these texts.
+    /// Stop sequences: the answer ends before any of these texts.
     pub stop: Vec<String>,
     /// The tools that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether the model must, may or must not call tools.
+    /// Whether the model may, must or must not call tools.
     pub tool_choice: Option<ToolChoice>,
-    /// The form of the answer.
+    /// The format of the answer.
     pub output: Option<OutputFormat>,
     /// How much to reason before answering.
     pub reasoning: Option<ReasoningEffort>,
-    /// Asks for log-probabilities, with this many alternatives a token.
+    /// Asks for log-probabilities, with this many alternatives for each token.
     pub logprobs: Option<u8>,
-    /// Further fields for the provider's body, sent as they are. A field that ayni sets itself wins.
+    /// Further fields of the request body, sent as they are. Fields that ayni sets itself take precedence.
     pub extra: Map<String, Value>,
 }
 
@@ -55,7 +55,7 @@ impl ChatRequest {
         Self::new([Message::user(question)])
     }
 
-    /// Puts an instruction before the conversation.
+    /// Puts a system message before the conversation.
     pub fn with_system(mut self, instruction: impl Into<Content>) -> Self {
         self.messages.insert(0, Message::system(instruction));
         self
@@ -91,7 +91,7 @@ impl ChatRequest {
         self
     }
 
-    /// Ends the answer before any of these texts.
+    /// Sets the stop sequences.
     pub fn with_stop<T: Into<String>>(mut self, stop: impl IntoIterator<Item = T>) -> Self {
         self.stop = stop.into_iter().map(Into::into).collect();
         self
@@ -103,37 +103,37 @@ impl ChatRequest {
         self
     }
 
-    /// Says whether tools must, may or must not be called.
+    /// Sets whether tools may, must or must not be called.
     pub fn with_tool_choice(mut self, choice: ToolChoice) -> Self {
         self.tool_choice = Some(choice);
         self
     }
 
-    /// Asks for a form of answer.
+    /// Sets the format of the answer.
     pub fn with_output(mut self, output: OutputFormat) -> Self {
         self.output = Some(output);
         self
     }
 
-    /// Says how much to reason.
+    /// Sets how much to reason.
     pub fn with_reasoning(mut self, effort: ReasoningEffort) -> Self {
         self.reasoning = Some(effort);
         self
     }
 
-    /// Asks for log-probabilities, with this many alternatives a token.
+    /// Asks for log-probabilities, with this many alternatives for each token.
     pub fn with_logprobs(mut self, alternatives: u8) -> Self {
         self.logprobs = Some(alternatives);
         self
     }
 
-    /// Adds a field to the provider's body.
+    /// Adds a field to the request body.
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
     }
 
-    /// Fails on what no backend accepts: no messages, or none that says anything.
+    /// Fails on what no backend accepts: no messages, or only empty ones.
     ///
     /// # Errors
     /// `invalid_request`.
@@ -156,12 +156,12 @@ impl ChatRequest {
 pub struct Tool {
     /// The tool's name.
     pub name: String,
-    /// What it does, for the model to decide by.
+    /// What it does: the model decides by it when to call the tool.
     #[serde(default)]
     pub description: String,
     /// The arguments, as a JSON Schema.
     pub parameters: Value,
-    /// Whether the arguments must follow the schema to the letter, where the backend can promise it.
+    /// Whether the arguments must follow the schema strictly, where the backend can guarantee it.
     #[serde(default)]
     pub strict: bool,
 }
@@ -172,14 +172,14 @@ impl Tool {
         Self { name: name.into(), description: description.into(), parameters, strict: false }
     }
 
-    /// Asks for arguments that follow the schema to the letter.
+    /// Sets whether the arguments must follow the schema strictly.
     pub fn with_strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 }
 
-/// Whether tools must, may or must not be called.
+/// Whether tools may, must or must not be called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -189,13 +189,13 @@ pub enum ToolChoice {
     Auto,
     /// No tool is called.
     None,
-    /// Some tool is called.
+    /// At least one tool is called.
     Required,
     /// This tool is called.
     Tool(String),
 }
 
-/// The form of an answer.
+/// The format of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -211,7 +211,7 @@ pub enum OutputFormat {
         name: String,
         /// The schema.
         schema: Value,
-        /// Whether it must be followed to the letter.
+        /// Whether it must be followed strictly.
         #[serde(default)]
         strict: bool,
     },

@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_core::Stream;
 use futures_util::StreamExt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ChatResponse, FinishReason, ProviderData, TokenLogprob, ToolCall};
-use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::error::{Error, ErrorKind, Operation, Result, Sent};
 use crate::info::{BackendInfo, Route, Usage};
 
-/// One event of a streamed answer.
-#[derive(Clone, Debug, PartialEq)]
+/// One event of a streamed answer. In JSON its `type` says what it is, and the rest of its fields are beside it:
+/// `{"type": "text", "text": "ho"}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChatEvent {
     /// The first event: who serves.
@@ -20,44 +24,76 @@ pub enum ChatEvent {
         /// Who serves, and who failed before.
         route: Route,
     },
-    /// A piece of the answer.
-    Text(String),
+    /// A piece of the answer's text.
+    Text(#[serde(with = "text_field")] String),
     /// A piece of the reasoning.
-    Reasoning(String),
-    /// The model begins to call a tool.
+    Reasoning(#[serde(with = "text_field")] String),
+    /// The model starts a tool call.
     ToolCallStarted {
-        /// Which call of this answer, from 0.
+        /// The index of the call in this answer, from 0.
         index: usize,
-        /// The call's name.
+        /// The call's id.
         id: String,
         /// The tool's name.
         name: String,
     },
     /// A piece of a call's arguments.
     ToolCallArguments {
-        /// Which call of this answer.
+        /// The index of the call in this answer.
         index: usize,
         /// The piece.
         piece: String,
     },
-    /// A call is complete.
+    /// A tool call is complete.
     ToolCall {
-        /// Which call of this answer.
+        /// The index of the call in this answer.
         index: usize,
         /// The call.
         call: ToolCall,
     },
     /// Log-probabilities of the tokens of the last piece.
-    Logprobs(Vec<TokenLogprob>),
+    Logprobs(#[serde(with = "logprobs_field")] Vec<TokenLogprob>),
     /// The last event: the answer is complete.
     Finish {
         /// Why the answer ended.
         reason: FinishReason,
-        /// Tokens used, where the backend says so.
+        /// Tokens used, where the backend reports them.
         usage: Usage,
-        /// Data about the answer that the provider wants back with the next turn.
+        /// Data about the answer that the provider wants back with the next request.
         provider_data: ProviderData,
     },
+}
+
+/// Gives what an event carries a name of its own beside `type`.
+macro_rules! named_fields {
+    ($($module:ident: $field:ident of $type:ty;)+) => {$(
+        mod $module {
+            use super::*;
+
+            #[derive(Serialize)]
+            struct Borrowed<'a> {
+                $field: &'a $type,
+            }
+
+            #[derive(Deserialize)]
+            struct Owned {
+                $field: $type,
+            }
+
+            pub(super) fn serialize<S: Serializer>($field: &$type, serializer: S) -> Result<S::Ok, S::Error> {
+                Borrowed { $field }.serialize(serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+                Owned::deserialize(deserializer).map(|fields| fields.$field)
+            }
+        }
+    )+};
+}
+
+named_fields! {
+    text_field: text of String;
+    logprobs_field: logprobs of Vec<TokenLogprob>;
 }
 
 impl ChatEvent {
@@ -66,7 +102,7 @@ impl ChatEvent {
         Self::Finish { reason, usage, provider_data: ProviderData::default() }
     }
 
-    /// Whether the caller sees a part of the answer in it, so that the request can no longer be repeated.
+    /// Whether the event shows the caller a part of the answer, so that the request can no longer be repeated.
     pub(crate) fn delivers(&self) -> bool {
         !matches!(self, Self::Started { .. })
     }
@@ -74,21 +110,29 @@ impl ChatEvent {
 
 /// The events of a streamed answer.
 ///
-/// Whatever the backend does, the events end with exactly one [`ChatEvent::Finish`] or one error: a stream
-/// that simply stops is `interrupted`. The text delivered so far is attached to the error.
+/// Whatever the backend does, the events end with exactly one [`ChatEvent::Finish`] or one error; a stream that just
+/// stops ends with `interrupted`. The text delivered so far is attached to the error.
 pub struct ChatStream {
     events: Pin<Box<dyn Stream<Item = Result<ChatEvent>> + Send>>,
     text: String,
     ended: bool,
+    /// The backend that its errors name.
+    backend: Option<Arc<str>>,
 }
 
 impl ChatStream {
     /// Wraps a backend's events.
     pub fn new(events: impl Stream<Item = Result<ChatEvent>> + Send + 'static) -> Self {
-        Self { events: Box::pin(events), text: String::new(), ended: false }
+        Self { events: Box::pin(events), text: String::new(), ended: false, backend: None }
     }
 
-    /// The events of an answer that came in one piece.
+    /// Names `backend` on errors that name no other.
+    pub(super) fn of_backend(mut self, backend: &Arc<str>) -> Self {
+        self.backend.get_or_insert_with(|| Arc::clone(backend));
+        self
+    }
+
+    /// A whole answer as events.
     pub fn from_response(response: ChatResponse) -> Self {
         let mut events = vec![ChatEvent::Started { route: response.route }];
         events.extend(response.reasoning.filter(|text| !text.is_empty()).map(ChatEvent::Reasoning));
@@ -111,8 +155,8 @@ impl ChatStream {
         Self::new(futures_util::stream::iter(events.into_iter().map(Ok)))
     }
 
-    /// Reads to the end and joins the events to one response. `info` names the backend in the route of a
-    /// stream that never said who serves.
+    /// Reads the stream to its end and joins its events into one response. `info` names the backend in the route of a
+    /// stream without a `Started` event.
     ///
     /// # Errors
     /// The stream's error, with the text delivered before it.
@@ -140,6 +184,10 @@ impl ChatStream {
 
     fn end_with(&mut self, error: Error) -> Error {
         self.ended = true;
+        let error = match &self.backend {
+            Some(backend) => error.with_operation(Operation::ChatStream).with_backend(&**backend),
+            None => error,
+        };
         match self.text.is_empty() {
             true => error,
             false => error.with_partial_text(std::mem::take(&mut self.text)),
@@ -185,6 +233,7 @@ impl fmt::Debug for ChatStream {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use serde_json::json;
 
     use super::*;
 
@@ -220,5 +269,54 @@ mod tests {
         response.usage = Usage::new(3, 4);
         let joined = ChatStream::from_response(response.clone()).collect_response(&info).await;
         assert_eq!(joined.expect("complete"), response);
+    }
+
+    #[test]
+    fn events_are_written_with_their_type_beside_their_fields() {
+        let info = BackendInfo::new("scripted", "m");
+        let logprobs = vec![TokenLogprob::new("ho", -0.5).with_top(vec![("ho".into(), -0.5)])];
+        let route = json!({"backend": "scripted", "model": "m", "attempts": 1, "cached": false});
+        let call = json!({"id": "1", "name": "look", "arguments": "{}"});
+        let written = [
+            (ChatEvent::Started { route: Route::new(&info) }, json!({"type": "started", "route": route})),
+            (ChatEvent::Text("ho".into()), json!({"type": "text", "text": "ho"})),
+            (ChatEvent::Reasoning("hm".into()), json!({"type": "reasoning", "text": "hm"})),
+            (
+                ChatEvent::ToolCallStarted { index: 0, id: "1".into(), name: "look".into() },
+                json!({"type": "tool_call_started", "index": 0, "id": "1", "name": "look"}),
+            ),
+            (
+                ChatEvent::ToolCallArguments { index: 0, piece: "{}".into() },
+                json!({"type": "tool_call_arguments", "index": 0, "piece": "{}"}),
+            ),
+            (
+                ChatEvent::ToolCall { index: 0, call: ToolCall::new("1", "look", "{}") },
+                json!({"type": "tool_call", "index": 0, "call": call}),
+            ),
+            (
+                ChatEvent::Logprobs(logprobs),
+                json!({"type": "logprobs", "logprobs": [{"token": "ho", "logprob": -0.5, "top": [["ho", -0.5]]}]}),
+            ),
+            (
+                ChatEvent::finish(FinishReason::Other("pause".into()), Usage::new(3, None)),
+                json!({"type": "finish", "reason": "pause", "usage": Usage::new(3, None), "provider_data": {}}),
+            ),
+        ];
+        for (event, data) in written {
+            assert_eq!(serde_json::to_value(&event).expect("JSON"), data);
+            assert_eq!(serde_json::from_value::<ChatEvent>(data).expect("an event"), event);
+        }
+    }
+
+    #[test]
+    fn a_response_is_written_field_by_field_and_read_back() {
+        let info = BackendInfo::new("scripted", "m");
+        let mut response = ChatResponse::new("answer", Route::new(&info));
+        response.tool_calls.push(ToolCall::new("1", "look", "{}"));
+        response.finish = FinishReason::ToolCalls;
+        let data = serde_json::to_value(&response).expect("JSON");
+        assert_eq!((&data["text"], &data["finish"]), (&json!("answer"), &json!("tool_calls")));
+        assert_eq!((&data["reasoning"], &data["logprobs"]), (&json!(null), &json!([])));
+        assert_eq!(serde_json::from_value::<ChatResponse>(data).expect("a response"), response);
     }
 }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
 use crate::embed::AnyEmbedder;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
@@ -47,10 +46,8 @@ pub(super) fn primary<H: HoldsPlace>(
 }
 
 impl Absent {
-    fn error(&self, operation: Operation) -> Error {
+    fn error(&self) -> Error {
         Error::new(self.kind, self.message.clone())
-            .with_operation(operation)
-            .with_backend(&*self.info.backend)
     }
 }
 
@@ -60,11 +57,15 @@ impl ChatBackend for Absent {
     }
 
     async fn chat(&self, _: &Context, _: ChatRequest) -> Result<ChatResponse> {
-        Err(self.error(Operation::Chat))
+        Err(self.error())
     }
 
     async fn stream(&self, _: &Context, _: ChatRequest) -> Result<ChatStream> {
-        Err(self.error(Operation::ChatStream))
+        Err(self.error())
+    }
+
+    async fn ready(&self, _: &Context) -> Result<()> {
+        Err(self.error())
     }
 }
 
@@ -74,11 +75,15 @@ impl ImageGenerator for Absent {
     }
 
     async fn generate(&self, _: &Context, _: GenerateRequest) -> Result<ImageResponse> {
-        Err(self.error(Operation::GenerateImage))
+        Err(self.error())
     }
 
     async fn refine(&self, _: &Context, _: RefineRequest) -> Result<ImageResponse> {
-        Err(self.error(Operation::RefineImage))
+        Err(self.error())
+    }
+
+    async fn ready(&self, _: &Context) -> Result<()> {
+        Err(self.error())
     }
 }
 

@@ -301,17 +301,8 @@ openers! {
 /// # Errors
 /// Those of opening and of loading.
 pub async fn embedder(cx: &Context, model: impl Into<String>) -> Result<AnyEmbedder> {
-    let config = LocalEmbedderConfig::new(model);
-    #[cfg(feature = "candle")]
-    {
-        let env = Environment::process();
-        let embedder = crate::local::LocalEmbedder::open_over(&config, &env, cx.transport())?;
-        embedder.ready(cx).await?;
-        Policy::default().embedder(AnyEmbedder::new(embedder), Vec::new())
-    }
-    #[cfg(not(feature = "candle"))]
-    {
-        let _ = cx;
-        open_embedder(config)
-    }
+    let config = EmbedderConfig::from(LocalEmbedderConfig::new(model));
+    let embedder = config.open_over(&Environment::process(), cx.transport())?;
+    embedder.ready(cx).await?;
+    Policy::default().embedder(embedder, Vec::new())
 }

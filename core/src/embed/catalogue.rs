@@ -1,4 +1,4 @@
-//! Well-known models: what is true of their vectors wherever they are computed, and what their repositories do not say.
+//! Well-known models: the width, pooling and prompts of their vectors, wherever they run.
 
 use super::space::{EmbeddingSpace, Pooling};
 
@@ -7,7 +7,7 @@ struct Known {
     /// Its id on the Hub.
     id: &'static str,
     dimensions: usize,
-    /// Not known for models that have no tokens to pool, or pool them by a part of their own.
+    /// `None` for models that have no tokens to pool, or pool them with a layer of their own.
     pooling: Option<Pooling>,
 }
 
@@ -15,7 +15,7 @@ const fn known(id: &'static str, dimensions: usize, pooling: Pooling) -> Known {
     Known { id, dimensions, pooling: Some(pooling) }
 }
 
-/// A model of texts and images.
+/// A dual encoder of texts and images.
 const fn dual(id: &'static str, dimensions: usize) -> Known {
     Known { id, dimensions, pooling: None }
 }
@@ -38,7 +38,8 @@ const fn dual(id: &'static str, dimensions: usize) -> Known {
 // - EmbeddingGemma: huggingface/text-embeddings-inference, `backends/candle/tests/test_gemma3.rs` (GTE in `test_gte.rs`).
 // - CLIP and SigLIP: mlfoundations/open_clip, `src/open_clip/pretrained.py`, `src/open_clip/model_configs/` (`embed_dim`).
 
-/// As their publishers document them. Where a model's files are at hand, those decide; this is for models elsewhere.
+/// As their publishers document them. A local model's own files take precedence; this table is for models that run
+/// elsewhere.
 const KNOWN: &[Known] = &[
     known("sentence-transformers/all-MiniLM-L6-v2", 384, Pooling::Mean),
     known("sentence-transformers/all-MiniLM-L12-v2", 384, Pooling::Mean),
@@ -155,9 +156,9 @@ const KNOWN: &[Known] = &[
 ];
 
 impl EmbeddingSpace {
-    /// The space with what is left open about a well-known model, by its id on the Hub, filled in: the width of its
-    /// vectors and how it pools, which are the same wherever it runs. Nothing that is said is changed. Revision, length and
-    /// prompts are up to whoever runs it, and are never filled in.
+    /// Fills in the width and pooling of a well-known model, by its id on the Hub: they are the same wherever it runs.
+    /// Fields that are set stay as they are. Revision, normalisation and prompts depend on who runs the model and are never
+    /// filled in.
     ///
     /// ```
     /// use ayni::{EmbeddingSpace, Pooling};

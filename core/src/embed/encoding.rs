@@ -1,4 +1,4 @@
-//! Vectors in fewer bytes: half precision, whole numbers, single bits.
+//! Vectors in fewer bytes: half precision, 8-bit integers, single bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,25 +11,25 @@ use super::similarity::{Ranked, best, same_width};
 use super::vectors::Vectors;
 use crate::error::{Error, Result};
 
-/// In which numbers vectors are stored.
+/// The number format in which vectors are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Encoding {
-    /// As they are: four bytes a number.
+    /// Single precision, as they are: four bytes a number.
     #[default]
     F32,
     /// IEEE half precision: two bytes a number.
     F16,
-    /// Whole numbers from -127 to 127 and a scale a vector: one byte a number.
+    /// Integers from -127 to 127 and one scale for each vector: one byte a number.
     Int8,
-    /// The sign: one bit a number.
+    /// The sign only: one bit a number.
     Ubinary,
 }
 
 impl Encoding {
-    /// All of them, the most exact first.
+    /// Every encoding, the most exact first.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Int8, Self::Ubinary];
 
     /// `f32`, `f16`, `int8` or `ubinary`.
@@ -60,7 +60,7 @@ impl FromStr for Encoding {
 }
 
 impl Vectors {
-    /// The vectors in these numbers.
+    /// The vectors in this encoding.
     ///
     /// # Errors
     /// As [`to_int8`](Self::to_int8), for that encoding.
@@ -73,17 +73,17 @@ impl Vectors {
         })
     }
 
-    /// The vectors in half precision, rounded to the nearest, halves to even. What is too large becomes infinite.
+    /// The vectors in half precision, rounded to nearest even. What is too large becomes infinite.
     pub fn to_f16(&self) -> HalfVectors {
         HalfVectors { bits: self.as_flat().iter().map(|x| half::from_f32(*x)).collect(), width: self.width() }
     }
 
-    /// The vectors in whole numbers from -127 to 127, each with its own scale: number × scale ≈ what it was, and the
-    /// largest number of a vector is 127 or -127.
+    /// The vectors as integers from -127 to 127, each vector with its own scale: integer × scale ≈ original, and the
+    /// largest integer of a vector is 127 or -127.
     ///
-    /// The scale is the vector's own, so that nothing has to be calibrated and a vector becomes the same bytes
-    /// whatever it is stored with. (sentence-transformers' `int8` takes ranges from a calibration set; its numbers cannot
-    /// be compared with these.) The cosine needs no scale: that of the whole numbers is that of the vectors.
+    /// One scale for each vector needs no calibration, and a vector's bytes do not depend on its neighbours.
+    /// (sentence-transformers' `int8` takes ranges from a calibration set; its numbers cannot be compared with these.)
+    /// The cosine of the integers is that of the vectors, without the scales.
     ///
     /// # Errors
     /// `response_invalid` if a number is not finite.
@@ -98,7 +98,7 @@ impl Vectors {
                 )));
             }
             let scale = largest / 127.0;
-            // The quotient and not a reciprocal: that of the least numbers is infinite.
+            // A division, because the reciprocal of the smallest numbers is infinite.
             #[allow(clippy::cast_possible_truncation, reason = "between -127 and 127")]
             let whole = |x: &f32| (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
             match scale > 0.0 {
@@ -110,8 +110,8 @@ impl Vectors {
         Ok(Int8Vectors { numbers: numbers.into(), scales: scales.into(), width: self.width() })
     }
 
-    /// One bit a number: 1 where it is above zero. Eight to a byte, the first in the highest bit, the last byte filled up
-    /// with zeros: what sentence-transformers' `quantize_embeddings(…, precision="ubinary")` gives.
+    /// One bit a number: 1 where it is above zero. Eight bits to a byte, the first in the highest bit, the last byte padded
+    /// with zeros, as sentence-transformers' `quantize_embeddings(…, precision="ubinary")` does it.
     pub fn to_ubinary(&self) -> BinaryVectors {
         let byte = |numbers: &[f32]| {
             numbers.iter().enumerate().fold(0u8, |byte, (bit, x)| byte | (u8::from(*x > 0.0) << (7 - bit)))
@@ -125,18 +125,18 @@ impl Vectors {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EncodedVectors {
-    /// As they were.
+    /// In single precision.
     F32(Vectors),
     /// In half precision.
     F16(HalfVectors),
-    /// In whole numbers with scales.
+    /// As 8-bit integers with scales.
     Int8(Int8Vectors),
-    /// In bits.
+    /// As bits.
     Ubinary(BinaryVectors),
 }
 
 impl EncodedVectors {
-    /// In which numbers.
+    /// The encoding.
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::F32(_) => Encoding::F32,
@@ -171,8 +171,7 @@ impl EncodedVectors {
         }
     }
 
-    /// The numbers as they are written to a file: vector after vector, the least byte of each number first. The scales of
-    /// `int8` are not among them.
+    /// The numbers as bytes, vector after vector, little-endian. Without the scales of `int8`.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(vectors) => vectors.as_flat().iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -183,7 +182,7 @@ impl EncodedVectors {
     }
 }
 
-/// Vectors in half precision, side by side, as the bits of IEEE's binary16.
+/// Vectors in half precision, side by side, as the bits of IEEE 754 binary16.
 #[derive(Clone, PartialEq)]
 pub struct HalfVectors {
     bits: Arc<[u16]>,
@@ -211,14 +210,14 @@ impl HalfVectors {
         &self.bits
     }
 
-    /// The same numbers in f32; nothing is rounded.
+    /// The same numbers in f32, without rounding.
     pub fn to_f32(&self) -> Vectors {
         let numbers: Vec<f32> = self.bits.iter().map(|bits| half::to_f32(*bits)).collect();
         Vectors::of_parts(numbers, self.width)
     }
 }
 
-/// Vectors in whole numbers, side by side, each with its own scale.
+/// Vectors as 8-bit integers, side by side, each vector with its own scale.
 #[derive(Clone, PartialEq)]
 pub struct Int8Vectors {
     numbers: Arc<[i8]>,
@@ -242,17 +241,17 @@ impl Int8Vectors {
         self.width
     }
 
-    /// The whole numbers, vector after vector.
+    /// The integers, vector after vector.
     pub fn as_flat(&self) -> &[i8] {
         &self.numbers
     }
 
-    /// What the numbers of each vector are multiplied with to get back what they were; 0 for a zero vector.
+    /// The scale of each vector: integer × scale ≈ original. 0 for a zero vector.
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
 
-    /// The vectors as they were, up to half a scale a number.
+    /// The vectors in f32: each number is off by half a scale at most.
     pub fn to_f32(&self) -> Vectors {
         let rows = self.numbers.chunks_exact(self.width).zip(&*self.scales);
         let numbers: Vec<f32> =
@@ -268,13 +267,13 @@ pub struct BinaryVectors {
     width: usize,
 }
 
-/// A vector of bits of many that is like a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One of the vectors of bits that are nearest to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BinaryMatch {
     /// Its position among the vectors.
     pub index: usize,
-    /// In how many bits they differ.
+    /// The Hamming distance to the query: in how many bits they differ.
     pub distance: u32,
 }
 
@@ -289,7 +288,7 @@ impl BinaryVectors {
         self.bytes.is_empty()
     }
 
-    /// Bits in a vector, without those that fill up its last byte.
+    /// Bits in a vector, without the padding of its last byte.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -304,8 +303,8 @@ impl BinaryVectors {
         self.bytes.chunks_exact(self.bytes_a_vector()).nth(index)
     }
 
-    /// The `k` vectors that differ from `query` in the fewest bits, the best first; of equals, the one that stands first.
-    /// Fewer if there are fewer.
+    /// The `k` vectors that differ from `query` in the fewest bits, the best first, and of equals the one with the lower
+    /// index. Fewer if there are fewer.
     ///
     /// # Errors
     /// `invalid_request` if the query differs in width.
@@ -324,7 +323,7 @@ impl BinaryVectors {
     }
 }
 
-/// In how many bits two vectors differ.
+/// The Hamming distance: in how many bits two vectors differ.
 ///
 /// ```
 /// # fn main() -> ayni::Result<()> {

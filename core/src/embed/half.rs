@@ -1,13 +1,13 @@
-//! Half precision, IEEE's binary16, to and from f32.
+//! Half precision (IEEE 754 binary16) from and to f32.
 
-/// The nearest half-precision number, halves to even; infinite if it is too large.
+/// Rounds to the nearest half-precision number, ties to even; infinite if it is too large.
 pub(super) fn from_f32(number: f32) -> u16 {
     let bits = number.to_bits();
     #[allow(clippy::cast_possible_truncation, reason = "one bit")]
     let sign = (bits >> 16) as u16 & 0x8000;
     let magnitude = bits & 0x7fff_ffff;
     if magnitude > 0x7f80_0000 {
-        // A NaN stays one, with as much of its payload as fits.
+        // NaN stays NaN, with as much of its payload as fits.
         #[allow(clippy::cast_possible_truncation, reason = "ten bits")]
         let payload = (magnitude >> 13) as u16 & 0x03ff;
         return sign | 0x7e00 | payload;
@@ -16,9 +16,9 @@ pub(super) fn from_f32(number: f32) -> u16 {
         return sign | 0x7c00;
     }
     let rounded = match magnitude < 0x3880_0000 {
-        // Below 2^-14 the step is 2^-24, and adding 0.5 lines the bits up with it, rounded by the addition.
+        // Subnormal: below 2^-14 the step is 2^-24. Adding 0.5 aligns the bits with it and rounds.
         true => (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits(),
-        // The exponent's bias goes from 127 to 15; the addition rounds, and carries into the exponent.
+        // The exponent's bias goes from 127 to 15. The addition rounds and carries into the exponent.
         false => (magnitude - (112 << 23) + 0x0fff + ((magnitude >> 13) & 1)) >> 13,
     };
     #[allow(clippy::cast_possible_truncation, reason = "fifteen bits")]

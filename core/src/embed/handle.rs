@@ -4,17 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, TryFutureExt};
 
-use super::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Vectors};
+use super::{EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Vectors};
 use crate::context::{BoxFuture, Context, Progress};
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::info::BackendInfo;
 use crate::media::ImageData;
 
 /// Any embedder: the handle that users hold. Cheap to clone; clones share the backend.
 ///
 /// It splits requests above `info().limits.max_batch`, runs the parts a few at a time and keeps the order.
-/// There is no way to swap the model under a handle: that would change the space under whatever stores its
+/// Whatever the backend does, a response holds one vector an input, of the space's width and of finite numbers, or
+/// the call fails with `response_invalid`. Errors name backend and operation. There is no way to swap the model under a handle: that would change the space under whatever stores its
 /// vectors.
 #[derive(Clone, Debug)]
 pub struct AnyEmbedder(Arc<dyn DynEmbedder>);
@@ -63,6 +65,27 @@ impl AnyEmbedder {
     /// Those of the backend.
     pub async fn embed_image(&self, cx: &Context, image: ImageData) -> Result<Vec<f32>> {
         self.embed_one(cx, EmbedInput::Image(image)).await
+    }
+
+    /// Waits until a local model is loaded; see [`Embedder::ready`].
+    ///
+    /// # Errors
+    /// Those of loading.
+    pub async fn ready(&self, cx: &Context) -> Result<()> {
+        self.0.ready(cx).await
+    }
+
+    /// The most tokens of one text, if known; see [`Embedder::window`].
+    pub fn window(&self) -> Option<usize> {
+        self.0.window()
+    }
+
+    /// How many tokens a text has; see [`Embedder::count_tokens`].
+    ///
+    /// # Errors
+    /// `unsupported` where nobody here knows the model's tokens; `conflict` before a local model is ready.
+    pub fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        self.0.count_tokens(role, text)
     }
 
     async fn embed_one(&self, cx: &Context, input: EmbedInput) -> Result<Vec<f32>> {
@@ -144,6 +167,18 @@ impl Embedder for AnyEmbedder {
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         Self::embed(self, cx, request).await
     }
+
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        self.0.ready(cx).await
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.0.window()
+    }
+
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        self.0.count_tokens(role, text)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -159,6 +194,18 @@ impl<E: Embedder> Embedder for Arc<E> {
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         (**self).embed(cx, request).await
     }
+
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        (**self).ready(cx).await
+    }
+
+    fn window(&self) -> Option<usize> {
+        (**self).window()
+    }
+
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        (**self).count_tokens(role, text)
+    }
 }
 
 /// [`Embedder`] in the form that can be a trait object.
@@ -166,8 +213,12 @@ trait DynEmbedder: Send + Sync + fmt::Debug {
     fn info(&self) -> &BackendInfo;
     fn space(&self) -> &EmbeddingSpace;
     fn embed<'a>(&'a self, cx: &'a Context, request: EmbedRequest) -> BoxFuture<'a, Result<EmbedResponse>>;
+    fn ready<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<()>>;
+    fn window(&self) -> Option<usize>;
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize>;
 }
 
+/// Holds every embedder to the contract, and names backend and operation on every error, so that no backend has to.
 impl<T: Embedder> DynEmbedder for T {
     fn info(&self) -> &BackendInfo {
         Embedder::info(self)
@@ -178,6 +229,30 @@ impl<T: Embedder> DynEmbedder for T {
     }
 
     fn embed<'a>(&'a self, cx: &'a Context, request: EmbedRequest) -> BoxFuture<'a, Result<EmbedResponse>> {
-        Box::pin(Embedder::embed(self, cx, request))
+        let (inputs, dimensions) = (request.inputs.len(), request.dimensions);
+        let checked = move |outcome: Result<EmbedResponse>| {
+            // The space is asked after the call: a model that was still loading did not know its width before.
+            let outcome = outcome.and_then(|response| {
+                response.check(inputs, dimensions.or_else(|| Embedder::space(self).dimensions))
+            });
+            outcome.map_err(Embedder::info(self).tag(Operation::Embed))
+        };
+        Box::pin(Embedder::embed(self, cx, request).map(checked))
+    }
+
+    fn ready<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Embedder::ready(self, cx).map_err(Embedder::info(self).tag(Operation::Embed)))
+    }
+
+    fn window(&self) -> Option<usize> {
+        Embedder::window(self)
+    }
+
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        Embedder::count_tokens(self, role, text).map_err(Embedder::info(self).tag(Operation::Embed))
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

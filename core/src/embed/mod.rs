@@ -26,7 +26,7 @@ mod stream;
 mod vectors;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{self, Future};
 
 #[cfg(feature = "candle")]
 pub(crate) use catalogue::prompts as well_known_prompts;
@@ -43,15 +43,16 @@ pub use stream::{EmbedStream, EmbeddedPart};
 pub use vectors::Vectors;
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 
 /// Turns texts and images into vectors.
 ///
 /// Contract of [`embed`](Self::embed):
 /// - one vector an input, in the order of the inputs;
-/// - every vector has `space().dimensions` numbers where the space says how many, and all of one response
-///   have the same width; anything else is `response_invalid`;
+/// - every vector has `space().dimensions` numbers where the space says how many (or as many as the request
+///   asks for), all of one response have the same width, and every number is finite; anything else is
+///   `response_invalid`, which [`AnyEmbedder`] sees to whatever the backend does;
 /// - vectors have unit length where the space says so;
 /// - an input that was cut to the model's window is named in [`EmbedResponse::truncated`];
 /// - an empty list is `invalid_request`; a list above `info().limits.max_batch` too, except on
@@ -70,4 +71,26 @@ pub trait Embedder: Send + Sync + fmt::Debug + 'static {
         cx: &Context,
         request: EmbedRequest,
     ) -> impl Future<Output = Result<EmbedResponse>> + Send;
+
+    /// Waits until a model in this process is loaded. A hosted backend has nothing to load and is not called.
+    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
+        future::ready(cx.check())
+    }
+
+    /// The most tokens of one text; longer ones are cut, or refused. `None` where the backend does not say, or
+    /// not yet: a local model says so once it is [`ready`](Self::ready).
+    fn window(&self) -> Option<usize> {
+        None
+    }
+
+    /// How many tokens a text has for the model, its prompt and special tokens included, before it is cut to
+    /// [`window`](Self::window). Computed on the calling thread.
+    ///
+    /// # Errors
+    /// `unsupported` where nobody here knows the model's tokens; `conflict` before a local model is
+    /// [`ready`](Self::ready).
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        let _ = (role, text);
+        Err(Error::unsupported("only a model in this process counts tokens"))
+    }
 }

@@ -15,9 +15,9 @@ use crate::media::ImageData;
 pub struct EmbedRequest {
     /// The inputs, in the order of the vectors. Shared, so that a retry copies no text.
     pub inputs: Arc<[EmbedInput]>,
-    /// Which side of a search the inputs are on, for models that treat the two differently.
+    /// Which side of a search the inputs are on, for models that embed queries and documents differently.
     pub role: Option<EmbedRole>,
-    /// Shortens the vectors to this width, for models trained to allow it.
+    /// Shortens the vectors to this width, for models trained for it (Matryoshka).
     pub dimensions: Option<usize>,
     /// What to do with an input longer than the model's window: cut it and say so (the default), or fail
     /// with `context_too_long`.
@@ -110,9 +110,9 @@ pub enum EmbedInput {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EmbedRole {
-    /// What somebody looks for.
+    /// A query.
     Query,
-    /// What can be found.
+    /// A document to be found.
     Document,
 }
 

@@ -1,18 +1,23 @@
 //! The vectors, and where they came from.
 
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+
 use super::vectors::Vectors;
 use crate::error::{Error, Result};
 use crate::info::{Route, Usage};
 
 /// The vectors, and where they came from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct EmbedResponse {
     /// One vector an input, in the order of the inputs.
     pub vectors: Vectors,
     /// The positions of the inputs that were cut to the model's window, as far as the backend says so.
+    #[serde(default)]
     pub truncated: Vec<usize>,
     /// Tokens used, where the backend says so.
+    #[serde(default)]
     pub usage: Usage,
     /// Who served.
     pub route: Route,
@@ -36,7 +41,8 @@ impl EmbedResponse {
         self
     }
 
-    /// Fails unless there is one vector an input, as wide as the space (or the request) says.
+    /// Fails unless there is one vector an input, as wide as the space (or the request) says, and every number is
+    /// finite.
     ///
     /// # Errors
     /// `response_invalid`.
@@ -47,12 +53,54 @@ impl EmbedResponse {
                 self.vectors.len()
             )));
         }
-        match dimensions {
-            Some(width) if width != self.vectors.width() => Err(Error::response_invalid(format!(
+        if let Some(width) = dimensions.filter(|width| *width != self.vectors.width()) {
+            return Err(Error::response_invalid(format!(
                 "vectors of {} numbers came back where the space has {width}",
                 self.vectors.width()
-            ))),
-            _ => Ok(self),
+            )));
         }
+        match self.vectors.first_not_finite() {
+            Some(index) => Err(Error::response_invalid(format!("vector {index} holds NaN or infinity"))),
+            None => Ok(self),
+        }
+    }
+}
+
+/// In JSON, how many vectors there are and how wide they are stand beside them.
+impl Serialize for EmbedResponse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("EmbedResponse", 6)?;
+        fields.serialize_field("vectors", &self.vectors)?;
+        fields.serialize_field("count", &self.vectors.len())?;
+        fields.serialize_field("width", &self.vectors.width())?;
+        fields.serialize_field("truncated", &self.truncated)?;
+        fields.serialize_field("usage", &self.usage)?;
+        fields.serialize_field("route", &self.route)?;
+        fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::info::BackendInfo;
+
+    #[test]
+    fn a_response_is_written_with_count_and_width_and_read_without_them() {
+        let vectors = Vectors::new([0.1, -1.0], 2).expect("vectors");
+        let response = EmbedResponse::new(vectors, Route::new(&BackendInfo::new("b", "m")))
+            .with_truncated(vec![0])
+            .with_usage(Usage::new(3, None));
+        let text = serde_json::to_string(&response).expect("JSON");
+        assert!(
+            text.starts_with(r#"{"vectors":[[0.1,-1.0]],"count":1,"width":2,"truncated":[0],"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<EmbedResponse>(&text).expect("a response"), response);
+        let route = json!({"backend": "b", "model": "m", "attempts": 1, "cached": false});
+        let uneven = json!({"vectors": [[0.1], [0.2, 0.3]], "route": route});
+        assert!(serde_json::from_value::<EmbedResponse>(uneven).is_err());
     }
 }

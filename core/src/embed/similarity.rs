@@ -1,19 +1,21 @@
-//! How alike vectors are, and the nearest of many.
+//! Cosine similarity, and the nearest of many vectors.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use serde::Serialize;
+
 use super::vectors::Vectors;
 use crate::error::{Error, Result};
 
-/// Numbers that are summed side by side: enough for the widest registers, and every vector is summed in the same order.
+/// Partial sums kept side by side: enough for the widest registers. The order of summation is the same for every vector.
 const LANES: usize = 16;
 
-/// The least sum of squares that has lost nothing to numbers too small for f32.
+/// Sums of squares below this have lost precision to f32 underflow.
 const SMALLEST_SQUARE: f32 = 1e-30;
 
 /// The cosine of the angle between two vectors: from -1 to 1, and 1 for the same direction. For vectors of unit length it
-/// is their dot product. A zero vector is like nothing: 0.
+/// is their dot product. With a zero vector it is 0.
 ///
 /// ```
 /// # fn main() -> ayni::Result<()> {
@@ -24,25 +26,25 @@ const SMALLEST_SQUARE: f32 = 1e-30;
 /// ```
 ///
 /// # Errors
-/// `invalid_request` if they differ in width, or hold what is not a finite number.
+/// `invalid_request` if they differ in width, or a number is not finite.
 pub fn similarity(a: &[f32], b: &[f32]) -> Result<f32> {
     same_width(a.len(), b.len())?;
     cosine(a, b).ok_or_else(not_finite)
 }
 
-/// A vector of many that is like a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One of the vectors that are most similar to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Match {
     /// Its position among the vectors.
     pub index: usize,
-    /// How alike they are: the cosine.
+    /// The cosine similarity to the query.
     pub score: f32,
 }
 
 impl Vectors {
-    /// The `k` vectors most [similar](similarity) to `query`, the best first; of equals, the one that stands first. Fewer
-    /// if there are fewer. A vector with something in it that is not a finite number is like nothing, and left out.
+    /// The `k` vectors most [similar](similarity) to `query`, the best first, and of equals the one with the lower index.
+    /// Fewer if there are fewer. Vectors with a number that is not finite are left out.
     ///
     /// ```
     /// # fn main() -> ayni::Result<()> {
@@ -54,7 +56,7 @@ impl Vectors {
     /// ```
     ///
     /// # Errors
-    /// `invalid_request` if the query differs in width, or holds what is not a finite number.
+    /// `invalid_request` if the query differs in width, or one of its numbers is not finite.
     pub fn top_k(&self, query: &[f32], k: usize) -> Result<Vec<Match>> {
         same_width(query.len(), self.width())?;
         if !query.iter().all(|number| number.is_finite()) {
@@ -70,22 +72,22 @@ impl Vectors {
 pub(super) fn same_width(a: usize, b: usize) -> Result<()> {
     match a == b {
         true => Ok(()),
-        false => Err(Error::invalid_request(format!("vectors of {a} and of {b} numbers cannot be compared"))),
+        false => Err(Error::invalid_request(format!("vectors of width {a} and {b} cannot be compared"))),
     }
 }
 
 fn not_finite() -> Error {
-    Error::invalid_request("a vector to compare holds what is not a finite number")
+    Error::invalid_request("a vector to compare holds NaN or infinity")
 }
 
-/// A position and how well it does; ordered so that the best is the greatest, and of equals the first.
+/// A position and its rank, ordered so that the best is the greatest, and of equals the first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ranked<R> {
     pub(super) index: usize,
     pub(super) rank: R,
 }
 
-/// Ranks that can always be put in order.
+/// A rank with a total order.
 pub(super) trait Rank: Copy {
     fn order(self, other: Self) -> Ordering;
 }
@@ -125,24 +127,24 @@ impl<R: Rank> Eq for Ranked<R> {}
 
 /// The `k` best, the best first. Never holds more than `k`.
 pub(super) fn best<R: Rank>(all: impl Iterator<Item = Ranked<R>>, k: usize) -> Vec<Ranked<R>> {
-    // The worst of those kept is on top.
-    let mut kept = BinaryHeap::new();
+    // A heap with the worst candidate on top.
+    let mut heap = BinaryHeap::new();
     for candidate in all {
-        if kept.len() < k {
-            kept.push(std::cmp::Reverse(candidate));
-        } else if let Some(mut worst) = kept.peek_mut()
+        if heap.len() < k {
+            heap.push(std::cmp::Reverse(candidate));
+        } else if let Some(mut worst) = heap.peek_mut()
             && candidate > worst.0
         {
             worst.0 = candidate;
         }
     }
-    kept.into_sorted_vec().into_iter().map(|kept| kept.0).collect()
+    heap.into_sorted_vec().into_iter().map(|entry| entry.0).collect()
 }
 
-/// The cosine; `None` if there is none because a number is not finite.
+/// The cosine; `None` if a number is not finite.
 fn cosine(a: &[f32], b: &[f32]) -> Option<f32> {
     let [dot, a_squared, b_squared] = sums(a, b);
-    // The squares of extreme numbers leave the range of f32, though the cosine does not.
+    // Squares may overflow or underflow f32 although the cosine is fine: then f64.
     let is_exact = |squared: f32| (SMALLEST_SQUARE..f32::INFINITY).contains(&squared);
     if !(is_exact(a_squared) && is_exact(b_squared) && dot.is_finite()) {
         return slow_cosine(a, b);
@@ -150,7 +152,7 @@ fn cosine(a: &[f32], b: &[f32]) -> Option<f32> {
     Some((dot / (a_squared.sqrt() * b_squared.sqrt())).clamp(-1.0, 1.0))
 }
 
-/// The dot product, and that of each vector with itself, in one pass.
+/// `a·b`, `a·a` and `b·b` in one pass.
 fn sums(a: &[f32], b: &[f32]) -> [f32; 3] {
     let mut lanes = [[0.0f32; LANES]; 3];
     let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
@@ -170,7 +172,7 @@ fn sums(a: &[f32], b: &[f32]) -> [f32; 3] {
     lanes.map(|lanes| lanes.iter().sum())
 }
 
-/// The cosine in f64, which the squares of all f32 fit into.
+/// The cosine in f64, which holds the square of every f32.
 fn slow_cosine(a: &[f32], b: &[f32]) -> Option<f32> {
     let [mut dot, mut a_squared, mut b_squared] = [0.0f64; 3];
     for (a, b) in a.iter().zip(b) {

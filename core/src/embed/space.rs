@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their
-/// spaces are equal; a field that one of them does not know makes them differ.
+/// spaces are equal. A field that only one of them knows makes them differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -16,11 +16,11 @@ pub struct EmbeddingSpace {
     pub model: String,
     /// The revision of the weights.
     pub revision: Option<String>,
-    /// Numbers in a vector; `None` until the first answer says so.
+    /// The width of a vector; `None` where it is not known yet.
     pub dimensions: Option<usize>,
-    /// How token vectors become one vector.
+    /// How the vectors of tokens become one vector.
     pub pooling: Option<Pooling>,
-    /// Whether vectors have unit length; they do unless it is said that they do not.
+    /// Whether vectors have unit length; true by default.
     pub normalised: bool,
     /// The set of prompts put before queries and documents.
     pub prompt_set: Option<String>,
@@ -75,11 +75,11 @@ impl EmbeddingSpace {
         self
     }
 
-    /// This space as somebody who knows more declares it: under the declared model and revision, everything else as it is.
-    /// What is declared and known must agree.
+    /// This space under the model and revision that `declared` names; everything else stays as the files say. Fields that
+    /// both know must agree.
     ///
     /// # Errors
-    /// `config_invalid` naming the fields that do not.
+    /// `config_invalid` naming the fields that differ.
     #[cfg(feature = "candle")]
     pub(crate) fn declared_as(&self, declared: &Self) -> Result<Self> {
         let wrong = |declared: bool, known: bool, equal: bool| declared && known && !equal;
@@ -101,7 +101,7 @@ impl EmbeddingSpace {
         if !wrong.is_empty() {
             let fields = wrong.join("`, `");
             return Err(Error::config(format!(
-                "`space` says other than the files of {} do about `{fields}`; leave them out of it",
+                "`space` contradicts the files of {} about `{fields}`; leave these fields out",
                 own.model
             )));
         }
@@ -130,7 +130,7 @@ impl EmbeddingSpace {
     }
 }
 
-/// How token vectors become one vector.
+/// How the vectors of tokens become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -142,7 +142,7 @@ pub enum Pooling {
     Cls,
     /// The last token.
     LastToken,
-    /// The maximum over tokens, number by number.
+    /// The maximum over tokens, for each number of the vector.
     Max,
     /// The mean weighted by position.
     WeightedMean,

@@ -1,4 +1,4 @@
-//! Streams of inputs into streams of vectors, with bounded memory.
+//! Turns a stream of inputs into a stream of vectors, with bounded memory.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,22 +7,23 @@ use std::task::{Poll, ready};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use serde::Serialize;
 
 use super::{AnyEmbedder, EmbedInput, EmbedRequest, EmbedResponse};
 use crate::context::{BoxFuture, Context, Progress};
 use crate::error::{Error, Result};
 
-/// Most inputs in one part of a stream: enough to be put into batches of one length.
-const PART_INPUTS: usize = 512;
+/// The most inputs in one part of a stream: enough to sort them into batches of similar length.
+const MAX_PART_INPUTS: usize = 512;
 
-/// Most bytes of texts and encoded images in one part, unless one input has more.
-const PART_BYTES: usize = 8 << 20;
+/// The most bytes of texts and encoded images in one part, unless one input alone has more.
+const MAX_PART_BYTES: usize = 8 << 20;
 
-/// Parts that are embedded, or wait to be taken, at a time.
-const PARTS: usize = 4;
+/// The most parts at a time that are being embedded or wait for the caller.
+const MAX_PARTS: usize = 4;
 
 /// The vectors of some of a stream's inputs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EmbeddedPart {
     /// The position of the first of them in the stream of inputs.
@@ -41,10 +42,10 @@ impl EmbeddedPart {
 impl AnyEmbedder {
     /// Embeds a stream of any length, in order. The options are those of `request`, which has no inputs of its own.
     ///
-    /// Some two thousand inputs, or some dozens of MiB of them, are held at most; no more are taken from `inputs` until the
-    /// vectors of earlier ones are. Inputs that come slowly do not wait for each other while nothing else is being
-    /// embedded. The context's sink hears how many are done, of as many as `inputs` says that there are, or has
-    /// given. The first error is the last item. Dropping the stream ends its work.
+    /// At most about two thousand inputs, or a few dozen MiB of them, are held in memory; no more are read from `inputs`
+    /// until the caller takes vectors. A slow input is embedded at once while nothing else is running, instead of waiting
+    /// for a full part. The context's progress says how many inputs are done, and of how many as far as `inputs` knows.
+    /// The first error is the last item. Dropping the stream stops its work.
     ///
     /// ```
     /// use ayni::backends::scripted::Scripted;
@@ -73,7 +74,8 @@ impl AnyEmbedder {
         request: EmbedRequest,
         inputs: impl Stream<Item = EmbedInput> + Send + 'a,
     ) -> EmbedStream<'a> {
-        let most = self.info().limits.max_batch.map_or(PART_INPUTS, |most| most.clamp(1, PART_INPUTS));
+        let most =
+            self.info().limits.max_batch.map_or(MAX_PART_INPUTS, |most| most.clamp(1, MAX_PART_INPUTS));
         EmbedStream {
             embedder: self.clone(),
             part_cx: without_inputs(cx),
@@ -98,27 +100,27 @@ pub struct EmbedStream<'a> {
     cx: Context,
     part_cx: Context,
     request: EmbedRequest,
-    /// `None` once they have come to their end.
+    /// `None` after the last one.
     inputs: Option<Pin<Box<dyn Stream<Item = EmbedInput> + Send + 'a>>>,
     stopped: BoxFuture<'static, Error>,
-    /// An error that is still to be told.
+    /// An error found before the first poll.
     failed: Option<Error>,
-    /// Most inputs in a part.
+    /// The most inputs in a part.
     most: usize,
-    /// The next part, not full yet.
+    /// The inputs of the next part so far.
     gathered: Vec<EmbedInput>,
     bytes: usize,
-    /// Inputs in all parts that were started.
+    /// How many inputs the started parts have.
     taken: usize,
     in_flight: FuturesOrdered<BoxFuture<'static, Result<EmbeddedPart>>>,
     width: Option<usize>,
 }
 
 impl EmbedStream<'_> {
-    /// Takes inputs and starts parts while there is room. A part that is not full is started only where nothing is in
-    /// flight that could be waited for, or nothing follows.
+    /// Reads inputs and starts parts while there is room. A part that is not full starts only if no other is in flight, or
+    /// no input follows.
     fn fill(&mut self, task: &mut std::task::Context<'_>) {
-        while self.in_flight.len() < PARTS {
+        while self.in_flight.len() < MAX_PARTS {
             while !self.is_full()
                 && let Some(inputs) = &mut self.inputs
             {
@@ -140,23 +142,23 @@ impl EmbedStream<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.gathered.len() >= self.most || self.bytes >= PART_BYTES
+        self.gathered.len() >= self.most || self.bytes >= MAX_PART_BYTES
     }
 
     fn start_part(&mut self) {
         let inputs = std::mem::take(&mut self.gathered);
-        let (start, count) = (self.taken, inputs.len());
-        self.taken += count;
+        let start = self.taken;
+        self.taken += inputs.len();
         self.bytes = 0;
         let request = EmbedRequest { inputs: inputs.into(), ..self.request.clone() };
         let (embedder, cx) = (self.embedder.clone(), self.part_cx.clone());
         self.in_flight.push_back(Box::pin(async move {
-            let response = embedder.embed(&cx, request).await?.check(count, None)?;
+            let response = embedder.embed(&cx, request).await?;
             Ok(EmbeddedPart { start, response })
         }));
     }
 
-    /// Counts a part that is done.
+    /// Checks that a finished part is as wide as those before it, and reports progress.
     fn accept(&mut self, part: EmbeddedPart) -> Result<EmbeddedPart> {
         let EmbeddedPart { start, response } = part;
         let (count, width) = (response.vectors.len(), response.vectors.width());
@@ -169,7 +171,7 @@ impl EmbedStream<'_> {
         Ok(part)
     }
 
-    /// Ends the stream, and all work for it.
+    /// Ends the stream and stops its work.
     fn end(&mut self, error: Error) -> Error {
         self.inputs = None;
         self.gathered.clear();
@@ -196,7 +198,7 @@ impl Stream for EmbedStream<'_> {
         let outcome = match ready!(stream.in_flight.poll_next_unpin(task)) {
             Some(outcome) => outcome.and_then(|part| stream.accept(part)),
             None if stream.inputs.is_none() => return Poll::Ready(None),
-            // The inputs wake the task.
+            // The inputs have registered the waker.
             None => return Poll::Pending,
         };
         Poll::Ready(Some(outcome.map_err(|error| stream.end(error))))
@@ -220,7 +222,7 @@ fn bytes(input: &EmbedInput) -> usize {
     }
 }
 
-/// The context of a part, whose own count of inputs would be mistaken for the stream's.
+/// The context of a part: without its count of inputs, which would look like the stream's.
 fn without_inputs(cx: &Context) -> Context {
     let outer = cx.clone();
     cx.clone().with_progress(move |event| match event {
@@ -229,7 +231,7 @@ fn without_inputs(cx: &Context) -> Context {
     })
 }
 
-/// Comes when the call is cancelled or out of time, be it that the inputs never come to an end.
+/// Resolves when the call is cancelled or its deadline passes, even if the inputs never end.
 async fn stopped(cx: Context) -> Error {
     match cx.guard(std::future::pending::<Result<()>>()).await {
         Err(error) => error,
@@ -238,7 +240,7 @@ async fn stopped(cx: Context) -> Error {
 }
 
 fn own_inputs() -> Error {
-    Error::invalid_request("the request of a stream has inputs of its own; put them into the stream")
+    Error::invalid_request("a stream's request must have no `inputs`; put them into the stream")
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ async fn a_hundred_thousand_inputs_are_never_held_at_once() {
         }
     }
     assert_eq!(next, 100_000);
-    assert!((PART_INPUTS..=PART_INPUTS * PARTS).contains(&most), "{most} were held");
+    assert!((MAX_PART_INPUTS..=MAX_PART_INPUTS * MAX_PARTS).contains(&most), "{most} were held");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn nothing_is_taken_while_nobody_takes_vectors() {
 
 #[tokio::test(start_paused = true)]
 async fn large_inputs_make_parts_of_few() {
-    let big = || EmbedInput::Text("0".repeat(PART_BYTES / 2));
+    let big = || EmbedInput::Text("0".repeat(MAX_PART_BYTES / 2));
     let counting = Counting::new(None);
     let sizes = Arc::clone(&counting.parts);
     let inputs = stream::iter((0..7).map(|_| big()));

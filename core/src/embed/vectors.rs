@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::error::{Error, Result};
 
 /// Vectors of one width, side by side in one block of memory.
@@ -13,22 +16,22 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// Cuts `numbers` into vectors of `width`.
+    /// Splits `numbers` into vectors of `width`.
     ///
     /// # Errors
-    /// `response_invalid` if they do not come out even or the width is zero.
+    /// `response_invalid` if the count of numbers is no multiple of the width, or the width is zero.
     pub fn new(numbers: impl Into<Arc<[f32]>>, width: usize) -> Result<Self> {
         let numbers = numbers.into();
         if width == 0 || numbers.len() % width != 0 {
             return Err(Error::response_invalid(format!(
-                "{} numbers do not make vectors of {width}",
+                "{} numbers cannot be split into vectors of width {width}",
                 numbers.len()
             )));
         }
         Ok(Self { numbers, width })
     }
 
-    /// Vectors of numbers that are known to come out even.
+    /// Vectors of numbers whose count is known to be a multiple of `width`.
     pub(super) fn of_parts(numbers: Vec<f32>, width: usize) -> Self {
         Self { numbers: numbers.into(), width }
     }
@@ -36,7 +39,7 @@ impl Vectors {
     /// Puts rows side by side.
     ///
     /// # Errors
-    /// `response_invalid` if there is none, or they differ in width.
+    /// `response_invalid` if there are no rows, or they differ in width.
     pub fn from_rows(rows: Vec<Vec<f32>>) -> Result<Self> {
         let width = rows.first().map_or(0, Vec::len);
         if let Some(index) = rows.iter().position(|row| row.len() != width) {
@@ -58,7 +61,7 @@ impl Vectors {
         self.numbers.is_empty()
     }
 
-    /// Numbers in a vector.
+    /// How many numbers a vector has.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -78,6 +81,16 @@ impl Vectors {
         &self.numbers
     }
 
+    /// The position of the first vector that holds NaN or infinity.
+    pub(super) fn first_not_finite(&self) -> Option<usize> {
+        // First the whole block without a branch for each number, because almost always all is well.
+        let is_finite = |numbers: &[f32]| numbers.iter().fold(true, |so_far, x| so_far & x.is_finite());
+        if is_finite(&self.numbers) {
+            return None;
+        }
+        self.iter().position(|vector| !is_finite(vector))
+    }
+
     /// Scales every vector to unit length; a zero vector stays zero.
     pub fn normalised(self) -> Self {
         let mut numbers = self.numbers.to_vec();
@@ -93,6 +106,20 @@ impl Vectors {
             }
         }
         Self { numbers: numbers.into(), width: self.width }
+    }
+}
+
+/// A list of numbers for each vector.
+impl Serialize for Vectors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Vectors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rows = Vec::deserialize(deserializer)?;
+        Self::from_rows(rows).map_err(|error| D::Error::custom(error.message()))
     }
 }
 

@@ -9,11 +9,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+mod data;
 mod kind;
 mod operation;
 
+pub(crate) use data::as_milliseconds;
 pub use kind::ErrorKind;
 pub use operation::Operation;
 
@@ -23,7 +25,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Whether another attempt may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Persistence {
     /// Another attempt cannot help.
@@ -46,10 +49,11 @@ impl Persistence {
 }
 
 /// Whether the backend may have received the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Sent {
-    /// Certainly not: the call failed before a connection stood.
+    /// Certainly not: the call failed before a connection was established.
     No,
     /// Perhaps: the connection failed after bytes may have left.
     Maybe,
@@ -68,15 +72,15 @@ impl Sent {
     }
 }
 
-/// One backend that was asked before the one that served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One backend that failed before another one answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RouteFailure {
     /// The backend's name.
     pub backend: Arc<str>,
     /// The model it was asked for.
     pub model: Arc<str>,
-    /// Why it did not serve.
+    /// The kind of its error.
     pub kind: ErrorKind,
 }
 
@@ -106,7 +110,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`, temporary or permanent as that kind usually is, sent to nobody yet.
+    /// An error of `kind`, temporary or permanent as that kind usually is, before anything was sent.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let persistence = if kind.is_temporary() { Persistence::Temporary } else { Persistence::Permanent };
         Self {
@@ -144,7 +148,7 @@ impl Error {
         Self::new(ErrorKind::Unsupported, message)
     }
 
-    /// An answer that breaks the protocol.
+    /// An answer that violates the protocol.
     pub fn response_invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::ResponseInvalid, message).with_sent(Sent::Yes)
     }
@@ -164,7 +168,7 @@ impl Error {
         self.inner.persistence
     }
 
-    /// The operation that failed, once a backend or policy has set it.
+    /// The operation that failed; a handle sets it.
     pub fn operation(&self) -> Option<Operation> {
         self.inner.operation
     }
@@ -174,12 +178,12 @@ impl Error {
         self.inner.backend.as_deref()
     }
 
-    /// The sentence for the person who can mend it.
+    /// One sentence for the person who can fix it.
     pub fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// Named facts about the failure, in the order in which they were added.
+    /// Named facts about the failure, in the order they were added.
     pub fn context(&self) -> &[(&'static str, String)] {
         &self.inner.context
     }
@@ -189,12 +193,12 @@ impl Error {
         self.inner.http_status
     }
 
-    /// How long the backend asks to wait before the next attempt.
+    /// How long to wait before the next attempt, where the backend says so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
     }
 
-    /// The backend's own name for the failed request.
+    /// The backend's id of the failed request.
     pub fn request_id(&self) -> Option<&str> {
         self.inner.request_id.as_deref()
     }
@@ -217,7 +221,7 @@ impl Error {
         self.inner.response_excerpt.as_deref()
     }
 
-    /// The backends that were asked, in order, where there was more than one; the last is the one of this error.
+    /// The backends that were tried, in order, where there was more than one; the last is the one of this error.
     pub fn failed(&self) -> &[RouteFailure] {
         &self.inner.failed
     }
@@ -246,20 +250,20 @@ impl Error {
         self
     }
 
-    /// Sets the HTTP status; an answer came, so the request was sent.
+    /// Sets the HTTP status. An answer arrived, so the request was sent.
     pub fn with_http_status(mut self, status: u16) -> Self {
         self.inner.http_status = Some(status);
         self.inner.sent = Sent::Yes;
         self
     }
 
-    /// Sets how long the backend asks to wait.
+    /// Sets how long to wait before the next attempt.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.inner.retry_after = Some(wait);
         self
     }
 
-    /// Sets the backend's own name for the request.
+    /// Sets the backend's id of the request.
     pub fn with_request_id(mut self, request_id: impl Into<String>) -> Self {
         self.inner.request_id = Some(request_id.into());
         self
@@ -271,25 +275,25 @@ impl Error {
         self
     }
 
-    /// Keeps the text that arrived before the failure.
+    /// Sets the text that arrived before the failure.
     pub fn with_partial_text(mut self, text: impl Into<String>) -> Self {
         self.inner.partial_text = Some(text.into());
         self
     }
 
-    /// Keeps the beginning of the backend's error body. The caller has masked credentials.
+    /// Sets the beginning of the backend's error body. The caller has masked credentials.
     pub fn with_response_excerpt(mut self, excerpt: impl Into<String>) -> Self {
         self.inner.response_excerpt = Some(excerpt.into());
         self
     }
 
-    /// Names the backends that were asked.
+    /// Sets the backends that were tried.
     pub fn with_failed(mut self, failed: Vec<RouteFailure>) -> Self {
         self.inner.failed = failed;
         self
     }
 
-    /// Keeps the cause.
+    /// Sets the cause.
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.inner.source = Some(source.into());
         self

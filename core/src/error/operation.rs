@@ -1,11 +1,14 @@
-//! What a call does: the operations of all capabilities.
+//! The operations of all capabilities.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 macro_rules! operations {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $genai:literal;)+) => {
         /// One operation of one capability.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum Operation {
             $($(#[doc = $doc])+ $name,)+

@@ -16,7 +16,6 @@ use super::ndjson::LineParser;
 use super::sse::{SseItem, SseParser};
 use super::{BodyStream, FrameTooLarge, HeaderText, status};
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 
 /// The most bytes of one event or line of a stream.
@@ -151,21 +150,13 @@ struct RecordStream<R> {
     records: R,
     status: u16,
     headers: HeaderMap,
-    operation: Operation,
     last_data: Instant,
     whole: Option<BytesMut>,
     ended: bool,
 }
 
 impl<R: Records> RecordStream<R> {
-    fn open(
-        api: ApiClient,
-        body: Body,
-        records: R,
-        status: u16,
-        headers: &HeaderMap,
-        operation: Operation,
-    ) -> Self {
+    fn open(api: ApiClient, body: Body, records: R, status: u16, headers: &HeaderMap) -> Self {
         let last_data = body.cx.clock().now();
         let media_type = headers.text("content-type").unwrap_or_default();
         let one_piece = media_type.starts_with("application/json") || media_type.starts_with("text/html");
@@ -175,7 +166,6 @@ impl<R: Records> RecordStream<R> {
             records,
             status,
             headers: headers.clone(),
-            operation,
             last_data,
             whole: one_piece.then(BytesMut::new),
             ended: false,
@@ -184,11 +174,6 @@ impl<R: Records> RecordStream<R> {
 
     /// The next record, decoded; `None` at the end of the body or after `[DONE]`.
     async fn next(&mut self) -> Result<Option<StreamRecord>> {
-        let outcome = self.read().await;
-        outcome.map_err(|error| error.with_operation(self.operation).with_backend(&*self.api.backend))
-    }
-
-    async fn read(&mut self) -> Result<Option<StreamRecord>> {
         if self.whole.is_some() {
             return self.read_whole().await;
         }
@@ -270,8 +255,8 @@ macro_rules! streams {
         pub(crate) struct $name(RecordStream<$parser>);
 
         impl $name {
-            pub(super) fn open(api: ApiClient, body: Body, status: u16, headers: &HeaderMap, operation: Operation) -> Self {
-                Self(RecordStream::open(api, body, $parser::new(MAX_EVENT_BYTES), status, headers, operation))
+            pub(super) fn open(api: ApiClient, body: Body, status: u16, headers: &HeaderMap) -> Self {
+                Self(RecordStream::open(api, body, $parser::new(MAX_EVENT_BYTES), status, headers))
             }
 
             /// The next record, or `None` at the end of the body.
@@ -285,7 +270,7 @@ macro_rules! streams {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("operation", &self.0.operation).finish_non_exhaustive()
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         })+
     };

@@ -20,7 +20,6 @@ use super::multipart::Multipart;
 use super::status::{Failure, Verdict};
 use super::{HeaderText, HttpRequest};
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::CredentialId;
 use crate::secret::Secret;
@@ -325,26 +324,22 @@ impl<'a> ApiCall<'a> {
     ///
     /// # Errors
     /// Whatever the transport, the phases, the vendor's failures and the status table say.
-    pub(crate) async fn send(mut self, cx: &Context, operation: Operation) -> Result<ApiReply<Body>> {
+    pub(crate) async fn send(mut self, cx: &Context) -> Result<ApiReply<Body>> {
         let backend = Arc::clone(&self.api.backend);
         let outcome = match self.failed.take() {
             Some(error) => Err(error),
             None => cx.guard(super::exchange::exchange(self, cx)).await,
         };
-        outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))
+        outcome.map_err(|error| error.with_backend(&*backend))
     }
 
     /// Sends the call and reads a JSON answer. An error body on a success status is the error it says.
     ///
     /// # Errors
     /// As [`send`](Self::send), and `response_invalid` for what is not the JSON expected.
-    pub(crate) async fn json_reply<T: DeserializeOwned>(
-        self,
-        cx: &Context,
-        operation: Operation,
-    ) -> Result<ApiReply<T>> {
+    pub(crate) async fn json_reply<T: DeserializeOwned>(self, cx: &Context) -> Result<ApiReply<T>> {
         let (api, backend) = (self.api, Arc::clone(&self.api.backend));
-        let reply = self.send(cx, operation).await?;
+        let reply = self.send(cx).await?;
         let read = async {
             let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
             let bytes = reply.value.read_all().await?;
@@ -352,19 +347,19 @@ impl<'a> ApiCall<'a> {
             Ok(ApiReply { value, status, headers, request_id })
         };
         let outcome: Result<ApiReply<T>> = cx.guard(read).await;
-        outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))
+        outcome.map_err(|error| error.with_backend(&*backend))
     }
 
     /// Sends the call and reads the whole body.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(crate) async fn bytes_reply(self, cx: &Context, operation: Operation) -> Result<ApiReply<Bytes>> {
+    pub(crate) async fn bytes_reply(self, cx: &Context) -> Result<ApiReply<Bytes>> {
         let backend = Arc::clone(&self.api.backend);
-        let reply = self.send(cx, operation).await?;
+        let reply = self.send(cx).await?;
         let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
         let outcome = cx.guard(reply.value.read_all()).await;
-        let value = outcome.map_err(|error| error.with_operation(operation).with_backend(&*backend))?;
+        let value = outcome.map_err(|error| error.with_backend(&*backend))?;
         Ok(ApiReply { value, status, headers, request_id })
     }
 
@@ -372,11 +367,11 @@ impl<'a> ApiCall<'a> {
     ///
     /// # Errors
     /// As [`send`](Self::send); for an HTML page, what the vendor's rules say.
-    pub(crate) async fn events(self, cx: &Context, operation: Operation) -> Result<ApiReply<EventStream>> {
+    pub(crate) async fn events(self, cx: &Context) -> Result<ApiReply<EventStream>> {
         let api = self.api.clone();
-        let reply = self.accept("text/event-stream").send(cx, operation).await?;
+        let reply = self.accept("text/event-stream").send(cx).await?;
         let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
-        let value = EventStream::open(api, reply.value, status, &headers, operation);
+        let value = EventStream::open(api, reply.value, status, &headers);
         Ok(ApiReply { value, status, headers, request_id })
     }
 
@@ -384,11 +379,11 @@ impl<'a> ApiCall<'a> {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(crate) async fn lines(self, cx: &Context, operation: Operation) -> Result<ApiReply<LineStream>> {
+    pub(crate) async fn lines(self, cx: &Context) -> Result<ApiReply<LineStream>> {
         let api = self.api.clone();
-        let reply = self.accept("application/x-ndjson").send(cx, operation).await?;
+        let reply = self.accept("application/x-ndjson").send(cx).await?;
         let (status, headers, request_id) = (reply.status, reply.headers, reply.request_id);
-        let value = LineStream::open(api, reply.value, status, &headers, operation);
+        let value = LineStream::open(api, reply.value, status, &headers);
         Ok(ApiReply { value, status, headers, request_id })
     }
 }
@@ -468,7 +463,7 @@ mod tests {
     async fn a_header_value_that_http_does_not_allow_fails_the_call() {
         let api = ApiClient::new("openai", "https://x.test").expect("a URL");
         let call = api.get("/models").header(ACCEPT, "text/plain\r\nx: y");
-        let error = call.send(&Context::new(), Operation::Chat).await.expect_err("refused");
+        let error = call.send(&Context::new()).await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(error.message().contains("'accept'"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! What an image should be.
+//! Image requests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,27 +18,27 @@ use crate::media::ImageData;
 pub struct GenerateRequest {
     /// What the images show.
     pub prompt: String,
-    /// What they must not show, for models that take it.
+    /// What they must not show, for models that support it.
     pub negative_prompt: Option<String>,
     /// How many images.
     pub count: u32,
     /// Width and height in pixels.
     pub size: Option<(u32, u32)>,
-    /// The shape, for backends that choose the pixels themselves.
+    /// The aspect ratio, for backends that choose the size themselves.
     pub aspect_ratio: Option<AspectRatio>,
-    /// Full or reduced size, for backends that choose the pixels themselves.
+    /// Full or reduced size, for backends that choose the size themselves.
     pub resolution: Option<Resolution>,
     /// Denoising steps.
     pub steps: Option<u32>,
-    /// How closely to follow the prompt.
+    /// The guidance scale: how closely to follow the prompt.
     pub guidance: Option<f32>,
     /// The scheduler, as the backend names it.
     pub scheduler: Option<String>,
-    /// Makes the images repeatable, as far as the backend allows.
+    /// The seed: makes the images repeatable, as far as the backend allows.
     pub seed: Option<u64>,
-    /// How freely to paint, for engines that take it.
+    /// The temperature, for engines that support it.
     pub temperature: Option<f32>,
-    /// Further fields for the provider's body, sent as they are. A field that ayni sets itself wins.
+    /// Further fields of the request body, sent as they are. Fields that ayni sets itself take precedence.
     pub extra: Map<String, Value>,
 }
 
@@ -67,7 +67,7 @@ impl GenerateRequest {
         Self { prompt: prompt.into(), ..Self::default() }
     }
 
-    /// Says what must not be shown.
+    /// Sets what must not be shown.
     pub fn with_negative_prompt(mut self, prompt: impl Into<String>) -> Self {
         self.negative_prompt = Some(prompt.into());
         self
@@ -85,7 +85,7 @@ impl GenerateRequest {
         self
     }
 
-    /// Sets the shape.
+    /// Sets the aspect ratio.
     pub fn with_aspect_ratio(mut self, ratio: AspectRatio) -> Self {
         self.aspect_ratio = Some(ratio);
         self
@@ -103,7 +103,7 @@ impl GenerateRequest {
         self
     }
 
-    /// Sets how closely to follow the prompt.
+    /// Sets the guidance scale.
     pub fn with_guidance(mut self, guidance: f32) -> Self {
         self.guidance = Some(guidance);
         self
@@ -121,7 +121,7 @@ impl GenerateRequest {
         self
     }
 
-    /// Adds a field to the provider's body.
+    /// Adds a field to the request body.
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
@@ -136,7 +136,7 @@ impl GenerateRequest {
             return Err(Error::invalid_request("the prompt is empty"));
         }
         if self.count == 0 {
-            return Err(Error::invalid_request("the count of images is zero"));
+            return Err(Error::invalid_request("`count` is 0; ask for at least one image"));
         }
         match max_images {
             Some(most) if self.count as usize > most => Err(Error::invalid_request(format!(
@@ -158,21 +158,21 @@ pub struct RefineRequest {
     pub prompt: String,
     /// The images to change. Shared, so that a retry copies no pixels.
     pub images: Arc<[ImageData]>,
-    /// The area to change, for backends that take a mask.
+    /// The area to change, for backends that support masks.
     pub mask: Option<ImageData>,
-    /// What must not be shown, for models that take it.
+    /// What must not be shown, for models that support it.
     pub negative_prompt: Option<String>,
     /// How much to change, from 0 to 1.
     pub strength: Option<f32>,
     /// Denoising steps.
     pub steps: Option<u32>,
-    /// How closely to follow the prompt.
+    /// The guidance scale: how closely to follow the prompt.
     pub guidance: Option<f32>,
-    /// Makes the images repeatable, as far as the backend allows.
+    /// The seed: makes the images repeatable, as far as the backend allows.
     pub seed: Option<u64>,
     /// Width and height in pixels.
     pub size: Option<(u32, u32)>,
-    /// Further fields for the provider's body, sent as they are. A field that ayni sets itself wins.
+    /// Further fields of the request body, sent as they are. Fields that ayni sets itself take precedence.
     pub extra: Map<String, Value>,
 }
 
@@ -194,7 +194,7 @@ impl RefineRequest {
         self
     }
 
-    /// Sets how closely to follow the prompt.
+    /// Sets the guidance scale.
     pub fn with_guidance(mut self, guidance: f32) -> Self {
         self.guidance = Some(guidance);
         self
@@ -233,13 +233,13 @@ impl RefineRequest {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Resolution {
-    /// What the memory at hand allows safely.
+    /// A size that fits the available memory safely.
     Standard,
     /// The model's full size.
     High,
 }
 
-/// Width to height, as `16:9`.
+/// The ratio of width to height, such as `16:9`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AspectRatio {
     width: u32,

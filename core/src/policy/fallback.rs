@@ -82,6 +82,11 @@ pub(super) struct FallbackRules {
 }
 
 impl FallbackRules {
+    /// Whether the next backend is tried after a failure of this kind.
+    pub(super) fn moves_on_after(&self, kind: ErrorKind) -> bool {
+        self.on & bit(kind) != 0
+    }
+
     /// Opens the breaker of a backend that will not serve other requests either.
     fn skip_for_a_while<H>(&self, handle: &GovernedHandle<H>, error: &Error, cx: &Context) {
         let affects_others = matches!(
@@ -111,7 +116,7 @@ pub(super) async fn fall_back<'a, H: Handle, T: GovernedReply, F: Future<Output 
     let mut candidate = candidates.next(&mut failed);
     loop {
         let Some(handle) = candidate else {
-            return Err(Error::new(ErrorKind::Unexpected, "the policy has no backend"));
+            return Err(no_backend());
         };
         let error = match send(handle).await {
             Ok(mut reply) => {
@@ -121,11 +126,11 @@ pub(super) async fn fall_back<'a, H: Handle, T: GovernedReply, F: Future<Output 
                 }
                 return Ok(reply);
             }
-            Err(error) => error.with_operation(operation).with_backend(&*handle.info().backend),
+            Err(error) => handle.info().tag(operation)(error),
         };
         rules.skip_for_a_while(handle, &error, cx);
         failed.0.push(Route::failed_before(handle.info(), &error));
-        if rules.on & bit(error.kind()) == 0 || cx.check().is_err() {
+        if !rules.moves_on_after(error.kind()) || cx.check().is_err() {
             return Err(failed.mark(error));
         }
         candidate = candidates.next(&mut failed);
@@ -139,6 +144,10 @@ pub(super) async fn fall_back<'a, H: Handle, T: GovernedReply, F: Future<Output 
             kind: error.kind(),
         });
     }
+}
+
+pub(super) fn no_backend() -> Error {
+    Error::new(ErrorKind::Unexpected, "the policy has no backend")
 }
 
 /// The backends to try, in order. Those that failed a short while ago are skipped if there is any other.

@@ -13,7 +13,7 @@ use super::Policy;
 use super::breaker::Breaker;
 use super::cache::{AnswerCache, cached};
 use super::call::{self, GovernedCall};
-use super::fallback::{FallbackRules, fall_back};
+use super::fallback::{FallbackRules, fall_back, no_backend};
 use super::limit::{RequestQueue, limit};
 use super::metrics::{Metrics, Series};
 use super::observe::{Observe, observe};
@@ -22,7 +22,7 @@ use super::stream::{OpenedStream, StreamChat};
 use super::timeout::{Bounds, attempt_context, within};
 use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::{Context, PhaseTimeouts};
-use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
+use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
 use crate::error::Operation;
 use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
@@ -165,6 +165,32 @@ impl<H: Handle> Governed<H> {
         self.cache.as_ref()
     }
 
+    fn primary(&self) -> Result<&H> {
+        self.handles.first().map(|governed| &governed.handle).ok_or_else(no_backend)
+    }
+
+    /// The smallest of the windows that are known: what fits into it fits whoever answers.
+    fn smallest(&self, window: impl Fn(&H) -> Option<usize>) -> Option<usize> {
+        self.handles.iter().filter_map(|governed| window(&governed.handle)).min()
+    }
+
+    /// Waits until calls can be served: by the primary, or by a fallback where the primary fails in a way after which
+    /// calls move on too.
+    async fn ready_with<'a, F: Future<Output = Result<()>>>(
+        &'a self,
+        ready: impl Fn(&'a H) -> F,
+    ) -> Result<()> {
+        let mut outcome = Ok(());
+        for governed in &self.handles {
+            outcome = ready(&governed.handle).await;
+            match &outcome {
+                Err(error) if self.fallback.moves_on_after(error.kind()) => {}
+                _ => break,
+            }
+        }
+        outcome
+    }
+
     /// observe → cache → fallback(handles) → retry → limit → time-out(per attempt) → backend.
     async fn run<C: GovernedCall<Handle = H>>(&self, cx: &Context, call: C) -> Result<C::Reply> {
         let (operation, call) = (C::OPERATION, &call);
@@ -229,6 +255,18 @@ impl Embedder for Governed<AnyEmbedder> {
     ) -> impl Future<Output = Result<EmbedResponse>> + Send {
         self.run(cx, call::Embed(request))
     }
+
+    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
+        self.ready_with(|embedder| embedder.ready(cx))
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.smallest(AnyEmbedder::window)
+    }
+
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        self.primary()?.count_tokens(role, text)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -243,6 +281,18 @@ impl ChatBackend for Governed<AnyChat> {
 
     fn stream(&self, cx: &Context, request: ChatRequest) -> impl Future<Output = Result<ChatStream>> + Send {
         self.run(cx, StreamChat(request)).map_ok(OpenedStream::into_stream)
+    }
+
+    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
+        self.ready_with(|chat| chat.ready(cx))
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.smallest(AnyChat::window)
+    }
+
+    fn count_tokens(&self, request: &ChatRequest) -> Result<usize> {
+        self.primary()?.count_tokens(request)
     }
 }
 
@@ -266,6 +316,10 @@ impl ImageGenerator for Governed<AnyImageGenerator> {
         request: RefineRequest,
     ) -> impl Future<Output = Result<ImageResponse>> + Send {
         self.run(cx, call::Refine(request))
+    }
+
+    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
+        self.ready_with(|generator| generator.ready(cx))
     }
 }
 

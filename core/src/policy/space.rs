@@ -1,7 +1,7 @@
 //! Embedders that replace each other must share one embedding space.
 
 use crate::context::Context;
-use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace};
+use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
 use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 
@@ -69,7 +69,19 @@ impl Embedder for CheckedEmbedder {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        let (inputs, width) = (request.inputs.len(), request.dimensions.or(self.space.dimensions));
-        self.inner.embed(cx, request).await?.check(inputs, width)
+        // The handle around it checks the width against `space`.
+        self.inner.embed(cx, request).await
+    }
+
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        self.inner.ready(cx).await
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.inner.window()
+    }
+
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        self.inner.count_tokens(role, text)
     }
 }

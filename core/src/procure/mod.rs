@@ -18,8 +18,10 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::TryFutureExt;
+
 use crate::context::{BoxFuture, Context};
-use crate::error::Result;
+use crate::error::{Operation, Result};
 use crate::info::BackendInfo;
 
 pub mod analysis;
@@ -141,7 +143,7 @@ pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
 }
 
 macro_rules! handle {
-    ($($(#[doc = $doc:literal])+ $method:ident($request:ty) -> $response:ty;)+) => {
+    ($($(#[doc = $doc:literal])+ $method:ident($request:ty) -> $response:ty = $operation:ident;)+) => {
         /// Any procurement client: the handle that users hold. Cheap to clone; clones share the backend.
         #[derive(Clone, Debug)]
         pub struct AnyProcurement(Arc<dyn DynProcurement>);
@@ -183,13 +185,15 @@ macro_rules! handle {
             $(fn $method<'a>(&'a self, cx: &'a Context, request: $request) -> BoxFuture<'a, Result<$response>>;)+
         }
 
+        /// Names backend and operation on every error, so that no backend has to.
         impl<T: ProcurementClient> DynProcurement for T {
             fn info(&self) -> &BackendInfo {
                 ProcurementClient::info(self)
             }
 
             $(fn $method<'a>(&'a self, cx: &'a Context, request: $request) -> BoxFuture<'a, Result<$response>> {
-                Box::pin(ProcurementClient::$method(self, cx, request))
+                let tag = ProcurementClient::info(self).tag(Operation::$operation);
+                Box::pin(ProcurementClient::$method(self, cx, request).map_err(tag))
             })+
         }
     };
@@ -197,21 +201,21 @@ macro_rules! handle {
 
 handle! {
     /// Lists tenders.
-    tenders(ListRequest) -> Listing<TenderRow>;
+    tenders(ListRequest) -> Listing<TenderRow> = ListTenders;
     /// Reads one tender.
-    tender(GetRequest) -> Answer<Tender>;
+    tender(GetRequest) -> Answer<Tender> = GetTender;
     /// Lists purchase orders.
-    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>;
+    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow> = ListPurchaseOrders;
     /// Reads one purchase order.
-    purchase_order(GetRequest) -> Answer<PurchaseOrder>;
+    purchase_order(GetRequest) -> Answer<PurchaseOrder> = GetPurchaseOrder;
     /// Lists quick purchases (Compra Ágil).
-    quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>;
+    quick_purchases(ListRequest) -> Listing<QuickPurchaseRow> = ListQuickPurchases;
     /// Reads one quick purchase.
-    quick_purchase(GetRequest) -> Answer<QuickPurchase>;
+    quick_purchase(GetRequest) -> Answer<QuickPurchase> = GetQuickPurchase;
     /// Lists public buyers.
-    buyers(ListRequest) -> Listing<Buyer>;
+    buyers(ListRequest) -> Listing<Buyer> = ListBuyers;
     /// Finds suppliers.
-    suppliers(ListRequest) -> Listing<Supplier>;
+    suppliers(ListRequest) -> Listing<Supplier> = ListSuppliers;
     /// Tells what a listing costs. Nothing is sent to the source.
-    plan(PlanRequest) -> Answer<Plan>;
+    plan(PlanRequest) -> Answer<Plan> = PlanListing;
 }

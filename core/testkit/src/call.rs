@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::case::Call;
 use crate::open::Opened;
 use crate::results;
+use ayni::Result;
 use ayni::context::{BoxFuture, Cancellation, Context};
 use ayni::procure::AnyProcurement;
 use ayni::{AnyChat, ChatRequest, ChatStream};
-use ayni::{Error, Result};
 
 /// Operations that belong to no trait, such as `models` and `health`.
 pub trait OtherCalls: Send + Sync {
@@ -33,20 +33,14 @@ pub(crate) async fn perform(
     cancel: CancelAfterEvents,
 ) -> Result<Value, String> {
     let outcome = match (opened, call.operation.as_str()) {
-        (Opened::Embedder(embedder), "embed") => {
-            embedder.embed(cx, request(call)?).await.map(|response| results::embedding(&response))
-        }
+        (Opened::Embedder(embedder), "embed") => as_json(embedder.embed(cx, request(call)?).await),
         (Opened::Chat(chat), "chat" | "stream") => return call_chat(chat, cx, call, cancel).await,
         (Opened::Modes(pick), "chat" | "stream") => match pick(call.mode.as_deref()) {
             Ok(chat) => return call_chat(&chat, cx, call, cancel).await,
             Err(error) => Err(error),
         },
-        (Opened::Images(images), "generate") => {
-            images.generate(cx, request(call)?).await.map(|response| results::images(&response))
-        }
-        (Opened::Images(images), "refine") => {
-            images.refine(cx, request(call)?).await.map(|response| results::images(&response))
-        }
+        (Opened::Images(images), "generate") => as_json(images.generate(cx, request(call)?).await),
+        (Opened::Images(images), "refine") => as_json(images.refine(cx, request(call)?).await),
         (Opened::Procurement(client), _) => procure(client, cx, call).await?,
         (Opened::Other(other), _) => other.call(cx, call).await,
         (opened, operation) => return Err(format!("{opened:?} has no operation '{operation}'")),
@@ -63,7 +57,7 @@ async fn call_chat(
     let request = request(call)?;
     Ok(match call.operation.as_str() {
         "stream" => streamed(chat, cx, request, cancel).await,
-        _ => as_outcome(chat.chat(cx, request).await.map(|response| results::chat(&response))),
+        _ => as_outcome(as_json(chat.chat(cx, request).await)),
     })
 }
 
@@ -98,8 +92,7 @@ async fn procure(client: &AnyProcurement, cx: &Context, call: &Call) -> Result<R
 }
 
 fn as_json<T: Serialize>(outcome: Result<T>) -> Result<Value> {
-    let to_json = |response| serde_json::to_value(response);
-    outcome.and_then(|response| to_json(response).map_err(|error| Error::response_invalid(error.to_string())))
+    outcome.map(|response| results::data(&response))
 }
 
 /// Reads a stream to its end. Events before an error are in the error's `events`.
@@ -114,7 +107,7 @@ async fn streamed(chat: &AnyChat, cx: &Context, request: ChatRequest, cancel: Ca
             Ok(event) => events.push(event),
             Err(error) => {
                 let mut failed = results::error(&error);
-                failed["events"] = events.iter().map(results::event).collect();
+                failed["events"] = events.iter().map(results::data).collect();
                 return json!({ "error": failed });
             }
         }
@@ -124,10 +117,10 @@ async fn streamed(chat: &AnyChat, cx: &Context, request: ChatRequest, cancel: Ca
             cancellation.cancel();
         }
     }
-    let listed: Value = events.iter().map(results::event).collect();
+    let listed: Value = events.iter().map(results::data).collect();
     let again = ChatStream::new(stream::iter(events.into_iter().map(Ok)));
     as_outcome(again.collect_response(chat.info()).await.map(|response| {
-        let mut joined = results::chat(&response);
+        let mut joined = results::data(&response);
         joined["events"] = listed;
         joined
     }))

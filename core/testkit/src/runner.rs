@@ -194,7 +194,7 @@ struct ProgressList(Arc<Mutex<Vec<Value>>>);
 impl ProgressList {
     fn sink(&self) -> impl Fn(Progress) + Send + Sync + 'static {
         let list = self.clone();
-        move |event| list.lock().push(results::progress(&event))
+        move |event| list.lock().push(results::data(&event))
     }
 
     fn take(&self) -> Vec<Value> {

@@ -11,7 +11,7 @@ from ayni.cli import _doctor, _embed, _models, _serve
 
 
 def parser() -> argparse.ArgumentParser:
-    """What can be asked for."""
+    """The parser of the command line."""
     top = argparse.ArgumentParser(prog="ayni", description="Local and hosted models behind one typed interface.")
     top.add_argument("--version", action="version", version=f"ayni {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; gives the status with which the process ends."""
+    """Runs a command and returns the exit status of the process."""
     given = parser().parse_args(arguments)
     try:
         status: int = given.run(given)

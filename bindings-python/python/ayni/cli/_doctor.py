@@ -37,16 +37,16 @@ def add(commands: Any) -> None:
     """Adds the command."""
     command = commands.add_parser(
         "doctor",
-        help="tell what this machine and its environment offer",
-        description="Tells devices, instruction sets, threads, the cache, which variables are set (never their secrets), "
-        "how the chat modes are set up, and which hosts can be reached. Nothing is sent to them.",
+        help="show what this machine and its environment offer",
+        description="Shows devices, instruction sets, threads, the cache, which variables are set (never their secrets), "
+        "how the chat modes are set up, and which hosts are reachable. Nothing is sent to them.",
     )
-    command.add_argument("--offline", action="store_true", help="ask no host")
+    command.add_argument("--offline", action="store_true", help="contact no host")
     command.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Tells."""
+    """Prints the report."""
     for title, rows in (
         ("machine", _machine()),
         ("cache", _cache()),
@@ -105,7 +105,7 @@ def _variables(env: Mapping[str, str]) -> Iterator[tuple[str, object]]:
         yield name, "set" if env.get(name, "").strip() else "not set"
     for name in PLAIN:
         value = env.get(name, "").strip()
-        # An address may carry a credential; its host does not.
+        # Only the host of an address, because the address may contain a credential.
         shown = urlsplit(value).hostname if "://" in value and "," not in value else value
         yield name, shown or "not set"
 

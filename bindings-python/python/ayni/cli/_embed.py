@@ -12,7 +12,7 @@ from typing import Any
 
 from ayni import Embedder, InvalidRequest
 
-AT_A_TIME = 256
+BATCH_SIZE = 256
 
 
 def add(commands: Any) -> None:
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Embeds and writes."""
+    """Embeds the inputs and prints their vectors."""
     embedder = Embedder(given.model) if given.model else Embedder.from_env()
     options = {"role": given.role} if given.role else {}
     with embedder:
@@ -64,5 +64,5 @@ def _lines(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _batches(inputs: Iterator[Any]) -> Iterator[list[Any]]:
-    while batch := list(islice(inputs, AT_A_TIME)):
+    while batch := list(islice(inputs, BATCH_SIZE)):
         yield batch

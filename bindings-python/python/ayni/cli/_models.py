@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def cache() -> Path:
-    """Where the Hub's models are kept."""
+    """The folder of the Hub's cache."""
     if found := os.environ.get("HF_HUB_CACHE"):
         return Path(found)
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
@@ -32,9 +32,9 @@ def cache() -> Path:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Lists."""
+    """Prints the list."""
     if given.vendor:
-        # Listing needs no model, but a configuration does.
+        # A configuration must name a model, although listing does not need one.
         config = {"backend": "openai", "vendor": given.vendor, "model": "any"}
         if given.base_url:
             config["base_url"] = given.base_url

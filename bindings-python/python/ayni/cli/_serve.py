@@ -29,7 +29,7 @@ SERVICES = {
         "MERCADO_PUBLICO_TICKET, DATABASE_URL; GEMINI_API_KEY, GEMINI_MODEL, GROQ_API_KEY or FEATHERLESS_API_KEY",
     ),
     "images": (
-        "makes images: POST /generate, /refine",
+        "generates images: POST /generate, /refine",
         "IMAGE_ENGINE_MODE, CLOUD_ENGINE_URL. Local image models are not in this version.",
     ),
     "openai": (
@@ -67,7 +67,7 @@ def _port(service: str) -> int:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Serves until it is stopped."""
+    """Serves until stopped."""
     try:
         import uvicorn
 
@@ -91,7 +91,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _logging(form: str | None) -> dict[str, Any]:
-    """The server's own log in the form of ours."""
+    """The logging of the server, in the form of our own."""
     handler = {"class": "logging.StreamHandler", "formatter": "own", "stream": "ext://sys.stderr"}
     logger = {"handlers": [] if form is None else ["own"], "level": "INFO", "propagate": False}
     formatter = {"()": "ayni.fastapi.JsonLines"} if form == "json" else {"format": "%(levelname)-7s %(name)s: %(message)s"}

@@ -1,4 +1,4 @@
-"""Services over ayni's backends: routers for FastAPI, and what a service needs around them.
+"""Services on ayni's backends: routers for FastAPI, and what a service needs around them.
 
 >>> from ayni import Embedder
 >>> from ayni.fastapi import clip_router, service

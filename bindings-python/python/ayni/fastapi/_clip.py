@@ -17,11 +17,11 @@ from ayni.fastapi._service import Part, ServiceRouter
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 
-# Longer texts are no captions: a model's window is 77 tokens.
-LONGEST_TEXT = 10_000
+# Captions are short: a model's window is 77 tokens.
+MAX_TEXT = 10_000
 
-# Decoding more than this takes longer than an event loop should be held up.
-DECODED_AT_ONCE = 1 << 18
+# Decoding more than this would block the event loop for too long.
+DECODE_INLINE_BELOW = 1 << 18
 
 _DATA_URL = re.compile(r"\s*data:[^,]{0,200},", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ class TextToEmbed(BaseModel):
     """A text."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "a photo of a dog"}]})
-    text: str = Field(min_length=1, max_length=LONGEST_TEXT)
+    text: str = Field(min_length=1, max_length=MAX_TEXT)
 
 
 class ImageToEmbed(BaseModel):
@@ -43,7 +43,7 @@ class ImageToEmbed(BaseModel):
     image: str = Field(min_length=1)
     """Base64 of an image file; the prefix of a ``data:`` URL is tolerated."""
     mime_type: str | None = None
-    """Is not needed: the file's own first bytes count."""
+    """Ignored: the first bytes of the file decide."""
 
 
 class Embedding(BaseModel):
@@ -58,11 +58,11 @@ class Embedding(BaseModel):
     dimensions: int
     model: str
     truncated: bool
-    """Whether the text was longer than the model's window, and was cut."""
+    """Whether the text was cut to the model's window."""
 
 
 def decoded(text: str, name: str = "image") -> bytes:
-    """The bytes of base64, with or without the prefix of a ``data:`` URL."""
+    """Decodes base64, with or without the prefix of a ``data:`` URL."""
     if prefix := _DATA_URL.match(text):
         text = text[prefix.end() :]
     try:
@@ -75,12 +75,12 @@ def decoded(text: str, name: str = "image") -> bytes:
 
 
 async def decoded_off_loop(text: str, name: str = "image") -> bytes:
-    """The same, on another thread if it takes long."""
-    return decoded(text, name) if len(text) < DECODED_AT_ONCE else await asyncio.to_thread(decoded, text, name)
+    """The same, on another thread if it is slow."""
+    return decoded(text, name) if len(text) < DECODE_INLINE_BELOW else await asyncio.to_thread(decoded, text, name)
 
 
 class EmbedderPart(Part):
-    """An embedder that is opened at the start, or when it is first needed."""
+    """An embedder that is opened at start-up, or when it is first needed."""
 
     name = "embedder"
 
@@ -107,7 +107,7 @@ class EmbedderPart(Part):
         self.loaded = True
 
     async def close(self) -> None:
-        """Lets go of an embedder that was opened here."""
+        """Closes an embedder that was opened here."""
         self.loaded = False
         if self._config is not None and self._embedder is not None:
             self._embedder.close()
@@ -115,24 +115,24 @@ class EmbedderPart(Part):
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda``: what the model runs on; a hosted one takes nothing but this machine's CPU."""
+        """The device of a local model, ``cpu`` or ``cuda``; ``cpu`` for a hosted one."""
         return (self.embedder.info().device or "cpu").partition(":")[0]
 
     def model_name(self) -> str:
-        """The model as its space names it."""
+        """The name of the model in its space."""
         return self.embedder.space().model
 
     def health(self) -> Mapping[str, Any]:
-        """The keys that callers of the service know."""
+        """The fields of ``/health``."""
         return {"model_loaded": self.loaded, "device": self.device, "model_name": self.model_name()}
 
     def problem(self) -> str | None:
-        """Until it is loaded."""
+        """Why it cannot serve yet."""
         return None if self.loaded else "the model is not loaded"
 
 
 def embedding_response(found: EmbedResponse) -> Response:
-    """The one vector of an answer."""
+    """The response with one vector."""
     [vector] = found.tolist()
     truncated = "true" if found.truncated else "false"
     model = json.dumps(found.space.model)
@@ -142,9 +142,9 @@ def embedding_response(found: EmbedResponse) -> Response:
 
 
 def clip_router(embedder: Embedder | str | Mapping[str, Any] | None = None) -> ServiceRouter:
-    """Texts and images to vectors of one space.
+    """A router that embeds texts and images into one space.
 
-    Without an embedder it is that of the environment (``EMBEDDING_PROVIDER``, ``EMBEDDING_MODEL``), else the local model
+    Without an embedder it uses that of the environment (``EMBEDDING_PROVIDER``, ``EMBEDDING_MODEL``), else the local model
     ``openai/clip-vit-base-patch32``. A string is the reference of a local model, an object a configuration.
     """
     part = EmbedderPart(_of_environment() if embedder is None else embedder)

@@ -104,7 +104,18 @@ def failure_body(
     request_id: str | None = None,
 ) -> dict[str, Any]:
     """The JSON of a failure."""
-    return _ayni.failure_body(status, kind, message, retryable, retry_after, backend, param, request_id)
+    return _ayni.failure_body(
+        {
+            "status": status,
+            "kind": kind,
+            "message": message,
+            "retryable": retryable,
+            "retry_after": retry_after,
+            "backend": backend,
+            "param": param,
+            "request_id": request_id,
+        }
+    )
 
 
 def body_of(error: AyniError, request_id: str | None) -> dict[str, Any]:

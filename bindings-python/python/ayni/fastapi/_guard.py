@@ -1,4 +1,4 @@
-"""What stands before every route: request ids, the key, limits, metrics, the log, callers who leave."""
+"""Middleware before every route: request ids, API key, limits, metrics, log, disconnected callers."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOG = logging.getLogger("ayni.fastapi")
 
 OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
-"""Paths that need no key. They and the metrics are answered however busy the service is."""
+"""Paths that need no API key. They and the metrics are answered even when the service is busy."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 
-# The caller left before the answer: what nginx calls it.
-LEFT = 499
-# How much of a body that is too large is read so that its sender gets to see the answer, and for how long.
+# The client closed the connection before the answer; nginx's code.
+CLIENT_CLOSED_REQUEST = 499
+# How much of a too large body is read, and for how long, so that its sender receives the answer.
 LINGER_BYTES = 128 << 20
 LINGER_SECONDS = 5.0
 
 
 class _Refused(Exception):
-    """A request that is not worked on."""
+    """A request that is refused."""
 
     def __init__(self, status: int, kind: str, message: str, why: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class _Left(Exception):
 
 
 class _Exchange:
-    """One request and how far its answer is."""
+    """One request and the state of its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self._send = scope, receive, send
@@ -75,12 +75,12 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
-        # Servers say that the caller left once the answer is complete.
+        # Servers report a disconnect once the answer is complete.
         self.is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
     async def replay(self) -> Message:
-        """The body in one piece; after that only that the caller left."""
+        """The body in one piece; after that only the disconnect."""
         if self.body is not None:
             body, self.body = self.body, None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -88,7 +88,7 @@ class _Exchange:
         return {"type": "http.disconnect"}
 
     async def leaves(self) -> None:
-        """Waits until the caller leaves before the answer is complete."""
+        """Waits until the caller disconnects before the answer is complete."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
         if self.is_complete:
@@ -97,7 +97,7 @@ class _Exchange:
 
 
 class Guard:
-    """ASGI middleware. Reads the body before a request takes one of the places, so that slow callers take none."""
+    """ASGI middleware. Reads the body before a request counts as running, so that slow uploads do not block others."""
 
     def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
@@ -115,7 +115,7 @@ class Guard:
             scope["ayni.kind"] = refused.kind
             await self._refuse(exchange, refused)
         except _Left:
-            exchange.status = LEFT
+            exchange.status = CLIENT_CLOSED_REQUEST
         except Exception as error:
             await self._defect(exchange, error)
         finally:
@@ -129,7 +129,7 @@ class Guard:
         try:
             size = await self._read(exchange)
             if counts and self.metrics.in_flight >= self.settings.max_concurrency:
-                raise _busy("the service has as many requests as it works on at a time")
+                raise _busy("the service is at its limit of concurrent requests")
             self.metrics.in_flight += counts
             try:
                 await self._work(exchange)
@@ -149,7 +149,7 @@ class Guard:
             raise _Refused(401, "unauthenticated", "Invalid API key", "api_key", {"WWW-Authenticate": "X-API-Key"})
 
     async def _read(self, exchange: _Exchange) -> int:
-        """Reads the body; gives its size."""
+        """Reads the body and returns its size."""
         most = self.settings.max_body_bytes
         declared = exchange.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
@@ -168,7 +168,7 @@ class Guard:
                     if size > most:
                         raise _too_large(most)
                     if self._buffered > most * max(4, self.settings.max_concurrency // 8):
-                        raise _busy("the service holds as many bodies as it can")
+                        raise _busy("the service is at its limit of buffered bodies")
                     if not message.get("more_body", False):
                         break
         except BaseException as error:
@@ -181,7 +181,7 @@ class Guard:
         return size
 
     async def _work(self, exchange: _Exchange) -> None:
-        """Runs the application until it is done, the caller leaves, or it takes too long."""
+        """Runs the application until it is done, the caller disconnects, or it takes too long."""
         work = asyncio.ensure_future(self.app(exchange.scope, exchange.replay, exchange.send))
         leaving = asyncio.ensure_future(exchange.leaves())
         try:
@@ -199,7 +199,7 @@ class Guard:
         if exchange.has_left.is_set():
             raise _Left
         if exchange.status is None:
-            message = f"the request was not done within {self.settings.request_seconds:g} seconds"
+            message = f"the request was not answered within {self.settings.request_seconds:g} seconds"
             raise _Refused(504, "timeout", message, "slow_work")
 
     async def _refuse(self, exchange: _Exchange, refused: _Refused) -> None:
@@ -219,7 +219,7 @@ class Guard:
             await response(exchange.scope, exchange.receive, exchange.send)
 
     async def _defect(self, exchange: _Exchange, error: Exception) -> None:
-        # The text of an exception may hold what was sent; where it was raised does not.
+        # Without the text of the exception, which may contain the request.
         where = "".join(traceback.format_tb(error.__traceback__)[-6:])
         extra = {"request_id": exchange.request_id, "error": type(error).__name__, "where": where}
         LOG.error("a request failed unexpectedly", extra=extra)
@@ -231,10 +231,10 @@ class Guard:
     def _tell(self, exchange: _Exchange) -> None:
         scope = exchange.scope
         seconds = time.perf_counter() - exchange.began
-        status = LEFT if exchange.has_left.is_set() or exchange.status is None else exchange.status
+        status = CLIENT_CLOSED_REQUEST if exchange.has_left.is_set() or exchange.status is None else exchange.status
         route = getattr(scope.get("route"), "path", None) or "unmatched"
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        kind = scope.get("ayni.kind") or ("cancelled" if status == LEFT else None)
+        kind = scope.get("ayni.kind") or ("cancelled" if status == CLIENT_CLOSED_REQUEST else None)
         self.metrics.observe(route, method, status, seconds, kind)
         if exchange.path in OPEN and status < 400:
             return
@@ -250,8 +250,8 @@ class Guard:
 
 
 async def _answer_while_sent_to(exchange: _Exchange, response: Response) -> None:
-    """Answers at once and then reads on for a while: whoever is still sending would lose an answer that comes with a
-    closed connection."""
+    """Answers at once and then reads on for a while. A sender whose connection is closed in the middle of its body would
+    not see the answer."""
     headers = [*response.raw_headers, (b"connection", b"close")]
     await exchange.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await exchange.send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})

@@ -11,7 +11,7 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message and what was given as ``extra``."""
+    """One JSON object a line: time, level, logger, message and the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -28,7 +28,7 @@ class JsonLines(logging.Formatter):
 
 
 class _Text(logging.Formatter):
-    """A line for people, with what was given as ``extra`` at its end."""
+    """A line for people, with the fields of ``extra`` at its end."""
 
     def format(self, record: logging.LogRecord) -> str:
         more = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _OWN)

@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it."""
+"""Metrics in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counts of one process. No label holds what a caller sent: routes are named by their templates."""
+    """Metrics of one process. No label contains what a caller sent: routes are named by their templates."""
 
     def __init__(self) -> None:
         self.started = time.time()
@@ -26,7 +26,7 @@ class Metrics:
         self._seconds: Counter[str] = Counter()
 
     def observe(self, route: str, method: str, status: int, seconds: float, kind: str | None) -> None:
-        """Counts one request that is over."""
+        """Counts a finished request."""
         self.requests[route, method, status] += 1
         buckets = self._buckets.setdefault(route, [0] * (len(BUCKETS) + 1))
         buckets[bisect_left(BUCKETS, seconds)] += 1
@@ -35,11 +35,11 @@ class Metrics:
             self.errors[kind] += 1
 
     def text(self) -> str:
-        """All of it."""
+        """All metrics as text."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield from _head("ayni_http_requests_total", "counter", "Requests that are over.")
+        yield from _head("ayni_http_requests_total", "counter", "Finished requests.")
         for (route, method, status), count in sorted(self.requests.items()):
             labels = f'route="{_escaped(route)}",method="{_escaped(method)}",status="{status}"'
             yield f"ayni_http_requests_total{{{labels}}} {count}"
@@ -48,9 +48,9 @@ class Metrics:
             yield from _histogram(_escaped(route), buckets, self._seconds[route])
         yield from _head("ayni_http_errors_total", "counter", "Requests that failed, by the kind of error.")
         yield from (f'ayni_http_errors_total{{kind="{kind}"}} {count}' for kind, count in sorted(self.errors.items()))
-        yield from _head("ayni_http_refused_total", "counter", "Requests that were not worked on.")
+        yield from _head("ayni_http_refused_total", "counter", "Refused requests.")
         yield from (f'ayni_http_refused_total{{reason="{why}"}} {count}' for why, count in sorted(self.refused.items()))
-        yield from _gauge("ayni_http_requests_in_flight", "Requests that are worked on.", self.in_flight)
+        yield from _gauge("ayni_http_requests_in_flight", "Running requests.", self.in_flight)
         yield from _gauge("ayni_uptime_seconds", "How long the process has served.", time.time() - self.started)
         yield from _gauge("process_start_time_seconds", "When it began to.", self.started)
         if (resident := resident_bytes()) is not None:
@@ -79,7 +79,7 @@ def _escaped(label: str) -> str:
 
 
 def resident_bytes() -> int | None:
-    """The process's memory, where the system tells."""
+    """The memory of the process, where the system reports it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

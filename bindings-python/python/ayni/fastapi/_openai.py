@@ -1,4 +1,4 @@
-"""OpenAI's routes over ayni's backends: chat completions, embeddings, images, models."""
+"""OpenAI's routes on ayni's backends: chat completions, embeddings, images, models."""
 
 import json
 import time
@@ -86,7 +86,7 @@ class OpenAiPart(Part):
         return {"models": self.names()}
 
     def problem(self) -> str | None:
-        """Until they are loaded."""
+        """Why they cannot serve yet."""
         return None if self.loaded else "the models are not loaded"
 
 
@@ -121,7 +121,7 @@ def _json(body: bytes) -> Response:
 
 
 class _Events(Response):
-    """Server-sent events. The stream ends when the caller leaves."""
+    """Server-sent events. The stream stops when the caller disconnects."""
 
     media_type = "text/event-stream"
 
@@ -146,7 +146,7 @@ class _Events(Response):
             if not part:
                 return
             if kind is not None:
-                # The status is gone; OpenAI's clients raise on an event with `error`.
+                # The status is sent already; OpenAI's clients raise on an event with `error`.
                 scope["ayni.kind"] = kind
             yield part
 
@@ -195,7 +195,7 @@ def openai_router(
 
     @router.get("/models", response_model=ModelList, summary="The models that are served")
     async def models() -> JSONResponse:
-        return JSONResponse(_ayni.openai_models(part.names(), part.created))
+        return JSONResponse(_ayni.openai_models(part.names(), part.created, None))
 
     @router.get("/models/{model:path}", response_model=Loose, summary="One model")
     async def model(model: str) -> JSONResponse:

@@ -30,7 +30,7 @@ ENDINGS = {"csv": "csv", "json_lines": "jsonl", "ocds": "json", "pdf": "pdf"}
 
 
 class Rows(BaseModel):
-    """Rows of a list, and where they are from. Amounts are texts with every digit of the source."""
+    """Rows of a list, and their source. Amounts are texts with every digit of the source."""
 
     model_config = ConfigDict(extra="allow")
     rows: list[dict[str, Any]]
@@ -42,7 +42,7 @@ class Rows(BaseModel):
 
 
 class Record(BaseModel):
-    """One record in full, and where it is from."""
+    """One full record, and its source."""
 
     model_config = ConfigDict(extra="allow")
     record: dict[str, Any]
@@ -53,7 +53,7 @@ class Record(BaseModel):
 
 
 class Question(BaseModel):
-    """What to ask about a tender: one of the questions that are there, or one in words of one's own."""
+    """What to ask about a tender: one of the prepared questions, or a free one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ask": "risks", "language": "es"}]})
     ask: Literal["summary", "requirements", "risks", "go_no_go", "deadlines"] | None = None
@@ -63,7 +63,7 @@ class Question(BaseModel):
 
 
 class AnalysisOut(BaseModel):
-    """Claims that the record bears out, and those that it does not."""
+    """Claims that the record supports, and those that it does not."""
 
     model_config = ConfigDict(extra="allow")
     code: str
@@ -97,7 +97,7 @@ class Listed:
 
 
 class ProcurementPart(Part):
-    """A procurement client, and the chat that analyses."""
+    """A procurement client, and the chat for analyses."""
 
     name = "procurement"
 
@@ -119,35 +119,35 @@ class ProcurementPart(Part):
 
     @property
     def chat(self) -> Chat:
-        """The chat: the one given, else the one whose key is set (Gemini, Groq, Featherless)."""
+        """The chat: the given one, else the one whose key is set (Gemini, Groq, Featherless)."""
         if self._chat is None:
             config = self._chat_config
             self._chat = Chat(config) if isinstance(config, Mapping) else Chat.from_env()
         return self._chat
 
     async def load(self) -> None:
-        """Opens the client, so that a missing ticket shows at once. Nobody is asked: requests count."""
+        """Opens the client, so that a missing ticket is noticed at once. Sends nothing, because requests count."""
         self.procurement.info()
         self._problem = None
 
     async def close(self) -> None:
-        """Lets go of a client that was opened here."""
+        """Closes a client that was opened here."""
         self._problem = "it is closed"
         if self._given is None and self._procurement is not None:
             self._procurement.close()
             self._procurement = None
 
     def health(self) -> Mapping[str, Any]:
-        """Which client serves."""
+        """The name of the client."""
         return {"procurement": self.procurement.info().backend}
 
     def problem(self) -> str | None:
-        """Until it is loaded."""
+        """Why it cannot serve yet."""
         return self._problem
 
 
 def _json(text: str) -> Response:
-    # As the source wrote it: a JSON library would round amounts.
+    # The text as it is, because a JSON library would round amounts.
     return Response(text.encode(), media_type="application/json")
 
 
@@ -163,7 +163,7 @@ def _attachment(content: Any, form: str, name: str) -> Response:
 
 
 async def _started(pieces: Any) -> AsyncGenerator[bytes, None]:
-    """The same pieces, of which the header and the first rows are there: until then a failure still has a status."""
+    """The same pieces, once the header and the first rows have arrived: until then a failure can still set the status."""
     first = await anext(pieces, b"") + await anext(pieces, b"")
 
     async def rest() -> AsyncGenerator[bytes, None]:

@@ -88,11 +88,11 @@ class Ready(BaseModel):
 
 
 def health_router(*routers: ServiceRouter) -> APIRouter:
-    """``/health``, which lives, and ``/ready``, which can serve: two questions of probes."""
+    """The routes of probes: ``/health`` for liveness, ``/ready`` for readiness."""
     parts = [router.part for router in routers]
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", response_model=Health, summary="Whether the service lives")
+    @router.get("/health", response_model=Health, summary="Whether the service is alive")
     async def health() -> JSONResponse:
         found: dict[str, Any] = {"status": "healthy"}
         for part in parts:
@@ -115,7 +115,7 @@ def health_router(*routers: ServiceRouter) -> APIRouter:
 
 
 def lifespan(*routers: ServiceRouter, settings: ServiceSettings | None = None) -> Lifespan:
-    """Loads and warms up what the routers need before requests come; at the end waits for those that run, and closes."""
+    """Loads and warms up what the routers need before the first request. At shutdown waits for running requests, and closes."""
     drain_seconds = (settings or ServiceSettings()).drain_seconds
 
     @asynccontextmanager
@@ -153,8 +153,8 @@ async def _drained(metrics: Metrics | None, seconds: float) -> None:
 
 
 def guard(app: FastAPI, settings: ServiceSettings | None = None) -> FastAPI:
-    """Puts before an app's routes: request ids, ``X-API-Key``, limits of bodies, time and concurrency, ``/metrics``,
-    CORS, failures as JSON, the log; and stops the work for callers who leave."""
+    """Adds to an app: request ids, ``X-API-Key``, limits of bodies, time and concurrency, ``/metrics``, CORS, failures as
+    JSON, the log; and stops the work for callers who disconnect."""
     settings = settings or ServiceSettings.from_env()
     metrics = Metrics()
     app.state.metrics = metrics
@@ -166,7 +166,7 @@ def guard(app: FastAPI, settings: ServiceSettings | None = None) -> FastAPI:
 
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     if settings.allow_origins:
-        # Outside of the guard: a page may read why it was refused.
+        # Outside of the guard, so that a page can read why it was refused.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.allow_origins),
@@ -181,14 +181,14 @@ def guard(app: FastAPI, settings: ServiceSettings | None = None) -> FastAPI:
 def service(
     *routers: ServiceRouter, settings: ServiceSettings | None = None, title: str = "ayni", **options: Any
 ) -> FastAPI:
-    """An app of some routers with everything around them: :func:`lifespan`, :func:`health_router`, :func:`guard`.
+    """An app of routers with everything around them: :func:`lifespan`, :func:`health_router`, :func:`guard`.
 
-    Without settings they come from the environment. Further options are FastAPI's.
+    Without settings it reads them from the environment. Further options go to FastAPI.
     """
     settings = settings or ServiceSettings.from_env()
     dependencies = []
     if settings.api_key is not None:
-        # The guard checks it; this puts the field into /docs.
+        # The guard checks it; this adds the field to /docs.
         dependencies.append(Security(APIKeyHeader(name="X-API-Key", auto_error=False)))
     app = FastAPI(title=title, version=__version__, lifespan=lifespan(*routers, settings=settings), **options)
     app.include_router(health_router(*routers))

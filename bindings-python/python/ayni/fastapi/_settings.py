@@ -1,4 +1,4 @@
-"""What the operator of a service decides."""
+"""The settings of a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What the operator of a service decides. :meth:`from_env` reads it from the environment."""
+    """The settings of a service. :meth:`from_env` reads them from the environment."""
 
     api_key: str | None = field(default=None, repr=False)
     """What callers must send as ``X-API-Key`` (or as bearer token, where they can send nothing else); ``API_KEY``."""
@@ -24,15 +24,15 @@ class ServiceSettings:
     max_body_bytes: int = 20 * MEBIBYTE
     """The longest body of a request; ``MAX_BODY_BYTES``."""
     max_concurrency: int = 128
-    """How many requests are worked on at a time; more are told to come back; ``MAX_CONCURRENCY``."""
+    """The most requests at a time; more are refused with 429; ``MAX_CONCURRENCY``."""
     body_seconds: float = 30.0
     """How long a caller may take to send a body; ``BODY_TIMEOUT_SECONDS``."""
     request_seconds: float = 300.0
-    """How long a request may be worked on; ``REQUEST_TIMEOUT_SECONDS``."""
+    """How long a request may take; ``REQUEST_TIMEOUT_SECONDS``."""
     drain_seconds: float = 30.0
-    """How long to wait at the end for requests that are worked on; ``DRAIN_SECONDS``."""
+    """How long to wait for running requests at shutdown; ``DRAIN_SECONDS``."""
     log: str | None = "json"
-    """How the log is written where nobody has set up logging: ``json``, ``text`` or not at all; ``LOG_FORMAT``."""
+    """The form of the log where logging is not configured: ``json``, ``text`` or ``None`` for no log; ``LOG_FORMAT``."""
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "max_concurrency", "body_seconds", "request_seconds", "drain_seconds"):

@@ -37,7 +37,7 @@ class TriageRequest(BaseModel):
 
 
 class TriageAnswer(BaseModel):
-    """The answer, and who gave it."""
+    """The answer, and the model that gave it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -55,7 +55,7 @@ class TriageAnswer(BaseModel):
     )
     answer: str
     reasoning: str | None
-    """A thinking model's reasoning, apart from its answer."""
+    """The reasoning of a thinking model, apart from its answer."""
     llm_mode: str
     model: str
     latency_ms: float
@@ -63,14 +63,14 @@ class TriageAnswer(BaseModel):
 
 
 class ModeDescription(BaseModel):
-    """One mode as it is set up."""
+    """The setup of one mode."""
 
     mode: str
     what: str
     model: str | None
     endpoint: str | None
     problem: str | None
-    """What has to be mended before it can be used."""
+    """What must be fixed before it can be used."""
 
 
 class Overview(BaseModel):
@@ -111,7 +111,7 @@ class ModesPart(Part):
         return self._modes
 
     async def load(self) -> None:
-        """Logs how the modes are set up and readies the default one. The others serve even if that one cannot."""
+        """Logs the setup of the modes and prepares the default one. The others serve even if that one cannot."""
         for mode in self.modes.describe():
             LOG.info(
                 "chat mode",
@@ -165,7 +165,7 @@ def triage_router(modes: ChatModes | None = None, *, summary: Summary | None = N
         began = time.perf_counter()
         mode = (body.llm_mode or "").strip() or part.modes.default_mode
         described = {row.mode: row for row in part.modes.describe()}.get(mode or "")
-        # Only what the service itself knows: neither the query nor the record number.
+        # Neither the query nor the record number.
         told: dict[str, Any] = {"mode": mode if described else "unknown"}
         if described:
             told |= {"model": described.model, "endpoint": described.endpoint}

@@ -14,7 +14,6 @@ use super::service::{Address, Service};
 use crate::context::Context;
 use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation, Vectors};
 use crate::env::Environment;
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route};
 
@@ -147,7 +146,7 @@ impl ClipService {
                 ("/embed/image", Body::Image { image: image.to_base64(), mime_type: image.media_type() })
             }
         };
-        let outcome = self.service.post::<Value>(cx, path, &body, Operation::Embed).await;
+        let outcome = self.service.post::<Value>(cx, path, &body).await;
         self.awake.store(outcome.is_ok(), Ordering::Relaxed);
         let reply = outcome?;
         let vector = read_vector(&reply.value).map_err(|error| match &reply.request_id {
@@ -169,8 +168,7 @@ impl Embedder for ClipService {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        let outcome = self.embed_all(cx, &request).await;
-        outcome.map_err(|error| error.with_operation(Operation::Embed).with_backend(&*self.info.backend))
+        self.embed_all(cx, &request).await
     }
 }
 

@@ -7,7 +7,6 @@ use super::config::ImageEngineConfig;
 use super::service::{Address, Service};
 use crate::context::Context;
 use crate::env::Environment;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::ApiReply;
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution};
@@ -158,7 +157,7 @@ impl ImageEngine {
             resolution: request.resolution.unwrap_or(self.resolution),
             extra: without(&request.extra, &["prompt", "aspectRatio", "temperature", "resolution"]),
         };
-        let reply = self.service.post(cx, "/generate", &body, Operation::GenerateImage).await?;
+        let reply = self.service.post(cx, "/generate", &body).await?;
         self.read(reply)?.check(1)
     }
 
@@ -177,7 +176,7 @@ impl ImageEngine {
             config: RefineConfig { steps: request.steps, guidance_scale: request.guidance },
             extra: without(&request.extra, &["refinePrompt", "images", "config"]),
         };
-        let reply = self.service.post(cx, "/refine", &body, Operation::RefineImage).await?;
+        let reply = self.service.post(cx, "/refine", &body).await?;
         self.read(reply)?.check(request.images.len())
     }
 
@@ -197,15 +196,11 @@ impl ImageGenerator for ImageEngine {
     }
 
     async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
-        let outcome = self.make(cx, &request).await;
-        outcome
-            .map_err(|error| error.with_operation(Operation::GenerateImage).with_backend(&*self.info.backend))
+        self.make(cx, &request).await
     }
 
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
-        let outcome = self.change(cx, &request).await;
-        outcome
-            .map_err(|error| error.with_operation(Operation::RefineImage).with_backend(&*self.info.backend))
+        self.change(cx, &request).await
     }
 }
 

@@ -82,16 +82,14 @@ impl Service {
         cx: &Context,
         path: &str,
         body: &impl Serialize,
-        operation: Operation,
     ) -> Result<ApiReply<T>> {
         let cx = &self.bounded(cx);
         let mut waking = Waking::new(&self.space, cx);
         loop {
-            match self.api.post(path).json(body).json_reply(cx, operation).await {
+            match self.api.post(path).json(body).json_reply(cx).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => {
-                    let outcome = waking.after(cx, error).await;
-                    outcome.map_err(|error| self.own(error, operation))?;
+                    waking.after(cx, error).await.map_err(|error| self.own(error))?;
                 }
             }
         }
@@ -99,7 +97,8 @@ impl Service {
 
     /// Reads JSON, once.
     pub(super) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<ApiReply<T>> {
-        self.api.get(path).json_reply(&self.bounded(cx), Operation::Health).await
+        let reply = self.api.get(path).json_reply(&self.bounded(cx)).await;
+        reply.map_err(|error| error.with_operation(Operation::Health))
     }
 
     fn bounded(&self, cx: &Context) -> Context {
@@ -110,7 +109,7 @@ impl Service {
     }
 
     /// An error of the wait as this backend's own; the Space that was waited for is in its context.
-    fn own(&self, error: Error, operation: Operation) -> Error {
+    fn own(&self, error: Error) -> Error {
         if error.backend() == Some(self.backend) {
             return error;
         }
@@ -118,11 +117,8 @@ impl Service {
             ErrorKind::Timeout => format!("{} was still waking up when the deadline passed", self.api.host()),
             _ => error.message().to_owned(),
         };
-        let mut own = Error::new(error.kind(), message)
-            .with_operation(operation)
-            .with_backend(self.backend)
-            .with_persistence(error.persistence())
-            .with_sent(error.sent());
+        let mut own =
+            Error::new(error.kind(), message).with_persistence(error.persistence()).with_sent(error.sent());
         for (name, value) in error.context() {
             own = own.with_context(name, value.clone());
         }

@@ -12,7 +12,6 @@ use crate::chat::{
     ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, ProviderData, ToolCall,
 };
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
 use crate::info::{BackendInfo, Route, Usage};
@@ -23,13 +22,11 @@ impl ChatBackend for Gemini {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        let outcome = self.answer(cx, &request).await;
-        outcome.map_err(|error| self.named(error, Operation::Chat))
+        self.answer(cx, &request).await
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        let outcome = self.open_stream(cx, &request).await;
-        outcome.map_err(|error| self.named(error, Operation::ChatStream))
+        self.open_stream(cx, &request).await
     }
 }
 
@@ -37,7 +34,7 @@ impl Gemini {
     async fn answer(&self, cx: &Context, request: &ChatRequest) -> Result<ChatResponse> {
         let body = request::body(&self.info.model, request)?;
         let call = self.api.post(&self.method("generateContent")).json(&body);
-        let reply = call.json_reply::<Value>(cx, Operation::Chat).await?;
+        let reply = call.json_reply::<Value>(cx).await?;
         let mut answer = Answer::new(self.info.clone(), reply.request_id);
         let mut events = VecDeque::new();
         answer.take(reply.value, &mut events)?;
@@ -52,7 +49,7 @@ impl Gemini {
     async fn open_stream(&self, cx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         let body = request::body(&self.info.model, request)?;
         let call = self.api.post(&self.method("streamGenerateContent")).query("alt", "sse").json(&body);
-        let reply = call.events(cx, Operation::ChatStream).await?;
+        let reply = call.events(cx).await?;
         let answer = Answer::new(self.info.clone(), reply.request_id);
         Ok(chat_stream(GeminiStream { records: reply.value, answer, ended: false }))
     }
@@ -67,10 +64,7 @@ struct GeminiStream {
 impl EventSource for GeminiStream {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         while events.is_empty() && !self.ended {
-            let outcome = self.read(events).await;
-            outcome.map_err(|error| {
-                error.with_operation(Operation::ChatStream).with_backend(&*self.answer.info.backend)
-            })?;
+            self.read(events).await?;
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use serde_json::Value;
 use super::config::GeminiConfig;
 use crate::embed::EmbeddingSpace;
 use crate::env::{Environment, required_secret};
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
@@ -47,11 +46,6 @@ impl Gemini {
             .with_limits(limits);
         let space = EmbeddingSpace::new(model).with_dimensions(config.dimensions.or(native_width(model)));
         Ok(Self { api, info, space, dimensions: config.dimensions, resource })
-    }
-
-    /// Names backend and operation on an error that was not made by the HTTP layer.
-    pub(super) fn named(&self, error: Error, operation: Operation) -> Error {
-        error.with_operation(operation).with_backend(&*self.info.backend)
     }
 
     /// The path of one of the model's methods.

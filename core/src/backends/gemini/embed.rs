@@ -6,7 +6,6 @@ use super::client::Gemini;
 use super::wire::UsageMetadata;
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Truncation, Vectors};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route, Usage};
 
@@ -61,8 +60,7 @@ impl Embedder for Gemini {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        let outcome = self.embed_texts(cx, &request).await;
-        outcome.map_err(|error| self.named(error, Operation::Embed))
+        self.embed_texts(cx, &request).await
     }
 }
 
@@ -89,7 +87,7 @@ impl Gemini {
                 self.api.post(&self.method("batchEmbedContents")).json(&BatchRequest { requests })
             }
         };
-        let reply = call.json_reply::<Reply>(cx, Operation::Embed).await?;
+        let reply = call.json_reply::<Reply>(cx).await?;
         let (body, request_id) = (reply.value, reply.request_id);
         let rows = body.embeddings.unwrap_or_else(|| body.embedding.into_iter().collect());
         let vectors = Vectors::from_rows(rows.into_iter().map(|row| row.values).collect())?;

@@ -14,7 +14,6 @@ use crate::chat::{
     Role, ToolChoice,
 };
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::HeaderText;
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
@@ -27,22 +26,20 @@ impl ChatBackend for HuggingFace {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        let operation = Operation::Chat;
-        let (served, body) = self.prepare(cx, &request, false, operation).await?;
+        let (served, body) = self.prepare(cx, &request, false).await?;
         let outcome = async {
             let post = self.post(&served, &route_of(&served)).json(&body);
-            let reply = post.bytes_reply(cx, operation).await?;
+            let reply = post.bytes_reply(cx).await?;
             let generated = self.read_generated(&reply)?;
             Ok(response_of(generated, request.logprobs.is_some(), self.route(&served, reply.request_id)))
         };
-        self.finish(outcome.await, &served, operation).await
+        self.finish(outcome.await, &served).await
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        let operation = Operation::ChatStream;
-        let (served, body) = self.prepare(cx, &request, true, operation).await?;
+        let (served, body) = self.prepare(cx, &request, true).await?;
         let post = self.post(&served, &route_of(&served)).json(&body);
-        let reply = self.finish(post.events(cx, operation).await, &served, operation).await?;
+        let reply = self.finish(post.events(cx).await, &served).await?;
         let route = self.route(&served, reply.request_id);
         Ok(chat_stream(Source {
             stream: reply.value,
@@ -60,13 +57,11 @@ impl HuggingFace {
         cx: &Context,
         request: &ChatRequest,
         stream: bool,
-        operation: Operation,
     ) -> Result<(Served, TextGeneration)> {
-        let provider = &self.0.config.provider;
-        let checked =
-            request.check().and_then(|()| check_provider(provider)).and_then(|()| check_options(request));
-        checked.map_err(|error| error.with_operation(operation).with_backend(super::NAME))?;
-        let served = self.served(cx, Task::TextGeneration, operation).await?;
+        request.check()?;
+        check_provider(&self.0.config.provider)?;
+        check_options(request)?;
+        let served = self.served(cx, Task::TextGeneration).await?;
         let full = self.0.config.return_full_text;
         Ok((served, TextGeneration::new(request, prompt_of(&request.messages), full, stream)))
     }

@@ -8,7 +8,6 @@ use super::providers::{self, AUTO, HF_INFERENCE, Scheme};
 use super::space::encode_path;
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiCall, ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
@@ -110,11 +109,11 @@ impl HuggingFace {
 
     /// Who serves `task`. hf-inference knows models by their id on the Hub; for every other provider the Hub
     /// is asked, unless the configuration names the model's id there.
-    pub(super) async fn served(&self, cx: &Context, task: Task, operation: Operation) -> Result<Served> {
+    pub(super) async fn served(&self, cx: &Context, task: Task) -> Result<Served> {
         let State { config, hub, mapping, via_router, .. } = &*self.0;
         let provider = config.provider.as_str();
         if provider != AUTO && !providers::serves(provider, task) {
-            return Err(providers::no_route(provider, task).with_operation(operation).with_backend(NAME));
+            return Err(providers::no_route(provider, task));
         }
         let known_model = match provider {
             HF_INFERENCE => Some(config.provider_model.as_ref().unwrap_or(&config.model)),
@@ -122,7 +121,7 @@ impl HuggingFace {
         };
         let entry = match known_model {
             Some(model) => Entry { provider: provider.to_owned(), model: model.clone(), ..Entry::default() },
-            None => mapping.find(cx, hub, (&config.model, provider), task, operation).await?,
+            None => mapping.find(cx, hub, (&config.model, provider), task).await?,
         };
         let prefix = if *via_router { format!("/{}", encode_path(&entry.provider)) } else { String::new() };
         Ok(Served { entry, prefix, via_router: *via_router })
@@ -141,19 +140,13 @@ impl HuggingFace {
     }
 
     /// Adds what only this backend knows to a failure, and drops the mapping that it proves wrong.
-    pub(super) async fn finish<T>(
-        &self,
-        outcome: Result<T>,
-        served: &Served,
-        operation: Operation,
-    ) -> Result<T> {
+    pub(super) async fn finish<T>(&self, outcome: Result<T>, served: &Served) -> Result<T> {
         match outcome {
             Ok(value) => Ok(value),
             Err(error) => {
                 if error.kind() == ErrorKind::NotFound {
                     self.0.mapping.forget().await;
                 }
-                let error = error.with_operation(operation).with_backend(NAME);
                 Err(error.with_context("provider", served.provider()))
             }
         }

@@ -12,7 +12,6 @@ use crate::context::Context;
 use crate::embed::{
     EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Pooling, Truncation, Vectors,
 };
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 use crate::wire::openai::embeddings::{EmbeddingsBody, EncodingFormat, RawEmbeddings};
@@ -27,16 +26,15 @@ impl Embedder for HuggingFace {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        let operation = Operation::Embed;
-        let checked = request.check(self.0.info.limits.max_batch).and_then(|()| request.text_inputs());
-        let texts = checked.map_err(|error| error.with_operation(operation).with_backend(super::NAME))?;
-        let served = self.served(cx, Task::FeatureExtraction, operation).await?;
+        request.check(self.0.info.limits.max_batch)?;
+        let texts = request.text_inputs()?;
+        let served = self.served(cx, Task::FeatureExtraction).await?;
         let outcome = match served.provider() {
             HF_INFERENCE => self.extract_features(cx, &served, &request, &texts).await,
             _ => self.embed_openai(cx, &served, &request, &texts).await,
         };
         let width = request.dimensions.or(self.0.space.dimensions);
-        self.finish(outcome.and_then(|response| response.check(texts.len(), width)), &served, operation).await
+        self.finish(outcome.and_then(|response| response.check(texts.len(), width)), &served).await
     }
 }
 
@@ -58,7 +56,7 @@ impl HuggingFace {
             dimensions: request.dimensions.or(config.dimensions),
         };
         let path = format!("/models/{}/pipeline/feature-extraction", served.model_path());
-        let reply = self.post(served, &path).json(&body).json_reply::<Value>(cx, Operation::Embed).await?;
+        let reply = self.post(served, &path).json(&body).json_reply::<Value>(cx).await?;
         let vectors = self.finished(vectors_of(&reply.value, texts.len(), config.pooling)?)?;
         Ok(EmbedResponse::new(vectors, self.route(served, reply.request_id)))
     }
@@ -86,8 +84,7 @@ impl HuggingFace {
             request.dimensions.or(self.0.config.dimensions),
             Some(EncodingFormat::Float),
         );
-        let reply =
-            self.post(served, route).json(&body).json_reply::<RawEmbeddings>(cx, Operation::Embed).await?;
+        let reply = self.post(served, route).json(&body).json_reply::<RawEmbeddings>(cx).await?;
         let route = self.route(served, reply.request_id).with_model(reply.value.model.as_deref());
         let usage = reply.value.usage();
         let vectors = self.finished(reply.value.into_rows()?)?;

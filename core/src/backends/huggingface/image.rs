@@ -7,7 +7,6 @@ use super::providers::{
     replicate, together, wavespeed,
 };
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
@@ -19,15 +18,12 @@ impl ImageGenerator for HuggingFace {
     }
 
     async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
-        let operation = Operation::GenerateImage;
-        let check =
-            |provider: &str| check_generate(provider, &request).map_err(|error| named(error, operation));
-        request.check(None).map_err(|error| named(error, operation))?;
-        // Before anybody is asked, and again once `auto` has become somebody.
-        check(&self.0.config.provider)?;
-        let served = self.served(cx, Task::TextToImage, operation).await?;
-        check(served.provider())?;
-        let call = ImageCall { cx, backend: self, served: &served, operation };
+        request.check(None)?;
+        // Before any provider is called, and again once `auto` has become one.
+        check_generate(&self.0.config.provider, &request)?;
+        let served = self.served(cx, Task::TextToImage).await?;
+        check_generate(served.provider(), &request)?;
+        let call = ImageCall { cx, backend: self, served: &served };
         let outcome = match served.provider() {
             HF_INFERENCE => hf_inference::generate(&call, &request).await,
             "fal-ai" => fal_ai::generate(&call, &request).await,
@@ -38,24 +34,21 @@ impl ImageGenerator for HuggingFace {
             other => Err(no_route(other, Task::TextToImage)),
         };
         let outcome = outcome.and_then(|made| check_count(made, request.count as usize));
-        let made = self.finish(outcome, &served, operation).await?;
+        let made = self.finish(outcome, &served).await?;
         let route = self.route(&served, made.request_id);
         Ok(ImageResponse::new(made.images, route).with_seed(made.seed))
     }
 
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
-        let operation = Operation::RefineImage;
-        let check =
-            |provider: &str| check_refine(provider, &request).map_err(|error| named(error, operation));
-        check_inputs(&request, &self.0.config.provider).map_err(|error| named(error, operation))?;
-        check(&self.0.config.provider)?;
-        let served = self.served(cx, Task::ImageToImage, operation).await?;
-        check(served.provider())?;
-        let call = ImageCall { cx, backend: self, served: &served, operation };
+        check_inputs(&request, &self.0.config.provider)?;
+        check_refine(&self.0.config.provider, &request)?;
+        let served = self.served(cx, Task::ImageToImage).await?;
+        check_refine(served.provider(), &request)?;
+        let call = ImageCall { cx, backend: self, served: &served };
         let mut all = Made::default();
         // Each image is a call of its own: what the wire calls several images are references for one.
         for image in request.images.iter() {
-            let made = self.finish(refine_one(&call, &request, image).await, &served, operation).await?;
+            let made = self.finish(refine_one(&call, &request, image).await, &served).await?;
             all.images.extend(made.images);
             all.seed = made.seed;
             all.request_id = made.request_id;
@@ -93,8 +86,4 @@ fn check_count(made: Made, asked: usize) -> Result<Made> {
         "{} images came back where {asked} were asked for",
         made.images.len()
     )))
-}
-
-fn named(error: Error, operation: Operation) -> Error {
-    error.with_operation(operation).with_backend(super::NAME)
 }

@@ -9,7 +9,6 @@ use tokio::sync::Mutex;
 use super::providers::{self, AUTO, HF_INFERENCE};
 use super::space::encode_path;
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::client::ApiClient;
 
@@ -65,15 +64,12 @@ impl Mapping {
         hub: &ApiClient,
         (model, provider): (&str, &str),
         task: Task,
-        operation: Operation,
     ) -> Result<Entry> {
-        let (entries, is_new) = cx.guard(self.entries(cx, hub, model, operation)).await?;
-        let entry = if provider == AUTO {
-            first(&entries, model, task)
-        } else {
-            named(&entries, model, provider, task)
+        let (entries, is_new) = cx.guard(self.entries(cx, hub, model)).await?;
+        let entry = match provider {
+            AUTO => first(&entries, model, task)?,
+            provider => named(&entries, model, provider, task)?,
         };
-        let entry = entry.map_err(|error| error.with_operation(operation).with_backend(super::NAME))?;
         if is_new && entry.status != "live" {
             let (provider, status) = (&entry.provider, &entry.status);
             tracing::warn!(
@@ -87,13 +83,7 @@ impl Mapping {
     }
 
     /// The mapping, and whether it was looked up for this call.
-    async fn entries(
-        &self,
-        cx: &Context,
-        hub: &ApiClient,
-        model: &str,
-        operation: Operation,
-    ) -> Result<(Arc<[Entry]>, bool)> {
+    async fn entries(&self, cx: &Context, hub: &ApiClient, model: &str) -> Result<(Arc<[Entry]>, bool)> {
         let mut kept = self.0.lock().await;
         let now = cx.clock().now();
         match &*kept {
@@ -101,7 +91,7 @@ impl Mapping {
                 Ok((Arc::clone(entries), false))
             }
             _ => {
-                let entries = look_up(cx, hub, model, operation).await?;
+                let entries = look_up(cx, hub, model).await?;
                 *kept = Some((now, Arc::clone(&entries)));
                 Ok((entries, true))
             }
@@ -114,9 +104,9 @@ impl Mapping {
     }
 }
 
-async fn look_up(cx: &Context, hub: &ApiClient, model: &str, operation: Operation) -> Result<Arc<[Entry]>> {
+async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[Entry]>> {
     let path = format!("/api/models/{}?expand[]=inferenceProviderMapping", encode_path(model));
-    let answer = hub.get(&path).json_reply::<Value>(cx, operation).await;
+    let answer = hub.get(&path).json_reply::<Value>(cx).await;
     // The request itself has not gone out, so another attempt repeats nothing.
     let value = answer
         .map_err(|error| error.with_context("looked_up", "provider mapping").with_sent(Sent::No))?

@@ -15,7 +15,6 @@ mod tests;
 mod wire;
 
 pub use client::HuggingFace;
-use client::NAME;
 pub use config::HuggingFaceConfig;
 pub(crate) use space::Waking;
 pub use space::{Space, SpaceConfig, SpaceStage, SpaceTokenHeader};

@@ -210,8 +210,7 @@ impl MercadoPublico {
                 ledger.exhaust(self.now(cx)).await?;
                 return Err(quota_exceeded(self.now(cx), error.message().to_owned())
                     .with_sent(Sent::Yes)
-                    .with_operation(ask.operation)
-                    .with_backend(super::client::NAME));
+                    .with_operation(ask.operation));
             }
         }
         outcome
@@ -234,7 +233,7 @@ impl MercadoPublico {
         // Not when it came: what happened in between need not be in it, and around midnight a list that came
         // after it may have been made before.
         let as_of = self.now(cx);
-        let reply = call.bytes_reply(cx, ask.operation).await?;
+        let reply = call.bytes_reply(cx).await.map_err(|error| error.with_operation(ask.operation))?;
         let bytes = self.decoded(ask, &reply).map_err(|error| {
             if error.response_excerpt().is_some() {
                 return error;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::{Api, MercadoPublico, NAME};
+use super::client::{Api, MercadoPublico};
 use super::fetch::{Ask, Hold};
 use super::gate::ledger::Reservation;
 use super::wire::v1::{self, V1};
@@ -259,8 +259,8 @@ fn unknown_source(name: &str) -> Error {
     ))
 }
 
-macro_rules! named {
-    ($($method:ident($request:ty) -> $response:ty, $operation:ident by $by:ident;)+) => {
+macro_rules! client {
+    ($($method:ident($request:ty) -> $response:ty, $by:ident;)+) => {
         #[deny(clippy::missing_trait_methods)]
         impl ProcurementClient for MercadoPublico {
             fn info(&self) -> &BackendInfo {
@@ -268,21 +268,20 @@ macro_rules! named {
             }
 
             $(async fn $method(&self, cx: &Context, request: $request) -> Result<$response> {
-                let outcome = Box::pin(self.$by(cx, &request)).await;
-                outcome.map_err(|error| error.with_operation(Operation::$operation).with_backend(NAME))
+                Box::pin(self.$by(cx, &request)).await
             })+
         }
     };
 }
 
-named! {
-    tenders(ListRequest) -> Listing<TenderRow>, ListTenders by list_tenders;
-    tender(GetRequest) -> Answer<Tender>, GetTender by read_tender;
-    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>, ListPurchaseOrders by list_days;
-    purchase_order(GetRequest) -> Answer<PurchaseOrder>, GetPurchaseOrder by read_order;
-    quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>, ListQuickPurchases by list_quick;
-    quick_purchase(GetRequest) -> Answer<QuickPurchase>, GetQuickPurchase by read_quick;
-    buyers(ListRequest) -> Listing<Buyer>, ListBuyers by list_buyers;
-    suppliers(ListRequest) -> Listing<Supplier>, ListSuppliers by list_suppliers;
-    plan(PlanRequest) -> Answer<Plan>, PlanListing by plan_listing;
+client! {
+    tenders(ListRequest) -> Listing<TenderRow>, list_tenders;
+    tender(GetRequest) -> Answer<Tender>, read_tender;
+    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>, list_days;
+    purchase_order(GetRequest) -> Answer<PurchaseOrder>, read_order;
+    quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>, list_quick;
+    quick_purchase(GetRequest) -> Answer<QuickPurchase>, read_quick;
+    buyers(ListRequest) -> Listing<Buyer>, list_buyers;
+    suppliers(ListRequest) -> Listing<Supplier>, list_suppliers;
+    plan(PlanRequest) -> Answer<Plan>, plan_listing;
 }

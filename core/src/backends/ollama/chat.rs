@@ -10,27 +10,27 @@ use crate::chat::{
     ToolCall, ToolChoice,
 };
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::body::chat_stream;
 use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
 use crate::wire::numbers::decimal;
 
-#[deny(clippy::missing_trait_methods)]
 impl ChatBackend for Ollama {
     fn info(&self) -> &BackendInfo {
         &self.info
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        let operation = Operation::Chat;
-        self.chat_whole(cx, &request).await.map_err(|error| self.name(error, operation))
+        self.chat_whole(cx, &request).await.map_err(|error| self.with_model(error))
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        let operation = Operation::ChatStream;
-        self.chat_lines(cx, &request).await.map_err(|error| self.name(error, operation))
+        self.chat_lines(cx, &request).await.map_err(|error| self.with_model(error))
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.config.num_ctx.and_then(|tokens| usize::try_from(tokens).ok())
     }
 }
 
@@ -38,7 +38,7 @@ impl Ollama {
     async fn chat_whole(&self, cx: &Context, request: &ChatRequest) -> Result<ChatResponse> {
         let body = self.chat_body(request, false)?;
         let call = self.api.post("/api/chat").json(&body);
-        let reply = call.json_reply::<ChatLine>(cx, Operation::Chat).await?;
+        let reply = call.json_reply::<ChatLine>(cx).await?;
         let answer = reply.value;
         let route =
             Route::new(&self.info).with_model(answer.model.as_deref()).with_request_id(reply.request_id);
@@ -47,7 +47,7 @@ impl Ollama {
 
     async fn chat_lines(&self, cx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         let body = self.chat_body(request, true)?;
-        let reply = self.api.post("/api/chat").json(&body).lines(cx, Operation::ChatStream).await?;
+        let reply = self.api.post("/api/chat").json(&body).lines(cx).await?;
         let route = Route::new(&self.info).with_request_id(reply.request_id);
         Ok(chat_stream(Lines::new(reply.value, route)))
     }

@@ -5,7 +5,6 @@ use super::wire::KeepAlive;
 use crate::embed::EmbeddingSpace;
 use crate::embed::prompt_set;
 use crate::env::Environment;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
@@ -48,9 +47,8 @@ impl Ollama {
         self.config.keep_alive.as_deref().map(KeepAlive)
     }
 
-    /// Says which model and backend an error is about.
-    pub(super) fn name(&self, error: Error, operation: Operation) -> Error {
-        let error = error.with_operation(operation).with_backend(&*self.info.backend);
+    /// Says which model an error is about that does not find it.
+    pub(super) fn with_model(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::NotFound => error.with_context("model", &*self.config.model),
             _ => error,

@@ -9,12 +9,10 @@ use super::wire::{EmbedAnswer, EmbedBody};
 use crate::backends::vectors::{prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::wire::numbers;
 
-#[deny(clippy::missing_trait_methods)]
 impl Embedder for Ollama {
     fn info(&self) -> &BackendInfo {
         &self.info
@@ -25,7 +23,7 @@ impl Embedder for Ollama {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        self.embed_checked(cx, &request).await.map_err(|error| self.name(error, Operation::Embed))
+        self.embed_checked(cx, &request).await.map_err(|error| self.with_model(error))
     }
 }
 
@@ -34,7 +32,7 @@ impl Ollama {
         request.check(None)?;
         let body = self.embed_body(request)?;
         let call = self.api.post("/api/embed").json(&body);
-        let reply = call.json_reply::<EmbedAnswer>(cx, Operation::Embed).await?;
+        let reply = call.json_reply::<EmbedAnswer>(cx).await?;
         let Some(embeddings) = reply.value.embeddings else {
             return Err(Error::response_invalid("the answer holds no `embeddings`"));
         };

@@ -1,7 +1,6 @@
 //! A streamed answer: one JSON object a line.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +8,6 @@ use serde_json::Value;
 use super::chat::response;
 use super::wire::{ChatLine, LineMessage};
 use crate::chat::{ChatEvent, ChatStream};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::body::{EventSource, LineStream, StreamRecord};
 use crate::info::Route;
@@ -19,13 +17,12 @@ pub(super) struct Lines {
     lines: LineStream,
     /// Until the first line says which model answers.
     route: Option<Route>,
-    backend: Arc<str>,
     calls: usize,
 }
 
 impl Lines {
     pub(super) fn new(lines: LineStream, route: Route) -> Self {
-        Self { lines, backend: Arc::clone(&route.backend), route: Some(route), calls: 0 }
+        Self { lines, route: Some(route), calls: 0 }
     }
 
     fn start(&mut self, model: Option<&str>, events: &mut VecDeque<ChatEvent>) {
@@ -84,13 +81,6 @@ impl Lines {
 
 impl EventSource for Lines {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
-        let outcome = self.read(events).await;
-        outcome.map_err(|error| error.with_operation(Operation::ChatStream).with_backend(&*self.backend))
-    }
-}
-
-impl Lines {
-    async fn read(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         while events.is_empty() {
             match self.lines.next().await? {
                 Some(StreamRecord::Event(value)) => self.read_line(value, events)?,

@@ -5,7 +5,7 @@ use super::chat_body::chat_body;
 use super::stream::ChatSource;
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
-use crate::error::{Error, Operation, Result};
+use crate::error::Result;
 use crate::http::body::chat_stream;
 use crate::http::client::ApiCall;
 use crate::http::{HeaderMap, HeaderText};
@@ -20,19 +20,15 @@ impl ChatBackend for OpenAi {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        let named = |error: Error| self.named(error, Operation::Chat);
-        let call = self.chat_call(&request, false).map_err(named)?;
-        let reply = call.json_reply::<RawCompletion>(cx, Operation::Chat).await?;
-        let reader = self.reader(&reply.headers, reply.request_id).map_err(named)?;
-        reader.read(reply.value).map_err(|error| named(reader.identified(error)))
+        let reply = self.chat_call(&request, false)?.json_reply::<RawCompletion>(cx).await?;
+        let reader = self.reader(&reply.headers, reply.request_id)?;
+        reader.read(reply.value).map_err(|error| reader.identified(error))
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        let named = |error: Error| self.named(error, Operation::ChatStream);
-        let call = self.chat_call(&request, true).map_err(named)?;
-        let reply = call.events(cx, Operation::ChatStream).await?;
-        let reader = self.reader(&reply.headers, reply.request_id).map_err(named)?;
-        Ok(chat_stream(ChatSource::new(reply.value, reader, &self.backend_info().backend)))
+        let reply = self.chat_call(&request, true)?.events(cx).await?;
+        let reader = self.reader(&reply.headers, reply.request_id)?;
+        Ok(chat_stream(ChatSource::new(reply.value, reader)))
     }
 }
 
@@ -61,9 +57,5 @@ impl OpenAi {
         let (_, suffix) =
             self.config().model.trim().rsplit_once(':').filter(|_| self.profile().routes_by_suffix)?;
         (!POLICIES.contains(&suffix)).then(|| suffix.to_owned())
-    }
-
-    pub(super) fn named(&self, error: Error, operation: Operation) -> Error {
-        error.with_operation(operation).with_backend(&*self.backend_info().backend)
     }
 }

@@ -66,10 +66,9 @@ impl OpenAi {
         &self.space
     }
 
-    /// What `operation` answers at a vendor that does not have it.
+    /// The error of a vendor that does not offer `what`.
     pub(super) fn not_offered(&self, what: &str) -> Error {
         Error::unsupported(format!("vendor '{}' offers no {what}", self.profile.name))
-            .with_backend(&*self.info.backend)
     }
 
     /// The rules of chat.

@@ -7,12 +7,10 @@ use super::profiles::EmbedRules;
 use crate::backends::vectors::{prompt_for, side_by_side, unit_length};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route};
 use crate::wire::openai::embeddings::{EmbeddingsBody, EncodingFormat, RawEmbeddings};
 
-#[deny(clippy::missing_trait_methods)]
 impl Embedder for OpenAi {
     fn info(&self) -> &BackendInfo {
         self.backend_info()
@@ -23,7 +21,7 @@ impl Embedder for OpenAi {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        self.embed_checked(cx, &request).await.map_err(|error| self.named(error, Operation::Embed))
+        self.embed_checked(cx, &request).await
     }
 }
 
@@ -33,7 +31,7 @@ impl OpenAi {
         request.check(self.backend_info().limits.max_batch)?;
         let body = self.embed_body(request, rules)?;
         let call = self.api().post("/embeddings").json(&body);
-        let reply = call.json_reply::<RawEmbeddings>(cx, Operation::Embed).await?;
+        let reply = call.json_reply::<RawEmbeddings>(cx).await?;
         let route = Route::new(self.backend_info())
             .with_model(reply.value.model.as_deref())
             .with_request_id(reply.request_id);

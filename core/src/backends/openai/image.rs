@@ -6,7 +6,6 @@ use super::OpenAi;
 use super::image_body::{edit_by_generation, edit_form, generation};
 use super::profiles::{ImageDialect, ImageRules};
 use crate::context::{Context, Progress};
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::client::{ApiCall, ApiReply, MAX_BODY_BYTES};
 use crate::http::{HeaderText, Method};
@@ -15,20 +14,17 @@ use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
 use crate::wire::openai::images::{ImagePlace, RawImages};
 
-#[deny(clippy::missing_trait_methods)]
 impl ImageGenerator for OpenAi {
     fn info(&self) -> &BackendInfo {
         self.backend_info()
     }
 
     async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
-        let operation = Operation::GenerateImage;
-        self.generate_checked(cx, &request).await.map_err(|error| self.named(error, operation))
+        self.generate_checked(cx, &request).await
     }
 
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
-        let operation = Operation::RefineImage;
-        self.refine_each(cx, &request).await.map_err(|error| self.named(error, operation))
+        self.refine_each(cx, &request).await
     }
 }
 
@@ -42,7 +38,7 @@ impl OpenAi {
         request.check(self.backend_info().limits.max_images)?;
         let body = generation(rules.dialect, self.profile().name, self.config().model.trim(), request)?;
         let call = self.api().post("/images/generations").json(&body);
-        self.images(cx, call, Operation::GenerateImage).await?.check(request.count as usize)
+        self.images(cx, call).await?.check(request.count as usize)
     }
 
     /// One call an input image: the trait wants one image for each, and the protocol makes one of them all.
@@ -87,12 +83,12 @@ impl OpenAi {
                 self.api().post("/images/edits").multipart(form)
             }
         };
-        self.images(cx, call, Operation::RefineImage).await?.check(1)
+        self.images(cx, call).await?.check(1)
     }
 
     /// Sends the call and collects the images of the response.
-    async fn images(&self, cx: &Context, call: ApiCall<'_>, operation: Operation) -> Result<ImageResponse> {
-        let reply = call.json_reply::<RawImages>(cx, operation).await?;
+    async fn images(&self, cx: &Context, call: ApiCall<'_>) -> Result<ImageResponse> {
+        let reply = call.json_reply::<RawImages>(cx).await?;
         let route = Route::new(self.backend_info())
             .with_model(reply.value.model.as_deref())
             .with_request_id(reply.request_id);
@@ -104,15 +100,15 @@ impl OpenAi {
                 revised_prompt.or(item.revised_prompt.take().filter(|prompt| !prompt.is_empty()));
             images.push(match item.into_place()? {
                 ImagePlace::Inline(text) => decoded(&text)?,
-                ImagePlace::Url(url) => self.fetched(cx, &url, operation).await.map_err(not_fetched)?,
+                ImagePlace::Url(url) => self.fetched(cx, &url).await.map_err(not_fetched)?,
             });
         }
         Ok(ImageResponse::new(images, route).with_revised_prompt(revised_prompt).with_usage(usage))
     }
 
-    async fn fetched(&self, cx: &Context, url: &str, operation: Operation) -> Result<ImageData> {
+    async fn fetched(&self, cx: &Context, url: &str) -> Result<ImageData> {
         let call = self.api().call_named(Method::GET, url)?.accept("image/*").max_body(MAX_BODY_BYTES);
-        let reply: ApiReply<Bytes> = call.bytes_reply(cx, operation).await?;
+        let reply: ApiReply<Bytes> = call.bytes_reply(cx).await?;
         let media_type = reply.headers.text("content-type").unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         match ImageData::new(reply.value.clone()) {

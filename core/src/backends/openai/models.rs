@@ -13,8 +13,7 @@ impl OpenAi {
     /// # Errors
     /// Those of the call, and `response_invalid` for an answer that is no list.
     pub async fn models(&self, cx: &Context) -> Result<Vec<ModelInfo>> {
-        let operation = Operation::ListModels;
-        let reply = self.api().get("/models").json_reply::<Value>(cx, operation).await?;
-        models::read(reply.value).map_err(|error| self.named(error, operation))
+        let listed = async { models::read(self.api().get("/models").json_reply::<Value>(cx).await?.value) };
+        listed.await.map_err(self.backend_info().tag(Operation::ListModels))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::chat::ChatEvent;
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::body::{EventSource, EventStream, StreamRecord};
 use crate::wire::openai::chat::{ChunkReader, CompletionReader};
 
@@ -12,14 +12,12 @@ use crate::wire::openai::chat::{ChunkReader, CompletionReader};
 pub(super) struct ChatSource {
     chunks: EventStream,
     reader: ChunkReader,
-    /// For errors.
-    backend: String,
     ended: bool,
 }
 
 impl ChatSource {
-    pub(super) fn new(chunks: EventStream, reader: CompletionReader, backend: &str) -> Self {
-        Self { chunks, reader: ChunkReader::new(reader), backend: backend.to_owned(), ended: false }
+    pub(super) fn new(chunks: EventStream, reader: CompletionReader) -> Self {
+        Self { chunks, reader: ChunkReader::new(reader), ended: false }
     }
 
     async fn read_on(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
@@ -53,10 +51,7 @@ impl ChatSource {
 impl EventSource for ChatSource {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         let outcome = self.read_on(events).await;
-        outcome.map_err(|error| {
-            let error = self.reader.identified(error).with_operation(Operation::ChatStream);
-            error.with_backend(self.backend.as_str())
-        })
+        outcome.map_err(|error| self.reader.identified(error))
     }
 }
 

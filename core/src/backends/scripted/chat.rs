@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use futures_util::stream;
 use serde_json::json;
 
-use super::{Scripted, ScriptedReply, named, schema};
+use super::{Scripted, ScriptedReply, schema};
 use crate::chat::{
     ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, Message, OutputFormat, Part,
     ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route, Usage};
 
@@ -21,13 +20,13 @@ impl ChatBackend for Scripted {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        self.begin(cx, Operation::Chat).await?;
-        self.answer(&request).map_err(|error| named(error, Operation::Chat))
+        self.begin(cx).await?;
+        self.answer(&request)
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        self.begin(cx, Operation::ChatStream).await?;
-        let answer = self.answer(&request).map_err(|error| named(error, Operation::ChatStream))?;
+        self.begin(cx).await?;
+        let answer = self.answer(&request)?;
         Ok(ChatStream::new(stream::iter(Words::new(answer).map(Ok))))
     }
 }

@@ -1,9 +1,8 @@
 //! Vectors from a hash of the input.
 
-use super::{NAME, Numbers, Scripted, named};
+use super::{NAME, Numbers, Scripted};
 use crate::context::Context;
 use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Vectors};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route, Usage};
 
@@ -17,8 +16,8 @@ impl Embedder for Scripted {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        self.begin(cx, Operation::Embed).await?;
-        self.vectors(&request).map_err(|error| named(error, Operation::Embed))
+        self.begin(cx).await?;
+        self.vectors(&request)
     }
 }
 
@@ -97,7 +96,6 @@ mod tests {
         ] {
             let error = scripted.embed(&Context::new(), request).await.expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-            assert_eq!(error.operation(), Some(Operation::Embed));
         }
     }
 

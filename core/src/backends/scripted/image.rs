@@ -1,8 +1,7 @@
 //! Images whose colours come from a hash of the prompt.
 
-use super::{NAME, Numbers, Scripted, named, png};
+use super::{NAME, Numbers, Scripted, png};
 use crate::context::{Context, Progress};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution};
 use crate::info::{BackendInfo, Route};
@@ -25,13 +24,13 @@ impl ImageGenerator for Scripted {
     }
 
     async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
-        self.begin(cx, Operation::GenerateImage).await?;
-        self.painted(cx, request).map_err(|error| named(error, Operation::GenerateImage))
+        self.begin(cx).await?;
+        self.painted(cx, request)
     }
 
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
-        self.begin(cx, Operation::RefineImage).await?;
-        self.repainted(cx, &request).map_err(|error| named(error, Operation::RefineImage))
+        self.begin(cx).await?;
+        self.repainted(cx, &request)
     }
 }
 

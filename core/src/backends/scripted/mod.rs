@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::{BackendInfo, Limits};
 
@@ -66,14 +65,14 @@ impl Scripted {
     }
 
     /// Counts the request, waits as long as configured and fails if the script says so.
-    async fn begin(&self, cx: &Context, operation: Operation) -> Result<()> {
+    async fn begin(&self, cx: &Context) -> Result<()> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
-        cx.check().map_err(|error| named(error, operation))?;
+        cx.check()?;
         if self.0.config.latency_seconds > 0.0 {
-            cx.sleep(self.0.config.latency()).await.map_err(|error| named(error, operation))?;
+            cx.sleep(self.0.config.latency()).await?;
         }
         match next(&self.0.next_failure, &self.0.config.failures) {
-            Some(kind) => Err(named(scripted_failure(*kind), operation)),
+            Some(kind) => Err(scripted_failure(*kind)),
             None => Ok(()),
         }
     }
@@ -104,10 +103,6 @@ fn scripted_failure(kind: ErrorKind) -> Error {
         _ => Sent::No,
     };
     Error::new(kind, "the script says that this request fails").with_sent(sent)
-}
-
-fn named(error: Error, operation: Operation) -> Error {
-    error.with_operation(operation).with_backend(NAME)
 }
 
 /// A stream of numbers that only its seed decides (splitmix64).
@@ -149,7 +144,7 @@ mod tests {
 
     use super::*;
     use crate::context::ManualClock;
-    use crate::{AnyChat, ChatRequest};
+    use crate::{AnyChat, ChatRequest, Operation};
 
     #[tokio::test]
     async fn failures_come_first_and_then_the_answer() {

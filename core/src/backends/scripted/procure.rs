@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use super::{NAME, Scripted, named};
+use super::{NAME, Scripted};
 use crate::context::Context;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::{BackendInfo, Route};
 use crate::procure::{
@@ -200,12 +199,11 @@ impl Scripted {
     async fn list<T: PartialEq>(
         &self,
         cx: &Context,
-        operation: Operation,
         request: &ListRequest,
         row: impl Fn(&Purchase) -> T,
     ) -> Result<Listing<T>> {
-        self.begin(cx, operation).await?;
-        self.listing(request, row).map_err(|error| named(error, operation))
+        self.begin(cx).await?;
+        self.listing(request, row)
     }
 
     fn listing<T: PartialEq>(
@@ -243,13 +241,12 @@ impl Scripted {
     async fn get<T>(
         &self,
         cx: &Context,
-        operation: Operation,
         request: &GetRequest,
         code: impl Fn(&Purchase) -> &str,
         record: impl Fn(&Purchase) -> T,
     ) -> Result<Answer<T>> {
-        self.begin(cx, operation).await?;
-        request.check().map_err(|error| named(error, operation))?;
+        self.begin(cx).await?;
+        request.check()?;
         match PURCHASES.iter().find(|purchase| code(purchase) == request.code) {
             Some(found) => {
                 let (source, as_of) = (Source::new(NAME), as_of());
@@ -257,7 +254,7 @@ impl Scripted {
             }
             None => {
                 let error = Error::new(ErrorKind::NotFound, "there is no record with this code");
-                Err(named(error.with_sent(Sent::Yes), operation))
+                Err(error.with_sent(Sent::Yes))
             }
         }
     }
@@ -269,50 +266,50 @@ impl ProcurementClient for Scripted {
     }
 
     async fn tenders(&self, cx: &Context, request: ListRequest) -> Result<Listing<TenderRow>> {
-        self.list(cx, Operation::ListTenders, &request, Purchase::tender_row).await
+        self.list(cx, &request, Purchase::tender_row).await
     }
 
     async fn tender(&self, cx: &Context, request: GetRequest) -> Result<Answer<Tender>> {
-        self.get(cx, Operation::GetTender, &request, |found| found.tender, Purchase::tender).await
+        self.get(cx, &request, |found| found.tender, Purchase::tender).await
     }
 
     async fn purchase_orders(&self, cx: &Context, request: ListRequest) -> Result<Listing<PurchaseOrderRow>> {
-        self.list(cx, Operation::ListPurchaseOrders, &request, Purchase::order_row).await
+        self.list(cx, &request, Purchase::order_row).await
     }
 
     async fn purchase_order(&self, cx: &Context, request: GetRequest) -> Result<Answer<PurchaseOrder>> {
-        self.get(cx, Operation::GetPurchaseOrder, &request, |found| found.order, Purchase::order).await
+        self.get(cx, &request, |found| found.order, Purchase::order).await
     }
 
     async fn quick_purchases(&self, cx: &Context, request: ListRequest) -> Result<Listing<QuickPurchaseRow>> {
-        self.list(cx, Operation::ListQuickPurchases, &request, Purchase::quick_row).await
+        self.list(cx, &request, Purchase::quick_row).await
     }
 
     async fn quick_purchase(&self, cx: &Context, request: GetRequest) -> Result<Answer<QuickPurchase>> {
-        self.get(cx, Operation::GetQuickPurchase, &request, |found| found.quick, Purchase::quick).await
+        self.get(cx, &request, |found| found.quick, Purchase::quick).await
     }
 
     async fn buyers(&self, cx: &Context, request: ListRequest) -> Result<Listing<Buyer>> {
-        self.list(cx, Operation::ListBuyers, &request, Purchase::buyer).await
+        self.list(cx, &request, Purchase::buyer).await
     }
 
     /// Whatever is listed here costs nothing.
     async fn plan(&self, cx: &Context, request: PlanRequest) -> Result<Answer<Plan>> {
-        self.begin(cx, Operation::PlanListing).await?;
-        request.list.check().map_err(|error| named(error, Operation::PlanListing))?;
+        self.begin(cx).await?;
+        request.list.check()?;
         let plan = Plan { exact: true, ..Plan::default() };
         Ok(Answer::new(plan, Source::new(NAME), as_of(), Route::new(&self.0.info)))
     }
 
     async fn suppliers(&self, cx: &Context, request: ListRequest) -> Result<Listing<Supplier>> {
-        self.list(cx, Operation::ListSuppliers, &request, Purchase::supplier).await
+        self.list(cx, &request, Purchase::supplier).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::AnyProcurement;
+    use crate::{AnyProcurement, Operation};
 
     fn client() -> AnyProcurement {
         AnyProcurement::new(Scripted::default())

@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::embed::EmbeddingSpace;
 use crate::embed::prompt_set;
 use crate::env::Environment;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::status::{Failure, Verdict};
@@ -60,7 +59,7 @@ impl Tei {
     }
 
     async fn ask_server(&self, cx: &Context) -> Result<ServerInfo> {
-        let answer = self.api.get("/info").json_reply::<ServerInfo>(cx, Operation::Embed).await;
+        let answer = self.api.get("/info").json_reply::<ServerInfo>(cx).await;
         let server = match answer {
             Ok(reply) => reply.value,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {
@@ -91,8 +90,6 @@ impl Tei {
     fn other_served(&self, field: &'static str, wanted: &str, told: &str) -> Error {
         Error::config(format!("`{field}` is '{wanted}', but the server serves '{told}'"))
             .with_context("field", field)
-            .with_operation(Operation::Embed)
-            .with_backend(&*self.info.backend)
     }
 }
 

@@ -7,13 +7,11 @@ use super::wire::EmbedBody;
 use crate::backends::vectors::{prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
-use crate::error::Operation;
 use crate::error::{Error, Result};
 use crate::http::{HeaderMap, HeaderText};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::wire::numbers;
 
-#[deny(clippy::missing_trait_methods)]
 impl Embedder for Tei {
     fn info(&self) -> &BackendInfo {
         &self.info
@@ -24,8 +22,7 @@ impl Embedder for Tei {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        let outcome = self.embed_checked(cx, &request).await;
-        outcome.map_err(|error| error.with_operation(Operation::Embed).with_backend(&*self.info.backend))
+        self.embed_checked(cx, &request).await
     }
 }
 
@@ -41,8 +38,7 @@ impl Tei {
             ))
             .with_context("field", "max_batch"));
         }
-        let reply =
-            self.api.post("/embed").json(&body).json_reply::<Vec<Value>>(cx, Operation::Embed).await?;
+        let reply = self.api.post("/embed").json(&body).json_reply::<Vec<Value>>(cx).await?;
         let rows = reply.value.iter().enumerate().map(|(index, row)| numbers::vector(row, index));
         let vectors = side_by_side(rows.collect::<Result<_>>()?, request.inputs.len(), body.dimensions)?;
         let route =

@@ -89,4 +89,16 @@ impl ChatBackend for InMode {
         let outcome = self.backend.stream(cx, self.complete(request)).await;
         self.finish(cx, began, outcome)
     }
+
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        self.backend.ready(cx).await
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.backend.window()
+    }
+
+    fn count_tokens(&self, request: &ChatRequest) -> Result<usize> {
+        self.backend.count_tokens(request)
+    }
 }

@@ -24,7 +24,6 @@ use super::source::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_c
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
 use crate::env::Environment;
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::transport::Transport;
@@ -109,31 +108,6 @@ impl LocalEmbedder {
         Ok(Parity::measure(precision, &probes, &own, &exact))
     }
 
-    /// Waits until the model is loaded; the context's sink hears how far it is.
-    ///
-    /// # Errors
-    /// Those of loading: `model_load`, `out_of_memory`, those of the download.
-    pub async fn ready(&self, cx: &Context) -> Result<()> {
-        cx.guard(self.worker.ready(cx)).await.map(|_| ()).map_err(|error| self.own(self.named_if_late(error)))
-    }
-
-    /// How many tokens a text has for this model, its prompt and special tokens included, before it is cut to
-    /// [`window`](Self::window). Computed on the calling thread.
-    ///
-    /// # Errors
-    /// `conflict` before the model is [`ready`](Self::ready).
-    pub fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
-        self.loaded()?.count_tokens(role, text)
-    }
-
-    /// The most tokens of a text; longer ones are cut.
-    ///
-    /// # Errors
-    /// `conflict` before the model is [`ready`](Self::ready).
-    pub fn window(&self) -> Result<usize> {
-        Ok(self.loaded()?.tokeniser.window())
-    }
-
     fn loaded(&self) -> Result<&Model> {
         let conflict = || Error::new(ErrorKind::Conflict, "the model is not loaded yet; await `ready` first");
         self.worker.loaded().ok_or_else(conflict)
@@ -164,10 +138,6 @@ impl LocalEmbedder {
             .with_sent(error.sent())
             .with_source(error)
     }
-
-    fn own(&self, error: Error) -> Error {
-        error.with_backend(&*self.info.backend).with_operation(Operation::Embed)
-    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -182,7 +152,20 @@ impl Embedder for LocalEmbedder {
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         request.check(None)?;
-        cx.guard(self.work(cx, request)).await.map_err(|error| self.own(self.named_if_late(error)))
+        cx.guard(self.work(cx, request)).await.map_err(|error| self.named_if_late(error))
+    }
+
+    /// The context's sink hears how far the loading is.
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        cx.guard(self.worker.ready(cx)).await.map(|_| ()).map_err(|error| self.named_if_late(error))
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.worker.loaded().map(|model| model.tokeniser.window())
+    }
+
+    fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
+        self.loaded()?.count_tokens(role, text)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
 
 mod caching;
 mod falling_back;
+mod forwarding;
 mod limiting;
 mod observing;
 mod order;

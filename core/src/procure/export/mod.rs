@@ -27,12 +27,14 @@ use futures_util::{StreamExt, stream};
 use crate::error::{Error, ErrorKind, Result};
 
 mod csv;
+mod files;
 mod json_lines;
 mod ocds;
 mod pdf;
 mod tables;
 
 pub use csv::{CsvFormat, Separator, csv};
+pub use files::{FileForm, FilePieces};
 pub use json_lines::{JsonLinesFormat, json_lines};
 pub use ocds::{OcdsPackage, ocds};
 pub use pdf::{PdfPage, tender_pdf};

@@ -88,7 +88,7 @@ impl Mindicador {
             return Ok(rate.clone());
         }
         let path = format!("/{indicator}/{:02}-{:02}-{:04}", day.day(), day.month(), day.year());
-        let reply = self.api.get(&path).max_body(MOST_BYTES).bytes_reply(cx, Operation::GetRate).await?;
+        let reply = self.api.get(&path).max_body(MOST_BYTES).bytes_reply(cx).await?;
         let body = walk::prepared(reply.value)?;
         let rate = read(&body, indicator, currency, day)?.ok_or_else(|| none(currency, date))?;
         known.insert((indicator, day), rate.clone());

@@ -81,7 +81,7 @@ fn set_adapter(call: &ImageCall<'_>, body: &mut Fields) {
 async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
     let query = call.served.router_query().map(|query| format!("?{query}")).unwrap_or_default();
     let submit = call.post(&format!("/{}{query}", call.served.model_path()));
-    let job = submit.json(body).json_reply::<Job>(call.cx, call.operation).await?;
+    let job = submit.json(body).json_reply::<Job>(call.cx).await?;
     let request_id = job.request_id.or(job.value.request_id.clone());
     let output = if job.value.images.is_empty() {
         wait(call, job.value).await?
@@ -107,7 +107,7 @@ async fn wait(call: &ImageCall<'_>, job: Job) -> Result<Output> {
     }
     running.done();
     let fetched = call.named(Method::GET, &response_url)?;
-    Ok(fetched.json_reply::<Output>(call.cx, call.operation).await?.value)
+    Ok(fetched.json_reply::<Output>(call.cx).await?.value)
 }
 
 async fn wait_until_done(
@@ -131,7 +131,7 @@ async fn wait_until_done(
         };
         polling.pause(call, &words).await?;
         let asked = call.named(Method::GET, status_url)?;
-        let answer = asked.json_reply::<Job>(call.cx, call.operation).await?.value;
+        let answer = asked.json_reply::<Job>(call.cx).await?.value;
         state = answer.status.unwrap_or_default();
         place = answer.queue_position;
     }

@@ -63,7 +63,7 @@ fn route(call: &ImageCall<'_>) -> String {
 
 /// Reads the answer: the image itself, or JSON with base64 or URLs.
 async fn read(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
-    let reply = post.accept("image/png").bytes_reply(call.cx, call.operation).await?;
+    let reply = post.accept("image/png").bytes_reply(call.cx).await?;
     let content_type = reply.headers.text("content-type");
     let is_image = content_type.is_some_and(|kind| kind.starts_with("image/"))
         || ImageData::new(reply.value.clone()).is_ok();

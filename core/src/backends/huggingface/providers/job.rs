@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::error::Operation;
 use crate::http::Method;
 use crate::http::client::ApiClient;
 use crate::runtime;
@@ -25,7 +24,6 @@ struct Cancel {
     path: String,
     /// Whether `path` is a whole URL on the API's own host.
     is_url: bool,
-    operation: Operation,
 }
 
 impl CancelOnDrop {
@@ -43,15 +41,7 @@ impl CancelOnDrop {
             own = own.with_transport(Arc::clone(transport));
         }
         let api = call.backend.0.api.clone();
-        Self(Some(Cancel {
-            call: call.cx.clone(),
-            own,
-            api,
-            method,
-            path,
-            is_url,
-            operation: call.operation,
-        }))
+        Self(Some(Cancel { call: call.cx.clone(), own, api, method, path, is_url }))
     }
 
     /// The job has ended by itself.
@@ -85,7 +75,7 @@ impl Cancel {
             Ok(self.api.call(self.method, &self.path))
         };
         let outcome = match call {
-            Ok(call) => call.send(&self.own, self.operation).await.map(|_| ()),
+            Ok(call) => call.send(&self.own).await.map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {

@@ -8,7 +8,6 @@ use url::Url;
 use super::client::{HuggingFace, Served};
 use super::mapping::Task;
 use crate::context::{Context, Progress};
-use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::http::client::ApiCall;
 use crate::http::{HeaderText, Method};
@@ -145,7 +144,6 @@ pub(super) struct ImageCall<'a> {
     pub(super) cx: &'a Context,
     pub(super) backend: &'a HuggingFace,
     pub(super) served: &'a Served,
-    pub(super) operation: Operation,
 }
 
 /// What came of an image call.
@@ -189,7 +187,7 @@ impl ImageCall<'_> {
                 .map_err(|_| invalid("the provider's data URL holds no image"));
         }
         let call = self.backend.0.api.call_named(Method::GET, url)?.accept("image/*");
-        let reply = call.bytes_reply(self.cx, self.operation).await?;
+        let reply = call.bytes_reply(self.cx).await?;
         image_of(reply.value, reply.headers.text("content-type"))
     }
 

@@ -24,7 +24,7 @@ pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateR
 
 /// Sends a call whose response has OpenAI's shape and reads its images, in the order of their indices.
 pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
-    let reply = post.json_reply::<RawImages>(call.cx, call.operation).await?;
+    let reply = post.json_reply::<RawImages>(call.cx).await?;
     let mut images = Vec::new();
     for item in reply.value.into_items() {
         images.push(match item.into_place()? {

@@ -75,10 +75,7 @@ async fn run(call: &ImageCall<'_>, input: Value) -> Result<Made> {
         .post(&path)
         .header(HeaderName::from_static("prefer"), "wait")
         .header(HeaderName::from_static("cancel-after"), &format!("{limit:.0}s"));
-    let reply = post
-        .json(&body.set("input", Some(input)).finish())
-        .json_reply::<Prediction>(call.cx, call.operation)
-        .await?;
+    let reply = post.json(&body.set("input", Some(input)).finish()).json_reply::<Prediction>(call.cx).await?;
     let request_id = reply.request_id.or(reply.value.id.clone());
     let output = wait(call, reply.value).await?;
     let urls: Vec<&str> = match &output {
@@ -125,7 +122,6 @@ async fn wait_for_output(
         let url = url.ok_or_else(|| invalid("the prediction is not finished and names no URL to ask at"))?;
         let words = if prediction.status.as_deref() == Some("processing") { "runs" } else { "starts" };
         polling.pause(call, words).await?;
-        prediction =
-            call.named(Method::GET, &url)?.json_reply::<Prediction>(call.cx, call.operation).await?.value;
+        prediction = call.named(Method::GET, &url)?.json_reply::<Prediction>(call.cx).await?.value;
     }
 }

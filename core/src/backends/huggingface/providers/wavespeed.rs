@@ -57,7 +57,7 @@ fn start(prompt: &str, size: Option<(u32, u32)>, steps: Option<u32>) -> Fields {
 
 async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
     let post = call.post(&format!("/api/v3/{}", call.served.model_path())).json(body);
-    let reply = post.json_reply::<Answer>(call.cx, call.operation).await?;
+    let reply = post.json_reply::<Answer>(call.cx).await?;
     let mut job = reply.value.data;
     let request_id = reply.request_id.or(job.id.clone());
     let url = job.urls.get.clone();
@@ -71,7 +71,7 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
         let url =
             url.as_deref().ok_or_else(|| invalid("the job is not finished and names no URL to ask at"))?;
         polling.pause(call, words).await?;
-        job = call.named(Method::GET, url)?.json_reply::<Answer>(call.cx, call.operation).await?.value.data;
+        job = call.named(Method::GET, url)?.json_reply::<Answer>(call.cx).await?.value.data;
     }
     let outputs = job.outputs.unwrap_or_default();
     if outputs.is_empty() {

@@ -174,7 +174,7 @@ impl Space {
         let mut phases = cx.phase_timeouts();
         phases.first_byte = Some(phases.first_byte.unwrap_or(PATIENCE).min(PATIENCE));
         let cx = cx.clone().with_phase_timeouts(phases);
-        if let Err(error) = self.app.get(&self.ping_path).send(&cx, Operation::Health).await {
+        if let Err(error) = self.app.get(&self.ping_path).send(&cx).await {
             tracing::debug!(
                 host = self.host(),
                 kind = error.kind().as_str(),
@@ -185,7 +185,7 @@ impl Space {
 
     async fn runtime(&self, cx: &Context, id: &str) -> Result<RuntimeRecord> {
         let call = self.hub.get(&format!("/api/spaces/{}/runtime", encode_path(id)));
-        let reply = call.json_reply(cx, Operation::Health).await;
+        let reply = call.json_reply(cx).await;
         reply.map(|reply| reply.value).map_err(|error| self.hint(error))
     }
 
@@ -199,7 +199,7 @@ impl Space {
                 return Err(self.named(error));
             }
         };
-        let reply = self.hub.call(Method::GET, &path).json_reply::<SpaceRecord>(cx, Operation::Health).await;
+        let reply = self.hub.call(Method::GET, &path).json_reply::<SpaceRecord>(cx).await;
         let record = reply.map_err(|error| self.hint(error))?.value;
         if let (Name::Subdomain(_, known), Some(id)) = (&self.name, &record.id) {
             let _ = known.set(id.clone());
@@ -209,6 +209,7 @@ impl Space {
 
     /// The Hub does not tell strangers whether a private Space exists.
     fn hint(&self, error: Error) -> Error {
+        let error = error.with_operation(Operation::Health);
         let hidden = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unauthenticated);
         if !hidden || (self.has_token && error.kind() == ErrorKind::Unauthenticated) {
             return error;

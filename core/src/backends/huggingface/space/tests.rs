@@ -4,6 +4,7 @@ use super::super::testing::Script;
 use super::*;
 use crate::context::{Cancellation, Progress};
 use crate::env::Environment;
+use crate::error::Persistence;
 use crate::http::HeaderText;
 use crate::secret::Secret;
 
@@ -170,7 +171,7 @@ async fn a_client_asks_again_while_the_program_wakes_up_and_only_then() {
     let (cx, clock) = script.context();
     let space = space(SpaceConfig::new("ana/clip"));
     let mut waking = Waking::new(&space, &cx);
-    let cold = || Error::new(ErrorKind::ColdStart, "HTML").with_operation(Operation::Embed);
+    let cold = || Error::new(ErrorKind::ColdStart, "HTML");
     waking.after(&cx, cold()).await.expect("ask again");
     assert!(clock.slept().contains(&Duration::from_secs(2)));
     let other =
@@ -178,7 +179,7 @@ async fn a_client_asks_again_while_the_program_wakes_up_and_only_then() {
     assert_eq!(other.kind(), ErrorKind::Unauthenticated);
     clock.advance(Duration::from_secs(600));
     let error = waking.after(&cx, cold()).await.expect_err("long enough");
-    assert_eq!((error.kind(), error.operation()), (ErrorKind::ColdStart, Some(Operation::Embed)));
+    assert_eq!((error.kind(), error.persistence()), (ErrorKind::ColdStart, Persistence::Exhausted));
 }
 
 #[tokio::test]
@@ -192,7 +193,7 @@ async fn what_a_sleeping_host_answers_is_a_cold_start_and_a_private_one_is_not_f
         let script = Script::new([(status, body)]);
         let (cx, _) = script.context();
         let space = space(SpaceConfig::new("ana/clip"));
-        let call = space.app.get("/embed/text").json_reply::<serde_json::Value>(&cx, Operation::Embed);
+        let call = space.app.get("/embed/text").json_reply::<serde_json::Value>(&cx);
         assert_eq!(call.await.expect_err("not ready").kind(), kind, "{status} {body}");
     }
 }

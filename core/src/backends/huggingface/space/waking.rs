@@ -46,11 +46,7 @@ impl<'a> Waking<'a> {
         }
         let stage = if self.space.is_space() { self.space.stage(cx).await.ok() } else { None };
         cx.check()?;
-        let operation = error.operation();
-        self.pause(cx, stage).await.map_err(|error| match operation {
-            Some(operation) => error.with_operation(operation),
-            None => error,
-        })
+        self.pause(cx, stage).await
     }
 
     /// Says what is being waited for and sleeps, longer each time.

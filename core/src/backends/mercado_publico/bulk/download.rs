@@ -327,7 +327,7 @@ impl MercadoPublico {
         if let Some(etag) = partial.etag() {
             call = call.header(RANGE, &format!("bytes={}-", partial.len())).header(IF_RANGE, etag);
         }
-        call.send(cx, request.set.operation()).await
+        call.send(cx).await
     }
 }
 

@@ -1,11 +1,11 @@
 //! Chat completions: requests, whole responses and streamed chunks.
 //!
-//! A server reads a [`CompletionRequest`] and writes a [`Completion`] or, with a [`ChunkWriter`], the events
-//! of a stream. The client's half reads what many servers make of the protocol; it is for the backends of this
+//! A server reads a [`CompletionRequest`] and writes a [`Completion`] or the [`CompletionEvents`] of a stream. The client's half reads what many servers make of the protocol; it is for the backends of this
 //! crate.
 
 mod completion;
 mod delta;
+mod event_stream;
 mod message;
 mod options;
 mod raw;
@@ -20,6 +20,7 @@ mod tool_calls;
 mod usage;
 
 pub use completion::{Completion, CompletionHead};
+pub use event_stream::{CompletionEvents, EventsPiece};
 pub use request::CompletionRequest;
 pub use stream_writer::ChunkWriter;
 pub use think::InlineReasoning;

@@ -1,0 +1,129 @@
+//! Images, and how they were generated.
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::error::{Error, Result};
+use crate::info::{Route, Usage};
+use crate::media::ImageData;
+
+/// Images, and how they were generated.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ImageResponse {
+    /// The images, encoded.
+    pub images: Vec<ImageData>,
+    /// The seed used, where the backend reports it.
+    pub seed: Option<u64>,
+    /// Width and height of the images.
+    pub size: Option<(u32, u32)>,
+    /// The scheduler used, where the backend says so.
+    pub scheduler: Option<String>,
+    /// The steps run, where the backend says so.
+    pub steps: Option<u32>,
+    /// The prompt as the backend rewrote it, where it did.
+    pub revised_prompt: Option<String>,
+    /// Tokens used, where the backend says so.
+    pub usage: Usage,
+    /// Who served; `route.model` is the model.
+    pub route: Route,
+}
+
+impl ImageResponse {
+    /// Images about which only their route is known. The size is read from the first image.
+    pub fn new(images: Vec<ImageData>, route: Route) -> Self {
+        let size = images.first().and_then(ImageData::dimensions);
+        Self {
+            images,
+            seed: None,
+            size,
+            scheduler: None,
+            steps: None,
+            revised_prompt: None,
+            usage: Usage::default(),
+            route,
+        }
+    }
+
+    /// Sets the seed that was used.
+    pub fn with_seed(mut self, seed: Option<u64>) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets the scheduler and the count of steps that were used.
+    pub fn with_schedule(mut self, scheduler: Option<String>, steps: Option<u32>) -> Self {
+        self.scheduler = scheduler;
+        self.steps = steps;
+        self
+    }
+
+    /// Sets the prompt as the backend rewrote it.
+    pub fn with_revised_prompt(mut self, prompt: Option<String>) -> Self {
+        self.revised_prompt = prompt;
+        self
+    }
+
+    /// Sets the usage.
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        self.usage = usage;
+        self
+    }
+
+    /// Fails unless `wanted` images came back.
+    ///
+    /// # Errors
+    /// `response_invalid`.
+    pub fn check(self, wanted: usize) -> Result<Self> {
+        match self.images.len() {
+            got if got == wanted => Ok(self),
+            got => {
+                Err(Error::response_invalid(format!("{got} images came back where {wanted} were asked for")))
+            }
+        }
+    }
+}
+
+/// In JSON the images are base64, with their count and media types beside them.
+impl Serialize for ImageResponse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let media_types: Vec<_> = self.images.iter().map(ImageData::media_type).collect();
+        let images: Vec<_> = self.images.iter().map(ImageData::to_base64).collect();
+        let mut fields = serializer.serialize_struct("ImageResponse", 10)?;
+        fields.serialize_field("count", &images.len())?;
+        fields.serialize_field("images", &images)?;
+        fields.serialize_field("media_types", &media_types)?;
+        fields.serialize_field("seed", &self.seed)?;
+        fields.serialize_field("size", &self.size)?;
+        fields.serialize_field("scheduler", &self.scheduler)?;
+        fields.serialize_field("steps", &self.steps)?;
+        fields.serialize_field("revised_prompt", &self.revised_prompt)?;
+        fields.serialize_field("usage", &self.usage)?;
+        fields.serialize_field("route", &self.route)?;
+        fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::info::BackendInfo;
+
+    #[test]
+    fn images_are_written_as_base64_with_their_count_and_media_types() {
+        let image = ImageData::with_media_type("pixels", "image/png");
+        let response =
+            ImageResponse::new(vec![image], Route::new(&BackendInfo::new("b", "m"))).with_seed(Some(7));
+        assert_eq!(
+            serde_json::to_value(&response).expect("JSON"),
+            json!({
+                "count": 1, "images": ["cGl4ZWxz"], "media_types": ["image/png"],
+                "seed": 7, "size": null, "scheduler": null, "steps": null, "revised_prompt": null,
+                "usage": Usage::default(),
+                "route": {"backend": "b", "model": "m", "attempts": 1, "cached": false},
+            })
+        );
+    }
+}
