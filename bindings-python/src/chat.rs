@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use ayni::{
-    AnyChat, ChatConfig, ChatEvent, ChatModes, ChatRequest, ChatResponse, ChatStream, Error, Result, Setup,
-    TokenLogprob, open_chat_with,
-};
+use ayni::chat::TokenLogprob;
+use ayni::config::{ChatModes, open_chat_with};
+use ayni::{AnyChat, ChatConfig, ChatEvent, ChatRequest, ChatResponse, ChatStream, Error, Result, Setup};
 use futures_util::{FutureExt, StreamExt};
 use pyo3::prelude::*;
 use serde_json::{Value, json};

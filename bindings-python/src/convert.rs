@@ -242,8 +242,8 @@ pub(crate) fn progress_event(py: Python<'_>, event: &Progress) -> Given {
             preview = image.as_ref().map(|image| PyBytes::new(py, image));
             json!({ "type": "image_step", "done": step, "of": of })
         }
-        Progress::Import { file, rows, done, of } => {
-            json!({ "type": "import", "file": file, "rows": rows, "done": done, "of": of })
+        Progress::Reading { file, rows, done, of } => {
+            json!({ "type": "reading", "file": file, "rows": rows, "done": done, "of": of })
         }
         Progress::Download { file, done, of } => {
             json!({ "type": "download", "file": file, "done": done, "of": of })

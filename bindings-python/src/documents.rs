@@ -8,7 +8,8 @@ use ayni::procure::analysis::{self, Analysis, Question};
 use ayni::procure::export::{
     CsvFormat, JsonLinesFormat, OcdsPackage, PdfPage, csv, json_lines, ocds, tender_pdf,
 };
-use ayni::{AnyProcurement, Context, Error, GetRequest, ListRequest, Listing, Result, Tender};
+use ayni::procure::{AnyProcurement, GetRequest, ListRequest, Listing, Tender};
+use ayni::{Context, Error, Result};
 use futures_util::{Stream, TryStreamExt, stream};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

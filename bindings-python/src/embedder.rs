@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
+use ayni::embed::{EmbedStream, EncodedVectors};
 use ayni::local::LocalEmbedder;
 use ayni::{
-    AnyEmbedder, Context, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, EmbedStream, EmbedderConfig,
-    EncodedVectors, Encoding, Environment, Error, Result, Setup,
+    AnyEmbedder, Context, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, EmbedderConfig, Encoding,
+    Environment, Error, Result, Setup,
 };
 use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;

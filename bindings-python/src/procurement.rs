@@ -4,16 +4,23 @@ use std::future::Future;
 
 use ayni::backends::mercado_publico::bulk::MonthRequest;
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
-use ayni::{
-    AnyProcurement, Context, Error, ErrorKind, GetRequest, ListRequest, PlanRequest, ProcurementConfig,
-    Result, Setup, open_procurement_with,
-};
+use ayni::config::open_procurement_with;
+use ayni::procure::{AnyProcurement, GetRequest, ListRequest, PlanRequest, SourceInfo};
+use ayni::{BackendInfo, Context, Error, ErrorKind, ProcurementConfig, Result, Setup};
 use pyo3::prelude::*;
 use serde::Serialize;
 
 use crate::call::{Given, How, Setting, call};
 use crate::convert::{Variables, config, opened, request, shown};
 use crate::failure::{invalid, raised};
+
+/// Who a procurement backend is, and what its sources can do.
+#[derive(Serialize)]
+struct Info<'a> {
+    #[serde(flatten)]
+    info: &'a BackendInfo,
+    sources: &'a [SourceInfo],
+}
 
 /// A handle on a procurement client.
 #[pyclass(frozen, module = "ayni._ayni")]
@@ -50,7 +57,8 @@ impl Procurement {
     }
 
     fn info(&self, py: Python<'_>) -> Given {
-        shown(py, self.handle.info())
+        let (info, sources) = (self.handle.info(), self.handle.sources());
+        shown(py, &Info { info, sources })
     }
 
     /// Makes the call that `operation` names; gives JSON text.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ayni::backends::engine::{ClipService, ImageEngine};
+use ayni::backends::clip_service::ClipService;
+use ayni::backends::image_engine::ImageEngine;
 use ayni::backends::openai::OpenAi;
 use ayni::{ChatConfig, Context, EmbedderConfig, Environment, Error, ErrorKind, ImageConfig, Result, Setup};
 use pyo3::prelude::*;

@@ -38,8 +38,6 @@ pub struct BackendInfo {
     pub credential: Option<CredentialId>,
     /// Whether a first request may have to wait for a model or a container to start.
     pub cold_starts: bool,
-    /// Of a procurement backend: what each of its sources can do.
-    pub sources: Arc<[crate::procure::SourceInfo]>,
 }
 
 impl BackendInfo {
@@ -53,7 +51,6 @@ impl BackendInfo {
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
-            sources: Arc::default(),
         }
     }
 
@@ -78,12 +75,6 @@ impl BackendInfo {
     /// Says which account pays.
     pub fn with_credential(mut self, credential: Option<CredentialId>) -> Self {
         self.credential = credential;
-        self
-    }
-
-    /// Says what each source can do.
-    pub fn with_sources(mut self, sources: impl Into<Arc<[crate::procure::SourceInfo]>>) -> Self {
-        self.sources = sources.into();
         self
     }
 

@@ -11,6 +11,7 @@ use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
+#[cfg(feature = "procurement")]
 use crate::procure::AnyProcurement;
 
 /// Handles that can hold the place of a backend that is not there.
@@ -101,6 +102,7 @@ impl HoldsPlace for AnyEmbedder {
     }
 }
 
+#[cfg(feature = "procurement")]
 impl HoldsPlace for AnyProcurement {
     fn holding_place(_: Absent) -> Option<Self> {
         None

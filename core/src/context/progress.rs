@@ -50,11 +50,11 @@ pub enum Progress {
         /// A small preview as an encoded image, where the backend makes one.
         preview: Option<bytes::Bytes>,
     },
-    /// Rows of a large file on their way into the store.
-    Import {
+    /// The rows of a large file are being read.
+    Reading {
         /// The file's name.
         file: String,
-        /// Rows so far, in all files of the import.
+        /// Rows so far, in all files of the call.
         rows: u64,
         /// Bytes read so far, unpacked.
         done: u64,

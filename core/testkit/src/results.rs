@@ -6,8 +6,9 @@ use ayni::EmbedResponse;
 use ayni::Error;
 use ayni::ImageData;
 use ayni::ImageResponse;
+use ayni::chat::TokenLogprob;
 use ayni::context::Progress;
-use ayni::{ChatEvent, ChatResponse, TokenLogprob};
+use ayni::{ChatEvent, ChatResponse};
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
@@ -106,8 +107,8 @@ pub(crate) fn progress(event: &Progress) -> Value {
             let preview = preview.as_ref().map(|bytes| BASE64.encode(bytes));
             json!({ "type": "image_step", "step": step, "of": of, "preview": preview })
         }
-        Progress::Import { file, rows, done, of } => {
-            json!({ "type": "import", "file": file, "rows": rows, "done": done, "of": of })
+        Progress::Reading { file, rows, done, of } => {
+            json!({ "type": "reading", "file": file, "rows": rows, "done": done, "of": of })
         }
         Progress::Download { file, done, of } => {
             json!({ "type": "download", "file": file, "done": done, "of": of })

@@ -312,7 +312,7 @@ impl ProcurementClient for Scripted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::AnyProcurement;
+    use crate::procure::AnyProcurement;
 
     fn client() -> AnyProcurement {
         AnyProcurement::new(Scripted::default())
