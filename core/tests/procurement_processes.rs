@@ -16,7 +16,6 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use ayni::Environment;
-use ayni::Environment;
 use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig, SyncRequest};
 use ayni::procure::store::{Form, RecordKind, RecordQuery, SqliteStore, StoredEvent};
 use ayni::procure::{GetRequest, ListRequest, ProcurementClient};
