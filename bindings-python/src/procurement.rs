@@ -4,16 +4,23 @@ use std::future::Future;
 
 use ayni::backends::mercado_publico::bulk::MonthRequest;
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
-use ayni::{
-    AnyProcurement, Context, Error, GetRequest, ListRequest, PlanRequest, ProcurementConfig, Result, Setup,
-    open_procurement_with,
-};
+use ayni::config::open_procurement_with;
+use ayni::procure::{AnyProcurement, GetRequest, ListRequest, PlanRequest, SourceInfo};
+use ayni::{BackendInfo, Context, Error, ProcurementConfig, Result, Setup};
 use pyo3::prelude::*;
 use serde::Serialize;
 
 use crate::call::{Caller, Returned, call};
 use crate::convert::{Variables, as_python, json_text, open_handle, request};
 use crate::failure::{invalid, to_exception};
+
+/// Who a procurement backend is, and what its sources can do.
+#[derive(Serialize)]
+struct Info<'a> {
+    #[serde(flatten)]
+    info: &'a BackendInfo,
+    sources: &'a [SourceInfo],
+}
 
 /// A handle on a procurement client.
 #[pyclass(frozen, module = "ayni._ayni")]
@@ -43,7 +50,8 @@ impl Procurement {
     }
 
     fn info(&self, py: Python<'_>) -> Returned {
-        as_python(py, self.handle.info())
+        let (info, sources) = (self.handle.info(), self.handle.sources());
+        as_python(py, Info { info, sources })
     }
 
     /// Makes the call that `operation` names. Returns JSON text.

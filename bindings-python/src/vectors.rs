@@ -1,6 +1,7 @@
 //! Vectors for Python: memory that numpy reads in place, or bytes.
 
-use ayni::{EncodedVectors, Error, Int8Vectors, Result, Vectors};
+use ayni::embed::{EncodedVectors, Int8Vectors};
+use ayni::{Error, Result, Vectors};
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -62,7 +63,7 @@ pub(crate) fn top_k(
 /// The cosine of two vectors.
 #[pyfunction]
 pub(crate) fn similarity(py: Python<'_>, a: Vec<f32>, b: Vec<f32>) -> PyResult<f32> {
-    ayni::similarity(&a, &b).map_err(|error| to_exception(py, &error))
+    ayni::embed::similarity(&a, &b).map_err(|error| to_exception(py, &error))
 }
 
 #[pymethods]

@@ -67,8 +67,8 @@ def test_a_month_is_imported_once_and_again_when_it_has_changed(client, tmp_path
     told = []
     first = asyncio.run(procurement.import_month("quotes", "2026-06", progress=told.append))
     assert (first.set, first.month, first.changed, first.lines, first.unread) == ("quotes", "2026-06", True, 5, 0)
-    imports = [event for event in told if event.type == "import"]
-    assert imports[-1].rows == 5 and imports[-1].file == "COT_2026-06.csv" and imports[-1].done > 0
+    rows = [event for event in told if event.type == "reading"]
+    assert rows[-1].rows == 5 and rows[-1].file == "COT_2026-06.csv" and rows[-1].done > 0
     again = procurement.import_month_sync("quotes", "2026-06")
     assert (again.changed, again.lines, again.as_of) == (False, 5, first.as_of)
     served.update(file=month(7), etag='"2"')

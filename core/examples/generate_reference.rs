@@ -7,11 +7,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::backends::mercado_publico::{Quota, SyncReport};
-use ayni::procure::DayReport;
+use ayni::procure::{DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
     ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
-    ImageConfig, ListRequest, Operation, Plan, ProcurementConfig, PurchaseOrder, QuickPurchase,
-    RefineRequest, Setup, Tender,
+    ImageConfig, Operation, ProcurementConfig, RefineRequest, Setup,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};

@@ -37,8 +37,6 @@ pub struct BackendInfo {
     pub credential: Option<CredentialId>,
     /// Whether the first request may have to wait until a model or container has started.
     pub cold_starts: bool,
-    /// Of a procurement backend: what each of its sources can do.
-    pub sources: Arc<[crate::procure::SourceInfo]>,
 }
 
 impl BackendInfo {
@@ -52,7 +50,6 @@ impl BackendInfo {
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
-            sources: Arc::default(),
         }
     }
 
@@ -77,12 +74,6 @@ impl BackendInfo {
     /// Sets which account pays.
     pub fn with_credential(mut self, credential: Option<CredentialId>) -> Self {
         self.credential = credential;
-        self
-    }
-
-    /// Says what each source can do.
-    pub fn with_sources(mut self, sources: impl Into<Arc<[crate::procure::SourceInfo]>>) -> Self {
-        self.sources = sources.into();
         self
     }
 

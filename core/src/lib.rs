@@ -3,21 +3,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 
 pub mod backends;
+pub mod blocking;
+pub mod chat;
 pub mod config;
 pub mod context;
+pub mod embed;
 pub mod http;
+pub mod image;
 pub mod local;
 pub mod policy;
+#[cfg(feature = "procurement")]
 pub mod procure;
 pub mod wire;
 
-mod chat;
 #[cfg(doctest)]
 mod doc_tests;
-mod embed;
 mod env;
 mod error;
-mod image;
 mod info;
 mod media;
 mod runtime;
@@ -26,18 +28,16 @@ mod transport;
 
 pub use chat::{
     AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,
-    OutputFormat, Part, ProviderData, ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
+    OutputFormat, Part, ReasoningEffort, Role, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, ChatModes, EmbedderConfig, ImageConfig, ModeInfo, ProcurementConfig, Setup, embedder,
-    open_chat, open_chat_with, open_embedder, open_embedder_with, open_image_generator,
-    open_image_generator_with, open_procurement, open_procurement_with,
+    ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, embedder, open_chat, open_embedder,
+    open_image_generator, open_procurement,
 };
-pub use context::{Cancellation, Clock, Context, Progress, ProgressSink};
+pub use context::{Cancellation, Context, Progress};
 pub use embed::{
-    AnyEmbedder, BinaryMatch, BinaryVectors, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, EmbedStream,
-    EmbeddedPart, Embedder, EmbeddingSpace, EncodedVectors, Encoding, HalfVectors, Int8Vectors, Match,
-    Pooling, Truncation, Vectors, hamming_distance, similarity,
+    AnyEmbedder, EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Encoding,
+    Pooling, Truncation, Vectors,
 };
 pub use env::Environment;
 pub use error::{Error, ErrorKind, Operation, Persistence, Result, RouteFailure, Sent};
@@ -46,11 +46,6 @@ pub use image::{
 };
 pub use info::{BackendInfo, CredentialId, Limits, Route, Usage};
 pub use media::ImageData;
-pub use procure::{
-    Answer, AnyProcurement, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing,
-    Money, Plan, PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase,
-    QuickPurchaseRow, Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
-};
 pub use secret::Secret;
 
 /// The version of crate, wheel and addon.
@@ -67,7 +62,6 @@ mod tests {
         is_shareable::<AnyEmbedder>();
         is_shareable::<AnyChat>();
         is_shareable::<AnyImageGenerator>();
-        is_shareable::<AnyProcurement>();
         is_shareable::<Context>();
         is_shareable::<Error>();
         is_shareable::<EmbedResponse>();

@@ -4,11 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use ayni::config::open_embedder_with;
 use ayni::local::LocalEmbedderConfig;
-use ayni::{
-    AnyEmbedder, Context, EmbedRequest, EmbedRole, EmbedderConfig, Environment, ErrorKind, Setup,
-    open_embedder_with,
-};
+use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedRole, EmbedderConfig, Environment, ErrorKind, Setup};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

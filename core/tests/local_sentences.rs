@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use ayni::config::open_embedder_with;
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
-use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup, open_embedder_with};
+use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup};
 
 const WIDTH: usize = 384;
 

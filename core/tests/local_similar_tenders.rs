@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
+use ayni::procure::Source;
 use ayni::procure::TenderState;
 use ayni::procure::similar::{Nearest, SimilarTenders};
 use ayni::procure::store::{Batch, Form, RecordKind, SharedStore, SqliteStore, StoredRecord};
-use ayni::{AnyEmbedder, Context, Environment, Source};
+use ayni::{AnyEmbedder, Context, Environment};
 
 /// Where `make models` puts the model.
 fn model() -> PathBuf {

@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 
 use ayni::backends::huggingface::HuggingFaceConfig;
+use ayni::config::open_embedder_with;
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{
     AnyEmbedder, Context, EmbedderConfig, EmbeddingSpace, Environment, Error, ErrorKind, Pooling, Result,
-    Setup, open_embedder_with,
+    Setup,
 };
 
 const ID: &str = "sentence-transformers/all-MiniLM-L6-v2";

@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex};
 
 use ayni::backends::openai::OpenAiConfig;
+use ayni::config::open_chat_with;
 use ayni::context::BoxFuture;
 use ayni::http::{
     HeaderMap, HeaderValue, HttpOptions, HttpRequest, HttpResponse, Method, StatusCode, Transport,
     TransportError, TransportPhase,
 };
 use ayni::policy::{Policy, Retry};
-use ayni::{ChatConfig, ChatRequest, Context, Environment, ErrorKind, Setup, open_chat_with};
+use ayni::{ChatConfig, ChatRequest, Context, Environment, ErrorKind, Setup};
 
 /// Answers every chat with its own name and keeps what it was asked.
 #[derive(Debug)]

@@ -15,9 +15,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 
+use ayni::Environment;
 use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig, SyncRequest};
 use ayni::procure::store::{Form, RecordKind, RecordQuery, SqliteStore, StoredEvent};
-use ayni::{Environment, GetRequest, ListRequest, ProcurementClient};
+use ayni::procure::{GetRequest, ListRequest, ProcurementClient};
 use ayni_testkit::chilecompra::{Behaviour, ChileCompra, WorldSpec};
 use clock::{clock_at, context, day, let_sleeps_pass, moment};
 use libtest_mimic::{Arguments, Failed, Trial};

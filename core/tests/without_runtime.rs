@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use ayni::backends::openai::OpenAiConfig;
 use ayni::backends::scripted::{Scripted, ScriptedConfig};
+use ayni::config::open_chat_with;
+use ayni::context::Clock;
 use ayni::policy::{Limit, Policy};
+use ayni::procure::{AnyProcurement, ListRequest};
 use ayni::{
-    AnyChat, AnyEmbedder, AnyImageGenerator, AnyProcurement, ChatConfig, ChatRequest, Clock, Context,
-    EmbedRequest, Environment, Error, ErrorKind, GenerateRequest, ListRequest, Result, Setup, open_chat_with,
+    AnyChat, AnyEmbedder, AnyImageGenerator, ChatConfig, ChatRequest, Context, EmbedRequest, Environment,
+    Error, ErrorKind, GenerateRequest, Result, Setup,
 };
 use futures_util::StreamExt;
 

@@ -84,7 +84,8 @@ class BackendInfo:
 
     @classmethod
     def _of(cls, fields: Mapping[str, Any]) -> BackendInfo:
-        sources = (SourceInfo(**{**source, "operations": tuple(source["operations"])}) for source in fields["sources"])
+        sources = fields.get("sources", ())
+        sources = (SourceInfo(**{**source, "operations": tuple(source["operations"])}) for source in sources)
         return cls(**{**fields, "limits": Limits(**fields["limits"]), "sources": tuple(sources)})
 
 
@@ -111,10 +112,10 @@ class Progress:
     ``type`` says what, and which of the other fields are set: ``waiting`` (``reason``, ``elapsed`` seconds),
     ``retrying`` (``attempt``, ``kind``, ``wait`` seconds), ``falling_back`` (``from_backend``, ``to_backend``,
     ``kind``), ``inputs`` and ``image_step`` (``done``, ``of``, ``preview``), ``download`` (``file``, ``done``, ``of``),
-    ``import`` (``file``, ``rows``; ``done`` and ``of`` in bytes).
+    ``reading`` (``file``, ``rows``; ``done`` and ``of`` in bytes).
     """
 
-    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "import"]
+    type: Literal["waiting", "retrying", "falling_back", "inputs", "image_step", "download", "reading"]
     done: int | None = None
     of: int | None = None
     preview: bytes | None = None

@@ -10,6 +10,7 @@ use crate::embed::AnyEmbedder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::BackendInfo;
+#[cfg(feature = "procurement")]
 use crate::procure::AnyProcurement;
 
 /// Handles that can hold the place of a backend that is not there.
@@ -106,6 +107,7 @@ impl HoldsPlace for AnyEmbedder {
     }
 }
 
+#[cfg(feature = "procurement")]
 impl HoldsPlace for AnyProcurement {
     fn holding_place(_: Absent) -> Option<Self> {
         None

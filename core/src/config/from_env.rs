@@ -1,8 +1,12 @@
 //! Setups from the environment variables that applications already use.
 
-use super::{ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup};
-use crate::backends::engine::{ClipServiceConfig, ImageEngineConfig};
+#[cfg(feature = "procurement")]
+use super::ProcurementConfig;
+use super::{ChatConfig, EmbedderConfig, ImageConfig, Setup};
+use crate::backends::clip_service::ClipServiceConfig;
 use crate::backends::gemini::GeminiConfig;
+use crate::backends::image_engine::ImageEngineConfig;
+#[cfg(feature = "procurement")]
 use crate::backends::mercado_publico::MercadoPublicoConfig;
 use crate::backends::ollama::OllamaConfig;
 use crate::backends::openai::OpenAiConfig;
@@ -225,6 +229,7 @@ impl Setup<ImageConfig> {
     }
 }
 
+#[cfg(feature = "procurement")]
 impl Setup<ProcurementConfig> {
     /// Mercado Público with the process's ticket.
     ///

@@ -22,9 +22,11 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::backends::engine::{ClipServiceConfig, ImageEngineConfig};
+use crate::backends::clip_service::ClipServiceConfig;
 use crate::backends::gemini::GeminiConfig;
 use crate::backends::huggingface::HuggingFaceConfig;
+use crate::backends::image_engine::ImageEngineConfig;
+#[cfg(feature = "procurement")]
 use crate::backends::mercado_publico::MercadoPublicoConfig;
 use crate::backends::ollama::OllamaConfig;
 use crate::backends::openai::OpenAiConfig;
@@ -39,16 +41,23 @@ use crate::http::{HttpOptions, Transport};
 use crate::image::AnyImageGenerator;
 use crate::local::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig};
 use crate::policy::Policy;
+#[cfg(feature = "procurement")]
 use crate::procure::AnyProcurement;
 
 mod absent;
 mod from_env;
 mod modes;
+#[cfg(not(feature = "procurement"))]
+mod without_procurement;
 
 pub use modes::{ChatModes, ModeInfo};
+#[cfg(not(feature = "procurement"))]
+pub use without_procurement::{
+    AnyProcurement, MercadoPublicoConfig, open_procurement, open_procurement_with,
+};
 
 macro_rules! configs {
-    ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident {
+    ($($(#[doc = $doc:literal])+ $name:ident opens $handle:ident $(with $feature:literal)? {
         $($(#[doc = $variant_doc:literal])+ $variant:ident($config:ty) = $tag:literal $(as $whole:ident)?,)+
     })+) => {
         $($(#[doc = $doc])+
@@ -63,7 +72,10 @@ macro_rules! configs {
         impl $name {
             /// The values that `backend` takes.
             pub const BACKENDS: &'static [&'static str] = &[$($tag,)+];
+        }
 
+        $(#[cfg(feature = $feature)])?
+        impl $name {
             /// The backend itself, without policy. Variables that the configuration leaves open are read
             /// from `env`.
             ///
@@ -159,7 +171,7 @@ configs! {
     }
 
     /// Which backend reads public procurement.
-    ProcurementConfig opens AnyProcurement {
+    ProcurementConfig opens AnyProcurement with "procurement" {
         /// Three invented records for tests and documentation.
         Scripted(ScriptedConfig) = "scripted",
         /// Chile's public procurement.
@@ -256,8 +268,8 @@ impl<'de, C: DeserializeOwned> Deserialize<'de> for Setup<C> {
 }
 
 macro_rules! openers {
-    ($($(#[doc = $doc:literal])+ $open:ident, $open_with:ident: $config:ident to $handle:ident by $apply:ident;)+) => {
-        $($(#[doc = $doc])+
+    ($($(#[$attribute:meta])+ $open:ident, $open_with:ident: $config:ident to $handle:ident by $apply:ident;)+) => {
+        $($(#[$attribute])+
         ///
         /// # Errors
         /// `config_invalid` naming the field or variable to mend; `unsupported` where the backend is not
@@ -266,10 +278,11 @@ macro_rules! openers {
             $open_with(setup, &Environment::process())
         }
 
-        /// The same, with the variables of `env` instead of the process's.
+        $(#[$attribute])+
+        /// Variables are read from `env` instead of the process's environment.
         ///
         /// # Errors
-        /// As above.
+        /// As without `env`.
         pub fn $open_with(setup: impl Into<Setup<$config>>, env: &Environment) -> Result<$handle> {
             let setup = setup.into();
             let policy = setup.connected_policy()?;
@@ -290,6 +303,7 @@ openers! {
     /// Opens an image generator under its policy.
     open_image_generator, open_image_generator_with: ImageConfig to AnyImageGenerator by image_generator;
     /// Opens a procurement client under its policy.
+    #[cfg(feature = "procurement")]
     open_procurement, open_procurement_with: ProcurementConfig to AnyProcurement by procurement;
 }
 

@@ -60,11 +60,11 @@ pub enum Progress {
         #[serde(serialize_with = "as_base64")]
         preview: Option<Bytes>,
     },
-    /// Rows of a large file on their way into the store.
-    Import {
+    /// The rows of a large file are being read.
+    Reading {
         /// The file's name.
         file: String,
-        /// Rows so far, in all files of the import.
+        /// Rows so far, in all files of the call.
         rows: u64,
         /// Bytes read so far, unpacked.
         done: u64,

@@ -329,7 +329,7 @@ impl BinaryVectors {
 /// # fn main() -> ayni::Result<()> {
 /// let vectors = ayni::Vectors::new(vec![0.5, -0.5, 0.5, 0.5, 0.5, -0.5], 3)?.to_ubinary();
 /// assert_eq!(vectors.as_bytes(), [0b1010_0000, 0b1100_0000]);
-/// assert_eq!(ayni::hamming_distance(&vectors.as_bytes()[..1], &vectors.as_bytes()[1..])?, 2);
+/// assert_eq!(ayni::embed::hamming_distance(&vectors.as_bytes()[..1], &vectors.as_bytes()[1..])?, 2);
 /// # Ok(())
 /// # }
 /// ```

@@ -19,8 +19,8 @@ const SMALLEST_SQUARE: f32 = 1e-30;
 ///
 /// ```
 /// # fn main() -> ayni::Result<()> {
-/// assert_eq!(ayni::similarity(&[3.0, 4.0], &[6.0, 8.0])?, 1.0);
-/// assert_eq!(ayni::similarity(&[1.0, 0.0], &[0.0, 1.0])?, 0.0);
+/// assert_eq!(ayni::embed::similarity(&[3.0, 4.0], &[6.0, 8.0])?, 1.0);
+/// assert_eq!(ayni::embed::similarity(&[1.0, 0.0], &[0.0, 1.0])?, 0.0);
 /// # Ok(())
 /// # }
 /// ```

@@ -43,6 +43,7 @@ pub(crate) enum Auth {
     Header(&'static str, Secret),
     /// A parameter of the query string, for vendors that take it nowhere else. It is added to the URL when the request is
     /// sent, so that no other place ever holds it.
+    #[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only Mercado Público needs it"))]
     Query(&'static str, Secret),
 }
 
@@ -229,6 +230,7 @@ impl ApiClient {
     }
 
     /// The failure that a body describes although the status said success.
+    #[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only Mercado Público needs it"))]
     pub(crate) fn failed(&self, reply: &ApiReply<Bytes>, body: &[u8]) -> Error {
         let body = super::status::read_error_body(None, body);
         super::exchange::failure(self, reply.status, &reply.headers, &body)

@@ -16,11 +16,7 @@ use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse};
 use crate::error::Operation;
 use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageResponse, RefineRequest};
-use crate::info::{Route, Usage};
-use crate::procure::{
-    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, PurchaseOrder,
-    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
-};
+use crate::info::Route;
 
 use super::governed::Handle;
 
@@ -95,6 +91,9 @@ macro_rules! calls {
     )+};
 }
 
+#[cfg(feature = "procurement")]
+pub(super) use calls;
+
 calls! {
     Embed: AnyEmbedder, Embed, embed(EmbedRequest) -> EmbedResponse, cached: |_| true;
     Chat: AnyChat, Chat, chat(ChatRequest) -> ChatResponse, cached: |_| true;
@@ -102,19 +101,6 @@ calls! {
         cached: |request| request.seed.is_some();
     Refine: AnyImageGenerator, RefineImage, refine(RefineRequest) -> ImageResponse,
         cached: |request| request.seed.is_some();
-    Tenders: AnyProcurement, ListTenders, tenders(ListRequest) -> Listing<TenderRow>, cached: |_| false;
-    OneTender: AnyProcurement, GetTender, tender(GetRequest) -> Answer<Tender>, cached: |_| false;
-    PurchaseOrders: AnyProcurement, ListPurchaseOrders, purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>,
-        cached: |_| false;
-    OnePurchaseOrder: AnyProcurement, GetPurchaseOrder, purchase_order(GetRequest) -> Answer<PurchaseOrder>,
-        cached: |_| false;
-    QuickPurchases: AnyProcurement, ListQuickPurchases, quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>,
-        cached: |_| false;
-    OneQuickPurchase: AnyProcurement, GetQuickPurchase, quick_purchase(GetRequest) -> Answer<QuickPurchase>,
-        cached: |_| false;
-    Buyers: AnyProcurement, ListBuyers, buyers(ListRequest) -> Listing<Buyer>, cached: |_| false;
-    PlanOf: AnyProcurement, PlanListing, plan(PlanRequest) -> Answer<Plan>, cached: |_| false;
-    Suppliers: AnyProcurement, ListSuppliers, suppliers(ListRequest) -> Listing<Supplier>, cached: |_| false;
 }
 
 macro_rules! whole_replies {
@@ -154,23 +140,6 @@ whole_replies! {
             + reply.revised_prompt.as_ref().map_or(0, String::len)
     };
 }
-
-/// Procurement records change at the source, so a policy caches none.
-macro_rules! fresh_replies {
-    ($($reply:ident)+) => {$(
-        impl<T: Send> GovernedReply for $reply<T> {
-            fn route_mut(&mut self) -> &mut Route {
-                &mut self.route
-            }
-
-            fn observe(&mut self, observation: Observation) {
-                observation.succeed(&self.route, Usage::default());
-            }
-        }
-    )+};
-}
-
-fresh_replies! { Listing Answer }
 
 /// The approximate memory of a tool call.
 pub(super) fn call_bytes(call: &ToolCall) -> usize {

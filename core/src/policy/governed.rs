@@ -27,10 +27,6 @@ use crate::error::Operation;
 use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::info::{BackendInfo, Limits};
-use crate::procure::{
-    Answer, AnyProcurement, Buyer, GetRequest, ListRequest, Listing, Plan, PlanRequest, ProcurementClient,
-    PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Supplier, Tender, TenderRow,
-};
 use crate::transport::Transport;
 
 /// A handle that a policy can wrap.
@@ -66,8 +62,6 @@ handles! {
     AnyEmbedder: EmbeddingSpace = |embedder| embedder.space().clone(), Embed;
     AnyChat: () = |_| (), Chat ChatStream;
     AnyImageGenerator: () = |_| (), GenerateImage RefineImage;
-    AnyProcurement: () = |_| (), ListTenders GetTender ListPurchaseOrders GetPurchaseOrder
-        ListQuickPurchases GetQuickPurchase ListBuyers ListSuppliers PlanListing;
 }
 
 /// A handle and its state under the policy.
@@ -118,7 +112,7 @@ impl<H: Handle> GovernedHandle<H> {
 
 /// A primary handle and its fallbacks under a policy.
 pub(super) struct Governed<H: Handle> {
-    info: BackendInfo,
+    pub(super) info: BackendInfo,
     space: H::Space,
     /// The primary first, then its fallbacks in order.
     handles: Vec<GovernedHandle<H>>,
@@ -165,7 +159,7 @@ impl<H: Handle> Governed<H> {
         self.cache.as_ref()
     }
 
-    fn primary(&self) -> Result<&H> {
+    pub(super) fn primary(&self) -> Result<&H> {
         self.handles.first().map(|governed| &governed.handle).ok_or_else(no_backend)
     }
 
@@ -192,7 +186,7 @@ impl<H: Handle> Governed<H> {
     }
 
     /// observe → cache → fallback(handles) → retry → limit → time-out(per attempt) → backend.
-    async fn run<C: GovernedCall<Handle = H>>(&self, cx: &Context, call: C) -> Result<C::Reply> {
+    pub(super) async fn run<C: GovernedCall<Handle = H>>(&self, cx: &Context, call: C) -> Result<C::Reply> {
         let (operation, call) = (C::OPERATION, &call);
         let bounded = self.bounds.whole_call(cx);
         let cx = bounded.as_ref().unwrap_or(cx);
@@ -320,80 +314,5 @@ impl ImageGenerator for Governed<AnyImageGenerator> {
 
     fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
         self.ready_with(|generator| generator.ready(cx))
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl ProcurementClient for Governed<AnyProcurement> {
-    fn info(&self) -> &BackendInfo {
-        &self.info
-    }
-
-    fn plan(&self, cx: &Context, request: PlanRequest) -> impl Future<Output = Result<Answer<Plan>>> + Send {
-        self.run(cx, call::PlanOf(request))
-    }
-
-    fn tenders(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<TenderRow>>> + Send {
-        self.run(cx, call::Tenders(request))
-    }
-
-    fn tender(
-        &self,
-        cx: &Context,
-        request: GetRequest,
-    ) -> impl Future<Output = Result<Answer<Tender>>> + Send {
-        self.run(cx, call::OneTender(request))
-    }
-
-    fn purchase_orders(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<PurchaseOrderRow>>> + Send {
-        self.run(cx, call::PurchaseOrders(request))
-    }
-
-    fn purchase_order(
-        &self,
-        cx: &Context,
-        request: GetRequest,
-    ) -> impl Future<Output = Result<Answer<PurchaseOrder>>> + Send {
-        self.run(cx, call::OnePurchaseOrder(request))
-    }
-
-    fn quick_purchases(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<QuickPurchaseRow>>> + Send {
-        self.run(cx, call::QuickPurchases(request))
-    }
-
-    fn quick_purchase(
-        &self,
-        cx: &Context,
-        request: GetRequest,
-    ) -> impl Future<Output = Result<Answer<QuickPurchase>>> + Send {
-        self.run(cx, call::OneQuickPurchase(request))
-    }
-
-    fn buyers(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<Buyer>>> + Send {
-        self.run(cx, call::Buyers(request))
-    }
-
-    fn suppliers(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<Supplier>>> + Send {
-        self.run(cx, call::Suppliers(request))
     }
 }

@@ -37,7 +37,6 @@ use crate::chat::AnyChat;
 use crate::embed::AnyEmbedder;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
-use crate::procure::AnyProcurement;
 use crate::transport::Transport;
 
 pub(crate) mod backoff;
@@ -49,6 +48,8 @@ mod governed;
 mod limit;
 mod metrics;
 mod observe;
+#[cfg(feature = "procurement")]
+mod procurement;
 mod retry;
 mod space;
 mod stream;
@@ -193,18 +194,6 @@ impl Policy {
         fallbacks: Vec<AnyImageGenerator>,
     ) -> Result<AnyImageGenerator> {
         Ok(AnyImageGenerator::new(Governed::new(self, primary, fallbacks)?))
-    }
-
-    /// Applies the policy to a procurement client and its fallbacks.
-    ///
-    /// # Errors
-    /// `config_invalid` for an invalid value in the policy.
-    pub fn procurement(
-        &self,
-        primary: AnyProcurement,
-        fallbacks: Vec<AnyProcurement>,
-    ) -> Result<AnyProcurement> {
-        Ok(AnyProcurement::new(Governed::new(self, primary, fallbacks)?))
     }
 }
 

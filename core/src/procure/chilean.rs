@@ -29,7 +29,7 @@ impl Money {
     /// As people in Chile write it: `$1.250.000`, `UF 41.250,75`, `US$ 1.000,50`. Nothing is rounded or converted.
     ///
     /// ```
-    /// use ayni::{Currency, Money};
+    /// use ayni::procure::{Currency, Money};
     /// let money = Money::new("41250.75".parse()?, Currency::Clf);
     /// assert_eq!(money.chilean(), "UF 41.250,75");
     /// assert_eq!(Money::new("16100000.0".parse()?, Currency::Clp).chilean(), "$16.100.000");

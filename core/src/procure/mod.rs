@@ -2,7 +2,8 @@
 //!
 //! ```
 //! use ayni::backends::scripted::Scripted;
-//! use ayni::{AnyProcurement, Context, ListRequest};
+//! use ayni::Context;
+//! use ayni::procure::{AnyProcurement, ListRequest};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let procurement = AnyProcurement::new(Scripted::default());
@@ -30,6 +31,7 @@ mod chilean;
 mod code;
 mod date;
 pub mod export;
+pub(crate) mod json;
 mod money;
 mod month;
 mod plan;
@@ -81,6 +83,11 @@ pub use time::{Reading, Timestamp, ZoneMark};
 pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
     /// Who the backend is.
     fn info(&self) -> &BackendInfo;
+
+    /// What each of the backend's sources can do by itself.
+    fn sources(&self) -> &[SourceInfo] {
+        &[]
+    }
 
     /// Lists tenders.
     fn tenders(
@@ -159,6 +166,11 @@ macro_rules! handle {
                 self.0.info()
             }
 
+            /// What each of the backend's sources can do by itself.
+            pub fn sources(&self) -> &[SourceInfo] {
+                self.0.sources()
+            }
+
             $($(#[doc = $doc])+
             ///
             /// # Errors
@@ -174,6 +186,10 @@ macro_rules! handle {
                 self.0.info()
             }
 
+            fn sources(&self) -> &[SourceInfo] {
+                self.0.sources()
+            }
+
             $(async fn $method(&self, cx: &Context, request: $request) -> Result<$response> {
                 self.0.$method(cx, request).await
             })+
@@ -182,6 +198,7 @@ macro_rules! handle {
         /// [`ProcurementClient`] in the form that can be a trait object.
         trait DynProcurement: Send + Sync + fmt::Debug {
             fn info(&self) -> &BackendInfo;
+            fn sources(&self) -> &[SourceInfo];
             $(fn $method<'a>(&'a self, cx: &'a Context, request: $request) -> BoxFuture<'a, Result<$response>>;)+
         }
 
@@ -189,6 +206,10 @@ macro_rules! handle {
         impl<T: ProcurementClient> DynProcurement for T {
             fn info(&self) -> &BackendInfo {
                 ProcurementClient::info(self)
+            }
+
+            fn sources(&self) -> &[SourceInfo] {
+                ProcurementClient::sources(self)
             }
 
             $(fn $method<'a>(&'a self, cx: &'a Context, request: $request) -> BoxFuture<'a, Result<$response>> {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// An exact decimal number: up to 38 digits, any of them behind the point. Never a float on the way.
 ///
 /// ```
-/// use ayni::Decimal;
+/// use ayni::procure::Decimal;
 /// let amount: Decimal = "16100000.50".parse()?;
 /// assert_eq!(amount.to_string(), "16100000.50");
 /// assert_eq!(amount, "16100000.5".parse()?);

@@ -4,7 +4,8 @@ use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
 use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig};
-use ayni::{Context, Environment, ErrorKind, GetRequest, procure::ProcurementClient};
+use ayni::procure::GetRequest;
+use ayni::{Context, Environment, ErrorKind, procure::ProcurementClient};
 use serde::{Deserialize, Serialize};
 
 use crate::chile::Chile;

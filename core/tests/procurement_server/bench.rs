@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig};
 use ayni::context::ManualClock;
+use ayni::procure::ListRequest;
 use ayni::procure::store::{MemoryStore, SharedStore};
-use ayni::{Context, Environment, ListRequest};
+use ayni::{Context, Environment};
 use ayni_testkit::chilecompra::{Behaviour, ChileCompra, WorldSpec};
 
 use crate::clock::{clock_at, context, day, let_sleeps_pass, moment, set_calendar};

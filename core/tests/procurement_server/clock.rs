@@ -2,9 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use ayni::Context;
+use ayni::context::Clock;
 use ayni::context::{ManualClock, PhaseTimeouts};
 use ayni::procure::{Date, Timestamp, ZoneMark};
-use ayni::{Clock, Context};
 
 /// A moment of Santiago's wall clock.
 pub(crate) fn moment(text: &str) -> Timestamp {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use ayni::ErrorKind;
 use ayni::context::PhaseTimeouts;
 use ayni::procure::{Completeness, Sorting};
-use ayni::{ErrorKind, GetRequest, ListRequest, ProcurementClient};
+use ayni::procure::{GetRequest, ListRequest, ProcurementClient};
 use ayni_testkit::chilecompra::{Fault, FaultKind};
 
 use crate::bench::{Bench, range};

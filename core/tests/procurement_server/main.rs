@@ -9,7 +9,7 @@ mod quota;
 mod records;
 
 use ayni::procure::Completeness;
-use ayni::{Listing, TenderRow};
+use ayni::procure::{Listing, TenderRow};
 use serde_json::Value;
 
 /// What lists of tenders are counted as.

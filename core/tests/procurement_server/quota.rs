@@ -6,7 +6,8 @@ use std::time::Duration;
 use ayni::backends::mercado_publico::MercadoPublico;
 use ayni::procure::store::RecordKind;
 use ayni::procure::{Completeness, Plan, Sorting};
-use ayni::{Environment, ErrorKind, ListRequest, Persistence, PlanRequest, ProcurementClient};
+use ayni::procure::{ListRequest, PlanRequest, ProcurementClient};
+use ayni::{Environment, ErrorKind, Persistence};
 
 use crate::bench::{Bench, TICKET, range};
 use crate::clock::{day, moment, set_calendar};

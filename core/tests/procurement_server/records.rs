@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use ayni::ErrorKind;
 use ayni::backends::mercado_publico::SyncRequest;
 use ayni::procure::TenderState;
 use ayni::procure::store::{Form, RecordKind, RecordQuery};
-use ayni::{ErrorKind, GetRequest, Listing, ProcurementClient, TenderRow};
+use ayni::procure::{GetRequest, Listing, ProcurementClient, TenderRow};
 use ayni_testkit::chilecompra::WorldSpec;
 use futures_util::StreamExt;
 

@@ -6,7 +6,8 @@ use ayni::backends::scripted::{Scripted, ScriptedConfig};
 use ayni::context::ManualClock;
 use ayni::procure::analysis::{Question, analyse};
 use ayni::procure::export::{PdfPage, tender_pdf};
-use ayni::{AnyChat, AnyProcurement, Context, GetRequest, Result};
+use ayni::procure::{AnyProcurement, GetRequest};
+use ayni::{AnyChat, Context, Result};
 use serde_json::json;
 
 use crate::show;

@@ -1,7 +1,8 @@
 //! Chat: streamed, with fallback, by mode.
 
 use ayni::backends::openai::OpenAiConfig;
-use ayni::{ChatConfig, ChatEvent, ChatModes, ChatRequest, Context, Environment, Result, Setup};
+use ayni::config::ChatModes;
+use ayni::{ChatConfig, ChatEvent, ChatRequest, Context, Environment, Result, Setup};
 use ayni_testkit::MockServer;
 use futures_util::StreamExt;
 use serde_json::{Value, json};

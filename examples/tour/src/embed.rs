@@ -1,6 +1,6 @@
 //! Embeddings: any number of texts, and a Space that sleeps.
 
-use ayni::backends::engine::ClipServiceConfig;
+use ayni::backends::clip_service::ClipServiceConfig;
 use ayni::backends::tei::TeiConfig;
 use ayni::{Context, EmbedRequest, Progress, Result};
 use ayni_testkit::MockServer;

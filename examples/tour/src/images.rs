@@ -1,6 +1,6 @@
 //! Images through an engine of one's own.
 
-use ayni::backends::engine::ImageEngineConfig;
+use ayni::backends::image_engine::ImageEngineConfig;
 use ayni::{AspectRatio, Context, GenerateRequest, RefineRequest, Resolution, Result};
 use ayni_testkit::{MockServer, PNG};
 use serde_json::json;

@@ -7,7 +7,8 @@ use ayni::backends::mercado_publico::{MercadoPublico, MercadoPublicoConfig, Sync
 use ayni::context::ManualClock;
 use ayni::procure::store::RecordKind;
 use ayni::procure::{DayReport, Money, Plan, PurchaseOrder};
-use ayni::{Context, Environment, GetRequest, ListRequest, PlanRequest, ProcurementClient, Result};
+use ayni::procure::{GetRequest, ListRequest, PlanRequest, ProcurementClient};
+use ayni::{Context, Environment, Result};
 use ayni_testkit::chilecompra::{ChileCompra, WorldSpec};
 
 use crate::show;

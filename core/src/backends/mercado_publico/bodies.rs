@@ -12,8 +12,9 @@
 use bytes::Bytes;
 
 use super::wire::v1::{self, V1};
-use super::wire::{Body, compra_agil, ocds, walk};
+use super::wire::{Body, compra_agil, ocds};
 use crate::error::{Error, Result};
+use crate::procure::json::walk;
 use crate::procure::{PurchaseOrderRow, QuickPurchaseRow, Source, Tender, TenderRow, Timestamp};
 
 fn rows<T>(answer: V1<T>) -> Result<Vec<T>> {

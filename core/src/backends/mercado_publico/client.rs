@@ -36,6 +36,7 @@ pub struct MercadoPublico(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) config: MercadoPublicoConfig,
     pub(super) info: BackendInfo,
+    pub(super) sources: Vec<SourceInfo>,
     v1: ApiClient,
     quick: ApiClient,
     ocds: ApiClient,
@@ -111,14 +112,12 @@ impl MercadoPublico {
         let v1_queue = Queue::of(&v1_account, gap, lock(&v1_account));
         // Quick purchases may overlap with other calls; only their breaker is shared.
         let quick_queue = Queue::of(&format!("{quick_account}-quick"), Duration::ZERO, None);
-        let info = BackendInfo::new(NAME, "")
-            .with_host(v1.host())
-            .with_credential(v1.credential())
-            .with_sources(sources());
+        let info = BackendInfo::new(NAME, "").with_host(v1.host()).with_credential(v1.credential());
         Ok(Self(Arc::new(Inner {
             has_ticket: ticket.is_some(),
             config,
             info,
+            sources: sources(),
             v1,
             quick,
             ocds,

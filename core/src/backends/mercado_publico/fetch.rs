@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::client::{Api, MercadoPublico};
 use super::gate::ledger::{Ledger, Reservation, quota_exceeded};
 use super::gate::turn::Turn;
-use super::wire::{Body, compra_agil, ocds, privacy, v1, walk};
+use super::wire::{Body, compra_agil, ocds, privacy, v1};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
@@ -17,6 +17,7 @@ use crate::http::client::ApiReply;
 use crate::http::status::read_error_body;
 use crate::policy::backoff::{Backoff, wait_for_attempt};
 use crate::policy::breaker::Breaker;
+use crate::procure::json::walk;
 use crate::procure::store::KeptAnswer;
 use crate::procure::{Date, Timestamp};
 

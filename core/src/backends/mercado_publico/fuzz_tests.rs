@@ -18,9 +18,10 @@ use serde_json::Value;
 
 use super::bulk::{Archive, BulkRow, OrderLine, QuoteLine, ReadOptions, Rows, TenderOffer};
 use super::wire::v1::V1;
-use super::wire::{Body, compra_agil, fields, ocds, order, privacy, tender, v1, walk};
+use super::wire::{Body, compra_agil, ocds, order, privacy, tender, v1};
+use crate::backends::mindicador::read as read_mindicador;
 use crate::error::Error;
-use crate::procure::rates;
+use crate::procure::json::{fields, walk};
 use crate::procure::{
     Buyer, Contact, Currency, Date, Decimal, Money, OrderCode, Origin, PurchaseOrder, PurchaseOrderRow,
     QuickPurchase, QuickPurchaseCode, QuickPurchaseRow, Raw, Rut, Source, Supplier, Tender, TenderCode,
@@ -306,8 +307,7 @@ fn scrubbed(input: &[u8]) -> Outcome {
 
 fn mindicador(input: &[u8]) -> Outcome {
     let day = Date::new(2026, 11, 20).expect("a day");
-    match body(input, ZoneMark::Utc)
-        .and_then(|body| rates::read_mindicador(&body.bytes, "uf", &Currency::Clf, day))
+    match body(input, ZoneMark::Utc).and_then(|body| read_mindicador(&body.bytes, "uf", &Currency::Clf, day))
     {
         Err(error) => Ok(refused(&error)),
         Ok(None) => Ok("none".to_owned()),

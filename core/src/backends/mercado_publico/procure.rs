@@ -15,7 +15,7 @@ use crate::procure::tables::folded;
 use crate::procure::{
     Answer, Buyer, GetRequest, ListRequest, Listing, OrderCode, OrderState, Plan, PlanRequest,
     ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseCode, QuickPurchaseRow,
-    QuickPurchaseState, Rut, Supplier, Tender, TenderCode, TenderRow, TenderState,
+    QuickPurchaseState, Rut, SourceInfo, Supplier, Tender, TenderCode, TenderRow, TenderState,
 };
 
 /// How long the detail of a record holds that may still change.
@@ -265,6 +265,10 @@ macro_rules! client {
         impl ProcurementClient for MercadoPublico {
             fn info(&self) -> &BackendInfo {
                 &self.0.info
+            }
+
+            fn sources(&self) -> &[SourceInfo] {
+                &self.0.sources
             }
 
             $(async fn $method(&self, cx: &Context, request: $request) -> Result<$response> {

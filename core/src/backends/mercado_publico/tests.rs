@@ -78,7 +78,7 @@ async fn listings_are_filtered_here_and_go_on_from_their_cursor() {
     let (client, cx) = (bench.client(), bench.cx());
     let request = range("2026-10-12", "2026-10-14").with_sorting(Sorting::OldestFirst);
     let first = client.tenders(&cx, request.clone().with_limit(2)).await.expect("a page");
-    let codes = |listing: &crate::Listing<crate::TenderRow>| -> Vec<String> {
+    let codes = |listing: &crate::procure::Listing<crate::procure::TenderRow>| -> Vec<String> {
         listing.rows.iter().map(|row| row.code.clone()).collect()
     };
     assert_eq!(codes(&first), ["1-1-LE26", "1-2-LP26"]);
@@ -105,7 +105,7 @@ async fn region_and_amount_are_decided_by_details() {
     bench.chile.details("1-3-LE26", maule);
     bench.chile.details("1-2-LP26", &maule.replace("5000.5", "900"));
     let (client, cx) = (bench.client(), bench.cx());
-    let amount = crate::Money::new("1000".parse().expect("number"), crate::Currency::Clp);
+    let amount = crate::procure::Money::new("1000".parse().expect("number"), crate::procure::Currency::Clp);
     let request = range("2026-10-12", "2026-10-14").with_region("7").with_amount(amount, None);
     let plan = planned(&client, &cx, &request).await;
     assert!(!plan.exact);

@@ -13,6 +13,7 @@ mod config;
 mod embed;
 mod image;
 mod png;
+#[cfg(feature = "procurement")]
 mod procure;
 mod schema;
 

@@ -309,7 +309,8 @@ impl ProcurementClient for Scripted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AnyProcurement, Operation};
+    use crate::error::Operation;
+    use crate::procure::AnyProcurement;
 
     fn client() -> AnyProcurement {
         AnyProcurement::new(Scripted::default())

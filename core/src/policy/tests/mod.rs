@@ -344,8 +344,9 @@ async fn no_policy_makes_one_attempt_and_leaves_the_error_as_it_is() {
 
 #[tokio::test]
 async fn every_capability_is_governed() {
+    use crate::AnyEmbedder;
     use crate::backends::scripted::{Scripted, ScriptedConfig};
-    use crate::{AnyEmbedder, AnyProcurement, GetRequest, ListRequest};
+    use crate::procure::{AnyProcurement, GetRequest, ListRequest};
     let (_, cx) = jumping();
     let failing = || {
         let failures = [ErrorKind::Unavailable, ErrorKind::RateLimited];

@@ -8,7 +8,8 @@
 //! ```
 //! use ayni::backends::scripted::{Scripted, ScriptedConfig};
 //! use ayni::procure::analysis::{Question, analyse};
-//! use ayni::{AnyChat, AnyProcurement, Context, GetRequest};
+//! use ayni::procure::{AnyProcurement, GetRequest};
+//! use ayni::{AnyChat, Context};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let cx = Context::new();

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::backends::mercado_publico::wire::{self, ocds as reader, tender as v1_reader, v1::V1, walk};
+use crate::backends::mercado_publico::wire::{self, ocds as reader, tender as v1_reader, v1::V1};
 use crate::procure::analysis::Language;
+use crate::procure::json::walk;
 use crate::procure::{
     Currency, Decimal, Money, PurchaseOrder, PurchaseOrderRow, QuickPurchaseRow, Source, Tender, TenderRow,
     TenderState, Timestamp,

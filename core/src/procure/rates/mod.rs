@@ -5,7 +5,8 @@
 //!
 //! ```
 //! use ayni::procure::rates::{FixedRates, RateProvider};
-//! use ayni::{Context, Currency, Date, Money};
+//! use ayni::procure::{Currency, Date, Money};
+//! use ayni::Context;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let day: Date = "2026-11-20".parse()?;
@@ -30,14 +31,8 @@ use crate::context::{BoxFuture, Context};
 use crate::error::{Error, ErrorKind, Result};
 
 mod fixed;
-mod mindicador;
-#[cfg(all(test, feature = "http"))]
-mod mindicador_tests;
 
 pub use fixed::FixedRates;
-#[cfg(test)]
-pub(crate) use mindicador::read as read_mindicador;
-pub use mindicador::{Mindicador, MindicadorConfig};
 
 /// What one unit of a currency was worth on a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,7 +68,7 @@ impl Rate {
 }
 
 /// The day under which the rate of `date` is published.
-fn published(currency: &Currency, date: Date) -> Date {
+pub(crate) fn published(currency: &Currency, date: Date) -> Date {
     match currency {
         Currency::Utm => Date::new(date.year(), date.month(), 1).unwrap_or(date),
         _ => date,
@@ -112,12 +107,12 @@ pub trait RateProvider: Send + Sync + fmt::Debug + 'static {
 }
 
 /// The error for a day without a rate.
-fn none(currency: &Currency, date: Date) -> Error {
+pub(crate) fn none(currency: &Currency, date: Date) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no rate of {} for {date}", currency.as_str()))
 }
 
 /// The rate of pesos.
-fn identity(currency: &Currency, date: Date) -> Option<Rate> {
+pub(crate) fn identity(currency: &Currency, date: Date) -> Option<Rate> {
     let rate = || Rate::new(Currency::Clp, date, Decimal::new(1, 0), Source::new("identity"));
     if *currency == Currency::Clp { rate().ok() } else { None }
 }

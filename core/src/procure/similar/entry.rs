@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-use crate::backends::mercado_publico::wire::fields::Fields;
 use crate::procure::analysis::clean::cut;
+use crate::procure::json::fields::Fields;
 use crate::procure::store::{Form, RecordKind, StoredRecord};
 use crate::procure::{Source, Tender, TenderState, Timestamp};
 

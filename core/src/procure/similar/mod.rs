@@ -9,7 +9,8 @@
 //! use ayni::backends::scripted::Scripted;
 //! use ayni::procure::similar::SimilarTenders;
 //! use ayni::procure::store::MemoryStore;
-//! use ayni::{AnyEmbedder, AnyProcurement, Context, GetRequest};
+//! use ayni::procure::{AnyProcurement, GetRequest};
+//! use ayni::{AnyEmbedder, Context};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let (cx, client) = (Context::new(), AnyProcurement::new(Scripted::default()));

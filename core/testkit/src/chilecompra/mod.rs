@@ -50,7 +50,8 @@ pub use settings::{Behaviour, Fault, FaultKind, WorldSpec};
 /// ```
 /// use ayni::backends::mercado_publico::MercadoPublicoConfig;
 /// use ayni_testkit::chilecompra::{ChileCompra, WorldSpec};
-/// use ayni::{Context, Environment, ListRequest, ProcurementClient};
+/// use ayni::procure::{ListRequest, ProcurementClient};
+/// use ayni::{Context, Environment};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let server = ChileCompra::start(WorldSpec::new(7), 0).await?;

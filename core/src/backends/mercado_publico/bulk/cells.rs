@@ -3,10 +3,10 @@
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Date, Decimal, Money, Timestamp, ZoneMark};
 
-use super::super::wire::fields::{is_tidy, tidied};
 use super::columns::{ColumnSet, Columns};
 use super::table::Row;
 use super::text::decoded;
+use crate::procure::json::fields::{is_tidy, tidied};
 
 /// The fields of a row, by column.
 #[derive(Debug)]

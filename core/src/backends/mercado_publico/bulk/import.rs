@@ -146,7 +146,7 @@ async fn write_lines(
         let Portion { lines, unread: more, place } = portion;
         (written, unread) = (written + lines.len() as u64, unread + more);
         cx.guard(store.add_lines(edition, lines)).await?;
-        cx.report(|| Progress::Import {
+        cx.report(|| Progress::Reading {
             file: place.file,
             rows: place.rows,
             done: place.bytes,

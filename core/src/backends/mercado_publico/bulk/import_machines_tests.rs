@@ -80,7 +80,7 @@ async fn of_two_machines_that_import_a_month_at_once_the_later_one_wins() {
     let begun = Arc::new(AtomicUsize::new(0));
     let (other, count) = (address.clone(), Arc::clone(&begun));
     let cx = earlier.cx().with_progress(move |event: Progress| {
-        if matches!(event, Progress::Import { .. }) && count.fetch_add(1, Ordering::SeqCst) == 0 {
+        if matches!(event, Progress::Reading { .. }) && count.fetch_add(1, Ordering::SeqCst) == 0 {
             meanwhile(async {
                 let later = bench(&other, orders(2, 50)).await;
                 assert_eq!(later.import(BulkSet::OrderLines).await.expect("imported").lines, 50);
@@ -124,7 +124,7 @@ async fn a_server_that_goes_away_leaves_the_month_as_it_was_and_the_next_import_
     let bench = bench(&address, orders(1, 9_000)).await;
     let other = address.clone();
     let cx = bench.cx().with_progress(move |event: Progress| {
-        if matches!(event, Progress::Import { .. }) {
+        if matches!(event, Progress::Reading { .. }) {
             meanwhile(serves(&other, false));
         }
     });
@@ -149,7 +149,7 @@ async fn connections_that_are_ended_all_the_time_cost_no_line_and_give_none_twic
     let cuts = Arc::new(AtomicUsize::new(0));
     let (other, count) = (address.clone(), Arc::clone(&cuts));
     let cx = bench.cx().with_progress(move |event: Progress| {
-        if matches!(event, Progress::Import { .. }) {
+        if matches!(event, Progress::Reading { .. }) {
             count.fetch_add(1, Ordering::SeqCst);
             meanwhile(cut_off(&other));
         }

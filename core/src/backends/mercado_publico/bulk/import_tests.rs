@@ -354,7 +354,7 @@ async fn a_cancelled_import_changes_nothing_and_progress_is_told() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (sink, stop) = (Arc::clone(&told), cancellation.clone());
     let cx = bench.cx().with_cancellation(cancellation).with_progress(move |event: Progress| {
-        if matches!(event, Progress::Import { .. }) {
+        if matches!(event, Progress::Reading { .. }) {
             stop.cancel();
         }
         sink.lock().expect("told").push(event);
@@ -368,7 +368,7 @@ async fn a_cancelled_import_changes_nothing_and_progress_is_told() {
         told.iter().any(|event| matches!(event, Progress::Download { done, of: Some(of), .. } if done == of))
     );
     let imported = told.iter().find_map(|event| match event {
-        Progress::Import { file, rows, done, of } => Some((file.clone(), *rows, *done, *of)),
+        Progress::Reading { file, rows, done, of } => Some((file.clone(), *rows, *done, *of)),
         _ => None,
     });
     let (file, rows, done, of) = imported.expect("progress");

@@ -1,9 +1,9 @@
 //! The API of quick purchases, version 2.
 
 use super::Body;
-use super::fields::{Fields, slice_of};
-use super::walk::Walker;
 use crate::error::{Error, Result};
+use crate::procure::json::fields::{Fields, slice_of};
+use crate::procure::json::walk::{self, Walker};
 use crate::procure::{
     Buyer, Currency, Document, LineItem, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Failures(pub(crate) Vec<(String, String)>);
 
 /// The payload of a success, or what failed.
 pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
-    let fields: Fields<'_> = super::walk::whole(body)?;
+    let fields: Fields<'_> = walk::whole(body)?;
     let succeeded = fields.text("success").is_none_or(|success| success.eq_ignore_ascii_case("OK"));
     match fields.written("payload") {
         Some(payload) if succeeded => Ok(Ok(payload)),

@@ -1,13 +1,11 @@
 //! The sources' bodies.
 
 pub(crate) mod compra_agil;
-pub(crate) mod fields;
 pub(crate) mod ocds;
 pub(crate) mod order;
 pub(crate) mod privacy;
 pub(crate) mod tender;
 pub(crate) mod v1;
-pub(crate) mod walk;
 
 #[cfg(test)]
 mod samples_tests;
@@ -19,7 +17,7 @@ use crate::procure::{Origin, Raw, Source, Timestamp, ZoneMark};
 /// A body and what its records have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
-    /// The bytes, [`prepared`](walk::prepared).
+    /// The bytes, [`prepared`](crate::procure::json::walk::prepared).
     pub(crate) bytes: Bytes,
     /// Where they are from.
     pub(crate) source: Source,

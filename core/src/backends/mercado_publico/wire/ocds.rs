@@ -1,8 +1,9 @@
 //! OCDS: the index of a month, and packages.
 
 use super::Body;
-use super::fields::{Fields, slice_of};
 use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::procure::json::fields::{Fields, slice_of};
+use crate::procure::json::walk;
 use crate::procure::{
     Award, Buyer, Currency, Document, LineAward, LineItem, Money, Supplier, Tender, TenderRow, TenderState,
     TenderType,
@@ -22,7 +23,7 @@ pub(crate) struct Index {
 
 /// The object that a body is, unless it tells of a failure inside a success.
 fn top(body: &[u8]) -> Result<Fields<'_>> {
-    let fields: Fields<'_> = super::walk::whole(body)?;
+    let fields: Fields<'_> = walk::whole(body)?;
     let status = fields.whole("status").or_else(|| fields.whole("statusCode"));
     match status {
         None => Ok(fields),

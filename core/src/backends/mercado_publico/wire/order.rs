@@ -1,10 +1,10 @@
 //! A v1 purchase order in full.
 
 use super::Body;
-use super::fields::{Fields, slice_of};
 use super::tender::{CONTACT, buyer, code, contact};
 use super::v1::{self, V1};
 use crate::error::{Error, Result};
+use crate::procure::json::fields::{Fields, slice_of};
 use crate::procure::{
     Currency, Dispatch, LineItem, OrderPayment, OrderState, OrderType, PurchaseOrder, PurchaseOrderRow,
     Supplier,

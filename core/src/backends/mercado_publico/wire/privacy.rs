@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::walk::Walker;
 use crate::error::{Error, Result};
+use crate::procure::json::walk::Walker;
 
 /// The members whose values say something of a person.
 const PERSONAL: [&str; 14] = [

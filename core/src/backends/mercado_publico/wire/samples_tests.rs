@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::v1::V1;
 use super::*;
+use crate::procure::json::walk;
 use crate::procure::{
     Currency, Estimation, OrderState, OrderType, PaymentTerm, QuickPurchaseState, TenderState, TenderType,
 };

@@ -1,9 +1,9 @@
 //! A v1 tender in full.
 
 use super::Body;
-use super::fields::{Fields, slice_of};
 use super::v1::{self, V1};
 use crate::error::{Error, Result};
+use crate::procure::json::fields::{Fields, slice_of};
 use crate::procure::{
     Award, AwardAct, Buyer, Contact, Currency, Estimation, LineAward, LineItem, PaymentTerm, Supplier,
     Tender, TenderDates, TenderRow, TenderState, TenderType, TimeUnit, ZoneMark,

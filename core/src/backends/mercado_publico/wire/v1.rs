@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::Body;
-use super::fields::{Text, Whole, is_tidy, tidied};
-use super::walk::Walker;
 use crate::error::{Error, Result};
+use crate::procure::json::fields::{Text, Whole, is_tidy, tidied};
+use crate::procure::json::walk::Walker;
 use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
 
 /// What a v1 body is.

@@ -1,36 +1,32 @@
-//! A client of the CLIP embedding service.
+//! The client of a CLIP embedding service.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::config::ClipServiceConfig;
-use super::service::{Address, Service};
+use crate::backends::space_service::{Address, Service};
 use crate::context::Context;
-use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation, Vectors};
+use crate::embed::EmbeddingSpace;
 use crate::env::Environment;
 use crate::error::{Error, Result};
-use crate::info::{BackendInfo, Route};
+use crate::info::BackendInfo;
 
 pub(super) const DEFAULT_MODEL: &str = "openai/clip-vit-base-patch32";
 const DEFAULT_MODEL_WIDTH: usize = 512;
 
-/// Inputs of one request in flight at a time: the service takes one input a call.
-const IN_FLIGHT: usize = 4;
-
 /// A CLIP embedding service: texts and images in one space.
 #[derive(Clone, Debug)]
 pub struct ClipService {
-    service: Service,
-    info: BackendInfo,
-    space: EmbeddingSpace,
+    pub(super) service: Service,
+    pub(super) info: BackendInfo,
+    pub(super) space: EmbeddingSpace,
     /// Whether it answered the last call, so that several inputs may be sent at once.
-    awake: Arc<AtomicBool>,
+    pub(super) awake: Arc<AtomicBool>,
 }
 
 /// What `/health` of a CLIP service says. It is data: a service that says it is unhealthy is no error.
@@ -49,19 +45,6 @@ pub struct ClipHealth {
     /// Whatever else the service tells.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    Text { text: &'a str },
-    Image { image: String, mime_type: &'a str },
-}
-
-struct Embedded {
-    vector: Vec<f32>,
-    truncated: bool,
-    request_id: Option<String>,
 }
 
 impl ClipService {
@@ -103,115 +86,15 @@ impl ClipService {
         let (space, cx) = (self.service.space.clone(), cx.clone());
         async move { space.keep_alive(&cx, every).await }
     }
-
-    fn check(&self, request: &EmbedRequest) -> Result<()> {
-        request.check(None)?;
-        if request.truncation == Truncation::Refuse {
-            return Err(Error::unsupported(
-                "a CLIP service decides itself about long texts; `truncation: refuse` is not offered",
-            ));
-        }
-        match (request.dimensions, self.space.dimensions) {
-            (Some(wanted), known) if known != Some(wanted) => Err(Error::unsupported(format!(
-                "CLIP vectors cannot be shortened; `dimensions: {wanted}` is not offered"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    async fn embed_all(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        self.check(request)?;
-        // A sleeping service is woken by one call, not by several that all wait.
-        let alone = if self.awake.load(Ordering::Relaxed) { 0 } else { 1 };
-        let mut results = Vec::with_capacity(request.inputs.len());
-        for input in request.inputs.iter().take(alone) {
-            results.push(self.embed_one(cx, input).await?);
-        }
-        let rest: Vec<_> = request.inputs.iter().skip(alone).map(|input| self.embed_one(cx, input)).collect();
-        results.extend(stream::iter(rest).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?);
-
-        let truncated =
-            results.iter().enumerate().filter(|(_, one)| one.truncated).map(|(index, _)| index).collect();
-        let request_id = results.first_mut().and_then(|one| one.request_id.take());
-        let vectors = Vectors::from_rows(results.into_iter().map(|one| one.vector).collect())?;
-        EmbedResponse::new(vectors, Route::new(&self.info).with_request_id(request_id))
-            .with_truncated(truncated)
-            .check(request.inputs.len(), self.space.dimensions)
-    }
-
-    async fn embed_one(&self, cx: &Context, input: &EmbedInput) -> Result<Embedded> {
-        let (path, body) = match input {
-            EmbedInput::Text(text) => ("/embed/text", Body::Text { text }),
-            EmbedInput::Image(image) => {
-                ("/embed/image", Body::Image { image: image.to_base64(), mime_type: image.media_type() })
-            }
-        };
-        let outcome = self.service.post::<Value>(cx, path, &body).await;
-        self.awake.store(outcome.is_ok(), Ordering::Relaxed);
-        let reply = outcome?;
-        let vector = read_vector(&reply.value).map_err(|error| match &reply.request_id {
-            Some(id) => error.with_request_id(id.clone()),
-            None => error,
-        })?;
-        let truncated = reply.value.get("truncated").and_then(Value::as_bool).unwrap_or_default();
-        Ok(Embedded { vector, truncated, request_id: reply.request_id })
-    }
-}
-
-impl Embedder for ClipService {
-    fn info(&self) -> &BackendInfo {
-        &self.info
-    }
-
-    fn space(&self) -> &EmbeddingSpace {
-        &self.space
-    }
-
-    async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        self.embed_all(cx, &request).await
-    }
-}
-
-/// The vector of one answer, of unit length.
-fn read_vector(answer: &Value) -> Result<Vec<f32>> {
-    let invalid = || {
-        Error::response_invalid("the CLIP service's answer holds no `embedding` list of numbers")
-            .with_http_status(200)
-    };
-    let numbers = answer.get("embedding").and_then(Value::as_array).ok_or_else(invalid)?;
-    #[allow(clippy::cast_possible_truncation)]
-    let number =
-        |value: &Value| value.as_f64().map(|number| number as f32).filter(|number| number.is_finite());
-    let vector: Vec<f32> = numbers.iter().map(number).collect::<Option<_>>().ok_or_else(invalid)?;
-    if vector.is_empty() {
-        return Err(invalid());
-    }
-    match answer.get("dimensions").and_then(Value::as_u64) {
-        Some(said) if said != vector.len() as u64 => Err(Error::response_invalid(format!(
-            "the CLIP service says {said} `dimensions` and sends {} numbers",
-            vector.len()
-        ))),
-        _ => unit_length(vector),
-    }
-}
-
-/// Services promise unit length; one that does not keep it is corrected, others keep their bits.
-fn unit_length(vector: Vec<f32>) -> Result<Vec<f32>> {
-    const TOLERANCE: f64 = 1e-3;
-    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if (length - 1.0).abs() <= TOLERANCE {
-        return Ok(vector);
-    }
-    let width = vector.len();
-    Ok(Vectors::new(vector, width)?.normalised().as_flat().to_vec())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::context::{BoxFuture, Cancellation, ManualClock};
+    use crate::embed::Embedder;
     use crate::http::{HttpRequest, HttpResponse, Transport, TransportError};
 
     /// Answers every request with the same page and cancels after so many.

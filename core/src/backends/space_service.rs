@@ -1,4 +1,4 @@
-//! What the CLIP service and the image engine have in common: a server, mostly in a Space, that may sleep.
+//! A server that mostly runs in a Hugging Face Space and may be asleep: what `clip_service` and `image_engine` share.
 
 use std::time::Duration;
 
@@ -8,8 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::backends::huggingface::{Space, SpaceConfig, Waking};
 use crate::context::Context;
 use crate::env::Environment;
-use crate::error::Operation;
-use crate::error::{Error, ErrorKind, Persistence, Result};
+use crate::error::{Error, ErrorKind, Operation, Persistence, Result};
 use crate::http::client::{ApiClient, ApiReply, Auth};
 use crate::http::status::{Failure, Verdict};
 use crate::info::BackendInfo;
@@ -17,29 +16,29 @@ use crate::secret::Secret;
 
 /// A server that may have to wake up before it answers.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
-    pub(super) api: ApiClient,
-    pub(super) space: Space,
+pub(crate) struct Service {
+    pub(crate) api: ApiClient,
+    pub(crate) space: Space,
     backend: &'static str,
     first_byte: Duration,
 }
 
 /// How to reach a service.
-pub(super) struct Address<'a> {
-    pub(super) backend: &'static str,
-    pub(super) url: &'a str,
+pub(crate) struct Address<'a> {
+    pub(crate) backend: &'static str,
+    pub(crate) url: &'a str,
     /// The variables that may hold the URL.
-    pub(super) url_variables: &'static [&'static str],
-    pub(super) api_key: Option<Secret>,
-    pub(super) hf_token: Option<Secret>,
-    pub(super) space: Option<&'a str>,
-    pub(super) hub_url: Option<String>,
-    pub(super) timeout_seconds: f64,
-    pub(super) wake_seconds: f64,
+    pub(crate) url_variables: &'static [&'static str],
+    pub(crate) api_key: Option<Secret>,
+    pub(crate) hf_token: Option<Secret>,
+    pub(crate) space: Option<&'a str>,
+    pub(crate) hub_url: Option<String>,
+    pub(crate) timeout_seconds: f64,
+    pub(crate) wake_seconds: f64,
 }
 
 impl Service {
-    pub(super) fn open(address: Address<'_>, env: &Environment) -> Result<Self> {
+    pub(crate) fn open(address: Address<'_>, env: &Environment) -> Result<Self> {
         let Address { backend, url_variables, hf_token, .. } = address;
         let given = Some(address.url.trim()).filter(|url| !url.is_empty()).map(str::to_owned);
         let url = given.or_else(|| env.first(url_variables)).ok_or_else(|| {
@@ -68,7 +67,7 @@ impl Service {
         Ok(Self { api, space, backend, first_byte })
     }
 
-    pub(super) fn info(&self, model: &str) -> BackendInfo {
+    pub(crate) fn info(&self, model: &str) -> BackendInfo {
         BackendInfo::new(self.backend, model)
             .with_host(self.api.host())
             .with_credential(self.api.credential())
@@ -77,7 +76,7 @@ impl Service {
 
     /// Posts and reads JSON. While the service wakes up it waits, says so through the progress, and asks
     /// again: a service that is not up has not begun the work.
-    pub(super) async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         cx: &Context,
         path: &str,
@@ -96,7 +95,7 @@ impl Service {
     }
 
     /// Reads JSON, once.
-    pub(super) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<ApiReply<T>> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<ApiReply<T>> {
         let reply = self.api.get(path).json_reply(&self.bounded(cx)).await;
         reply.map_err(|error| error.with_operation(Operation::Health))
     }
