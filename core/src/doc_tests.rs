@@ -15,5 +15,6 @@ pages! {
     Errors = "../../docs/guides/errors.md";
     Fallback = "../../docs/guides/fallback.md";
     Images = "../../docs/guides/images.md";
+    Network = "../../docs/guides/network.md";
     Tenders = "../../docs/guides/tenders.md";
 }

@@ -96,7 +96,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
     }
 
-    fn is_told(error: &Error, what: &str) {
+    fn expect_message(error: &Error, what: &str) {
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
         assert!(error.message().contains(what), "{error}");
     }
@@ -104,15 +104,15 @@ mod tests {
     #[test]
     fn outside_a_runtime_everything_says_what_to_do() {
         let slept = sleep(Duration::from_secs(1)).now_or_never().expect("at once");
-        is_told(&slept.expect_err("no runtime"), "needs a tokio runtime");
+        expect_message(&slept.expect_err("no runtime"), "needs a tokio runtime");
         let done = run_blocking(|| Ok(1)).now_or_never().expect("at once");
-        is_told(&done.expect_err("no runtime"), "needs a tokio runtime");
+        expect_message(&done.expect_err("no runtime"), "needs a tokio runtime");
     }
 
     #[test]
     fn a_runtime_without_a_timer_is_told_apart() {
         let slept = bare().block_on(sleep(Duration::ZERO));
-        is_told(&slept.expect_err("no timer"), "enable_time");
+        expect_message(&slept.expect_err("no timer"), "enable_time");
         assert_eq!(bare().block_on(run_blocking(|| Ok(1))).expect("threads need no timer"), 1);
     }
 
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_runtime_without_sockets_is_told_apart() {
         let timed = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        is_told(&timed.block_on(async { check_network() }).expect_err("no sockets"), "enable_io");
+        expect_message(&timed.block_on(async { check_network() }).expect_err("no sockets"), "enable_io");
         let whole = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         whole.block_on(async { check_network() }).expect("everything is there");
         assert_eq!(whole.block_on(timeout(Duration::from_secs(9), async { 1 })).expect("a timer"), Some(1));

@@ -59,7 +59,7 @@ async fn answer(setup: Setup<ChatConfig>, cx: &Context) -> ayni::Result<String> 
 async fn the_requests_of_a_setup_go_through_its_transport() {
     let own = Recorder::new("own");
     let cx = Context::new();
-    assert_eq!(answer(setup().with_transport(own.clone()), &cx).await.unwrap(), "own");
+    assert_eq!(answer(setup().with_transport(Arc::<Recorder>::clone(&own)), &cx).await.unwrap(), "own");
     let seen = own.seen();
     let [request] = seen.as_slice() else { panic!("one request, not {}", seen.len()) };
     assert_eq!(request.method, Method::POST);
@@ -74,8 +74,8 @@ async fn the_requests_of_a_setup_go_through_its_transport() {
 #[tokio::test]
 async fn the_transport_of_a_call_comes_before_that_of_the_setup() {
     let (own, of_the_call) = (Recorder::new("own"), Recorder::new("call"));
-    let cx = Context::new().with_transport(of_the_call.clone());
-    assert_eq!(answer(setup().with_transport(own.clone()), &cx).await.unwrap(), "call");
+    let cx = Context::new().with_transport(Arc::<Recorder>::clone(&of_the_call));
+    assert_eq!(answer(setup().with_transport(Arc::<Recorder>::clone(&own)), &cx).await.unwrap(), "call");
     assert!(own.seen().is_empty());
 }
 

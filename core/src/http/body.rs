@@ -143,7 +143,7 @@ impl Records for LineParser {
     }
 }
 
-/// JSON records out of a streamed body.
+/// JSON records of a streamed body.
 struct RecordStream<R> {
     api: ApiClient,
     body: Body,

@@ -330,7 +330,8 @@ impl<'a> ApiCall<'a> {
         let backend = Arc::clone(&self.api.backend);
         let outcome = match self.failed.take() {
             Some(error) => Err(error),
-            None => cx.guard(super::exchange::exchange(self, cx)).await,
+            // Boxed: it is large, and every call of a backend would hold it inside its own future.
+            None => cx.guard(Box::pin(super::exchange::exchange(self, cx))).await,
         };
         outcome.map_err(|error| error.with_backend(&*backend))
     }

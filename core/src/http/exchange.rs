@@ -13,7 +13,7 @@ use super::client::{ApiCall, ApiClient, ApiReply, as_non_null, authority, reques
 use super::status::{self, ErrorBody, Failure, Verdict};
 use super::{
     HeaderText, HttpRequest, HttpResponse, TransportError, TransportPhase, address, is_credential_header,
-    wait,
+    redact, wait,
 };
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
@@ -86,7 +86,7 @@ pub(crate) fn is_redirect(response: &HttpResponse) -> bool {
 pub(crate) fn transport_failure(error: TransportError, host: &str) -> Error {
     let sent = error.sent();
     let (kind, message, phase) = match (error.phase, error.timed_out) {
-        (TransportPhase::Setup, _) => (ErrorKind::ConfigInvalid, error.message.clone(), "setup"),
+        (TransportPhase::Setup, _) => (ErrorKind::ConfigInvalid, redact::mask(&error.message), "setup"),
         (TransportPhase::Connect, true) => {
             (ErrorKind::Timeout, format!("could not connect to {host} in time"), "connect")
         }

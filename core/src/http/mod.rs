@@ -1,6 +1,6 @@
 //! HTTP as the hosted backends see it.
 //!
-//! A [`Transport`] moves one request and one response; it speaks the words of the crate `http` and may be anybody's. The
+//! A [`Transport`] moves one request and one response; it uses the types of the crate `http`, and you may bring your own. The
 //! built-in one is behind the feature `http`; its settings are [`HttpOptions`]. What is the same for every hosted API —
 //! bounds, redirects, phases, decoding, the status table — is in the files beside this one and works over any transport.
 //!

@@ -22,8 +22,8 @@ pub(crate) fn mask(text: &str) -> String {
     let mut before = None;
     while let Some(next) = rest.chars().next() {
         let found = secret_at(rest, before);
-        let (kept, hidden) = found.unwrap_or((next.len_utf8(), 0));
-        let (shown, tail) = rest.split_at_checked(kept).unwrap_or((rest, ""));
+        let (visible, hidden) = found.unwrap_or((next.len_utf8(), 0));
+        let (shown, tail) = rest.split_at_checked(visible).unwrap_or((rest, ""));
         masked.push_str(shown);
         if hidden > 0 {
             masked.push_str(MASK);

@@ -60,7 +60,7 @@ enum ProxyChoice {
     /// None.
     Direct,
     /// The one of the options.
-    Given(Proxy),
+    Given(Box<Proxy>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl ReqwestTransport {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT);
         match (key.reach, &self.proxy) {
             (Reach::Anywhere, ProxyChoice::System) => builder,
-            (Reach::Anywhere, ProxyChoice::Given(proxy)) => builder.proxy(proxy.clone()),
+            (Reach::Anywhere, ProxyChoice::Given(proxy)) => builder.proxy(Proxy::clone(proxy)),
             (Reach::Anywhere, ProxyChoice::Direct) | (Reach::Loopback, _) => builder.no_proxy(),
             (Reach::Public, _) => builder.no_proxy().dns_resolver(PublicResolver),
         }
@@ -209,13 +209,14 @@ impl ProxyChoice {
         let proxy =
             Proxy::all(url).map_err(|_| Error::config("`proxy` is not a URL that a proxy can have"))?;
         let proxy = proxy.no_proxy(NoProxy::from_string(&options.no_proxy.join(",")));
-        Ok(Self::Given(match (&options.proxy_username, &options.proxy_password) {
+        let proxy = match (&options.proxy_username, &options.proxy_password) {
             (None, None) => proxy,
             (name, password) => proxy.basic_auth(
                 name.as_deref().unwrap_or_default(),
                 password.as_ref().map_or("", |password| password.expose()),
             ),
-        }))
+        };
+        Ok(Self::Given(Box::new(proxy)))
     }
 }
 

@@ -173,9 +173,9 @@ fn credits(wording: &Wording, status: u16) -> Option<Rule> {
         "no credits",
         "credit balance is too low",
     ];
-    let told =
+    let matches_rule =
         wording.is_named(&NAMES) || (matches!(status, 200 | 400 | 402 | 403 | 429) && wording.says(&PHRASES));
-    told.then(spent_credits)
+    matches_rule.then(spent_credits)
 }
 
 fn spent_credits() -> Rule {
@@ -199,13 +199,13 @@ fn context_length(wording: &Wording, body: &ErrorBody, status: u16) -> Option<Ru
         "`inputs` must have less than",
         "`inputs` tokens + `max_new_tokens` must be",
     ];
-    let told =
+    let matches_rule =
         wording.is_named(&NAMES) || (matches!(status, 200 | 400 | 413 | 422 | 500) && wording.says(&PHRASES));
     let limits = || match (body.number("n_prompt_tokens"), body.number("n_ctx")) {
         (Some(given), Some(most)) => format!(": {given} tokens where it takes {most}"),
         _ => String::new(),
     };
-    told.then(|| {
+    matches_rule.then(|| {
         let sentence = format!("the input is longer than the model's context window{}", limits());
         (ErrorKind::ContextTooLong, sentence.into())
     })
@@ -226,9 +226,10 @@ fn content_filter(wording: &Wording, status: u16) -> Option<Rule> {
         "rejected by the safety system",
         "rejected as a result of our safety system",
     ];
-    let told =
+    let matches_rule =
         wording.is_named(&NAMES) || (matches!(status, 200 | 400 | 403 | 422 | 451) && wording.says(&PHRASES));
-    told.then(|| rule(ErrorKind::ContentRejected, "a safety filter of the backend refused the request"))
+    matches_rule
+        .then(|| rule(ErrorKind::ContentRejected, "a safety filter of the backend refused the request"))
 }
 
 fn unknown_model(wording: &Wording, failure: &Failure<'_>, status: u16) -> Option<Rule> {
@@ -264,10 +265,10 @@ fn missing_permission(wording: &Wording, failure: &Failure<'_>, status: u16) -> 
             "the model is gated: accept its licence on its page with the account that owns the token",
         ));
     }
-    let told = matches!(status, 200 | 403)
+    let matches_rule = matches!(status, 200 | 403)
         && wording.says(&["sufficient permissions"])
         && wording.says(&["inference providers"]);
-    told.then(|| {
+    matches_rule.then(|| {
         rule(
             ErrorKind::PermissionDenied,
             "the token may not do this: give the fine-grained token the permission \"Make calls to Inference Providers\"",
@@ -296,10 +297,10 @@ fn cold_start(wording: &Wording, body: &ErrorBody, status: u16) -> Option<Rule> 
         "warming up",
         "scaled to zero",
     ];
-    let told = body.error().is_some_and(|error| error.get("estimated_time").is_some())
+    let matches_rule = body.error().is_some_and(|error| error.get("estimated_time").is_some())
         || body.json.as_ref().is_some_and(|json| json.get("estimated_time").is_some())
         || wording.says(&PHRASES);
-    (matches!(status, 200 | 500 | 502 | 503) && told)
+    (matches!(status, 200 | 500 | 502 | 503) && matches_rule)
         .then(|| rule(ErrorKind::ColdStart, "the model is loading: wait and try again"))
 }
 

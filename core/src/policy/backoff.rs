@@ -1,4 +1,4 @@
-//! How long to wait before something is tried again: the one rule for all of ayni.
+//! How long to wait before something is tried again: one rule for policies, backends and downloads.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +70,7 @@ impl Backoff {
         self
     }
 
-    /// The wait after the `failures`-th failure in a row, unless somebody asks for another one.
+    /// The wait after the `failures`-th failure in a row, where the backend asks for none.
     pub(crate) fn wait(&self, failures: u32) -> Duration {
         // Enough to pass any bound from a nanosecond, and small enough for the product to stay finite.
         const MAX_EXPONENT: u32 = 128;

@@ -176,7 +176,7 @@ impl RequestQueue {
         if self.gap_nanos.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        // Waiting requests still go first: tokio gives returned permits to its own queue before anybody else.
+        // Waiting requests still go first: tokio gives returned permits to its own queue before it serves others.
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(Permit { permit: Some(permit), queue: Arc::clone(self) })
     }
