@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ayni::Embedder as _;
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup, open_embedder_with};
 
