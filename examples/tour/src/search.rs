@@ -30,9 +30,9 @@ pub(crate) async fn search() -> Result<()> {
     let start = Instant::now();
     let embedder = LocalEmbedder::open(&LocalEmbedderConfig::new(model()?), &Environment::process())?;
     let cx = Context::new();
+    let embedder = AnyEmbedder::new(embedder);
     embedder.ready(&cx).await?;
     show::fact("model loaded", milliseconds(start.elapsed()));
-    let embedder = AnyEmbedder::new(embedder);
 
     let start = Instant::now();
     let documents = embedder.embed(&cx, EmbedRequest::texts(titles.iter().copied())).await?.vectors;
