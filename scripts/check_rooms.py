@@ -88,10 +88,14 @@ def crate_names(rooms: set[str]) -> dict[str, str]:
     return names
 
 
+def rooms_of_source() -> set[str]:
+    return {room_of(path) for path in SOURCE.rglob("*.rs") if not is_test(path)}
+
+
 def arrows() -> dict[tuple[str, str], list[str]]:
     """From room to room: where, as `file: path`."""
     files = [path for path in sorted(SOURCE.rglob("*.rs")) if not is_test(path)]
-    rooms = {room_of(path) for path in files}
+    rooms = rooms_of_source()
     names = crate_names(rooms)
     found = defaultdict(list)
     for path in files:
@@ -123,13 +127,13 @@ def place(room: str) -> tuple[int, int] | None:
 
 
 def faults(found: dict[tuple[str, str], list[str]]) -> list[str]:
-    errors = []
+    known = {room for _, rooms in LAYERS for room in rooms}
+    errors = [f"{room}: a room without a layer in scripts/check_rooms.py" for room in sorted(rooms_of_source() - known)]
     for (room, target), uses in sorted(found.items()):
         upper, lower = place(room), place(target)
         if upper is None or lower is None:
-            unknown = room if upper is None else target
-            errors.append(f"{unknown}: a room without a layer in scripts/check_rooms.py: {uses[0]}")
-        elif lower > upper:
+            continue
+        if lower > upper:
             errors += [f"{room} -> {target} runs up: {use}" for use in uses]
         elif lower[0] == upper[0] and LAYERS[upper[0]][0] in APART:
             errors += [f"{room} -> {target} runs between rooms that may not use each other: {use}" for use in uses]

@@ -16,17 +16,19 @@ use crate::transport::Transport;
 ///
 /// Give it to a [`Setup`](crate::Setup), or make a transport of it for a [`Context`](crate::Context):
 ///
-/// ```no_run
+/// ```
 /// use ayni::http::HttpOptions;
 /// use ayni::{ChatConfig, Context, Setup};
 ///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let options = HttpOptions::default().with_ca_file("/etc/ssl/company.pem");
 /// let cx = Context::new().with_transport(options.transport()?);
 ///
 /// let chat: Setup<ChatConfig> = serde_json::from_str(
 ///     r#"{"backend": "ollama", "model": "llama3.2", "http": {"ca_file": "/etc/ssl/company.pem"}}"#,
 /// )?;
-/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
