@@ -1,7 +1,7 @@
 //! From an encoded image to the tensor of CLIP, step by step.
 
 use ayni::local::ops::cpu;
-use ayni::local::vision::{Filter, Limits, Picture, Preprocessor, Window, decode, resize, resize_window};
+use ayni::local::vision::{Filter, Limits, Preprocessor, RgbImage, Window, decode, resize, resize_window};
 use ayni::{Environment, Error, ImageData};
 use ayni_kernels::{Cpu, Isa};
 
@@ -52,7 +52,7 @@ type Measure<'a> = dyn FnMut(&str, &dyn Fn() -> Result<(), Error>) -> Result<(),
 /// What follows decoding.
 fn steps(
     cpu: &Cpu,
-    picture: &Picture,
+    picture: &RgbImage,
     clip: &Preprocessor,
     suffix: &str,
     measure: &mut Measure<'_>,

@@ -10,6 +10,7 @@ import zlib
 import httpx
 import numpy as np
 import pytest
+from hub import hub
 from serving import GOLDEN, clip_folder, failure, serving
 
 import ayni
@@ -257,3 +258,23 @@ def test_an_origin_that_is_none_is_refused_at_the_start(folder):
 def test_a_plain_client_like_fetch_needs_nothing_but_json(clip):
     answer = httpx.post(f"{clip.url}/embed/text", content='{"text":"w5"}', headers=KEY | {"Content-Type": "application/json"})
     assert all(isinstance(number, float) for number in answer.json()["embedding"])
+
+
+def test_the_default_model_comes_from_the_hub_as_its_publisher_keeps_it(tmp_path):
+    """openai/clip-vit-base-patch32 has no safetensors on its branch `main`: only pickles."""
+    folder = GOLDEN / "pickles/clip"
+    assert (folder / "pytorch_model.bin").is_file() and not list(folder.glob("*.safetensors"))
+    expected = json.loads((GOLDEN / "pickles/clip-expected.json").read_text())
+    with hub("openai/clip-vit-base-patch32", folder) as (endpoint, asked):
+        env = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path)}
+        for _ in range(2):
+            with serving("clip", env=env) as served:
+                assert served.client.get("/health").json()["model_name"] == "openai/clip-vit-base-patch32"
+                for case in expected["texts"]:
+                    vector = served.client.post("/embed/text", json={"text": case["text"]}).json()["embedding"]
+                    assert np.dot(vector, case["vector"]) >= 0.9995
+                for case in expected["images"]:
+                    body = {"image": encoded((GOLDEN / "images" / case["image"]).read_bytes())}
+                    vector = served.client.post("/embed/image", json=body).json()["embedding"]
+                    assert np.dot(vector, case["vector"]) >= 0.9995
+        assert sum(path.endswith("/pytorch_model.bin") for path in asked) == 1

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ayni::context::Progress;
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
-use ayni::{AnyEmbedder, Context, EmbedRequest, Embedder, Environment, Error, ErrorKind};
+use ayni::{
+    AnyEmbedder, Context, EmbedInput, EmbedRequest, Embedder, Environment, Error, ErrorKind, ImageData,
+};
 use serde_json::Value;
 
 #[allow(dead_code, reason = "the rest is for the tests of the Hub's client")]
@@ -50,6 +52,10 @@ impl TinyHub {
         for part in ["base", "cases/dense"] {
             read_into(&mut files, &golden().join(part), "");
         }
+        Self::of(files).await
+    }
+
+    async fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
         Self { server: TestServer::start(files).await, home: tempfile::tempdir().unwrap() }
     }
 
@@ -317,11 +323,11 @@ type Change = fn(&mut BTreeMap<String, Vec<u8>>);
 
 #[tokio::test]
 async fn a_repository_that_makes_no_model_says_what_is_wrong_with_it() {
-    let cases: [(Change, ErrorKind, &[&str]); 6] = [
+    let cases: [(Change, ErrorKind, &[&str]); 7] = [
         (
             |files| files.get_mut(WEIGHTS).unwrap().truncate(50_000),
             ErrorKind::ModelLoad,
-            &["model.safetensors is no whole safetensors file"],
+            &["model.safetensors: damaged safetensors file"],
         ),
         (
             |files| drop(files.remove("tokenizer.json")),
@@ -346,10 +352,19 @@ async fn a_repository_that_makes_no_model_says_what_is_wrong_with_it() {
         (
             |files| {
                 let weights = files.remove(WEIGHTS).unwrap();
-                files.insert("pytorch_model.bin".to_owned(), weights);
+                files.insert("weights.pt".to_owned(), weights);
             },
             ErrorKind::ModelLoad,
-            &["pytorch_model.bin, a pickle", "name a revision that has them", "save_pretrained"],
+            &["weights.pt of the repository is not read under this name", "@refs/pr/N", "save_pretrained"],
+        ),
+        (
+            |files| {
+                files.remove(WEIGHTS);
+                let pickle = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02cos\nsystem\n.";
+                files.insert("pytorch_model.bin".to_owned(), pickle.to_vec());
+            },
+            ErrorKind::ModelLoad,
+            &["pytorch_model.bin: this pickle cannot be read", "`os.system`", "nothing of it is run"],
         ),
         (|files| drop(files.remove("config.json")), ErrorKind::ModelLoad, &["has no config.json"]),
     ];
@@ -361,8 +376,62 @@ async fn a_repository_that_makes_no_model_says_what_is_wrong_with_it() {
         for part in says {
             assert!(error.message().contains(part), "{error}");
         }
-        if kind == ErrorKind::ModelLoad && error.message().contains("pickle") {
+        if error.message().contains("weights.pt") {
             assert!(hub.server.at_store().is_empty(), "no weight was fetched in vain");
         }
     }
+}
+
+#[tokio::test]
+async fn a_clip_of_which_there_are_only_pickles_embeds_as_transformers_does() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut files = BTreeMap::new();
+    // What openai/clip-vit-base-patch32 has on its branch `main`.
+    read_into(&mut files, &golden.join("pickles/clip"), "");
+    for copy in ["flax_model.msgpack", "tf_model.h5", "README.md", ".gitattributes"] {
+        files.insert(copy.to_owned(), b"of no use here".to_vec());
+    }
+    assert!(
+        files.contains_key("pytorch_model.bin") && !files.keys().any(|name| name.ends_with(".safetensors"))
+    );
+    let hub = TinyHub::of(files).await;
+    let expected = std::fs::read(golden.join("pickles/clip-expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    let cases = |kind: &str| expected[kind].as_array().unwrap().clone();
+    let texts = cases("texts")
+        .into_iter()
+        .map(|case| (EmbedInput::Text(case["text"].as_str().unwrap().to_owned()), case["vector"].clone()));
+    let images = cases("images").into_iter().map(|case| {
+        let bytes = std::fs::read(golden.join("images").join(case["image"].as_str().unwrap())).unwrap();
+        (EmbedInput::Image(ImageData::new(bytes).unwrap()), case["vector"].clone())
+    });
+    let (inputs, vectors): (Vec<_>, Vec<_>) = texts.chain(images).unzip();
+    for more in [&[][..], &[("HF_HUB_OFFLINE", "1")]] {
+        let embedder = hub.open(more).unwrap();
+        let found = embedder.embed(&Context::new(), EmbedRequest::new(inputs.clone())).await.unwrap().vectors;
+        assert_eq!(found.len(), 4);
+        for (found, truth) in found.iter().zip(&vectors) {
+            let truth: Vec<f32> = serde_json::from_value(truth.clone()).unwrap();
+            assert!(cosine(found, &truth) >= 0.99999, "{found:?}");
+        }
+    }
+    let fetched: Vec<String> = hub.server.at_store().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(fetched.len(), 1, "the weights, once: {fetched:?}");
+}
+
+#[tokio::test]
+async fn a_conversion_that_is_a_pull_request_is_a_revision() {
+    let hub = TinyHub::start().await;
+    for more in [&[][..], &[("HF_HUB_OFFLINE", "1")]] {
+        let config = LocalEmbedderConfig::new("org/name@refs/pr/1").with_device("cpu").with_precision("f32");
+        let embedder = LocalEmbedder::open(&config, &hub.environment(more)).unwrap();
+        assert_golden(&embed(&embedder).await);
+        assert_eq!(embedder.space().revision.as_deref(), Some(COMMIT));
+    }
+    let listed = hub.server.state().seen.iter().filter(|seen| seen.path.starts_with("/api/models/")).count();
+    let first = hub.server.state().seen[0].path.clone();
+    assert!(listed == 1 && first.starts_with("/api/models/org/name/revision/refs%2Fpr%2F1?"), "{first}");
+    // Where huggingface_hub keeps it.
+    let kept = hub.home.path().join("hub/models--org--name/refs/refs/pr/1");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), COMMIT);
 }

@@ -148,7 +148,8 @@ async fn what_is_wrong_with_a_configuration_is_said_when_it_is_opened() {
     let mut gpu = config(folder.path(), "f32");
     gpu.source.device = Some("cuda:1000".to_owned());
     assert_eq!(open(gpu).kind(), ErrorKind::DeviceUnavailable);
-    assert_eq!(open(LocalEmbedderConfig::new("model.gguf")).kind(), ErrorKind::ConfigInvalid);
+    let error = open(LocalEmbedderConfig::new("model.gguf"));
+    assert_eq!(error.message(), "there is no model file model.gguf");
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
     let error = open(config(folder.path(), "f32"));
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -225,4 +226,31 @@ async fn ten_thousand_texts_come_back_in_order() {
         let kind = kinds.iter().position(|kind| kind == text).unwrap();
         assert_eq!(each.vectors.get(kind), Some(vector));
     }
+}
+
+#[tokio::test]
+async fn a_gguf_file_with_its_configuration_beside_it_is_an_embedder() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for (from, to) in [
+        ("text/bert/config.json", "config.json"),
+        ("text/bert/model.safetensors", "model.safetensors"),
+        ("repositories/base/tokenizer.json", "tokenizer.json"),
+        ("gguf/bert-BF16.gguf", "bert-BF16.gguf"),
+    ] {
+        std::fs::copy(golden.join(from), folder.path().join(to)).unwrap();
+    }
+    let gguf = folder.path().join("bert-BF16.gguf");
+    let mut vectors = Vec::new();
+    for path in [folder.path(), &gguf] {
+        let embedder = open_embedder_with(Setup::new(config(path, "f32")), &Environment::empty()).unwrap();
+        let request = EmbedRequest::texts(["the road", "the the road"]);
+        vectors.push(embedder.embed(&Context::new(), request).await.unwrap().vectors);
+    }
+    for (a, b) in vectors[0].iter().zip(&vectors[1]) {
+        assert!(cosine(a, b) >= 0.9999, "{a:?} and {b:?}");
+    }
+    std::fs::remove_file(folder.path().join("config.json")).unwrap();
+    let error = open_embedder_with(Setup::new(config(&gguf, "f32")), &Environment::empty()).unwrap_err();
+    assert!(error.message().contains("belongs to the model that bert-BF16.gguf was made of"), "{error}");
 }

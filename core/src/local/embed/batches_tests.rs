@@ -8,14 +8,16 @@ use super::super::pooling::{Head, Mode, Pooler};
 use super::super::repository::Prompts;
 use super::*;
 use crate::context::Cancellation;
+use crate::context::Context;
 use crate::embed::EmbeddingSpace;
 use crate::local::models::{TextEncoder, Tokens};
 use crate::local::ops::Place;
-use crate::local::runtime::Worker;
+use crate::local::runtime::{Job, Worker};
 use crate::local::source::ModelFiles;
-use crate::local::tokenizer::{Cleaning, Tokeniser};
+use crate::local::tokenizer::{Cleaning, Tokenizer};
 use ayni_kernels::gemm::Precision;
 use ayni_kernels::{Cpu, Isa};
+use tokio::sync::oneshot;
 
 /// An encoder whose state of a token is the token and one; it keeps what batches it was given, and waits at the gate
 /// before each. Token 9 makes it panic.
@@ -55,7 +57,7 @@ fn worker(room: usize) -> (Worker<Model>, Arc<Recorder>) {
         let base = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/repositories/base");
         let files = ModelFiles::in_folder(base.as_ref())?;
         let parts = ModelParts {
-            tokeniser: Tokeniser::of_model(&files, Cleaning::None)?.with_window(20)?,
+            tokenizer: Tokenizer::of_model(&files, Cleaning::None)?.with_window(20)?,
             prompts: Prompts::default(),
             space: EmbeddingSpace::new("m").with_normalised(false),
             encoder: Encoder::Text(
@@ -71,9 +73,7 @@ fn worker(room: usize) -> (Worker<Model>, Arc<Recorder>) {
 }
 
 async fn embed(worker: &Worker<Model>, cx: Context, request: EmbedRequest) -> Result<EmbedResponse> {
-    let (reply, answer) = oneshot::channel();
-    worker.submit(&cx, Job { cx: cx.clone(), request, reply }).await?;
-    answer.await.map_err(|_| thread_lost())?
+    worker.call(&cx, request).await
 }
 
 /// `count` words of token 5, between tokens 2 and 3.

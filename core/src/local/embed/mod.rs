@@ -6,21 +6,17 @@ mod parity;
 mod pooling;
 mod repository;
 
-use std::borrow::Cow;
 use std::sync::Arc;
-
-use tokio::sync::oneshot;
 
 pub use parity::{Parity, ProbeParity};
 
-use batches::Job;
 use model::Model;
 use repository::Repository;
 
 use super::LocalEmbedderConfig;
 use super::ops::{DeviceChoice, Place, PrecisionChoice};
-use super::runtime::{Worker, thread_lost};
-use super::source::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
+use super::runtime::Worker;
+use super::source::{Located, locate};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
 use crate::env::Environment;
@@ -62,20 +58,35 @@ impl LocalEmbedder {
     ) -> Result<Self> {
         config.source.check()?;
         let place = place(config, env)?;
-        let reference: ModelReference = config.source.model.parse()?;
         let dimensions = config.dimensions;
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let source = Source::find(&reference, env)?;
+        let located = locate(&config.source, env)?;
+        let (repository, expected) = match &located {
+            // Read now, so that what is wrong with the files is an error of opening.
+            Located::Local(files) => {
+                let repository = Repository::read(files)?;
+                let space = repository.space(dimensions.or_else(|| repository.width()));
+                (Some(repository), space)
+            }
+            // Nothing compares with the revision of a branch that is not fetched: it may be any commit.
+            Located::Remote(model) => {
+                let space = EmbeddingSpace::new(model.id.as_str()).with_revision(model.expected_revision());
+                (None, space.with_dimensions(dimensions).completed())
+            }
+        };
         let named = Named(config.space.clone());
-        let expected = named.space(source.space(dimensions))?;
+        let expected = named.space(expected)?;
         let info = BackendInfo::new("local", expected.model.as_str()).with_device(place.device_name());
         let verify = config.verify.then(|| config.source.precision.as_deref().unwrap_or("auto") == "auto");
         let transport = transport.cloned();
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
-            let repository = source.repository(cx)?;
+            let repository = match &repository {
+                Some(repository) => repository.clone(),
+                None => Repository::read(&located.files(cx)?)?,
+            };
             let mut model = match verify {
                 Some(is_auto) => parity::load(cx, &repository, &place, dimensions, is_auto)?,
                 None => Model::load(&repository, &place, dimensions)?,
@@ -115,9 +126,7 @@ impl LocalEmbedder {
 
     async fn work(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         self.worker.ready(cx).await?.check(&request)?;
-        let (reply, answer) = oneshot::channel();
-        self.worker.submit(cx, Job { cx: cx.clone(), request, reply }).await?;
-        answer.await.map_err(|_| thread_lost())?
+        self.worker.call(cx, request).await
     }
 
     /// A deadline that passed before the model was loaded, told as that: the next call may well be in time.
@@ -161,7 +170,7 @@ impl Embedder for LocalEmbedder {
     }
 
     fn window(&self) -> Option<usize> {
-        self.worker.loaded().map(|model| model.tokeniser.window())
+        self.worker.loaded().map(|model| model.tokenizer.window())
     }
 
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
@@ -185,65 +194,4 @@ fn place(config: &LocalEmbedderConfig, env: &Environment) -> Result<Place> {
     let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
     let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
     Place::open(device, precision, env)
-}
-
-/// Where a model comes from.
-enum Source {
-    /// Files on this machine, read already.
-    Here(Box<Repository>),
-    /// The Hub.
-    Hub { hub: Hub, id: String, revision: Option<String> },
-}
-
-impl Source {
-    /// Looks for a model on this machine.
-    fn find(reference: &ModelReference, env: &Environment) -> Result<Self> {
-        let read = |files: &ModelFiles| Ok(Self::Here(Box::new(Repository::read(files)?)));
-        if let ModelReference::File(file) = reference
-            && file.extension().is_some_and(|ending| ending == "gguf")
-        {
-            return Err(Error::config("embedders are read from safetensors; a GGUF file is for chat models"));
-        }
-        if let Some(files) = here(reference)? {
-            return read(&files);
-        }
-        let hub = Hub::from_env(env)?;
-        match locate(reference, &hub, &Wanted::Model)? {
-            Located::Here(files) => read(&files),
-            Located::ToFetch { id, revision } => Ok(Self::Hub { hub, id, revision }),
-        }
-    }
-
-    /// What is known of the space before the model is loaded.
-    fn space(&self, dimensions: Option<usize>) -> EmbeddingSpace {
-        match self {
-            Self::Here(repository) => repository.space(dimensions.or_else(|| repository.width())),
-            Self::Hub { id, revision, .. } => {
-                // A branch is a commit that nobody knows yet: nothing may be taken for it before it is fetched.
-                let wanted = revision.as_deref().unwrap_or("main");
-                let revision =
-                    if is_commit(wanted) { wanted.to_owned() } else { format!("{wanted}, not fetched yet") };
-                EmbeddingSpace::new(id.as_str())
-                    .with_revision(revision)
-                    .with_dimensions(dimensions)
-                    .completed()
-            }
-        }
-    }
-
-    /// The repository, fetched if it is not here. Blocks: for the model's own thread.
-    fn repository(&self, cx: &Context) -> Result<Cow<'_, Repository>> {
-        match self {
-            Self::Here(repository) => Ok(Cow::Borrowed(repository)),
-            Self::Hub { hub, id, revision } => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let runtime = runtime.map_err(|error| {
-                    Error::new(ErrorKind::Unavailable, format!("no runtime for the download: {error}"))
-                        .with_source(error)
-                })?;
-                let fetch = hub.fetch(cx, id, revision.as_deref(), &Wanted::Model);
-                Ok(Cow::Owned(Repository::read(&runtime.block_on(fetch)?)?))
-            }
-        }
-    }
 }

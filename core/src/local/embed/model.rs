@@ -5,16 +5,16 @@ use std::fmt;
 use candle_core::Tensor;
 
 use super::pooling::{Dense, Head, Step, numbers, to_unit_length};
-use super::repository::{Kind, OPEN_CLIP, Prompts, Repository, StepConfig};
+use super::repository::{Kind, Prompts, Repository, StepConfig};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
 use crate::local::ops::{Place, of_candle, recycle};
-use crate::local::source::ModelFiles;
-use crate::local::tokenizer::{Tokenised, Tokeniser};
+use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
+use crate::local::tokenizer::{Encoded, Tokenizer};
 use crate::local::vision::{Limits, Preprocessor};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::weights::{Parameters, Weights};
 use crate::media::ImageData;
 use ayni_kernels::gemm::Precision;
 
@@ -29,7 +29,7 @@ const TOKENS_ON_GPU: usize = 32_768;
 pub(crate) struct Model {
     pub(super) info: BackendInfo,
     pub(super) space: EmbeddingSpace,
-    pub(super) tokeniser: Tokeniser,
+    pub(super) tokenizer: Tokenizer,
     /// The most tokens that are computed together, unless one text has more.
     pub(super) batch_tokens: usize,
     prompts: Prompts,
@@ -52,23 +52,23 @@ impl Model {
     /// `model_load` if they are missing, damaged or of an unknown architecture; `out_of_memory`.
     pub(crate) fn load(repository: &Repository, place: &Place, dimensions: Option<usize>) -> Result<Self> {
         // The tokenizer's file takes as long to read as the weights.
-        let (encoder, tokeniser) = std::thread::scope(|scope| {
-            let tokeniser = scope.spawn(|| Tokeniser::of_model(&repository.files, repository.cleaning));
+        let (encoder, tokenizer) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| Tokenizer::of_model(&repository.files, repository.cleaning));
             let encoder = encoder(repository, place);
-            let failed = || Error::response_invalid("the tokenizer's reader panicked");
-            (encoder, tokeniser.join().unwrap_or_else(|_| Err(failed())))
+            let failed = || Error::new(ErrorKind::ModelLoad, "reading the tokenizer panicked");
+            (encoder, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
-        let (encoder, tokeniser) = (encoder?, tokeniser?);
+        let (encoder, tokenizer) = (encoder?, tokenizer?);
         let window = repository.window.unwrap_or(usize::MAX).min(encoder.window());
-        let tokeniser = match &encoder {
+        let tokenizer = match &encoder {
             Encoder::Dual(encoder, _) if encoder.fills_window() => {
-                let padding = tokeniser.padding(&repository.files)?;
-                tokeniser.with_window(encoder.window())?.with_padding(padding)
+                let padding = tokenizer.padding(&repository.files)?;
+                tokenizer.with_window(encoder.window())?.with_padding(padding)
             }
-            _ => tokeniser.with_window(window)?,
+            _ => tokenizer.with_window(window)?,
         };
         let parts = ModelParts {
-            tokeniser,
+            tokenizer,
             prompts: repository.prompts.clone(),
             space: repository.space(None),
             encoder,
@@ -120,7 +120,7 @@ impl Model {
         let prompt = self.prompts.of(role);
         match &self.encoder {
             Encoder::Text(_, head) if !head.pooler.includes_prompt && !prompt.is_empty() => {
-                self.tokeniser.prompt_length(prompt).unwrap_or(0)
+                self.tokenizer.prompt_length(prompt).unwrap_or(0)
             }
             _ => 0,
         }
@@ -128,16 +128,12 @@ impl Model {
 
     /// How many tokens a text has, prompt and special tokens included, before it is cut.
     pub(super) fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
-        self.tokeniser.count(&format!("{}{text}", self.prompts.of(role)))
+        self.tokenizer.count(&format!("{}{text}", self.prompts.of(role)))
     }
 
-    pub(super) fn tokenise(
-        &self,
-        role: Option<EmbedRole>,
-        texts: &[(usize, &str)],
-    ) -> Result<Vec<Tokenised>> {
+    pub(super) fn tokenise(&self, role: Option<EmbedRole>, texts: &[(usize, &str)]) -> Result<Vec<Encoded>> {
         let texts: Vec<&str> = texts.iter().map(|(_, text)| *text).collect();
-        self.tokeniser.tokenise_all(&self.place.cpu.pool, self.prompts.of(role), &texts)
+        self.tokenizer.encode_all(&self.place.cpu.pool, self.prompts.of(role), &texts)
     }
 
     pub(super) fn pixels(&self, images: &[(usize, &ImageData)]) -> Result<Vec<Vec<f32>>> {
@@ -195,7 +191,7 @@ fn unit_length(vectors: &Tensor) -> Result<Vec<f32>> {
 
 /// What a model is made of.
 pub(super) struct ModelParts {
-    pub(super) tokeniser: Tokeniser,
+    pub(super) tokenizer: Tokenizer,
     pub(super) prompts: Prompts,
     pub(super) space: EmbeddingSpace,
     pub(super) encoder: Encoder,
@@ -210,7 +206,7 @@ impl ModelParts {
         Ok(Model {
             info: BackendInfo::new("local", self.space.model.as_str()),
             space: self.space.with_dimensions(dimensions.unwrap_or(width)),
-            tokeniser: self.tokeniser,
+            tokenizer: self.tokenizer,
             batch_tokens: if place.device.is_cpu() { TOKENS_ON_CPU } else { TOKENS_ON_GPU },
             prompts: self.prompts,
             place: place.clone(),
@@ -249,7 +245,7 @@ fn encoder(repository: &Repository, place: &Place) -> Result<Encoder> {
             )),
         };
     }
-    let tensors = Tensors::of_model(&repository.files)?;
+    let tensors = Weights::open(&repository.files)?;
     let encoder = text_encoder(&repository.config, &tensors, place)?;
     let steps = repository.steps.iter().map(|step| load_step(step, place)).collect::<Result<_>>()?;
     let head = Head { pooler: repository.pooler.clone(), steps };
@@ -263,7 +259,7 @@ fn preprocessor(files: &ModelFiles) -> Result<Preprocessor> {
     if let Some(bytes) = files.read("preprocessor_config.json")? {
         return Preprocessor::from_transformers(&text(bytes));
     }
-    match files.read(OPEN_CLIP)? {
+    match files.read(OPEN_CLIP_CONFIG)? {
         Some(bytes) => Preprocessor::from_open_clip(&text(bytes)),
         None => Err(Error::new(
             ErrorKind::ModelLoad,
@@ -280,7 +276,7 @@ fn load_step(step: &StepConfig, place: &Place) -> Result<Step> {
         other => other,
     };
     let place = Place { precision, ..place.clone() };
-    let tensors = Tensors::of_model(files)?;
+    let tensors = Weights::open(files)?;
     let linear = Parameters::new(&tensors, &place).linear("linear", config.inputs, config.outputs)?;
     Ok(Step::Dense(Dense { linear, activation: config.activation, device: place.device }))
 }

@@ -1,4 +1,4 @@
-//! How near a precision's vectors are to those of f32.
+//! How close a precision's vectors are to those of f32.
 
 use candle_core::Device;
 
@@ -38,10 +38,10 @@ const TEXTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Side of the square images.
+/// The side of the square images, in pixels.
 const SIDE: u32 = 64;
 
-/// What parity is measured on; always the same.
+/// The texts and images that parity is measured on; always the same.
 pub(super) fn probes(with_images: bool) -> Vec<(String, EmbedInput)> {
     let texts = TEXTS.iter().map(|(name, text)| ((*name).to_owned(), EmbedInput::Text((*text).to_owned())));
     let images = (1..=4u32).map(|seed| (format!("image {seed}"), EmbedInput::Image(image(seed))));
@@ -65,19 +65,19 @@ fn image(seed: u32) -> ImageData {
     ImageData::with_media_type(bytes, "image/bmp")
 }
 
-/// How near vectors are to those of f32 on the CPU.
+/// How close vectors are to those of f32 on the CPU.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Parity {
     /// The precision that was measured: `f32`, `bf16` or `int8`.
     pub precision: &'static str,
-    /// The least cosine that is near enough: 0.99999 for f32, 0.9995 for bf16, 0.995 for int8.
+    /// The lowest acceptable cosine: 0.99999 for f32, 0.9995 for bf16, 0.995 for int8.
     pub bar: f64,
-    /// What was measured.
+    /// The cosine of each probe.
     pub probes: Vec<ProbeParity>,
 }
 
-/// How near one vector is to that of f32.
+/// How close one vector is to that of f32.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ProbeParity {
@@ -105,19 +105,19 @@ impl Parity {
         }
     }
 
-    /// The probe whose vectors are least alike.
+    /// The probe with the lowest cosine.
     pub fn lowest(&self) -> Option<&ProbeParity> {
         // A cosine that is not a number is the lowest of all.
         let rank = |probe: &ProbeParity| if probe.cosine.is_nan() { f64::NEG_INFINITY } else { probe.cosine };
         self.probes.iter().min_by(|a, b| rank(a).total_cmp(&rank(b)))
     }
 
-    /// Whether every vector is near enough.
+    /// Whether every cosine is acceptable.
     pub fn holds(&self) -> bool {
         !self.probes.is_empty() && self.probes.iter().all(|probe| probe.cosine >= self.bar)
     }
 
-    /// Fails unless every vector is near enough.
+    /// Fails unless every cosine is acceptable.
     ///
     /// # Errors
     /// `model_load` naming the precision, the worst probe and what to do.
@@ -137,7 +137,7 @@ impl Parity {
     }
 }
 
-/// The least cosine that is near enough.
+/// The lowest acceptable cosine.
 fn bar(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 0.99999,
@@ -146,7 +146,7 @@ fn bar(precision: Precision) -> f64 {
     }
 }
 
-/// In f64: the bars are finer than the error of f32 sums.
+/// The cosine of two vectors, in f64: the error of f32 sums is larger than what the bars allow.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_and_nothing_at_all_never_hold() {
+    fn nan_and_no_probes_never_hold() {
         let broken = parity(&[1.0, f64::NAN, 0.2]);
         assert!(!broken.holds());
         assert_eq!(broken.lowest().unwrap().name, "p1");

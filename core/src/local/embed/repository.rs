@@ -1,4 +1,4 @@
-//! What a model's repository says about itself, by the conventions of sentence-transformers.
+//! A model's repository by the conventions of sentence-transformers: modules, pooling, prompts, window.
 
 use std::collections::HashMap;
 use std::path::{Component, Path};
@@ -12,10 +12,10 @@ use crate::embed::{EmbedRole, EmbeddingSpace, well_known_prompts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::models::check_text_encoder;
 use crate::local::ops::Activation;
-use crate::local::source::ModelFiles;
+use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::Cleaning;
 
-/// Where the window and the case of the text are said; the names are older than the library's present one.
+/// Files with the window and whether texts are made lower case; the library has renamed the file several times.
 const WINDOW_FILES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -26,28 +26,28 @@ const WINDOW_FILES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-/// A repository, read and understood; no weights yet.
+/// A repository's configuration, without its weights.
 #[derive(Clone, Debug)]
 pub(crate) struct Repository {
     /// The files of the encoder: weights, `config.json`, tokenizer.
     pub(crate) files: ModelFiles,
-    /// What its encoder takes.
+    /// What its encoder embeds.
     pub(crate) kind: Kind,
-    /// The encoder's own `config.json`; null where open_clip's file stands for it.
+    /// The encoder's own `config.json`; null if there is only open_clip's configuration.
     pub(crate) config: Value,
-    /// How tokens become one vector.
+    /// How the states of tokens become one vector.
     pub(crate) pooler: Pooler,
-    /// What follows.
+    /// What happens to the pooled vector.
     pub(crate) steps: Vec<StepConfig>,
-    /// What goes before texts.
+    /// The prompts before texts.
     pub(crate) prompts: Prompts,
-    /// The most tokens of a text, where the repository says so.
+    /// The most tokens of a text, if the repository says so.
     pub(crate) window: Option<usize>,
-    /// What happens to texts first.
+    /// How texts are normalised first.
     pub(crate) cleaning: Cleaning,
 }
 
-/// What an encoder takes.
+/// What an encoder embeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Texts.
@@ -56,11 +56,8 @@ pub(crate) enum Kind {
     Dual,
 }
 
-/// Types of models that take texts and images.
+/// Types of models that embed texts and images.
 const DUAL: [&str; 3] = ["clip", "siglip", "siglip2"];
-
-/// Where open_clip describes a model.
-pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
 
 /// What happens to a pooled vector.
 #[derive(Clone, Debug)]
@@ -74,15 +71,15 @@ pub(crate) enum StepConfig {
 /// The shape of a dense layer.
 #[derive(Clone, Debug)]
 pub(crate) struct DenseConfig {
-    /// Numbers in.
+    /// Input features.
     pub(crate) inputs: usize,
-    /// Numbers out.
+    /// Output features.
     pub(crate) outputs: usize,
-    /// What follows the weights.
+    /// The activation.
     pub(crate) activation: Activation,
 }
 
-/// What a model puts before texts.
+/// The prompts that a model puts before texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prompts {
     /// Before queries.
@@ -94,7 +91,7 @@ pub(crate) struct Prompts {
 }
 
 impl Prompts {
-    /// What goes before a text with this role; empty where there is nothing.
+    /// The prompt before a text with this role; empty if there is none.
     pub(crate) fn of(&self, role: Option<EmbedRole>) -> &str {
         let prompt = match role {
             Some(EmbedRole::Query) => &self.query,
@@ -145,7 +142,7 @@ impl Repository {
             Some(length) => Some(length),
             None => longest_by_tokenizer(&files)?,
         };
-        let config: Value = match files.has(OPEN_CLIP) {
+        let config: Value = match files.has(OPEN_CLIP_CONFIG) {
             true => files.json("config.json")?.unwrap_or_default(),
             false => files.needed_json("config.json")?,
         };
@@ -172,7 +169,7 @@ impl Repository {
         self.kind == Kind::Dual || matches!(self.steps.last(), Some(StepConfig::Normalise))
     }
 
-    /// Numbers in a vector, as far as the configuration says.
+    /// The width of a vector, if the configuration says it.
     pub(crate) fn width(&self) -> Option<usize> {
         const STATE: [&str; 4] = ["hidden_size", "dim", "d_model", "n_embd"];
         if self.kind == Kind::Dual {
@@ -189,7 +186,7 @@ impl Repository {
         dense.or_else(|| Some(self.pooler.width(usize::try_from(state()?).ok()?)))
     }
 
-    /// The space of its vectors, which have `width` numbers.
+    /// The space of its vectors of this width.
     pub(crate) fn space(&self, width: Option<usize>) -> EmbeddingSpace {
         let mut space = EmbeddingSpace::new(&*self.files.model)
             .with_revision(self.files.revision.clone())
@@ -204,12 +201,12 @@ impl Repository {
     }
 }
 
-/// What the encoder takes.
+/// What the encoder embeds.
 ///
 /// # Errors
-/// `unsupported` if no encoder here is of its architecture.
+/// `unsupported` for an unknown architecture.
 fn kind(files: &ModelFiles, config: &Value) -> Result<Kind> {
-    if DUAL.contains(&model_type(config)) || files.has(OPEN_CLIP) {
+    if DUAL.contains(&model_type(config)) || files.has(OPEN_CLIP_CONFIG) {
         return Ok(Kind::Dual);
     }
     check_text_encoder(config).map(|()| Kind::Text)
@@ -219,7 +216,7 @@ fn model_type(config: &Value) -> &str {
     config.get("model_type").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What `modules.json` puts together.
+/// The parts that `modules.json` lists.
 struct Parts {
     encoder: ModelFiles,
     pooler: Pooler,
@@ -247,7 +244,7 @@ impl Parts {
                     parts.steps.push(StepConfig::Dense(files, config));
                 }
                 ("Normalize", _) => parts.steps.push(StepConfig::Normalise),
-                // It does nothing once a model is trained.
+                // For training only.
                 ("Dropout", _) => {}
                 (other, _) => {
                     let what =
@@ -260,7 +257,7 @@ impl Parts {
     }
 }
 
-/// The folder of a part. Nothing outside the repository is a part of it.
+/// The folder of a part, which must be inside the repository.
 fn part_of(root: &ModelFiles, path: &str) -> Result<ModelFiles> {
     if Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
         return Ok(root.within(path));
@@ -289,7 +286,7 @@ fn pooler(files: &ModelFiles) -> Result<Pooler> {
     Ok(Pooler { modes, includes_prompt })
 }
 
-/// What the file of a dense layer says.
+/// The configuration file of a dense layer.
 #[derive(Deserialize)]
 struct DenseFile {
     in_features: usize,
@@ -321,7 +318,7 @@ fn dense(files: &ModelFiles) -> Result<DenseConfig> {
     Ok(DenseConfig { inputs: file.in_features, outputs: file.out_features, activation })
 }
 
-/// What the repository puts before texts; where it does not say, what the family is known to want.
+/// The repository's prompts; if it has none, those that the model's family is known to need.
 fn prompts(root: &ModelFiles) -> Result<Prompts> {
     let config: PromptConfig = root.json("config_sentence_transformers.json")?.unwrap_or_default();
     let named = |name: &str| config.prompts.get(name).cloned().flatten();
@@ -331,11 +328,11 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
         default: config.default_prompt_name.as_deref().and_then(named),
     };
     // The library writes empty prompts where nobody gave any.
-    let is_silent = [&prompts.query, &prompts.document]
+    let has_none = [&prompts.query, &prompts.document]
         .iter()
         .all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
     match well_known_prompts(&root.model) {
-        Some([query, document]) if is_silent => {
+        Some([query, document]) if has_none => {
             let owned = |prompt: Option<&str>| prompt.map(str::to_owned);
             Ok(Prompts { query: owned(query), document: owned(document), default: prompts.default })
         }
@@ -343,7 +340,7 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
     }
 }
 
-/// The tokenizer's own limit; one that is no limit is written as a huge number.
+/// The tokenizer's own limit. transformers writes a huge number for none.
 fn longest_by_tokenizer(files: &ModelFiles) -> Result<Option<usize>> {
     const NO_LIMIT: f64 = 1e9;
     let config: Option<Value> = files.json("tokenizer_config.json")?;

@@ -8,7 +8,7 @@ use super::post_norm::{Encoder, Names, Sizes};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Embedding, Mask, Norm, Place};
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 /// What is read of `config.json`; RoBERTa's is the same.
 #[derive(Debug, Deserialize)]
@@ -89,7 +89,7 @@ impl Bert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         Self::with(config, weights, place, &["bert", "model"], Counting::FromZero)
     }
 
@@ -99,7 +99,7 @@ impl Bert {
     /// As [`new`](Self::new).
     pub(super) fn with(
         config: &Value,
-        weights: &Tensors,
+        weights: &Weights,
         place: &Place,
         fronts: &[&str],
         counting: Counting,

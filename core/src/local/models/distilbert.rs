@@ -8,7 +8,7 @@ use super::post_norm::{Encoder, Inner, Joined, Names, Sizes};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Embedding, Mask, Norm, Place};
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
     joined: Joined::Three(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
@@ -52,7 +52,7 @@ impl DistilBert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         let config: Config = config::read(config)?;
         let sizes = Sizes {
             layers: config.n_layers,

@@ -13,7 +13,7 @@ use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Linear, Mask, Norm, Place, Rotary, Span, add_owned,
     of_candle, recycle, scale_owned,
 };
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const GLOBAL: Rope =
     Rope { layers: Some("full_attention"), base: "rope_theta", scaled: true, default: 1_000_000.0 };
@@ -140,7 +140,7 @@ impl Gemma3 {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         config::only(config, "attn_logit_softcapping", &Value::Null)?;
         config::only(config, "final_logit_softcapping", &json!(null))?;
         let all = config;

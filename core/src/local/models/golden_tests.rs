@@ -10,7 +10,7 @@ use super::{TextEncoder, Tokens, text_encoder};
 use crate::error::{ErrorKind, Result};
 use crate::local::ops::{Place, Precision};
 use crate::local::testing::{cpus, noise};
-use crate::local::weights::Tensors;
+use crate::local::weights::Weights;
 use crate::local::weights::testing::write;
 
 const FAMILIES: &[&str] = &[
@@ -43,7 +43,7 @@ const BARS: [(Precision, Bar); 3] = [
 struct Golden {
     family: &'static str,
     config: Value,
-    weights: Tensors,
+    weights: Weights,
     texts: Vec<Vec<u32>>,
     /// A row a token.
     states: Vec<Vec<f32>>,
@@ -64,7 +64,7 @@ impl Golden {
         let golden = Self {
             family,
             config: read(&folder.join("config.json")),
-            weights: Tensors::open(&[folder.join("model.safetensors")]).unwrap(),
+            weights: Weights::open_files(&[folder.join("model.safetensors")]).unwrap(),
             texts: read(&folder.join("texts.json")),
             states: states["states"].to_vec2().unwrap(),
         };
@@ -96,7 +96,7 @@ impl Golden {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         write(&path, &tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect::<Vec<_>>());
-        text_encoder(&self.config, &Tensors::open(&[path]).unwrap(), place)
+        text_encoder(&self.config, &Weights::open_files(&[path]).unwrap(), place)
     }
 }
 

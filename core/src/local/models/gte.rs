@@ -11,7 +11,7 @@ use super::rope::Rope;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Embedding, Gate, Mask, Norm, Place};
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
     joined: Joined::One("attention.qkv_proj"),
@@ -62,7 +62,7 @@ impl Gte {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         for (key, value) in [
             ("position_embedding_type", json!("rope")),
             ("layer_norm_type", json!("layer_norm")),

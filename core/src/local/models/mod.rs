@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::Place;
-use crate::local::weights::Tensors;
+use crate::local::weights::Weights;
 
 pub(crate) use dual::open_dual_encoder;
 
@@ -103,7 +103,7 @@ struct Family {
     types: &'static [&'static str],
     /// What the classes are called before `Model`, `ForMaskedLM` and the like.
     classes: &'static [&'static str],
-    open: fn(&Value, &Tensors, &Place) -> Opened,
+    open: fn(&Value, &Weights, &Place) -> Opened,
 }
 
 const FAMILIES: &[Family] = &[
@@ -159,7 +159,7 @@ const FAMILIES: &[Family] = &[
 /// # Errors
 /// `unsupported` for an architecture that is not here, or something in it; `model_load` if the configuration or a tensor
 /// is not as expected; the messages name what.
-pub(crate) fn text_encoder(config: &Value, weights: &Tensors, place: &Place) -> Opened {
+pub(crate) fn text_encoder(config: &Value, weights: &Weights, place: &Place) -> Opened {
     (family(config)?.open)(config, weights, place)
 }
 

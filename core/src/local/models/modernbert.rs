@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Gate, Linear, Mask, Norm, Place, Rotary, Span, recycle,
 };
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const GLOBAL: Rope =
     Rope { layers: Some("full_attention"), base: "global_rope_theta", scaled: true, default: 160_000.0 };
@@ -98,7 +98,7 @@ impl ModernBert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         let all = config;
         let config: Config = config::read(config)?;
         let (width, heads) =

@@ -9,7 +9,7 @@ use super::post_norm::{Encoder, Joined, Names, Sizes};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Distances, Embedding, Mask, Norm, Place, of_candle};
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
     joined: Joined::Three(["attention.attn.q", "attention.attn.k", "attention.attn.v"]),
@@ -66,7 +66,7 @@ impl MpNet {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         let config: Config = config::read(config)?;
         let sizes = Sizes {
             layers: config.num_hidden_layers,

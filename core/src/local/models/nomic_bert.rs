@@ -10,7 +10,7 @@ use super::rope::Rope;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{Activation, Embedding, Mask, Norm, Place};
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
     joined: Joined::One("attn.Wqkv"),
@@ -105,7 +105,7 @@ impl NomicBert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         check(config)?;
         let all = config;
         let config: Config = config::read(config)?;

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Linear, Mask, Norm, Place, Rotary, Span, recycle,
 };
-use crate::local::weights::{Biases, Parameters, Tensors};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 const ROPE: Rope = Rope { layers: None, base: "rope_theta", scaled: true, default: 10_000.0 };
 
@@ -72,7 +72,7 @@ impl Qwen3 {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Tensors, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
         config::only(config, "use_sliding_window", &json!(false))?;
         let all = config;
         let config: Config = config::read(config)?;

@@ -8,7 +8,7 @@ use super::bert::{Bert, Counting};
 use super::config;
 use crate::error::Result;
 use crate::local::ops::Place;
-use crate::local::weights::Tensors;
+use crate::local::weights::Weights;
 
 #[derive(Debug, Deserialize)]
 struct Config {
@@ -24,7 +24,7 @@ fn one() -> u32 {
 ///
 /// # Errors
 /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-pub(super) fn open(config: &Value, weights: &Tensors, place: &Place) -> Result<Bert> {
+pub(super) fn open(config: &Value, weights: &Weights, place: &Place) -> Result<Bert> {
     let Config { pad_token_id } = config::read(config)?;
     Bert::with(config, weights, place, &["roberta", "model"], Counting::After(pad_token_id))
 }

@@ -1,7 +1,7 @@
-//! One thread of the operating system for a loaded model: it loads the model, then does the jobs of all callers.
+//! One operating system thread per model: it loads the model, then does the jobs of all callers.
 //!
-//! Callers wait without blocking, on any async runtime. The thread ends when the last handle is dropped. A forked
-//! child, and a call after a load that failed for a passing reason, get a new thread.
+//! Callers wait without blocking, on any async runtime. The thread ends when the last handle is dropped. A forked child gets
+//! a new thread, and so does a call after a load that failed for a temporary reason.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,15 +13,15 @@ use tokio::sync::{mpsc, watch};
 use crate::context::{Cancellation, Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result};
 
-/// Jobs that may wait for the thread; more callers wait for room.
-const QUEUE: usize = 256;
+/// The most jobs that wait for the thread; further callers wait for room.
+const MAX_QUEUED: usize = 256;
 
 /// A loaded model that does jobs.
 pub(crate) trait Work: Send + Sync + fmt::Debug + 'static {
-    /// What it is asked for. A job whose caller is to hear of its loss says so when it is dropped.
+    /// A request. Dropping it must tell its caller.
     type Job: Send + 'static;
 
-    /// Does `first`, and whatever `more` gives until it has nothing left.
+    /// Does `first` and the jobs that `more` gives until there is none.
     fn work(&self, first: Self::Job, more: &mut Queued<'_, Self::Job>);
 }
 
@@ -40,37 +40,37 @@ type Load<W> = dyn Fn(&Context) -> Result<W> + Send + Sync;
 
 /// A model and the thread that it works on. The model loads in the background from the start.
 pub(crate) struct Worker<W: Work> {
-    source: Arc<Source<W>>,
+    loader: Arc<Loader<W>>,
     /// Locked only to copy the pointer, or to replace it by a new thread's.
-    running: Mutex<Arc<Running<W::Job>>>,
+    running: Mutex<Arc<ModelThread<W::Job>>>,
 }
 
-/// What a thread needs besides its jobs. It holds no way to send itself any, or it would never end.
-struct Source<W> {
-    /// What is loaded, for people.
+/// What a thread needs besides its jobs. It must not hold a sender of jobs, or the thread would never end.
+struct Loader<W> {
+    /// The name of what is loaded, for messages.
     name: String,
     load: Box<Load<W>>,
     loaded: OnceLock<W>,
 }
 
-/// A thread as its callers see it.
-struct Running<J> {
-    /// Where it runs: a forked child has the handle, but not the thread.
+/// A running thread, as its callers see it.
+struct ModelThread<J> {
+    /// Its process: a forked child has the handle, but not the thread.
     process: u32,
     jobs: mpsc::Sender<J>,
-    state: watch::Receiver<State>,
-    /// Stops a load that nobody waits for any more.
+    state: watch::Receiver<LoadState>,
+    /// Stops loading once all handles are dropped.
     unwanted: Cancellation,
 }
 
-impl<J> Drop for Running<J> {
+impl<J> Drop for ModelThread<J> {
     fn drop(&mut self) {
         self.unwanted.cancel();
     }
 }
 
-/// How far the thread has come.
-enum State {
+/// How far loading is.
+enum LoadState {
     Loading(Option<Progress>),
     Loaded,
     Failed(Error),
@@ -86,17 +86,17 @@ impl<W: Work> Worker<W> {
         name: impl Into<String>,
         load: impl Fn(&Context) -> Result<W> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let source = Arc::new(Source { name: name.into(), load: Box::new(load), loaded: OnceLock::new() });
-        let running = Mutex::new(Arc::new(Running::start(&source)?));
-        Ok(Self { source, running })
+        let loader = Arc::new(Loader { name: name.into(), load: Box::new(load), loaded: OnceLock::new() });
+        let running = Mutex::new(Arc::new(ModelThread::start(&loader)?));
+        Ok(Self { loader, running })
     }
 
     /// The model, once it is loaded.
     pub(crate) fn loaded(&self) -> Option<&W> {
-        self.source.loaded.get()
+        self.loader.loaded.get()
     }
 
-    /// Waits until the model is loaded; the caller hears how far it is.
+    /// Waits until the model is loaded; the context reports the progress.
     ///
     /// # Errors
     /// Those of loading.
@@ -115,20 +115,20 @@ impl<W: Work> Worker<W> {
     }
 
     /// The thread, with the model loaded.
-    async fn thread(&self, cx: &Context) -> Result<Arc<Running<W::Job>>> {
+    async fn thread(&self, cx: &Context) -> Result<Arc<ModelThread<W::Job>>> {
         let running = self.current()?;
         let mut state = running.state.clone();
-        if matches!(*state.borrow_and_update(), State::Loaded) {
+        if matches!(*state.borrow_and_update(), LoadState::Loaded) {
             return Ok(running);
         }
         let start = Instant::now();
         loop {
             match &*state.borrow_and_update() {
-                State::Loaded => return Ok(running),
-                State::Failed(error) => return Err(copy_of(error)),
-                State::Loading(Some(progress)) => cx.report(|| progress.clone()),
-                State::Loading(None) => cx.report(|| Progress::Waiting {
-                    reason: format!("{} loads", self.source.name),
+                LoadState::Loaded => return Ok(running),
+                LoadState::Failed(error) => return Err(copy_of(error)),
+                LoadState::Loading(Some(progress)) => cx.report(|| progress.clone()),
+                LoadState::Loading(None) => cx.report(|| Progress::Waiting {
+                    reason: format!("{} is loading", self.loader.name),
                     elapsed: start.elapsed(),
                 }),
             }
@@ -136,11 +136,11 @@ impl<W: Work> Worker<W> {
         }
     }
 
-    /// The running thread, or a new one where that one cannot serve.
-    fn current(&self) -> Result<Arc<Running<W::Job>>> {
+    /// The running thread, or a new one if that one cannot serve.
+    fn current(&self) -> Result<Arc<ModelThread<W::Job>>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.is_of_no_use() {
-            *running = Arc::new(Running::start(&self.source)?);
+        if running.is_obsolete() {
+            *running = Arc::new(ModelThread::start(&self.loader)?);
         }
         Ok(Arc::clone(&running))
     }
@@ -148,19 +148,19 @@ impl<W: Work> Worker<W> {
 
 impl<W: Work> fmt::Debug for Worker<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Worker({}, loaded: {})", self.source.name, self.loaded().is_some())
+        write!(f, "Worker({}, loaded: {})", self.loader.name, self.loaded().is_some())
     }
 }
 
-impl<J: Send + 'static> Running<J> {
-    fn start<W: Work<Job = J>>(source: &Arc<Source<W>>) -> Result<Self> {
-        let (jobs, receiver) = mpsc::channel(QUEUE);
-        let (sender, state) = watch::channel(State::Loading(None));
-        let (unwanted, source) = (Cancellation::new(), Arc::clone(source));
+impl<J: Send + 'static> ModelThread<J> {
+    fn start<W: Work<Job = J>>(loader: &Arc<Loader<W>>) -> Result<Self> {
+        let (jobs, receiver) = mpsc::channel(MAX_QUEUED);
+        let (sender, state) = watch::channel(LoadState::Loading(None));
+        let (unwanted, loader) = (Cancellation::new(), Arc::clone(loader));
         let stop = unwanted.clone();
         std::thread::Builder::new()
             .name("ayni-model".to_owned())
-            .spawn(move || serve(&source, receiver, Arc::new(sender), stop))
+            .spawn(move || serve(&loader, receiver, Arc::new(sender), stop))
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, format!("no thread for the model: {error}"))
                     .with_source(error)
@@ -168,57 +168,56 @@ impl<J: Send + 'static> Running<J> {
         Ok(Self { process: std::process::id(), jobs, state, unwanted })
     }
 
-    /// Whether a new thread has to take its place: it stayed behind in the parent process, or its load failed for
-    /// a reason that may have passed.
-    fn is_of_no_use(&self) -> bool {
-        let has_failed = matches!(&*self.state.borrow(), State::Failed(error) if error.is_temporary());
+    /// Whether a new thread has to replace it: it stayed in the parent process, or its load failed for a temporary reason.
+    fn is_obsolete(&self) -> bool {
+        let has_failed = matches!(&*self.state.borrow(), LoadState::Failed(error) if error.is_temporary());
         has_failed || self.process != std::process::id()
     }
 }
 
 /// What the thread does.
 fn serve<W: Work>(
-    source: &Source<W>,
+    loader: &Loader<W>,
     mut jobs: mpsc::Receiver<W::Job>,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<watch::Sender<LoadState>>,
     stop: Cancellation,
 ) {
-    let model = match load(source, &state, stop) {
+    let model = match load(loader, &state, stop) {
         Ok(model) => model,
         Err(error) => {
-            state.send_replace(State::Failed(error));
+            state.send_replace(LoadState::Failed(error));
             return;
         }
     };
-    state.send_replace(State::Loaded);
+    state.send_replace(LoadState::Loaded);
     while let Some(first) = jobs.blocking_recv() {
-        // A panic loses the jobs in hand, whose callers hear of it; the thread goes on.
+        // A panic drops the jobs in hand, which tells their callers; the thread goes on.
         let work = AssertUnwindSafe(|| model.work(first, &mut Queued(&mut jobs)));
         if catch_unwind(work).is_err() {
-            tracing::error!(model = %source.name, "a job of a local model panicked");
+            tracing::error!(model = %loader.name, "a job of a local model panicked");
         }
     }
 }
 
 fn load<'a, W: Work>(
-    source: &'a Source<W>,
-    state: &Arc<watch::Sender<State>>,
+    loader: &'a Loader<W>,
+    state: &Arc<watch::Sender<LoadState>>,
     stop: Cancellation,
 ) -> Result<&'a W> {
-    // In a forked child, the model came along.
-    if let Some(model) = source.loaded.get() {
+    // A forked child has the model already.
+    if let Some(model) = loader.loaded.get() {
         return Ok(model);
     }
     let sink = Arc::clone(state);
     let cx = Context::new().with_cancellation(stop).with_progress(move |progress| {
-        sink.send_replace(State::Loading(Some(progress)));
+        sink.send_replace(LoadState::Loading(Some(progress)));
     });
-    let model = catch_unwind(AssertUnwindSafe(|| (source.load)(&cx)))
-        .map_err(|_| Error::new(ErrorKind::Unexpected, format!("loading {} panicked", source.name)))??;
-    Ok(source.loaded.get_or_init(|| model))
+    let model = catch_unwind(AssertUnwindSafe(|| (loader.load)(&cx)))
+        .map_err(|_| Error::new(ErrorKind::Unexpected, format!("loading {} panicked", loader.name)))??;
+    Ok(loader.loaded.get_or_init(|| model))
 }
 
-/// The error again, for one more caller.
+/// A copy of an error, for another caller.
 pub(crate) fn copy_of(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.message()).with_persistence(error.persistence());
     let copy =
@@ -231,7 +230,7 @@ pub(crate) fn copy_of(error: &Error) -> Error {
     }
 }
 
-/// The job's thread is gone, or lost the job to a panic.
+/// The error of a job that was lost to a panic.
 pub(crate) fn thread_lost() -> Error {
     Error::new(ErrorKind::Unexpected, "the model failed while it worked on this; please report it")
 }

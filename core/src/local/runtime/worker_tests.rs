@@ -99,7 +99,7 @@ async fn a_load_that_failed_for_a_passing_reason_is_tried_by_the_next_call() {
         _ => Ok(Doubler),
     })
     .unwrap();
-    while !matches!(&*worker.running.lock().unwrap().state.borrow(), State::Failed(_)) {
+    while !matches!(&*worker.running.lock().unwrap().state.borrow(), LoadState::Failed(_)) {
         tokio::task::yield_now().await;
     }
     assert_eq!(ask(&worker, 6).await.unwrap(), 12);
@@ -125,7 +125,10 @@ async fn whoever_waits_for_the_load_hears_how_far_it_is() {
     });
     worker.ready(&cx).await.unwrap();
     let heard = heard.lock().unwrap();
-    assert!(matches!(&heard[0], Progress::Waiting { reason, .. } if reason == "a model loads"), "{heard:?}");
+    assert!(
+        matches!(&heard[0], Progress::Waiting { reason, .. } if reason == "a model is loading"),
+        "{heard:?}"
+    );
     assert!(matches!(&heard[1], Progress::Download { done: 1, .. }), "{heard:?}");
     assert_eq!(heard.len(), 2);
 }
@@ -187,7 +190,7 @@ async fn more_callers_than_the_queue_holds_all_get_their_own_answer() {
         })
         .unwrap(),
     );
-    let count = u32::try_from(QUEUE).unwrap() * 3;
+    let count = u32::try_from(MAX_QUEUED).unwrap() * 3;
     let calls: Vec<_> = (1..=count)
         .map(|number| {
             let worker = Arc::clone(&worker);

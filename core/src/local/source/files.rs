@@ -1,26 +1,28 @@
 //! The files of a model in a folder on this machine.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::weight_files::{Folder, WeightFiles, no_weights};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A folder with a model's files, and which model that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ModelFiles {
     folder: PathBuf,
-    /// The model, as its publisher names it; the folder's own name where nobody said.
+    /// The model, as its publisher names it; by default the folder's own name.
     pub(crate) model: String,
-    /// The commit that the files are from, where that is known.
+    /// The commit that the files are from, if known.
     pub(crate) revision: Option<String>,
-    /// The one file that the user named, where it was not the folder: its weights are these and no others.
+    /// The file of weights that the user named, where it was not the folder.
     pub(crate) weights: Option<String>,
 }
 
 impl ModelFiles {
-    /// The files of a folder that somebody filled by hand.
+    /// The files of a folder.
     ///
     /// # Errors
     /// `model_load` if there is no such folder.
@@ -64,12 +66,30 @@ impl ModelFiles {
         self.path(name).is_file()
     }
 
+    /// The files that hold the weights: the one that the user named, else those in the folder.
+    ///
+    /// # Errors
+    /// `model_load` if there are none, or an index lists what is not in the folder.
+    pub(crate) fn weight_files(&self) -> Result<WeightFiles> {
+        match &self.weights {
+            Some(name) => Ok(WeightFiles::one(name)),
+            None => WeightFiles::find(self)?.ok_or_else(|| no_weights(self)),
+        }
+    }
+
     /// A file's bytes; `None` if there is no such file.
     ///
     /// # Errors
-    /// `model_load` if it cannot be read.
+    /// `model_load` if it cannot be read, or is a pipe or a device.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match std::fs::read(self.path(name)) {
+        let path = self.path(name);
+        // Opening a pipe would wait for a writer.
+        let found = std::fs::metadata(&path);
+        if found.is_ok_and(|found| !found.is_file()) {
+            let text = format!("{} cannot be read: it is not a regular file", path.display());
+            return Err(Error::new(ErrorKind::ModelLoad, text));
+        }
+        match std::fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == Io::NotFound => Ok(None),
             Err(error) => {
@@ -91,15 +111,36 @@ impl ModelFiles {
         })
     }
 
-    /// A JSON file that a model cannot be without.
+    /// A JSON file that every model has.
     ///
     /// # Errors
     /// As [`json`](Self::json), and `model_load` if there is no such file.
     pub(crate) fn needed_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         self.json(name)?.ok_or_else(|| {
-            let text = format!("{} has no {name}; is it a model's folder?", self.folder.display());
-            Error::new(ErrorKind::ModelLoad, text)
+            let advice = match self.weights.as_deref().filter(|weights| weights.ends_with(".gguf")) {
+                Some(gguf) => format!("put the one there that belongs to the model that {gguf} was made of"),
+                None => "is it a model's folder?".to_owned(),
+            };
+            Error::new(ErrorKind::ModelLoad, format!("{} has no {name}; {advice}", self.folder.display()))
         })
+    }
+}
+
+impl Folder for ModelFiles {
+    fn names(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.path().is_file())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Self::read(self, name)
+    }
+
+    fn display(&self, name: &str) -> String {
+        self.path(name).display().to_string()
     }
 }
 
@@ -119,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_file_that_is_none_says_where_it_breaks() {
+    fn a_damaged_json_file_says_where() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), "{\"a\": ").unwrap();
         let files = ModelFiles::in_folder(folder.path()).unwrap();

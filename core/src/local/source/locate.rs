@@ -1,59 +1,92 @@
-//! From the name of a model to its files.
+//! From a model's configuration to its files.
 
 use std::path::Path;
 
-use super::{Hub, ModelFiles, ModelReference, Wanted};
+use super::hub::{Hub, is_commit};
+use super::{ModelFiles, ModelReference};
+use crate::context::Context;
+use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::local::ModelSource;
 
 /// Where a model's files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Located {
     /// On this machine.
-    Here(ModelFiles),
-    /// At the Hub: [`Hub::fetch`] brings them.
-    ToFetch {
-        /// `org/name`.
-        id: String,
-        /// A branch, tag or commit; the main branch without it.
-        revision: Option<String>,
-    },
+    Local(ModelFiles),
+    /// At the Hub, and not in the cache.
+    Remote(RemoteModel),
 }
 
-/// Finds a model's files without touching the network. What the cache holds of a branch is taken as it is: whoever
-/// wants the branch as it is now calls [`Hub::fetch`].
+/// A model that has yet to be fetched from the Hub.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteModel {
+    hub: Hub,
+    /// `org/name`.
+    pub(crate) id: String,
+    /// A branch, tag, commit or pull request; the main branch without it.
+    revision: Option<String>,
+}
+
+/// Finds a model's files without using the network. For a branch or tag that is in the cache, these are the files that
+/// were fetched last.
 ///
 /// # Errors
-/// `model_load` if there is no such folder or file; `offline` if the Hub may not be asked and the cache lacks
-/// something.
-pub(crate) fn locate(reference: &ModelReference, hub: &Hub, wanted: &Wanted) -> Result<Located> {
-    let ModelReference::Hub { id, revision } = reference else {
-        return here(reference)?
-            .map(Located::Here)
-            .ok_or_else(|| Error::config("the reference names nothing"));
+/// `config_invalid` for a reference that is misspelt; `model_load` if there is no such folder or file; `offline` if
+/// `HF_HUB_OFFLINE` is set and the cache lacks something.
+pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located> {
+    source.check()?;
+    let (id, revision) = match source.model.parse()? {
+        ModelReference::Folder(folder) => return ModelFiles::in_folder(&folder).map(Located::Local),
+        ModelReference::File(file) => return files_around(&file).map(Located::Local),
+        ModelReference::Hub { id, revision } => (id, revision),
     };
-    if let Some(files) = hub.cached(id, revision.as_deref(), wanted)? {
-        return Ok(Located::Here(files));
+    let hub = Hub::from_env(env)?;
+    if let Some(files) = hub.cached(&id, revision.as_deref()) {
+        return Ok(Located::Local(files));
     }
     if hub.is_offline() {
-        return Err(hub.not_cached(id, revision.as_deref(), wanted));
+        return Err(hub.not_cached(&id, revision.as_deref()));
     }
-    Ok(Located::ToFetch { id: id.clone(), revision: revision.clone() })
+    Ok(Located::Remote(RemoteModel { hub, id, revision }))
 }
 
-/// The files of a folder or around a file; `None` for what is named at the Hub.
-///
-/// # Errors
-/// `model_load` if there is no such folder or file.
-pub(crate) fn here(reference: &ModelReference) -> Result<Option<ModelFiles>> {
-    match reference {
-        ModelReference::Folder(folder) => ModelFiles::in_folder(folder).map(Some),
-        ModelReference::File(file) => of_file(file).map(Some),
-        ModelReference::Hub { .. } => Ok(None),
+impl Located {
+    /// The files, fetched if they are not here. The context reports progress and may cancel.
+    ///
+    /// Blocks while it downloads: call it on the thread that loads the model.
+    ///
+    /// # Errors
+    /// Those of the download; see [`Hub::fetch`].
+    pub(crate) fn files(&self, cx: &Context) -> Result<ModelFiles> {
+        match self {
+            Self::Local(files) => Ok(files.clone()),
+            Self::Remote(model) => model.fetch(cx),
+        }
+    }
+}
+
+impl RemoteModel {
+    /// The revision as far as it is known before the download: a branch or tag may be any commit until it is fetched.
+    pub(crate) fn expected_revision(&self) -> String {
+        match self.revision.as_deref().unwrap_or("main") {
+            commit if is_commit(commit) => commit.to_owned(),
+            name => format!("{name}, not fetched yet"),
+        }
+    }
+
+    fn fetch(&self, cx: &Context) -> Result<ModelFiles> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                Error::new(ErrorKind::Unavailable, format!("no runtime for the download: {error}"))
+                    .with_source(error)
+            })?;
+        runtime.block_on(self.hub.fetch(cx, &self.id, self.revision.as_deref()))
     }
 }
 
 /// The folder around a file, with that file as its weights.
-fn of_file(file: &Path) -> Result<ModelFiles> {
+fn files_around(file: &Path) -> Result<ModelFiles> {
     let missing = || Error::new(ErrorKind::ModelLoad, format!("there is no model file {}", file.display()));
     let name = file.file_name().filter(|_| file.is_file()).ok_or_else(missing)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -64,43 +97,45 @@ fn of_file(file: &Path) -> Result<ModelFiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Environment;
 
-    fn hub(pairs: &[(&str, &str)]) -> Hub {
-        Hub::from_env(&Environment::from_pairs(pairs.iter().copied())).unwrap()
+    fn located(model: &str, env: &[(&str, &str)]) -> Result<Located> {
+        locate(&ModelSource::new(model), &Environment::from_pairs(env.iter().copied()))
     }
 
-    fn located(text: &str, hub: &Hub) -> Result<Located> {
-        locate(&text.parse()?, hub, &Wanted::Model)
+    fn local(model: &Path) -> ModelFiles {
+        match located(model.to_str().unwrap(), &[]).unwrap() {
+            Located::Local(files) => files,
+            Located::Remote(model) => panic!("{model:?} is on this machine"),
+        }
     }
 
     #[test]
-    fn folders_and_files_are_here() {
+    fn folders_and_files_are_local() {
         let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().to_str().unwrap();
-        let hub = hub(&[("HF_HOME", at)]);
-        let Located::Here(files) = located(at, &hub).unwrap() else { panic!("a folder is here") };
-        assert_eq!(files.weights, None);
+        assert_eq!(local(folder.path()).weights, None);
         let path = folder.path().join("other.safetensors");
-        let error = located(path.to_str().unwrap(), &hub).unwrap_err();
+        let error = located(path.to_str().unwrap(), &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ModelLoad);
         assert!(error.message().contains("other.safetensors"), "{error}");
         std::fs::write(&path, "x").unwrap();
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
-        let Located::Here(files) = located(path.to_str().unwrap(), &hub).unwrap() else {
-            panic!("a file is here")
-        };
+        let files = local(&path);
         assert_eq!(files.weights.as_deref(), Some("other.safetensors"));
         assert!(files.has("config.json"), "the files beside it belong to it");
     }
 
     #[test]
-    fn what_is_not_cached_is_to_fetch_or_offline() {
+    fn what_is_not_cached_is_remote_or_offline() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().to_str().unwrap();
-        let expected = Located::ToFetch { id: "org/name".to_owned(), revision: Some("v1".to_owned()) };
-        assert_eq!(located("org/name@v1", &hub(&[("HF_HOME", at)])).unwrap(), expected);
-        let error = located("org/name@v1", &hub(&[("HF_HOME", at), ("HF_HUB_OFFLINE", "1")])).unwrap_err();
+        let Located::Remote(model) = located("org/name@v1", &[("HF_HOME", at)]).unwrap() else {
+            panic!("the cache is empty")
+        };
+        assert_eq!(
+            (model.id.as_str(), model.expected_revision()),
+            ("org/name", "v1, not fetched yet".to_owned())
+        );
+        let error = located("org/name@v1", &[("HF_HOME", at), ("HF_HUB_OFFLINE", "1")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Offline);
         for part in ["'org/name' (revision v1)", at, "never fetched"] {
             assert!(error.message().contains(part), "{error}");

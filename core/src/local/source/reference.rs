@@ -1,4 +1,4 @@
-//! What a user writes to name weights.
+//! Model references: the strings with which users name weights.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ pub enum ModelReference {
     Hub {
         /// `org/name`.
         id: String,
-        /// A branch, tag or commit; the main branch without it.
+        /// A branch, tag, commit or pull request (`refs/pr/N`); the main branch without it.
         revision: Option<String>,
     },
 }
 
-/// What a file of weights may end with.
-const FILE_ENDINGS: [&str; 2] = ["gguf", "safetensors"];
+/// The endings of weight files; a reference with one is a file even if there is none.
+const FILE_ENDINGS: [&str; 3] = ["gguf", "safetensors", "bin"];
 
 impl FromStr for ModelReference {
     type Err = Error;
@@ -61,7 +61,7 @@ impl FromStr for ModelReference {
         let is_id = id.split('/').count() == 2 && id.split('/').all(is_hub_name);
         if !is_id || revision.is_some_and(|revision| !revision.split('/').all(is_hub_name)) {
             return Err(Error::config(format!(
-                "model '{text}' is no folder or file here, and no Hub id of the form `org/name[@revision]`"
+                "model '{text}' is neither a folder or file on this machine nor a Hub id of the form `org/name[@revision]`"
             )));
         }
         Ok(Self::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
@@ -78,12 +78,12 @@ impl fmt::Display for ModelReference {
     }
 }
 
-/// Whether somebody who writes this means a place on the disk.
+/// Whether this is written as a path.
 fn is_written_as_path(text: &str) -> bool {
     text.ends_with('/') || ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start))
 }
 
-/// `~` as the shell understands it.
+/// Expands `~` as a shell does.
 fn expand_home(text: &str) -> PathBuf {
     match (text.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),

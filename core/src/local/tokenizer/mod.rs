@@ -1,7 +1,11 @@
-//! From text to the numbers that models read.
+//! Tokenizers: from texts to token ids.
+//!
+//! [`encode`] applies the tokenizer of a repository: its `tokenizer.json`, or one that [`vocabulary`] makes of the older
+//! vocabulary files, [`sentencepiece`] models among them. Vocabularies in the metadata of GGUF files will be read here too,
+//! by a file of their own, into the same [`Tokenizer`].
 
+mod encode;
 mod sentencepiece;
-mod tokenise;
 mod vocabulary;
 
-pub(crate) use tokenise::{Cleaning, Tokenised, Tokeniser};
+pub(crate) use encode::{Cleaning, Encoded, Tokenizer};

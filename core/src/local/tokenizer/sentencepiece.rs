@@ -1,4 +1,4 @@
-//! The unigrams of a sentencepiece file, for tokenizers that have no `tokenizer.json`.
+//! The unigram model of a SentencePiece file (`spiece.model`), for tokenizers without `tokenizer.json`.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 pub(super) struct Unigrams {
     /// Each piece with the logarithm of its probability, by id.
     pub(super) pieces: Vec<(String, f32)>,
-    /// The id of what no piece covers.
+    /// The id of the unknown piece.
     pub(super) unknown: usize,
-    /// The table of the characters that are replaced before anything else; empty where none are.
-    pub(super) replaced: Vec<u8>,
+    /// The precompiled map of characters to normalise first; empty if there is none.
+    pub(super) charsmap: Vec<u8>,
 }
 
-/// One field of a message of Protocol Buffers.
+/// One field of a Protocol Buffers message.
 enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
@@ -76,18 +76,20 @@ impl Unigrams {
     /// # Errors
     /// Why it cannot be used.
     pub(super) fn read(file: &[u8]) -> Result<Self, String> {
-        let mut model = Self { pieces: Vec::new(), unknown: 0, replaced: Vec::new() };
+        let mut model = Self { pieces: Vec::new(), unknown: 0, charsmap: Vec::new() };
         for field in Fields(file).all()? {
             match field {
                 (1, Field::Bytes(piece)) => model.pieces.push(read_piece(piece)?),
                 (2, Field::Bytes(settings)) => model.unknown = unknown_of(settings)?,
-                (3, Field::Bytes(normaliser)) => model.replaced = table_of(normaliser)?,
+                (3, Field::Bytes(normaliser)) => model.charsmap = charsmap_of(normaliser)?,
                 _ => {}
             }
         }
         match model.pieces.get(model.unknown) {
             Some(_) => Ok(model),
-            None => Err(format!("it has {} pieces, and none for what is unknown", model.pieces.len())),
+            None => {
+                Err(format!("it has {} pieces, and the unknown piece is not one of them", model.pieces.len()))
+            }
         }
     }
 
@@ -102,7 +104,7 @@ fn read_piece(message: &[u8]) -> Result<(String, f32), String> {
     for field in Fields(message).all()? {
         match field {
             (1, Field::Bytes(bytes)) => {
-                text = String::from_utf8(bytes.to_vec()).map_err(|_| "a piece is no text")?;
+                text = String::from_utf8(bytes.to_vec()).map_err(|_| "a piece is not UTF-8")?;
             }
             (2, Field::Four(bytes)) => score = f32::from_le_bytes(bytes),
             _ => {}
@@ -118,9 +120,9 @@ fn unknown_of(settings: &[u8]) -> Result<usize, String> {
     for field in Fields(settings).all()? {
         match field {
             (3, Field::Number(kind)) if kind != UNIGRAM => {
-                return Err("its pieces are no unigrams".to_owned());
+                return Err("it is not a unigram model".to_owned());
             }
-            (35, Field::Number(1)) => return Err("it falls back to bytes, which is not supported".to_owned()),
+            (35, Field::Number(1)) => return Err("byte fallback is not supported".to_owned()),
             (40, Field::Number(id)) => unknown = usize::try_from(id).unwrap_or(usize::MAX),
             _ => {}
         }
@@ -128,7 +130,7 @@ fn unknown_of(settings: &[u8]) -> Result<usize, String> {
     Ok(unknown)
 }
 
-fn table_of(normaliser: &[u8]) -> Result<Vec<u8>, String> {
+fn charsmap_of(normaliser: &[u8]) -> Result<Vec<u8>, String> {
     let fields = Fields(normaliser).all()?;
     let table = fields.into_iter().find_map(|field| match field {
         (2, Field::Bytes(table)) => Some(table.to_vec()),
@@ -153,7 +155,7 @@ mod tests {
         let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let truth: Vec<(String, f32)> = serde_json::from_value(json["model"]["vocab"].clone()).unwrap();
         assert_eq!((found.pieces, found.unknown), (truth, 2));
-        assert!(!found.replaced.is_empty());
+        assert!(!found.charsmap.is_empty());
     }
 
     #[test]
@@ -167,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_unigram_model_is_refused() {
+    fn other_files_are_refused() {
         for (file, says) in [
             (&b""[..], "0 pieces"),
             (b"{\"a\": 1}", "damaged"),
-            (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 2, 0x18, 2], "no unigrams"),
-            (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 3, 0x98, 0x02, 1], "bytes"),
-            (&[0x0a, 3, 0x0a, 1, 0xff], "no text"),
-            (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 3, 0xc0, 0x02, 1], "1 pieces, and none"),
+            (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 2, 0x18, 2], "not a unigram model"),
+            (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 3, 0x98, 0x02, 1], "byte fallback"),
+            (&[0x0a, 3, 0x0a, 1, 0xff], "not UTF-8"),
+            (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 3, 0xc0, 0x02, 1], "1 pieces, and the unknown"),
         ] {
             let error = Unigrams::read(file).unwrap_err();
             assert!(error.contains(says), "{error}");

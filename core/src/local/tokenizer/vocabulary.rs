@@ -1,4 +1,4 @@
-//! Tokenizers of repositories that have no `tokenizer.json`: the vocabulary files that came before it, written as one.
+//! A `tokenizer.json` for repositories without one, made of the vocabulary files that came before it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -40,7 +40,7 @@ impl Special {
     }
 }
 
-/// The tokenizer that the older files describe, in the form of `tokenizer.json`.
+/// The `tokenizer.json` of the tokenizer that the older files describe.
 ///
 /// # Errors
 /// `model_load` if they are missing, broken, or of a kind that is not built here.
@@ -71,7 +71,7 @@ fn missing(files: &ModelFiles) -> Error {
     )
 }
 
-/// A text file that has to be there.
+/// The lines of a file that must exist.
 fn lines(files: &ModelFiles, name: &str) -> Result<Vec<String>> {
     let bytes = files.read(name)?.ok_or_else(|| missing(files))?;
     let text = String::from_utf8(bytes).map_err(|error| broken(files, name, &error.to_string()))?;
@@ -117,7 +117,7 @@ fn bert(files: &ModelFiles, config: &Config) -> Result<Value> {
     }))
 }
 
-/// CLIP's byte pairs: lower case, words by their own expression, `</w>` at the end of each.
+/// CLIP's byte pairs: lower case, words by CLIP's own expression, each ending with `</w>`.
 fn clip(files: &ModelFiles) -> Result<Value> {
     let (vocabulary, merges) = byte_pairs(files)?;
     let (first, last) = ("<|startoftext|>", "<|endoftext|>");
@@ -172,7 +172,7 @@ fn roberta(files: &ModelFiles) -> Result<Value> {
     }))
 }
 
-/// SigLIP's unigrams, the end of text behind them. What cleans texts for them is put in front of every SigLIP's.
+/// SigLIP's unigrams, followed by the end of text. [`Cleaning::Siglip`](super::Cleaning) normalises texts first.
 fn siglip(files: &ModelFiles, config: &Config) -> Result<Value> {
     let name = "spiece.model";
     let bytes = files.read(name)?.ok_or_else(|| missing(files))?;
@@ -185,8 +185,8 @@ fn siglip(files: &ModelFiles, config: &Config) -> Result<Value> {
         json!({ "type": "Strip", "strip_left": true, "strip_right": true }),
         json!({ "type": "Replace", "pattern": { "Regex": " {2,}" }, "content": " " }),
     ];
-    if !unigrams.replaced.is_empty() {
-        let table = BASE64.encode(&unigrams.replaced);
+    if !unigrams.charsmap.is_empty() {
+        let table = BASE64.encode(&unigrams.charsmap);
         steps.insert(0, json!({ "type": "Precompiled", "precompiled_charsmap": table }));
     }
     let added = [(&last, Some(last_id)), (&unknown, id(&unknown))];

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::preprocess::{Crop, Middle, Numbers, Preprocessor, Resize};
+use super::preprocess::{Centre, Crop, LookupTable, Preprocessor, Resize};
 use super::resize::Filter;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -45,7 +45,7 @@ pub(super) fn transformers(json: &str) -> Result<Preprocessor> {
             (None, Some(side)) => (side, side),
             (None, None) => return Err(entries.fault("crop_size", "is missing")),
         };
-        Some(Crop { height: side(height), width: side(width), middle: Middle::Floor })
+        Some(Crop { height: side(height), width: side(width), centre: Centre::Floor })
     } else {
         None
     };
@@ -63,7 +63,7 @@ pub(super) fn transformers(json: &str) -> Result<Preprocessor> {
     // The product is taken in f64 and then rounded, as transformers does.
     #[allow(clippy::cast_possible_truncation, reason = "the rounding is meant")]
     let scale = |byte: u8| if rescale { (f64::from(byte) * factor) as f32 } else { f32::from(byte) };
-    Ok(Preprocessor { resize, crop, numbers: Numbers::new(scale, normal) })
+    Ok(Preprocessor { resize, crop, numbers: LookupTable::new(scale, normal) })
 }
 
 pub(super) fn open_clip(json: &str) -> Result<Preprocessor> {
@@ -89,7 +89,7 @@ pub(super) fn open_clip(json: &str) -> Result<Preprocessor> {
     let (resize, crop) = match entries.text("resize_mode", "shortest")? {
         "squash" => (Resize::Exact { height, width }, None),
         "shortest" if height == width => {
-            (Resize::ShortestEdge(height), Some(Crop { height, width, middle: Middle::Torchvision }))
+            (Resize::ShortestEdge(height), Some(Crop { height, width, centre: Centre::Torchvision }))
         }
         "shortest" => {
             return Err(entries.fault("size", "is not square, which is supported with `squash` only"));
@@ -97,7 +97,7 @@ pub(super) fn open_clip(json: &str) -> Result<Preprocessor> {
         _ => return Err(entries.fault("resize_mode", "is not supported; `shortest` and `squash` are")),
     };
     let normal = entries.normal("do_normalize", ("mean", "std"), Some((CLIP_MEAN, CLIP_DEVIATION)))?;
-    let numbers = Numbers::new(|byte| f32::from(byte) / 255.0, normal);
+    let numbers = LookupTable::new(|byte| f32::from(byte) / 255.0, normal);
     Ok(Preprocessor { resize: Some((resize, filter)), crop, numbers })
 }
 
@@ -157,7 +157,7 @@ impl<'a> Entries<'a> {
                 normal: Some((HALF, HALF)),
             },
             "Siglip2ImageProcessor" => {
-                return Err(self.fault("image_processor_type", "is the one of NaFlex models, whose pictures keep their shape; use a model of fixed resolution"));
+                return Err(self.fault("image_processor_type", "is the one of NaFlex models, whose images keep their shape; use a model of fixed resolution"));
             }
             // Whatever such a processor does must be spelt out.
             _ => Defaults { size: None, number_is_an_edge: false, crop: None, filter: None, normal: None },

@@ -11,9 +11,9 @@ use image::codecs::{
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageResult};
 
-use super::files::Format;
+use super::format::Format;
 use super::orientation::upright;
-use super::{Picture, alpha};
+use super::{RgbImage, alpha};
 use crate::error::{Error, Result};
 use crate::media::ImageData;
 use ayni_kernels::Cpu;
@@ -22,16 +22,16 @@ use ayni_kernels::Cpu;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the encoded image.
-    pub most_bytes: usize,
-    /// Pixels of the picture: the limit above which Pillow warns.
-    pub most_pixels: u64,
+    pub max_bytes: usize,
+    /// Pixels of the image: the limit above which Pillow warns.
+    pub max_pixels: u64,
     /// Pixels along either side: what a JPEG can have at most.
-    pub most_side: u32,
+    pub max_side: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { most_bytes: 64 << 20, most_pixels: 89_478_485, most_side: 65_535 }
+        Self { max_bytes: 64 << 20, max_pixels: 89_478_485, max_side: 65_535 }
     }
 }
 
@@ -40,14 +40,14 @@ impl Limits {
     /// `invalid_request` naming the limit that the size exceeds.
     fn allow(&self, (width, height): (u32, u32)) -> Result<()> {
         let pixels = u64::from(width) * u64::from(height);
-        if pixels > self.most_pixels {
-            let most = self.most_pixels;
+        if pixels > self.max_pixels {
+            let most = self.max_pixels;
             return Err(Error::invalid_request(format!(
                 "the image has {width}×{height} pixels, more than the limit of {most} pixels"
             )));
         }
-        if width.max(height) > self.most_side {
-            let most = self.most_side;
+        if width.max(height) > self.max_side {
+            let most = self.max_side;
             return Err(Error::invalid_request(format!(
                 "the image has {width}×{height} pixels, more than the limit of {most} along a side"
             )));
@@ -55,7 +55,7 @@ impl Limits {
         Ok(())
     }
 
-    /// What a decoder may allocate: eight bytes a pixel for the picture, as many for what it needs itself, and
+    /// What a decoder may allocate: eight bytes a pixel for the image, as many for what it needs itself, and
     /// some for tables and metadata.
     fn for_decoder(&self, sizes: &[(u32, u32)]) -> image::Limits {
         let pixels: u64 =
@@ -74,10 +74,10 @@ impl Limits {
 ///
 /// # Errors
 /// `invalid_request` if the image exceeds a limit, is damaged or cut off, or is in another format.
-pub fn decode(image: &ImageData, limits: &Limits) -> Result<Picture> {
+pub fn decode(image: &ImageData, limits: &Limits) -> Result<RgbImage> {
     let bytes: &[u8] = image.bytes();
-    if bytes.len() > limits.most_bytes {
-        let (length, most) = (bytes.len(), limits.most_bytes);
+    if bytes.len() > limits.max_bytes {
+        let (length, most) = (bytes.len(), limits.max_bytes);
         return Err(Error::invalid_request(format!(
             "the image has {length} bytes, more than the limit of {most}"
         )));
@@ -110,8 +110,8 @@ pub fn decode(image: &ImageData, limits: &Limits) -> Result<Picture> {
 ///
 /// # Errors
 /// Each result for itself, as [`decode`].
-pub fn decode_all(cpu: &Cpu, images: &[ImageData], limits: &Limits) -> Vec<Result<Picture>> {
-    let mut results: Vec<Option<Result<Picture>>> = images.iter().map(|_| None).collect();
+pub fn decode_all(cpu: &Cpu, images: &[ImageData], limits: &Limits) -> Vec<Result<RgbImage>> {
+    let mut results: Vec<Option<Result<RgbImage>>> = images.iter().map(|_| None).collect();
     cpu.pool
         .parallel_chunks(&mut results, 1, |number, result| result[0] = Some(decode(&images[number], limits)));
     results.into_iter().flatten().collect()
@@ -157,7 +157,7 @@ fn pixels<D: ImageDecoder>(
     decoder: ImageResult<D>,
     allowed: image::Limits,
     limits: &Limits,
-) -> std::result::Result<Picture, Problem> {
+) -> std::result::Result<RgbImage, Problem> {
     let mut decoder = decoder?;
     decoder.set_limits(allowed)?;
     let (width, height) = decoder.dimensions();
@@ -169,8 +169,8 @@ fn pixels<D: ImageDecoder>(
     let mut bytes = vec![0; length];
     decoder.read_image(&mut bytes)?;
     let rgb = alpha::to_rgb(bytes, colour).ok_or(Problem::PixelType)?;
-    let picture = Picture::new(width as usize, height as usize, rgb).map_err(Problem::Limit)?;
-    Ok(upright(picture, orientation))
+    let image = RgbImage::new(width as usize, height as usize, rgb).map_err(Problem::Limit)?;
+    Ok(upright(image, orientation))
 }
 
 #[cfg(test)]

@@ -27,16 +27,16 @@ fn refused(bytes: impl Into<Bytes>, limits: &Limits) -> Error {
 #[test]
 fn a_limit_that_is_exceeded_is_named() {
     let png = file("rgb.png").bytes().clone();
-    let bytes = refused(png.clone(), &Limits { most_bytes: 50, ..Limits::default() });
+    let bytes = refused(png.clone(), &Limits { max_bytes: 50, ..Limits::default() });
     assert!(bytes.message().contains("limit of 50"), "{bytes}");
-    let pixels = refused(png.clone(), &Limits { most_pixels: 383, ..Limits::default() });
+    let pixels = refused(png.clone(), &Limits { max_pixels: 383, ..Limits::default() });
     assert!(
         pixels.message().contains("24×16") && pixels.message().contains("limit of 383 pixels"),
         "{pixels}"
     );
-    let side = refused(png.clone(), &Limits { most_side: 23, ..Limits::default() });
+    let side = refused(png.clone(), &Limits { max_side: 23, ..Limits::default() });
     assert!(side.message().contains("limit of 23 along a side"), "{side}");
-    let exactly = Limits { most_bytes: png.len(), most_pixels: 384, most_side: 24 };
+    let exactly = Limits { max_bytes: png.len(), max_pixels: 384, max_side: 24 };
     assert!(decode(&image(png), &exactly).is_ok());
 }
 
@@ -125,13 +125,13 @@ fn a_file_cut_anywhere_is_an_error() {
             continue;
         }
         let whole = file(&name).bytes().clone();
-        let picture = decode(&image(whole.clone()), &Limits::default()).unwrap();
+        let whole_image = decode(&image(whole.clone()), &Limits::default()).unwrap();
         for length in 0..whole.len() {
             match decode(&image(whole.slice(..length)), &Limits::default()) {
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{name}: {length}: {error}")
                 }
-                Ok(cut) if name.ends_with(".gif") => assert_eq!(cut, picture, "{name}: {length}"),
+                Ok(cut) if name.ends_with(".gif") => assert_eq!(cut, whole_image, "{name}: {length}"),
                 Ok(_) => panic!("{name}: {length} bytes of {} were enough", whole.len()),
             }
         }
@@ -159,14 +159,14 @@ fn several_images_are_decoded_in_order_each_with_its_own_result() {
     assert_eq!(results.len(), images.len());
     for (number, (image, result)) in images.iter().zip(results).enumerate() {
         match result {
-            Ok(picture) => assert_eq!(picture, decode(image, &Limits::default()).unwrap()),
+            Ok(found) => assert_eq!(found, decode(image, &Limits::default()).unwrap()),
             Err(_) => assert_eq!(number, 1),
         }
     }
 }
 
 /// Small enough that a decoder which believed a damaged header would not get far.
-const NARROW: Limits = Limits { most_bytes: 1 << 20, most_pixels: 1 << 20, most_side: 4096 };
+const NARROW: Limits = Limits { max_bytes: 1 << 20, max_pixels: 1 << 20, max_side: 4096 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 2000 } else { 20_000 }))]

@@ -39,7 +39,7 @@ fn text<'a>(case: &'a Value, name: &str) -> &'a str {
 }
 
 /// The pixels that the script makes by the same rule.
-pub(super) fn pattern(width: usize, height: usize) -> Picture {
+pub(super) fn pattern(width: usize, height: usize) -> RgbImage {
     let mut rgb = Vec::with_capacity(3 * width * height);
     for y in 0..height {
         for x in 0..width {
@@ -50,7 +50,7 @@ pub(super) fn pattern(width: usize, height: usize) -> Picture {
             }
         }
     }
-    Picture::new(width, height, rgb).unwrap()
+    RgbImage::new(width, height, rgb).unwrap()
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn files_with_one_right_decoding_have_the_pixels_of_pillow() {
     let mut checked = 0;
     for case in cases("decode.json").iter().filter(|case| case["sha256"].is_string()) {
         let name = text(case, "file");
-        let picture =
+        let image =
             decode(&file(name), &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert_eq!(
-            (picture.width(), picture.height()),
+            (image.width(), image.height()),
             (number(case, "/width"), number(case, "/height")),
             "{name}"
         );
-        assert_eq!(digest(picture.rgb()), text(case, "sha256"), "{name}: {:?}", &picture.rgb()[..12]);
+        assert_eq!(digest(image.rgb()), text(case, "sha256"), "{name}: {:?}", &image.rgb()[..12]);
         checked += 1;
     }
     assert!(checked >= 30, "only {checked} files");
@@ -124,8 +124,8 @@ fn prepared_pictures_have_the_bits_of_the_reference_libraries() {
             other => panic!("{other} is no kind"),
         }
         .unwrap();
-        let picture = pattern(number(case, "/from/0"), number(case, "/from/1"));
-        let found = preprocessor.prepare(&cpu, &picture).unwrap();
+        let image = pattern(number(case, "/from/0"), number(case, "/from/1"));
+        let found = preprocessor.prepare(&cpu, &image).unwrap();
         let what = format!("{}: {}", text(case, "name"), case["from"]);
         assert_eq!((found.height, found.width), (number(case, "/height"), number(case, "/width")), "{what}");
         let bytes: Vec<u8> = found.values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -1,13 +1,13 @@
 //! From an encoded image to the numbers that a vision model takes.
 //!
-//! [`decode`](mod@decode) makes a [`Picture`] of a JPEG, PNG, WebP, GIF or BMP; [`resize`](mod@resize) resamples it
+//! [`decode`](mod@decode) makes an [`RgbImage`] of a JPEG, PNG, WebP, GIF or BMP; [`resize`](mod@resize) resamples it
 //! with the bits that Pillow gives; [`preprocess`] does what a model's own configuration says, with the bits of
 //! transformers' processors on top of Pillow. Everything here computes and blocks: call it from a thread of your own.
 
 pub mod alpha;
 mod config;
 pub mod decode;
-pub mod files;
+pub mod format;
 pub mod orientation;
 pub mod preprocess;
 pub mod resize;
@@ -20,19 +20,19 @@ use std::fmt;
 use crate::error::{Error, Result};
 
 pub use decode::{Limits, decode, decode_all};
-pub use preprocess::{Preprocessor, Tensor};
+pub use preprocess::{PixelValues, Preprocessor};
 pub use resize::{Filter, Window, resize, resize_window};
 
-/// A decoded picture: RGB, eight bits each, upright.
+/// A decoded image: RGB, eight bits each, upright.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct RgbImage {
     width: usize,
     height: usize,
     rgb: Vec<u8>,
 }
 
-impl Picture {
-    /// A picture of its rows from top to bottom, three bytes a pixel.
+impl RgbImage {
+    /// An image of its rows from top to bottom, three bytes a pixel.
     ///
     /// # Errors
     /// `invalid_request` without pixels, or if the bytes are not as many as the size says.
@@ -61,8 +61,8 @@ impl Picture {
     }
 }
 
-impl fmt::Debug for Picture {
+impl fmt::Debug for RgbImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Picture({}×{})", self.width, self.height)
+        write!(f, "RgbImage({}×{})", self.width, self.height)
     }
 }

@@ -1,20 +1,20 @@
-//! What stands between a picture and a vision model: resize, crop, and numbers instead of bytes.
+//! What stands between an image and a vision model: resize, crop, and numbers instead of bytes.
 //!
 //! Bits are those of the reference libraries on Pillow: transformers' image processors of the kind that works with PIL
 //! (not the torchvision kind, whose results differ by a step of 1/255 here and there), and open_clip's transforms.
 
 use super::decode::{Limits, decode};
 use super::resize::{Filter, Window, resize_window};
-use super::{Picture, config};
+use super::{RgbImage, config};
 use crate::error::{Error, Result};
 use crate::media::ImageData;
 use ayni_kernels::Cpu;
 
-/// Pictures as numbers: `[pictures, height, width, 3]`, one after the other.
+/// Images as numbers: `[images, height, width, 3]`, one after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// How many pictures.
-    pub pictures: usize,
+pub struct PixelValues {
+    /// How many images.
+    pub images: usize,
     /// Rows of each.
     pub height: usize,
     /// Columns of each.
@@ -23,12 +23,12 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// What a model wants done to a picture, read from its own configuration.
+/// What a model wants done to an image, read from its own configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preprocessor {
     pub(super) resize: Option<(Resize, Filter)>,
     pub(super) crop: Option<Crop>,
-    pub(super) numbers: Numbers,
+    pub(super) numbers: LookupTable,
 }
 
 /// A size that follows from the configuration.
@@ -40,27 +40,27 @@ pub(super) enum Resize {
     Exact { height: usize, width: usize },
 }
 
-/// A part from the middle; what is smaller than that lies on black.
+/// A part from the centre; what is smaller than that lies on black.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Crop {
     pub(super) height: usize,
     pub(super) width: usize,
-    pub(super) middle: Middle,
+    pub(super) centre: Centre,
 }
 
-/// Where the middle is when an odd number of pixels is left over.
+/// Where the centre is when an odd number of pixels is left over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Middle {
+pub(super) enum Centre {
     /// Half of what is left over, rounded down, below zero too: transformers.
     Floor,
     /// Half of what is cut off, rounded to even, and half of what is missing, rounded down: torchvision.
     Torchvision,
 }
 
-impl Middle {
-    /// Where a crop starts; below zero if it is larger than the picture.
-    fn start(self, picture: usize, crop: usize) -> isize {
-        let left_over = picture.cast_signed() - crop.cast_signed();
+impl Centre {
+    /// Where a crop starts; below zero if it is larger than the image.
+    fn start(self, image: usize, crop: usize) -> isize {
+        let left_over = image.cast_signed() - crop.cast_signed();
         match self {
             Self::Floor => left_over.div_euclid(2),
             Self::Torchvision if left_over < 0 => left_over / 2,
@@ -71,9 +71,9 @@ impl Middle {
 
 /// The number of every byte of every channel.
 #[derive(Clone, PartialEq)]
-pub(super) struct Numbers(Box<[[f32; 256]; 3]>);
+pub(super) struct LookupTable(Box<[[f32; 256]; 3]>);
 
-impl Numbers {
+impl LookupTable {
     /// `(byte · scale - mean) / deviation`: scaled by `scale`, the rest in f32.
     pub(super) fn new(scale: impl Fn(u8) -> f32, normal: Option<([f64; 3], [f64; 3])>) -> Self {
         let mut table = Box::new([[0.0; 256]; 3]);
@@ -100,10 +100,10 @@ impl Numbers {
     }
 }
 
-impl std::fmt::Debug for Numbers {
+impl std::fmt::Debug for LookupTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ends = |channel: &[f32; 256]| (channel[0], channel[255]);
-        write!(f, "Numbers({:?})", self.0.each_ref().map(ends))
+        write!(f, "LookupTable({:?})", self.0.each_ref().map(ends))
     }
 }
 
@@ -124,7 +124,7 @@ impl Preprocessor {
         config::open_clip(json)
     }
 
-    /// Height and width of what comes out, if they are the same for every picture.
+    /// Height and width of what comes out, if they are the same for every image.
     pub fn fixed_size(&self) -> Option<(usize, usize)> {
         match (self.crop, self.resize) {
             (Some(crop), _) => Some((crop.height, crop.width)),
@@ -133,15 +133,15 @@ impl Preprocessor {
         }
     }
 
-    /// One picture as numbers.
+    /// One image as numbers.
     ///
     /// # Errors
-    /// `invalid_request` if the picture's shape makes it too large to resize.
-    pub fn prepare(&self, cpu: &Cpu, picture: &Picture) -> Result<Tensor> {
-        let cropped = self.resized_and_cropped(cpu, picture)?;
+    /// `invalid_request` if the image's shape makes it too large to resize.
+    pub fn prepare(&self, cpu: &Cpu, image: &RgbImage) -> Result<PixelValues> {
+        let cropped = self.resized_and_cropped(cpu, image)?;
         let mut values = vec![0.0; cropped.rgb.len()];
         self.numbers.write(&cropped.rgb, &mut values);
-        Ok(Tensor { pictures: 1, height: cropped.height, width: cropped.width, values })
+        Ok(PixelValues { images: 1, height: cropped.height, width: cropped.width, values })
     }
 
     /// Decodes images and prepares them, one a thread.
@@ -149,14 +149,14 @@ impl Preprocessor {
     /// # Errors
     /// `invalid_request` for the first image that cannot be decoded or prepared, or if the images come out in
     /// different sizes.
-    pub fn prepare_all(&self, cpu: &Cpu, images: &[ImageData], limits: &Limits) -> Result<Tensor> {
-        let mut prepared: Vec<Option<Result<Tensor>>> = images.iter().map(|_| None).collect();
+    pub fn prepare_all(&self, cpu: &Cpu, images: &[ImageData], limits: &Limits) -> Result<PixelValues> {
+        let mut prepared: Vec<Option<Result<PixelValues>>> = images.iter().map(|_| None).collect();
         cpu.pool.parallel_chunks(&mut prepared, 1, |number, place| {
-            let picture = decode(&images[number], limits);
-            place[0] = Some(picture.and_then(|picture| self.prepare(cpu, &picture)));
+            let image = decode(&images[number], limits);
+            place[0] = Some(image.and_then(|image| self.prepare(cpu, &image)));
         });
         let (height, width) = self.fixed_size().unwrap_or_default();
-        let mut all = Tensor { pictures: 0, height, width, values: Vec::new() };
+        let mut all = PixelValues { images: 0, height, width, values: Vec::new() };
         for (number, tensor) in prepared.into_iter().flatten().enumerate() {
             let tensor = tensor.map_err(|error| error.with_context("image", number.to_string()))?;
             if number == 0 {
@@ -170,33 +170,33 @@ impl Preprocessor {
                     all.width, all.height
                 )));
             }
-            all.pictures += 1;
+            all.images += 1;
             all.values.extend_from_slice(&tensor.values);
         }
         Ok(all)
     }
 
     /// What the model sees, still in bytes.
-    pub(super) fn resized_and_cropped(&self, cpu: &Cpu, picture: &Picture) -> Result<Picture> {
+    pub(super) fn resized_and_cropped(&self, cpu: &Cpu, image: &RgbImage) -> Result<RgbImage> {
         let (width, height, filter) = match self.resize {
             Some((resize, filter)) => {
-                let (width, height) = resize.size(picture.width, picture.height);
+                let (width, height) = resize.size(image.width, image.height);
                 (width, height, filter)
             }
-            None => (picture.width, picture.height, Filter::Nearest),
+            None => (image.width, image.height, Filter::Nearest),
         };
         let Some(crop) = self.crop else {
             let window = Window { left: 0, top: 0, width, height };
-            return resize_window(cpu, picture, width, height, filter, window);
+            return resize_window(cpu, image, width, height, filter, window);
         };
-        let (left, top) = (crop.middle.start(width, crop.width), crop.middle.start(height, crop.height));
+        let (left, top) = (crop.centre.start(width, crop.width), crop.centre.start(height, crop.height));
         let window = Window {
             left: left.max(0).cast_unsigned(),
             top: top.max(0).cast_unsigned(),
             width: width.min(crop.width),
             height: height.min(crop.height),
         };
-        let visible = resize_window(cpu, picture, width, height, filter, window)?;
+        let visible = resize_window(cpu, image, width, height, filter, window)?;
         if (visible.width, visible.height) == (crop.width, crop.height) {
             return Ok(visible);
         }
@@ -214,14 +214,14 @@ impl Resize {
     }
 }
 
-/// A picture within a larger black one.
-fn on_black(picture: &Picture, size: Crop, left: usize, top: usize) -> Result<Picture> {
+/// An image within a larger black one.
+fn on_black(image: &RgbImage, size: Crop, left: usize, top: usize) -> Result<RgbImage> {
     let mut rgb = vec![0; 3 * size.width * size.height];
-    let row = 3 * picture.width;
-    for (from, to) in picture.rgb.chunks_exact(row).zip(rgb.chunks_exact_mut(3 * size.width).skip(top)) {
+    let row = 3 * image.width;
+    for (from, to) in image.rgb.chunks_exact(row).zip(rgb.chunks_exact_mut(3 * size.width).skip(top)) {
         to[3 * left..3 * left + row].copy_from_slice(from);
     }
-    Picture::new(size.width, size.height, rgb)
+    RgbImage::new(size.width, size.height, rgb)
 }
 
 #[cfg(test)]

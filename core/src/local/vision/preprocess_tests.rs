@@ -14,7 +14,7 @@ fn cpu() -> Cpu {
 
 #[test]
 fn a_middle_of_odd_leftovers_is_each_librarys_own() {
-    // Expected: by Python's `(picture - crop) // 2`, and by torchvision's `int(round(...))` and its padding.
+    // Expected: by Python's `(image - crop) // 2`, and by torchvision's `int(round(...))` and its padding.
     let cases = [
         (10, 4, 3, 3),
         (9, 4, 2, 2),
@@ -24,9 +24,9 @@ fn a_middle_of_odd_leftovers_is_each_librarys_own() {
         (1, 4, -2, -1),
         (2, 4, -1, -1),
     ];
-    for (picture, crop, floor, torchvision) in cases {
-        assert_eq!(Middle::Floor.start(picture, crop), floor, "{picture} {crop}");
-        assert_eq!(Middle::Torchvision.start(picture, crop), torchvision, "{picture} {crop}");
+    for (image, crop, floor, torchvision) in cases {
+        assert_eq!(Centre::Floor.start(image, crop), floor, "{image} {crop}");
+        assert_eq!(Centre::Torchvision.start(image, crop), torchvision, "{image} {crop}");
     }
 }
 
@@ -97,12 +97,12 @@ fn a_number_is_one_side_for_clip_and_both_for_others_and_lists_are_height_and_wi
 
 #[test]
 fn a_window_is_cut_out_of_the_whole_on_every_filter() {
-    let picture = pattern(150, 90);
+    let image = pattern(150, 90);
     for filter in [Filter::Nearest, Filter::Bicubic, Filter::Lanczos, Filter::Box] {
         for (width, height) in [(40, 70), (150, 90), (310, 90), (150, 33)] {
-            let whole = resize(&cpu(), &picture, width, height, filter).unwrap();
+            let whole = resize(&cpu(), &image, width, height, filter).unwrap();
             let window = Window { left: 3, top: 5, width: 31, height: 27 };
-            let part = resize_window(&cpu(), &picture, width, height, filter, window).unwrap();
+            let part = resize_window(&cpu(), &image, width, height, filter, window).unwrap();
             for y in 0..window.height {
                 let at = 3 * ((window.top + y) * width + window.left);
                 let row = &part.rgb()[3 * y * window.width..3 * (y + 1) * window.width];
@@ -118,7 +118,7 @@ fn a_window_is_cut_out_of_the_whole_on_every_filter() {
 
 #[test]
 fn sizes_that_cannot_be_are_refused_before_anything_is_allocated() {
-    let thin = Picture::new(1, 60_000, vec![9; 180_000]).unwrap();
+    let thin = RgbImage::new(1, 60_000, vec![9; 180_000]).unwrap();
     for (width, height) in [(0, 5), (5, 0), (usize::MAX, 5), (40_000, 40_000)] {
         let error = resize(&cpu(), &thin, width, height, Filter::Bicubic).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{width}×{height}");
@@ -140,13 +140,13 @@ fn a_batch_is_its_pictures_in_order() {
     let images: Vec<ImageData> =
         ["rgb.png", "chroma_420.jpg", "palette.gif", "rgb.bmp", "lossless.webp"].map(file).into();
     let all = preprocessor.prepare_all(&cpu(), &images, &Limits::default()).unwrap();
-    assert_eq!((all.pictures, all.height, all.width), (5, 224, 224));
+    assert_eq!((all.images, all.height, all.width), (5, 224, 224));
     for (image, values) in images.iter().zip(all.values.chunks_exact(224 * 224 * 3)) {
         let alone = preprocessor.prepare(&cpu(), &decode(image, &Limits::default()).unwrap()).unwrap();
         assert_eq!(alone.values, values);
     }
     let none = preprocessor.prepare_all(&cpu(), &[], &Limits::default()).unwrap();
-    assert_eq!((none.pictures, none.values.len()), (0, 0));
+    assert_eq!((none.images, none.values.len()), (0, 0));
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! Resizing with the bits of Pillow's `Image.resize` for 8-bit pictures, as of version 13. Earlier versions always
+//! Resizing with the bits of Pillow's `Image.resize` for 8-bit images, as of version 13. Earlier versions always
 //! resample along the rows first, which gives other bits where `order` says otherwise.
 
-use super::Picture;
+use super::RgbImage;
 use crate::error::{Error, Result};
 use crate::local::ops::OrFail;
 use ayni_kernels::Cpu;
 use ayni_kernels::resample::{Order, PRECISION_BITS, Pixels, Taps, resample};
 
 /// No result, and nothing between the two passes, has more pixels.
-const MOST_PIXELS: u64 = 1 << 27;
+const MAX_PIXELS: u64 = 1 << 27;
 
 /// How pixels are weighted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,7 +104,7 @@ fn sinc(x: f64) -> f64 {
     angle.sin() / angle
 }
 
-/// The part of a resized picture that is wanted.
+/// The part of a resized image that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The first column.
@@ -117,66 +117,64 @@ pub struct Window {
     pub height: usize,
 }
 
-/// The picture in another size.
+/// The image in another size.
 ///
 /// # Errors
 /// `invalid_request` if a side would be empty, or the result (or what lies between the two passes) has more than
 /// 2²⁷ pixels.
-pub fn resize(cpu: &Cpu, picture: &Picture, width: usize, height: usize, filter: Filter) -> Result<Picture> {
-    resize_window(cpu, picture, width, height, filter, Window { left: 0, top: 0, width, height })
+pub fn resize(cpu: &Cpu, image: &RgbImage, width: usize, height: usize, filter: Filter) -> Result<RgbImage> {
+    resize_window(cpu, image, width, height, filter, Window { left: 0, top: 0, width, height })
 }
 
-/// A part of the picture in another size, as if it had been cut out of [`resize`]'s result; the rest is not computed.
+/// A part of the image in another size, as if it had been cut out of [`resize`]'s result; the rest is not computed.
 ///
 /// # Errors
-/// `invalid_request` as [`resize`] for the part, or if the part is not within the resized picture.
+/// `invalid_request` as [`resize`] for the part, or if the part is not within the resized image.
 pub fn resize_window(
     cpu: &Cpu,
-    picture: &Picture,
+    image: &RgbImage,
     width: usize,
     height: usize,
     filter: Filter,
     window: Window,
-) -> Result<Picture> {
+) -> Result<RgbImage> {
     let inside = |start: usize, length: usize, whole: usize| {
         length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
     };
     if !inside(window.left, window.width, width) || !inside(window.top, window.height, height) {
-        return Err(Error::invalid_request(format!(
-            "{window:?} is not within a picture of {width}×{height}"
-        )));
+        return Err(Error::invalid_request(format!("{window:?} is not within an image of {width}×{height}")));
     }
     let product = |a: usize, b: usize| (a as u64).saturating_mul(b as u64);
-    let order = order(picture, width, height);
+    let order = order(image, width, height);
     let between = match order {
-        Order::AlongRowsFirst => product(window.width, picture.height),
-        Order::DownColumnsFirst => product(picture.width, window.height),
+        Order::AlongRowsFirst => product(window.width, image.height),
+        Order::DownColumnsFirst => product(image.width, window.height),
     };
     let most = product(window.width, window.height).max(between);
-    if most > MOST_PIXELS {
-        let (from, to) = (format!("{}×{}", picture.width, picture.height), format!("{width}×{height}"));
+    if most > MAX_PIXELS {
+        let (from, to) = (format!("{}×{}", image.width, image.height), format!("{width}×{height}"));
         return Err(Error::invalid_request(format!(
-            "resizing {from} pixels to {to} takes {most} pixels, more than the limit of {MOST_PIXELS}"
+            "resizing {from} pixels to {to} takes {most} pixels, more than the limit of {MAX_PIXELS}"
         )));
     }
-    let columns = axis(picture.width, width, filter, window.left..window.left + window.width);
-    let rows = axis(picture.height, height, filter, window.top..window.top + window.height);
+    let columns = axis(image.width, width, filter, window.left..window.left + window.width);
+    let rows = axis(image.height, height, filter, window.top..window.top + window.height);
     let rgb = resample(
         cpu,
-        Pixels::new(&picture.rgb, picture.width).or_fail()?,
+        Pixels::new(&image.rgb, image.width).or_fail()?,
         columns.as_ref(),
         rows.as_ref(),
         order,
     )
     .or_fail()?;
-    Picture::new(window.width, window.height, rgb)
+    RgbImage::new(window.width, window.height, rgb)
 }
 
 /// Which pass Pillow does first: down the columns, if that takes away rows, and more than twice as many as the other
 /// pass takes away columns.
-fn order(picture: &Picture, width: usize, height: usize) -> Order {
+fn order(image: &RgbImage, width: usize, height: usize) -> Order {
     let less = |from: usize, to: usize| from as i128 - to as i128;
-    let (rows, columns) = (less(picture.height, height), less(picture.width, width));
+    let (rows, columns) = (less(image.height, height), less(image.width, width));
     if rows > 0 && rows > 2 * columns { Order::DownColumnsFirst } else { Order::AlongRowsFirst }
 }
 
@@ -186,13 +184,13 @@ fn axis(from: usize, to: usize, filter: Filter, outputs: std::ops::Range<usize>)
     if from == to {
         return (outputs.len() < to).then(|| Taps::new(outputs.map(|output| (output, ONE))));
     }
-    #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
+    #[allow(clippy::cast_precision_loss, reason = "sides of images")]
     let scale = from as f64 / to as f64;
     if filter == Filter::Nearest {
         // Positions are summed up step by step, and round as in Pillow.
         let positions = std::iter::successors(Some(scale * 0.5), |at| Some(at + scale));
         let chosen = positions.skip(outputs.start).take(outputs.len());
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the picture")]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the image")]
         return Some(Taps::new(chosen.map(|at| ((at as usize).min(from - 1), ONE))));
     }
     Some(Taps::new(outputs.map(|output| weights(from, scale, filter, output))))
@@ -202,12 +200,12 @@ fn axis(from: usize, to: usize, filter: Filter, outputs: std::ops::Range<usize>)
 fn weights(from: usize, scale: f64, filter: Filter, output: usize) -> (usize, Vec<i32>) {
     let stretch = scale.max(1.0);
     let (support, inverse) = (filter.support() * stretch, 1.0 / stretch);
-    #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
+    #[allow(clippy::cast_precision_loss, reason = "sides of images")]
     let centre = (output as f64 + 0.5) * scale;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the picture")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the image")]
     let (start, end) =
         ((centre - support + 0.5).max(0.0) as usize, ((centre + support + 0.5) as usize).min(from));
-    #[allow(clippy::cast_precision_loss, reason = "sides of pictures")]
+    #[allow(clippy::cast_precision_loss, reason = "sides of images")]
     let mut weights: Vec<f64> =
         (start..end).map(|input| filter.weight((input as f64 - centre + 0.5) * inverse)).collect();
     let sum = weights.iter().fold(0.0, |sum, weight| sum + weight);

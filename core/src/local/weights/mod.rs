@@ -1,14 +1,163 @@
-//! Weight files and the tensors in them, by name.
+//! The weights of a model, whatever files hold them.
+//!
+//! [`Weights::open`] maps the files of a [`ModelFiles`](super::source::ModelFiles) and reads their headers: safetensors,
+//! GGUF or pickles, known by their first bytes. [`Parameters`] makes layers of the tensors by name. Formats that call
+//! tensors otherwise go through a [`KeyMap`].
 
+mod gguf;
+mod key_map;
 mod mapped;
 mod parameters;
-mod tensors;
+mod pickle;
+mod safetensors;
+mod tensor;
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::source::ModelFiles;
+use key_map::View;
+use mapped::MappedFile;
+use tensor::StoredTensor;
+
+pub(crate) use key_map::KeyMap;
 pub(crate) use parameters::{Biases, Parameters};
-pub(crate) use tensors::Tensors;
+
+/// The tensors of a model by name. Nothing is read before it is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Weights {
+    /// By their names in the files.
+    tensors: HashMap<String, StoredTensor>,
+    /// How the files' names differ from those of transformers.
+    names: Option<KeyMap>,
+}
+
+/// What a weight file is, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileFormat {
+    Safetensors,
+    Gguf,
+    Pickle,
+}
+
+impl FileFormat {
+    fn of(bytes: &[u8]) -> Self {
+        let is_archive = bytes.starts_with(pickle::ARCHIVE_MAGIC) || bytes.starts_with(pickle::LEGACY_MAGIC);
+        match bytes.get(8) {
+            // The header of a safetensors file, behind its length, which may begin with any bytes.
+            Some(b'{') => Self::Safetensors,
+            _ if bytes.starts_with(gguf::MAGIC) => Self::Gguf,
+            _ if is_archive => Self::Pickle,
+            _ => Self::Safetensors,
+        }
+    }
+}
+
+impl Weights {
+    /// The weights of a model's folder: the file that the user named, else those that
+    /// [`ModelFiles::weight_files`] finds.
+    ///
+    /// # Errors
+    /// `model_load` if there are none, or one is missing, damaged or cut off.
+    pub(crate) fn open(files: &ModelFiles) -> Result<Self> {
+        let found = files.weight_files()?;
+        let weights = Self::open_files(&found.names.iter().map(|name| files.path(name)).collect::<Vec<_>>())?;
+        match found.tensors.iter().find(|name| !weights.tensors.contains_key(*name)) {
+            Some(name) => Err(load_error(format!("no shard has the tensor `{name}` that the index lists"))),
+            None => Ok(weights),
+        }
+    }
+
+    /// The tensors of some files.
+    ///
+    /// # Errors
+    /// `model_load` if one cannot be read, is damaged or cut off.
+    pub(crate) fn open_files(paths: &[PathBuf]) -> Result<Self> {
+        let mut weights = Self::default();
+        for path in paths {
+            weights.add(&MappedFile::open(path)?)?;
+        }
+        Ok(weights)
+    }
+
+    fn add(&mut self, file: &MappedFile) -> Result<()> {
+        self.tensors.extend(match FileFormat::of(file.as_ref()) {
+            FileFormat::Safetensors => safetensors::read(file)?,
+            FileFormat::Pickle => pickle::read(file)?,
+            FileFormat::Gguf => {
+                let (tensors, names) = gguf::read(file)?;
+                self.names = Some(names);
+                tensors
+            }
+        });
+        Ok(())
+    }
+
+    /// The same tensors, asked for by the names of transformers where the files have others.
+    pub(crate) fn with_names(&self, names: KeyMap) -> Self {
+        Self { names: Some(names), ..self.clone() }
+    }
+
+    /// The names of all tensors in the files, in no order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(&self.stored(name).0)
+    }
+
+    /// A tensor of this shape.
+    ///
+    /// # Errors
+    /// `model_load` if it is missing or has another shape; the message names it as the file does.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        let (name, view) = self.stored(name);
+        let Some(stored) = self.tensors.get(&name) else {
+            return Err(load_error(format!("the weights have no tensor `{name}`")));
+        };
+        let needed = view.stored_shape(shape);
+        if stored.shape() != needed {
+            let found = stored.shape();
+            return Err(load_error(format!(
+                "`{name}` is {found:?} in the weights, the model needs {needed:?}"
+            )));
+        }
+        view.of(stored)
+            .ok_or_else(|| load_error(format!("`{name}` is stored in a way that is not supported")))
+    }
+
+    /// The tensors of a file with these bytes.
+    #[cfg(test)]
+    fn of_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut weights = Self::default();
+        weights.add(&MappedFile::in_memory(bytes))?;
+        Ok(weights)
+    }
+
+    /// A tensor by its name in the file, whatever its shape.
+    #[cfg(test)]
+    pub(crate) fn get(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name)
+    }
+
+    fn stored(&self, name: &str) -> (String, View) {
+        self.names.map_or_else(|| (name.to_owned(), View::Whole), |names| names.stored(name))
+    }
+}
+
+/// An error of weights that cannot be used.
+fn load_error(message: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::ModelLoad, message.to_string())
+}
 
 /// What tests of models need.
 #[cfg(test)]
 pub(crate) mod testing {
-    pub(crate) use super::tensors::tests::write;
+    pub(crate) use super::tests::write;
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,14 @@
 
 use candle_core::Tensor;
 
-use super::Tensors;
+use super::Weights;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Embedding, Gate, Linear, Norm, Place, Precision, of_candle};
 
-/// What lies under one name of a model's tree of weights: `encoder.layer.0`.
+/// The tensors under one prefix of a model's names: `encoder.layer.0`.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters<'a> {
-    tensors: &'a Tensors,
+    weights: &'a Weights,
     /// Where the layers will compute.
     pub(crate) place: &'a Place,
     prefix: String,
@@ -29,33 +29,33 @@ pub(crate) enum Biases {
 
 impl<'a> Parameters<'a> {
     /// All weights of a model.
-    pub(crate) fn new(tensors: &'a Tensors, place: &'a Place) -> Self {
-        Self { tensors, place, prefix: String::new(), biases: Biases::IfAny }
+    pub(crate) fn new(weights: &'a Weights, place: &'a Place) -> Self {
+        Self { weights, place, prefix: String::new(), biases: Biases::IfAny }
     }
 
-    /// What lies under `name`, from here on.
+    /// The tensors under `name`, below this prefix.
     pub(crate) fn at(&self, name: impl std::fmt::Display) -> Self {
         Self { prefix: self.full(&name.to_string()), ..self.clone() }
     }
 
-    /// The same, where it is known which layers have a bias.
+    /// The same tensors, with a rule on which layers have a bias.
     pub(crate) fn biased(&self, biases: Biases) -> Self {
         Self { biases, ..self.clone() }
     }
 
-    /// What lies under the first of these names that has anything, else what lies here: repositories differ in what
-    /// they put in front (`bert.`, `model.`, nothing).
+    /// The tensors under the first of these names that has any, else under this prefix: repositories differ in the
+    /// prefix that they use (`bert.`, `model.`, none).
     pub(crate) fn at_any(&self, names: &[&str]) -> Self {
         let found = names.iter().find(|name| {
             let start = format!("{}.", self.full(name));
-            self.tensors.names().any(|tensor| tensor.starts_with(&start))
+            self.weights.names().any(|tensor| tensor.starts_with(&start))
         });
         found.map_or_else(|| self.clone(), |name| self.at(name))
     }
 
-    /// Whether there is a tensor of this name here.
+    /// Whether there is a tensor of this name under the prefix.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.tensors.get(&self.full(name)).is_some()
+        self.weights.has(&self.full(name))
     }
 
     /// A tensor, on the CPU whatever the place: layers move what they need.
@@ -63,10 +63,10 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if it is missing or has another shape.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.tensors.expect(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
+        self.weights.tensor(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
     }
 
-    /// The same where it may be missing; one of another shape is still an error.
+    /// A tensor that may be missing; one of another shape is still an error.
     ///
     /// # Errors
     /// `model_load` if it has another shape.
@@ -119,7 +119,7 @@ impl<'a> Parameters<'a> {
         Linear::gated(self.place, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
     }
 
-    /// The gated layer whose two halves are one above the other in `name.weight`.
+    /// The gated layer whose halves are stacked in `name.weight`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
@@ -142,7 +142,7 @@ impl<'a> Parameters<'a> {
         Linear::gated(self.place, gate, up).map_err(|error| here.unusable(error))
     }
 
-    /// A layer of tensors from here that are named otherwise or had to be reordered, in a precision of its own.
+    /// A layer of tensors that have other names or were reordered, in a precision of its own.
     ///
     /// # Errors
     /// `model_load` if weight and bias do not belong together.
@@ -155,8 +155,8 @@ impl<'a> Parameters<'a> {
         Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
     }
 
-    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
-    /// called `gamma` and `beta`.
+    /// The layer norm of `name.weight` and, where there is one, `name.bias`, over `width` columns. The oldest files call
+    /// them `gamma` and `beta`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
@@ -177,17 +177,14 @@ impl<'a> Parameters<'a> {
         Norm::rms(self.place, weight, as_f32(epsilon)).map_err(|error| here.unusable(error))
     }
 
-    /// The table `name.weight`: `count` rows. On the CPU its rows are read from the file when they are asked for.
+    /// The table `name.weight` of `count` rows. On the CPU rows are read from the file when they are asked for.
     ///
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let here = self.at(name);
-        let stored = self.tensors.expect(&here.full("weight"), &[count, width])?;
-        let (file, range) = stored.place();
-        let table = std::sync::Arc::new(file);
-        Embedding::new(self.place, table, range, stored.dtype()?, [count, width])
-            .map_err(|error| here.unusable(error))
+        let (table, range, dtype) = self.weights.tensor(&here.full("weight"), &[count, width])?.resident()?;
+        Embedding::new(self.place, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
     }
 
     fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
@@ -209,7 +206,7 @@ impl<'a> Parameters<'a> {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
-    /// An error of a layer as one of the weights.
+    /// The error of a layer, as one of the weights.
     fn unusable(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::OutOfMemory | ErrorKind::DeviceUnavailable => error,
@@ -234,7 +231,7 @@ fn as_f32(epsilon: f64) -> f32 {
 mod tests {
     use candle_core::Device;
 
-    use super::super::tensors::tests::write;
+    use super::super::testing::write;
     use super::*;
     use ayni_kernels::{Cpu, Isa};
 
@@ -256,9 +253,9 @@ mod tests {
                 ("bert.words.weight", &weight),
             ],
         );
-        let tensors = Tensors::open(&[path]).unwrap();
+        let weights = Weights::open_files(&[path]).unwrap();
         let place = Place::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
-        let bert = Parameters::new(&tensors, &place).at_any(&["model", "bert"]);
+        let bert = Parameters::new(&weights, &place).at_any(&["model", "bert"]);
         let x = values(3, &[1, 3]);
         let y = bert.linear("query", 3, 2).unwrap().forward(&x).unwrap();
         assert_eq!(y.to_vec2::<f32>().unwrap(), [[5.0, 15.0]]);

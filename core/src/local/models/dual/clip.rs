@@ -6,20 +6,20 @@ use serde::Deserialize;
 use super::super::{DualEncoder, Tokens};
 use super::config::{Half, parse};
 use super::layers::{self, careful};
-use super::pre_norm::{Keep, Naming, Shape, Transformer};
-use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower};
+use super::pre_norm::{Keep, Shape, Transformer};
+use super::towers::{Besides, Grid, ImageTower, PatchNames, Patches, TextTower};
 use crate::error::{Error, Result};
 use crate::local::ops::{Activation, Linear, Place, Span};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::weights::{Parameters, Weights};
 
 /// A CLIP, whoever named its weights.
 #[derive(Debug)]
 pub(super) struct Clip {
-    pub(super) texts: TextTower,
-    pub(super) end: EndOfText,
-    pub(super) of_texts: Linear,
-    pub(super) images: ImageTower,
-    pub(super) of_images: Linear,
+    texts: TextTower,
+    end: EndOfText,
+    of_texts: Linear,
+    images: ImageTower,
+    of_images: Linear,
 }
 
 /// Which token ends a text. Its state becomes the text's vector; what comes after it is padding.
@@ -111,7 +111,7 @@ const NEVER_MEANT: u32 = 2;
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place) -> Result<Clip> {
+pub(super) fn load(config: &serde_json::Value, weights: &Weights, place: &Place) -> Result<Clip> {
     let config: Config = parse(config)?;
     let weights = Parameters::new(weights, place);
     let text = config.text_config_dict.or(config.text_config).unwrap_or_default();
@@ -121,38 +121,69 @@ pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place)
         NEVER_MEANT => EndOfText::Highest,
         id => EndOfText::Token(id),
     };
-    let (of_texts, of_images) = (text.shape(TEXTS)?, image.shape(IMAGES)?);
-    let sizes = [text.vocab_size.unwrap_or(WORDS), text.max_position_embeddings.unwrap_or(WINDOW)];
-    let (text_weights, image_weights) = (weights.at("text_model"), weights.at("vision_model"));
-    Ok(Clip {
-        texts: TextTower::of_transformers(&text_weights, sizes, &of_texts, Span::CAUSAL)?,
+    let plan = ClipShape {
+        width,
         end,
-        of_texts: projection(&weights, "text_projection", of_texts.width, width)?,
-        images: image_tower(&image, &of_images, &image_weights)?,
-        of_images: projection(&weights, "visual_projection", of_images.width, width)?,
-    })
-}
-
-fn projection(weights: &Parameters<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-    let here = weights.at(name);
-    here.layer_of(here.tensor("weight", &[outputs, inputs])?, None, careful(weights.place))
-}
-
-fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result<ImageTower> {
-    let names = PatchNames {
-        weight: "patch_embedding.weight",
-        besides: Besides::ClassToken("class_embedding"),
-        positions: "position_embedding.weight",
+        text: text.shape(TEXTS)?,
+        words: text.vocab_size.unwrap_or(WORDS),
+        window: text.max_position_embeddings.unwrap_or(WINDOW),
+        image: image.shape(IMAGES)?,
+        grid: image.grid(PATCH)?,
+        has_pre_norm: true,
     };
-    // The name is misspelt in all repositories.
-    let norm = layers::norm(weights, "pre_layrnorm", shape.width, shape.epsilon)?;
-    let embeddings = weights.at("embeddings");
-    Ok(ImageTower {
-        patches: Patches::new(&embeddings, names, config.grid(PATCH)?, shape.width, Some(norm))?,
-        transformer: Transformer::new(weights, Naming::Transformers, shape, Span::ALL)?,
-        norm: layers::norm(weights, "post_layernorm", shape.width, shape.epsilon)?,
-        place: weights.place.clone(),
-    })
+    plan.build(&weights)
+}
+
+/// What a CLIP is made of, whoever described it.
+#[derive(Debug)]
+pub(super) struct ClipShape {
+    /// Numbers in a vector.
+    pub(super) width: usize,
+    pub(super) end: EndOfText,
+    pub(super) text: Shape,
+    pub(super) words: usize,
+    pub(super) window: usize,
+    pub(super) image: Shape,
+    pub(super) grid: Grid,
+    /// Whether there is a norm before the layers of the image tower.
+    pub(super) has_pre_norm: bool,
+}
+
+impl ClipShape {
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape.
+    pub(super) fn build(self, weights: &Parameters<'_>) -> Result<Clip> {
+        let projection = |name, inputs| {
+            let weight = weights.at(name).tensor("weight", &[self.width, inputs])?;
+            weights.layer_of(weight, None, careful(weights.place))
+        };
+        let sizes = [self.words, self.window];
+        Ok(Clip {
+            texts: TextTower::new(&weights.at("text_model"), sizes, &self.text, Span::CAUSAL)?,
+            end: self.end,
+            of_texts: projection("text_projection", self.text.width)?,
+            images: self.image_tower(&weights.at("vision_model"))?,
+            of_images: projection("visual_projection", self.image.width)?,
+        })
+    }
+
+    fn image_tower(&self, weights: &Parameters<'_>) -> Result<ImageTower> {
+        let shape = &self.image;
+        let names = PatchNames {
+            weight: "patch_embedding.weight",
+            besides: Besides::ClassToken("class_embedding"),
+            positions: "position_embedding.weight",
+        };
+        let norm = |name| layers::norm(weights, name, shape.width, shape.epsilon);
+        // The name is misspelt in all repositories.
+        let pre_norm = if self.has_pre_norm { Some(norm("pre_layrnorm")?) } else { None };
+        Ok(ImageTower {
+            patches: Patches::new(&weights.at("embeddings"), names, self.grid, shape.width, pre_norm)?,
+            transformer: Transformer::new(weights, shape, Span::ALL)?,
+            norm: norm("post_layernorm")?,
+            place: weights.place.clone(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -14,56 +14,21 @@ use serde_json::Value;
 use super::DualEncoder;
 use crate::error::Result;
 use crate::local::ops::Place;
-use crate::local::source::ModelFiles;
-use crate::local::source::OPEN_CLIP_CONVERSION;
-use crate::local::weights::Tensors;
+use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
+use crate::local::weights::Weights;
 use config::load_error;
 
-/// Where open_clip describes a model, and where it may keep its weights.
-const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
-const OPEN_CLIP_WEIGHTS: [&str; 3] =
-    ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors"];
-const OPEN_CLIP_PICKLE: &str = "open_clip_pytorch_model.bin";
-
-/// Where transformers keeps weights.
-const OF_TRANSFORMERS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
-
-/// The dual encoder in a model's folder: with the config of transformers where it has one for such a model, else with
-/// that of open_clip. Where the user named the weights, the names of their tensors say which.
+/// The dual encoder of a model's folder. Its weights say which configuration is theirs: that of open_clip where their names
+/// are open_clip's, else that of transformers.
 ///
 /// # Errors
-/// `model_load` if there is none, and as [`dual_encoder`].
+/// `model_load` if there are no weights or no configuration, and as [`dual_encoder`].
 pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box<dyn DualEncoder>> {
-    let config: Option<Value> = files.json("config.json")?;
-    let Some(native) = files.json::<Value>(OPEN_CLIP_CONFIG)? else {
-        let config = config.map_or_else(|| files.needed_json("config.json"), Ok)?;
-        return dual_encoder(&config, &Tensors::of_model(files)?, place);
-    };
-    // timm puts a config of its own beside open_clip's, and some repositories have only the weights of one of the two.
-    let config = config.filter(|config| config.get("model_type").is_some());
-    let is_there = |name: &&&str| files.has(name);
-    if files.weights.is_some() {
-        let tensors = Tensors::of_model(files)?;
-        let is_native = tensors.names().any(|name| name.starts_with("visual."));
-        return dual_encoder(config.as_ref().filter(|_| !is_native).unwrap_or(&native), &tensors, place);
-    }
-    match (config, OPEN_CLIP_WEIGHTS.iter().find(is_there)) {
-        (Some(config), _) if OF_TRANSFORMERS.iter().any(|name| files.has(name)) => {
-            dual_encoder(&config, &Tensors::of_model(files)?, place)
-        }
-        (_, Some(name)) => dual_encoder(&native, &Tensors::open(&[files.path(name)])?, place),
-        (_, None) => Err(load_error(no_weights(files))),
-    }
-}
-
-/// Says what is there instead, and what to do.
-fn no_weights(files: &ModelFiles) -> String {
-    match files.has(OPEN_CLIP_PICKLE) {
-        true => format!(
-            "the model has only {OPEN_CLIP_PICKLE}, a pickle that can run code when it is loaded: ayni does not open \
-             it. {OPEN_CLIP_CONVERSION}"
-        ),
-        false => format!("there are no weights; valid: {}", OPEN_CLIP_WEIGHTS.join(", ")),
+    let weights = Weights::open(files)?;
+    let native: Option<Value> = files.json(OPEN_CLIP_CONFIG)?;
+    match native.filter(|_| weights.names().any(|name| name.starts_with(open_clip::IMAGE_PREFIX))) {
+        Some(config) => dual_encoder(&config, &weights, place),
+        None => dual_encoder(&files.needed_json("config.json")?, &weights, place),
     }
 }
 
@@ -72,7 +37,7 @@ fn no_weights(files: &ModelFiles) -> String {
 /// # Errors
 /// `model_load` for an architecture that is none of them, one of their variants that is not supported, or a tensor
 /// that is missing or has another shape.
-pub(crate) fn dual_encoder(config: &Value, weights: &Tensors, place: &Place) -> Result<Box<dyn DualEncoder>> {
+pub(crate) fn dual_encoder(config: &Value, weights: &Weights, place: &Place) -> Result<Box<dyn DualEncoder>> {
     if let Some(config) = config.get("model_cfg") {
         return Ok(Box::new(open_clip::load(config, weights, place)?));
     }

@@ -1,17 +1,17 @@
 //! CLIP with the names and the config of open_clip: `open_clip_config.json` beside `open_clip_model.safetensors`.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::clip::{Clip, EndOfText};
+use super::clip::{Clip, ClipShape, EndOfText};
 use super::config::{Sides, load_error, parse};
-use super::layers::{self, careful, moved};
-use super::pre_norm::{Naming, Shape, Transformer};
-use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower};
+use super::pre_norm::Shape;
 use crate::error::Result;
-use crate::local::ops::{Activation, Linear, Place, Span, of_candle};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::ops::{Activation, Place};
+use crate::local::weights::{KeyMap, Parameters, Weights};
+
+/// What the names of its image tower begin with.
+pub(super) const IMAGE_PREFIX: &str = "visual.";
 
 /// `model_cfg` of `open_clip_config.json`.
 #[derive(Deserialize)]
@@ -163,79 +163,57 @@ fn times(width: usize, ratio: f64) -> usize {
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &Value, weights: &Tensors, place: &Place) -> Result<Clip> {
+pub(super) fn load(config: &Value, weights: &Weights, place: &Place) -> Result<Clip> {
     let config: Config = parse(config)?;
     check("model_cfg", &config.rest)?;
     check("vision_cfg", &config.vision_cfg.rest)?;
     check("text_cfg", &config.text_cfg.rest)?;
-    let weights = Parameters::new(weights, place);
-    let width = config.embed_dim;
-    let (images, of_images) = image_tower(&config, &weights.at("visual"), width)?;
-    // Models whose text half was chosen apart have it under a name of its own.
-    let (texts, of_texts) = text_tower(&config, &weights.at_any(&["text"]), width)?;
-    let end = match (config.text_cfg.pool_type.as_deref(), config.text_cfg.eos_id) {
-        (None | Some("argmax"), _) => EndOfText::Highest,
-        (Some("eos"), id) => EndOfText::Token(id.unwrap_or(2)),
+    // A text tower that was chosen separately has a prefix.
+    let weights =
+        weights.with_names(KeyMap::of_open_clip(weights.names().any(|name| name.starts_with("text."))));
+    plan(&config)?.build(&Parameters::new(&weights, place))
+}
+
+fn plan(config: &Config) -> Result<ClipShape> {
+    let (of_text, of_image) = (&config.text_cfg, &config.vision_cfg);
+    let text = [of_text.width.unwrap_or(512), of_text.layers.unwrap_or(12), of_text.heads.unwrap_or(8)];
+    let (image_size, patch) =
+        (of_image.image_size.unwrap_or(Sides::Both(224)), of_image.patch_size.unwrap_or(Sides::Both(16)));
+    Ok(ClipShape {
+        width: config.embed_dim,
+        end: end_of_text(of_text)?,
+        text: of_text.kinds.shape(text, config.quick_gelu)?,
+        words: of_text.vocab_size.unwrap_or(49_408),
+        window: of_text.context_length.unwrap_or(77),
+        image: of_image.shape(config.quick_gelu)?,
+        grid: image_size.grid(patch)?,
+        has_pre_norm: !of_image.no_ln_pre,
+    })
+}
+
+fn end_of_text(of: &Texts) -> Result<EndOfText> {
+    match (of.pool_type.as_deref(), of.eos_id) {
+        (None | Some("argmax"), _) => Ok(EndOfText::Highest),
+        (Some("eos"), id) => Ok(EndOfText::Token(id.unwrap_or(2))),
         (Some(kind), _) => {
-            return Err(load_error(format!(
-                "`text_cfg.pool_type` '{kind}' is not supported; valid: argmax, eos"
-            )));
+            Err(load_error(format!("`text_cfg.pool_type` '{kind}' is not supported; valid: argmax, eos")))
         }
-    };
-    Ok(Clip { texts, end, of_texts, images, of_images })
-}
-
-fn image_tower(config: &Config, weights: &Parameters<'_>, width: usize) -> Result<(ImageTower, Linear)> {
-    let of = &config.vision_cfg;
-    if let Some(kind) = of.pool_type.as_deref().filter(|kind| *kind != "tok") {
-        return Err(load_error(format!("`vision_cfg.pool_type` '{kind}' is not supported; valid: tok")));
     }
-    let Some(layers) = of.layers.as_u64().and_then(|layers| usize::try_from(layers).ok()) else {
-        let layers = &of.layers;
-        return Err(load_error(format!(
-            "`vision_cfg.layers` = {layers} is a ResNet, which is not supported"
-        )));
-    };
-    let inside = of.width.unwrap_or(768);
-    let heads = inside.checked_div(of.head_width.unwrap_or(64)).unwrap_or_default();
-    let shape = of.kinds.shape([inside, layers, heads], config.quick_gelu)?;
-    let norm = |name| layers::norm(weights, name, inside, shape.epsilon);
-    let names = PatchNames {
-        weight: "conv1.weight",
-        besides: Besides::ClassToken("class_embedding"),
-        positions: "positional_embedding",
-    };
-    let (image, patch) =
-        (of.image_size.unwrap_or(Sides::Both(224)), of.patch_size.unwrap_or(Sides::Both(16)));
-    let before = if of.no_ln_pre { None } else { Some(norm("ln_pre")?) };
-    let tower = ImageTower {
-        patches: Patches::new(weights, names, image.grid(patch)?, inside, before)?,
-        transformer: Transformer::new(weights, Naming::OpenClip, &shape, Span::ALL)?,
-        norm: norm("ln_post")?,
-        place: weights.place.clone(),
-    };
-    Ok((tower, projection(weights, "proj", inside, width)?))
 }
 
-fn text_tower(config: &Config, weights: &Parameters<'_>, width: usize) -> Result<(TextTower, Linear)> {
-    let of = &config.text_cfg;
-    let inside = of.width.unwrap_or(512);
-    let shape = [inside, of.layers.unwrap_or(12), of.heads.unwrap_or(8)];
-    let shape = of.kinds.shape(shape, config.quick_gelu)?;
-    let window = of.context_length.unwrap_or(77);
-    let tower = TextTower {
-        words: weights.embedding("token_embedding", of.vocab_size.unwrap_or(49_408), inside)?,
-        positions: moved(weights.place, &weights.tensor("positional_embedding", &[window, inside])?)?,
-        transformer: Transformer::new(weights, Naming::OpenClip, &shape, Span::CAUSAL)?,
-        norm: layers::norm(weights, "ln_final", inside, shape.epsilon)?,
-        place: weights.place.clone(),
-    };
-    Ok((tower, projection(weights, "text_projection", inside, width)?))
-}
-
-/// open_clip multiplies by its projections from the right, so they are stored the other way round.
-fn projection(weights: &Parameters<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-    let weight: Tensor = weights.tensor(name, &[inputs, outputs])?;
-    let weight = weight.t().and_then(|weight| weight.contiguous()).map_err(of_candle)?;
-    weights.layer_of(weight, None, careful(weights.place))
+impl Images {
+    fn shape(&self, quick_gelu: bool) -> Result<Shape> {
+        if let Some(kind) = self.pool_type.as_deref().filter(|kind| *kind != "tok") {
+            return Err(load_error(format!("`vision_cfg.pool_type` '{kind}' is not supported; valid: tok")));
+        }
+        let Some(layers) = self.layers.as_u64().and_then(|layers| usize::try_from(layers).ok()) else {
+            let layers = &self.layers;
+            return Err(load_error(format!(
+                "`vision_cfg.layers` = {layers} is a ResNet, which is not supported"
+            )));
+        };
+        let width = self.width.unwrap_or(768);
+        let heads = width.checked_div(self.head_width.unwrap_or(64)).unwrap_or_default();
+        self.kinds.shape([width, layers, heads], quick_gelu)
+    }
 }

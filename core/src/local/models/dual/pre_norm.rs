@@ -43,53 +43,6 @@ impl Shape {
     }
 }
 
-/// Whose names the weights of a layer have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
-    Transformers,
-    OpenClip,
-}
-
-impl Naming {
-    /// What the layers lie under, without their number.
-    fn layers(self) -> &'static str {
-        match self {
-            Self::Transformers => "encoder.layers",
-            Self::OpenClip => "transformer.resblocks",
-        }
-    }
-
-    /// The norms before attention and after it.
-    fn norms(self) -> [&'static str; 2] {
-        match self {
-            Self::Transformers => ["layer_norm1", "layer_norm2"],
-            Self::OpenClip => ["ln_1", "ln_2"],
-        }
-    }
-
-    /// The layer after attention, and the two that follow.
-    fn linears(self) -> [&'static str; 3] {
-        match self {
-            Self::Transformers => ["self_attn.out_proj", "mlp.fc1", "mlp.fc2"],
-            Self::OpenClip => ["attn.out_proj", "mlp.c_fc", "mlp.c_proj"],
-        }
-    }
-
-    fn queries_keys_values(self, weights: &Parameters<'_>, width: usize) -> Result<Linear> {
-        match self {
-            Self::Transformers => {
-                layers::joined(&weights.at("self_attn"), ["q_proj", "k_proj", "v_proj"], width)
-            }
-            Self::OpenClip => {
-                let weights = weights.at("attn");
-                let weight = weights.tensor("in_proj_weight", &[3 * width, width])?;
-                let bias = weights.tensor("in_proj_bias", &[3 * width])?;
-                weights.layer_of(weight, Some(bias), weights.place.precision)
-            }
-        }
-    }
-}
-
 /// Which states of each sequence are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
@@ -129,10 +82,10 @@ impl Transformer {
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or the shape is none.
-    pub(super) fn new(weights: &Parameters<'_>, naming: Naming, shape: &Shape, span: Span) -> Result<Self> {
+    pub(super) fn new(weights: &Parameters<'_>, shape: &Shape, span: Span) -> Result<Self> {
         let attention = Heads { count: shape.heads, size: shape.head_size()?, span };
-        let layers = weights.at(naming.layers());
-        let blocks = (0..shape.layers).map(|number| Block::new(&layers.at(number), naming, shape));
+        let layers = weights.at("encoder.layers");
+        let blocks = (0..shape.layers).map(|number| Block::new(&layers.at(number), shape));
         Ok(Self { blocks: blocks.collect::<Result<_>>()?, attention, place: weights.place.clone() })
     }
 
@@ -168,18 +121,21 @@ fn kept_rows(starts: &[usize], keep: Keep, x: &Tensor) -> Result<Option<Tensor>>
 }
 
 impl Block {
-    fn new(weights: &Parameters<'_>, naming: Naming, shape: &Shape) -> Result<Self> {
+    fn new(weights: &Parameters<'_>, shape: &Shape) -> Result<Self> {
         let Shape { width, inner, activation, epsilon, .. } = *shape;
-        let ([before, after], [out, widen, narrow]) = (naming.norms(), naming.linears());
         Ok(Self {
             norms: [
-                layers::norm(weights, before, width, epsilon)?,
-                layers::norm(weights, after, width, epsilon)?,
+                layers::norm(weights, "layer_norm1", width, epsilon)?,
+                layers::norm(weights, "layer_norm2", width, epsilon)?,
             ],
-            queries_keys_values: naming.queries_keys_values(weights, width)?,
-            out: layers::linear(weights, out, width, width)?,
-            widen: layers::linear(weights, widen, width, inner)?,
-            narrow: layers::linear(weights, narrow, inner, width)?,
+            queries_keys_values: layers::joined(
+                &weights.at("self_attn"),
+                ["q_proj", "k_proj", "v_proj"],
+                width,
+            )?,
+            out: layers::linear(weights, "self_attn.out_proj", width, width)?,
+            widen: layers::linear(weights, "mlp.fc1", width, inner)?,
+            narrow: layers::linear(weights, "mlp.fc2", inner, width)?,
             activation,
         })
     }

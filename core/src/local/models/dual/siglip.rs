@@ -6,14 +6,14 @@ use serde::Deserialize;
 use super::super::{DualEncoder, Tokens};
 use super::config::{Half, load_error, parse};
 use super::layers::{self, careful, moved};
-use super::pre_norm::{Keep, Naming, Shape, Transformer, scale};
+use super::pre_norm::{Keep, Shape, Transformer, scale};
 use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower, starts_of};
 use crate::error::{Error, Result};
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Linear, Mask, Norm, Place, Precision, Span, Starts, attention,
     of_candle,
 };
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::weights::{Parameters, Weights};
 
 /// A SigLIP.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ const PATCH: usize = 16;
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place) -> Result<Siglip> {
+pub(super) fn load(config: &serde_json::Value, weights: &Weights, place: &Place) -> Result<Siglip> {
     let config: Config = parse(config)?;
     let weights = Parameters::new(weights, place);
     let (text, image) = (config.text_config.unwrap_or_default(), config.vision_config.unwrap_or_default());
@@ -96,7 +96,7 @@ pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place)
     let head = text_weights.at("head");
     let (weight, bias) = (head.tensor("weight", &[width, of_texts.width])?, head.tensor("bias", &[width])?);
     Ok(Siglip {
-        texts: TextTower::of_transformers(&text_weights, sizes, &of_texts, Span::ALL)?,
+        texts: TextTower::new(&text_weights, sizes, &of_texts, Span::ALL)?,
         of_texts: head.layer_of(weight, Some(bias), careful(place))?,
         images: image_tower(&image, &of_images, &image_weights)?,
         of_images: Pool::new(&image_weights.at("head"), &of_images)?,
@@ -111,7 +111,7 @@ fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result
     };
     Ok(ImageTower {
         patches: Patches::new(&weights.at("embeddings"), names, config.grid(PATCH)?, shape.width, None)?,
-        transformer: Transformer::new(weights, Naming::Transformers, shape, Span::ALL)?,
+        transformer: Transformer::new(weights, shape, Span::ALL)?,
         norm: layers::norm(weights, "post_layernorm", shape.width, shape.epsilon)?,
         place: weights.place.clone(),
     })

@@ -10,6 +10,9 @@ use crate::error::ErrorKind;
 use crate::local::ops::Precision;
 use crate::local::testing;
 
+/// Where open_clip keeps weights.
+const OPEN_CLIP_WEIGHTS: &str = "open_clip_model.safetensors";
+
 const MODELS: [&str; 6] = ["openai", "laion", "open-clip-quick-gelu", "open-clip-gelu", "siglip", "siglip2"];
 
 /// What a reference library says of a small model.
@@ -177,7 +180,7 @@ fn the_padding_of_a_text_changes_no_bit_where_texts_have_an_end() {
 fn tensors(model: &str) -> (Value, BTreeMap<String, Tensor>) {
     let (config, weights) = match files(model).json("config.json").unwrap() {
         Some(config) => (config, "model.safetensors"),
-        None => (files(model).needed_json(OPEN_CLIP_CONFIG).unwrap(), OPEN_CLIP_WEIGHTS[0]),
+        None => (files(model).needed_json(OPEN_CLIP_CONFIG).unwrap(), OPEN_CLIP_WEIGHTS),
     };
     let tensors = candle_core::safetensors::load(folder(model).join(weights), &Device::Cpu).unwrap();
     let used = tensors.into_iter().filter(|(name, _)| !name.starts_with("logit_"));
@@ -190,7 +193,7 @@ fn load(config: &Value, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn Du
     let path = folder.path().join("model.safetensors");
     let tensors: HashMap<&str, Tensor> = tensors.iter().map(|(name, x)| (name.as_str(), x.clone())).collect();
     candle_core::safetensors::save(&tensors, &path).unwrap();
-    dual_encoder(config, &Tensors::open(&[path])?, &place(Precision::F32))
+    dual_encoder(config, &Weights::open_files(&[path])?, &place(Precision::F32))
 }
 
 #[test]
@@ -326,8 +329,8 @@ fn a_folder_of_several_libraries_is_read_as_the_one_that_it_is_whole_for() {
     let of_transformers = ("openai", "config.json", "config.json");
     let weights = ("openai", "model.safetensors", "model.safetensors");
     let native = ("open-clip-gelu", OPEN_CLIP_CONFIG, OPEN_CLIP_CONFIG);
-    let native_weights = ("open-clip-gelu", OPEN_CLIP_WEIGHTS[0], OPEN_CLIP_WEIGHTS[0]);
-    let older_weights = ("open-clip-gelu", OPEN_CLIP_WEIGHTS[0], OPEN_CLIP_WEIGHTS[1]);
+    let native_weights = ("open-clip-gelu", OPEN_CLIP_WEIGHTS, OPEN_CLIP_WEIGHTS);
+    let older_weights = ("open-clip-gelu", OPEN_CLIP_WEIGHTS, "open_clip_pytorch_model.safetensors");
     let both = folder_of(&[of_transformers, weights, native, native_weights]);
     assert_eq!(width_in(both.path()).unwrap(), 24);
     let without_weights = folder_of(&[of_transformers, native, native_weights]);
@@ -340,18 +343,17 @@ fn a_folder_of_several_libraries_is_read_as_the_one_that_it_is_whole_for() {
         .unwrap();
     assert_eq!(width_in(timm.path()).unwrap(), 40);
     // The user says which.
-    for (name, width) in [(OPEN_CLIP_WEIGHTS[0], 40), ("model.safetensors", 24)] {
+    for (name, width) in [(OPEN_CLIP_WEIGHTS, 40), ("model.safetensors", 24)] {
         let files = ModelFiles::in_folder(both.path()).unwrap().with_weights(name);
         assert_eq!(open_dual_encoder(&files, &place(Precision::F32)).unwrap().width(), width, "{name}");
     }
-    let pickled = folder_of(&[native]);
-    std::fs::write(pickled.path().join("open_clip_pytorch_model.bin"), "a pickle").unwrap();
-    let error = width_in(pickled.path()).unwrap_err();
-    for says in ["open_clip_pytorch_model.bin, a pickle", "save_file", "'open_clip_model.safetensors'"] {
-        assert!(error.message().contains(says), "{error}");
-    }
+    let damaged = folder_of(&[native]);
+    std::fs::write(damaged.path().join("open_clip_pytorch_model.bin"), "PK\x03\x04 no archive").unwrap();
+    let error = width_in(damaged.path()).unwrap_err();
+    assert!(error.message().contains("open_clip_pytorch_model.bin: this pickle cannot be read"), "{error}");
     let error = width_in(folder_of(&[native]).path()).unwrap_err();
-    assert!(error.message().contains("open_clip_model.safetensors"), "{error}");
-    let error = width_in(tempfile::tempdir().unwrap().path()).unwrap_err();
+    assert!(error.message().contains("model.safetensors does not exist"), "{error}");
+    let weights_alone = folder_of(&[weights]);
+    let error = width_in(weights_alone.path()).unwrap_err();
     assert!(error.message().contains("has no config.json"), "{error}");
 }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::super::Tokens;
 use super::layers::{self, careful, moved, wide};
-use super::pre_norm::{Keep, Naming, Shape, Transformer};
+use super::pre_norm::{Keep, Shape, Transformer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{
     Embedding, Epilogue, Linear, Norm, Place, Span, of_candle, patches, weight_of_patches,
@@ -28,11 +28,11 @@ pub(super) struct TextTower {
 }
 
 impl TextTower {
-    /// With the names of transformers, and so many words and places.
+    /// The tower of so many words and positions.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
-    pub(super) fn of_transformers(
+    pub(super) fn new(
         weights: &Parameters<'_>,
         [words, window]: [usize; 2],
         shape: &Shape,
@@ -43,7 +43,7 @@ impl TextTower {
         Ok(Self {
             words: embeddings.embedding("token_embedding", words, shape.width)?,
             positions: moved(weights.place, &positions)?,
-            transformer: Transformer::new(weights, Naming::Transformers, shape, span)?,
+            transformer: Transformer::new(weights, shape, span)?,
             norm: layers::norm(weights, "final_layer_norm", shape.width, shape.epsilon)?,
             place: weights.place.clone(),
         })

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind as Io};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,21 +13,21 @@ use super::disk;
 use crate::context::{Context, Progress};
 use crate::error::Result;
 
-/// How often a file that somebody else is fetching is looked at.
-const LOCK_POLL: Duration = Duration::from_millis(50);
+/// How often to look at a lock that somebody else holds.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// After how many looks the one who waits is told so.
-const LOOKS_BEFORE_REPORT: u32 = 20;
+/// How many polls pass between two reports of waiting.
+const POLLS_PER_REPORT: u32 = 20;
 
 /// A repository's part of the cache.
 #[derive(Clone, Debug)]
-pub(super) struct Repository {
+pub(super) struct CachedRepository {
     cache: PathBuf,
     folder: PathBuf,
     locks: PathBuf,
 }
 
-/// The right to fetch one content. Given back when dropped.
+/// The lock of one content. Released when dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -43,8 +43,8 @@ struct Tree {
 /// The version of [`Tree`] that is known.
 const TREE_VERSION: u32 = 1;
 
-impl Repository {
-    /// The place of `id` (`org/name`) in a cache.
+impl CachedRepository {
+    /// The folder of `id` (`org/name`) in a cache.
     pub(super) fn new(cache: &Path, id: &str) -> Self {
         let name = format!("models--{}", id.replace('/', "--"));
         Self { folder: cache.join(&name), locks: cache.join(".locks").join(&name), cache: cache.to_owned() }
@@ -55,7 +55,7 @@ impl Repository {
         &self.cache
     }
 
-    /// The commit that a revision was when it was fetched last.
+    /// The commit of a revision when it was last fetched.
     pub(super) fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
@@ -64,7 +64,7 @@ impl Repository {
         Some(commit.trim().to_owned()).filter(|commit| is_plain_name(commit))
     }
 
-    /// Notes which commit a revision is now. Call it when the commit's files are complete.
+    /// Records the current commit of a revision. Call it when the commit's files are complete.
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<()> {
         if self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
@@ -83,14 +83,14 @@ impl Repository {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// The names of a commit's files that are here, whole.
+    /// The names of a commit's files that are in the cache.
     pub(super) fn present(&self, commit: &str) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         collect(&self.snapshot(commit), "", &mut names);
         names
     }
 
-    /// The names of all of a commit's files, where Python's library has left a list of them.
+    /// The names of all files of a commit, if Python's library has left a list of them.
     pub(super) fn listing(&self, commit: &str) -> Option<BTreeSet<String>> {
         let text = fs::read(self.folder.join("trees").join(format!("{commit}.json"))).ok()?;
         let tree: Tree = serde_json::from_slice(&text).ok()?;
@@ -102,7 +102,7 @@ impl Repository {
         self.folder.join(".no_exist").join(commit).join(name).exists()
     }
 
-    /// Notes that a commit has no such file. Only saves a look at the Hub: a failure is none of the caller's.
+    /// Records that a commit has no such file. It only saves a request to the Hub, so failures are ignored.
     pub(super) fn note_absent(&self, commit: &str, name: &str) {
         let path = self.folder.join(".no_exist").join(commit).join(name);
         if !path.exists() && self.folder_of(&path).is_ok() {
@@ -110,28 +110,28 @@ impl Repository {
         }
     }
 
-    /// Where a content is once it is whole.
+    /// The path of a content once it is complete.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Where a content grows.
+    /// The path of a content while it is downloaded.
     pub(super) fn partial(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(format!("{etag}.incomplete"))
     }
 
-    /// Whether a content is here, of the size that it should have.
+    /// Whether a content is in the cache, with the expected size.
     pub(super) fn has_blob(&self, etag: &str, size: Option<u64>) -> bool {
         let found = fs::metadata(self.blob(etag)).ok().filter(fs::Metadata::is_file);
         found.is_some_and(|found| size.is_none_or(|size| found.len() == size))
     }
 
-    /// Whether a file of a commit is here.
+    /// Whether a file of a commit is in the cache.
     pub(super) fn has(&self, commit: &str, name: &str) -> bool {
         self.snapshot(commit).join(name).is_file()
     }
 
-    /// Puts a content that is here into a commit's folder.
+    /// Links a content into a commit's folder.
     pub(super) fn link(&self, etag: &str, commit: &str, name: &str) -> Result<()> {
         let path = self.snapshot(commit).join(name);
         let up = "../".repeat(2 + Path::new(name).components().count() - 1);
@@ -139,7 +139,7 @@ impl Repository {
             let fresh = beside(&path, "link");
             match symlink(Path::new(&format!("{up}blobs/{etag}")), &fresh) {
                 Ok(()) => {}
-                // Where there are no links for this user, a second name or a copy serves as well.
+                // Without permission for symbolic links, a hard link or a copy serves as well.
                 Err(_) => fs::hard_link(self.blob(etag), &fresh)
                     .or_else(|_| fs::copy(self.blob(etag), &fresh).map(drop))?,
             }
@@ -148,7 +148,7 @@ impl Repository {
         linked.map_err(|error| disk::unwritable(&self.cache, error))
     }
 
-    /// Makes the folder that partial contents grow in.
+    /// Creates the folders for downloads and locks.
     pub(super) fn make_folders(&self) -> Result<()> {
         let folders = [self.folder.join("blobs"), self.locks.clone()];
         let made = folders.iter().try_for_each(fs::create_dir_all);
@@ -163,29 +163,29 @@ impl Repository {
         self.make_folders()?;
         let path = self.locks.join(format!("{etag}.lock"));
         let start = cx.clock().now();
-        let mut looks = 0;
+        let mut polls = 0;
         loop {
             let file = File::options().create(true).truncate(false).write(true).open(&path);
             let file = file.map_err(|error| disk::unwritable(&self.cache, error))?;
             match file.try_lock() {
-                // Whoever held it before may have removed the file: the lock of a file without name is none.
+                // The last holder may have removed the file: a lock on a file without a name protects nothing.
                 Ok(()) if is_still_at(&file, &path) => return Ok(Lock { _file: file }),
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) => {}
-                // Without locks two processes may fetch the same bytes twice, and both end up with a whole file.
+                // Without locks two processes may fetch the same bytes twice; both end up with a complete file.
                 Err(TryLockError::Error(error)) if error.kind() == Io::Unsupported => {
                     return Ok(Lock { _file: file });
                 }
                 Err(TryLockError::Error(error)) => return Err(disk::unwritable(&self.cache, error)),
             }
-            looks += 1;
-            if looks % LOOKS_BEFORE_REPORT == 0 {
+            polls += 1;
+            if polls % POLLS_PER_REPORT == 0 {
                 cx.report(|| Progress::Waiting {
                     reason: "another process or task is fetching the same file".to_owned(),
                     elapsed: cx.clock().now().saturating_duration_since(start),
                 });
             }
-            cx.sleep(LOCK_POLL).await?;
+            cx.sleep(LOCK_POLL_INTERVAL).await?;
         }
     }
 
@@ -199,21 +199,13 @@ pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a name that a server gave may be one part of a path.
+/// Whether a name from a server can be one component of a path.
 pub(super) fn is_plain_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
-/// Whether a name that a server gave stays inside the folder that it is joined to.
-pub(super) fn is_inside(name: &str) -> bool {
-    let path = Path::new(name);
-    !name.is_empty()
-        && !name.contains(['\\', ':', '\0'])
-        && path.components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-/// A name next to `path` that no other process or task uses.
+/// A path next to `path` that no other process or task uses.
 fn beside(path: &Path, ending: &str) -> PathBuf {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -224,7 +216,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Adds the files under a folder, links that lead nowhere left out.
+/// Adds the files under a folder, without broken links.
 fn collect(folder: &Path, prefix: &str, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
@@ -269,9 +261,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_lie_where_python_looks_for_them() {
+    fn files_lie_where_python_polls_for_them() {
         let cache = tempfile::tempdir().unwrap();
-        let repository = Repository::new(cache.path(), "org/name");
+        let repository = CachedRepository::new(cache.path(), "org/name");
         let commit = "0123456789012345678901234567890123456789";
         repository.make_folders().unwrap();
         fs::write(repository.blob("abc"), "x").unwrap();
@@ -293,13 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn names_from_outside_stay_inside() {
-        for name in ["config.json", "1_Pooling/config.json", "a b/ü.json"] {
-            assert!(is_inside(name), "{name}");
-        }
-        for name in ["", "/etc/passwd", "../x", "a/../../x", "./x", "a\\b", "c:x", "a\0b"] {
-            assert!(!is_inside(name), "{name}");
-        }
+    fn names_of_contents_are_plain() {
         for name in ["", "..", ".hidden", "a/b", "a b", "\"quoted\""] {
             assert!(!is_plain_name(name), "{name}");
         }
@@ -308,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_lock_waits_for_its_holder_and_for_nobody_else() {
         let cache = tempfile::tempdir().unwrap();
-        let repository = Repository::new(cache.path(), "org/name");
+        let repository = CachedRepository::new(cache.path(), "org/name");
         let cx = Context::new();
         let first = repository.lock(&cx, "a").await.unwrap();
         let other = repository.lock(&cx, "b").await.unwrap();

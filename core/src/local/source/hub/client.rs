@@ -6,8 +6,8 @@ use ::http::header::{ACCEPT_ENCODING, RANGE};
 use serde::Deserialize;
 use url::Url;
 
-use super::cache::{is_inside, is_plain_name};
-use super::refusal::{self, Asked};
+use super::cache::is_plain_name;
+use super::refusal::{self, HubRequest};
 use super::settings::PUBLIC;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ use crate::http::exchange::{CONNECT, check_named_url, is_redirect, send};
 use crate::http::{
     HeaderMap, HeaderText, HeaderValue, HttpRequest, HttpResponse, Method, StatusCode, header_value,
 };
+use crate::local::source::weight_files::is_inside;
 use crate::secret::Secret;
 
 /// How many redirects of one request are followed.
@@ -28,9 +29,9 @@ pub(super) struct Remote {
     api: ApiClient,
     id: String,
     has_token: bool,
-    /// Whether the user chose this Hub. The public one may send us to public places only; one of the user's own
-    /// may keep its files anywhere in the user's network.
-    is_chosen: bool,
+    /// Whether the user configured this Hub. The public one may redirect to public addresses only; a user's own may keep
+    /// files anywhere in the user's network.
+    is_custom: bool,
 }
 
 /// A commit and its files.
@@ -39,26 +40,26 @@ pub(super) struct Listing {
     /// The full hash.
     pub(super) commit: String,
     /// What is known of each file.
-    pub(super) files: BTreeMap<String, Entry>,
+    pub(super) files: BTreeMap<String, FileEntry>,
 }
 
 /// What is known of a file before its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// The name of its content: SHA-256 of large files, git's hash of small ones.
+pub(super) struct FileEntry {
+    /// Its ETag: SHA-256 of large files, git's hash of small ones.
     pub(super) etag: Option<String>,
-    /// Its bytes.
+    /// Its size in bytes.
     pub(super) size: Option<u64>,
 }
 
 /// The bytes of a file from some point on.
 #[derive(Debug)]
 pub(super) struct Download {
-    /// Where the bytes begin; zero if the server cannot begin elsewhere.
+    /// The offset of the first byte; zero if the server does not support ranges.
     pub(super) from: u64,
     /// The size of the whole file, where it is said.
     pub(super) size: Option<u64>,
-    /// The content's name, where the Hub itself says it.
+    /// The ETag of the content, if the Hub itself gives one.
     pub(super) etag: Option<String>,
     pub(super) body: Body,
 }
@@ -86,10 +87,10 @@ struct LargeFile {
     size: Option<u64>,
 }
 
-/// The last answer of a chain of redirects, and what the Hub's own answers on the way said of the file.
-struct Answer {
+/// The response at the end of a chain of redirects, and what the Hub's own responses on the way said about the file.
+struct FinalResponse {
     response: HttpResponse,
-    entry: Entry,
+    entry: FileEntry,
 }
 
 impl Remote {
@@ -99,24 +100,24 @@ impl Remote {
         let api = ApiClient::new("hub", endpoint).map_err(|error| {
             Error::config(format!("HF_ENDPOINT is no address of a Hub: {}", error.message()))
         })?;
-        let is_chosen = api.base().as_str().trim_end_matches('/') != PUBLIC;
+        let is_custom = api.base().as_str().trim_end_matches('/') != PUBLIC;
         let api = api.with_auth(Auth::bearer(token))?;
-        Ok(Self { has_token: api.credential().is_some(), api, id: id.to_owned(), is_chosen })
+        Ok(Self { has_token: api.credential().is_some(), api, id: id.to_owned(), is_custom })
     }
 
-    /// Where the repository can be looked at in a browser.
+    /// The address of the repository's page.
     fn page(&self) -> String {
         format!("{}/{}", self.api.base().as_str().trim_end_matches('/'), self.id)
     }
 
-    fn asked<'a>(&'a self, revision: &'a str, file: Option<&'a str>, page: &'a str) -> Asked<'a> {
-        Asked { id: &self.id, revision, file, page, has_token: self.has_token }
+    fn request_for<'a>(&'a self, revision: &'a str, file: Option<&'a str>, page: &'a str) -> HubRequest<'a> {
+        HubRequest { id: &self.id, revision, file, page, has_token: self.has_token }
     }
 
-    /// The commit that a revision is now, and its files.
+    /// The current commit of a revision, and its files.
     ///
     /// # Errors
-    /// What the transport and the Hub's refusals mean; `response_invalid` if the answer is none of a Hub's.
+    /// Those of the transport and of the Hub; `response_invalid` if the server is not a Hub.
     pub(super) async fn list(&self, cx: &Context, revision: &str) -> Result<Listing> {
         let mut url = self.url(&format!("/api/models/{}/revision/{}", self.id, revision.replace('/', "%2F")));
         url.set_query(Some("blobs=true"));
@@ -128,41 +129,42 @@ impl Remote {
                 status.as_u16(),
                 &headers,
                 body,
-                &self.asked(revision, None, &self.page()),
+                &self.request_for(revision, None, &self.page()),
             )
             .await);
         }
         let bytes = body.read_all().await?;
         let info: Info = serde_json::from_slice(&bytes).map_err(|error| {
-            self.no_hub("its list of the model's files is not JSON of the expected shape").with_source(error)
+            self.not_a_hub("its list of the model's files is not JSON of the expected shape")
+                .with_source(error)
         })?;
         self.read_listing(info)
     }
 
     fn read_listing(&self, info: Info) -> Result<Listing> {
         let commit = info.sha.filter(|commit| is_plain_name(commit));
-        let commit = commit.ok_or_else(|| self.no_hub("it does not say which commit the revision is"))?;
+        let commit = commit.ok_or_else(|| self.not_a_hub("it does not say which commit the revision is"))?;
         let mut files = BTreeMap::new();
         for Sibling { rfilename, blob_id, size, lfs } in info.siblings {
             if !is_inside(&rfilename) {
-                return Err(self.no_hub("it lists a file that lies outside of the repository"));
+                return Err(self.not_a_hub("it lists a file that lies outside of the repository"));
             }
             let (etag, size) = match lfs {
                 Some(lfs) => (lfs.sha256, lfs.size.or(size)),
                 None => (blob_id, size),
             };
-            files.insert(rfilename, Entry { etag: etag.filter(|etag| is_plain_name(etag)), size });
+            files.insert(rfilename, FileEntry { etag: etag.filter(|etag| is_plain_name(etag)), size });
         }
         Ok(Listing { commit, files })
     }
 
-    /// What the Hub says of a file. Only for Hubs whose list does not say it.
+    /// What the Hub says about a file. Only for Hubs whose list of files leaves it out.
     ///
     /// # Errors
     /// As [`list`](Self::list).
-    pub(super) async fn look_at(&self, cx: &Context, commit: &str, file: &str) -> Result<Entry> {
+    pub(super) async fn look_at(&self, cx: &Context, commit: &str, file: &str) -> Result<FileEntry> {
         let request = HttpRequest::new(Method::HEAD, self.file_url(commit, file));
-        let Answer { response, entry } = self.answer(cx, request).await?;
+        let FinalResponse { response, entry } = self.answer(cx, request).await?;
         let HttpResponse { status, headers, body, .. } = response;
         if !status.is_success() && !status.is_redirection() {
             let body = Body::new(cx, body, MAX_BODY_BYTES);
@@ -171,17 +173,17 @@ impl Remote {
                 status.as_u16(),
                 &headers,
                 body,
-                &self.asked(commit, Some(file), &page),
+                &self.request_for(commit, Some(file), &page),
             )
             .await);
         }
         match entry.etag {
             Some(_) => Ok(entry),
-            None => Err(self.no_hub(&format!("it gives no ETag for {file}"))),
+            None => Err(self.not_a_hub(&format!("it gives no ETag for {file}"))),
         }
     }
 
-    /// The bytes of a file from `from` on.
+    /// The bytes of a file from offset `from` on.
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -190,12 +192,12 @@ impl Remote {
         if from > 0 {
             request.headers.insert(RANGE, header_value("Range", &format!("bytes={from}-"))?);
         }
-        let Answer { response, entry } = self.answer(cx, request).await?;
+        let FinalResponse { response, entry } = self.answer(cx, request).await?;
         let HttpResponse { status, headers, body, .. } = response;
         let (from, size) = match (status.as_u16(), content_range(&headers)) {
             (206, Some((begin, size))) if begin == from => (from, size),
             (206, _) => {
-                return Err(self.no_hub(&format!("it sent another part of {file} than was asked for")));
+                return Err(self.not_a_hub(&format!("it sent another part of {file} than was asked for")));
             }
             (200, _) => (0, content_length(&headers)),
             _ => {
@@ -205,7 +207,7 @@ impl Remote {
                     status.as_u16(),
                     &headers,
                     body,
-                    &self.asked(commit, Some(file), &page),
+                    &self.request_for(commit, Some(file), &page),
                 )
                 .await);
             }
@@ -213,12 +215,12 @@ impl Remote {
         Ok(Download { from, size, etag: entry.etag, body: Body::new(cx, body, usize::MAX) })
     }
 
-    /// Sends a request and follows its redirects. Those of a HEAD end where the Hub's own hosts end: what the
-    /// store behind says of itself is not asked for.
-    async fn answer(&self, cx: &Context, mut request: HttpRequest) -> Result<Answer> {
+    /// Sends a request and follows its redirects. Those of a HEAD are followed on the Hub's own origin only; the store behind
+    /// it is not asked.
+    async fn answer(&self, cx: &Context, mut request: HttpRequest) -> Result<FinalResponse> {
         // Offsets count the file's bytes, not those of some compression.
         request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let mut entry = Entry::default();
+        let mut entry = FileEntry::default();
         for _ in 0..=MAX_REDIRECTS {
             let url = request.url.clone();
             let is_own = self.api.is_own_origin(&url);
@@ -229,11 +231,11 @@ impl Remote {
             }
             let target = response.headers.text("location").and_then(|location| url.join(location).ok());
             match target.filter(|_| redirects) {
-                None => return Ok(Answer { response, entry }),
+                None => return Ok(FinalResponse { response, entry }),
                 Some(target) => {
                     let leaves = !self.api.is_own_origin(&target);
                     if leaves && request.method == Method::HEAD {
-                        return Ok(Answer { response, entry });
+                        return Ok(FinalResponse { response, entry });
                     }
                     if leaves {
                         self.check_target(&target)?;
@@ -242,7 +244,7 @@ impl Remote {
                 }
             }
         }
-        Err(self.no_hub(&format!("it redirects more than {MAX_REDIRECTS} times")))
+        Err(self.not_a_hub(&format!("it redirects more than {MAX_REDIRECTS} times")))
     }
 
     /// Sends one request, with the token if it goes to the Hub's own origin.
@@ -257,9 +259,9 @@ impl Remote {
     fn check_target(&self, target: &Url) -> Result<()> {
         let downgrades = self.api.base().scheme() == "https" && target.scheme() != "https";
         if downgrades || !matches!(target.scheme(), "http" | "https") {
-            return Err(self.no_hub("it redirects from https to something else; not followed"));
+            return Err(self.not_a_hub("it redirects from https to something else; not followed"));
         }
-        if self.is_chosen { Ok(()) } else { check_named_url(self.api.base(), target) }
+        if self.is_custom { Ok(()) } else { check_named_url(self.api.base(), target) }
     }
 
     fn url(&self, path: &str) -> Url {
@@ -272,15 +274,15 @@ impl Remote {
         self.url(&format!("/{}/resolve/{commit}/{}", self.id, file.replace('%', "%25")))
     }
 
-    /// An answer that no Hub gives.
-    fn no_hub(&self, what: &str) -> Error {
+    /// The error of a server that is not a Hub.
+    fn not_a_hub(&self, what: &str) -> Error {
         let host = authority(self.api.base());
         Error::response_invalid(format!("{host} does not answer as a Hub: {what}; is HF_ENDPOINT right?"))
     }
 }
 
 /// Takes what an answer of the Hub says of a file.
-fn read_facts(headers: &HeaderMap, redirects: bool, method: &Method, entry: &mut Entry) {
+fn read_facts(headers: &HeaderMap, redirects: bool, method: &Method, entry: &mut FileEntry) {
     let own = |name: &str| headers.text(name).filter(|_| !redirects);
     let etag = headers.text("x-linked-etag").or_else(|| own("etag")).map(normalised).map(str::to_owned);
     if let Some(etag) = etag.filter(|etag| is_plain_name(etag)) {
@@ -314,7 +316,7 @@ mod tests {
     #[test]
     fn the_content_is_named_by_the_linked_etag_else_by_the_own_one() {
         let read = |pairs: &[(&str, &str)], redirects| {
-            let mut entry = Entry::default();
+            let mut entry = FileEntry::default();
             read_facts(&headers(pairs), redirects, &Method::HEAD, &mut entry);
             (entry.etag, entry.size)
         };

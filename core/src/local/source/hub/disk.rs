@@ -1,11 +1,11 @@
-//! What the disk refuses, as errors that say what to do.
+//! Errors of the disk that say what to do.
 
 use std::io::{self, ErrorKind as Io};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind};
 
-/// A failed write into the cache.
+/// The error of a failed write into the cache.
 pub(super) fn unwritable(cache: &Path, error: io::Error) -> Error {
     let why = match error.kind() {
         Io::StorageFull | Io::QuotaExceeded => return full(cache, "a file", None, error),
@@ -15,13 +15,13 @@ pub(super) fn unwritable(cache: &Path, error: io::Error) -> Error {
         _ => error.to_string(),
     };
     let text = format!(
-        "the model cache {} cannot be written: {why}; mend that, or set HF_HUB_CACHE to another folder",
+        "the model cache {} cannot be written: {why}; fix that, or set HF_HUB_CACHE to another folder",
         cache.display()
     );
     Error::new(ErrorKind::ModelLoad, text).with_source(error)
 }
 
-/// A failed write of a download of which `missing` bytes have yet to come.
+/// The error of a failed write of a download with `missing` bytes to go.
 pub(super) fn unwritable_download(cache: &Path, file: &str, missing: Option<u64>, error: io::Error) -> Error {
     match error.kind() {
         Io::StorageFull | Io::QuotaExceeded => full(cache, file, missing, error),

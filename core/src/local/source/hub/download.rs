@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::cache::Repository;
-use super::client::{Entry, Remote};
+use super::cache::CachedRepository;
+use super::client::{FileEntry, Remote};
 use super::partial::{Partial, is_damage};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
 use crate::policy::backoff::{Backoff, wait_for_attempt};
 
-/// How often progress is reported at most.
-const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// The shortest time between two reports of progress.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many attempts in a row may fail.
 const MAX_FAILURES: u32 = 5;
@@ -22,22 +22,22 @@ const PROGRESS_BYTES: u64 = 1 << 20;
 static BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), MAX_WAIT).with_max_wait(MAX_WAIT);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// What one download needs to know.
+/// The download of one file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Job<'a> {
+pub(super) struct FileDownload<'a> {
     pub(super) remote: &'a Remote,
-    pub(super) repository: &'a Repository,
+    pub(super) repository: &'a CachedRepository,
     pub(super) commit: &'a str,
     pub(super) name: &'a str,
 }
 
-impl Job<'_> {
-    /// Brings the file into the cache unless it is there: what is known of it from the list of files saves asking.
+impl FileDownload<'_> {
+    /// Downloads the file into the cache unless it is there. What the list of files says about it saves a request.
     ///
     /// # Errors
-    /// What the Hub, the network and the disk refuse; `model_load` if the file came damaged.
-    pub(super) async fn run(&self, cx: &Context, listed: &Entry) -> Result<()> {
-        let Job { repository, commit, name, .. } = *self;
+    /// Those of the Hub, the network and the disk; `model_load` if the file arrived damaged.
+    pub(super) async fn run(&self, cx: &Context, listed: &FileEntry) -> Result<()> {
+        let FileDownload { repository, commit, name, .. } = *self;
         if repository.has(commit, name) {
             return Ok(());
         }
@@ -52,7 +52,7 @@ impl Job<'_> {
             let partial = self.fill(cx, open()?).await?;
             let was_old = partial.is_old();
             match partial.publish() {
-                // What an earlier call has left may be what is damaged: once more, from the beginning.
+                // The damage may be in what an earlier call left: once more from the beginning.
                 Err(error) if was_old && is_damage(&error) => self.fill(cx, open()?).await?.publish()?,
                 outcome => outcome?,
             }
@@ -60,7 +60,7 @@ impl Job<'_> {
         repository.link(&etag, commit, name)
     }
 
-    async fn look_at(&self, cx: &Context) -> Result<Entry> {
+    async fn look_at(&self, cx: &Context) -> Result<FileEntry> {
         let mut failures = Failures::default();
         loop {
             match self.remote.look_at(cx, self.commit, self.name).await {
@@ -70,7 +70,7 @@ impl Job<'_> {
         }
     }
 
-    /// Receives what is missing, in as many attempts as it takes.
+    /// Downloads what is missing, in several attempts if needed.
     async fn fill<'p>(&self, cx: &Context, mut partial: Partial<'p>) -> Result<Partial<'p>> {
         let mut failures = Failures::default();
         let mut reports = Reports { name: self.name, last: None };
@@ -89,7 +89,7 @@ impl Job<'_> {
         }
     }
 
-    /// Receives from where the content ends to its end.
+    /// Downloads from the end of what is here.
     async fn receive(
         &self,
         cx: &Context,
@@ -98,7 +98,7 @@ impl Job<'_> {
         reports: &mut Reports<'_>,
     ) -> Result<()> {
         let mut download = match self.remote.open(cx, self.commit, self.name, partial.len()).await {
-            // The size is not known and the server has nothing beyond what is here: it may be whole or another.
+            // The size is unknown and the server has no more bytes: the content may be complete or have changed.
             Err(error) if error.http_status() == Some(416) && partial.len() > 0 => {
                 partial.restart()?;
                 self.remote.open(cx, self.commit, self.name, 0).await?
@@ -107,7 +107,7 @@ impl Job<'_> {
         };
         let is_other = download.etag.as_deref().is_some_and(|etag| !partial.is_named(etag));
         if is_other && download.from > 0 {
-            // Only the same content is gone on with.
+            // Only the same content can be resumed.
             download = self.remote.open(cx, self.commit, self.name, 0).await?;
         }
         if download.from == 0 && partial.len() > 0 {
@@ -123,7 +123,7 @@ impl Job<'_> {
         match partial.size() {
             Some(size) if partial.len() < size => Err(Error::new(
                 ErrorKind::Interrupted,
-                format!("{} broke off after {} of {size} bytes", self.name, partial.len()),
+                format!("{} stopped after {} of {size} bytes", self.name, partial.len()),
             )
             .with_sent(Sent::Yes)),
             _ => Ok(()),
@@ -175,7 +175,7 @@ struct Reports<'a> {
 impl Reports<'_> {
     fn maybe(&mut self, cx: &Context, partial: &Partial<'_>) {
         let now = cx.clock().now();
-        let is_soon = |last: Instant| now.saturating_duration_since(last) < REPORT_EVERY;
+        let is_soon = |last: Instant| now.saturating_duration_since(last) < REPORT_INTERVAL;
         if partial.is_whole() || self.last.is_some_and(is_soon) {
             return;
         }

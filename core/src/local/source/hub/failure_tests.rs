@@ -185,14 +185,14 @@ async fn offline_opens_no_socket_and_names_what_is_missing() {
     let hub = TestHub::start(10).await;
     let offline = hub.client(&[("HF_HUB_OFFLINE", "1")]);
     let cx = Context::new().with_transport(std::sync::Arc::new(Forbidden));
-    let error = offline.fetch(&cx, ID, None, &Wanted::Model).await.unwrap_err();
+    let error = offline.fetch(&cx, ID, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Offline);
     assert!(error.message().contains("this revision was never fetched"), "{error}");
     assert!(error.message().contains(hub.home.path().to_str().unwrap()), "{error}");
     let files = hub.fetch(&Context::new()).await.unwrap();
-    assert_eq!(offline.fetch(&cx, ID, None, &Wanted::Model).await.unwrap(), files);
+    assert_eq!(offline.fetch(&cx, ID, None).await.unwrap(), files);
     std::fs::remove_file(files.path("1_Pooling/config.json")).unwrap();
-    let error = offline.fetch(&cx, ID, None, &Wanted::Model).await.unwrap_err();
+    let error = offline.fetch(&cx, ID, None).await.unwrap_err();
     assert!(error.message().contains("1_Pooling/config.json"), "{error}");
 }
 
@@ -223,12 +223,17 @@ async fn a_full_disk_is_named_with_what_it_lacks() {
 }
 
 #[tokio::test]
-async fn a_repository_of_pickles_says_what_to_do() {
+async fn a_repository_of_pickles_is_fetched_and_one_without_weights_says_what_to_do() {
     let hub = TestHub::start(10).await;
     hub.state().files.remove(WEIGHTS);
+    assert!(hub.fetch(&Context::new()).await.unwrap().has("pytorch_model.bin"));
+    let hub = TestHub::start(10).await;
+    hub.state().files.remove(WEIGHTS);
+    let pickle = hub.state().files.remove("pytorch_model.bin").unwrap();
+    hub.state().files.insert("weights.bin".to_owned(), pickle);
     let error = hub.fetch(&Context::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ModelLoad);
-    assert!(error.message().contains("pytorch_model.bin, a pickle"), "{error}");
+    assert!(error.message().contains("weights.bin of the repository is not read under this name"), "{error}");
     assert!(hub.at_store().is_empty(), "no weight was fetched in vain");
 }
 

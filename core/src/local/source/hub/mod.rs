@@ -1,8 +1,7 @@
-//! Models from the Hub, through the cache that Python's `huggingface_hub` keeps: what one has fetched, the other
-//! finds.
+//! Models from the Hub, through the same cache as Python's `huggingface_hub`: either finds what the other fetched.
 //!
-//! A snapshot gets its files under their names only once they are whole and verified, the weights last; until then
-//! they grow as `.incomplete` blobs, from where a later call goes on.
+//! Files appear in a snapshot once they are complete and verified, the weights last. Until then they are `.incomplete`
+//! blobs, from which a later call resumes.
 
 use std::collections::BTreeSet;
 
@@ -28,15 +27,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use cache::Repository;
+use cache::CachedRepository;
 pub(crate) use cache::is_commit;
 use client::{Listing, Remote};
-use download::{Failures, Job};
-pub(crate) use plan::Wanted;
+use download::{Failures, FileDownload};
 use plan::{Contents, Plan};
 use settings::Settings;
 
-/// The branch of whoever names no revision.
+/// The branch of references without a revision.
 const MAIN: &str = "main";
 
 /// The Hub and the cache on this machine, as the environment names them.
@@ -45,13 +43,13 @@ pub(crate) struct Hub {
     settings: Settings,
 }
 
-/// What the cache holds of a model.
+/// What the cache has of a model.
 enum Found {
-    /// Everything.
+    /// All files.
     Whole(ModelFiles),
-    /// Everything as far as can be told: these files may exist at the Hub, and would change how the model is used.
+    /// All files that are known to exist; `names` may exist too, and would change how the model is used.
     Unsure { files: ModelFiles, names: Vec<String>, is_whole_repository: bool },
-    /// Not everything, and why.
+    /// Not all files, and why.
     Lacking(String),
 }
 
@@ -60,7 +58,7 @@ impl Hub {
     /// `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`, with the meaning that they have in Python.
     ///
     /// # Errors
-    /// `config_invalid` if nothing says where models may be kept.
+    /// `config_invalid` if there is no folder for models.
     pub(crate) fn from_env(env: &Environment) -> Result<Self> {
         Ok(Self { settings: Settings::from_env(env)? })
     }
@@ -70,37 +68,27 @@ impl Hub {
         self.settings.offline
     }
 
-    /// A model that is in the cache with everything it needs. Touches no network.
-    ///
-    /// A revision that is a branch is the commit that it was when it was fetched last.
-    ///
-    /// # Errors
-    /// None at present: a cache that cannot be read holds nothing.
-    pub(crate) fn cached(
-        &self,
-        id: &str,
-        revision: Option<&str>,
-        wanted: &Wanted,
-    ) -> Result<Option<ModelFiles>> {
-        Ok(match self.find(id, revision.unwrap_or(MAIN), wanted)? {
+    /// A model that is in the cache with all files that it needs. Uses no network: for a branch it is the commit that was
+    /// fetched last.
+    pub(crate) fn cached(&self, id: &str, revision: Option<&str>) -> Option<ModelFiles> {
+        match self.find(id, revision.unwrap_or(MAIN)) {
             Found::Whole(files) => Some(files),
-            // Offline, nobody can be asked. Who has the file that only a download of the whole repository brings,
-            // has what there is.
+            // Offline the Hub can't be asked. A cache with the file that only a download of the whole repository
+            // brings has every file.
             Found::Unsure { files, is_whole_repository: true, .. } if self.settings.offline => Some(files),
             Found::Unsure { .. } | Found::Lacking(_) => None,
-        })
+        }
     }
 
-    /// The error of a model that is not in the cache while the Hub may not be asked.
-    pub(crate) fn not_cached(&self, id: &str, revision: Option<&str>, wanted: &Wanted) -> Error {
+    /// The error of a model that is not in the cache while offline.
+    pub(crate) fn not_cached(&self, id: &str, revision: Option<&str>) -> Error {
         let revision = revision.unwrap_or(MAIN);
-        let why = match self.find(id, revision, wanted) {
-            Ok(Found::Lacking(why)) => why,
-            Ok(Found::Unsure { names, .. }) => {
+        let why = match self.find(id, revision) {
+            Found::Lacking(why) => why,
+            Found::Unsure { names, .. } => {
                 format!("it is not certain that the model has no {}", names.join(", "))
             }
-            Ok(Found::Whole(_)) => "it was completed just now: try again".to_owned(),
-            Err(error) => error.message().to_owned(),
+            Found::Whole(_) => "it was completed just now: try again".to_owned(),
         };
         let text = format!(
             "HF_HUB_OFFLINE is set and '{id}' (revision {revision}) is not whole in the cache {}: {why}. Fetch it \
@@ -110,64 +98,55 @@ impl Hub {
         Error::new(ErrorKind::Offline, text)
     }
 
-    /// A model's files, at the commit that the revision is now; what the cache lacks is fetched.
+    /// A model's files at the current commit of a revision; what the cache lacks is fetched.
     ///
-    /// Writes and hashes between the pieces that arrive, on the thread that polls it: run it on a thread of its
-    /// own with a current-thread runtime, as the loader does, never on a caller's.
+    /// Writes and hashes what arrives on the thread that polls it. Run it on a thread of its own with a current-thread
+    /// runtime, as the loader does.
     ///
     /// # Errors
     /// `offline` without opening a socket if `HF_HUB_OFFLINE` is set and the cache lacks something;
     /// `unauthenticated`, `permission_denied`, `not_found`, `rate_limited`, `unavailable`, `timeout`, `interrupted`
     /// as the Hub and the network fail; `model_load` if the cache cannot be written, the disk is full, a file came
     /// damaged, or the repository has no weights that can be read.
-    pub(crate) async fn fetch(
-        &self,
-        cx: &Context,
-        id: &str,
-        revision: Option<&str>,
-        wanted: &Wanted,
-    ) -> Result<ModelFiles> {
+    pub(crate) async fn fetch(&self, cx: &Context, id: &str, revision: Option<&str>) -> Result<ModelFiles> {
         if self.settings.offline {
-            return self.cached(id, revision, wanted)?.ok_or_else(|| self.not_cached(id, revision, wanted));
+            return self.cached(id, revision).ok_or_else(|| self.not_cached(id, revision));
         }
         let revision = revision.unwrap_or(MAIN);
         let remote = Remote::new(&self.settings.endpoint, self.settings.token()?.as_ref(), id)?;
-        let repository = Repository::new(&self.settings.cache, id);
+        let repository = CachedRepository::new(&self.settings.cache, id);
         let listing = list(cx, &remote, revision).await?;
         let commit = listing.commit.clone();
-        let plan = self.complete(cx, &remote, &repository, &listing, wanted).await?;
+        let plan = self.complete(cx, &remote, &repository, &listing).await?;
         for name in &plan.absent {
             repository.note_absent(&commit, name);
         }
-        // Only now: until the new commit is whole, the branch stays what it was.
+        // Until the new commit is complete, the branch stays at the old one.
         if revision != commit {
             repository.set_commit(revision, &commit)?;
         }
         Ok(ModelFiles::in_folder(&repository.snapshot(&commit))?.named(id, Some(commit)))
     }
 
-    /// Fetches what is missing of a commit: first the files that name others, last the weights.
+    /// Fetches the missing files of a commit: first those that name others, last the weights.
     async fn complete(
         &self,
         cx: &Context,
         remote: &Remote,
-        repository: &Repository,
+        repository: &CachedRepository,
         listing: &Listing,
-        wanted: &Wanted,
     ) -> Result<Plan> {
         let commit = listing.commit.as_str();
         let names: BTreeSet<String> = listing.files.keys().cloned().collect();
         let get = async |name: &str| match listing.files.get(name) {
-            Some(entry) => Job { remote, repository, commit, name }.run(cx, entry).await,
+            Some(entry) => FileDownload { remote, repository, commit, name }.run(cx, entry).await,
             None => Ok(()),
         };
-        if *wanted == Wanted::Model {
-            for name in plan::naming(&names) {
-                get(name).await?;
-            }
+        for name in plan::naming(&names) {
+            get(name).await?;
         }
         let read = |name: &str| read_from(repository, commit, name);
-        let plan = Contents { names: &names, read: &read }.plan(wanted)?;
+        let plan = Contents { names: &names, read: &read }.plan()?;
         for name in &plan.files {
             get(name).await?;
         }
@@ -175,9 +154,9 @@ impl Hub {
     }
 
     /// What the cache holds of a model.
-    fn find(&self, id: &str, revision: &str, wanted: &Wanted) -> Result<Found> {
-        let repository = Repository::new(&self.settings.cache, id);
-        let lacking = |why: String| Ok(Found::Lacking(why));
+    fn find(&self, id: &str, revision: &str) -> Found {
+        let repository = CachedRepository::new(&self.settings.cache, id);
+        let lacking = Found::Lacking;
         let Some(commit) = repository.commit(revision) else {
             return lacking("this revision was never fetched".to_owned());
         };
@@ -189,7 +168,7 @@ impl Hub {
         let listing = repository.listing(&commit);
         let names = listing.as_ref().unwrap_or(&present);
         let read = |name: &str| read_from(&repository, &commit, name);
-        let plan = match (Contents { names, read: &read }).plan(wanted) {
+        let plan = match (Contents { names, read: &read }).plan() {
             Ok(plan) => plan,
             Err(error) => return lacking(error.message().to_owned()),
         };
@@ -200,19 +179,19 @@ impl Hub {
         let unsure = plan.absent.into_iter().filter(|name| !repository.is_absent(&commit, name));
         let unsure: Vec<String> = unsure.filter(|_| listing.is_none()).collect();
         let files = files.named(id, Some(commit));
-        Ok(match unsure.is_empty() {
+        match unsure.is_empty() {
             true => Found::Whole(files),
             false => Found::Unsure {
                 files,
                 names: unsure,
                 is_whole_repository: present.contains(".gitattributes"),
             },
-        })
+        }
     }
 }
 
 /// A file of a commit, if it is here.
-fn read_from(repository: &Repository, commit: &str, name: &str) -> Result<Option<Vec<u8>>> {
+fn read_from(repository: &CachedRepository, commit: &str, name: &str) -> Result<Option<Vec<u8>>> {
     match ModelFiles::in_folder(&repository.snapshot(commit)) {
         Ok(files) => files.read(name),
         Err(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! A content that is still growing on the disk.
+//! A content while it is downloaded.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as Io, Read, Seek, SeekFrom, Write};
@@ -7,39 +7,39 @@ use std::path::PathBuf;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::cache::{Lock, Repository};
+use super::cache::{CachedRepository, Lock};
 use super::disk;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How much is read at once of what is already here.
+/// How many bytes are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// A content that is still growing, under the lock of its name. What has come stays when this is dropped, so that
-/// a later call can go on from there.
+/// A content while it is downloaded, under its lock. What has arrived stays on the disk when this is dropped, so that a
+/// later call can resume.
 pub(super) struct Partial<'a> {
-    repository: &'a Repository,
+    repository: &'a CachedRepository,
     file: File,
     path: PathBuf,
     name: &'a str,
     etag: &'a str,
     size: Option<u64>,
     len: u64,
-    /// The hash of what has come, where the content is named by it.
+    /// The hash of what has arrived, if the ETag is one.
     hash: Option<Sha256>,
-    /// Whether some of it was here before this call.
+    /// Whether an earlier call has left a part of it.
     is_old: bool,
     _lock: &'a Lock,
 }
 
 impl<'a> Partial<'a> {
-    /// Opens what is here of a content, or begins it.
+    /// Opens what an earlier call left, or begins.
     ///
     /// # Errors
-    /// `model_load` if the cache cannot be written, and what stops the call.
+    /// `model_load` if the cache cannot be written; `cancelled` or `timeout`.
     pub(super) fn open(
         cx: &Context,
-        (repository, lock): (&'a Repository, &'a Lock),
+        (repository, lock): (&'a CachedRepository, &'a Lock),
         (name, etag): (&'a str, &'a str),
         size: Option<u64>,
     ) -> Result<Self> {
@@ -83,12 +83,12 @@ impl<'a> Partial<'a> {
         Ok(())
     }
 
-    /// How many bytes are here.
+    /// How many bytes have arrived.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// How many bytes it will have, where that is known.
+    /// The size of the complete content, if known.
     pub(super) fn size(&self) -> Option<u64> {
         self.size
     }
@@ -98,23 +98,23 @@ impl<'a> Partial<'a> {
         self.size == Some(self.len)
     }
 
-    /// Whether some of it was here before this call.
+    /// Whether an earlier call has left a part of it.
     pub(super) fn is_old(&self) -> bool {
         self.is_old
     }
 
-    /// Whether `etag` is the name of this content.
+    /// Whether this is the content with this ETag.
     pub(super) fn is_named(&self, etag: &str) -> bool {
         self.etag == etag
     }
 
-    /// Takes the size from the answer where nobody has said it before.
+    /// Takes the size from a response if it was unknown.
     pub(super) fn learn_size(&mut self, size: Option<u64>) {
         self.size = self.size.or(size);
     }
 
-    /// Goes back to the beginning. The old bytes are written over, not cut off: if another process, on a disk
-    /// without locks, has meanwhile published this very file, it stays whole.
+    /// Goes back to the beginning. Old bytes are overwritten, not truncated: on a disk without locks another process may have
+    /// published this very file meanwhile.
     pub(super) fn restart(&mut self) -> Result<()> {
         self.file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(error))?;
         self.hash = self.hash.is_some().then(Sha256::new);
@@ -138,22 +138,21 @@ impl<'a> Partial<'a> {
         Ok(())
     }
 
-    /// Checks the content against its name and puts it under that name; from then on it is a file of the cache.
+    /// Verifies the checksum and moves the content to its place in the cache.
     ///
     /// # Errors
-    /// `model_load` if it is not what its name says, after which nothing of it is left, or if the cache cannot be
-    /// written.
+    /// `model_load` if the checksum is wrong, after which the content is deleted, or if the cache cannot be written.
     pub(super) fn publish(mut self) -> Result<()> {
         let len = self.file.metadata().map_err(|error| self.failed(error))?.len();
         if len > self.len {
-            // What was written over by a restart may have been longer than what came.
+            // Before a restart there may have been more bytes.
             self.file.set_len(self.len).map_err(|error| self.failed(error))?;
         }
         self.verify()?;
-        // On the disk before it has its name: after a power cut too, the name stands for the whole file.
+        // On the disk before it is renamed, so that the file is complete even after a power cut.
         self.file.sync_all().map_err(|error| self.failed(error))?;
         match fs::rename(&self.path, self.repository.blob(self.etag)) {
-            // Where locks do not work, somebody else may have been faster.
+            // Without locks another process may have been faster.
             Err(error) if error.kind() == Io::NotFound && self.repository.has_blob(self.etag, self.size) => {
                 Ok(())
             }
@@ -165,7 +164,7 @@ impl<'a> Partial<'a> {
         let found = match self.hash.take() {
             Some(hash) => hex(&hash.finalize()),
             None if is_sha1(self.etag) => self.git_hash().map_err(|error| self.failed(error))?,
-            // A Hub that names contents in another way: their size has to do.
+            // A Hub with ETags of another kind: the size has to do.
             None => return Ok(()),
         };
         match found.eq_ignore_ascii_case(self.etag) {
@@ -174,7 +173,7 @@ impl<'a> Partial<'a> {
         }
     }
 
-    /// The name that git gives to this content.
+    /// Git's hash of the content.
     fn git_hash(&mut self) -> io::Result<String> {
         let mut hash = Sha1::new();
         hash.update(format!("blob {}\0", self.len));
@@ -188,14 +187,14 @@ impl<'a> Partial<'a> {
         }
     }
 
-    /// Removes the content, which is not what it should be.
+    /// Removes a damaged content.
     fn damaged(&self, why: &str) -> Error {
         let removed = match fs::remove_file(&self.path) {
             Ok(()) => "it was deleted".to_owned(),
             Err(_) => format!("delete {}", self.path.display()),
         };
         let text = format!(
-            "{} arrived damaged: {why}; {removed}. Try again; if it stays so, a proxy or mirror changes files",
+            "{} arrived damaged: {why}; {removed}. Try again; if it happens again, a proxy or mirror changes files",
             self.name
         );
         Error::new(ErrorKind::ModelLoad, text).with_context("damaged", self.name)
@@ -207,7 +206,7 @@ impl<'a> Partial<'a> {
     }
 }
 
-/// Whether an error says that a content came damaged.
+/// Whether an error says that a content arrived damaged.
 pub(super) fn is_damage(error: &Error) -> bool {
     error.context().iter().any(|(name, _)| *name == "damaged")
 }

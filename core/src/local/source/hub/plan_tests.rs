@@ -7,7 +7,7 @@ fn plan_of(files: &[(&str, &str)]) -> Result<Plan> {
         let found = files.iter().find(|(known, text)| *known == name && !text.is_empty());
         Ok(found.map(|(_, text)| text.as_bytes().to_vec()))
     };
-    Contents { names: &names, read: &read }.plan(&Wanted::Model)
+    Contents { names: &names, read: &read }.plan()
 }
 
 #[test]
@@ -78,34 +78,65 @@ fn all_shards_of_the_index_are_taken_and_the_index_after_them() {
     assert_eq!(plan.files[1..], weights);
     files.pop();
     let error = plan_of(&files).unwrap_err();
-    assert!(error.message().contains("names model-2.safetensors"), "{error}");
+    assert!(error.message().contains("lists model-2.safetensors, which is missing"), "{error}");
+}
+
+#[test]
+fn pickles_are_taken_where_there_are_no_safetensors() {
+    let weights = |files: &[(&'static str, &'static str)]| {
+        let plan = plan_of(&[&[("config.json", "{}")], files].concat()).unwrap();
+        plan.files.into_iter().filter(|name| name.contains("model")).collect::<Vec<_>>()
+    };
+    assert_eq!(weights(&[("pytorch_model.bin", "")]), ["pytorch_model.bin"]);
+    assert_eq!(weights(&[("pytorch_model.bin", ""), ("model.safetensors", "")]), ["model.safetensors"]);
+    let index = r#"{"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}"#;
+    let shards =
+        [("pytorch_model.bin.index.json", index), ("pytorch_model-1.bin", ""), ("pytorch_model-2.bin", "")];
+    assert_eq!(
+        weights(&shards),
+        ["pytorch_model-1.bin", "pytorch_model-2.bin", "pytorch_model.bin.index.json"]
+    );
+    let of_safetensors = [&shards[..], &[("model.safetensors", "")]].concat();
+    assert_eq!(weights(&of_safetensors), ["model.safetensors"]);
+    let modules = r#"[{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}]"#;
+    let dense = [("modules.json", modules), ("model.safetensors", ""), ("2_Dense/pytorch_model.bin", "")];
+    assert_eq!(weights(&dense), ["model.safetensors", "2_Dense/pytorch_model.bin"]);
+}
+
+#[test]
+fn an_index_that_leads_out_of_its_folder_is_refused() {
+    for shard in ["../../model.safetensors", "/etc/passwd", "C:\\\\x"] {
+        let index = format!(r#"{{"weight_map": {{"a": "{shard}"}}}}"#);
+        let error = plan_of(&[("model.safetensors.index.json", &index)]).unwrap_err();
+        assert!(error.message().contains("which is not a file of this folder"), "{error}");
+    }
 }
 
 #[test]
 fn what_has_no_weights_to_read_says_what_to_do() {
     for (file, says) in [
-        ("pytorch_model.bin", "pytorch_model.bin, a pickle"),
+        ("model.pt", "model.pt of the repository is not read under this name"),
         ("model.Q4_0.gguf", "name the file"),
-        ("README.md", "no model.safetensors"),
+        ("README.md", "model.safetensors of the repository does not exist"),
     ] {
         let error = plan_of(&[("config.json", ""), (file, "")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ModelLoad);
         assert!(error.message().contains(says), "{error}");
     }
     let modules = r#"[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
-    let dense = [("modules.json", modules), ("model.safetensors", ""), ("2_Dense/pytorch_model.bin", "")];
+    let dense = [("modules.json", modules), ("model.safetensors", ""), ("2_Dense/weights.pt", "")];
     let error = plan_of(&dense).unwrap_err();
-    assert!(error.message().contains("2_Dense/pytorch_model.bin, a pickle"), "{error}");
+    assert!(error.message().contains("2_Dense/weights.pt of the repository is not read"), "{error}");
     let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
         {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
     let encoder = [
         ("modules.json", modules),
         ("2_Dense/model.safetensors", ""),
         ("openvino/openvino_model.bin", ""),
-        ("pytorch_model.bin", ""),
+        ("weights.bin", ""),
     ];
     let error = plan_of(&encoder).unwrap_err();
-    assert!(error.message().contains("weights in pytorch_model.bin, a pickle"), "{error}");
+    assert!(error.message().contains("weights.bin of the repository is not read"), "{error}");
 }
 
 #[test]
@@ -120,24 +151,13 @@ fn weights_of_open_clip_are_taken_where_no_other_are_the_whole_model() {
     assert_eq!(weights(&[timm]), ["open_clip_model.safetensors"]);
     assert_eq!(weights(&[]), ["open_clip_model.safetensors"]);
     assert_eq!(weights(&[("config.json", r#"{"model_type": "clip"}"#)]), ["model.safetensors"]);
-    let pickled = [("open_clip_config.json", "{}"), ("open_clip_pytorch_model.bin", "")];
-    let error = plan_of(&pickled).unwrap_err();
-    for says in ["open_clip_pytorch_model.bin, a pickle", "save_file", "'open_clip_model.safetensors'"] {
-        assert!(error.message().contains(says), "{error}");
-    }
+    let pickled =
+        [("open_clip_config.json", "{}"), ("open_clip_pytorch_model.bin", ""), ("pytorch_model.bin", "")];
+    assert_eq!(plan_of(&pickled).unwrap().files, ["open_clip_config.json", "open_clip_pytorch_model.bin"]);
 }
 
 #[test]
 fn a_naming_file_that_is_damaged_is_named() {
     let error = plan_of(&[("modules.json", "{"), ("model.safetensors", "")]).unwrap_err();
     assert!(error.message().contains("modules.json of the repository"), "{error}");
-}
-
-#[test]
-fn one_file_can_be_wanted_alone() {
-    let names = BTreeSet::from(["a.gguf".to_owned()]);
-    let contents = Contents { names: &names, read: &|_| Ok(None) };
-    assert_eq!(contents.plan(&Wanted::File("a.gguf".to_owned())).unwrap().files, ["a.gguf"]);
-    let error = contents.plan(&Wanted::File("b.gguf".to_owned())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

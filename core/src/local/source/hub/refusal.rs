@@ -12,12 +12,12 @@ use crate::http::{HeaderMap, HeaderText};
 /// How much of an error's text is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// What was asked for.
+/// What was requested.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct HubRequest<'a> {
     pub(super) id: &'a str,
     pub(super) revision: &'a str,
-    /// One file of the repository, else its list.
+    /// A file of the repository; `None` for the list of its files.
     pub(super) file: Option<&'a str>,
     /// Where a person can look at the repository.
     pub(super) page: &'a str,
@@ -25,17 +25,17 @@ pub(super) struct Asked<'a> {
 }
 
 /// The error that a status, its header fields and its body mean.
-pub(super) async fn read(status: u16, headers: &HeaderMap, body: Body, asked: &Asked<'_>) -> Error {
+pub(super) async fn read(status: u16, headers: &HeaderMap, body: Body, request: &HubRequest<'_>) -> Error {
     let bytes = body.read_at_most(MAX_ERROR_BYTES).await;
     let body = read_error_body(headers.text("content-type"), &bytes);
-    error(status, headers, &body, asked)
+    error(status, headers, &body, request)
 }
 
-fn error(status: u16, headers: &HeaderMap, body: &ErrorBody, asked: &Asked<'_>) -> Error {
-    let (kind, text) = meaning(status, headers, asked).unwrap_or_else(|| {
+fn error(status: u16, headers: &HeaderMap, body: &ErrorBody, request: &HubRequest<'_>) -> Error {
+    let (kind, text) = meaning(status, headers, request).unwrap_or_else(|| {
         let verdict = default_verdict(&Failure { status, headers, body });
         let why = verdict.message.unwrap_or_else(|| verdict.kind.meaning().to_owned());
-        (verdict.kind, format!("the Hub does not give {}: {why}", what(asked)))
+        (verdict.kind, format!("the Hub does not give {}: {why}", what(request)))
     });
     let mut error = Error::new(kind, text).with_http_status(status);
     if let Some(wait) = wait_from(headers, body.json.as_ref(), SystemTime::now()).wait {
@@ -50,16 +50,16 @@ fn error(status: u16, headers: &HeaderMap, body: &ErrorBody, asked: &Asked<'_>) 
     }
 }
 
-fn what(asked: &Asked<'_>) -> String {
-    match asked.file {
-        Some(file) => format!("{file} of '{}'", asked.id),
-        None => format!("the list of files of '{}'", asked.id),
+fn what(request: &HubRequest<'_>) -> String {
+    match request.file {
+        Some(file) => format!("{file} of '{}'", request.id),
+        None => format!("the list of files of '{}'", request.id),
     }
 }
 
-fn meaning(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Option<(ErrorKind, String)> {
+fn meaning(status: u16, headers: &HeaderMap, request: &HubRequest<'_>) -> Option<(ErrorKind, String)> {
     use ErrorKind as K;
-    let Asked { id, revision, page, has_token, .. } = asked;
+    let HubRequest { id, revision, page, has_token, .. } = request;
     let code = headers.text("x-error-code").unwrap_or_default();
     Some(match (status, code) {
         (401 | 403, "GatedRepo") if *has_token => {
@@ -70,27 +70,32 @@ fn meaning(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Option<(Error
             let text = "accept the licence there and set HF_TOKEN to a token of that account";
             (K::Unauthenticated, format!("'{id}' is gated at {page}: {text}"))
         }
-        // Who may not see a repository is told the same as if there were none.
-        (401 | 404, "RepoNotFound") | (404, "") => (K::NotFound, no_repository(asked)),
+        // The Hub gives the same answer for a repository that the caller may not see.
+        (401 | 404, "RepoNotFound") | (404, "") => (K::NotFound, no_repository(request)),
         (404, "RevisionNotFound") => {
             (K::NotFound, format!("'{id}' has no revision '{revision}': {page} lists its branches and tags"))
         }
-        (404, "EntryNotFound") => {
-            (K::NotFound, format!("'{id}' has no file {} at '{revision}'", asked.file.unwrap_or("like that")))
-        }
+        (404, "EntryNotFound") => (
+            K::NotFound,
+            format!("'{id}' has no file {} at '{revision}'", request.file.unwrap_or("like that")),
+        ),
         (401, _) if *has_token => (
             K::Unauthenticated,
-            format!("the Hub does not accept the token in HF_TOKEN, asked for {}", what(asked)),
+            format!("the Hub does not accept the token in HF_TOKEN, asked for {}", what(request)),
         ),
-        (401, _) => (K::Unauthenticated, format!("the Hub wants a token for {}: set HF_TOKEN", what(asked))),
+        (401, _) => {
+            (K::Unauthenticated, format!("the Hub wants a token for {}: set HF_TOKEN", what(request)))
+        }
         (403, _) => (
             K::PermissionDenied,
             format!(
                 "the token in HF_TOKEN may not read {}: look at {page} and the token's permissions",
-                what(asked)
+                what(request)
             ),
         ),
-        (416, _) => (K::ResponseInvalid, format!("the Hub has less of {} than is here already", what(asked))),
+        (416, _) => {
+            (K::ResponseInvalid, format!("the Hub has less of {} than is here already", what(request)))
+        }
         (429, _) => {
             let advice = if *has_token {
                 "try again later"
@@ -99,17 +104,17 @@ fn meaning(status: u16, headers: &HeaderMap, asked: &Asked<'_>) -> Option<(Error
             };
             (K::RateLimited, format!("the Hub was asked too often: {advice}"))
         }
-        (500..=599, _) => (K::Unavailable, format!("the Hub cannot give {} at the moment", what(asked))),
+        (500..=599, _) => (K::Unavailable, format!("the Hub cannot give {} at the moment", what(request))),
         _ => return None,
     })
 }
 
-fn no_repository(asked: &Asked<'_>) -> String {
-    let private = match asked.has_token {
+fn no_repository(request: &HubRequest<'_>) -> String {
+    let private = match request.has_token {
         true => "or it is private and the token in HF_TOKEN may not read it",
         false => "or it is private, which needs a token in HF_TOKEN",
     };
-    format!("there is no model '{}' at {}: the name is wrong, {private}", asked.id, asked.page)
+    format!("there is no model '{}' at {}: the name is wrong, {private}", request.id, request.page)
 }
 
 #[cfg(test)]
@@ -135,14 +140,14 @@ mod tests {
             (409, "", true, "conflict", "does not give model.safetensors"),
         ] {
             let headers = crate::http::header_map(&[("X-Error-Code", code), ("Retry-After", "7")]);
-            let asked = Asked {
+            let request = HubRequest {
                 id: "org/name",
                 revision: "v9",
                 file: Some("model.safetensors"),
                 page: "https://hub.test/org/name",
                 has_token,
             };
-            let error = error(status, &headers, &read_error_body(None, b""), &asked);
+            let error = error(status, &headers, &read_error_body(None, b""), &request);
             assert_eq!(error.kind().as_str(), kind, "{status} {code}");
             assert!(error.message().contains(says), "{status} {code}: {error}");
             assert_eq!(error.http_status(), Some(status));

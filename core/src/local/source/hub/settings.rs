@@ -1,5 +1,4 @@
-//! Where the Hub is, where its files are kept, and who asks: as Python's `huggingface_hub` reads it from the
-//! environment.
+//! The Hub's address, the cache and the token, from the same variables as Python's `huggingface_hub`.
 
 use std::io::ErrorKind as Io;
 use std::path::PathBuf;
@@ -8,7 +7,7 @@ use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// The Hub of a user who names none.
+/// The default Hub.
 pub(super) const PUBLIC: &str = "https://huggingface.co";
 
 /// What the environment says about the Hub.
@@ -26,7 +25,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// # Errors
-    /// `config_invalid` if nothing says where files may be kept.
+    /// `config_invalid` if there is no folder for the cache.
     pub(super) fn from_env(env: &Environment) -> Result<Self> {
         let is_true = |name: &str| {
             let value = env.get(name).unwrap_or_default().to_ascii_uppercase();
@@ -43,7 +42,7 @@ impl Settings {
         Ok(Self {
             endpoint: env.get("HF_ENDPOINT").unwrap_or_else(|| PUBLIC.to_owned()),
             cache,
-            // An `HF_HUB_OFFLINE` that says no wins over the older variable, as in Python.
+            // `HF_HUB_OFFLINE=0` overrides the older variable, as in Python.
             offline: is_true("HF_HUB_OFFLINE")
                 || env.get("HF_HUB_OFFLINE").is_none() && is_true("TRANSFORMERS_OFFLINE"),
             token: env.secret(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).filter(|_| implicit),
@@ -51,7 +50,7 @@ impl Settings {
         })
     }
 
-    /// `HF_TOKEN`, else what `hf auth login` has left on this machine.
+    /// `HF_TOKEN`, else the token that `hf auth login` has saved.
     ///
     /// # Errors
     /// `config_invalid` if there is such a file, but it cannot be read.
@@ -67,7 +66,7 @@ impl Settings {
             Err(error) if matches!(error.kind(), Io::NotFound | Io::NotADirectory) => Ok(None),
             Err(error) => {
                 let text = format!("the token file {} cannot be read: {}", path.display(), error.kind());
-                Err(Error::config(format!("{text}; mend that, or set HF_TOKEN")).with_source(error))
+                Err(Error::config(format!("{text}; fix that, or set HF_TOKEN")).with_source(error))
             }
         }
     }
@@ -86,10 +85,10 @@ fn home_of_hugging_face(env: &Environment) -> Result<PathBuf> {
 
 fn home(env: &Environment) -> Result<PathBuf> {
     let home = env.get("HOME").map(PathBuf::from).or_else(std::env::home_dir);
-    home.ok_or_else(|| Error::config("there is no home folder to keep models in: set HF_HOME"))
+    home.ok_or_else(|| Error::config("there is no home folder for models: set HF_HOME"))
 }
 
-/// `~` and `$NAME` as the shell understands them; a variable that is not set stays as it is written.
+/// Expands `~` and `$NAME` as a shell does; unset variables stay as they are written.
 fn expand(text: &str, env: &Environment) -> Result<PathBuf> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::Hub;
 pub(super) use super::test_server::{COMMIT, Fault, ID, etag_of};
 use super::test_server::{Seen, State, TestServer};
-use super::{Hub, Wanted};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::Result;
@@ -54,16 +54,21 @@ impl TestHub {
 
     /// The client, with further variables.
     pub(super) fn client(&self, more: &[(&str, &str)]) -> Hub {
+        Hub::from_env(&self.environment(more)).unwrap()
+    }
+
+    /// The environment that names the Hub and the folder, with further variables.
+    pub(super) fn environment(&self, more: &[(&str, &str)]) -> Environment {
         let own = [("HF_HOME", self.home.path().to_str().unwrap()), ("HF_ENDPOINT", &self.server.endpoint)];
-        Hub::from_env(&Environment::from_pairs(own.into_iter().chain(more.iter().copied()))).unwrap()
+        Environment::from_pairs(own.into_iter().chain(more.iter().copied()))
     }
 
     pub(super) async fn fetch(&self, cx: &Context) -> Result<ModelFiles> {
-        self.client(&[]).fetch(cx, ID, None, &Wanted::Model).await
+        self.client(&[]).fetch(cx, ID, None).await
     }
 
     pub(super) fn cached(&self) -> Option<ModelFiles> {
-        self.client(&[]).cached(ID, None, &Wanted::Model).unwrap()
+        self.client(&[]).cached(ID, None)
     }
 
     /// The repository's folder in the cache.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use super::testing::{COMMIT, Fault, ID, TestHub, etag_of};
 use super::*;
 use crate::context::Progress;
+use crate::local::ModelSource;
 use crate::local::source::{Located, locate};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -37,8 +38,8 @@ async fn a_model_is_fetched_whole_verified_and_found_again_without_the_network()
     let asked = hub.state().seen.len();
     assert_eq!(hub.cached(), Some(files.clone()));
     assert_eq!(hub.state().seen.len(), asked, "the cache asks nobody");
-    let located = locate(&"org/name@main".parse().unwrap(), &hub.client(&[]), &Wanted::Model).unwrap();
-    assert_eq!(located, Located::Here(files.clone()));
+    let located = locate(&ModelSource::new("org/name@main"), &hub.environment(&[])).unwrap();
+    assert!(matches!(located, Located::Local(found) if found == files));
     assert_eq!(hub.fetch(&cx).await.unwrap(), files);
     assert_eq!(hub.state().seen.len(), asked + 1, "what is here is listed, not fetched");
 }
@@ -47,7 +48,7 @@ async fn a_model_is_fetched_whole_verified_and_found_again_without_the_network()
 async fn the_token_goes_to_the_hub_and_not_to_the_store_that_it_leads_to() {
     let hub = TestHub::start(100).await;
     let client = hub.client(&[("HF_TOKEN", "hf_canary")]);
-    client.fetch(&Context::new(), ID, None, &Wanted::Model).await.unwrap();
+    client.fetch(&Context::new(), ID, None).await.unwrap();
     let state = hub.state();
     let (store, own): (Vec<_>, Vec<_>) = state.seen.iter().partition(|seen| seen.at_store);
     assert!(!store.is_empty() && own.len() > 5);
@@ -69,9 +70,9 @@ async fn a_hub_that_lists_no_hashes_is_asked_for_each_file() {
 async fn revisions_with_slashes_and_commits_are_fetched() {
     let hub = TestHub::start(10).await;
     let (cx, client) = (Context::new(), hub.client(&[]));
-    let of_branch = client.fetch(&cx, ID, Some("refs/pr/1"), &Wanted::Model).await.unwrap();
+    let of_branch = client.fetch(&cx, ID, Some("refs/pr/1")).await.unwrap();
     assert!(hub.folder().join("refs/refs/pr/1").is_file());
-    let of_commit = client.fetch(&cx, ID, Some(COMMIT), &Wanted::Model).await.unwrap();
+    let of_commit = client.fetch(&cx, ID, Some(COMMIT)).await.unwrap();
     assert_eq!(of_branch, of_commit);
     assert!(!hub.folder().join("refs").join(COMMIT).exists(), "a commit is its own name");
 }
@@ -105,7 +106,7 @@ async fn two_who_want_the_same_model_fetch_it_once() {
 #[tokio::test]
 async fn a_snapshot_of_somebody_else_counts_when_it_is_certain_what_it_lacks() {
     let hub = TestHub::start(100).await;
-    let repository = Repository::new(&hub.home.path().join("hub"), ID);
+    let repository = CachedRepository::new(&hub.home.path().join("hub"), ID);
     repository.make_folders().unwrap();
     for name in ["config.json", "tokenizer.json", WEIGHTS] {
         let bytes = hub.state().files[name].clone();
@@ -117,7 +118,7 @@ async fn a_snapshot_of_somebody_else_counts_when_it_is_certain_what_it_lacks() {
     // As transformers leaves it: nobody has looked for the modules, and without them the pooling would be wrong.
     assert_eq!(hub.cached(), None);
     let offline = hub.client(&[("HF_HUB_OFFLINE", "1")]);
-    let error = offline.fetch(&Context::new(), ID, None, &Wanted::Model).await.unwrap_err();
+    let error = offline.fetch(&Context::new(), ID, None).await.unwrap_err();
     assert!(
         error.message().contains("not certain that the model has no")
             && error.message().contains("modules.json")
@@ -125,7 +126,7 @@ async fn a_snapshot_of_somebody_else_counts_when_it_is_certain_what_it_lacks() {
     // As an older `snapshot_download` leaves it: all there is, without a list.
     std::fs::write(repository.snapshot(COMMIT).join(".gitattributes"), "").unwrap();
     assert_eq!(hub.cached(), None, "who may ask, asks");
-    assert!(offline.cached(ID, None, &Wanted::Model).unwrap().is_some());
+    assert!(offline.cached(ID, None).is_some());
     // As a newer one leaves it: with the list of all files.
     let trees = hub.folder().join("trees");
     std::fs::create_dir_all(&trees).unwrap();
@@ -136,7 +137,7 @@ async fn a_snapshot_of_somebody_else_counts_when_it_is_certain_what_it_lacks() {
         std::fs::write(trees.join(format!("{COMMIT}.json")), tree.to_string()).unwrap();
     };
     list(&["config.json", "tokenizer.json", "modules.json", WEIGHTS]);
-    assert!(offline.cached(ID, None, &Wanted::Model).unwrap().is_none(), "the list names more than is here");
+    assert!(offline.cached(ID, None).is_none(), "the list names more than is here");
     list(&["config.json", "tokenizer.json", "onnx/model.onnx", WEIGHTS]);
     assert!(hub.cached().is_some(), "nothing is missing of what a model needs");
     assert!(hub.state().seen.is_empty(), "nobody was asked");
@@ -144,16 +145,6 @@ async fn a_snapshot_of_somebody_else_counts_when_it_is_certain_what_it_lacks() {
     hub.fetch(&Context::new()).await.unwrap();
     assert!(hub.at_store().is_empty(), "the weights were here");
     assert!(hub.cached().is_some_and(|files| files.has("modules.json")));
-}
-
-#[tokio::test]
-async fn one_file_of_a_repository_is_fetched_by_its_name() {
-    let hub = TestHub::start(100).await;
-    let (client, wanted) = (hub.client(&[]), Wanted::File("README.md".to_owned()));
-    let files = client.fetch(&Context::new(), ID, None, &wanted).await.unwrap();
-    assert!(files.has("README.md") && !files.has(WEIGHTS));
-    assert!(client.cached(ID, None, &wanted).unwrap().is_some());
-    assert_eq!(hub.cached(), None, "one file is no model");
 }
 
 #[tokio::test]

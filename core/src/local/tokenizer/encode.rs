@@ -1,70 +1,70 @@
 //! From a text to the token ids that a model takes.
 //!
-//! The repository's own tokenizer makes the ids; special tokens, the window and padding are put on here, because
-//! what `tokenizer.json` says about the last two is what somebody once used for something else.
+//! The repository's own tokenizer makes the ids. Special tokens, truncation and padding are applied here: what
+//! `tokenizer.json` says about the last two is left over from other uses.
 
 use std::fmt;
 
 use serde_json::Value;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, Replace, Sequence, Strip};
-use tokenizers::{ModelWrapper, NormalizerWrapper, Tokenizer};
+use tokenizers::{ModelWrapper, NormalizerWrapper};
 
 use super::vocabulary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::ModelFiles;
 use ayni_kernels::Pool;
 
-/// Texts in a part of the work that one thread takes.
-const TEXTS_A_PART: usize = 4;
+/// How many texts a thread takes at a time.
+const TEXTS_PER_TASK: usize = 4;
 
-/// Texts that are together shorter than this are not worth sharing among threads.
-const SHORT: usize = 2000;
+/// Texts with fewer bytes in all are encoded on the calling thread.
+const MIN_PARALLEL_BYTES: usize = 2000;
 
 /// Makes token ids of texts. Shared by all threads.
-pub(crate) struct Tokeniser {
-    inner: Tokenizer,
-    /// The special tokens in front of every text.
-    before: Vec<u32>,
-    /// Those behind it.
-    after: Vec<u32>,
+pub(crate) struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// The special tokens before every text.
+    prefix: Vec<u32>,
+    /// The special tokens after it.
+    suffix: Vec<u32>,
     /// The most tokens of a text, special ones included.
     window: usize,
-    /// What short texts are filled up with, for models that were trained so.
+    /// How short texts are padded to the window, for models that were trained so.
     padding: Option<Padding>,
 }
 
-/// What happens to texts before the tokenizer's own steps, though its file does not say so.
+/// How texts are normalised before the tokenizer's own steps, where its file does not say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Cleaning {
     /// Nothing.
     #[default]
     None,
-    /// They are made lower case.
+    /// Lower case.
     LowerCase,
-    /// What SigLIP was trained with: lower case; and for the first models, which have unigrams, no punctuation of ASCII
-    /// and single spaces only, which the later ones, with Gemma's byte pairs, keep.
+    /// As SigLIP was trained: lower case. For models with unigrams also without ASCII punctuation and with single spaces;
+    /// SigLIP 2, with Gemma's byte pairs, keeps both.
     Siglip,
 }
 
-/// The token that fills texts up, and where.
+/// The token that texts are padded with, and on which side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Padding {
     pub(crate) id: u32,
-    /// In front of the text, not behind it.
-    pub(crate) is_in_front: bool,
+    /// Before the text, not after it.
+    pub(crate) is_left: bool,
 }
 
 /// A text's tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tokenised {
+pub(crate) struct Encoded {
     /// The ids, special tokens included.
     pub(crate) ids: Vec<u32>,
     /// Whether the text was longer than the window.
-    pub(crate) is_cut: bool,
+    pub(crate) is_truncated: bool,
 }
 
-impl Tokeniser {
+impl Tokenizer {
     /// The tokenizer of a repository.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Tokeniser {
             Some(bytes) => bytes,
             None => vocabulary::as_tokenizer_json(files)?,
         };
-        let mut inner = Tokenizer::from_bytes(bytes)
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| unusable(&format!("{} cannot be used: {error}", named(files))))?;
         inner.with_truncation(None).map_err(|error| unusable(&error.to_string()))?;
         inner.with_padding(None);
@@ -85,9 +85,9 @@ impl Tokeniser {
                 .with_normalizer(Some(Sequence::new(steps)))
                 .map_err(|error| unusable(&error.to_string()))?;
         }
-        let (before, after) = special_tokens(&inner)
+        let (prefix, suffix) = special_tokens(&inner)
             .ok_or_else(|| unusable(&format!("{} puts no special tokens around a text", named(files))))?;
-        Ok(Self { inner, before, after, window: usize::MAX, padding: None })
+        Ok(Self { inner, prefix, suffix, window: usize::MAX, padding: None })
     }
 
     /// Sets the most tokens of a text.
@@ -101,13 +101,13 @@ impl Tokeniser {
         Ok(Self { window, ..self })
     }
 
-    /// Fills short texts up to the window with this token.
+    /// Pads short texts to the window with this token.
     pub(crate) fn with_padding(self, padding: Padding) -> Self {
         Self { padding: Some(padding), ..self }
     }
 
-    /// What `tokenizer_config.json` fills texts up with, and where; where it does not say, behind the text, but in front
-    /// of it for tokenizers of Gemma's kind, as transformers does.
+    /// The padding that `tokenizer_config.json` describes. The default side is that of transformers: left for tokenizers of
+    /// Gemma's kind, else right.
     ///
     /// # Errors
     /// `model_load` if it names no token.
@@ -116,10 +116,10 @@ impl Tokeniser {
         let text = |name: &str| config.get(name).and_then(Value::as_str);
         let class = text("tokenizer_class").unwrap_or_default().trim_end_matches("Fast");
         let usual = if ["GemmaTokenizer", "Siglip2Tokenizer"].contains(&class) { "left" } else { "right" };
-        let is_in_front = text("padding_side").unwrap_or(usual) == "left";
+        let is_left = text("padding_side").unwrap_or(usual) == "left";
         let token = config.get("pad_token").map(|token| token.get("content").unwrap_or(token));
         let id = token.and_then(Value::as_str).and_then(|token| self.inner.token_to_id(token));
-        id.map(|id| Padding { id, is_in_front }).ok_or_else(|| {
+        id.map(|id| Padding { id, is_left }).ok_or_else(|| {
             unusable("tokenizer_config.json names no `pad_token` of the tokenizer, which the model needs")
         })
     }
@@ -137,16 +137,16 @@ impl Tokeniser {
         Ok(self.content(text)?.len() + self.special())
     }
 
-    /// How many tokens a prompt puts in front of a text, the special ones before it included.
+    /// How many tokens a prompt puts before a text, special tokens included.
     pub(crate) fn prompt_length(&self, prompt: &str) -> Result<usize> {
-        Ok(self.content(prompt)?.len() + self.before.len())
+        Ok(self.content(prompt)?.len() + self.prefix.len())
     }
 
     /// A text's tokens, cut to the window with the special tokens kept.
     ///
     /// # Errors
     /// `invalid_request` if it cannot be tokenised.
-    pub(crate) fn tokenise(&self, prompt: &str, text: &str) -> Result<Tokenised> {
+    pub(crate) fn encode(&self, prompt: &str, text: &str) -> Result<Encoded> {
         let encoding = match prompt {
             "" => self.content(text)?,
             _ => self.content(&format!("{prompt}{text}"))?,
@@ -154,30 +154,30 @@ impl Tokeniser {
         let content = encoding.get_ids();
         let kept = &content[..content.len().min(self.window - self.special())];
         let mut ids = Vec::with_capacity(kept.len() + self.special());
-        ids.extend_from_slice(&self.before);
+        ids.extend_from_slice(&self.prefix);
         ids.extend_from_slice(kept);
-        ids.extend_from_slice(&self.after);
-        if let Some(Padding { id, is_in_front }) = self.padding {
+        ids.extend_from_slice(&self.suffix);
+        if let Some(Padding { id, is_left }) = self.padding {
             let missing = self.window.saturating_sub(ids.len());
             ids.resize(self.window, id);
-            ids.rotate_right(if is_in_front { missing } else { 0 });
+            ids.rotate_right(if is_left { missing } else { 0 });
         }
-        Ok(Tokenised { ids, is_cut: kept.len() < content.len() })
+        Ok(Encoded { ids, is_truncated: kept.len() < content.len() })
     }
 
     /// The tokens of many texts, several at a time.
     ///
     /// # Errors
     /// `invalid_request` if one cannot be tokenised.
-    pub(crate) fn tokenise_all(&self, pool: &Pool, prompt: &str, texts: &[&str]) -> Result<Vec<Tokenised>> {
+    pub(crate) fn encode_all(&self, pool: &Pool, prompt: &str, texts: &[&str]) -> Result<Vec<Encoded>> {
         let length: usize = texts.iter().map(|text| text.len()).sum();
-        if length < SHORT {
-            return texts.iter().map(|text| self.tokenise(prompt, text)).collect();
+        if length < MIN_PARALLEL_BYTES {
+            return texts.iter().map(|text| self.encode(prompt, text)).collect();
         }
-        let mut results: Vec<Result<Tokenised>> = texts.iter().map(|_| Ok(Tokenised::default())).collect();
-        pool.parallel_chunks(&mut results, TEXTS_A_PART, |part, results| {
-            for (result, text) in results.iter_mut().zip(&texts[part * TEXTS_A_PART..]) {
-                *result = self.tokenise(prompt, text);
+        let mut results: Vec<Result<Encoded>> = texts.iter().map(|_| Ok(Encoded::default())).collect();
+        pool.parallel_chunks(&mut results, TEXTS_PER_TASK, |part, results| {
+            for (result, text) in results.iter_mut().zip(&texts[part * TEXTS_PER_TASK..]) {
+                *result = self.encode(prompt, text);
             }
         });
         results.into_iter().collect()
@@ -189,12 +189,15 @@ impl Tokeniser {
     }
 
     fn special(&self) -> usize {
-        self.before.len() + self.after.len()
+        self.prefix.len() + self.suffix.len()
     }
 }
 
-/// The steps of a cleaning; each changes nothing where the tokenizer has it too.
-fn cleaning_steps(cleaning: Cleaning, tokenizer: &Tokenizer) -> tokenizers::Result<Vec<NormalizerWrapper>> {
+/// The steps of a cleaning; a step that the tokenizer has too changes nothing.
+fn cleaning_steps(
+    cleaning: Cleaning,
+    tokenizer: &tokenizers::Tokenizer,
+) -> tokenizers::Result<Vec<NormalizerWrapper>> {
     let is_unigram = matches!(tokenizer.get_model(), ModelWrapper::Unigram(_));
     let pattern = |text: &str| ReplacePattern::Regex(text.to_owned());
     Ok(match cleaning {
@@ -210,8 +213,8 @@ fn cleaning_steps(cleaning: Cleaning, tokenizer: &Tokenizer) -> tokenizers::Resu
     })
 }
 
-/// What the tokenizer puts before and behind a text, read off a text that it was put around.
-fn special_tokens(tokenizer: &Tokenizer) -> Option<(Vec<u32>, Vec<u32>)> {
+/// The special tokens before and after a text, found by encoding one with and without them.
+fn special_tokens(tokenizer: &tokenizers::Tokenizer) -> Option<(Vec<u32>, Vec<u32>)> {
     let with = tokenizer.encode_fast("a b", true).ok()?;
     let without = tokenizer.encode_fast("a b", false).ok()?;
     let (with, without) = (with.get_ids(), without.get_ids());
@@ -227,12 +230,12 @@ fn unusable(message: &str) -> Error {
     Error::new(ErrorKind::ModelLoad, message)
 }
 
-impl fmt::Debug for Tokeniser {
+impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokeniser").field("window", &self.window).finish_non_exhaustive()
+        f.debug_struct("Tokenizer").field("window", &self.window).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-#[path = "tokenise_tests.rs"]
+#[path = "encode_tests.rs"]
 mod tests;

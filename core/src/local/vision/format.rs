@@ -43,7 +43,7 @@ impl Format {
     }
 
     /// Walks the file's parts from its first byte to its last (of a GIF, to the end of the first frame), and returns
-    /// every size that one of them declares: the picture's and those of frames within it. Nothing if the file ends
+    /// every size that one of them declares: the image's and those of frames within it. Nothing if the file ends
     /// early or is no such file.
     pub fn declared_sizes(self, bytes: &[u8]) -> Option<Vec<(u32, u32)>> {
         let mut sizes = Vec::new();
