@@ -46,7 +46,7 @@ impl ImageGenerator for HuggingFace {
         check_refine(served.provider(), &request)?;
         let call = ImageCall { cx, backend: self, served: &served };
         let mut all = Made::default();
-        // Each image is a call of its own: what the wire calls several images are references for one.
+        // One call per image: to these APIs several images are references for one result.
         for image in request.images.iter() {
             let made = self.finish(refine_one(&call, &request, image).await, &served).await?;
             all.images.extend(made.images);
@@ -70,7 +70,7 @@ async fn refine_one(call: &ImageCall<'_>, request: &RefineRequest, image: &Image
     check_count(made?, 1)
 }
 
-/// hf-inference has models that change an image without being told how: they take no prompt.
+/// hf-inference has models that change an image without a prompt.
 fn check_inputs(request: &RefineRequest, provider: &str) -> Result<()> {
     match provider {
         HF_INFERENCE if !request.images.is_empty() => Ok(()),

@@ -1,4 +1,4 @@
-//! Which provider serves a model, and under which name: the Hub's mapping, kept for a while.
+//! Which provider serves a model, and under which id: the Hub's mapping, cached for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::client::ApiClient;
 
-/// How long a mapping is believed. Providers come and go within hours, and a wrong mapping is dropped at once.
+/// How long a mapping is cached. Providers come and go within hours; a wrong mapping is dropped at once.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// What a model is asked to do, as the Hub names it.
+/// What a model does, as the Hub names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
     TextGeneration,
@@ -34,7 +34,7 @@ impl Task {
         }
     }
 
-    /// Whether `task` of the mapping is this one. On hf-inference two tasks stand in for each other.
+    /// Whether `task` of the mapping is this one. At hf-inference two tasks count as the same.
     fn is_served_by(self, task: &str, provider: &str) -> bool {
         task == self.as_str()
             || (self == Self::FeatureExtraction && task == "sentence-similarity" && provider == HF_INFERENCE)
@@ -57,7 +57,7 @@ pub(super) struct Entry {
 pub(super) struct Mapping(Mutex<Option<(Instant, Arc<[Entry]>)>>);
 
 impl Mapping {
-    /// Who serves `model` for `task`. Calls at the same time share one look-up.
+    /// The provider that serves `model` for `task`. Concurrent calls share one look-up.
     pub(super) async fn find(
         &self,
         cx: &Context,
@@ -107,15 +107,15 @@ impl Mapping {
 async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[Entry]>> {
     let path = format!("/api/models/{}?expand[]=inferenceProviderMapping", encode_path(model));
     let answer = hub.get(&path).json_reply::<Value>(cx).await;
-    // The request itself has not gone out, so another attempt repeats nothing.
+    // The request itself was not sent, so a retry repeats nothing.
     let value = answer
         .map_err(|error| error.with_context("looked_up", "provider mapping").with_sent(Sent::No))?
         .value;
     Ok(read(value.get("inferenceProviderMapping").unwrap_or(&Value::Null)).into())
 }
 
-/// The entries in either of the two forms: an object by provider, or a list. What has no provider or no model
-/// is left out.
+/// The entries in either of the two forms: an object by provider, or a list. Entries without a
+/// provider or a model are skipped.
 pub(super) fn read(mapping: &Value) -> Vec<Entry> {
     let entry = |provider: Option<&str>, value: &Value| {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -136,7 +136,7 @@ pub(super) fn read(mapping: &Value) -> Vec<Entry> {
     }
 }
 
-/// The first entry that does the task and that ayni can call, one that the Hub reports as broken last.
+/// The first entry that does the task and that ayni can call; entries that the Hub reports as broken come last.
 fn first(entries: &[Entry], model: &str, task: Task) -> Result<Entry> {
     let fits = |entry: &&Entry| {
         task.is_served_by(&entry.task, &entry.provider) && providers::serves(&entry.provider, task)

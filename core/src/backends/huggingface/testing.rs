@@ -1,4 +1,4 @@
-//! A transport for tests: answers from a script and keeps what was asked.
+//! A transport for tests: scripted responses, recorded requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
 use crate::http::{HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 
-/// Answers in order; the last answer is repeated. An answer of status 0 never comes.
+/// Sends responses in order and repeats the last one. A response of status 0 never arrives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Script(Arc<Mutex<State>>);
 

@@ -1,4 +1,4 @@
-//! A streamed answer: one JSON object a line.
+//! A streamed response: one JSON object per line.
 
 use std::collections::VecDeque;
 
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::http::body::{EventSource, LineStream, StreamRecord};
 use crate::info::Route;
 
-/// Makes chat events out of lines.
+/// Turns lines into chat events.
 pub(super) struct Lines {
     lines: LineStream,
-    /// Until the first line says which model answers.
+    /// Until the first line has named the model.
     route: Option<Route>,
     calls: usize,
 }
@@ -64,7 +64,7 @@ impl Lines {
         }
     }
 
-    /// A server or proxy that does not stream.
+    /// Reads a whole response: the server, or a proxy, does not stream.
     async fn read_whole(&mut self, value: Value, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         use futures_util::TryStreamExt;
 

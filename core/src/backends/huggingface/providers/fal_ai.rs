@@ -1,4 +1,4 @@
-//! Images by fal: a queue. A job is taken, asked after, and fetched.
+//! Images by fal: a queue. A job is submitted, polled, and fetched.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ struct Job {
     response_url: Option<String>,
     status_url: Option<String>,
     cancel_url: Option<String>,
-    /// What the synchronous host answers at once.
+    /// Filled at once by the synchronous host.
     images: Vec<Image>,
     seed: Option<u64>,
 }
@@ -27,7 +27,7 @@ struct Job {
 #[serde(default)]
 struct Output {
     images: Vec<Image>,
-    /// Some models make one image and name it so.
+    /// Some models make one image and use the singular.
     image: Option<Image>,
     seed: Option<u64>,
 }
@@ -95,11 +95,13 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
     Ok(Made { images: call.download_all(urls).await?, seed: output.seed, request_id })
 }
 
-/// Waits for the job, then fetches its output. The URLs are those that the answer named: the queue shortens a
-/// model's path to owner and application in them.
+/// Waits for the job, then fetches its output. The URLs come from the response: in them the queue
+/// shortens a model's path to owner and application.
 async fn wait(call: &ImageCall<'_>, job: Job) -> Result<Output> {
-    let response_url =
-        job.response_url.clone().ok_or_else(|| invalid("the queue took the job but names no URL for it"))?;
+    let response_url = job
+        .response_url
+        .clone()
+        .ok_or_else(|| invalid("the queue accepted the job but named no URL for it"))?;
     let status_url = job.status_url.clone().unwrap_or_else(|| format!("{response_url}/status"));
     let mut running = CancelOnDrop::new(call, Method::PUT, job.cancel_url.as_deref());
     if let Err(error) = wait_until_done(call, &mut running, job, &status_url).await {

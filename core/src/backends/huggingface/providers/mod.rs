@@ -1,4 +1,4 @@
-//! The providers: where each is, what it serves, and how the wire of its image routes differs.
+//! The providers: where each is, what it serves, and how its image API differs.
 
 use std::time::{Duration, Instant};
 
@@ -46,9 +46,9 @@ pub(super) struct Row {
     pub(super) scheme: Scheme,
     /// Its route for embeddings in OpenAI's shape.
     pub(super) embeddings: Option<&'static str>,
-    /// The options of a generation that its wire can express, if it generates.
+    /// The options that its API has for generating images, if it generates.
     generates: Option<&'static [&'static str]>,
-    /// The options of a refinement that its wire can express, if it refines.
+    /// The options that its API has for changing images, if it changes them.
     refines: Option<&'static [&'static str]>,
     pub(super) max_images: Option<usize>,
 }
@@ -85,7 +85,7 @@ const ROWS: [Row; 8] = [
     },
     Row { embeddings: Some("/v1/embeddings"), ..row_of("scaleway", "https://api.scaleway.ai") },
     Row {
-        // Its wire has neither steps nor guidance.
+        // Its API has neither steps nor guidance.
         generates: Some(&["negative_prompt", "count", "size", "seed"]),
         ..row_of("nscale", "https://inference.api.nscale.com")
     },
@@ -128,7 +128,7 @@ fn does(row: &Row, task: Task) -> bool {
     }
 }
 
-/// Why nobody is called.
+/// The error for a provider without a known route for the task.
 pub(super) fn no_route(provider: &str, task: Task) -> Error {
     let known: Vec<&str> = ROWS.iter().filter(|row| does(row, task)).map(|row| row.name).collect();
     Error::unsupported(format!(
@@ -138,7 +138,7 @@ pub(super) fn no_route(provider: &str, task: Task) -> Error {
     ))
 }
 
-/// One image call: who asks whom.
+/// One image call: its context, its backend, its provider.
 #[derive(Debug)]
 pub(super) struct ImageCall<'a> {
     pub(super) cx: &'a Context,
@@ -146,7 +146,7 @@ pub(super) struct ImageCall<'a> {
     pub(super) served: &'a Served,
 }
 
-/// What came of an image call.
+/// The result of an image call.
 #[derive(Debug, Default)]
 pub(super) struct Made {
     pub(super) images: Vec<ImageData>,
@@ -155,23 +155,23 @@ pub(super) struct Made {
 }
 
 impl ImageCall<'_> {
-    /// A POST to a path of the provider's.
+    /// A POST to a path at the provider.
     pub(super) fn post(&self, path: &str) -> ApiCall<'_> {
         self.backend.post(self.served, path)
     }
 
-    /// A call to a URL of the provider's that an answer named, sent to the host that is called anyway: at the
-    /// router the provider's path comes after the provider's name. So the credential goes nowhere else.
+    /// A call to a URL that the provider's response named, sent to the host that is called anyway (at the
+    /// router the provider's name comes before the path), so that the credential goes nowhere else.
     pub(super) fn named(&self, method: Method, url: &str) -> Result<ApiCall<'_>> {
         let (path, is_own) = self.named_path(url)?;
         let api = &self.backend.0.api;
         if is_own { api.call_named(method, &path) } else { Ok(api.call(method, &path)) }
     }
 
-    /// The path and query that a named URL has on the host that is called, or the URL itself where it is on it.
+    /// The path and query of a named URL on the host that is called, or the URL itself if it is on that host.
     pub(super) fn named_path(&self, url: &str) -> Result<(String, bool)> {
         let base = self.backend.0.api.base();
-        let url = base.join(url).map_err(|_| invalid("the provider named a URL that is none"))?;
+        let url = base.join(url).map_err(|_| invalid("the provider named an invalid URL"))?;
         if url.origin() == base.origin() {
             return Ok((url.into(), true));
         }
@@ -180,7 +180,7 @@ impl ImageCall<'_> {
         Ok((self.served.path(&format!("{}{query}", url.path())), false))
     }
 
-    /// The image at a URL that an answer named. No credential goes there unless it is the API's own host.
+    /// The image at a URL that a response named. Credentials are sent only to the API's own host.
     pub(super) async fn download(&self, url: &str) -> Result<ImageData> {
         if url.starts_with("data:") {
             return ImageData::from_base64(url)
@@ -204,12 +204,12 @@ impl ImageCall<'_> {
     }
 }
 
-/// An answer that breaks the protocol.
+/// The error for a response that breaks the protocol.
 pub(super) fn invalid(message: &str) -> Error {
     Error::response_invalid(message)
 }
 
-/// An image out of an answer: what its first bytes say, else what the header says.
+/// An image from a response; its first bytes decide the format, else the header does.
 pub(super) fn image_of(bytes: bytes::Bytes, content_type: Option<&str>) -> Result<ImageData> {
     let declared =
         content_type.and_then(|kind| kind.split(';').next()).filter(|kind| kind.starts_with("image/"));
@@ -221,12 +221,12 @@ pub(super) fn image_of(bytes: bytes::Bytes, content_type: Option<&str>) -> Resul
     }
 }
 
-/// The image in a base64 text.
+/// An image from base64.
 pub(super) fn image_of_base64(text: &str) -> Result<ImageData> {
     ImageData::from_base64(text).map_err(|_| invalid("the provider's base64 text holds no image"))
 }
 
-/// A job failed at the provider. What the provider says of it is kept as the excerpt: it may echo the prompt.
+/// The error for a job that failed. The provider's reason goes into the excerpt: it may echo the prompt.
 pub(super) fn job_failed(said: Option<&str>) -> Error {
     const REFUSALS: [&str; 5] = ["nsfw", "safety", "sensitive", "content policy", "moderation"];
     let said = said.unwrap_or_default();
@@ -234,8 +234,8 @@ pub(super) fn job_failed(said: Option<&str>) -> Error {
     let error = if REFUSALS.iter().any(|refusal| lower.contains(refusal)) {
         Error::new(ErrorKind::ContentRejected, "the provider's safety filter refused the request")
     } else {
-        // It was taken, run and perhaps paid for: the same again is the caller's decision.
-        Error::new(ErrorKind::Unavailable, "the provider took the job and failed to do it")
+        // The job was accepted, run and perhaps paid for: whether to repeat it is the caller's decision.
+        Error::new(ErrorKind::Unavailable, "the provider accepted the job, and the job failed")
             .with_persistence(Persistence::Permanent)
     };
     let excerpt: String = crate::http::redact::mask(said).chars().take(500).collect();
@@ -243,7 +243,7 @@ pub(super) fn job_failed(said: Option<&str>) -> Error {
     if excerpt.is_empty() { error } else { error.with_response_excerpt(excerpt) }
 }
 
-/// Asking for a queued job's state now and then.
+/// Polls the state of a queued job.
 #[derive(Debug)]
 pub(super) struct Polling {
     since: Instant,
@@ -264,10 +264,10 @@ impl Polling {
         }
     }
 
-    /// Waits before the next question. `state` is what the last answer said, in words.
+    /// Waits before the next poll. `state` is the last response's state, in words.
     ///
     /// # Errors
-    /// `timeout` with `phase=poll` when the limit is over; what the context says.
+    /// `timeout` with `phase=poll` when the limit is reached; `timeout` or `cancelled` from the context.
     pub(super) async fn pause(&mut self, call: &ImageCall<'_>, state: &str) -> Result<()> {
         let elapsed = call.cx.clock().now().saturating_duration_since(self.since);
         if elapsed >= self.limit {
@@ -287,8 +287,7 @@ impl Polling {
     }
 }
 
-/// Fails if an option is set that the provider's wire cannot express. Says nothing of a provider without the
-/// route.
+/// Fails if an option is set that the provider's API does not have. Passes for a provider without the route.
 pub(super) fn check_generate(provider: &str, request: &GenerateRequest) -> Result<()> {
     let set = [
         ("negative_prompt", request.negative_prompt.is_some()),
@@ -305,7 +304,7 @@ pub(super) fn check_generate(provider: &str, request: &GenerateRequest) -> Resul
     check_options(provider, Task::TextToImage, &set, row(provider).and_then(|row| row.generates))
 }
 
-/// The same for a refinement.
+/// The same for changing images.
 pub(super) fn check_refine(provider: &str, request: &RefineRequest) -> Result<()> {
     let set = [
         ("negative_prompt", request.negative_prompt.is_some()),
@@ -342,7 +341,7 @@ impl Fields {
         self
     }
 
-    /// Sets the numbers and texts of a generation that the providers name alike.
+    /// Sets the options of a generation that have the same name at all providers.
     pub(super) fn set_common(&mut self, request: &GenerateRequest) -> &mut Self {
         self.set("negative_prompt", request.negative_prompt.clone())
             .set("guidance_scale", request.guidance.map(decimal))
@@ -350,7 +349,7 @@ impl Fields {
             .set("seed", request.seed)
     }
 
-    /// Sets the numbers and texts of a refinement that the providers name alike.
+    /// Sets the options of a change that have the same name at all providers.
     pub(super) fn set_common_of_refine(&mut self, request: &RefineRequest) -> &mut Self {
         self.set("negative_prompt", request.negative_prompt.clone())
             .set("guidance_scale", request.guidance.map(decimal))
@@ -358,7 +357,7 @@ impl Fields {
             .set("seed", request.seed)
     }
 
-    /// Adds the caller's own fields; those set already win.
+    /// Adds the caller's own fields; those already set win.
     pub(super) fn extend(&mut self, extra: &Map<String, Value>) -> &mut Self {
         for (name, value) in extra {
             self.0.entry(name.clone()).or_insert_with(|| value.clone());

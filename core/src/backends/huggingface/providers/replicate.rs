@@ -1,4 +1,4 @@
-//! Images by Replicate: the connection is held for up to a minute, then the prediction is asked after.
+//! Images by Replicate: the server holds the connection for up to a minute, then the prediction is polled.
 
 use serde::Deserialize;
 use serde_json::Value;

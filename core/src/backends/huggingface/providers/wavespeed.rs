@@ -1,4 +1,4 @@
-//! Images by WaveSpeed: a job that is asked after.
+//! Images by WaveSpeed: a queued job that is polled.
 
 use serde::Deserialize;
 use serde_json::Value;
