@@ -35,7 +35,7 @@ impl Gemini {
         let body = request::body(&self.info.model, request)?;
         let call = self.api.post(&self.method("generateContent")).json(&body);
         let reply = call.json_reply::<Value>(cx).await?;
-        let mut answer = Answer::new(self.info.clone(), reply.request_id);
+        let mut answer = AnswerBuilder::new(self.info.clone(), reply.request_id);
         let mut events = VecDeque::new();
         answer.take(reply.value, &mut events)?;
         if answer.finish.is_none() {
@@ -50,14 +50,14 @@ impl Gemini {
         let body = request::body(&self.info.model, request)?;
         let call = self.api.post(&self.method("streamGenerateContent")).query("alt", "sse").json(&body);
         let reply = call.events(cx).await?;
-        let answer = Answer::new(self.info.clone(), reply.request_id);
+        let answer = AnswerBuilder::new(self.info.clone(), reply.request_id);
         Ok(chat_stream(GeminiStream { records: reply.value, answer, ended: false }))
     }
 }
 
 struct GeminiStream {
     records: EventStream,
-    answer: Answer,
+    answer: AnswerBuilder,
     ended: bool,
 }
 
@@ -91,7 +91,7 @@ impl GeminiStream {
 }
 
 /// Assembles one response, from one piece or many.
-struct Answer {
+struct AnswerBuilder {
     info: BackendInfo,
     request_id: Option<String>,
     started: bool,
@@ -103,7 +103,7 @@ struct Answer {
     finish: Option<String>,
 }
 
-impl Answer {
+impl AnswerBuilder {
     fn new(info: BackendInfo, request_id: Option<String>) -> Self {
         Self {
             info,

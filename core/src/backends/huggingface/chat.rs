@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::client::{HuggingFace, Served};
+use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use super::providers::HF_INFERENCE;
 use super::wire::{Details, Generated, StreamLine, TextGeneration};
@@ -41,7 +41,7 @@ impl ChatBackend for HuggingFace {
         let post = self.post(&served, &route_of(&served)).json(&body);
         let reply = self.finish(post.events(cx).await, &served).await?;
         let route = self.route(&served, reply.request_id);
-        Ok(chat_stream(Source {
+        Ok(chat_stream(TextGenerationEvents {
             stream: reply.value,
             route: Some(route),
             wants_logprobs: request.logprobs.is_some(),
@@ -57,11 +57,11 @@ impl HuggingFace {
         cx: &Context,
         request: &ChatRequest,
         stream: bool,
-    ) -> Result<(Served, TextGeneration)> {
+    ) -> Result<(ResolvedProvider, TextGeneration)> {
         request.check()?;
         check_provider(&self.0.config.provider)?;
         check_options(request)?;
-        let served = self.served(cx, Task::TextGeneration).await?;
+        let served = self.resolve(cx, Task::TextGeneration).await?;
         let full = self.0.config.return_full_text;
         Ok((served, TextGeneration::new(request, prompt_of(&request.messages), full, stream)))
     }
@@ -122,7 +122,7 @@ fn check_options(request: &ChatRequest) -> Result<()> {
     }
 }
 
-fn route_of(served: &Served) -> String {
+fn route_of(served: &ResolvedProvider) -> String {
     format!("/models/{}", served.model_path())
 }
 
@@ -182,7 +182,7 @@ fn ending_of(details: &Details) -> (FinishReason, Usage) {
 
 /// The events of a streamed text generation.
 #[derive(Debug)]
-struct Source {
+struct TextGenerationEvents {
     stream: EventStream,
     route: Option<Route>,
     wants_logprobs: bool,
@@ -190,7 +190,7 @@ struct Source {
     ended: bool,
 }
 
-impl EventSource for Source {
+impl EventSource for TextGenerationEvents {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         if let Some(route) = self.route.take() {
             events.push_back(ChatEvent::Started { route });
@@ -214,7 +214,7 @@ impl EventSource for Source {
     }
 }
 
-impl Source {
+impl TextGenerationEvents {
     fn take_line(&mut self, events: &mut VecDeque<ChatEvent>, line: &StreamLine) {
         if let Some(token) = &line.token {
             let text = token.text.as_deref().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::config::HuggingFaceConfig;
-use super::mapping::{Entry, Mapping, Task};
+use super::mapping::{Mapping, MappingEntry, Task};
 use super::providers::{self, AUTO, HF_INFERENCE, Scheme};
 use super::space::encode_path;
 use crate::context::Context;
@@ -41,14 +41,14 @@ pub(super) struct State {
 
 /// The provider of one call, and the model's id there.
 #[derive(Debug)]
-pub(super) struct Served {
-    pub(super) entry: Entry,
+pub(super) struct ResolvedProvider {
+    pub(super) entry: MappingEntry,
     /// The prefix of the provider's paths: `/together` at the router, nothing at its own host.
     prefix: String,
     via_router: bool,
 }
 
-impl Served {
+impl ResolvedProvider {
     pub(super) fn provider(&self) -> &str {
         &self.entry.provider
     }
@@ -109,7 +109,7 @@ impl HuggingFace {
 
     /// The provider that serves `task`. hf-inference uses the model's id on the Hub; for other providers the Hub
     /// is asked for their id of the model, unless the configuration names it.
-    pub(super) async fn served(&self, cx: &Context, task: Task) -> Result<Served> {
+    pub(super) async fn resolve(&self, cx: &Context, task: Task) -> Result<ResolvedProvider> {
         let State { config, hub, mapping, via_router, .. } = &*self.0;
         let provider = config.provider.as_str();
         if provider != AUTO && !providers::serves(provider, task) {
@@ -120,27 +120,27 @@ impl HuggingFace {
             _ => config.provider_model.as_ref(),
         };
         let entry = match known_model {
-            Some(model) => Entry { provider: provider.to_owned(), model: model.clone(), ..Entry::default() },
+            Some(model) => MappingEntry { provider: provider.to_owned(), model: model.clone(), ..MappingEntry::default() },
             None => mapping.find(cx, hub, (&config.model, provider), task).await?,
         };
         let prefix = if *via_router { format!("/{}", encode_path(&entry.provider)) } else { String::new() };
-        Ok(Served { entry, prefix, via_router: *via_router })
+        Ok(ResolvedProvider { entry, prefix, via_router: *via_router })
     }
 
     /// A POST to a path of the provider's.
-    pub(super) fn post(&self, served: &Served, path: &str) -> ApiCall<'_> {
+    pub(super) fn post(&self, served: &ResolvedProvider, path: &str) -> ApiCall<'_> {
         self.0.api.post(&served.path(path))
     }
 
     /// Where a response came from.
-    pub(super) fn route(&self, served: &Served, request_id: Option<String>) -> Route {
+    pub(super) fn route(&self, served: &ResolvedProvider, request_id: Option<String>) -> Route {
         Route::new(&self.0.info)
             .with_provider(Some(served.entry.provider.clone()))
             .with_request_id(request_id)
     }
 
     /// Adds this backend's facts to a failure, and forgets the mapping if the failure shows that it is wrong.
-    pub(super) async fn finish<T>(&self, outcome: Result<T>, served: &Served) -> Result<T> {
+    pub(super) async fn finish<T>(&self, outcome: Result<T>, served: &ResolvedProvider) -> Result<T> {
         match outcome {
             Ok(value) => Ok(value),
             Err(error) => {
@@ -165,8 +165,8 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
         let why = "`bill_to` needs a Hugging Face token (hf_…); a provider's own key bills its own account";
         return Err(invalid("bill_to", why.to_owned()));
     }
-    let row = providers::row(&config.provider);
-    let url = config.direct_url.as_deref().or(row.map(|row| row.direct_url));
+    let profile = providers::profile(&config.provider);
+    let url = config.direct_url.as_deref().or(profile.map(|profile| profile.direct_url));
     let url = url.ok_or_else(|| {
         let why = format!(
             "the key is no Hugging Face token (hf_…), and ayni does not know the host of provider '{}': set `direct_url`",
@@ -174,7 +174,7 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
         );
         invalid("direct_url", why)
     })?;
-    let auth = match row.map(|row| row.scheme) {
+    let auth = match profile.map(|profile| profile.scheme) {
         Some(Scheme::Key) => Auth::Scheme("Key", key.clone()),
         _ => Auth::bearer(Some(key)),
     };
@@ -183,7 +183,7 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
 
 fn limits(provider: &str) -> Limits {
     let limits = Limits::default().with_max_batch(MAX_BATCH);
-    match providers::row(provider).and_then(|row| row.max_images) {
+    match providers::profile(provider).and_then(|profile| profile.max_images) {
         Some(most) => limits.with_max_images(most),
         None => limits,
     }

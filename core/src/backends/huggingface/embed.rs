@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::client::{HuggingFace, Served};
+use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use super::providers::{self, HF_INFERENCE};
 use super::wire::FeatureExtraction;
@@ -28,7 +28,7 @@ impl Embedder for HuggingFace {
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         request.check(self.0.info.limits.max_batch)?;
         let texts = request.text_inputs()?;
-        let served = self.served(cx, Task::FeatureExtraction).await?;
+        let served = self.resolve(cx, Task::FeatureExtraction).await?;
         let outcome = match served.provider() {
             HF_INFERENCE => self.extract_features(cx, &served, &request, &texts).await,
             _ => self.embed_openai(cx, &served, &request, &texts).await,
@@ -42,7 +42,7 @@ impl HuggingFace {
     async fn extract_features(
         &self,
         cx: &Context,
-        served: &Served,
+        served: &ResolvedProvider,
         request: &EmbedRequest,
         texts: &[&str],
     ) -> Result<EmbedResponse> {
@@ -64,7 +64,7 @@ impl HuggingFace {
     async fn embed_openai(
         &self,
         cx: &Context,
-        served: &Served,
+        served: &ResolvedProvider,
         request: &EmbedRequest,
         texts: &[&str],
     ) -> Result<EmbedResponse> {
@@ -76,7 +76,7 @@ impl HuggingFace {
         if request.truncation == Truncation::Refuse {
             return unsupported("cannot be told to refuse long inputs");
         }
-        let route = providers::row(provider).and_then(|row| row.embeddings);
+        let route = providers::profile(provider).and_then(|profile| profile.embeddings);
         let route = route.ok_or_else(|| providers::no_route(provider, Task::FeatureExtraction))?;
         let body = EmbeddingsBody::write(
             &served.entry.model,

@@ -43,7 +43,7 @@ impl Task {
 
 /// One provider of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct MappingEntry {
     pub(super) provider: String,
     pub(super) model: String,
     pub(super) task: String,
@@ -54,7 +54,7 @@ pub(super) struct Entry {
 
 /// The mapping of one model, looked up when it is first needed.
 #[derive(Debug, Default)]
-pub(super) struct Mapping(Mutex<Option<(Instant, Arc<[Entry]>)>>);
+pub(super) struct Mapping(Mutex<Option<(Instant, Arc<[MappingEntry]>)>>);
 
 impl Mapping {
     /// The provider that serves `model` for `task`. Concurrent calls share one look-up.
@@ -64,7 +64,7 @@ impl Mapping {
         hub: &ApiClient,
         (model, provider): (&str, &str),
         task: Task,
-    ) -> Result<Entry> {
+    ) -> Result<MappingEntry> {
         let (entries, is_new) = cx.guard(self.entries(cx, hub, model)).await?;
         let entry = match provider {
             AUTO => first(&entries, model, task)?,
@@ -83,7 +83,7 @@ impl Mapping {
     }
 
     /// The mapping, and whether it was looked up for this call.
-    async fn entries(&self, cx: &Context, hub: &ApiClient, model: &str) -> Result<(Arc<[Entry]>, bool)> {
+    async fn entries(&self, cx: &Context, hub: &ApiClient, model: &str) -> Result<(Arc<[MappingEntry]>, bool)> {
         let mut kept = self.0.lock().await;
         let now = cx.clock().now();
         match &*kept {
@@ -104,7 +104,7 @@ impl Mapping {
     }
 }
 
-async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[Entry]>> {
+async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[MappingEntry]>> {
     let path = format!("/api/models/{}?expand[]=inferenceProviderMapping", encode_path(model));
     let answer = hub.get(&path).json_reply::<Value>(cx).await;
     // The request itself was not sent, so a retry repeats nothing.
@@ -116,10 +116,10 @@ async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[Entr
 
 /// The entries in either of the two forms: an object by provider, or a list. Entries without a
 /// provider or a model are skipped.
-pub(super) fn read(mapping: &Value) -> Vec<Entry> {
+pub(super) fn read(mapping: &Value) -> Vec<MappingEntry> {
     let entry = |provider: Option<&str>, value: &Value| {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some(Entry {
+        Some(MappingEntry {
             provider: provider.map(str::to_owned).or_else(|| text("provider"))?,
             model: text("providerId")?,
             task: text("task").unwrap_or_default(),
@@ -137,8 +137,8 @@ pub(super) fn read(mapping: &Value) -> Vec<Entry> {
 }
 
 /// The first entry that does the task and that ayni can call; entries that the Hub reports as broken come last.
-fn first(entries: &[Entry], model: &str, task: Task) -> Result<Entry> {
-    let fits = |entry: &&Entry| {
+fn first(entries: &[MappingEntry], model: &str, task: Task) -> Result<MappingEntry> {
+    let fits = |entry: &&MappingEntry| {
         task.is_served_by(&entry.task, &entry.provider) && providers::serves(&entry.provider, task)
     };
     let sound = entries.iter().filter(fits).find(|entry| entry.status != "error");
@@ -146,8 +146,8 @@ fn first(entries: &[Entry], model: &str, task: Task) -> Result<Entry> {
     entry.cloned().ok_or_else(|| not_served(entries, model, task, None))
 }
 
-fn named(entries: &[Entry], model: &str, provider: &str, task: Task) -> Result<Entry> {
-    let of_provider: Vec<&Entry> = entries.iter().filter(|entry| entry.provider == provider).collect();
+fn named(entries: &[MappingEntry], model: &str, provider: &str, task: Task) -> Result<MappingEntry> {
+    let of_provider: Vec<&MappingEntry> = entries.iter().filter(|entry| entry.provider == provider).collect();
     let fitting = of_provider.iter().find(|entry| task.is_served_by(&entry.task, provider));
     match (fitting, of_provider.first()) {
         (Some(entry), _) => Ok((*entry).clone()),
@@ -160,7 +160,7 @@ fn named(entries: &[Entry], model: &str, provider: &str, task: Task) -> Result<E
     }
 }
 
-fn not_served(entries: &[Entry], model: &str, task: Task, provider: Option<&str>) -> Error {
+fn not_served(entries: &[MappingEntry], model: &str, task: Task, provider: Option<&str>) -> Error {
     let fitting = entries.iter().filter(|entry| task.is_served_by(&entry.task, &entry.provider));
     let others: Vec<&str> = fitting.map(|entry| entry.provider.as_str()).collect();
     let who = provider
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn auto_takes_the_first_known_provider_of_the_task_and_a_broken_one_only_last() {
-        let entry = |provider: &str, task: &str, status: &str| Entry {
+        let entry = |provider: &str, task: &str, status: &str| MappingEntry {
             provider: provider.into(),
             model: "m".into(),
             task: task.into(),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::client::Ollama;
-use super::stream::Lines;
+use super::stream::LineEvents;
 use super::wire::{ChatBody, ChatLine, SentCall, SentFunction, WireFunction, WireMessage, WireTool};
 use crate::chat::{
     ChatBackend, ChatRequest, ChatResponse, ChatStream, Message, OutputFormat, Part, ReasoningEffort, Tool,
@@ -49,7 +49,7 @@ impl Ollama {
         let body = self.chat_body(request, true)?;
         let reply = self.api.post("/api/chat").json(&body).lines(cx).await?;
         let route = Route::new(&self.info).with_request_id(reply.request_id);
-        Ok(chat_stream(Lines::new(reply.value, route)))
+        Ok(chat_stream(LineEvents::new(reply.value, route)))
     }
 
     fn chat_body<'a>(&'a self, request: &'a ChatRequest, stream: bool) -> Result<ChatBody<'a>> {

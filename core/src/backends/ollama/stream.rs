@@ -13,14 +13,14 @@ use crate::http::body::{EventSource, LineStream, StreamRecord};
 use crate::info::Route;
 
 /// Turns lines into chat events.
-pub(super) struct Lines {
+pub(super) struct LineEvents {
     lines: LineStream,
     /// Until the first line has named the model.
     route: Option<Route>,
     calls: usize,
 }
 
-impl Lines {
+impl LineEvents {
     pub(super) fn new(lines: LineStream, route: Route) -> Self {
         Self { lines, route: Some(route), calls: 0 }
     }
@@ -79,7 +79,7 @@ impl Lines {
     }
 }
 
-impl EventSource for Lines {
+impl EventSource for LineEvents {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         while events.is_empty() {
             match self.lines.next().await? {

@@ -188,7 +188,7 @@ pub(super) struct EmbedBody<'a> {
 /// The response to `POST /api/embed`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct EmbedAnswer {
+pub(super) struct EmbedReply {
     pub(super) model: Option<String>,
     pub(super) embeddings: Option<Vec<Value>>,
     pub(super) prompt_eval_count: Option<u64>,

@@ -27,7 +27,7 @@ impl ChatBackend for Scripted {
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
         self.begin(cx).await?;
         let answer = self.answer(&request)?;
-        Ok(ChatStream::new(stream::iter(Words::new(answer).map(Ok))))
+        Ok(ChatStream::new(stream::iter(WordEvents::new(answer).map(Ok))))
     }
 }
 
@@ -159,7 +159,7 @@ fn certain(word: &str, alternatives: u8) -> TokenLogprob {
 }
 
 /// The events of an answer, word by word.
-struct Words {
+struct WordEvents {
     started: Option<Route>,
     reasoning: Option<String>,
     text: String,
@@ -169,7 +169,7 @@ struct Words {
     finish: Option<ChatEvent>,
 }
 
-impl Words {
+impl WordEvents {
     fn new(answer: ChatResponse) -> Self {
         let mut calls = Vec::new();
         for (index, call) in answer.tool_calls.into_iter().enumerate() {
@@ -200,7 +200,7 @@ impl Words {
     }
 }
 
-impl Iterator for Words {
+impl Iterator for WordEvents {
     type Item = ChatEvent;
 
     fn next(&mut self) -> Option<ChatEvent> {

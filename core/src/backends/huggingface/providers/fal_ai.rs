@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CancelOnDrop, Fields, ImageCall, Made, Polling, adapter_url, invalid, job_failed};
+use super::{CancelOnDrop, Fields, ImageCall, ImageOutput, Polling, adapter_url, invalid, job_failed};
 use crate::error::Result;
 use crate::http::Method;
 use crate::image::{GenerateRequest, RefineRequest};
@@ -38,7 +38,10 @@ struct Image {
     url: String,
 }
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut body = Fields::default();
     body.set("prompt", Some(request.prompt.as_str()))
         .set("image_size", request.size.map(size))
@@ -53,7 +56,7 @@ pub(in super::super) async fn refine(
     call: &ImageCall<'_>,
     request: &RefineRequest,
     image: &ImageData,
-) -> Result<Made> {
+) -> Result<ImageOutput> {
     let url = image.to_data_url();
     let mut body = Fields::default();
     // Some models take one image, others a list.
@@ -78,7 +81,7 @@ fn set_adapter(call: &ImageCall<'_>, body: &mut Fields) {
     }
 }
 
-async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
+async fn run(call: &ImageCall<'_>, body: &Value) -> Result<ImageOutput> {
     let query = call.served.router_query().map(|query| format!("?{query}")).unwrap_or_default();
     let submit = call.post(&format!("/{}{query}", call.served.model_path()));
     let job = submit.json(body).json_reply::<Job>(call.cx).await?;
@@ -92,7 +95,7 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
     if urls.is_empty() {
         return Err(invalid("the finished job names no image"));
     }
-    Ok(Made { images: call.download_all(urls).await?, seed: output.seed, request_id })
+    Ok(ImageOutput { images: call.download_all(urls).await?, seed: output.seed, request_id })
 }
 
 /// Waits for the job, then fetches its output. The URLs come from the response: in them the queue

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::client::{HuggingFace, Served};
+use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
@@ -39,7 +39,7 @@ pub(super) enum Scheme {
 
 /// One provider. A provider that is not in the table can still be named; it only has no routes here.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct ProviderProfile {
     name: &'static str,
     /// Its own host, for keys of its own.
     pub(super) direct_url: &'static str,
@@ -53,8 +53,8 @@ pub(super) struct Row {
     pub(super) max_images: Option<usize>,
 }
 
-const fn row_of(name: &'static str, direct_url: &'static str) -> Row {
-    Row {
+const fn profile_of(name: &'static str, direct_url: &'static str) -> ProviderProfile {
+    ProviderProfile {
         name,
         direct_url,
         scheme: Scheme::Bearer,
@@ -65,72 +65,76 @@ const fn row_of(name: &'static str, direct_url: &'static str) -> Row {
     }
 }
 
-const ROWS: [Row; 8] = [
-    Row {
+const PROVIDERS: [ProviderProfile; 8] = [
+    ProviderProfile {
         generates: Some(&["negative_prompt", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "strength", "seed"]),
         max_images: Some(1),
-        ..row_of(HF_INFERENCE, "https://router.huggingface.co/hf-inference")
+        ..profile_of(HF_INFERENCE, "https://router.huggingface.co/hf-inference")
     },
-    Row {
+    ProviderProfile {
         embeddings: Some("/v1/embeddings"),
         generates: Some(&["negative_prompt", "count", "size", "steps", "guidance", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "seed"]),
-        ..row_of("together", "https://api.together.xyz")
+        ..profile_of("together", "https://api.together.xyz")
     },
-    Row {
+    ProviderProfile {
         embeddings: Some("/v1/openai/embeddings"),
         generates: Some(&["negative_prompt", "count", "size", "seed"]),
-        ..row_of("deepinfra", "https://api.deepinfra.com")
+        ..profile_of("deepinfra", "https://api.deepinfra.com")
     },
-    Row { embeddings: Some("/v1/embeddings"), ..row_of("scaleway", "https://api.scaleway.ai") },
-    Row {
+    ProviderProfile {
+        embeddings: Some("/v1/embeddings"),
+        ..profile_of("scaleway", "https://api.scaleway.ai")
+    },
+    ProviderProfile {
         // Its API has neither steps nor guidance.
         generates: Some(&["negative_prompt", "count", "size", "seed"]),
-        ..row_of("nscale", "https://inference.api.nscale.com")
+        ..profile_of("nscale", "https://inference.api.nscale.com")
     },
-    Row {
+    ProviderProfile {
         scheme: Scheme::Key,
         generates: Some(&["negative_prompt", "count", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "strength", "seed"]),
-        ..row_of("fal-ai", "https://queue.fal.run")
+        ..profile_of("fal-ai", "https://queue.fal.run")
     },
-    Row {
+    ProviderProfile {
         generates: Some(&["negative_prompt", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "seed"]),
         max_images: Some(1),
-        ..row_of("replicate", "https://api.replicate.com")
+        ..profile_of("replicate", "https://api.replicate.com")
     },
-    Row {
+    ProviderProfile {
         generates: Some(&["negative_prompt", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "strength", "seed"]),
         max_images: Some(1),
-        ..row_of("wavespeed", "https://api.wavespeed.ai")
+        ..profile_of("wavespeed", "https://api.wavespeed.ai")
     },
 ];
 
 /// The provider called `name`.
-pub(super) fn row(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.name == name)
+pub(super) fn profile(name: &str) -> Option<&'static ProviderProfile> {
+    PROVIDERS.iter().find(|profile| profile.name == name)
 }
 
 /// Whether ayni knows a route of this provider for the task.
 pub(super) fn serves(provider: &str, task: Task) -> bool {
-    row(provider).is_some_and(|row| does(row, task))
+    profile(provider).is_some_and(|profile| does(profile, task))
 }
 
-fn does(row: &Row, task: Task) -> bool {
+fn does(profile: &ProviderProfile, task: Task) -> bool {
     match task {
-        Task::TextGeneration => row.name == HF_INFERENCE,
-        Task::FeatureExtraction => row.name == HF_INFERENCE || row.embeddings.is_some(),
-        Task::TextToImage => row.generates.is_some(),
-        Task::ImageToImage => row.refines.is_some(),
+        Task::TextGeneration => profile.name == HF_INFERENCE,
+        Task::FeatureExtraction => profile.name == HF_INFERENCE || profile.embeddings.is_some(),
+        Task::TextToImage => profile.generates.is_some(),
+        Task::ImageToImage => profile.refines.is_some(),
     }
 }
 
 /// The error for a provider without a known route for the task.
 pub(super) fn no_route(provider: &str, task: Task) -> Error {
-    let known: Vec<&str> = ROWS.iter().filter(|row| does(row, task)).map(|row| row.name).collect();
+    let known: Vec<&str> =
+        PROVIDERS.iter().filter(|profile| does(profile, task)).map(|profile| profile.name).collect();
     Error::unsupported(format!(
         "ayni has no {} route of provider '{provider}'; it has those of {}",
         task.as_str(),
@@ -143,12 +147,12 @@ pub(super) fn no_route(provider: &str, task: Task) -> Error {
 pub(super) struct ImageCall<'a> {
     pub(super) cx: &'a Context,
     pub(super) backend: &'a HuggingFace,
-    pub(super) served: &'a Served,
+    pub(super) served: &'a ResolvedProvider,
 }
 
 /// The result of an image call.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct ImageOutput {
     pub(super) images: Vec<ImageData>,
     pub(super) seed: Option<u64>,
     pub(super) request_id: Option<String>,
@@ -301,7 +305,7 @@ pub(super) fn check_generate(provider: &str, request: &GenerateRequest) -> Resul
         ("seed", request.seed.is_some()),
         ("temperature", request.temperature.is_some()),
     ];
-    check_options(provider, Task::TextToImage, &set, row(provider).and_then(|row| row.generates))
+    check_options(provider, Task::TextToImage, &set, profile(provider).and_then(|profile| profile.generates))
 }
 
 /// The same for changing images.
@@ -315,7 +319,7 @@ pub(super) fn check_refine(provider: &str, request: &RefineRequest) -> Result<()
         ("strength", request.strength.is_some()),
         ("seed", request.seed.is_some()),
     ];
-    check_options(provider, Task::ImageToImage, &set, row(provider).and_then(|row| row.refines))
+    check_options(provider, Task::ImageToImage, &set, profile(provider).and_then(|profile| profile.refines))
 }
 
 fn check_options(provider: &str, task: Task, set: &[(&str, bool)], accepted: Option<&[&str]>) -> Result<()> {
