@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ayni::config::open_embedder_with;
 use ayni::Embedder as _;
+use ayni::config::open_embedder_with;
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup};
 

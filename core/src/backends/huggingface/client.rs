@@ -120,7 +120,11 @@ impl HuggingFace {
             _ => config.provider_model.as_ref(),
         };
         let entry = match known_model {
-            Some(model) => MappingEntry { provider: provider.to_owned(), model: model.clone(), ..MappingEntry::default() },
+            Some(model) => MappingEntry {
+                provider: provider.to_owned(),
+                model: model.clone(),
+                ..MappingEntry::default()
+            },
             None => mapping.find(cx, hub, (&config.model, provider), task).await?,
         };
         let prefix = if *via_router { format!("/{}", encode_path(&entry.provider)) } else { String::new() };

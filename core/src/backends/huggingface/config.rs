@@ -132,7 +132,7 @@ impl HuggingFaceConfig {
     /// Opens the backend. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend; `unsupported` for a provider's own key
+    /// `config_invalid` naming the field or variable to fix; `unsupported` for a provider's own key
     /// where ayni does not know the provider's host.
     pub fn open(&self, env: &Environment) -> Result<HuggingFace> {
         self.check()?;

@@ -83,7 +83,12 @@ impl Mapping {
     }
 
     /// The mapping, and whether it was looked up for this call.
-    async fn entries(&self, cx: &Context, hub: &ApiClient, model: &str) -> Result<(Arc<[MappingEntry]>, bool)> {
+    async fn entries(
+        &self,
+        cx: &Context,
+        hub: &ApiClient,
+        model: &str,
+    ) -> Result<(Arc<[MappingEntry]>, bool)> {
         let mut kept = self.0.lock().await;
         let now = cx.clock().now();
         match &*kept {

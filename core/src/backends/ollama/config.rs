@@ -79,7 +79,7 @@ impl OllamaConfig {
     /// Opens the backend. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field to mend.
+    /// `config_invalid` naming the field to fix.
     pub fn open(&self, env: &Environment) -> Result<Ollama> {
         Ollama::open(self.clone(), env)
     }

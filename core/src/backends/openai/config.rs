@@ -160,7 +160,7 @@ impl OpenAiConfig {
     /// Opens the backend. Nothing is sent.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend.
+    /// `config_invalid` naming the field or variable to fix.
     pub fn open(&self, env: &Environment) -> Result<OpenAi> {
         OpenAi::open(self, env)
     }

@@ -94,7 +94,7 @@ impl TeiConfig {
     /// Opens the backend. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field to mend.
+    /// `config_invalid` naming the field to fix.
     pub fn open(&self, env: &Environment) -> Result<Tei> {
         Tei::open(self.clone(), env)
     }

@@ -108,7 +108,7 @@ impl SpaceConfig {
     /// Opens the Space. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field to mend.
+    /// `config_invalid` naming the field to fix.
     pub fn open(&self, env: &Environment) -> Result<Space> {
         let (name, made_url) = read_name(self.space.trim())?;
         let hub_url = self.hub_url.clone().or_else(|| env.get("HF_ENDPOINT"));
