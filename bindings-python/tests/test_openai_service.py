@@ -209,3 +209,39 @@ def test_what_cannot_be_served_fails_as_what_it_is(served, fault):
     answer = served.client.post(path, content=content, headers=KEY | {"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
     assert failure(answer)[0] in ("invalid_request", "unsupported")
+
+
+@pytest.mark.parametrize(
+    "body, param",
+    [
+        (b'{"model": "echo", "messages": [{"role": "boss"}]}', "messages.0.role"),
+        (b'{"model": "echo", "messages": [' + b"{}," * 300_000 + b"{}]}", "messages.0.role"),
+        (b'{"model": "echo", "messages": [{"role": "user", "content": "x"}], "temperature": 9}', "temperature"),
+        (b'{"model": "echo", "messages": [{"role": "user", "content": "\\ud800"}]}', None),
+        (b'{"model": "echo", "temperature": Infinity}', None),
+        (b'{"model": "echo", "metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b', "messages": 1}', "messages"),
+        (b"", None),
+    ],
+)
+def test_the_first_fault_of_a_body_ends_the_work_and_is_named(served, body, param):
+    answer = served.client.post("/v1/chat/completions", content=body, headers=KEY | {"Content-Type": "application/json"})
+    assert answer.status_code == 422 and len(answer.content) < 1000, answer.text
+    kind, _ = failure(answer)[:2]
+    assert (kind, answer.json()["error"]["param"]) == ("invalid_request", param)
+
+
+def test_a_body_that_is_not_declared_as_json_is_refused(served):
+    content = json.dumps({"model": "echo", "messages": HOLA}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", None):
+        headers = KEY | ({"Content-Type": kind} if kind else {})
+        answer = served.client.post("/v1/chat/completions", content=content, headers=headers)
+        assert answer.status_code == 422 and "application/json" in failure(answer)[1], answer.text
+    headers = KEY | {"Content-Type": "application/json; charset=utf-8"}
+    assert served.client.post("/v1/chat/completions", content=content, headers=headers).status_code == 200
+
+
+def test_the_documentation_describes_the_bodies(served):
+    paths = served.client.get("/openapi.json").json()["paths"]
+    for path, field in {"/v1/chat/completions": "messages", "/v1/embeddings": "input", "/v1/images/generations": "prompt"}.items():
+        schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert field in schema["required"] and schema["properties"].keys() >= schema["examples"][0].keys()

@@ -60,7 +60,7 @@ class OpenaiConfig(TypedDict, total=False):
     bill_to: str | None
     """The Hugging Face organisation that pays (``X-HF-Bill-To``)."""
     headers: Mapping[str, str]
-    """Further header fields of every request. Credentials are refused here: they belong into ``api_key``."""
+    """Further header fields of every request. Credentials are refused here: they belong in ``api_key``."""
     dimensions: int | None
     """Shortens embeddings to this width, for models trained to allow it."""
     space: EmbeddingSpace | None
@@ -74,7 +74,7 @@ class OpenaiConfig(TypedDict, total=False):
     max_concurrency: int | None
     """Most requests in flight for this credential; the vendor's limit by default."""
     reasoning_field: str | None
-    """Under which name an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). Not
+    """The field in which an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). Not
     sent back by default: some vendors refuse it.
     """
     inline_reasoning: InlineReasoning
@@ -104,11 +104,11 @@ class HuggingfaceConfig(TypedDict, total=False):
     model: str
     """The model's id on the Hub: ``owner/name``, without a ``:provider`` at the end."""
     provider: str
-    """Who serves: ``hf-inference`` (the default), another provider by its name at Hugging Face, or ``auto`` for the
-    first one that the Hub names for the model.
+    """The provider: ``hf-inference`` (the default), another one by its name at Hugging Face, or ``auto`` for the
+    first one that the Hub lists for the model.
     """
     provider_model: str | None
-    """The model's id at the provider, where the Hub need not be asked for it."""
+    """The model's id at the provider; by default the Hub is asked for it."""
     base_url: str | None
     """The router's address; ``https://router.huggingface.co`` by default."""
     hub_url: str | None
@@ -122,19 +122,17 @@ class HuggingfaceConfig(TypedDict, total=False):
     dimensions: int | None
     """Shortens vectors to this width, for models trained to allow it."""
     normalise: bool
-    """Whether vectors have unit length. ayni sees to it itself."""
+    """Whether vectors have unit length. ayni normalises them itself."""
     query_prompt: str | None
     """The name of the prompt that the model puts before queries (hf-inference only)."""
     document_prompt: str | None
     """The name of the prompt that the model puts before documents (hf-inference only)."""
     pooling: Pooling | None
-    """How to make one vector of the vectors of tokens that some models answer with. Unset, such an answer is
-    refused.
-    """
+    """How to pool the vectors of tokens that some models return. If unset, such responses are refused."""
     space: EmbeddingSpace | None
-    """The space of the vectors, where more is known about it than model, width, length, pooling and prompts."""
+    """The space of the vectors; by default it is made from model, width, normalisation, pooling and prompts."""
     poll_seconds: float
-    """The pause between two questions for a queued job's state, in seconds."""
+    """The pause between two polls of a queued job's state, in seconds."""
     poll_limit_seconds: float
     """How long to wait for a queued job, in seconds."""
     return_full_text: bool
@@ -148,15 +146,15 @@ class TeiConfig(TypedDict, total=False):
     base_url: str
     """Where the server is."""
     model: str
-    """The model that must be served, for the vectors' space. Left empty, whatever the server serves is accepted, and
-    the server's host stands for the model in the space.
+    """The model that must be served, for the vectors' space. If empty, any model is accepted, and the server's host
+    stands for the model in the space.
     """
     revision: str | None
     """The revision of the weights that must be served, as a full commit hash."""
     api_key: str | None
     """The credential, where the server asks for one; ``TEI_API_KEY`` by default."""
     dimensions: int | None
-    """The width of the vectors: asked of the server, and part of the space."""
+    """The width of the vectors: requested from the server, and part of the space."""
     pooling: Pooling | None
     """How the server pools, as part of the space. The server decides by itself."""
     normalised: bool
@@ -180,15 +178,15 @@ class OllamaConfig(TypedDict, total=False):
     api_key: str | None
     """The credential, where a proxy or Ollama's cloud asks for one; ``OLLAMA_API_KEY`` by default."""
     keep_alive: str | None
-    """How long the model stays loaded after a request: ``10m``, ``-1`` for ever, ``0`` not at all. The server
-    decides by default.
+    """How long the model stays loaded after a request: ``10m``, ``-1`` for ever, ``0`` not at all. By default the
+    server decides.
     """
     num_ctx: int | None
     """Tokens of the context window. The server's default is small, and it cuts longer conversations without saying
     so.
     """
     dimensions: int | None
-    """The width of embeddings: asked of the server, and part of the space."""
+    """The width of embeddings: requested from the server, and part of the space."""
     query_prompt: str | None
     """The text that the model wants before queries; "" if it wants none."""
     document_prompt: str | None
@@ -234,15 +232,16 @@ class LocalConfig(TypedDict, total=False):
     precision: str | None
     """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``."""
     dimensions: int | None
-    """The width of an embedder's vectors, for models trained to have them shortened; by default the model's own."""
+    """The width of the vectors, for models trained to have them shortened; by default the model's own."""
     space: EmbeddingSpace | None
-    """An embedder's space under the name by which others know it: the model and revision that a folder's files are,
-    so that another backend may stand in for it. The rest comes from the files; what is said must agree with them.
+    """The embedding space under the name by which others know it: the model and revision that a folder's files are,
+    so that another backend may stand in for it. The rest comes from the files and must agree with what is said
+    here.
     """
     verify: bool
-    """Whether an embedder's precision is measured when it is loaded: some texts (and images) are embedded in f32
-    too, from a second copy of the weights that is dropped afterwards. Where the vectors are too different,
-    ``auto`` takes f32 instead, and any other precision is an error.
+    """Whether the precision is measured when the model is loaded: some texts (and images) are embedded in f32 too,
+    with a second copy of the weights that is dropped afterwards. If the vectors differ too much, ``auto`` takes
+    f32 instead, and any other precision is an error.
     """
 
 
@@ -421,7 +420,6 @@ class ChatFields(TypedDict, total=False):
     num_ctx: int | None
     device: str | None
     precision: str | None
-    verify: bool
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ChatConfig]
@@ -472,7 +470,6 @@ class ImageFields(TypedDict, total=False):
     wake_seconds: float
     device: str | None
     precision: str | None
-    verify: bool
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ImageConfig]

@@ -12,21 +12,22 @@ if TYPE_CHECKING:
 
 
 class Cache(TypedDict, total=False):
-    """Whether complete answers are kept in memory and given again to exactly the same request. Kept are embeddings,
-    chats, streamed chats, and images whose request names a seed; never failures, halves, answers of a fallback,
-    or procurement records. The key is a SHA-256 of the operation, the backend and the request: neither a prompt
-    nor a credential is kept with the answer. A kept answer says so in its route.
+    """Whether complete answers are kept in memory and returned to exactly the same request. Embeddings, chats,
+    streamed chats, and images whose request names a seed are cached; failures, partial answers, answers of a
+    fallback, and procurement records are not. The key is a SHA-256 of the operation, the backend and the request,
+    so neither a prompt nor a credential is kept with the answer. The route of a cached answer says that it is
+    one.
     """
 
     max_bytes: int
-    """Most memory of the answers; the least recently used go first."""
+    """The most memory for answers, in bytes; the least recently used answers are dropped first."""
     ttl_seconds: float | None
-    """How long an answer is kept; ``null`` until its room is needed."""
+    """How long an answer is kept; ``null`` keeps it until its memory is needed."""
 
 
 class EmbeddingSpace(TypedDict, total=False):
     """What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their
-    spaces are equal; a field that one of them does not know makes them differ.
+    spaces are equal. A field that only one of them knows makes them differ.
     """
 
     model: str
@@ -34,11 +35,11 @@ class EmbeddingSpace(TypedDict, total=False):
     revision: str | None
     """The revision of the weights."""
     dimensions: int | None
-    """Numbers in a vector; ``None`` until the first answer says so."""
+    """The width of a vector; ``None`` where it is not known yet."""
     pooling: Pooling | None
-    """How token vectors become one vector."""
+    """How the vectors of tokens become one vector."""
     normalised: bool
-    """Whether vectors have unit length; they do unless it is said that they do not."""
+    """Whether vectors have unit length; true by default."""
     prompt_set: str | None
     """The set of prompts put before queries and documents."""
 
@@ -48,16 +49,51 @@ ErrorKind: TypeAlias = Literal["config_invalid", "invalid_request", "context_too
 
 
 class Fallback(TypedDict, total=False):
-    """When another backend takes over. Only before anything was delivered; the answer's route says who served and
-    who failed before it. Where no fallback is given, nothing here has any effect.
+    """When another backend takes over. Only before anything was delivered. The answer's route says which backend
+    served and which ones failed before it. Without fallback backends, these settings have no effect.
     """
 
     on: Sequence[ErrorKind]
-    """The kinds of failure after which the next backend is asked."""
+    """The kinds of failure after which the next backend takes over."""
     cooldown_seconds: float
-    """How long a backend is passed over after it was rate-limited, unavailable or out of quota or credits, unless it
-    says how long itself and as long as another one is there; 0 never passes one over.
+    """How long a backend is skipped after it was rate-limited, unavailable, or out of quota or credits, unless it
+    says how long itself. A backend without an alternative is never skipped; 0 skips none.
     """
+
+
+class HttpOptions(TypedDict, total=False):
+    """How the built-in transport connects: which certificates it trusts, through which proxy it goes, what it calls
+    itself. The default trusts this machine's certificate authorities and takes the system's proxy
+    (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``). Requests to this machine, and those for URLs that an answer
+    named, never go through a proxy. Give it to a [``Setup``](crate::Setup), or make a transport of it for a
+    [``Context``](crate::Context): ``` use ayni::http::HttpOptions; use ayni::{ChatConfig, Context, Setup}; # fn
+    example() -> Result<(), Box<dyn std::error::Error>> { let options =
+    HttpOptions::default().with_ca_file("/etc/ssl/company.pem"); let cx =
+    Context::new().with_transport(options.transport()?); let chat: Setup<ChatConfig> = serde_json::from_str(
+    r#"{"backend": "ollama", "model": "llama3.2", "http": {"ca_file": "/etc/ssl/company.pem"}}"#, )?; # Ok(()) # }
+    ```
+    """
+
+    ca_certificates: str | None
+    """Certificate authorities to trust, as PEM text."""
+    ca_file: str | None
+    """A PEM file with certificate authorities to trust."""
+    system_certificates: bool
+    """Whether to trust this machine's certificate authorities too."""
+    proxy: str | None
+    """The proxy for all requests: ``http://host:port`` or ``https://host:port``, without credentials."""
+    proxy_username: str | None
+    """The user name for the proxy."""
+    proxy_password: str | None
+    """The password for the proxy."""
+    no_proxy: Sequence[str]
+    """Hosts that are reached without ``proxy``: names (with all their subdomains), addresses, or networks
+    (``10.0.0.0/8``).
+    """
+    system_proxy: bool
+    """Whether to take the system's proxy where ``proxy`` is not set."""
+    user_agent: str | None
+    """The ``User-Agent`` of requests for which a backend sets none; ``ayni/`` and the version by default."""
 
 
 InlineReasoning: TypeAlias = Literal["auto", "off", "tagged", "open"]
@@ -65,26 +101,26 @@ InlineReasoning: TypeAlias = Literal["auto", "off", "tagged", "open"]
 
 
 class Limit(TypedDict, total=False):
-    """How many requests are in flight, and how close they follow each other. Limits belong to the credential: every
-    handle in the process whose backend uses the same credential at the same host waits in the same queue, first
-    come, first served, and the strictest of their limits holds. A backend without credential has a queue of its
-    own. A stream is in flight until it ends or is dropped.
+    """How many requests are in flight, and how closely they follow each other. Limits belong to the credential: all
+    handles in the process whose backends use the same credential at the same host share one queue, first come,
+    first served, and the strictest of their limits holds. A backend without a credential has its own queue. A
+    stream is in flight until it ends or is dropped.
     """
 
     max_concurrency: int | None
-    """Most requests in flight; ``null`` takes what the backend declares about itself, if it does."""
+    """The most requests in flight; ``null`` takes the limit that the backend declares, if there is one."""
     declared: bool
-    """Whether to honour the limit that the backend declares about itself."""
+    """Whether to honour the limit that the backend declares."""
     min_gap_seconds: float
-    """The least time between the beginnings of two requests."""
+    """The least time between the starts of two requests."""
     max_queue_seconds: float | None
-    """The longest time in the queue; ``null`` waits as long as the call may take."""
+    """The longest time in the queue; ``null`` sets no bound but the call's own."""
 
 
 class Observe(TypedDict, total=False):
-    """What is told about calls: one ``tracing`` span a call (target ``ayni::call``) with OpenTelemetry's GenAI
-    names, one event at its end (debug for an answer, warn for a failure), and counters. Never told: prompts,
-    inputs, answers, credentials, URLs, and what a backend's error says.
+    """What is recorded about calls: one ``tracing`` span per call (target ``ayni::call``) with OpenTelemetry's GenAI
+    names, one event at its end (debug for an answer, warn for a failure), and counters. Prompts, inputs, answers,
+    credentials, URLs and the texts of a backend's errors are never recorded.
     """
 
     spans: bool
@@ -94,26 +130,26 @@ class Observe(TypedDict, total=False):
 
 
 class Policy(TypedDict, total=False):
-    """How calls are observed, cached, handed over, repeated, limited and timed out. The default is what we recommend
-    for services; [``Policy::none``] only observes.
+    """How calls are observed, cached, handed to fallbacks, retried, limited and timed out. The default is what we
+    recommend for services. [``Policy::none``] only observes.
     """
 
     retry: Retry
-    """When a request is sent again."""
+    """When a request is retried."""
     timeout: Timeout
     """How long the phases of a call may take."""
     limit: Limit
-    """How many requests are in flight, and how close they follow each other."""
+    """How many requests are in flight, and how closely they follow each other."""
     fallback: Fallback
     """When another backend takes over."""
     cache: Cache | None
-    """Whether complete answers are kept and given again to the same request; ``null`` for not at all."""
+    """Whether complete answers are kept and returned to the same request; ``null`` for no cache."""
     observe: Observe
-    """What is told about calls."""
+    """What is recorded about calls."""
 
 
 Pooling: TypeAlias = Literal["mean", "cls", "last_token", "max", "weighted_mean"]
-"""How token vectors become one vector."""
+"""How the vectors of tokens become one vector."""
 
 
 Resolution: TypeAlias = Literal["standard", "high"]
@@ -121,27 +157,29 @@ Resolution: TypeAlias = Literal["standard", "high"]
 
 
 class Retry(TypedDict, total=False):
-    """When a request is sent again, and after which wait. Only temporary failures are repeated. The wait is the one
-    that the backend asks for, else exponential with full jitter. A stream is never repeated once an event was
-    delivered; a request for images is only repeated when the backend certainly has not served it.
+    """When a request is retried, and after which wait. Only temporary failures are retried. The wait is the one that
+    the backend asks for, else exponential with full jitter. A stream is never retried once an event was
+    delivered. A request for images is retried only if the backend has certainly not served it.
     """
 
     max_retries: int
-    """Most repetitions of one request at one backend."""
+    """The most retries of one request at one backend."""
     first_wait_seconds: float
-    """The first wait where the backend names none; each further one is twice as long."""
+    """The first wait, in seconds, where the backend asks for none; each further one is twice as long."""
     longest_backoff_seconds: float
-    """The longest wait where the backend names none."""
+    """The longest wait, in seconds, where the backend asks for none."""
     max_wait_seconds: float
-    """The longest wait of all. If the backend asks for more, its error is returned at once, with the wait."""
+    """The longest wait of all, in seconds. If the backend asks for more, its error is returned at once, with the
+    wait.
+    """
     jitter: bool
-    """Whether waits that the backend does not name are drawn at random between zero and their full length, so that
-    many clients do not come back at the same moment.
+    """Whether waits that the backend does not ask for are drawn at random between zero and their full length, so
+    that many clients do not come back at the same moment.
     """
     budget_ratio: float
-    """The share of requests to one backend that may be repetitions: 0.2 is one in five."""
+    """The share of requests to one backend that may be retries: 0.2 is one in five."""
     budget_reserve: int
-    """Repetitions allowed before that share counts, so that a client with few requests can repeat one."""
+    """The retries allowed before that share counts, so that a client with few requests can retry one."""
 
 
 class ScriptedReply(TypedDict, total=False):
@@ -157,32 +195,32 @@ class ScriptedReply(TypedDict, total=False):
 
 class Timeout(TypedDict, total=False):
     """How long the phases of a call may take. ``null`` sets no bound; connect, first byte and idle then keep the
-    backend's own. What the call's [``Context``] says comes first.
+    backend's own. The time-outs of the call's [``Context``] override these.
     """
 
     connect_seconds: float | None
-    """Until a connection stands."""
+    """Until the connection is made."""
     first_byte_seconds: float | None
     """From then until the status line."""
     cold_start_first_byte_seconds: float | None
     """The same for a backend that may have to start a model or a container first."""
     image_first_byte_seconds: float | None
-    """The same for making images, whose status line may come only with the finished image."""
+    """The same for images, whose status line may come only with the finished image."""
     idle_seconds: float | None
     """Between two pieces of data; keep-alive comments are not data."""
     attempt_seconds: float | None
-    """One attempt as a whole, a stream's to its end."""
+    """One whole attempt; for a stream, until its end."""
     image_attempt_seconds: float | None
-    """One attempt at making images as a whole."""
+    """One whole attempt to make images."""
     total_seconds: float | None
-    """The whole call, repetitions and fallbacks included, where the context sets no deadline."""
+    """The whole call, retries and fallbacks included, where the context sets no deadline."""
 
 
 class ToolCall(TypedDict, total=False):
     """A tool that the model wants called."""
 
     id: Required[str]
-    """The call's name, which the tool's answer repeats. Made up where the backend gives none."""
+    """The id of the call, which the tool's answer repeats. Generated where the backend gives none."""
     name: Required[str]
     """The tool's name."""
     arguments: Required[str]

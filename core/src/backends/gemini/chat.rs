@@ -35,7 +35,7 @@ impl Gemini {
         let body = request::body(&self.info.model, request)?;
         let call = self.api.post(&self.method("generateContent")).json(&body);
         let reply = call.json_reply::<Value>(cx).await?;
-        let mut answer = Answer::new(self.info.clone(), reply.request_id);
+        let mut answer = AnswerBuilder::new(self.info.clone(), reply.request_id);
         let mut events = VecDeque::new();
         answer.take(reply.value, &mut events)?;
         if answer.finish.is_none() {
@@ -50,14 +50,14 @@ impl Gemini {
         let body = request::body(&self.info.model, request)?;
         let call = self.api.post(&self.method("streamGenerateContent")).query("alt", "sse").json(&body);
         let reply = call.events(cx).await?;
-        let answer = Answer::new(self.info.clone(), reply.request_id);
+        let answer = AnswerBuilder::new(self.info.clone(), reply.request_id);
         Ok(chat_stream(GeminiStream { records: reply.value, answer, ended: false }))
     }
 }
 
 struct GeminiStream {
     records: EventStream,
-    answer: Answer,
+    answer: AnswerBuilder,
     ended: bool,
 }
 
@@ -77,7 +77,7 @@ impl GeminiStream {
                 self.answer.take(value, events)
             }
             Ok(Some(StreamRecord::Done) | None) => self.end(events),
-            // The answer is complete, whatever became of the connection.
+            // The response is complete, even if the connection failed afterwards.
             Err(_) if self.answer.finish.is_some() => self.end(events),
             Err(error) => Err(error),
         }
@@ -90,20 +90,20 @@ impl GeminiStream {
     }
 }
 
-/// One answer as it comes together, in one piece or many.
-struct Answer {
+/// Assembles one response, from one piece or many.
+struct AnswerBuilder {
     info: BackendInfo,
     request_id: Option<String>,
     started: bool,
     said_something: bool,
     calls: usize,
-    /// The pieces of the text: how long, and the signature that came with each.
+    /// The pieces of the text: their lengths, and the signature that came with each.
     pieces: Vec<(usize, Option<String>)>,
     usage: UsageMetadata,
     finish: Option<String>,
 }
 
-impl Answer {
+impl AnswerBuilder {
     fn new(info: BackendInfo, request_id: Option<String>) -> Self {
         Self {
             info,
@@ -117,7 +117,7 @@ impl Answer {
         }
     }
 
-    /// Takes in one reply, or the list of them that a server without `alt=sse` sends.
+    /// Adds one reply, or the list of them that a server without `alt=sse` sends.
     fn take(&mut self, value: Value, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         if let Value::Array(replies) = value {
             return replies.into_iter().try_for_each(|reply| self.take(reply, events));
@@ -210,7 +210,7 @@ impl Answer {
         if let Some(signature) = signature {
             data.insert(SIGNATURE.to_owned(), Value::from(signature));
         }
-        // Older models give calls no name of their own.
+        // Older models give calls no id.
         let id = call.id.unwrap_or_else(|| match &self.request_id {
             Some(answer) => format!("{answer}-{index}"),
             None => format!("call-{index}"),
@@ -223,7 +223,7 @@ impl Answer {
         events.push_back(ChatEvent::ToolCall { index, call });
     }
 
-    /// The last event; none if no reason to end was given, which is an interruption.
+    /// The last event; `None` if no finish reason came, which is an interruption.
     fn end(&mut self) -> Result<Option<ChatEvent>> {
         let Some(finish) = self.finish.take() else {
             return Ok(None);
@@ -236,7 +236,7 @@ impl Answer {
         Ok(Some(ChatEvent::Finish { reason, usage, provider_data: self.signed_pieces() }))
     }
 
-    /// How the text was cut, kept only where a signature has to return to its place.
+    /// The lengths of the pieces, kept only if a signature has to go back to its piece.
     fn signed_pieces(&mut self) -> ProviderData {
         let pieces = std::mem::take(&mut self.pieces);
         if pieces.iter().all(|(_, signature)| signature.is_none()) {

@@ -1,4 +1,4 @@
-//! The backend itself: where it is, which model, how its failures read.
+//! The backend itself: where it is, which model, what its failures mean.
 
 use serde_json::Value;
 
@@ -76,7 +76,7 @@ fn native_width(model: &str) -> Option<usize> {
     }
 }
 
-/// What the status alone gets wrong: a bad key is a 400, like a forbidden country and a lost signature.
+/// Failures whose status misleads: a bad key is a 400, and so are a blocked country and a lost signature.
 fn classify(failure: &Failure<'_>) -> Option<Verdict> {
     if failure.status != 400 {
         return None;

@@ -52,7 +52,7 @@ impl GeminiConfig {
     /// Opens the backend.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend.
+    /// `config_invalid` naming the field or variable to fix.
     pub fn open(&self, env: &Environment) -> Result<Gemini> {
         Gemini::open(self, env)
     }

@@ -35,7 +35,7 @@ struct BatchRequest<'a> {
     requests: Vec<OneRequest<'a>>,
 }
 
-/// The answer to either method: the first fills `embedding`, the second `embeddings`.
+/// The response of either method: the first fills `embedding`, the second `embeddings`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Reply {

@@ -14,14 +14,14 @@ use crate::chat::{
 use crate::error::{Error, Result};
 use crate::wire::numbers::decimal;
 
-/// Where a signature stands in the provider data of a tool call.
+/// The key of a signature in a tool call's provider data.
 pub(super) const SIGNATURE: &str = "thoughtSignature";
-/// Where the pieces of a signed answer stand in the provider data of a message.
+/// The key of the pieces of a signed text in a message's provider data.
 pub(super) const TEXT_PARTS: &str = "text_parts";
-/// Where Google's own name for a call stands in its provider data.
+/// The key of Google's own id of a call in its provider data.
 pub(super) const CALL_ID: &str = "id";
 
-/// What Google's documentation has clients send in place of a signature for calls of another model.
+/// The signature that Google documents for calls that another model made.
 const FOREIGN_CALL: &str = "skip_thought_signature_validator";
 
 /// The body of a request to `model`, its extra fields included.
@@ -45,7 +45,7 @@ pub(super) fn body(model: &str, request: &ChatRequest) -> Result<Value> {
     Ok(body)
 }
 
-/// Adds the caller's fields, also inside objects that ayni sets; lists of tools are joined.
+/// Adds the caller's fields, also inside objects that ayni sets; lists of tools are concatenated.
 fn add_extra(body: &mut Map<String, Value>, extra: &Map<String, Value>) {
     for (name, value) in extra {
         match (body.get_mut(name), value) {
@@ -78,7 +78,7 @@ fn contents<'a>(model: &str, messages: &'a [Message]) -> Result<Vec<ContentOut<'
         match message.role {
             Role::Tool => {
                 let part = function_response(message, before)?;
-                // The answers to parallel calls belong into one turn.
+                // The results of parallel calls belong in one message.
                 match contents.last_mut().filter(|_| answers_open) {
                     Some(turn) => turn.parts.push(part),
                     None => contents.push(ContentOut { role: Some("user"), parts: vec![part] }),
@@ -140,7 +140,7 @@ fn text_part(text: &str) -> PartOut<'_> {
     PartOut { text: Some(Cow::Borrowed(text)), ..PartOut::default() }
 }
 
-/// The media type that a URL's ending names, where it names one.
+/// The media type that a URL's extension stands for, if any.
 fn media_type_of(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
     let endings = [
@@ -154,7 +154,7 @@ fn media_type_of(url: &str) -> Option<&'static str> {
     endings.into_iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, media_type)| media_type)
 }
 
-/// The model's own turn, each signature on the part that it came with.
+/// An assistant's message, each signature on the part that it came with.
 fn model_parts<'a>(model: &str, message: &'a Message) -> Result<Vec<PartOut<'a>>> {
     let mut parts = match signed_texts(message) {
         Some(parts) => parts,
@@ -163,7 +163,7 @@ fn model_parts<'a>(model: &str, message: &'a Message) -> Result<Vec<PartOut<'a>>
     parts.retain(|part| part.text.as_deref() != Some("") || part.thought_signature.is_some());
     let signed = message.tool_calls.iter().any(|call| signature_of(&call.provider_data).is_some());
     for (index, call) in message.tool_calls.iter().enumerate() {
-        // Models from Gemini 3 on refuse a call without signature; one of another model cannot have one.
+        // Gemini 3 and later refuse a call without a signature; a call of another model has none.
         let foreign = index == 0 && !signed && !is_older_than_3(model);
         parts.push(PartOut {
             function_call: Some(FunctionCallOut {
@@ -181,7 +181,7 @@ fn model_parts<'a>(model: &str, message: &'a Message) -> Result<Vec<PartOut<'a>>
     Ok(parts)
 }
 
-/// The text cut as it came, if it carried a signature and is still the same length.
+/// The text in its original pieces, if it carried a signature and still has the same length.
 fn signed_texts(message: &Message) -> Option<Vec<PartOut<'_>>> {
     let pieces = message.provider_data.get(TEXT_PARTS)?.as_array()?;
     let mut rest = message.content.as_text()?;
@@ -196,7 +196,7 @@ fn signed_texts(message: &Message) -> Option<Vec<PartOut<'_>>> {
     rest.is_empty().then_some(parts)
 }
 
-/// A call's signature: this API's own, or the one that Google's OpenAI-compatible API gave.
+/// A call's signature: from this API, or from Google's OpenAI-compatible one.
 fn signature_of(data: &ProviderData) -> Option<&str> {
     let compatible = || data.get("extra_content")?.get("google")?.get("thought_signature");
     data.get(SIGNATURE).or_else(compatible)?.as_str()
@@ -312,7 +312,7 @@ fn generation_config<'a>(model: &str, request: &'a ChatRequest) -> Result<Genera
     })
 }
 
-/// Gemini 2 counts the tokens of thinking, later models name a level and cannot stop thinking altogether.
+/// Gemini 2 takes a budget of thinking tokens; later models take a level and cannot turn thinking off.
 fn thinking_config(model: &str, effort: ReasoningEffort) -> Result<ThinkingConfig> {
     let include_thoughts = (effort != ReasoningEffort::None).then_some(true);
     if is_older_than_3(model) {

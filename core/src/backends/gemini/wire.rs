@@ -1,4 +1,4 @@
-//! What `:generateContent` takes and answers, as Google spells it. Of an answer every field may be missing.
+//! The JSON of `:generateContent`, as Google spells it. In a response every field may be missing.
 
 use std::borrow::Cow;
 
@@ -246,7 +246,7 @@ struct Token {
 
 impl Token {
     fn into_pair(self) -> (String, f64) {
-        // Google leaves a probability of one, whose logarithm is zero, out.
+        // Google omits a logarithm of zero, which is a probability of one.
         (self.token.unwrap_or_default(), self.log_probability.unwrap_or_default())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::client::{HuggingFace, Served};
+use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use super::providers::HF_INFERENCE;
 use super::wire::{Details, Generated, StreamLine, TextGeneration};
@@ -41,7 +41,7 @@ impl ChatBackend for HuggingFace {
         let post = self.post(&served, &route_of(&served)).json(&body);
         let reply = self.finish(post.events(cx).await, &served).await?;
         let route = self.route(&served, reply.request_id);
-        Ok(chat_stream(Source {
+        Ok(chat_stream(TextGenerationEvents {
             stream: reply.value,
             route: Some(route),
             wants_logprobs: request.logprobs.is_some(),
@@ -57,17 +57,17 @@ impl HuggingFace {
         cx: &Context,
         request: &ChatRequest,
         stream: bool,
-    ) -> Result<(Served, TextGeneration)> {
+    ) -> Result<(ResolvedProvider, TextGeneration)> {
         request.check()?;
         check_provider(&self.0.config.provider)?;
         check_options(request)?;
-        let served = self.served(cx, Task::TextGeneration).await?;
+        let served = self.resolve(cx, Task::TextGeneration).await?;
         let full = self.0.config.return_full_text;
         Ok((served, TextGeneration::new(request, prompt_of(&request.messages), full, stream)))
     }
 
-    /// The first generated text. An answer that is declared as text, or looks like nothing else, is the text
-    /// itself; JSON that breaks off is not.
+    /// The first generated text. A response that is declared as text, or that is not JSON, is the text itself;
+    /// truncated JSON is not.
     fn read_generated(&self, reply: &ApiReply<Bytes>) -> Result<Generated> {
         let kind = reply.headers.text("content-type").unwrap_or_default();
         let begins = reply.value.trim_ascii_start().first().copied();
@@ -85,7 +85,7 @@ impl HuggingFace {
     }
 }
 
-/// Every other provider speaks OpenAI's chat, which is a backend of its own.
+/// All other providers speak OpenAI's protocol, which is a backend of its own.
 fn check_provider(provider: &str) -> Result<()> {
     if provider == HF_INFERENCE {
         return Ok(());
@@ -96,7 +96,7 @@ fn check_provider(provider: &str) -> Result<()> {
     )))
 }
 
-/// Text generation completes a text: it knows neither tools nor formats nor images.
+/// Text generation completes a text: it has no tools, formats or images.
 fn check_options(request: &ChatRequest) -> Result<()> {
     let wants_tools = !request.tools.is_empty()
         || matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_)));
@@ -122,12 +122,12 @@ fn check_options(request: &ChatRequest) -> Result<()> {
     }
 }
 
-fn route_of(served: &Served) -> String {
+fn route_of(served: &ResolvedProvider) -> String {
     format!("/models/{}", served.model_path())
 }
 
-/// The conversation as the text to complete: a single question as it is, anything longer as `role: text`
-/// lines that end with the model's cue.
+/// The conversation as a text to complete: a single question as it is, anything longer as `role: text` lines
+/// that end with `assistant:`.
 fn prompt_of(messages: &[Message]) -> String {
     match messages {
         [only] if only.role == Role::User => only.content.to_text(),
@@ -144,7 +144,7 @@ fn prompt_of(messages: &[Message]) -> String {
     }
 }
 
-/// The first generated text, alone or in a list. JSON of another shape is the answer as it stands.
+/// The first generated text, alone or in a list. JSON of another shape is taken as the text.
 fn generated_of(value: &Value) -> Result<Generated> {
     let first = match value {
         Value::Array(items) => items.first().unwrap_or(&Value::Null),
@@ -182,7 +182,7 @@ fn ending_of(details: &Details) -> (FinishReason, Usage) {
 
 /// The events of a streamed text generation.
 #[derive(Debug)]
-struct Source {
+struct TextGenerationEvents {
     stream: EventStream,
     route: Option<Route>,
     wants_logprobs: bool,
@@ -190,7 +190,7 @@ struct Source {
     ended: bool,
 }
 
-impl EventSource for Source {
+impl EventSource for TextGenerationEvents {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         if let Some(route) = self.route.take() {
             events.push_back(ChatEvent::Started { route });
@@ -214,7 +214,7 @@ impl EventSource for Source {
     }
 }
 
-impl Source {
+impl TextGenerationEvents {
     fn take_line(&mut self, events: &mut VecDeque<ChatEvent>, line: &StreamLine) {
         if let Some(token) = &line.token {
             let text = token.text.as_deref().unwrap_or_default();
@@ -234,7 +234,7 @@ impl Source {
         }
     }
 
-    /// The server does not stream: the answer is one piece.
+    /// Reads a whole response: the server does not stream.
     fn take_whole(&mut self, events: &mut VecDeque<ChatEvent>, value: &Value) -> Result<()> {
         let generated = generated_of(value)?;
         events.extend(generated.generated_text.filter(|text| !text.is_empty()).map(ChatEvent::Text));

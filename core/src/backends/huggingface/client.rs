@@ -1,9 +1,9 @@
-//! The backend: who is called, with what key, and how failures read.
+//! The backend: which host is called, with which key, and what its failures mean.
 
 use std::sync::Arc;
 
 use super::config::HuggingFaceConfig;
-use super::mapping::{Entry, Mapping, Task};
+use super::mapping::{Mapping, MappingEntry, Task};
 use super::providers::{self, AUTO, HF_INFERENCE, Scheme};
 use super::space::encode_path;
 use crate::context::Context;
@@ -20,11 +20,11 @@ pub(super) const NAME: &str = "huggingface";
 
 const ROUTER: &str = "https://router.huggingface.co";
 
-/// hf-inference takes this many inputs of one embedding request; the providers take at least as many.
+/// Most inputs of one embedding request at hf-inference; the providers take at least as many.
 const MAX_BATCH: usize = 32;
 
 /// Hugging Face: hf-inference tasks and the providers behind the router. Cheap to clone; clones share the
-/// look-up of who serves the model.
+/// look-up of the model's provider.
 #[derive(Clone, Debug)]
 pub struct HuggingFace(pub(super) Arc<State>);
 
@@ -39,31 +39,31 @@ pub(super) struct State {
     mapping: Mapping,
 }
 
-/// Who serves one call, and under which name it knows the model.
+/// The provider of one call, and the model's id there.
 #[derive(Debug)]
-pub(super) struct Served {
-    pub(super) entry: Entry,
-    /// What comes before the provider's own paths: `/together` at the router, nothing at its own host.
+pub(super) struct ResolvedProvider {
+    pub(super) entry: MappingEntry,
+    /// The prefix of the provider's paths: `/together` at the router, nothing at its own host.
     prefix: String,
     via_router: bool,
 }
 
-impl Served {
+impl ResolvedProvider {
     pub(super) fn provider(&self) -> &str {
         &self.entry.provider
     }
 
-    /// The model's id at the provider, as a part of a path.
+    /// The model's id at the provider, encoded for a path.
     pub(super) fn model_path(&self) -> String {
         encode_path(&self.entry.model)
     }
 
-    /// What the router wants to know beside a path: fal's queue is a host of its own.
+    /// The query that the router needs: fal's queue has a host of its own.
     pub(super) fn router_query(&self) -> Option<&'static str> {
         (self.via_router && self.entry.provider == "fal-ai").then_some("_subdomain=queue")
     }
 
-    /// A path of the provider's, as a path of the API that is called.
+    /// A path of the provider as a path of the host that is called.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -71,7 +71,7 @@ impl Served {
 
 impl HuggingFace {
     pub(super) fn build(config: &HuggingFaceConfig, key: &Secret, hub_url: &str) -> Result<Self> {
-        // hf-inference lives on the router: whatever kind of token it is, there is no other host.
+        // hf-inference is part of the router: there is no other host, whatever the token.
         let is_hub_token = key.expose().starts_with("hf_") || config.provider == HF_INFERENCE;
         if is_hub_token && config.direct_url.is_some() {
             let why =
@@ -107,9 +107,9 @@ impl HuggingFace {
         })))
     }
 
-    /// Who serves `task`. hf-inference knows models by their id on the Hub; for every other provider the Hub
-    /// is asked, unless the configuration names the model's id there.
-    pub(super) async fn served(&self, cx: &Context, task: Task) -> Result<Served> {
+    /// The provider that serves `task`. hf-inference uses the model's id on the Hub; for other providers the Hub
+    /// is asked for their id of the model, unless the configuration names it.
+    pub(super) async fn resolve(&self, cx: &Context, task: Task) -> Result<ResolvedProvider> {
         let State { config, hub, mapping, via_router, .. } = &*self.0;
         let provider = config.provider.as_str();
         if provider != AUTO && !providers::serves(provider, task) {
@@ -120,27 +120,31 @@ impl HuggingFace {
             _ => config.provider_model.as_ref(),
         };
         let entry = match known_model {
-            Some(model) => Entry { provider: provider.to_owned(), model: model.clone(), ..Entry::default() },
+            Some(model) => MappingEntry {
+                provider: provider.to_owned(),
+                model: model.clone(),
+                ..MappingEntry::default()
+            },
             None => mapping.find(cx, hub, (&config.model, provider), task).await?,
         };
         let prefix = if *via_router { format!("/{}", encode_path(&entry.provider)) } else { String::new() };
-        Ok(Served { entry, prefix, via_router: *via_router })
+        Ok(ResolvedProvider { entry, prefix, via_router: *via_router })
     }
 
     /// A POST to a path of the provider's.
-    pub(super) fn post(&self, served: &Served, path: &str) -> ApiCall<'_> {
+    pub(super) fn post(&self, served: &ResolvedProvider, path: &str) -> ApiCall<'_> {
         self.0.api.post(&served.path(path))
     }
 
-    /// Where an answer came from.
-    pub(super) fn route(&self, served: &Served, request_id: Option<String>) -> Route {
+    /// Where a response came from.
+    pub(super) fn route(&self, served: &ResolvedProvider, request_id: Option<String>) -> Route {
         Route::new(&self.0.info)
             .with_provider(Some(served.entry.provider.clone()))
             .with_request_id(request_id)
     }
 
-    /// Adds what only this backend knows to a failure, and drops the mapping that it proves wrong.
-    pub(super) async fn finish<T>(&self, outcome: Result<T>, served: &Served) -> Result<T> {
+    /// Adds this backend's facts to a failure, and forgets the mapping if the failure shows that it is wrong.
+    pub(super) async fn finish<T>(&self, outcome: Result<T>, served: &ResolvedProvider) -> Result<T> {
         match outcome {
             Ok(value) => Ok(value),
             Err(error) => {
@@ -153,7 +157,7 @@ impl HuggingFace {
     }
 }
 
-/// The client for a key of the provider's own. The Hub never sees such a key.
+/// The client for a provider's own key, which is never sent to the Hub.
 fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
     let invalid = |field: &'static str, why: String| Error::config(why).with_context("field", field);
     if config.provider == AUTO {
@@ -165,8 +169,8 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
         let why = "`bill_to` needs a Hugging Face token (hf_…); a provider's own key bills its own account";
         return Err(invalid("bill_to", why.to_owned()));
     }
-    let row = providers::row(&config.provider);
-    let url = config.direct_url.as_deref().or(row.map(|row| row.direct_url));
+    let profile = providers::profile(&config.provider);
+    let url = config.direct_url.as_deref().or(profile.map(|profile| profile.direct_url));
     let url = url.ok_or_else(|| {
         let why = format!(
             "the key is no Hugging Face token (hf_…), and ayni does not know the host of provider '{}': set `direct_url`",
@@ -174,7 +178,7 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
         );
         invalid("direct_url", why)
     })?;
-    let auth = match row.map(|row| row.scheme) {
+    let auth = match profile.map(|profile| profile.scheme) {
         Some(Scheme::Key) => Auth::Scheme("Key", key.clone()),
         _ => Auth::bearer(Some(key)),
     };
@@ -183,13 +187,13 @@ fn direct_api(config: &HuggingFaceConfig, key: &Secret) -> Result<ApiClient> {
 
 fn limits(provider: &str) -> Limits {
     let limits = Limits::default().with_max_batch(MAX_BATCH);
-    match providers::row(provider).and_then(|row| row.max_images) {
+    match providers::profile(provider).and_then(|profile| profile.max_images) {
         Some(most) => limits.with_max_images(most),
         None => limits,
     }
 }
 
-/// What statuses and bodies of hf-inference and the router mean where the common table would say less.
+/// What failures of hf-inference and the router mean where the common table of statuses says too little.
 fn classify(failure: &Failure<'_>) -> Option<Verdict> {
     const REFUSALS: [&str; 3] = ["nsfw", "flagged as sensitive", "safety checker"];
     let message = failure.body.message.as_deref().unwrap_or_default();

@@ -13,8 +13,8 @@ use crate::secret::Secret;
 
 /// Hugging Face: hf-inference tasks and the providers behind the router.
 ///
-/// A Hugging Face token (`hf_…`) pays through the router; any other key is a key of the provider's own and
-/// goes to the provider's own host.
+/// With a Hugging Face token (`hf_…`) calls go through the router and are billed there; any other key is the
+/// provider's own and is sent to the provider's own host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -22,10 +22,10 @@ use crate::secret::Secret;
 pub struct HuggingFaceConfig {
     /// The model's id on the Hub: `owner/name`, without a `:provider` at the end.
     pub model: String,
-    /// Who serves: `hf-inference` (the default), another provider by its name at Hugging Face, or `auto` for
-    /// the first one that the Hub names for the model.
+    /// The provider: `hf-inference` (the default), another one by its name at Hugging Face, or `auto` for the
+    /// first one that the Hub lists for the model.
     pub provider: String,
-    /// The model's id at the provider, where the Hub need not be asked for it.
+    /// The model's id at the provider; by default the Hub is asked for it.
     pub provider_model: Option<String>,
     /// The router's address; `https://router.huggingface.co` by default.
     pub base_url: Option<String>,
@@ -39,18 +39,17 @@ pub struct HuggingFaceConfig {
     pub bill_to: Option<String>,
     /// Shortens vectors to this width, for models trained to allow it.
     pub dimensions: Option<usize>,
-    /// Whether vectors have unit length. ayni sees to it itself.
+    /// Whether vectors have unit length. ayni normalises them itself.
     pub normalise: bool,
     /// The name of the prompt that the model puts before queries (hf-inference only).
     pub query_prompt: Option<String>,
     /// The name of the prompt that the model puts before documents (hf-inference only).
     pub document_prompt: Option<String>,
-    /// How to make one vector of the vectors of tokens that some models answer with. Unset, such an answer is
-    /// refused.
+    /// How to pool the vectors of tokens that some models return. If unset, such responses are refused.
     pub pooling: Option<Pooling>,
-    /// The space of the vectors, where more is known about it than model, width, length, pooling and prompts.
+    /// The space of the vectors; by default it is made from model, width, normalisation, pooling and prompts.
     pub space: Option<EmbeddingSpace>,
-    /// The pause between two questions for a queued job's state, in seconds.
+    /// The pause between two polls of a queued job's state, in seconds.
     pub poll_seconds: f64,
     /// How long to wait for a queued job, in seconds.
     pub poll_limit_seconds: f64,
@@ -88,7 +87,7 @@ impl HuggingFaceConfig {
         Self { model: model.into(), ..Self::default() }
     }
 
-    /// Says who serves.
+    /// Sets the provider.
     pub fn with_provider(mut self, provider: impl Into<String>) -> Self {
         self.provider = provider.into();
         self
@@ -112,13 +111,13 @@ impl HuggingFaceConfig {
         self
     }
 
-    /// Says which organisation pays.
+    /// Sets the organisation that pays.
     pub fn with_bill_to(mut self, organisation: impl Into<String>) -> Self {
         self.bill_to = Some(organisation.into());
         self
     }
 
-    /// Says how to make one vector of the vectors of tokens.
+    /// Sets how to pool the vectors of tokens.
     pub fn with_pooling(mut self, pooling: Pooling) -> Self {
         self.pooling = Some(pooling);
         self
@@ -130,11 +129,11 @@ impl HuggingFaceConfig {
         self
     }
 
-    /// Opens the backend. Nothing is asked of anybody yet.
+    /// Opens the backend. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend; `unsupported` where a key of the provider's own
-    /// is given for a provider whose host ayni does not know.
+    /// `config_invalid` naming the field or variable to fix; `unsupported` for a provider's own key
+    /// where ayni does not know the provider's host.
     pub fn open(&self, env: &Environment) -> Result<HuggingFace> {
         self.check()?;
         let key = required_secret(self.api_key.as_ref(), env, &["HF_API_TOKEN", "HF_TOKEN"])?;

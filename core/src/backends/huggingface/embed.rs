@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::client::{HuggingFace, Served};
+use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use super::providers::{self, HF_INFERENCE};
 use super::wire::FeatureExtraction;
@@ -28,7 +28,7 @@ impl Embedder for HuggingFace {
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         request.check(self.0.info.limits.max_batch)?;
         let texts = request.text_inputs()?;
-        let served = self.served(cx, Task::FeatureExtraction).await?;
+        let served = self.resolve(cx, Task::FeatureExtraction).await?;
         let outcome = match served.provider() {
             HF_INFERENCE => self.extract_features(cx, &served, &request, &texts).await,
             _ => self.embed_openai(cx, &served, &request, &texts).await,
@@ -42,14 +42,14 @@ impl HuggingFace {
     async fn extract_features(
         &self,
         cx: &Context,
-        served: &Served,
+        served: &ResolvedProvider,
         request: &EmbedRequest,
         texts: &[&str],
     ) -> Result<EmbedResponse> {
         let config = &self.0.config;
         let body = FeatureExtraction {
             inputs: texts,
-            // Unit length is made here; only its absence has to be asked for.
+            // Vectors are normalised here; only raw ones have to be asked for.
             normalize: (!self.0.space.normalised).then_some(false),
             prompt_name: self.prompt_name(request.role),
             truncate: request.truncation == Truncation::End,
@@ -64,7 +64,7 @@ impl HuggingFace {
     async fn embed_openai(
         &self,
         cx: &Context,
-        served: &Served,
+        served: &ResolvedProvider,
         request: &EmbedRequest,
         texts: &[&str],
     ) -> Result<EmbedResponse> {
@@ -76,7 +76,7 @@ impl HuggingFace {
         if request.truncation == Truncation::Refuse {
             return unsupported("cannot be told to refuse long inputs");
         }
-        let route = providers::row(provider).and_then(|row| row.embeddings);
+        let route = providers::profile(provider).and_then(|profile| profile.embeddings);
         let route = route.ok_or_else(|| providers::no_route(provider, Task::FeatureExtraction))?;
         let body = EmbeddingsBody::write(
             &served.entry.model,
@@ -91,7 +91,7 @@ impl HuggingFace {
         Ok(EmbedResponse::new(vectors, route).with_usage(usage))
     }
 
-    /// A role without a configured prompt needs none: most models treat both sides alike.
+    /// A role without a configured prompt changes nothing: most models treat both sides alike.
     fn prompt_name(&self, role: Option<EmbedRole>) -> Option<&str> {
         match role? {
             EmbedRole::Query => self.0.config.query_prompt.as_deref(),
@@ -105,9 +105,9 @@ impl HuggingFace {
     }
 }
 
-/// One vector an input out of a nested array of numbers:
-/// rank 1 is the vector of one input; rank 2 one row an input; rank 3 one row a token; rank 4 the same with an
-/// empty level, as old pipelines give it. Rows that are not one an input are the tokens of a single input.
+/// One vector per input from a nested array of numbers: rank 1 is the vector of one input; rank 2 one row per
+/// input; rank 3 one row per token; rank 4 the same with an extra level, as old pipelines send it. Rows that are
+/// not one per input are the tokens of a single input.
 fn vectors_of(value: &Value, inputs: usize, pooling: Option<Pooling>) -> Result<Vec<Vec<f32>>> {
     match rank(value) {
         1 if inputs == 1 => Ok(vec![row_of(value)?]),
@@ -139,7 +139,7 @@ fn pooled(blocks: &[Value], inputs: usize, pooling: Option<Pooling>) -> Result<V
     blocks.iter().map(|block| pool(&rows_of(block)?, pooling)).collect()
 }
 
-/// How deep the arrays go; 0 for what is none. An empty array counts as one level.
+/// How deep the arrays are nested; 0 if it is not an array. An empty array counts as one level.
 fn rank(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.first().map_or(0, rank),
@@ -148,10 +148,7 @@ fn rank(value: &Value) -> usize {
 }
 
 fn list(value: &Value) -> Result<&[Value]> {
-    value
-        .as_array()
-        .map(Vec::as_slice)
-        .ok_or_else(|| invalid("something that is no list stands where one belongs"))
+    value.as_array().map(Vec::as_slice).ok_or_else(|| invalid("expected a list, found something else"))
 }
 
 fn rows_of(value: &Value) -> Result<Vec<Vec<f32>>> {
@@ -167,15 +164,15 @@ fn row_of(value: &Value) -> Result<Vec<f32>> {
     numbers.ok_or_else(|| invalid("a vector is empty or holds something that is not a number"))
 }
 
-/// One vector of the vectors of tokens.
+/// Pools the vectors of tokens to one vector.
 fn pool(tokens: &[Vec<f32>], pooling: Option<Pooling>) -> Result<Vec<f32>> {
     let Some(pooling) = pooling else {
         return Err(invalid(
-            "the model answers with one vector a token, not one an input: set `pooling` to what its card says (`mean` or `cls`)",
+            "the model returns one vector per token, not one per input: set `pooling` to what its card says (`mean` or `cls`)",
         ));
     };
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
-        return Err(invalid("the model answers with no token at all"));
+        return Err(invalid("the model returned no tokens"));
     };
     if tokens.iter().any(|token| token.len() != first.len()) {
         return Err(invalid("the vectors of tokens differ in width"));

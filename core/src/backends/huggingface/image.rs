@@ -3,8 +3,8 @@
 use super::client::HuggingFace;
 use super::mapping::Task;
 use super::providers::{
-    HF_INFERENCE, ImageCall, Made, check_generate, check_refine, fal_ai, hf_inference, no_route, nscale,
-    replicate, together, wavespeed,
+    HF_INFERENCE, ImageCall, ImageOutput, check_generate, check_refine, fal_ai, hf_inference, no_route,
+    nscale, replicate, together, wavespeed,
 };
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ impl ImageGenerator for HuggingFace {
         request.check(None)?;
         // Before any provider is called, and again once `auto` has become one.
         check_generate(&self.0.config.provider, &request)?;
-        let served = self.served(cx, Task::TextToImage).await?;
+        let served = self.resolve(cx, Task::TextToImage).await?;
         check_generate(served.provider(), &request)?;
         let call = ImageCall { cx, backend: self, served: &served };
         let outcome = match served.provider() {
@@ -42,11 +42,11 @@ impl ImageGenerator for HuggingFace {
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
         check_inputs(&request, &self.0.config.provider)?;
         check_refine(&self.0.config.provider, &request)?;
-        let served = self.served(cx, Task::ImageToImage).await?;
+        let served = self.resolve(cx, Task::ImageToImage).await?;
         check_refine(served.provider(), &request)?;
         let call = ImageCall { cx, backend: self, served: &served };
-        let mut all = Made::default();
-        // Each image is a call of its own: what the wire calls several images are references for one.
+        let mut all = ImageOutput::default();
+        // One call per image: to these APIs several images are references for one result.
         for image in request.images.iter() {
             let made = self.finish(refine_one(&call, &request, image).await, &served).await?;
             all.images.extend(made.images);
@@ -58,7 +58,7 @@ impl ImageGenerator for HuggingFace {
     }
 }
 
-async fn refine_one(call: &ImageCall<'_>, request: &RefineRequest, image: &ImageData) -> Result<Made> {
+async fn refine_one(call: &ImageCall<'_>, request: &RefineRequest, image: &ImageData) -> Result<ImageOutput> {
     let made = match call.served.provider() {
         HF_INFERENCE => hf_inference::refine(call, request, image).await,
         "fal-ai" => fal_ai::refine(call, request, image).await,
@@ -70,7 +70,7 @@ async fn refine_one(call: &ImageCall<'_>, request: &RefineRequest, image: &Image
     check_count(made?, 1)
 }
 
-/// hf-inference has models that change an image without being told how: they take no prompt.
+/// hf-inference has models that change an image without a prompt.
 fn check_inputs(request: &RefineRequest, provider: &str) -> Result<()> {
     match provider {
         HF_INFERENCE if !request.images.is_empty() => Ok(()),
@@ -78,7 +78,7 @@ fn check_inputs(request: &RefineRequest, provider: &str) -> Result<()> {
     }
 }
 
-fn check_count(made: Made, asked: usize) -> Result<Made> {
+fn check_count(made: ImageOutput, asked: usize) -> Result<ImageOutput> {
     if made.images.len() == asked {
         return Ok(made);
     }

@@ -1,4 +1,4 @@
-//! Which provider serves a model, and under which name: the Hub's mapping, kept for a while.
+//! Which provider serves a model, and under which id: the Hub's mapping, cached for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::client::ApiClient;
 
-/// How long a mapping is believed. Providers come and go within hours, and a wrong mapping is dropped at once.
+/// How long a mapping is cached. Providers come and go within hours; a wrong mapping is dropped at once.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// What a model is asked to do, as the Hub names it.
+/// What a model does, as the Hub names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
     TextGeneration,
@@ -34,7 +34,7 @@ impl Task {
         }
     }
 
-    /// Whether `task` of the mapping is this one. On hf-inference two tasks stand in for each other.
+    /// Whether `task` of the mapping is this one. At hf-inference two tasks count as the same.
     fn is_served_by(self, task: &str, provider: &str) -> bool {
         task == self.as_str()
             || (self == Self::FeatureExtraction && task == "sentence-similarity" && provider == HF_INFERENCE)
@@ -43,7 +43,7 @@ impl Task {
 
 /// One provider of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct MappingEntry {
     pub(super) provider: String,
     pub(super) model: String,
     pub(super) task: String,
@@ -54,17 +54,17 @@ pub(super) struct Entry {
 
 /// The mapping of one model, looked up when it is first needed.
 #[derive(Debug, Default)]
-pub(super) struct Mapping(Mutex<Option<(Instant, Arc<[Entry]>)>>);
+pub(super) struct Mapping(Mutex<Option<(Instant, Arc<[MappingEntry]>)>>);
 
 impl Mapping {
-    /// Who serves `model` for `task`. Calls at the same time share one look-up.
+    /// The provider that serves `model` for `task`. Concurrent calls share one look-up.
     pub(super) async fn find(
         &self,
         cx: &Context,
         hub: &ApiClient,
         (model, provider): (&str, &str),
         task: Task,
-    ) -> Result<Entry> {
+    ) -> Result<MappingEntry> {
         let (entries, is_new) = cx.guard(self.entries(cx, hub, model)).await?;
         let entry = match provider {
             AUTO => first(&entries, model, task)?,
@@ -83,7 +83,12 @@ impl Mapping {
     }
 
     /// The mapping, and whether it was looked up for this call.
-    async fn entries(&self, cx: &Context, hub: &ApiClient, model: &str) -> Result<(Arc<[Entry]>, bool)> {
+    async fn entries(
+        &self,
+        cx: &Context,
+        hub: &ApiClient,
+        model: &str,
+    ) -> Result<(Arc<[MappingEntry]>, bool)> {
         let mut kept = self.0.lock().await;
         let now = cx.clock().now();
         match &*kept {
@@ -104,22 +109,22 @@ impl Mapping {
     }
 }
 
-async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[Entry]>> {
+async fn look_up(cx: &Context, hub: &ApiClient, model: &str) -> Result<Arc<[MappingEntry]>> {
     let path = format!("/api/models/{}?expand[]=inferenceProviderMapping", encode_path(model));
     let answer = hub.get(&path).json_reply::<Value>(cx).await;
-    // The request itself has not gone out, so another attempt repeats nothing.
+    // The request itself was not sent, so a retry repeats nothing.
     let value = answer
         .map_err(|error| error.with_context("looked_up", "provider mapping").with_sent(Sent::No))?
         .value;
     Ok(read(value.get("inferenceProviderMapping").unwrap_or(&Value::Null)).into())
 }
 
-/// The entries in either of the two forms: an object by provider, or a list. What has no provider or no model
-/// is left out.
-pub(super) fn read(mapping: &Value) -> Vec<Entry> {
+/// The entries in either of the two forms: an object by provider, or a list. Entries without a
+/// provider or a model are skipped.
+pub(super) fn read(mapping: &Value) -> Vec<MappingEntry> {
     let entry = |provider: Option<&str>, value: &Value| {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some(Entry {
+        Some(MappingEntry {
             provider: provider.map(str::to_owned).or_else(|| text("provider"))?,
             model: text("providerId")?,
             task: text("task").unwrap_or_default(),
@@ -136,9 +141,9 @@ pub(super) fn read(mapping: &Value) -> Vec<Entry> {
     }
 }
 
-/// The first entry that does the task and that ayni can call, one that the Hub reports as broken last.
-fn first(entries: &[Entry], model: &str, task: Task) -> Result<Entry> {
-    let fits = |entry: &&Entry| {
+/// The first entry that does the task and that ayni can call; entries that the Hub reports as broken come last.
+fn first(entries: &[MappingEntry], model: &str, task: Task) -> Result<MappingEntry> {
+    let fits = |entry: &&MappingEntry| {
         task.is_served_by(&entry.task, &entry.provider) && providers::serves(&entry.provider, task)
     };
     let sound = entries.iter().filter(fits).find(|entry| entry.status != "error");
@@ -146,8 +151,8 @@ fn first(entries: &[Entry], model: &str, task: Task) -> Result<Entry> {
     entry.cloned().ok_or_else(|| not_served(entries, model, task, None))
 }
 
-fn named(entries: &[Entry], model: &str, provider: &str, task: Task) -> Result<Entry> {
-    let of_provider: Vec<&Entry> = entries.iter().filter(|entry| entry.provider == provider).collect();
+fn named(entries: &[MappingEntry], model: &str, provider: &str, task: Task) -> Result<MappingEntry> {
+    let of_provider: Vec<&MappingEntry> = entries.iter().filter(|entry| entry.provider == provider).collect();
     let fitting = of_provider.iter().find(|entry| task.is_served_by(&entry.task, provider));
     match (fitting, of_provider.first()) {
         (Some(entry), _) => Ok((*entry).clone()),
@@ -160,7 +165,7 @@ fn named(entries: &[Entry], model: &str, provider: &str, task: Task) -> Result<E
     }
 }
 
-fn not_served(entries: &[Entry], model: &str, task: Task, provider: Option<&str>) -> Error {
+fn not_served(entries: &[MappingEntry], model: &str, task: Task, provider: Option<&str>) -> Error {
     let fitting = entries.iter().filter(|entry| task.is_served_by(&entry.task, &entry.provider));
     let others: Vec<&str> = fitting.map(|entry| entry.provider.as_str()).collect();
     let who = provider
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn auto_takes_the_first_known_provider_of_the_task_and_a_broken_one_only_last() {
-        let entry = |provider: &str, task: &str, status: &str| Entry {
+        let entry = |provider: &str, task: &str, status: &str| MappingEntry {
             provider: provider.into(),
             model: "m".into(),
             task: task.into(),

@@ -1,4 +1,4 @@
-//! A transport for tests: answers from a script and keeps what was asked.
+//! A transport for tests: scripted responses, recorded requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,17 +8,17 @@ use bytes::Bytes;
 use crate::context::{BoxFuture, Clock, Context, ManualClock};
 use crate::http::{HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 
-/// Answers in order; the last answer is repeated. An answer of status 0 never comes.
+/// Sends responses in order and repeats the last one. A response of status 0 never arrives.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Script(Arc<Mutex<State>>);
+pub(super) struct ScriptedTransport(Arc<Mutex<Recording>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Recording {
     answers: VecDeque<(u16, &'static str, Bytes)>,
     seen: Vec<HttpRequest>,
 }
 
-impl Script {
+impl ScriptedTransport {
     pub(super) fn new<'a>(answers: impl IntoIterator<Item = (u16, &'a str)>) -> Self {
         let script = Self::default();
         for (status, body) in answers {
@@ -28,7 +28,7 @@ impl Script {
         script
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, Recording> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,7 +54,7 @@ impl Script {
     }
 }
 
-impl Transport for Script {
+impl Transport for ScriptedTransport {
     fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, TransportError>> {
         let answer = {
             let mut state = self.state();

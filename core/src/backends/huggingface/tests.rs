@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::testing::Script;
+use super::testing::ScriptedTransport;
 use super::*;
 use crate::context::{Cancellation, Context};
 use crate::env::Environment;
@@ -34,7 +34,7 @@ async fn settle(is_done: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_job_whose_call_is_cancelled_is_cancelled_at_the_provider() {
-    let script = Script::new([(200, MAPPING), (200, QUEUED), (0, "")]);
+    let script = ScriptedTransport::new([(200, MAPPING), (200, QUEUED), (0, "")]);
     let cancellation = Cancellation::new();
     let cx = Context::new().with_transport(Arc::new(script.clone())).with_cancellation(cancellation.clone());
     let backend = open("fal-ai");
@@ -53,7 +53,7 @@ async fn a_job_whose_call_is_cancelled_is_cancelled_at_the_provider() {
 
 #[tokio::test]
 async fn a_job_whose_call_is_dropped_is_cancelled_at_the_provider() {
-    let script = Script::new([(200, MAPPING), (200, QUEUED), (0, "")]);
+    let script = ScriptedTransport::new([(200, MAPPING), (200, QUEUED), (0, "")]);
     let cx = Context::new().with_transport(Arc::new(script.clone()));
     let backend = open("fal-ai");
     let call = Box::pin(backend.generate(&cx, GenerateRequest::new("a lighthouse")));
@@ -66,8 +66,13 @@ async fn a_job_whose_call_is_dropped_is_cancelled_at_the_provider() {
 #[tokio::test]
 async fn a_mapping_is_believed_for_ten_minutes() {
     let vectors = r#"{"data":[{"index":0,"embedding":[1.0]}]}"#;
-    let script =
-        Script::new([(200, MAPPING), (200, vectors), (200, vectors), (200, MAPPING), (200, vectors)]);
+    let script = ScriptedTransport::new([
+        (200, MAPPING),
+        (200, vectors),
+        (200, vectors),
+        (200, MAPPING),
+        (200, vectors),
+    ]);
     let (cx, clock) = script.context();
     let backend = open("together");
     let looked_up = || script.asked().iter().filter(|line| line.contains("/api/models/")).count();
@@ -81,7 +86,7 @@ async fn a_mapping_is_believed_for_ten_minutes() {
 #[tokio::test]
 async fn calls_at_the_same_time_share_one_look_up() {
     let vectors = r#"{"data":[{"index":0,"embedding":[1.0]}]}"#;
-    let script = Script::new([(200, MAPPING), (200, vectors)]);
+    let script = ScriptedTransport::new([(200, MAPPING), (200, vectors)]);
     let (cx, _) = script.context();
     let backend = open("together");
     let call = || backend.embed(&cx, EmbedRequest::texts(["a"]));

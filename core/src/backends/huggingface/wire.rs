@@ -1,4 +1,4 @@
-//! Bodies of hf-inference, as they are sent and as they come.
+//! Request and response bodies of hf-inference.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ impl TextGeneration {
             }
         };
         set("max_new_tokens", request.max_tokens.map(Value::from));
-        // The server refuses a temperature of zero: always the likeliest token is no sampling at all.
+        // The server refuses a temperature of zero: greedy decoding is `do_sample: false`.
         match request.temperature {
             Some(zero) if zero <= 0.0 => set("do_sample", Some(Value::Bool(false))),
             other => set("temperature", other.map(|value| decimal(value).into())),
@@ -59,7 +59,7 @@ impl TextGeneration {
     }
 }
 
-/// A whole answer of text generation.
+/// A whole response of text generation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Generated {
@@ -77,7 +77,7 @@ pub(super) struct Details {
     pub(super) top_tokens: Vec<Vec<Token>>,
 }
 
-/// One line of a streamed answer.
+/// One event of a streamed response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StreamLine {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::client::Ollama;
-use super::stream::Lines;
+use super::stream::LineEvents;
 use super::wire::{ChatBody, ChatLine, SentCall, SentFunction, WireFunction, WireMessage, WireTool};
 use crate::chat::{
     ChatBackend, ChatRequest, ChatResponse, ChatStream, Message, OutputFormat, Part, ReasoningEffort, Tool,
@@ -49,7 +49,7 @@ impl Ollama {
         let body = self.chat_body(request, true)?;
         let reply = self.api.post("/api/chat").json(&body).lines(cx).await?;
         let route = Route::new(&self.info).with_request_id(reply.request_id);
-        Ok(chat_stream(Lines::new(reply.value, route)))
+        Ok(chat_stream(LineEvents::new(reply.value, route)))
     }
 
     fn chat_body<'a>(&'a self, request: &'a ChatRequest, stream: bool) -> Result<ChatBody<'a>> {
@@ -73,7 +73,7 @@ impl Ollama {
             top_logprobs: request.logprobs.filter(|alternatives| *alternatives > 0),
             extra: Map::new(),
         };
-        // What ayni sets itself wins.
+        // Fields that ayni sets itself win.
         let optional = [
             ("tools", !body.tools.is_empty()),
             ("format", body.format.is_some()),
@@ -126,7 +126,7 @@ fn format(output: &OutputFormat) -> Option<Value> {
 fn tools(request: &ChatRequest) -> Result<Vec<WireTool<'_>>> {
     match &request.tool_choice {
         None | Some(ToolChoice::Auto) => {}
-        // Without tools on offer, none can be called.
+        // Without tools, none can be called.
         Some(ToolChoice::None) => return Ok(Vec::new()),
         Some(ToolChoice::Required | ToolChoice::Tool(_)) => {
             return Err(Error::unsupported("Ollama cannot be made to call a tool: leave `tool_choice` out"));
@@ -162,7 +162,7 @@ fn wire_message(message: &Message, conversation: &[Message]) -> Result<WireMessa
     })
 }
 
-/// The name of the tool that the call `id` named: older servers match answers by it.
+/// The tool that the call `id` called: older servers match results by its name.
 fn called_tool(conversation: &[Message], id: &str) -> Option<String> {
     let mut calls = conversation.iter().flat_map(|message| &message.tool_calls);
     calls.find(|call| call.id == id).map(|call| call.name.clone())
@@ -196,7 +196,7 @@ fn sent_call(call: &ToolCall) -> Result<SentCall> {
     })
 }
 
-/// An answer in one piece.
+/// Reads a whole response.
 pub(super) fn response(mut answer: ChatLine, route: Route) -> Result<ChatResponse> {
     let Some(message) = answer.message.take() else {
         return Err(Error::response_invalid("the answer holds no `message`"));

@@ -1,4 +1,4 @@
-//! The server: where it is, how its failures read.
+//! The server: where it is, what its failures mean.
 
 use super::config::OllamaConfig;
 use super::wire::KeepAlive;

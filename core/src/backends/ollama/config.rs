@@ -19,13 +19,13 @@ pub struct OllamaConfig {
     pub base_url: Option<String>,
     /// The credential, where a proxy or Ollama's cloud asks for one; `OLLAMA_API_KEY` by default.
     pub api_key: Option<Secret>,
-    /// How long the model stays loaded after a request: `10m`, `-1` for ever, `0` not at all. The server
-    /// decides by default.
+    /// How long the model stays loaded after a request: `10m`, `-1` for ever, `0` not at all. By
+    /// default the server decides.
     pub keep_alive: Option<String>,
     /// Tokens of the context window. The server's default is small, and it cuts longer conversations
     /// without saying so.
     pub num_ctx: Option<u32>,
-    /// The width of embeddings: asked of the server, and part of the space.
+    /// The width of embeddings: requested from the server, and part of the space.
     pub dimensions: Option<usize>,
     /// The text that the model wants before queries; "" if it wants none.
     pub query_prompt: Option<String>,
@@ -79,7 +79,7 @@ impl OllamaConfig {
     /// Opens the backend. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field to mend.
+    /// `config_invalid` naming the field to fix.
     pub fn open(&self, env: &Environment) -> Result<Ollama> {
         Ollama::open(self.clone(), env)
     }

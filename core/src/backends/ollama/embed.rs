@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::client::Ollama;
-use super::wire::{EmbedAnswer, EmbedBody};
+use super::wire::{EmbedBody, EmbedReply};
 use crate::backends::vectors::{prompt_for, side_by_side};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
@@ -32,7 +32,7 @@ impl Ollama {
         request.check(None)?;
         let body = self.embed_body(request)?;
         let call = self.api.post("/api/embed").json(&body);
-        let reply = call.json_reply::<EmbedAnswer>(cx).await?;
+        let reply = call.json_reply::<EmbedReply>(cx).await?;
         let Some(embeddings) = reply.value.embeddings else {
             return Err(Error::response_invalid("the answer holds no `embeddings`"));
         };

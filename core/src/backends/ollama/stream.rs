@@ -1,4 +1,4 @@
-//! A streamed answer: one JSON object a line.
+//! A streamed response: one JSON object per line.
 
 use std::collections::VecDeque;
 
@@ -12,15 +12,15 @@ use crate::error::{Error, Result};
 use crate::http::body::{EventSource, LineStream, StreamRecord};
 use crate::info::Route;
 
-/// Makes chat events out of lines.
-pub(super) struct Lines {
+/// Turns lines into chat events.
+pub(super) struct LineEvents {
     lines: LineStream,
-    /// Until the first line says which model answers.
+    /// Until the first line has named the model.
     route: Option<Route>,
     calls: usize,
 }
 
-impl Lines {
+impl LineEvents {
     pub(super) fn new(lines: LineStream, route: Route) -> Self {
         Self { lines, route: Some(route), calls: 0 }
     }
@@ -64,7 +64,7 @@ impl Lines {
         }
     }
 
-    /// A server or proxy that does not stream.
+    /// Reads a whole response: the server, or a proxy, does not stream.
     async fn read_whole(&mut self, value: Value, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         use futures_util::TryStreamExt;
 
@@ -79,7 +79,7 @@ impl Lines {
     }
 }
 
-impl EventSource for Lines {
+impl EventSource for LineEvents {
     async fn advance(&mut self, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         while events.is_empty() {
             match self.lines.next().await? {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::chat::{FinishReason, ProviderData, TokenLogprob, ToolCall};
 use crate::info::Usage;
 
-/// A duration as Go writes it, or seconds: `-1` and `0` must be numbers on the wire.
+/// A duration as Go writes it, or seconds: `-1` and `0` must be numbers in the JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeepAlive<'a>(pub(super) &'a str);
 
@@ -89,7 +89,7 @@ pub(super) struct SentFunction {
     pub(super) arguments: Value,
 }
 
-/// An answer, or a line of one.
+/// A response, or a line of a streamed one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ChatLine {
@@ -139,7 +139,7 @@ impl ChatLine {
         Usage::new(self.prompt_eval_count, self.eval_count)
     }
 
-    /// Why the answer ended; an answer that calls tools says `stop` on the wire.
+    /// Why the response ended. With tool calls the server says `stop`.
     pub(super) fn finish(&self, calls_tools: bool) -> FinishReason {
         match FinishReason::from_openai(self.done_reason.as_deref().unwrap_or_default()) {
             FinishReason::Stop if calls_tools => FinishReason::ToolCalls,
@@ -149,7 +149,7 @@ impl ChatLine {
 }
 
 impl LineCall {
-    /// The call at `index` of the answer. Arguments become JSON text; a missing name of the call is made up.
+    /// The call at `index` of the response. Arguments become JSON text; a missing id is made up.
     pub(super) fn into_call(self, index: usize) -> ToolCall {
         let arguments = match self.function.arguments {
             None | Some(Value::Null) => "{}".to_owned(),
@@ -185,10 +185,10 @@ pub(super) struct EmbedBody<'a> {
     pub(super) keep_alive: Option<KeepAlive<'a>>,
 }
 
-/// The answer to it.
+/// The response to `POST /api/embed`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct EmbedAnswer {
+pub(super) struct EmbedReply {
     pub(super) model: Option<String>,
     pub(super) embeddings: Option<Vec<Value>>,
     pub(super) prompt_eval_count: Option<u64>,

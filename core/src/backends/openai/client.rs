@@ -1,4 +1,4 @@
-//! From a configuration to the API that it means: address, credential, header fields, limits.
+//! Opens a configuration: address, credential, header fields, limits.
 
 use super::OpenAi;
 use super::config::OpenAiConfig;
@@ -13,7 +13,7 @@ use crate::info::{BackendInfo, Limits};
 use crate::secret::Secret;
 use crate::wire::openai::chat::InlineReasoning;
 
-/// Where Hugging Face takes calls for the providers that it bills for.
+/// Hugging Face's router, which forwards calls to the providers that it bills for.
 const HF_ROUTER: &str = "https://router.huggingface.co";
 
 /// Header fields that the transport or a call sets itself.
@@ -36,7 +36,7 @@ impl OpenAi {
             api = api.with_header(field, value);
         }
         let mut config = config.clone();
-        // The client holds it; a copy in the configuration would outlive a rotation.
+        // The client holds it: no second copy of the key.
         config.api_key = None;
         Ok(Self { info: info(&config, profile, &api), space: space(&config), api, profile, config })
     }
@@ -97,8 +97,8 @@ fn key(config: &OpenAiConfig, profile: &Profile, env: &Environment) -> Result<Op
     Ok(given.or_else(|| env.secret(profile.key_env)))
 }
 
-/// The configuration's, else the environment's, else the vendor's own: reached through Hugging Face's router
-/// where the key is a Hugging Face token, which must not go to anybody else.
+/// The base URL of the configuration, else of the environment, else the vendor's own. A Hugging Face token must
+/// not be sent to anybody else, so with one the vendor is called through Hugging Face's router.
 fn base_url(config: &OpenAiConfig, profile: &Profile, key: Option<&Secret>, env: &Environment) -> String {
     let given = config.base_url.clone().filter(|url| !url.trim().is_empty());
     if let Some(url) = given.or_else(|| env.first(profile.base_url_env)) {
@@ -135,7 +135,7 @@ fn header_fields(
         if is_credential_header(header) {
             return Err(refuse(
                 "headers",
-                format!("`headers` must not hold the credential '{header}'; it belongs into `api_key`"),
+                format!("`headers` must not hold the credential '{header}'; it belongs in `api_key`"),
             ));
         }
         if RESERVED.iter().any(|reserved| header.eq_ignore_ascii_case(reserved)) {

@@ -51,7 +51,7 @@ pub struct OpenAiConfig {
     /// The Hugging Face organisation that pays (`X-HF-Bill-To`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bill_to: Option<String>,
-    /// Further header fields of every request. Credentials are refused here: they belong into `api_key`.
+    /// Further header fields of every request. Credentials are refused here: they belong in `api_key`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Shortens embeddings to this width, for models trained to allow it.
@@ -72,7 +72,7 @@ pub struct OpenAiConfig {
     /// Most requests in flight for this credential; the vendor's limit by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<usize>,
-    /// Under which name an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`).
+    /// The field in which an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`).
     /// Not sent back by default: some vendors refuse it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_field: Option<String>,
@@ -160,7 +160,7 @@ impl OpenAiConfig {
     /// Opens the backend. Nothing is sent.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend.
+    /// `config_invalid` naming the field or variable to fix.
     pub fn open(&self, env: &Environment) -> Result<OpenAi> {
         OpenAi::open(self, env)
     }

@@ -52,7 +52,7 @@ impl OpenAi {
         }
         if rules.cuts_inputs && matches!(request.truncation, Truncation::Refuse) {
             return Err(Error::unsupported(format!(
-                "this route of vendor '{vendor}' cuts long inputs in silence; the backend '{vendor}' can refuse them"
+                "this route of vendor '{vendor}' cuts long inputs silently; the backend '{vendor}' can refuse them"
             )));
         }
         let prompt = self.prompt(request, rules)?;
@@ -65,8 +65,8 @@ impl OpenAi {
         Ok(EmbeddingsBody::write(self.config().model.trim(), texts, dimensions, format))
     }
 
-    /// The text before every input. The protocol has no roles: what a role means is the configuration's to
-    /// say, except where none of the vendor's models knows a difference.
+    /// The text before every input. The protocol has no roles: the configuration says what a role means, unless
+    /// all of the vendor's models treat roles alike.
     fn prompt(&self, request: &EmbedRequest, rules: EmbedRules) -> Result<Option<&str>> {
         let config = self.config();
         let (query, document) = (config.query_prompt.as_deref(), config.document_prompt.as_deref());

@@ -1,4 +1,4 @@
-//! What the vendors' failures mean where the common table of statuses gets them wrong.
+//! What the vendors' failures mean where the common table of statuses is wrong.
 
 use crate::error::ErrorKind;
 use crate::http::status::{Failure, Verdict};
@@ -8,7 +8,7 @@ pub(super) fn none(_: &Failure<'_>) -> Option<Verdict> {
     None
 }
 
-/// OpenAI: an option that this model does not take is told apart from a wrong request.
+/// OpenAI: an option that the model does not take is `unsupported`, not a wrong request.
 pub(super) fn openai(failure: &Failure<'_>) -> Option<Verdict> {
     let code = failure.body.code.as_deref()?;
     matches!(code, "unsupported_parameter" | "unsupported_value").then(|| {
@@ -21,7 +21,7 @@ pub(super) fn openai(failure: &Failure<'_>) -> Option<Verdict> {
     })
 }
 
-/// The Hugging Face router: each failure with the place where a person mends it.
+/// The Hugging Face router: each failure says where to fix it.
 pub(super) fn hf_router(failure: &Failure<'_>) -> Option<Verdict> {
     let message = lower(failure.body.message.as_deref());
     let code = failure.body.code.as_deref().unwrap_or_default();
@@ -52,7 +52,7 @@ pub(super) fn hf_router(failure: &Failure<'_>) -> Option<Verdict> {
     Some(Verdict::new(kind, sentence))
 }
 
-/// Google answers 400 to a key that it does not know.
+/// Google answers 400 to an unknown key.
 pub(super) fn gemini(failure: &Failure<'_>) -> Option<Verdict> {
     let message = lower(failure.body.message.as_deref());
     (told_status(failure) == 400 && message.contains("api key not valid")).then(|| {
@@ -63,7 +63,7 @@ pub(super) fn gemini(failure: &Failure<'_>) -> Option<Verdict> {
     })
 }
 
-/// Featherless answers 400 while a model is cold, and also to a request that is wrong: the wording tells.
+/// Featherless answers 400 while a model is cold, and also to a wrong request: the message tells which.
 pub(super) fn featherless(failure: &Failure<'_>) -> Option<Verdict> {
     const COLD: [&str; 8] =
         ["cold", "warm", "loading", "not loaded", "not ready", "not yet ready", "starting", "being deployed"];
@@ -94,7 +94,7 @@ pub(super) fn nscale(failure: &Failure<'_>) -> Option<Verdict> {
     })
 }
 
-/// The status; of an error inside a success the numeric code in its body.
+/// The status, or the numeric code in the body of an error that came with a success status.
 fn told_status(failure: &Failure<'_>) -> u16 {
     let code = failure.body.code.as_deref().and_then(|code| code.parse().ok());
     match code.filter(|code| (400..600).contains(code)) {
@@ -104,7 +104,7 @@ fn told_status(failure: &Failure<'_>) -> u16 {
 }
 
 fn lower(text: Option<&str>) -> String {
-    // Wording counts only in the beginning; what follows may be the caller's own text.
+    // Only the beginning counts; what follows may be the caller's own text.
     text.unwrap_or_default().chars().take(400).collect::<String>().to_ascii_lowercase()
 }
 

@@ -41,7 +41,7 @@ impl OpenAi {
         self.images(cx, call).await?.check(request.count as usize)
     }
 
-    /// One call an input image: the trait wants one image for each, and the protocol makes one of them all.
+    /// One call per input image: the trait wants one image for each, the protocol makes one image from all.
     async fn refine_each(&self, cx: &Context, request: &RefineRequest) -> Result<ImageResponse> {
         let rules = self.image_rules()?;
         if !rules.edits {
@@ -116,7 +116,7 @@ impl OpenAi {
             Err(_) if media_type.starts_with("image/") && !reply.value.is_empty() => {
                 Ok(ImageData::with_media_type(reply.value, media_type))
             }
-            Err(_) => Err(Error::response_invalid("what the answer's URL gave is no image")),
+            Err(_) => Err(Error::response_invalid("the URL in the answer does not lead to an image")),
         }
     }
 }
@@ -127,8 +127,8 @@ fn decoded(text: &str) -> Result<ImageData> {
     })
 }
 
-/// The image was made, and paid for, before its URL failed: repeating the whole request would pay again.
-/// A URL that the vendor gave and refuses is the vendor's mistake.
+/// The image was made, and paid for, before its URL failed: repeating the request would cost again. A URL that
+/// the vendor named and then refuses is the vendor's mistake.
 fn not_fetched(error: Error) -> Error {
     use ErrorKind as K;
     let refused = matches!(
@@ -139,14 +139,14 @@ fn not_fetched(error: Error) -> Error {
         return served(error);
     }
     let invalid =
-        Error::response_invalid("the image was made, but the URL that the answer named for it gives none");
+        Error::response_invalid("the image was made, but its URL in the answer does not lead to it");
     match error.http_status() {
         Some(status) => invalid.with_http_status(status).with_source(error),
         None => invalid.with_source(error),
     }
 }
 
-/// Images before this one were made, and paid for: the call as a whole was served in part.
+/// Images before this one were made and paid for, so the call was partly served.
 fn after_others(error: Error, index: usize) -> Error {
     match index {
         0 => error,
@@ -154,7 +154,7 @@ fn after_others(error: Error, index: usize) -> Error {
     }
 }
 
-/// An error after work was done that a repetition would do, and cost, again.
+/// An error after work that a retry would do, and pay for, again.
 fn served(error: Error) -> Error {
     error.with_sent(Sent::Yes).with_persistence(Persistence::Permanent)
 }

@@ -10,7 +10,7 @@ use crate::media::ImageData;
 use crate::wire::numbers::decimal;
 use crate::wire::openai::images::{ImageFormat, ImagesBody};
 
-/// An option of a request under the name that callers know it by, and whether it was given.
+/// The name of an option, and whether the request sets it.
 type Given<'a> = (&'a str, bool);
 
 /// The body of `POST /images/generations`.
@@ -153,7 +153,7 @@ impl Fields {
         self.set("seed", seed);
     }
 
-    /// Adds what the caller wants in the body besides.
+    /// Adds the caller's own fields; those already set win.
     fn with_extra(mut self, extra: &Map<String, Value>) -> Map<String, Value> {
         for (name, value) in extra {
             self.0.entry(name.clone()).or_insert_with(|| value.clone());

@@ -1,7 +1,7 @@
-//! What is known about each vendor: one row a vendor, as data.
+//! What is known about each vendor: one row per vendor, as data.
 //!
 //! A row says where the API is, which variables hold its key, what it offers and where it departs from
-//! OpenAI's protocol. Code that asks a row never asks for a vendor's name.
+//! OpenAI's protocol. Code branches on the row's fields, never on the vendor's name.
 
 use super::failures;
 use crate::error::{Error, Result};
@@ -16,13 +16,13 @@ pub(super) struct Profile {
     pub(super) base_url: Option<&'static str>,
     /// Variables that may hold another base URL.
     pub(super) base_url_env: &'static [&'static str],
-    /// Variables that may hold the key, first come first served.
+    /// Variables that may hold the key; the first that is set wins.
     pub(super) key_env: &'static [&'static str],
-    /// Whether the API answers nothing without a key.
+    /// Whether the API needs a key.
     pub(super) key_required: bool,
     /// Variables that may hold the organisation and the project.
     pub(super) account_env: Option<[&'static str; 2]>,
-    /// The vendor's name at the Hugging Face router, which takes its calls when the key is a Hugging Face token.
+    /// The vendor's name at the Hugging Face router, which is called if the key is a Hugging Face token.
     pub(super) hf_provider: Option<&'static str>,
     /// Whether a suffix of the model (`:together`) chooses the provider behind a router.
     pub(super) routes_by_suffix: bool,
@@ -38,7 +38,7 @@ pub(super) struct Profile {
     pub(super) max_concurrency: Option<usize>,
     /// Whether a first request may wait for a model to load.
     pub(super) cold_starts: bool,
-    /// What the vendor's failures mean where the common table gets them wrong.
+    /// What the vendor's failures mean where the common table of statuses is wrong.
     pub(super) classify: Classify,
 }
 
@@ -77,13 +77,13 @@ pub(super) enum SchemaDialect {
 pub(super) struct EmbedRules {
     /// Most inputs of one request.
     pub(super) max_batch: Option<usize>,
-    /// Whether vectors are asked for as base64. A list of numbers is understood whatever was asked for.
+    /// Whether vectors are requested as base64. Lists of numbers are read in any case.
     pub(super) base64: bool,
     /// Whether `dimensions` is understood.
     pub(super) dimensions: bool,
     /// Whether every model embeds queries and documents alike, so that a role changes nothing.
     pub(super) symmetric: bool,
-    /// Whether the server cuts longer inputs unasked; the others refuse them.
+    /// Whether the server silently cuts longer inputs; others refuse them.
     pub(super) cuts_inputs: bool,
 }
 
@@ -111,7 +111,7 @@ pub(super) enum ImageDialect {
     DeepInfra,
 }
 
-/// Chat of a vendor about which nothing special is known: whatever serves open models.
+/// Chat of a vendor without special habits that serves open models.
 const OPEN_MODELS: ChatRules = ChatRules {
     refused: &[],
     reasoning_models_rename_max_tokens: false,
@@ -168,7 +168,7 @@ pub(super) static PROFILES: &[Profile] = &[
         classify: failures::openai,
         ..SERVICE
     },
-    // The router's automatic mode chats only: embeddings and images go by provider, through `huggingface`.
+    // The router's automatic mode has chat only; embeddings and images go through backend `huggingface`.
     Profile {
         name: "hf-router",
         base_url: Some("https://router.huggingface.co/v1"),
@@ -215,7 +215,7 @@ pub(super) static PROFILES: &[Profile] = &[
         base_url: Some("https://api.featherless.ai/v1"),
         key_env: &["FEATHERLESS_API_KEY"],
         hf_provider: Some("featherless-ai"),
-        // The smallest plan: a larger one raises it in the configuration.
+        // The limit of the smallest plan; the configuration raises it for larger ones.
         max_concurrency: Some(2),
         cold_starts: true,
         classify: failures::featherless,
@@ -333,7 +333,7 @@ pub(super) static PROFILES: &[Profile] = &[
     Profile {
         name: "ollama",
         base_url: Some("http://localhost:11434/v1"),
-        // Ollama's OpenAI route drops `top_k` in silence; its native route takes it.
+        // Ollama's OpenAI route silently drops `top_k`; its native route takes it.
         chat: Some(ChatRules { refused: &["top_k"], ..OPEN_MODELS }),
         embeddings: Some(EmbedRules { cuts_inputs: true, ..EMBEDDINGS }),
         images: None,

@@ -27,7 +27,7 @@ impl ChatBackend for Scripted {
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
         self.begin(cx).await?;
         let answer = self.answer(&request)?;
-        Ok(ChatStream::new(stream::iter(Words::new(answer).map(Ok))))
+        Ok(ChatStream::new(stream::iter(WordEvents::new(answer).map(Ok))))
     }
 }
 
@@ -74,7 +74,7 @@ fn built_reply(request: &ChatRequest) -> Result<ScriptedReply> {
     Ok(ScriptedReply { text, ..reply })
 }
 
-/// The tool that has to be called, if one has to.
+/// The tool that must be called, if any.
 fn chosen_tool(request: &ChatRequest) -> Result<Option<&Tool>> {
     let tool = match &request.tool_choice {
         Some(ToolChoice::Required) => request.tools.first(),
@@ -105,7 +105,7 @@ fn question(request: &ChatRequest) -> String {
     asked(request).map(|message| message.content.to_text()).unwrap_or_default()
 }
 
-/// The question, what the application told the model, and how many images came along.
+/// The question, the system messages, and the number of images.
 fn answer_text(request: &ChatRequest) -> String {
     let mut answer = String::with_capacity(64);
     answer.push_str("You asked:");
@@ -129,7 +129,7 @@ fn answer_text(request: &ChatRequest) -> String {
     answer
 }
 
-/// Ends the text where the request wants it to end.
+/// Truncates the text at stop sequences and at `max_tokens`.
 fn cut(response: &mut ChatResponse, request: &ChatRequest) {
     let stops = request.stop.iter().filter(|stop| !stop.is_empty());
     if let Some(at) = stops.filter_map(|stop| response.text.find(stop.as_str())).min() {
@@ -152,14 +152,14 @@ fn count_words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
 
-/// What can only be said in one way has a probability of one.
+/// A deterministic token has probability one.
 fn certain(word: &str, alternatives: u8) -> TokenLogprob {
     let top = if alternatives > 0 { vec![(word.to_owned(), 0.0)] } else { Vec::new() };
     TokenLogprob::new(word, 0.0).with_top(top)
 }
 
 /// The events of an answer, word by word.
-struct Words {
+struct WordEvents {
     started: Option<Route>,
     reasoning: Option<String>,
     text: String,
@@ -169,7 +169,7 @@ struct Words {
     finish: Option<ChatEvent>,
 }
 
-impl Words {
+impl WordEvents {
     fn new(answer: ChatResponse) -> Self {
         let mut calls = Vec::new();
         for (index, call) in answer.tool_calls.into_iter().enumerate() {
@@ -200,7 +200,7 @@ impl Words {
     }
 }
 
-impl Iterator for Words {
+impl Iterator for WordEvents {
     type Item = ChatEvent;
 
     fn next(&mut self) -> Option<ChatEvent> {

@@ -90,7 +90,7 @@ impl ScriptedConfig {
     /// Opens the backend.
     ///
     /// # Errors
-    /// `config_invalid` for no dimensions, or a latency that is no length of time.
+    /// `config_invalid` for no dimensions, or a latency that is not a valid duration.
     pub fn open(&self, _env: &Environment) -> Result<super::Scripted> {
         super::Scripted::new(self.clone())
     }

@@ -9,13 +9,13 @@ use crate::media::ImageData;
 
 /// Most images of one request.
 pub(super) const MAX_IMAGES: usize = 16;
-/// The longest side that is painted.
+/// The longest side of an image.
 const MAX_SIDE: u32 = 2048;
-/// The side of an image when nothing else is asked for.
+/// The default side of an image.
 const SIDE: u32 = 64;
-/// The steps that are counted when nothing else is asked for.
+/// The default number of steps.
 const STEPS: u32 = 4;
-/// The most steps that are counted.
+/// The most steps.
 const MAX_STEPS: u32 = 1000;
 
 impl ImageGenerator for Scripted {
@@ -99,7 +99,7 @@ fn checked_size((width, height): (u32, u32)) -> Result<(u32, u32)> {
     Err(Error::invalid_request(format!("{width}×{height} pixels; {NAME} paints sides of 1 to {MAX_SIDE}")))
 }
 
-/// Counts the steps as an engine would, so that progress can be tried out.
+/// Reports steps as an engine would, to try out progress.
 fn steps_of(cx: &Context, steps: Option<u32>) -> Result<u32> {
     let of = steps.unwrap_or(STEPS);
     if !(1..=MAX_STEPS).contains(&of) {
@@ -112,7 +112,7 @@ fn steps_of(cx: &Context, steps: Option<u32>) -> Result<u32> {
     Ok(of)
 }
 
-/// A gradient between four colours, one a corner.
+/// A gradient between four colours, one in each corner.
 fn paint(prompt: Numbers, seed: u64, (width, height): (u32, u32)) -> ImageData {
     let mut numbers =
         Numbers::from_bytes([prompt.0.to_le_bytes(), seed.to_le_bytes()].each_ref().map(|b| &b[..]));

@@ -40,7 +40,7 @@ impl Scripted {
     /// A backend that answers as `config` says.
     ///
     /// # Errors
-    /// `config_invalid` for no dimensions, or a latency that is no length of time.
+    /// `config_invalid` for no dimensions, or a latency that is not a valid duration.
     pub fn new(config: ScriptedConfig) -> Result<Self> {
         config.check()?;
         Ok(Self::build(config))
@@ -106,12 +106,12 @@ fn scripted_failure(kind: ErrorKind) -> Error {
     Error::new(kind, "the script says that this request fails").with_sent(sent)
 }
 
-/// A stream of numbers that only its seed decides (splitmix64).
+/// Pseudo-random numbers from a seed (splitmix64).
 #[derive(Clone, Debug)]
 struct Numbers(u64);
 
 impl Numbers {
-    /// Numbers that `bytes` decide (FNV-1a).
+    /// Seeded by a hash of `bytes` (FNV-1a).
     fn from_bytes<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for piece in pieces {

@@ -1,9 +1,9 @@
-//! The smallest PNG writer that real readers accept: 8-bit RGB, stored without compression.
+//! A minimal PNG writer: 8-bit RGB, stored without compression.
 
-/// Bytes of one stored block at most, as the deflate format counts them in 16 bits.
+/// Most bytes of one stored deflate block: its length has 16 bits.
 const BLOCK: usize = 65_535;
 
-/// Encodes `width` × `height` pixels; `pixel` gives the colour at (x, y).
+/// Encodes `width` × `height` pixels; `pixel` returns the colour at (x, y).
 pub(super) fn encode(width: u32, height: u32, mut pixel: impl FnMut(u32, u32) -> [u8; 3]) -> Vec<u8> {
     let mut rows = Vec::with_capacity((width as usize * 3 + 1) * height as usize);
     for y in 0..height {

@@ -12,7 +12,7 @@ use crate::procure::{
     Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
 };
 
-/// What is bought; a tender, an order and a quick purchase tell of each.
+/// What is bought: each appears as a tender, an order and a quick purchase.
 #[derive(Debug)]
 struct Purchase {
     tender: &'static str,
@@ -293,7 +293,7 @@ impl ProcurementClient for Scripted {
         self.list(cx, &request, Purchase::buyer).await
     }
 
-    /// Whatever is listed here costs nothing.
+    /// Listing costs nothing here.
     async fn plan(&self, cx: &Context, request: PlanRequest) -> Result<Answer<Plan>> {
         self.begin(cx).await?;
         request.list.check()?;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// How deep references and nested objects are followed: enough for schemas made by hand or by pydantic,
-/// and an end to recursive ones.
+/// How deep references and nested objects are followed: enough for schemas written by hand or by pydantic, and
+/// a bound for recursive ones.
 const MAX_DEPTH: usize = 16;
 
 /// A value that satisfies `schema`, with `text` wherever the schema leaves a string free. Understands `const`,

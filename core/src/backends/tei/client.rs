@@ -1,4 +1,4 @@
-//! The server: where it is, what it serves, how its failures read.
+//! The server: where it is, what it serves, what its failures mean.
 
 use tokio::sync::OnceCell;
 
@@ -53,7 +53,7 @@ impl Tei {
         Ok(Self { api, info, space, config, server: OnceCell::new() })
     }
 
-    /// What the server says of itself, asked once. A server that does not say is taken as configured.
+    /// The server's `/info`, fetched once. A server without it is assumed to be as configured.
     pub(super) async fn server(&self, cx: &Context) -> Result<&ServerInfo> {
         cx.guard(self.server.get_or_try_init(|| self.ask_server(cx))).await
     }
@@ -71,12 +71,12 @@ impl Tei {
         Ok(server)
     }
 
-    /// Vectors of another model or revision would look just like those wanted.
+    /// Vectors of another model or revision would look just like the expected ones.
     fn check_served(&self, server: &ServerInfo) -> Result<()> {
         let wanted = self.config.model.trim();
         let told = || [&server.model_id, &server.served_model_name].into_iter().filter_map(Option::as_deref);
         let is_wanted = wanted.is_empty() || told().any(|name| name.eq_ignore_ascii_case(wanted));
-        // Weights from a folder say nothing about which model they are.
+        // A server that loaded weights from a folder does not know which model they are.
         let other = told().next().filter(|name| !is_wanted && !name.starts_with(['/', '.']));
         if let Some(told) = other {
             return Err(self.other_served("model", wanted, told));

@@ -16,14 +16,14 @@ use crate::secret::Secret;
 pub struct TeiConfig {
     /// Where the server is.
     pub base_url: String,
-    /// The model that must be served, for the vectors' space. Left empty, whatever the server serves is
-    /// accepted, and the server's host stands for the model in the space.
+    /// The model that must be served, for the vectors' space. If empty, any model is accepted, and
+    /// the server's host stands for the model in the space.
     pub model: String,
     /// The revision of the weights that must be served, as a full commit hash.
     pub revision: Option<String>,
     /// The credential, where the server asks for one; `TEI_API_KEY` by default.
     pub api_key: Option<Secret>,
-    /// The width of the vectors: asked of the server, and part of the space.
+    /// The width of the vectors: requested from the server, and part of the space.
     pub dimensions: Option<usize>,
     /// How the server pools, as part of the space. The server decides by itself.
     pub pooling: Option<Pooling>,
@@ -94,7 +94,7 @@ impl TeiConfig {
     /// Opens the backend. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field to mend.
+    /// `config_invalid` naming the field to fix.
     pub fn open(&self, env: &Environment) -> Result<Tei> {
         Tei::open(self.clone(), env)
     }

@@ -14,7 +14,7 @@ pub(super) struct EmbedBody<'a> {
     pub(super) dimensions: Option<usize>,
 }
 
-/// What matters of `GET /info`.
+/// The fields of `GET /info` that are used.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ServerInfo {

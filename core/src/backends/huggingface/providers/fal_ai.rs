@@ -1,9 +1,9 @@
-//! Images by fal: a queue. A job is taken, asked after, and fetched.
+//! Images by fal: a queue. A job is submitted, polled, and fetched.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CancelOnDrop, Fields, ImageCall, Made, Polling, adapter_url, invalid, job_failed};
+use super::{CancelOnDrop, Fields, ImageCall, ImageOutput, Polling, adapter_url, invalid, job_failed};
 use crate::error::Result;
 use crate::http::Method;
 use crate::image::{GenerateRequest, RefineRequest};
@@ -18,7 +18,7 @@ struct Job {
     response_url: Option<String>,
     status_url: Option<String>,
     cancel_url: Option<String>,
-    /// What the synchronous host answers at once.
+    /// Filled at once by the synchronous host.
     images: Vec<Image>,
     seed: Option<u64>,
 }
@@ -27,7 +27,7 @@ struct Job {
 #[serde(default)]
 struct Output {
     images: Vec<Image>,
-    /// Some models make one image and name it so.
+    /// Some models make one image and use the singular.
     image: Option<Image>,
     seed: Option<u64>,
 }
@@ -38,7 +38,10 @@ struct Image {
     url: String,
 }
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut body = Fields::default();
     body.set("prompt", Some(request.prompt.as_str()))
         .set("image_size", request.size.map(size))
@@ -53,7 +56,7 @@ pub(in super::super) async fn refine(
     call: &ImageCall<'_>,
     request: &RefineRequest,
     image: &ImageData,
-) -> Result<Made> {
+) -> Result<ImageOutput> {
     let url = image.to_data_url();
     let mut body = Fields::default();
     // Some models take one image, others a list.
@@ -78,7 +81,7 @@ fn set_adapter(call: &ImageCall<'_>, body: &mut Fields) {
     }
 }
 
-async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
+async fn run(call: &ImageCall<'_>, body: &Value) -> Result<ImageOutput> {
     let query = call.served.router_query().map(|query| format!("?{query}")).unwrap_or_default();
     let submit = call.post(&format!("/{}{query}", call.served.model_path()));
     let job = submit.json(body).json_reply::<Job>(call.cx).await?;
@@ -92,14 +95,16 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
     if urls.is_empty() {
         return Err(invalid("the finished job names no image"));
     }
-    Ok(Made { images: call.download_all(urls).await?, seed: output.seed, request_id })
+    Ok(ImageOutput { images: call.download_all(urls).await?, seed: output.seed, request_id })
 }
 
-/// Waits for the job, then fetches its output. The URLs are those that the answer named: the queue shortens a
-/// model's path to owner and application in them.
+/// Waits for the job, then fetches its output. The URLs come from the response: in them the queue
+/// shortens a model's path to owner and application.
 async fn wait(call: &ImageCall<'_>, job: Job) -> Result<Output> {
-    let response_url =
-        job.response_url.clone().ok_or_else(|| invalid("the queue took the job but names no URL for it"))?;
+    let response_url = job
+        .response_url
+        .clone()
+        .ok_or_else(|| invalid("the queue accepted the job but named no URL for it"))?;
     let status_url = job.status_url.clone().unwrap_or_else(|| format!("{response_url}/status"));
     let mut running = CancelOnDrop::new(call, Method::PUT, job.cancel_url.as_deref());
     if let Err(error) = wait_until_done(call, &mut running, job, &status_url).await {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Fields, ImageCall, Made, image_of, image_of_base64, invalid};
+use super::{Fields, ImageCall, ImageOutput, image_of, image_of_base64, invalid};
 use crate::error::Result;
 use crate::http::HeaderText;
 use crate::http::client::ApiCall;
@@ -10,7 +10,10 @@ use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
 use crate::wire::numbers::decimal;
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut parameters = Fields::default();
     parameters
         .set("negative_prompt", request.negative_prompt.clone())
@@ -33,7 +36,7 @@ pub(in super::super) async fn refine(
     call: &ImageCall<'_>,
     request: &RefineRequest,
     image: &ImageData,
-) -> Result<Made> {
+) -> Result<ImageOutput> {
     let size = request.size.map(|(width, height)| serde_json::json!({ "width": width, "height": height }));
     let mut parameters = Fields::default();
     parameters
@@ -62,7 +65,7 @@ fn route(call: &ImageCall<'_>) -> String {
 }
 
 /// Reads the answer: the image itself, or JSON with base64 or URLs.
-async fn read(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
+async fn read(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<ImageOutput> {
     let reply = post.accept("image/png").bytes_reply(call.cx).await?;
     let content_type = reply.headers.text("content-type");
     let is_image = content_type.is_some_and(|kind| kind.starts_with("image/"))
@@ -87,5 +90,5 @@ async fn read(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
     if images.is_empty() {
         return Err(invalid("the answer holds neither an image nor base64 nor URLs"));
     }
-    Ok(Made { images, seed: None, request_id: reply.request_id })
+    Ok(ImageOutput { images, seed: None, request_id: reply.request_id })
 }

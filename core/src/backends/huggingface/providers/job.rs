@@ -1,4 +1,4 @@
-//! A job that runs at a provider, and what becomes of it when nobody waits for it any more.
+//! A job that runs at a provider, cancelled there when nobody waits for it any more.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(in super::super) struct CancelOnDrop(Option<Cancel>);
 struct Cancel {
     /// The call's own context, which may have ended.
     call: Context,
-    /// The context of the cancellation.
+    /// The context of the request that cancels.
     own: Context,
     api: ApiClient,
     method: Method,
@@ -27,7 +27,7 @@ struct Cancel {
 }
 
 impl CancelOnDrop {
-    /// The job that a call to the URL `cancel_url` cancels; nothing where there is no such URL.
+    /// A guard for the job that `cancel_url` cancels; it does nothing if there is no such URL.
     pub(in super::super) fn new(
         call: &super::ImageCall<'_>,
         method: Method,
@@ -50,7 +50,7 @@ impl CancelOnDrop {
     }
 
     /// The wait for the job has ended with `error`. While the call itself goes on, the job is cancelled before
-    /// the error is told; a call that has ended is not kept waiting.
+    /// the error is returned; a call that has ended does not wait for that.
     pub(in super::super) async fn give_up(&mut self, error: Error) -> Error {
         if let Some(cancel) = self.0.take_if(|cancel| cancel.call.check().is_ok()) {
             cancel.send().await;
@@ -80,7 +80,7 @@ impl Cancel {
         };
         if let Err(error) = outcome {
             let kind = error.kind().as_str();
-            tracing::debug!(kind, "the provider did not confirm that the job is cancelled");
+            tracing::debug!(kind, "the provider did not confirm that it cancelled the job");
         }
     }
 }

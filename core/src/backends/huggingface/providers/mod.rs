@@ -1,11 +1,11 @@
-//! The providers: where each is, what it serves, and how the wire of its image routes differs.
+//! The providers: where each is, what it serves, and how its image API differs.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::client::{HuggingFace, Served};
+use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
@@ -39,22 +39,22 @@ pub(super) enum Scheme {
 
 /// One provider. A provider that is not in the table can still be named; it only has no routes here.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct ProviderProfile {
     name: &'static str,
     /// Its own host, for keys of its own.
     pub(super) direct_url: &'static str,
     pub(super) scheme: Scheme,
     /// Its route for embeddings in OpenAI's shape.
     pub(super) embeddings: Option<&'static str>,
-    /// The options of a generation that its wire can express, if it generates.
+    /// The options that its API has for generating images, if it generates.
     generates: Option<&'static [&'static str]>,
-    /// The options of a refinement that its wire can express, if it refines.
+    /// The options that its API has for changing images, if it changes them.
     refines: Option<&'static [&'static str]>,
     pub(super) max_images: Option<usize>,
 }
 
-const fn row_of(name: &'static str, direct_url: &'static str) -> Row {
-    Row {
+const fn profile_of(name: &'static str, direct_url: &'static str) -> ProviderProfile {
+    ProviderProfile {
         name,
         direct_url,
         scheme: Scheme::Bearer,
@@ -65,72 +65,76 @@ const fn row_of(name: &'static str, direct_url: &'static str) -> Row {
     }
 }
 
-const ROWS: [Row; 8] = [
-    Row {
+const PROVIDERS: [ProviderProfile; 8] = [
+    ProviderProfile {
         generates: Some(&["negative_prompt", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "strength", "seed"]),
         max_images: Some(1),
-        ..row_of(HF_INFERENCE, "https://router.huggingface.co/hf-inference")
+        ..profile_of(HF_INFERENCE, "https://router.huggingface.co/hf-inference")
     },
-    Row {
+    ProviderProfile {
         embeddings: Some("/v1/embeddings"),
         generates: Some(&["negative_prompt", "count", "size", "steps", "guidance", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "seed"]),
-        ..row_of("together", "https://api.together.xyz")
+        ..profile_of("together", "https://api.together.xyz")
     },
-    Row {
+    ProviderProfile {
         embeddings: Some("/v1/openai/embeddings"),
         generates: Some(&["negative_prompt", "count", "size", "seed"]),
-        ..row_of("deepinfra", "https://api.deepinfra.com")
+        ..profile_of("deepinfra", "https://api.deepinfra.com")
     },
-    Row { embeddings: Some("/v1/embeddings"), ..row_of("scaleway", "https://api.scaleway.ai") },
-    Row {
-        // Its wire has neither steps nor guidance.
+    ProviderProfile {
+        embeddings: Some("/v1/embeddings"),
+        ..profile_of("scaleway", "https://api.scaleway.ai")
+    },
+    ProviderProfile {
+        // Its API has neither steps nor guidance.
         generates: Some(&["negative_prompt", "count", "size", "seed"]),
-        ..row_of("nscale", "https://inference.api.nscale.com")
+        ..profile_of("nscale", "https://inference.api.nscale.com")
     },
-    Row {
+    ProviderProfile {
         scheme: Scheme::Key,
         generates: Some(&["negative_prompt", "count", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "strength", "seed"]),
-        ..row_of("fal-ai", "https://queue.fal.run")
+        ..profile_of("fal-ai", "https://queue.fal.run")
     },
-    Row {
+    ProviderProfile {
         generates: Some(&["negative_prompt", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "seed"]),
         max_images: Some(1),
-        ..row_of("replicate", "https://api.replicate.com")
+        ..profile_of("replicate", "https://api.replicate.com")
     },
-    Row {
+    ProviderProfile {
         generates: Some(&["negative_prompt", "size", "steps", "guidance", "scheduler", "seed"]),
         refines: Some(&["negative_prompt", "size", "steps", "guidance", "strength", "seed"]),
         max_images: Some(1),
-        ..row_of("wavespeed", "https://api.wavespeed.ai")
+        ..profile_of("wavespeed", "https://api.wavespeed.ai")
     },
 ];
 
 /// The provider called `name`.
-pub(super) fn row(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.name == name)
+pub(super) fn profile(name: &str) -> Option<&'static ProviderProfile> {
+    PROVIDERS.iter().find(|profile| profile.name == name)
 }
 
 /// Whether ayni knows a route of this provider for the task.
 pub(super) fn serves(provider: &str, task: Task) -> bool {
-    row(provider).is_some_and(|row| does(row, task))
+    profile(provider).is_some_and(|profile| does(profile, task))
 }
 
-fn does(row: &Row, task: Task) -> bool {
+fn does(profile: &ProviderProfile, task: Task) -> bool {
     match task {
-        Task::TextGeneration => row.name == HF_INFERENCE,
-        Task::FeatureExtraction => row.name == HF_INFERENCE || row.embeddings.is_some(),
-        Task::TextToImage => row.generates.is_some(),
-        Task::ImageToImage => row.refines.is_some(),
+        Task::TextGeneration => profile.name == HF_INFERENCE,
+        Task::FeatureExtraction => profile.name == HF_INFERENCE || profile.embeddings.is_some(),
+        Task::TextToImage => profile.generates.is_some(),
+        Task::ImageToImage => profile.refines.is_some(),
     }
 }
 
-/// Why nobody is called.
+/// The error for a provider without a known route for the task.
 pub(super) fn no_route(provider: &str, task: Task) -> Error {
-    let known: Vec<&str> = ROWS.iter().filter(|row| does(row, task)).map(|row| row.name).collect();
+    let known: Vec<&str> =
+        PROVIDERS.iter().filter(|profile| does(profile, task)).map(|profile| profile.name).collect();
     Error::unsupported(format!(
         "ayni has no {} route of provider '{provider}'; it has those of {}",
         task.as_str(),
@@ -138,40 +142,40 @@ pub(super) fn no_route(provider: &str, task: Task) -> Error {
     ))
 }
 
-/// One image call: who asks whom.
+/// One image call: its context, its backend, its provider.
 #[derive(Debug)]
 pub(super) struct ImageCall<'a> {
     pub(super) cx: &'a Context,
     pub(super) backend: &'a HuggingFace,
-    pub(super) served: &'a Served,
+    pub(super) served: &'a ResolvedProvider,
 }
 
-/// What came of an image call.
+/// The result of an image call.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct ImageOutput {
     pub(super) images: Vec<ImageData>,
     pub(super) seed: Option<u64>,
     pub(super) request_id: Option<String>,
 }
 
 impl ImageCall<'_> {
-    /// A POST to a path of the provider's.
+    /// A POST to a path at the provider.
     pub(super) fn post(&self, path: &str) -> ApiCall<'_> {
         self.backend.post(self.served, path)
     }
 
-    /// A call to a URL of the provider's that an answer named, sent to the host that is called anyway: at the
-    /// router the provider's path comes after the provider's name. So the credential goes nowhere else.
+    /// A call to a URL that the provider's response named, sent to the host that is called anyway (at the
+    /// router the provider's name comes before the path), so that the credential goes nowhere else.
     pub(super) fn named(&self, method: Method, url: &str) -> Result<ApiCall<'_>> {
         let (path, is_own) = self.named_path(url)?;
         let api = &self.backend.0.api;
         if is_own { api.call_named(method, &path) } else { Ok(api.call(method, &path)) }
     }
 
-    /// The path and query that a named URL has on the host that is called, or the URL itself where it is on it.
+    /// The path and query of a named URL on the host that is called, or the URL itself if it is on that host.
     pub(super) fn named_path(&self, url: &str) -> Result<(String, bool)> {
         let base = self.backend.0.api.base();
-        let url = base.join(url).map_err(|_| invalid("the provider named a URL that is none"))?;
+        let url = base.join(url).map_err(|_| invalid("the provider named an invalid URL"))?;
         if url.origin() == base.origin() {
             return Ok((url.into(), true));
         }
@@ -180,7 +184,7 @@ impl ImageCall<'_> {
         Ok((self.served.path(&format!("{}{query}", url.path())), false))
     }
 
-    /// The image at a URL that an answer named. No credential goes there unless it is the API's own host.
+    /// The image at a URL that a response named. Credentials are sent only to the API's own host.
     pub(super) async fn download(&self, url: &str) -> Result<ImageData> {
         if url.starts_with("data:") {
             return ImageData::from_base64(url)
@@ -204,12 +208,12 @@ impl ImageCall<'_> {
     }
 }
 
-/// An answer that breaks the protocol.
+/// The error for a response that breaks the protocol.
 pub(super) fn invalid(message: &str) -> Error {
     Error::response_invalid(message)
 }
 
-/// An image out of an answer: what its first bytes say, else what the header says.
+/// An image from a response; its first bytes decide the format, else the header does.
 pub(super) fn image_of(bytes: bytes::Bytes, content_type: Option<&str>) -> Result<ImageData> {
     let declared =
         content_type.and_then(|kind| kind.split(';').next()).filter(|kind| kind.starts_with("image/"));
@@ -221,12 +225,12 @@ pub(super) fn image_of(bytes: bytes::Bytes, content_type: Option<&str>) -> Resul
     }
 }
 
-/// The image in a base64 text.
+/// An image from base64.
 pub(super) fn image_of_base64(text: &str) -> Result<ImageData> {
     ImageData::from_base64(text).map_err(|_| invalid("the provider's base64 text holds no image"))
 }
 
-/// A job failed at the provider. What the provider says of it is kept as the excerpt: it may echo the prompt.
+/// The error for a job that failed. The provider's reason goes into the excerpt: it may echo the prompt.
 pub(super) fn job_failed(said: Option<&str>) -> Error {
     const REFUSALS: [&str; 5] = ["nsfw", "safety", "sensitive", "content policy", "moderation"];
     let said = said.unwrap_or_default();
@@ -234,8 +238,8 @@ pub(super) fn job_failed(said: Option<&str>) -> Error {
     let error = if REFUSALS.iter().any(|refusal| lower.contains(refusal)) {
         Error::new(ErrorKind::ContentRejected, "the provider's safety filter refused the request")
     } else {
-        // It was taken, run and perhaps paid for: the same again is the caller's decision.
-        Error::new(ErrorKind::Unavailable, "the provider took the job and failed to do it")
+        // The job was accepted, run and perhaps paid for: whether to repeat it is the caller's decision.
+        Error::new(ErrorKind::Unavailable, "the provider accepted the job, and the job failed")
             .with_persistence(Persistence::Permanent)
     };
     let excerpt: String = crate::http::redact::mask(said).chars().take(500).collect();
@@ -243,7 +247,7 @@ pub(super) fn job_failed(said: Option<&str>) -> Error {
     if excerpt.is_empty() { error } else { error.with_response_excerpt(excerpt) }
 }
 
-/// Asking for a queued job's state now and then.
+/// Polls the state of a queued job.
 #[derive(Debug)]
 pub(super) struct Polling {
     since: Instant,
@@ -264,10 +268,10 @@ impl Polling {
         }
     }
 
-    /// Waits before the next question. `state` is what the last answer said, in words.
+    /// Waits before the next poll. `state` is the last response's state, in words.
     ///
     /// # Errors
-    /// `timeout` with `phase=poll` when the limit is over; what the context says.
+    /// `timeout` with `phase=poll` when the limit is reached; `timeout` or `cancelled` from the context.
     pub(super) async fn pause(&mut self, call: &ImageCall<'_>, state: &str) -> Result<()> {
         let elapsed = call.cx.clock().now().saturating_duration_since(self.since);
         if elapsed >= self.limit {
@@ -287,8 +291,7 @@ impl Polling {
     }
 }
 
-/// Fails if an option is set that the provider's wire cannot express. Says nothing of a provider without the
-/// route.
+/// Fails if an option is set that the provider's API does not have. Passes for a provider without the route.
 pub(super) fn check_generate(provider: &str, request: &GenerateRequest) -> Result<()> {
     let set = [
         ("negative_prompt", request.negative_prompt.is_some()),
@@ -302,10 +305,10 @@ pub(super) fn check_generate(provider: &str, request: &GenerateRequest) -> Resul
         ("seed", request.seed.is_some()),
         ("temperature", request.temperature.is_some()),
     ];
-    check_options(provider, Task::TextToImage, &set, row(provider).and_then(|row| row.generates))
+    check_options(provider, Task::TextToImage, &set, profile(provider).and_then(|profile| profile.generates))
 }
 
-/// The same for a refinement.
+/// The same for changing images.
 pub(super) fn check_refine(provider: &str, request: &RefineRequest) -> Result<()> {
     let set = [
         ("negative_prompt", request.negative_prompt.is_some()),
@@ -316,7 +319,7 @@ pub(super) fn check_refine(provider: &str, request: &RefineRequest) -> Result<()
         ("strength", request.strength.is_some()),
         ("seed", request.seed.is_some()),
     ];
-    check_options(provider, Task::ImageToImage, &set, row(provider).and_then(|row| row.refines))
+    check_options(provider, Task::ImageToImage, &set, profile(provider).and_then(|profile| profile.refines))
 }
 
 fn check_options(provider: &str, task: Task, set: &[(&str, bool)], accepted: Option<&[&str]>) -> Result<()> {
@@ -342,7 +345,7 @@ impl Fields {
         self
     }
 
-    /// Sets the numbers and texts of a generation that the providers name alike.
+    /// Sets the options of a generation that have the same name at all providers.
     pub(super) fn set_common(&mut self, request: &GenerateRequest) -> &mut Self {
         self.set("negative_prompt", request.negative_prompt.clone())
             .set("guidance_scale", request.guidance.map(decimal))
@@ -350,7 +353,7 @@ impl Fields {
             .set("seed", request.seed)
     }
 
-    /// Sets the numbers and texts of a refinement that the providers name alike.
+    /// Sets the options of a change that have the same name at all providers.
     pub(super) fn set_common_of_refine(&mut self, request: &RefineRequest) -> &mut Self {
         self.set("negative_prompt", request.negative_prompt.clone())
             .set("guidance_scale", request.guidance.map(decimal))
@@ -358,7 +361,7 @@ impl Fields {
             .set("seed", request.seed)
     }
 
-    /// Adds the caller's own fields; those set already win.
+    /// Adds the caller's own fields; those already set win.
     pub(super) fn extend(&mut self, extra: &Map<String, Value>) -> &mut Self {
         for (name, value) in extra {
             self.0.entry(name.clone()).or_insert_with(|| value.clone());

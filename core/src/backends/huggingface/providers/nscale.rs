@@ -1,12 +1,15 @@
 //! Images in OpenAI's shape: Nscale, and DeepInfra under a path of its own.
 
-use super::{Fields, ImageCall, Made, image_of_base64, invalid};
+use super::{Fields, ImageCall, ImageOutput, image_of_base64, invalid};
 use crate::error::Result;
 use crate::http::client::ApiCall;
 use crate::image::GenerateRequest;
 use crate::wire::openai::images::{ImagePlace, RawImages};
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut body = Fields::default();
     body.set("model", Some(call.served.entry.model.as_str()))
         .set("prompt", Some(request.prompt.as_str()))
@@ -23,7 +26,7 @@ pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateR
 }
 
 /// Sends a call whose response has OpenAI's shape and reads its images, in the order of their indices.
-pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<Made> {
+pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: ApiCall<'_>) -> Result<ImageOutput> {
     let reply = post.json_reply::<RawImages>(call.cx).await?;
     let mut images = Vec::new();
     for item in reply.value.into_items() {
@@ -35,5 +38,5 @@ pub(super) async fn read_openai_images(call: &ImageCall<'_>, post: ApiCall<'_>) 
     if images.is_empty() {
         return Err(invalid("the answer holds no image"));
     }
-    Ok(Made { images, seed: None, request_id: reply.request_id })
+    Ok(ImageOutput { images, seed: None, request_id: reply.request_id })
 }

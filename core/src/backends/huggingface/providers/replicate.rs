@@ -1,9 +1,9 @@
-//! Images by Replicate: the connection is held for up to a minute, then the prediction is asked after.
+//! Images by Replicate: the server holds the connection for up to a minute, then the prediction is polled.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CancelOnDrop, Fields, ImageCall, Made, Polling, invalid, job_failed};
+use super::{CancelOnDrop, Fields, ImageCall, ImageOutput, Polling, invalid, job_failed};
 use crate::error::Result;
 use crate::http::{HeaderName, Method};
 use crate::image::{GenerateRequest, RefineRequest};
@@ -25,7 +25,10 @@ struct Urls {
     cancel: Option<String>,
 }
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut input = Fields::default();
     input
         .set("prompt", Some(request.prompt.as_str()))
@@ -44,7 +47,7 @@ pub(in super::super) async fn refine(
     call: &ImageCall<'_>,
     request: &RefineRequest,
     image: &ImageData,
-) -> Result<Made> {
+) -> Result<ImageOutput> {
     let url = image.to_data_url();
     let mut input = Fields::default();
     // Every model has its own name for the image.
@@ -61,7 +64,7 @@ pub(in super::super) async fn refine(
     run(call, input.extend(&request.extra).finish()).await
 }
 
-async fn run(call: &ImageCall<'_>, input: Value) -> Result<Made> {
+async fn run(call: &ImageCall<'_>, input: Value) -> Result<ImageOutput> {
     let mut body = Fields::default();
     let path = match call.served.entry.model.split_once(':') {
         Some((_, version)) => {
@@ -86,7 +89,7 @@ async fn run(call: &ImageCall<'_>, input: Value) -> Result<Made> {
     if urls.is_empty() {
         return Err(invalid("the finished prediction names no image"));
     }
-    Ok(Made { images: call.download_all(urls).await?, seed: None, request_id })
+    Ok(ImageOutput { images: call.download_all(urls).await?, seed: None, request_id })
 }
 
 /// The output of the prediction, once it has one.

@@ -1,14 +1,17 @@
 //! Images by Together: OpenAI's shape with names of its own.
 
 use super::nscale::read_openai_images;
-use super::{Fields, ImageCall, Made};
+use super::{Fields, ImageCall, ImageOutput};
 use crate::error::Result;
 use crate::image::{GenerateRequest, RefineRequest};
 use crate::media::ImageData;
 
 const ROUTE: &str = "/v1/images/generations";
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut body = start(call, &request.prompt, request.size, request.steps);
     body.set_common(request).set("n", Some(request.count).filter(|count| *count > 1)).extend(&request.extra);
     read_openai_images(call, call.post(ROUTE).json(&body.finish())).await
@@ -18,7 +21,7 @@ pub(in super::super) async fn refine(
     call: &ImageCall<'_>,
     request: &RefineRequest,
     image: &ImageData,
-) -> Result<Made> {
+) -> Result<ImageOutput> {
     let mut body = start(call, &request.prompt, request.size, request.steps);
     let url = image.to_data_url();
     if call.served.entry.model.to_ascii_lowercase().contains("kontext") {

@@ -1,9 +1,9 @@
-//! Images by WaveSpeed: a job that is asked after.
+//! Images by WaveSpeed: a queued job that is polled.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Fields, ImageCall, Made, Polling, invalid, job_failed};
+use super::{Fields, ImageCall, ImageOutput, Polling, invalid, job_failed};
 use crate::error::Result;
 use crate::http::Method;
 use crate::image::{GenerateRequest, RefineRequest};
@@ -11,7 +11,7 @@ use crate::media::ImageData;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Answer {
+struct Envelope {
     data: Job,
 }
 
@@ -31,7 +31,10 @@ struct Urls {
     get: Option<String>,
 }
 
-pub(in super::super) async fn generate(call: &ImageCall<'_>, request: &GenerateRequest) -> Result<Made> {
+pub(in super::super) async fn generate(
+    call: &ImageCall<'_>,
+    request: &GenerateRequest,
+) -> Result<ImageOutput> {
     let mut body = start(&request.prompt, request.size, request.steps);
     run(call, &body.set_common(request).extend(&request.extra).finish()).await
 }
@@ -40,7 +43,7 @@ pub(in super::super) async fn refine(
     call: &ImageCall<'_>,
     request: &RefineRequest,
     image: &ImageData,
-) -> Result<Made> {
+) -> Result<ImageOutput> {
     let mut body = start(&request.prompt, request.size, request.steps);
     body.set("image", Some(image.to_data_url())).set_common_of_refine(request);
     run(call, &body.extend(&request.extra).finish()).await
@@ -55,9 +58,9 @@ fn start(prompt: &str, size: Option<(u32, u32)>, steps: Option<u32>) -> Fields {
     body
 }
 
-async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
+async fn run(call: &ImageCall<'_>, body: &Value) -> Result<ImageOutput> {
     let post = call.post(&format!("/api/v3/{}", call.served.model_path())).json(body);
-    let reply = post.json_reply::<Answer>(call.cx).await?;
+    let reply = post.json_reply::<Envelope>(call.cx).await?;
     let mut job = reply.value.data;
     let request_id = reply.request_id.or(job.id.clone());
     let url = job.urls.get.clone();
@@ -71,11 +74,15 @@ async fn run(call: &ImageCall<'_>, body: &Value) -> Result<Made> {
         let url =
             url.as_deref().ok_or_else(|| invalid("the job is not finished and names no URL to ask at"))?;
         polling.pause(call, words).await?;
-        job = call.named(Method::GET, url)?.json_reply::<Answer>(call.cx).await?.value.data;
+        job = call.named(Method::GET, url)?.json_reply::<Envelope>(call.cx).await?.value.data;
     }
     let outputs = job.outputs.unwrap_or_default();
     if outputs.is_empty() {
         return Err(invalid("the finished job names no image"));
     }
-    Ok(Made { images: call.download_all(outputs.iter().map(String::as_str)).await?, seed: None, request_id })
+    Ok(ImageOutput {
+        images: call.download_all(outputs.iter().map(String::as_str)).await?,
+        seed: None,
+        request_id,
+    })
 }

@@ -18,15 +18,15 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SpaceConfig {
-    /// `owner/name`, or the address `https://….hf.space`. Any other address is a server without a state that
-    /// the Hub knows.
+    /// `owner/name`, or the address `https://….hf.space`. Any other address is a server whose
+    /// state the Hub does not know.
     pub space: String,
     /// Where it is served; made from `space` by default.
     pub url: Option<String>,
     /// The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default.
     pub hub_url: Option<String>,
-    /// A Hugging Face token, for a private Space. Never taken from the environment: a Space runs somebody
-    /// else's program, which sees it.
+    /// A Hugging Face token, for a private Space. Never read from the environment: a Space runs somebody else's
+    /// program, which sees the token.
     pub token: Option<Secret>,
     /// In which header field the Space gets the token.
     pub token_header: SpaceTokenHeader,
@@ -105,10 +105,10 @@ impl SpaceConfig {
         self
     }
 
-    /// The Space. Nothing is asked of it yet.
+    /// Opens the Space. Nothing is sent yet.
     ///
     /// # Errors
-    /// `config_invalid` naming the field to mend.
+    /// `config_invalid` naming the field to fix.
     pub fn open(&self, env: &Environment) -> Result<Space> {
         let (name, made_url) = read_name(self.space.trim())?;
         let hub_url = self.hub_url.clone().or_else(|| env.get("HF_ENDPOINT"));

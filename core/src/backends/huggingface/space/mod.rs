@@ -1,8 +1,8 @@
 //! Hugging Face Spaces as servers: where they are, what state they are in, how to wake them.
 //!
 //! A Space sleeps after a time without visits and wakes up on the next one, which takes from half a minute to
-//! several. What the sleeping host itself answers is not documented (503, an HTML page on 200, a redirect), so
-//! its state is read from the Hub.
+//! several. The responses of a sleeping host are not documented (503, an HTML page with 200, a redirect), so its
+//! state is read from the Hub.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub use config::{SpaceConfig, SpaceTokenHeader};
 pub use stage::SpaceStage;
 pub(crate) use waking::Waking;
 
-/// The name of Spaces in errors.
+/// The backend's name in errors about Spaces.
 const NAME: &str = "huggingface";
 
 /// A Space, or any other server that may have to wake up first. Cheap to clone.
@@ -48,18 +48,18 @@ pub struct Space {
     wake_time: Duration,
 }
 
-/// What is known of a Space's name.
+/// What is known about a Space's name.
 #[derive(Clone, Debug)]
 enum Name {
     /// `owner/name`.
     Id(String),
-    /// The first part of its host; its id once the Hub has told it.
+    /// The first part of its host; and its id, once the Hub has been asked.
     Subdomain(String, Arc<OnceLock<String>>),
-    /// It is no Space.
+    /// Not a Space.
     Unknown,
 }
 
-/// What the Hub tells about a Space.
+/// The Hub's record of a Space.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct SpaceRecord {
@@ -95,16 +95,16 @@ impl Space {
         }
     }
 
-    /// Whether it is a Space, so that the Hub knows its state.
+    /// Whether it is a Space, whose state the Hub knows.
     pub fn is_space(&self) -> bool {
         !matches!(self.name, Name::Unknown)
     }
 
-    /// What it is doing.
+    /// Its state.
     ///
     /// # Errors
-    /// `not_found` where it does not exist, or is private and no token is set; `unsupported` where it is no
-    /// Space; otherwise whatever keeps the Hub from answering.
+    /// `not_found` where it does not exist, or is private and no token is set; `unsupported` where it is not a
+    /// Space; otherwise the Hub's failure.
     pub async fn stage(&self, cx: &Context) -> Result<SpaceStage> {
         let runtime = match self.id() {
             Some(id) => self.runtime(cx, id).await?,
@@ -123,8 +123,8 @@ impl Space {
         Ok(SpaceStage::parse(&stage))
     }
 
-    /// The exact address that it is served on. The one made from its name can be wrong: the Hub adds a suffix
-    /// where two names would give the same.
+    /// The exact address that serves it. The one made from its name can be wrong: the Hub adds a suffix where two
+    /// names would give the same address.
     ///
     /// # Errors
     /// As [`stage`](Self::stage).
@@ -135,8 +135,8 @@ impl Space {
         Ok(host.or_else(from_subdomain).unwrap_or_else(|| self.url()))
     }
 
-    /// Waits until it serves: visits it if it sleeps and asks the Hub for its state every few seconds. Says so
-    /// through the context's progress. Ends with the context's deadline, and after the configured wake time.
+    /// Waits until it serves: visits it if it sleeps, and polls its state at the Hub every few seconds. Reports
+    /// progress. Bounded by the context's deadline and the configured wake time.
     ///
     /// # Errors
     /// `unavailable`, permanent, where it is paused, broken or being deleted, saying what to do; `cold_start`,
@@ -157,8 +157,8 @@ impl Space {
         }
     }
 
-    /// Visits it now and then, so that it does not fall asleep, until the call is cancelled or its deadline
-    /// passes. A visit that fails is not the end: the next one may succeed.
+    /// Visits it at an interval, so that it does not fall asleep, until the call is cancelled or its deadline
+    /// passes. Failed visits are ignored.
     pub async fn keep_alive(&self, cx: &Context, every: Duration) {
         loop {
             self.visit(cx).await;
@@ -168,7 +168,7 @@ impl Space {
         }
     }
 
-    /// Asks for the cheapest thing it serves. What comes back does not matter: the visit does.
+    /// Sends a cheap request. The response does not matter: the visit does.
     async fn visit(&self, cx: &Context) {
         const PATIENCE: Duration = Duration::from_secs(5);
         let mut phases = cx.phase_timeouts();
@@ -235,7 +235,7 @@ impl Space {
     }
 }
 
-/// What the host of a Space answers while it does not serve.
+/// What failures mean while the Space does not serve.
 fn classify_not_ready(failure: &Failure<'_>) -> Option<Verdict> {
     match failure.status {
         502 | 503 => {
@@ -253,7 +253,7 @@ fn classify_not_ready(failure: &Failure<'_>) -> Option<Verdict> {
     }
 }
 
-/// The Hub's part of a path: slashes stay, whatever would end or change the path is encoded.
+/// Encodes a Hub id for a path: slashes stay, characters that would end or change the path are escaped.
 pub(super) fn encode_path(text: &str) -> String {
     let mut url = match Url::parse("https://x/") {
         Ok(url) => url,
@@ -265,7 +265,7 @@ pub(super) fn encode_path(text: &str) -> String {
     url.path().trim_start_matches('/').to_owned()
 }
 
-/// The clients of a Space.
+/// The HTTP clients of a Space.
 fn clients(hub_url: &str, app_url: &str, token: Auth, app_token: Auth) -> Result<(ApiClient, ApiClient)> {
     let hub = ApiClient::new(NAME, hub_url)?.with_auth(token)?;
     let app = ApiClient::new(NAME, app_url)?.with_auth(app_token)?.with_classify(classify_not_ready);

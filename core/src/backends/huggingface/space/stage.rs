@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// What a Space is doing, as the Hub tells it. The set grows: what ayni does not know is [`Other`](Self::Other).
+/// The state of a Space, as the Hub reports it. The set grows: unknown states are [`Other`](Self::Other).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpaceStage {
-    /// There is nothing to run in its repository.
+    /// Its repository has nothing to run.
     NoAppFile,
     /// The front matter of its README is wrong.
     ConfigError,
@@ -82,12 +82,12 @@ impl SpaceStage {
         matches!(self, Self::Running | Self::RunningBuilding | Self::RunningAppStarting)
     }
 
-    /// Whether it will serve by itself, or after a visit. An unknown state is taken for one of these.
+    /// Whether it will serve by itself, or after a visit. Unknown states count as waking.
     pub fn is_waking(&self) -> bool {
         !self.is_running() && !self.is_terminal()
     }
 
-    /// Whether it stays as it is until somebody mends or restarts it.
+    /// Whether it stays as it is until somebody fixes or restarts it.
     pub fn is_terminal(&self) -> bool {
         matches!(
             self,
@@ -100,7 +100,7 @@ impl SpaceStage {
         )
     }
 
-    /// Whether only a visit makes it start.
+    /// Whether it starts only when visited.
     pub(super) fn wants_a_visit(&self) -> bool {
         matches!(self, Self::Sleeping | Self::Stopped | Self::Other(_))
     }

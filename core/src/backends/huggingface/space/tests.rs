@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::super::testing::Script;
+use super::super::testing::ScriptedTransport;
 use super::*;
 use crate::context::{Cancellation, Progress};
 use crate::env::Environment;
@@ -38,7 +38,7 @@ fn a_host_is_made_from_the_name_and_an_address_is_taken_as_it_is() {
 
 #[tokio::test]
 async fn a_sleeping_space_is_visited_and_waited_for_with_progress() {
-    let script = Script::new([
+    let script = ScriptedTransport::new([
         (200, stage("SLEEPING").as_str()),
         (503, "<html>waking</html>"),
         (200, stage("APP_STARTING").as_str()),
@@ -79,7 +79,7 @@ async fn terminal_states_fail_at_once_and_say_what_to_do() {
         ("CONFIG_ERROR", "front matter"),
         ("NO_APP_FILE", "push one"),
     ] {
-        let script = Script::new([(200, stage(name).as_str())]);
+        let script = ScriptedTransport::new([(200, stage(name).as_str())]);
         let (cx, _) = script.context();
         let error = space(SpaceConfig::new("ana/clip")).wait_until_running(&cx).await.expect_err(name);
         assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Unavailable, false), "{name}");
@@ -91,7 +91,7 @@ async fn terminal_states_fail_at_once_and_say_what_to_do() {
 
 #[tokio::test]
 async fn the_wait_ends_with_the_wake_time_and_with_the_deadline() {
-    let script = Script::new([(200, stage("BUILDING").as_str())]);
+    let script = ScriptedTransport::new([(200, stage("BUILDING").as_str())]);
     let (cx, _) = script.context();
     let patient = space(SpaceConfig::new("ana/clip").with_wake_seconds(20.0));
     let error = patient.wait_until_running(&cx).await.expect_err("it never wakes up");
@@ -113,7 +113,7 @@ async fn a_private_space_reads_as_missing_and_the_hint_names_the_token() {
         (401, None, "set a token"),
         (404, Some("hf_canary"), "the token may not read"),
     ] {
-        let script = Script::new([(status, r#"{"error":"Repository not found"}"#)]);
+        let script = ScriptedTransport::new([(status, r#"{"error":"Repository not found"}"#)]);
         let (cx, _) = script.context();
         let config = SpaceConfig::new("ana/private").with_token(token.map(Secret::new));
         let error = space(config).stage(&cx).await.expect_err("hidden");
@@ -126,8 +126,11 @@ async fn a_private_space_reads_as_missing_and_the_hint_names_the_token() {
 
 #[tokio::test]
 async fn the_token_goes_into_the_header_field_that_the_program_leaves_free() {
-    let script =
-        Script::new([(200, stage("SLEEPING").as_str()), (200, "ok"), (200, stage("RUNNING").as_str())]);
+    let script = ScriptedTransport::new([
+        (200, stage("SLEEPING").as_str()),
+        (200, "ok"),
+        (200, stage("RUNNING").as_str()),
+    ]);
     let (cx, _) = script.context();
     let config = SpaceConfig::new("ana/clip")
         .with_token(Secret::new("hf_canary"))
@@ -142,7 +145,7 @@ async fn the_token_goes_into_the_header_field_that_the_program_leaves_free() {
 #[tokio::test]
 async fn an_address_is_looked_up_by_its_subdomain_once() {
     let by_subdomain = r#"{"id":"ana/clip","subdomain":"ana-clip","runtime":{"stage":"BUILDING"}}"#;
-    let script = Script::new([(200, by_subdomain), (200, stage("RUNNING").as_str())]);
+    let script = ScriptedTransport::new([(200, by_subdomain), (200, stage("RUNNING").as_str())]);
     let (cx, _) = script.context();
     let space = space(SpaceConfig::new("https://ana-clip.hf.space"));
     assert_eq!(space.stage(&cx).await.expect("a state"), SpaceStage::Building);
@@ -159,7 +162,8 @@ async fn an_address_is_looked_up_by_its_subdomain_once() {
 
 #[tokio::test]
 async fn the_exact_address_is_the_hubs() {
-    let script = Script::new([(200, r#"{"id":"ana/clip","host":"https://ana-clip-7f.hf.space"}"#)]);
+    let script =
+        ScriptedTransport::new([(200, r#"{"id":"ana/clip","host":"https://ana-clip-7f.hf.space"}"#)]);
     let (cx, _) = script.context();
     let url = space(SpaceConfig::new("ana/clip")).exact_url(&cx).await.expect("an address");
     assert_eq!(url, "https://ana-clip-7f.hf.space");
@@ -167,7 +171,7 @@ async fn the_exact_address_is_the_hubs() {
 
 #[tokio::test]
 async fn a_client_asks_again_while_the_program_wakes_up_and_only_then() {
-    let script = Script::new([(200, stage("APP_STARTING").as_str())]);
+    let script = ScriptedTransport::new([(200, stage("APP_STARTING").as_str())]);
     let (cx, clock) = script.context();
     let space = space(SpaceConfig::new("ana/clip"));
     let mut waking = Waking::new(&space, &cx);
@@ -190,7 +194,7 @@ async fn what_a_sleeping_host_answers_is_a_cold_start_and_a_private_one_is_not_f
         (404, "<html>404</html>", ErrorKind::NotFound),
         (500, r#"{"detail":"x"}"#, ErrorKind::Unavailable),
     ] {
-        let script = Script::new([(status, body)]);
+        let script = ScriptedTransport::new([(status, body)]);
         let (cx, _) = script.context();
         let space = space(SpaceConfig::new("ana/clip"));
         let call = space.app.get("/embed/text").json_reply::<serde_json::Value>(&cx);
@@ -200,7 +204,7 @@ async fn what_a_sleeping_host_answers_is_a_cold_start_and_a_private_one_is_not_f
 
 #[tokio::test]
 async fn keeping_alive_visits_until_it_is_stopped() {
-    let script = Script::new([(500, "down for a moment")]);
+    let script = ScriptedTransport::new([(500, "down for a moment")]);
     let (cx, clock) = script.context();
     let cx = cx.with_timeout(Duration::from_secs(1500));
     space(SpaceConfig::new("ana/clip")).keep_alive(&cx, Duration::from_secs(600)).await;

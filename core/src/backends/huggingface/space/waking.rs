@@ -10,7 +10,7 @@ use crate::policy::backoff::Backoff;
 /// The pauses between two looks: 2 s, 3 s, 4.5 s, then 5 s.
 static PAUSES: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(5)).with_factor(1.5);
 
-/// One wait for a Space to serve. A client of the program in it asks, and on failure waits and asks again:
+/// One wait for a Space to serve. A client of the program in it calls, and after a failure waits and retries:
 ///
 /// ```text
 /// let mut waking = Waking::new(&space, cx);
@@ -34,12 +34,12 @@ impl<'a> Waking<'a> {
         Self { space, since: cx.clock().now(), pauses: 0 }
     }
 
-    /// Pauses if `error` means that the Space is not ready yet, so that the caller may ask again. The time
+    /// Pauses if `error` means that the Space is not ready yet, so that the caller may retry. The time
     /// between the first failure and the last is bounded by the Space's wake time and the context's deadline.
     ///
     /// # Errors
     /// `error` itself where it means something else; otherwise those of
-    /// [`Space::wait_until_running`] but for those of the Hub, which then counts as knowing nothing.
+    /// [`Space::wait_until_running`], except that failures of the Hub are ignored.
     pub(crate) async fn after(&mut self, cx: &Context, error: Error) -> Result<()> {
         if error.kind() != ErrorKind::ColdStart {
             return Err(error);
@@ -49,7 +49,7 @@ impl<'a> Waking<'a> {
         self.pause(cx, stage).await
     }
 
-    /// Says what is being waited for and sleeps, longer each time.
+    /// Reports what is being waited for and sleeps, longer each time.
     ///
     /// # Errors
     /// Those of [`Space::wait_until_running`].
@@ -62,7 +62,7 @@ impl<'a> Waking<'a> {
             return Err(self.too_long(elapsed, stage.as_ref()));
         }
         let words = match &stage {
-            // The Hub's word runs ahead of the program's: the container runs, the program in it loads.
+            // The Hub says "running" as soon as the container runs; the program in it may still be loading.
             Some(stage) if stage.is_running() => "is running, but its program does not serve yet",
             Some(stage) => stage.in_words(),
             None => "is not ready yet",

@@ -27,12 +27,12 @@ pub enum InlineReasoning {
 /// Only a text that begins with the tag is split: one that mentions it later is the answer.
 #[derive(Debug)]
 pub(super) struct ThinkSplitter {
-    state: State,
+    state: SplitState,
     held: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SplitState {
     /// Only white space or a part of the tag so far.
     Start {
         opened: bool,
@@ -53,16 +53,16 @@ pub(super) struct Split {
 impl ThinkSplitter {
     pub(super) fn new(inline: InlineReasoning) -> Self {
         let state = match inline {
-            InlineReasoning::Tagged => State::Start { opened: false },
-            InlineReasoning::Open => State::Start { opened: true },
-            InlineReasoning::Auto | InlineReasoning::Off => State::Answer,
+            InlineReasoning::Tagged => SplitState::Start { opened: false },
+            InlineReasoning::Open => SplitState::Start { opened: true },
+            InlineReasoning::Auto | InlineReasoning::Off => SplitState::Answer,
         };
         Self { state, held: String::new() }
     }
 
     /// Adds a piece and returns what is certain by now.
     pub(super) fn push(&mut self, piece: String) -> Split {
-        if self.state == State::Answer {
+        if self.state == SplitState::Answer {
             return Split { reasoning: String::new(), text: piece };
         }
         self.held.push_str(&piece);
@@ -75,11 +75,11 @@ impl ThinkSplitter {
     pub(super) fn finish(&mut self) -> Split {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Reasoning | State::Start { opened: true } => {
+            SplitState::Reasoning | SplitState::Start { opened: true } => {
                 Split { reasoning: held.trim_end().to_owned(), text: String::new() }
             }
-            State::Start { .. } | State::Answer => Split { reasoning: String::new(), text: held },
-            State::Between => Split::default(),
+            SplitState::Start { .. } | SplitState::Answer => Split { reasoning: String::new(), text: held },
+            SplitState::Between => Split::default(),
         }
     }
 
@@ -87,17 +87,17 @@ impl ThinkSplitter {
     fn step(&mut self, split: &mut Split) -> bool {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Start { opened } => self.start(held, opened),
-            State::Reasoning => self.reason(&held, split),
-            State::Between => {
+            SplitState::Start { opened } => self.start(held, opened),
+            SplitState::Reasoning => self.reason(&held, split),
+            SplitState::Between => {
                 let answer = held.trim_start();
                 if !answer.is_empty() {
                     split.text.push_str(answer);
-                    self.state = State::Answer;
+                    self.state = SplitState::Answer;
                 }
                 false
             }
-            State::Answer => {
+            SplitState::Answer => {
                 split.text.push_str(&held);
                 false
             }
@@ -109,14 +109,15 @@ impl ThinkSplitter {
         if let Some(rest) = begin.strip_prefix(OPEN) {
             self.held = rest.trim_start().to_owned();
             // White space after the tag belongs to neither.
-            self.state = if self.held.is_empty() { State::Start { opened: true } } else { State::Reasoning };
-            return self.state == State::Reasoning;
+            self.state =
+                if self.held.is_empty() { SplitState::Start { opened: true } } else { SplitState::Reasoning };
+            return self.state == SplitState::Reasoning;
         }
         if OPEN.starts_with(begin) {
             self.held = held;
             return false;
         }
-        self.state = if opened { State::Reasoning } else { State::Answer };
+        self.state = if opened { SplitState::Reasoning } else { SplitState::Answer };
         self.held = if opened { begin.to_owned() } else { held };
         true
     }
@@ -125,7 +126,7 @@ impl ThinkSplitter {
         if let Some((reasoning, rest)) = held.split_once(CLOSE) {
             split.reasoning.push_str(reasoning.trim_end());
             self.held = rest.to_owned();
-            self.state = State::Between;
+            self.state = SplitState::Between;
             return true;
         }
         let partial =
