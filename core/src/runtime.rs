@@ -37,6 +37,7 @@ pub(crate) async fn sleep(duration: Duration) -> Result<()> {
 ///
 /// # Errors
 /// As [`sleep`].
+#[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only procurement needs it"))]
 pub(crate) async fn timeout<T>(bound: Duration, work: impl Future<Output = T>) -> Result<Option<T>> {
     Ok(with_timer(|| tokio::time::timeout(bound, work))?.await.ok())
 }
@@ -45,6 +46,7 @@ pub(crate) async fn timeout<T>(bound: Duration, work: impl Future<Output = T>) -
 ///
 /// # Errors
 /// Those of `work`; `config_invalid` outside a tokio runtime; `unexpected` if the runtime shut down or `work` panicked.
+#[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only procurement needs it"))]
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

@@ -39,7 +39,9 @@ use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
 use crate::transport::Transport;
 
+#[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only Mercado Público uses all of it"))]
 pub(crate) mod backoff;
+#[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only Mercado Público uses all of it"))]
 pub(crate) mod breaker;
 mod cache;
 mod call;
