@@ -6,8 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use bytes::Bytes;
 use futures_util::future::{Either, select};
 
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
@@ -277,7 +275,6 @@ pub struct PhaseTimeouts {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 

@@ -65,7 +65,7 @@ pub(crate) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -
     let range = layout.contiguous_offsets().and_then(|(start, end)| all.get(start..end));
     let range =
         range.ok_or_else(|| Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage"))?;
-    work(range).map_err(Into::into)
+    work(range)
 }
 
 /// The same for a tensor that may be missing.
