@@ -161,6 +161,16 @@ def api_faults(text: str, api: Api) -> list[str]:
     ]
 
 
+def untested_faults(pages: list[Path]) -> list[str]:
+    """Rust snippets of guides are compiled and run only if the page is among the tests."""
+    tests = (ROOT / "core/src/doc_tests.rs").read_text()
+    return [
+        f"{page.relative_to(ROOT)}: core/src/doc_tests.rs does not name the page, so its Rust snippets are not tested"
+        for page in pages
+        if page.parent == ROOT / "docs/guides" and "```rust" in page.read_text() and page.name not in tests
+    ]
+
+
 def is_for_dependents(name: str) -> bool:
     """Whether a page's snippets are for programs that depend on ayni, rather than for its own sources."""
     return name.startswith("docs/guides/") or name in ("README.md", "core/README.md", "core/testkit/README.md")
@@ -180,7 +190,7 @@ def main() -> int:
     top = {path.relative_to(ROOT).parts[0] for path in committed_files() if path.parent != ROOT}
     rooms = {path.name for path in SOURCES[0].iterdir() if path.is_dir()}
     pages = [path for path in committed_files() if path.suffix == ".md"]
-    faults = []
+    faults = untested_faults(pages)
     for page in pages:
         name, text = str(page.relative_to(ROOT)), page.read_text()
         prose = without_fences(text)
