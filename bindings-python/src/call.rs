@@ -140,7 +140,7 @@ where
 }
 
 /// Returns an object of a native class.
-pub(crate) fn object<T: Into<PyClassInitializer<T>> + PyClass>(py: Python<'_>, value: T) -> Returned {
+pub(crate) fn object<T: Into<PyClassInitializer<T>> + pyo3::PyClass>(py: Python<'_>, value: T) -> Returned {
     Ok(Py::new(py, value)?.into_any())
 }
 

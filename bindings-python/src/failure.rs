@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::convert::data;
+use crate::convert::as_python;
 
 /// The exception for an error, with its causes.
 pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::failure::{invalid, to_exception};
 
-/// Caller numpy names the order of a number's bytes.
+/// How numpy names the order of a number's bytes.
 const ORDER: char = if cfg!(target_endian = "little") { '<' } else { '>' };
 
 /// A block of numbers that numpy uses as an array without a copy. It is read-only because clones of it may be in a cache.
