@@ -206,7 +206,8 @@ fn code_is_named_and_never_run() {
         ("torch.serialization.FloatStorage", "torch.serialization", "FloatStorage"),
     ] {
         let global = format!("c{module}\n{function}\n").into_bytes();
-        let call = [b"\x80\x02".to_vec(), global, tuple(std::slice::from_ref(&command)), b"R.".to_vec()].concat();
+        let call =
+            [b"\x80\x02".to_vec(), global, tuple(std::slice::from_ref(&command)), b"R.".to_vec()].concat();
         let error = refused(&archive(&call, &[]));
         assert!(error.message().contains(&format!("it names `{name}`")), "{error}");
         assert!(error.message().contains("weights_only=True"), "{error}");
