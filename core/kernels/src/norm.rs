@@ -5,7 +5,7 @@
 use super::Cpu;
 use super::dispatch::dispatch;
 use super::pool::SharedStart;
-use super::rotary::Heads;
+use super::rotary::TokenHeads;
 use super::rows::{Rows, Source, in_rows, of_width};
 use super::simd::Simd;
 use crate::error::Result;
@@ -56,7 +56,7 @@ pub fn rms_norm(cpu: &Cpu, to: &mut [f32], source: Source<'_>, scaling: Scaling<
 pub fn rms_norm_heads(
     cpu: &Cpu,
     x: &mut [f32],
-    heads: Heads,
+    heads: TokenHeads,
     tokens: usize,
     scaling: Scaling<'_>,
 ) -> Result<()> {

@@ -74,7 +74,7 @@ impl fmt::Debug for Table {
 
 /// Where the heads to turn lie: head `h` of token `t` starts at `t · stride + h · size`.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads {
+pub struct TokenHeads {
     /// How many heads of each token are turned.
     pub count: usize,
     /// Numbers of a head; those past the table's width stay as they are.
@@ -83,7 +83,7 @@ pub struct Heads {
     pub stride: usize,
 }
 
-impl Heads {
+impl TokenHeads {
     /// Checks that a slice of `length` numbers holds the heads of `tokens` tokens, none over another.
     pub(super) fn check(self, tokens: usize, length: usize) -> Result<()> {
         let Some(last) = tokens.checked_sub(1) else { return Ok(()) };
@@ -110,7 +110,7 @@ impl Heads {
 ///
 /// # Errors
 /// `invalid_request` if a position is past the table, a head narrower than it, or the slice too short.
-pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: Heads, table: &Table, positions: &[u32]) -> Result<()> {
+pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: TokenHeads, table: &Table, positions: &[u32]) -> Result<()> {
     if positions.is_empty() {
         return Ok(());
     }
@@ -135,11 +135,11 @@ pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: Heads, table: &Table, positions: 
 const CHUNK: usize = 1 << 14;
 
 dispatch! {
-    fn rotate_token(x: *mut f32, heads: Heads, table: &Table, position: usize) = rotate_with;
+    fn rotate_token(x: *mut f32, heads: TokenHeads, table: &Table, position: usize) = rotate_with;
 }
 
 #[inline(always)]
-fn rotate_with<S: Simd>(s: S, x: *mut f32, heads: Heads, table: &Table, position: usize) {
+fn rotate_with<S: Simd>(s: S, x: *mut f32, heads: TokenHeads, table: &Table, position: usize) {
     let cosines = &table.cosines[position * table.row..(position + 1) * table.row];
     let sines = &table.sines[position * table.row..(position + 1) * table.row];
     for head in 0..heads.count {

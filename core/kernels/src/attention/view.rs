@@ -17,6 +17,31 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// As many heads of keys as of queries.
+    pub fn equal(count: usize, size: usize) -> Self {
+        Self { queries: count, keys: count, size }
+    }
+
+    /// The width of what attention yields for a token: that of its queries.
+    pub fn width(self) -> usize {
+        self.queries * self.size
+    }
+
+    /// The width of a token's keys, and of its values.
+    pub fn kv_width(self) -> usize {
+        self.keys * self.size
+    }
+
+    /// The width of queries, keys and values side by side.
+    pub fn qkv_width(self) -> usize {
+        self.width() + 2 * self.kv_width()
+    }
+
+    /// What scores are usually multiplied by: one over the square root of a head's size.
+    pub fn scale(self) -> f32 {
+        (self.size as f64).sqrt().recip() as f32
+    }
+
     /// How many heads of queries share one of keys.
     pub(super) fn group(self) -> usize {
         self.queries / self.keys

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::super::math::{Activation, activate};
 use super::super::rough::activate_roughly;
+use super::super::rows::Source;
 use super::super::simd::{Simd, Work};
 use super::element::{Element, RowScale};
 use super::packed::Packed;
@@ -30,6 +31,15 @@ pub enum Residual<'a> {
     InPlace,
     /// These numbers, as many as the result's.
     From(&'a [f32]),
+}
+
+impl<'a> From<Source<'a>> for Residual<'a> {
+    fn from(source: Source<'a>) -> Self {
+        match source {
+            Source::InPlace => Self::InPlace,
+            Source::From(values) => Self::From(values),
+        }
+    }
 }
 
 impl Default for Epilogue<'_> {

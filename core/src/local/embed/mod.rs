@@ -17,7 +17,7 @@ use model::Model;
 use repository::Repository;
 
 use super::LocalConfig;
-use super::ops::{DeviceChoice, Place, PrecisionChoice};
+use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::{Worker, thread_lost};
 use super::source::{Hub, Located, ModelFiles, ModelReference, Wanted, here, is_commit, locate};
 use crate::context::Context;
@@ -50,7 +50,7 @@ impl LocalEmbedder {
     /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
     /// that make no model; `device_unavailable`.
     pub fn open(config: &LocalConfig, env: &Environment) -> Result<Self> {
-        let place = place(config, env)?;
+        let device = device(config, env)?;
         let reference: ModelReference = config.model.parse()?;
         let dimensions = config.dimensions;
         if dimensions == Some(0) {
@@ -59,13 +59,13 @@ impl LocalEmbedder {
         let source = Source::find(&reference, env)?;
         let named = Named(config.space.clone());
         let expected = named.space(source.space(dimensions))?;
-        let info = BackendInfo::new("local", expected.model.as_str()).with_device(place.device_name());
+        let info = BackendInfo::new("local", expected.model.as_str()).with_device(device.name());
         let verify = config.verify.then(|| config.precision.as_deref().unwrap_or("auto") == "auto");
         let load = move |cx: &Context| {
             let repository = source.repository(cx)?;
             let mut model = match verify {
-                Some(is_auto) => parity::load(cx, &repository, &place, dimensions, is_auto)?,
-                None => Model::load(&repository, &place, dimensions)?,
+                Some(is_auto) => parity::load(cx, &repository, &device, dimensions, is_auto)?,
+                None => Model::load(&repository, &device, dimensions)?,
             };
             model.space = named.space(model.space)?;
             Ok(model)
@@ -184,10 +184,10 @@ impl Named {
 }
 
 /// Where and how the model computes.
-fn place(config: &LocalConfig, env: &Environment) -> Result<Place> {
+fn device(config: &LocalConfig, env: &Environment) -> Result<Device> {
     let device: DeviceChoice = config.device.as_deref().unwrap_or("auto").parse()?;
     let precision: PrecisionChoice = config.precision.as_deref().unwrap_or("auto").parse()?;
-    Place::open(device, precision, env)
+    Device::open(device, precision, env)
 }
 
 /// Where a model comes from.

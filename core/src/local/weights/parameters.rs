@@ -1,17 +1,17 @@
 //! The weights of a model by the names of its parts, and the layers made of them.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::Tensors;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Embedding, Gate, Linear, Norm, Place, Precision, of_candle};
+use crate::local::ops::{DenseWeights, Device, Embedding, Gate, Linear, Norm, Precision, of_candle};
 
 /// What lies under one name of a model's tree of weights: `encoder.layer.0`.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters<'a> {
     tensors: &'a Tensors,
     /// Where the layers will compute.
-    pub(crate) place: &'a Place,
+    pub(crate) device: &'a Device,
     prefix: String,
     biases: Biases,
 }
@@ -29,8 +29,8 @@ pub(crate) enum Biases {
 
 impl<'a> Parameters<'a> {
     /// All weights of a model.
-    pub(crate) fn new(tensors: &'a Tensors, place: &'a Place) -> Self {
-        Self { tensors, place, prefix: String::new(), biases: Biases::IfAny }
+    pub(crate) fn new(tensors: &'a Tensors, device: &'a Device) -> Self {
+        Self { tensors, device, prefix: String::new(), biases: Biases::IfAny }
     }
 
     /// What lies under `name`, from here on.
@@ -58,7 +58,7 @@ impl<'a> Parameters<'a> {
         self.tensors.get(&self.full(name)).is_some()
     }
 
-    /// A tensor, on the CPU whatever the place: layers move what they need.
+    /// A tensor, on the CPU whatever the device: layers move what they need.
     ///
     /// # Errors
     /// `model_load` if it is missing or has another shape.
@@ -79,17 +79,20 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        self.at(name).linear_of(self.dense(name, inputs, outputs)?)
+    }
+
+    /// Weight and bias of the layer `name`.
+    fn dense(&self, name: &str, inputs: usize, outputs: usize) -> Result<DenseWeights> {
         let here = self.at(name);
-        let weight = here.tensor("weight", &[outputs, inputs])?;
-        let bias = here.bias("bias", outputs)?;
-        Linear::new(self.place, weight, bias).map_err(|error| here.unusable(error))
+        Ok((here.tensor("weight", &[outputs, inputs])?, here.bias("bias", outputs)?))
     }
 
     /// Several layers with the same input as one, their outputs side by side: queries, keys and values.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or only some have a bias.
-    pub(crate) fn joined(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Linear> {
+    pub(crate) fn fused(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Linear> {
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for (name, outputs) in parts {
             let here = self.at(name);
@@ -98,13 +101,13 @@ impl<'a> Parameters<'a> {
         }
         if !biases.is_empty() && biases.len() != parts.len() {
             return Err(
-                self.unusable(Error::config("some of the joined layers have a bias and some have none"))
+                self.unusable(Error::config("some of the fused layers have a bias and some have none"))
             );
         }
         let weight = Tensor::cat(&weights, 0).map_err(of_candle)?;
         let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0).map_err(of_candle)?) };
         drop((weights, biases));
-        Linear::new(self.place, weight, bias).map_err(|error| self.unusable(error))
+        self.linear_of((weight, bias))
     }
 
     /// The gated layer of `gate.weight` and `up.weight`.
@@ -112,11 +115,8 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or only one has a bias.
     pub(crate) fn gated(&self, gate: &str, up: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        let half = |name: &str| {
-            let here = self.at(name);
-            Ok((here.tensor("weight", &[outputs, inputs])?, here.bias("bias", outputs)?))
-        };
-        Linear::gated(self.place, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
+        let half = |name| self.dense(name, inputs, outputs);
+        Linear::gated(self.device, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
     }
 
     /// The gated layer whose two halves are one above the other in `name.weight`.
@@ -131,28 +131,31 @@ impl<'a> Parameters<'a> {
         outputs: usize,
     ) -> Result<Linear> {
         let here = self.at(name);
-        let (weight, bias) =
-            (here.tensor("weight", &[2 * outputs, inputs])?, here.bias("bias", 2 * outputs)?);
+        let (weight, bias) = self.dense(name, inputs, 2 * outputs)?;
         let half = |first| {
             let of = |x: &Tensor| x.narrow(0, first, outputs).map_err(of_candle);
             Ok::<_, Error>((of(&weight)?, bias.as_ref().map(of).transpose()?))
         };
         let (first, second) = (half(0)?, half(outputs)?);
         let (gate, up) = if gate == Gate::First { (first, second) } else { (second, first) };
-        Linear::gated(self.place, gate, up).map_err(|error| here.unusable(error))
+        Linear::gated(self.device, gate, up).map_err(|error| here.unusable(error))
     }
 
-    /// A layer of tensors from here that are named otherwise or had to be reordered, in a precision of its own.
+    /// The layer of tensors from here that are named otherwise or had to be reordered.
     ///
     /// # Errors
     /// `model_load` if weight and bias do not belong together.
-    pub(crate) fn layer_of(
-        &self,
-        weight: Tensor,
-        bias: Option<Tensor>,
-        precision: Precision,
-    ) -> Result<Linear> {
-        Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
+    pub(crate) fn linear_of(&self, weights: DenseWeights) -> Result<Linear> {
+        self.linear_in(self.device.precision, weights)
+    }
+
+    /// [`linear_of`](Self::linear_of) in a precision of its own.
+    ///
+    /// # Errors
+    /// `model_load` if weight and bias do not belong together.
+    pub(crate) fn linear_in(&self, precision: Precision, weights: DenseWeights) -> Result<Linear> {
+        let layer = Linear::new(&self.device.with_precision(precision), weights);
+        layer.map_err(|error| self.unusable(error))
     }
 
     /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
@@ -164,17 +167,19 @@ impl<'a> Parameters<'a> {
         let here = self.at(name);
         let names = if here.has("gamma") { ["gamma", "beta"] } else { ["weight", "bias"] };
         let (weight, bias) = (here.tensor(names[0], &[width])?, here.bias(names[1], width)?);
-        Norm::layer(self.place, weight, bias, as_f32(epsilon)).map_err(|error| here.unusable(error))
+        Norm::layer(self.device, &weight, bias.as_ref(), as_f32(epsilon))
+            .map_err(|error| here.unusable(error))
     }
 
-    /// The root-mean-square norm of `name.weight`.
+    /// The root-mean-square norm of `name.weight`, to which `offset` is added: models may store weights less one.
     ///
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
-    pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<Norm> {
+    pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64, offset: f64) -> Result<Norm> {
         let here = self.at(name);
         let weight = here.tensor("weight", &[width])?;
-        Norm::rms(self.place, weight, as_f32(epsilon)).map_err(|error| here.unusable(error))
+        let weight = weight.to_dtype(DType::F32).and_then(|weight| weight + offset).map_err(of_candle)?;
+        Norm::rms(self.device, &weight, as_f32(epsilon)).map_err(|error| here.unusable(error))
     }
 
     /// The table `name.weight`: `count` rows. On the CPU its rows are read from the file when they are asked for.
@@ -182,12 +187,19 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
-        let here = self.at(name);
-        let stored = self.tensors.expect(&here.full("weight"), &[count, width])?;
+        self.table(&format!("{name}.weight"), count, width)
+    }
+
+    /// The table of a tensor that is not called `weight`.
+    ///
+    /// # Errors
+    /// `model_load` if the tensor is missing or has another shape.
+    pub(crate) fn table(&self, tensor: &str, count: usize, width: usize) -> Result<Embedding> {
+        let stored = self.tensors.expect(&self.full(tensor), &[count, width])?;
         let (file, range) = stored.place();
         let table = std::sync::Arc::new(file);
-        Embedding::new(self.place, table, range, stored.dtype()?, [count, width])
-            .map_err(|error| here.unusable(error))
+        Embedding::new(self.device, table, range, stored.dtype()?, [count, width])
+            .map_err(|error| self.at(tensor).unusable(error))
     }
 
     fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
@@ -232,14 +244,13 @@ fn as_f32(epsilon: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::super::tensors::tests::write;
     use super::*;
+    use crate::local::ops;
     use ayni_kernels::{Cpu, Isa};
 
     fn values(count: usize, shape: &[usize]) -> Tensor {
-        Tensor::arange(0_f32, count as f32, &Device::Cpu).unwrap().reshape(shape).unwrap()
+        Tensor::arange(0_f32, count as f32, &candle_core::Device::Cpu).unwrap().reshape(shape).unwrap()
     }
 
     #[test]
@@ -257,15 +268,15 @@ mod tests {
             ],
         );
         let tensors = Tensors::open(&[path]).unwrap();
-        let place = Place::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
-        let bert = Parameters::new(&tensors, &place).at_any(&["model", "bert"]);
-        let x = values(3, &[1, 3]);
-        let y = bert.linear("query", 3, 2).unwrap().forward(&x).unwrap();
-        assert_eq!(y.to_vec2::<f32>().unwrap(), [[5.0, 15.0]]);
+        let device = Device::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
+        let bert = Parameters::new(&tensors, &device).at_any(&["model", "bert"]);
+        let x = ops::Tensor::from_vec(&device, vec![0.0, 1.0, 2.0], [1, 3]).unwrap();
+        let y = bert.linear("query", 3, 2).unwrap().forward(x).unwrap();
+        assert_eq!(*y.values().unwrap(), [5.0, 15.0]);
         let words = bert.embedding("words", 2, 3).unwrap().forward(&[1, 0]).unwrap();
-        assert_eq!(words.to_vec2::<f32>().unwrap(), [[3.0, 4.0, 5.0], [0.0, 1.0, 2.0]]);
-        let error = bert.joined(&[("query", 2), ("key", 2)], 3).unwrap_err();
-        assert!(error.message().contains("some of the joined layers have a bias"), "{error}");
+        assert_eq!(*words.values().unwrap(), [3.0, 4.0, 5.0, 0.0, 1.0, 2.0]);
+        let error = bert.fused(&[("query", 2), ("key", 2)], 3).unwrap_err();
+        assert!(error.message().contains("some of the fused layers have a bias"), "{error}");
         let unbiased = bert.biased(Biases::None).linear("query", 3, 2).unwrap_err();
         assert!(unbiased.message().contains("`bert.query.bias`, but"), "{unbiased}");
         assert!(bert.biased(Biases::None).linear("key", 3, 2).is_ok());

@@ -1,25 +1,23 @@
 //! CLIP as OpenAI and LAION published it, with the names and the config of transformers.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 
 use super::super::{DualEncoder, Tokens};
 use super::config::{Half, parse};
-use super::layers::{self, careful};
 use super::pre_norm::{Keep, Naming, Shape, Transformer};
 use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower};
 use crate::error::{Error, Result};
-use crate::local::ops::{Activation, Linear, Place, Span};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::ops::{Activation, Device, Linear, Span, Tensor};
+use crate::local::weights::{Biases, Parameters, Tensors};
 
-/// A CLIP, whoever named its weights.
+/// A CLIP, with the weights' names of transformers or of open_clip.
 #[derive(Debug)]
 pub(super) struct Clip {
     pub(super) texts: TextTower,
     pub(super) end: EndOfText,
-    pub(super) of_texts: Linear,
+    pub(super) text_projection: Linear,
     pub(super) images: ImageTower,
-    pub(super) of_images: Linear,
+    pub(super) image_projection: Linear,
 }
 
 /// Which token ends a text. Its state becomes the text's vector; what comes after it is padding.
@@ -32,8 +30,8 @@ pub(super) enum EndOfText {
 }
 
 impl EndOfText {
-    /// The text up to its end, and with it. As attention looks back only, what is cut off changes nothing: a text has
-    /// one vector however it is padded.
+    /// The text up to its end token, that included. Attention looks back only, so the rest changes nothing: a text has the
+    /// same vector however it is padded.
     ///
     /// # Errors
     /// `invalid_request` if the text has no end.
@@ -55,7 +53,7 @@ impl EndOfText {
 
 impl DualEncoder for Clip {
     fn width(&self) -> usize {
-        self.of_texts.outputs()
+        self.text_projection.outputs()
     }
 
     fn window(&self) -> usize {
@@ -68,11 +66,11 @@ impl DualEncoder for Clip {
 
     fn embed_texts(&self, tokens: &Tokens) -> Result<Tensor> {
         let cut = tokens.texts().map(|text| self.end.cut(text)).collect::<Result<Vec<_>>>()?;
-        self.of_texts.forward(&self.texts.last_states(&Tokens::new(cut))?)
+        self.text_projection.forward(&self.texts.last_states(&Tokens::new(cut))?)
     }
 
     fn embed_images(&self, pixels: &Tensor) -> Result<Tensor> {
-        self.of_images.forward(&self.images.states(pixels, Keep::First)?)
+        self.image_projection.forward(&self.images.states(pixels, Keep::First)?)
     }
 }
 
@@ -98,44 +96,45 @@ const IMAGES: Shape = Shape {
     activation: Activation::QuickGelu,
     epsilon: 1e-5,
 };
-const WORDS: usize = 49_408;
+const VOCABULARY: usize = 49_408;
 const END_OF_TEXT: u32 = 49_407;
 const WINDOW: usize = 77;
 const PROJECTION: usize = 512;
 const PATCH: usize = 32;
 
-/// What the first configs say is the end of text, and no model meant.
-const NEVER_MEANT: u32 = 2;
+/// The end of text in the first configs, which no model was trained with.
+const WRONG_END_OF_TEXT: u32 = 2;
 
 /// The model of a `config.json` with `model_type` clip.
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &serde_json::Value, weights: &Tensors, place: &Place) -> Result<Clip> {
+pub(super) fn load(config: &serde_json::Value, weights: &Tensors, device: &Device) -> Result<Clip> {
     let config: Config = parse(config)?;
-    let weights = Parameters::new(weights, place);
+    let weights = Parameters::new(weights, device).biased(Biases::All);
     let text = config.text_config_dict.or(config.text_config).unwrap_or_default();
     let image = config.vision_config_dict.or(config.vision_config).unwrap_or_default();
     let width = config.projection_dim.unwrap_or(PROJECTION);
     let end = match text.eos_token_id.unwrap_or(END_OF_TEXT) {
-        NEVER_MEANT => EndOfText::Highest,
+        WRONG_END_OF_TEXT => EndOfText::Highest,
         id => EndOfText::Token(id),
     };
     let (of_texts, of_images) = (text.shape(TEXTS)?, image.shape(IMAGES)?);
-    let sizes = [text.vocab_size.unwrap_or(WORDS), text.max_position_embeddings.unwrap_or(WINDOW)];
+    let sizes = [text.vocab_size.unwrap_or(VOCABULARY), text.max_position_embeddings.unwrap_or(WINDOW)];
     let (text_weights, image_weights) = (weights.at("text_model"), weights.at("vision_model"));
     Ok(Clip {
         texts: TextTower::of_transformers(&text_weights, sizes, &of_texts, Span::CAUSAL)?,
         end,
-        of_texts: projection(&weights, "text_projection", of_texts.width, width)?,
+        text_projection: projection(&weights, "text_projection", of_texts.width, width)?,
         images: image_tower(&image, &of_images, &image_weights)?,
-        of_images: projection(&weights, "visual_projection", of_images.width, width)?,
+        image_projection: projection(&weights, "visual_projection", of_images.width, width)?,
     })
 }
 
 fn projection(weights: &Parameters<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
     let here = weights.at(name);
-    here.layer_of(here.tensor("weight", &[outputs, inputs])?, None, careful(weights.place))
+    let weight = here.tensor("weight", &[outputs, inputs])?;
+    here.linear_in(weights.device.precision_above_int8(), (weight, None))
 }
 
 fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result<ImageTower> {
@@ -145,13 +144,12 @@ fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result
         positions: "position_embedding.weight",
     };
     // The name is misspelt in all repositories.
-    let norm = layers::norm(weights, "pre_layrnorm", shape.width, shape.epsilon)?;
+    let norm = weights.layer_norm("pre_layrnorm", shape.width, shape.epsilon)?;
     let embeddings = weights.at("embeddings");
     Ok(ImageTower {
         patches: Patches::new(&embeddings, names, config.grid(PATCH)?, shape.width, Some(norm))?,
         transformer: Transformer::new(weights, Naming::Transformers, shape, Span::ALL)?,
-        norm: layers::norm(weights, "post_layernorm", shape.width, shape.epsilon)?,
-        place: weights.place.clone(),
+        norm: weights.layer_norm("post_layernorm", shape.width, shape.epsilon)?,
     })
 }
 

@@ -1,9 +1,8 @@
-//! Models that put texts and images into one space. `towers.rs` and `pre_norm.rs` are what they have in common; a file
-//! each is who named the weights.
+//! Models that put texts and images into one space. `towers.rs` and `pre_norm.rs` are what they share; `clip.rs`,
+//! `open_clip.rs` and `siglip.rs` read the configurations and weights of each.
 
 mod clip;
 mod config;
-mod layers;
 mod open_clip;
 mod pre_norm;
 mod siglip;
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use super::DualEncoder;
 use crate::error::Result;
-use crate::local::ops::Place;
+use crate::local::ops::Device;
 use crate::local::source::ModelFiles;
 use crate::local::source::OPEN_CLIP_CONVERSION;
 use crate::local::weights::Tensors;
@@ -33,11 +32,11 @@ const OF_TRANSFORMERS: [&str; 2] = ["model.safetensors", "model.safetensors.inde
 ///
 /// # Errors
 /// `model_load` if there is none, and as [`dual_encoder`].
-pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box<dyn DualEncoder>> {
+pub(crate) fn open_dual_encoder(files: &ModelFiles, device: &Device) -> Result<Box<dyn DualEncoder>> {
     let config: Option<Value> = files.json("config.json")?;
     let Some(native) = files.json::<Value>(OPEN_CLIP_CONFIG)? else {
         let config = config.map_or_else(|| files.needed_json("config.json"), Ok)?;
-        return dual_encoder(&config, &Tensors::of_model(files)?, place);
+        return dual_encoder(&config, &Tensors::of_model(files)?, device);
     };
     // timm puts a config of its own beside open_clip's, and some repositories have only the weights of one of the two.
     let config = config.filter(|config| config.get("model_type").is_some());
@@ -45,13 +44,13 @@ pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box
     if files.weights.is_some() {
         let tensors = Tensors::of_model(files)?;
         let is_native = tensors.names().any(|name| name.starts_with("visual."));
-        return dual_encoder(config.as_ref().filter(|_| !is_native).unwrap_or(&native), &tensors, place);
+        return dual_encoder(config.as_ref().filter(|_| !is_native).unwrap_or(&native), &tensors, device);
     }
     match (config, OPEN_CLIP_WEIGHTS.iter().find(is_there)) {
         (Some(config), _) if OF_TRANSFORMERS.iter().any(|name| files.has(name)) => {
-            dual_encoder(&config, &Tensors::of_model(files)?, place)
+            dual_encoder(&config, &Tensors::of_model(files)?, device)
         }
-        (_, Some(name)) => dual_encoder(&native, &Tensors::open(&[files.path(name)])?, place),
+        (_, Some(name)) => dual_encoder(&native, &Tensors::open(&[files.path(name)])?, device),
         (_, None) => Err(load_error(no_weights(files))),
     }
 }
@@ -72,13 +71,17 @@ fn no_weights(files: &ModelFiles) -> String {
 /// # Errors
 /// `model_load` for an architecture that is none of them, one of their variants that is not supported, or a tensor
 /// that is missing or has another shape.
-pub(crate) fn dual_encoder(config: &Value, weights: &Tensors, place: &Place) -> Result<Box<dyn DualEncoder>> {
+pub(crate) fn dual_encoder(
+    config: &Value,
+    weights: &Tensors,
+    device: &Device,
+) -> Result<Box<dyn DualEncoder>> {
     if let Some(config) = config.get("model_cfg") {
-        return Ok(Box::new(open_clip::load(config, weights, place)?));
+        return Ok(Box::new(open_clip::load(config, weights, device)?));
     }
     match config.get("model_type").and_then(Value::as_str) {
-        Some("clip") => Ok(Box::new(clip::load(config, weights, place)?)),
-        Some("siglip") => Ok(Box::new(siglip::load(config, weights, place)?)),
+        Some("clip") => Ok(Box::new(clip::load(config, weights, device)?)),
+        Some("siglip") => Ok(Box::new(siglip::load(config, weights, device)?)),
         Some("siglip2") => Err(load_error(
             "`model_type` 'siglip2' is a SigLIP 2 for images of any shape, which is not supported; those with a fixed \
              resolution are"

@@ -1,17 +1,15 @@
 //! CLIP with the names and the config of open_clip: `open_clip_config.json` beside `open_clip_model.safetensors`.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::clip::{Clip, EndOfText};
 use super::config::{Sides, load_error, parse};
-use super::layers::{self, careful, moved};
 use super::pre_norm::{Naming, Shape, Transformer};
 use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower};
 use crate::error::Result;
-use crate::local::ops::{Activation, Linear, Place, Span, of_candle};
-use crate::local::weights::{Parameters, Tensors};
+use crate::local::ops::{Activation, Device, Linear, Span, of_candle};
+use crate::local::weights::{Biases, Parameters, Tensors};
 
 /// `model_cfg` of `open_clip_config.json`.
 #[derive(Deserialize)]
@@ -163,16 +161,16 @@ fn times(width: usize, ratio: f64) -> usize {
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &Value, weights: &Tensors, place: &Place) -> Result<Clip> {
+pub(super) fn load(config: &Value, weights: &Tensors, device: &Device) -> Result<Clip> {
     let config: Config = parse(config)?;
     check("model_cfg", &config.rest)?;
     check("vision_cfg", &config.vision_cfg.rest)?;
     check("text_cfg", &config.text_cfg.rest)?;
-    let weights = Parameters::new(weights, place);
+    let weights = Parameters::new(weights, device).biased(Biases::All);
     let width = config.embed_dim;
-    let (images, of_images) = image_tower(&config, &weights.at("visual"), width)?;
+    let (images, image_projection) = image_tower(&config, &weights.at("visual"), width)?;
     // Models whose text half was chosen apart have it under a name of its own.
-    let (texts, of_texts) = text_tower(&config, &weights.at_any(&["text"]), width)?;
+    let (texts, text_projection) = text_tower(&config, &weights.at_any(&["text"]), width)?;
     let end = match (config.text_cfg.pool_type.as_deref(), config.text_cfg.eos_id) {
         (None | Some("argmax"), _) => EndOfText::Highest,
         (Some("eos"), id) => EndOfText::Token(id.unwrap_or(2)),
@@ -182,7 +180,7 @@ pub(super) fn load(config: &Value, weights: &Tensors, place: &Place) -> Result<C
             )));
         }
     };
-    Ok(Clip { texts, end, of_texts, images, of_images })
+    Ok(Clip { texts, end, text_projection, images, image_projection })
 }
 
 fn image_tower(config: &Config, weights: &Parameters<'_>, width: usize) -> Result<(ImageTower, Linear)> {
@@ -199,7 +197,7 @@ fn image_tower(config: &Config, weights: &Parameters<'_>, width: usize) -> Resul
     let inside = of.width.unwrap_or(768);
     let heads = inside.checked_div(of.head_width.unwrap_or(64)).unwrap_or_default();
     let shape = of.kinds.shape([inside, layers, heads], config.quick_gelu)?;
-    let norm = |name| layers::norm(weights, name, inside, shape.epsilon);
+    let norm = |name| weights.layer_norm(name, inside, shape.epsilon);
     let names = PatchNames {
         weight: "conv1.weight",
         besides: Besides::ClassToken("class_embedding"),
@@ -212,7 +210,6 @@ fn image_tower(config: &Config, weights: &Parameters<'_>, width: usize) -> Resul
         patches: Patches::new(weights, names, image.grid(patch)?, inside, before)?,
         transformer: Transformer::new(weights, Naming::OpenClip, &shape, Span::ALL)?,
         norm: norm("ln_post")?,
-        place: weights.place.clone(),
     };
     Ok((tower, projection(weights, "proj", inside, width)?))
 }
@@ -224,18 +221,17 @@ fn text_tower(config: &Config, weights: &Parameters<'_>, width: usize) -> Result
     let shape = of.kinds.shape(shape, config.quick_gelu)?;
     let window = of.context_length.unwrap_or(77);
     let tower = TextTower {
-        words: weights.embedding("token_embedding", of.vocab_size.unwrap_or(49_408), inside)?,
-        positions: moved(weights.place, &weights.tensor("positional_embedding", &[window, inside])?)?,
+        token_embedding: weights.embedding("token_embedding", of.vocab_size.unwrap_or(49_408), inside)?,
+        position_embedding: weights.table("positional_embedding", window, inside)?,
         transformer: Transformer::new(weights, Naming::OpenClip, &shape, Span::CAUSAL)?,
-        norm: layers::norm(weights, "ln_final", inside, shape.epsilon)?,
-        place: weights.place.clone(),
+        norm: weights.layer_norm("ln_final", inside, shape.epsilon)?,
     };
     Ok((tower, projection(weights, "text_projection", inside, width)?))
 }
 
 /// open_clip multiplies by its projections from the right, so they are stored the other way round.
 fn projection(weights: &Parameters<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-    let weight: Tensor = weights.tensor(name, &[inputs, outputs])?;
+    let weight = weights.tensor(name, &[inputs, outputs])?;
     let weight = weight.t().and_then(|weight| weight.contiguous()).map_err(of_candle)?;
-    weights.layer_of(weight, None, careful(weights.place))
+    weights.linear_in(weights.device.precision_above_int8(), (weight, None))
 }
