@@ -1,8 +1,8 @@
-//! The decoder that most language models are: norms before attention and before a gated layer, rotary positions, heads of
-//! queries in groups that share keys.
+//! The decoder that most language models are: norms before attention and before a gated layer, rotary positions, heads
+//! of queries in groups that share keys.
 //!
-//! A family's file (`qwen3.rs`, `gemma3.rs`) reads its `config.json` into a [`Config`]; what the families differ in is a
-//! field there.
+//! A family's file (`qwen3.rs`, `gemma3.rs`) reads its `config.json` into a [`Config`]; what the families differ in is
+//! a field there.
 
 use super::{TextEncoder, Tokens};
 use crate::error::Result;
@@ -94,8 +94,8 @@ impl Decoder {
         })
     }
 
-    /// The states of the tokens after all layers: `[token, hidden]`. Each text attends to its own tokens here, or, where
-    /// there are caches, to what its cache holds too, to which these tokens are added.
+    /// The states of the tokens after all layers: `[token, hidden]`. Each text attends to its own tokens here, or,
+    /// where there are caches, to what its cache holds too, to which these tokens are added.
     ///
     /// # Errors
     /// `context_too_long` for a text that is longer than the model takes, `invalid_request` for an unknown token.

@@ -172,8 +172,8 @@ const FAMILIES: &[Family] = &[
 /// Reads the text encoder that a `config.json` describes.
 ///
 /// # Errors
-/// `unsupported` for another architecture, or a variant that is not supported; `model_load` if the configuration or a tensor
-/// is not as expected; the messages name what.
+/// `unsupported` for another architecture, or a variant that is not supported; `model_load` if the configuration or a
+/// tensor is not as expected; the messages name what.
 pub(crate) fn text_encoder(config: &Value, weights: &Tensors, device: &Device) -> Opened {
     (family(config)?.open)(config, weights, device)
 }
@@ -214,8 +214,8 @@ pub(crate) trait DualEncoder: Send + Sync + fmt::Debug {
     /// The most tokens of a text.
     fn window(&self) -> usize;
 
-    /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not padded
-    /// is then an error. Where this is false, padding changes nothing.
+    /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not
+    /// padded is then an error. Where this is false, padding changes nothing.
     fn fills_window(&self) -> bool {
         false
     }

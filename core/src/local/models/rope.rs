@@ -6,7 +6,8 @@ use super::config::{unsupported, wrong};
 use crate::error::Result;
 use crate::local::ops::{Device, Rope, RopeLayout};
 
-/// Where a configuration describes a rope: under `rope_parameters` in transformers 5, under keys of the family before that.
+/// Where a configuration describes a rope: under `rope_parameters` in transformers 5, under keys of the family before
+/// that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RopeKeys {
     /// The kind of layers that it is for, in models with several kinds.

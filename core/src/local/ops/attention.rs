@@ -25,14 +25,14 @@ pub enum KeyValues<'a> {
 
 /// `softmax(scale · q · kᵀ + mask) · v` within each text, into `[query, head · size]`.
 ///
-/// Queries are `[query, head, size]`, one text after another; `starts` says where each text's start, and where the last's
-/// end. The last query of a text stands at its last key. A query that sees no key gets zeros. Queries, keys and values may
-/// be views of one fused tensor: nothing is copied. On a device of another precision than f32, products of ragged texts are
-/// in bf16 where the CPU has instructions for that.
+/// Queries are `[query, head, size]`, one text after another; `starts` says where each text's start, and where the
+/// last's end. The last query of a text stands at its last key. A query that sees no key gets zeros. Queries, keys and
+/// values may be views of one fused tensor: nothing is copied. On a device of another precision than f32, products of
+/// ragged texts are in bf16 where the CPU has instructions for that.
 ///
 /// # Errors
-/// `invalid_request` if shapes, starts, caches or mask do not belong together, or the size of a head is no multiple of 8;
-/// `unsupported` for a mask over caches.
+/// `invalid_request` if shapes, starts, caches or mask do not belong together, or the size of a head is no multiple of
+/// 8; `unsupported` for a mask over caches.
 pub fn attention(
     queries: &Tensor,
     starts: &[usize],

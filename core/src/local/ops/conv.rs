@@ -10,7 +10,8 @@ use super::weights::{expect_shape, numbers, with_weights};
 use super::{Device, Epilogue, Tensor, gpu};
 use crate::error::{Error, Result};
 
-/// A convolution of `[image, height, width, channel]`, with weights packed once. Cheap to clone: clones share the weights.
+/// A convolution of `[image, height, width, channel]`, with weights packed once. Cheap to clone: clones share the
+/// weights.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     window: Window,
@@ -27,8 +28,9 @@ enum ConvWeights {
 }
 
 impl Conv2d {
-    /// Takes `[outputs, inputs, height, width]` weights in f32, f16 or bf16, in the precision of the device. Convolutions
-    /// are not done in int8: on such a device they are in bf16 if the CPU multiplies it in one instruction, else in f32.
+    /// Takes `[outputs, inputs, height, width]` weights in f32, f16 or bf16, in the precision of the device.
+    /// Convolutions are not done in int8: on such a device they are in bf16 if the CPU multiplies it in one
+    /// instruction, else in f32.
     ///
     /// # Errors
     /// `invalid_request` if weight and bias do not belong together.

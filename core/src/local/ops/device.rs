@@ -138,8 +138,8 @@ impl fmt::Display for PrecisionChoice {
     }
 }
 
-/// The CPU as `AYNI_ISA` (an instruction set) and `AYNI_THREADS` ask for it; by default its best instruction set, and as
-/// many threads as the process may use.
+/// The CPU as `AYNI_ISA` (an instruction set) and `AYNI_THREADS` ask for it; by default its best instruction set, and
+/// as many threads as the process may use.
 ///
 /// # Errors
 /// `config_invalid` if either is wrong, or if this process already computes with another number of threads.
@@ -149,8 +149,8 @@ pub fn cpu(env: &Environment) -> Result<Cpu> {
     Cpu::open(&settings).map_err(|error| Error::config(format!("AYNI_ISA or AYNI_THREADS: {error}")))
 }
 
-/// Where and how a model computes: the CPU with our kernels, or a GPU with candle. Layers are built on a device, and every
-/// tensor knows its own. (`candle_core::Device` is only where memory is.) Cheap to clone.
+/// Where and how a model computes: the CPU with our kernels, or a GPU with candle. Layers are built on a device, and
+/// every tensor knows its own. (`candle_core::Device` is only where memory is.) Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Device {
     gpu: Option<candle_core::Device>,
@@ -164,8 +164,8 @@ impl Device {
     /// Opens a device and settles the precision.
     ///
     /// # Errors
-    /// `device_unavailable` for a GPU that is not there, does not work, or that this build cannot use; `unsupported` for a
-    /// precision that the device lacks; `config_invalid` for a wrong `AYNI_ISA` or `AYNI_THREADS`.
+    /// `device_unavailable` for a GPU that is not there, does not work, or that this build cannot use; `unsupported`
+    /// for a precision that the device lacks; `config_invalid` for a wrong `AYNI_ISA` or `AYNI_THREADS`.
     pub fn open(device: DeviceChoice, precision: PrecisionChoice, env: &Environment) -> Result<Self> {
         let (gpu, cpu) = (device.open_gpu()?, cpu(env)?);
         let precision = precision.resolve(gpu.is_some(), &cpu)?;

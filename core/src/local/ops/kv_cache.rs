@@ -8,8 +8,8 @@ use super::error::OrFail;
 use super::{Device, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Keys and values of one layer for one text. On the CPU in f16, half the memory to read for each token; on a GPU in the
-/// dtype of activations. Appending does not copy what is there, unless the memory must grow.
+/// Keys and values of one layer for one text. On the CPU in f16, half the memory to read for each token; on a GPU in
+/// the dtype of activations. Appending does not copy what is there, unless the memory must grow.
 #[derive(Debug)]
 pub struct KvCache {
     device: Device,
@@ -112,7 +112,10 @@ impl KvCache {
     pub fn fork(&self, capacity: usize) -> Result<Self> {
         let mut copy = Self::new(&self.device, self.heads, self.size, capacity.max(self.length))?;
         match (&mut copy.memory, &self.memory) {
-            (CacheMemory::Cpu { keys, values }, CacheMemory::Cpu { keys: from_keys, values: from_values }) => {
+            (
+                CacheMemory::Cpu { keys, values },
+                CacheMemory::Cpu { keys: from_keys, values: from_values },
+            ) => {
                 keys.extend_from_slice(from_keys);
                 values.extend_from_slice(from_values);
             }

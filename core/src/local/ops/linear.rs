@@ -132,8 +132,8 @@ impl Linear {
     /// Takes the bytes of a tensor of a GGUF file: `outputs` rows of `inputs` weights.
     ///
     /// # Errors
-    /// `invalid_request` if rows are not whole blocks of the format, or bytes or bias have another size; `unsupported` for
-    /// a format that a GPU does not compute.
+    /// `invalid_request` if rows are not whole blocks of the format, or bytes or bias have another size; `unsupported`
+    /// for a format that a GPU does not compute.
     pub fn blocks(
         device: &Device,
         format: Format,

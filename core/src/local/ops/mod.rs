@@ -1,8 +1,8 @@
 //! What models are written with: [`Tensor`], and layers and functions on it.
 //!
-//! An operation takes `x` or `&x`. On the CPU it calls the crate `ayni-kernels`; on a GPU it is candle's (`gpu/`), with the
-//! same arguments and the same meaning, so that a model is written once. Layers are built on a [`Device`], of weights as
-//! their file holds them: tensors of candle on the CPU, or blocks of a GGUF file.
+//! An operation takes `x` or `&x`. On the CPU it calls the crate `ayni-kernels`; on a GPU it is candle's (`gpu/`), with
+//! the same arguments and the same meaning, so that a model is written once. Layers are built on a [`Device`], of
+//! weights as their file holds them: tensors of candle on the CPU, or blocks of a GGUF file.
 //!
 //! Not covered by semantic versioning.
 

@@ -119,7 +119,8 @@ impl Norm {
     /// Applies the norm and then an activation.
     ///
     /// # Errors
-    /// `invalid_request` if the last dimension is not that of the weights, or a norm of groups is not applied to images.
+    /// `invalid_request` if the last dimension is not that of the weights, or a norm of groups is not applied to
+    /// images.
     pub fn forward_with(&self, x: impl Into<Tensor>, activation: Activation) -> Result<Tensor> {
         let x = x.into();
         let (width, (_, found)) = (self.width, x.rows("the input of a norm")?);

@@ -4,9 +4,9 @@ use super::error::OrFail;
 use super::{Tensor, gpu};
 use crate::error::{Error, Result};
 
-/// Cuts `[image, height, width, channel]` into squares of `size` pixels: `[image, leading + patch, size · size · channel]`,
-/// patches row by row, in each its pixels row by row. Pixels right of and below the last whole patch are left out. The
-/// `leading` rows of each image are zeros: room for tokens that are no patches.
+/// Cuts `[image, height, width, channel]` into squares of `size` pixels: `[image, leading + patch, size · size ·
+/// channel]`, patches row by row, in each its pixels row by row. Pixels right of and below the last whole patch are
+/// left out. The `leading` rows of each image are zeros: room for tokens that are no patches.
 ///
 /// # Errors
 /// `invalid_request` if there are not four dimensions, or an image is smaller than a patch.
@@ -43,8 +43,8 @@ pub fn patches(images: impl Into<Tensor>, size: usize, leading: usize) -> Result
     })
 }
 
-/// The weight of a convolution whose stride is its window, `[outputs, channel, height, width]`, as that of a linear layer
-/// over [`patches`].
+/// The weight of a convolution whose stride is its window, `[outputs, channel, height, width]`, as that of a linear
+/// layer over [`patches`].
 ///
 /// # Errors
 /// `invalid_request` if there are not four dimensions.

@@ -83,8 +83,8 @@ pub struct QkPreparation<'a> {
 /// memory, in which queries and keys are prepared in place.
 ///
 /// # Errors
-/// `invalid_request` if the width is not that of the heads, a norm not one of root mean squares over a head, or a position
-/// past the rope's last.
+/// `invalid_request` if the width is not that of the heads, a norm not one of root mean squares over a head, or a
+/// position past the rope's last.
 pub fn split_heads(qkv: impl Into<Tensor>, heads: Heads, prepare: QkPreparation<'_>) -> Result<[Tensor; 3]> {
     let qkv = qkv.into();
     let Heads { queries, keys, size } = heads;

@@ -282,8 +282,8 @@ impl Tensor {
         }
     }
 
-    /// The tensor with its numbers changed: in place if nobody else holds its memory, else in a new one of the same shape.
-    /// `change` writes all of the numbers that it is given, and reads them from its source.
+    /// The tensor with its numbers changed: in place if nobody else holds its memory, else in a new one of the same
+    /// shape. `change` writes all of the numbers that it is given, and reads them from its source.
     pub(super) fn update(
         self,
         change: impl FnOnce(&Cpu, &mut [f32], Source<'_>) -> ayni_kernels::Result<()>,

@@ -30,8 +30,8 @@ pub(super) enum EndOfText {
 }
 
 impl EndOfText {
-    /// The text up to its end token, that included. Attention looks back only, so the rest changes nothing: a text has the
-    /// same vector however it is padded.
+    /// The text up to its end token, that included. Attention looks back only, so the rest changes nothing: a text has
+    /// the same vector however it is padded.
     ///
     /// # Errors
     /// `invalid_request` if the text has no end.

@@ -8,8 +8,8 @@ use candle_core::{DType, Result, Tensor};
 /// The most scores that are in memory at once.
 const MAX_SCORES: usize = 1 << 26;
 
-/// `softmax(scale · q · kᵀ + mask) · v` of one text: `[query, head, size]` over `[key, head, size]`, into
-/// `[query, head, size]`. `first_key` is where the text's keys begin in the mask; the mask has a value for each of them.
+/// `softmax(scale · q · kᵀ + mask) · v` of one text: `[query, head, size]` over `[key, head, size]`, into `[query,
+/// head, size]`. `first_key` is where the text's keys begin in the mask; the mask has a value for each of them.
 pub(in super::super) fn attention(
     queries: &Tensor,
     keys: &Tensor,
@@ -76,8 +76,8 @@ fn block(
 
 /// What is added to the scores of some queries.
 struct Added {
-    /// A row of keys for each query, for one head after the other if heads differ. Hidden keys have a number so low that
-    /// they weigh nothing, but finite: a row of nothing else must not become NaN.
+    /// A row of keys for each query, for one head after the other if heads differ. Hidden keys have a number so low
+    /// that they weigh nothing, but finite: a row of nothing else must not become NaN.
     scores: Vec<f32>,
     /// 0 for each query that sees no key, else 1; `None` if all see some.
     seeing: Option<Vec<f32>>,

@@ -17,8 +17,8 @@ pub(in super::super) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> R
     in_f32(x, |x| candle_nn::ops::rms_norm(x, weight, epsilon))
 }
 
-/// [`layer_norm`] of each image's groups of neighbouring channels; the weights are those of channels. candle-nn has none
-/// that is fused.
+/// [`layer_norm`] of each image's groups of neighbouring channels; the weights are those of channels. candle-nn has
+/// none that is fused.
 pub(in super::super) fn group_norm(
     x: &Tensor,
     weight: &Tensor,
