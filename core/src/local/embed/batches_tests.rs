@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-
 use super::super::model::{Encoder, ModelParts};
 use super::super::pooling::{Head, Mode, Pooler};
 use super::super::repository::Prompts;

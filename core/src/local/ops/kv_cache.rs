@@ -130,9 +130,9 @@ impl KvCache {
         Ok(copy)
     }
 
-    /// Heads of keys; those of queries are given as the same number.
-    pub(super) fn heads(&self) -> Heads {
-        Heads::equal(self.heads, self.size)
+    /// The heads of a layer with so many heads of queries.
+    pub(super) fn heads(&self, queries: usize) -> Heads {
+        Heads { queries, keys: self.heads, size: self.size }
     }
 
     /// Keys and values as the kernels read them; none on a GPU.

@@ -36,7 +36,11 @@ pub(crate) fn open_dual_encoder(files: &ModelFiles, device: &Device) -> Result<B
 /// # Errors
 /// `model_load` for an architecture that is none of them, one of their variants that is not supported, or a tensor
 /// that is missing or has another shape.
-pub(crate) fn dual_encoder(config: &Value, weights: &Weights, device: &Device) -> Result<Box<dyn DualEncoder>> {
+pub(crate) fn dual_encoder(
+    config: &Value,
+    weights: &Weights,
+    device: &Device,
+) -> Result<Box<dyn DualEncoder>> {
     if let Some(config) = config.get("model_cfg") {
         return Ok(Box::new(open_clip::load(config, weights, device)?));
     }
