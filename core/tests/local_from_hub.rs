@@ -82,7 +82,10 @@ impl TinyHub {
     /// What a user hears who opens the model and embeds a text.
     async fn failure(&self, more: &[(&'static str, &str)]) -> Error {
         let outcome = match self.open(more) {
-            Ok(embedder) => embedder.embed(&Context::new(), EmbedRequest::texts(["the road"])).await,
+            Ok(embedder) => {
+                let embedder = AnyEmbedder::new(embedder);
+                embedder.embed(&Context::new(), EmbedRequest::texts(["the road"])).await
+            }
             Err(error) => Err(error),
         };
         let error = outcome.expect_err("this cannot work");

@@ -170,7 +170,7 @@ async fn damaged_weights_fail_every_call_and_say_what_is_wrong() {
     for _ in 0..2 {
         let error = embedder.embed_text(&Context::new(), "x").await.unwrap_err();
         assert_eq!((error.kind(), error.backend()), (ErrorKind::ModelLoad, Some("local")));
-        assert!(error.message().contains("no whole safetensors file"), "{error}");
+        assert!(error.message().contains("model.safetensors: damaged safetensors file"), "{error}");
     }
 }
 

@@ -56,9 +56,9 @@ impl Body {
         match piece {
             None => Ok(None),
             Some(Err(error)) => Err(exchange::transport_failure(error, "the backend")),
-            Some(Ok(bytes)) if bytes.len() > self.left => Err(Error::response_invalid(
-                "the answer is larger than the bound for it; the rest was not read",
-            )),
+            Some(Ok(bytes)) if bytes.len() > self.left => {
+                Err(Error::response_invalid("the answer is larger than its bound; the rest was not read"))
+            }
             Some(Ok(bytes)) => {
                 self.left -= bytes.len();
                 Ok(Some(bytes))
@@ -184,10 +184,8 @@ impl<R: Records> RecordStream<R> {
                     return self.decode(&record).map(Some);
                 }
                 Some(Err(error)) => {
-                    return Err(Error::response_invalid(
-                        "one event of the stream is larger than the bound for it",
-                    )
-                    .with_source(error));
+                    return Err(Error::response_invalid("one event of the stream is larger than its bound")
+                        .with_source(error));
                 }
                 None if self.ended => return Ok(None),
                 None => {}

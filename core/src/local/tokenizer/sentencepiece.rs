@@ -13,6 +13,23 @@ pub(super) struct Unigrams {
     pub(super) charsmap: Vec<u8>,
 }
 
+/// Why a file cannot be used.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(super) enum SentencePieceError {
+    #[error("it is damaged or cut off")]
+    Damaged,
+    #[error("a piece is not UTF-8")]
+    Text,
+    #[error("it is not a unigram model")]
+    NotUnigram,
+    #[error("byte fallback is not supported")]
+    ByteFallback,
+    #[error("it has {0} pieces, and the unknown piece is not one of them")]
+    NoUnknownPiece(usize),
+}
+
+type Parsed<T> = Result<T, SentencePieceError>;
+
 /// One field of a Protocol Buffers message.
 enum Field<'a> {
     Number(u64),
@@ -61,10 +78,10 @@ impl<'a> Fields<'a> {
     }
 
     /// All fields.
-    fn all(mut self) -> Result<Vec<(u64, Field<'a>)>, String> {
+    fn all(mut self) -> Parsed<Vec<(u64, Field<'a>)>> {
         let mut fields = Vec::new();
         while !self.0.is_empty() {
-            fields.push(self.read().ok_or("it is damaged or cut off")?);
+            fields.push(self.read().ok_or(SentencePieceError::Damaged)?);
         }
         Ok(fields)
     }
@@ -74,8 +91,8 @@ impl Unigrams {
     /// Reads a model file of sentencepiece.
     ///
     /// # Errors
-    /// Why it cannot be used.
-    pub(super) fn read(file: &[u8]) -> Result<Self, String> {
+    /// If it is damaged or of another kind.
+    pub(super) fn read(file: &[u8]) -> Parsed<Self> {
         let mut model = Self { pieces: Vec::new(), unknown: 0, charsmap: Vec::new() };
         for field in Fields(file).all()? {
             match field {
@@ -87,9 +104,7 @@ impl Unigrams {
         }
         match model.pieces.get(model.unknown) {
             Some(_) => Ok(model),
-            None => {
-                Err(format!("it has {} pieces, and the unknown piece is not one of them", model.pieces.len()))
-            }
+            None => Err(SentencePieceError::NoUnknownPiece(model.pieces.len())),
         }
     }
 
@@ -99,12 +114,12 @@ impl Unigrams {
     }
 }
 
-fn read_piece(message: &[u8]) -> Result<(String, f32), String> {
+fn read_piece(message: &[u8]) -> Parsed<(String, f32)> {
     let (mut text, mut score) = (String::new(), 0.0);
     for field in Fields(message).all()? {
         match field {
             (1, Field::Bytes(bytes)) => {
-                text = String::from_utf8(bytes.to_vec()).map_err(|_| "a piece is not UTF-8")?;
+                text = String::from_utf8(bytes.to_vec()).map_err(|_| SentencePieceError::Text)?;
             }
             (2, Field::Four(bytes)) => score = f32::from_le_bytes(bytes),
             _ => {}
@@ -114,15 +129,15 @@ fn read_piece(message: &[u8]) -> Result<(String, f32), String> {
 }
 
 /// The id of the unknown piece, by the settings that the model was trained with.
-fn unknown_of(settings: &[u8]) -> Result<usize, String> {
+fn unknown_of(settings: &[u8]) -> Parsed<usize> {
     const UNIGRAM: u64 = 1;
     let mut unknown = 0;
     for field in Fields(settings).all()? {
         match field {
             (3, Field::Number(kind)) if kind != UNIGRAM => {
-                return Err("it is not a unigram model".to_owned());
+                return Err(SentencePieceError::NotUnigram);
             }
-            (35, Field::Number(1)) => return Err("byte fallback is not supported".to_owned()),
+            (35, Field::Number(1)) => return Err(SentencePieceError::ByteFallback),
             (40, Field::Number(id)) => unknown = usize::try_from(id).unwrap_or(usize::MAX),
             _ => {}
         }
@@ -130,7 +145,7 @@ fn unknown_of(settings: &[u8]) -> Result<usize, String> {
     Ok(unknown)
 }
 
-fn charsmap_of(normaliser: &[u8]) -> Result<Vec<u8>, String> {
+fn charsmap_of(normaliser: &[u8]) -> Parsed<Vec<u8>> {
     let fields = Fields(normaliser).all()?;
     let table = fields.into_iter().find_map(|field| match field {
         (2, Field::Bytes(table)) => Some(table.to_vec()),
@@ -178,7 +193,7 @@ mod tests {
             (&[0x0a, 3, 0x0a, 1, 0xff], "not UTF-8"),
             (&[0x0a, 3, 0x0a, 1, b'a', 0x12, 3, 0xc0, 0x02, 1], "1 pieces, and the unknown"),
         ] {
-            let error = Unigrams::read(file).unwrap_err();
+            let error = Unigrams::read(file).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }

@@ -176,7 +176,7 @@ fn roberta(files: &ModelFiles) -> Result<Value> {
 fn siglip(files: &ModelFiles, config: &Config) -> Result<Value> {
     let name = "spiece.model";
     let bytes = files.read(name)?.ok_or_else(|| missing(files))?;
-    let unigrams = Unigrams::read(&bytes).map_err(|why| broken(files, name, &why))?;
+    let unigrams = Unigrams::read(&bytes).map_err(|why| broken(files, name, &why.to_string()))?;
     let id = |token: &str| unigrams.pieces.iter().position(|(piece, _)| piece == token);
     let last = Special::text(config.eos_token.as_ref(), "</s>");
     let last_id = id(&last).ok_or_else(|| broken(files, name, &format!("it has no token {last}")))?;

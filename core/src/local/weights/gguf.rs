@@ -8,7 +8,7 @@ use candle_core::DType;
 
 use super::key_map::KeyMap;
 use super::mapped::MappedFile;
-use super::tensor::{Encoding, StoredTensor, count};
+use super::tensor::{Encoding, StoredTensor, element_count};
 use crate::error::{Error, Result};
 use crate::local::ops::Format;
 
@@ -145,15 +145,16 @@ impl<'a> Info<'a> {
 /// Types that no model here computes with take none: they are refused when they are asked for.
 fn encoding(number: u32, shape: &[usize]) -> Option<(Encoding, usize)> {
     const F32: u32 = 0;
-    let plain =
-        |dtype: DType| Some((Encoding::Plain(dtype), count(shape)?.checked_mul(dtype.size_in_bytes())?));
+    let plain = |dtype: DType| {
+        Some((Encoding::Plain(dtype), element_count(shape)?.checked_mul(dtype.size_in_bytes())?))
+    };
     match (number, Format::from_number(number)) {
         (F32, _) => plain(DType::F32),
         (_, Some(Format::F16)) => plain(DType::F16),
         (_, Some(Format::Bf16)) => plain(DType::BF16),
         (_, Some(format)) => {
             let (width, rows) = shape.split_last()?;
-            Some((Encoding::Blocks(format), format.bytes(count(rows)?, *width).ok()?))
+            Some((Encoding::Blocks(format), format.bytes(element_count(rows)?, *width).ok()?))
         }
         (_, None) => Some((Encoding::Other(format!("ggml type {number}")), 0)),
     }

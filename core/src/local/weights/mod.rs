@@ -43,13 +43,17 @@ enum FileFormat {
 
 impl FileFormat {
     fn of(bytes: &[u8]) -> Self {
-        let is_archive = bytes.starts_with(pickle::ARCHIVE_MAGIC) || bytes.starts_with(pickle::LEGACY_MAGIC);
-        match bytes.get(8) {
-            // The header of a safetensors file, behind its length, which may begin with any bytes.
-            Some(b'{') => Self::Safetensors,
-            _ if bytes.starts_with(gguf::MAGIC) => Self::Gguf,
-            _ if is_archive => Self::Pickle,
-            _ => Self::Safetensors,
+        // A safetensors file begins with the length of its header, at most 100 MB: with neither of the first two magics,
+        // but perhaps with that of an archive.
+        let is_header = bytes.get(8) == Some(&b'{');
+        if bytes.starts_with(gguf::MAGIC) {
+            Self::Gguf
+        } else if bytes.starts_with(pickle::LEGACY_MAGIC)
+            || bytes.starts_with(pickle::ARCHIVE_MAGIC) && !is_header
+        {
+            Self::Pickle
+        } else {
+            Self::Safetensors
         }
     }
 }

@@ -5,7 +5,7 @@ use candle_core::DType;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::mapped::MappedFile;
-use super::tensor::{Encoding, StoredTensor, count};
+use super::tensor::{Encoding, StoredTensor, element_count};
 use crate::error::Result;
 
 /// The longest header; the format's own limit.
@@ -47,7 +47,7 @@ pub(super) fn read(file: &MappedFile) -> Result<Vec<(String, StoredTensor)>> {
 }
 
 fn size_of(info: &TensorInfo) -> Option<usize> {
-    let bits = count(&info.shape)?.checked_mul(info.dtype.bitsize())?;
+    let bits = element_count(&info.shape)?.checked_mul(info.dtype.bitsize())?;
     bits.is_multiple_of(8).then_some(bits / 8)
 }
 

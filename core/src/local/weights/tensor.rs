@@ -51,7 +51,7 @@ pub(crate) enum ViewError {
 }
 
 /// The number of elements of a shape, if it fits a `usize`.
-pub(crate) fn count(shape: &[usize]) -> Option<usize> {
+pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
 }
 
@@ -97,7 +97,8 @@ impl StoredTensor {
         encoding: Encoding,
     ) -> Result<Self, ViewError> {
         let too_large = || ViewError::TooLarge(shape.clone());
-        let bytes = count(&shape).and_then(|count| count.checked_mul(element_bytes)).ok_or_else(too_large)?;
+        let bytes =
+            element_count(&shape).and_then(|count| count.checked_mul(element_bytes)).ok_or_else(too_large)?;
         if bytes == 0 || is_row_major(&shape, &strides) {
             return Self::contiguous(file, start, bytes, shape, encoding);
         }
@@ -123,7 +124,9 @@ impl StoredTensor {
     /// How many bytes a copy of it takes, in the encoding of the file.
     pub(crate) fn size_bytes(&self) -> usize {
         match (&self.strides, &self.encoding) {
-            (Some(_), Encoding::Plain(dtype)) => count(&self.shape).unwrap_or(0) * dtype.size_in_bytes(),
+            (Some(_), Encoding::Plain(dtype)) => {
+                element_count(&self.shape).unwrap_or(0) * dtype.size_in_bytes()
+            }
             _ => self.range.len(),
         }
     }
@@ -210,7 +213,7 @@ impl StoredTensor {
     }
 
     fn dequantised(&self, format: Format) -> Result<Vec<f32>> {
-        let count = count(&self.shape).unwrap_or(0);
+        let count = element_count(&self.shape).unwrap_or(0);
         let mut values = reserved(count)?;
         values.resize(count, 0.0);
         format.dequantise(self.stored_bytes(), &mut values).map_err(load_error)?;

@@ -77,7 +77,9 @@ fn a_file_cut_off_anywhere_is_an_error() {
 fn formats_are_known_by_their_first_bytes_whatever_the_name_says() {
     for (bytes, format) in [
         (&b"GGUF\x03\0\0\0\0\0\0\0"[..], FileFormat::Gguf),
-        (b"GGUF\0\0\0\0{\"a\"", FileFormat::Safetensors),
+        // With 123 tensors, which is a brace.
+        (b"GGUF\x03\0\0\0{\0\0\0", FileFormat::Gguf),
+        (b"PK\x03\x04\0\0\0\0{\"", FileFormat::Safetensors),
         (b"PK\x03\x04\0\0\0\0\0\0", FileFormat::Pickle),
         (pickle::LEGACY_MAGIC, FileFormat::Pickle),
         (b"\x80\x02\0\0\0\0\0\0{", FileFormat::Safetensors),

@@ -131,8 +131,7 @@ mod tests {
     #[tokio::test]
     async fn forms_of_one_tender_write_no_lists() {
         let (cx, client) = (Context::new(), AnyProcurement::new(Scripted::default()));
-        let refused =
-            form(json!({"form": "ocds"})).list(&cx, &client, RecordKind::Tender, ListRequest::new());
+        let refused = form(json!({"form": "pdf"})).list(&cx, &client, RecordKind::Tender, ListRequest::new());
         assert_eq!(refused.map(drop).expect_err("of one tender").kind(), ErrorKind::Unsupported);
         let tender = client.tender(&cx, GetRequest::new("9002-7-LR26")).await.expect("a tender").record;
         let file = form(json!({"form": "csv", "separator": "comma"})).tender(tender).await.expect("a file");

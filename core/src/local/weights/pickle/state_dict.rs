@@ -5,7 +5,7 @@ use candle_core::DType;
 use super::PickleError;
 use super::machine::{Id, Machine, Object, Storage};
 use crate::local::weights::mapped::MappedFile;
-use crate::local::weights::tensor::{Encoding, MAX_DIMENSIONS, StoredTensor, count};
+use crate::local::weights::tensor::{Encoding, MAX_DIMENSIONS, StoredTensor, element_count};
 
 /// A name with its tensor.
 pub(super) type NamedTensor<'a> = (&'a str, TensorView<'a>);
@@ -49,7 +49,7 @@ impl<'a> TensorView<'a> {
             size.saturating_sub(1).checked_mul(*stride).and_then(|distance| sum.checked_add(distance))
         });
         let is_inside = shape.contains(&0) || last.is_some_and(|last| last < storage.count);
-        let fits = is_inside && count(shape).is_some_and(|count| count <= storage.count);
+        let fits = is_inside && element_count(shape).is_some_and(|count| count <= storage.count);
         if !fits {
             let available = storage.count;
             return Err(format!(
