@@ -66,6 +66,8 @@ fn ragged(
     if starts.queries.len() != starts.keys.len() {
         return Err(Error::invalid_request("queries and keys are of another number of texts"));
     }
+    let heads = Heads { queries: count, keys: of_keys, size };
+    check_heads(heads, size)?;
     let device = queries.device();
     if !device.is_cpu() {
         let [keys, values] = [keys.expect_gpu("the keys")?, values.expect_gpu("the values")?];
@@ -75,7 +77,6 @@ fn ragged(
         });
         return on_gpu(queries, starts.queries, options, texts);
     }
-    let heads = Heads { queries: count, keys: of_keys, size };
     let batch = Batch {
         queries: strided(queries)?,
         keys: numbers(strided(keys)?),
@@ -93,12 +94,14 @@ fn ragged(
 fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Options<'_>) -> Result<Tensor> {
     let [tokens, count, size] = queries.dims_of()?;
     check_starts("queries", starts, tokens)?;
+    let heads = caches.first().map_or(Heads::equal(count, size), |cache| cache.heads(count));
     let fits = |(ends, cache): (&[usize], &&KvCache)| {
-        ends[1] - ends[0] <= cache.len() && cache.heads() == Heads { queries: count, size, ..cache.heads() }
+        ends[1] - ends[0] <= cache.len() && cache.heads(count) == heads
     };
     if starts.len() != caches.len() + 1 || !starts.windows(2).zip(caches).all(fits) {
         return Err(Error::invalid_request("queries and caches do not belong together"));
     }
+    check_heads(heads, size)?;
     if !matches!(options.mask, Mask::None) {
         return Err(Error::unsupported("a mask over caches"));
     }
@@ -117,16 +120,9 @@ fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Opti
     Tensor::build(device, [tokens, width], |to| {
         // One token of each text: all at once.
         if starts.windows(2).all(|ends| ends[1] - ends[0] == 1) {
-            return match caches.first() {
-                Some(first) => {
-                    let heads = Heads { queries: count, ..first.heads() };
-                    kernel::decode(&device.cpu, heads, queries, &all, options.scale, to).or_fail()
-                }
-                None => Ok(()),
-            };
+            return kernel::decode(&device.cpu, heads, queries, &all, options.scale, to).or_fail();
         }
-        for ((ends, cache), of_cache) in starts.windows(2).zip(&all).zip(caches) {
-            let heads = Heads { queries: count, ..of_cache.heads() };
+        for (ends, cache) in starts.windows(2).zip(&all) {
             let queries = Strided { data: &queries.data[ends[0] * queries.token..], ..queries };
             let to = &mut to[ends[0] * width..ends[1] * width];
             let (cpu, tokens) = (&device.cpu, ends[1] - ends[0]);
@@ -165,6 +161,14 @@ fn on_gpu(
         several => candle_core::Tensor::cat(several, 0),
     };
     Tensor::from_gpu(queries.device(), joined.and_then(|x| x.reshape((tokens, heads * size))))
+}
+
+/// Checks what the kernels check too, but candle does not.
+fn check_heads(heads: Heads, size: usize) -> Result<()> {
+    if heads.size == size && heads.keys > 0 && heads.queries.is_multiple_of(heads.keys) {
+        return Ok(());
+    }
+    Err(Error::invalid_request(format!("queries of {size} numbers do not belong to {heads:?}")))
 }
 
 fn check_starts(name: &str, starts: &[usize], rows: usize) -> Result<()> {

@@ -45,6 +45,7 @@ pub fn gate(gate: impl Into<Tensor>, up: impl Into<Tensor>, activation: Activati
 
 #[cfg(test)]
 mod tests {
+    use super::super::Device;
     use super::super::testing::{assert_near, devices, noise, on_gpu};
     use super::*;
 
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn gates_multiply_what_they_gate() {
         let (gates, ups) = (noise(&[2, 51], 2.0), noise(&[2, 51], 0.7));
-        let of = |device| gate(gates.tensor(device), ups.tensor(device), Activation::Silu).unwrap();
+        let of = |device: &Device| gate(gates.tensor(device), ups.tensor(device), Activation::Silu).unwrap();
         for device in devices() {
             assert_near(&of(&device), &of(&on_gpu()), 1e-6, "gate");
             let narrow = noise(&[2, 50], 1.0).tensor(&device);

@@ -72,6 +72,9 @@ impl KvCache {
         let dims = [tokens, self.heads, self.size];
         keys.expect_dims("the keys", &dims)?;
         values.expect_dims("the values", &dims)?;
+        if tokens == 0 {
+            return Ok(());
+        }
         match &mut self.memory {
             CacheMemory::Cpu { keys: to_keys, values: to_values } => {
                 // Both are read before either is changed, so that an error leaves the cache as it was.
@@ -130,9 +133,9 @@ impl KvCache {
         Ok(copy)
     }
 
-    /// Heads of keys; those of queries are given as the same number.
-    pub(super) fn heads(&self) -> Heads {
-        Heads::equal(self.heads, self.size)
+    /// The heads of a layer with so many heads of queries.
+    pub(super) fn heads(&self, queries: usize) -> Heads {
+        Heads { queries, keys: self.heads, size: self.size }
     }
 
     /// Keys and values as the kernels read them; none on a GPU.

@@ -369,8 +369,8 @@ impl Tensor {
         }
         *count = rows.len();
         if let Data::Gpu(x) = &self.data {
-            let selected =
-                candle_core::Tensor::new(rows, x.device()).and_then(|rows| x.index_select(&rows, 0));
+            let selected = candle_core::Tensor::new(rows, x.device())
+                .and_then(|rows| x.contiguous()?.index_select(&rows, 0));
             return Self::from_gpu(&self.device, selected);
         }
         let (from, strides) = self.strided("the tensor")?;

@@ -35,7 +35,9 @@ impl Shape {
                 let Self { width, heads, .. } = self;
                 Err(Error::new(
                     ErrorKind::ModelLoad,
-                    format!("{heads} heads do not divide a width of {width} evenly into multiples of 8"),
+                    format!(
+                        "{heads} heads do not divide a width of {width} evenly: each needs a multiple of 8"
+                    ),
                 ))
             }
         }
