@@ -72,6 +72,9 @@ impl KvCache {
         let dims = [tokens, self.heads, self.size];
         keys.expect_dims("the keys", &dims)?;
         values.expect_dims("the values", &dims)?;
+        if tokens == 0 {
+            return Ok(());
+        }
         match &mut self.memory {
             CacheMemory::Cpu { keys: to_keys, values: to_values } => {
                 // Both are read before either is changed, so that an error leaves the cache as it was.

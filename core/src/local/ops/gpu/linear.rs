@@ -67,7 +67,7 @@ impl Linear {
         Self { weight: Matrix::Dense(table), bias: None }
     }
 
-    /// `x · wᵀ + bias` over the last dimension.
+    /// `x · wᵀ + bias` over the last dimension, in the dtype of the weights.
     pub(in super::super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let sums = match &self.weight {
             Matrix::Dense(weight) => {
@@ -78,7 +78,7 @@ impl Linear {
                 if rows == 0 {
                     return Tensor::zeros(dims, x.dtype(), x.device());
                 }
-                x.reshape((rows, inputs))?.matmul(&weight.t()?)?.reshape(dims)?
+                x.to_dtype(weight.dtype())?.reshape((rows, inputs))?.matmul(&weight.t()?)?.reshape(dims)?
             }
             Matrix::Blocks(weight) => weight.forward(&x.to_dtype(DType::F32)?.contiguous()?)?,
         };
