@@ -67,7 +67,7 @@ impl Golden {
         let golden = Self {
             family,
             config: read(&folder.join("config.json")),
-            weights: Weights::open(&[folder.join("model.safetensors")]).unwrap(),
+            weights: Weights::open_files(&[folder.join("model.safetensors")]).unwrap(),
             texts: read(&folder.join("texts.json")),
             states: states["states"].to_vec2().unwrap(),
         };
