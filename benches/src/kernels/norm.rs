@@ -5,7 +5,7 @@ use ayni_kernels::elementwise::activate;
 use ayni_kernels::group_norm::group_norm;
 use ayni_kernels::math::Activation;
 use ayni_kernels::norm::{Scaling, layer_norm, rms_norm};
-use ayni_kernels::rotary::{Heads, Layout, Table, rotate};
+use ayni_kernels::rotary::{Layout, Table, TokenHeads, rotate};
 use ayni_kernels::softmax::softmax;
 use ayni_kernels::{Cpu, Source};
 use candle_core::Tensor;
@@ -74,7 +74,7 @@ fn sized_case<'a>(
 
 fn rotary(bench: &mut Bench, cpu: &Cpu) -> Result<(), KernelError> {
     const SIZE: usize = 64;
-    let heads = Heads { count: WIDTH / SIZE, size: SIZE, stride: WIDTH };
+    let heads = TokenHeads { count: WIDTH / SIZE, size: SIZE, stride: WIDTH };
     let table = Table::new(Layout::Halves, &Table::frequencies(SIZE, 10_000.0), ROWS, 1.0);
     let positions: Vec<u32> = (0..).take(ROWS).collect();
     let mut x = numbers(ROWS * WIDTH);

@@ -12,10 +12,10 @@ use half::{bf16, f16};
 /// Bytes of a cache line and of the widest register.
 pub const ALIGNMENT: usize = 64;
 
-/// How much scratch memory a thread keeps for its next calls.
-const MOST_KEPT: usize = 64 << 20;
+/// The most scratch memory that a thread keeps for its next calls.
+const MAX_STORED_BYTES: usize = 64 << 20;
 
-/// Numbers without padding for which every pattern of bits is a value.
+/// Numbers without padding for which every bit pattern is a value.
 ///
 /// # Safety
 /// All bits zero, and any other bits, are a value of the type; it has no padding and no `Drop`.
@@ -31,25 +31,25 @@ macro_rules! plain {
 }
 plain!(f32 f64 bf16 f16 u8 i8 u16 i16 u32 i32 u64 i64);
 
-/// From this size on, memory is asked for in pages of megabytes. The small ones of a large matrix are more than the
-/// CPU remembers, and to look each up again takes longer than to read it.
+/// From this size on, memory is mapped with huge pages: a large matrix has more small pages than the TLB holds entries,
+/// and the page walks take longer than the reads.
 #[cfg(all(target_os = "linux", not(miri)))]
-const LARGE: usize = 4 << 20;
+const MIN_HUGE_PAGE_BYTES: usize = 4 << 20;
 
 /// Zeroed memory at a multiple of [`ALIGNMENT`] bytes.
-struct Block {
+struct Allocation {
     start: NonNull<u8>,
     bytes: usize,
-    /// Where the memory lies if it is large; else it was allocated.
+    /// The mapping, if the memory is large; else it comes from the allocator.
     map: Option<memmap2::MmapMut>,
 }
 
-// SAFETY: the block owns its memory and shares nothing.
-unsafe impl Send for Block {}
-// SAFETY: through a shared block memory is only read.
-unsafe impl Sync for Block {}
+// SAFETY: the allocation owns its memory and shares nothing.
+unsafe impl Send for Allocation {}
+// SAFETY: through a shared allocation memory is only read.
+unsafe impl Sync for Allocation {}
 
-impl Block {
+impl Allocation {
     fn layout(bytes: usize) -> Layout {
         let layout = Layout::from_size_align(bytes, ALIGNMENT);
         layout.unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()))
@@ -58,11 +58,11 @@ impl Block {
     fn zeroed(bytes: usize) -> Self {
         let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
         #[cfg(all(target_os = "linux", not(miri)))]
-        if bytes >= LARGE
+        if bytes >= MIN_HUGE_PAGE_BYTES
             && let Ok(mut map) = memmap2::MmapMut::map_anon(bytes)
             && let Some(start) = NonNull::new(map.as_mut_ptr())
         {
-            // Without large pages it is only slower.
+            // Without huge pages it is only slower.
             let _ = map.advise(memmap2::Advice::HugePage);
             return Self { start, bytes, map: Some(map) };
         }
@@ -73,7 +73,7 @@ impl Block {
     }
 }
 
-impl Drop for Block {
+impl Drop for Allocation {
     fn drop(&mut self) {
         if self.map.is_none() {
             // SAFETY: allocated in `zeroed` with the same layout, and freed only here.
@@ -84,7 +84,7 @@ impl Drop for Block {
 
 /// An owned slice at a multiple of [`ALIGNMENT`] bytes, zero at first.
 pub struct Aligned<T: Plain> {
-    block: Block,
+    allocation: Allocation,
     length: usize,
     element: PhantomData<T>,
 }
@@ -93,7 +93,7 @@ impl<T: Plain> Aligned<T> {
     /// `length` zeros.
     pub fn zeroed(length: usize) -> Self {
         let bytes = length.saturating_mul(size_of::<T>());
-        Self { block: Block::zeroed(bytes), length, element: PhantomData }
+        Self { allocation: Allocation::zeroed(bytes), length, element: PhantomData }
     }
 
     /// The same values in aligned memory.
@@ -108,15 +108,15 @@ impl<T: Plain> Deref for Aligned<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the block holds `length` values of a type for which any bits are a value.
-        unsafe { std::slice::from_raw_parts(self.block.start.as_ptr().cast(), self.length) }
+        // SAFETY: the allocation holds `length` values of a type for which any bits are a value.
+        unsafe { std::slice::from_raw_parts(self.allocation.start.as_ptr().cast(), self.length) }
     }
 }
 
 impl<T: Plain> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.block.start.as_ptr().cast(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.allocation.start.as_ptr().cast(), self.length) }
     }
 }
 
@@ -133,53 +133,56 @@ impl<T: Plain> fmt::Debug for Aligned<T> {
 }
 
 thread_local! {
-    static STORE: RefCell<Store> = const { RefCell::new(Store { blocks: Vec::new(), bytes: 0 }) };
+    static STORE: RefCell<Store> = const { RefCell::new(Store { free: Vec::new(), bytes: 0 }) };
 }
 
-/// The blocks that a thread keeps.
+/// The free memory of a thread.
 struct Store {
-    blocks: Vec<Block>,
+    free: Vec<Allocation>,
     bytes: usize,
 }
 
 impl Store {
-    /// The smallest kept block that is large enough.
-    fn take(&mut self, bytes: usize) -> Option<Block> {
-        let fitting = self.blocks.iter().enumerate().filter(|(_, block)| block.bytes >= bytes);
-        let (place, _) = fitting.min_by_key(|(_, block)| block.bytes)?;
-        let block = self.blocks.swap_remove(place);
-        self.bytes -= block.bytes;
-        Some(block)
+    /// The smallest free allocation that is large enough.
+    fn take(&mut self, bytes: usize) -> Option<Allocation> {
+        let fitting = self.free.iter().enumerate().filter(|(_, allocation)| allocation.bytes >= bytes);
+        let (place, _) = fitting.min_by_key(|(_, allocation)| allocation.bytes)?;
+        let allocation = self.free.swap_remove(place);
+        self.bytes -= allocation.bytes;
+        Some(allocation)
     }
 
-    fn give_back(&mut self, block: Block) {
-        if self.bytes + block.bytes <= MOST_KEPT {
-            self.bytes += block.bytes;
-            self.blocks.push(block);
+    fn give_back(&mut self, allocation: Allocation) {
+        if self.bytes + allocation.bytes <= MAX_STORED_BYTES {
+            self.bytes += allocation.bytes;
+            self.free.push(allocation);
         }
     }
 }
 
-/// A slice for the time of one call, at a multiple of [`ALIGNMENT`] bytes. The thread keeps its memory for the
-/// next call, so that no call after the first pays the operating system for it. Its first content is
-/// whatever an earlier call left.
+/// Scratch memory for one call, aligned to [`ALIGNMENT`] bytes. The thread keeps it for its next calls, so that only
+/// the first allocates. It starts with whatever an earlier call left.
 pub struct Scratch<T: Plain> {
-    block: Option<Block>,
+    allocation: Option<Allocation>,
     length: usize,
-    // Given back to the store of the thread that took it.
+    // Not `Send`: it goes back to the store of the thread that took it.
     element: PhantomData<*mut T>,
 }
 
 impl<T: Plain> Scratch<T> {
-    /// `length` values of any content.
+    /// `length` values with arbitrary content.
     pub fn take(length: usize) -> Self {
         let bytes = length.saturating_mul(size_of::<T>());
         let kept = STORE.try_with(|store| store.borrow_mut().take(bytes)).ok().flatten();
-        Self { block: Some(kept.unwrap_or_else(|| Block::zeroed(bytes))), length, element: PhantomData }
+        Self {
+            allocation: Some(kept.unwrap_or_else(|| Allocation::zeroed(bytes))),
+            length,
+            element: PhantomData,
+        }
     }
 
     fn start(&self) -> *mut T {
-        self.block.as_ref().map_or(NonNull::dangling(), |block| block.start.cast()).as_ptr()
+        self.allocation.as_ref().map_or(NonNull::dangling(), |allocation| allocation.start.cast()).as_ptr()
     }
 }
 
@@ -187,7 +190,7 @@ impl<T: Plain> Deref for Scratch<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the block holds `length` initialised values of a type for which any bits are a value.
+        // SAFETY: the allocation holds `length` initialised values of a type for which any bits are a value.
         unsafe { std::slice::from_raw_parts(self.start(), self.length) }
     }
 }
@@ -201,9 +204,9 @@ impl<T: Plain> DerefMut for Scratch<T> {
 
 impl<T: Plain> Drop for Scratch<T> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            // A thread that is ending has no store any more; the block is then freed.
-            let _ = STORE.try_with(|store| store.borrow_mut().give_back(block));
+        if let Some(allocation) = self.allocation.take() {
+            // A thread that is ending has no store any more: the allocation is freed.
+            let _ = STORE.try_with(|store| store.borrow_mut().give_back(allocation));
         }
     }
 }
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_thread_does_not_keep_more_than_its_share() {
-        drop(Scratch::<u8>::take(MOST_KEPT + 1));
-        STORE.with(|store| assert!(store.borrow().bytes <= MOST_KEPT));
+        drop(Scratch::<u8>::take(MAX_STORED_BYTES + 1));
+        STORE.with(|store| assert!(store.borrow().bytes <= MAX_STORED_BYTES));
     }
 }

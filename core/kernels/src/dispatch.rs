@@ -1,6 +1,6 @@
-//! From a run-time [`Isa`](super::Isa) to code compiled for it.
+//! Run-time dispatch from an [`Isa`](super::Isa) to the code that is compiled for it.
 
-/// Makes a function that runs a generic one with the instructions of an [`Isa`](super::Isa).
+/// Defines a function that runs a generic one with the instructions of an [`Isa`](super::Isa).
 ///
 /// ```text
 /// #[inline(always)]
@@ -11,7 +11,7 @@
 ///     pub(crate) fn add(to: &mut [f32], a: &[f32]) = add_with;
 /// }
 /// ```
-/// makes `add(isa: Isa, to: &mut [f32], a: &[f32])`. VNNI and BF16 are only used by functions declared with
+/// defines `add(isa: Isa, to: &mut [f32], a: &[f32])`. VNNI and BF16 are only used by functions declared with
 /// `full fn`; the others share the code of plain AVX-512.
 macro_rules! dispatch {
     ($(#[$meta:meta])* $vis:vis full fn $($rest:tt)*) => {
@@ -85,7 +85,7 @@ macro_rules! dispatch {
 
 pub(crate) use dispatch;
 
-/// Evaluates an expression with `$s` bound to the proof of an [`Isa`](super::Isa): for drivers that are generic
+/// Evaluates an expression with `$s` bound to the token of an [`Isa`](super::Isa): for drivers that are generic
 /// over `S: Simd` but only reach its instructions through [`Simd::call`](super::simd::Simd::call).
 ///
 /// With `full`, AVX-512 with VNNI and BF16 is a set of its own; otherwise it shares the code of plain AVX-512.

@@ -1,7 +1,7 @@
-//! Functions over slices, element by element.
+//! Elementwise operations on slices.
 //!
-//! Also the pattern for new kernels: a generic function over `S: Simd` that does one range, `dispatch!` to
-//! compile it for every instruction set, and a public function that checks lengths and shares the work.
+//! Also the pattern for new kernels: a function generic over `S: Simd` for one range, `dispatch!` to compile it for
+//! every instruction set, and a public function that checks lengths and shares the work among threads.
 
 use super::dispatch::dispatch;
 use super::math::{self, Activation};
@@ -10,13 +10,13 @@ use super::simd::Simd;
 use super::{Cpu, Isa};
 use crate::error::{KernelError, Result};
 
-/// Elements that a thread takes at once: enough that taking costs nothing, few enough to share evenly.
+/// Elements per task: enough that taking one costs nothing, few enough to share evenly.
 const CHUNK: usize = 1 << 14;
 
 /// `to[i] = to[i] + by[i]`.
 ///
 /// # Errors
-/// `invalid_request` if the slices differ in length.
+/// [`Shape`](crate::KernelError::Shape) if the slices differ in length.
 pub fn add_assign(cpu: &Cpu, to: &mut [f32], by: &[f32]) -> Result<()> {
     same_length(to.len(), by.len())?;
     in_chunks(cpu, to, |isa, start, chunk| add_chunk(isa, chunk, &by[start..start + chunk.len()]));
@@ -26,17 +26,17 @@ pub fn add_assign(cpu: &Cpu, to: &mut [f32], by: &[f32]) -> Result<()> {
 /// `to[i] = to[i] · by[i]`.
 ///
 /// # Errors
-/// `invalid_request` if the slices differ in length.
+/// [`Shape`](crate::KernelError::Shape) if the slices differ in length.
 pub fn mul_assign(cpu: &Cpu, to: &mut [f32], by: &[f32]) -> Result<()> {
     same_length(to.len(), by.len())?;
     in_chunks(cpu, to, |isa, start, chunk| mul_chunk(isa, chunk, &by[start..start + chunk.len()]));
     Ok(())
 }
 
-/// `to[i] = to[i] + factor · by[i]`: a residual of a weaker voice, a step of a sampler.
+/// `to[i] = to[i] + factor · by[i]`: a scaled residual, a step of a sampler.
 ///
 /// # Errors
-/// `invalid_request` if the slices differ in length.
+/// [`Shape`](crate::KernelError::Shape) if the slices differ in length.
 pub fn add_scaled(cpu: &Cpu, to: &mut [f32], by: &[f32], factor: f32) -> Result<()> {
     same_length(to.len(), by.len())?;
     in_chunks(cpu, to, |isa, start, chunk| {
@@ -45,10 +45,10 @@ pub fn add_scaled(cpu: &Cpu, to: &mut [f32], by: &[f32], factor: f32) -> Result<
     Ok(())
 }
 
-/// Adds a number a column to every row: a bias, or the embedding of a time step.
+/// Adds one number per column to every row: a bias, or the embedding of a time step.
 ///
 /// # Errors
-/// `invalid_request` if `to` is not whole rows as wide as `row`.
+/// [`Shape`](crate::KernelError::Shape) if `to` is not whole rows as wide as `row`.
 pub fn add_row(cpu: &Cpu, to: &mut [f32], row: &[f32]) -> Result<()> {
     in_rows(cpu, to, Source::InPlace, row.len(), |isa, rows| {
         for number in 0..rows.count {
@@ -59,10 +59,10 @@ pub fn add_row(cpu: &Cpu, to: &mut [f32], row: &[f32]) -> Result<()> {
     })
 }
 
-/// Multiplies every row with a number a column.
+/// Multiplies every row by one number per column.
 ///
 /// # Errors
-/// `invalid_request` if `to` is not whole rows as wide as `row`.
+/// [`Shape`](crate::KernelError::Shape) if `to` is not whole rows as wide as `row`.
 pub fn mul_row(cpu: &Cpu, to: &mut [f32], row: &[f32]) -> Result<()> {
     in_rows(cpu, to, Source::InPlace, row.len(), |isa, rows| {
         for number in 0..rows.count {
@@ -87,10 +87,10 @@ fn same_length(to: usize, by: usize) -> Result<()> {
     if to == by {
         return Ok(());
     }
-    Err(KernelError::shape(format!("the slices have {to} and {by} elements; they must have as many")))
+    Err(KernelError::shape(format!("expected slices of one length, found {to} and {by} elements")))
 }
 
-/// Calls `work` with every chunk and its start, on all threads if there is more than one.
+/// Calls `work` with each chunk and its start, on all threads if there are several.
 fn in_chunks(cpu: &Cpu, to: &mut [f32], work: impl Fn(Isa, usize, &mut [f32]) + Sync) {
     cpu.pool.parallel_chunks(to, CHUNK, |number, chunk| work(cpu.isa, number * CHUNK, chunk));
 }

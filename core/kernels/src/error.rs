@@ -1,13 +1,13 @@
-//! What a kernel refuses.
+//! Errors of kernels.
 
 /// Why a kernel did not run. It has written nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// Slices, sizes or positions that do not fit each other.
+    /// Slices, sizes or positions that do not belong together.
     #[error("{0}")]
     Shape(String),
-    /// Something that this kernel does not compute.
+    /// Something that the kernel does not support.
     #[error("{0}")]
     Unsupported(String),
     /// Settings that this CPU or process can't follow.

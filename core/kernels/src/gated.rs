@@ -8,7 +8,7 @@ use super::simd::Simd;
 use super::{Cpu, Isa};
 use crate::error::{KernelError, Result};
 
-/// Elements that a thread takes at once.
+/// Elements per task.
 const CHUNK: usize = 1 << 14;
 
 /// Which half of a row is the gate.
@@ -23,11 +23,11 @@ pub enum Gate {
 /// `gate[i] = activation(gate[i]) · up[i]`.
 ///
 /// # Errors
-/// `invalid_request` if the slices differ in length.
+/// [`Shape`](crate::KernelError::Shape) if the slices differ in length.
 pub fn gate_assign(cpu: &Cpu, gate: &mut [f32], up: &[f32], activation: Activation) -> Result<()> {
     if gate.len() != up.len() {
         let (gate, up) = (gate.len(), up.len());
-        return Err(KernelError::shape(format!("{gate} gates for {up} numbers")));
+        return Err(KernelError::shape(format!("expected {gate} numbers for as many gates, found {up}")));
     }
     cpu.pool.parallel_chunks(gate, CHUNK, |number, gate| {
         let up = up[number * CHUNK..][..gate.len()].as_ptr();
@@ -36,10 +36,10 @@ pub fn gate_assign(cpu: &Cpu, gate: &mut [f32], up: &[f32], activation: Activati
     Ok(())
 }
 
-/// Rows of `2 · width` numbers, of which one half gates the other, into rows of `width`.
+/// From rows of `2 · width` numbers, of which one half gates the other, to rows of `width`.
 ///
 /// # Errors
-/// `invalid_request` if `to` is not whole rows of `width`, or `from` not twice as long.
+/// [`Shape`](crate::KernelError::Shape) if `to` is not whole rows of `width`, or `from` not twice as long.
 pub fn gate_halves(
     cpu: &Cpu,
     from: &[f32],
@@ -50,7 +50,7 @@ pub fn gate_halves(
 ) -> Result<()> {
     if from.len() != 2 * to.len() {
         let (from, to) = (from.len(), to.len());
-        return Err(KernelError::shape(format!("{from} numbers are not two for each of {to} results")));
+        return Err(KernelError::shape(format!("expected twice {to} numbers, found {from}")));
     }
     if to.is_empty() {
         return Ok(());

@@ -1,8 +1,8 @@
-//! GroupNorm over images whose channels lie together (NHWC), with the activation that follows it.
+//! GroupNorm over NHWC images, fused with the activation that follows it.
 //!
-//! Pixels are cut into chunks of one size, whatever the number of threads. Each chunk's sums and squared deviations
-//! a channel are taken while it is in the cache; then the chunks are brought together in order, in f64. So large
-//! images are read from memory twice (once for the statistics), and a mean far from zero costs no precision.
+//! Pixels are cut into chunks of a fixed size, whatever the number of threads. Each chunk's sum and squared deviations
+//! per channel are computed while it is in the cache; then the chunks are combined in order, in f64. So large images
+//! are read from memory twice (once for the statistics), and a mean far from zero costs no accuracy.
 
 use super::Cpu;
 use super::buffer::Scratch;
@@ -14,14 +14,15 @@ use super::rows::Source;
 use super::simd::Simd;
 use crate::error::{KernelError, Result};
 
-/// Elements of a chunk: in f32, an eighth of a second-level cache of 1 MiB.
+/// Elements of a chunk: in f32, an eighth of an L2 cache of 1 MiB.
 const CHUNK: usize = 1 << 15;
 
-/// `activation((x - mean) / √(variance + ε) · weight + bias)` of `images` images of as many channels as there are
-/// weights; mean and variance are those of a group of neighbouring channels in one image.
+/// `activation((x - mean) / √(variance + ε) · weight + bias)` of `images` images with one channel per weight. Mean and
+/// variance are those of a group of neighbouring channels in one image.
 ///
 /// # Errors
-/// `invalid_request` if the channels are not whole groups, the pixels not whole images, or a slice has another size.
+/// [`Shape`](crate::KernelError::Shape) if the channels are not whole groups, the pixels not whole images, or a slice
+/// has another size.
 pub fn group_norm(
     cpu: &Cpu,
     to: &mut [f32],
@@ -32,7 +33,7 @@ pub fn group_norm(
     activation: Activation,
 ) -> Result<()> {
     scaling.check()?;
-    let call = Call::new(to, source, images, groups, scaling)?;
+    let call = GroupNormCall::new(to, source, images, groups, scaling)?;
     if to.is_empty() {
         return Ok(());
     }
@@ -70,7 +71,7 @@ pub fn group_norm(
 }
 
 /// One call, shared by all threads.
-struct Call<'a> {
+struct GroupNormCall<'a> {
     from: SharedStart<f32>,
     to: SharedStart<f32>,
     channels: usize,
@@ -83,7 +84,7 @@ struct Call<'a> {
     scaling: Scaling<'a>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> GroupNormCall<'a> {
     fn new(
         to: &mut [f32],
         source: Source<'_>,
@@ -93,13 +94,15 @@ impl<'a> Call<'a> {
     ) -> Result<Self> {
         let (channels, length) = (scaling.weight.len(), to.len());
         if groups == 0 || channels == 0 || !channels.is_multiple_of(groups) {
-            return Err(KernelError::shape(format!("{channels} channels are not {groups} equal groups")));
+            return Err(KernelError::shape(format!(
+                "{channels} channels do not divide into {groups} groups"
+            )));
         }
         let whole = images.checked_mul(channels).is_some_and(|row| row > 0 && length.is_multiple_of(row));
         let is_empty = images == 0 && length == 0;
         if !whole && !is_empty {
             return Err(KernelError::shape(format!(
-                "{length} numbers are not {images} images of {channels} channels"
+                "expected {images} images of {channels} channels, found {length} numbers"
             )));
         }
         let from = match source {
@@ -107,9 +110,7 @@ impl<'a> Call<'a> {
             Source::From(from) if from.len() == length => from.as_ptr().cast_mut(),
             Source::From(from) => {
                 let from = from.len();
-                return Err(KernelError::shape(format!(
-                    "{from} numbers were given for a result of {length}"
-                )));
+                return Err(KernelError::shape(format!("expected {length} numbers, found {from}")));
             }
         };
         let pixels = length / (images * channels).max(1);
@@ -157,8 +158,8 @@ dispatch! {
     ) = apply_chunk_with;
 }
 
-/// The sums of every channel of a chunk into the first half of `to`, the sums of squared deviations from the
-/// chunk's own mean into the second.
+/// Writes the sum of each channel of a chunk to the first half of `to`, and the sums of squared deviations from the
+/// chunk's own mean to the second.
 #[inline(always)]
 fn chunk_sums_with<S: Simd>(s: S, from: *const f32, pixels: usize, to: &mut [f32]) {
     let (sums, squares) = to.split_at_mut(to.len() / 2);
@@ -173,7 +174,7 @@ fn chunk_sums_with<S: Simd>(s: S, from: *const f32, pixels: usize, to: &mut [f32
     }
 }
 
-/// The same for `COUNT` registers of channels, only the last of which may reach past the last channel.
+/// The same for `COUNT` registers of channels, of which only the last may reach past the last channel.
 #[inline(always)]
 fn channel_sums<S: Simd, const COUNT: usize>(
     s: S,

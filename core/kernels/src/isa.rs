@@ -1,4 +1,4 @@
-//! Which instructions the kernels use: chosen at run time.
+//! Instruction sets, chosen at run time.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use crate::error::{KernelError, Result};
 
 /// An instruction set that this CPU has.
 ///
-/// A value is the proof: there is no way to make one for a set that is missing here, so kernels may run
-/// its instructions without asking again.
+/// A value proves it: none can be made for a set that this CPU lacks, so kernels run its instructions without further
+/// checks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Level);
 
@@ -77,7 +77,7 @@ impl Isa {
     /// The set that every CPU has.
     pub const PORTABLE: Self = Self(Level::Portable);
 
-    /// The best set of this CPU, or the one with the name `wanted`.
+    /// The best set of this CPU, or the one named `wanted`.
     ///
     /// # Errors
     /// [`KernelError::Settings`] for a set that does not exist or that this CPU lacks; it lists the valid ones.
@@ -93,7 +93,7 @@ impl Isa {
         })
     }
 
-    /// Every set of this CPU, worst first: what tests run through.
+    /// Every set of this CPU, worst first. Tests run on all of them.
     pub fn available() -> Vec<Self> {
         Level::ALL.iter().copied().filter(|level| level.is_here()).map(Self).collect()
     }
@@ -149,7 +149,7 @@ mod tests {
     fn the_best_available_set_is_chosen_when_nothing_is_forced() {
         let available = Isa::available();
         let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
-        // Straight to standard error, which the test harness does not swallow.
+        // Directly to standard error, which the test harness does not capture.
         writeln!(std::io::stderr(), "instruction sets tested here: {}", names.join(", ")).unwrap();
         assert_eq!(available.first(), Some(&Isa::PORTABLE));
         assert_eq!(Isa::choose(None).unwrap(), *available.last().unwrap());

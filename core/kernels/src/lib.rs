@@ -3,8 +3,8 @@
 #![allow(unsafe_code, reason = "vector instructions and inner loops without bounds checks; nowhere else")]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
-// What to read first: [`Isa`] is the instruction set; [`Cpu`] is an instruction set and a thread pool, the first argument
-// of every large kernel. `simd/` holds the vectors of each set, one file a set.
+// Start with [`Isa`], the instruction set, and [`Cpu`], an instruction set and a thread pool: the first argument of
+// every large kernel. `simd/` has the vectors of each instruction set, one file each.
 
 pub mod buffer;
 mod error;
@@ -40,7 +40,7 @@ pub use pool::Pool;
 pub use rows::Source;
 pub use settings::Settings;
 
-/// What computes: an instruction set and the threads to share work among. Cheap to clone.
+/// An instruction set and a thread pool. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cpu {
     /// The instruction set.
@@ -50,16 +50,16 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// An instruction set of this CPU and the threads of this process, by `settings`.
+    /// The instruction set and the process's thread pool that `settings` ask for.
     ///
     /// # Errors
-    /// [`KernelError::Settings`] for an instruction set that this CPU lacks, or a number of threads that is out of range
-    /// or not the one that the process already has.
+    /// [`KernelError::Settings`] for an instruction set that this CPU lacks, or a number of threads that is out of
+    /// range or differs from that of the pool, which exists already.
     pub fn open(settings: &Settings) -> Result<Self> {
         Ok(Self { isa: Isa::choose(settings.isa.as_deref())?, pool: Pool::of_process(settings.threads)? })
     }
 
-    /// One instruction set and a pool of its own: for tests and measurements.
+    /// An instruction set and a thread pool of its own: for tests and measurements.
     pub fn new(isa: Isa, threads: usize) -> Self {
         Self { isa, pool: Pool::new(threads) }
     }

@@ -1,11 +1,11 @@
 //! Functions of one number, over the vectors of any instruction set.
 //!
-//! Errors are a few units in the last place (the tests say how many); NaN stays NaN. `rough.rs` has those that are
-//! good enough for numbers of fewer digits.
+//! Errors are a few units in the last place (the tests say how many); NaN stays NaN. `rough.rs` has less accurate ones
+//! for results that are rounded anyway.
 
 use super::simd::Simd;
 
-/// What a layer applies to its sums.
+/// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Activation {
     /// Nothing.
@@ -46,7 +46,7 @@ impl Activation {
 pub(crate) fn activate<S: Simd>(s: S, activation: Activation, x: S::F32) -> S::F32 {
     match activation {
         Activation::None => x,
-        // The second operand is the one that stays where `x` is NaN.
+        // `max` returns its second operand if one is NaN.
         Activation::Relu => s.max(s.zero(), x),
         Activation::Gelu => gelu(s, x),
         Activation::GeluTanh => gelu_tanh(s, x),
@@ -72,7 +72,7 @@ pub(super) fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients:
 /// `eˣ`; zero and infinity beyond the range of f32.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    // `x` second, so that NaN stays.
+    // `x` is the second operand, so that NaN stays NaN.
     let x = s.max(s.splat(-105.0), s.min(s.splat(90.0), x));
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts: products of the first with small whole numbers are exact.
@@ -87,7 +87,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
 /// `2ˣ`; zero and infinity beyond the range of f32.
 #[inline(always)]
 pub(crate) fn exp2<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    // `x` second, so that NaN stays.
+    // `x` is the second operand, so that NaN stays NaN.
     let x = s.max(s.splat(-152.0), s.min(s.splat(130.0), x));
     let n = s.round(x);
     let r = s.sub(x, n);
@@ -112,7 +112,7 @@ pub(crate) fn silu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.div(x, s.add(s.splat(1.0), exp(s, s.neg(x))))
 }
 
-/// By what QuickGELU multiplies the argument of its sigmoid.
+/// The factor in QuickGELU's sigmoid.
 pub(super) const QUICK: f32 = 1.702;
 
 /// `x · σ(1.702 x)`.
@@ -121,7 +121,7 @@ pub(crate) fn quick_gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.div(x, s.add(s.splat(1.0), exp(s, s.mul(x, s.splat(-QUICK)))))
 }
 
-/// GELU by the hyperbolic tangent. `½(1 + tanh u)` is `σ(2u)`, which loses nothing where the tangent is near -1.
+/// GELU by the hyperbolic tangent. `½(1 + tanh u)` is `σ(2u)`, which stays accurate where the tangent is near -1.
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.div(x, s.add(s.splat(1.0), exp(s, s.neg(twice_argument_of_tanh(s, x, 1.0)))))
@@ -138,12 +138,12 @@ pub(super) fn twice_argument_of_tanh<S: Simd>(s: S, x: S::F32, unit: f32) -> S::
 /// GELU by the error function: `x Φ(x)`, off by less than `3·10⁻⁷ |x|`.
 #[inline(always)]
 pub(crate) fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    // Beyond this, Φ is 0 or 1 but for 2·10⁻⁸.
-    const MOST: f32 = 5.5;
-    // `x` second, so that NaN stays.
-    let near = s.max(s.splat(-MOST), s.min(s.splat(MOST), x));
+    // Beyond this, Φ is 0 or 1 up to 2·10⁻⁸.
+    const MAX_ARGUMENT: f32 = 5.5;
+    // `x` is the second operand, so that NaN stays NaN.
+    let near = s.max(s.splat(-MAX_ARGUMENT), s.min(s.splat(MAX_ARGUMENT), x));
     let square = s.mul(near, near);
-    // (Φ(x) - ½) / x as a fraction of polynomials in x², fitted for the least greatest error of Φ.
+    // (Φ(x) - ½) / x as a fraction of polynomials in x²: the minimax fit of Φ.
     let above = polynomial(
         s,
         square,
@@ -160,7 +160,7 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let below = polynomial(s, square, [6.232_61e-5, 1.830_636_9e-3, 2.909_144_2e-2, 2.567_08e-1, 1.0]);
     let beyond_half = s.mul(near, s.div(above, below));
     let y = s.mul_add(x, beyond_half, s.mul(x, s.splat(0.5)));
-    s.select(s.lt(x, s.splat(-MOST)), s.zero(), y)
+    s.select(s.lt(x, s.splat(-MAX_ARGUMENT)), s.zero(), y)
 }
 
 /// The hyperbolic tangent.

@@ -1,21 +1,21 @@
 //! LayerNorm and RMSNorm over rows; GroupNorm over images is in `group_norm.rs`.
 //!
-//! Sums run over four registers that are added in the end: the order depends on the row's width only.
+//! Sums are kept in four registers that are added at the end: the order depends on the row's width only.
 
 use super::Cpu;
 use super::dispatch::dispatch;
 use super::pool::SharedStart;
-use super::rotary::Heads;
+use super::rotary::TokenHeads;
 use super::rows::{Rows, Source, in_rows, of_width};
 use super::simd::Simd;
 use crate::error::Result;
 
-/// What a norm multiplies and adds, a number a column each.
+/// The weights of a norm, one number per column.
 #[derive(Clone, Copy, Debug)]
 pub struct Scaling<'a> {
-    /// The factors; there are as many as a row has columns.
+    /// Multiplied with the normalised row.
     pub weight: &'a [f32],
-    /// What is added then.
+    /// Added after that.
     pub bias: Option<&'a [f32]>,
     /// Added to the variance, so that it is never zero.
     pub epsilon: f32,
@@ -34,7 +34,7 @@ impl Scaling<'_> {
 /// `(x - mean) / √(variance + ε) · weight + bias` of every row; rows are as wide as the weights.
 ///
 /// # Errors
-/// `invalid_request` if `to` is not whole rows, or another slice has another size.
+/// [`Shape`](crate::KernelError::Shape) if `to` is not whole rows, or another slice has another size.
 pub fn layer_norm(cpu: &Cpu, to: &mut [f32], source: Source<'_>, scaling: Scaling<'_>) -> Result<()> {
     scaling.check()?;
     in_rows(cpu, to, source, scaling.weight.len(), |isa, rows| layer_norm_rows(isa, rows, scaling))
@@ -43,20 +43,21 @@ pub fn layer_norm(cpu: &Cpu, to: &mut [f32], source: Source<'_>, scaling: Scalin
 /// `x / √(mean of x² + ε) · weight + bias` of every row; rows are as wide as the weights.
 ///
 /// # Errors
-/// `invalid_request` if `to` is not whole rows, or another slice has another size.
+/// [`Shape`](crate::KernelError::Shape) if `to` is not whole rows, or another slice has another size.
 pub fn rms_norm(cpu: &Cpu, to: &mut [f32], source: Source<'_>, scaling: Scaling<'_>) -> Result<()> {
     scaling.check()?;
     in_rows(cpu, to, source, scaling.weight.len(), |isa, rows| rms_norm_rows(isa, rows, scaling))
 }
 
-/// [`rms_norm`] of the heads of `tokens` tokens where they lie in longer rows, each head as wide as the weights.
+/// [`rms_norm`] in place of some heads of each token, which may lie in longer rows; each is as wide as the weights.
 ///
 /// # Errors
-/// `invalid_request` if the heads are not as wide as the weights, or the slice is too short for them.
+/// [`Shape`](crate::KernelError::Shape) if the heads are not as wide as the weights, or the slice is too short for
+/// them.
 pub fn rms_norm_heads(
     cpu: &Cpu,
     x: &mut [f32],
-    heads: Heads,
+    heads: TokenHeads,
     tokens: usize,
     scaling: Scaling<'_>,
 ) -> Result<()> {
@@ -102,7 +103,7 @@ fn rms_norm_with<S: Simd>(s: S, rows: Rows, scaling: Scaling<'_>) {
     }
 }
 
-/// The sum of `x - less`, or of its squares.
+/// The sum of `x - less`, or of the squares of that.
 ///
 /// # Safety
 /// `width` numbers are readable at `from`.

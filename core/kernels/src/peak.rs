@@ -1,19 +1,19 @@
-//! The most that this CPU can do: loops that only multiply, and loops that only read.
+//! The peak arithmetic and memory throughput of this CPU: loops that only multiply, and loops that only read.
 //!
-//! The benchmarks hold the kernels against these, measured in the same run.
+//! The benchmarks compare the kernels with these, measured in the same run.
 
 use super::Cpu;
 use super::dispatch::with_simd;
 use super::simd::{Simd, Work};
 
-/// What multiplies.
+/// The instruction to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Instruction {
     /// Multiply and add in f32.
     MultiplyAdd,
     /// Products of bf16 pairs, added in f32.
     Bf16Dot,
-    /// Products of four bytes, added in i32. Without an instruction for it, the few that take its place.
+    /// Products of four bytes, added in i32: one instruction, or the few that replace it.
     ByteDot,
 }
 
@@ -22,14 +22,14 @@ impl Instruction {
     pub const ALL: &'static [Self] = &[Self::MultiplyAdd, Self::Bf16Dot, Self::ByteDot];
 }
 
-/// Independent sums: more than the instructions that are under way at once.
+/// Independent sums: more than there are instructions in flight.
 const SUMS: usize = 12;
 
-/// Pieces that each thread takes, so that one that starts late does not leave the others waiting.
+/// Tasks per thread, so that the others need not wait for one that starts late.
 const PIECES: usize = 16;
 
-/// Multiplies registers with registers on all threads, touching no memory. Says how many operations that were, a
-/// product and a sum being two; `None` if the instruction set has no such instruction.
+/// Multiplies registers on all threads without touching memory. Returns the number of operations, of which a product
+/// and a sum are two; `None` if the instruction set has no such instruction.
 ///
 /// A `round` is a few nanoseconds.
 pub fn multiply(cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u64> {
@@ -96,7 +96,7 @@ impl<S: Simd> Work<S> for ByteDots {
 
     #[inline(always)]
     fn run(self, s: S) {
-        // Twelve different products, or a set without the instruction would share their first half.
+        // Twelve different products: without the instruction, equal ones would share their first half.
         let mut unsigned = [s.splat_i32(0); 3];
         let mut signed = [s.splat_i32(0); 4];
         for (i, u) in unsigned.iter_mut().enumerate() {
@@ -108,7 +108,7 @@ impl<S: Simd> Work<S> for ByteDots {
         let mut sums = [s.splat_i32(0); SUMS];
         for _ in 0..self.0 {
             if !S::HAS_BYTE_DOT {
-                // Without this the products would be computed once, before the loop.
+                // Or the compiler would move the products out of the loop.
                 unsigned[0] = s.add_i32(unsigned[0], signed[0]);
                 unsigned[1] = s.add_i32(unsigned[1], signed[1]);
                 unsigned[2] = s.add_i32(unsigned[2], signed[2]);
@@ -130,7 +130,7 @@ fn keep<S: Simd>(s: S, sums: [S::F32; SUMS]) {
     }
 }
 
-/// Reads all of `memory` on all threads and adds up its words; the sum is of no use but to have read it.
+/// Reads all of `memory` on all threads. The sum of its words only proves that they were read.
 pub fn read(cpu: &Cpu, memory: &[u32]) -> u32 {
     const PIECE: usize = 1 << 18;
     let sum = std::sync::atomic::AtomicU32::new(0);
@@ -149,14 +149,14 @@ impl<S: Simd> Work<S> for Sum<'_> {
 
     #[inline(always)]
     fn run(self, s: S) -> u32 {
-        /// Bytes between the load and the line that is asked for.
-        const AHEAD: usize = 4096;
+        /// Distance of the prefetched line.
+        const PREFETCH_BYTES: usize = 4096;
         let mut sums = [s.splat_i32(0); 4];
         let mut chunks = self.0.chunks_exact(4 * S::LANES);
         for chunk in chunks.by_ref() {
             for (i, sum) in sums.iter_mut().enumerate() {
                 let from = chunk[i * S::LANES..(i + 1) * S::LANES].as_ptr().cast::<u8>();
-                s.prefetch(from.wrapping_add(AHEAD));
+                s.prefetch(from.wrapping_add(PREFETCH_BYTES));
                 // SAFETY: the slice holds a register.
                 *sum = s.add_i32(*sum, unsafe { s.load_words_ptr(from) });
             }

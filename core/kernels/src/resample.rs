@@ -1,29 +1,28 @@
-//! Resampling of RGB pictures of 8 bits with weights in fixed point: along the rows and down the columns, rounded
-//! and clipped to bytes after each.
+//! Resampling of 8-bit RGB images with fixed-point weights: along the rows and down the columns, rounded and clipped to
+//! bytes after each pass.
 //!
-//! Sums are of integers, so every instruction set gives the same bits. Along a row, neighbours in a register would
-//! need different weights; so as many rows as a register has lanes are turned into columns first, and every
-//! lane does the same with a row of its own.
+//! Sums are integers, so every instruction set gives the same bits. Neighbours in a row need different weights; so as
+//! many rows as a register has lanes are transposed first, and every lane does the same with a row of its own.
 
 use super::Cpu;
 use super::dispatch::dispatch;
-use super::simd::{MOST_LANES, Simd};
+use super::simd::{MAX_LANES, Simd};
 use crate::error::{KernelError, Result};
 
-/// The fraction bits of a weight: one is `1 << PRECISION_BITS`. Weights of an output whose sizes sum up to more
-/// than two overflow.
+/// Fraction bits of a weight: 1.0 is `1 << PRECISION_BITS`. The sum overflows where the absolute weights of an output
+/// add up to more than two.
 pub const PRECISION_BITS: u32 = 22;
 
-/// Pixels that are turned back into rows at once: 48 bytes, twelve words.
+/// Pixels that are transposed back at once: 48 bytes, twelve words.
 const GROUP: usize = 16;
 const GROUP_WORDS: usize = 3 * GROUP / 4;
 
-/// Which inputs make each output along one axis, and with what weights.
+/// The inputs and weights of each output along one axis.
 #[derive(Clone, Debug)]
 pub struct Taps {
     windows: Vec<Window>,
     weights: Vec<i32>,
-    /// The inputs that any output needs.
+    /// The inputs that the outputs need.
     first: usize,
     end: usize,
 }
@@ -37,7 +36,7 @@ struct Window {
 }
 
 impl Taps {
-    /// One window an output: its first input, and a weight for each of the inputs from there on.
+    /// One window for each output: its first input, and a weight for each input from there on.
     pub fn new<W: AsRef<[i32]>>(windows: impl IntoIterator<Item = (usize, W)>) -> Self {
         let mut taps = Self { windows: Vec::new(), weights: Vec::new(), first: usize::MAX, end: 0 };
         for (start, weights) in windows {
@@ -56,7 +55,7 @@ impl Taps {
         self.windows.len()
     }
 
-    /// The inputs that any output needs.
+    /// The inputs that the outputs need.
     pub fn inputs(&self) -> std::ops::Range<usize> {
         self.first..self.end
     }
@@ -68,7 +67,7 @@ impl Taps {
     }
 }
 
-/// Rows of RGB pixels, one right after the other.
+/// RGB pixels, row after row.
 #[derive(Clone, Copy, Debug)]
 pub struct Pixels<'a> {
     bytes: &'a [u8],
@@ -76,16 +75,18 @@ pub struct Pixels<'a> {
 }
 
 impl<'a> Pixels<'a> {
-    /// Three bytes a pixel, `width` pixels a row.
+    /// Three bytes for each pixel, `width` pixels in a row.
     ///
     /// # Errors
-    /// `invalid_request` if they are not whole rows.
+    /// [`Shape`](crate::KernelError::Shape) if they are not whole rows.
     pub fn new(bytes: &'a [u8], width: usize) -> Result<Self> {
         match width.checked_mul(3) {
             Some(row) if row > 0 && bytes.len().is_multiple_of(row) => Ok(Self { bytes, width }),
             _ => {
                 let length = bytes.len();
-                Err(KernelError::shape(format!("{length} bytes are not whole rows of {width} RGB pixels")))
+                Err(KernelError::shape(format!(
+                    "expected whole rows of {width} RGB pixels, found {length} bytes"
+                )))
             }
         }
     }
@@ -95,16 +96,16 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// Rows of bytes that may lie further apart than they are long.
+/// StridedRows of bytes with a stride.
 #[derive(Clone, Copy, Debug)]
-struct Rows<'a> {
+struct StridedRows<'a> {
     bytes: &'a [u8],
     stride: usize,
     /// The number of the row that `bytes` begins with.
     first: usize,
 }
 
-/// Which pass is the first. Each rounds and clips, so the bits depend on it.
+/// Which pass comes first. Each rounds and clips, so the bits depend on the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Along the rows, then down the columns.
@@ -113,10 +114,10 @@ pub enum Order {
     DownColumnsFirst,
 }
 
-/// Resamples a picture; without taps, an axis stays as it is.
+/// Resamples an image; an axis without taps stays as it is.
 ///
 /// # Errors
-/// `invalid_request` if taps reach beyond the picture.
+/// [`Shape`](crate::KernelError::Shape) if taps reach beyond the picture.
 pub fn resample(
     cpu: &Cpu,
     from: Pixels<'_>,
@@ -126,7 +127,7 @@ pub fn resample(
 ) -> Result<Vec<u8>> {
     within("columns", columns, from.width)?;
     within("rows", rows, from.height())?;
-    let source = Rows { bytes: from.bytes, stride: 3 * from.width, first: 0 };
+    let source = StridedRows { bytes: from.bytes, stride: 3 * from.width, first: 0 };
     match (columns, rows) {
         (None, None) => Ok(from.bytes.to_vec()),
         (None, Some(rows)) => Ok(down_columns(cpu, source, 3 * from.width, rows)),
@@ -137,13 +138,13 @@ pub fn resample(
         }
         (Some(columns), Some(rows)) => {
             let (between, stride) = along_rows(cpu, from, rows.inputs(), columns);
-            let between = Rows { bytes: as_bytes(&between), stride, first: rows.inputs().start };
+            let between = StridedRows { bytes: as_bytes(&between), stride, first: rows.inputs().start };
             Ok(down_columns(cpu, between, 3 * columns.outputs(), rows))
         }
     }
 }
 
-/// The pass along all rows, its results put next to each other.
+/// The pass along all rows, its results row after row.
 fn only_along_rows(cpu: &Cpu, from: Pixels<'_>, columns: &Taps) -> Vec<u8> {
     let width = 3 * columns.outputs();
     let (words, stride) = along_rows(cpu, from, 0..from.height(), columns);
@@ -158,7 +159,7 @@ fn within(what: &str, taps: Option<&Taps>, length: usize) -> Result<()> {
     match taps {
         Some(taps) if taps.end > length => {
             let end = taps.end;
-            Err(KernelError::shape(format!("taps reach to {what} {end} of a picture that has {length}")))
+            Err(KernelError::shape(format!("taps reach to {what} {end} of an image that has {length}")))
         }
         _ => Ok(()),
     }
@@ -169,8 +170,8 @@ fn as_bytes(words: &[u32]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
-/// The pass along some rows: the words of the result, and how many bytes lie between two rows of it.
-/// The result has more rows than were asked for, up to whole registers.
+/// The pass along some rows: the words of the result, and its stride in bytes. The result is padded to whole registers
+/// of rows.
 fn along_rows(
     cpu: &Cpu,
     from: Pixels<'_>,
@@ -178,18 +179,18 @@ fn along_rows(
     columns: &Taps,
 ) -> (Vec<u32>, usize) {
     let stride = columns.outputs().div_ceil(GROUP) * GROUP_WORDS;
-    let blocks = rows.len().div_ceil(MOST_LANES);
-    let mut to = vec![0_u32; blocks * MOST_LANES * stride];
-    // Some blocks at once, so that they share what is allocated for them.
+    let blocks = rows.len().div_ceil(MAX_LANES);
+    let mut to = vec![0_u32; blocks * MAX_LANES * stride];
+    // Several blocks at once share one allocation.
     let at_once = blocks.div_ceil(4 * cpu.pool.threads()).max(1);
-    cpu.pool.parallel_chunks(&mut to, (at_once * MOST_LANES * stride).max(1), |number, to| {
-        let first = rows.start + number * at_once * MOST_LANES;
+    cpu.pool.parallel_chunks(&mut to, (at_once * MAX_LANES * stride).max(1), |number, to| {
+        let first = rows.start + number * at_once * MAX_LANES;
         along_some_rows(cpu.isa, from, first, columns, to, stride);
     });
     (to, 4 * stride)
 }
 
-/// The rows from `first` on, as many as there is room for in `to`; past the last row, its content is made up.
+/// The rows from `first` on, as many as `to` has room for; past the last row, the content is arbitrary.
 #[inline(always)]
 fn along_some_rows_with<S: Simd>(
     s: S,
@@ -226,12 +227,12 @@ fn along_some_rows_with<S: Simd>(
     }
 }
 
-/// Turns `LANES` rows into columns: byte `i` of each row that the taps need, from `i · LANES` on.
+/// Transposes `LANES` rows: byte `i` of each row, as far as the taps need it, from `i · LANES` on.
 #[inline(always)]
 fn turn<S: Simd>(s: S, from: Pixels<'_>, first: usize, columns: &Taps, turned: &mut [u8]) {
     let row_bytes = 3 * from.width;
     let last = from.height() - 1;
-    let (mut rows, mut words) = ([[0_u32; MOST_LANES]; MOST_LANES], [[0_u32; MOST_LANES]; MOST_LANES]);
+    let (mut rows, mut words) = ([[0_u32; MAX_LANES]; MAX_LANES], [[0_u32; MAX_LANES]; MAX_LANES]);
     let end = 3 * columns.end;
     for (chunk, turned) in turned.chunks_exact_mut(4 * S::LANES * S::LANES).enumerate() {
         let start = 3 * columns.first + chunk * 4 * S::LANES;
@@ -245,10 +246,10 @@ fn turn<S: Simd>(s: S, from: Pixels<'_>, first: usize, columns: &Taps, turned: &
         let mut lane = 0;
         while lane < S::LANES {
             let row = |i: usize| rows[lane + i].as_ptr();
-            // SAFETY: every row holds a register, and `words` has `LANES` rows of `MOST_LANES` words.
+            // SAFETY: every row holds a register, and `words` has `LANES` rows of `MAX_LANES` words.
             unsafe {
                 let to = words.as_mut_ptr().cast::<u32>().add(lane);
-                s.transpose4_ptr([row(0), row(1), row(2), row(3)], to, MOST_LANES);
+                s.transpose4_ptr([row(0), row(1), row(2), row(3)], to, MAX_LANES);
             }
             lane += 4;
         }
@@ -266,15 +267,15 @@ fn turn<S: Simd>(s: S, from: Pixels<'_>, first: usize, columns: &Taps, turned: &
     }
 }
 
-/// The pixels of a group as words of four bytes, each with a row a lane. Pixels past the last are black.
+/// The pixels of a group packed four bytes to a `u32`, one row per SIMD lane; the tail is padded with zeros.
 #[inline(always)]
 fn group_of_pixels<S: Simd>(
     s: S,
     turned: &[u8],
     columns: &Taps,
     output: usize,
-) -> [[u32; MOST_LANES]; GROUP_WORDS] {
-    let mut words = [[0_u32; MOST_LANES]; GROUP_WORDS];
+) -> [[u32; MAX_LANES]; GROUP_WORDS] {
+    let mut words = [[0_u32; MAX_LANES]; GROUP_WORDS];
     let mut group = 0;
     while group < GROUP_WORDS {
         let mut bytes = [s.splat_i32(0); 12];
@@ -321,7 +322,7 @@ fn pixel_of_rows<S: Simd>(s: S, from: &[u8], weights: &[i32]) -> [S::I32; 3] {
     [clip(s, sums[0]), clip(s, sums[1]), clip(s, sums[2])]
 }
 
-/// The whole part of a sum, from 0 to 255.
+/// The integer part of a sum, clipped to 0 to 255.
 #[inline(always)]
 fn clip<S: Simd>(s: S, sum: S::I32) -> S::I32 {
     let (zero, most) = (s.splat_i32(0), s.splat_i32((256 << PRECISION_BITS) - 1));
@@ -330,13 +331,13 @@ fn clip<S: Simd>(s: S, sum: S::I32) -> S::I32 {
 }
 
 /// The pass down the columns.
-fn down_columns(cpu: &Cpu, from: Rows<'_>, width: usize, rows: &Taps) -> Vec<u8> {
+fn down_columns(cpu: &Cpu, from: StridedRows<'_>, width: usize, rows: &Taps) -> Vec<u8> {
     let mut to = vec![0_u8; width * rows.outputs()];
     let at_once = rows.outputs().div_ceil(4 * cpu.pool.threads()).max(1);
     cpu.pool.parallel_chunks(&mut to, (at_once * width).max(1), |number, to| {
         for (row, to) in to.chunks_exact_mut(width).enumerate() {
             let (start, weights) = rows.window(number * at_once + row);
-            let from_row = Rows { bytes: &from.bytes[(start - from.first) * from.stride..], ..from };
+            let from_row = StridedRows { bytes: &from.bytes[(start - from.first) * from.stride..], ..from };
             row_of_columns(cpu.isa, from_row, weights, to);
         }
     });
@@ -345,7 +346,7 @@ fn down_columns(cpu: &Cpu, from: Rows<'_>, width: usize, rows: &Taps) -> Vec<u8>
 
 /// One row of the result, from as many rows as there are weights.
 #[inline(always)]
-fn row_of_columns_with<S: Simd>(s: S, from: Rows<'_>, weights: &[i32], to: &mut [u8]) {
+fn row_of_columns_with<S: Simd>(s: S, from: StridedRows<'_>, weights: &[i32], to: &mut [u8]) {
     let width = to.len();
     let needed = weights.len().saturating_sub(1) * from.stride + width;
     assert!(weights.is_empty() || from.bytes.len() >= needed, "taps reach beyond the rows");
@@ -361,7 +362,7 @@ fn row_of_columns_with<S: Simd>(s: S, from: Rows<'_>, weights: &[i32], to: &mut 
         at += S::LANES;
     }
     if at < width && width >= S::LANES {
-        // Some of them once more, which gives the same.
+        // Overlaps with the columns before, which get the same again.
         // SAFETY: as above, ending with the last column.
         unsafe { some_columns::<S, 1>(s, from, weights, width - S::LANES, to) };
     } else if at < width {
@@ -376,7 +377,7 @@ fn row_of_columns_with<S: Simd>(s: S, from: Rows<'_>, weights: &[i32], to: &mut 
 #[inline(always)]
 unsafe fn some_columns<S: Simd, const N: usize>(
     s: S,
-    from: Rows<'_>,
+    from: StridedRows<'_>,
     weights: &[i32],
     at: usize,
     to: &mut [u8],
@@ -402,8 +403,8 @@ unsafe fn some_columns<S: Simd, const N: usize>(
     }
 }
 
-/// A row narrower than a register.
-fn few_columns(from: Rows<'_>, weights: &[i32], to: &mut [u8]) {
+/// StridedRows narrower than a register.
+fn few_columns(from: StridedRows<'_>, weights: &[i32], to: &mut [u8]) {
     for (column, to) in to.iter_mut().enumerate() {
         let products = weights
             .iter()
@@ -419,7 +420,7 @@ fn few_columns(from: Rows<'_>, weights: &[i32], to: &mut [u8]) {
 dispatch! {
     fn along_some_rows(from: Pixels<'_>, first: usize, columns: &Taps, to: &mut [u32], stride: usize) = along_some_rows_with;
 }
-dispatch! { fn row_of_columns(from: Rows<'_>, weights: &[i32], to: &mut [u8]) = row_of_columns_with; }
+dispatch! { fn row_of_columns(from: StridedRows<'_>, weights: &[i32], to: &mut [u8]) = row_of_columns_with; }
 
 #[cfg(test)]
 #[path = "resample_tests.rs"]

@@ -1,4 +1,4 @@
-//! Rotary position embeddings: pairs of numbers in every head are turned by an angle that grows with the position.
+//! Rotary position embeddings: pairs of numbers in every head are rotated by an angle that grows with the position.
 
 use std::fmt;
 
@@ -12,28 +12,28 @@ use crate::error::{KernelError, Result};
 /// Which numbers of a head form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// Neighbours: 0 and 1, 2 and 3. The original form; GPT-J, GGUF files of Llama.
+    /// Neighbours: 0 and 1, 2 and 3. The original layout; GPT-J, GGUF files of Llama.
     Interleaved,
     /// A number of the first half with its counterpart of the second. GPT-NeoX, Hugging Face's Llama and Qwen.
     Halves,
 }
 
-/// Cosines and sines for every position, computed once a model.
+/// Cosines and sines of every position, computed once per model.
 #[derive(Clone)]
 pub struct Table {
     layout: Layout,
-    /// How many numbers of a head are turned.
+    /// How many numbers of a head are rotated.
     width: usize,
     positions: usize,
-    /// Numbers a position in each table: a pair's in halves; twice in neighbours, sines with their signs.
+    /// Numbers for each position in either table. For neighbours, each is there twice, the sines with their signs.
     row: usize,
     cosines: Aligned<f32>,
     sines: Aligned<f32>,
 }
 
 impl Table {
-    /// For positions below `positions`. A pair turns by its frequency a position; all is multiplied with `scale`, which
-    /// is 1 but for some stretched contexts. Angles are products in f32, as the models were trained with.
+    /// For positions below `positions`. The angle of a pair is its frequency times the position; everything is
+    /// multiplied by `scale`, which is 1 except in some context extensions. Angles are products in f32, as in training.
     pub fn new(layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
         let repeat = if layout == Layout::Interleaved { 2 } else { 1 };
         let row = repeat * frequencies.len();
@@ -72,19 +72,19 @@ impl fmt::Debug for Table {
     }
 }
 
-/// Where the heads to turn lie: head `h` of token `t` starts at `t · stride + h · size`.
+/// Some heads of each token: head `h` of token `t` starts at `t · stride + h · size`.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads {
-    /// How many heads of each token are turned.
+pub struct TokenHeads {
+    /// How many heads of each token.
     pub count: usize,
-    /// Numbers of a head; those past the table's width stay as they are.
+    /// Numbers of a head. Those past the table's width are not rotated.
     pub size: usize,
-    /// Numbers from one token to the next.
+    /// From one token to the next.
     pub stride: usize,
 }
 
-impl Heads {
-    /// Checks that a slice of `length` numbers holds the heads of `tokens` tokens, none over another.
+impl TokenHeads {
+    /// Checks that a slice of `length` numbers holds the heads of `tokens` tokens, and that they do not overlap.
     pub(super) fn check(self, tokens: usize, length: usize) -> Result<()> {
         let Some(last) = tokens.checked_sub(1) else { return Ok(()) };
         let needed = self.count.checked_mul(self.size).filter(|row| *row <= self.stride);
@@ -92,10 +92,10 @@ impl Heads {
         if needed.is_some_and(|needed| needed <= length) {
             return Ok(());
         }
-        Err(KernelError::shape(format!("{length} numbers do not hold {self:?} of {tokens} tokens")))
+        Err(KernelError::shape(format!("{length} numbers are too few for {self:?} of {tokens} tokens")))
     }
 
-    /// Calls `work` with every token, on all threads if there are many.
+    /// Calls `work` with each token, on all threads if there are many.
     pub(super) fn for_each(self, cpu: &Cpu, tokens: usize, work: impl Fn(usize) + Sync) {
         let at_once = (CHUNK / (self.count * self.size).max(1)).max(1);
         cpu.pool.parallel(tokens.div_ceil(at_once), |part| {
@@ -104,24 +104,25 @@ impl Heads {
     }
 }
 
-/// Turns the heads of tokens at the given positions, a token a position, in place.
+/// Rotates the heads of tokens in place; `positions` has one entry for each token.
 ///
-/// Queries and keys that lie side by side are turned in one call.
+/// Queries and keys that lie side by side are rotated in one call.
 ///
 /// # Errors
-/// `invalid_request` if a position is past the table, a head narrower than it, or the slice too short.
-pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: Heads, table: &Table, positions: &[u32]) -> Result<()> {
+/// [`Shape`](crate::KernelError::Shape) if a position is past the table, a head narrower than it, or the slice too
+/// short.
+pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: TokenHeads, table: &Table, positions: &[u32]) -> Result<()> {
     if positions.is_empty() {
         return Ok(());
     }
     if table.width > heads.size {
         let (width, size) = (table.width, heads.size);
-        return Err(KernelError::shape(format!("{width} numbers cannot be turned in heads of {size}")));
+        return Err(KernelError::shape(format!("{width} numbers cannot be rotated in heads of {size}")));
     }
     heads.check(positions.len(), x.len())?;
     if let Some(position) = positions.iter().find(|position| **position as usize >= table.positions) {
         let most = table.positions;
-        return Err(KernelError::shape(format!("position {position} is past the {most} of the table")));
+        return Err(KernelError::shape(format!("position {position} is past the table of {most}")));
     }
     let start = SharedStart(x.as_mut_ptr());
     heads.for_each(cpu, positions.len(), |token| {
@@ -131,15 +132,15 @@ pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: Heads, table: &Table, positions: 
     Ok(())
 }
 
-/// Numbers that a thread takes at once.
+/// Numbers per task of the thread pool.
 const CHUNK: usize = 1 << 14;
 
 dispatch! {
-    fn rotate_token(x: *mut f32, heads: Heads, table: &Table, position: usize) = rotate_with;
+    fn rotate_token(x: *mut f32, heads: TokenHeads, table: &Table, position: usize) = rotate_with;
 }
 
 #[inline(always)]
-fn rotate_with<S: Simd>(s: S, x: *mut f32, heads: Heads, table: &Table, position: usize) {
+fn rotate_with<S: Simd>(s: S, x: *mut f32, heads: TokenHeads, table: &Table, position: usize) {
     let cosines = &table.cosines[position * table.row..(position + 1) * table.row];
     let sines = &table.sines[position * table.row..(position + 1) * table.row];
     for head in 0..heads.count {

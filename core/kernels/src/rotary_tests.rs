@@ -3,7 +3,7 @@
 use super::super::testing::{assert_close, bits, cpus, noise, with_threads};
 use super::*;
 
-fn truth(x: &[f32], heads: Heads, layout: Layout, frequencies: &[f32], positions: &[u32]) -> Vec<f64> {
+fn truth(x: &[f32], heads: TokenHeads, layout: Layout, frequencies: &[f32], positions: &[u32]) -> Vec<f64> {
     let mut to: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
     for (token, position) in positions.iter().enumerate() {
         for head in 0..heads.count {
@@ -27,7 +27,7 @@ fn heads_of_every_size_are_turned_and_nothing_else_is_touched() {
     for cpu in cpus() {
         for layout in [Layout::Interleaved, Layout::Halves] {
             for (width, size) in [(2, 2), (6, 9), (32, 32), (40, 64), (64, 64), (128, 128), (50, 51)] {
-                let heads = Heads { count: 3, size, stride: 5 * size + 1 };
+                let heads = TokenHeads { count: 3, size, stride: 5 * size + 1 };
                 let frequencies = Table::frequencies(width, 10_000.0);
                 let table = Table::new(layout, &frequencies, 3000, 1.0);
                 let positions = [0, 7, 2999, 7, 64];
@@ -44,7 +44,7 @@ fn heads_of_every_size_are_turned_and_nothing_else_is_touched() {
 #[test]
 fn bits_do_not_depend_on_threads_or_other_tokens() {
     let table = Table::new(Layout::Halves, &Table::frequencies(64, 1e6), 500, 1.0);
-    let heads = Heads { count: 4, size: 64, stride: 256 };
+    let heads = TokenHeads { count: 4, size: 64, stride: 256 };
     let positions: Vec<u32> = (0..400).collect();
     for cpu in cpus() {
         let run = |cpu: &Cpu, tokens: std::ops::Range<usize>| {
@@ -64,7 +64,7 @@ fn frequencies_fall_from_one_and_a_scale_multiplies_all() {
     assert_eq!(frequencies, [1.0, 0.1, 0.01, 0.001]);
     let table = Table::new(Layout::Halves, &frequencies, 1, 2.5);
     let mut x = [1.0; 8];
-    rotate(&cpus()[0], &mut x, Heads { count: 1, size: 8, stride: 8 }, &table, &[0]).unwrap();
+    rotate(&cpus()[0], &mut x, TokenHeads { count: 1, size: 8, stride: 8 }, &table, &[0]).unwrap();
     assert_eq!(x, [2.5; 8]);
 }
 
@@ -72,13 +72,13 @@ fn frequencies_fall_from_one_and_a_scale_multiplies_all() {
 fn what_does_not_fit_is_refused() {
     let cpu = &cpus()[0];
     let table = Table::new(Layout::Halves, &[1.0, 0.5], 10, 1.0);
-    let heads = Heads { count: 2, size: 4, stride: 8 };
+    let heads = TokenHeads { count: 2, size: 4, stride: 8 };
     let run = |heads, positions: &[u32]| rotate(cpu, &mut [0.0; 16], heads, &table, positions);
     assert!(run(heads, &[9, 0]).is_ok());
     assert!(run(heads, &[]).is_ok());
     assert!(run(heads, &[0, 10]).is_err());
     assert!(run(heads, &[0, 1, 2]).is_err());
-    assert!(run(Heads { size: 3, ..heads }, &[0]).is_err());
-    assert!(run(Heads { stride: 7, ..heads }, &[0, 0]).is_err());
-    assert!(run(Heads { count: usize::MAX, ..heads }, &[0]).is_err());
+    assert!(run(TokenHeads { size: 3, ..heads }, &[0]).is_err());
+    assert!(run(TokenHeads { stride: 7, ..heads }, &[0, 0]).is_err());
+    assert!(run(TokenHeads { count: usize::MAX, ..heads }, &[0]).is_err());
 }

@@ -1,4 +1,4 @@
-//! The costly functions of `math.rs` at a part of their price, for results that are rounded to bf16 or eight bits next.
+//! Faster, less accurate versions of functions of `math.rs`, for results that are rounded to bf16 or int8 next.
 //!
 //! Errors stay below 2⁻¹², an eighth of what rounding to bf16 may change (the tests say how far); NaN stays NaN.
 
@@ -21,17 +21,17 @@ pub(crate) fn activate_roughly<S: Simd>(s: S, activation: Activation, x: S::F32)
     }
 }
 
-/// `2ˣ` for `x` up to 127; zero from -150 down, so that what is hidden by minus infinity weighs nothing.
+/// `2ˣ` for `x` up to 127; zero from -150 down, so that scores masked by -∞ have no weight.
 #[inline(always)]
 pub(crate) fn exp2_roughly<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    // `x` second, so that NaN stays.
+    // `x` is the second operand, so that NaN stays NaN.
     let x = s.max(s.splat(-152.0), x);
     let n = s.round(x);
     let p = polynomial(s, s.sub(x, n), [5.517_167e-2, 2.426_111_3e-1, 6.932_61e-1, 9.999_280_7e-1]);
     s.mul_pow2(p, n)
 }
 
-/// `x · σ(e)`, where `e` is counted in powers of two.
+/// `x · σ(e)`, where `e` is given in powers of two.
 #[inline(always)]
 fn gated_by_sigmoid<S: Simd>(s: S, x: S::F32, e: S::F32) -> S::F32 {
     let power = exp2_roughly(s, s.min(s.splat(126.0), s.neg(e)));
@@ -41,11 +41,11 @@ fn gated_by_sigmoid<S: Simd>(s: S, x: S::F32, e: S::F32) -> S::F32 {
 /// GELU by the error function: `x Φ(x)`.
 #[inline(always)]
 fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    // Beyond this, Φ is 0 or 1 but for 3·10⁻⁵.
-    const MOST: f32 = 4.0;
-    // `x` second, so that NaN stays.
-    let near = s.max(s.splat(-MOST), s.min(s.splat(MOST), x));
-    // (Φ(x) - ½) / x as a polynomial in x², fitted for the least greatest error of Φ.
+    // Beyond this, Φ is 0 or 1 up to 3·10⁻⁵.
+    const MAX_ARGUMENT: f32 = 4.0;
+    // `x` is the second operand, so that NaN stays NaN.
+    let near = s.max(s.splat(-MAX_ARGUMENT), s.min(s.splat(MAX_ARGUMENT), x));
+    // (Φ(x) - ½) / x as a polynomial in x²: the minimax fit of Φ.
     let beyond_half = polynomial(
         s,
         s.mul(near, near),
@@ -61,7 +61,7 @@ fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
         ],
     );
     let y = s.mul_add(s.mul(x, near), beyond_half, s.mul(x, s.splat(0.5)));
-    s.select(s.lt(x, s.splat(-MOST)), s.zero(), y)
+    s.select(s.lt(x, s.splat(-MAX_ARGUMENT)), s.zero(), y)
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
-//! Work on rows: where they are read from, and how they are shared among threads.
+//! Kernels over rows: their source, and how rows are shared among threads.
 
 use super::pool::SharedStart;
 use super::{Cpu, Isa};
 use crate::error::{KernelError, Result};
 
-/// Elements that a thread takes at once: enough that taking costs nothing, few enough to share evenly.
+/// Elements per task: enough that taking one costs nothing, few enough to share evenly.
 const CHUNK: usize = 1 << 14;
 
-/// Where the rows are read that a kernel writes.
+/// Where a kernel reads the rows that it writes.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// In the place where the result goes.
+    /// The destination itself.
     InPlace,
-    /// In a slice as long as the result.
+    /// A slice as long as the destination.
     From(&'a [f32]),
 }
 
-/// Rows to be done at once by one thread.
+/// The rows of one task.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
-    /// Where they are read; may be the same as `to`.
+    /// The source; may be the same as `to`.
     pub(crate) from: *const f32,
-    /// Where they are written.
+    /// The destination.
     pub(crate) to: *mut f32,
     /// How many there are.
     pub(crate) count: usize,
@@ -30,16 +30,14 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Row `number`, as where it is read and where it is written. A number too large gives pointers that must
-    /// not be used.
+    /// Source and destination of a row. Pointers past the last row must not be used.
     #[inline(always)]
     pub(crate) fn row(self, number: usize) -> (*const f32, *mut f32) {
         (self.from.wrapping_add(number * self.width), self.to.wrapping_add(number * self.width))
     }
 }
 
-/// Calls `work` with all rows of `width` elements, some at a time, on all threads. The rows it is given are readable
-/// and writable by it alone.
+/// Calls `work` with all rows of `width` elements, some at a time, on all threads. No two calls get the same row.
 pub(crate) fn in_rows(
     cpu: &Cpu,
     to: &mut [f32],
@@ -56,7 +54,7 @@ pub(crate) fn in_rows(
         Source::From(from) if from.len() == to.len() => from.as_ptr().cast_mut(),
         Source::From(from) => {
             let (from, to) = (from.len(), to.len());
-            return Err(KernelError::shape(format!("{from} numbers were given for a result of {to}")));
+            return Err(KernelError::shape(format!("expected {to} numbers, found {from}")));
         }
     };
     let (from, to) = (SharedStart(from), SharedStart(to.as_mut_ptr()));
@@ -75,13 +73,13 @@ pub(crate) fn whole_rows(length: usize, width: usize) -> Result<usize> {
     if width > 0 && length.is_multiple_of(width) {
         return Ok(length / width);
     }
-    Err(KernelError::shape(format!("{length} numbers are not whole rows of {width}")))
+    Err(KernelError::shape(format!("expected whole rows of {width} numbers, found {length}")))
 }
 
-/// Checks that a slice with one number a column has them.
+/// Checks the length of a slice with one number per column.
 pub(crate) fn of_width(name: &str, found: usize, width: usize) -> Result<()> {
     if found == width {
         return Ok(());
     }
-    Err(KernelError::shape(format!("{name} holds {found} numbers, not {width}")))
+    Err(KernelError::shape(format!("{name}: expected {width} numbers, found {found}")))
 }

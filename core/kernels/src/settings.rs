@@ -1,7 +1,7 @@
-//! What a process may ask of the kernels.
+//! The settings of the kernels.
 
-/// Instruction set and threads. What is left open is chosen: the best set of the CPU, and as many threads as the process
-/// may use at once.
+/// Instruction set and number of threads. By default the best set of the CPU, and as many threads as the process may
+/// run at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
@@ -12,13 +12,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Asks for an instruction set by its name.
+    /// Sets the instruction set by its name.
     pub fn with_isa(mut self, isa: impl Into<Option<String>>) -> Self {
         self.isa = isa.into();
         self
     }
 
-    /// Asks for a number of threads.
+    /// Sets the number of threads.
     pub fn with_threads(mut self, threads: impl Into<Option<usize>>) -> Self {
         self.threads = threads.into();
         self

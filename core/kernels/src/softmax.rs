@@ -7,12 +7,12 @@ use super::rows::{Rows, Source, in_rows};
 use super::simd::Simd;
 use crate::error::Result;
 
-/// `exp(scale · x - greatest) / sum` of every row of `width` numbers.
+/// `exp(scale · x - max) / sum` of every row of `width` numbers.
 ///
 /// A row of nothing but -∞ (all masked) becomes zeros. NaN or +∞ makes its row NaN.
 ///
 /// # Errors
-/// `invalid_request` if `to` is not whole rows, or the source has another size.
+/// [`Shape`](crate::KernelError::Shape) if `to` is not whole rows, or the source has another size.
 pub fn softmax(cpu: &Cpu, to: &mut [f32], source: Source<'_>, width: usize, scale: f32) -> Result<()> {
     in_rows(cpu, to, source, width, |isa, rows| softmax_rows(isa, rows, scale))
 }
@@ -26,29 +26,29 @@ fn softmax_with<S: Simd>(s: S, rows: Rows, scale: f32) {
         let (from, to) = rows.row(number);
         // SAFETY: a row holds `width` numbers, at both places.
         unsafe {
-            let greatest = greatest(s, from, rows.width, factor);
-            let sum = exponentials(s, from, to, rows.width, factor, greatest);
-            // Only -∞ sums up to zero. A NaN does not equal zero.
+            let maximum = maximum(s, from, rows.width, factor);
+            let sum = exponentials(s, from, to, rows.width, factor, maximum);
+            // Zero only if all numbers are -∞. NaN does not equal zero.
             scale_row(s, to, rows.width, if sum == 0.0 { 0.0 } else { 1.0 / sum });
         }
     }
 }
 
-/// The greatest `x · factor`; zero if that is -∞, so that differences from it are not NaN. NaN does not count.
+/// The maximum of `x · factor`, NaN ignored; zero if it is -∞, so that differences from it are not NaN.
 ///
 /// # Safety
 /// `width` numbers are readable at `from`.
 #[inline(always)]
-unsafe fn greatest<S: Simd>(s: S, from: *const f32, width: usize, factor: S::F32) -> f32 {
+unsafe fn maximum<S: Simd>(s: S, from: *const f32, width: usize, factor: S::F32) -> f32 {
     let lowest = s.splat(f32::NEG_INFINITY);
-    let mut most = [lowest; 4];
+    let mut maxima = [lowest; 4];
     let mut at = 0;
     while at + 4 * S::LANES <= width {
         let mut i = 0;
         while i < 4 {
             // SAFETY: four registers from `at` lie within the row.
             let value = s.mul(unsafe { s.load_ptr(from.add(at + i * S::LANES)) }, factor);
-            most[i] = s.max(value, most[i]);
+            maxima[i] = s.max(value, maxima[i]);
             i += 1;
         }
         at += 4 * S::LANES;
@@ -56,14 +56,14 @@ unsafe fn greatest<S: Simd>(s: S, from: *const f32, width: usize, factor: S::F32
     while at < width {
         // SAFETY: no more lanes are read than the row has left.
         let value = s.mul(unsafe { s.load_first_ptr(from.add(at), width - at) }, factor);
-        most[0] = s.max(s.select(s.first(width - at), value, lowest), most[0]);
+        maxima[0] = s.max(s.select(s.first(width - at), value, lowest), maxima[0]);
         at += S::LANES;
     }
-    let most = s.reduce_max(s.max(s.max(most[0], most[1]), s.max(most[2], most[3])));
-    if most == f32::NEG_INFINITY { 0.0 } else { most }
+    let maximum = s.reduce_max(s.max(s.max(maxima[0], maxima[1]), s.max(maxima[2], maxima[3])));
+    if maximum == f32::NEG_INFINITY { 0.0 } else { maximum }
 }
 
-/// Stores `exp(x · factor - greatest)` and returns their sum.
+/// Stores `exp(x · factor - max)` and returns the sum.
 ///
 /// # Safety
 /// `width` numbers are readable at `from` and writable at `to`.
@@ -74,9 +74,9 @@ unsafe fn exponentials<S: Simd>(
     to: *mut f32,
     width: usize,
     factor: S::F32,
-    greatest: f32,
+    maximum: f32,
 ) -> f32 {
-    let greatest = s.splat(greatest);
+    let maximum = s.splat(maximum);
     let mut sums = [s.zero(); 4];
     let mut at = 0;
     while at + 4 * S::LANES <= width {
@@ -85,7 +85,7 @@ unsafe fn exponentials<S: Simd>(
             let place = at + i * S::LANES;
             // SAFETY: four registers from `at` lie within the row.
             unsafe {
-                let value = exp(s, s.sub(s.mul(s.load_ptr(from.add(place)), factor), greatest));
+                let value = exp(s, s.sub(s.mul(s.load_ptr(from.add(place)), factor), maximum));
                 s.store_ptr(to.add(place), value);
                 sums[i] = s.add(sums[i], value);
             }
@@ -97,7 +97,7 @@ unsafe fn exponentials<S: Simd>(
         // SAFETY: no more lanes are touched than the row has left.
         unsafe {
             let value = s.mul(s.load_first_ptr(from.add(at), width - at), factor);
-            let value = exp(s, s.sub(value, greatest));
+            let value = exp(s, s.sub(value, maximum));
             let value = s.select(s.first(width - at), value, s.zero());
             s.store_first_ptr(to.add(at), value, width - at);
             sums[0] = s.add(sums[0], value);

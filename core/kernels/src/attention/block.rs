@@ -1,4 +1,4 @@
-//! A block of queries of one head (or of the heads that share a key) taken through the tiles of keys.
+//! A block of queries, of one head or of the heads that share keys, over all tiles of keys.
 
 use std::f32::consts::LOG2_E;
 
@@ -8,55 +8,55 @@ use super::super::rough::exp2_roughly;
 use super::super::simd::{Simd, Work};
 use super::pack::{KEYS, copy, four_columns, join_rows, pack_keys, widen};
 use super::tile::{add_products, products};
-use super::{Call, Distances, Mask, Span};
+use super::{AttentionCall, Distances, Mask, Span};
 
-/// Keys of a tile: few enough that scores, keys and values stay near.
+/// Keys of a tile: few enough that scores, keys and values stay in the cache.
 const TILE: usize = 128;
 
-/// Rows of a block, at most.
-const MOST_ROWS: usize = 512;
+/// The most rows of a block.
+const MAX_ROWS: usize = 512;
 
-/// Rows of a block: as many as keep a tile of keys busy, but whose queries and sums stay in the second-level cache.
+/// Rows of a block: many, so that packing a tile of keys pays, but their queries and sums must stay in the L2 cache.
 pub(super) fn rows(size: usize) -> usize {
     const SUMS: usize = 1 << 15;
-    (SUMS / size / 32 * 32).clamp(32, MOST_ROWS)
+    (SUMS / size / 32 * 32).clamp(32, MAX_ROWS)
 }
 
-/// A part of the work: rows from `first` on of one head of keys in one sequence. A row is a query in one head; those of
-/// the heads that share the keys follow each other. With `PAIRS`, numbers are rounded to bf16 and multiplied in pairs.
-pub(super) struct Block<'a, const PAIRS: bool> {
-    pub(super) call: &'a Call<'a>,
+/// One part of the work: rows from `first` on, of one head of keys in one sequence. A row is a query in one head; the
+/// heads that share the keys follow each other. With `PAIRS`, numbers are rounded to bf16 and multiplied in pairs.
+pub(super) struct QueryBlock<'a, const PAIRS: bool> {
+    pub(super) call: &'a AttentionCall<'a>,
     pub(super) sequence: usize,
     pub(super) head: usize,
     pub(super) first: usize,
 }
 
-/// Memory of a block. Each panel of rows fills two registers.
+/// The memory of a block. A panel of rows fills two registers.
 struct Buffers<'a> {
-    /// Of every panel: a number of every row, then the next number.
+    /// The queries. For each panel: number 0 of every row, then number 1, and so on.
     queries: &'a mut [f32],
-    /// The sums so far, in the same order.
+    /// The sums of weighted values so far, in the same order.
     sums: &'a mut [f32],
-    /// The greatest score so far, a number a row.
+    /// The maximum score so far of each row.
     most: &'a mut [f32],
-    /// The sum of weights so far, a number a row.
+    /// The sum of weights so far of each row.
     total: &'a mut [f32],
-    /// The first key that a row sees, and the first that it no longer does.
+    /// The first key that each row sees, and the first one past those.
     visible: [&'a mut [f32]; 2],
-    /// Scores, then weights: those of all rows of a panel for a key, then the next key.
+    /// Scores, later weights: for each key those of all rows of a panel.
     scores: &'a mut [f32],
     keys: &'a mut [f32],
     values: &'a mut [f32],
-    /// What is added to the scores of a key.
+    /// Added to the scores of each key.
     bias: &'a mut [f32],
-    /// What is added by distance, from a panel's first query and a tile's last key on.
+    /// Added by distance, starting at a panel's first query and a tile's last key.
     distances: &'a mut [f32],
-    /// Numbers on their way.
+    /// Staging memory for packing.
     staging: &'a mut [f32],
 }
 
 impl<'a> Buffers<'a> {
-    /// How many numbers [`new`](Self::new) takes.
+    /// How many numbers [`new`](Self::new) needs.
     fn length(rows: usize, panel: usize, size: usize) -> usize {
         2 * rows * size + 4 * rows + TILE * (panel + 2 * size + 2) + panel + TILE.max(panel) * size
     }
@@ -91,7 +91,7 @@ struct Reach {
     all: [usize; 2],
 }
 
-impl<S: Simd, const PAIRS: bool> Work<S> for Block<'_, PAIRS> {
+impl<S: Simd, const PAIRS: bool> Work<S> for QueryBlock<'_, PAIRS> {
     type Output = ();
 
     #[inline(always)]
@@ -108,28 +108,28 @@ impl<S: Simd, const PAIRS: bool> Work<S> for Block<'_, PAIRS> {
         buffers.most.fill(f32::NEG_INFINITY);
         buffers.total.fill(0.0);
         let panels = count.div_ceil(panel);
-        let mut reaches = [Reach { some: [0; 2], all: [0; 2] }; MOST_ROWS / 8];
+        let mut reaches = [Reach { some: [0; 2], all: [0; 2] }; MAX_ROWS / 8];
         let mut needed = [usize::MAX, 0];
         for (number, reach) in reaches.iter_mut().enumerate().take(panels) {
             *reach = self.reach(number * panel..count.min((number + 1) * panel), panel, &mut buffers);
             needed = [needed[0].min(reach.some[0]), needed[1].max(reach.some[1])];
         }
         let tile = |start: usize| keys.start + start..keys.start + keys.len().min(start + TILE);
-        self.bring_near(s, tile(needed[0].min(keys.len()) / TILE * TILE));
+        self.prefetch(s, tile(needed[0].min(keys.len()) / TILE * TILE));
         self.pack_queries(s, count, &mut buffers);
-        // Tiles are counted from the sequence's first key, so that a row's sums are cut the same way in any block.
+        // Tiles start at the sequence's first key, so that a row's sums are cut the same way in any block.
         let mut start = needed[0] / TILE * TILE;
         while start < needed[1] {
             let end = keys.len().min(start + TILE);
             self.pack_tile(s, keys.start + start, end - start, &mut buffers);
             if end < needed[1] {
-                self.bring_near(s, tile(end));
+                self.prefetch(s, tile(end));
             }
             for (number, reach) in reaches.iter().enumerate().take(panels) {
                 if reach.some[0] >= end || reach.some[1] <= start {
                     continue;
                 }
-                // Keys that no row of the panel sees any more would add nothing.
+                // Keys that no row of the panel sees add nothing.
                 let end = end.min(reach.some[1]);
                 let partly = reach.all[0] > start || reach.all[1] < end;
                 let tile = Tile { number, start, count: end - start, partly };
@@ -156,11 +156,11 @@ struct Tile {
     start: usize,
     /// How many keys it has.
     count: usize,
-    /// Whether some rows do not see some of them.
+    /// Whether some of them are hidden from some rows.
     partly: bool,
 }
 
-impl<const PAIRS: bool> Block<'_, PAIRS> {
+impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
     /// The query and the head of a row of this block.
     fn query(&self, row: usize) -> (usize, usize) {
         let group = self.call.heads.group();
@@ -168,7 +168,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         (row / group, self.head * group + row % group)
     }
 
-    /// Writes what the rows of a panel see and returns it for all of them.
+    /// Writes which keys each row of a panel sees; returns the range for the whole panel.
     fn reach(&self, rows: std::ops::Range<usize>, panel: usize, buffers: &mut Buffers<'_>) -> Reach {
         let (queries, keys) = self.call.sequence(self.sequence);
         let mut reach = Reach { some: [usize::MAX, 0], all: [0, usize::MAX] };
@@ -179,7 +179,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
             return Reach { some: [0, keys.len()], all: [0, keys.len()] };
         }
         for lane in 0..panel {
-            // Rows past the last are like it, so that they do not stand in the way.
+            // Rows past the last are copies of it, so that they do not widen the range.
             let (query, _) = self.query((first + lane).min(rows.end - 1));
             let position = query as isize + keys.len() as isize - queries.len() as isize;
             let visible = self.call.options.span.visible(position, keys.len());
@@ -193,7 +193,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         reach
     }
 
-    /// Packs the queries, multiplied by the scale. Scores are powers of two, for which an exponential is quicker.
+    /// Packs the queries, multiplied by the scale. Scores are in powers of two, whose exponential is faster.
     #[inline(always)]
     fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers<'_>) {
         let (panel, size) = (2 * S::LANES, self.call.heads.size);
@@ -224,9 +224,9 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         }
     }
 
-    /// Asks for the keys and values of some tokens: they lie far apart, which no CPU foresees.
+    /// Prefetches the keys and values of some tokens: their stride is too large for the hardware prefetcher.
     #[inline(always)]
-    fn bring_near<S: Simd>(&self, s: S, tokens: std::ops::Range<usize>) {
+    fn prefetch<S: Simd>(&self, s: S, tokens: std::ops::Range<usize>) {
         for token in tokens {
             for data in [&self.call.keys, &self.call.values] {
                 let (head, bytes) = data.bytes(token, self.head, self.call.heads.size);
@@ -261,7 +261,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
             pack_keys(s, &self.call.keys, first, self.head, [count, size], staging, keys);
             for (i, row) in buffers.values.chunks_exact_mut(size).take(count).enumerate() {
                 if buffers.bias[i] == f32::NEG_INFINITY {
-                    // Nothing times NaN would be NaN.
+                    // Zero times NaN would be NaN.
                     row.fill(0.0);
                 } else {
                     widen(s, values.data, values.place(first + i, self.head), row);
@@ -279,7 +279,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         }
     }
 
-    /// Takes a panel through a tile: scores, their exponentials, and the sums of values weighted with them.
+    /// A panel times a tile: scores, their exponentials, and the sums of values weighted by them.
     #[inline(always)]
     fn tile<S: Simd, const REGISTERS: usize>(&self, s: S, tile: Tile, buffers: &mut Buffers<'_>) {
         let (panel, size) = (2 * S::LANES, self.call.heads.size);
@@ -327,8 +327,8 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         }
     }
 
-    /// Adds what the distances of a panel's queries and a tile's keys bring. The rows of a panel are successive queries,
-    /// so what a key adds to them lies side by side, a place further for the key before it.
+    /// Adds the biases by distance. The rows of a panel are successive queries, so a key's biases for them are
+    /// contiguous, one place further for the key before it.
     #[inline(always)]
     fn add_distances<S: Simd, const REGISTERS: usize>(
         &self,
@@ -355,7 +355,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         }
     }
 
-    /// Divides the sums of a panel by those of the weights and writes the rows.
+    /// Divides the sums of a panel by the sums of weights and writes the rows.
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers<'_>) {
         let (panel, size) = (2 * S::LANES, self.call.heads.size);
@@ -363,7 +363,7 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
         let staging = &mut buffers.staging[..panel * size];
         for half in 0..2 {
             let total = s.load(&buffers.total[number * panel + half * S::LANES..]);
-            // Nothing was seen where the total is zero.
+            // The sum of weights is zero where no key was seen.
             let inverse = s.select(s.eq(total, s.zero()), s.zero(), s.div(s.splat(1.0), total));
             let column = half * S::LANES;
             let mut at = 0;
@@ -393,8 +393,8 @@ impl<const PAIRS: bool> Block<'_, PAIRS> {
     }
 }
 
-/// Turns the scores of a tile into weights relative to the greatest score so far, and returns what the sums of
-/// earlier tiles are now worth. With `PAIRS`, the weights of every two keys come to lie in the words of one.
+/// Turns the scores of a tile into weights relative to the maximum score so far, and returns the factor for the sums of
+/// earlier tiles. With `PAIRS`, the weights of two keys share a word.
 #[inline(always)]
 fn weights<S: Simd, const PAIRS: bool, const REGISTERS: usize>(
     s: S,
@@ -433,7 +433,7 @@ fn weights<S: Simd, const PAIRS: bool, const REGISTERS: usize>(
                 most = s.max(unsafe { s.load_ptr(scores.add(key * panel)) }, most);
             }
         }
-        // Where nothing was seen yet, anything finite does.
+        // Any finite number does where no key was seen yet.
         let less = s.select(s.eq(most, lowest), s.zero(), most);
         let mut total = s.zero();
         if PAIRS {

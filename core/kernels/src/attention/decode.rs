@@ -1,7 +1,7 @@
-//! Attention of one new token over a cache of keys and values: bound by how quickly the cache is read.
+//! Attention of one new token over a cache of keys and values, bound by memory bandwidth.
 //!
-//! Long caches are cut into chunks of one size, whatever the number of threads; the results of a sequence's chunks are
-//! brought together in order. Heads that share keys are done together, so that the cache is read once.
+//! Caches are cut into chunks of a fixed size, whatever the number of threads; the results of a sequence's chunks are
+//! combined in order. Heads that share keys are computed together, so that the cache is read once.
 
 use std::f32::consts::LOG2_E;
 
@@ -17,11 +17,11 @@ use crate::error::Result;
 /// Keys of a chunk.
 const CHUNK: usize = 512;
 
-/// Keys that are widened at once.
+/// Keys that are widened to f32 at once.
 const TILE: usize = 32;
 
 /// Fewer multiplications than this are done by one thread.
-const ALONE: usize = 1 << 17;
+const MIN_PARALLEL_WORK: usize = 1 << 17;
 
 /// The keys and values of one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +30,9 @@ pub struct Cache<'a> {
     pub keys: Strided<Numbers<'a>>,
     /// The values.
     pub values: Strided<Numbers<'a>>,
-    /// How many tokens there are, the new one among them.
+    /// How many tokens there are, including the new one.
     pub length: usize,
-    /// How many tokens before the new one it sees; all, if `None`.
+    /// How many tokens before the new one are seen; `None` for all.
     pub before: Option<usize>,
 }
 
@@ -42,20 +42,20 @@ impl Cache<'_> {
         first..self.length
     }
 
-    /// The chunks with visible keys, counted from the sequence's first key.
+    /// The chunks with visible keys; chunk 0 starts at the sequence's first key.
     fn chunks(&self) -> std::ops::Range<usize> {
         let visible = self.visible();
         if visible.is_empty() { 0..0 } else { visible.start / CHUNK..visible.end.div_ceil(CHUNK) }
     }
 }
 
-/// `softmax(scale · q · kᵀ) · v` for one token of every cache, each over its own, into `[token, head, size]`.
+/// `softmax(scale · q · kᵀ) · v` for one token of each cache, into `[token, head, size]`.
 ///
 /// A token whose cache is empty gets zeros.
 ///
 /// # Errors
-/// `invalid_request` if the head size is not a multiple of 8, the heads of queries not one of those of keys or a slice too
-/// short.
+/// [`Shape`](crate::KernelError::Shape) if the head size is not a multiple of 8, the heads of queries not one of those
+/// of keys or a slice too short.
 pub fn decode(
     cpu: &Cpu,
     heads: Heads,
@@ -89,7 +89,7 @@ pub fn decode(
         with_simd!(cpu.isa, s => s.call(chunk));
     };
     let numbers = caches.iter().map(|cache| cache.visible().len().saturating_mul(width));
-    if numbers.fold(0, usize::saturating_add) < ALONE {
+    if numbers.fold(0, usize::saturating_add) < MIN_PARALLEL_WORK {
         results.chunks_exact_mut(length).enumerate().for_each(|(part, to)| work(part, to));
     } else {
         cpu.pool.parallel_chunks(&mut results, length, work);
@@ -107,7 +107,7 @@ pub fn decode(
     Ok(())
 }
 
-/// Some keys of a cache and the heads of queries that share them.
+/// Some keys of a cache, and the heads of queries that share them.
 struct Chunk<'a> {
     cache: &'a Cache<'a>,
     heads: Heads,
@@ -121,7 +121,7 @@ struct Chunk<'a> {
     /// From one head of the queries to the next.
     stride: usize,
     scale: f32,
-    /// For every head of the queries, its sums; then for every head the greatest score and the sum of the weights.
+    /// The sums of each head of the queries; then for each head the maximum score and the sum of weights.
     to: &'a mut [f32],
 }
 
@@ -166,7 +166,7 @@ impl<S: Simd> Work<S> for Chunk<'_> {
     }
 }
 
-/// Where keys or values lie as f32, and how far apart: in the cache itself, or widened.
+/// Keys or values as f32, in the cache itself or widened, and their stride.
 #[inline(always)]
 fn near<S: Simd>(
     s: S,
@@ -216,7 +216,7 @@ unsafe fn dots<S: Simd>(
     }
 }
 
-/// The products of a query with `COUNT` keys. How many there are changes nothing in the order of any one's sum.
+/// The products of a query with `COUNT` keys. Their number does not change the order of any sum.
 ///
 /// # Safety
 /// `size` numbers are readable at the query and at each key.
@@ -261,7 +261,7 @@ unsafe fn dot<S: Simd, const COUNT: usize>(
     products
 }
 
-/// Turns scores into weights; returns the greatest score, in powers of two, and the sum of the weights.
+/// Turns scores into weights; returns the maximum score, in powers of two, and the sum of weights.
 #[inline(always)]
 fn weights<S: Simd>(s: S, scores: &mut [f32], scale: f32) -> (f32, f32) {
     let (scale, lowest) = (s.splat(scale), s.splat(f32::NEG_INFINITY));
@@ -282,7 +282,7 @@ fn weights<S: Simd>(s: S, scores: &mut [f32], scale: f32) -> (f32, f32) {
     (most, s.reduce_add(total))
 }
 
-/// Adds values multiplied by their weights.
+/// Adds values, multiplied by their weights.
 ///
 /// # Safety
 /// As many values as weights are readable, of as many numbers as there are sums, `stride` apart.
@@ -352,7 +352,7 @@ unsafe fn add_columns<S: Simd, const COUNT: usize>(
 
 dispatch! { fn merge(results: &[f32], chunks: usize, size: usize, to: &mut [f32]) = merge_with; }
 
-/// Brings the results of `chunks` chunks together, for each head of `to`.
+/// Combines the results of `chunks` chunks for each head of `to`.
 #[inline(always)]
 fn merge_with<S: Simd>(s: S, results: &[f32], chunks: usize, size: usize, to: &mut [f32]) {
     let group = to.len() / size;

@@ -1,11 +1,11 @@
-//! Attention without a matrix of scores: softmax as a stream over tiles of keys.
+//! Attention with a streaming softmax over tiles of keys: no matrix of scores.
 //!
-//! Where to find what: `view.rs` says how heads lie in memory; `block.rs` takes a block of queries through all tiles of
-//! keys (prompts, texts, images) with the inner loop of `tile.rs` on what `pack.rs` ordered; `decode.rs` is the form
-//! for one new token over a cache.
+//! `view.rs` describes how heads lie in memory; `block.rs` computes a block of queries over all tiles of keys (prompts,
+//! texts, images), with the inner loop of `tile.rs` over operands packed by `pack.rs`; `decode.rs` computes one new
+//! token over a cache.
 //!
-//! Rows of a block lie in the lanes of registers, so a row's sums run over its keys in order, in its own lane: neither
-//! the batch nor the number of threads changes its bits. Memory beyond the operands is a few tiles a thread.
+//! Each row of a block has a lane of its own, in which its sums run over its keys in order: neither the batch nor the
+//! number of threads changes its bits. Memory beyond the operands is a few tiles per thread.
 
 mod block;
 mod decode;
@@ -23,27 +23,27 @@ use super::dispatch::with_simd;
 use super::pool::SharedStart;
 use super::simd::Simd;
 use crate::error::{KernelError, Result};
-use block::Block;
+use block::QueryBlock;
 
 pub use decode::{Cache, decode};
 pub use view::{Heads, Numbers, Strided};
 
-/// Which keys a query may see, by their distance. The last query stands at the last key.
+/// Which keys a query may see, by their distance. The last query is at the position of the last key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// How many keys before its own; all, if `None`.
+    /// How many keys before its own position; `None` for all.
     pub before: Option<usize>,
-    /// How many keys after its own; all, if `None`.
+    /// How many keys after its own position; `None` for all.
     pub after: Option<usize>,
 }
 
 impl Span {
     /// Every key.
     pub const ALL: Self = Self { before: None, after: None };
-    /// Its own key and those before it.
+    /// The key at its own position and those before it.
     pub const CAUSAL: Self = Self { before: None, after: Some(0) };
 
-    /// The keys that a query at `position` sees of `keys` keys.
+    /// The keys, of `keys`, that a query at `position` sees.
     fn visible(self, position: isize, keys: usize) -> std::ops::Range<usize> {
         let at = |place: isize| place.clamp(0, keys as isize) as usize;
         let first = self.before.map_or(0, |before| at(position.saturating_sub_unsigned(before)));
@@ -53,38 +53,37 @@ impl Span {
     }
 }
 
-/// What is said about keys: one by one, a value for each key of the batch, or by their distance from the query.
+/// A mask or bias on scores: one value for each key of the batch, or by the distance of key and query.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Mask<'a> {
     /// Nothing.
     #[default]
     None,
-    /// Whether a key may be seen. The content of one that may not be is never used.
+    /// Whether a key may be seen. The content of a hidden key is never used.
     Keep(&'a [bool]),
-    /// What is added to its scores; -∞ hides it as above.
+    /// Added to the scores of a key; -∞ hides it as above.
     Add(&'a [f32]),
-    /// What is added by how far a key stands from the query; for as many heads of keys as of queries.
+    /// Added by distance. Needs as many heads of keys as of queries.
     Distances(Distances<'a>),
 }
 
-/// What is added to the scores of each head at each distance of key and query: a relative position bias.
+/// A relative position bias: what is added to the scores of each head at each distance of key and query.
 #[derive(Clone, Copy, Debug)]
 pub struct Distances<'a> {
-    /// For one head after the other, from the farthest key before the query to the farthest after it:
-    /// `2 · reach + 1` numbers each.
+    /// For each head `2 · reach + 1` numbers, from the farthest key before the query to the farthest after it.
     pub values: &'a [f32],
-    /// The distance from which on it makes no difference.
+    /// Farther keys count as this far.
     pub reach: usize,
 }
 
 impl<'a> Distances<'a> {
-    /// The numbers of a head; its own key's is the one at `reach`.
+    /// The numbers of a head; distance zero is at index `reach`.
     pub fn of_head(self, head: usize) -> &'a [f32] {
         let count = 2 * self.reach + 1;
         self.values.get(head * count..(head + 1) * count).unwrap_or_default()
     }
 
-    /// Where among a head's numbers that of a distance is.
+    /// The index of a distance in a head's numbers.
     pub fn place(self, distance: isize) -> usize {
         let reach = self.reach as isize;
         (reach + distance.clamp(-reach, reach)) as usize
@@ -92,7 +91,7 @@ impl<'a> Distances<'a> {
 
     fn check(self, heads: Heads) -> Result<()> {
         if heads.queries != heads.keys {
-            return Err(KernelError::shape("biases by distance are for heads that share no keys"));
+            return Err(KernelError::shape("a bias by distance needs as many heads of keys as of queries"));
         }
         let count =
             self.reach.checked_mul(2).and_then(|both| both.checked_add(1)?.checked_mul(heads.queries));
@@ -103,31 +102,31 @@ impl<'a> Distances<'a> {
 /// How scores become weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// What scores are multiplied by; usually one over the root of a head's size.
+    /// Multiplied with scores; usually one over the square root of a head's size.
     pub scale: f32,
     /// Which keys a query sees by their distance.
     pub span: Span,
-    /// Which keys are hidden or weighed by themselves.
+    /// A mask or bias on the keys.
     pub mask: Mask<'a>,
 }
 
-/// Where sequences start in a batch without padding; with the end of the last, so one number more than sequences.
+/// Where each sequence of a batch without padding starts, and where the last ends: one number more than sequences.
 #[derive(Clone, Copy, Debug)]
 pub struct Starts<'a> {
-    /// Their queries.
+    /// In the queries.
     pub queries: &'a [usize],
-    /// Their keys and values.
+    /// In the keys and values.
     pub keys: &'a [usize],
 }
 
-/// What attends to what: sequences without padding.
+/// The operands: sequences without padding.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// The queries of all sequences.
     pub queries: Strided<&'a [f32]>,
     /// The keys of all sequences.
     pub keys: Strided<Numbers<'a>>,
-    /// As many values.
+    /// The values of all sequences.
     pub values: Strided<Numbers<'a>>,
     /// Where each sequence starts.
     pub starts: Starts<'a>,
@@ -136,11 +135,11 @@ pub struct Batch<'a> {
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence, for every head, into `[query, head, size]`.
 ///
 /// A query that sees no key gets zeros. Keys and values in f16 or bf16 are widened; sums are f32. NaN or an infinity
-/// in a value may reach queries of its sequence that stand up to a tile before its key.
+/// in a value may reach queries of its sequence up to one tile before its key.
 ///
 /// # Errors
-/// `invalid_request` if the head size is not a multiple of 8, the heads of queries not one of those of keys, a slice
-/// too short or the starts not in order.
+/// [`Shape`](crate::KernelError::Shape) if the head size is not a multiple of 8, the heads of queries not one of those
+/// of keys, a slice too short or the starts not in order.
 pub fn attention(
     cpu: &Cpu,
     heads: Heads,
@@ -149,7 +148,7 @@ pub fn attention(
     to: &mut [f32],
 ) -> Result<()> {
     attend(cpu, heads, batch, options, to, |call, [sequence, head, first]| {
-        with_simd!(cpu.isa, s => s.call(Block::<false> { call, sequence, head, first }));
+        with_simd!(cpu.isa, s => s.call(QueryBlock::<false> { call, sequence, head, first }));
     })
 }
 
@@ -165,11 +164,11 @@ pub fn attention_bf16(
     options: Options<'_>,
     to: &mut [f32],
 ) -> Result<()> {
-    fn block<S: Simd>(s: S, call: &Call<'_>, [sequence, head, first]: [usize; 3]) {
+    fn block<S: Simd>(s: S, call: &AttentionCall<'_>, [sequence, head, first]: [usize; 3]) {
         if S::HAS_BF16_DOT {
-            s.call(Block::<true> { call, sequence, head, first });
+            s.call(QueryBlock::<true> { call, sequence, head, first });
         } else {
-            s.call(Block::<false> { call, sequence, head, first });
+            s.call(QueryBlock::<false> { call, sequence, head, first });
         }
     }
     attend(cpu, heads, batch, options, to, |call, part| {
@@ -183,9 +182,9 @@ fn attend(
     batch: Batch<'_>,
     options: Options<'_>,
     to: &mut [f32],
-    block: impl Fn(&Call<'_>, [usize; 3]) + Sync,
+    block: impl Fn(&AttentionCall<'_>, [usize; 3]) + Sync,
 ) -> Result<()> {
-    let call = Call::new(heads, batch, options, to)?;
+    let call = AttentionCall::new(heads, batch, options, to)?;
     let parts = call.parts();
     let work = |part: usize| block(&call, parts[part]);
     if call.is_small() {
@@ -196,14 +195,14 @@ fn attend(
     Ok(())
 }
 
-/// Fewer multiplications than this are done by one thread: waking another costs as much.
-const ALONE: usize = 1 << 19;
+/// Fewer multiplications than this are done by one thread, because waking another costs as much.
+const MIN_PARALLEL_WORK: usize = 1 << 19;
 
 /// Positions are compared as f32, which are exact up to here.
-const MOST_KEYS: usize = 1 << 24;
+const MAX_KEYS: usize = 1 << 24;
 
 /// One call, shared by all threads.
-struct Call<'a> {
+struct AttentionCall<'a> {
     heads: Heads,
     queries: Strided<&'a [f32]>,
     keys: Strided<Numbers<'a>>,
@@ -213,14 +212,14 @@ struct Call<'a> {
     to: SharedStart<f32>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> AttentionCall<'a> {
     fn new(heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
         let Batch { queries, keys, values, starts } = batch;
         heads.check()?;
         let in_order = |starts: &[usize]| starts.first() == Some(&0) && starts.is_sorted();
         if starts.queries.len() != starts.keys.len() || !in_order(starts.queries) || !in_order(starts.keys) {
             return Err(KernelError::shape(
-                "the sequences' starts are not zero and rising, as many on both sides",
+                "starts must begin with zero, not decrease, and be as many for queries as for keys",
             ));
         }
         let (tokens, known) = (last(starts.queries), last(starts.keys));
@@ -234,8 +233,8 @@ impl<'a> Call<'a> {
             Mask::Add(add) => view::has("the mask", add.len(), Some(known))?,
             Mask::Distances(distances) => distances.check(heads)?,
         }
-        if starts.keys.windows(2).any(|pair| pair[1] - pair[0] > MOST_KEYS) {
-            return Err(KernelError::shape(format!("a sequence has more than {MOST_KEYS} keys")));
+        if starts.keys.windows(2).any(|pair| pair[1] - pair[0] > MAX_KEYS) {
+            return Err(KernelError::shape(format!("a sequence has more than {MAX_KEYS} keys")));
         }
         Ok(Self { heads, queries, keys, values, starts, options, to: SharedStart(to.as_mut_ptr()) })
     }
@@ -250,7 +249,7 @@ impl<'a> Call<'a> {
         self.starts.queries.len() - 1
     }
 
-    /// Sequence, head of keys and first row of every block. Blocks are cut the same way whatever the batch is.
+    /// Sequence, head of keys and first row of each block. The cuts do not depend on the batch.
     fn parts(&self) -> Vec<[usize; 3]> {
         let at_once = block::rows(self.heads.size);
         let mut parts = Vec::new();
@@ -269,7 +268,7 @@ impl<'a> Call<'a> {
             let (queries, keys) = self.sequence(number);
             queries.len().saturating_mul(keys.len()).saturating_mul(width)
         };
-        (0..self.sequences()).map(of).fold(0, usize::saturating_add) < ALONE
+        (0..self.sequences()).map(of).fold(0, usize::saturating_add) < MIN_PARALLEL_WORK
     }
 }
 

@@ -1,12 +1,12 @@
-//! Heads in the order in which the inner loop reads them.
+//! Heads, packed in the order in which the inner loop reads them.
 
 use super::super::simd::Simd;
 use super::view::{Numbers, Strided};
 
-/// Keys whose numbers lie together.
+/// Keys that are interleaved.
 pub(super) const KEYS: usize = 8;
 
-/// Copies a head; a call of `memcpy` would take longer.
+/// Copies a head: faster than a call of `memcpy`.
 ///
 /// # Safety
 /// `size` numbers are readable at `from` and writable at `to`, elsewhere.
@@ -66,7 +66,7 @@ pub(super) unsafe fn widen<S: Simd>(s: S, data: Numbers<'_>, place: usize, to: &
     }
 }
 
-/// Writes four rows of `size` numbers as columns, `stride` apart.
+/// Transposes four rows of `size` numbers; columns are `stride` apart.
 ///
 /// # Safety
 /// `size` numbers are readable at every row, and `(size - 1) · stride + 4` are writable at `to`.
@@ -103,8 +103,9 @@ pub(super) unsafe fn four_columns<S: Simd>(
     }
 }
 
-/// Rounds `count` rows of `size` numbers to bf16 and joins every two rows, number by number: `2 · i` in the lower, `2 · i + 1`
-/// in the upper half of the words of row `i`, where the numbers lay. An odd last row is joined with the one after it.
+/// Rounds `count` rows of `size` numbers to bf16 and interleaves every two rows in place: row `2 · i` in the lower
+/// halves and row `2 · i + 1` in the upper halves of the words of row `i`. An odd last row is paired with the one after
+/// it.
 ///
 /// # Safety
 /// Whole pairs of rows are readable and writable at `rows`.
@@ -126,8 +127,8 @@ pub(super) unsafe fn join_rows<S: Simd>(s: S, rows: *mut f32, count: usize, size
     }
 }
 
-/// Packs keys so that the same number of [`KEYS`] of them lies together. Keys missing to a whole four are like
-/// the last; those missing to a whole eight are whatever was there.
+/// Interleaves [`KEYS`] keys: number 0 of each, then number 1, and so on. An incomplete four is filled with copies of
+/// the last key; an incomplete eight with arbitrary numbers.
 ///
 /// # Safety
 /// The keys from token `first` lie within `data`; `staging` has room for them as they are, `to` for whole eights.

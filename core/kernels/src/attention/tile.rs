@@ -1,10 +1,10 @@
-//! The inner loop: sums of products of numbers with registers of rows.
+//! The inner loop: sums of scalars times registers of rows.
 
 use super::super::simd::Simd;
 
 /// Adds `Σₙ factors[n · stride + i] · vectors[n][r]` to `sums[i][r]`, over `n` from 0 to `count`, in order. Vectors are
-/// two registers apart, of which `REGISTERS` are used. With `PAIRS`, each of the numbers is two in bf16, and the two
-/// products are added together.
+/// two registers apart, of which `REGISTERS` are used. With `PAIRS`, each word holds two numbers in bf16, whose
+/// products are added.
 ///
 /// # Safety
 /// For every `n`, `ROWS` factors and `REGISTERS` registers of vectors are readable.

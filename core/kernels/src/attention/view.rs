@@ -4,8 +4,8 @@ use half::{bf16, f16};
 
 use crate::error::{KernelError, Result};
 
-/// The heads of an attention layer. Queries may have more than keys and values: neighbours then share one (GQA), or all
-/// do (MQA).
+/// The heads of an attention layer. Queries may have more heads than keys and values: groups of neighbours then share
+/// one (GQA), or all do (MQA).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// Heads of a query.
@@ -17,6 +17,31 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// As many heads of keys as of queries.
+    pub fn equal(count: usize, size: usize) -> Self {
+        Self { queries: count, keys: count, size }
+    }
+
+    /// The width of the result for a token, and of its queries.
+    pub fn width(self) -> usize {
+        self.queries * self.size
+    }
+
+    /// The width of a token's keys, and of its values.
+    pub fn kv_width(self) -> usize {
+        self.keys * self.size
+    }
+
+    /// The width of queries, keys and values side by side.
+    pub fn qkv_width(self) -> usize {
+        self.width() + 2 * self.kv_width()
+    }
+
+    /// The usual scale of scores: one over the square root of a head's size.
+    pub fn scale(self) -> f32 {
+        (self.size as f64).sqrt().recip() as f32
+    }
+
     /// How many heads of queries share one of keys.
     pub(super) fn group(self) -> usize {
         self.queries / self.keys
@@ -25,11 +50,13 @@ impl Heads {
     pub(super) fn check(self) -> Result<()> {
         let Self { queries, keys, size } = self;
         if size == 0 || !size.is_multiple_of(8) {
-            return Err(KernelError::shape(format!("heads of {size} numbers: it must be a multiple of 8")));
+            return Err(KernelError::shape(format!(
+                "expected heads of a multiple of 8 numbers, found {size}"
+            )));
         }
         if keys == 0 || queries == 0 || !queries.is_multiple_of(keys) {
             return Err(KernelError::shape(format!(
-                "{queries} heads of queries cannot share {keys} of keys"
+                "{queries} heads of queries cannot share {keys} heads of keys"
             )));
         }
         let total = queries.checked_mul(size).and_then(|width| width.checked_mul(4));
@@ -37,7 +64,7 @@ impl Heads {
     }
 }
 
-/// Keys or values in the form that a cache holds.
+/// Keys or values in the dtype of their tensor or cache.
 #[derive(Clone, Copy, Debug)]
 pub enum Numbers<'a> {
     /// f32.
@@ -66,7 +93,7 @@ impl<'a> From<&'a [bf16]> for Numbers<'a> {
     }
 }
 
-/// Something with a length.
+/// A slice of any dtype.
 pub(super) trait Long {
     fn length(&self) -> usize;
 }
@@ -101,12 +128,12 @@ pub struct Strided<D> {
 
 #[allow(private_bounds, reason = "only for what this module defines")]
 impl<D: Long> Strided<D> {
-    /// Where a head starts.
+    /// The index of a head's first number.
     pub(super) fn place(&self, token: usize, head: usize) -> usize {
         token * self.token + head * self.head
     }
 
-    /// Checks that the last number of the last head is there.
+    /// Checks that all heads of all tokens are there.
     pub(super) fn check(&self, name: &str, tokens: usize, heads: usize, size: usize) -> Result<()> {
         if tokens == 0 {
             return Ok(());
@@ -118,7 +145,7 @@ impl<D: Long> Strided<D> {
             return Ok(());
         }
         Err(KernelError::shape(format!(
-            "{name} hold {found} numbers, too few for {tokens} tokens with {heads} heads of {size}"
+            "{name}: {found} numbers are too few for {tokens} tokens with {heads} heads of {size}"
         )))
     }
 }
@@ -128,12 +155,12 @@ pub(super) fn has(name: &str, found: usize, wanted: Option<usize>) -> Result<()>
     if wanted == Some(found) {
         return Ok(());
     }
-    let wanted = wanted.map_or_else(|| "so many".to_owned(), |wanted| wanted.to_string());
-    Err(KernelError::shape(format!("{name} has {found} values, not {wanted}")))
+    let wanted = wanted.map_or_else(|| "fewer".to_owned(), |wanted| wanted.to_string());
+    Err(KernelError::shape(format!("{name}: expected {wanted} values, found {found}")))
 }
 
 impl Strided<Numbers<'_>> {
-    /// The address of a head and how many bytes it has, for asking the CPU to bring it near.
+    /// The address of a head and its size in bytes, for prefetching.
     pub(super) fn bytes(&self, token: usize, head: usize, size: usize) -> (*const u8, usize) {
         let place = self.place(token, head);
         match self.data {

@@ -1,4 +1,4 @@
-//! What happens to the sums on their way to the result: biases, activation, scale, residual.
+//! From sums to results: biases, activation, scale, residual.
 
 use std::marker::PhantomData;
 
@@ -21,7 +21,7 @@ pub(super) struct FinishRow<'a, E> {
     pub(super) scale: f32,
     /// The panel's first channel of the first pixel.
     pub(super) to: *mut f32,
-    /// What is added, in the same place; null for nothing.
+    /// The residual of the first result; null for none.
     pub(super) residual: *const f32,
     pub(super) element: PhantomData<E>,
 }
@@ -43,7 +43,7 @@ impl<S: Simd, E: Element<S>> Work<S> for FinishRow<'_, E> {
                 let (sums, place) = (sums[column..].as_ptr(), pixel * self.outputs + column);
                 // SAFETY: the sums of a pixel; no more lanes of the result are touched than there are channels.
                 unsafe {
-                    // Neither precision of convolutions has scales or corrections.
+                    // The precisions of convolutions have no scales or corrections.
                     let channels = E::channels(s, std::ptr::null(), std::ptr::null());
                     let sum = E::finish(s, E::load(s, sums), RowScale::ONE, channels);
                     let sum = s.add(s.add(sum, bias), per_image);

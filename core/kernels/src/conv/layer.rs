@@ -1,4 +1,4 @@
-//! A layer's weights in the order in which the convolution reads them.
+//! A layer's weights, packed in the order in which the inner loop reads them.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,11 +14,11 @@ use super::super::simd::Simd;
 use super::super::{Cpu, Isa};
 use crate::error::{KernelError, Result};
 
-/// Steps of a block: its weights of a panel, 128 bytes a step with AVX-512, stay in the second-level cache beside
-/// the input of a patch.
+/// Steps of a block: a panel's weights, 128 bytes per step with AVX-512, stay in the L2 cache beside the input of a
+/// patch.
 const BLOCK_STEPS: usize = 1152;
 
-/// Channels and size of a window.
+/// The channels and size of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Channels of the result.
@@ -31,14 +31,14 @@ pub struct Window {
     pub width: usize,
 }
 
-/// Where windows are put.
+/// Stride, padding and upsampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// From one window to the next, in rows and columns.
+    /// The stride, in rows and columns.
     pub stride: usize,
-    /// Zeros around the image: rows above and below, columns left and right.
+    /// Padding with zeros: rows above and below, columns left and right.
     pub padding: [usize; 4],
-    /// Whether the image is first doubled in size, each pixel becoming four.
+    /// Whether the image is first upsampled by two (nearest neighbour).
     pub doubled: bool,
 }
 
@@ -55,17 +55,17 @@ impl Geometry {
     }
 }
 
-/// A convolution's weights, packed once for one instruction set; with its bias, if it has one.
+/// A convolution's weights, packed once for one instruction set, with its bias if it has one.
 ///
 /// Panels of two registers of output channels follow each other; in each, blocks of input channels; in a block, the
-/// window's rows and columns and then the channels. What is missing to whole registers and groups is zero.
+/// window's rows, columns and channels. Incomplete registers and groups are padded with zeros.
 #[derive(Clone)]
 pub struct Conv {
     isa: Isa,
     precision: Precision,
     window: Window,
     geometry: Geometry,
-    /// f32 in a register.
+    /// Lanes of a register in f32.
     lanes: usize,
     /// Numbers of a pixel in a word.
     group: usize,
@@ -78,7 +78,8 @@ impl Conv {
     /// Packs `[outputs, inputs, height, width]` weights, as PyTorch orders them.
     ///
     /// # Errors
-    /// `invalid_request` if the number of weights is another, a size or the stride is zero, or the precision is int8.
+    /// [`Shape`](crate::KernelError::Shape) if the number of weights is another, a size or the stride is zero, or the
+    /// precision is int8.
     pub fn new(
         cpu: &Cpu,
         weights: Weights<'_>,
@@ -92,14 +93,14 @@ impl Conv {
         let [lanes, group, weight_bytes] = match precision {
             Precision::F32 => with_simd!(cpu.isa, s => layout::<_, F32>(s)),
             Precision::Bf16 => with_simd!(full cpu.isa, s => layout::<_, Bf16>(s)),
-            Precision::Int8 => return Err(KernelError::shape("convolutions are not done in int8")),
+            Precision::Int8 => return Err(KernelError::shape("convolutions in int8 are not supported")),
         };
         let sizes = [window.outputs, window.inputs, window.height, window.width, geometry.stride];
         let count = sizes[..4].iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
         if count != Some(weights.len()) || sizes.contains(&0) {
             let found = weights.len();
             return Err(KernelError::shape(format!(
-                "{found} weights and stride {} were given for {window:?}",
+                "{window:?}: unexpected {found} weights or stride {}",
                 geometry.stride
             )));
         }
@@ -110,14 +111,14 @@ impl Conv {
         Ok(conv)
     }
 
-    /// Adds a bias: a number an output.
+    /// Adds a bias, one number per output.
     ///
     /// # Errors
-    /// `invalid_request` if there are not as many as outputs.
+    /// [`Shape`](crate::KernelError::Shape) if there are not as many as outputs.
     pub fn with_bias(mut self, bias: &[f32]) -> Result<Self> {
         if bias.len() != self.window.outputs {
             let (found, outputs) = (bias.len(), self.window.outputs);
-            return Err(KernelError::shape(format!("a bias of {found} numbers for {outputs} outputs")));
+            return Err(KernelError::shape(format!("bias: expected {outputs} numbers, found {found}")));
         }
         self.bias = Some(Aligned::from_slice(bias));
         Ok(self)
@@ -126,7 +127,7 @@ impl Conv {
     /// Rows and columns of the result for an image.
     ///
     /// # Errors
-    /// `invalid_request` if a window is larger than the image with its padding.
+    /// [`Shape`](crate::KernelError::Shape) if a window is larger than the image with its padding.
     pub fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize)> {
         let [above, below, left, right] = self.geometry.padding;
         let times = if self.geometry.doubled { 2 } else { 1 };
@@ -137,21 +138,21 @@ impl Conv {
         let rows = size(height, [above, below], self.window.height);
         rows.zip(size(width, [left, right], self.window.width)).ok_or_else(|| {
             let window = self.window;
-            KernelError::shape(format!("an image of {height} × {width} pixels does not hold {window:?}"))
+            KernelError::shape(format!("an image of {height} × {width} pixels is smaller than {window:?}"))
         })
     }
 
-    /// Channels and window.
+    /// The channels and size of the window.
     pub fn window(&self) -> Window {
         self.window
     }
 
-    /// Where windows are put.
+    /// Stride, padding and upsampling.
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    /// In which numbers the layer multiplies.
+    /// The precision in which the layer multiplies.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -161,12 +162,12 @@ impl Conv {
         self.isa
     }
 
-    /// The memory that the weights take.
+    /// Memory of the weights in bytes.
     pub fn bytes(&self) -> usize {
         self.data.len() + self.bias.as_ref().map_or(0, |bias| size_of_val::<[f32]>(bias))
     }
 
-    /// Whether every result depends on one pixel alone, in the same place.
+    /// Whether each result depends only on the pixel at its own position.
     pub(super) fn is_pointwise(&self) -> bool {
         self.window.height == 1 && self.window.width == 1 && self.geometry == Geometry::default()
     }
@@ -184,7 +185,7 @@ impl Conv {
         self.window.outputs.div_ceil(2 * self.lanes)
     }
 
-    /// How many blocks the channels are cut into.
+    /// The number of blocks of channels.
     pub(super) fn blocks(&self) -> usize {
         let most = (BLOCK_STEPS / (self.window.height * self.window.width)).max(16);
         self.words().div_ceil(most)
@@ -235,7 +236,7 @@ impl Conv {
         self.data = data;
     }
 
-    /// A filter `[inputs, places]` in the order of the steps, a group of channels each.
+    /// A filter `[inputs, positions]` in the order of the steps, one group of channels each.
     fn order(&self, filter: &[f32], to: &mut [f32]) {
         let places = self.window.height * self.window.width;
         let mut groups = to.chunks_exact_mut(self.group);

@@ -1,10 +1,10 @@
-//! Convolution over images whose channels lie together (NHWC), without a copy of every window.
+//! Convolution over NHWC images without im2col.
 //!
-//! Where to find what: `layer.rs` packs the weights; `plan.rs` cuts the output into patches; `patch.rs` brings the input
-//! of one near, with its padding and doubled where asked; `tile.rs` is the inner loop; `finish.rs` what follows the sums.
+//! `layer.rs` packs the weights; `plan.rs` cuts the output into patches; `patch.rs` packs the input of a patch, padded
+//! and upsampled where asked; `tile.rs` is the inner loop; `finish.rs` what follows the sums.
 //!
-//! Every output is one sum, over blocks of channels, in each over the window's rows, columns and channels, in this order
-//! whatever the image's size, its neighbours in the batch and the threads are.
+//! Each output is one sum: over blocks of channels, and in each over the window's rows, columns and channels. This
+//! order does not depend on the image's size, the rest of the batch or the threads.
 
 mod finish;
 mod layer;
@@ -37,29 +37,29 @@ use tile::{Steps, Tile};
 
 pub use layer::{Conv, Geometry, Window};
 
-/// Images of one size, one after the other; a pixel's channels lie together.
+/// Images of one size in NHWC order.
 #[derive(Clone, Copy, Debug)]
 pub struct Images<'a> {
     /// Their numbers.
     pub data: &'a [f32],
     /// How many images.
     pub count: usize,
-    /// Rows of each.
+    /// Rows of each image.
     pub height: usize,
     /// Pixels of a row.
     pub width: usize,
 }
 
-/// What to do with the sums: `to = residual + scale · activation(sum + bias + per_image)`.
+/// What follows the sums: `to = residual + scale · activation(sum + bias + per_image)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a> {
-    /// What the sums go through.
+    /// The activation function.
     pub activation: Activation,
-    /// What the result is multiplied by.
+    /// Multiplied with the result.
     pub scale: f32,
-    /// What is added to it, as large as the result.
+    /// Added to it, in the shape of the result.
     pub residual: Residual<'a>,
-    /// A second bias, a number an image and channel: the embedding of a time step.
+    /// A second bias, one number per image and channel: the embedding of a time step.
     pub per_image: Option<&'a [f32]>,
 }
 
@@ -72,8 +72,8 @@ impl Default for Epilogue<'_> {
 /// Convolves images into `to`, images of [`Conv::output_size`] with as many channels as the layer has outputs.
 ///
 /// # Errors
-/// `invalid_request` if a slice has another size than images and layer say, an image is smaller than the window, or the
-/// weights were packed for another instruction set than that of `cpu`.
+/// [`Shape`](crate::KernelError::Shape) if a slice has another size than images and layer say, an image is smaller than
+/// the window, or the weights were packed for another instruction set than that of `cpu`.
 pub fn conv(
     cpu: &Cpu,
     layer: &Conv,
@@ -85,7 +85,7 @@ pub fn conv(
     if to.is_empty() {
         return Ok(());
     }
-    // One row of pixels, if windows are single pixels.
+    // Windows of single pixels: the image as one row.
     let flat = layer.is_pointwise() && epilogue.per_image.is_none();
     let (images, height, width) = if flat {
         (
@@ -103,7 +103,7 @@ pub fn conv(
         Residual::From(residual) => residual.as_ptr().cast_mut(),
     };
     let plan = Plan::new(cpu, layer, images, height, width);
-    let call = Call {
+    let call = ConvCall {
         layer,
         images,
         height,
@@ -132,7 +132,7 @@ fn check(
 ) -> Result<(usize, usize)> {
     if cpu.isa != layer.isa() {
         let (theirs, ours) = (layer.isa(), cpu.isa);
-        return Err(KernelError::shape(format!("the weights are packed for {theirs}, not for {ours}")));
+        return Err(KernelError::shape(format!("expected weights packed for {ours}, found {theirs}")));
     }
     let (height, width) = layer.output_size(images.height, images.width)?;
     let of = |name: &str, found: usize, sizes: [usize; 4]| {
@@ -142,7 +142,7 @@ fn check(
         }
         let [count, height, width, channels] = sizes;
         Err(KernelError::shape(format!(
-            "{name} holds {found} numbers, not {count} images of {height} × {width} pixels with {channels} channels"
+            "{name}: expected {count} images of {height} × {width} pixels with {channels} channels, found {found} numbers"
         )))
     };
     of("the input", images.data.len(), [images.count, images.height, images.width, layer.window().inputs])?;
@@ -158,28 +158,28 @@ fn check(
 }
 
 /// One convolution, shared by all threads.
-struct Call<'a> {
+struct ConvCall<'a> {
     layer: &'a Conv,
     images: Images<'a>,
     /// Rows and columns of the result.
     height: usize,
     width: usize,
     to: SharedStart<f32>,
-    /// Null for none. Read only where the same part writes.
+    /// Null for none. A part reads it only where it writes.
     residual: SharedStart<f32>,
     epilogue: Epilogue<'a>,
     plan: Plan,
 }
 
-/// The output pixels and the panels of channels of a part.
-struct Part {
+/// One part of the work: some output pixels and panels of channels.
+struct ConvPart {
     image: usize,
     rows: Range<usize>,
     columns: Range<usize>,
     panels: Range<usize>,
 }
 
-impl Call<'_> {
+impl ConvCall<'_> {
     fn run(&self, cpu: &Cpu, parts: usize, work: impl Fn(usize) + Sync) {
         if self.plan.is_small { (0..parts).for_each(work) } else { cpu.pool.parallel(parts, work) }
     }
@@ -208,12 +208,12 @@ impl Call<'_> {
         }
     }
 
-    /// Adds what a block of channels contributes to all pixels of a part and one panel.
+    /// Adds the products of a block of channels to all pixels of a part and one panel.
     #[allow(clippy::too_many_arguments, reason = "what the loops around it know")]
     fn block<S: Simd, E: Element<S>>(
         &self,
         s: S,
-        part: &Part,
+        part: &ConvPart,
         region: &Region<'_>,
         words: &[u32],
         panel: usize,
@@ -223,9 +223,9 @@ impl Call<'_> {
         let steps = Steps::new(self.layer, region, block);
         let weights = self.layer.weights(panel, block);
         let columns = part.columns.len();
-        let tiles = columns.div_ceil(super::gemm::most_rows(S::LANES));
+        let tiles = columns.div_ceil(super::gemm::max_rows(S::LANES));
         let stride = self.layer.geometry().stride;
-        // The weights that follow are brought near by the first tiles, a line a step.
+        // The first tiles prefetch the weights that follow, one cache line per step.
         let (next, mut ahead) = (weights.as_ptr_range().end, 0);
         for row in 0..part.rows.len() {
             for tile in 0..tiles {
@@ -249,7 +249,7 @@ impl Call<'_> {
         }
     }
 
-    fn finish<S: Simd, E: Element<S>>(&self, s: S, part: &Part, row: usize, panel: usize, sums: &[u32]) {
+    fn finish<S: Simd, E: Element<S>>(&self, s: S, part: &ConvPart, row: usize, panel: usize, sums: &[u32]) {
         let outputs = self.layer.window().outputs;
         let channel = panel * 2 * S::LANES;
         let pixel = (part.image * self.height + part.rows.start + row) * self.width + part.columns.start;
@@ -271,7 +271,7 @@ impl Call<'_> {
     }
 }
 
-/// A tile whose number of pixels is known at run time.
+/// A tile whose size is known at run time.
 struct Inner {
     steps: Steps,
     input: *const u32,
@@ -287,8 +287,8 @@ impl Inner {
         macro_rules! choose {
             ($($pixels:literal)*) => {
                 match pixels {
-                    // Not compiled for sets whose registers do not hold so many sums.
-                    $($pixels if const { $pixels <= super::gemm::most_rows(S::LANES) } => {
+                    // Not compiled for instruction sets with too few registers.
+                    $($pixels if const { $pixels <= super::gemm::max_rows(S::LANES) } => {
                         self.tile::<S, E, $pixels>(s);
                     })*
                     _ => assert!(pixels == 0, "there is no tile of {pixels} pixels"),

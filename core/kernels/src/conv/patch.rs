@@ -1,16 +1,16 @@
-//! The input of a patch in words, with its padding, and doubled where asked.
+//! The input of a patch, packed into words, padded and upsampled where asked.
 
 use std::marker::PhantomData;
 
 use super::super::gemm::element::{Element, RowScale};
 use super::super::simd::{Simd, Work};
 use super::layer::Conv;
-use super::{Images, Part};
+use super::{ConvPart, Images};
 
-/// Pixels this many words apart (or a multiple) would fall into the same few lines of the first-level cache.
+/// Pixels this many words apart, or a multiple, would map to the same few sets of the L1 cache.
 const ALIAS: usize = 1024;
 
-/// The rectangle of the padded input that a part's windows cover.
+/// The rectangle of the padded input under a part's windows.
 pub(super) struct Region<'a> {
     /// The image.
     data: &'a [f32],
@@ -30,7 +30,7 @@ pub(super) struct Region<'a> {
 }
 
 impl<'a> Region<'a> {
-    pub(super) fn new(layer: &Conv, images: Images<'a>, part: &Part) -> Self {
+    pub(super) fn new(layer: &Conv, images: Images<'a>, part: &ConvPart) -> Self {
         let (window, geometry) = (layer.window(), layer.geometry());
         let length = images.height * images.width * window.inputs;
         let covered = |count: usize, window: usize| (count - 1) * geometry.stride + window;
@@ -59,12 +59,12 @@ impl<'a> Region<'a> {
         &mut words[row * length..(row + 1) * length]
     }
 
-    /// Whether pixels follow each other without a gap.
+    /// Whether pixels are contiguous.
     pub(super) fn is_dense(&self) -> bool {
         self.pitch == self.pixel
     }
 
-    /// The source's row or column for one of the region, unless it is padding.
+    /// The row or column of the source for one of the region; `None` in the padding.
     fn source(&self, first: isize, number: usize, length: usize) -> Option<usize> {
         let place = usize::try_from(first + number as isize).ok()?;
         let place = if self.doubled { place / 2 } else { place };
@@ -72,7 +72,7 @@ impl<'a> Region<'a> {
     }
 }
 
-/// Turns a row of the region into words.
+/// Packs a row of the region.
 pub(super) struct PackRow<'a, E> {
     pub(super) region: &'a Region<'a>,
     pub(super) row: usize,

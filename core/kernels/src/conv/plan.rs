@@ -1,35 +1,35 @@
-//! How a convolution is cut: patches whose input stays in the cache, panels of channels.
+//! How a convolution is cut: into patches whose input stays in the cache, and panels of channels.
 
 use super::super::Cpu;
 use super::super::gemm::plan::share;
 use super::layer::Conv;
-use super::{Images, Part};
+use super::{ConvPart, Images};
 
-/// Fewer multiplications than this are done by one thread: waking another costs as much.
-const ALONE: usize = 1 << 21;
+/// Fewer multiplications than this are done by one thread, because waking another costs as much.
+const MIN_PARALLEL_WORK: usize = 1 << 21;
 
-/// Words of a patch that a block multiplies: they fit the second-level cache beside a block of weights.
+/// Words of a patch per block: they fit the L2 cache beside a block of weights.
 const WORDS: usize = 100 << 10;
 
-/// Input pixels of a patch, at most.
+/// The most input pixels of a patch.
 const PIXELS: usize = 700;
 
 /// Columns of a patch.
 const COLUMNS: usize = 64;
 
-/// Parts for each thread, at least, so that none waits long at the end.
+/// At least so many parts per thread, so that none waits long at the end.
 const PARTS: usize = 4;
 
-/// Each image is cut into so many rows and columns of patches, and the channels into so many groups of panels.
+/// How each image is cut into rows and columns of patches, and the channels into groups of panels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     images: usize,
     rows: usize,
     columns: usize,
     groups: usize,
-    /// Whether parts that differ only in their patch follow each other, so that large weights are read once.
+    /// Whether the parts of one group of panels follow each other, so that large weights are read once.
     weights_first: bool,
-    /// Whether one thread is enough.
+    /// Whether one thread does it all.
     pub(super) is_small: bool,
 }
 
@@ -46,7 +46,7 @@ impl Plan {
         let groups = if threads == 1 { 1 } else { (PARTS * threads).div_ceil(patches).min(layer.panels()) };
         let weights_first = layer.bytes() > size_of_val(images.data);
         let work = images.count * height * width * window.height * window.width * window.inputs;
-        let is_small = work.saturating_mul(window.outputs) < ALONE;
+        let is_small = work.saturating_mul(window.outputs) < MIN_PARALLEL_WORK;
         Self { images: images.count, rows, columns, groups, weights_first, is_small }
     }
 
@@ -54,14 +54,14 @@ impl Plan {
         self.images * self.rows * self.columns * self.groups
     }
 
-    pub(super) fn part(&self, number: usize, height: usize, width: usize, panels: usize) -> Part {
+    pub(super) fn part(&self, number: usize, height: usize, width: usize, panels: usize) -> ConvPart {
         let patches = self.images * self.rows * self.columns;
         let (patch, group) = if self.weights_first {
             (number % patches, number / patches)
         } else {
             (number / self.groups, number % self.groups)
         };
-        Part {
+        ConvPart {
             image: patch / (self.rows * self.columns),
             rows: share(height, patch / self.columns % self.rows, self.rows),
             columns: share(width, patch % self.columns, self.columns),

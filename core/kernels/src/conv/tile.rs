@@ -7,10 +7,10 @@ use super::super::simd::{Simd, Work};
 use super::layer::Conv;
 use super::patch::Region;
 
-/// The order in which a window's words are multiplied: rows of runs of words.
+/// The words of a window: rows of contiguous runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Steps {
-    /// The block's first word of a pixel.
+    /// The block's first word in a pixel.
     pub(super) first: usize,
     rows: usize,
     /// From one row to the next.
@@ -57,9 +57,9 @@ pub(super) struct Tile<E, const PIXELS: usize> {
     pub(super) weights: *const u8,
     /// The sums, two registers a pixel.
     pub(super) sums: *mut u32,
-    /// Whether the sums begin here; else they go on from what is stored.
+    /// Whether the sums start at zero; else they continue from what is stored.
     pub(super) fresh: bool,
-    /// What to bring near meanwhile, 64 bytes a step.
+    /// What to prefetch meanwhile, 64 bytes per step.
     pub(super) ahead: *const u8,
     pub(super) element: PhantomData<E>,
 }

@@ -1,4 +1,4 @@
-//! Activations in the order in which the multiplication reads them.
+//! Activations, packed in the order in which the inner loop reads them.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,23 +11,23 @@ use super::element::{Element, RowScale};
 /// Words past the end of packed activations that packing may overwrite.
 pub(super) const SLACK: usize = 4;
 
-/// Words of each row that are packed before the next ones: so few that all rows' stay in the first-level cache.
+/// Words of each row that are packed at a time: few enough that those of all rows stay in the L1 cache.
 const CHUNK: usize = 256;
 
-/// Memory for packed rows, block after block. A row takes its words and [`SLACK`], so that no block's packing
-/// touches another's words.
+/// Memory for packed rows, block after block. Each row has [`SLACK`] after its words, so that packing a block leaves
+/// the others alone.
 pub(super) struct RowMemory {
     words: Scratch<u32>,
     scales: Scratch<RowScale>,
 }
 
 impl RowMemory {
-    /// For `rows` rows of `words` words.
+    /// Memory for `rows` rows of `words` words.
     pub(super) fn take(rows: usize, words: usize) -> Self {
         Self { words: Scratch::take(rows * (words + SLACK)), scales: Scratch::take(rows) }
     }
 
-    /// What threads share of it. Used no longer than the memory lives.
+    /// The start, for all threads. It must not outlive the memory.
     pub(super) fn start(&mut self) -> RowStart {
         RowStart {
             words: SharedStart(self.words.as_mut_ptr()),
@@ -36,15 +36,15 @@ impl RowMemory {
     }
 }
 
-/// Where the memory of some rows starts.
+/// The start of the memory of some rows.
 pub(super) struct RowStart {
     words: SharedStart<u32>,
-    /// What the words of each row stand for.
+    /// The scale of each row.
     scales: SharedStart<RowScale>,
 }
 
 impl RowStart {
-    /// The same from another row on.
+    /// The start of a later row.
     pub(super) fn of_row(&self, row: usize, words: usize) -> Self {
         Self {
             words: SharedStart(self.words(row, words).cast_mut()),
@@ -52,12 +52,12 @@ impl RowStart {
         }
     }
 
-    /// The words of the block that begins with this row.
+    /// The words of the block that starts with this row.
     pub(super) fn words(&self, row: usize, words: usize) -> *const u32 {
         self.words.get().wrapping_add(row * (words + SLACK))
     }
 
-    /// A block's words and scales, to be written.
+    /// A block's words and scales, for writing.
     ///
     /// # Safety
     /// The block lies within the memory, and nobody else uses it meanwhile.
@@ -87,16 +87,16 @@ impl RowStart {
     }
 }
 
-/// Packs a block of rows: their words of the first positions after each other, then those of the next.
+/// Packs a block of rows: word 0 of every row, then word 1 of every row, and so on.
 pub(super) struct PackRows<'a, E> {
     /// The rows, each of `inputs` numbers.
     pub(super) rows: &'a [f32],
     pub(super) inputs: usize,
-    /// A word of every row for each of so many positions.
+    /// Words per row.
     pub(super) words: usize,
-    /// Where the words go: `rows · words` of them, and [`SLACK`] at least.
+    /// The destination: `rows · words` words, and at least [`SLACK`] more.
     pub(super) to: &'a mut [u32],
-    /// What the words of each row stand for.
+    /// The scale of each row.
     pub(super) scales: &'a mut [RowScale],
     pub(super) element: PhantomData<E>,
 }
@@ -129,14 +129,14 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
     }
 }
 
-/// Writes `words` words of each of `rows` rows, which begin `stride` words apart, as columns.
+/// Transposes `words` words of each of `rows` rows, `stride` words apart.
 #[inline(always)]
 fn transpose<S: Simd>(s: S, from: *const u32, stride: usize, [rows, words]: [usize; 2], to: &mut [u32]) {
     assert!(to.len() >= rows * words + SLACK, "packed activations have no room");
     let to = to.as_mut_ptr();
     let whole = words / S::LANES * S::LANES;
-    // Fours of rows from the last to the first. Where the last four is not full it writes into the next column,
-    // which the others then overwrite; its missing rows are copies of its first.
+    // Four rows at a time, from last to first. An incomplete last four writes into the next column, which the others
+    // then overwrite; its missing rows are copies of its first.
     for four in (0..rows.div_ceil(4)).rev() {
         let row = |i: usize| {
             let number = 4 * four + i;
@@ -147,8 +147,8 @@ fn transpose<S: Simd>(s: S, from: *const u32, stride: usize, [rows, words]: [usi
         while at < whole {
             let sources = sources.map(|source| source.wrapping_add(at));
             for source in sources {
-                // What the next words of these rows will need: four streams that start anew every page are too many to
-                // be guessed.
+                // Prefetch the next words of these rows: hardware prefetchers do not follow so many streams across
+                // pages.
                 s.prefetch(source.wrapping_add(CHUNK).cast());
             }
             // SAFETY: rows have so many words; a column that is too long by three fits into the slack.

@@ -1,7 +1,7 @@
 //! GEMM with weights in bf16 and sums in f32.
 //!
-//! With AVX-512 BF16, activations are rounded to bf16 too and two products are summed a step (VDPBF16PS). Other
-//! sets widen the weights as they load them and keep the activations in f32: half the memory of f32, its speed.
+//! With AVX-512 BF16, activations are rounded to bf16 too and each step sums two products (VDPBF16PS). Other sets widen
+//! the weights as they load them and keep activations in f32: half the memory of f32, at the speed of f32.
 
 use half::bf16;
 
@@ -68,10 +68,10 @@ impl<S: Simd> Element<S> for Bf16 {
             unsafe { s.store_words_ptr(words.as_mut_ptr().cast(), packed) };
             done += S::LANES;
         }
-        // The same rounding as above, which on some sets is not that of `bf16::from_f32` for tiny numbers.
+        // The same rounding as above; on some sets it differs from `bf16::from_f32` for tiny numbers.
         let (low, high) = rest.split_at(rest.len().min(S::LANES));
         let packed = s.pack_bf16(s.load_first(low), s.load_first(high));
-        let mut last = [0_u32; super::super::simd::MOST_LANES];
+        let mut last = [0_u32; super::super::simd::MAX_LANES];
         // SAFETY: the array holds a register of words.
         unsafe { s.store_words_ptr(last.as_mut_ptr().cast(), packed) };
         for (word, last) in words[done..].iter_mut().zip(last) {

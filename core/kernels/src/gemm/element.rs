@@ -1,20 +1,20 @@
-//! What the precisions have in common: how numbers are stored in words, multiplied and summed.
+//! The interface of a precision: how numbers are stored in words, multiplied and summed.
 
 use super::super::buffer::Plain;
 use super::super::simd::Simd;
 
-/// What the words of a row of activations stand for.
+/// The scale of a row of quantised activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
 pub(crate) struct RowScale {
-    /// The number that its products are to be multiplied by.
+    /// The factor of its products.
     pub(crate) scale: f32,
-    /// What stands for zero.
+    /// The quantised zero.
     pub(crate) zero: i32,
 }
 
 impl RowScale {
-    /// The numbers themselves.
+    /// That of numbers which are not quantised.
     pub(crate) const ONE: Self = Self { scale: 1.0, zero: 0 };
 }
 
@@ -23,26 +23,26 @@ unsafe impl Plain for RowScale {}
 
 /// A precision of weights on an instruction set.
 ///
-/// Activations lie in 32-bit words of [`GROUP`](Self::GROUP) numbers of one row; one word at a time is
-/// repeated over a register and multiplied with a register of weights, which holds the same `GROUP`
-/// positions of `LANES` channels. Every sum runs over the words from the first to the last, whatever surrounds it.
+/// Activations are packed into 32-bit words of [`GROUP`](Self::GROUP) numbers of one row. One word at a time is
+/// broadcast to a register and multiplied by a register of weights, which holds the same `GROUP` positions of `LANES`
+/// channels. Every sum runs over the words in order.
 pub(crate) trait Element<S: Simd>: 'static {
-    /// How many numbers of a row a word of activations holds.
+    /// Numbers in a word of activations.
     const GROUP: usize;
-    /// Bytes of one packed weight.
+    /// Bytes of a packed weight.
     const WEIGHT_BYTES: usize;
-    /// Whether activations are the f32 themselves, so that nothing needs converting.
+    /// Whether activations stay f32, so that nothing is converted.
     const IS_F32: bool;
-    /// Whether results have so few digits that [rough](super::super::rough) activations change none.
+    /// Whether results are rounded so much that [rough](super::super::rough) activation functions are exact enough.
     const IS_ROUGH: bool;
     /// A register of sums.
     type Sum: Copy;
     /// A register of weights.
     type Weights: Copy;
-    /// What the sums of a register of channels need to become f32.
+    /// What turns the sums of a register of channels into f32.
     type Channels: Copy;
 
-    /// No sum yet.
+    /// Sums of nothing.
     fn zero(s: S) -> Self::Sum;
 
     /// Loads sums stored by [`store`](Self::store).
@@ -66,24 +66,24 @@ pub(crate) trait Element<S: Simd>: 'static {
     /// `sum + word · weights`.
     fn step(s: S, sum: Self::Sum, word: u32, weights: Self::Weights) -> Self::Sum;
 
-    /// What the words of a row of activations will stand for.
+    /// The scale for a row of activations.
     #[inline(always)]
     fn row_scale(_: S, _: &[f32]) -> RowScale {
         RowScale::ONE
     }
 
-    /// Turns numbers of such a row into words. What fills up the last word meets weights that are zero.
+    /// Turns numbers of the row into words. The padding of the last word meets weights that are zero.
     fn convert(s: S, numbers: &[f32], scale: RowScale, words: &mut [u32]);
 
-    /// Loads what the sums of some channels need.
+    /// Loads the scales and corrections of some channels.
     ///
     /// # Safety
     /// If the precision has scales and corrections, `LANES` of them are readable.
     unsafe fn channels(s: S, scales: *const f32, corrections: *const i32) -> Self::Channels;
 
-    /// Sums without what the numbers that stand for zero brought.
+    /// Removes from sums what the quantised zeros contributed.
     fn from_zero(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> Self::Sum;
 
-    /// Sums [from zero](Self::from_zero) as f32, before the bias.
+    /// Such sums as f32, before the bias.
     fn finish(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> S::F32;
 }

@@ -1,22 +1,23 @@
-//! What happens to the sums on their way to the result: scales, bias, activation, gate, residual.
+//! From sums to results: scales, bias, activation, gate, residual.
 
 use std::marker::PhantomData;
 
 use super::super::math::{Activation, activate};
 use super::super::rough::activate_roughly;
+use super::super::rows::Source;
 use super::super::simd::{Simd, Work};
 use super::element::{Element, RowScale};
 use super::packed::Packed;
 
-/// What to do with the sums: `c = residual + scale · activation(a · wᵀ + bias)`, and in a gated layer
+/// What follows the sums: `c = residual + scale · activation(a · wᵀ + bias)`, and in a gated layer
 /// `c = residual + scale · activation(gate) · up`.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a> {
-    /// What the sums go through.
+    /// The activation function.
     pub activation: Activation,
-    /// What the result is multiplied by.
+    /// Multiplied with the result.
     pub scale: f32,
-    /// What is added to it.
+    /// Added to it.
     pub residual: Residual<'a>,
 }
 
@@ -26,10 +27,19 @@ pub enum Residual<'a> {
     /// Nothing.
     #[default]
     None,
-    /// What the result's place held before.
+    /// The former content of the destination.
     InPlace,
-    /// These numbers, as many as the result's.
+    /// These numbers, as many as there are results.
     From(&'a [f32]),
+}
+
+impl<'a> From<Source<'a>> for Residual<'a> {
+    fn from(source: Source<'a>) -> Self {
+        match source {
+            Source::InPlace => Self::InPlace,
+            Source::From(values) => Self::From(values),
+        }
+    }
 }
 
 impl Default for Epilogue<'_> {
@@ -50,23 +60,23 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-/// Turns sums into results without a way through memory, where nothing but a bias and a residual follows them and
-/// the panels are whole. The numbers are the same as those of [`Finish`].
+/// Turns sums into results without storing them in between, where only a bias and a residual follow and the panels are
+/// whole. The results have the same bits as those of [`Finish`].
 #[derive(Clone, Copy)]
 pub(super) struct Direct<'a> {
     pub(super) packed: &'a Packed,
     /// The first panel.
     pub(super) panel: usize,
-    /// What the words of each row stand for.
+    /// The scale of each row.
     pub(super) row_scales: &'a [RowScale],
-    /// The panel's first result of the first row.
+    /// The first result of the first row.
     pub(super) to: *mut f32,
-    /// What is added, in the same place; null for nothing.
+    /// The residual of the first result; null for none.
     pub(super) residual: *const f32,
 }
 
 impl Direct<'_> {
-    /// The sums of a block's rows and panel `p`, counted from the first.
+    /// Finishes the sums of a block's rows and panel `p`, counted from the first.
     ///
     /// # Safety
     /// The panel is whole, and the results of these rows and channels are writable, those of the residual readable.
@@ -85,7 +95,8 @@ impl Direct<'_> {
         let (high, high_bias) = half::<S, E>(s, self.packed, self.panel + p, 1);
         let outputs = self.packed.outputs();
         let first = p * self.packed.panel_outputs();
-        // Short loops: the compiler unrolls each, and the sums stay in registers. It would not unroll one long one.
+        // Several short loops: the compiler unrolls each and keeps the sums in registers, but would not unroll a long
+        // one.
         let mut sums = *sums;
         for (sums, scale) in sums.iter_mut().zip(scales) {
             sums[0] = E::from_zero(s, sums[0], *scale, low);
@@ -121,13 +132,13 @@ impl Direct<'_> {
 pub(super) struct Finish<'a, E> {
     pub(super) packed: &'a Packed,
     pub(super) panel: usize,
-    /// The sums, a row of two registers after the other.
+    /// The sums, two registers for each row.
     pub(super) sums: &'a [u32],
-    /// What the words of each row stand for.
+    /// The scale of each row.
     pub(super) row_scales: &'a [RowScale],
-    /// The panel's first result of the first row; rows are as long as the layer has outputs.
+    /// The panel's first result of the first row. Rows have as many results as the layer has outputs.
     pub(super) to: *mut f32,
-    /// What is added, in the same place; null for nothing.
+    /// The residual of the first result; null for none.
     pub(super) residual: *const f32,
     pub(super) activation: Activation,
     pub(super) scale: f32,
@@ -163,13 +174,13 @@ impl<S: Simd, E: Element<S>> Work<S> for Finish<'_, E> {
     }
 }
 
-/// Applies an activation as exactly as the precision's sums are.
+/// Applies an activation as accurately as the precision calls for.
 #[inline(always)]
 fn active<S: Simd, E: Element<S>>(s: S, activation: Activation, x: S::F32) -> S::F32 {
     if E::IS_ROUGH { activate_roughly(s, activation, x) } else { activate(s, activation, x) }
 }
 
-/// What the channels of a half of a panel need: scales and the like, and the bias.
+/// Scales, corrections and bias of half a panel's channels.
 #[inline(always)]
 fn half<S: Simd, E: Element<S>>(s: S, packed: &Packed, panel: usize, half: usize) -> (E::Channels, S::F32) {
     let channel = (2 * panel + half) * S::LANES;
@@ -198,7 +209,7 @@ impl<E> Finish<'_, E> {
         s.add(E::finish(s, E::from_zero(s, sums, row, channels), row, channels), bias)
     }
 
-    /// Scales, adds the residual and stores as many of the lanes as there are outputs.
+    /// Scales, adds the residual, and stores as many lanes as there are outputs left.
     #[inline(always)]
     fn put<S: Simd>(&self, s: S, row: usize, column: usize, value: S::F32, outputs: usize) {
         let value = if self.scale == 1.0 { value } else { s.mul(value, s.splat(self.scale)) };

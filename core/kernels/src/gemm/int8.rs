@@ -1,10 +1,10 @@
-//! GEMM in int8: weights with a scale a channel; activations with a scale a row found on the fly, between the row's
-//! least and greatest number, since after an activation function most are on one side; exact sums in i32.
+//! GEMM in int8: weights have a scale per channel; activations a scale per row, computed on the fly between the row's
+//! minimum and maximum (after an activation function most are on one side); sums are exact in i32.
 //!
-//! With VNNI, a word holds four activations as unsigned bytes, counted from the row's least, and four products are
-//! summed a step (VPDPBUSD); what stands for zero times the sum of a channel's weights is subtracted at the end. Other
-//! sets hold two activations in a word as i16, counted from zero, and sum two products (PMADDWD). Both are exact, so
-//! all sets agree.
+//! With VNNI, a word holds four activations as unsigned bytes, offset by the row's minimum, and each step sums four
+//! products (VPDPBUSD); the quantised zero times the sum of a channel's weights is subtracted at the end. Other sets
+//! hold two activations in a word as i16, without offset, and sum two products (PMADDWD). Both are exact, so all sets
+//! agree.
 
 use super::super::simd::Simd;
 use super::element::{Element, RowScale};
@@ -12,17 +12,17 @@ use super::element::{Element, RowScale};
 /// Weights in int8.
 pub(crate) struct Int8;
 
-/// The greatest quantised weight; -128 is not used, so that both signs have the same range.
-pub(super) const MOST: f32 = 127.0;
+/// The largest quantised weight. -128 is not used, so that both signs have the same range.
+pub(super) const MAX_QUANTISED: f32 = 127.0;
 
-/// Steps between the least and the greatest number of a row: one fewer than fit a byte, since both ends are rounded.
+/// Steps between the minimum and maximum of a row: one fewer than a byte has, because both ends are rounded.
 const STEPS: f32 = 254.0;
 
-/// Rows and channels whose largest number is below this are taken for zero: its inverse must be finite.
+/// Rows and channels whose largest absolute value is below this count as zero: its inverse must be finite.
 pub(super) const TINY: f32 = 1e-35;
 
-/// So many products of the extremes fit a sum.
-pub(super) const MOST_K: usize = (1_usize << 31) / (255 * 127);
+/// A sum of so many products of extremes does not overflow.
+pub(super) const MAX_K: usize = (1_usize << 31) / (255 * 127);
 
 impl<S: Simd> Element<S> for Int8 {
     const GROUP: usize = if S::HAS_BYTE_DOT { 4 } else { 2 };
@@ -67,10 +67,10 @@ impl<S: Simd> Element<S> for Int8 {
         if S::HAS_BYTE_DOT { s.dot_u8_i8(sum, word, weights) } else { s.dot_i16(sum, word, weights) }
     }
 
-    /// The unit is NaN if the row holds NaN or an infinity, zero if it is all zero.
+    /// The scale is NaN if the row has NaN or an infinity, and zero if the row is zero.
     #[inline(always)]
     fn row_scale(s: S, row: &[f32]) -> RowScale {
-        // Numbers of one sign compare as integers, and so compared, infinity and NaN are the greatest and stay.
+        // The bits of numbers of one sign compare as integers; infinity and NaN are then the largest and are kept.
         let sign = s.splat_i32(i32::MIN);
         let mut chunks = row.chunks_exact(S::LANES);
         let (mut above, mut below) = (s.splat_i32(0), s.splat_i32(0));
@@ -101,7 +101,7 @@ impl<S: Simd> Element<S> for Int8 {
             // SAFETY: the words have room for as many numbers as the row.
             bytes = unsafe { quantise(s, s.load(chunk), inverse, zero, bytes) };
         }
-        let mut last = [0_u32; super::super::simd::MOST_LANES];
+        let mut last = [0_u32; super::super::simd::MAX_LANES];
         let start: *mut i8 = last.as_mut_ptr().cast();
         // SAFETY: the array has room for a register, and the words for what is left of the row.
         unsafe {
@@ -128,8 +128,8 @@ impl<S: Simd> Element<S> for Int8 {
     }
 }
 
-/// Writes a register of numbers in the words' form, and returns where the next goes. In rows with NaN or infinity,
-/// what is written is multiplied with a NaN in the end.
+/// Writes a register of quantised numbers, and returns where the next goes. In rows with NaN or infinity the scale is
+/// NaN, so what is written does not matter.
 ///
 /// # Safety
 /// There is room for `LANES` bytes with VNNI, else twice as many.
@@ -139,7 +139,7 @@ unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, zero: i32, to: *
     // SAFETY: the caller's promise.
     unsafe {
         if S::HAS_BYTE_DOT {
-            // The low byte, which is unsigned.
+            // The low byte, unsigned.
             s.store_i8_ptr(to, s.add_i32(whole, s.splat_i32(zero)));
             to.add(S::LANES)
         } else {
@@ -152,15 +152,15 @@ unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, zero: i32, to: *
 /// Quantises the weights of a channel in place and returns its scale.
 pub(super) fn quantise_channel(values: &mut [f32]) -> f32 {
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let scale = if largest < TINY { 0.0 } else { largest / MOST };
+    let scale = if largest < TINY { 0.0 } else { largest / MAX_QUANTISED };
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     for value in values {
-        *value = (*value * inverse).round_ties_even().clamp(-MOST, MOST);
+        *value = (*value * inverse).round_ties_even().clamp(-MAX_QUANTISED, MAX_QUANTISED);
     }
     scale
 }
 
-/// What every unit that stands for zero adds to the sums of a channel.
+/// What each unit of the quantised zero adds to the sums of a channel.
 pub(super) fn correction(quantised: &[f32]) -> i32 {
     quantised.iter().map(|value| *value as i32).sum()
 }

@@ -1,11 +1,11 @@
 //! `C = epilogue(A · Wᵀ)` with weights packed once: the linear layer.
 //!
-//! Where to find what: the precisions are `f32.rs`, `bf16.rs` and `int8.rs`, each over the vectors of any
-//! instruction set (`../simd/avx512.rs` and its neighbours); `packed.rs` orders weights and `activations.rs`
-//! rows; `part.rs` takes some rows through some panels; `tile.rs` is the inner loop; `epilogue.rs` what follows it; `plan.rs` how work is cut.
+//! The precisions are `f32.rs`, `bf16.rs` and `int8.rs`, each over the vectors of any instruction set (`../simd/`);
+//! `packed.rs` packs weights and `activations.rs` rows; `plan.rs` cuts the work into parts; `part.rs` multiplies some
+//! rows by some panels; `tile.rs` is the inner loop, `epilogue.rs` what follows it.
 //!
-//! A result's sum runs over its row in one order, whatever the other rows, the threads and the blocks are: the
-//! same row gives the same bits alone and in any batch.
+//! A sum runs over its row in one order, whatever the other rows, threads and blocks are: the same row gives the same
+//! bits alone and in any batch.
 
 mod activations;
 pub(super) mod bf16;
@@ -28,17 +28,17 @@ use super::simd::Simd;
 use crate::error::{KernelError, Result};
 use activations::{RowMemory, RowStart};
 use element::Element;
-use part::Part;
+use part::GemmPart;
 use plan::{Plan, share};
 
 pub use epilogue::{Epilogue, Residual};
 pub use packed::{Packed, Precision, Weights};
 
-/// Multiplies `rows` rows of `a` with the packed weights into `c`, a row of `packed.outputs()` numbers each.
+/// Multiplies `rows` rows of `a` by the packed weights into `c`, which gets rows of `packed.outputs()` numbers.
 ///
 /// # Errors
-/// `invalid_request` if `a`, `c` or the residual have another size than the layer says, or if the weights were packed
-/// for another instruction set than that of `cpu`.
+/// [`Shape`](crate::KernelError::Shape) if `a`, `c` or the residual have another size than the layer says, or if the
+/// weights were packed for another instruction set than that of `cpu`.
 pub fn gemm(
     cpu: &Cpu,
     packed: &Packed,
@@ -57,7 +57,7 @@ pub fn gemm(
         Residual::InPlace => c,
         Residual::From(residual) => residual.as_ptr().cast_mut(),
     };
-    let call = Call {
+    let call = GemmCall {
         packed,
         a,
         rows,
@@ -84,13 +84,15 @@ fn check(
 ) -> Result<()> {
     if cpu.isa != packed.isa() {
         let (theirs, ours) = (packed.isa(), cpu.isa);
-        return Err(KernelError::shape(format!("the weights are packed for {theirs}, not for {ours}")));
+        return Err(KernelError::shape(format!("expected weights packed for {ours}, found {theirs}")));
     }
     let of = |name: &str, found: usize, width: usize| {
         if rows.checked_mul(width) == Some(found) {
             return Ok(());
         }
-        Err(KernelError::shape(format!("{name} holds {found} numbers, not {rows} rows of {width}")))
+        Err(KernelError::shape(format!(
+            "{name}: expected {rows} rows of {width} numbers, found {found} numbers"
+        )))
     };
     of("`a`", a.len(), packed.inputs())?;
     of("`c`", c.len(), packed.outputs())?;
@@ -100,8 +102,8 @@ fn check(
     }
 }
 
-/// The most rows whose sums fit the registers beside two registers of weights and one of activations.
-pub(super) const fn most_rows(lanes: usize) -> usize {
+/// The most rows whose sums fit the registers, beside two registers of weights and one of activations.
+pub(super) const fn max_rows(lanes: usize) -> usize {
     match lanes {
         16 => 14,
         4 => 12,
@@ -109,7 +111,7 @@ pub(super) const fn most_rows(lanes: usize) -> usize {
     }
 }
 
-/// How many panels are multiplied at once with so few rows, so that there are enough independent sums.
+/// How many panels are multiplied at once by so few rows, for enough independent sums.
 const fn panels_at_once(lanes: usize, rows: usize) -> usize {
     match (lanes, rows) {
         (4 | 16, 1..=3) | (_, 1) => 4,
@@ -118,24 +120,24 @@ const fn panels_at_once(lanes: usize, rows: usize) -> usize {
     }
 }
 
-/// Whether [`most_rows`] and [`panels_at_once`] ever ask for such a tile.
+/// Whether a tile of this size is used, by [`max_rows`] and [`panels_at_once`].
 const fn is_used(lanes: usize, rows: usize, panels: usize) -> bool {
-    rows <= most_rows(lanes) && (panels == 1 || panels == panels_at_once(lanes, rows))
+    rows <= max_rows(lanes) && (panels == 1 || panels == panels_at_once(lanes, rows))
 }
 
 /// One multiplication, shared by all threads.
-struct Call<'a> {
+struct GemmCall<'a> {
     packed: &'a Packed,
     a: &'a [f32],
     rows: usize,
     c: SharedStart<f32>,
-    /// Null for none. Read only where the same part writes.
+    /// Null for none. A part reads it only where it writes.
     residual: SharedStart<f32>,
     epilogue: Epilogue<'a>,
     plan: Plan,
 }
 
-impl Call<'_> {
+impl GemmCall<'_> {
     fn run<S: Simd, E: Element<S>>(&self, s: S, cpu: &Cpu) {
         let plan = self.plan;
         if !plan.packs_first {
@@ -144,16 +146,16 @@ impl Call<'_> {
         }
         let mut memory = RowMemory::take(self.rows, self.packed.words());
         let shared = memory.start();
-        let blocks = self.rows.div_ceil(plan.row_groups).div_ceil(most_rows(S::LANES));
+        let blocks = self.rows.div_ceil(plan.row_groups).div_ceil(max_rows(S::LANES));
         cpu.pool.parallel(plan.row_groups * blocks, |number| {
             let rows = share(self.rows, number / blocks, plan.row_groups);
             let start = shared.of_row(rows.start, self.packed.words());
-            Part::new::<S>(self, rows, 0..0, &start).pack::<S, E>(s, number % blocks);
+            GemmPart::new::<S>(self, rows, 0..0, &start).pack::<S, E>(s, number % blocks);
         });
         cpu.pool.parallel(plan.parts(), |number| self.part::<S, E>(s, number, Some(&shared)));
     }
 
-    /// A group of rows times a group of panels; the rows are packed already if their memory is given.
+    /// Multiplies a group of rows by a group of panels. The rows are packed already if their memory is given.
     fn part<S: Simd, E: Element<S>>(&self, s: S, number: usize, packed_rows: Option<&RowStart>) {
         let rows = share(self.rows, number / self.plan.panel_groups, self.plan.row_groups);
         let panels = share(self.packed.panels(), number % self.plan.panel_groups, self.plan.panel_groups);
@@ -163,12 +165,12 @@ impl Call<'_> {
         match packed_rows {
             Some(shared) => {
                 let start = shared.of_row(rows.start, self.packed.words());
-                Part::new::<S>(self, rows, panels, &start).multiply::<S, E>(s, true);
+                GemmPart::new::<S>(self, rows, panels, &start).multiply::<S, E>(s, true);
             }
             None => {
                 let mut memory = RowMemory::take(rows.len(), self.packed.words());
                 let start = memory.start();
-                Part::new::<S>(self, rows, panels, &start).multiply::<S, E>(s, false);
+                GemmPart::new::<S>(self, rows, panels, &start).multiply::<S, E>(s, false);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Weights in the order in which the multiplication reads them.
+//! Weights, packed in the order in which the inner loop reads them.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use super::f32::F32;
 use super::int8::{self, Int8};
 use crate::error::{KernelError, Result};
 
-/// In which numbers a layer multiplies. Activations come and go as f32 in each.
+/// The precision in which a layer multiplies. Activations are f32 before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// f32 throughout.
     F32,
     /// Weights in bf16, sums in f32.
     Bf16,
-    /// Weights in int8 with a scale a channel, activations quantised a row at a time, exact integer sums.
+    /// Weights in int8 with a scale per channel, activations quantised per row, exact integer sums.
     Int8,
 }
 
@@ -39,7 +39,7 @@ impl Precision {
     }
 }
 
-/// Weights as a file holds them: row after row, a row an output channel.
+/// Weights as a file has them: one row per output channel.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
     /// In f32.
@@ -59,7 +59,7 @@ impl Weights<'_> {
         }
     }
 
-    /// Row `row` of rows of `to.len()` numbers.
+    /// Copies a row of `to.len()` numbers, widened.
     pub(in super::super) fn read_row(&self, row: usize, to: &mut [f32]) {
         let range = row * to.len()..(row + 1) * to.len();
         match self {
@@ -90,21 +90,21 @@ impl<'a> From<&'a [f16]> for Weights<'a> {
     }
 }
 
-/// How a precision lies in memory on an instruction set.
+/// How panels of a precision are laid out for an instruction set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    /// f32 in a register; a panel is two registers of channels.
+pub(super) struct PanelLayout {
+    /// Lanes of a register in f32. A panel is two registers of channels.
     pub(super) lanes: usize,
-    /// Numbers of a row in a word of activations.
+    /// Numbers in a word of activations.
     pub(super) group: usize,
     /// Bytes of a weight.
     pub(super) weight_bytes: usize,
 }
 
-impl Layout {
+impl PanelLayout {
     fn of(isa: Isa, precision: Precision) -> Self {
-        fn layout<S: Simd, E: Element<S>>(_: S) -> Layout {
-            Layout { lanes: S::LANES, group: E::GROUP, weight_bytes: E::WEIGHT_BYTES }
+        fn layout<S: Simd, E: Element<S>>(_: S) -> PanelLayout {
+            PanelLayout { lanes: S::LANES, group: E::GROUP, weight_bytes: E::WEIGHT_BYTES }
         }
         match precision {
             Precision::F32 => with_simd!(isa, s => layout::<_, F32>(s)),
@@ -118,17 +118,16 @@ impl Layout {
         2 * self.lanes
     }
 
-    /// Bytes of a panel's weights for one word of activations.
+    /// Bytes of a panel's weights per word of activations.
     pub(super) fn step_bytes(self) -> usize {
         self.channels() * self.group * self.weight_bytes
     }
 }
 
-/// The weights of a linear layer, packed once for one instruction set; with its bias, if it has one.
+/// The weights of a linear layer, packed once for one instruction set, with its bias if it has one.
 ///
-/// Panels of two registers of channels follow each other; within a panel, the weights of all its channels for
-/// the first positions of a row come first, and so on. Channels and positions that are missing to a whole panel
-/// or group are zero.
+/// Panels of two registers of channels follow each other. In a panel come the weights of all its channels for the first
+/// positions of a row, then for the next, and so on. Incomplete panels and groups are padded with zeros.
 #[derive(Clone)]
 pub struct Packed {
     isa: Isa,
@@ -136,13 +135,13 @@ pub struct Packed {
     outputs: usize,
     inputs: usize,
     gated: bool,
-    pub(super) layout: Layout,
+    pub(super) layout: PanelLayout,
     pub(super) data: Aligned<u8>,
-    /// A number a channel, in the order of the panels.
+    /// One number per channel, in the order of the panels.
     pub(super) bias: Option<Aligned<f32>>,
-    /// What a quantised unit is worth, a number a channel; empty unless int8.
+    /// The scale of each channel; empty unless int8.
     pub(super) scales: Aligned<f32>,
-    /// What the offset of unsigned activations adds, a number a channel; empty unless int8.
+    /// What the offset of unsigned activations adds to each channel; empty unless int8.
     pub(super) corrections: Aligned<i32>,
 }
 
@@ -150,8 +149,8 @@ impl Packed {
     /// Packs `[outputs, inputs]` weights for the instruction set of `cpu`.
     ///
     /// # Errors
-    /// `invalid_request` if there are not `outputs · inputs` weights, or in int8 if one is not finite or a row
-    /// is too long for exact sums.
+    /// [`Shape`](crate::KernelError::Shape) if there are not `outputs · inputs` weights, or in int8 if one is not
+    /// finite or a row is too long for exact sums.
     pub fn new(
         cpu: &Cpu,
         weights: Weights<'_>,
@@ -177,10 +176,10 @@ impl Packed {
         Self::pack(cpu, [gate, up], true, [outputs, inputs], precision)
     }
 
-    /// Adds a bias: a number an output, added before the activation.
+    /// Adds a bias, one number per output. It is added before the activation.
     ///
     /// # Errors
-    /// `invalid_request` if the layer is gated or the number of outputs is another.
+    /// [`Shape`](crate::KernelError::Shape) if the layer is gated or the number of outputs is another.
     pub fn with_bias(self, bias: &[f32]) -> Result<Self> {
         if self.gated {
             return Err(KernelError::shape("a gated layer has two biases: use `with_gated_bias`"));
@@ -191,7 +190,7 @@ impl Packed {
     /// Adds the biases of a gated layer.
     ///
     /// # Errors
-    /// `invalid_request` if the layer is not gated or the number of outputs is another.
+    /// [`Shape`](crate::KernelError::Shape) if the layer is not gated or the number of outputs is another.
     pub fn with_gated_bias(self, gate: &[f32], up: &[f32]) -> Result<Self> {
         if !self.gated {
             return Err(KernelError::shape("this layer has one bias: use `with_bias`"));
@@ -199,12 +198,12 @@ impl Packed {
         self.biased([gate, up])
     }
 
-    /// How many numbers come out for a row.
+    /// Output features.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// How many numbers a row has.
+    /// Input features.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
@@ -214,7 +213,7 @@ impl Packed {
         self.gated
     }
 
-    /// In which numbers the layer multiplies.
+    /// The precision in which the layer multiplies.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -224,18 +223,18 @@ impl Packed {
         self.isa
     }
 
-    /// The memory that the weights take.
+    /// Memory of the weights in bytes.
     pub fn bytes(&self) -> usize {
         let bias = self.bias.as_ref().map_or(0, |bias| size_of_val::<[f32]>(bias));
         self.data.len() + bias + size_of_val::<[f32]>(&self.scales) + size_of_val::<[i32]>(&self.corrections)
     }
 
-    /// Words of activations of a row.
+    /// Words of activations per row.
     pub(super) fn words(&self) -> usize {
         self.inputs.div_ceil(self.layout.group)
     }
 
-    /// Outputs that a panel yields.
+    /// Outputs of a panel.
     pub(super) fn panel_outputs(&self) -> usize {
         if self.gated { self.layout.lanes } else { self.layout.channels() }
     }
@@ -248,7 +247,7 @@ impl Packed {
         self.words() * self.layout.step_bytes()
     }
 
-    /// Which row of which matrix a panel's channel is.
+    /// The matrix and row of a panel's channel.
     fn source_of(&self, panel: usize, channel: usize) -> Option<(usize, usize)> {
         let lanes = self.layout.lanes;
         let (matrix, row) = if self.gated {
@@ -270,17 +269,15 @@ impl Packed {
             let (found, wanted) = (matrix.len(), outputs.checked_mul(inputs));
             if wanted != Some(found) {
                 return Err(KernelError::shape(format!(
-                    "{found} weights were given for a layer of {outputs} outputs and {inputs} inputs"
+                    "expected {outputs} × {inputs} weights, found {found}"
                 )));
             }
         }
-        if precision == Precision::Int8 && inputs > int8::MOST_K {
-            let most = int8::MOST_K;
-            return Err(KernelError::shape(format!(
-                "int8 takes rows of {most} numbers at most, not {inputs}"
-            )));
+        if precision == Precision::Int8 && inputs > int8::MAX_K {
+            let most = int8::MAX_K;
+            return Err(KernelError::shape(format!("int8: expected at most {most} inputs, found {inputs}")));
         }
-        let layout = Layout::of(cpu.isa, precision);
+        let layout = PanelLayout::of(cpu.isa, precision);
         let mut packed = Self {
             isa: cpu.isa,
             precision,
@@ -324,7 +321,7 @@ impl Packed {
             }
         });
         if flawed.into_inner() {
-            return Err(KernelError::shape("a weight is not finite; int8 cannot hold it"));
+            return Err(KernelError::shape("int8: a weight is not finite"));
         }
         (self.scales, self.corrections) =
             scales.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -332,7 +329,7 @@ impl Packed {
         Ok(())
     }
 
-    /// Puts the weights of one channel into its panel.
+    /// Writes the weights of one channel to its panel.
     fn scatter(&self, row: &[f32], channel: usize, panel: &mut [u8]) {
         let group_bytes = self.layout.group * self.layout.weight_bytes;
         let steps = panel.chunks_exact_mut(self.layout.step_bytes());
@@ -350,7 +347,7 @@ impl Packed {
         for bias in biases {
             if bias.len() != self.outputs {
                 let (found, outputs) = (bias.len(), self.outputs);
-                return Err(KernelError::shape(format!("a bias of {found} numbers for {outputs} outputs")));
+                return Err(KernelError::shape(format!("bias: expected {outputs} numbers, found {found}")));
             }
         }
         let channels = self.layout.channels();

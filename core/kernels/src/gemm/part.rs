@@ -1,4 +1,4 @@
-//! A group of rows on its way through a group of panels, and which tile multiplies them.
+//! One part of the work: a group of rows times a group of panels, and the tiles that multiply them.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,44 +11,44 @@ use super::element::{Element, RowScale};
 use super::epilogue::{Direct, Finish};
 use super::plan::{share, words_at_once};
 use super::tile::Tile;
-use super::{Call, is_used, most_rows, panels_at_once};
+use super::{GemmCall, is_used, max_rows, panels_at_once};
 
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
 
-/// Tiles of fewer words wait for their results to be stored, if these are more than the cache holds: then they go
-/// through memory, a block behind the arithmetic.
+/// Tiles of fewer words would wait for the stores of their results where these exceed the cache. Their sums are stored
+/// first and finished one block later.
 const SHORT_TILE: usize = 128;
 
-/// Results that stay in a second-level cache.
+/// Results that stay in the L2 cache, in bytes.
 const CACHED_RESULTS: usize = 1 << 20;
 
 /// Some rows times some panels.
-pub(super) struct Part<'a> {
-    call: &'a Call<'a>,
+pub(super) struct GemmPart<'a> {
+    call: &'a GemmCall<'a>,
     rows: Range<usize>,
     panels: Range<usize>,
-    /// The rows are multiplied in so many blocks, each a tile high.
+    /// The number of blocks of rows; a block is as high as a tile.
     blocks: usize,
-    /// Where the packed rows are or come to be.
+    /// The memory for the packed rows.
     memory: &'a RowStart,
-    /// Whether they are there already.
+    /// Whether they are packed already.
     is_packed: bool,
-    /// The sums, panel after panel: a row of two registers after the other.
+    /// The sums, panel after panel: two registers for each row.
     sums: Scratch<u32>,
-    /// Whether the sums of all panels are kept, because they are taken up again.
+    /// Whether the sums of all panels are kept, because more words follow.
     keeps_all: bool,
 }
 
-impl<'a> Part<'a> {
-    /// `memory` is that of the first of `rows`.
+impl<'a> GemmPart<'a> {
+    /// `memory` starts at the first of `rows`.
     pub(super) fn new<S: Simd>(
-        call: &'a Call<'a>,
+        call: &'a GemmCall<'a>,
         rows: Range<usize>,
         panels: Range<usize>,
         memory: &'a RowStart,
     ) -> Self {
-        let blocks = rows.len().div_ceil(most_rows(S::LANES));
+        let blocks = rows.len().div_ceil(max_rows(S::LANES));
         Self {
             call,
             rows,
@@ -64,14 +64,14 @@ impl<'a> Part<'a> {
     pub(super) fn multiply<S: Simd, E: Element<S>>(mut self, s: S, is_packed: bool) {
         let at_once = if self.blocks == 1 { panels_at_once(S::LANES, self.rows.len()) } else { 1 };
         let length = self.call.packed.words();
-        // Sums that are taken up again wait for all panels; others are done with at once.
+        // Sums that more words follow are kept for all panels; others are finished at once.
         let at_a_time = words_at_once(length);
         self.is_packed = is_packed;
         self.keeps_all = length > at_a_time;
         let kept = if self.keeps_all { self.panels.len() } else { at_once };
         self.sums = Scratch::take(kept * self.rows.len() * 2 * S::LANES);
         let mut start = 0;
-        // Once at least, so that rows without numbers get their zeros.
+        // At least once, so that rows without numbers become zeros.
         while start < length || start == 0 {
             let words = start..length.min(start + at_a_time);
             start = words.end.max(1);
@@ -84,7 +84,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The rows of a block, counted from the part's first.
+    /// The rows of a block, relative to the part.
     fn block(&self, number: usize) -> Range<usize> {
         share(self.rows.len(), number, self.blocks)
     }
@@ -95,13 +95,13 @@ impl<'a> Part<'a> {
         &self.call.a[(self.rows.start + block.start) * inputs..(self.rows.start + block.end) * inputs]
     }
 
-    /// Which of the kept sums are a panel's.
+    /// The range of a panel's kept sums.
     fn place_of_sums(&self, panel: usize) -> usize {
         if self.keeps_all { panel - self.panels.start } else { 0 }
     }
 
-    /// Some words of all rows times `count` panels. What comes from or goes to memory, the rows and the results,
-    /// does so a block at a time between tiles, so that the waits overlap with arithmetic.
+    /// Multiplies some words of all rows by `count` panels. Packing rows and storing results happens block by block
+    /// between tiles, so that memory latency overlaps with arithmetic.
     fn panels<S: Simd, E: Element<S>>(&mut self, s: S, panel: usize, count: usize, words: &Range<usize>) {
         let packed = self.call.packed;
         let (length, panel_bytes, register) = (packed.words(), packed.panel_bytes(), 2 * S::LANES);
@@ -136,7 +136,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Packs the rows of a block, if there is one of this number.
+    /// Packs the rows of a block, if there is such a block.
     pub(super) fn pack<S: Simd, E: Element<S>>(&self, s: S, number: usize) {
         if number >= self.blocks {
             return;
@@ -154,8 +154,8 @@ impl<'a> Part<'a> {
         });
     }
 
-    /// What a tile brings near for the next ones, so that they need not wait for it, and how many bytes of it for
-    /// each of its words: the next block's rows if they are not packed yet, else its share of the next panel.
+    /// What a tile prefetches for the next ones, and how many bytes per word: the next block's rows if they are not
+    /// packed yet, else its share of the next panel.
     fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> (*const u8, usize) {
         if !self.is_packed && panel == self.panels.start && words.start == 0 && block + 1 < self.blocks {
             return (self.source(&self.block(block + 1)).as_ptr().cast(), CACHE_LINE);
@@ -167,7 +167,7 @@ impl<'a> Part<'a> {
         } else {
             self.panels.start * packed.panel_bytes() + words.end * step
         };
-        // No more than a line a word is asked for; the rest of a lone block's panel comes as a stream.
+        // At most one cache line per word; the hardware prefetcher streams the rest of a single block's panel.
         let share = step.div_ceil(self.blocks).min(CACHE_LINE);
         (packed.data.as_ptr().wrapping_add(next + block * words.len() * share), share)
     }
@@ -177,8 +177,8 @@ impl<'a> Part<'a> {
         unsafe { self.memory.scales(block) }
     }
 
-    /// Whether a bias and a residual are all that follows the sums of the panels before `end`, these are whole, and
-    /// storing the results does not take longer than the sums.
+    /// Whether only a bias and a residual follow the sums of the panels before `end`, the panels are whole, and storing
+    /// takes no longer than multiplying.
     fn is_plain(&self, end: usize) -> bool {
         let (packed, epilogue) = (self.call.packed, &self.call.epilogue);
         let results = size_of_val(self.call.a) / packed.inputs().max(1) * packed.outputs();
@@ -189,14 +189,14 @@ impl<'a> Part<'a> {
         whole && !packed.is_gated() && epilogue.activation == Activation::None && epilogue.scale == 1.0
     }
 
-    /// Where the results of a block and some panels go.
+    /// The destination of a block and some panels.
     fn direct(&self, block: &Range<usize>, panel: usize) -> Direct<'_> {
         let packed = self.call.packed;
         let (to, residual) = self.place(block, panel);
         Direct { packed, panel, row_scales: self.row_scales(block), to, residual }
     }
 
-    /// Where a block's first row and a panel's first channel lie in the result, and in the residual if there is one.
+    /// The first row of a block and first channel of a panel in the result, and in the residual if there is one.
     fn place(&self, block: &Range<usize>, panel: usize) -> (*mut f32, *const f32) {
         let packed = self.call.packed;
         let place = (self.rows.start + block.start) * packed.outputs() + panel * packed.panel_outputs();
@@ -225,7 +225,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A tile whose numbers of rows and panels are known at run time.
+/// A tile whose size is known at run time.
 struct Inner<'a> {
     direct: Option<&'a Direct<'a>>,
     words: usize,
@@ -244,7 +244,7 @@ impl Inner<'_> {
         macro_rules! choose {
             ($($rows:literal x $panels:literal)*) => {
                 match (rows, panels) {
-                    // Not compiled for sets whose registers do not hold so many sums.
+                    // Not compiled for instruction sets with too few registers.
                     $(($rows, $panels) if const { is_used(S::LANES, $rows, $panels) } => {
                         self.tile::<S, E, $rows, $panels>(s);
                     })*

@@ -368,8 +368,8 @@ fn int8_refuses_what_it_cannot_hold() {
         |values: &[f32], outputs, inputs| Packed::new(&cpu, values.into(), outputs, inputs, Precision::Int8);
     assert!(pack(&[1.0, f32::NAN], 1, 2).is_err());
     assert!(pack(&[1.0, f32::INFINITY], 2, 1).is_err());
-    assert!(pack(&vec![0.0; int8::MOST_K + 1], 1, int8::MOST_K + 1).is_err());
-    assert!(pack(&vec![1.0; int8::MOST_K], 1, int8::MOST_K).is_ok());
+    assert!(pack(&vec![0.0; int8::MAX_K + 1], 1, int8::MAX_K + 1).is_err());
+    assert!(pack(&vec![1.0; int8::MAX_K], 1, int8::MAX_K).is_ok());
 }
 
 #[test]

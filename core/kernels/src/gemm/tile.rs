@@ -8,28 +8,28 @@ use super::epilogue::Direct;
 
 /// `ROWS` rows times `PANELS` panels, over some words of the rows.
 ///
-/// Several panels at once keep the multipliers busy where there are few rows: each sum depends on the one before,
-/// and takes several cycles. How many there are changes nothing in the order of any one sum.
+/// With few rows, several panels at once hide the latency of the sums, each of which depends on the one before. Their
+/// number does not change the order of any sum.
 pub(super) struct Tile<'a, E, const ROWS: usize, const PANELS: usize> {
-    /// How many words of each row.
+    /// Words of each row.
     pub(super) words: usize,
-    /// The words of all rows, `ROWS` of the same position after each other.
+    /// The words of all rows: word 0 of each of the `ROWS` rows, then word 1, and so on.
     pub(super) activations: *const u32,
     /// The first panel's weights for the first word.
     pub(super) weights: *const u8,
     /// Bytes from one panel to the next.
     pub(super) panel_bytes: usize,
-    /// The sums: a panel after the other, in it a row after the other.
+    /// The sums: panel after panel, in each row after row.
     pub(super) sums: *mut u32,
-    /// Words from the sums of one panel to those of the next.
+    /// Words from one panel's sums to the next's.
     pub(super) panel_sums: usize,
-    /// Whether the sums begin here; else they go on from what is stored.
+    /// Whether the sums start at zero; else they continue from what is stored.
     pub(super) fresh: bool,
-    /// What to bring near meanwhile: weights or rows that are needed soon. Any address is allowed.
+    /// What to prefetch meanwhile: weights or rows that are needed soon. Any address is allowed.
     pub(super) ahead: *const u8,
-    /// How many bytes of it a word.
+    /// Bytes to prefetch per word.
     pub(super) ahead_step: usize,
-    /// How sums become results at once; without it they are stored.
+    /// How to turn sums into results at once; without it they are stored.
     pub(super) direct: Option<&'a Direct<'a>>,
     pub(super) element: PhantomData<E>,
 }

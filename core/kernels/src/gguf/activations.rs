@@ -1,20 +1,19 @@
 //! Activations as signed bytes, with a scale for every 32.
 //!
-//! A number is off by half a step at most: by `max / 254`, where `max` is the largest size among the 32. Where one
-//! is not finite, the scale is NaN, and so are all sums with it.
+//! A number is off by at most half a step: `max / 254`, where `max` is the largest absolute value among the 32. Where
+//! one is not finite, the scale is NaN, and so are all its sums.
 
 use super::super::simd::Simd;
 use super::block::{GROUP, GROUPS, Shape, UNIT};
 
-/// The greatest quantised number.
-pub(super) const MOST: f32 = 127.0;
+/// The largest quantised number.
+pub(super) const MAX_QUANTISED: f32 = 127.0;
 
-/// Units whose largest number is below this are taken for zero: its inverse must be finite.
+/// Units whose largest absolute value is below this count as zero: its inverse must be finite.
 pub(super) const TINY: f32 = 1e-35;
 
 impl Shape {
-    /// Words that a unit of activations takes: the bytes, the scale, and for every part what the offset or the
-    /// minimum is multiplied with.
+    /// Words of a unit of activations: the bytes, the scale, and for each part the factor of the offset or the minimum.
     pub(super) const fn unit_words(&self) -> usize {
         GROUPS + 1 + self.halves
     }
@@ -41,7 +40,7 @@ pub(super) fn prepare<S: Simd>(s: S, shape: &Shape, rows: &[f32], k: usize, padd
 /// One unit of one row.
 #[inline(always)]
 fn quantise<S: Simd>(s: S, shape: &Shape, numbers: &[f32], row: usize, padded: usize, to: &mut [u32]) {
-    // Sizes compare as integers, and so compared, infinity and NaN are the greatest and stay.
+    // The bits of absolute values compare as integers; infinity and NaN are then the largest and are kept.
     let mut largest = s.splat_i32(0);
     for numbers in numbers.chunks_exact(S::LANES) {
         largest = s.max_i32(largest, s.and_i32(s.bits(s.load(numbers)), s.splat_i32(i32::MAX)));
@@ -50,7 +49,7 @@ fn quantise<S: Simd>(s: S, shape: &Shape, numbers: &[f32], row: usize, padded: u
     let scale = match largest {
         largest if !largest.is_finite() => f32::NAN,
         largest if largest < TINY => 0.0,
-        largest => largest / MOST,
+        largest => largest / MAX_QUANTISED,
     };
     let inverse = s.splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
     let mut bytes = [0_i8; UNIT];
@@ -76,7 +75,7 @@ fn quantise<S: Simd>(s: S, shape: &Shape, numbers: &[f32], row: usize, padded: u
         to[(GROUPS + 1 + number) * padded + row] = if shape.has_minimum() {
             (scale * *sum as f32).to_bits()
         } else {
-            // Where the sums of products begin, so that the offset of the codes is taken off.
+            // The start of the sums of products, which cancels the offset of the codes.
             sum.wrapping_mul(-shape.offset) as u32
         };
     }

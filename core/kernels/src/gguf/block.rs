@@ -1,18 +1,18 @@
-//! A block taken apart: what every format's bits come to.
+//! A parsed block: what the bits of every format mean.
 
 use half::f16;
 
-/// Numbers of the smallest unit of every format with blocks; also what activations share a scale in.
+/// Numbers of a unit: the smallest block of all formats, and as many activations share a scale.
 pub(super) const UNIT: usize = 32;
 
-/// Codes of a group: they fill a word, and one instruction multiplies them.
+/// Codes of a group: they fill a word, which one instruction multiplies.
 pub(super) const GROUP: usize = 4;
 
 /// Groups of a unit.
 pub(super) const GROUPS: usize = UNIT / GROUP;
 
-/// The longest block.
-pub(super) const LONGEST: usize = 256;
+/// The most numbers in a block.
+pub(super) const MAX_LENGTH: usize = 256;
 
 /// How scales and minima lie in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,22 +21,22 @@ pub(super) enum Scales {
     Half,
     /// An f16 scale and an f16 minimum, which is added.
     HalfAndMinimum,
-    /// An f16 scale, times a signed byte a part.
+    /// An f16 scale, times a signed byte per part.
     Signed,
-    /// Two f16, times an unsigned byte a part each: the scale, and the minimum, which is subtracted.
+    /// An f16 scale and an f16 minimum, which is subtracted; each times an unsigned byte per part.
     Pairs,
-    /// The same with four bits each.
+    /// The same with four bits per part each.
     Nibbles,
 }
 
-/// What a format's blocks are made of: `(code - offset) · scale`, with a minimum added or subtracted.
+/// The blocks of a format: `(code - offset) · scale`, with a minimum added or subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Units of 32 in a block: 1 or 8.
     pub(super) units: usize,
     /// Lower bits of a code: 2, 4 or 8.
     pub(super) low: usize,
-    /// Upper bits of a code, stored apart: 0, 1 or 2.
+    /// Upper bits of a code, stored separately: 0, 1 or 2.
     pub(super) high: usize,
     /// Parts of a unit with a scale each: 1 or 2.
     pub(super) halves: usize,
@@ -73,7 +73,7 @@ impl Shape {
     }
 
     const fn of_256([low, high]: [usize; 2], halves: usize, offset: i32, scales: Scales) -> Self {
-        Self { units: LONGEST / UNIT, low, high, halves, offset, scales }
+        Self { units: MAX_LENGTH / UNIT, low, high, halves, offset, scales }
     }
 
     /// Numbers of a block.
@@ -92,24 +92,30 @@ impl Shape {
     }
 }
 
-/// A block's codes and scales, one a byte.
+/// A block's codes and scales, one per byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Block {
-    /// The codes, without sign; a short block has zeros at the end.
-    pub(super) codes: [u8; LONGEST],
+    /// The unsigned codes; a short block is padded with zeros.
+    pub(super) codes: [u8; MAX_LENGTH],
     /// The block's scale.
     pub(super) scale: f16,
     /// The block's minimum, zero if it has none.
     pub(super) minimum: f16,
-    /// What the scale is multiplied with, a byte a part; signed bytes as their bits.
+    /// The factor of the scale for each part, one byte each; signed bytes as their bits.
     pub(super) scales: [u8; 16],
-    /// What the minimum is multiplied with, a byte a part.
+    /// The factor of the minimum for each part, one byte each.
     pub(super) minima: [u8; 16],
 }
 
 impl Default for Block {
     fn default() -> Self {
-        Self { codes: [0; LONGEST], scale: f16::ZERO, minimum: f16::ZERO, scales: [0; 16], minima: [0; 16] }
+        Self {
+            codes: [0; MAX_LENGTH],
+            scale: f16::ZERO,
+            minimum: f16::ZERO,
+            scales: [0; 16],
+            minima: [0; 16],
+        }
     }
 }
 
@@ -124,7 +130,7 @@ impl Block {
         }
     }
 
-    /// What is added in a part.
+    /// What is added to the numbers of a part.
     pub(super) fn minimum_of(&self, shape: &Shape, part: usize) -> f32 {
         let minimum = self.minimum.to_f32();
         match shape.scales {

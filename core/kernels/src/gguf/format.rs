@@ -6,13 +6,13 @@ use super::block::{Block, Shape};
 use super::{simple, super_blocks};
 use crate::error::{KernelError, Result};
 
-/// How a weight file holds numbers.
+/// The format of the numbers in a weight file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
     /// 16-bit IEEE numbers.
     F16,
-    /// The upper halves of f32.
+    /// bfloat16: the upper halves of f32.
     Bf16,
     /// Blocks of 32 with a scale; 4 bits a number.
     Q4_0,
@@ -94,7 +94,7 @@ impl Format {
         Self::ALL.iter().copied().find(|format| format.number() == number)
     }
 
-    /// How many numbers a block has. Rows are whole blocks.
+    /// How many numbers a block has. A row is made of whole blocks.
     pub const fn block_length(self) -> usize {
         match self.shape() {
             Some(shape) => shape.length(),
@@ -122,27 +122,29 @@ impl Format {
     /// How many bytes `n` rows of `k` numbers take in a file.
     ///
     /// # Errors
-    /// `invalid_request` if `k` is not a whole number of blocks, or the size does not fit memory.
+    /// [`Shape`](crate::KernelError::Shape) if `k` is not a whole number of blocks, or the size does not fit memory.
     pub fn bytes(self, n: usize, k: usize) -> Result<usize> {
         let length = self.block_length();
         if !k.is_multiple_of(length) {
             let name = self.name();
-            return Err(KernelError::shape(format!("{name} takes rows of a multiple of {length}, not {k}")));
+            return Err(KernelError::shape(format!(
+                "{name}: expected rows of a multiple of {length} numbers, found {k}"
+            )));
         }
         let bytes = n.checked_mul(k / length).and_then(|blocks| blocks.checked_mul(self.block_bytes()));
-        bytes.ok_or_else(|| KernelError::shape(format!("{n} rows of {k} numbers do not fit memory")))
+        bytes.ok_or_else(|| KernelError::shape(format!("{n} rows of {k} numbers are too large")))
     }
 
-    /// Writes the numbers that the blocks in `bytes` stand for: the same bits as ggml's own functions.
+    /// Writes the numbers of the blocks in `bytes`: the same bits as ggml's own functions.
     ///
     /// # Errors
-    /// `invalid_request` if `bytes` has not the size of `to.len()` numbers.
+    /// [`Shape`](crate::KernelError::Shape) if `bytes` has not the size of `to.len()` numbers.
     pub fn dequantise(self, bytes: &[u8], to: &mut [f32]) -> Result<()> {
         let wanted = self.bytes(1, to.len())?;
         if bytes.len() != wanted {
             let (name, found, count) = (self.name(), bytes.len(), to.len());
             return Err(KernelError::shape(format!(
-                "{count} numbers of {name} take {wanted} bytes, not {found}"
+                "{count} numbers in {name}: expected {wanted} bytes, found {found}"
             )));
         }
         let blocks = bytes.chunks_exact(self.block_bytes()).zip(to.chunks_exact_mut(self.block_length()));
@@ -160,7 +162,7 @@ impl Format {
         if self == Self::Bf16 { bf16::from_bits(bits).to_f32() } else { f16::from_bits(bits).to_f32() }
     }
 
-    /// How the format's blocks are made, if it has blocks.
+    /// The shape of the format's blocks, if it has blocks.
     pub(super) const fn shape(self) -> Option<Shape> {
         Some(match self {
             Self::F16 | Self::Bf16 => return None,
@@ -177,7 +179,7 @@ impl Format {
         })
     }
 
-    /// Takes a block of a file apart. `bytes` has the block's size.
+    /// Parses a block. `bytes` has the block's size.
     pub(super) fn parse(self, bytes: &[u8]) -> Block {
         match self {
             // Without blocks.

@@ -8,23 +8,23 @@ use super::super::dispatch::with_simd;
 use super::super::pool::SharedStart;
 use super::super::simd::Simd;
 use super::format::Format;
-use super::multiply::{Multiply, Panel, Prepare, most_rows, padded};
+use super::multiply::{Multiply, Panel, Prepare, max_rows, padded};
 use super::quantised::{self, Quantised};
 use super::tile;
 use super::wide::Wide;
 
-/// Fewer multiplications than this are done by one thread: waking another costs as much.
-const ALONE: usize = 1 << 20;
+/// Fewer multiplications than this are done by one thread, because waking another costs as much.
+const MIN_PARALLEL_WORK: usize = 1 << 20;
 
-/// Weights that are multiplied with all rows before the next ones are: with a block of rows, they fit a
-/// second-level cache of 512 KiB.
+/// Bytes of weights that are multiplied by all rows before the next ones: with a block of rows, they fit an L2 cache of
+/// 512 KiB.
 const WEIGHTS_IN_CACHE: usize = 256 << 10;
 
-/// Parts a thread where memory is the limit: more than one, so that none waits long for a thread that lags.
+/// Parts per thread where memory bandwidth is the limit: several, so that none waits long for a slow thread.
 const PARTS_A_THREAD: usize = 4;
 
 /// One multiplication whose sizes are checked.
-pub(super) struct Call<'a> {
+pub(super) struct BlockMatmul<'a> {
     /// Panels, in the order of the format's kernel.
     pub(super) weights: &'a [u8],
     /// `rows` rows of `k` numbers.
@@ -35,11 +35,11 @@ pub(super) struct Call<'a> {
     pub(super) outputs: usize,
     /// Numbers of a row of `x` and of the weights.
     pub(super) k: usize,
-    /// `rows` rows of `outputs` numbers; every part writes its own.
+    /// `rows` rows of `outputs` numbers. Each part writes its own.
     pub(super) y: SharedStart<f32>,
 }
 
-impl Call<'_> {
+impl BlockMatmul<'_> {
     /// Multiplies with weights of this format.
     pub(super) fn run(&self, cpu: &Cpu, format: Format) {
         match format {
@@ -66,9 +66,9 @@ impl Call<'_> {
     }
 
     fn with_set<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S) {
-        let blocks = self.rows.div_ceil(most_rows::<S>());
+        let blocks = self.rows.div_ceil(max_rows::<S>());
         let last = self.block::<S>(blocks - 1).len();
-        let words = M::words(self.k) * ((blocks - 1) * most_rows::<S>() + padded(last));
+        let words = M::words(self.k) * ((blocks - 1) * max_rows::<S>() + padded(last));
         let mut prepared = Scratch::<u32>::take(words);
         self.prepare::<S, M>(cpu, s, &mut prepared);
         let prepared: &[u32] = &prepared;
@@ -84,26 +84,26 @@ impl Call<'_> {
         });
     }
 
-    /// The rows of a block. All blocks but the last have the most rows.
+    /// The rows of a block. All blocks but the last are full.
     fn block<S: Simd>(&self, block: usize) -> std::ops::Range<usize> {
-        let most = most_rows::<S>();
+        let most = max_rows::<S>();
         block * most..self.rows.min((block + 1) * most)
     }
 
-    /// Into how many parts the panels are cut.
+    /// The number of parts of panels.
     fn parts(&self, cpu: &Cpu, panel_bytes: usize, blocks: usize) -> usize {
         let panels = self.outputs.div_ceil(tile::ROWS);
         let threads = cpu.pool.threads();
         let in_cache = (WEIGHTS_IN_CACHE / panel_bytes.max(1)).max(1);
         let for_cache = if blocks > 1 { panels.div_ceil(in_cache) } else { 1 };
-        if threads == 1 || self.rows.saturating_mul(self.outputs).saturating_mul(self.k) < ALONE {
+        if threads == 1 || self.rows.saturating_mul(self.outputs).saturating_mul(self.k) < MIN_PARALLEL_WORK {
             return for_cache;
         }
         for_cache.max(threads * PARTS_A_THREAD).min(panels)
     }
 
     fn prepare<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S, to: &mut [u32]) {
-        let chunk = M::words(self.k) * most_rows::<S>();
+        let chunk = M::words(self.k) * max_rows::<S>();
         cpu.pool.parallel_chunks(to, chunk, |number, to| {
             let rows = self.block::<S>(number);
             s.call(Prepare::<M> {

@@ -1,14 +1,14 @@
-//! Multiplication with weights in the formats of GGUF files, without widening them.
+//! Products with weights in the formats of GGUF files, without widening them.
 //!
-//! Where to find what: `format.rs` names the formats; `simple.rs` and `super_blocks.rs` take their blocks apart into
-//! codes and scales (`block.rs`), `quantise.rs` makes some; `tile.rs` is the order in memory for multiplying.
-//! `activations.rs` quantises the other side; `quantised.rs` is the inner loop over blocks, `wide.rs` that
-//! over f16 and bf16; `multiply.rs` is what both have in common and `matmul.rs` cuts the work.
+//! `format.rs` names the formats; `simple.rs` and `super_blocks.rs` parse their blocks into codes and scales
+//! (`block.rs`), `quantise.rs` writes some; `tile.rs` is the packed order for multiplying. `activations.rs` quantises
+//! the other operand; `quantised.rs` is the inner loop over blocks, `wide.rs` that over f16 and bf16; `multiply.rs` is
+//! what both share, and `matmul.rs` cuts the work.
 //!
-//! Weights count exactly as the file has them. With formats in blocks, activations are rounded to 8 bits with a
-//! scale for every 32 (see [`QuantisedWeights::matmul`]); products of 32 (16, where the format has scales for 16) are
-//! summed exactly in integers, these sums scaled and added in f32, in the order of the row whatever the
-//! number of rows and threads.
+//! Weights are used exactly as the file has them. With block formats, activations are rounded to 8 bits with a scale
+//! for every 32 (see [`QuantisedWeights::matmul`]). Products of 32 (16, where the format has scales for 16) are summed
+//! exactly in integers; these sums are scaled and added in f32 in the order of the row, whatever the number of rows and
+//! threads.
 
 mod activations;
 mod block;
@@ -35,8 +35,8 @@ use block::Shape;
 
 pub use format::Format;
 
-/// A matrix of weights from a GGUF file, in the order for multiplying. Takes the place of the file's bytes: those
-/// need not be kept. The same for every instruction set.
+/// A matrix of weights from a GGUF file, packed for multiplying. It replaces the file's bytes, which need not be kept.
+/// Packed the same way for every instruction set.
 #[derive(Clone)]
 pub struct QuantisedWeights {
     format: Format,
@@ -46,16 +46,16 @@ pub struct QuantisedWeights {
 }
 
 impl QuantisedWeights {
-    /// Orders `n` rows of `k` weights, as the file has them: row after row.
+    /// Packs `n` rows of `k` weights, given row after row as in the file.
     ///
     /// # Errors
-    /// `invalid_request` if rows are not whole blocks of the format, or `bytes` has another size.
+    /// [`Shape`](crate::KernelError::Shape) if rows are not whole blocks of the format, or `bytes` has another size.
     pub fn from_ggml(cpu: &Cpu, format: Format, bytes: &[u8], n: usize, k: usize) -> Result<Self> {
         let wanted = format.bytes(n, k)?;
         if bytes.len() != wanted {
             let (name, found) = (format.name(), bytes.len());
             return Err(KernelError::shape(format!(
-                "{n} rows of {k} weights in {name} take {wanted} bytes, not {found}"
+                "{n} rows of {k} weights in {name}: expected {wanted} bytes, found {found}"
             )));
         }
         let mut weights = Self { format, outputs: n, inputs: k, data: Aligned::zeroed(0) };
@@ -74,38 +74,40 @@ impl QuantisedWeights {
         Ok(weights)
     }
 
-    /// Multiplies `m` rows of `x`, of [`inputs`](Self::inputs) numbers each, into as many rows of `y`, of
-    /// [`outputs`](Self::outputs) numbers each.
+    /// Multiplies `m` rows of [`inputs`](Self::inputs) numbers by the weights, into rows of [`outputs`](Self::outputs)
+    /// numbers.
     ///
-    /// With formats in blocks, `x` is rounded to 8 bits first: a number is off by at most 1/254 of the largest among the
-    /// 32 of its unit (positions 0 to 31, 32 to 63, …). F16 and BF16 multiply `x` as it is. Where a number of `x` is not
-    /// finite, its row of `y` is NaN with formats in blocks.
+    /// With block formats, `x` is rounded to 8 bits first: a number is off by at most 1/254 of the largest absolute
+    /// value among the 32 of its unit (positions 0 to 31, 32 to 63, …), and a row of `y` is NaN where its row of `x`
+    /// has a number that is not finite. F16 and BF16 multiply `x` as it is.
     ///
     /// # Errors
-    /// `invalid_request` if `x` or `y` has another size.
+    /// [`Shape`](crate::KernelError::Shape) if `x` or `y` has another size.
     pub fn matmul(&self, cpu: &Cpu, x: &[f32], m: usize, y: &mut [f32]) -> Result<()> {
         let check = |name: &str, found: usize, width: usize| {
             if m.checked_mul(width) == Some(found) {
                 return Ok(());
             }
-            Err(KernelError::shape(format!("{name} holds {found} numbers, not {m} rows of {width}")))
+            Err(KernelError::shape(format!(
+                "{name}: expected {m} rows of {width} numbers, found {found} numbers"
+            )))
         };
         check("`x`", x.len(), self.inputs)?;
         check("`y`", y.len(), self.outputs)?;
         let (rows, outputs, k, y) = (m, self.outputs, self.inputs, SharedStart(y.as_mut_ptr()));
-        matmul::Call { weights: &self.data, x, rows, outputs, k, y }.run(cpu, self.format);
+        matmul::BlockMatmul { weights: &self.data, x, rows, outputs, k, y }.run(cpu, self.format);
         Ok(())
     }
 
-    /// Writes the numbers of a row, exactly as the file's blocks say: how a table of embeddings is read.
+    /// Writes the numbers of a row, exactly those of the file's blocks: the lookup of an embedding table.
     ///
     /// # Errors
-    /// `invalid_request` if there is no such row or `to` has another length than a row.
+    /// [`Shape`](crate::KernelError::Shape) if there is no such row or `to` has another length than a row.
     pub fn dequantise_row(&self, row: usize, to: &mut [f32]) -> Result<()> {
         if row >= self.outputs || to.len() != self.inputs {
             let (rows, length, found) = (self.outputs, self.inputs, to.len());
             return Err(KernelError::shape(format!(
-                "row {row} of {rows} into {found} numbers, where rows have {length}"
+                "row {row} of {rows}: expected {length} numbers, found {found}"
             )));
         }
         let panel_bytes = self.panel_bytes();
@@ -129,17 +131,17 @@ impl QuantisedWeights {
         self.format
     }
 
-    /// Rows of weights: numbers of a row that comes out.
+    /// Output features.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Weights of a row: numbers of a row that goes in.
+    /// Input features.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// The memory that the weights take.
+    /// Memory of the weights in bytes.
     pub fn bytes(&self) -> usize {
         self.data.len()
     }
@@ -150,7 +152,7 @@ impl QuantisedWeights {
     }
 }
 
-/// Puts the blocks of a row into its panel.
+/// Writes the blocks of a row to its panel.
 fn write_row(format: Format, bytes: &[u8], row: usize, panel: &mut [u8]) {
     let Some(shape) = format.shape() else {
         return wide::write(panel, row, bytes);

@@ -1,20 +1,20 @@
-//! What a way to multiply a panel of 16 rows of weights must say; [`super::matmul`] does the rest.
+//! The interface of a kernel for panels of 16 rows of weights; [`super::matmul`] does the rest.
 
 use std::marker::PhantomData;
 
 use super::super::simd::{Simd, Work};
 use super::tile;
 
-/// How weights of some format are multiplied.
+/// How weights of a format are multiplied.
 pub(super) trait Multiply: Copy + Send + Sync + 'static {
-    /// Words that a row of `k` activations takes, once prepared.
+    /// Words of a prepared row of `k` activations.
     fn words(k: usize) -> usize;
 
     /// Bytes of 16 rows of `k` weights.
     fn panel_bytes(k: usize) -> usize;
 
-    /// Prepares `rows` for `padded` rows, the missing ones being zero: for every position (or unit of positions),
-    /// what all rows have there.
+    /// Prepares `rows`, padded with zero rows to `padded`: for each position (or unit of positions), the words of all
+    /// rows.
     fn prepare<S: Simd>(s: S, rows: &[f32], k: usize, padded: usize, to: &mut [u32]);
 
     /// The sums of `LANES` rows of weights, from `lane`, with each of `ROWS` prepared rows.
@@ -24,8 +24,8 @@ pub(super) trait Multiply: Copy + Send + Sync + 'static {
     unsafe fn sums<S: Simd, const ROWS: usize>(s: S, panel: &Panel<Self>, lane: usize) -> [S::F32; ROWS];
 }
 
-/// The most rows that are multiplied at once: their sums fill the registers.
-pub(super) const fn most_rows<S: Simd>() -> usize {
+/// The most rows that are multiplied at once: as many as the registers have sums for.
+pub(super) const fn max_rows<S: Simd>() -> usize {
     match (S::LANES, S::REGISTERS) {
         (16, _) => 12,
         (_, 32) => 8,
@@ -43,7 +43,7 @@ pub(super) struct Prepare<'a, M> {
     pub(super) padded: usize,
     /// `words(k)` words for each of the padded rows.
     pub(super) to: &'a mut [u32],
-    /// For which weights.
+    /// The kind of weights.
     pub(super) way: PhantomData<M>,
 }
 
@@ -65,9 +65,9 @@ pub(super) struct Panel<M> {
     pub(super) weights: *const u8,
     /// `words(k)` words for each of the padded rows.
     pub(super) activations: *const u32,
-    /// Where the first row's sums go.
+    /// The destination of the first row's sums.
     pub(super) to: *mut f32,
-    /// Numbers from there to the next row's.
+    /// From there to the next row's.
     pub(super) stride: usize,
     /// How many rows there are, without padding.
     pub(super) rows: usize,
@@ -78,20 +78,20 @@ pub(super) struct Panel<M> {
 }
 
 impl<M: Multiply> Panel<M> {
-    /// Multiplies with the smallest number of rows at once that is compiled, and not below `padded`.
+    /// Multiplies, with the smallest compiled number of rows that is not below `padded`.
     pub(super) fn multiply<S: Simd>(self, s: S, padded: usize) {
         match padded {
-            1 => s.call(Rows::<M, 1>(self)),
-            2 => s.call(Rows::<M, 2>(self)),
-            3 | 4 => s.call(Rows::<M, 4>(self)),
-            5..=8 if const { most_rows::<S>() >= 8 } => s.call(Rows::<M, 8>(self)),
-            9..=12 if const { most_rows::<S>() >= 12 } => s.call(Rows::<M, 12>(self)),
+            1 => s.call(PanelOfRows::<M, 1>(self)),
+            2 => s.call(PanelOfRows::<M, 2>(self)),
+            3 | 4 => s.call(PanelOfRows::<M, 4>(self)),
+            5..=8 if const { max_rows::<S>() >= 8 } => s.call(PanelOfRows::<M, 8>(self)),
+            9..=12 if const { max_rows::<S>() >= 12 } => s.call(PanelOfRows::<M, 12>(self)),
             _ => assert!(padded == 0, "there is no kernel for {padded} rows"),
         }
     }
 }
 
-/// How many rows [`Panel::multiply`] takes for so many.
+/// The number of rows to pad so many to, for [`Panel::multiply`].
 pub(super) const fn padded(rows: usize) -> usize {
     match rows {
         0..=2 => rows,
@@ -101,10 +101,10 @@ pub(super) const fn padded(rows: usize) -> usize {
     }
 }
 
-/// The same with the padded number of rows known.
-struct Rows<M, const ROWS: usize>(Panel<M>);
+/// The same with the padded number of rows as a constant.
+struct PanelOfRows<M, const ROWS: usize>(Panel<M>);
 
-impl<S: Simd, M: Multiply, const ROWS: usize> Work<S> for Rows<M, ROWS> {
+impl<S: Simd, M: Multiply, const ROWS: usize> Work<S> for PanelOfRows<M, ROWS> {
     type Output = ();
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! From f32 into the simple formats, as ggml's reference functions do it.
+//! From f32 to the formats with blocks of 32, as ggml's reference functions do it.
 
 use half::{bf16, f16};
 
@@ -7,19 +7,20 @@ use super::format::Format;
 use crate::error::{KernelError, Result};
 
 impl Format {
-    /// Whether [`quantise`](Self::quantise) knows the format.
+    /// Whether [`quantise`](Self::quantise) supports the format.
     pub const fn can_quantise(self) -> bool {
         !matches!(self, Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K)
     }
 
-    /// The blocks of a file that come nearest to `numbers`: the same bytes as ggml's reference functions. The
-    /// formats with blocks of 256 are only read.
+    /// The blocks nearest to `numbers`: the same bytes as ggml's reference functions. The formats with blocks of 256
+    /// can only be read.
     ///
     /// # Errors
-    /// `unsupported` for a format that is only read; `invalid_request` if the numbers are not whole blocks.
+    /// `unsupported` for a format that is only read; [`Shape`](crate::KernelError::Shape) if the numbers are not whole
+    /// blocks.
     pub fn quantise(self, numbers: &[f32]) -> Result<Vec<u8>> {
         if !self.can_quantise() {
-            return Err(KernelError::unsupported(format!("{} is read, not written", self.name())));
+            return Err(KernelError::unsupported(format!("quantising to {} is not supported", self.name())));
         }
         let mut bytes = Vec::with_capacity(self.bytes(1, numbers.len())?);
         for block in numbers.chunks_exact(self.block_length()) {
@@ -51,7 +52,7 @@ fn q8_0(block: &[f32], bytes: &mut Vec<u8>) {
     bytes.extend(block.iter().map(|number| (number * inverse).round() as i8 as u8));
 }
 
-/// The number of the largest size gets the lowest code, which has no counterpart above.
+/// The number with the largest absolute value gets the lowest code, which has no positive counterpart.
 fn symmetric(block: &[f32], bits: u32, bytes: &mut Vec<u8>) {
     let extreme =
         block.iter().fold(0.0_f32, |most, number| if number.abs() > most.abs() { *number } else { most });
@@ -72,7 +73,7 @@ fn with_minimum(block: &[f32], bits: u32, bytes: &mut Vec<u8>) {
     put_codes(block.iter().map(|number| (number - least) * inverse + 0.5), bits, bytes);
 }
 
-/// Writes fifth bits, if there are five, and then the others.
+/// Writes the fifth bits, if there are any, and then the lower four.
 fn put_codes(numbers: impl Iterator<Item = f32>, bits: u32, bytes: &mut Vec<u8>) {
     let mut codes = [0_u8; UNIT];
     for (code, number) in codes.iter_mut().zip(numbers) {

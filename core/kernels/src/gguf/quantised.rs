@@ -1,4 +1,4 @@
-//! The inner loop over weights in blocks: bytes times bytes with exact sums, scaled a unit of 32 at a time.
+//! The inner loop over weights in blocks: products of bytes with exact sums, scaled per unit of 32.
 
 use std::marker::PhantomData;
 
@@ -8,12 +8,12 @@ use super::block::{GROUP, GROUPS, Scales, Shape, UNIT};
 use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
 
-/// How far ahead of the sums weights are asked for, in bytes: about what memory delivers in its latency.
-const AHEAD: usize = 12 << 10;
+/// How far ahead weights are prefetched, in bytes: about bandwidth times latency of the memory.
+const PREFETCH_BYTES: usize = 12 << 10;
 
-/// A format as a type, so that its kernel knows the shape of its blocks.
-pub(super) trait Kind: Copy + Send + Sync + 'static {
-    /// The shape.
+/// A format as a type, so that the shape of its blocks is a constant.
+pub(super) trait BlockFormat: Copy + Send + Sync + 'static {
+    /// The shape of its blocks.
     const SHAPE: Shape;
 }
 
@@ -24,7 +24,7 @@ macro_rules! kinds {
             #[derive(Clone, Copy)]
             pub(super) struct $name;
 
-            impl Kind for $name {
+            impl BlockFormat for $name {
                 const SHAPE: Shape = Shape::$name;
             }
         )*
@@ -36,7 +36,7 @@ kinds! { Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K }
 #[derive(Clone, Copy)]
 pub(super) struct Quantised<K>(PhantomData<K>);
 
-impl<K: Kind> Multiply for Quantised<K> {
+impl<K: BlockFormat> Multiply for Quantised<K> {
     fn words(k: usize) -> usize {
         k / UNIT * K::SHAPE.unit_words()
     }
@@ -59,7 +59,7 @@ impl<K: Kind> Multiply for Quantised<K> {
             let mut unit = 0;
             while unit < K::SHAPE.units {
                 if lane == 0 && ROWS <= 4 {
-                    ask_for::<S, K>(s, weights, unit);
+                    prefetch::<S, K>(s, weights, unit);
                 }
                 // SAFETY: the caller's promise: there is a tile here, and activations for its units.
                 unsafe {
@@ -76,13 +76,13 @@ impl<K: Kind> Multiply for Quantised<K> {
     }
 }
 
-/// Asks for the lines that are needed some time after this unit.
+/// Prefetches this unit's share of the lines ahead.
 #[inline(always)]
-fn ask_for<S: Simd, K: Kind>(s: S, tile: *const u8, unit: usize) {
+fn prefetch<S: Simd, K: BlockFormat>(s: S, tile: *const u8, unit: usize) {
     let share = K::SHAPE.tile_bytes() / K::SHAPE.units;
     let mut at = 0;
     while at < share {
-        s.prefetch_near(tile.wrapping_add(unit * share + AHEAD + at));
+        s.prefetch_near(tile.wrapping_add(unit * share + PREFETCH_BYTES + at));
         at += LINE;
     }
 }
@@ -100,7 +100,7 @@ struct Unit<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> Unit<K> {
+impl<K: BlockFormat> Unit<K> {
     /// Adds the products to the sums.
     ///
     /// # Safety
@@ -126,7 +126,7 @@ impl<K: Kind> Unit<K> {
         }
     }
 
-    /// Sums of products of codes, begun with what takes their offset off.
+    /// Starts sums of products of codes, with what cancels their offset.
     ///
     /// # Safety
     /// As [`add_to`](Self::add_to).
@@ -166,7 +166,7 @@ impl<K: Kind> Unit<K> {
         }
     }
 
-    /// The codes of four positions, a byte each.
+    /// The codes of four positions, one byte each.
     ///
     /// # Safety
     /// As [`add_to`](Self::add_to).
@@ -226,7 +226,7 @@ impl<K: Kind> Unit<K> {
         }
     }
 
-    /// The scales of a part, and what is added to its numbers.
+    /// The scales of a part, and its minima.
     ///
     /// # Safety
     /// As [`add_to`](Self::add_to).

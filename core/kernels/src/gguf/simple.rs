@@ -1,7 +1,7 @@
 //! The formats with blocks of 32: Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0.
 //!
-//! A block is its f16 scale, then the minimum if it has one, then the fifth bits in a word if it has them, then
-//! the codes: with four bits, the first 16 in the lower halves of 16 bytes and the others in the upper ones.
+//! A block is an f16 scale; an f16 minimum, if it has one; a word of fifth bits, if it has them; and the codes: with
+//! four bits, the first 16 in the lower halves of 16 bytes and the others in the upper halves.
 
 use half::f16;
 
@@ -28,21 +28,21 @@ fn fifth_bits(block: &mut Block, bytes: &[u8]) {
     }
 }
 
-/// Takes a block of Q4_0 apart.
+/// Parses a block of Q4_0.
 pub(super) fn q4_0(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
     nibbles(&mut block, &bytes[2..]);
     block
 }
 
-/// Takes a block of Q4_1 apart.
+/// Parses a block of Q4_1.
 pub(super) fn q4_1(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     nibbles(&mut block, &bytes[4..]);
     block
 }
 
-/// Takes a block of Q5_0 apart.
+/// Parses a block of Q5_0.
 pub(super) fn q5_0(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
     nibbles(&mut block, &bytes[6..]);
@@ -50,7 +50,7 @@ pub(super) fn q5_0(bytes: &[u8]) -> Block {
     block
 }
 
-/// Takes a block of Q5_1 apart.
+/// Parses a block of Q5_1.
 pub(super) fn q5_1(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     nibbles(&mut block, &bytes[8..]);
@@ -58,7 +58,7 @@ pub(super) fn q5_1(bytes: &[u8]) -> Block {
     block
 }
 
-/// Takes a block of Q8_0 apart.
+/// Parses a block of Q8_0.
 pub(super) fn q8_0(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
     // Signed bytes, made unsigned by adding 128.

@@ -1,7 +1,6 @@
 //! The formats with blocks of 256: Q2_K, Q3_K, Q4_K, Q5_K and Q6_K.
 //!
-//! A byte holds bits of positions that are 32 apart, so that a register of bytes becomes one of codes with a
-//! shift.
+//! A byte holds bits of positions that are 32 apart, so that shifting a register of bytes gives a register of codes.
 
 use super::block::Block;
 use super::simple::half_at;
@@ -32,8 +31,8 @@ fn one_more_bit(block: &mut Block, bytes: &[u8], place: u32) {
     }
 }
 
-/// Eight scales and eight minima of six bits in 12 bytes: the first four of each whole in the lower bits of
-/// eight bytes; the others have their lower four bits in the last bytes and the upper two in the first ones.
+/// Eight scales and eight minima of six bits in 12 bytes. The first four of each are the lower six bits of the first
+/// eight bytes; the others have their lower four bits in the last four bytes and their upper two in the first eight.
 fn six_bit_pairs(block: &mut Block, bytes: &[u8]) {
     for i in 0..4 {
         block.scales[i] = bytes[i] & 63;
@@ -43,7 +42,7 @@ fn six_bit_pairs(block: &mut Block, bytes: &[u8]) {
     }
 }
 
-/// Takes a block of Q2_K apart.
+/// Parses a block of Q2_K.
 pub(super) fn q2_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 80), minimum: half_at(bytes, 82), ..Block::default() };
     for (i, byte) in bytes[..16].iter().enumerate() {
@@ -53,12 +52,12 @@ pub(super) fn q2_k(bytes: &[u8]) -> Block {
     block
 }
 
-/// Takes a block of Q3_K apart.
+/// Parses a block of Q3_K.
 pub(super) fn q3_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 108), ..Block::default() };
     two_bits(&mut block, &bytes[32..96]);
     one_more_bit(&mut block, &bytes[..32], 2);
-    // Sixteen scales of six bits, 32 too large: four bits in eight bytes, two in four.
+    // Sixteen scales of six bits with an offset of 32: the lower four bits in eight bytes, the upper two in four.
     let packed = &bytes[96..108];
     for i in 0..16 {
         let low = if i < 8 { packed[i] & 15 } else { packed[i - 8] >> 4 };
@@ -68,7 +67,7 @@ pub(super) fn q3_k(bytes: &[u8]) -> Block {
     block
 }
 
-/// Takes a block of Q4_K apart.
+/// Parses a block of Q4_K.
 pub(super) fn q4_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     six_bit_pairs(&mut block, &bytes[4..16]);
@@ -76,7 +75,7 @@ pub(super) fn q4_k(bytes: &[u8]) -> Block {
     block
 }
 
-/// Takes a block of Q5_K apart.
+/// Parses a block of Q5_K.
 pub(super) fn q5_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
     six_bit_pairs(&mut block, &bytes[4..16]);
@@ -85,7 +84,7 @@ pub(super) fn q5_k(bytes: &[u8]) -> Block {
     block
 }
 
-/// Takes a block of Q6_K apart.
+/// Parses a block of Q6_K.
 pub(super) fn q6_k(bytes: &[u8]) -> Block {
     let mut block = Block { scale: half_at(bytes, 208), ..Block::default() };
     block.scales.copy_from_slice(&bytes[192..208]);

@@ -1,16 +1,16 @@
-//! The blocks of 16 rows in the order in which the multiplication reads them.
+//! The blocks of 16 rows, packed in the order in which the inner loop reads them.
 //!
-//! A tile is one block of each of 16 rows. For every unit of 32 positions come the lower bits of all codes and then
-//! the upper ones, then for the whole tile the scales:
+//! A tile is one block of each of 16 rows. First come the codes, for each unit of 32 positions the lower bits of all
+//! rows and then the upper bits; then the scales of the whole tile:
 //!
 //! ```text
 //! codes    unit 0: lower bits, upper bits; unit 1: …
 //! scales   16 f16; 16 f16 minima, if there are any;
-//!          for every part a byte a row, scales and then minima (with four bits each: both in one byte)
+//!          for each part one byte per row, scales and then minima (with four bits each: both in one byte)
 //! ```
-//! Bits lie in lines of 64 bytes: four positions of row 0, of row 1, and so on. Eight lines of bytes hold a unit; where
-//! a code has fewer bits, one line holds those of several groups of four positions, the first in the
-//! lowest bits. So a line is a register of AVX-512, and its quarters are those of smaller sets.
+//! Bits are in lines of 64 bytes: four positions of row 0, of row 1, and so on. A unit of 8-bit codes takes eight
+//! lines; a line of fewer bits holds several groups of four positions, the first in the lowest bits. So a line is one
+//! register of AVX-512, and its halves and quarters are registers of smaller sets.
 
 use half::f16;
 
@@ -55,7 +55,7 @@ impl Shape {
         self.code_bytes() + self.part_start() + self.parts() * self.part_bytes()
     }
 
-    /// Where the bits of a group lie in a unit: the byte of row 0 and how far to the left, for lower and upper.
+    /// Where the lower and upper bits of a group are in a unit: the byte of row 0, and the shift to the left.
     const fn places(&self, group: usize) -> [(usize, usize); 2] {
         let low = (group * self.low / 8 * LINE, group * self.low % 8);
         let high = ((self.low + group * self.high / 8) * LINE, group * self.high % 8);
@@ -63,7 +63,7 @@ impl Shape {
     }
 }
 
-/// Puts a row's block into a tile whose bytes for this row are zero.
+/// Writes a row's block to a tile whose bytes for this row are zero.
 pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
     let units = block.codes.chunks_exact(GROUP * GROUPS).zip(tile.chunks_exact_mut(shape.unit_bytes()));
     for (codes, unit) in units.take(shape.units) {
@@ -125,7 +125,7 @@ pub(super) fn read(shape: &Shape, tile: &[u8], row: usize) -> Block {
     block
 }
 
-/// So many low bits in each byte of a word.
+/// A mask of so many low bits in each byte of a word.
 pub(super) const fn repeat(bits: usize) -> u32 {
     ((1 << bits) - 1) * 0x0101_0101
 }

@@ -1,14 +1,14 @@
 //! The inner loop over weights in f16 and bf16: widened to f32, times activations in f32.
 //!
-//! A panel holds position 0 of 16 rows, then position 1, and so on. Even and odd positions are summed apart, so that
-//! one sum need not wait for the other.
+//! A panel holds position 0 of 16 rows, then position 1, and so on. Even and odd positions have sums of their own,
+//! which hides the latency of the additions.
 
 use super::super::simd::Simd;
 use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS};
 
-/// How far ahead of the sums weights are asked for, in bytes.
-const AHEAD: usize = 12 << 10;
+/// How far ahead weights are prefetched, in bytes.
+const PREFETCH_BYTES: usize = 12 << 10;
 
 /// Multiplies weights in bf16, or in f16.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ impl<const BF16: bool> Multiply for Wide<BF16> {
         let (mut weights, mut activations) = (panel.weights.wrapping_add(2 * lane), panel.activations);
         for _ in 0..panel.k / 2 {
             if lane == 0 && ROWS <= 4 {
-                s.prefetch_near(weights.wrapping_add(AHEAD));
+                s.prefetch_near(weights.wrapping_add(PREFETCH_BYTES));
             }
             // SAFETY: the caller's promise: two positions of weights and activations are here.
             unsafe {
@@ -86,7 +86,7 @@ unsafe fn add<S: Simd, const BF16: bool, const ROWS: usize>(
     }
 }
 
-/// Puts a row's numbers, two bytes each, into a panel.
+/// Writes a row's numbers, two bytes each, to a panel.
 pub(super) fn write(panel: &mut [u8], row: usize, numbers: &[u8]) {
     for (to, number) in panel.chunks_exact_mut(HALVES).zip(numbers.chunks_exact(2)) {
         to[2 * row..2 * row + 2].copy_from_slice(number);

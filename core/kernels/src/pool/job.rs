@@ -1,4 +1,4 @@
-//! A slot: one call's parts, open to workers while the caller works on them.
+//! A slot: the parts of one call, which workers may take while the caller works on them.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -15,12 +15,12 @@ const WAITING: u32 = 1 << 30;
 /// The other bits count the workers inside.
 const INSIDE: u32 = WAITING - 1;
 
-/// How long a caller looks before it sleeps: the workers are on their last parts.
-const LOOKING: Duration = Duration::from_micros(20);
+/// How long a caller spins before it sleeps, while the workers finish their last parts.
+const SPIN_TIME: Duration = Duration::from_micros(20);
 
 type Part<'call> = dyn Fn(usize) + Sync + 'call;
 
-/// What one call wants done. Written by the caller before it opens the slot, read by workers inside.
+/// The work of one call. Written by the caller before it opens the slot, read by the workers inside.
 struct Job {
     /// Borrowed from the caller, who does not return before all workers are out.
     part: *const Part<'static>,
@@ -28,7 +28,7 @@ struct Job {
     caller: Option<Thread>,
 }
 
-/// Place for one call.
+/// Room for one call.
 #[repr(align(128))]
 pub(super) struct Slot {
     state: AtomicU32,
@@ -64,7 +64,7 @@ impl Slot {
         let part: *const Part<'_> = part;
         // SAFETY: only the lifetime changes; no worker keeps the reference after it is out, which we wait for.
         let part = unsafe { std::mem::transmute::<*const Part<'_>, *const Part<'static>>(part) };
-        // A worker may come in only to see that the slot is closed, and then does not look at the job.
+        // A worker that enters now sees that the slot is closed, and does not read the job.
         // SAFETY: closed and claimed by us, so nobody reads the job.
         unsafe { *self.job.get() = Job { part, parts, caller: Some(std::thread::current()) } };
         self.next.store(0, Ordering::Relaxed);
@@ -114,7 +114,7 @@ impl Slot {
             }
         }));
         if let Err(panic) = outcome {
-            // Nobody takes a further part; the first panic is the caller's.
+            // No further part is taken; the caller gets the first panic.
             self.next.store(parts, Ordering::Relaxed);
             let mut first = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             first.get_or_insert(panic);
@@ -124,7 +124,7 @@ impl Slot {
     fn leave(&self, caller: Option<Thread>) {
         let before = self.state.fetch_sub(1, Ordering::SeqCst);
         let last = before & WAITING != 0 && before & INSIDE == 1;
-        // Whoever came in too late to know the caller cannot wake it; it looks again by itself soon.
+        // A worker that entered too late does not know the caller; the caller's sleep has a limit.
         if let Some(caller) = caller.filter(|_| last) {
             caller.unpark();
         }
@@ -135,7 +135,7 @@ impl Slot {
             return;
         }
         let start = Instant::now();
-        while start.elapsed() < LOOKING {
+        while start.elapsed() < SPIN_TIME {
             for _ in 0..6 {
                 if self.state.load(Ordering::SeqCst) & INSIDE == 0 {
                     return;
@@ -145,7 +145,7 @@ impl Slot {
         }
         self.state.fetch_or(WAITING, Ordering::SeqCst);
         while self.state.load(Ordering::SeqCst) & INSIDE != 0 {
-            // With a limit for the rare worker that leaves without having known the caller.
+            // A limit, for the rare worker that leaves without knowing the caller.
             std::thread::park_timeout(Duration::from_millis(1));
         }
         self.state.fetch_and(!WAITING, Ordering::SeqCst);

@@ -1,9 +1,9 @@
-//! The process's threads: work is cut into parts, and every idle thread takes some.
+//! The thread pool: work is cut into parts, and every idle thread takes some.
 //!
-//! No lock is taken by a call. A caller claims a slot of a small table, opens it, and takes parts itself; workers
-//! see the open slot and take parts too. A caller never needs a worker: with none free, or with every
-//! slot taken, it does all its parts alone, so any number of callers make progress on any number of threads,
-//! and calls may nest. Which thread does a part never changes what the part computes.
+//! A call takes no lock. The caller claims a slot of a small table, opens it, and takes parts itself; workers see the
+//! open slot and take parts too. A caller never depends on a worker: with none free, or with every slot taken, it does
+//! all parts itself. So any number of callers make progress on any number of threads, and calls may nest. Which thread
+//! does a part never changes what the part computes.
 
 mod job;
 mod shared;
@@ -21,22 +21,22 @@ use shared::Shared;
 /// No pool has more threads than this.
 pub const MAX_THREADS: usize = 256;
 
-/// Threads to share work among. Cheap to clone.
+/// A thread pool. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
-    kind: Kind,
+    workers: Workers,
     threads: usize,
 }
 
 #[derive(Clone)]
-enum Kind {
-    /// The one of the process; made at the first use, and again in a forked child.
+enum Workers {
+    /// Those of the process, started at the first use, and again in a forked child.
     Process,
-    /// One of its own; its workers end with the last clone.
+    /// Its own, which end with the last clone.
     Own(Arc<Owned>),
 }
 
-/// Ends the workers of a pool when dropped.
+/// Stops the workers of a pool when dropped.
 struct Owned(Arc<Shared>);
 
 impl Drop for Owned {
@@ -45,12 +45,12 @@ impl Drop for Owned {
     }
 }
 
-/// The process's pool: null, or a leaked `Arc` that lives as long as the process.
+/// The process's pool: null, or a leaked `Arc`.
 static OF_PROCESS: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
 
 impl Pool {
-    /// The pool that everything in this process shares. The first call decides how many threads it has: `threads`, or as
-    /// many as the process may use at once (its CPU affinity and its cgroup's quota).
+    /// The pool that everything in this process shares. The first call decides how many threads it has: `threads`, or
+    /// by default as many as the process may run at once (by CPU affinity and cgroup quota).
     ///
     /// # Errors
     /// [`KernelError::Settings`] for a number that is not from 1 to [`MAX_THREADS`], or not the one that the pool has.
@@ -59,25 +59,25 @@ impl Pool {
         if let Some(wanted) = threads
             && !(1..=MAX_THREADS).contains(&wanted)
         {
-            let text = format!("{wanted} threads are not possible; valid: 1 to {MAX_THREADS}");
+            let text = format!("{wanted} threads are not supported; valid: 1 to {MAX_THREADS}");
             return Err(KernelError::Settings(text));
         }
         let chosen = *THREADS.get_or_init(|| threads.unwrap_or_else(available_threads));
         match threads {
             Some(wanted) if wanted != chosen => Err(KernelError::Settings(format!(
-                "{wanted} threads are not possible: the pool of this process has {chosen} already"
+                "the thread pool of this process already has {chosen} threads; it cannot have {wanted}"
             ))),
-            _ => Ok(Self { kind: Kind::Process, threads: chosen }),
+            _ => Ok(Self { workers: Workers::Process, threads: chosen }),
         }
     }
 
     /// A pool of its own, of at least one thread and at most [`MAX_THREADS`]: for tests and measurements.
     pub fn new(threads: usize) -> Self {
         let threads = threads.clamp(1, MAX_THREADS);
-        Self { kind: Kind::Own(Arc::new(Owned(Shared::start(threads)))), threads }
+        Self { workers: Workers::Own(Arc::new(Owned(Shared::start(threads)))), threads }
     }
 
-    /// How many threads work at once, the caller among them.
+    /// How many threads work at once, including the caller.
     pub fn threads(&self) -> usize {
         self.threads
     }
@@ -85,15 +85,15 @@ impl Pool {
     /// Calls `part` with every number below `parts`, on this and other threads, and returns when all are done.
     ///
     /// # Panics
-    /// With the panic of a part, once all parts that had begun are done.
+    /// With the panic of a part, once all parts that had started are done.
     pub fn parallel(&self, parts: usize, part: impl Fn(usize) + Sync) {
         if parts <= 1 || self.threads == 1 {
             (0..parts).for_each(part);
             return;
         }
-        match &self.kind {
-            Kind::Own(owned) => owned.0.run(parts, &part),
-            Kind::Process => shared_of_process(self.threads).run(parts, &part),
+        match &self.workers {
+            Workers::Own(owned) => owned.0.run(parts, &part),
+            Workers::Process => shared_of_process(self.threads).run(parts, &part),
         }
     }
 
@@ -120,7 +120,7 @@ impl Pool {
     }
 }
 
-/// Where a slice starts whose parts different threads write.
+/// The start of a slice that several threads write, each its own part.
 #[derive(Debug)]
 pub(crate) struct SharedStart<T>(pub(crate) *mut T);
 
@@ -130,7 +130,7 @@ unsafe impl<T: Send> Sync for SharedStart<T> {}
 unsafe impl<T: Send> Send for SharedStart<T> {}
 
 impl<T> SharedStart<T> {
-    /// The pointer. A method, because a closure would capture the bare pointer by its field.
+    /// The pointer. A method, because a closure would capture the field, which is not `Sync`.
     pub(crate) fn get(&self) -> *mut T {
         self.0
     }
@@ -142,7 +142,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// The process's pool, made if there is none or if the one there is was the parent's.
+/// The process's pool, started if there is none or if it belongs to the parent process.
 fn shared_of_process(threads: usize) -> &'static Shared {
     let found = OF_PROCESS.load(Ordering::Acquire);
     // SAFETY: what is stored was leaked below and is never freed.
@@ -151,7 +151,7 @@ fn shared_of_process(threads: usize) -> &'static Shared {
     {
         return shared;
     }
-    // No lock: in a forked child, it could be held by a thread that did not come along.
+    // No lock: in a forked child, a thread that does not exist there could hold it.
     let mine = Arc::into_raw(Shared::start(threads)).cast_mut();
     let winner = match OF_PROCESS.compare_exchange(found, mine, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => mine,
@@ -165,7 +165,7 @@ fn shared_of_process(threads: usize) -> &'static Shared {
     unsafe { &*winner }
 }
 
-/// As many threads as the process may use: the standard library reads its CPU affinity and the quotas of both cgroup
+/// As many threads as the process may run: the standard library reads its CPU affinity and the quotas of both cgroup
 /// versions.
 fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)

@@ -1,4 +1,4 @@
-//! The table of slots and the workers that look at it.
+//! The table of slots, and the workers that take parts from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -10,16 +10,16 @@ use super::job::Slot;
 /// How many calls can be open to workers at once; further callers work alone.
 const SLOTS: usize = 32;
 
-/// How long a worker without work looks for some before it sleeps. Models call kernels in quick succession.
-const LOOKING: Duration = Duration::from_micros(50);
+/// How long an idle worker spins before it sleeps. Models call kernels in quick succession.
+const SPIN_TIME: Duration = Duration::from_micros(50);
 
-/// What callers and workers of one pool share.
+/// The state that callers and workers of a pool share.
 pub(super) struct Shared {
     process: u32,
     slots: [Slot; SLOTS],
-    /// One bit a slot: claimed by a caller.
+    /// One bit per slot: claimed by a caller.
     claimed: AtomicU32,
-    /// One bit a slot: has parts to take.
+    /// One bit per slot: has parts to take.
     open: AtomicU32,
     /// How many workers sleep.
     sleeping: AtomicUsize,
@@ -27,14 +27,14 @@ pub(super) struct Shared {
     closed: AtomicBool,
 }
 
-/// What is known of a worker.
+/// The state of a worker.
 struct Worker {
     asleep: AtomicBool,
     thread: std::sync::OnceLock<Thread>,
 }
 
 impl Shared {
-    /// A pool of `threads`, the caller among them. A worker that cannot be started is done without.
+    /// A pool of `threads`, including the caller. If a worker cannot be started, the pool has fewer.
     pub(super) fn start(threads: usize) -> Arc<Self> {
         let worker = |_| Worker { asleep: AtomicBool::new(false), thread: std::sync::OnceLock::new() };
         let shared = Arc::new(Self {
@@ -57,7 +57,7 @@ impl Shared {
         shared
     }
 
-    /// Whether the workers are threads of this process, not of the one that it was forked from.
+    /// Whether the workers are threads of this process, and not of the one that it was forked from.
     pub(super) fn is_of_this_process(&self) -> bool {
         self.process == std::process::id()
     }
@@ -67,7 +67,7 @@ impl Shared {
         self.sleeping.load(Ordering::SeqCst)
     }
 
-    /// Lets the workers end.
+    /// Stops the workers.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         for worker in &self.workers {
@@ -136,14 +136,14 @@ impl Shared {
             for _ in 0..6 {
                 std::hint::spin_loop();
             }
-            if idle_since.elapsed() >= LOOKING {
+            if idle_since.elapsed() >= SPIN_TIME {
                 self.sleep(number);
                 idle_since = Instant::now();
             }
         }
     }
 
-    /// Takes parts of one open slot, looking at another first each time so that all callers are helped.
+    /// Takes parts of one open slot, starting at another one each time so that all callers are helped.
     fn help_once(&self, start: &mut usize) -> bool {
         let open = self.open.load(Ordering::SeqCst);
         if open == 0 {
@@ -160,7 +160,7 @@ impl Shared {
         let Some(worker) = self.workers.get(number) else { return };
         worker.asleep.store(true, Ordering::SeqCst);
         self.sleeping.fetch_add(1, Ordering::SeqCst);
-        // Whoever opens a slot after this look sees us asleep and wakes us.
+        // A caller that opens a slot after this check sees that we sleep, and wakes us.
         while worker.asleep.load(Ordering::SeqCst)
             && self.open.load(Ordering::SeqCst) == 0
             && !self.closed.load(Ordering::SeqCst)
@@ -173,7 +173,7 @@ impl Shared {
     }
 }
 
-/// Gives the slot back, also when a part has panicked.
+/// Releases the slot, also when a part has panicked.
 struct Claim<'pool> {
     shared: &'pool Shared,
     bit: u32,

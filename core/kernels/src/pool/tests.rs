@@ -135,7 +135,7 @@ fn the_pool_of_the_process_is_one_and_works() {
 fn idle_workers_sleep() {
     let pool = Pool::new(4);
     counts(&pool, 100);
-    let Kind::Own(owned) = &pool.kind else { unreachable!() };
+    let Workers::Own(owned) = &pool.workers else { unreachable!() };
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while owned.0.sleeping_workers() < 3 {
         assert!(std::time::Instant::now() < deadline, "the workers do not sleep");

@@ -11,7 +11,7 @@ use super::{Simd, Work};
 pub(crate) struct Avx2(());
 
 impl Avx2 {
-    /// The proof.
+    /// The token that proves it.
     ///
     /// # Safety
     /// The CPU has AVX2, FMA and F16C.
@@ -21,7 +21,7 @@ impl Avx2 {
     }
 }
 
-/// Instructions of this set. Those that take pointers stand on the promise that the method asks of its caller.
+/// Instructions of this set. Those that take pointers rely on what the method requires of its caller.
 macro_rules! avx2 {
     ($($body:tt)*) => {
         // SAFETY: there is a value of `Avx2`, so the CPU has the instructions; see also above.
@@ -47,7 +47,7 @@ fn nearest_bf16(value: __m256) -> __m256i {
         let bits = _mm256_castps_si256(value);
         let even = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
         let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff)));
-        // Rounding could turn a NaN into an infinity: a quiet NaN instead.
+        // Rounding could turn a NaN into an infinity; use a quiet NaN instead.
         let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
         let ordered = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_ORD_Q>(value, value));
         let chosen = _mm256_blendv_epi8(quiet, rounded, ordered);
@@ -369,7 +369,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn dot_u8_i8(self, acc: __m256i, u: __m256i, s: __m256i) -> __m256i {
         avx2! {
-            // Even and odd bytes apart, as i16: the pairwise byte product of AVX2 saturates.
+            // Even and odd bytes separately, as i16: the pairwise byte product of AVX2 saturates.
             let u_even = _mm256_and_si256(u, _mm256_set1_epi16(0xff));
             let u_odd = _mm256_srli_epi16::<8>(u);
             let s_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(s));

@@ -17,7 +17,7 @@ pub(crate) type Avx512 = Avx512Set<false>;
 pub(crate) type Avx512Full = Avx512Set<true>;
 
 impl<const FULL: bool> Avx512Set<FULL> {
-    /// The proof.
+    /// The token that proves it.
     ///
     /// # Safety
     /// The CPU has AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C; and VNNI and BF16, if `FULL`.
@@ -27,7 +27,7 @@ impl<const FULL: bool> Avx512Set<FULL> {
     }
 }
 
-/// Instructions of this set. Those that take pointers stand on the promise that the method asks of its caller;
+/// Instructions of this set. Those that take pointers rely on what the method requires of its caller;
 /// those of VNNI and BF16 are only reached if `FULL`.
 macro_rules! avx512 {
     ($($body:tt)*) => {
@@ -51,7 +51,7 @@ fn nearest_bf16(value: __m512) -> __m512i {
         let bits = _mm512_castps_si512(value);
         let even = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
         let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff)));
-        // Rounding could turn a NaN into an infinity: a quiet NaN instead.
+        // Rounding could turn a NaN into an infinity; use a quiet NaN instead.
         let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
         let unordered = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
         _mm512_srli_epi32::<16>(_mm512_mask_mov_epi32(rounded, unordered, quiet))
@@ -128,7 +128,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         }
     }
 
-    // The conversion of BF16 is not used: it takes small numbers for zero.
+    // The conversion of BF16 is not used: it flushes small numbers to zero.
     #[inline(always)]
     unsafe fn store_bf16_ptr(self, to: *mut bf16, value: __m512) {
         avx512! { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(nearest_bf16(value))) }
@@ -391,7 +391,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
             return avx512! { _mm512_dpbusd_epi32(acc, u, s) };
         }
         avx512! {
-            // Even and odd bytes apart, as i16: the pairwise byte product without VNNI saturates.
+            // Even and odd bytes separately, as i16: the pairwise byte product without VNNI saturates.
             let u_even = _mm512_and_si512(u, _mm512_set1_epi16(0xff));
             let u_odd = _mm512_srli_epi16::<8>(u);
             let s_even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(s));
@@ -425,7 +425,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     #[inline(always)]
     fn pack_bf16(self, low: __m512, high: __m512) -> __m512i {
         if FULL {
-            // Takes small numbers for zero, as the products do.
+            // Flushes small numbers to zero, as the products do.
             return avx512! { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
         }
         avx512! {

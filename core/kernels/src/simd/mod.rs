@@ -1,9 +1,9 @@
 //! Vectors of each instruction set behind one trait, so that a kernel is written once.
 //!
-//! A value of a type that implements [`Simd`] is the proof that the CPU has the set: it is made only by
-//! [`dispatch!`](super::dispatch), from an [`Isa`](super::Isa). All intrinsics of the kernels live in the
-//! files of this folder. Every generic function over `S: Simd` must be `#[inline(always)]`, or it would be
-//! compiled without the set's instructions; closures do not inherit them either.
+//! A value of a type that implements [`Simd`] proves that the CPU has the set: it is made only by
+//! [`dispatch!`](super::dispatch), from an [`Isa`](super::Isa). All intrinsics of the kernels are in this folder. Every
+//! function generic over `S: Simd` must be `#[inline(always)]`, or it is compiled without the set's instructions;
+//! closures do not inherit them either.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -29,13 +29,13 @@ pub(crate) trait Work<S: Simd> {
 
 /// The vectors of one instruction set.
 ///
-/// Methods that take pointers are for inner loops whose bounds the caller has checked; the others take slices
-/// and check. Nothing reads or writes past what it was given. Unless a method says otherwise, results are
-/// those of IEEE arithmetic in f32, but whether [`mul_add`](Self::mul_add) rounds once or twice is the set's.
+/// Methods that take pointers are for inner loops whose bounds the caller has checked; the others take slices and
+/// check. Nothing is read or written past what was given. Unless a method says otherwise, results are those of IEEE
+/// arithmetic in f32, but whether [`mul_add`](Self::mul_add) rounds once or twice depends on the set.
 #[allow(dead_code, reason = "the operations are complete; which of them kernels use changes")]
 #[allow(clippy::wrong_self_convention, reason = "`self` is the proof, not what is converted")]
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
-    /// How many f32 a register holds; at most [`MOST_LANES`].
+    /// How many f32 a register holds; at most [`MAX_LANES`].
     const LANES: usize;
     /// How many registers there are.
     const REGISTERS: usize;
@@ -47,10 +47,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type F32: Copy;
     /// `LANES` i32; also `2 · LANES` i16 or bf16, or `4 · LANES` bytes, where a method says so.
     type I32: Copy;
-    /// One bit a lane.
+    /// One bit per lane.
     type Mask: Copy;
 
-    /// Runs `work` compiled for this set. A loop inside `work` costs nothing more; a call costs a few cycles.
+    /// Runs `work`, compiled for this set. The call costs a few cycles; loops belong inside `work`.
     fn call<W: Work<Self>>(self, work: W) -> W::Output;
 
     // Memory.
@@ -131,7 +131,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` bytes are writable at `to`.
     unsafe fn store_i8_ptr(self, to: *mut i8, value: Self::I32);
 
-    /// Writes `LANES` words of each of four rows as columns: word `i` of row `r` to `to[i · stride + r]`.
+    /// Transposes `LANES` words of each of four rows: word `i` of row `r` to `to[i · stride + r]`.
     /// Columns are written from the first to the last, so a stride below four overwrites what is past each.
     ///
     /// # Safety
@@ -162,7 +162,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a / b`.
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// `1 / a` for normal `a` whose inverse is normal, off by 2⁻¹⁴ of it at most.
+    /// `1 / a` for normal `a` whose inverse is normal, with a relative error of at most 2⁻¹⁴.
     #[inline(always)]
     fn reciprocal_roughly(self, a: Self::F32) -> Self::F32 {
         self.div(self.splat(1.0), a)
@@ -177,9 +177,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The square root.
     fn sqrt(self, a: Self::F32) -> Self::F32;
-    /// Without sign.
+    /// The absolute value.
     fn abs(self, a: Self::F32) -> Self::F32;
-    /// With the other sign.
+    /// `-a`.
     fn neg(self, a: Self::F32) -> Self::F32;
     /// The nearest integer, to even between two.
     fn round(self, a: Self::F32) -> Self::F32;
@@ -195,7 +195,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.mul(self.mul(a, self.from_bits(first)), self.from_bits(second))
     }
 
-    // Choosing.
+    // Comparison and selection.
 
     /// `a < b`, false with NaN.
     fn lt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
@@ -208,7 +208,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `yes` where the mask is true, else `no`.
     fn select(self, mask: Self::Mask, yes: Self::F32, no: Self::F32) -> Self::F32;
 
-    // Integers. They wrap.
+    // Wrapping integers.
 
     /// `value` in every lane.
     fn splat_i32(self, value: i32) -> Self::I32;
@@ -218,13 +218,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The low 32 bits of `a · b`.
     fn mul_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// The greater, with signs. Numbers in f32 without sign are in the same order as their bits.
+    /// The signed maximum. Non-negative f32 are in the same order as their bits.
     fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// Bits of both.
+    /// Bitwise and.
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// Bits of either.
+    /// Bitwise or.
     fn or_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// Bits of one.
+    /// Bitwise exclusive or.
     fn xor_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Shifts left; `by` is a constant below 32.
     fn shl_i32(self, a: Self::I32, by: u32) -> Self::I32;
@@ -243,12 +243,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     // Sums of products within each 32-bit lane.
 
-    /// `acc + a₀·b₀ + a₁·b₁` of bf16 pairs. Rounding between the two products is the set's, and where
+    /// `acc + a₀·b₀ + a₁·b₁` of bf16 pairs. Rounding between the two products depends on the set; where
     /// [`HAS_BF16_DOT`](Self::HAS_BF16_DOT), numbers below the normal range count as zero.
     fn dot_bf16(self, acc: Self::F32, a: Self::I32, b: Self::I32) -> Self::F32;
     /// `acc + Σ uᵢ·sᵢ` of four unsigned and four signed bytes, exact.
     fn dot_u8_i8(self, acc: Self::I32, u: Self::I32, s: Self::I32) -> Self::I32;
-    /// The same for unsigned bytes of at most 127, which is quicker without a byte dot instruction. Exact.
+    /// The same for unsigned bytes of at most 127, which is faster without a byte dot instruction. Exact.
     fn dot_u7_i8(self, acc: Self::I32, u: Self::I32, s: Self::I32) -> Self::I32;
     /// `acc + a₀·b₀ + a₁·b₁` of i16 pairs, exact but for -32768 twice on both sides.
     fn dot_i16(self, acc: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
@@ -263,7 +263,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             let bits = self.bits(value);
             let even = self.and_i32(self.shr_i32(bits, 16), self.splat_i32(1));
             let rounded = self.add_i32(bits, self.add_i32(even, self.splat_i32(0x7fff)));
-            // Rounding could turn a NaN into an infinity: a quiet NaN instead.
+            // Rounding could turn a NaN into an infinity; return a quiet NaN instead.
             let quiet = self.or_i32(bits, self.splat_i32(0x0040_0000));
             let number = self.eq(value, value);
             self.bits(self.select(number, self.from_bits(rounded), self.from_bits(quiet)))
@@ -272,33 +272,33 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.or_i32(self.shr_i32(upper(low), 16), high)
     }
 
-    // Over the lanes, in one fixed order: halves are added until one lane is left.
+    // Reductions in a fixed order: halves are combined until one lane is left.
 
     /// The sum of all lanes.
     fn reduce_add(self, a: Self::F32) -> f32;
-    /// The greatest lane; NaN lanes as in [`max`](Self::max).
+    /// The maximum of all lanes; NaN lanes as in [`max`](Self::max).
     fn reduce_max(self, a: Self::F32) -> f32;
     /// The sum of all lanes.
     fn reduce_add_i32(self, a: Self::I32) -> i32;
-    /// The greatest lane, with signs.
+    /// The signed maximum of all lanes.
     fn reduce_max_i32(self, a: Self::I32) -> i32;
 
-    /// Every two neighbours exchanged: lanes 1, 0, 3, 2 and so on.
+    /// Neighbours exchanged: lanes 1, 0, 3, 2 and so on.
     fn swap_pairs(self, a: Self::F32) -> Self::F32;
 
-    /// Asks the CPU to bring the line at `at` into the second-level cache; any address is allowed.
+    /// Prefetches the line at `at` into the L2 cache. Any address is allowed.
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         let _ = at;
     }
 
-    /// The same into the first-level cache: for what is read once and soon.
+    /// Prefetches into the L1 cache: for what is read once and soon.
     #[inline(always)]
     fn prefetch_near(self, at: *const u8) {
         let _ = at;
     }
 
-    // Provided.
+    // Provided methods.
 
     /// Zero in every lane.
     #[inline(always)]
@@ -337,5 +337,5 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
-/// No register of any set holds more f32 than this.
-pub(crate) const MOST_LANES: usize = 16;
+/// No register of any set has more lanes than this.
+pub(crate) const MAX_LANES: usize = 16;

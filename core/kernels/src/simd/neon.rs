@@ -14,7 +14,7 @@ use super::{Simd, Work};
 pub(crate) struct Neon(());
 
 impl Neon {
-    /// The proof.
+    /// The token that proves it.
     ///
     /// # Safety
     /// The CPU has NEON.
@@ -24,7 +24,7 @@ impl Neon {
     }
 }
 
-/// Instructions of this set. Those that take pointers stand on the promise that the method asks of its caller.
+/// Instructions of this set. Those that take pointers rely on what the method requires of its caller.
 macro_rules! neon {
     ($($body:tt)*) => {
         // SAFETY: there is a value of `Neon`, so the CPU has the instructions; see also above.
@@ -41,7 +41,7 @@ fn nearest_bf16(value: float32x4_t) -> uint32x4_t {
         let bits = vreinterpretq_u32_f32(value);
         let even = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
         let rounded = vaddq_u32(bits, vaddq_u32(even, vdupq_n_u32(0x7fff)));
-        // Rounding could turn a NaN into an infinity: a quiet NaN instead.
+        // Rounding could turn a NaN into an infinity; use a quiet NaN instead.
         let quiet = vorrq_u32(bits, vdupq_n_u32(0x0040_0000));
         let ordered = vceqq_f32(value, value);
         vshrq_n_u32::<16>(vbslq_u32(ordered, rounded, quiet))

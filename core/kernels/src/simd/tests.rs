@@ -7,12 +7,12 @@ use crate::dispatch::with_simd;
 /// Two registers' lanes of test values, some of them awkward.
 fn values() -> Vec<f32> {
     let awkward = [0.0, -0.0, 1e-40, -1e-40, 0.5, 1.5, -2.5, 8_388_607.5, 3.4e38, -7.25, 1.0 / 3.0, 65_504.0];
-    (0..2 * MOST_LANES).map(|i| awkward[i % 12] + if i >= 12 { i as f32 * 0.37 } else { 0.0 }).collect()
+    (0..2 * MAX_LANES).map(|i| awkward[i % 12] + if i >= 12 { i as f32 * 0.37 } else { 0.0 }).collect()
 }
 
 /// Bytes of every kind.
 fn bytes(seed: usize) -> Vec<u8> {
-    (0..4 * MOST_LANES).map(|i| ((i * 37 + seed * 101) % 256) as u8).collect()
+    (0..4 * MAX_LANES).map(|i| ((i * 37 + seed * 101) % 256) as u8).collect()
 }
 
 fn lanes<S: Simd>(s: S, register: S::F32) -> Vec<f32> {
@@ -201,7 +201,7 @@ check_every_set! {
 
 check_every_set! {
     fn products_of_bytes_are_exact_up_to_the_extremes(s) {
-        let extremes = |a: u8| vec![a; 4 * MOST_LANES];
+        let extremes = |a: u8| vec![a; 4 * MAX_LANES];
         let cases = [(bytes(1), bytes(2)), (extremes(255), extremes(128)), (extremes(255), extremes(127)), (bytes(3), extremes(128))];
         for (x, y) in cases {
             let seven: Vec<u8> = x.iter().map(|x| x & 127).collect();

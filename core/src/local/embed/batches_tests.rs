@@ -1,8 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Tensor};
-
 use super::super::model::{Encoder, ModelParts};
 use super::super::pooling::{Head, Mode, Pooler};
 use super::super::repository::Prompts;
@@ -11,7 +9,7 @@ use crate::context::Cancellation;
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
 use crate::local::models::{TextEncoder, Tokens};
-use crate::local::ops::Place;
+use crate::local::ops::{Device, Tensor};
 use crate::local::runtime::{Job, Worker};
 use crate::local::source::ModelFiles;
 use crate::local::tokenizer::{Cleaning, Tokenizer};
@@ -31,6 +29,10 @@ struct Recorder {
 #[derive(Debug)]
 struct Shared(Arc<Recorder>);
 
+fn device() -> Device {
+    Device::on_cpu(Cpu::new(Isa::PORTABLE, 2), Precision::F32)
+}
+
 impl TextEncoder for Shared {
     fn width(&self) -> usize {
         2
@@ -46,7 +48,7 @@ impl TextEncoder for Shared {
         self.0.batches.lock().unwrap().push(tokens.texts().map(<[u32]>::len).collect());
         assert!(!tokens.ids().contains(&9), "nine");
         let states: Vec<f32> = tokens.ids().iter().flat_map(|id| [*id as f32, 1.0]).collect();
-        Ok(Tensor::from_vec(states, (tokens.ids().len(), 2), &Device::Cpu).unwrap())
+        Tensor::from_vec(&device(), states, [tokens.ids().len(), 2])
     }
 }
 
@@ -65,7 +67,7 @@ fn worker(room: usize) -> (Worker<Model>, Arc<Recorder>) {
                 Head { pooler: Pooler::of(Mode::Mean), steps: Vec::new() },
             ),
         };
-        let mut model = parts.into_model(&Place::on_cpu(Cpu::new(Isa::PORTABLE, 2), Precision::F32), None)?;
+        let mut model = parts.into_model(&device(), None)?;
         model.batch_tokens = room;
         Ok(model)
     });

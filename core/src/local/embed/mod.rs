@@ -14,7 +14,7 @@ use model::Model;
 use repository::Repository;
 
 use super::LocalEmbedderConfig;
-use super::ops::{DeviceChoice, Place, PrecisionChoice};
+use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::Worker;
 use super::source::{Located, locate};
 use crate::context::Context;
@@ -57,7 +57,7 @@ impl LocalEmbedder {
         transport: Option<&Arc<dyn Transport>>,
     ) -> Result<Self> {
         config.source.check()?;
-        let place = place(config, env)?;
+        let device = device(config, env)?;
         let dimensions = config.dimensions;
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
@@ -78,7 +78,7 @@ impl LocalEmbedder {
         };
         let named = Named(config.space.clone());
         let expected = named.space(expected)?;
-        let info = BackendInfo::new("local", expected.model.as_str()).with_device(place.device_name());
+        let info = BackendInfo::new("local", expected.model.as_str()).with_device(device.name());
         let verify = config.verify.then(|| config.source.precision.as_deref().unwrap_or("auto") == "auto");
         let transport = transport.cloned();
         let load = move |cx: &Context| {
@@ -88,8 +88,8 @@ impl LocalEmbedder {
                 None => Repository::read(&located.files(cx)?)?,
             };
             let mut model = match verify {
-                Some(is_auto) => parity::load(cx, &repository, &place, dimensions, is_auto)?,
-                None => Model::load(&repository, &place, dimensions)?,
+                Some(is_auto) => parity::load(cx, &repository, &device, dimensions, is_auto)?,
+                None => Model::load(&repository, &device, dimensions)?,
             };
             model.space = named.space(model.space)?;
             Ok(model)
@@ -190,8 +190,8 @@ impl Named {
 }
 
 /// Where and how the model computes.
-fn place(config: &LocalEmbedderConfig, env: &Environment) -> Result<Place> {
+fn device(config: &LocalEmbedderConfig, env: &Environment) -> Result<Device> {
     let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
     let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
-    Place::open(device, precision, env)
+    Device::open(device, precision, env)
 }

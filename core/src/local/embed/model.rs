@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-use candle_core::Tensor;
-
-use super::pooling::{Dense, Head, Step, numbers, to_unit_length};
+use super::pooling::{Dense, Head, Step, to_unit_length};
 use super::repository::{Kind, Prompts, Repository, StepConfig};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
-use crate::local::ops::{Place, of_candle, recycle};
+use crate::local::ops::{Device, Tensor};
 use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::{Encoded, Tokenizer};
 use crate::local::vision::{Limits, Preprocessor};
@@ -33,7 +31,7 @@ pub(crate) struct Model {
     /// The most tokens that are computed together, unless one text has more.
     pub(super) batch_tokens: usize,
     prompts: Prompts,
-    place: Place,
+    device: Device,
     encoder: Encoder,
     /// Numbers in a vector before it is shortened.
     width: usize,
@@ -50,11 +48,11 @@ impl Model {
     ///
     /// # Errors
     /// `model_load` if they are missing, damaged or of an unknown architecture; `out_of_memory`.
-    pub(crate) fn load(repository: &Repository, place: &Place, dimensions: Option<usize>) -> Result<Self> {
+    pub(crate) fn load(repository: &Repository, device: &Device, dimensions: Option<usize>) -> Result<Self> {
         // The tokenizer's file takes as long to read as the weights.
         let (encoder, tokenizer) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| Tokenizer::of_model(&repository.files, repository.cleaning));
-            let encoder = encoder(repository, place);
+            let encoder = encoder(repository, device);
             let failed = || Error::new(ErrorKind::ModelLoad, "reading the tokenizer panicked");
             (encoder, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
@@ -73,12 +71,12 @@ impl Model {
             space: repository.space(None),
             encoder,
         };
-        parts.into_model(place, dimensions)
+        parts.into_model(device, dimensions)
     }
 
     /// In which precision it multiplies.
     pub(super) fn precision(&self) -> Precision {
-        self.place.precision
+        self.device.precision
     }
 
     /// Whether it embeds images too.
@@ -133,7 +131,7 @@ impl Model {
 
     pub(super) fn tokenise(&self, role: Option<EmbedRole>, texts: &[(usize, &str)]) -> Result<Vec<Encoded>> {
         let texts: Vec<&str> = texts.iter().map(|(_, text)| *text).collect();
-        self.tokenizer.encode_all(&self.place.cpu.pool, self.prompts.of(role), &texts)
+        self.tokenizer.encode_all(&self.device.cpu.pool, self.prompts.of(role), &texts)
     }
 
     pub(super) fn pixels(&self, images: &[(usize, &ImageData)]) -> Result<Vec<Vec<f32>>> {
@@ -142,7 +140,7 @@ impl Model {
             (Encoder::Text(..), _) => Err(text_only()),
             (Encoder::Dual(_, preprocessor), images) => {
                 let images: Vec<ImageData> = images.iter().map(|(_, image)| (*image).clone()).collect();
-                let prepared = preprocessor.prepare_all(&self.place.cpu, &images, &Limits::default())?;
+                let prepared = preprocessor.prepare_all(&self.device.cpu, &images, &Limits::default())?;
                 let length = prepared.values.len() / images.len();
                 Ok(prepared.values.chunks_exact(length.max(1)).map(<[f32]>::to_vec).collect())
             }
@@ -153,12 +151,7 @@ impl Model {
     pub(super) fn embed_texts(&self, texts: &[Vec<u32>], skips: &[usize]) -> Result<Vec<f32>> {
         let tokens = Tokens::new(texts.iter().map(Vec::as_slice));
         match &self.encoder {
-            Encoder::Text(encoder, head) => {
-                let states = encoder.encode(&tokens)?;
-                let vectors = head.vectors(&states, tokens.starts(), skips);
-                recycle(states);
-                vectors
-            }
+            Encoder::Text(encoder, head) => head.vectors(&encoder.encode(&tokens)?, tokens.starts(), skips),
             Encoder::Dual(encoder, _) => unit_length(&encoder.embed_texts(&tokens)?),
         }
     }
@@ -169,9 +162,8 @@ impl Model {
             Encoder::Text(..) => Err(text_only()),
             Encoder::Dual(encoder, _) => {
                 let [height, width] = encoder.image_size();
-                let device = &self.place.device;
-                let pixels = Tensor::from_vec(images.concat(), (images.len(), height, width, 3), device);
-                unit_length(&encoder.embed_images(&pixels.map_err(of_candle)?)?)
+                let dims = [images.len(), height, width, 3];
+                unit_length(&encoder.embed_images(&Tensor::from_vec(&self.device, images.concat(), dims)?)?)
             }
         }
     }
@@ -183,8 +175,8 @@ fn text_only() -> Error {
 
 /// The rows of `[input, width]`, scaled to unit length, one after another.
 fn unit_length(vectors: &Tensor) -> Result<Vec<f32>> {
-    let (_, width) = vectors.dims2().map_err(of_candle)?;
-    let mut vectors = numbers(vectors, <[f32]>::to_vec)?;
+    let [_, width] = vectors.dims_of()?;
+    let mut vectors = vectors.values()?.into_owned();
     vectors.chunks_exact_mut(width.max(1)).for_each(to_unit_length);
     Ok(vectors)
 }
@@ -198,7 +190,7 @@ pub(super) struct ModelParts {
 }
 
 impl ModelParts {
-    pub(super) fn into_model(self, place: &Place, dimensions: Option<usize>) -> Result<Model> {
+    pub(super) fn into_model(self, device: &Device, dimensions: Option<usize>) -> Result<Model> {
         let width = self.encoder.width();
         if let Some(dimensions) = dimensions {
             check_dimensions(dimensions, width)?;
@@ -207,9 +199,9 @@ impl ModelParts {
             info: BackendInfo::new("local", self.space.model.as_str()),
             space: self.space.with_dimensions(dimensions.unwrap_or(width)),
             tokenizer: self.tokenizer,
-            batch_tokens: if place.device.is_cpu() { TOKENS_ON_CPU } else { TOKENS_ON_GPU },
+            batch_tokens: if device.is_cpu() { TOKENS_ON_CPU } else { TOKENS_ON_GPU },
             prompts: self.prompts,
-            place: place.clone(),
+            device: device.clone(),
             encoder: self.encoder,
             width,
         })
@@ -232,9 +224,9 @@ impl Encoder {
     }
 }
 
-fn encoder(repository: &Repository, place: &Place) -> Result<Encoder> {
+fn encoder(repository: &Repository, device: &Device) -> Result<Encoder> {
     if repository.kind == Kind::Dual {
-        let encoder = open_dual_encoder(&repository.files, place)?;
+        let encoder = open_dual_encoder(&repository.files, device)?;
         let preprocessor = preprocessor(&repository.files)?;
         let [height, width] = encoder.image_size();
         return match preprocessor.fixed_size() {
@@ -246,8 +238,8 @@ fn encoder(repository: &Repository, place: &Place) -> Result<Encoder> {
         };
     }
     let tensors = Weights::open(&repository.files)?;
-    let encoder = text_encoder(&repository.config, &tensors, place)?;
-    let steps = repository.steps.iter().map(|step| load_step(step, place)).collect::<Result<_>>()?;
+    let encoder = text_encoder(&repository.config, &tensors, device)?;
+    let steps = repository.steps.iter().map(|step| load_step(step, device)).collect::<Result<_>>()?;
     let head = Head { pooler: repository.pooler.clone(), steps };
     head.check(encoder.width())?;
     Ok(Encoder::Text(encoder, head))
@@ -268,17 +260,17 @@ fn preprocessor(files: &ModelFiles) -> Result<Preprocessor> {
     }
 }
 
-fn load_step(step: &StepConfig, place: &Place) -> Result<Step> {
+fn load_step(step: &StepConfig, device: &Device) -> Result<Step> {
     let StepConfig::Dense(files, config) = step else { return Ok(Step::Normalise) };
     // It is small, and the last thing that happens to a vector: nothing is gained by rounding it to bytes.
-    let precision = match place.precision {
+    let precision = match device.precision {
         Precision::Int8 => Precision::F32,
         other => other,
     };
-    let place = Place { precision, ..place.clone() };
+    let device = device.with_precision(precision);
     let tensors = Weights::open(files)?;
-    let linear = Parameters::new(&tensors, &place).linear("linear", config.inputs, config.outputs)?;
-    Ok(Step::Dense(Dense { linear, activation: config.activation, device: place.device }))
+    let linear = Parameters::new(&tensors, &device).linear("linear", config.inputs, config.outputs)?;
+    Ok(Step::Dense(Dense { linear, activation: config.activation, device }))
 }
 
 /// Fails unless a vector of `width` numbers can be cut to `dimensions`.
@@ -296,7 +288,7 @@ impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
             .field("space", &self.space)
-            .field("place", &self.place)
+            .field("device", &self.device)
             .finish_non_exhaustive()
     }
 }

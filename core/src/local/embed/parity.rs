@@ -1,13 +1,11 @@
 //! How close a precision's vectors are to those of f32.
 
-use candle_core::Device;
-
 use super::model::Model;
 use super::repository::Repository;
 use crate::context::Context;
 use crate::embed::{EmbedInput, Vectors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::Place;
+use crate::local::ops::Device;
 use crate::media::ImageData;
 use ayni_kernels::gemm::Precision;
 
@@ -159,27 +157,27 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 pub(super) fn load(
     cx: &Context,
     repository: &Repository,
-    place: &Place,
+    device: &Device,
     dimensions: Option<usize>,
     is_auto: bool,
 ) -> Result<Model> {
-    let model = Model::load(repository, place, dimensions)?;
-    if place.device.is_cpu() && place.precision == Precision::F32 {
+    let model = Model::load(repository, device, dimensions)?;
+    if device.is_cpu() && device.precision == Precision::F32 {
         return Ok(model);
     }
     cx.check()?;
-    let exact_place = Place { device: Device::Cpu, precision: Precision::F32, cpu: place.cpu.clone() };
-    let exact = Model::load(repository, &exact_place, dimensions)?;
+    let exact = Device::on_cpu(device.cpu.clone(), Precision::F32);
+    let exact = Model::load(repository, &exact, dimensions)?;
     let probes = probes(model.takes_images());
     let parity = Parity::measure(
-        place.precision,
+        device.precision,
         &probes,
         &vectors(cx, &model, &probes)?,
         &vectors(cx, &exact, &probes)?,
     );
     match parity.ensure() {
         Ok(()) => Ok(model),
-        Err(error) if is_auto && place.device.is_cpu() => {
+        Err(error) if is_auto && device.is_cpu() => {
             tracing::warn!(model = %model.info.model, "{}; `auto` takes f32", error.message());
             Ok(exact)
         }

@@ -3,11 +3,9 @@
 //! A text's numbers are added in the order of its tokens, whatever else is in the batch: its vector has the same bits
 //! alone and among others.
 
-use candle_core::{DType, Device, Tensor};
-
 use crate::embed::Pooling;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Activation, Epilogue, Linear, of_candle, with_values};
+use crate::local::ops::{Activation, Device, Epilogue, Linear, Tensor};
 
 /// One way of making one vector of many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +133,7 @@ pub(crate) struct Dense {
     pub(crate) linear: Linear,
     /// What follows them.
     pub(crate) activation: Activation,
-    /// Where the tensors lie.
+    /// Where it computes.
     pub(crate) device: Device,
 }
 
@@ -143,9 +141,9 @@ impl Dense {
     fn apply(&self, vectors: Vec<f32>) -> Result<Vec<f32>> {
         let width = self.linear.inputs();
         let rows = vectors.len() / width;
-        let x = Tensor::from_vec(vectors, (rows, width), &Device::Cpu).map_err(of_candle)?;
-        let x = x.to_device(&self.device).map_err(of_candle)?;
-        numbers(&self.linear.forward_with(&x, Epilogue::activation(self.activation))?, <[f32]>::to_vec)
+        let x = Tensor::from_vec(&self.device, vectors, [rows, width])?;
+        let y = self.linear.forward_with(x, Epilogue::activation(self.activation))?;
+        Ok(y.values()?.into_owned())
     }
 }
 
@@ -176,11 +174,11 @@ impl Head {
         let mut found = self.pooler.width(width);
         for step in &self.steps {
             if let Step::Dense(dense) = step {
-                let needed = dense.linear.inputs();
-                if needed != found {
+                let expected = dense.linear.inputs();
+                if expected != found {
                     return Err(Error::new(
                         ErrorKind::ModelLoad,
-                        format!("a dense layer takes {needed} numbers and gets {found}"),
+                        format!("a dense layer after pooling: expected {expected} inputs, found {found}"),
                     ));
                 }
                 found = dense.linear.outputs();
@@ -191,11 +189,11 @@ impl Head {
 
     /// One vector a text, from `[token, width]`.
     pub(crate) fn vectors(&self, states: &Tensor, starts: &[usize], skips: &[usize]) -> Result<Vec<f32>> {
-        let (tokens, width) = states.dims2().map_err(of_candle)?;
+        let [tokens, width] = states.dims_of()?;
         if starts.last() != Some(&tokens) || starts.len() != skips.len() + 1 {
             return Err(Error::response_invalid("the model gave another number of states than of tokens"));
         }
-        let mut vectors = numbers(states, |states| self.pooler.pool(states, width, starts, skips))?;
+        let mut vectors = self.pooler.pool(&states.values()?, width, starts, skips);
         for step in &self.steps {
             match step {
                 Step::Dense(dense) => vectors = dense.apply(vectors)?,
@@ -207,12 +205,6 @@ impl Head {
         }
         Ok(vectors)
     }
-}
-
-/// Calls `work` with the numbers of a tensor, wherever it lies.
-pub(crate) fn numbers<R>(x: &Tensor, work: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let on_cpu = x.to_device(&Device::Cpu).and_then(|x| x.to_dtype(DType::F32)).map_err(of_candle)?;
-    with_values("the result", &on_cpu, |values| Ok(work(values)))
 }
 
 /// Scales a vector to unit length; a zero vector stays zero.

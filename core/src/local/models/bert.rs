@@ -1,13 +1,12 @@
 //! BERT: MiniLM, BGE, E5, GTE and Arctic in the forms that have absolute positions.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::post_norm::{Encoder, Names, Sizes};
+use super::encoder::{self, Encoder, Names};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
-use crate::local::ops::{Embedding, Mask, Norm, Place};
+use crate::local::ops::{Device, Embedding, Mask, Norm, Tensor};
 use crate::local::weights::{Biases, Parameters, Weights};
 
 /// What is read of `config.json`; RoBERTa's is the same.
@@ -20,31 +19,29 @@ pub(super) struct Config {
     intermediate_size: usize,
     hidden_act: String,
     max_position_embeddings: usize,
-    #[serde(default = "two")]
+    #[serde(default = "type_vocab_size")]
     type_vocab_size: usize,
-    #[serde(default = "epsilon")]
+    #[serde(default = "layer_norm_eps")]
     layer_norm_eps: f64,
 }
 
-fn two() -> usize {
+fn type_vocab_size() -> usize {
     2
 }
 
-fn epsilon() -> f64 {
+fn layer_norm_eps() -> f64 {
     1e-12
 }
 
 /// A BERT, or another model of its form.
 #[derive(Debug)]
 pub(super) struct Bert {
-    place: Place,
     config: Config,
-    words: Embedding,
-    positions: Embedding,
-    types: Embedding,
+    token_embedding: Embedding,
+    position_embedding: Embedding,
+    token_type_embedding: Embedding,
     norm: Norm,
     encoder: Encoder,
-    /// What positions are counted from.
     counting: Counting,
 }
 
@@ -53,12 +50,12 @@ pub(super) struct Bert {
 pub(super) enum Counting {
     /// From 0.
     FromZero,
-    /// From the number after that of the padding token, which itself has its own number as position.
+    /// From the number after the padding token's id, which is the position of padding itself.
     After(u32),
 }
 
 impl Counting {
-    /// Rows of the table that no text's token has.
+    /// Rows of the table that no token of a text uses.
     pub(super) fn unused(self) -> usize {
         match self {
             Self::FromZero => 0,
@@ -89,44 +86,47 @@ impl Bert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
-        Self::with(config, weights, place, &["bert", "model"], Counting::FromZero)
+    pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
+        Self::with(config, weights, device, &["bert", "model"], Counting::FromZero)
     }
 
-    /// Reads a model of this form that has something else in front of its names or counts positions in another way.
+    /// Reads a model of this form with other prefixes of its names, or another way of counting positions.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub(super) fn with(
         config: &Value,
         weights: &Weights,
-        place: &Place,
-        fronts: &[&str],
+        device: &Device,
+        prefixes: &[&str],
         counting: Counting,
     ) -> Result<Self> {
         config::only(config, "position_embedding_type", &json!("absolute"))?;
         config::only(config, "is_decoder", &json!(false))?;
         let config: Config = config::read(config)?;
-        let sizes = Sizes {
+        let layers = encoder::Config {
             layers: config.num_hidden_layers,
-            width: config.hidden_size,
+            hidden_size: config.hidden_size,
             heads: config::heads(config.hidden_size, config.num_attention_heads)?,
-            inner: config.intermediate_size,
+            intermediate_size: config.intermediate_size,
             activation: config::activation("hidden_act", &config.hidden_act)?,
-            epsilon: config.layer_norm_eps,
+            norm_eps: config.layer_norm_eps,
         };
         if config.max_position_embeddings <= counting.unused() {
             return Err(config::wrong("`max_position_embeddings` leaves no position for a token"));
         }
-        let weights = Parameters::new(weights, place).at_any(fronts).biased(Biases::All);
+        let weights = Parameters::new(weights, device).at_any(prefixes).biased(Biases::All);
         let (tables, width) = (weights.at("embeddings"), config.hidden_size);
         Ok(Self {
-            place: place.clone(),
-            words: tables.embedding("word_embeddings", config.vocab_size, width)?,
-            positions: tables.embedding("position_embeddings", config.max_position_embeddings, width)?,
-            types: tables.embedding("token_type_embeddings", config.type_vocab_size, width)?,
+            token_embedding: tables.embedding("word_embeddings", config.vocab_size, width)?,
+            position_embedding: tables.embedding(
+                "position_embeddings",
+                config.max_position_embeddings,
+                width,
+            )?,
+            token_type_embedding: tables.embedding("token_type_embeddings", config.type_vocab_size, width)?,
             norm: tables.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
-            encoder: Encoder::new(&weights.at("encoder.layer"), Names::BERT, sizes, None)?,
+            encoder: Encoder::new(&weights.at("encoder.layer"), Names::BERT, layers, None)?,
             counting,
             config,
         })
@@ -145,12 +145,15 @@ impl TextEncoder for Bert {
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = self.counting.positions(tokens);
-        // Texts are the first of a pair's two types.
+        // A text alone is the first of a pair's two types.
         let types = vec![0; positions.len()];
-        let parts = [(&self.words, tokens.ids()), (&self.types, &types), (&self.positions, &positions)];
-        let states = Embedding::sum(&self.place, &parts)?;
-        let states = self.norm.forward_owned(&self.place, states)?;
-        self.encoder.forward(states, tokens, Mask::None)
+        let parts = [
+            (&self.token_embedding, tokens.ids()),
+            (&self.token_type_embedding, &types),
+            (&self.position_embedding, &positions),
+        ];
+        let x = self.norm.forward(Embedding::sum(&parts)?)?;
+        self.encoder.forward(x, tokens, Mask::None)
     }
 }
 

@@ -3,11 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::self_attention::Heads;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::Activation;
+use crate::local::ops::{Activation, Heads};
 
-/// What a model needs of its `config.json`. Other keys are others' business.
+/// Reads what a model needs of its `config.json`; other keys are ignored.
 ///
 /// # Errors
 /// `model_load` if a key is missing or not as expected; the message names it.
@@ -25,7 +24,7 @@ pub(super) fn unsupported(key: &str, value: impl std::fmt::Display, supported: &
     Error::unsupported(format!("`{key}` is {value} in config.json; supported: {supported}"))
 }
 
-/// Checks a key that may say one thing only, if it is there at all.
+/// Checks a key that may have one value only, if it is there at all.
 ///
 /// # Errors
 /// `unsupported` for anything else.
@@ -59,29 +58,29 @@ pub(super) fn activation(key: &str, name: &str) -> Result<Activation> {
     }
 }
 
-/// So many heads that share a width.
+/// The `count` heads of a width.
 ///
 /// # Errors
-/// `model_load` if they cannot, `unsupported` for heads that attention does not compute.
+/// `model_load` if they do not divide it evenly, `unsupported` for heads that attention does not compute.
 pub(super) fn heads(width: usize, count: usize) -> Result<Heads> {
     if count == 0 || width == 0 || !width.is_multiple_of(count) {
-        return Err(wrong(format_args!("{count} attention heads cannot share a width of {width}")));
+        return Err(wrong(format_args!("{count} attention heads do not divide a width of {width} evenly")));
     }
     grouped_heads(Heads::equal(count, width / count))
 }
 
-/// Heads whose sizes the configuration says.
+/// Checks heads whose size is in the configuration.
 ///
 /// # Errors
 /// As [`heads`].
 pub(super) fn grouped_heads(heads: Heads) -> Result<Heads> {
     let Heads { queries, keys, size } = heads;
     if queries == 0 || keys == 0 || !queries.is_multiple_of(keys) {
-        return Err(wrong(format_args!("{queries} attention heads cannot share {keys} of keys")));
+        return Err(wrong(format_args!("{queries} attention heads cannot share {keys} heads of keys")));
     }
     if size == 0 || !size.is_multiple_of(8) {
         return Err(Error::unsupported(format!(
-            "attention heads have {size} numbers by config.json; supported: multiples of 8"
+            "attention heads of {size} numbers in config.json; supported: multiples of 8"
         )));
     }
     Ok(heads)
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_or_of_another_kind_is_named() {
+    fn missing_keys_and_wrong_types_are_named() {
         #[derive(Debug, Deserialize)]
         struct Wanted {
             #[expect(dead_code, reason = "only read")]
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_not_computed_name_their_key_and_what_is() {
+    fn unsupported_values_name_their_key_and_what_is_supported() {
         let config = json!({"position_embedding_type": "relative_key", "is_decoder": false});
         let error = only(&config, "position_embedding_type", &json!("absolute")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);

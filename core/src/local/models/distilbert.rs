@@ -1,28 +1,27 @@
-//! DistilBERT: BERT with other names and without types of texts.
+//! DistilBERT: BERT with other names and without token types.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::post_norm::{Encoder, Inner, Joined, Names, Sizes};
+use super::encoder::{self, Encoder, Names, QkvNames, UpNames};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
-use crate::local::ops::{Embedding, Mask, Norm, Place};
+use crate::local::ops::{Device, Embedding, Mask, Norm, Tensor};
 use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
-    joined: Joined::Three(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
-    attended: "attention.out_lin",
+    qkv_proj: QkvNames::Three(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
+    o_proj: "attention.out_lin",
     attention_norm: "sa_layer_norm",
-    inner: Inner::Plain("ffn.lin1"),
-    down: "ffn.lin2",
+    up_proj: UpNames::Plain("ffn.lin1"),
+    down_proj: "ffn.lin2",
     output_norm: "output_layer_norm",
     biases: Biases::All,
-    inner_biases: Biases::All,
+    up_biases: Biases::All,
 };
 
-/// The one that all of them have.
-const EPSILON: f64 = 1e-12;
+/// No configuration says it: all models have this one.
+const NORM_EPS: f64 = 1e-12;
 
 /// What is read of `config.json`.
 #[derive(Debug, Deserialize)]
@@ -39,10 +38,9 @@ struct Config {
 /// A DistilBERT.
 #[derive(Debug)]
 pub(super) struct DistilBert {
-    place: Place,
     config: Config,
-    words: Embedding,
-    positions: Embedding,
+    token_embedding: Embedding,
+    position_embedding: Embedding,
     norm: Norm,
     encoder: Encoder,
 }
@@ -52,24 +50,27 @@ impl DistilBert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
         let config: Config = config::read(config)?;
-        let sizes = Sizes {
+        let layers = encoder::Config {
             layers: config.n_layers,
-            width: config.dim,
+            hidden_size: config.dim,
             heads: config::heads(config.dim, config.n_heads)?,
-            inner: config.hidden_dim,
+            intermediate_size: config.hidden_dim,
             activation: config::activation("activation", &config.activation)?,
-            epsilon: EPSILON,
+            norm_eps: NORM_EPS,
         };
-        let weights = Parameters::new(weights, place).at_any(&["distilbert", "model"]).biased(Biases::All);
+        let weights = Parameters::new(weights, device).at_any(&["distilbert", "model"]).biased(Biases::All);
         let (tables, width) = (weights.at("embeddings"), config.dim);
         Ok(Self {
-            place: place.clone(),
-            words: tables.embedding("word_embeddings", config.vocab_size, width)?,
-            positions: tables.embedding("position_embeddings", config.max_position_embeddings, width)?,
-            norm: tables.layer_norm("LayerNorm", width, EPSILON)?,
-            encoder: Encoder::new(&weights.at("transformer.layer"), NAMES, sizes, None)?,
+            token_embedding: tables.embedding("word_embeddings", config.vocab_size, width)?,
+            position_embedding: tables.embedding(
+                "position_embeddings",
+                config.max_position_embeddings,
+                width,
+            )?,
+            norm: tables.layer_norm("LayerNorm", width, NORM_EPS)?,
+            encoder: Encoder::new(&weights.at("transformer.layer"), NAMES, layers, None)?,
             config,
         })
     }
@@ -87,9 +88,8 @@ impl TextEncoder for DistilBert {
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = tokens.positions(0);
-        let parts = [(&self.words, tokens.ids()), (&self.positions, &positions[..])];
-        let states = Embedding::sum(&self.place, &parts)?;
-        let states = self.norm.forward_owned(&self.place, states)?;
-        self.encoder.forward(states, tokens, Mask::None)
+        let parts = [(&self.token_embedding, tokens.ids()), (&self.position_embedding, &positions[..])];
+        let x = self.norm.forward(Embedding::sum(&parts)?)?;
+        self.encoder.forward(x, tokens, Mask::None)
     }
 }

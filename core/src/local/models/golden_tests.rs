@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use serde_json::{Value, json};
 
-use super::{TextEncoder, Tokens, text_encoder};
+use super::decoder::{Decoder, TextCache};
+use super::{TextEncoder, Tokens, gemma3, qwen3, text_encoder};
 use crate::error::{ErrorKind, Result};
-use crate::local::ops::{Place, Precision};
+use crate::local::ops::{Device, Heads, KvCache, Precision};
 use crate::local::testing::{cpus, noise};
 use crate::local::weights::Weights;
 use crate::local::weights::testing::write;
@@ -60,7 +61,9 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
 impl Golden {
     fn of(family: &'static str) -> Self {
         let folder = folder(family);
-        let states = candle_core::safetensors::load(folder.join("states.safetensors"), &Device::Cpu).unwrap();
+        let states =
+            candle_core::safetensors::load(folder.join("states.safetensors"), &candle_core::Device::Cpu)
+                .unwrap();
         let golden = Self {
             family,
             config: read(&folder.join("config.json")),
@@ -76,8 +79,8 @@ impl Golden {
         FAMILIES.iter().map(|family| Self::of(family))
     }
 
-    fn open(&self, place: &Place) -> Box<dyn TextEncoder> {
-        text_encoder(&self.config, &self.weights, place).unwrap()
+    fn open(&self, device: &Device) -> Box<dyn TextEncoder> {
+        text_encoder(&self.config, &self.weights, device).unwrap()
     }
 
     fn tokens(&self) -> Tokens {
@@ -87,24 +90,25 @@ impl Golden {
     /// The tensors, by name, without those of heads that are not part of the encoder.
     fn tensors(&self) -> BTreeMap<String, Tensor> {
         let all = self.weights.names().filter(|name| !name.starts_with("cls."));
-        all.map(|name| (name.to_owned(), self.weights.get(name).unwrap().to_tensor(&Device::Cpu).unwrap()))
-            .collect()
+        all.map(|name| {
+            (name.to_owned(), self.weights.get(name).unwrap().to_tensor(&candle_core::Device::Cpu).unwrap())
+        })
+        .collect()
     }
 
     /// Reads the model with other tensors.
-    fn with(&self, tensors: &BTreeMap<String, Tensor>, place: &Place) -> Result<Box<dyn TextEncoder>> {
+    fn with(&self, tensors: &BTreeMap<String, Tensor>, device: &Device) -> Result<Box<dyn TextEncoder>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         write(&path, &tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect::<Vec<_>>());
-        text_encoder(&self.config, &Weights::open_files(&[path]).unwrap(), place)
+        text_encoder(&self.config, &Weights::open_files(&[path]).unwrap(), device)
     }
 }
 
 fn encode(model: &dyn TextEncoder, tokens: &Tokens) -> Vec<Vec<f32>> {
     let states = model.encode(tokens).unwrap();
     assert_eq!(states.dims(), [tokens.ids().len(), model.width()]);
-    assert_eq!(states.dtype(), DType::F32);
-    states.to_vec2().unwrap()
+    states.values().unwrap().chunks_exact(model.width()).map(<[f32]>::to_vec).collect()
 }
 
 /// Says where states are too far from the truth.
@@ -124,8 +128,8 @@ fn compare(found: &[Vec<f32>], truth: &[Vec<f32>], bar: Bar) -> std::result::Res
     Ok(())
 }
 
-fn first_place() -> Place {
-    Place::on_cpu(cpus().remove(0), Precision::F32)
+fn first_device() -> Device {
+    Device::on_cpu(cpus().remove(0), Precision::F32)
 }
 
 #[test]
@@ -134,10 +138,65 @@ fn states_are_those_of_transformers_in_every_precision_on_every_instruction_set(
         for (precision, bar) in BARS {
             for cpu in cpus() {
                 let what = format!("{} in {precision:?} on {cpu:?}", golden.family);
-                let model = golden.open(&Place::on_cpu(cpu, precision));
+                let model = golden.open(&Device::on_cpu(cpu, precision));
                 let found = encode(&*model, &golden.tokens());
                 compare(&found, &golden.states, bar).unwrap_or_else(|off| panic!("{what}: {off}"));
             }
+        }
+    }
+}
+
+#[test]
+fn states_are_those_of_transformers_with_the_operations_of_a_gpu() {
+    for golden in Golden::all() {
+        for (precision, bar) in &BARS[..2] {
+            let device = Device::as_on_gpu(cpus().remove(0), *precision);
+            let found = encode(&*golden.open(&device), &golden.tokens());
+            let what = format!("{} in {precision:?}", golden.family);
+            compare(&found, &golden.states, *bar).unwrap_or_else(|off| panic!("{what}: {off}"));
+            assert!(encode(&*golden.open(&device), &Tokens::new([])).is_empty(), "{what}");
+        }
+    }
+}
+
+/// Texts given to a decoder in pieces, over caches: the states of all tokens, text by text.
+fn in_pieces(decoder: &Decoder, device: &Device, texts: &[Vec<u32>], piece: usize) -> Vec<Vec<f32>> {
+    let Heads { keys, size, .. } = decoder.config.heads;
+    let cache = |_| KvCache::new(device, keys, size, 4).unwrap();
+    let mut caches: Vec<TextCache> =
+        texts.iter().map(|_| decoder.config.layers.iter().map(cache).collect()).collect();
+    let mut states = vec![Vec::new(); texts.len()];
+    let most = texts.iter().map(Vec::len).max().unwrap_or_default();
+    for first in (0..most).step_by(piece) {
+        let part = |text: &'_ Vec<u32>| text[first.min(text.len())..text.len().min(first + piece)].to_vec();
+        let parts: Vec<Vec<u32>> = texts.iter().map(part).collect();
+        let tokens = Tokens::new(parts.iter().map(Vec::as_slice));
+        let found = decoder.forward(&tokens, Some(&mut caches)).unwrap();
+        let found = found.values().unwrap();
+        for (states, ends) in states.iter_mut().zip(tokens.starts().windows(2)) {
+            states.extend_from_slice(&found[ends[0] * decoder.width()..ends[1] * decoder.width()]);
+        }
+    }
+    states.concat().chunks_exact(decoder.width()).map(<[f32]>::to_vec).collect()
+}
+
+#[test]
+fn causal_decoders_give_the_same_states_in_pieces_over_caches() {
+    // What f16 in the cache may change.
+    let bar = Bar { cosine: 0.9999, difference: 5e-3 };
+    for (family, open) in [("qwen3", qwen3::open as fn(&_, &_, &_) -> _), ("gemma3", gemma3::open)] {
+        let golden = Golden::of(family);
+        let config = rewritten(&golden.config, &json!({"use_bidirectional_attention": false}));
+        for device in [first_device(), Device::as_on_gpu(cpus().remove(0), Precision::F32)] {
+            let decoder: Decoder = open(&config, &golden.weights, &device).unwrap();
+            let whole = encode(&decoder, &golden.tokens());
+            for piece in [1, 5] {
+                let found = in_pieces(&decoder, &device, &golden.texts, piece);
+                compare(&found, &whole, bar).unwrap_or_else(|off| panic!("{family} by {piece}: {off}"));
+            }
+            let past = vec![5; decoder.window() + 1];
+            let error = decoder.forward(&Tokens::new([&past[..]]), Some(&mut [Vec::new()])).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ContextTooLong);
         }
     }
 }
@@ -148,7 +207,7 @@ fn a_text_has_the_same_bits_alone_and_in_any_batch_in_any_order() {
     for golden in Golden::all() {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             for cpu in cpus() {
-                let model = golden.open(&Place::on_cpu(cpu, precision));
+                let model = golden.open(&Device::on_cpu(cpu, precision));
                 let together = encode(&*model, &golden.tokens());
                 let reversed = encode(&*model, &Tokens::new(golden.texts.iter().rev().map(Vec::as_slice)));
                 let (mut start, mut end) = (0, reversed.len());
@@ -165,10 +224,10 @@ fn a_text_has_the_same_bits_alone_and_in_any_batch_in_any_order() {
 
 #[test]
 fn every_tensor_shows_in_the_states() {
-    let place = first_place();
+    let device = first_device();
     for golden in Golden::all() {
         let tensors = golden.tensors();
-        let same = encode(&*golden.with(&tensors, &place).unwrap(), &golden.tokens());
+        let same = encode(&*golden.with(&tensors, &device).unwrap(), &golden.tokens());
         compare(&same, &golden.states, BARS[0].1).unwrap();
         for (name, tensor) in &tensors {
             // A bias of keys adds the same to all scores of a query.
@@ -176,10 +235,10 @@ fn every_tensor_shows_in_the_states() {
                 continue;
             }
             let noise: Vec<f32> = noise(tensor.elem_count(), 5).iter().map(|x| 0.1 * x).collect();
-            let noise = Tensor::from_vec(noise, tensor.dims(), &Device::Cpu).unwrap();
+            let noise = Tensor::from_vec(noise, tensor.dims(), &candle_core::Device::Cpu).unwrap();
             let mut changed = tensors.clone();
             changed.insert(name.clone(), (tensor + noise).unwrap());
-            let found = encode(&*golden.with(&changed, &place).unwrap(), &golden.tokens());
+            let found = encode(&*golden.with(&changed, &device).unwrap(), &golden.tokens());
             let verdict = compare(&found, &golden.states, BARS[0].1);
             assert!(verdict.is_err(), "{}: another `{name}` makes no difference", golden.family);
         }
@@ -188,18 +247,18 @@ fn every_tensor_shows_in_the_states() {
 
 #[test]
 fn a_tensor_that_is_missing_or_of_another_shape_is_named() {
-    let place = first_place();
+    let device = first_device();
     for golden in Golden::all() {
         let tensors = golden.tensors();
         for (name, tensor) in &tensors {
             let mut changed = tensors.clone();
             changed.remove(name);
-            let error = golden.with(&changed, &place).unwrap_err();
+            let error = golden.with(&changed, &device).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
             assert!(error.message().contains(&format!("no tensor `{name}`")), "{}: {error}", golden.family);
             let longer = Tensor::cat(&[tensor, tensor], 0).unwrap();
             changed.insert(name.clone(), longer);
-            let error = golden.with(&changed, &place).unwrap_err();
+            let error = golden.with(&changed, &device).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
             assert!(error.message().contains(&format!("`{name}` is ")), "{}: {error}", golden.family);
         }
@@ -208,9 +267,9 @@ fn a_tensor_that_is_missing_or_of_another_shape_is_named() {
 
 #[test]
 fn texts_up_to_the_window_are_taken_and_longer_ones_refused() {
-    let place = first_place();
+    let device = first_device();
     for golden in Golden::all() {
-        let model = golden.open(&place);
+        let model = golden.open(&device);
         let text = vec![5; model.window() + 1];
         assert_eq!(encode(&*model, &Tokens::new([&text[1..]])).len(), model.window());
         let error = model.encode(&Tokens::new([&text[..1], &text[..]])).unwrap_err();
@@ -222,7 +281,7 @@ fn texts_up_to_the_window_are_taken_and_longer_ones_refused() {
 #[test]
 fn tokens_that_no_vocabulary_has_are_refused() {
     for golden in Golden::all() {
-        let error = golden.open(&first_place()).encode(&Tokens::new([&[3, 60][..]])).unwrap_err();
+        let error = golden.open(&first_device()).encode(&Tokens::new([&[3, 60][..]])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
     }
 }
@@ -230,7 +289,7 @@ fn tokens_that_no_vocabulary_has_are_refused() {
 #[test]
 fn an_unknown_architecture_is_an_error_that_lists_the_known_ones() {
     let golden = Golden::of("bert");
-    let open = |config: &Value| text_encoder(config, &golden.weights, &first_place());
+    let open = |config: &Value| text_encoder(config, &golden.weights, &first_device());
     for config in [json!({"model_type": "t5"}), json!({"architectures": ["T5Model"]}), json!({})] {
         let error = open(&config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -302,7 +361,7 @@ fn older_forms_of_configurations_mean_the_same() {
     for (family, changes) in rewrites {
         let golden = Golden::of(family);
         let config = rewritten(&golden.config, &changes);
-        let model = text_encoder(&config, &golden.weights, &first_place()).unwrap();
+        let model = text_encoder(&config, &golden.weights, &first_device()).unwrap();
         compare(&encode(&*model, &golden.tokens()), &golden.states, BARS[0].1).unwrap();
     }
 }
@@ -321,7 +380,7 @@ fn what_changes_the_meaning_of_a_configuration_shows_or_is_refused() {
     ] {
         let golden = Golden::of(family);
         let config = rewritten(&golden.config, &changes);
-        let model = text_encoder(&config, &golden.weights, &first_place()).unwrap();
+        let model = text_encoder(&config, &golden.weights, &first_device()).unwrap();
         let verdict = compare(&encode(&*model, &golden.tokens()), &golden.states, BARS[0].1);
         assert!(verdict.is_err(), "{family}: {changes} makes no difference");
     }
@@ -338,7 +397,7 @@ fn what_changes_the_meaning_of_a_configuration_shows_or_is_refused() {
     ] {
         let golden = Golden::of(family);
         let config = rewritten(&golden.config, &json!({ key: value }));
-        let error = text_encoder(&config, &golden.weights, &first_place()).unwrap_err();
+        let error = text_encoder(&config, &golden.weights, &first_device()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{family}: {error}");
         assert!(error.message().contains(&format!("`{key}`")), "{family}: {error}");
     }

@@ -1,30 +1,29 @@
-//! GTE and Arctic 2 medium, in the form that came after BERT's: turning positions and a gated layer. (The older GTE
+//! GTE and Arctic 2 medium, in the form that came after BERT's: rotary positions and a gated layer. (The older GTE
 //! models are BERT.)
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::nomic_bert::words_and_types;
-use super::post_norm::{Encoder, Inner, Joined, Names, Sizes};
-use super::rope::Rope;
+use super::encoder::{self, Encoder, Names, QkvNames, UpNames};
+use super::nomic_bert::tokens_and_types;
+use super::rope::RopeKeys;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
-use crate::local::ops::{Embedding, Gate, Mask, Norm, Place};
+use crate::local::ops::{Device, Embedding, Gate, Mask, Norm, Tensor};
 use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
-    joined: Joined::One("attention.qkv_proj"),
-    attended: "attention.o_proj",
+    qkv_proj: QkvNames::Fused("attention.qkv_proj"),
+    o_proj: "attention.o_proj",
     attention_norm: "attn_ln",
-    inner: Inner::Halves("mlp.up_gate_proj", Gate::Second),
-    down: "mlp.down_proj",
+    up_proj: UpNames::Stacked("mlp.up_gate_proj", Gate::Second),
+    down_proj: "mlp.down_proj",
     output_norm: "mlp_ln",
     biases: Biases::All,
-    inner_biases: Biases::None,
+    up_biases: Biases::None,
 };
 
-const ROPE: Rope = Rope { layers: None, base: "rope_theta", scaled: true, default: 160_000.0 };
+const ROPE: RopeKeys = RopeKeys { layers: None, base: "rope_theta", scaled: true, default: 160_000.0 };
 
 /// What is read of `config.json`.
 #[derive(Debug, Deserialize)]
@@ -38,21 +37,20 @@ struct Config {
     max_position_embeddings: usize,
     #[serde(default)]
     type_vocab_size: usize,
-    #[serde(default = "epsilon")]
+    #[serde(default = "layer_norm_eps")]
     layer_norm_eps: f64,
 }
 
-fn epsilon() -> f64 {
+fn layer_norm_eps() -> f64 {
     1e-12
 }
 
 /// A GTE.
 #[derive(Debug)]
 pub(super) struct Gte {
-    place: Place,
     config: Config,
-    words: Embedding,
-    types: Option<Embedding>,
+    token_embedding: Embedding,
+    token_type_embedding: Option<Embedding>,
     norm: Norm,
     encoder: Encoder,
 }
@@ -62,7 +60,7 @@ impl Gte {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
         for (key, value) in [
             ("position_embedding_type", json!("rope")),
             ("layer_norm_type", json!("layer_norm")),
@@ -75,25 +73,24 @@ impl Gte {
         let config: Config = config::read(config)?;
         let (width, heads) =
             (config.hidden_size, config::heads(config.hidden_size, config.num_attention_heads)?);
-        let sizes = Sizes {
+        let layers = encoder::Config {
             layers: config.num_hidden_layers,
-            width,
+            hidden_size: width,
             heads,
-            inner: config.intermediate_size,
+            intermediate_size: config.intermediate_size,
             activation: config::activation("hidden_act", &config.hidden_act)?,
-            epsilon: config.layer_norm_eps,
+            norm_eps: config.layer_norm_eps,
         };
-        let rotary = ROPE.open(all, place, heads.size, config.max_position_embeddings)?;
-        let weights = Parameters::new(weights, place).at_any(&["new", "gte", "model"]);
+        let rope = ROPE.open(all, device, heads.size, config.max_position_embeddings)?;
+        let weights = Parameters::new(weights, device).at_any(&["new", "gte", "model"]);
         let tables = weights.at("embeddings").biased(Biases::All);
         let types = (config.type_vocab_size > 0)
             .then(|| tables.embedding("token_type_embeddings", config.type_vocab_size, width));
         Ok(Self {
-            place: place.clone(),
-            words: tables.embedding("word_embeddings", config.vocab_size, width)?,
-            types: types.transpose()?,
+            token_embedding: tables.embedding("word_embeddings", config.vocab_size, width)?,
+            token_type_embedding: types.transpose()?,
             norm: tables.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
-            encoder: Encoder::new(&weights.at("encoder.layer"), NAMES, sizes, Some(rotary))?,
+            encoder: Encoder::new(&weights.at("encoder.layer"), NAMES, layers, Some(rope))?,
             config,
         })
     }
@@ -110,8 +107,7 @@ impl TextEncoder for Gte {
 
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
-        let states = words_and_types(&self.place, &self.words, self.types.as_ref(), tokens)?;
-        let states = self.norm.forward_owned(&self.place, states)?;
-        self.encoder.forward(states, tokens, Mask::None)
+        let x = tokens_and_types(&self.token_embedding, self.token_type_embedding.as_ref(), tokens)?;
+        self.encoder.forward(self.norm.forward(x)?, tokens, Mask::None)
     }
 }

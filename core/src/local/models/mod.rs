@@ -1,31 +1,33 @@
 //! Model architectures, one file each, written over [`ops`](super::ops) and configured by the model's own
-//! `config.json`.
+//! `config.json`. What several share is in `encoder.rs`, `decoder.rs` and `dual/`.
+//!
+//! What a model computes is a trait here: [`TextEncoder`] and [`DualEncoder`]. Those of chat (`CausalLm`) and images
+//! (`Denoiser`, `Vae`) belong beside them.
 
 mod bert;
 mod config;
+mod decoder;
 mod distilbert;
 mod dual;
+mod encoder;
 mod gemma3;
 mod gte;
 mod modernbert;
 mod mpnet;
 mod nomic_bert;
-mod post_norm;
 mod qwen3;
 mod roberta;
 mod rope;
-mod self_attention;
 
 #[cfg(test)]
 mod golden_tests;
 
 use std::fmt;
 
-use candle_core::Tensor;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::Place;
+use crate::local::ops::{Device, Tensor};
 use crate::local::weights::Weights;
 
 pub(crate) use dual::open_dual_encoder;
@@ -69,7 +71,13 @@ impl Tokens {
     /// # Errors
     /// `context_too_long` if one is.
     fn check(&self, window: usize) -> Result<()> {
-        match self.texts().map(<[u32]>::len).find(|length| *length > window) {
+        self.check_after(std::iter::repeat(0), window)
+    }
+
+    /// The same where `before` tokens of each text were given earlier.
+    fn check_after(&self, before: impl IntoIterator<Item = usize>, window: usize) -> Result<()> {
+        let lengths = self.texts().zip(before).map(|(text, before)| before + text.len());
+        match lengths.into_iter().find(|length| *length > window) {
             Some(length) => Err(Error::new(
                 ErrorKind::ContextTooLong,
                 format!("a text of {length} tokens does not fit the model's window of {window}"),
@@ -82,11 +90,18 @@ impl Tokens {
     pub(crate) fn positions(&self, first: u32) -> Vec<u32> {
         self.texts().flat_map(|text| (first..).take(text.len())).collect()
     }
+
+    /// The position of each token in its text, of which `before` tokens were given earlier.
+    fn positions_after(&self, before: impl IntoIterator<Item = usize>) -> Vec<u32> {
+        let first = |before| u32::try_from(before).unwrap_or(u32::MAX);
+        let texts = self.texts().zip(before);
+        texts.flat_map(|(text, before)| (first(before)..).take(text.len())).collect()
+    }
 }
 
-/// A model that gives one state a token; what makes one vector of them is not its business.
+/// A model that gives a state for each token. Pooling makes one vector of them.
 pub(crate) trait TextEncoder: Send + Sync + fmt::Debug {
-    /// Numbers in a state.
+    /// The width of a state.
     fn width(&self) -> usize;
 
     /// The most tokens of a text.
@@ -103,67 +118,67 @@ struct Family {
     types: &'static [&'static str],
     /// What the classes are called before `Model`, `ForMaskedLM` and the like.
     classes: &'static [&'static str],
-    open: fn(&Value, &Weights, &Place) -> Opened,
+    open: fn(&Value, &Weights, &Device) -> Opened,
 }
 
 const FAMILIES: &[Family] = &[
     Family {
         types: &["bert"],
         classes: &["Bert"],
-        open: |config, weights, place| Ok(Box::new(bert::Bert::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(bert::Bert::new(config, weights, device)?)),
     },
     Family {
         types: &["roberta", "xlm-roberta", "camembert"],
         classes: &["Roberta", "XLMRoberta", "Camembert"],
-        open: |config, weights, place| Ok(Box::new(roberta::open(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(roberta::open(config, weights, device)?)),
     },
     Family {
         types: &["distilbert"],
         classes: &["DistilBert"],
-        open: |config, weights, place| Ok(Box::new(distilbert::DistilBert::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(distilbert::DistilBert::new(config, weights, device)?)),
     },
     Family {
         types: &["mpnet"],
         classes: &["MPNet"],
-        open: |config, weights, place| Ok(Box::new(mpnet::MpNet::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(mpnet::MpNet::new(config, weights, device)?)),
     },
     Family {
         types: &["modernbert"],
         classes: &["ModernBert"],
-        open: |config, weights, place| Ok(Box::new(modernbert::ModernBert::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(modernbert::ModernBert::new(config, weights, device)?)),
     },
     Family {
         types: &["nomic_bert"],
         classes: &["NomicBert"],
-        open: |config, weights, place| Ok(Box::new(nomic_bert::NomicBert::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(nomic_bert::NomicBert::new(config, weights, device)?)),
     },
     Family {
         types: &["gte", "new"],
         classes: &["Gte", "New"],
-        open: |config, weights, place| Ok(Box::new(gte::Gte::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(gte::Gte::new(config, weights, device)?)),
     },
     Family {
         types: &["qwen3"],
         classes: &["Qwen3"],
-        open: |config, weights, place| Ok(Box::new(qwen3::Qwen3::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(qwen3::open(config, weights, device)?)),
     },
     Family {
         types: &["gemma3_text"],
         classes: &["Gemma3Text"],
-        open: |config, weights, place| Ok(Box::new(gemma3::Gemma3::new(config, weights, place)?)),
+        open: |config, weights, device| Ok(Box::new(gemma3::open(config, weights, device)?)),
     },
 ];
 
 /// Reads the text encoder that a `config.json` describes.
 ///
 /// # Errors
-/// `unsupported` for an architecture that is not here, or something in it; `model_load` if the configuration or a tensor
-/// is not as expected; the messages name what.
-pub(crate) fn text_encoder(config: &Value, weights: &Weights, place: &Place) -> Opened {
-    (family(config)?.open)(config, weights, place)
+/// `unsupported` for another architecture, or a variant that is not supported; `model_load` if the configuration or a
+/// tensor is not as expected; the messages name what.
+pub(crate) fn text_encoder(config: &Value, weights: &Weights, device: &Device) -> Opened {
+    (family(config)?.open)(config, weights, device)
 }
 
-/// Whether a `config.json` describes a text encoder that is here.
+/// Checks that a `config.json` describes a text encoder that is supported.
 ///
 /// # Errors
 /// `unsupported` if it does not.
@@ -175,7 +190,7 @@ fn family(config: &Value) -> Result<&'static Family> {
     let of_type = config.get("model_type").and_then(Value::as_str);
     let classes = config.get("architectures").and_then(Value::as_array);
     let class = classes.and_then(|classes| classes.first()).and_then(Value::as_str);
-    // What stands before what the class is for.
+    // The name of the family, which comes before what the class is for.
     let stem = class.map(|class| {
         ["Model", "For"].iter().filter_map(|end| class.find(end)).min().map_or(class, |end| &class[..end])
     });
@@ -185,7 +200,7 @@ fn family(config: &Value) -> Result<&'static Family> {
         let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
         let name = of_type.or(class).unwrap_or("nothing");
         Error::unsupported(format!(
-            "config.json describes '{name}' (`model_type`, `architectures`), which is no text encoder that ayni computes; valid: {}",
+            "config.json describes '{name}' (`model_type`, `architectures`), which is not a supported text encoder; valid: {}",
             valid.join(", ")
         ))
     })
@@ -193,14 +208,14 @@ fn family(config: &Value) -> Result<&'static Family> {
 
 /// A model that puts texts and images into one space.
 pub(crate) trait DualEncoder: Send + Sync + fmt::Debug {
-    /// Numbers in a vector.
+    /// The width of a vector.
     fn width(&self) -> usize;
 
     /// The most tokens of a text.
     fn window(&self) -> usize;
 
-    /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not is an
-    /// error. Else padding changes nothing.
+    /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not
+    /// padded is then an error. Where this is false, padding changes nothing.
     fn fills_window(&self) -> bool {
         false
     }
@@ -225,6 +240,9 @@ mod tests {
         assert_eq!(tokens.ids(), [5, 6, 7, 8]);
         assert_eq!(tokens.starts(), [0, 3, 3, 4]);
         assert_eq!(tokens.positions(2), [2, 3, 4, 2]);
+        assert_eq!(tokens.positions_after([4, 9, 1]), [4, 5, 6, 1]);
+        assert!(tokens.check(3).is_ok() && tokens.check_after([0, 3, 2], 3).is_ok());
+        assert_eq!(tokens.check_after([1, 0, 0], 3).unwrap_err().kind(), ErrorKind::ContextTooLong);
         assert_eq!(tokens.texts().collect::<Vec<_>>(), [&[5, 6, 7][..], &[], &[8]]);
     }
 }

@@ -1,22 +1,22 @@
-//! ModernBERT: norms before each part, turning positions, a gated layer, and layers of which most see only near tokens.
+//! ModernBERT: norms before each part, rotary positions, a gated layer, and layers of which most see only near tokens.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::rope::Rope;
-use super::self_attention::{Heads, Turn, self_attention};
+use super::encoder::self_attention;
+use super::rope::RopeKeys;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Embedding, Epilogue, Gate, Linear, Mask, Norm, Place, Rotary, Span, recycle,
+    Activation, AttentionOptions, Device, Embedding, Epilogue, Gate, Heads, Linear, Mask, Norm,
+    QkPreparation, Rope, Span, Tensor,
 };
 use crate::local::weights::{Biases, Parameters, Weights};
 
-const GLOBAL: Rope =
-    Rope { layers: Some("full_attention"), base: "global_rope_theta", scaled: true, default: 160_000.0 };
-const LOCAL: Rope =
-    Rope { layers: Some("sliding_attention"), base: "local_rope_theta", scaled: true, default: 10_000.0 };
+const GLOBAL: RopeKeys =
+    RopeKeys { layers: Some("full_attention"), base: "global_rope_theta", scaled: true, default: 160_000.0 };
+const LOCAL: RopeKeys =
+    RopeKeys { layers: Some("sliding_attention"), base: "local_rope_theta", scaled: true, default: 10_000.0 };
 
 /// What is read of `config.json`.
 #[derive(Debug, Deserialize)]
@@ -28,7 +28,7 @@ struct Config {
     intermediate_size: usize,
     hidden_activation: String,
     max_position_embeddings: usize,
-    #[serde(default = "epsilon")]
+    #[serde(default = "norm_eps")]
     norm_eps: f64,
     #[serde(default)]
     norm_bias: bool,
@@ -37,21 +37,21 @@ struct Config {
     #[serde(default)]
     mlp_bias: bool,
     layer_types: Option<Vec<String>>,
-    #[serde(default = "three")]
+    #[serde(default = "global_attn_every_n_layers")]
     global_attn_every_n_layers: usize,
-    #[serde(default = "window")]
+    #[serde(default = "local_attention")]
     local_attention: usize,
 }
 
-fn epsilon() -> f64 {
+fn norm_eps() -> f64 {
     1e-5
 }
 
-fn three() -> usize {
+fn global_attn_every_n_layers() -> usize {
     3
 }
 
-fn window() -> usize {
+fn local_attention() -> usize {
     128
 }
 
@@ -69,14 +69,13 @@ impl Config {
 /// A ModernBERT.
 #[derive(Debug)]
 pub(super) struct ModernBert {
-    place: Place,
     config: Config,
     heads: Heads,
     activation: Activation,
-    words: Embedding,
+    token_embedding: Embedding,
     norm: Norm,
-    global: Rotary,
-    local: Rotary,
+    global_rope: Rope,
+    local_rope: Rope,
     layers: Vec<Layer>,
     final_norm: Norm,
 }
@@ -84,13 +83,13 @@ pub(super) struct ModernBert {
 #[derive(Debug)]
 struct Layer {
     is_local: bool,
-    /// The first layer has none: the words have just had one.
+    /// The first layer has none: the embeddings have just had one.
     attention_norm: Option<Norm>,
-    joined: Linear,
-    attended: Linear,
-    inner_norm: Norm,
-    inner: Linear,
-    down: Linear,
+    qkv_proj: Linear,
+    o_proj: Linear,
+    mlp_norm: Norm,
+    gate_up_proj: Linear,
+    down_proj: Linear,
 }
 
 impl ModernBert {
@@ -98,24 +97,27 @@ impl ModernBert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
         let all = config;
         let config: Config = config::read(config)?;
         let (width, heads) =
             (config.hidden_size, config::heads(config.hidden_size, config.num_attention_heads)?);
-        let weights = Parameters::new(weights, place).at_any(&["model"]);
+        let weights = Parameters::new(weights, device).at_any(&["model"]);
         let norms = weights.biased(biases(config.norm_bias));
         let layers = config.local_layers()?.into_iter().enumerate().map(|(number, is_local)| {
             Layer::new(&weights.at("layers").at(number), &config, heads, number == 0, is_local)
         });
         Ok(Self {
-            place: place.clone(),
             heads,
             activation: config::activation("hidden_activation", &config.hidden_activation)?,
-            words: weights.at("embeddings").embedding("tok_embeddings", config.vocab_size, width)?,
+            token_embedding: weights.at("embeddings").embedding(
+                "tok_embeddings",
+                config.vocab_size,
+                width,
+            )?,
             norm: norms.layer_norm("embeddings.norm", width, config.norm_eps)?,
-            global: GLOBAL.open(all, place, heads.size, config.max_position_embeddings)?,
-            local: LOCAL.open(all, place, heads.size, config.max_position_embeddings)?,
+            global_rope: GLOBAL.open(all, device, heads.size, config.max_position_embeddings)?,
+            local_rope: LOCAL.open(all, device, heads.size, config.max_position_embeddings)?,
             layers: layers.collect::<Result<_>>()?,
             final_norm: norms.layer_norm("final_norm", width, config.norm_eps)?,
             config,
@@ -143,42 +145,32 @@ impl Layer {
         Ok(Self {
             is_local,
             attention_norm: (!is_first).then(|| norm("attn_norm")).transpose()?,
-            joined: attention.linear("attn.Wqkv", width, heads.joined())?,
-            attended: attention.linear("attn.Wo", width, width)?,
-            inner_norm: norm("mlp_norm")?,
-            inner: layers.gated_halves("mlp.Wi", Gate::First, width, inner)?,
-            down: layers.linear("mlp.Wo", inner, width)?,
+            qkv_proj: attention.linear("attn.Wqkv", width, heads.qkv_width())?,
+            o_proj: attention.linear("attn.Wo", width, width)?,
+            mlp_norm: norm("mlp_norm")?,
+            gate_up_proj: layers.gated_halves("mlp.Wi", Gate::First, width, inner)?,
+            down_proj: layers.linear("mlp.Wo", inner, width)?,
         })
     }
 
-    fn forward(
-        &self,
-        model: &ModernBert,
-        states: Tensor,
-        tokens: &Tokens,
-        positions: &[u32],
-    ) -> Result<Tensor> {
-        let (place, heads) = (&model.place, model.heads);
-        let (rotary, span) = if self.is_local {
+    fn forward(&self, model: &ModernBert, x: Tensor, tokens: &Tokens, positions: &[u32]) -> Result<Tensor> {
+        let (rope, span) = if self.is_local {
             let reach = Some(model.config.local_attention / 2);
-            (&model.local, Span { before: reach, after: reach })
+            (&model.local_rope, Span { before: reach, after: reach })
         } else {
-            (&model.global, Span::ALL)
+            (&model.global_rope, Span::ALL)
         };
-        let joined = match &self.attention_norm {
-            Some(norm) => self.joined.forward_owned(norm.forward(place, &states)?, Epilogue::default())?,
-            None => self.joined.forward(&states)?,
+        let prepare = QkPreparation { norms: None, rope: Some((rope, positions)) };
+        let options = AttentionOptions { scale: model.heads.scale(), span, mask: Mask::None };
+        let qkv = match &self.attention_norm {
+            Some(norm) => self.qkv_proj.forward(norm.forward(&x)?)?,
+            None => self.qkv_proj.forward(&x)?,
         };
-        let turn = Turn { rotary, norms: None, positions };
-        let options = AttentionOptions { scale: heads.scale(), span, mask: Mask::None };
-        let attended = self_attention(place, joined, heads, tokens, Some(turn), options)?;
-        let sum = self.attended.forward_owned(attended, Epilogue::residual(&states))?;
-        recycle(states);
-        let normal = self.inner_norm.forward(place, &sum)?;
-        let inner = self.inner.forward_owned(normal, Epilogue::activation(model.activation))?;
-        let states = self.down.forward_owned(inner, Epilogue::residual(&sum))?;
-        recycle(sum);
-        Ok(states)
+        let attn_out = self_attention(qkv, model.heads, prepare, tokens.starts(), options)?;
+        let x = self.o_proj.forward_with(attn_out, Epilogue::residual(x))?;
+        let activation = Epilogue::activation(model.activation);
+        let hidden = self.gate_up_proj.forward_with(self.mlp_norm.forward(&x)?, activation)?;
+        self.down_proj.forward_with(hidden, Epilogue::residual(x))
     }
 }
 
@@ -194,10 +186,10 @@ impl TextEncoder for ModernBert {
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = tokens.positions(0);
-        let mut states = self.norm.forward_owned(&self.place, self.words.forward(tokens.ids())?)?;
+        let mut x = self.norm.forward(self.token_embedding.forward(tokens.ids())?)?;
         for layer in &self.layers {
-            states = layer.forward(self, states, tokens, &positions)?;
+            x = layer.forward(self, x, tokens, &positions)?;
         }
-        self.final_norm.forward_owned(&self.place, states)
+        self.final_norm.forward(x)
     }
 }

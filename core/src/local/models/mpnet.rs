@@ -1,27 +1,27 @@
 //! MPNet: BERT whose attention also adds a bias by the distance of two tokens, the same in every layer.
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::bert::Counting;
-use super::post_norm::{Encoder, Joined, Names, Sizes};
+use super::encoder::{self, Encoder, Names, QkvNames};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
-use crate::local::ops::{Distances, Embedding, Mask, Norm, Place, of_candle};
+use crate::local::ops::{Device, Distances, Embedding, Mask, Norm, Tensor, of_candle};
 use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
-    joined: Joined::Three(["attention.attn.q", "attention.attn.k", "attention.attn.v"]),
-    attended: "attention.attn.o",
+    qkv_proj: QkvNames::Three(["attention.attn.q", "attention.attn.k", "attention.attn.v"]),
+    o_proj: "attention.attn.o",
     attention_norm: "attention.LayerNorm",
     ..Names::BERT
 };
 
-/// Positions start after the padding token, whose number is this whatever the configuration says.
+/// Positions start after the padding token, whose id is 1 whatever the configuration says.
 const COUNTING: Counting = Counting::After(1);
 
-/// Farther tokens are as far as this.
+/// Tokens that are farther apart count as this far.
 const REACH: usize = 128;
 
 /// What is read of `config.json`.
@@ -34,27 +34,26 @@ struct Config {
     intermediate_size: usize,
     hidden_act: String,
     max_position_embeddings: usize,
-    #[serde(default = "epsilon")]
+    #[serde(default = "layer_norm_eps")]
     layer_norm_eps: f64,
-    #[serde(default = "buckets")]
+    #[serde(default = "relative_attention_num_buckets")]
     relative_attention_num_buckets: usize,
 }
 
-fn epsilon() -> f64 {
+fn layer_norm_eps() -> f64 {
     1e-12
 }
 
-fn buckets() -> usize {
+fn relative_attention_num_buckets() -> usize {
     32
 }
 
 /// An MPNet.
 #[derive(Debug)]
 pub(super) struct MpNet {
-    place: Place,
     config: Config,
-    words: Embedding,
-    positions: Embedding,
+    token_embedding: Embedding,
+    position_embedding: Embedding,
     norm: Norm,
     encoder: Encoder,
     /// What attention adds by distance, one head after the other.
@@ -66,27 +65,30 @@ impl MpNet {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
         let config: Config = config::read(config)?;
-        let sizes = Sizes {
+        let layers = encoder::Config {
             layers: config.num_hidden_layers,
-            width: config.hidden_size,
+            hidden_size: config.hidden_size,
             heads: config::heads(config.hidden_size, config.num_attention_heads)?,
-            inner: config.intermediate_size,
+            intermediate_size: config.intermediate_size,
             activation: config::activation("hidden_act", &config.hidden_act)?,
-            epsilon: config.layer_norm_eps,
+            norm_eps: config.layer_norm_eps,
         };
         if config.max_position_embeddings <= COUNTING.unused() {
             return Err(config::wrong("`max_position_embeddings` leaves no position for a token"));
         }
-        let weights = Parameters::new(weights, place).at_any(&["mpnet", "model"]).biased(Biases::All);
+        let weights = Parameters::new(weights, device).at_any(&["mpnet", "model"]).biased(Biases::All);
         let (tables, width) = (weights.at("embeddings"), config.hidden_size);
         Ok(Self {
-            place: place.clone(),
-            words: tables.embedding("word_embeddings", config.vocab_size, width)?,
-            positions: tables.embedding("position_embeddings", config.max_position_embeddings, width)?,
+            token_embedding: tables.embedding("word_embeddings", config.vocab_size, width)?,
+            position_embedding: tables.embedding(
+                "position_embeddings",
+                config.max_position_embeddings,
+                width,
+            )?,
             norm: tables.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
-            encoder: Encoder::new(&weights.at("encoder.layer"), NAMES, sizes, None)?,
+            encoder: Encoder::new(&weights.at("encoder.layer"), NAMES, layers, None)?,
             biases: biases(&weights, config.relative_attention_num_buckets, config.num_attention_heads)?,
             config,
         })
@@ -141,11 +143,10 @@ impl TextEncoder for MpNet {
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = COUNTING.positions(tokens);
-        let parts = [(&self.words, tokens.ids()), (&self.positions, &positions[..])];
-        let states = Embedding::sum(&self.place, &parts)?;
-        let states = self.norm.forward_owned(&self.place, states)?;
+        let parts = [(&self.token_embedding, tokens.ids()), (&self.position_embedding, &positions[..])];
+        let x = self.norm.forward(Embedding::sum(&parts)?)?;
         let mask = Mask::Distances(Distances { values: &self.biases, reach: REACH });
-        self.encoder.forward(states, tokens, mask)
+        self.encoder.forward(x, tokens, mask)
     }
 }
 

@@ -1,29 +1,28 @@
-//! NomicBERT: BERT with turning positions, a gated layer and no biases. Its configuration comes in the form of its
+//! NomicBERT: BERT with rotary positions, a gated layer and no biases. Its configuration comes in the form of its
 //! authors, after GPT-2, and in that of transformers.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::post_norm::{Encoder, Inner, Joined, Names, Sizes};
-use super::rope::Rope;
+use super::encoder::{self, Encoder, Names, QkvNames, UpNames};
+use super::rope::RopeKeys;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
-use crate::local::ops::{Activation, Embedding, Mask, Norm, Place};
+use crate::local::ops::{Activation, Device, Embedding, Mask, Norm, Tensor};
 use crate::local::weights::{Biases, Parameters, Weights};
 
 const NAMES: Names = Names {
-    joined: Joined::One("attn.Wqkv"),
-    attended: "attn.out_proj",
+    qkv_proj: QkvNames::Fused("attn.Wqkv"),
+    o_proj: "attn.out_proj",
     attention_norm: "norm1",
-    inner: Inner::Gated { gate: "mlp.fc12", up: "mlp.fc11" },
-    down: "mlp.fc2",
+    up_proj: UpNames::Gated { gate: "mlp.fc12", up: "mlp.fc11" },
+    down_proj: "mlp.fc2",
     output_norm: "norm2",
     biases: Biases::None,
-    inner_biases: Biases::None,
+    up_biases: Biases::None,
 };
 
-const ROPE: Rope = Rope { layers: None, base: "rotary_emb_base", scaled: true, default: 1_000.0 };
+const ROPE: RopeKeys = RopeKeys { layers: None, base: "rotary_emb_base", scaled: true, default: 1_000.0 };
 
 /// What is read of `config.json`.
 #[derive(Debug, Deserialize)]
@@ -43,18 +42,18 @@ struct Config {
     max_position_embeddings: usize,
     #[serde(default)]
     type_vocab_size: usize,
-    #[serde(alias = "layer_norm_epsilon", default = "epsilon")]
+    #[serde(alias = "layer_norm_epsilon", default = "layer_norm_eps")]
     layer_norm_eps: f64,
-    /// Positions before those at which the turns are stretched, if they are.
+    /// From this position on the rope is stretched, if it is.
     max_trained_positions: Option<usize>,
     rotary_scaling_factor: Option<f64>,
 }
 
-fn epsilon() -> f64 {
+fn layer_norm_eps() -> f64 {
     1e-12
 }
 
-/// What the authors' form may say and this is not.
+/// Refuses what the authors' form may say and is not computed here.
 fn check(config: &Value) -> Result<()> {
     for (key, value) in [
         ("prenorm", json!(false)),
@@ -79,7 +78,7 @@ fn check(config: &Value) -> Result<()> {
     }
 }
 
-/// What goes through the gate.
+/// The activation of the gate.
 fn activation(name: &str) -> Result<Activation> {
     match name {
         "swiglu" => Ok(Activation::Silu),
@@ -91,11 +90,10 @@ fn activation(name: &str) -> Result<Activation> {
 /// A NomicBERT.
 #[derive(Debug)]
 pub(super) struct NomicBert {
-    place: Place,
     width: usize,
     window: usize,
-    words: Embedding,
-    types: Option<Embedding>,
+    token_embedding: Embedding,
+    token_type_embedding: Option<Embedding>,
     norm: Norm,
     encoder: Encoder,
 }
@@ -105,51 +103,49 @@ impl NomicBert {
     ///
     /// # Errors
     /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-    pub(super) fn new(config: &Value, weights: &Weights, place: &Place) -> Result<Self> {
+    pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
         check(config)?;
         let all = config;
         let config: Config = config::read(config)?;
         let (width, heads) =
             (config.hidden_size, config::heads(config.hidden_size, config.num_attention_heads)?);
-        let sizes = Sizes {
+        let layers = encoder::Config {
             layers: config.num_hidden_layers,
-            width,
+            hidden_size: width,
             heads,
-            inner: config.intermediate_size.unwrap_or(4 * width),
+            intermediate_size: config.intermediate_size.unwrap_or(4 * width),
             activation: activation(&config.hidden_act)?,
-            epsilon: config.layer_norm_eps,
+            norm_eps: config.layer_norm_eps,
         };
-        // Stretched turns are those of the trained positions until a text is longer than them.
+        // The rope is not stretched until a text is longer than the trained positions.
         let trained = config.rotary_scaling_factor.and(config.max_trained_positions);
         let window = config.max_position_embeddings.min(trained.unwrap_or(usize::MAX));
-        let rotary = ROPE.open(all, place, heads.size, window)?;
-        let weights = Parameters::new(weights, place).at_any(&["bert", "nomic_bert", "model"]);
+        let rope = ROPE.open(all, device, heads.size, window)?;
+        let weights = Parameters::new(weights, device).at_any(&["bert", "nomic_bert", "model"]);
         let tables = weights.at("embeddings");
         let types = (config.type_vocab_size > 0)
             .then(|| tables.embedding("token_type_embeddings", config.type_vocab_size, width));
         Ok(Self {
-            place: place.clone(),
             width,
             window,
-            words: tables.embedding("word_embeddings", config.vocab_size, width)?,
-            types: types.transpose()?,
+            token_embedding: tables.embedding("word_embeddings", config.vocab_size, width)?,
+            token_type_embedding: types.transpose()?,
             norm: weights.biased(Biases::All).layer_norm("emb_ln", width, config.layer_norm_eps)?,
-            encoder: Encoder::new(&weights.at("encoder.layers"), NAMES, sizes, Some(rotary))?,
+            encoder: Encoder::new(&weights.at("encoder.layers"), NAMES, layers, Some(rope))?,
         })
     }
 }
 
-/// The sum of each token's row in the table of words and, if there is one, the first in that of types.
-pub(super) fn words_and_types(
-    place: &Place,
-    words: &Embedding,
-    types: Option<&Embedding>,
+/// Each token's embedding, and that of the first token type where there are types.
+pub(super) fn tokens_and_types(
+    token_embedding: &Embedding,
+    token_type_embedding: Option<&Embedding>,
     tokens: &Tokens,
 ) -> Result<Tensor> {
     let first = vec![0; tokens.ids().len()];
-    let mut parts = vec![(words, tokens.ids())];
-    parts.extend(types.map(|types| (types, &first[..])));
-    Embedding::sum(place, &parts)
+    let mut parts = vec![(token_embedding, tokens.ids())];
+    parts.extend(token_type_embedding.map(|types| (types, &first[..])));
+    Embedding::sum(&parts)
 }
 
 impl TextEncoder for NomicBert {
@@ -163,9 +159,8 @@ impl TextEncoder for NomicBert {
 
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window)?;
-        let states = words_and_types(&self.place, &self.words, self.types.as_ref(), tokens)?;
-        let states = self.norm.forward_owned(&self.place, states)?;
-        self.encoder.forward(states, tokens, Mask::None)
+        let x = tokens_and_types(&self.token_embedding, self.token_type_embedding.as_ref(), tokens)?;
+        self.encoder.forward(self.norm.forward(x)?, tokens, Mask::None)
     }
 }
 
@@ -174,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_authors_form_may_say_and_is_not_here_is_refused_by_its_key() {
+    fn unsupported_keys_of_the_authors_form_are_refused_by_name() {
         for (key, value) in
             [("prenorm", json!(true)), ("moe_every_n_layers", json!(2)), ("rotary_emb_fraction", json!(0.5))]
         {

@@ -7,16 +7,16 @@ use serde_json::Value;
 use super::bert::{Bert, Counting};
 use super::config;
 use crate::error::Result;
-use crate::local::ops::Place;
+use crate::local::ops::Device;
 use crate::local::weights::Weights;
 
 #[derive(Debug, Deserialize)]
 struct Config {
-    #[serde(default = "one")]
+    #[serde(default = "pad_token_id")]
     pad_token_id: u32,
 }
 
-fn one() -> u32 {
+fn pad_token_id() -> u32 {
     1
 }
 
@@ -24,7 +24,7 @@ fn one() -> u32 {
 ///
 /// # Errors
 /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-pub(super) fn open(config: &Value, weights: &Weights, place: &Place) -> Result<Bert> {
+pub(super) fn open(config: &Value, weights: &Weights, device: &Device) -> Result<Bert> {
     let Config { pad_token_id } = config::read(config)?;
-    Bert::with(config, weights, place, &["roberta", "model"], Counting::After(pad_token_id))
+    Bert::with(config, weights, device, &["roberta", "model"], Counting::After(pad_token_id))
 }

@@ -1,15 +1,16 @@
-//! How fast queries and keys turn with their positions, by `config.json`.
+//! The rotary position embeddings that a `config.json` describes.
 
 use serde_json::Value;
 
 use super::config::{unsupported, wrong};
 use crate::error::Result;
-use crate::local::ops::{Place, Rotary, RotaryLayout};
+use crate::local::ops::{Device, Rope, RopeLayout};
 
-/// Where the configuration says it, in the form of transformers 5 and in the older one.
+/// Where a configuration describes a rope: under `rope_parameters` in transformers 5, under keys of the family before
+/// that.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rope {
-    /// For which layers, where they differ.
+pub(super) struct RopeKeys {
+    /// The kind of layers that it is for, in models with several kinds.
     pub(super) layers: Option<&'static str>,
     /// The older key of the base.
     pub(super) base: &'static str,
@@ -19,14 +20,14 @@ pub(super) struct Rope {
     pub(super) default: f64,
 }
 
-impl Rope {
-    /// The turns of heads of `size` numbers, for so many positions.
+impl RopeKeys {
+    /// The rope of heads of `size` numbers, for so many positions.
     ///
     /// # Errors
-    /// `unsupported` for stretched contexts that are not computed here, `model_load` if a value is not as expected.
-    pub(super) fn open(self, config: &Value, place: &Place, size: usize, positions: usize) -> Result<Rotary> {
+    /// `unsupported` for context extensions that are not computed here, `model_load` if a value is not as expected.
+    pub(super) fn open(self, config: &Value, device: &Device, size: usize, positions: usize) -> Result<Rope> {
         let frequencies = self.frequencies(config, size)?;
-        Rotary::new(place, RotaryLayout::Halves, &frequencies, positions, 1.0)
+        Rope::new(device, RopeLayout::Halves, &frequencies, positions, 1.0)
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "models compute in f32 with what they write in f64")]
@@ -48,10 +49,10 @@ impl Rope {
             Some(base) => positive(self.base, base)?,
         };
         let divided = |frequency: f32| frequency / factor as f32;
-        Ok(Rotary::frequencies(size, base as f32).into_iter().map(divided).collect())
+        Ok(Rope::frequencies(size, base as f32).into_iter().map(divided).collect())
     }
 
-    /// What is said about these layers, and under which key.
+    /// The parameters for these layers, and the key that they are under.
     fn parameters(self, config: &Value) -> (&'static str, Option<&Value>) {
         match config.get("rope_parameters") {
             Some(all @ Value::Object(_)) => {
@@ -71,10 +72,14 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    const LOCAL: Rope =
-        Rope { layers: Some("sliding_attention"), base: "local_rope_theta", scaled: false, default: 10.0 };
+    const LOCAL: RopeKeys = RopeKeys {
+        layers: Some("sliding_attention"),
+        base: "local_rope_theta",
+        scaled: false,
+        default: 10.0,
+    };
 
-    fn second(rope: Rope, config: &Value) -> f32 {
+    fn second(rope: RopeKeys, config: &Value) -> f32 {
         rope.frequencies(config, 4).unwrap()[1]
     }
 
@@ -87,16 +92,16 @@ mod tests {
             "full_attention": {"rope_theta": 1e4, "rope_type": "linear", "factor": 2.0},
         }});
         assert_eq!(second(LOCAL, &both), 0.1);
-        let global = Rope { layers: Some("full_attention"), ..LOCAL };
+        let global = RopeKeys { layers: Some("full_attention"), ..LOCAL };
         assert_eq!(second(global, &both), 0.005);
         let one = json!({"rope_parameters": {"rope_theta": 100.0, "rope_type": "default"}});
-        assert_eq!(second(Rope { layers: None, ..LOCAL }, &one), 0.1);
+        assert_eq!(second(RopeKeys { layers: None, ..LOCAL }, &one), 0.1);
     }
 
     #[test]
-    fn stretched_contexts_that_are_not_computed_are_refused_by_their_key() {
+    fn unsupported_context_extensions_are_refused_by_their_key() {
         let config = json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}});
-        let scaled = Rope { scaled: true, ..LOCAL };
+        let scaled = RopeKeys { scaled: true, ..LOCAL };
         let error = scaled.frequencies(&config, 4).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.message().contains("`rope_scaling` is of type 'yarn'"), "{error}");

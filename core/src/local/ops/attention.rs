@@ -1,364 +1,193 @@
-//! Attention over texts of any lengths, and over a cache.
+//! Attention over texts of any lengths, or over their caches.
 
-use candle_core::{D, DType, Storage, Tensor};
-use half::{bf16, f16};
-
-use super::Place;
-use super::cache::KvCache;
-use super::tensor::{OrFail, filled, is_on_cpu};
-use crate::error::{Error, ErrorKind, Result};
-use ayni_kernels::attention::{
-    self, Batch, Cache, Distances, Heads, Mask, Numbers, Options, Span, Starts, Strided,
-};
+use ayni_kernels::attention::{self as kernel, Batch, Cache, Heads, Mask, Numbers, Options, Starts, Strided};
 use ayni_kernels::gemm::Precision;
 
-/// `softmax(scale · q · kᵀ + mask) · v` within each sequence of a batch without padding, into `[query, head, size]`.
+use super::error::OrFail;
+use super::{KvCache, Tensor, gpu};
+use crate::error::{Error, Result};
+
+/// The keys and values that queries attend to.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyValues<'a> {
+    /// Those of texts one after another, without padding.
+    Ragged {
+        /// `[key, head, size]`, with as many heads as the queries or a divisor of that.
+        keys: &'a Tensor,
+        /// As the keys.
+        values: &'a Tensor,
+        /// Where each text's keys start, and where the last's end.
+        starts: &'a [usize],
+    },
+    /// A cache for each text, which holds the keys and values of the text's queries already.
+    Caches(&'a [&'a KvCache]),
+}
+
+/// `softmax(scale · q · kᵀ + mask) · v` within each text, into `[query, head · size]`.
 ///
-/// Queries are `[query, head, size]`; keys and values `[key, head, size]` with as many heads or a divisor of that, in f32,
-/// f16 or bf16. They may be parts of one fused tensor: nothing is copied. A query that sees no key gets zeros. In a place of
-/// another precision than f32, products are of numbers in bf16 where the CPU has instructions for that.
+/// Queries are `[query, head, size]`, one text after another; `starts` says where each text's start, and where the
+/// last's end. The last query of a text stands at its last key. A query that sees no key gets zeros. Queries, keys and
+/// values may be views of one fused tensor: nothing is copied. On a device of another precision than f32, products of
+/// ragged texts are in bf16 where the CPU has instructions for that.
 ///
 /// # Errors
-/// `invalid_request` if the shapes, starts or mask do not belong together, or heads are no multiple of 8 numbers.
+/// `invalid_request` if shapes, starts, caches or mask do not belong together, or the size of a head is no multiple of
+/// 8; `unsupported` for a mask over caches.
 pub fn attention(
-    place: &Place,
+    queries: &Tensor,
+    starts: &[usize],
+    over: KeyValues<'_>,
+    options: Options<'_>,
+) -> Result<Tensor> {
+    match over {
+        KeyValues::Ragged { keys, values, starts: of_keys } => {
+            ragged(queries, keys, values, Starts { queries: starts, keys: of_keys }, options)
+        }
+        KeyValues::Caches(caches) => cached(queries, starts, caches, options),
+    }
+}
+
+fn ragged(
     queries: &Tensor,
     keys: &Tensor,
     values: &Tensor,
     starts: Starts<'_>,
     options: Options<'_>,
 ) -> Result<Tensor> {
-    let heads = heads_of(queries, keys, values)?;
-    if !is_on_cpu(queries) {
-        return plain::batch(queries, keys, values, starts, options);
+    let ([tokens, count, size], [known, of_keys, _]) = (queries.dims_of()?, keys.dims_of()?);
+    if [keys, values].iter().any(|x| x.dims() != [known, of_keys, size]) {
+        let (queries, keys, values) = (queries.dims(), keys.dims(), values.dims());
+        return Err(Error::invalid_request(format!(
+            "queries {queries:?}, keys {keys:?} and values {values:?} do not belong together"
+        )));
     }
-    with_strided(queries, |queries| {
-        let Numbers::F32(numbers) = queries.data else {
-            return Err(Error::invalid_request("the queries must be f32 on the CPU"));
-        };
-        let queries = Strided { data: numbers, token: queries.token, head: queries.head };
-        with_strided(keys, |keys| {
-            with_strided(values, |values| {
-                filled(result_shape(starts.queries, heads), |to| {
-                    let batch = Batch { queries, keys, values, starts };
-                    match place.precision {
-                        Precision::F32 => {
-                            attention::attention(&place.cpu, heads, batch, options, to).or_fail()
-                        }
-                        Precision::Bf16 | Precision::Int8 => {
-                            attention::attention_bf16(&place.cpu, heads, batch, options, to).or_fail()
-                        }
-                    }
-                })
-            })
-        })
-    })
-}
-
-/// Attention of a prompt's next tokens, `[token, head, size]`, over a cache that holds their keys and values already.
-/// Each sees itself and what came before, at most `before` tokens if that is given.
-///
-/// # Errors
-/// `invalid_request` if the cache has other heads, or fewer tokens than there are queries.
-pub fn attention_cached(
-    place: &Place,
-    queries: &Tensor,
-    cache: &KvCache,
-    scale: f32,
-    before: Option<usize>,
-) -> Result<Tensor> {
-    let tokens = queries.dims().first().copied().unwrap_or(0);
-    if tokens > cache.len() {
-        let length = cache.len();
-        return Err(Error::invalid_request(format!("{tokens} queries over a cache of {length} tokens")));
+    check_starts("queries", starts.queries, tokens)?;
+    check_starts("keys", starts.keys, known)?;
+    if starts.queries.len() != starts.keys.len() {
+        return Err(Error::invalid_request("queries and keys are of another number of texts"));
     }
-    if tokens == 1 {
-        return decode_attention(place, queries, &[cache], scale, before);
+    let heads = Heads { queries: count, keys: of_keys, size };
+    check_heads(heads, size)?;
+    let device = queries.device();
+    if !device.is_cpu() {
+        let [keys, values] = [keys.expect_gpu("the keys")?, values.expect_gpu("the values")?];
+        let texts = starts.keys.windows(2).map(|ends| {
+            let part = |x: &candle_core::Tensor| x.narrow(0, ends[0], ends[1] - ends[0]).or_fail();
+            Ok((part(keys)?, part(values)?, ends[0]))
+        });
+        return on_gpu(queries, starts.queries, options, texts);
     }
-    let starts = Starts { queries: &[0, tokens], keys: &[0, cache.len()] };
-    let options = Options { scale, span: Span { before, after: Some(0) }, mask: Mask::None };
-    if let Some((keys, values)) = cache.tensors() {
-        return plain::batch(queries, &keys, &values, starts, options);
-    }
-    let heads = Heads { queries: queries.dims().get(1).copied().unwrap_or(0), ..cache.heads() };
-    check_queries(queries, heads)?;
-    let (keys, values) = cache.strided();
-    with_strided(queries, |queries| {
-        let Numbers::F32(numbers) = queries.data else {
-            return Err(Error::invalid_request("the queries must be f32 on the CPU"));
-        };
-        let queries = Strided { data: numbers, token: queries.token, head: queries.head };
-        filled(result_shape(starts.queries, heads), |to| {
-            attention::attention(&place.cpu, heads, Batch { queries, keys, values, starts }, options, to)
-                .or_fail()
-        })
-    })
-}
-
-/// Attention of one new token of each of several texts, `[text, head, size]`, each over its own cache.
-///
-/// # Errors
-/// `invalid_request` if there are not as many caches, or one has other heads than the others.
-pub fn decode_attention(
-    place: &Place,
-    queries: &Tensor,
-    caches: &[&KvCache],
-    scale: f32,
-    before: Option<usize>,
-) -> Result<Tensor> {
-    let Some(first) = caches.first() else {
-        return queries.zeros_like().or_fail();
+    let batch = Batch {
+        queries: strided(queries)?,
+        keys: numbers(strided(keys)?),
+        values: numbers(strided(values)?),
+        starts,
     };
-    let heads = Heads { queries: queries.dims().get(1).copied().unwrap_or(0), ..first.heads() };
-    check_queries(queries, heads)?;
-    if queries.dims().first() != Some(&caches.len())
-        || caches.iter().any(|cache| cache.heads() != first.heads())
-    {
+    Tensor::build(device, [tokens, heads.width()], |to| match device.precision {
+        Precision::F32 => kernel::attention(&device.cpu, heads, batch, options, to).or_fail(),
+        Precision::Bf16 | Precision::Int8 => {
+            kernel::attention_bf16(&device.cpu, heads, batch, options, to).or_fail()
+        }
+    })
+}
+
+fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Options<'_>) -> Result<Tensor> {
+    let [tokens, count, size] = queries.dims_of()?;
+    check_starts("queries", starts, tokens)?;
+    let heads = caches.first().map_or(Heads::equal(count, size), |cache| cache.heads(count));
+    let fits = |(ends, cache): (&[usize], &&KvCache)| {
+        ends[1] - ends[0] <= cache.len() && cache.heads(count) == heads
+    };
+    if starts.len() != caches.len() + 1 || !starts.windows(2).zip(caches).all(fits) {
         return Err(Error::invalid_request("queries and caches do not belong together"));
     }
-    if first.tensors().is_some() {
-        return plain::decode(queries, caches, scale, before);
+    check_heads(heads, size)?;
+    if !matches!(options.mask, Mask::None) {
+        return Err(Error::unsupported("a mask over caches"));
     }
-    let caches: Vec<Cache<'_>> = caches
-        .iter()
-        .map(|cache| {
-            let (keys, values) = cache.strided();
-            Cache { keys, values, length: cache.len(), before }
-        })
-        .collect();
-    with_strided(queries, |queries| {
-        let Numbers::F32(numbers) = queries.data else {
-            return Err(Error::invalid_request("the queries must be f32 on the CPU"));
-        };
-        let queries = Strided { data: numbers, token: queries.token, head: queries.head };
-        filled((caches.len(), heads.queries, heads.size), |to| {
-            attention::decode(&place.cpu, heads, queries, &caches, scale, to).or_fail()
-        })
+    let device = queries.device();
+    if !device.is_cpu() {
+        return on_gpu(
+            queries,
+            starts,
+            options,
+            caches.iter().map(|cache| Ok((cache.gpu()?.0, cache.gpu()?.1, 0))),
+        );
+    }
+    let queries = strided(queries)?;
+    let width = count * size;
+    let all: Vec<Cache<'_>> = caches.iter().map(|cache| cache.view(options.span.before)).collect();
+    Tensor::build(device, [tokens, width], |to| {
+        // One token of each text: all at once.
+        if starts.windows(2).all(|ends| ends[1] - ends[0] == 1) {
+            return kernel::decode(&device.cpu, heads, queries, &all, options.scale, to).or_fail();
+        }
+        for (ends, cache) in starts.windows(2).zip(&all) {
+            let queries = Strided { data: &queries.data[ends[0] * queries.token..], ..queries };
+            let to = &mut to[ends[0] * width..ends[1] * width];
+            let (cpu, tokens) = (&device.cpu, ends[1] - ends[0]);
+            match tokens {
+                0 => {}
+                // As the text would be decoded together with others.
+                1 => kernel::decode(cpu, heads, queries, &[*cache], options.scale, to).or_fail()?,
+                _ => {
+                    let starts = Starts { queries: &[0, tokens], keys: &[0, cache.length] };
+                    let batch = Batch { queries, keys: cache.keys, values: cache.values, starts };
+                    kernel::attention(cpu, heads, batch, options, to).or_fail()?;
+                }
+            }
+        }
+        Ok(())
     })
 }
 
-fn result_shape(starts: &[usize], heads: Heads) -> (usize, usize, usize) {
-    (starts.last().copied().unwrap_or(0), heads.queries, heads.size)
-}
-
-fn check_queries(queries: &Tensor, heads: Heads) -> Result<()> {
-    match queries.dims() {
-        [_, _, size] if *size == heads.size => Ok(()),
-        dims => {
-            Err(Error::invalid_request(format!("queries {dims:?} over a cache of heads of {}", heads.size)))
-        }
-    }
-}
-
-fn heads_of(queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Heads> {
-    match (queries.dims(), keys.dims(), values.dims()) {
-        (&[_, queries, size], &[known, keys, key_size], &[valued, values, value_size])
-            if key_size == size && value_size == size && values == keys && valued == known =>
-        {
-            Ok(Heads { queries, keys, size })
-        }
-        (queries, keys, values) => Err(Error::invalid_request(format!(
-            "queries {queries:?}, keys {keys:?} and values {values:?} do not belong together"
-        ))),
-    }
-}
-
-/// Heads of tokens where they lie, if the numbers of a head lie side by side; else copied.
-fn with_strided<R>(x: &Tensor, work: impl FnOnce(Strided<Numbers<'_>>) -> Result<R>) -> Result<R> {
-    let copied = if x.stride().last() == Some(&1) { x.clone() } else { x.contiguous().or_fail()? };
-    let (storage, layout) = copied.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Err(Error::invalid_request("an operand of attention is not on the CPU, as the others are"));
+/// Keys, values and where the keys begin in a mask, for each text.
+fn on_gpu(
+    queries: &Tensor,
+    starts: &[usize],
+    options: Options<'_>,
+    texts: impl Iterator<Item = Result<(candle_core::Tensor, candle_core::Tensor, usize)>>,
+) -> Result<Tensor> {
+    let [tokens, heads, size] = queries.dims_of()?;
+    let all = queries.expect_gpu("the queries")?;
+    let of_texts = starts.windows(2).zip(texts).map(|(ends, text)| {
+        let (keys, values, first_key) = text?;
+        let queries = all.narrow(0, ends[0], ends[1] - ends[0]).or_fail()?;
+        gpu::attention::attention(&queries, &keys, &values, options, first_key).or_fail()
+    });
+    let joined = match of_texts.collect::<Result<Vec<_>>>()?.as_slice() {
+        [] => all.zeros_like(),
+        [only] => Ok(only.clone()),
+        several => candle_core::Tensor::cat(several, 0),
     };
-    // Heads of no tokens lie nowhere.
-    let start = if copied.elem_count() == 0 { 0 } else { layout.start_offset() };
-    let misplaced = || Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage");
-    let data = match copied.dtype() {
-        DType::F32 => Numbers::F32(storage.as_slice::<f32>().or_fail()?.get(start..).ok_or_else(misplaced)?),
-        DType::F16 => Numbers::F16(storage.as_slice::<f16>().or_fail()?.get(start..).ok_or_else(misplaced)?),
-        DType::BF16 => {
-            Numbers::Bf16(storage.as_slice::<bf16>().or_fail()?.get(start..).ok_or_else(misplaced)?)
-        }
-        other => {
-            let other = other.as_str();
-            return Err(Error::invalid_request(format!("attention cannot read {other}")));
-        }
-    };
-    match *layout.stride() {
-        [token, head, _] => work(Strided { data, token, head }),
-        _ => Err(misplaced()),
+    Tensor::from_gpu(queries.device(), joined.and_then(|x| x.reshape((tokens, heads * size))))
+}
+
+/// Checks what the kernels check too, but candle does not.
+fn check_heads(heads: Heads, size: usize) -> Result<()> {
+    if heads.size == size && heads.keys > 0 && heads.queries.is_multiple_of(heads.keys) {
+        return Ok(());
+    }
+    Err(Error::invalid_request(format!("queries of {size} numbers do not belong to {heads:?}")))
+}
+
+fn check_starts(name: &str, starts: &[usize], rows: usize) -> Result<()> {
+    if starts.first() == Some(&0) && starts.is_sorted() && starts.last() == Some(&rows) {
+        return Ok(());
+    }
+    Err(Error::invalid_request(format!("{starts:?} do not say where the texts of {rows} {name} start")))
+}
+
+/// Heads as the kernels read them.
+fn strided(x: &Tensor) -> Result<Strided<&[f32]>> {
+    match x.strided("an operand of attention")? {
+        (data, &[token, head, 1]) => Ok(Strided { data, token, head }),
+        (_, strides) => Err(Error::invalid_request(format!("heads with strides of {strides:?}"))),
     }
 }
 
-/// The same by candle's own operations.
-pub(super) mod plain {
-    use super::*;
-
-    /// Queries at a time, so that scores do not fill the memory.
-    const MOST_SCORES: usize = 1 << 26;
-
-    /// A batch without padding.
-    pub(in super::super) fn batch(
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-        starts: Starts<'_>,
-        options: Options<'_>,
-    ) -> Result<Tensor> {
-        let mut results = Vec::new();
-        for (of_queries, of_keys) in starts.queries.windows(2).zip(starts.keys.windows(2)) {
-            let (&[first, end], &[first_key, end_key]) = (of_queries, of_keys) else { continue };
-            if end == first {
-                continue;
-            }
-            let part = |x: &Tensor, from: usize, to: usize| x.narrow(0, from, to - from).or_fail();
-            let keep = mask(options.mask, first_key..end_key);
-            results.push(sequence(
-                &part(queries, first, end)?,
-                &part(keys, first_key, end_key)?,
-                &part(values, first_key, end_key)?,
-                options,
-                &keep?,
-            )?);
-        }
-        if results.is_empty() { queries.zeros_like().or_fail() } else { Tensor::cat(&results, 0).or_fail() }
-    }
-
-    /// One token of each text.
-    pub(in super::super) fn decode(
-        queries: &Tensor,
-        caches: &[&KvCache],
-        scale: f32,
-        before: Option<usize>,
-    ) -> Result<Tensor> {
-        let options = Options { scale, span: Span { before, after: Some(0) }, mask: Mask::None };
-        let mut results = Vec::new();
-        for (text, cache) in caches.iter().enumerate() {
-            let query = queries.narrow(0, text, 1).or_fail()?;
-            match cache.tensors() {
-                Some((keys, values)) if !cache.is_empty() => {
-                    let nothing = vec![0.0; cache.len()];
-                    results.push(sequence(&query, &keys, &values, options, &nothing)?);
-                }
-                _ => results.push(query.zeros_like().or_fail()?),
-            }
-        }
-        Tensor::cat(&results, 0).or_fail()
-    }
-
-    /// What is added to the scores of each key; -∞ hides it.
-    fn mask(mask: Mask<'_>, keys: std::ops::Range<usize>) -> Result<Vec<f32>> {
-        let short = || Error::invalid_request("the mask has not a value for every key");
-        Ok(match mask {
-            Mask::None | Mask::Distances(_) => vec![0.0; keys.len()],
-            Mask::Keep(keep) => {
-                let hidden = |keep: &bool| if *keep { 0.0 } else { f32::NEG_INFINITY };
-                keep.get(keys).ok_or_else(short)?.iter().map(hidden).collect()
-            }
-            Mask::Add(add) => add.get(keys).ok_or_else(short)?.to_vec(),
-        })
-    }
-
-    /// One text: `[query, head, size]` over `[key, head, size]`.
-    fn sequence(
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-        options: Options<'_>,
-        of_keys: &[f32],
-    ) -> Result<Tensor> {
-        let (tokens, heads, _) = queries.dims3().or_fail()?;
-        let at_once = (MOST_SCORES / (heads * of_keys.len()).max(1)).max(1);
-        let mut results = Vec::new();
-        for first in (0..tokens).step_by(at_once) {
-            let count = at_once.min(tokens - first);
-            let some = queries.narrow(0, first, count).or_fail()?;
-            let all = first..first + count;
-            let added = match options.mask {
-                Mask::Distances(distances) => {
-                    let of_head = |head| {
-                        let by_distance = Some((distances, head));
-                        added(options.span, all.clone(), tokens, of_keys, by_distance)
-                    };
-                    (0..heads).flat_map(of_head).collect()
-                }
-                _ => added(options.span, all, tokens, of_keys, None),
-            };
-            results.push(block(&some, keys, values, options.scale, added).or_fail()?);
-        }
-        Tensor::cat(&results, 0).or_fail()
-    }
-
-    /// What is added to each score of some queries, in a head if the distance counts.
-    fn added(
-        span: Span,
-        queries: std::ops::Range<usize>,
-        tokens: usize,
-        of_keys: &[f32],
-        by_distance: Option<(Distances<'_>, usize)>,
-    ) -> Vec<f32> {
-        let keys = of_keys.len();
-        let mut added = Vec::with_capacity(queries.len() * keys);
-        for query in queries {
-            // The last query stands at the last key.
-            let position = (query + keys).checked_sub(tokens);
-            let sees = |key: usize| match position {
-                Some(position) => {
-                    span.before.is_none_or(|before| key + before >= position)
-                        && span.after.is_none_or(|after| key <= position + after)
-                }
-                None => {
-                    let ahead = tokens - keys - query;
-                    span.after.is_none_or(|after| key + ahead <= after)
-                }
-            };
-            let of_distance = |key: usize| {
-                by_distance.map_or(0.0, |(distances, head)| {
-                    let distance = (key + tokens).cast_signed() - (query + keys).cast_signed();
-                    distances.of_head(head).get(distances.place(distance)).copied().unwrap_or_default()
-                })
-            };
-            let of_key = |key: usize| {
-                if sees(key) { of_keys[key] + of_distance(key) } else { f32::NEG_INFINITY }
-            };
-            added.extend((0..keys).map(of_key));
-        }
-        added
-    }
-
-    fn block(
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-        scale: f32,
-        added: Vec<f32>,
-    ) -> candle_core::Result<Tensor> {
-        let (count, heads, size) = queries.dims3()?;
-        let (known, of_keys, _) = keys.dims3()?;
-        let dtype = queries.dtype();
-        // Every head of keys once for each head of queries that shares it.
-        let spread = |x: &Tensor| {
-            let x = x.to_dtype(dtype)?.transpose(0, 1)?.unsqueeze(1)?;
-            x.broadcast_as((of_keys, heads / of_keys, known, size))?
-                .contiguous()?
-                .reshape((heads, known, size))
-        };
-        let (keys, values) = (spread(keys)?, spread(values)?);
-        let keep: Vec<f32> = added.iter().map(|added| f32::from(*added > f32::NEG_INFINITY)).collect();
-        // Hidden scores must stay finite, or a row of them would be NaN.
-        let added: Vec<f32> = added.iter().map(|added| added.max(-1e30)).collect();
-        // One for all heads, or one for each.
-        let planes = added.len() / (count * known).max(1);
-        let on_device = |values: Vec<f32>| Tensor::from_vec(values, (planes, count, known), queries.device());
-        let (keep, added) = (on_device(keep)?, on_device(added)?);
-        let queries = queries.transpose(0, 1)?.contiguous()?;
-        let scores = queries.matmul(&keys.transpose(1, 2)?.contiguous()?)?.to_dtype(DType::F32)?;
-        let scores = (scores * f64::from(scale))?.broadcast_add(&added)?;
-        let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?.broadcast_mul(&keep)?;
-        let sums = powers.sum_keepdim(D::Minus1)?.maximum(1e-30)?;
-        let weights = powers.broadcast_div(&sums)?.to_dtype(dtype)?;
-        weights.matmul(&values)?.transpose(0, 1)?.contiguous()
-    }
+fn numbers(Strided { data, token, head }: Strided<&[f32]>) -> Strided<Numbers<'_>> {
+    Strided { data: Numbers::F32(data), token, head }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Where a model runs and in which numbers.
+//! Where a model computes and in which precision.
 
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{DType, Device, DeviceLocation};
+use candle_core::{DType, DeviceLocation};
 
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,21 +24,18 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the device.
-    ///
-    /// # Errors
-    /// `device_unavailable` for a GPU that is not there, does not work, or that this build cannot use.
-    pub fn open(self) -> Result<Device> {
+    /// Opens the GPU; `None` is the CPU.
+    fn open_gpu(self) -> Result<Option<candle_core::Device>> {
         match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(number) => open_cuda(number),
+            Self::Cpu => Ok(None),
+            Self::Cuda(number) => open_cuda(number).map(Some),
             // A driver that fails is not worth failing for where nobody asked for a GPU.
-            Self::Auto => Ok(open_cuda(0).unwrap_or(Device::Cpu)),
+            Self::Auto => Ok(open_cuda(0).ok()),
         }
     }
 }
 
-fn open_cuda(number: usize) -> Result<Device> {
+fn open_cuda(number: usize) -> Result<candle_core::Device> {
     let unavailable = |why: String| Error::new(ErrorKind::DeviceUnavailable, why);
     if !cfg!(feature = "cuda") {
         return Err(unavailable(format!(
@@ -46,7 +43,7 @@ fn open_cuda(number: usize) -> Result<Device> {
         )));
     }
     // candle may panic rather than fail where the driver is damaged.
-    match std::panic::catch_unwind(|| Device::new_cuda(number)) {
+    match std::panic::catch_unwind(|| candle_core::Device::new_cuda(number)) {
         Ok(Ok(device)) => Ok(device),
         Ok(Err(error)) => {
             Err(unavailable(format!("cuda:{number} cannot be used: {}", reason(&error.to_string()))))
@@ -55,7 +52,7 @@ fn open_cuda(number: usize) -> Result<Device> {
     }
 }
 
-/// What the driver means, for those who can mend it.
+/// The driver's error in words.
 fn reason(text: &str) -> &str {
     if text.contains("CUDA_ERROR_NO_DEVICE") {
         "no GPU or no driver was found"
@@ -93,27 +90,27 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// In which numbers a model's linear layers and convolutions are to multiply.
+/// The precision in which a model's linear layers and convolutions are to multiply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PrecisionChoice {
     /// bf16 on CPUs that multiply it in one instruction, else f32.
     #[default]
     Auto,
-    /// This one, whether it is quick here or not.
+    /// This one, whether it is fast on this CPU or not.
     Is(Precision),
 }
 
 impl PrecisionChoice {
-    /// What it comes to on a device.
-    fn resolve(self, device: &Device, cpu: &Cpu) -> Result<Precision> {
-        match (self, device) {
-            (Self::Is(Precision::Int8), Device::Cuda(_)) => {
+    /// The precision that it means on the CPU or on a GPU.
+    fn resolve(self, on_gpu: bool, cpu: &Cpu) -> Result<Precision> {
+        match self {
+            Self::Is(Precision::Int8) if on_gpu => {
                 Err(Error::unsupported("precision 'int8' is for the CPU; valid on a GPU: auto, f32, bf16"))
             }
-            (Self::Is(precision), _) => Ok(precision),
-            (Self::Auto, Device::Cpu) if cpu.isa.has_bf16_dot() => Ok(Precision::Bf16),
-            (Self::Auto, _) => Ok(Precision::F32),
+            Self::Is(precision) => Ok(precision),
+            Self::Auto if !on_gpu && cpu.isa.has_bf16_dot() => Ok(Precision::Bf16),
+            Self::Auto => Ok(Precision::F32),
         }
     }
 }
@@ -141,59 +138,90 @@ impl fmt::Display for PrecisionChoice {
     }
 }
 
-/// The CPU as `AYNI_ISA` (an instruction set) and `AYNI_THREADS` ask for it: by default its best instruction set, and as
-/// many threads as the process may use.
+/// The CPU as `AYNI_ISA` (an instruction set) and `AYNI_THREADS` ask for it; by default its best instruction set, and
+/// as many threads as the process may use.
 ///
 /// # Errors
-/// `config_invalid` if either is wrong, or if this process computes with another number of threads already.
+/// `config_invalid` if either is wrong, or if this process already computes with another number of threads.
 pub fn cpu(env: &Environment) -> Result<Cpu> {
     let settings =
         Settings::default().with_isa(env.get("AYNI_ISA")).with_threads(env.number("AYNI_THREADS")?);
     Cpu::open(&settings).map_err(|error| Error::config(format!("AYNI_ISA or AYNI_THREADS: {error}")))
 }
 
-/// Where and how a loaded model computes: the first argument of what builds layers. Cheap to clone.
+/// Where and how a model computes: the CPU with our kernels, or a GPU with candle. Layers are built on a device, and
+/// every tensor knows its own. (`candle_core::Device` is only where memory is.) Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// Where tensors lie.
-    pub device: Device,
-    /// What multiplies linear layers and convolutions.
+pub struct Device {
+    gpu: Option<candle_core::Device>,
+    /// What linear layers, convolutions and attention multiply in.
     pub precision: Precision,
-    /// What computes where the device is the CPU.
+    /// The CPU's instruction set and threads: what computes where there is no GPU.
     pub cpu: Cpu,
 }
 
-impl Place {
-    /// Opens the device and settles the precision.
+impl Device {
+    /// Opens a device and settles the precision.
     ///
     /// # Errors
-    /// `device_unavailable` for a GPU that cannot be used, `unsupported` for a precision that the device lacks,
-    /// `config_invalid` for a wrong `AYNI_ISA` or `AYNI_THREADS`.
+    /// `device_unavailable` for a GPU that is not there, does not work, or that this build cannot use; `unsupported`
+    /// for a precision that the device lacks; `config_invalid` for a wrong `AYNI_ISA` or `AYNI_THREADS`.
     pub fn open(device: DeviceChoice, precision: PrecisionChoice, env: &Environment) -> Result<Self> {
-        let (device, cpu) = (device.open()?, cpu(env)?);
-        let precision = precision.resolve(&device, &cpu)?;
-        Ok(Self { device, precision, cpu })
+        let (gpu, cpu) = (device.open_gpu()?, cpu(env)?);
+        let precision = precision.resolve(gpu.is_some(), &cpu)?;
+        Ok(Self { gpu, precision, cpu })
     }
 
-    /// The CPU with an instruction set and threads of one's own choice: for tests and measurements.
+    /// The CPU with a given instruction set and threads: for tests and measurements.
     pub fn on_cpu(cpu: Cpu, precision: Precision) -> Self {
-        Self { device: Device::Cpu, precision, cpu }
+        Self { gpu: None, precision, cpu }
+    }
+
+    /// What a GPU would do, by candle's operations on the CPU.
+    #[cfg(test)]
+    pub(crate) fn as_on_gpu(cpu: Cpu, precision: Precision) -> Self {
+        Self { gpu: Some(candle_core::Device::Cpu), precision, cpu }
+    }
+
+    /// The same device in another precision.
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self { precision, ..self.clone() }
+    }
+
+    /// Whether the kernels compute, and not a GPU.
+    pub fn is_cpu(&self) -> bool {
+        self.gpu.is_none()
+    }
+
+    /// The GPU, as candle has it.
+    pub(super) fn gpu(&self) -> Option<&candle_core::Device> {
+        self.gpu.as_ref()
     }
 
     /// The device, as a configuration names it.
-    pub fn device_name(&self) -> String {
-        match self.device.location() {
-            DeviceLocation::Cpu => DeviceChoice::Cpu.to_string(),
-            DeviceLocation::Cuda { gpu_id } => DeviceChoice::Cuda(gpu_id).to_string(),
-            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    pub fn name(&self) -> String {
+        match self.gpu.as_ref().map(candle_core::Device::location) {
+            None | Some(DeviceLocation::Cpu) => DeviceChoice::Cpu.to_string(),
+            Some(DeviceLocation::Cuda { gpu_id }) => DeviceChoice::Cuda(gpu_id).to_string(),
+            Some(DeviceLocation::Metal { gpu_id }) => format!("metal:{gpu_id}"),
         }
     }
 
-    /// What activations are made of: f32 on the CPU whatever the weights are; on a GPU as the precision says.
-    pub fn dtype(&self) -> DType {
-        match (&self.device, self.precision) {
-            (Device::Cpu, _) | (_, Precision::F32 | Precision::Int8) => DType::F32,
-            (_, Precision::Bf16) => DType::BF16,
+    /// The dtype of activations: f32 on the CPU whatever the weights are; on a GPU that of the precision.
+    pub(super) fn dtype(&self) -> DType {
+        match self.precision {
+            Precision::Bf16 if !self.is_cpu() => DType::BF16,
+            _ => DType::F32,
+        }
+    }
+
+    /// The precision for layers that cost little time and lose too much in int8: the device's, but bf16 instead of int8
+    /// where the CPU multiplies it in one instruction, else f32.
+    pub fn precision_above_int8(&self) -> Precision {
+        match self.precision {
+            Precision::Int8 if self.cpu.isa.has_bf16_dot() => Precision::Bf16,
+            Precision::Int8 => Precision::F32,
+            other => other,
         }
     }
 }
@@ -214,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_misspelt_is_an_error_that_lists_the_valid_ones() {
+    fn a_misspelt_choice_is_an_error_that_lists_the_valid_ones() {
         for text in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             let error = text.parse::<DeviceChoice>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{text}");
@@ -226,14 +254,14 @@ mod tests {
     #[test]
     fn a_gpu_that_is_not_there_is_an_error_and_never_the_cpu() {
         // No machine has so many; without the feature, no number works.
-        let error = DeviceChoice::Cuda(1000).open().unwrap_err();
+        let error = DeviceChoice::Cuda(1000).open_gpu().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeviceUnavailable);
         assert!(error.message().starts_with("cuda:1000 cannot be used: "), "{error}");
         assert!(!error.message().contains('\n'), "{error}");
     }
 
     #[test]
-    fn what_the_driver_means_is_said_in_words() {
+    fn an_error_of_the_driver_is_put_into_words() {
         let text = "DriverError(CUDA_ERROR_NO_DEVICE, \"no CUDA-capable device is detected\")";
         assert_eq!(reason(text), "no GPU or no driver was found");
         assert_eq!(reason("something else\nbacktrace"), "something else");
@@ -244,16 +272,17 @@ mod tests {
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 1);
             let wanted = if isa.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 };
-            assert_eq!(PrecisionChoice::Auto.resolve(&Device::Cpu, &cpu).unwrap(), wanted);
+            assert_eq!(PrecisionChoice::Auto.resolve(false, &cpu).unwrap(), wanted);
             let int8 = PrecisionChoice::Is(Precision::Int8);
-            assert_eq!(int8.resolve(&Device::Cpu, &cpu).unwrap(), Precision::Int8);
+            assert_eq!(int8.resolve(false, &cpu).unwrap(), Precision::Int8);
+            assert_eq!(int8.resolve(true, &cpu).unwrap_err().kind(), ErrorKind::Unsupported);
         }
     }
 
     #[test]
     fn activations_on_the_cpu_are_f32_whatever_the_weights_are() {
         for precision in Precision::ALL.iter().copied() {
-            assert_eq!(Place::on_cpu(Cpu::new(Isa::PORTABLE, 1), precision).dtype(), DType::F32);
+            assert_eq!(Device::on_cpu(Cpu::new(Isa::PORTABLE, 1), precision).dtype(), DType::F32);
         }
     }
 }

@@ -2,154 +2,210 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Storage, Tensor};
-use half::{bf16, f16};
-
-use super::Place;
-use super::activation;
-use super::tensor::{OrFail, expect, filled, recycle, rows, with_some_values, with_values};
-use crate::error::{Error, ErrorKind, Result};
-use ayni_kernels::Cpu;
-use ayni_kernels::gemm::{self, Packed, Precision, Residual, Weights};
+use ayni_kernels::elementwise;
+use ayni_kernels::gemm::{self, Packed, Residual};
+use ayni_kernels::gguf::{Format, QuantisedWeights};
 use ayni_kernels::math::Activation;
 
-/// What follows a linear layer: `residual + scale · activation(x · wᵀ + bias)`, and if the layer is gated,
-/// `residual + scale · activation(gate) · up`.
-#[derive(Clone, Copy, Debug)]
-pub struct Epilogue<'a> {
+use super::error::OrFail;
+use super::weights::{expect_shape, numbers, with_weights};
+use super::{Device, Tensor, activate, gate, gpu};
+use crate::error::{Error, Result};
+
+/// What follows a linear layer or a convolution: `residual + scale · activation(x · wᵀ + bias)`, and if the layer is
+/// gated, `residual + scale · activation(gate) · up`.
+#[derive(Clone, Debug)]
+pub struct Epilogue {
     /// What the sums go through.
     pub activation: Activation,
     /// What the result is multiplied by.
     pub scale: f32,
-    /// What is added to it, in the shape of the result.
-    pub residual: Option<&'a Tensor>,
+    /// What is added to it, in the shape of the result. If nobody else holds it, the result takes its memory.
+    pub residual: Option<Tensor>,
 }
 
-impl Default for Epilogue<'_> {
+impl Default for Epilogue {
     fn default() -> Self {
         Self { activation: Activation::None, scale: 1.0, residual: None }
     }
 }
 
-impl<'a> Epilogue<'a> {
+impl Epilogue {
     /// Only an activation.
     pub fn activation(activation: Activation) -> Self {
         Self { activation, ..Self::default() }
     }
 
     /// Only a residual.
-    pub fn residual(residual: &'a Tensor) -> Self {
-        Self { residual: Some(residual), ..Self::default() }
+    pub fn residual(residual: impl Into<Tensor>) -> Self {
+        Self { residual: Some(residual.into()), ..Self::default() }
     }
 
-    /// The epilogue by candle's own operations; `up` is the other half of a gated layer.
-    pub(super) fn plain(&self, sums: &Tensor, up: Option<&Tensor>) -> Result<Tensor> {
-        let mut y = activation::plain(sums, self.activation)?;
-        if let Some(up) = up {
-            y = y.mul(up).or_fail()?;
-        }
-        if self.scale != 1.0 {
-            y = (y * f64::from(self.scale)).or_fail()?;
-        }
+    /// All of it, where a layer does not fuse it.
+    pub(super) fn apply(self, y: Tensor) -> Result<Tensor> {
+        let y = activate(y, self.activation)?;
+        self.apply_after_activation(y)
+    }
+
+    fn apply_after_activation(self, y: Tensor) -> Result<Tensor> {
+        let y = if self.scale == 1.0 { y } else { (y * self.scale)? };
         match self.residual {
-            Some(residual) => y.add(residual).or_fail(),
+            Some(residual) => y + &residual,
             None => Ok(y),
         }
     }
 }
 
-/// `x · wᵀ + bias` over the last dimension, with weights packed once. Cheap to clone: clones share the weights.
+/// Weight, `[outputs, inputs]`, and bias of a layer, as tensors of candle on the CPU.
+pub type DenseWeights = (candle_core::Tensor, Option<candle_core::Tensor>);
+
+/// `x · wᵀ + bias` over the last dimension. Cheap to clone: clones share the weights.
 #[derive(Clone, Debug)]
 pub struct Linear {
     inputs: usize,
     outputs: usize,
-    weights: Held,
+    weights: LinearWeights,
 }
 
 #[derive(Clone, Debug)]
-enum Held {
-    /// On the CPU. The tensors that they were packed from are gone.
-    Packed(Cpu, Arc<Packed>),
-    /// On a GPU: the layer, and the second of a gated one.
-    Tensors(Half, Option<Half>),
+enum LinearWeights {
+    /// Packed for the kernels. The tensors that they were packed from are gone.
+    Dense(Arc<Packed>),
+    /// Those of a GGUF file, in the kernels' order. The file's bytes are not kept.
+    Blocks(Arc<QuantisedWeights>, Option<Arc<[f32]>>),
+    /// On a GPU.
+    Gpu(gpu::Linear),
+    /// Layers with the same input, their outputs side by side.
+    Stacked(Arc<[Linear]>),
+    /// A layer that gates another.
+    Gated(Arc<[Linear; 2]>),
 }
 
-/// Weight and bias.
-type Half = (Tensor, Option<Tensor>);
-
 impl Linear {
-    /// Takes `[outputs, inputs]` weights in f32, f16 or bf16, in the precision of the place.
+    /// Takes weights in f32, f16 or bf16; they will be multiplied in the precision of the device.
     ///
     /// # Errors
     /// `invalid_request` if weight and bias do not belong together, or in int8 if a weight is not finite.
-    pub fn new(place: &Place, weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Self::in_precision(place, weight, bias, place.precision)
-    }
-
-    /// The same in another precision than the place's: for a layer that needs all its digits.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn in_precision(
-        place: &Place,
-        weight: Tensor,
-        bias: Option<Tensor>,
-        precision: Precision,
-    ) -> Result<Self> {
-        let [outputs, inputs] = matrix(&weight)?;
-        check_bias(bias.as_ref(), outputs)?;
-        if !matches!(place.device, Device::Cpu) {
-            let half = on_gpu(place, weight, bias)?;
-            return Ok(Self { inputs, outputs, weights: Held::Tensors(half, None) });
+    pub fn new(device: &Device, (weight, bias): DenseWeights) -> Result<Self> {
+        let [outputs, inputs] = matrix(&weight, bias.as_ref())?;
+        if let Some(gpu) = device.gpu() {
+            let layer = gpu::Linear::dense(gpu, device.dtype(), &weight, bias.as_ref()).or_fail()?;
+            return Ok(Self { inputs, outputs, weights: LinearWeights::Gpu(layer) });
         }
         let packed = with_weights(&weight, |weights| {
-            Packed::new(&place.cpu, weights, outputs, inputs, precision).or_fail()
+            Packed::new(&device.cpu, weights, outputs, inputs, device.precision).or_fail()
         })?;
         drop(weight);
-        let bias = bias.map(|bias| vector(&bias)).transpose()?;
         let packed = match bias {
-            Some(bias) => packed.with_bias(&bias).or_fail()?,
+            Some(bias) => packed.with_bias(&numbers(&bias)?).or_fail()?,
             None => packed,
         };
-        Ok(Self { inputs, outputs, weights: Held::Packed(place.cpu.clone(), Arc::new(packed)) })
+        Ok(Self { inputs, outputs, weights: LinearWeights::Dense(Arc::new(packed)) })
     }
 
-    /// Takes the two layers of a gated one (SwiGLU, GEGLU): it yields `activation(gate) · up`.
+    /// Takes the two halves of a gated layer (SwiGLU, GEGLU): it yields `activation(gate) · up`.
     ///
     /// # Errors
     /// `invalid_request` if the two differ in shape, or only one has a bias.
-    pub fn gated(place: &Place, gate: Half, up: Half) -> Result<Self> {
-        let [outputs, inputs] = matrix(&gate.0)?;
-        expect("the gated layer's weight", &up.0, gate.0.dims())?;
-        check_bias(gate.1.as_ref(), outputs)?;
-        check_bias(up.1.as_ref(), outputs)?;
+    pub fn gated(device: &Device, gate: DenseWeights, up: DenseWeights) -> Result<Self> {
+        let [outputs, inputs] = matrix(&gate.0, gate.1.as_ref())?;
+        expect_shape("the weight of the gated half", &up.0, &[outputs, inputs])?;
+        matrix(&up.0, up.1.as_ref())?;
         if gate.1.is_some() != up.1.is_some() {
-            return Err(Error::invalid_request(
-                "of a gate and what it gates, one has a bias and the other none",
-            ));
+            return Err(Error::invalid_request("only one half of a gated layer has a bias"));
         }
-        if !matches!(place.device, Device::Cpu) {
-            let (gate, up) = (on_gpu(place, gate.0, gate.1)?, on_gpu(place, up.0, up.1)?);
-            return Ok(Self { inputs, outputs, weights: Held::Tensors(gate, Some(up)) });
+        if !device.is_cpu() {
+            return Self::gated_by(Self::new(device, gate)?, Self::new(device, up)?);
         }
         let packed = with_weights(&gate.0, |gate| {
             with_weights(&up.0, |up| {
-                Packed::gated(&place.cpu, gate, up, outputs, inputs, place.precision).or_fail()
+                Packed::gated(&device.cpu, gate, up, outputs, inputs, device.precision).or_fail()
             })
         })?;
         let packed = match (gate.1, up.1) {
-            (Some(gate), Some(up)) => packed.with_gated_bias(&vector(&gate)?, &vector(&up)?).or_fail()?,
+            (Some(gate), Some(up)) => packed.with_gated_bias(&numbers(&gate)?, &numbers(&up)?).or_fail()?,
             _ => packed,
         };
-        Ok(Self { inputs, outputs, weights: Held::Packed(place.cpu.clone(), Arc::new(packed)) })
+        Ok(Self { inputs, outputs, weights: LinearWeights::Dense(Arc::new(packed)) })
     }
 
-    /// How long the last dimension of what goes in is.
+    /// Takes the bytes of a tensor of a GGUF file: `outputs` rows of `inputs` weights.
+    ///
+    /// # Errors
+    /// `invalid_request` if rows are not whole blocks of the format, or bytes or bias have another size; `unsupported`
+    /// for a format that a GPU does not compute.
+    pub fn blocks(
+        device: &Device,
+        format: Format,
+        bytes: &[u8],
+        [outputs, inputs]: [usize; 2],
+        bias: Option<&candle_core::Tensor>,
+    ) -> Result<Self> {
+        bias.map_or(Ok(()), |bias| expect_shape("the bias of a linear layer", bias, &[outputs]))?;
+        let Some(gpu) = device.gpu() else {
+            let weights =
+                QuantisedWeights::from_ggml(&device.cpu, format, bytes, outputs, inputs).or_fail()?;
+            return Self::of_blocks(Arc::new(weights), bias);
+        };
+        let expected = format.bytes(outputs, inputs).or_fail()?;
+        if bytes.len() != expected {
+            let found = bytes.len();
+            return Err(Error::invalid_request(format!("weights: expected {expected} bytes, found {found}")));
+        }
+        let layer = gpu::Linear::blocks(gpu, format, bytes, [outputs, inputs], bias).ok_or_else(|| {
+            Error::unsupported(format!("weights in {} are not supported on a GPU", format.name()))
+        })?;
+        Ok(Self { inputs, outputs, weights: LinearWeights::Gpu(layer.or_fail()?) })
+    }
+
+    /// Blocks that are in the kernels' order already.
+    pub(super) fn of_blocks(
+        weights: Arc<QuantisedWeights>,
+        bias: Option<&candle_core::Tensor>,
+    ) -> Result<Self> {
+        let (inputs, outputs) = (weights.inputs(), weights.outputs());
+        let bias = bias.map(numbers).transpose()?.map(Into::into);
+        Ok(Self { inputs, outputs, weights: LinearWeights::Blocks(weights, bias) })
+    }
+
+    /// The rows of a table on a GPU as weights.
+    pub(super) fn of_gpu_table(table: candle_core::Tensor, [outputs, inputs]: [usize; 2]) -> Self {
+        Self { inputs, outputs, weights: LinearWeights::Gpu(gpu::Linear::tied(table)) }
+    }
+
+    /// Layers with the same input as one, their outputs side by side: queries, keys and values whose formats differ.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are none, or their inputs differ.
+    pub fn stacked(layers: Vec<Self>) -> Result<Self> {
+        let Some(inputs) = layers.first().map(|layer| layer.inputs) else {
+            return Err(Error::invalid_request("no layers to stack"));
+        };
+        if layers.iter().any(|layer| layer.inputs != inputs) {
+            return Err(Error::invalid_request("stacked layers differ in their inputs"));
+        }
+        let outputs = layers.iter().map(|layer| layer.outputs).sum();
+        Ok(Self { inputs, outputs, weights: LinearWeights::Stacked(layers.into()) })
+    }
+
+    /// The gated layer of two that are there already.
+    ///
+    /// # Errors
+    /// `invalid_request` if the two differ in shape.
+    pub fn gated_by(gate: Self, up: Self) -> Result<Self> {
+        let (inputs, outputs) = (gate.inputs, gate.outputs);
+        if [up.inputs, up.outputs] != [inputs, outputs] {
+            return Err(Error::invalid_request("the halves of a gated layer differ in shape"));
+        }
+        Ok(Self { inputs, outputs, weights: LinearWeights::Gated(Arc::new([gate, up])) })
+    }
+
+    /// Input features: the last dimension of what the layer is applied to.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// How long the last dimension of what comes out is.
+    /// Output features: the last dimension of the result.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
@@ -158,128 +214,104 @@ impl Linear {
     ///
     /// # Errors
     /// `invalid_request` if the last dimension is not [`inputs`](Self::inputs).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: impl Into<Tensor>) -> Result<Tensor> {
         self.forward_with(x, Epilogue::default())
     }
 
-    /// Applies the layer and what follows it to what nobody reads afterwards: clones and views of it are gone too, and
-    /// their memory serves the next tensors.
-    ///
-    /// # Errors
-    /// As [`forward_with`](Self::forward_with).
-    pub fn forward_owned(&self, x: Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        let y = self.forward_with(&x, epilogue)?;
-        recycle(x);
-        Ok(y)
-    }
-
-    /// Applies the layer and what follows it, in one pass.
+    /// Applies the layer and what follows it, fused where the kernels can.
     ///
     /// # Errors
     /// `invalid_request` if the last dimension is not [`inputs`](Self::inputs), or the residual has another shape than
     /// the result.
-    pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        let (count, dims) = result_dims(x, self.inputs, self.outputs, epilogue.residual)?;
+    pub fn forward_with(&self, x: impl Into<Tensor>, epilogue: Epilogue) -> Result<Tensor> {
+        let x = x.into();
+        let (rows, width) = x.rows("the input of a linear layer")?;
+        if width != self.inputs {
+            let (expected, found) = (self.inputs, x.dims());
+            return Err(Error::invalid_request(format!(
+                "a linear layer: expected {expected} inputs, found {found:?}"
+            )));
+        }
+        let mut dims = x.dims().to_vec();
+        dims.iter_mut().last().into_iter().for_each(|last| *last = self.outputs);
+        if let Some(residual) = &epilogue.residual {
+            residual.expect_dims("the residual", &dims)?;
+        }
         match &self.weights {
-            Held::Packed(cpu, packed) => with_values("the input", x, |values| {
-                with_some_values("the residual", epilogue.residual, |residual| {
-                    let then = gemm::Epilogue {
-                        activation: epilogue.activation,
-                        scale: epilogue.scale,
-                        residual: residual.map_or(Residual::None, Residual::From),
-                    };
-                    filled(dims, |to| gemm::gemm(cpu, packed, values, count, to, then).or_fail())
-                })
-            }),
-            Held::Tensors(first, second) => {
-                let up = second.as_ref().map(|second| plain(x, second)).transpose()?;
-                epilogue.plain(&plain(x, first)?, up.as_ref())
+            LinearWeights::Dense(packed) => dense(packed, x, rows, &dims, epilogue),
+            LinearWeights::Blocks(weights, bias) => {
+                let x = x.contiguous()?;
+                let values = x.cpu_values("the input of a linear layer")?;
+                let y = Tensor::build(x.device(), &dims, |to| {
+                    weights.matmul(&x.device().cpu, values, rows, to).or_fail()?;
+                    bias.as_ref()
+                        .map_or(Ok(()), |bias| elementwise::add_row(&x.device().cpu, to, bias).or_fail())
+                })?;
+                epilogue.apply(y)
+            }
+            LinearWeights::Gpu(layer) => {
+                let on_gpu = x.expect_gpu("the input of a linear layer")?;
+                epilogue.apply(Tensor::from_gpu(x.device(), layer.forward(on_gpu))?)
+            }
+            LinearWeights::Stacked(layers) => epilogue.apply(stacked(layers, &x, &dims)?),
+            LinearWeights::Gated(layers) => {
+                let [gating, up] = &**layers;
+                let y = gate(gating.forward(&x)?, up.forward(&x)?, epilogue.activation)?;
+                epilogue.apply_after_activation(y)
             }
         }
     }
 }
 
-/// Checks what a layer is applied to; says how many rows it has and which shape the result gets.
-pub(super) fn result_dims(
-    x: &Tensor,
-    inputs: usize,
-    outputs: usize,
-    residual: Option<&Tensor>,
-) -> Result<(usize, Vec<usize>)> {
-    let (count, width) = rows("the input", x)?;
-    if width != inputs {
-        return Err(Error::invalid_request(format!("a layer of {inputs} inputs cannot take {:?}", x.dims())));
-    }
-    let mut dims = x.dims().to_vec();
-    dims.truncate(dims.len() - 1);
-    dims.push(outputs);
-    if let Some(residual) = residual {
-        expect("the residual", residual, &dims)?;
-    }
-    Ok((count, dims))
-}
-
-/// A layer by candle's own operations.
-fn plain(x: &Tensor, (weight, bias): &Half) -> Result<Tensor> {
-    let (outputs, inputs) = weight.dims2().or_fail()?;
-    let mut dims = x.dims().to_vec();
-    dims.truncate(dims.len() - 1);
-    dims.push(outputs);
-    let flat = x.reshape(((), inputs)).or_fail()?;
-    let sums = weight.t().and_then(|w| flat.matmul(&w)).or_fail()?;
-    let sums = match bias {
-        Some(bias) => sums.broadcast_add(bias).or_fail()?,
-        None => sums,
-    };
-    sums.reshape(dims).or_fail()
-}
-
-fn on_gpu(place: &Place, weight: Tensor, bias: Option<Tensor>) -> Result<Half> {
-    let moved = |x: Tensor| x.to_dtype(place.dtype()).and_then(|x| x.to_device(&place.device)).or_fail();
-    Ok((moved(weight)?, bias.map(moved).transpose()?))
-}
-
-fn matrix(weight: &Tensor) -> Result<[usize; 2]> {
-    match weight.dims() {
-        [outputs, inputs] => Ok([*outputs, *inputs]),
-        dims => {
-            Err(Error::invalid_request(format!("the weight of a linear layer is {dims:?}, not a matrix")))
-        }
+fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epilogue) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let values = x.cpu_values("the input of a linear layer")?;
+    let Epilogue { activation, scale, residual } = epilogue;
+    let epilogue = gemm::Epilogue { activation, scale, residual: Residual::None };
+    match residual {
+        None => Tensor::build(x.device(), dims, |to| {
+            gemm::gemm(&x.device().cpu, packed, values, rows, to, epilogue).or_fail()
+        }),
+        Some(residual) => residual.update(|cpu, to, source| {
+            let epilogue = gemm::Epilogue { residual: source.into(), ..epilogue };
+            gemm::gemm(cpu, packed, values, rows, to, epilogue)
+        }),
     }
 }
 
-fn check_bias(bias: Option<&Tensor>, outputs: usize) -> Result<()> {
-    bias.map_or(Ok(()), |bias| expect("the bias of a linear layer", bias, &[outputs]))
+/// The outputs of layers side by side.
+fn stacked(layers: &[Linear], x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    let parts = layers.iter().map(|layer| layer.forward(x)).collect::<Result<Vec<_>>>()?;
+    if !x.device().is_cpu() {
+        let parts =
+            parts.iter().map(|part| part.expect_gpu("a stacked layer")).collect::<Result<Vec<_>>>()?;
+        return Tensor::from_gpu(x.device(), candle_core::Tensor::cat(&parts, dims.len() - 1));
+    }
+    Tensor::build(x.device(), dims, |to| {
+        let width = dims.last().copied().unwrap_or_default();
+        let mut first = 0;
+        for part in &parts {
+            let (_, outputs) = part.rows("a stacked layer")?;
+            let values = part.cpu_values("a stacked layer")?;
+            for (to, from) in to.chunks_exact_mut(width.max(1)).zip(values.chunks_exact(outputs.max(1))) {
+                to[first..first + outputs].copy_from_slice(from);
+            }
+            first += outputs;
+        }
+        Ok(())
+    })
 }
 
-/// The numbers of a small tensor, widened.
-pub(super) fn vector(x: &Tensor) -> Result<Vec<f32>> {
-    x.flatten_all().and_then(|x| x.to_dtype(DType::F32)?.to_vec1()).or_fail()
-}
-
-/// The numbers of weights on the CPU as they are, or widened if the kernels do not read such.
-pub(super) fn with_weights<R>(weight: &Tensor, work: impl FnOnce(Weights<'_>) -> Result<R>) -> Result<R> {
-    let weight = match weight.dtype() {
-        DType::F32 | DType::F16 | DType::BF16 => weight.contiguous(),
-        _ => weight.to_dtype(DType::F32).and_then(|weight| weight.contiguous()),
+/// Outputs and inputs of a layer whose weight and bias belong together.
+fn matrix(weight: &candle_core::Tensor, bias: Option<&candle_core::Tensor>) -> Result<[usize; 2]> {
+    let &[outputs, inputs] = weight.dims() else {
+        let dims = weight.dims();
+        return Err(Error::invalid_request(format!(
+            "the weight of a linear layer: expected a matrix, found {dims:?}"
+        )));
     };
-    let weight = weight.or_fail()?;
-    let (storage, layout) = weight.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Err(Error::invalid_request("the weights are not on the CPU, where they are packed"));
-    };
-    let misplaced = || Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage");
-    let (start, end) = layout.contiguous_offsets().ok_or_else(misplaced)?;
-    let weights = match weight.dtype() {
-        DType::F16 => {
-            Weights::F16(storage.as_slice::<f16>().or_fail()?.get(start..end).ok_or_else(misplaced)?)
-        }
-        DType::BF16 => {
-            Weights::Bf16(storage.as_slice::<bf16>().or_fail()?.get(start..end).ok_or_else(misplaced)?)
-        }
-        _ => Weights::F32(storage.as_slice::<f32>().or_fail()?.get(start..end).ok_or_else(misplaced)?),
-    };
-    work(weights)
+    bias.map_or(Ok(()), |bias| expect_shape("the bias of a linear layer", bias, &[outputs]))?;
+    Ok([outputs, inputs])
 }
 
 #[cfg(test)]

@@ -1,45 +1,47 @@
-//! What models are written with: layers and functions on candle's tensors.
+//! What models are written with: [`Tensor`], and layers and functions on it.
 //!
-//! On the CPU they call the crate `ayni-kernels`; on a GPU they are candle's own operations, with the same
-//! arguments and the same meaning, so that a model is written once. Activations are f32 on the CPU, and what
-//! [`Place::dtype`] says on a GPU. Tensors are not changed; results are new ones.
+//! An operation takes `x` or `&x`. On the CPU it calls the crate `ayni-kernels`; on a GPU it is candle's (`gpu/`), with
+//! the same arguments and the same meaning, so that a model is written once. Layers are built on a [`Device`], of
+//! weights as their file holds them: tensors of candle on the CPU, or blocks of a GGUF file.
 //!
-//! Not covered by semantic versioning, as it speaks candle's types.
+//! Not covered by semantic versioning.
 
-mod activation;
 mod attention;
-mod cache;
 mod conv;
 mod device;
+mod elementwise;
 mod embedding;
+mod error;
+mod gpu;
+mod kv_cache;
 mod linear;
+mod memory;
 mod norm;
 mod patches;
-mod quantised;
-mod recycling;
-mod rotary;
+mod rope;
 mod tensor;
+mod weights;
 
 #[cfg(test)]
 mod testing;
 
-pub use activation::{activate, add_owned, gate, gate_halves, scale_owned};
-pub use attention::{attention, attention_cached, decode_attention};
-pub use cache::KvCache;
+pub use attention::{KeyValues, attention};
 pub use conv::Conv2d;
-pub use device::{DeviceChoice, Place, PrecisionChoice, cpu};
+pub use device::{Device, DeviceChoice, PrecisionChoice, cpu};
+pub use elementwise::{activate, gate};
 pub use embedding::{Embedding, SharedBytes};
-pub use linear::{Epilogue, Linear};
+pub(crate) use error::{OrFail, of_candle};
+pub use kv_cache::KvCache;
+pub use linear::{DenseWeights, Epilogue, Linear};
 pub use norm::{Norm, softmax};
 pub use patches::{patches, weight_of_patches};
-pub use quantised::{QuantisedEmbedding, QuantisedLinear};
-pub use rotary::Rotary;
-pub(crate) use tensor::{OrFail, of_candle, recycle, with_values};
+pub use rope::{QkPreparation, Rope, split_heads};
+pub use tensor::Tensor;
 
-pub use ayni_kernels::attention::{Distances, Mask, Options as AttentionOptions, Span, Starts};
+pub use ayni_kernels::attention::{Distances, Heads, Mask, Options as AttentionOptions, Span};
 pub use ayni_kernels::conv::Geometry;
 pub use ayni_kernels::gated::Gate;
 pub use ayni_kernels::gemm::Precision;
 pub use ayni_kernels::gguf::Format;
 pub use ayni_kernels::math::Activation;
-pub use ayni_kernels::rotary::Layout as RotaryLayout;
+pub use ayni_kernels::rotary::Layout as RopeLayout;

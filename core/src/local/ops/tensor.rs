@@ -1,156 +1,456 @@
-//! Between candle's tensors and the kernels' slices.
+//! Activations: [`Tensor`].
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::{Add, Deref, Mul, Range};
+use std::sync::Arc;
 
-use ayni_kernels::KernelError;
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
+use ayni_kernels::elementwise;
+use ayni_kernels::{Cpu, Source};
+use candle_core::DType;
 
-use super::recycling;
+use super::error::OrFail;
+use super::memory::Memory;
+use super::{Device, weights};
 use crate::error::{Error, ErrorKind, Result};
 
-/// candle's errors as ours. Shapes are checked before candle sees them, so what it reports is a device that failed or
-/// a defect.
-pub(crate) fn of_candle(error: candle_core::Error) -> Error {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default().to_owned();
-    let kind = if line.contains("OUT_OF_MEMORY") { ErrorKind::OutOfMemory } else { ErrorKind::Unexpected };
-    Error::new(kind, format!("a tensor operation failed: {line}")).with_source(error)
+/// The most dimensions of a tensor.
+const MAX_RANK: usize = 5;
+
+/// Numbers in a model, between one layer and the next: f32 on the CPU, candle's tensor on a GPU.
+///
+/// Clones and views share their memory; the last one gives it back when it is dropped. Operations take `x` or `&x`: a
+/// tensor that is given away is changed in place if nobody else holds its memory, and its memory is free at once.
+#[derive(Clone)]
+pub struct Tensor {
+    device: Device,
+    data: Data,
 }
 
-/// What a kernel refuses, as an error of ours.
-pub(crate) fn of_kernel(error: KernelError) -> Error {
-    let kind = match error {
-        KernelError::Unsupported(_) => ErrorKind::Unsupported,
-        KernelError::Settings(_) => ErrorKind::ConfigInvalid,
-        _ => ErrorKind::InvalidRequest,
-    };
-    Error::new(kind, error.to_string())
+#[derive(Clone)]
+enum Data {
+    Cpu(View),
+    Gpu(candle_core::Tensor),
 }
 
-/// `Result`s of candle and of the kernels as ours.
-pub(crate) trait OrFail<T> {
-    /// The value, or their error as ours.
-    fn or_fail(self) -> Result<T>;
+/// Where in shared memory a tensor's numbers lie.
+#[derive(Clone)]
+struct View {
+    memory: Arc<Memory>,
+    start: usize,
+    dims: Dims,
+    /// How far apart neighbours are, in each dimension.
+    strides: Dims,
 }
 
-impl<T> OrFail<T> for candle_core::Result<T> {
-    fn or_fail(self) -> Result<T> {
-        self.map_err(of_candle)
+/// A number for each dimension.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Dims {
+    sizes: [usize; MAX_RANK],
+    rank: usize,
+}
+
+impl Dims {
+    fn new(sizes: &[usize]) -> Result<Self> {
+        let rank = sizes.len();
+        if rank > MAX_RANK {
+            return Err(Error::invalid_request(format!("{sizes:?} has more than {MAX_RANK} dimensions")));
+        }
+        let mut all = [0; MAX_RANK];
+        all[..rank].copy_from_slice(sizes);
+        Ok(Self { sizes: all, rank })
+    }
+
+    /// The strides of a tensor of these dimensions whose numbers lie in order.
+    fn strides(&self) -> Self {
+        let (mut strides, mut stride) = (*self, 1);
+        for (index, size) in self.iter().enumerate().rev() {
+            strides.sizes[index] = stride;
+            stride *= size;
+        }
+        strides
     }
 }
 
-impl<T> OrFail<T> for ayni_kernels::Result<T> {
-    fn or_fail(self) -> Result<T> {
-        self.map_err(of_kernel)
+impl Deref for Dims {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.sizes[..self.rank]
     }
 }
 
-/// Whether the kernels compute this tensor.
-pub(super) fn is_on_cpu(x: &Tensor) -> bool {
-    matches!(x.device(), Device::Cpu)
-}
-
-/// The numbers of an f32 tensor on the CPU, in order; copied only if they lie in another.
-pub(crate) fn with_values<R>(name: &str, x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-    if x.dtype() != DType::F32 {
-        let dtype = x.dtype().as_str();
-        return Err(Error::invalid_request(format!("{name} is {dtype}; on the CPU it must be f32")));
+impl View {
+    fn is_contiguous(&self) -> bool {
+        let strides = self.dims.strides();
+        // The stride of a single row counts for nothing.
+        self.dims
+            .iter()
+            .zip(self.strides.iter().zip(strides.iter()))
+            .all(|(size, (a, b))| *size == 1 || a == b)
     }
-    let x = x.contiguous().or_fail()?;
-    let (storage, layout) = x.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Err(Error::invalid_request(format!("{name} is not on the CPU, as the others are")));
-    };
-    let all = storage.as_slice::<f32>().or_fail()?;
-    let range = layout.contiguous_offsets().and_then(|(start, end)| all.get(start..end));
-    let range =
-        range.ok_or_else(|| Error::new(ErrorKind::Unexpected, "a tensor does not lie in its storage"))?;
-    work(range)
-}
 
-/// The same for a tensor that may be missing.
-pub(super) fn with_some_values<R>(
-    name: &str,
-    x: Option<&Tensor>,
-    work: impl FnOnce(Option<&[f32]>) -> Result<R>,
-) -> Result<R> {
-    match x {
-        Some(x) => with_values(name, x, |x| work(Some(x))),
-        None => work(None),
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + self.count()
+    }
+
+    fn count(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// The numbers of a contiguous view, if nobody else holds the memory.
+    fn exclusive(&mut self) -> Option<&mut [f32]> {
+        let range = self.range();
+        Arc::get_mut(&mut self.memory)?.get_mut(range)
     }
 }
 
-/// A tensor on the CPU whose numbers `fill` writes, all of them: it finds whatever an earlier tensor left.
-pub(super) fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Tensor> {
-    let shape = shape.into();
-    let mut values = recycling::take(shape.elem_count());
-    fill(&mut values)?;
-    Tensor::from_vec(values, shape, &Device::Cpu).or_fail()
-}
-
-/// Leaves the memory of a tensor that nobody reads any more to the next ones that this thread makes. New memory of
-/// this size would come from the operating system page by page, which takes longer than many a layer. Clones and
-/// views of the tensor are empty afterwards, and an error to read.
-pub(crate) fn recycle(x: Tensor) {
-    if is_on_cpu(&x) && x.dtype() == DType::F32 {
-        // What cannot be taken is freed as usual.
-        let _ = x.inplace_op1(&recycling::Take);
-    }
-}
-
-/// The tensor with its numbers, f32 on the CPU, changed where they lie. It is taken over because its clones and views
-/// change too: only for what a layer has just made.
-pub(super) fn changed(name: &str, x: Tensor, change: impl Fn(&mut [f32]) -> Result<()>) -> Result<Tensor> {
-    if x.dtype() != DType::F32 {
-        let dtype = x.dtype().as_str();
-        return Err(Error::invalid_request(format!("{name} is {dtype}; on the CPU it must be f32")));
-    }
-    let x = x.contiguous().or_fail()?;
-    let change = Change { change, failure: RefCell::new(None) };
-    let done = x.inplace_op1(&change);
-    match change.failure.into_inner() {
-        Some(failure) => Err(failure),
-        None => done.or_fail().map(|()| x),
-    }
-}
-
-/// What [`changed`] does, and how it failed.
-struct Change<C> {
-    change: C,
-    failure: RefCell<Option<Error>>,
-}
-
-impl<C: Fn(&mut [f32]) -> Result<()>> InplaceOp1 for Change<C> {
-    fn name(&self) -> &'static str {
-        "change"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let CpuStorage::F32(values) = storage else {
-            candle_core::bail!("a tensor changed its kind of numbers");
-        };
-        let range = layout.contiguous_offsets().and_then(|(start, end)| values.get_mut(start..end));
-        match range {
-            Some(values) => {
-                *self.failure.borrow_mut() = (self.change)(values).err();
-                Ok(())
+/// Copies strided numbers into order.
+fn copy_strided(from: &[f32], dims: &[usize], strides: &[usize], to: &mut [f32]) {
+    match (dims, strides) {
+        ([count], [1]) => to.copy_from_slice(&from[..*count]),
+        ([count, dims @ ..], [stride, strides @ ..]) => {
+            let size = (to.len() / (*count).max(1)).max(1);
+            for (index, to) in to.chunks_exact_mut(size).enumerate() {
+                copy_strided(&from[index * stride..], dims, strides, to);
             }
-            None => candle_core::bail!("a tensor does not lie in its storage"),
+        }
+        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+    }
+}
+
+impl Tensor {
+    /// A tensor of these numbers, in order.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are more or fewer than the dimensions say; `out_of_memory` on a GPU.
+    pub fn from_vec(device: &Device, values: Vec<f32>, dims: impl AsRef<[usize]>) -> Result<Self> {
+        let dims = dims.as_ref();
+        if values.len() != dims.iter().product::<usize>() {
+            return Err(Error::invalid_request(format!(
+                "{dims:?} is not the shape of {} numbers",
+                values.len()
+            )));
+        }
+        match device.gpu() {
+            Some(gpu) => {
+                let moved = candle_core::Tensor::from_vec(values, dims, gpu);
+                Self::from_gpu(device, moved.and_then(|x| x.to_dtype(device.dtype())))
+            }
+            None => Self::of_memory(device, values.into(), dims),
         }
     }
-}
 
-/// The length of the last dimension, and how many rows of it there are.
-pub(super) fn rows(name: &str, x: &Tensor) -> Result<(usize, usize)> {
-    let width = x.dims().last().copied();
-    let width = width.ok_or_else(|| Error::invalid_request(format!("{name} has no dimension")))?;
-    Ok((x.dims().iter().rev().skip(1).product(), width))
-}
-
-/// Checks a shape.
-pub(super) fn expect(name: &str, x: &Tensor, dims: &[usize]) -> Result<()> {
-    if x.dims() == dims {
-        return Ok(());
+    /// A weight that takes part as activations do, in their dtype: learnt tokens and positions.
+    ///
+    /// # Errors
+    /// `out_of_memory` on a GPU.
+    pub fn from_weight(device: &Device, weight: &candle_core::Tensor) -> Result<Self> {
+        Self::from_vec(device, weights::numbers(weight)?, weight.dims())
     }
-    Err(Error::invalid_request(format!("{name} is {:?}, not {dims:?}", x.dims())))
+
+    fn of_memory(device: &Device, memory: Memory, dims: &[usize]) -> Result<Self> {
+        let dims = Dims::new(dims)?;
+        let view = View { memory: Arc::new(memory), start: 0, dims, strides: dims.strides() };
+        Ok(Self { device: device.clone(), data: Data::Cpu(view) })
+    }
+
+    /// A tensor on the CPU whose numbers `fill` writes, all of them: it finds whatever an earlier tensor left.
+    pub(super) fn build(
+        device: &Device,
+        dims: impl AsRef<[usize]>,
+        fill: impl FnOnce(&mut [f32]) -> Result<()>,
+    ) -> Result<Self> {
+        let dims = dims.as_ref();
+        let mut memory = Memory::take(dims.iter().product());
+        fill(&mut memory)?;
+        Self::of_memory(device, memory, dims)
+    }
+
+    /// What candle computed on the device's GPU.
+    pub(super) fn from_gpu(device: &Device, x: candle_core::Result<candle_core::Tensor>) -> Result<Self> {
+        Ok(Self { device: device.clone(), data: Data::Gpu(x.or_fail()?) })
+    }
+
+    /// candle's tensor, if this one is on a GPU.
+    pub(super) fn as_gpu(&self) -> Option<&candle_core::Tensor> {
+        match &self.data {
+            Data::Gpu(x) => Some(x),
+            Data::Cpu(_) => None,
+        }
+    }
+
+    /// candle's tensor of an operand that must be on the GPU as the others are.
+    pub(super) fn expect_gpu(&self, name: &str) -> Result<&candle_core::Tensor> {
+        self.as_gpu()
+            .ok_or_else(|| Error::invalid_request(format!("{name}: expected on the GPU, found on the CPU")))
+    }
+
+    /// Where it lies, and where what is made of it will.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The size of each dimension.
+    pub fn dims(&self) -> &[usize] {
+        match &self.data {
+            Data::Cpu(view) => &view.dims,
+            Data::Gpu(x) => x.dims(),
+        }
+    }
+
+    /// The size of each dimension, where it is known how many there are.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are more or fewer.
+    pub fn dims_of<const N: usize>(&self) -> Result<[usize; N]> {
+        self.dims().try_into().map_err(|_| {
+            Error::invalid_request(format!("expected a tensor of {N} dimensions, found {:?}", self.dims()))
+        })
+    }
+
+    /// How many rows there are, and the length of each: the last dimension.
+    pub(super) fn rows(&self, name: &str) -> Result<(usize, usize)> {
+        match self.dims() {
+            [rows @ .., width] => Ok((rows.iter().product(), *width)),
+            [] => Err(Error::invalid_request(format!("{name} has no dimension"))),
+        }
+    }
+
+    /// Checks the shape.
+    pub(super) fn expect_dims(&self, name: &str, expected: &[usize]) -> Result<()> {
+        if self.dims() == expected {
+            return Ok(());
+        }
+        Err(Error::invalid_request(format!("{name}: expected {expected:?}, found {:?}", self.dims())))
+    }
+
+    /// The numbers in order, as f32 on the CPU; copied only where they lie otherwise.
+    ///
+    /// # Errors
+    /// `unexpected` if a GPU fails.
+    pub fn values(&self) -> Result<Cow<'_, [f32]>> {
+        match &self.data {
+            Data::Cpu(view) if view.is_contiguous() => Ok(Cow::Borrowed(self.cpu_values("the tensor")?)),
+            Data::Cpu(_) => Ok(Cow::Owned(self.clone().contiguous()?.cpu_values("the tensor")?.to_vec())),
+            Data::Gpu(x) => {
+                let flat = x.flatten_all().and_then(|x| x.to_dtype(DType::F32)?.to_vec1());
+                flat.map(Cow::Owned).or_fail()
+            }
+        }
+    }
+
+    /// The numbers of a contiguous tensor on the CPU.
+    pub(super) fn cpu_values(&self, name: &str) -> Result<&[f32]> {
+        match &self.data {
+            Data::Cpu(view) => view.memory.get(view.range()).ok_or_else(|| outside(name)),
+            Data::Gpu(_) => {
+                Err(Error::invalid_request(format!("{name}: expected on the CPU, found on a GPU")))
+            }
+        }
+    }
+
+    /// The numbers on the CPU from the first one on, and the strides of the dimensions.
+    pub(super) fn strided(&self, name: &str) -> Result<(&[f32], &[usize])> {
+        match &self.data {
+            Data::Cpu(view) => {
+                // A tensor of no numbers lies nowhere.
+                let start = if view.count() == 0 { 0 } else { view.start };
+                Ok((view.memory.get(start..).ok_or_else(|| outside(name))?, &view.strides))
+            }
+            Data::Gpu(_) => {
+                Err(Error::invalid_request(format!("{name}: expected on the CPU, found on a GPU")))
+            }
+        }
+    }
+
+    /// The same numbers, in order in memory; copied only if they are not.
+    ///
+    /// # Errors
+    /// `out_of_memory` on a GPU.
+    pub(super) fn contiguous(self) -> Result<Self> {
+        match &self.data {
+            Data::Cpu(view) if view.is_contiguous() => Ok(self),
+            Data::Cpu(view) => {
+                let (from, strides) = self.strided("the tensor")?;
+                Self::build(&self.device, &*view.dims, |to| {
+                    copy_strided(from, &view.dims, strides, to);
+                    Ok(())
+                })
+            }
+            Data::Gpu(x) => Self::from_gpu(&self.device, x.contiguous()),
+        }
+    }
+
+    /// The tensor with its numbers changed: in place if nobody else holds its memory, else in a new one of the same
+    /// shape. `change` writes all of the numbers that it is given, and reads them from its source.
+    pub(super) fn update(
+        self,
+        change: impl FnOnce(&Cpu, &mut [f32], Source<'_>) -> ayni_kernels::Result<()>,
+    ) -> Result<Self> {
+        let mut x = self.contiguous()?;
+        if let Data::Cpu(view) = &mut x.data
+            && let Some(values) = view.exclusive()
+        {
+            change(&x.device.cpu, values, Source::InPlace).or_fail()?;
+            return Ok(x);
+        }
+        let from = x.cpu_values("the tensor")?;
+        Self::build(&x.device, x.dims(), |to| change(&x.device.cpu, to, Source::From(from)).or_fail())
+    }
+
+    /// [`update`](Self::update) for what only works in place.
+    pub(super) fn update_in_place(
+        self,
+        change: impl FnOnce(&Cpu, &mut [f32]) -> ayni_kernels::Result<()>,
+    ) -> Result<Self> {
+        self.update(|cpu, to, source| {
+            if let Source::From(from) = source {
+                to.copy_from_slice(from);
+            }
+            change(cpu, to)
+        })
+    }
+
+    /// The same numbers in another shape.
+    ///
+    /// # Errors
+    /// `invalid_request` if that has another number of them.
+    pub fn reshape(self, dims: impl AsRef<[usize]>) -> Result<Self> {
+        let dims = dims.as_ref();
+        if self.dims().iter().product::<usize>() != dims.iter().product::<usize>() {
+            return Err(Error::invalid_request(format!("{:?} cannot be reshaped to {dims:?}", self.dims())));
+        }
+        if let Data::Gpu(x) = &self.data {
+            return Self::from_gpu(&self.device, x.reshape(dims));
+        }
+        let mut x = self.contiguous()?;
+        if let Data::Cpu(view) = &mut x.data {
+            view.dims = Dims::new(dims)?;
+            view.strides = view.dims.strides();
+        }
+        Ok(x)
+    }
+
+    /// `count` of a dimension from `first` on: a view, nothing is copied.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are not so many.
+    pub fn narrow(&self, dim: usize, first: usize, count: usize) -> Result<Self> {
+        let size = self.dims().get(dim).copied().unwrap_or(0);
+        if first.checked_add(count).is_none_or(|end| end > size) {
+            let dims = self.dims();
+            return Err(Error::invalid_request(format!(
+                "{dims:?} has no {count} from {first} in dimension {dim}"
+            )));
+        }
+        let mut part = self.clone();
+        match &mut part.data {
+            Data::Gpu(x) => *x = x.narrow(dim, first, count).or_fail()?,
+            Data::Cpu(view) => {
+                view.start += first * view.strides[dim];
+                view.dims.sizes[dim] = count;
+            }
+        }
+        Ok(part)
+    }
+
+    /// Some rows of the first dimension, in the order that is given.
+    ///
+    /// # Errors
+    /// `invalid_request` if there is no such row.
+    pub fn select_rows(&self, rows: &[u32]) -> Result<Self> {
+        let mut dims = self.dims().to_vec();
+        let Some(count) = dims.first_mut() else {
+            return Err(Error::invalid_request("a single number has no rows"));
+        };
+        if let Some(row) = rows.iter().find(|row| **row as usize >= *count) {
+            return Err(Error::invalid_request(format!("row {row} is past the last of {count}")));
+        }
+        *count = rows.len();
+        if let Data::Gpu(x) = &self.data {
+            let selected = candle_core::Tensor::new(rows, x.device())
+                .and_then(|rows| x.contiguous()?.index_select(&rows, 0));
+            return Self::from_gpu(&self.device, selected);
+        }
+        let (from, strides) = self.strided("the tensor")?;
+        let width: usize = dims[1..].iter().product();
+        Self::build(&self.device, &dims, |to| {
+            for (to, row) in to.chunks_exact_mut(width.max(1)).zip(rows) {
+                copy_strided(&from[*row as usize * strides[0]..], &dims[1..], &strides[1..], to);
+            }
+            Ok(())
+        })
+    }
+
+    /// The tensor `count` times, one after another along the first dimension.
+    ///
+    /// # Errors
+    /// `out_of_memory` on a GPU.
+    pub fn repeat(&self, count: usize) -> Result<Self> {
+        let mut dims = self.dims().to_vec();
+        if let Some(first) = dims.first_mut() {
+            *first *= count;
+        }
+        if let Data::Gpu(x) = &self.data {
+            let mut times = vec![1; dims.len()];
+            times.iter_mut().take(1).for_each(|first| *first = count);
+            return Self::from_gpu(&self.device, x.repeat(times));
+        }
+        let x = self.clone().contiguous()?;
+        let from = x.cpu_values("the tensor")?;
+        Self::build(&self.device, &dims, |to| {
+            to.chunks_exact_mut(from.len().max(1)).for_each(|to| to.copy_from_slice(from));
+            Ok(())
+        })
+    }
 }
+
+fn outside(name: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("{name} is outside its memory"))
+}
+
+impl From<&Self> for Tensor {
+    fn from(x: &Self) -> Self {
+        x.clone()
+    }
+}
+
+impl Add<&Self> for Tensor {
+    type Output = Result<Self>;
+
+    fn add(self, other: &Self) -> Result<Self> {
+        other.expect_dims("what is added", self.dims())?;
+        if let Data::Gpu(x) = &self.data {
+            let other = other.expect_gpu("what is added")?;
+            return Self::from_gpu(&self.device, x.add(other));
+        }
+        let other = other.clone().contiguous()?;
+        let values = other.cpu_values("what is added")?;
+        self.update_in_place(|cpu, to| elementwise::add_assign(cpu, to, values))
+    }
+}
+
+impl Mul<f32> for Tensor {
+    type Output = Result<Self>;
+
+    fn mul(self, factor: f32) -> Result<Self> {
+        if let Data::Gpu(x) = &self.data {
+            return Self::from_gpu(&self.device, x * f64::from(factor));
+        }
+        self.update_in_place(|cpu, to| {
+            elementwise::scale(cpu, to, factor);
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({:?}, {})", self.dims(), self.device.name())
+    }
+}
+
+#[cfg(test)]
+#[path = "tensor_tests.rs"]
+mod tests;

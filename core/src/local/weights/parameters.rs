@@ -1,17 +1,17 @@
 //! The weights of a model by the names of its parts, and the layers made of them.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::Weights;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Embedding, Gate, Linear, Norm, Place, Precision, of_candle};
+use crate::local::ops::{DenseWeights, Device, Embedding, Gate, Linear, Norm, Precision, of_candle};
 
 /// The tensors under one prefix of a model's names: `encoder.layer.0`.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters<'a> {
     weights: &'a Weights,
     /// Where the layers will compute.
-    pub(crate) place: &'a Place,
+    pub(crate) device: &'a Device,
     prefix: String,
     biases: Biases,
 }
@@ -29,8 +29,8 @@ pub(crate) enum Biases {
 
 impl<'a> Parameters<'a> {
     /// All weights of a model.
-    pub(crate) fn new(weights: &'a Weights, place: &'a Place) -> Self {
-        Self { weights, place, prefix: String::new(), biases: Biases::IfAny }
+    pub(crate) fn new(weights: &'a Weights, device: &'a Device) -> Self {
+        Self { weights, device, prefix: String::new(), biases: Biases::IfAny }
     }
 
     /// The tensors under `name`, below this prefix.
@@ -43,8 +43,8 @@ impl<'a> Parameters<'a> {
         Self { biases, ..self.clone() }
     }
 
-    /// The tensors under the first of these names that has any, else under this prefix: repositories differ in the
-    /// prefix that they use (`bert.`, `model.`, none).
+    /// What lies under the first of these names that has anything, else what lies here: repositories differ in what
+    /// they put in front (`bert.`, `model.`, nothing).
     pub(crate) fn at_any(&self, names: &[&str]) -> Self {
         let found = names.iter().find(|name| {
             let start = format!("{}.", self.full(name));
@@ -58,7 +58,7 @@ impl<'a> Parameters<'a> {
         self.weights.has(&self.full(name))
     }
 
-    /// A tensor, on the CPU whatever the place: layers move what they need.
+    /// A tensor, on the CPU whatever the device: layers move what they need.
     ///
     /// # Errors
     /// `model_load` if it is missing or has another shape.
@@ -66,7 +66,7 @@ impl<'a> Parameters<'a> {
         self.weights.tensor(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
     }
 
-    /// A tensor that may be missing; one of another shape is still an error.
+    /// The same where it may be missing; one of another shape is still an error.
     ///
     /// # Errors
     /// `model_load` if it has another shape.
@@ -79,17 +79,20 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        self.at(name).linear_of(self.dense(name, inputs, outputs)?)
+    }
+
+    /// Weight and bias of the layer `name`.
+    fn dense(&self, name: &str, inputs: usize, outputs: usize) -> Result<DenseWeights> {
         let here = self.at(name);
-        let weight = here.tensor("weight", &[outputs, inputs])?;
-        let bias = here.bias("bias", outputs)?;
-        Linear::new(self.place, weight, bias).map_err(|error| here.unusable(error))
+        Ok((here.tensor("weight", &[outputs, inputs])?, here.bias("bias", outputs)?))
     }
 
     /// Several layers with the same input as one, their outputs side by side: queries, keys and values.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or only some have a bias.
-    pub(crate) fn joined(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Linear> {
+    pub(crate) fn fused(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Linear> {
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for (name, outputs) in parts {
             let here = self.at(name);
@@ -98,13 +101,13 @@ impl<'a> Parameters<'a> {
         }
         if !biases.is_empty() && biases.len() != parts.len() {
             return Err(
-                self.unusable(Error::config("some of the joined layers have a bias and some have none"))
+                self.unusable(Error::config("some of the fused layers have a bias and some have none"))
             );
         }
         let weight = Tensor::cat(&weights, 0).map_err(of_candle)?;
         let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0).map_err(of_candle)?) };
         drop((weights, biases));
-        Linear::new(self.place, weight, bias).map_err(|error| self.unusable(error))
+        self.linear_of((weight, bias))
     }
 
     /// The gated layer of `gate.weight` and `up.weight`.
@@ -112,14 +115,11 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or only one has a bias.
     pub(crate) fn gated(&self, gate: &str, up: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        let half = |name: &str| {
-            let here = self.at(name);
-            Ok((here.tensor("weight", &[outputs, inputs])?, here.bias("bias", outputs)?))
-        };
-        Linear::gated(self.place, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
+        let half = |name| self.dense(name, inputs, outputs);
+        Linear::gated(self.device, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
     }
 
-    /// The gated layer whose halves are stacked in `name.weight`.
+    /// The gated layer whose two halves are one above the other in `name.weight`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
@@ -131,32 +131,35 @@ impl<'a> Parameters<'a> {
         outputs: usize,
     ) -> Result<Linear> {
         let here = self.at(name);
-        let (weight, bias) =
-            (here.tensor("weight", &[2 * outputs, inputs])?, here.bias("bias", 2 * outputs)?);
+        let (weight, bias) = self.dense(name, inputs, 2 * outputs)?;
         let half = |first| {
             let of = |x: &Tensor| x.narrow(0, first, outputs).map_err(of_candle);
             Ok::<_, Error>((of(&weight)?, bias.as_ref().map(of).transpose()?))
         };
         let (first, second) = (half(0)?, half(outputs)?);
         let (gate, up) = if gate == Gate::First { (first, second) } else { (second, first) };
-        Linear::gated(self.place, gate, up).map_err(|error| here.unusable(error))
+        Linear::gated(self.device, gate, up).map_err(|error| here.unusable(error))
     }
 
-    /// A layer of tensors that have other names or were reordered, in a precision of its own.
+    /// The layer of tensors from here that are named otherwise or had to be reordered.
     ///
     /// # Errors
     /// `model_load` if weight and bias do not belong together.
-    pub(crate) fn layer_of(
-        &self,
-        weight: Tensor,
-        bias: Option<Tensor>,
-        precision: Precision,
-    ) -> Result<Linear> {
-        Linear::in_precision(self.place, weight, bias, precision).map_err(|error| self.unusable(error))
+    pub(crate) fn linear_of(&self, weights: DenseWeights) -> Result<Linear> {
+        self.linear_in(self.device.precision, weights)
     }
 
-    /// The layer norm of `name.weight` and, where there is one, `name.bias`, over `width` columns. The oldest files call
-    /// them `gamma` and `beta`.
+    /// [`linear_of`](Self::linear_of) in a precision of its own.
+    ///
+    /// # Errors
+    /// `model_load` if weight and bias do not belong together.
+    pub(crate) fn linear_in(&self, precision: Precision, weights: DenseWeights) -> Result<Linear> {
+        let layer = Linear::new(&self.device.with_precision(precision), weights);
+        layer.map_err(|error| self.unusable(error))
+    }
+
+    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
+    /// called `gamma` and `beta`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
@@ -164,27 +167,37 @@ impl<'a> Parameters<'a> {
         let here = self.at(name);
         let names = if here.has("gamma") { ["gamma", "beta"] } else { ["weight", "bias"] };
         let (weight, bias) = (here.tensor(names[0], &[width])?, here.bias(names[1], width)?);
-        Norm::layer(self.place, weight, bias, as_f32(epsilon)).map_err(|error| here.unusable(error))
+        Norm::layer(self.device, &weight, bias.as_ref(), as_f32(epsilon))
+            .map_err(|error| here.unusable(error))
     }
 
-    /// The root-mean-square norm of `name.weight`.
+    /// The root-mean-square norm of `name.weight`, to which `offset` is added: models may store weights less one.
     ///
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
-    pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<Norm> {
+    pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64, offset: f64) -> Result<Norm> {
         let here = self.at(name);
         let weight = here.tensor("weight", &[width])?;
-        Norm::rms(self.place, weight, as_f32(epsilon)).map_err(|error| here.unusable(error))
+        let weight = weight.to_dtype(DType::F32).and_then(|weight| weight + offset).map_err(of_candle)?;
+        Norm::rms(self.device, &weight, as_f32(epsilon)).map_err(|error| here.unusable(error))
     }
 
-    /// The table `name.weight` of `count` rows. On the CPU rows are read from the file when they are asked for.
+    /// The table `name.weight`: `count` rows. On the CPU its rows are read from the file when they are asked for.
     ///
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
-        let here = self.at(name);
-        let (table, range, dtype) = self.weights.tensor(&here.full("weight"), &[count, width])?.resident()?;
-        Embedding::new(self.place, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
+        self.table(&format!("{name}.weight"), count, width)
+    }
+
+    /// The table of a tensor that is not called `weight`.
+    ///
+    /// # Errors
+    /// `model_load` if the tensor is missing or has another shape.
+    pub(crate) fn table(&self, tensor: &str, count: usize, width: usize) -> Result<Embedding> {
+        let (table, range, dtype) = self.weights.tensor(&self.full(tensor), &[count, width])?.resident()?;
+        Embedding::new(self.device, table, range, dtype, [count, width])
+            .map_err(|error| self.at(tensor).unusable(error))
     }
 
     fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
@@ -206,7 +219,7 @@ impl<'a> Parameters<'a> {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
-    /// The error of a layer, as one of the weights.
+    /// An error of a layer as one of the weights.
     fn unusable(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::OutOfMemory | ErrorKind::DeviceUnavailable => error,
@@ -229,14 +242,13 @@ fn as_f32(epsilon: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::super::testing::write;
     use super::*;
+    use crate::local::ops;
     use ayni_kernels::{Cpu, Isa};
 
     fn values(count: usize, shape: &[usize]) -> Tensor {
-        Tensor::arange(0_f32, count as f32, &Device::Cpu).unwrap().reshape(shape).unwrap()
+        Tensor::arange(0_f32, count as f32, &candle_core::Device::Cpu).unwrap().reshape(shape).unwrap()
     }
 
     #[test]
@@ -253,16 +265,16 @@ mod tests {
                 ("bert.words.weight", &weight),
             ],
         );
-        let weights = Weights::open_files(&[path]).unwrap();
-        let place = Place::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
-        let bert = Parameters::new(&weights, &place).at_any(&["model", "bert"]);
-        let x = values(3, &[1, 3]);
-        let y = bert.linear("query", 3, 2).unwrap().forward(&x).unwrap();
-        assert_eq!(y.to_vec2::<f32>().unwrap(), [[5.0, 15.0]]);
+        let tensors = Weights::open_files(&[path]).unwrap();
+        let device = Device::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
+        let bert = Parameters::new(&tensors, &device).at_any(&["model", "bert"]);
+        let x = ops::Tensor::from_vec(&device, vec![0.0, 1.0, 2.0], [1, 3]).unwrap();
+        let y = bert.linear("query", 3, 2).unwrap().forward(x).unwrap();
+        assert_eq!(*y.values().unwrap(), [5.0, 15.0]);
         let words = bert.embedding("words", 2, 3).unwrap().forward(&[1, 0]).unwrap();
-        assert_eq!(words.to_vec2::<f32>().unwrap(), [[3.0, 4.0, 5.0], [0.0, 1.0, 2.0]]);
-        let error = bert.joined(&[("query", 2), ("key", 2)], 3).unwrap_err();
-        assert!(error.message().contains("some of the joined layers have a bias"), "{error}");
+        assert_eq!(*words.values().unwrap(), [3.0, 4.0, 5.0, 0.0, 1.0, 2.0]);
+        let error = bert.fused(&[("query", 2), ("key", 2)], 3).unwrap_err();
+        assert!(error.message().contains("some of the fused layers have a bias"), "{error}");
         let unbiased = bert.biased(Biases::None).linear("query", 3, 2).unwrap_err();
         assert!(unbiased.message().contains("`bert.query.bias`, but"), "{unbiased}");
         assert!(bert.biased(Biases::None).linear("key", 3, 2).is_ok());

@@ -1,25 +1,23 @@
 //! CLIP as OpenAI and LAION published it, with the names and the config of transformers.
 
-use candle_core::Tensor;
 use serde::Deserialize;
 
 use super::super::{DualEncoder, Tokens};
 use super::config::{Half, parse};
-use super::layers::{self, careful};
 use super::pre_norm::{Keep, Shape, Transformer};
 use super::towers::{Besides, Grid, ImageTower, PatchNames, Patches, TextTower};
 use crate::error::{Error, Result};
-use crate::local::ops::{Activation, Linear, Place, Span};
-use crate::local::weights::{Parameters, Weights};
+use crate::local::ops::{Activation, Device, Linear, Span, Tensor};
+use crate::local::weights::{Biases, Parameters, Weights};
 
 /// A CLIP, whoever named its weights.
 #[derive(Debug)]
 pub(super) struct Clip {
     texts: TextTower,
     end: EndOfText,
-    of_texts: Linear,
+    text_projection: Linear,
     images: ImageTower,
-    of_images: Linear,
+    image_projection: Linear,
 }
 
 /// Which token ends a text. Its state becomes the text's vector; what comes after it is padding.
@@ -55,7 +53,7 @@ impl EndOfText {
 
 impl DualEncoder for Clip {
     fn width(&self) -> usize {
-        self.of_texts.outputs()
+        self.text_projection.outputs()
     }
 
     fn window(&self) -> usize {
@@ -68,11 +66,11 @@ impl DualEncoder for Clip {
 
     fn embed_texts(&self, tokens: &Tokens) -> Result<Tensor> {
         let cut = tokens.texts().map(|text| self.end.cut(text)).collect::<Result<Vec<_>>>()?;
-        self.of_texts.forward(&self.texts.last_states(&Tokens::new(cut))?)
+        self.text_projection.forward(&self.texts.last_states(&Tokens::new(cut))?)
     }
 
     fn embed_images(&self, pixels: &Tensor) -> Result<Tensor> {
-        self.of_images.forward(&self.images.states(pixels, Keep::First)?)
+        self.image_projection.forward(&self.images.states(pixels, Keep::First)?)
     }
 }
 
@@ -98,34 +96,34 @@ const IMAGES: Shape = Shape {
     activation: Activation::QuickGelu,
     epsilon: 1e-5,
 };
-const WORDS: usize = 49_408;
+const VOCABULARY: usize = 49_408;
 const END_OF_TEXT: u32 = 49_407;
 const WINDOW: usize = 77;
 const PROJECTION: usize = 512;
 const PATCH: usize = 32;
 
-/// What the first configs say is the end of text, and no model meant.
-const NEVER_MEANT: u32 = 2;
+/// The end of text in the first configs, which no model was trained with.
+const WRONG_END_OF_TEXT: u32 = 2;
 
 /// The model of a `config.json` with `model_type` clip.
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &serde_json::Value, weights: &Weights, place: &Place) -> Result<Clip> {
+pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Clip> {
     let config: Config = parse(config)?;
-    let weights = Parameters::new(weights, place);
+    let weights = Parameters::new(weights, device);
     let text = config.text_config_dict.or(config.text_config).unwrap_or_default();
     let image = config.vision_config_dict.or(config.vision_config).unwrap_or_default();
     let width = config.projection_dim.unwrap_or(PROJECTION);
     let end = match text.eos_token_id.unwrap_or(END_OF_TEXT) {
-        NEVER_MEANT => EndOfText::Highest,
+        WRONG_END_OF_TEXT => EndOfText::Highest,
         id => EndOfText::Token(id),
     };
     let plan = ClipShape {
         width,
         end,
         text: text.shape(TEXTS)?,
-        words: text.vocab_size.unwrap_or(WORDS),
+        vocabulary: text.vocab_size.unwrap_or(VOCABULARY),
         window: text.max_position_embeddings.unwrap_or(WINDOW),
         image: image.shape(IMAGES)?,
         grid: image.grid(PATCH)?,
@@ -141,7 +139,7 @@ pub(super) struct ClipShape {
     pub(super) width: usize,
     pub(super) end: EndOfText,
     pub(super) text: Shape,
-    pub(super) words: usize,
+    pub(super) vocabulary: usize,
     pub(super) window: usize,
     pub(super) image: Shape,
     pub(super) grid: Grid,
@@ -153,17 +151,18 @@ impl ClipShape {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(super) fn build(self, weights: &Parameters<'_>) -> Result<Clip> {
+        let weights = &weights.biased(Biases::All);
         let projection = |name, inputs| {
             let weight = weights.at(name).tensor("weight", &[self.width, inputs])?;
-            weights.layer_of(weight, None, careful(weights.place))
+            weights.linear_in(weights.device.precision_above_int8(), (weight, None))
         };
-        let sizes = [self.words, self.window];
+        let sizes = [self.vocabulary, self.window];
         Ok(Clip {
             texts: TextTower::new(&weights.at("text_model"), sizes, &self.text, Span::CAUSAL)?,
             end: self.end,
-            of_texts: projection("text_projection", self.text.width)?,
+            text_projection: projection("text_projection", self.text.width)?,
             images: self.image_tower(&weights.at("vision_model"))?,
-            of_images: projection("visual_projection", self.image.width)?,
+            image_projection: projection("visual_projection", self.image.width)?,
         })
     }
 
@@ -174,14 +173,13 @@ impl ClipShape {
             besides: Besides::ClassToken("class_embedding"),
             positions: "position_embedding.weight",
         };
-        let norm = |name| layers::norm(weights, name, shape.width, shape.epsilon);
+        let norm = |name| weights.layer_norm(name, shape.width, shape.epsilon);
         // The name is misspelt in all repositories.
         let pre_norm = if self.has_pre_norm { Some(norm("pre_layrnorm")?) } else { None };
         Ok(ImageTower {
             patches: Patches::new(&weights.at("embeddings"), names, self.grid, shape.width, pre_norm)?,
             transformer: Transformer::new(weights, shape, Span::ALL)?,
             norm: norm("post_layernorm")?,
-            place: weights.place.clone(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What `config.json` says of a dual encoder's halves.
+//! The halves of a dual encoder in `config.json`.
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ impl Sides {
     }
 }
 
-/// One half as transformers writes it. What is missing or null is what transformers takes by default.
+/// One half as transformers writes it. A value that is missing or null is transformers' default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Half {
@@ -55,7 +55,7 @@ pub(super) struct Half {
 }
 
 impl Half {
-    /// The transformer, with `default` for what is not said.
+    /// The transformer, with `default` for missing values.
     ///
     /// # Errors
     /// `model_load` for an activation that is not known.
@@ -70,7 +70,7 @@ impl Half {
         })
     }
 
-    /// The sizes of images and patches; 224 and `patch` if nothing is said.
+    /// The sizes of images and patches; by default 224 and `patch`.
     ///
     /// # Errors
     /// `model_load` for other than three channels, and patches that are not squares.
@@ -82,7 +82,7 @@ impl Half {
     }
 }
 
-/// The activation that transformers calls so.
+/// An activation by its name in transformers.
 fn activation(name: &str) -> Result<Activation> {
     match name {
         "quick_gelu" => Ok(Activation::QuickGelu),

@@ -1,9 +1,8 @@
-//! Models that put texts and images into one space. `towers.rs` and `pre_norm.rs` are what they have in common; a file
-//! each is who named the weights.
+//! Models that put texts and images into one space. `towers.rs` and `pre_norm.rs` are what they share; `clip.rs`,
+//! `open_clip.rs` and `siglip.rs` read the configurations and weights of each.
 
 mod clip;
 mod config;
-mod layers;
 mod open_clip;
 mod pre_norm;
 mod siglip;
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use super::DualEncoder;
 use crate::error::Result;
-use crate::local::ops::Place;
+use crate::local::ops::Device;
 use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::weights::Weights;
 use config::load_error;
@@ -23,12 +22,12 @@ use config::load_error;
 ///
 /// # Errors
 /// `model_load` if there are no weights or no configuration, and as [`dual_encoder`].
-pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box<dyn DualEncoder>> {
+pub(crate) fn open_dual_encoder(files: &ModelFiles, device: &Device) -> Result<Box<dyn DualEncoder>> {
     let weights = Weights::open(files)?;
     let native: Option<Value> = files.json(OPEN_CLIP_CONFIG)?;
     match native.filter(|_| weights.names().any(|name| name.starts_with(open_clip::IMAGE_PREFIX))) {
-        Some(config) => dual_encoder(&config, &weights, place),
-        None => dual_encoder(&files.needed_json("config.json")?, &weights, place),
+        Some(config) => dual_encoder(&config, &weights, device),
+        None => dual_encoder(&files.needed_json("config.json")?, &weights, device),
     }
 }
 
@@ -37,13 +36,17 @@ pub(crate) fn open_dual_encoder(files: &ModelFiles, place: &Place) -> Result<Box
 /// # Errors
 /// `model_load` for an architecture that is none of them, one of their variants that is not supported, or a tensor
 /// that is missing or has another shape.
-pub(crate) fn dual_encoder(config: &Value, weights: &Weights, place: &Place) -> Result<Box<dyn DualEncoder>> {
+pub(crate) fn dual_encoder(
+    config: &Value,
+    weights: &Weights,
+    device: &Device,
+) -> Result<Box<dyn DualEncoder>> {
     if let Some(config) = config.get("model_cfg") {
-        return Ok(Box::new(open_clip::load(config, weights, place)?));
+        return Ok(Box::new(open_clip::load(config, weights, device)?));
     }
     match config.get("model_type").and_then(Value::as_str) {
-        Some("clip") => Ok(Box::new(clip::load(config, weights, place)?)),
-        Some("siglip") => Ok(Box::new(siglip::load(config, weights, place)?)),
+        Some("clip") => Ok(Box::new(clip::load(config, weights, device)?)),
+        Some("siglip") => Ok(Box::new(siglip::load(config, weights, device)?)),
         Some("siglip2") => Err(load_error(
             "`model_type` 'siglip2' is a SigLIP 2 for images of any shape, which is not supported; those with a fixed \
              resolution are"

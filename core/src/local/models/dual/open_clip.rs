@@ -7,7 +7,7 @@ use super::clip::{Clip, ClipShape, EndOfText};
 use super::config::{Sides, load_error, parse};
 use super::pre_norm::Shape;
 use crate::error::Result;
-use crate::local::ops::{Activation, Place};
+use crate::local::ops::{Activation, Device};
 use crate::local::weights::{KeyMap, Parameters, Weights};
 
 /// What the names of its image tower begin with.
@@ -163,7 +163,7 @@ fn times(width: usize, ratio: f64) -> usize {
 ///
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
-pub(super) fn load(config: &Value, weights: &Weights, place: &Place) -> Result<Clip> {
+pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result<Clip> {
     let config: Config = parse(config)?;
     check("model_cfg", &config.rest)?;
     check("vision_cfg", &config.vision_cfg.rest)?;
@@ -171,7 +171,7 @@ pub(super) fn load(config: &Value, weights: &Weights, place: &Place) -> Result<C
     // A text tower that was chosen separately has a prefix.
     let weights =
         weights.with_names(KeyMap::of_open_clip(weights.names().any(|name| name.starts_with("text."))));
-    plan(&config)?.build(&Parameters::new(&weights, place))
+    plan(&config)?.build(&Parameters::new(&weights, device))
 }
 
 fn plan(config: &Config) -> Result<ClipShape> {
@@ -183,7 +183,7 @@ fn plan(config: &Config) -> Result<ClipShape> {
         width: config.embed_dim,
         end: end_of_text(of_text)?,
         text: of_text.kinds.shape(text, config.quick_gelu)?,
-        words: of_text.vocab_size.unwrap_or(49_408),
+        vocabulary: of_text.vocab_size.unwrap_or(49_408),
         window: of_text.context_length.unwrap_or(77),
         image: of_image.shape(config.quick_gelu)?,
         grid: image_size.grid(patch)?,

@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
 use serde::Deserialize;
 
 use super::super::Tokens;
 use super::*;
 use crate::error::ErrorKind;
-use crate::local::ops::Precision;
+use crate::local::ops::{Precision, Tensor};
 use crate::local::testing;
 
 /// Where open_clip keeps weights.
@@ -62,22 +62,28 @@ fn cases(model: &str) -> Cases {
     files(model).needed_json("cases.json").unwrap()
 }
 
-fn place(precision: Precision) -> Place {
-    Place::on_cpu(testing::cpus().pop().unwrap(), precision)
+fn device(precision: Precision) -> Device {
+    Device::on_cpu(testing::cpus().pop().unwrap(), precision)
 }
 
 /// Every instruction set in every precision.
-fn places() -> Vec<Place> {
+fn devices() -> Vec<Device> {
     let cpus = testing::cpus();
-    let of = |precision: Precision| cpus.iter().map(move |cpu| Place::on_cpu(cpu.clone(), precision));
+    let of = |precision: Precision| cpus.iter().map(move |cpu| Device::on_cpu(cpu.clone(), precision));
     Precision::ALL.iter().copied().flat_map(of).collect()
 }
 
+/// What a GPU would compute.
+fn on_gpu() -> [Device; 2] {
+    let cpu = testing::cpus().remove(0);
+    [Precision::F32, Precision::Bf16].map(|precision| Device::as_on_gpu(cpu.clone(), precision))
+}
+
 /// The pixels of the golden images, by the same arithmetic that made them.
-fn pixels(count: usize, [height, width]: [usize; 2]) -> Tensor {
+fn pixels(device: &Device, count: usize, [height, width]: [usize; 2]) -> Tensor {
     let numbers = (0..(count * height * width * 3) as u64)
         .map(|index| (((index * 2_654_435_761) % (1 << 32)) >> 8) as f32 / (1 << 22) as f32 - 2.0);
-    Tensor::from_vec(numbers.collect::<Vec<_>>(), (count, height, width, 3), &Device::Cpu).unwrap()
+    Tensor::from_vec(device, numbers.collect(), [count, height, width, 3]).unwrap()
 }
 
 fn tokens(texts: &[Vec<u32>]) -> Tokens {
@@ -85,7 +91,8 @@ fn tokens(texts: &[Vec<u32>]) -> Tokens {
 }
 
 fn rows(x: &Tensor) -> Vec<Vec<f32>> {
-    x.to_vec2().unwrap()
+    let [_, width] = x.dims_of().unwrap();
+    x.values().unwrap().chunks_exact(width).map(<[f32]>::to_vec).collect()
 }
 
 /// What is wrong with some vectors, if anything is.
@@ -105,14 +112,15 @@ fn fault(found: &[Vec<f32>], truth: &[Vec<f32>], bar: Bar) -> Option<String> {
 }
 
 /// What is wrong with all vectors of a model.
-fn fault_of_model(model: &dyn DualEncoder, cases: &Cases, bar: Bar) -> Option<String> {
+fn fault_of_model(model: &dyn DualEncoder, device: &Device, cases: &Cases) -> Option<String> {
+    let bar = bar(device.precision);
     let of_texts = cases.texts.iter().find_map(|texts| {
         let found = rows(&model.embed_texts(&tokens(&texts.ids)).unwrap());
         fault(&found, &texts.features, bar).map(|fault| format!("texts {}: {fault}", texts.style))
     });
     of_texts.or_else(|| {
-        let found =
-            rows(&model.embed_images(&pixels(cases.images.features.len(), cases.images.size)).unwrap());
+        let images = pixels(device, cases.images.features.len(), cases.images.size);
+        let found = rows(&model.embed_images(&images).unwrap());
         fault(&found, &cases.images.features, bar).map(|fault| format!("images: {fault}"))
     })
 }
@@ -121,13 +129,11 @@ fn fault_of_model(model: &dyn DualEncoder, cases: &Cases, bar: Bar) -> Option<St
 fn vectors_are_those_of_the_reference_libraries() {
     for name in MODELS {
         let cases = cases(name);
-        for place in places() {
-            let model = open_dual_encoder(&files(name), &place).unwrap();
+        for device in devices().into_iter().chain(on_gpu()) {
+            let model = open_dual_encoder(&files(name), &device).unwrap();
             assert_eq!(model.width(), cases.images.features[0].len());
             assert_eq!((model.window(), model.image_size()), (16, cases.images.size));
-            let fault = fault_of_model(&*model, &cases, bar(place.precision));
-            let (isa, precision) = (place.cpu.isa, place.precision);
-            assert_eq!(fault, None, "{name} on {isa} in {precision:?}");
+            assert_eq!(fault_of_model(&*model, &device, &cases), None, "{name} on {device:?}");
         }
     }
 }
@@ -137,8 +143,8 @@ fn a_vector_has_the_same_bits_alone_and_in_any_batch() {
     let bits = |x: &[Vec<f32>]| x.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
     for name in MODELS {
         let cases = cases(name);
-        for place in places() {
-            let model = open_dual_encoder(&files(name), &place).unwrap();
+        for device in devices() {
+            let model = open_dual_encoder(&files(name), &device).unwrap();
             let mut texts: Vec<Vec<u32>> = cases.texts.iter().flat_map(|texts| texts.ids.clone()).collect();
             let all = rows(&model.embed_texts(&tokens(&texts)).unwrap());
             for (text, together) in texts.iter().zip(&all) {
@@ -150,7 +156,7 @@ fn a_vector_has_the_same_bits_alone_and_in_any_batch() {
             reversed.reverse();
             assert_eq!(bits(&reversed), bits(&all), "{name}");
 
-            let images = pixels(5, cases.images.size);
+            let images = pixels(&device, 5, cases.images.size);
             let all = rows(&model.embed_images(&images).unwrap());
             for (number, together) in all.iter().enumerate() {
                 let alone = rows(&model.embed_images(&images.narrow(0, number, 1).unwrap()).unwrap());
@@ -163,7 +169,7 @@ fn a_vector_has_the_same_bits_alone_and_in_any_batch() {
 #[test]
 fn the_padding_of_a_text_changes_no_bit_where_texts_have_an_end() {
     for name in ["openai", "laion", "open-clip-quick-gelu", "open-clip-gelu"] {
-        let model = open_dual_encoder(&files(name), &place(Precision::F32)).unwrap();
+        let model = open_dual_encoder(&files(name), &device(Precision::F32)).unwrap();
         assert!(!model.fills_window());
         let text = [62, 5, 9, 31, 63];
         let padded = |pad: u32, length: usize| [&text[..], &vec![pad; length - text.len()]].concat();
@@ -177,23 +183,25 @@ fn the_padding_of_a_text_changes_no_bit_where_texts_have_an_end() {
 }
 
 /// The config and the tensors of a golden model, widened.
-fn tensors(model: &str) -> (Value, BTreeMap<String, Tensor>) {
+fn tensors(model: &str) -> (Value, BTreeMap<String, candle_core::Tensor>) {
     let (config, weights) = match files(model).json("config.json").unwrap() {
         Some(config) => (config, "model.safetensors"),
         None => (files(model).needed_json(OPEN_CLIP_CONFIG).unwrap(), OPEN_CLIP_WEIGHTS),
     };
-    let tensors = candle_core::safetensors::load(folder(model).join(weights), &Device::Cpu).unwrap();
+    let tensors =
+        candle_core::safetensors::load(folder(model).join(weights), &candle_core::Device::Cpu).unwrap();
     let used = tensors.into_iter().filter(|(name, _)| !name.starts_with("logit_"));
     (config, used.map(|(name, x)| (name, x.to_dtype(DType::F32).unwrap())).collect())
 }
 
 /// The model of other tensors than the golden ones.
-fn load(config: &Value, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn DualEncoder>> {
+fn load(config: &Value, tensors: &BTreeMap<String, candle_core::Tensor>) -> Result<Box<dyn DualEncoder>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let tensors: HashMap<&str, Tensor> = tensors.iter().map(|(name, x)| (name.as_str(), x.clone())).collect();
+    let tensors: HashMap<&str, candle_core::Tensor> =
+        tensors.iter().map(|(name, x)| (name.as_str(), x.clone())).collect();
     candle_core::safetensors::save(&tensors, &path).unwrap();
-    dual_encoder(config, &Weights::open_files(&[path])?, &place(Precision::F32))
+    dual_encoder(config, &Weights::open_files(&[path])?, &device(Precision::F32))
 }
 
 #[test]
@@ -207,7 +215,7 @@ fn every_tensor_takes_part_so_that_a_wrong_one_is_noticed() {
             let wrong = tensors[changed].affine(1.03, 0.02).unwrap();
             tensors.insert(changed.clone(), wrong);
             let model = load(&config, &tensors).unwrap();
-            assert!(fault_of_model(&*model, &cases, bar(Precision::F32)).is_some(), "{name}: {changed}");
+            assert!(fault_of_model(&*model, &device(Precision::F32), &cases).is_some(), "{name}: {changed}");
         }
     }
 }
@@ -222,7 +230,10 @@ fn a_missing_and_a_misshaped_tensor_are_named() {
             let error = load(&config, &tensors).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ModelLoad);
             assert_eq!(error.message(), format!("the weights have no tensor `{missing}`"), "{name}");
-            tensors.insert(missing.clone(), Tensor::zeros((3, 5), DType::F32, &Device::Cpu).unwrap());
+            tensors.insert(
+                missing.clone(),
+                candle_core::Tensor::zeros((3, 5), DType::F32, &candle_core::Device::Cpu).unwrap(),
+            );
             let error = load(&config, &tensors).unwrap_err();
             assert!(error.message().starts_with(&format!("`{missing}` is [3, 5]")), "{name}: {error}");
         }
@@ -282,9 +293,9 @@ fn a_text_half_under_a_name_of_its_own_is_found() {
     let renamed = tensors
         .into_iter()
         .map(|(name, x)| if name.starts_with("visual.") { (name, x) } else { (format!("text.{name}"), x) });
-    let mut renamed: BTreeMap<String, Tensor> = renamed.collect();
+    let mut renamed: BTreeMap<String, candle_core::Tensor> = renamed.collect();
     let model = load(&config, &renamed).unwrap();
-    assert_eq!(fault_of_model(&*model, &cases("open-clip-gelu"), bar(Precision::F32)), None);
+    assert_eq!(fault_of_model(&*model, &device(Precision::F32), &cases("open-clip-gelu")), None);
     // Errors name a tensor as the file does.
     let missing = "text.transformer.resblocks.1.attn.in_proj_weight";
     renamed.remove(missing).unwrap();
@@ -294,17 +305,18 @@ fn a_text_half_under_a_name_of_its_own_is_found() {
 
 #[test]
 fn inputs_that_do_not_fit_are_errors() {
-    let clip = open_dual_encoder(&files("openai"), &place(Precision::F32)).unwrap();
+    let clip = open_dual_encoder(&files("openai"), &device(Precision::F32)).unwrap();
     let texts = |ids: &[u32]| clip.embed_texts(&Tokens::new([ids])).unwrap_err().kind();
     assert_eq!(texts(&[]), ErrorKind::InvalidRequest);
     assert_eq!(texts(&[62, 64]), ErrorKind::InvalidRequest);
     assert_eq!(texts(&[&[62; 16][..], &[63]].concat()), ErrorKind::ContextTooLong);
     assert_eq!(clip.embed_texts(&Tokens::new([])).unwrap_err().kind(), ErrorKind::InvalidRequest);
     for dims in [[1, 32, 31, 3], [1, 3, 32, 32], [0, 32, 32, 3]] {
-        let images = Tensor::zeros(&dims[..], DType::F32, &Device::Cpu).unwrap();
+        let count = dims.iter().product();
+        let images = Tensor::from_vec(&device(Precision::F32), vec![0.0; count], dims).unwrap();
         assert_eq!(clip.embed_images(&images).unwrap_err().kind(), ErrorKind::InvalidRequest, "{dims:?}");
     }
-    let siglip = open_dual_encoder(&files("siglip"), &place(Precision::F32)).unwrap();
+    let siglip = open_dual_encoder(&files("siglip"), &device(Precision::F32)).unwrap();
     assert!(siglip.fills_window());
     let error = siglip.embed_texts(&Tokens::new([&[5, 9, 2][..]])).unwrap_err();
     assert!(error.message().contains("does not fill the model's window of 16"), "{error}");
@@ -320,7 +332,7 @@ fn folder_of(parts: &[(&str, &str, &str)]) -> tempfile::TempDir {
 }
 
 fn width_in(folder: &Path) -> Result<usize> {
-    open_dual_encoder(&ModelFiles::in_folder(folder).unwrap(), &place(Precision::F32))
+    open_dual_encoder(&ModelFiles::in_folder(folder).unwrap(), &device(Precision::F32))
         .map(|model| model.width())
 }
 
@@ -345,7 +357,7 @@ fn a_folder_of_several_libraries_is_read_as_the_one_that_it_is_whole_for() {
     // The user says which.
     for (name, width) in [(OPEN_CLIP_WEIGHTS, 40), ("model.safetensors", 24)] {
         let files = ModelFiles::in_folder(both.path()).unwrap().with_weights(name);
-        assert_eq!(open_dual_encoder(&files, &place(Precision::F32)).unwrap().width(), width, "{name}");
+        assert_eq!(open_dual_encoder(&files, &device(Precision::F32)).unwrap().width(), width, "{name}");
     }
     let damaged = folder_of(&[native]);
     std::fs::write(damaged.path().join("open_clip_pytorch_model.bin"), "PK\x03\x04 no archive").unwrap();

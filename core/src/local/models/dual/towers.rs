@@ -1,57 +1,51 @@
-//! The two halves of a dual encoder: what makes states of texts, and of images.
-
-use candle_core::Tensor;
+//! The two towers of a dual encoder: texts to states, and images to states.
 
 use super::super::Tokens;
-use super::layers::{self, careful, moved, wide};
 use super::pre_norm::{Keep, Shape, Transformer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{
-    Embedding, Epilogue, Linear, Norm, Place, Span, of_candle, patches, weight_of_patches,
+    Embedding, Epilogue, Linear, Norm, Span, Tensor, of_candle, patches, weight_of_patches,
 };
 use crate::local::weights::Parameters;
+use candle_core::DType;
 
 /// Where each of so many sequences of one length starts, and where the last ends.
 pub(super) fn starts_of(sequences: usize, length: usize) -> Vec<usize> {
     (0..=sequences).map(|number| number * length).collect()
 }
 
-/// What makes one state of a text: that of its last token.
+/// Makes one state of a text: that of its last token.
 #[derive(Debug)]
 pub(super) struct TextTower {
-    pub(super) words: Embedding,
-    /// `[window, width]`.
-    pub(super) positions: Tensor,
+    pub(super) token_embedding: Embedding,
+    pub(super) position_embedding: Embedding,
     pub(super) transformer: Transformer,
     pub(super) norm: Norm,
-    pub(super) place: Place,
 }
 
 impl TextTower {
-    /// The tower of so many words and positions.
+    /// The tower with a vocabulary and a window of these sizes.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(super) fn new(
         weights: &Parameters<'_>,
-        [words, window]: [usize; 2],
+        [vocabulary, window]: [usize; 2],
         shape: &Shape,
         span: Span,
     ) -> Result<Self> {
         let embeddings = weights.at("embeddings");
-        let positions = embeddings.at("position_embedding").tensor("weight", &[window, shape.width])?;
         Ok(Self {
-            words: embeddings.embedding("token_embedding", words, shape.width)?,
-            positions: moved(weights.place, &positions)?,
+            token_embedding: embeddings.embedding("token_embedding", vocabulary, shape.width)?,
+            position_embedding: embeddings.embedding("position_embedding", window, shape.width)?,
             transformer: Transformer::new(weights, shape, span)?,
-            norm: layers::norm(weights, "final_layer_norm", shape.width, shape.epsilon)?,
-            place: weights.place.clone(),
+            norm: weights.layer_norm("final_layer_norm", shape.width, shape.epsilon)?,
         })
     }
 
     /// The most tokens of a text.
     pub(super) fn window(&self) -> usize {
-        self.positions.dims().first().copied().unwrap_or_default()
+        self.position_embedding.count()
     }
 
     /// The normed state of the last token of each text: `[text, width]`.
@@ -70,21 +64,19 @@ impl TextTower {
                 format!("a text of {length} tokens is longer than the model's window of {window}"),
             ));
         }
-        let positions = Tensor::new(tokens.positions(0), self.positions.device());
-        let positions = positions.and_then(|numbers| self.positions.index_select(&numbers, 0));
-        let x = (self.words.forward(tokens.ids())? + positions.map_err(of_candle)?).map_err(of_candle)?;
-        let last = self.transformer.forward(x, tokens.starts(), Keep::Last)?;
-        self.norm.forward(&self.place, &last)
+        let positions = tokens.positions(0);
+        let parts = [(&self.token_embedding, tokens.ids()), (&self.position_embedding, &positions)];
+        let last = self.transformer.forward(Embedding::sum(&parts)?, tokens.starts(), Keep::Last)?;
+        self.norm.forward(last)
     }
 }
 
-/// What makes states of an image: one a patch, and one before them where the model has a class token.
+/// Makes states of an image: one a patch, after that of the class token where the model has one.
 #[derive(Debug)]
 pub(super) struct ImageTower {
     pub(super) patches: Patches,
     pub(super) transformer: Transformer,
     pub(super) norm: Norm,
-    pub(super) place: Place,
 }
 
 impl ImageTower {
@@ -93,10 +85,9 @@ impl ImageTower {
     /// # Errors
     /// `invalid_request` if the images are not as the model needs them.
     pub(super) fn states(&self, pixels: &Tensor, keep: Keep) -> Result<Tensor> {
-        let x = self.patches.forward(pixels, &self.place)?;
+        let x = self.patches.forward(pixels)?;
         let starts = starts_of(pixels.dims().first().copied().unwrap_or_default(), self.patches.states());
-        let kept = self.transformer.forward(x, &starts, keep)?;
-        self.norm.forward(&self.place, &kept)
+        self.norm.forward(self.transformer.forward(x, &starts, keep)?)
     }
 }
 
@@ -133,13 +124,13 @@ impl Grid {
 pub(super) struct PatchNames<'a> {
     /// The weight of the convolution.
     pub(super) weight: &'a str,
-    /// What there is besides.
+    /// The other tensor.
     pub(super) besides: Besides<'a>,
     /// The positions, the class token's first.
     pub(super) positions: &'a str,
 }
 
-/// What a model has besides the weight over patches, by the name of the tensor.
+/// What a model has besides the weight over patches, and the name of its tensor.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Besides<'a> {
     /// A token before the patches, as CLIP does.
@@ -168,17 +159,17 @@ impl Patches {
         let weight = weight_of_patches(&weights.tensor(names.weight, &[width, 3, patch, patch])?)?;
         let (bias, class) = match names.besides {
             Besides::Bias(name) => (Some(weights.tensor(name, &[width])?), None),
-            Besides::ClassToken(name) => (None, Some(wide(&weights.tensor(name, &[width])?)?)),
+            Besides::ClassToken(name) => (None, Some(wide(weights.tensor(name, &[width])?)?)),
         };
-        let layer = weights.layer_of(weight, bias, careful(weights.place))?;
+        let layer = weights.linear_in(weights.device.precision_above_int8(), (weight, bias))?;
         let leading = usize::from(class.is_some());
-        let mut added = wide(&weights.tensor(names.positions, &[leading + count, width])?)?;
+        let mut added = wide(weights.tensor(names.positions, &[leading + count, width])?)?;
         if let Some(class) = class {
-            // Its place among the patches is a row of zeros, to which the layer gives zeros.
+            // Its row among the patches is zeros, of which the layer makes zeros.
             let class = class.reshape((1, width)).and_then(|class| class.pad_with_zeros(0, 0, count));
             added = class.and_then(|class| added + class).map_err(of_candle)?;
         }
-        let added = moved(weights.place, &added.unsqueeze(0).map_err(of_candle)?)?;
+        let added = Tensor::from_weight(weights.device, &added.unsqueeze(0).map_err(of_candle)?)?;
         Ok(Self { layer, added, norm, leading, grid })
     }
 
@@ -192,7 +183,7 @@ impl Patches {
         self.leading + self.grid.patches()
     }
 
-    fn forward(&self, pixels: &Tensor, place: &Place) -> Result<Tensor> {
+    fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let [height, width] = self.grid.image;
         let count = match *pixels.dims() {
             [count, h, w, 3] if h == height && w == width && count > 0 => count,
@@ -202,14 +193,16 @@ impl Patches {
                 )));
             }
         };
-        let cut = patches(&moved(place, pixels)?, self.grid.patch, self.leading)?;
-        let dims = (count, self.states(), self.layer.outputs());
-        let added = self.added.expand(dims).map_err(of_candle)?;
-        let x =
-            self.layer.forward_with(&cut, Epilogue::residual(&added))?.flatten_to(1).map_err(of_candle)?;
+        let cut = patches(pixels, self.grid.patch, self.leading)?;
+        let x = self.layer.forward_with(cut, Epilogue::residual(self.added.repeat(count)?))?;
+        let x = x.reshape([count * self.states(), self.layer.outputs()])?;
         match &self.norm {
-            Some(norm) => norm.forward(place, &x),
+            Some(norm) => norm.forward(x),
             None => Ok(x),
         }
     }
+}
+
+fn wide(x: candle_core::Tensor) -> Result<candle_core::Tensor> {
+    x.to_dtype(DType::F32).map_err(of_candle)
 }
