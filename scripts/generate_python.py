@@ -223,6 +223,7 @@ def capability_types(types: Types, capability: str, schema: Schema, shapes: dict
             merged.setdefault(field, []).append(types.of(value))
     policy = schema["properties"]["policy"]["description"]
     fallback = schema["properties"]["fallback"]["description"]
+    http = schema["properties"]["http"]["description"]
     lines = [
         f"{capability}Config: TypeAlias = Union[{', '.join(names)}]",
         docstring(schema["description"], ""),
@@ -234,6 +235,7 @@ def capability_types(types: Types, capability: str, schema: Schema, shapes: dict
         *(f"    {field}: {union(kinds)}" for field, kinds in merged.items()),
         f"    policy: Policy\n{docstring(policy, '    ')}",
         f"    fallback: Sequence[{capability}Config]\n{docstring(fallback, '    ')}",
+        f"    http: HttpOptions\n{docstring(http, '    ')}",
     ]
     return "\n".join(lines)
 

@@ -157,7 +157,7 @@ fn opens<C: DeserializeOwned, H>(
 fn configuration_page(capabilities: &[(&str, Value)]) -> String {
     let mut page = format!("{NOTE}# Configuration\n\n");
     page.push_str(
-        "A setup is one JSON object: `backend` names the backend, its own fields stand beside it, and so do `policy`\n\
+        "A setup is one JSON object: `backend` names the backend, and its own fields stand beside it. So do `policy`, `http`\n\
          and `fallback`, a list of further backends. Unknown fields are errors. The JSON Schemas are in this folder.\n",
     );
     let mut definitions: BTreeMap<&str, &Value> = BTreeMap::new();
