@@ -179,12 +179,12 @@ impl EmbeddingSpace {
 #[cfg(feature = "candle")]
 pub(crate) use families::prompts;
 
-/// What is put before queries and documents.
+/// The prompts before queries and documents, by family of models.
 #[cfg(feature = "candle")]
 mod families {
-    /// What the models of a family put before queries and documents, though their repositories do not say so.
+    /// Models with the same prompts, which their repositories do not declare.
     struct Family {
-        /// The names of the repositories, without who publishes them, in lower case.
+        /// The names of the repositories, without their publisher, in lower case.
         names: &'static [&'static str],
         query: &'static str,
         document: &'static str,
@@ -193,8 +193,8 @@ mod families {
     const BGE: &str = "Represent this sentence for searching relevant passages: ";
     const BGE_CHINESE: &str = "为这个句子生成表示以用于检索相关文章：";
 
-    /// As their publishers document them. A prompt that a repository says itself goes before these; a model of whose
-    /// prompt nothing is documented is not here, nor one that wants the caller's own task in it.
+    /// As their publishers document them. A prompt that a repository declares takes precedence. Models without a documented
+    /// prompt are not listed, nor those whose prompt contains the caller's task.
     const FAMILIES: &[Family] = &[
         Family {
             names: &[
@@ -260,7 +260,7 @@ mod families {
         },
     ];
 
-    /// What goes before queries and before documents of a well-known model, by its id on the Hub or the name of its folder.
+    /// The prompts for queries and documents of a well-known model, by its id on the Hub or the name of its folder.
     pub(crate) fn prompts(model: &str) -> Option<[Option<&'static str>; 2]> {
         let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
         let family = FAMILIES.iter().find(|family| family.names.contains(&name.as_str()))?;
