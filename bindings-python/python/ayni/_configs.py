@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Required, TypeAlias
 
-    from ayni._policies import EmbeddingSpace, ErrorKind, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
+    from ayni._policies import EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
 
 
 class ScriptedConfig(TypedDict, total=False):
@@ -378,6 +378,10 @@ class EmbedderFields(TypedDict, total=False):
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[EmbedderConfig]
     """The backends that are asked when it cannot serve, in order."""
+    http: HttpOptions
+    """How the built-in transport connects: certificates, proxy, user agent. It is not used where the call's context,
+    the setup or the policy has a transport.
+    """
 
 
 ChatConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, GeminiConfig, HuggingfaceConfig, OllamaConfig, LocalConfig]
@@ -424,6 +428,10 @@ class ChatFields(TypedDict, total=False):
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ChatConfig]
     """The backends that are asked when it cannot serve, in order."""
+    http: HttpOptions
+    """How the built-in transport connects: certificates, proxy, user agent. It is not used where the call's context,
+    the setup or the policy has a transport.
+    """
 
 
 ImageConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, HuggingfaceConfig, ImageEngineConfig, LocalConfig]
@@ -474,6 +482,10 @@ class ImageFields(TypedDict, total=False):
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ImageConfig]
     """The backends that are asked when it cannot serve, in order."""
+    http: HttpOptions
+    """How the built-in transport connects: certificates, proxy, user agent. It is not used where the call's context,
+    the setup or the policy has a transport.
+    """
 
 
 ProcurementConfig: TypeAlias = Union[ScriptedConfig, MercadoPublicoConfig]
@@ -513,3 +525,7 @@ class ProcurementFields(TypedDict, total=False):
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ProcurementConfig]
     """The backends that are asked when it cannot serve, in order."""
+    http: HttpOptions
+    """How the built-in transport connects: certificates, proxy, user agent. It is not used where the call's context,
+    the setup or the policy has a transport.
+    """
