@@ -65,13 +65,8 @@ class HttpOptions(TypedDict, total=False):
     """How the built-in transport connects: which certificates it trusts, through which proxy it goes, what it calls
     itself. The default trusts this machine's certificate authorities and takes the system's proxy
     (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``). Requests to this machine, and those for URLs that an answer
-    named, never go through a proxy. Give it to a [``Setup``](crate::Setup), or make a transport of it for a
-    [``Context``](crate::Context): ``` use ayni::http::HttpOptions; use ayni::{ChatConfig, Context, Setup}; # fn
-    example() -> Result<(), Box<dyn std::error::Error>> { let options =
-    HttpOptions::default().with_ca_file("/etc/ssl/company.pem"); let cx =
-    Context::new().with_transport(options.transport()?); let chat: Setup<ChatConfig> = serde_json::from_str(
-    r#"{"backend": "ollama", "model": "llama3.2", "http": {"ca_file": "/etc/ssl/company.pem"}}"#, )?; # Ok(()) # }
-    ```
+    named, never go through a proxy. It is the field ``http`` of a [``Setup``](crate::Setup), or becomes the
+    transport of a [``Context``](crate::Context).
     """
 
     ca_certificates: str | None
