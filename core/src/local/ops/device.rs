@@ -8,7 +8,7 @@ use candle_core::{DType, DeviceLocation};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use ayni_kernels::gemm::Precision;
-use ayni_kernels::{Cpu, Settings};
+use ayni_kernels::{Cpu, Settings, auto};
 
 /// Where a model is to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -94,7 +94,7 @@ impl fmt::Display for DeviceChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PrecisionChoice {
-    /// bf16 on CPUs that multiply it in one instruction, else f32.
+    /// On the CPU bf16 where it is faster than f32, by a table of CPUs (`ayni_kernels::auto`); else f32.
     #[default]
     Auto,
     /// This one, whether it is fast on this CPU or not.
@@ -109,7 +109,7 @@ impl PrecisionChoice {
                 Err(Error::unsupported("precision 'int8' is for the CPU; valid on a GPU: auto, f32, bf16"))
             }
             Self::Is(precision) => Ok(precision),
-            Self::Auto if !on_gpu && cpu.isa.has_bf16_dot() => Ok(Precision::Bf16),
+            Self::Auto if !on_gpu => Ok(auto::fastest(cpu.isa).precision),
             Self::Auto => Ok(Precision::F32),
         }
     }
@@ -215,12 +215,11 @@ impl Device {
         }
     }
 
-    /// The precision for layers that cost little time and lose too much in int8: the device's, but bf16 instead of int8
-    /// where the CPU multiplies it in one instruction, else f32.
+    /// The precision for layers that cost little time and lose too much in int8: the device's, but the faster of bf16
+    /// and f32 instead of int8.
     pub fn precision_above_int8(&self) -> Precision {
         match self.precision {
-            Precision::Int8 if self.cpu.isa.has_bf16_dot() => Precision::Bf16,
-            Precision::Int8 => Precision::F32,
+            Precision::Int8 => auto::fastest(self.cpu.isa).precision,
             other => other,
         }
     }
@@ -268,10 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn auto_precision_is_bf16_only_where_the_cpu_multiplies_it_at_once() {
+    fn auto_precision_is_the_fastest_on_this_cpu() {
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 1);
-            let wanted = if isa.has_bf16_dot() { Precision::Bf16 } else { Precision::F32 };
+            let wanted = auto::fastest(isa).precision;
             assert_eq!(PrecisionChoice::Auto.resolve(false, &cpu).unwrap(), wanted);
             let int8 = PrecisionChoice::Is(Precision::Int8);
             assert_eq!(int8.resolve(false, &cpu).unwrap(), Precision::Int8);
