@@ -11,7 +11,10 @@ use ayni::http::{
     TransportError, TransportPhase,
 };
 use ayni::policy::{Policy, Retry};
-use ayni::{ChatConfig, ChatRequest, Context, Environment, ErrorKind, Setup};
+use ayni::{
+    AnyChat, BackendInfo, ChatBackend, ChatConfig, ChatRequest, ChatResponse, ChatStream, Context,
+    Environment, Error, ErrorKind, Route, Setup,
+};
 
 /// Answers every chat with its own name and keeps what it was asked.
 #[derive(Debug)]
@@ -107,4 +110,44 @@ async fn a_transport_that_cannot_work_here_is_a_matter_of_configuration() {
     let error = answer(setup, &cx).await.unwrap_err();
     assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::ConfigInvalid, false));
     assert_eq!(error.message(), "the audit log is not writable");
+}
+
+/// A backend that needs a transport in its context.
+#[derive(Debug)]
+struct Connected(BackendInfo);
+
+impl Connected {
+    fn check(cx: &Context) -> ayni::Result<()> {
+        cx.transport().map(|_| ()).ok_or_else(|| Error::unsupported("the context has no transport"))
+    }
+}
+
+impl ChatBackend for Connected {
+    fn info(&self) -> &BackendInfo {
+        &self.0
+    }
+
+    async fn chat(&self, cx: &Context, _: ChatRequest) -> ayni::Result<ChatResponse> {
+        Self::check(cx)?;
+        Ok(ChatResponse::new("hola", Route::new(&self.0)))
+    }
+
+    async fn stream(&self, cx: &Context, request: ChatRequest) -> ayni::Result<ChatStream> {
+        self.chat(cx, request).await.map(ChatStream::from_response)
+    }
+
+    async fn ready(&self, cx: &Context) -> ayni::Result<()> {
+        Self::check(cx)
+    }
+}
+
+#[tokio::test]
+async fn readiness_and_calls_find_the_transport_of_the_policy() {
+    let backend = || AnyChat::new(Connected(BackendInfo::new("connected", "m")));
+    let cx = Context::new();
+    let chat = Policy::default().with_transport(Recorder::new("policy")).chat(backend(), vec![]).unwrap();
+    chat.ready(&cx).await.unwrap();
+    chat.chat(&cx, ChatRequest::user("hola")).await.unwrap();
+    let chat = Policy::default().chat(backend(), vec![]).unwrap();
+    assert_eq!(chat.ready(&cx).await.unwrap_err().kind(), ErrorKind::Unsupported);
 }

@@ -250,8 +250,9 @@ impl Embedder for Governed<AnyEmbedder> {
         self.run(cx, call::Embed(request))
     }
 
-    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
-        self.ready_with(|embedder| embedder.ready(cx))
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        let cx = &cx.clone().with_default_transport(self.transport.as_ref());
+        self.ready_with(|embedder| embedder.ready(cx)).await
     }
 
     fn window(&self) -> Option<usize> {
@@ -277,8 +278,9 @@ impl ChatBackend for Governed<AnyChat> {
         self.run(cx, StreamChat(request)).map_ok(OpenedStream::into_stream)
     }
 
-    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
-        self.ready_with(|chat| chat.ready(cx))
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        let cx = &cx.clone().with_default_transport(self.transport.as_ref());
+        self.ready_with(|chat| chat.ready(cx)).await
     }
 
     fn window(&self) -> Option<usize> {
@@ -312,7 +314,8 @@ impl ImageGenerator for Governed<AnyImageGenerator> {
         self.run(cx, call::Refine(request))
     }
 
-    fn ready(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send {
-        self.ready_with(|generator| generator.ready(cx))
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        let cx = &cx.clone().with_default_transport(self.transport.as_ref());
+        self.ready_with(|generator| generator.ready(cx)).await
     }
 }
