@@ -181,7 +181,7 @@ fn unit_length(vectors: &Tensor) -> Result<Vec<f32>> {
     Ok(vectors)
 }
 
-/// What a model is made of.
+/// The parts of a model.
 pub(super) struct ModelParts {
     pub(super) tokenizer: Tokenizer,
     pub(super) prompts: Prompts,
@@ -237,8 +237,8 @@ fn encoder(repository: &Repository, device: &Device) -> Result<Encoder> {
             )),
         };
     }
-    let tensors = Weights::open(&repository.files)?;
-    let encoder = text_encoder(&repository.config, &tensors, device)?;
+    let weights = Weights::open(&repository.files)?;
+    let encoder = text_encoder(&repository.config, &weights, device)?;
     let steps = repository.steps.iter().map(|step| load_step(step, device)).collect::<Result<_>>()?;
     let head = Head { pooler: repository.pooler.clone(), steps };
     head.check(encoder.width())?;
@@ -268,8 +268,8 @@ fn load_step(step: &StepConfig, device: &Device) -> Result<Step> {
         other => other,
     };
     let device = device.with_precision(precision);
-    let tensors = Weights::open(files)?;
-    let linear = Parameters::new(&tensors, &device).linear("linear", config.inputs, config.outputs)?;
+    let weights = Weights::open(files)?;
+    let linear = Parameters::new(&weights, &device).linear("linear", config.inputs, config.outputs)?;
     Ok(Step::Dense(Dense { linear, activation: config.activation, device }))
 }
 

@@ -64,7 +64,7 @@ fn ragged(
     check_starts("queries", starts.queries, tokens)?;
     check_starts("keys", starts.keys, known)?;
     if starts.queries.len() != starts.keys.len() {
-        return Err(Error::invalid_request("queries and keys are of another number of texts"));
+        return Err(Error::invalid_request("queries and keys differ in their number of texts"));
     }
     let heads = Heads { queries: count, keys: of_keys, size };
     check_heads(heads, size)?;
@@ -107,12 +107,8 @@ fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Opti
     }
     let device = queries.device();
     if !device.is_cpu() {
-        return on_gpu(
-            queries,
-            starts,
-            options,
-            caches.iter().map(|cache| Ok((cache.gpu()?.0, cache.gpu()?.1, 0))),
-        );
+        let texts = caches.iter().map(|cache| cache.gpu().map(|(keys, values)| (keys, values, 0)));
+        return on_gpu(queries, starts, options, texts);
     }
     let queries = strided(queries)?;
     let width = count * size;
@@ -123,7 +119,8 @@ fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Opti
             return kernel::decode(&device.cpu, heads, queries, &all, options.scale, to).or_fail();
         }
         for (ends, cache) in starts.windows(2).zip(&all) {
-            let queries = Strided { data: &queries.data[ends[0] * queries.token..], ..queries };
+            let data = queries.data.get(ends[0] * queries.token..).unwrap_or_default();
+            let queries = Strided { data, ..queries };
             let to = &mut to[ends[0] * width..ends[1] * width];
             let (cpu, tokens) = (&device.cpu, ends[1] - ends[0]);
             match tokens {
@@ -141,7 +138,7 @@ fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Opti
     })
 }
 
-/// Keys, values and where the keys begin in a mask, for each text.
+/// `texts` has the keys and values of each text, and where its keys begin in a mask.
 fn on_gpu(
     queries: &Tensor,
     starts: &[usize],

@@ -43,8 +43,8 @@ impl<'a> Parameters<'a> {
         Self { biases, ..self.clone() }
     }
 
-    /// What lies under the first of these names that has anything, else what lies here: repositories differ in what
-    /// they put in front (`bert.`, `model.`, nothing).
+    /// The tensors under the first of these names that has any, else under this prefix: repositories differ in the
+    /// prefix that they use (`bert.`, `model.`, none).
     pub(crate) fn at_any(&self, names: &[&str]) -> Self {
         let found = names.iter().find(|name| {
             let start = format!("{}.", self.full(name));
@@ -66,7 +66,7 @@ impl<'a> Parameters<'a> {
         self.weights.tensor(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
     }
 
-    /// The same where it may be missing; one of another shape is still an error.
+    /// A tensor that may be missing; one of another shape is still an error.
     ///
     /// # Errors
     /// `model_load` if it has another shape.
@@ -119,7 +119,7 @@ impl<'a> Parameters<'a> {
         Linear::gated(self.device, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
     }
 
-    /// The gated layer whose two halves are one above the other in `name.weight`.
+    /// The gated layer whose halves are stacked in `name.weight`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
@@ -141,7 +141,7 @@ impl<'a> Parameters<'a> {
         Linear::gated(self.device, gate, up).map_err(|error| here.unusable(error))
     }
 
-    /// The layer of tensors from here that are named otherwise or had to be reordered.
+    /// The layer of tensors that have other names or were reordered.
     ///
     /// # Errors
     /// `model_load` if weight and bias do not belong together.
@@ -158,8 +158,8 @@ impl<'a> Parameters<'a> {
         layer.map_err(|error| self.unusable(error))
     }
 
-    /// The norm over `width` columns of `name.weight` and, where there is one, `name.bias`; in the oldest files they are
-    /// called `gamma` and `beta`.
+    /// The layer norm of `name.weight` and, where there is one, `name.bias`, over `width` columns. The oldest files
+    /// call them `gamma` and `beta`.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
@@ -171,7 +171,7 @@ impl<'a> Parameters<'a> {
             .map_err(|error| here.unusable(error))
     }
 
-    /// The root-mean-square norm of `name.weight`, to which `offset` is added: models may store weights less one.
+    /// The root-mean-square norm of `name.weight`, to which `offset` is added: some models store weights less one.
     ///
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
@@ -182,22 +182,14 @@ impl<'a> Parameters<'a> {
         Norm::rms(self.device, &weight, as_f32(epsilon)).map_err(|error| here.unusable(error))
     }
 
-    /// The table `name.weight`: `count` rows. On the CPU its rows are read from the file when they are asked for.
+    /// The table `name.weight` of `count` rows. On the CPU rows are read from the file when they are asked for.
     ///
     /// # Errors
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
-        self.table(&format!("{name}.weight"), count, width)
-    }
-
-    /// The table of a tensor that is not called `weight`.
-    ///
-    /// # Errors
-    /// `model_load` if the tensor is missing or has another shape.
-    pub(crate) fn table(&self, tensor: &str, count: usize, width: usize) -> Result<Embedding> {
-        let (table, range, dtype) = self.weights.tensor(&self.full(tensor), &[count, width])?.resident()?;
-        Embedding::new(self.device, table, range, dtype, [count, width])
-            .map_err(|error| self.at(tensor).unusable(error))
+        let here = self.at(name);
+        let (table, range, dtype) = self.weights.tensor(&here.full("weight"), &[count, width])?.resident()?;
+        Embedding::new(self.device, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
     }
 
     fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
@@ -219,7 +211,7 @@ impl<'a> Parameters<'a> {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
-    /// An error of a layer as one of the weights.
+    /// The error of a layer, as one of the weights.
     fn unusable(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::OutOfMemory | ErrorKind::DeviceUnavailable => error,
@@ -265,9 +257,9 @@ mod tests {
                 ("bert.words.weight", &weight),
             ],
         );
-        let tensors = Weights::open_files(&[path]).unwrap();
+        let weights = Weights::open_files(&[path]).unwrap();
         let device = Device::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
-        let bert = Parameters::new(&tensors, &device).at_any(&["model", "bert"]);
+        let bert = Parameters::new(&weights, &device).at_any(&["model", "bert"]);
         let x = ops::Tensor::from_vec(&device, vec![0.0, 1.0, 2.0], [1, 3]).unwrap();
         let y = bert.linear("query", 3, 2).unwrap().forward(x).unwrap();
         assert_eq!(*y.values().unwrap(), [5.0, 15.0]);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::local::ops::{Activation, Device, Linear, Span, Tensor};
 use crate::local::weights::{Biases, Parameters, Weights};
 
-/// A CLIP, whoever named its weights.
+/// A CLIP.
 #[derive(Debug)]
 pub(super) struct Clip {
     texts: TextTower,
@@ -30,8 +30,8 @@ pub(super) enum EndOfText {
 }
 
 impl EndOfText {
-    /// The text up to its end, and with it. As attention looks back only, what is cut off changes nothing: a text has
-    /// one vector however it is padded.
+    /// The text up to its end token, that included. Attention looks back only, so the rest changes nothing: a text has
+    /// the same vector however it is padded.
     ///
     /// # Errors
     /// `invalid_request` if the text has no end.
@@ -119,7 +119,7 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
         WRONG_END_OF_TEXT => EndOfText::Highest,
         id => EndOfText::Token(id),
     };
-    let plan = ClipShape {
+    let shape = ClipShape {
         width,
         end,
         text: text.shape(TEXTS)?,
@@ -129,13 +129,13 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
         grid: image.grid(PATCH)?,
         has_pre_norm: true,
     };
-    plan.build(&weights)
+    shape.build(&weights)
 }
 
-/// What a CLIP is made of, whoever described it.
+/// What a CLIP is made of, whichever configuration describes it.
 #[derive(Debug)]
 pub(super) struct ClipShape {
-    /// Numbers in a vector.
+    /// The width of a vector.
     pub(super) width: usize,
     pub(super) end: EndOfText,
     pub(super) text: Shape,
@@ -148,14 +148,18 @@ pub(super) struct ClipShape {
 }
 
 impl ClipShape {
+    /// Reads the weights, by the names that transformers gives them.
+    ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(super) fn build(self, weights: &Parameters<'_>) -> Result<Clip> {
-        let weights = &weights.biased(Biases::All);
         let projection = |name, inputs| {
-            let weight = weights.at(name).tensor("weight", &[self.width, inputs])?;
-            weights.linear_in(weights.device.precision_above_int8(), (weight, None))
+            let here = weights.at(name);
+            let weight = here.tensor("weight", &[self.width, inputs])?;
+            here.linear_in(weights.device.precision_above_int8(), (weight, None))
         };
+        // A bias that is missing is a damaged file, and no other model.
+        let weights = &weights.biased(Biases::All);
         let sizes = [self.vocabulary, self.window];
         Ok(Clip {
             texts: TextTower::new(&weights.at("text_model"), sizes, &self.text, Span::CAUSAL)?,

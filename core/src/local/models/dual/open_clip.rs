@@ -171,10 +171,10 @@ pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result
     // A text tower that was chosen separately has a prefix.
     let weights =
         weights.with_names(KeyMap::of_open_clip(weights.names().any(|name| name.starts_with("text."))));
-    plan(&config)?.build(&Parameters::new(&weights, device))
+    shape(&config)?.build(&Parameters::new(&weights, device))
 }
 
-fn plan(config: &Config) -> Result<ClipShape> {
+fn shape(config: &Config) -> Result<ClipShape> {
     let (of_text, of_image) = (&config.text_cfg, &config.vision_cfg);
     let text = [of_text.width.unwrap_or(512), of_text.layers.unwrap_or(12), of_text.heads.unwrap_or(8)];
     let (image_size, patch) =

@@ -129,14 +129,15 @@ fn kept_rows(starts: &[usize], keep: Keep) -> Result<Option<Vec<u32>>> {
 impl Block {
     fn new(weights: &Parameters<'_>, shape: &Shape) -> Result<Self> {
         let Shape { width, inner, activation, epsilon, .. } = *shape;
+        let (self_attn, mlp) = (weights.at("self_attn"), weights.at("mlp"));
         let qkv = ["q_proj", "k_proj", "v_proj"].map(|name| (name, width));
         Ok(Self {
             attention_norm: weights.layer_norm("layer_norm1", width, epsilon)?,
-            qkv_proj: weights.at("self_attn").fused(&qkv, width)?,
-            o_proj: weights.linear("self_attn.out_proj", width, width)?,
+            qkv_proj: self_attn.fused(&qkv, width)?,
+            o_proj: self_attn.linear("out_proj", width, width)?,
             mlp_norm: weights.layer_norm("layer_norm2", width, epsilon)?,
-            up_proj: weights.linear("mlp.fc1", width, inner)?,
-            down_proj: weights.linear("mlp.fc2", inner, width)?,
+            up_proj: mlp.linear("fc1", width, inner)?,
+            down_proj: mlp.linear("fc2", inner, width)?,
             activation,
         })
     }

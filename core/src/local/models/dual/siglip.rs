@@ -78,6 +78,7 @@ const PATCH: usize = 16;
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
 pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Siglip> {
     let config: Config = parse(config)?;
+    // A bias that is missing is a damaged file, and no other model.
     let weights = Parameters::new(weights, device).biased(Biases::All);
     let (text, image) = (config.text_config.unwrap_or_default(), config.vision_config.unwrap_or_default());
     let (of_texts, of_images) = (text.shape(DEFAULT)?, image.shape(DEFAULT)?);
