@@ -153,7 +153,7 @@ configs! {
         /// Ollama's native API.
         Ollama(OllamaConfig) = "ollama",
         /// In this process.
-        Local(LocalChatConfig) = "local" as handle,
+        Local(LocalChatConfig) = "local" as download,
     }
 
     /// Which backend makes images.

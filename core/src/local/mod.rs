@@ -1,5 +1,7 @@
-//! Models in this process: embedders. Opening a local chat or image model says that it is not in this version.
+//! Models in this process: embedders and chat models. Opening a local image model says that it is not in this version.
 
+#[cfg(feature = "candle")]
+mod chat;
 mod config;
 #[cfg(feature = "candle")]
 mod embed;
@@ -25,6 +27,8 @@ pub(crate) mod weights;
 #[cfg(test)]
 pub(crate) use config::unavailable_reason;
 pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
+#[cfg(feature = "candle")]
+pub use chat::LocalChat;
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, Parity, ProbeParity};
 #[cfg(feature = "candle")]
