@@ -1,5 +1,7 @@
 //! Models in this process: embedders. Opening a local chat or image model says that it is not in this version.
 
+#[cfg(feature = "candle")]
+pub(crate) mod chat;
 mod config;
 #[cfg(feature = "candle")]
 mod embed;
