@@ -194,6 +194,21 @@ impl LocalChatConfig {
         Ok(())
     }
 
+    /// Checks that the model can be found, without reading or fetching it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), as far as this tells.
+    pub(crate) fn find(&self, env: &Environment) -> Result<()> {
+        self.check()?;
+        #[cfg(feature = "candle")]
+        return super::source::locate(&self.source, env).map(|_| ());
+        #[cfg(not(feature = "candle"))]
+        {
+            let _ = env;
+            Err(Error::unsupported(unavailable_reason()))
+        }
+    }
+
     /// Starts to load the model in the background; calls wait for it, and so does [`ready`](crate::AnyChat::ready).
     ///
     /// # Errors
@@ -244,7 +259,7 @@ impl LocalImageConfig {
 }
 
 /// Why a local model can't be opened in this build.
-pub(crate) fn unavailable_reason() -> &'static str {
+fn unavailable_reason() -> &'static str {
     if cfg!(feature = "candle") {
         "local models for images are not in this version of ayni"
     } else {

@@ -24,11 +24,9 @@ pub mod vision;
 #[cfg(feature = "candle")]
 pub(crate) mod weights;
 
-#[cfg(test)]
-pub(crate) use config::unavailable_reason;
-pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
 #[cfg(feature = "candle")]
 pub use chat::LocalChat;
+pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, Parity, ProbeParity};
 #[cfg(feature = "candle")]

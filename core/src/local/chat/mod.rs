@@ -2,7 +2,6 @@
 //! side by side.
 
 mod conversation;
-pub(crate) mod grammar;
 mod model;
 pub(crate) mod output;
 mod prefix;

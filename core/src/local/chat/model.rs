@@ -11,7 +11,7 @@ use super::prefix::PrefixStore;
 use super::queue::Ticket;
 use super::sampling::{self, Sampler, SamplingOptions};
 use super::template::{RenderOptions, Template};
-use crate::chat::{ChatRequest, Part};
+use crate::chat::{ChatRequest, OutputFormat, Part, ToolChoice};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::LocalChatConfig;
@@ -203,6 +203,14 @@ impl ChatModel {
         }
         if request.logprobs.is_some_and(|top| top > MAX_LOGPROBS) {
             return Err(Error::invalid_request(format!("`logprobs` is above {MAX_LOGPROBS}")));
+        }
+        if matches!(request.output, Some(OutputFormat::Json | OutputFormat::JsonSchema { .. })) {
+            return Err(Error::unsupported("a local model cannot be held to JSON in this version of ayni"));
+        }
+        if matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_))) {
+            return Err(Error::unsupported(
+                "a local model cannot be made to call a tool in this version of ayni; valid: auto, none",
+            ));
         }
         let known = || sampling::EXTRA.iter().chain(OWN_EXTRA);
         match request.extra.keys().find(|key| !known().any(|known| known == key)) {

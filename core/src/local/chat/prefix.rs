@@ -67,8 +67,7 @@ impl PrefixStore {
         capacity: usize,
         fits: impl Fn(&TextCache) -> bool,
     ) -> Result<Option<TextCache>> {
-        let serves =
-            |stored: &StoredPrefix| fits(&stored.cache) && common(&stored.tokens, prompt) >= length;
+        let serves = |stored: &StoredPrefix| fits(&stored.cache) && common(&stored.tokens, prompt) >= length;
         let Some(index) = self.stored.iter().position(serves) else { return Ok(None) };
         let stored = self.stored.remove(index);
         if stored.tokens.len() == length {

@@ -96,9 +96,10 @@ impl SamplingOptions {
         let extra = |key: &str, default: f32| match request.extra.get(key) {
             None | Some(Value::Null) => Ok(default),
             #[allow(clippy::cast_possible_truncation, reason = "probabilities and penalties")]
-            Some(value) => value.as_f64().map(|number| number as f32).ok_or_else(|| {
-                Error::invalid_request(format!("`{key}` is {value}; it must be a number"))
-            }),
+            Some(value) => value
+                .as_f64()
+                .map(|number| number as f32)
+                .ok_or_else(|| Error::invalid_request(format!("`{key}` is {value}; it must be a number"))),
         };
         let options = Self {
             temperature: request.temperature.unwrap_or(defaults.temperature),
@@ -191,11 +192,7 @@ impl Sampler {
     ///
     /// # Errors
     /// `response_invalid` if the model gave no number to choose by, or nothing is allowed.
-    pub(super) fn sample(
-        &mut self,
-        logits: &[f32],
-        allows: Option<&dyn Fn(u32) -> bool>,
-    ) -> Result<u32> {
+    pub(super) fn sample(&mut self, logits: &[f32], allows: Option<&dyn Fn(u32) -> bool>) -> Result<u32> {
         let mut changed = std::mem::take(&mut self.changed);
         let logits = match self.changes() || allows.is_some() {
             false => logits,
@@ -429,9 +426,8 @@ pub(super) fn log_probabilities(logits: &[f32], token: u32, top: usize) -> (f64,
     let most = f64::from(likeliest(logits).1);
     let total: f64 = logits.iter().map(|logit| (f64::from(*logit) - most).exp()).sum();
     let normal = most + total.ln();
-    let of = |token: u32| {
-        logits.get(token as usize).map_or(f64::NEG_INFINITY, |logit| f64::from(*logit) - normal)
-    };
+    let of =
+        |token: u32| logits.get(token as usize).map_or(f64::NEG_INFINITY, |logit| f64::from(*logit) - normal);
     let mut all: Vec<(u32, f64)> = Vec::new();
     if top > 0 {
         all = (0..).zip(logits).map(|(token, logit)| (token, f64::from(*logit) - normal)).collect();

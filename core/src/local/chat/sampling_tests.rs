@@ -117,7 +117,9 @@ fn penalties_and_biases_change_logits_as_defined() {
 fn only_allowed_tokens_are_chosen() {
     let mut sampler = Sampler::new(options(), &[]);
     for _ in 0..100 {
-        assert!([2, 4].contains(&sampler.sample(&LOGITS, Some(&|token| token % 2 == 0 && token > 0)).unwrap()));
+        assert!(
+            [2, 4].contains(&sampler.sample(&LOGITS, Some(&|token| token % 2 == 0 && token > 0)).unwrap())
+        );
     }
     let error = sampler.sample(&LOGITS, Some(&|_| false)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResponseInvalid);

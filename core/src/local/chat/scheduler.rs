@@ -108,9 +108,11 @@ impl Line<'_> {
         let fits = |cache: &TextCache| model.fits(cache, capacity);
         // The last token is computed in any case: its logits are needed.
         let usable = &prompt[..prompt.len().saturating_sub(1)];
-        let of_running = self.running.iter().filter(|other| fits(&other.cache)).max_by_key(|other| {
-            common(&other.job.prompt[..other.prefilled()], usable)
-        });
+        let of_running = self
+            .running
+            .iter()
+            .filter(|other| fits(&other.cache))
+            .max_by_key(|other| common(&other.job.prompt[..other.prefilled()], usable));
         let shared = of_running.map_or(0, |other| common(&other.job.prompt[..other.prefilled()], usable));
         let stored = prefixes.longest(usable, fits);
         let cache = if stored >= MIN_REUSED.max(shared) {

@@ -1,11 +1,24 @@
 //! Tokenizers: from texts to token ids.
 //!
-//! [`encode`] applies the tokenizer of a repository: its `tokenizer.json`, or one that [`vocabulary`] makes of the older
-//! vocabulary files, [`sentencepiece`] models among them. Vocabularies in the metadata of GGUF files will be read here too,
-//! by a file of their own, into the same [`Tokenizer`].
+//! [`encode`] applies the tokenizer of an embedder's repository: its `tokenizer.json`, or one that [`vocabulary`] makes of
+//! the older vocabulary files, [`sentencepiece`] models among them. [`ChatTokenizer`] is that of a chat model: from
+//! `tokenizer.json` or from the metadata of a GGUF file, and back from ids to text.
 
+mod added;
+mod bytes;
+mod chat;
+mod chat_files;
+mod decoder;
 mod encode;
+mod gguf;
+mod pre_tokenizers;
+mod prompt;
+mod scored_pairs;
 mod sentencepiece;
 mod vocabulary;
 
+pub(crate) use added::{AddedToken, Guarding};
+pub(crate) use chat::{ChatTokenizer, Templates};
+pub(crate) use decoder::TokenDecoder;
 pub(crate) use encode::{Cleaning, Encoded, Tokenizer};
+pub(crate) use prompt::Prompt;
