@@ -254,3 +254,29 @@ fn a_reference_to_nothing_and_a_model_of_another_kind_are_errors_of_opening() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("'bert' is not a supported chat model"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_follow_a_schema_whatever_the_model_would_say() {
+    let chat = chat().await;
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}, "people": {"type": "integer"}},
+        "required": ["city", "people"],
+        "additionalProperties": false,
+    });
+    let output = ayni::OutputFormat::JsonSchema { name: "city".to_owned(), schema, strict: true };
+    for seed in 0..4 {
+        let request = ChatRequest::user("Tell me about Lima.")
+            .with_output(output.clone())
+            .with_temperature(1.5)
+            .with_seed(seed)
+            .with_max_tokens(120);
+        let answer = chat.chat(&Context::new(), request).await.unwrap();
+        assert_eq!(answer.finish, FinishReason::Stop, "{}", answer.text);
+        let value: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        assert!(value["city"].is_string() && value["people"].is_i64(), "{value}");
+    }
+    let request =
+        ChatRequest::user("Yes or no?").with_extra("guided_regex", "(yes|no)").with_temperature(2.0);
+    assert!(["yes", "no"].contains(&chat.chat(&Context::new(), request).await.unwrap().text.as_str()));
+}

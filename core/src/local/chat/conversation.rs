@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::grammar::Constraint;
 use super::output::OutputReader;
 use super::queue::Ticket;
 use super::sampling::{Sampler, log_probabilities};
@@ -26,6 +27,8 @@ pub(crate) struct ChatJob {
     pub(super) decoder: TokenDecoder,
     pub(super) sampler: Sampler,
     pub(super) max_tokens: usize,
+    /// What the answer must keep to.
+    pub(super) constraint: Option<Constraint>,
     /// How many alternatives to each token are told, if log-probabilities are.
     pub(super) logprobs: Option<usize>,
     /// The most tokens of thoughts.
@@ -140,11 +143,20 @@ impl Conversation {
     fn try_advance(&mut self, logits: &[f32], tokenizer: &ChatTokenizer) -> Result<()> {
         let token = match self.forced.pop_front() {
             Some(token) => token,
-            None => self.job.sampler.sample(logits, None)?,
+            None => match &mut self.job.constraint {
+                None => self.job.sampler.sample(logits, None)?,
+                Some(constraint) => {
+                    let mask = constraint.mask()?;
+                    self.job.sampler.sample(logits, Some(&|token| mask.allows(token)))?
+                }
+            },
         };
         if tokenizer.is_end(token) {
             self.finish(FinishReason::Stop);
             return Ok(());
+        }
+        if let Some(constraint) = &mut self.job.constraint {
+            constraint.accept(token)?;
         }
         self.generated.push(token);
         self.reasoning += usize::from(self.job.reader.is_thinking());
@@ -154,7 +166,8 @@ impl Conversation {
         if let Some(top) = self.job.logprobs {
             self.send(vec![ChatEvent::Logprobs(vec![logprob(logits, token, top, tokenizer)])]);
         }
-        if self.job.reader.is_stopped() {
+        let is_complete = self.job.constraint.as_ref().is_some_and(Constraint::is_done);
+        if self.job.reader.is_stopped() || is_complete {
             self.finish(FinishReason::Stop);
         } else if self.generated.len() >= self.job.max_tokens {
             self.finish(FinishReason::Length);

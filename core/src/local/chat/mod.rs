@@ -2,6 +2,7 @@
 //! side by side.
 
 mod conversation;
+pub(crate) mod grammar;
 mod model;
 pub(crate) mod output;
 mod prefix;

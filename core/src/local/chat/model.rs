@@ -1,17 +1,18 @@
 //! A loaded chat model: everything between a request and the tokens of its answer.
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use super::conversation::{ChatJob, EventSender};
+use super::grammar::Grammars;
 use super::output::OutputReader;
 use super::prefix::PrefixStore;
 use super::queue::Ticket;
 use super::sampling::{self, Sampler, SamplingOptions};
 use super::template::{RenderOptions, Template};
-use crate::chat::{ChatRequest, OutputFormat, Part, ToolChoice};
+use crate::chat::{ChatRequest, Part};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::LocalChatConfig;
@@ -48,10 +49,11 @@ pub(super) struct Limits {
 /// A loaded model.
 pub(crate) struct ChatModel {
     pub(super) model: Box<dyn CausalLm>,
-    pub(super) tokenizer: ChatTokenizer,
+    pub(super) tokenizer: Arc<ChatTokenizer>,
     pub(super) prefixes: Mutex<PrefixStore>,
     pub(super) limits: Limits,
     template: Template,
+    grammars: Grammars,
     defaults: SamplingOptions,
     /// The model's name, for messages.
     name: String,
@@ -96,7 +98,7 @@ impl ChatModel {
             let failed = || Error::new(ErrorKind::ModelLoad, "reading the tokenizer panicked");
             (model, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
-        let (model, tokenizer) = (model?, tokenizer?);
+        let (model, tokenizer) = (model?, Arc::new(tokenizer?));
         let per_token = model.cache_bytes_per_token().max(1);
         let cache_tokens = cache_bytes / per_token;
         if model.window() < MIN_WINDOW {
@@ -110,6 +112,7 @@ impl ChatModel {
             if weights.metadata().is_some() { None } else { files.json("generation_config.json")? };
         Ok(Self {
             template: Template::of_model(&tokenizer, config.template.as_deref())?,
+            grammars: Grammars::new(Arc::clone(&tokenizer)),
             defaults: SamplingOptions::of_generation_config(&generation.unwrap_or_default()),
             limits: Limits { cache_tokens, running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1) },
             prefixes: Mutex::default(),
@@ -155,6 +158,7 @@ impl ChatModel {
             decoder: self.tokenizer.decoder(),
             sampler: Sampler::new(options, &tokens),
             max_tokens,
+            constraint: self.grammars.constraint(request, self.template.dialect(), &prompt)?,
             logprobs: request.logprobs.map(usize::from),
             thinking_budget: thinking_budget(request)?,
             prompt: tokens,
@@ -204,14 +208,6 @@ impl ChatModel {
         if request.logprobs.is_some_and(|top| top > MAX_LOGPROBS) {
             return Err(Error::invalid_request(format!("`logprobs` is above {MAX_LOGPROBS}")));
         }
-        if matches!(request.output, Some(OutputFormat::Json | OutputFormat::JsonSchema { .. })) {
-            return Err(Error::unsupported("a local model cannot be held to JSON in this version of ayni"));
-        }
-        if matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_))) {
-            return Err(Error::unsupported(
-                "a local model cannot be made to call a tool in this version of ayni; valid: auto, none",
-            ));
-        }
         let known = || sampling::EXTRA.iter().chain(OWN_EXTRA);
         match request.extra.keys().find(|key| !known().any(|known| known == key)) {
             None => Ok(()),
@@ -224,7 +220,7 @@ impl ChatModel {
 }
 
 /// The names of [`ChatRequest::extra`] that are no options of sampling.
-const OWN_EXTRA: &[&str] = &["chat_template_kwargs", "thinking_budget"];
+const OWN_EXTRA: &[&str] = &["chat_template_kwargs", "guided_grammar", "guided_regex", "thinking_budget"];
 
 /// The most tokens of thoughts, where the request says.
 fn thinking_budget(request: &ChatRequest) -> Result<Option<usize>> {

@@ -155,7 +155,9 @@ fn split_parts(name: &str) -> Option<Vec<String>> {
     let (start, of) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, part) = start.rsplit_once('-')?;
     let (part, of) = (number(part)?, number(of)?);
-    (1..=of).contains(&part).then(|| (1..=of).map(|part| format!("{stem}-{part:05}-of-{of:05}.gguf")).collect())
+    (1..=of)
+        .contains(&part)
+        .then(|| (1..=of).map(|part| format!("{stem}-{part:05}-of-{of:05}.gguf")).collect())
 }
 
 /// Whether a name from outside stays inside the folder that it is joined to.
@@ -172,7 +174,10 @@ mod tests {
     #[test]
     fn a_split_gguf_file_is_all_of_its_parts() {
         let parts = WeightFiles::of_file("m-q4-00002-of-00003.gguf").names;
-        assert_eq!(parts, ["m-q4-00001-of-00003.gguf", "m-q4-00002-of-00003.gguf", "m-q4-00003-of-00003.gguf"]);
+        assert_eq!(
+            parts,
+            ["m-q4-00001-of-00003.gguf", "m-q4-00002-of-00003.gguf", "m-q4-00003-of-00003.gguf"]
+        );
         for name in ["m.gguf", "m-00004-of-00003.gguf", "m-1-of-2.gguf", "m-00001-of-00002.safetensors"] {
             assert_eq!(WeightFiles::of_file(name).names, [name]);
         }

@@ -15,6 +15,8 @@ mod pre_tokenizers;
 mod prompt;
 mod scored_pairs;
 mod sentencepiece;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vocabulary;
 
 pub(crate) use added::{AddedToken, Guarding};

@@ -69,13 +69,7 @@ impl Dialect {
 
     /// What announces a call, where something does.
     pub(super) fn mark(&self) -> Option<&'static str> {
-        match self.calls? {
-            CallSyntax::Hermes | CallSyntax::QwenTags | CallSyntax::GlmTags => Some("<tool_call>"),
-            CallSyntax::Mistral => Some("[TOOL_CALLS]"),
-            CallSyntax::List => Some("<|tool_call|>"),
-            CallSyntax::Bare => Some("<|python_tag|>"),
-            CallSyntax::Harmony => None,
-        }
+        self.calls.map(CallSyntax::mark).filter(|mark| !mark.is_empty())
     }
 
     /// What ends a call, where something does.
@@ -84,6 +78,19 @@ impl Dialect {
             CallSyntax::Hermes | CallSyntax::QwenTags | CallSyntax::GlmTags => Some("</tool_call>"),
             CallSyntax::List => Some("<|/tool_call|>"),
             CallSyntax::Mistral | CallSyntax::Bare | CallSyntax::Harmony => None,
+        }
+    }
+}
+
+impl CallSyntax {
+    /// What announces a call; empty where nothing does.
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            Self::Hermes | Self::QwenTags | Self::GlmTags => "<tool_call>",
+            Self::Mistral => "[TOOL_CALLS]",
+            Self::List => "<|tool_call|>",
+            Self::Bare => "<|python_tag|>",
+            Self::Harmony => "",
         }
     }
 }
