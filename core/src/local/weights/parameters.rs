@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Weights;
+use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{DenseWeights, Device, Embedding, Format, Gate, Linear, Norm, Precision, of_candle};
 
@@ -17,6 +18,8 @@ pub(crate) struct Parameters<'a> {
     storage: Storage,
     /// The longest text that is wanted.
     window: Option<usize>,
+    /// Which part of tensors that hold one after another of so many.
+    of_stack: Option<(usize, usize)>,
 }
 
 /// In what layers hold their weights.
@@ -59,6 +62,7 @@ impl<'a> Parameters<'a> {
             biases: Biases::IfAny,
             storage: Storage::Precision,
             window: None,
+            of_stack: None,
         }
     }
 
@@ -80,6 +84,21 @@ impl<'a> Parameters<'a> {
     /// The same tensors, for texts of up to `window` tokens.
     pub(crate) fn with_window(&self, window: Option<usize>) -> Self {
         Self { window, ..self.clone() }
+    }
+
+    /// The same names for tensors that hold `count` of them one after another, of which this is number `number`.
+    pub(crate) fn of_stack(&self, number: usize, count: usize) -> Self {
+        Self { of_stack: Some((number, count)), ..self.clone() }
+    }
+
+    /// A tensor of this shape where the file holds it.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        let full = self.full(name);
+        let Some((number, count)) = self.of_stack else { return self.weights.tensor(&full, shape) };
+        let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
+        whole.one_of_stack(number).ok_or_else(|| {
+            Error::new(ErrorKind::ModelLoad, format!("`{full}` is stored in a way that is not supported"))
+        })
     }
 
     /// The longest text of a model that can take `positions` tokens.
@@ -112,7 +131,7 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if it is missing or has another shape.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.weights.tensor(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
+        self.find(name, shape)?.to_tensor(&candle_core::Device::Cpu)
     }
 
     /// A tensor that may be missing; one of another shape is still an error.
@@ -151,7 +170,7 @@ impl<'a> Parameters<'a> {
         let mut all: Vec<Rows> = Vec::new();
         for (name, outputs) in parts {
             let here = self.at(name);
-            let stored = self.weights.tensor(&here.full("weight"), &[*outputs, inputs])?;
+            let stored = here.find("weight", &[*outputs, inputs])?;
             let Some((format, bytes)) = stored.blocks().filter(|(format, _)| self.keeps(*format)) else {
                 return Ok(None);
             };
@@ -326,7 +345,7 @@ impl<'a> Parameters<'a> {
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let here = self.at(name);
-        let stored = self.weights.tensor(&here.full("weight"), &[count, width])?;
+        let stored = here.find("weight", &[count, width])?;
         if self.storage == Storage::AsInFile
             && let Some((format, bytes)) = stored.blocks()
             && !matches!(format, Format::F16 | Format::Bf16)
