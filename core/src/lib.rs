@@ -31,8 +31,8 @@ pub use chat::{
     OutputFormat, Part, ReasoningEffort, Role, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, embedder, open_chat, open_embedder,
-    open_image_generator, open_procurement,
+    ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, chat_model, embedder, open_chat,
+    open_embedder, open_image_generator, open_procurement,
 };
 pub use context::{Cancellation, Context, Progress};
 pub use embed::{

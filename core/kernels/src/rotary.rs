@@ -54,6 +54,29 @@ impl Table {
         Self { layout, width: 2 * frequencies.len(), positions, row, cosines, sines }
     }
 
+    /// The same table with the positions of another after its own: position `p` of `other` is number `positions() + p`
+    /// here.
+    ///
+    /// # Errors
+    /// [`Shape`](crate::KernelError::Shape) if the two rotate other numbers of a head.
+    pub fn followed_by(&self, other: &Self) -> Result<Self> {
+        if (self.layout, self.width) != (other.layout, other.width) {
+            return Err(KernelError::shape(format!("{self:?} and {other:?} cannot be one table")));
+        }
+        let joined = |first: &[f32], second: &[f32]| {
+            let mut all = Aligned::zeroed(first.len() + second.len());
+            all[..first.len()].copy_from_slice(first);
+            all[first.len()..].copy_from_slice(second);
+            all
+        };
+        Ok(Self {
+            positions: self.positions + other.positions,
+            cosines: joined(&self.cosines, &other.cosines),
+            sines: joined(&self.sines, &other.sines),
+            ..self.clone()
+        })
+    }
+
     /// The usual frequencies: `base^(-2i / width)` for every pair of `width` numbers.
     pub fn frequencies(width: usize, base: f32) -> Vec<f32> {
         let frequency = |pair: usize| (1.0 / f64::from(base).powf((2 * pair) as f64 / width as f64)) as f32;

@@ -1,7 +1,7 @@
-//! Models in this process: embedders. Opening a local chat or image model says that it is not in this version.
+//! Models in this process: embedders and chat models. Opening a local image model says that it is not in this version.
 
 #[cfg(feature = "candle")]
-pub(crate) mod chat;
+mod chat;
 mod config;
 #[cfg(feature = "candle")]
 mod embed;
@@ -24,8 +24,8 @@ pub mod vision;
 #[cfg(feature = "candle")]
 pub(crate) mod weights;
 
-#[cfg(test)]
-pub(crate) use config::unavailable_reason;
+#[cfg(feature = "candle")]
+pub use chat::LocalChat;
 pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, Parity, ProbeParity};

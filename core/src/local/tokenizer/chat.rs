@@ -187,6 +187,14 @@ impl ChatTokenizer {
         Ok(ids)
     }
 
+    /// The tokens of a piece of an answer, control tokens included.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn encode_fragment(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_text(text, None)
+    }
+
     /// The tokens of a text, without one before or after it.
     fn encode_text(&self, text: &str, guard: Option<char>) -> Result<Vec<u32>> {
         let pieces = self.added.split(text, guard);

@@ -196,6 +196,18 @@ impl StoredTensor {
         }
     }
 
+    /// The bytes of rows that a matrix product can use as they are, and their format: blocks of a GGUF file, or numbers
+    /// of 16 bits in row-major order.
+    pub(crate) fn blocks(&self) -> Option<(Format, &[u8])> {
+        let format = match &self.encoding {
+            Encoding::Blocks(format) => *format,
+            Encoding::Plain(DType::F16) if self.strides.is_none() => Format::F16,
+            Encoding::Plain(DType::BF16) if self.strides.is_none() => Format::Bf16,
+            _ => return None,
+        };
+        Some((format, self.stored_bytes()))
+    }
+
     fn stored_bytes(&self) -> &[u8] {
         self.file.as_ref().get(self.range.clone()).unwrap_or_default()
     }

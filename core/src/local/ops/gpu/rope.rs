@@ -33,6 +33,16 @@ impl Tables {
         Ok(Self { layout, cosines: table(cosines)?, sines: table(sines)? })
     }
 
+    /// The same tables with the positions of others after their own.
+    pub(in super::super) fn followed_by(&self, other: &Self) -> Result<Self> {
+        let joined = |first, second| Tensor::cat(&[first, second], 0);
+        Ok(Self {
+            layout: self.layout,
+            cosines: joined(&self.cosines, &other.cosines)?,
+            sines: joined(&self.sines, &other.sines)?,
+        })
+    }
+
     /// Rotates `[token, head, size]`, a position a token. The numbers of a head past the table's pairs stay.
     pub(in super::super) fn rotate(&self, x: &Tensor, positions: &[u32]) -> Result<Tensor> {
         if x.elem_count() == 0 {
