@@ -114,37 +114,39 @@ impl Guarding {
         Ok(Self { words, all })
     }
 
-    /// The text with a guard in each such word, and after an end that could be the beginning of one.
+    /// The text with a guard before and in each such word, and before an end that could be the beginning of one.
     pub(crate) fn guard(&self, text: &str, guard: char) -> String {
-        let mut guarded = String::with_capacity(text.len());
-        let mut written = 0;
+        let mut marks: Vec<usize> = Vec::new();
         for found in self.all.find_overlapping_iter(text) {
             let start = found.start();
             let first = text[start..].chars().next().map_or(0, char::len_utf8);
-            // A word of one character is guarded before it, any other inside.
-            let at = if start + first < found.end() { start + first } else { start };
-            if at > written || guarded.is_empty() {
-                guarded.push_str(&text[written..at]);
-                guarded.push(guard);
-                written = at;
-            }
+            // Inside too: a template may cut the first character off.
+            marks.extend([start].into_iter().chain(Some(start + first).filter(|inside| *inside < found.end())));
+        }
+        marks.extend(self.beginnings_at_the_end(text));
+        marks.sort_unstable();
+        marks.dedup();
+        let mut guarded = String::with_capacity(text.len() + 4 * marks.len());
+        let mut written = 0;
+        for at in marks {
+            guarded.push_str(&text[written..at]);
+            guarded.push(guard);
+            written = at;
         }
         guarded.push_str(&text[written..]);
-        if self.ends_inside_a_word(text) {
-            guarded.push(guard);
-        }
         guarded
     }
 
-    fn ends_inside_a_word(&self, text: &str) -> bool {
+    /// Where the end of a text could be the beginning of a word: what follows may hold the rest.
+    fn beginnings_at_the_end(&self, text: &str) -> Vec<usize> {
         let longest = self.words.iter().map(String::len).max().unwrap_or(0);
         let ends = text.char_indices().rev().map(|(at, _)| at).take_while(|at| text.len() - at < longest);
-        ends.into_iter().any(|at| {
-            let end = &text[at..];
-            let first = self.words.partition_point(|word| word.as_str() < end);
-            self.words.get(first).is_some_and(|word| word.len() > end.len() && word.starts_with(end))
-                || self.words.get(first + 1).is_some_and(|word| word.starts_with(end))
+        ends.filter(|at| {
+            let end = &text[*at..];
+            let first = self.words.partition_point(|word| word.as_str() <= end);
+            self.words.get(first).is_some_and(|word| word.starts_with(end))
         })
+        .collect()
     }
 }
 

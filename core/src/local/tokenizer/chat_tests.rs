@@ -22,18 +22,20 @@ fn encode(tokenizer: &ChatTokenizer, text: &str) -> Vec<u32> {
     const GUARD: char = '\u{FDD0}';
     let control = tokenizer.added().iter().filter(|token| token.is_control).map(|token| token.text.as_str());
     let guarding = super::super::Guarding::new(control).unwrap();
-    tokenizer.encode(&Prompt::chat(guarding.guard(text, GUARD), Some(GUARD))).unwrap()
+    tokenizer.encode_text(&guarding.guard(text, GUARD), Some(GUARD)).unwrap()
 }
 
-/// Compares every text with the reference, and decodes it again.
-fn compare(tokenizer: &ChatTokenizer, expected: &Value, name: &str) {
+/// Compares every text with the reference, or every fourth.
+fn compare(tokenizer: &ChatTokenizer, expected: &Value, name: &str, part: Option<usize>) {
     let texts = texts();
     let expected = expected.as_array().unwrap();
     assert_eq!((texts.len(), expected.len()), (2000, 2000));
     let wrong: Vec<_> = texts
         .iter()
         .zip(expected)
-        .filter_map(|(text, expected)| {
+        .enumerate()
+        .filter(|(at, _)| part.is_none_or(|part| at % 4 == part % 4))
+        .filter_map(|(_, (text, expected))| {
             let ids = encode(tokenizer, text);
             (hash(&ids) != *expected).then(|| (text, ids))
         })
@@ -59,21 +61,23 @@ fn byte_pairs_with_each_pre_tokenizer_are_those_of_the_reference() {
     let golden = golden_json("bpe.json");
     let hashes = golden["hashes"].as_object().unwrap();
     assert_eq!(hashes.len(), 29);
-    for (pre, expected) in hashes.iter().filter(|(pre, _)| *pre != "tokenizer.json") {
+    for (at, (pre, expected)) in hashes.iter().enumerate().filter(|(_, (pre, _))| *pre != "tokenizer.json") {
         let entries = json!({
             "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.tokens": golden["tokens"],
             "tokenizer.ggml.token_type": golden["types"], "tokenizer.ggml.merges": golden["merges"],
             "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.add_bos_token": false,
         });
         let tokenizer = ChatTokenizer::from_gguf(&metadata(&entries).unwrap()).unwrap();
-        compare(&tokenizer, expected, pre);
+        // Those of the models that are run most are compared whole.
+        let is_common = ["smollm", "llama-bpe", "qwen2", "gpt-4o", "tekken"].contains(&pre.as_str());
+        compare(&tokenizer, expected, pre, if is_common { None } else { Some(at) });
     }
 }
 
 #[test]
 fn a_folder_gives_the_ids_of_the_reference() {
     let tokenizer = ChatTokenizer::from_files(&ModelFiles::in_folder(&golden("bpe")).unwrap()).unwrap();
-    compare(&tokenizer, &golden_json("bpe.json")["hashes"]["tokenizer.json"], "tokenizer.json");
+    compare(&tokenizer, &golden_json("bpe.json")["hashes"]["tokenizer.json"], "tokenizer.json", None);
     round_trip(&tokenizer);
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(0), Some(2)));
     assert_eq!(tokenizer.ends(), [0, 2]);
@@ -87,7 +91,7 @@ fn scored_byte_pairs_are_those_of_both_references() {
     let weights = Weights::open_files(&[golden("spm.gguf")]).unwrap();
     let tokenizer = ChatTokenizer::from_gguf(weights.metadata().unwrap()).unwrap();
     let golden = golden_json("spm.json");
-    compare(&tokenizer, &golden["hashes"]["llama.cpp"], "llama.cpp");
+    compare(&tokenizer, &golden["hashes"]["llama.cpp"], "llama.cpp", None);
     round_trip(&tokenizer);
     let templates = tokenizer.templates();
     assert_eq!(templates.default.as_deref(), Some("{{ messages[0].content }}"));
@@ -106,7 +110,7 @@ fn unigrams_are_those_of_the_reference() {
         "tokenizer.ggml.precompiled_charsmap": table, "tokenizer.ggml.remove_extra_whitespaces": true,
     });
     let tokenizer = ChatTokenizer::from_gguf(&metadata(&entries).unwrap()).unwrap();
-    compare(&tokenizer, &golden["hashes"]["sentencepiece"], "sentencepiece");
+    compare(&tokenizer, &golden["hashes"]["sentencepiece"], "sentencepiece", None);
 }
 
 #[test]

@@ -239,7 +239,9 @@ impl<'a> Vocabulary<'a> {
         if flag("remove_extra_whitespaces").unwrap_or(false) {
             let several = ReplacePattern::Regex(" {2,}".to_owned());
             steps.push(Replace::new(several, " ").map_err(failed)?.into());
-            steps.push(tokenizers::normalizers::Strip::new(true, true).into());
+            // Spaces alone: other white space is text.
+            let around = ReplacePattern::Regex("^ +| +$".to_owned());
+            steps.push(Replace::new(around, "").map_err(failed)?.into());
         }
         if !steps.is_empty() {
             tokenizer.with_normalizer(Some(NormalizerWrapper::from(Sequence::new(steps)))).map_err(failed)?;

@@ -82,12 +82,7 @@ impl OutputReader {
             self.held = after.to_owned();
             return self.leave(region);
         }
-        if region.is_used && mark.is_some_and(|mark| rest.starts_with(mark)) {
-            self.held = rest.to_owned();
-            return self.leave(region);
-        }
-        let may_go_on = [end, mark].into_iter().flatten().any(|word| word.starts_with(rest));
-        if may_go_on {
+        if rest.is_empty() || end.is_some_and(|end| end.starts_with(rest)) {
             self.mode = Mode::Calls(region);
             return false;
         }

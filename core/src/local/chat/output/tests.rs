@@ -234,7 +234,6 @@ fn dialects_are_known_by_the_templates_of_published_models() {
     use crate::local::tokenizer::testing::golden;
     for (name, calls) in [
         ("Qwen-Qwen3-0.6B", Some(CallSyntax::Hermes)),
-        ("HuggingFaceTB-SmolLM3-3B", Some(CallSyntax::Hermes)),
         ("ibm-granite-granite-4.0", Some(CallSyntax::Hermes)),
         ("Qwen3-Coder", Some(CallSyntax::QwenTags)),
         ("Qwen3.5-4B", Some(CallSyntax::QwenTags)),

@@ -43,6 +43,7 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
     environment.set_formatter(format_value);
     environment.add_filter("tojson", to_json);
     environment.add_filter("string", |value: &Value| python::text(value));
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_template_owned(NAME, without_generation_tags(source))?;

@@ -33,6 +33,11 @@ fn templates_are_rendered_as_transformers_renders_them() {
             let request: ChatRequest = serde_json::from_value(conversations[conversation].clone()).unwrap();
             let found = template.render(&request, &options);
             let is_right = match (expected, &found) {
+                // Where a template thinks whatever it is asked, ayni closes the thought.
+                (Value::String(expected), Ok(found)) if conversation == "no thinking" => {
+                    let closed = format!("{}\n</think>\n\n", expected);
+                    [expected, &closed].contains(&&found.to_text())
+                }
                 (Value::String(expected), Ok(found)) => found.to_text() == *expected,
                 (_, Err(error)) if error.kind() == ErrorKind::Unsupported => {
                     !template.has_tools() && conversation != "question"

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use minijinja::Environment;
 use minijinja::value::Serde;
 
+use super::on_large_stack;
 use super::output::{Dialect, THOUGHTS};
 use crate::chat::{ChatRequest, Message, ReasoningEffort, Role};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,11 +23,8 @@ use conversation::Guards;
 /// What one rendering may cost: instructions, or 64 bytes of text each.
 const FUEL: u64 = 2_000_000;
 
-/// Values that a template nests for as long as its fuel lasts are dropped recursively.
-const STACK_BYTES: usize = 512 << 20;
-
 /// The most bytes of a template's source.
-const MAX_SOURCE_BYTES: usize = 1 << 20;
+const MAX_SOURCE_BYTES: usize = 256 << 10;
 
 /// The name of a template within its engine.
 const NAME: &str = "chat_template";
@@ -164,9 +162,9 @@ impl std::fmt::Debug for Template {
 impl Source {
     fn compile(text: &str) -> Result<Self> {
         if text.len() > MAX_SOURCE_BYTES {
-            return Err(Error::new(ErrorKind::ModelLoad, "the model's chat template is longer than 1 MiB"));
+            return Err(Error::new(ErrorKind::ModelLoad, "the model's chat template is longer than 256 KiB"));
         }
-        let engine = engine::environment(text).map_err(|error| {
+        let engine = on_large_stack(|| engine::environment(text))?.map_err(|error| {
             let line = error.line().map_or_else(String::new, |line| format!(" in line {line}"));
             let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
             Error::new(ErrorKind::ModelLoad, format!("the model's chat template is not valid{line}: {why}"))
@@ -181,24 +179,14 @@ impl Source {
     }
 
     fn render(&self, values: serde_json::Map<String, serde_json::Value>) -> Result<String> {
-        let run = || {
-            let template = self.engine.get_template(NAME)?;
-            template.render(minijinja::Value::from(Serde(values)))
-        };
-        let rendered = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("ayni-template".to_owned()).stack_size(STACK_BYTES);
-            let clock = engine::clock();
-            thread
-                .spawn_scoped(scope, move || engine::with_clock(clock, run))
-                .map(std::thread::ScopedJoinHandle::join)
-        });
-        match rendered {
-            Ok(Ok(rendered)) => rendered.map_err(|error| engine::failure(&error)),
-            Ok(Err(_)) => Err(Error::config("the model's chat template fails")),
-            Err(error) => {
-                Err(Error::new(ErrorKind::Unexpected, "no thread for the chat template").with_source(error))
-            }
-        }
+        let clock = engine::clock();
+        let rendered = on_large_stack(|| {
+            engine::with_clock(clock, || {
+                let template = self.engine.get_template(NAME)?;
+                template.render(minijinja::Value::from(Serde(values)))
+            })
+        })?;
+        rendered.map_err(|error| engine::failure(&error))
     }
 }
 

@@ -166,7 +166,7 @@ fn thinking_is_switched_and_variables_are_passed_on() {
 
 #[test]
 fn a_thought_that_the_template_opens_is_closed_where_none_is_wanted() {
-    let source = "{{ messages[0].content }}<think>\n";
+    let source = "{{ messages[0].content ~ '<think>\n' }}";
     assert_eq!(text(source, &ChatRequest::user("x")), "x<think>\n");
     let request = ChatRequest::user("x").with_reasoning(ReasoningEffort::None);
     assert_eq!(text(source, &request), "x<think>\n\n</think>\n\n");
