@@ -36,7 +36,7 @@ pub(crate) enum Storage {
 /// One or several layers with the same input, in rows of one format.
 struct Rows {
     format: Format,
-    bytes: Vec<u8>,
+    parts: Vec<StoredTensor>,
     outputs: usize,
     biases: Vec<Tensor>,
 }
@@ -171,25 +171,21 @@ impl<'a> Parameters<'a> {
         for (name, outputs) in parts {
             let here = self.at(name);
             let stored = here.find("weight", &[*outputs, inputs])?;
-            let Some((format, bytes)) = stored.blocks().filter(|(format, _)| self.keeps(*format)) else {
-                return Ok(None);
-            };
+            let format = stored.blocks().map(|(format, _)| format);
+            let Some(format) = format.filter(|format| self.keeps(*format)) else { return Ok(None) };
             let bias = here.bias("bias", *outputs)?;
-            match all
-                .last_mut()
-                .filter(|last| last.format == format && last.biases.is_empty() == bias.is_none())
-            {
+            let is_alike =
+                |last: &&mut Rows| last.format == format && last.biases.is_empty() == bias.is_none();
+            match all.last_mut().filter(is_alike) {
                 Some(last) => {
-                    last.bytes.extend_from_slice(bytes);
+                    last.parts.push(stored);
                     last.outputs += outputs;
                     last.biases.extend(bias);
                 }
-                None => all.push(Rows {
-                    format,
-                    bytes: bytes.to_vec(),
-                    outputs: *outputs,
-                    biases: bias.into_iter().collect(),
-                }),
+                None => {
+                    let biases = bias.into_iter().collect();
+                    all.push(Rows { format, parts: vec![stored], outputs: *outputs, biases });
+                }
             }
         }
         Ok(Some(all))
@@ -203,12 +199,23 @@ impl<'a> Parameters<'a> {
     }
 
     fn linear_of_rows(&self, rows: Vec<Rows>, inputs: usize) -> Result<Linear> {
-        let layer = |Rows { format, bytes, outputs, biases }: Rows| {
+        let layer = |Rows { format, parts, outputs, biases }: Rows| {
             let bias = match biases.as_slice() {
                 [] => None,
                 biases => Some(Tensor::cat(biases, 0).map_err(of_candle)?),
             };
-            Linear::blocks(self.device, format, &bytes, [outputs, inputs], bias.as_ref())
+            let bytes_of =
+                |part: &StoredTensor| part.blocks().map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+            let joined: Vec<u8>;
+            let bytes = match parts.as_slice() {
+                // Packed from the file itself.
+                [only] => only.blocks().map_or(&[][..], |(_, bytes)| bytes),
+                parts => {
+                    joined = parts.iter().map(bytes_of).collect::<Vec<_>>().concat();
+                    &joined
+                }
+            };
+            Linear::blocks(self.device, format, bytes, [outputs, inputs], bias.as_ref())
                 .map_err(|error| self.unusable(error))
         };
         let mut layers = rows.into_iter().map(layer).collect::<Result<Vec<_>>>()?;
