@@ -187,7 +187,7 @@ fn missing_and_unknown_columns_are_refused_by_name() {
 #[test]
 fn pages_of_markup_and_empty_files_are_told() {
     for (text, says) in
-        [("<?xml version=\"1.0\"?><Error>x</Error>", "markup"), ("", "is empty"), ("\r\n\r\n", "is empty")]
+        [("<?xml version=\"1.0\"?><Error>x</Error>", "HTML page"), ("", "is empty"), ("\r\n\r\n", "is empty")]
     {
         let error = read::<OrderLine>(text, ReadOptions::default()).expect_err(says);
         assert!(error.message().contains(says), "{error}");

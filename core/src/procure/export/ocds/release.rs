@@ -10,7 +10,7 @@ use crate::procure::{
     Award, Currency, Decimal, LineItem, Money, Supplier, Tender, TenderState, TenderType, Timestamp,
 };
 
-/// The prefix that is registered for Mercado Público.
+/// The registered prefix of Mercado Público.
 const PREFIX: &str = "ocds-70d2nz-";
 
 #[derive(Clone, Debug, Serialize)]
@@ -78,7 +78,7 @@ struct Decision {
     items: Vec<Item>,
 }
 
-/// An amount as a JSON number, digit for digit.
+/// An amount, as a JSON number with all digits.
 #[derive(Clone, Debug, Serialize)]
 struct Value {
     amount: Box<RawValue>,
@@ -154,7 +154,7 @@ impl<'a> Release<'a> {
         })
     }
 
-    /// The same as compiled release.
+    /// The compiled release.
     pub(super) fn compiled(&self) -> Self {
         let mut compiled = self.clone();
         compiled.id = format!("{}-compiled", self.id);
@@ -193,7 +193,7 @@ fn process(tender: &Tender, buyer: Option<Reference>) -> Result<Process<'_>> {
     })
 }
 
-/// OCDS has no code for what is closed and undecided but `active`, and none for what is halted.
+/// The OCDS status. A closed tender without a decision is still `active`; there is no code for a suspended one.
 fn status(state: &TenderState) -> Option<&'static str> {
     match state {
         TenderState::Published | TenderState::Closed => Some("active"),
@@ -204,7 +204,7 @@ fn status(state: &TenderState) -> Option<&'static str> {
     }
 }
 
-/// Public tenders are open; to private ones the buyer invites whom it chooses.
+/// The OCDS method. Public tenders are open; for private ones the buyer invites suppliers.
 fn method(kind: &TenderType) -> Option<&'static str> {
     match kind {
         TenderType::L1
@@ -226,7 +226,7 @@ fn number(number: Decimal) -> Result<Box<RawValue>> {
     RawValue::from_string(number.to_string()).map_err(unwritten)
 }
 
-/// `None` for what is counted in a unit that is no currency.
+/// `None` for an amount in a unit that is not a currency.
 fn value(money: &Money) -> Result<Option<Value>> {
     let is_currency = match &money.currency {
         Currency::Clp | Currency::Clf | Currency::Usd | Currency::Eur => true,
@@ -240,7 +240,7 @@ fn value(money: &Money) -> Result<Option<Value>> {
     is_currency.then(|| Ok(Value { amount: number(money.amount)?, currency: currency() })).transpose()
 }
 
-/// The lines; of an award with what was won, and at which price.
+/// The lines; for an award with the awarded quantity and price.
 fn items<'a>(lines: impl Iterator<Item = &'a LineItem>, awarded: bool) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = Vec::new();
     for (at, line) in lines.enumerate() {
@@ -271,7 +271,7 @@ fn document((at, document): (usize, &crate::procure::Document)) -> Document<'_> 
     Document { id, title: &document.name, url }
 }
 
-/// An award for the whole, or one for every winner of lines.
+/// One award for the whole tender, or one for each winner of lines.
 fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
     let mut winners: Vec<&Supplier> = Vec::new();
     for award in tender.items.iter().filter_map(|item| item.award.as_ref()) {
@@ -298,7 +298,7 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
         let suppliers = award.suppliers.iter().map(supplier_reference).collect();
         return Ok(vec![decision(base, suppliers, Vec::new(), total)]);
     }
-    // Which part of the whole each of several won is not said.
+    // If several suppliers won the whole, the record does not say how it is shared.
     let mut total = total.filter(|_| winners.len() == 1);
     let mut decisions = Vec::new();
     for (at, winner) in winners.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! One request at a time for an account, with a gap between them: in the process, between processes, and between
-//! machines.
+//! The lock of an account: one request at a time, with a gap between requests. It holds between the clients of a
+//! process, the processes of a machine and the machines that share a store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,48 +7,48 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::file::{Held, LockFile};
-use super::lease::{self, LastEnd, Lease};
+use super::lock_file::{LockFile, LockedFile};
+use super::store_lease::{HeldLease, LastEnd, StoreLease};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::policy::breaker::Breaker;
 use crate::runtime;
 
-/// How often the lock of another process is looked at.
-const LOOK: Duration = Duration::from_millis(25);
-/// How long whoever has an answer waits for the turn to be given back. It is given back later too, unless the
-/// runtime ends.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// So many failures in a row open the breaker of an API, for so long.
+/// How often to check whether another process has released its lock file.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How long to wait for the lock to be released after an answer. The release goes on after that, unless the runtime
+/// ends.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The failures in a row that open the breaker of an API, and how long it stays open.
 const BREAKER: (u32, Duration) = (5, Duration::from_secs(60));
 
-/// The queue of an account. Every client of the process with the same account has the same one.
+/// The queue for the lock of an account. All clients of the process with the same account share it.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    /// One permit; tokio gives it out first come, first served.
+pub(crate) struct AccountQueue {
+    /// One permit. tokio serves waiters in the order in which they came.
     permit: Arc<Semaphore>,
-    state: Mutex<State>,
-    /// Failures of the services behind this account, by the name of the API.
+    state: Mutex<QueueState>,
+    /// One breaker per API of this account, by the API's name.
     breakers: Mutex<HashMap<&'static str, Arc<Breaker>>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     gap: Duration,
     lock: Option<Arc<LockFile>>,
     /// When this process's last request ended.
     last_end: Option<Instant>,
 }
 
-static QUEUES: LazyLock<Mutex<HashMap<String, Weak<Queue>>>> = LazyLock::new(Mutex::default);
+static QUEUES: LazyLock<Mutex<HashMap<String, Weak<AccountQueue>>>> = LazyLock::new(Mutex::default);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Queue {
-    /// The queue of `account`. Of several clients' gaps the longest holds, and a lock file that one of them
-    /// names is taken by all.
+impl AccountQueue {
+    /// The queue of `account`. If its clients ask for different gaps, the longest applies. If one of them has a lock
+    /// file, all of them try_lock_file it.
     pub(crate) fn of(account: &str, gap: Duration, lock: Option<LockFile>) -> Arc<Self> {
         let mut queues = locked(&QUEUES);
         queues.retain(|_, queue| queue.strong_count() > 0);
@@ -64,7 +64,7 @@ impl Queue {
         });
         let mut state = locked(&queue.state);
         state.gap = state.gap.max(gap);
-        state.lock = state.lock.take().or(lock.map(Arc::new));
+        state.lock = state.lock.try_lock_file().or(lock.map(Arc::new));
         drop(state);
         queue
     }
@@ -75,16 +75,20 @@ impl Queue {
         Arc::clone(locked(&self.breakers).entry(api).or_insert_with(new))
     }
 
-    /// Waits for the turn. Clients of one process are served in the order in which they came; processes and
-    /// machines take turns, because who had the last one waits out the gap before asking for the next.
+    /// Waits for the lock. Clients of one process are served in the order in which they came. Processes and machines
+    /// alternate, because the last holder waits for the gap to pass before it tries again.
     ///
     /// # Errors
-    /// `cancelled`, `timeout`, that the lock file cannot be used, or what the store of `lease` says.
-    pub(crate) async fn enter(self: &Arc<Self>, cx: &Context, lease: Option<&Lease>) -> Result<Turn> {
+    /// `cancelled`, `timeout`, `config_invalid` if the lock file cannot be used, and errors of the store of `lease`.
+    pub(crate) async fn lock(
+        self: &Arc<Self>,
+        cx: &Context,
+        lease: Option<&StoreLease>,
+    ) -> Result<AccountLock> {
         cx.guard(self.wait(cx, lease)).await.map_err(|error| error.with_sent(Sent::No))
     }
 
-    async fn wait(self: &Arc<Self>, cx: &Context, lease: Option<&Lease>) -> Result<Turn> {
+    async fn wait(self: &Arc<Self>, cx: &Context, lease: Option<&StoreLease>) -> Result<AccountLock> {
         let permit = Arc::clone(&self.permit).acquire_owned().await;
         let permit = permit.map_err(|_| Error::new(ErrorKind::Unexpected, "the queue was closed"))?;
         let (gap, lock, last_end) = {
@@ -95,24 +99,24 @@ impl Queue {
         if let Some(left) = last_end.and_then(|end| gap.checked_sub(since(end))) {
             cx.clock().sleep(left).await?;
         }
-        let mut turn = Turn {
+        let mut guard = AccountLock {
             permit: Some(permit),
-            held: None,
-            leased: None,
+            file: None,
+            lease: None,
             queue: Arc::clone(self),
             clock: cx.clock().clone(),
         };
         let mut left = None;
         if let Some(lock) = lock {
-            let held = self.taken(cx, &lock).await?;
-            // A clock that was set back must not make the wait endless.
-            let since = held.last_end.and_then(|end| cx.clock().system_time().duration_since(end).ok());
+            let file = self.wait_for_file(cx, &lock).await?;
+            // A clock that was set back must not make this wait forever.
+            let since = file.last_end.and_then(|end| cx.clock().system_time().duration_since(end).ok());
             left = since.and_then(|since| gap.checked_sub(since));
-            turn.held = Some(held);
+            guard.file = Some(file);
         }
         if let Some(lease) = lease {
-            let leased = lease.take().await?;
-            let by_others = match leased.last_end {
+            let held = lease.acquire().await?;
+            let by_others = match held.last_end {
                 None => None,
                 Some(LastEnd::JustNow) => Some(gap),
                 // Another machine's clock may be ahead of ours.
@@ -121,63 +125,63 @@ impl Queue {
                 }
             };
             left = left.max(by_others);
-            turn.leased = Some(leased);
+            guard.lease = Some(held);
         }
         if let Some(left) = left {
             cx.clock().sleep(left).await?;
         }
-        Ok(turn)
+        Ok(guard)
     }
 
-    async fn taken(&self, cx: &Context, lock: &Arc<LockFile>) -> Result<Held> {
+    async fn wait_for_file(&self, cx: &Context, lock: &Arc<LockFile>) -> Result<LockedFile> {
         loop {
-            if let Some(held) = take(lock).await? {
-                return Ok(held);
+            if let Some(file) = try_lock_file(lock).await? {
+                return Ok(file);
             }
-            cx.clock().sleep(LOOK).await?;
+            cx.clock().sleep(POLL_INTERVAL).await?;
         }
     }
 }
 
-/// Looks at the lock on a thread for blocking work.
-async fn take(lock: &Arc<LockFile>) -> Result<Option<Held>> {
+/// Tries to lock the file, on a thread for blocking work.
+async fn try_lock_file(lock: &Arc<LockFile>) -> Result<Option<LockedFile>> {
     let lock = Arc::clone(lock);
-    runtime::run_blocking(move || lock.try_take()).await
+    runtime::run_blocking(move || lock.try_lock()).await
 }
 
-/// The right to have the one request in flight. Dropping it lets the next one through.
+/// Held while the account's one request is in flight. Dropping it releases the lock in the background.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct AccountLock {
     permit: Option<OwnedSemaphorePermit>,
-    held: Option<Held>,
-    leased: Option<lease::Held>,
-    queue: Arc<Queue>,
+    file: Option<LockedFile>,
+    lease: Option<HeldLease>,
+    queue: Arc<AccountQueue>,
     clock: crate::context::Clock,
 }
 
-impl Turn {
-    /// Lets the next one through and waits a little for other machines to know: a program that ends now would
-    /// leave them to find out.
-    pub(crate) async fn end(mut self) {
-        if let Some(done) = self.give_back() {
-            drop(runtime::timeout(FAREWELL, done).await);
+impl AccountLock {
+    /// Releases the lock and waits briefly until other machines can see it. If the program exits before that, they
+    /// have to wait for the lease to expire.
+    pub(crate) async fn release(mut self) {
+        if let Some(done) = self.start_release() {
+            drop(runtime::timeout(RELEASE_TIMEOUT, done).await);
         }
     }
 
-    fn give_back(&mut self) -> Option<tokio::task::JoinHandle<()>> {
-        // A turn that was ended is dropped too.
-        let permit = self.permit.take()?;
+    fn start_release(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        // A lock that was released explicitly is dropped too.
+        let permit = self.permit.try_lock_file()?;
         locked(&self.queue.state).last_end = Some(self.clock.now());
-        let (held, ended) = (self.held.take(), self.clock.system_time());
+        let (file, ended) = (self.file.try_lock_file(), self.clock.system_time());
         let release = move || {
-            if let Some(held) = held {
-                give_back(held, ended);
+            if let Some(file) = file {
+                release_file(file, ended);
             }
-            // Only now: the next of this process must not find the others' turn taken by the last one.
+            // Last, so that the next client of this process does not find the file still locked by this one.
             drop(permit);
         };
-        match (self.leased.take(), tokio::runtime::Handle::try_current()) {
-            (Some(leased), runtime) => Some(leased.give_back(ended, move || match runtime {
+        match (self.lease.try_lock_file(), tokio::runtime::Handle::try_current()) {
+            (Some(lease), runtime) => Some(lease.release(ended, move || match runtime {
                 Ok(runtime) => drop(runtime.spawn_blocking(release)),
                 Err(_) => release(),
             })),
@@ -193,15 +197,15 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for AccountLock {
     fn drop(&mut self) {
-        drop(self.give_back());
+        drop(self.start_release());
     }
 }
 
-fn give_back(held: Held, ended: SystemTime) {
-    if let Err(error) = held.release(ended) {
-        tracing::warn!(error = %error, "the turn of this process was given back without its end");
+fn release_file(file: LockedFile, ended: SystemTime) {
+    if let Err(error) = file.release(ended) {
+        tracing::warn!(error = %error, "the lock file was released without the time of the last request");
     }
 }
 
@@ -212,8 +216,8 @@ mod tests {
     use super::*;
     use crate::context::{Cancellation, Clock, ManualClock};
 
-    fn queue(name: &str, gap: Duration) -> Arc<Queue> {
-        Queue::of(&format!("{name}-{}", std::process::id()), gap, None)
+    fn queue(name: &str, gap: Duration) -> Arc<AccountQueue> {
+        AccountQueue::of(&format!("{name}-{}", std::process::id()), gap, None)
     }
 
     #[tokio::test]
@@ -227,48 +231,52 @@ mod tests {
             let (queue, cx, inside, order) =
                 (Arc::clone(&queue), cx.clone(), Arc::clone(&inside), Arc::clone(&order));
             async move {
-                let turn = queue.enter(&cx, None).await.expect("a turn");
+                let lock_guard = queue.lock(&cx, None).await.expect("locked");
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "alone");
                 tokio::task::yield_now().await;
                 locked(&order).push(index);
                 inside.fetch_sub(1, Ordering::SeqCst);
-                drop(turn);
+                drop(lock_guard);
             }
         };
         futures_util::future::join_all((0..5).map(one)).await;
         assert_eq!(*locked(&order), [0, 1, 2, 3, 4]);
-        assert_eq!(clock.slept(), [Duration::from_secs(2); 4], "the longest gap of them holds");
+        assert_eq!(clock.slept(), [Duration::from_secs(2); 4], "the longest gap applies");
     }
 
     #[tokio::test]
-    async fn who_gives_up_waiting_lets_the_others_through() {
+    async fn a_client_that_stops_waiting_does_not_block_the_others() {
         let queue = queue("gives-up", Duration::ZERO);
-        let turn = queue.enter(&Context::new(), None).await.expect("a turn");
+        let lock_guard = queue.lock(&Context::new(), None).await.expect("locked");
         let cancellation = Cancellation::new();
         let cx = Context::new().with_cancellation(cancellation.clone());
-        let (waits, ()) = tokio::join!(queue.enter(&cx, None), async { cancellation.cancel() });
+        let (waits, ()) = tokio::join!(queue.lock(&cx, None), async { cancellation.cancel() });
         let error = waits.expect_err("cancelled");
         assert_eq!((error.kind(), error.sent()), (ErrorKind::Cancelled, Sent::No));
-        drop(turn);
-        queue.enter(&Context::new(), None).await.expect("a turn");
+        drop(lock_guard);
+        queue.lock(&Context::new(), None).await.expect("locked");
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn queues_over_one_file_take_turns_and_keep_the_gap() {
+    async fn queues_with_one_lock_file_alternate_and_keep_the_gap() {
         let folder = tempfile::tempdir().expect("a folder");
         let gap = Duration::from_millis(60);
-        // Two accounts' names stand for two processes: nothing is shared but the file.
+        // Two account names stand for two processes: they share only the file.
         let queues = ["process-a", "process-b"].map(|name| {
-            Queue::of(&format!("{name}-{}", std::process::id()), gap, Some(LockFile::new(folder.path(), "x")))
+            AccountQueue::of(
+                &format!("{name}-{}", std::process::id()),
+                gap,
+                Some(LockFile::new(folder.path(), "x")),
+            )
         });
         let order = Arc::new(Mutex::new(Vec::new()));
         let tasks = queues.into_iter().enumerate().map(|(who, queue)| {
             let order = Arc::clone(&order);
             tokio::spawn(async move {
                 for _ in 0..4 {
-                    let turn = queue.enter(&Context::new(), None).await.expect("a turn");
+                    let lock_guard = queue.lock(&Context::new(), None).await.expect("locked");
                     locked(&order).push((who, Instant::now()));
-                    drop(turn);
+                    drop(lock_guard);
                 }
             })
         });

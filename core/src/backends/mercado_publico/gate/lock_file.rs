@@ -1,7 +1,7 @@
-//! One request in flight between the processes of a machine.
+//! The lock between the processes of a machine: an exclusive lock on a file named after the account.
 //!
-//! The turn is an exclusive lock on a file named after the account. The operating system gives it back when a
-//! process dies. The file says when the last request ended, so that the gap holds between processes too.
+//! The operating system releases it when a process dies. The file holds the time at which the last request ended, so
+//! that the gap is kept between processes too.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -16,11 +16,11 @@ pub(crate) struct LockFile {
     path: PathBuf,
 }
 
-/// The lock, held.
+/// A locked file.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct LockedFile {
     file: File,
-    /// When the last request of any process ended.
+    /// When the last request of any process ended, if the file says so.
     pub(crate) last_end: Option<SystemTime>,
 }
 
@@ -29,11 +29,11 @@ impl LockFile {
         Self { path: folder.join(format!("mercado-publico-{account}.lock")) }
     }
 
-    /// Takes the lock if nobody has it. Blocks for as long as the file system does.
+    /// Locks the file unless another process holds it. Blocks the thread as long as the file system does.
     ///
     /// # Errors
-    /// `config_invalid` if the file cannot be made.
-    pub(crate) fn try_take(&self) -> Result<Option<Held>> {
+    /// `config_invalid` if the file cannot be created.
+    pub(crate) fn try_lock(&self) -> Result<Option<LockedFile>> {
         let refuse = |error: std::io::Error| {
             let path = self.path.display();
             Error::config(format!("the lock file '{path}' cannot be used: set `lock_dir` to a folder for it"))
@@ -56,17 +56,17 @@ impl LockFile {
             Err(std::fs::TryLockError::Error(error)) => return Err(refuse(error)),
         }
         let mut text = String::new();
-        // What is no number was never written by ayni; nothing is known of the last end then.
+        // Anything but a number was not written by ayni: then the time of the last request is unknown.
         let read = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u64>().ok());
-        Ok(Some(Held { file, last_end: read.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)) }))
+        Ok(Some(LockedFile { file, last_end: read.map(|millis| UNIX_EPOCH + Duration::from_millis(millis)) }))
     }
 }
 
-impl Held {
-    /// Writes when the request ended and gives the lock back.
+impl LockedFile {
+    /// Writes when the request ended and releases the lock.
     ///
     /// # Errors
-    /// `unexpected` if the file cannot be written; the lock is given back all the same.
+    /// `unexpected` if the file cannot be written. The lock is released all the same.
     pub(crate) fn release(mut self, ended: SystemTime) -> Result<()> {
         let millis = ended.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let written =
@@ -82,23 +82,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_holds_the_lock_and_the_next_knows_when_the_last_request_ended() {
+    fn only_one_process_holds_the_lock_and_the_next_knows_when_the_last_request_ended() {
         let folder = tempfile::tempdir().expect("a folder");
         let lock = LockFile::new(&folder.path().join("deeper"), "abc");
-        let held = lock.try_take().expect("usable").expect("free");
-        assert_eq!(held.last_end, None);
-        assert!(lock.try_take().expect("usable").is_none());
+        let locked = lock.try_lock().expect("usable").expect("free");
+        assert_eq!(locked.last_end, None);
+        assert!(lock.try_lock().expect("usable").is_none());
         let ended = UNIX_EPOCH + Duration::from_millis(1_792_000_000_123);
-        held.release(ended).expect("released");
-        assert_eq!(lock.try_take().expect("usable").expect("free").last_end, Some(ended));
+        locked.release(ended).expect("released");
+        assert_eq!(lock.try_lock().expect("usable").expect("free").last_end, Some(ended));
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn the_error_names_a_folder_that_cannot_be_created() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         std::fs::write(&file, "x").expect("written");
-        let error = LockFile::new(&file, "abc").try_take().expect_err("no folder");
+        let error = LockFile::new(&file, "abc").try_lock().expect_err("no folder");
         assert!(error.message().contains("lock_dir"), "{error}");
     }
 }
