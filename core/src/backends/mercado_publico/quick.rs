@@ -100,7 +100,7 @@ impl MercadoPublico {
         let pages = self.all_pages(cx, &query, keeps, max_rows).await?;
         if pages.is_truncated() && max_rows.is_none_or(|max_rows| pages.rows.len() <= max_rows) {
             return Err(Error::unsupported(
-                "10,000 quick purchases or more match, and the service lists no more than that: call for fewer days, a region, \
+                "10,000 quick purchases or more match, and the service lists no more than that: ask for fewer days, a region, \
                  a state or words, or set a limit",
             ));
         }
@@ -186,7 +186,7 @@ impl MercadoPublico {
         for (name, value) in &query.parameters {
             call = call.with(name, value.clone());
         }
-        call.repeat_timeouts = halved(size) == size;
+        call.retry_timeouts = halved(size) == size;
         call.with("tamano_pagina", size.to_string()).with("numero_pagina", number.to_string())
     }
 

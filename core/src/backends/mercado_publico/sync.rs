@@ -44,7 +44,7 @@ pub struct SyncRequest {
     /// The first day, for the first sync. Later ones go on where the last one ended.
     pub since: Date,
     /// The most tenders whose details are read because they vanished from the lists.
-    #[serde(default = "most_details")]
+    #[serde(default = "default_max_details")]
     pub max_details: usize,
 }
 

@@ -4,14 +4,14 @@ use crate::procure::tables::folded;
 use crate::procure::{Currency, Date, Decimal, Money, Timestamp, ZoneMark};
 
 use super::columns::{ColumnSet, Columns};
-use super::table::Row;
+use super::table::CsvRow;
 use super::text::decoded;
 use crate::procure::json::fields::{is_tidy, tidied};
 
 /// The fields of a row, parsed by column.
 #[derive(Debug)]
 pub struct Cells<'a> {
-    row: Row<'a>,
+    row: CsvRow<'a>,
     columns: &'a Columns,
     /// The columns whose content could not be parsed and is not a mark for "empty".
     pub(super) unread: Vec<&'static str>,
@@ -31,7 +31,7 @@ fn is_empty_mark(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn new(row: Row<'a>, columns: &'a Columns) -> Self {
+    pub(super) fn new(row: CsvRow<'a>, columns: &'a Columns) -> Self {
         Self { row, columns, unread: Vec::new() }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::table::Row;
+use super::table::CsvRow;
 use crate::error::{Error, Result};
 use crate::procure::tables::folded;
 
@@ -89,7 +89,7 @@ impl Columns {
     /// # Errors
     /// `response_invalid` naming the columns that are missing or unknown.
     pub(super) fn read<C: ColumnSet>(
-        header: Row<'_>,
+        header: CsvRow<'_>,
         unknown: UnknownColumns,
         keeps_personal_data: bool,
     ) -> Result<Arc<Self>> {
@@ -143,7 +143,7 @@ impl Columns {
     }
 
     /// Checks that a row has as many fields as the header.
-    pub(super) fn check(&self, row: Row<'_>, number: u64) -> Result<()> {
+    pub(super) fn check(&self, row: CsvRow<'_>, number: u64) -> Result<()> {
         if row.len() == self.count {
             return Ok(());
         }
@@ -155,7 +155,7 @@ impl Columns {
     }
 
     /// The row as a JSON object of the column names and the fields' texts.
-    pub(super) fn to_json(&self, row: Row<'_>) -> Vec<u8> {
+    pub(super) fn to_json(&self, row: CsvRow<'_>) -> Vec<u8> {
         let length: usize =
             self.json_keys.iter().enumerate().map(|(at, key)| key.len() + row.bytes(at).len()).sum();
         let mut json = Vec::with_capacity(length + length / 8 + 16);

@@ -207,7 +207,7 @@ impl MercadoPublico {
     }
 
     fn month_path(&self, request: &MonthRequest) -> PathBuf {
-        let folder = request.folder.clone().unwrap_or_else(|| self.0.months.clone());
+        let folder = request.folder.clone().unwrap_or_else(|| self.0.months_dir.clone());
         folder.join(format!("{}-{}.zip", request.set.as_str(), request.month))
     }
 

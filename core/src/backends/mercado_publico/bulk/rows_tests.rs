@@ -405,7 +405,7 @@ fn several_files_of_an_archive_are_read_one_after_another() {
     let archive = Archive::of(Cursor::new(bytes), ArchiveLimits::default()).expect("opened");
     let mut rows = Rows::<QuoteLine>::archive(archive, ReadOptions::default()).expect("opened");
     assert_eq!(rows.by_ref().filter(|row| row.is_ok()).count(), 42);
-    let place = rows.place();
+    let place = rows.progress();
     let all = (one.len() + two.len()) as u64;
     assert_eq!((place.rows, place.bytes, place.of_bytes), (42, all, Some(all)));
     assert_eq!(place.file, "COT2_2026-06.CSV");

@@ -48,7 +48,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl AccountQueue {
     /// The queue of `account`. If its clients ask for different gaps, the longest applies. If one of them has a lock
-    /// file, all of them try_lock_file it.
+    /// file, all of them take it.
     pub(crate) fn of(account: &str, gap: Duration, lock: Option<LockFile>) -> Arc<Self> {
         let mut queues = locked(&QUEUES);
         queues.retain(|_, queue| queue.strong_count() > 0);
@@ -64,7 +64,7 @@ impl AccountQueue {
         });
         let mut state = locked(&queue.state);
         state.gap = state.gap.max(gap);
-        state.lock = state.lock.try_lock_file().or(lock.map(Arc::new));
+        state.lock = state.lock.take().or(lock.map(Arc::new));
         drop(state);
         queue
     }
@@ -170,9 +170,9 @@ impl AccountLock {
 
     fn start_release(&mut self) -> Option<tokio::task::JoinHandle<()>> {
         // A lock that was released explicitly is dropped too.
-        let permit = self.permit.try_lock_file()?;
+        let permit = self.permit.take()?;
         locked(&self.queue.state).last_end = Some(self.clock.now());
-        let (file, ended) = (self.file.try_lock_file(), self.clock.system_time());
+        let (file, ended) = (self.file.take(), self.clock.system_time());
         let release = move || {
             if let Some(file) = file {
                 release_file(file, ended);
@@ -180,7 +180,7 @@ impl AccountLock {
             // Last, so that the next client of this process does not find the file still locked by this one.
             drop(permit);
         };
-        match (self.lease.try_lock_file(), tokio::runtime::Handle::try_current()) {
+        match (self.lease.take(), tokio::runtime::Handle::try_current()) {
             (Some(lease), runtime) => Some(lease.release(ended, move || match runtime {
                 Ok(runtime) => drop(runtime.spawn_blocking(release)),
                 Err(_) => release(),

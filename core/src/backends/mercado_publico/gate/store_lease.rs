@@ -48,7 +48,7 @@ struct LeaseDocument {
 pub(crate) struct HeldLease {
     /// When the last request of any machine ended; `None` before the first.
     pub(crate) last_end: Option<LastEnd>,
-    end: oneshot::Sender<Release>,
+    end: oneshot::Sender<LeaseEnd>,
     renewal: JoinHandle<()>,
 }
 
@@ -62,14 +62,14 @@ pub(crate) enum LastEnd {
 }
 
 /// Ends the renewal: when the last request ended, and what to do once the lease is released.
-struct Release {
+struct LeaseEnd {
     ended: SystemTime,
     then: Box<dyn FnOnce() + Send>,
 }
 
-impl std::fmt::Debug for Release {
+impl std::fmt::Debug for LeaseEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Release").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("LeaseEnd").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
@@ -141,7 +141,7 @@ impl StoreLease {
         self,
         mut version: u64,
         mut content: LeaseDocument,
-        mut ended: oneshot::Receiver<Release>,
+        mut ended: oneshot::Receiver<LeaseEnd>,
     ) {
         let end = loop {
             match runtime::timeout(RENEWAL_INTERVAL, &mut ended).await {
@@ -172,7 +172,7 @@ impl StoreLease {
     }
 }
 
-fn finish(end: Option<Release>) {
+fn finish(end: Option<LeaseEnd>) {
     if let Some(end) = end {
         (end.then)();
     }
@@ -188,7 +188,7 @@ impl HeldLease {
     /// Releases the lease and then runs `then`, both in the background. The handle completes when both are done.
     pub(crate) fn release(self, ended: SystemTime, then: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
         // If the task is gone, its runtime has ended. `then` is dropped with everything it owns.
-        drop(self.end.send(Release { ended, then: Box::new(then) }));
+        drop(self.end.send(LeaseEnd { ended, then: Box::new(then) }));
         self.renewal
     }
 }

@@ -47,7 +47,7 @@ struct Process<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     procuring_entity: Option<Reference>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<OcdsValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amount_details: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ struct Process<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<Item>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    documents: Vec<Document<'a>>,
+    documents: Vec<OcdsDocument<'a>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -71,7 +71,7 @@ struct Decision {
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<OcdsValue>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suppliers: Vec<Reference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,7 +80,7 @@ struct Decision {
 
 /// An amount, as a JSON number with all digits.
 #[derive(Clone, Debug, Serialize)]
-struct Value {
+struct OcdsValue {
     amount: Box<RawValue>,
     currency: String,
 }
@@ -119,11 +119,11 @@ struct Unit {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<OcdsValue>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Document<'a> {
+struct OcdsDocument<'a> {
     id: String,
     title: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,7 +227,7 @@ fn number(number: Decimal) -> Result<Box<RawValue>> {
 }
 
 /// `None` for an amount in a unit that is not a currency.
-fn value(money: &Money) -> Result<Option<Value>> {
+fn value(money: &Money) -> Result<Option<OcdsValue>> {
     let is_currency = match &money.currency {
         Currency::Clp | Currency::Clf | Currency::Usd | Currency::Eur => true,
         Currency::Other(code) => {
@@ -237,7 +237,7 @@ fn value(money: &Money) -> Result<Option<Value>> {
         Currency::Utm => false,
     };
     let currency = || money.currency.as_str().to_owned();
-    is_currency.then(|| Ok(Value { amount: number(money.amount)?, currency: currency() })).transpose()
+    is_currency.then(|| Ok(OcdsValue { amount: number(money.amount)?, currency: currency() })).transpose()
 }
 
 /// The lines; for an award with the awarded quantity and price.
@@ -265,10 +265,10 @@ fn items<'a>(lines: impl Iterator<Item = &'a LineItem>, awarded: bool) -> Result
     Ok(items)
 }
 
-fn document((at, document): (usize, &crate::procure::Document)) -> Document<'_> {
+fn document((at, document): (usize, &crate::procure::Document)) -> OcdsDocument<'_> {
     let url = document.url.as_deref().filter(|url| url::Url::parse(url).is_ok());
     let id = if document.id.is_empty() { (at + 1).to_string() } else { document.id.clone() };
-    Document { id, title: &document.name, url }
+    OcdsDocument { id, title: &document.name, url }
 }
 
 /// One award for the whole tender, or one for each winner of lines.
@@ -282,7 +282,7 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
     let known = Award::default();
     let award = tender.award.as_ref().unwrap_or(&known);
     let base = award.number.clone().unwrap_or_else(|| format!("{}-award", tender.row.code));
-    let decision = |id: String, suppliers: Vec<Reference>, items: Vec<Item>, value: Option<Value>| Decision {
+    let decision = |id: String, suppliers: Vec<Reference>, items: Vec<Item>, value: Option<OcdsValue>| Decision {
         id,
         status: "active",
         date: award.date,

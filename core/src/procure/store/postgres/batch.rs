@@ -36,7 +36,7 @@ const EVENTS: &str = "
 /// A batch as columns. All writers write documents and records in the same order, so that they do not deadlock.
 pub(super) struct BatchColumns {
     documents: BTreeMap<String, ReadDocument>,
-    records: Records,
+    records: RecordColumns,
     events: Events,
 }
 
@@ -46,7 +46,7 @@ struct ReadDocument {
 }
 
 #[derive(Default)]
-struct Records {
+struct RecordColumns {
     kind: Vec<&'static str>,
     form: Vec<&'static str>,
     code: Vec<String>,
@@ -97,7 +97,7 @@ impl BatchColumns {
     /// `invalid_request` for a text or number that PostgreSQL cannot store.
     pub(super) fn of(batch: Batch) -> Result<Self> {
         let mut columns =
-            Self { documents: BTreeMap::new(), records: Records::default(), events: Events::default() };
+            Self { documents: BTreeMap::new(), records: RecordColumns::default(), events: Events::default() };
         for (name, version, body) in batch.documents {
             columns
                 .documents
@@ -167,7 +167,7 @@ impl ReadDocument {
     }
 }
 
-impl Records {
+impl RecordColumns {
     fn push(&mut self, record: StoredRecord) -> Result<()> {
         self.kind.push(record.kind.as_str());
         self.form.push(record.form.as_str());
