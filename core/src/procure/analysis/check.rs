@@ -42,7 +42,7 @@ pub(super) fn claim(view: &View, made: RawClaim, language: Language) -> Result<C
     };
     let text: String = made.text.chars().take(MAX_CLAIM_CHARS).collect();
     match outcome {
-        Ok(check_values) => Ok(Claim { text, citations, check_values }),
+        Ok(checked) => Ok(Claim { text, citations, checked }),
         Err(reason) => Err(RejectedClaim { text, citations, reason }),
     }
 }

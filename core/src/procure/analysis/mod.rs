@@ -85,7 +85,7 @@ pub async fn analyse(
     match read(&first, question, &view) {
         Ok(answered) => Ok(outcome(tender, question, &view, asked, answered, first, usage)),
         Err(fault) => {
-            let request = prompt::again(request, &first.text, fault.0);
+            let request = prompt::repeat_request(request, &first.text, fault.0);
             let second = ask(cx, chat, &request, &mut form, question).await?;
             let usage = usage.plus(second.usage);
             let answered = read(&second, question, &view).map_err(|fault| unreadable(chat, fault))?;
@@ -105,7 +105,7 @@ async fn ask(
 ) -> Result<ChatResponse> {
     loop {
         let response = match chat.chat(cx, form.apply(request.clone(), &question.ask)).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => match form.weaker() {
+            Err(error) if error.kind() == ErrorKind::Unsupported => match form.less_strict() {
                 Some(weaker) => {
                     *form = weaker;
                     continue;

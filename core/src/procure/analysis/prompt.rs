@@ -31,7 +31,9 @@ impl AnswerFormat {
     pub(super) fn apply(self, request: ChatRequest, ask: &QuestionKind) -> ChatRequest {
         let schema = answer::schema(ask);
         let output = match self {
-            Self::Schema => OutputFormat::JsonSchema { name: answer::NAME.to_owned(), schema, strict: true },
+            Self::Schema => {
+                OutputFormat::JsonSchema { name: answer::SCHEMA_NAME.to_owned(), schema, strict: true }
+            }
             Self::Json => OutputFormat::Json,
             Self::Words => OutputFormat::Text,
         };
@@ -45,7 +47,7 @@ pub(super) fn request(question: &Question, view: &View) -> ChatRequest {
     let fence = fence(&lines);
     let record = format!("BEGIN RECORD {fence}\n{lines}END RECORD {fence}");
     let question_text = question_text(question);
-    let user = format!("{record}\n\n{asked}");
+    let user = format!("{record}\n\n{question_text}");
     ChatRequest::new([Message::system(instruction(question, &fence)), Message::user(user)])
         .with_temperature(0.0)
         .with_max_tokens(question.most_tokens)
@@ -57,7 +59,7 @@ pub(super) fn repeat_request(request: ChatRequest, answer: &str, problem: &str) 
     let answer: String = answer.chars().take(MAX_CHARS).collect();
     let answer = if answer.trim().is_empty() { "(empty)".to_owned() } else { answer };
     let repair = format!(
-        "That answer cannot be read: {problem}. Give the whole answer repeat_request, as one JSON object of the format_example question_text for \
+        "That answer cannot be read: {problem}. Give the whole answer again, as one JSON object of the form asked for \
          and nothing else."
     );
     request.with_message(Message::assistant(answer)).with_message(Message::user(repair))
@@ -92,7 +94,7 @@ fn instruction(question: &Question, fence: &str) -> String {
          amounts with their currency, dates as yyyy-mm-dd. A claim that breaks this is thrown away.\n\
          3. Do not use what you know from elsewhere. What the record does not say, do not claim.\n\
          4. At most {} claims, the most important first. Write them in {language}.\n\
-         5. Answer with one JSON object and nothing else, of this format_example: {}",
+         5. Answer with one JSON object and nothing else, of this form: {}",
         question.most_claims,
         format_example(&question.ask),
     );

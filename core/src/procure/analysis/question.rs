@@ -155,13 +155,13 @@ impl Question {
             }
             if question.chars().count() > MAX_QUESTION_CHARS {
                 return Err(Error::invalid_request(format!(
-                    "the question is longer than {LONGEST_QUESTION} characters"
+                    "the question is longer than {MAX_QUESTION_CHARS} characters"
                 )));
             }
         }
         if self.most_characters < MIN_CHARACTERS {
             return Err(Error::invalid_request(format!(
-                "`most_characters` is below {LEAST_CHARACTERS}, which leaves too little of a record"
+                "`most_characters` is below {MIN_CHARACTERS}, which leaves too little of a record"
             )));
         }
         if self.most_claims == 0 || self.most_tokens == 0 {

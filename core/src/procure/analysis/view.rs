@@ -159,7 +159,7 @@ impl ViewBuilder {
 
     fn number(&mut self, path: impl Into<String>, number: Option<Decimal>) {
         if let Some(number) = number {
-            self.add(path, without_trailing_zeros(number), vec![Value::Number(number)]);
+            self.add(path, plain_number(number), vec![Value::Number(number)]);
         }
     }
 
@@ -170,7 +170,7 @@ impl ViewBuilder {
     /// Adds a quantity, which may be a duration.
     fn quantity(&mut self, path: impl Into<String>, quantity: Option<Decimal>, unit: Option<&str>) {
         let Some(quantity) = quantity else { return };
-        let shown = without_trailing_zeros(quantity);
+        let shown = plain_number(quantity);
         let mut values = vec![Value::Number(quantity)];
         if let Some(unit) = unit {
             let said = scan(&format!("{shown} {unit}"), Language::English);
@@ -202,7 +202,7 @@ fn day_of(moment: Timestamp) -> Day {
 }
 
 /// `240` for `240.0`.
-fn without_trailing_zeros(number: Decimal) -> String {
+fn plain_number(number: Decimal) -> String {
     let written = number.to_string();
     match written.contains('.') {
         true => written.trim_end_matches('0').trim_end_matches('.').to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::entry::{Fingerprints, StoredVector, stored};
+use super::entry::{Fingerprints, StoredVector, read_vector};
 use super::refresh::VectorSpace;
 use super::{Nearest, SimilarTender};
 use crate::context::Context;

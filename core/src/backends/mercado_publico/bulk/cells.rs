@@ -45,7 +45,7 @@ impl<'a> Cells<'a> {
     fn read<C: ColumnSet, T>(&mut self, column: C, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         let value = read(self.bytes(column)?);
         if value.is_none() {
-            self.unread.extend(C::READ.get(column.index()).map(|known| known.name));
+            self.unread.extend(C::PARSED.get(column.index()).map(|known| known.name));
         }
         value
     }

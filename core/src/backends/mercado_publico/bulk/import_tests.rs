@@ -326,7 +326,7 @@ async fn what_is_too_large_or_not_there_is_told() {
 async fn two_calls_do_not_fetch_the_same_month_at_once() {
     let bench = ImportBench::new(Files::serving(orders(1, 50), "\"a\""));
     let path = bench.folder.path().join("order_lines-2026-06.zip");
-    let held = super::partial::Partial::open(Path::new(&path)).expect("opened");
+    let held = super::partial::PartialFile::open(Path::new(&path)).expect("opened");
     let error = bench.import(BulkSet::OrderLines).await.expect_err("busy");
     assert_eq!((error.kind(), bench.files.calls()), (ErrorKind::Conflict, 0));
     drop(held);

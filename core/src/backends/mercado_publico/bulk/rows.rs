@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::archive::{Archive, ArchiveLimits, PackedFile};
 use super::cells::Cells;
 use super::columns::{Columns, UnknownColumns};
-use super::reader::{CsvReader, is_markup};
 use super::sealed::ReadRow;
+use super::table::{CsvReader, is_markup};
 use crate::error::{Error, Result};
 use crate::procure::{Origin, Raw, Source, Timestamp};
 
@@ -204,8 +204,8 @@ impl<T: BulkRow> Rows<T> {
     fn read_file(&mut self) -> Result<Option<T>> {
         let Some((reader, columns)) = &mut self.file else { return Ok(None) };
         let columns = match columns {
-            Some(columns) => columns,
-            None => columns.insert(read_header::<T>(reader, &self.options)?),
+            Some(columns) => &*columns,
+            None => &*columns.insert(read_header::<T>(reader, &self.options)?),
         };
         let number = reader.rows() + 1;
         let Some(row) = reader.next()? else {

@@ -29,8 +29,8 @@ pub(super) fn read(
     if let Some(day) = day(cursor, language) {
         begin_range(cursor, start, day, found);
         let time_of_day =
-            if day.time_of_day.is_some() || day.day.is_none() { None } else { time_after_day(cursor) };
-        return Some(Value::Day(Day { time_of_day: day.time_of_day.or(time_of_day), ..day }));
+            if day.clock.is_some() || day.day.is_none() { None } else { time_after_day(cursor) };
+        return Some(Value::Day(Day { clock: day.clock.or(time_of_day), ..day }));
     }
     cursor.move_to(start);
     let (hour, minute) = time_of_day(cursor)?;
@@ -63,7 +63,7 @@ fn begin_range(cursor: &TextCursor<'_>, start: usize, last: Day, found: &mut [Fo
     if joins.get(1).is_some_and(|word| *word == first.written)
         && let Some(day) = day_number(number)
     {
-        first.value = Value::Day(Day { day: Some(day), time_of_day: None, instant: None, ..last });
+        first.value = Value::Day(Day { day: Some(day), clock: None, instant: None, ..last });
     }
 }
 
@@ -95,7 +95,7 @@ fn iso(cursor: &mut TextCursor<'_>) -> Option<Day> {
         let zone = zone(cursor);
         let written = cursor.since(start);
         let instant = zone.and_then(|()| Timestamp::read(&written, ZoneMark::Utc).ok());
-        return Some(Day { time_of_day: Some(time_of_day), instant, ..day });
+        return Some(Day { clock: Some(time_of_day), instant, ..day });
     }
     (cursor.is_at_boundary() && !cursor.is_before_more_digits()).then_some(day)
 }

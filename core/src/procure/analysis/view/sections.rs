@@ -1,6 +1,6 @@
 //! The parts of a tender, the most important first.
 
-use super::{LONGEST_LINE_TEXT, LONGEST_TEXT, Value, ViewBuilder, is_blank, labels, without_trailing_zeros};
+use super::{MAX_LINE_TEXT_CHARS, MAX_TEXT_CHARS, Value, ViewBuilder, is_blank, labels, plain_number};
 use crate::procure::analysis::question::Language;
 use crate::procure::{LineItem, Supplier, Tender, Timestamp};
 
@@ -9,7 +9,7 @@ pub(super) fn head(builder: &mut ViewBuilder, tender: &Tender, now: Timestamp) {
     let row = &tender.row;
     let code = super::visible(&row.code, false);
     builder.add("/row/code", code.clone(), vec![Value::Code(code.to_uppercase())]);
-    builder.text("/row/name", &row.name, LONGEST_LINE_TEXT);
+    builder.text("/row/name", &row.name, MAX_LINE_TEXT_CHARS);
     builder.state("/row/state", &row.state, Language::Spanish);
     builder.moment("/row/closes", row.closes);
     builder.moment("/derived/now", Some(now));
@@ -25,8 +25,8 @@ pub(super) fn head(builder: &mut ViewBuilder, tender: &Tender, now: Timestamp) {
     if let Some((length, unit)) = &tender.contract_duration {
         builder.text(
             "/contract_duration",
-            &format!("{} {}", without_trailing_zeros(*length), labels::unit(unit)),
-            LONGEST_LINE_TEXT,
+            &format!("{} {}", plain_number(*length), labels::unit(unit)),
+            MAX_LINE_TEXT_CHARS,
         );
     }
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
@@ -62,7 +62,7 @@ fn dates(builder: &mut ViewBuilder, tender: &Tender) {
 /// The descriptions.
 pub(super) fn texts(builder: &mut ViewBuilder, tender: &Tender) {
     // Leave room for the lines.
-    let most = LONGEST_TEXT.min(builder.room / 2);
+    let most = MAX_TEXT_CHARS.min(builder.room / 2);
     builder.text("/description", &tender.description, most);
 }
 
@@ -75,7 +75,7 @@ pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     builder.short("/buyer/region", buyer.region.as_deref());
     builder.short("/buyer/commune", buyer.commune.as_deref());
     builder.short("/buyer/address", buyer.address.as_deref());
-    if let Some(contact) = buyer.contact.as_ref().filter(|_| builder.persons.is_none()) {
+    if let Some(contact) = buyer.contact.as_ref().filter(|_| builder.person_names.is_none()) {
         builder.short("/buyer/contact/name", contact.name.as_deref());
         builder.short("/buyer/contact/role", contact.role.as_deref());
         builder.short("/buyer/contact/telephone", contact.telephone.as_deref());

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::unwritten;
+use super::super::not_json;
 use super::parties::{self, Party, Reference, supplier_reference};
 use crate::error::{Error, Result};
 use crate::procure::{
@@ -223,7 +223,7 @@ fn period(start_date: Option<Timestamp>, end_date: Option<Timestamp>) -> Option<
 }
 
 fn number(number: Decimal) -> Result<Box<RawValue>> {
-    RawValue::from_string(number.to_string()).map_err(unwritten)
+    RawValue::from_string(number.to_string()).map_err(not_json)
 }
 
 /// `None` for an amount in a unit that is not a currency.
@@ -282,13 +282,8 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
     let known = Award::default();
     let award = tender.award.as_ref().unwrap_or(&known);
     let base = award.number.clone().unwrap_or_else(|| format!("{}-award", tender.row.code));
-    let decision = |id: String, suppliers: Vec<Reference>, items: Vec<Item>, value: Option<OcdsValue>| Decision {
-        id,
-        status: "active",
-        date: award.date,
-        value,
-        suppliers,
-        items,
+    let decision = |id: String, suppliers: Vec<Reference>, items: Vec<Item>, value: Option<OcdsValue>| {
+        Decision { id, status: "active", date: award.date, value, suppliers, items }
     };
     let total = award.value.as_ref().map(value).transpose()?.flatten();
     if winners.is_empty() {

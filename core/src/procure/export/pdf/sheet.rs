@@ -145,7 +145,11 @@ impl Sheet<'_> {
         let mut line = format!("{number}. {}", self.clean(&item.name));
         if let Some(quantity) = item.quantity {
             let unit = item.unit.as_deref().unwrap_or_default();
-            line.push_str(&format!(" — {} {}", quantity.shortened().chilean(), self.clean(unit)));
+            line.push_str(&format!(
+                " — {} {}",
+                quantity.without_trailing_zeros().chilean(),
+                self.clean(unit)
+            ));
         }
         line
     }

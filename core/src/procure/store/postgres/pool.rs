@@ -330,11 +330,11 @@ pub(super) fn to_error(error: &tokio_postgres::Error) -> Error {
             std::iter::once(error.to_string()).chain(causes(error).map(ToString::to_string)).collect();
         let messages = messages.join(": ");
         return if is_certificate_error(error) || is_address_error(error) {
-            Error::config(format!("the store's PostgreSQL server cannot be used: {told}"))
+            Error::config(format!("the store's PostgreSQL server cannot be used: {messages}"))
         } else {
             Error::new(
                 ErrorKind::Unavailable,
-                format!("the store's PostgreSQL server cannot be reached: {told}"),
+                format!("the store's PostgreSQL server cannot be reached: {messages}"),
             )
         };
     };
