@@ -128,9 +128,9 @@ fn what_is_encrypted_or_packed_otherwise_is_told() {
     let strong = changed(|bytes, entry| bytes[entry + 10] = 99);
     assert!(strong.message().contains("is encrypted"), "{strong}");
     let packed = changed(|bytes, entry| bytes[entry + 10] = 12);
-    assert!(packed.message().contains("by method 12"), "{packed}");
+    assert!(packed.message().contains("compression method 12"), "{packed}");
     let two_words = changed(|bytes, _| bytes[8] = 0);
-    assert!(two_words.message().contains("says one thing"), "{two_words}");
+    assert!(two_words.message().contains("local header that does not match"), "{two_words}");
 }
 
 #[test]

@@ -110,8 +110,8 @@ fn a_table_that_breaks_off_anywhere_gives_the_rows_before_it_or_says_so() {
 #[test]
 fn what_is_no_row_is_refused_and_named() {
     for (text, says) in [
-        ("\"a\";\"b\"\r\n\"c\"x;\"d\"\r\n", "row 2 has text behind"),
-        ("\"a\"\rb\r\n", "row 1 has text behind"),
+        ("\"a\";\"b\"\r\n\"c\"x;\"d\"\r\n", "row 2 has text after"),
+        ("\"a\"\rb\r\n", "row 1 has text after"),
         ("\"a\";\"b", "row 1 ends in the middle"),
     ] {
         let error = rows_in(text.as_bytes(), 4).expect_err(text);
