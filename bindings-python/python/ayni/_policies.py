@@ -225,4 +225,4 @@ class ToolCall(TypedDict, total=False):
 
 
 ZoneMark: TypeAlias = Literal["wall_clock", "utc"]
-"""How a source's ``Z`` is to be read."""
+"""How to read a ``Z`` that a source writes."""
