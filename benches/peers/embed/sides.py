@@ -260,7 +260,7 @@ SIDES = {
     "ort_int8": (OnnxRuntime, ["int8"], 0.97),
     "openvino_f32": (OpenVino, ["f32"], 0.99999),
     "openvino_bf16": (OpenVino, ["bf16"], 0.999),
-    "openvino_int8": (OpenVino, ["int8"], 0.97),
+    "openvino_int8": (OpenVino, ["int8"], 0.95),
     "torch_f32": (Torch, ["f32"], 0.99999),
     "torch_bf16": (Torch, ["bf16"], 0.999),
     "compile_f32": (Torch, ["f32", True], 0.99999),
