@@ -47,13 +47,14 @@ def test_a_truncated_picture_is_an_invalid_request_in_every_form(clip, tmp_path)
     embedder = ayni.Embedder(str(clip))
     whole = PICTURE.read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    forms = [PIL.Image.open(tmp_path / "cut.jpg"), tmp_path / "cut.jpg", (tmp_path / "cut.jpg").read_bytes()]
+    data = (tmp_path / "cut.jpg").read_bytes()
+    forms = [PIL.Image.open(io.BytesIO(data)), tmp_path / "cut.jpg", data]
     for cut in forms:
         for call in (embedder.embed_sync, lambda inputs: asyncio.run(embedder.embed(inputs))):
             with pytest.raises(ayni.InvalidRequest):
                 call(["w7", cut])
     with pytest.raises(ayni.InvalidRequest, match="input 1: a PIL image cannot be read") as raised:
-        embedder.embed_sync(["w7", PIL.Image.open(tmp_path / "cut.jpg")])
+        embedder.embed_sync(["w7", PIL.Image.open(io.BytesIO(data))])
     assert isinstance(raised.value.__cause__, OSError)
 
 

@@ -93,7 +93,8 @@ def top_k(vectors: EmbedResponse | Sequence[Vector] | npt.NDArray[Any], query: V
     [1, 2]
     """
     _check_spaces(vectors, query)
-    k, searched = _check_k(k, len(vectors)), vectors
+    k = _check_k(k, len(vectors))
+    searched: Any = vectors
     if isinstance(vectors, EmbedResponse):
         block = vectors._block
         searched = block if isinstance(block, _ayni.Block) else _copied(vectors)

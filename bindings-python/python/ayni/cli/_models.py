@@ -46,9 +46,9 @@ def run(given: argparse.Namespace) -> int:
         print(f"architectures of embedding models: {', '.join(embedding_architectures())}")
         print(f"{'model':60} {'width':>6} {'window':>7} {'parameters':>11}  {'languages':13} licence")
         for known in known_models():
-            size = f"{known.parameters_in_millions} M"
+            parameters = f"{known.parameters_in_millions} M"
             print(
-                f"{known.id:60} {known.dimensions:6} {known.window:7} {size:>11}  {known.languages:13} "
+                f"{known.id:60} {known.dimensions:6} {known.window:7} {parameters:>11}  {known.languages:13} "
                 f"{known.licence or 'not named'}"
             )
         return 0
