@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     pages.insert("error-kinds.md".to_owned(), error_kinds_page());
     pages.insert("error-kinds.json".to_owned(), pretty(&error_kinds_json())?);
     pages.insert("backends.md".to_owned(), backends_page()?);
+    #[cfg(feature = "candle")]
+    pages.insert("models.md".to_owned(), models_page());
     let capabilities = [
         ("embedder", schema::<Setup<EmbedderConfig>>()?),
         ("chat", schema::<Setup<ChatConfig>>()?),
@@ -104,6 +106,31 @@ fn error_kinds_page() -> String {
     page.push_str("\n# Operations\n\n| operation | `gen_ai.operation.name` |\n| --- | --- |\n");
     for operation in Operation::ALL {
         let _ = writeln!(page, "| `{operation}` | `{}` |", operation.gen_ai_name());
+    }
+    page
+}
+
+#[cfg(feature = "candle")]
+fn models_page() -> String {
+    let mut page = format!("{NOTE}# Models in this process\n\n## Embeddings\n\n");
+    page.push_str("Architectures, as `model_type` in `config.json` names them: ");
+    let names: Vec<String> =
+        ayni::local::embedding_architectures().iter().map(|name| format!("`{name}`")).collect();
+    let _ = writeln!(page, "{}.\n\nEvery model of these runs. Well-known ones:\n", names.join(", "));
+    page.push_str("| model | architecture | width | window, tokens | size, million parameters | languages | licence |\n");
+    page.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    for known in ayni::embed::known_models() {
+        let licence = known.licence.unwrap_or("not named");
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} | {} | {licence} |",
+            known.id,
+            known.architecture,
+            known.dimensions,
+            known.window,
+            known.parameters_in_millions,
+            known.languages
+        );
     }
     page
 }

@@ -18,7 +18,7 @@ pub struct Limits {
     pub max_images: Option<usize>,
 }
 
-/// Identity of a backend: fixed when it is built, never changed.
+/// Identity of a backend: fixed when it is built. Of a local model, precision and prompts are known once it is loaded.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct BackendInfo {
@@ -30,6 +30,12 @@ pub struct BackendInfo {
     pub host: Option<Arc<str>>,
     /// The device of a local model: `cpu` or `cuda:0`.
     pub device: Option<Arc<str>>,
+    /// The precision in which a local model multiplies: `f32`, `bf16` or `int8`.
+    pub precision: Option<Arc<str>>,
+    /// Why it is this one: a sentence for people.
+    pub precision_reason: Option<Arc<str>>,
+    /// Where a local embedder has its prompts from: `repository`, `catalogue` or `none`.
+    pub prompts: Option<Arc<str>>,
     /// Its limits.
     pub limits: Limits,
     /// Which account pays, without the credential itself. Backends with the same one share their limits.
@@ -47,6 +53,9 @@ impl BackendInfo {
             model: model.into(),
             host: None,
             device: None,
+            precision: None,
+            precision_reason: None,
+            prompts: None,
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
@@ -62,6 +71,18 @@ impl BackendInfo {
     /// Sets the device of a local model.
     pub fn with_device(mut self, device: impl Into<Arc<str>>) -> Self {
         self.device = Some(device.into());
+        self
+    }
+
+    /// Sets the precision of a local model, and why it is this one.
+    pub fn with_precision(mut self, precision: impl Into<Arc<str>>, reason: impl Into<Arc<str>>) -> Self {
+        (self.precision, self.precision_reason) = (Some(precision.into()), Some(reason.into()));
+        self
+    }
+
+    /// Sets where a local embedder has its prompts from.
+    pub fn with_prompts(mut self, origin: impl Into<Arc<str>>) -> Self {
+        self.prompts = Some(origin.into());
         self
     }
 

@@ -137,6 +137,58 @@ async fn precision_does_not_change_the_space_and_handles_stand_in_for_each_other
 }
 
 #[tokio::test]
+async fn a_space_is_what_decides_the_vectors_and_not_the_name_of_the_folder() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let named = |home: &tempfile::TempDir, name: &str| {
+        let folder = home.path().join(name);
+        copy(&golden().join("base"), &folder);
+        copy(&golden().join("cases/dense"), &folder);
+        folder
+    };
+    let (first, second, copied) =
+        (named(&one, "model"), named(&other, "model"), named(&other, "somewhere-else"));
+    let weights = second.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    // The exponents of some numbers, in the middle of the tensors.
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 400].iter_mut().skip(3).step_by(4).for_each(|byte| *byte ^= 1);
+    std::fs::write(&weights, bytes).unwrap();
+    let [first, second, copied] = [&first, &second, &copied].map(|folder| open(folder, "f32"));
+    assert_ne!(first.space(), second.space());
+    assert_eq!(first.space().differences(second.space()), ["fingerprint"]);
+    assert_eq!(first.space(), copied.space());
+    let before = first.space().clone();
+    for embedder in [&first, &copied] {
+        embedder.embed_text(&Context::new(), "the road").await.unwrap();
+    }
+    assert_eq!((first.space(), copied.space()), (&before, &before));
+    let fallback = |folder: &str| {
+        let setup = Setup::<EmbedderConfig>::new(config(&one.path().join("model"), "f32"))
+            .with_fallback(config(&other.path().join(folder), "f32"));
+        open_embedder_with(setup, &Environment::empty())
+    };
+    let error = fallback("model").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+    assert!(error.message().contains("`fingerprint`"), "{error}");
+    fallback("somewhere-else").unwrap();
+}
+
+#[tokio::test]
+async fn a_loaded_model_tells_its_device_precision_and_prompts_with_reasons() {
+    let folder = repository("prompts");
+    let embedder = open(folder.path(), "int8");
+    embedder.ready(&Context::new()).await.unwrap();
+    let info = serde_json::to_value(embedder.info()).unwrap();
+    assert_eq!((&info["device"], &info["precision"]), (&"cpu".into(), &"int8".into()), "{info}");
+    assert_eq!(info["precision_reason"], "the configuration says so");
+    assert_eq!(info["prompts"], "repository");
+    let plain = open(repository("dense").path(), "auto");
+    let info = plain.info();
+    assert!(["f32", "bf16"].contains(&info.precision.as_deref().unwrap()), "{info:?}");
+    assert_ne!(info.precision_reason.as_deref(), Some("the configuration says so"));
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_configuration_is_said_when_it_is_opened() {
     let folder = repository("dense");
     let open = |config: LocalEmbedderConfig| {

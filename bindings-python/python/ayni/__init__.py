@@ -23,9 +23,33 @@ from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, R
 from ayni._images import ImageSource
 from ayni._months import ImportReport, MonthFile, MonthOptions
 from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
-from ayni._results import BackendInfo, EmbeddingSpace, Limits, Progress, Route, RouteFailure, SourceInfo, Usage
-from ayni._search import Match, similarity, top_k
-from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync, prometheus_text
+from ayni._results import (
+    BackendInfo,
+    EmbeddingSpace,
+    Hardware,
+    Limits,
+    Parity,
+    ProbeParity,
+    Progress,
+    Route,
+    RouteFailure,
+    SourceInfo,
+    Usage,
+)
+from ayni._search import BinaryMatch, Match, hamming_top_k, similarity, top_k
+from ayni._services import (
+    ChatModes,
+    KnownModel,
+    ModeInfo,
+    embedding_architectures,
+    hardware,
+    health,
+    health_sync,
+    known_models,
+    models,
+    models_sync,
+    prometheus_text,
+)
 from ayni.records import (
     Buyer,
     LineItem,
@@ -52,6 +76,7 @@ __all__ = [
     "Answer",
     "AsyncChatStream",
     "BackendInfo",
+    "BinaryMatch",
     "Buyer",
     "CallOptions",
     "Cancellation",
@@ -69,11 +94,13 @@ __all__ = [
     "Finish",
     "GenerateOptions",
     "GetOptions",
+    "Hardware",
     "Image",
     "ImageGenerator",
     "ImageResponse",
     "ImageSource",
     "ImportReport",
+    "KnownModel",
     "Limits",
     "LineItem",
     "ListOptions",
@@ -85,7 +112,9 @@ __all__ = [
     "Money",
     "MonthFile",
     "MonthOptions",
+    "Parity",
     "Plan",
+    "ProbeParity",
     "Procurement",
     "Progress",
     "PurchaseOrder",
@@ -109,8 +138,12 @@ __all__ = [
     "ToolCallFinished",
     "ToolCallStarted",
     "Usage",
+    "embedding_architectures",
+    "hamming_top_k",
+    "hardware",
     "health",
     "health_sync",
+    "known_models",
     "models",
     "models_sync",
     "prometheus_text",

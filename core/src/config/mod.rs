@@ -240,8 +240,12 @@ impl<C> Setup<C> {
         self
     }
 
-    /// The policy with the setup's own transport, or the one that its options make.
-    fn connected_policy(&self) -> Result<Policy> {
+    /// The policy with the setup's own transport, or the one that its `http` options make: for those who open the
+    /// backends themselves.
+    ///
+    /// # Errors
+    /// `config_invalid` naming the option that is wrong; `unsupported` without the feature `http`.
+    pub fn connected_policy(&self) -> Result<Policy> {
         let policy = self.policy.clone();
         Ok(match &self.transport {
             Some(transport) => policy.with_transport(Arc::clone(transport)),

@@ -74,9 +74,9 @@ impl Model {
         parts.into_model(device, dimensions)
     }
 
-    /// In which precision it multiplies.
-    pub(super) fn precision(&self) -> Precision {
-        self.device.precision
+    /// Where and in which precision it computes.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Whether it embeds images too.

@@ -55,6 +55,13 @@ impl Pooler {
         self.modes.len() * width
     }
 
+    /// The names of the modes, as repositories write them.
+    pub(crate) fn mode_names(&self) -> impl Iterator<Item = &'static str> {
+        self.modes
+            .iter()
+            .filter_map(|mode| MODES.iter().find(|(own, ..)| own == mode).map(|(_, name, _)| *name))
+    }
+
     /// What the embedding space calls it, where it has a name.
     pub(crate) fn pooling(&self) -> Option<Pooling> {
         match self.modes.as_slice() {

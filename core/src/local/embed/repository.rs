@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path};
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -41,10 +42,36 @@ pub(crate) struct Repository {
     pub(crate) steps: Vec<StepConfig>,
     /// The prompts before texts.
     pub(crate) prompts: Prompts,
+    /// Where they are from.
+    pub(crate) prompt_origin: PromptOrigin,
     /// The most tokens of a text, if the repository says so.
     pub(crate) window: Option<usize>,
     /// How texts are normalised first.
     pub(crate) cleaning: Cleaning,
+    /// Shared by clones: it is computed once.
+    pub(super) fingerprint: Arc<OnceLock<String>>,
+}
+
+/// Where a model's prompts are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PromptOrigin {
+    /// The repository's own files.
+    Repository,
+    /// What is known of the published model, whose files say nothing.
+    Catalogue,
+    /// Nobody knows any.
+    None,
+}
+
+impl PromptOrigin {
+    /// As [`BackendInfo::prompts`](crate::BackendInfo::prompts) has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Repository => "repository",
+            Self::Catalogue => "catalogue",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What an encoder embeds.
@@ -57,7 +84,7 @@ pub(crate) enum Kind {
 }
 
 /// Types of models that embed texts and images.
-const DUAL: [&str; 3] = ["clip", "siglip", "siglip2"];
+pub(super) const DUAL: [&str; 3] = ["clip", "siglip", "siglip2"];
 
 /// What happens to a pooled vector.
 #[derive(Clone, Debug)]
@@ -125,11 +152,11 @@ struct PromptConfig {
 }
 
 impl Repository {
-    /// Reads a repository.
+    /// Reads a repository. `declared` is the model that its user says it is.
     ///
     /// # Errors
     /// `model_load` if it has no configuration, or has parts that are not supported.
-    pub(crate) fn read(root: &ModelFiles) -> Result<Self> {
+    pub(crate) fn read(root: &ModelFiles, declared: Option<&str>) -> Result<Self> {
         let modules: Option<Vec<Module>> = root.json("modules.json")?;
         let parts =
             modules.map_or_else(|| Ok(Parts::default_of(root)), |modules| Parts::of(root, &modules))?;
@@ -152,12 +179,15 @@ impl Repository {
             (false, true) => Cleaning::LowerCase,
             (false, false) => Cleaning::None,
         };
+        let (prompts, prompt_origin) = prompts(root, declared)?;
         Ok(Self {
             kind,
             config,
             pooler: parts.pooler,
             steps: parts.steps,
-            prompts: prompts(root)?,
+            prompts,
+            prompt_origin,
+            fingerprint: Arc::default(),
             window: longest,
             cleaning,
             files,
@@ -318,8 +348,9 @@ fn dense(files: &ModelFiles) -> Result<DenseConfig> {
     Ok(DenseConfig { inputs: file.in_features, outputs: file.out_features, activation })
 }
 
-/// The repository's prompts; if it has none, those that the model's family is known to need.
-fn prompts(root: &ModelFiles) -> Result<Prompts> {
+/// The repository's prompts; if it has none, those that the published model is known to need. A folder's name is no
+/// proof of what is in it, so that it needs a `declared` model.
+fn prompts(root: &ModelFiles, declared: Option<&str>) -> Result<(Prompts, PromptOrigin)> {
     let config: PromptConfig = root.json("config_sentence_transformers.json")?.unwrap_or_default();
     let named = |name: &str| config.prompts.get(name).cloned().flatten();
     let prompts = Prompts {
@@ -331,13 +362,24 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
     let has_none = [&prompts.query, &prompts.document]
         .iter()
         .all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
-    match well_known_prompts(&root.model) {
-        Some([query, document]) if has_none => {
-            let owned = |prompt: Option<&str>| prompt.map(str::to_owned);
-            Ok(Prompts { query: owned(query), document: owned(document), default: prompts.default })
-        }
-        _ => Ok(prompts),
+    if !has_none {
+        return Ok((prompts, PromptOrigin::Repository));
     }
+    let published = root.is_published.then_some(root.model.as_str());
+    if let Some([query, document]) = declared.or(published).and_then(well_known_prompts) {
+        let owned = |prompt: Option<&str>| prompt.map(str::to_owned);
+        let prompts = Prompts { query: owned(query), document: owned(document), default: prompts.default };
+        return Ok((prompts, PromptOrigin::Catalogue));
+    }
+    if well_known_prompts(&root.model).is_some() {
+        tracing::warn!(
+            model = %root.model,
+            "the files name no prompts, and a folder's name does not count: if this is the published model, say so with \
+             `space` (its `model` is the id on the Hub)"
+        );
+    }
+    let has_default = prompts.default.as_deref().is_some_and(|prompt| !prompt.is_empty());
+    Ok((prompts, if has_default { PromptOrigin::Repository } else { PromptOrigin::None }))
 }
 
 /// The tokenizer's own limit. transformers writes a huge number for none.

@@ -13,7 +13,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn read(files: &[(&str, &str)]) -> Result<Repository> {
     let folder = folder(files);
-    Repository::read(&ModelFiles::in_folder(folder.path()).unwrap())
+    Repository::read(&ModelFiles::in_folder(folder.path()).unwrap(), None)
 }
 
 const CONFIG: (&str, &str) = ("config.json", r#"{"model_type": "bert", "hidden_size": 8}"#);
@@ -103,20 +103,44 @@ fn a_silent_repository_of_a_known_family_gets_the_family_s_prompts() {
         ("config_sentence_transformers.json", r#"{"prompts": {"query": "", "document": ""}}"#),
     ]);
     let files = ModelFiles::in_folder(folder.path()).unwrap().named("intfloat/e5-small-v2", None);
-    let repository = Repository::read(&files).unwrap();
+    let repository = Repository::read(&files, None).unwrap();
     assert_eq!(repository.prompts.of(Some(EmbedRole::Query)), "query: ");
     assert_eq!(repository.prompts.of(None), "");
+    assert_eq!(repository.prompt_origin, PromptOrigin::Catalogue);
     let own = r#"{"prompts": {"query": "own: "}}"#;
     std::fs::write(folder.path().join("config_sentence_transformers.json"), own).unwrap();
-    assert_eq!(Repository::read(&files).unwrap().prompts.of(Some(EmbedRole::Query)), "own: ");
+    let repository = Repository::read(&files, None).unwrap();
+    assert_eq!(repository.prompts.of(Some(EmbedRole::Query)), "own: ");
+    assert_eq!(repository.prompt_origin, PromptOrigin::Repository);
+}
+
+#[test]
+fn a_folder_s_name_gives_no_prompts_and_what_its_user_declares_does() {
+    let folder = folder(&[("e5-small-v2/config.json", CONFIG.1)]);
+    let files = ModelFiles::in_folder(&folder.path().join("e5-small-v2")).unwrap();
+    let silent = Repository::read(&files, None).unwrap();
+    assert_eq!((silent.prompts.of(Some(EmbedRole::Query)), silent.prompt_origin), ("", PromptOrigin::None));
+    let declared = Repository::read(&files, Some("intfloat/e5-small-v2")).unwrap();
+    assert_eq!(declared.prompts.of(Some(EmbedRole::Query)), "query: ");
+    assert_eq!(declared.prompt_origin, PromptOrigin::Catalogue);
 }
 
 #[test]
 fn the_space_names_what_makes_vectors_comparable() {
     let folder = folder(&[CONFIG]);
     let files = ModelFiles::in_folder(folder.path()).unwrap().named("org/name", Some("abc".to_owned()));
-    let space = Repository::read(&files).unwrap().space(Some(8));
+    let space = Repository::read(&files, None).unwrap().space(Some(8));
     assert_eq!((space.model.as_str(), space.revision.as_deref()), ("org/name", Some("abc")));
     assert_eq!((space.dimensions, space.normalised), (Some(8), false));
     assert_eq!(space.pooling, Some(crate::embed::Pooling::Mean));
+}
+
+#[test]
+fn every_well_known_model_is_of_an_architecture_that_the_loader_has() {
+    for known in crate::embed::known_models() {
+        let config = serde_json::json!({ "model_type": known.architecture, "hidden_size": known.dimensions });
+        let kind = read(&[("config.json", &config.to_string())]).unwrap().kind;
+        assert_eq!(kind == Kind::Dual, known.pooling.is_none(), "{}", known.id);
+        assert!(crate::local::embedding_architectures().contains(&known.architecture), "{}", known.id);
+    }
 }

@@ -186,6 +186,11 @@ pub(crate) fn check_text_encoder(config: &Value) -> Result<()> {
     family(config).map(|_| ())
 }
 
+/// The `model_type` of every text encoder that is supported.
+pub(crate) fn text_architectures() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|family| family.types).copied()
+}
+
 fn family(config: &Value) -> Result<&'static Family> {
     let of_type = config.get("model_type").and_then(Value::as_str);
     let classes = config.get("architectures").and_then(Value::as_array);
@@ -197,7 +202,7 @@ fn family(config: &Value) -> Result<&'static Family> {
     let by_type = |family: &&Family| of_type.is_some_and(|name| family.types.contains(&name));
     let by_class = |family: &&Family| stem.is_some_and(|name| family.classes.contains(&name));
     FAMILIES.iter().find(by_type).or_else(|| FAMILIES.iter().find(by_class)).ok_or_else(|| {
-        let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+        let valid: Vec<&str> = text_architectures().collect();
         let name = of_type.or(class).unwrap_or("nothing");
         Error::unsupported(format!(
             "config.json describes '{name}' (`model_type`, `architectures`), which is not a supported text encoder; valid: {}",

@@ -108,6 +108,22 @@ impl Weights {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Hands out what tells these weights from others: every tensor's name, shape and encoding, in the order of the names,
+    /// and its bytes. Of a tensor with more than `limit` bytes these are samples of about as many.
+    pub(crate) fn sample(&self, limit: usize, mut take: impl FnMut(&[u8])) {
+        let mut tensors: Vec<_> = self.tensors.iter().collect();
+        tensors.sort_unstable_by_key(|(name, _)| *name);
+        for (name, tensor) in tensors {
+            take(format!("{name} {}", tensor.description()).as_bytes());
+            tensor.samples(limit).for_each(&mut take);
+        }
+    }
+
+    /// How many tensors there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(&self.stored(name).0)

@@ -196,6 +196,32 @@ impl StoredTensor {
         }
     }
 
+    /// Shape, strides and encoding as text.
+    pub(super) fn description(&self) -> String {
+        let encoding = match &self.encoding {
+            Encoding::Plain(dtype) => dtype.as_str(),
+            Encoding::Blocks(format) => format.name(),
+            Encoding::Other(name) => name,
+        };
+        format!("{:?} {:?} {encoding}", self.shape, self.strides)
+    }
+
+    /// All bytes in pieces, or pieces at even distances where there are more than `limit`; the first and the last ones are
+    /// always among them.
+    pub(super) fn samples(&self, limit: usize) -> impl Iterator<Item = &[u8]> {
+        const PIECE_BYTES: usize = 1024;
+        let bytes = self.stored_bytes();
+        let pieces = bytes.len().div_ceil(PIECE_BYTES);
+        let taken = if bytes.len() <= limit { pieces } else { (limit / PIECE_BYTES).clamp(2, pieces) };
+        let last = taken.saturating_sub(1).max(1);
+        (0..taken).map(move |index| {
+            // In u128, because a piece's number times the number of samples may not fit.
+            let piece = index as u128 * (pieces - 1) as u128 / last as u128;
+            let start = piece as usize * PIECE_BYTES;
+            &bytes[start..bytes.len().min(start + PIECE_BYTES)]
+        })
+    }
+
     fn stored_bytes(&self) -> &[u8] {
         self.file.as_ref().get(self.range.clone()).unwrap_or_default()
     }

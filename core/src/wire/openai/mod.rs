@@ -35,10 +35,12 @@ pub mod images;
 pub mod models;
 #[cfg(feature = "schema")]
 mod schema;
+mod served;
 
 pub use body::check_content_type;
 #[cfg(feature = "schema")]
 pub use schema::request_schemas;
+pub use served::{ServedHandle, ServedRequest};
 
 /// The most characters of a model's name in a request.
 const MAX_MODEL_CHARS: usize = 256;
