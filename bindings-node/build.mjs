@@ -52,7 +52,7 @@ export function platformPackage(folder, addon, platform) {
   const about = { name: `ayni-${platform}`, version, description: `The native part of ayni for ${platform}`, license };
   const files = { main: file, files: [file, "LICENSE-*"] };
   write(join(folder, "package.json"), `${JSON.stringify({ ...about, ...files, ...limits }, null, 2)}\n`);
-  for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) cpSync(join(here, name), join(folder, name));
+  for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) writeFileSync(join(folder, name), readFileSync(join(here, name)));
 }
 
 /** The name of this machine's platform package, without `ayni-`. */

@@ -16,3 +16,13 @@ export function withAyni<C extends object>(config?: C): C & { serverExternalPack
   const packages = given.includes("ayni") ? [...given] : [...given, "ayni"];
   return { ...(config as C), serverExternalPackages: packages };
 }
+
+export { type ChatRouteOptions, chatRoutes } from "./service/chat.js";
+export { clipRoutes } from "./service/clip.js";
+export { imageRoutes } from "./service/images.js";
+export { type OpenAiHandles, openaiRoutes } from "./service/openai.js";
+export { procurementRoutes } from "./service/procurement.js";
+export type { Exchange, Part, Route, Router } from "./service/router.js";
+export { type Service, service } from "./service/service.js";
+export { type LogRecord, type ServiceSettings, settingsFromEnv } from "./service/settings.js";
+export { type Summary, triageRoutes } from "./service/triage.js";
