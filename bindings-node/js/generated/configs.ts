@@ -17,7 +17,10 @@ export interface Cache {
 
 /**
  * What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their spaces
- * are equal. A field that only one of them knows makes them differ.
+ * are equal. A field that only one of them knows makes them differ. Models in this process have a fingerprint of
+ * all that decides their vectors. Two spaces with fingerprints are equal if these and the widths are, whatever the
+ * models are called: a model from the Hub and a copy in a folder make vectors that compare, and two folders of the
+ * same name need not.
  */
 export interface EmbeddingSpace {
   /** The model, as its publisher names it: `sentence-transformers/all-MiniLM-L6-v2`. */
@@ -32,6 +35,11 @@ export interface EmbeddingSpace {
   normalised?: boolean | undefined;
   /** The set of prompts put before queries and documents. */
   prompt_set?: string | undefined | null;
+  /**
+   * A hash of what decides the vectors but their width: weights, configuration, tokenizer, pooling, prompts. Models
+   * in this process have one.
+   */
+  fingerprint?: string | undefined | null;
 }
 
 /**
@@ -209,7 +217,7 @@ export interface ToolCall {
   provider_data?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** How a source's `Z` is to be read. */
+/** How to read a `Z` that a source writes. */
 export type ZoneMark = "wall_clock" | "utc";
 
 /** Deterministic vectors for tests and documentation. */
@@ -397,26 +405,23 @@ export interface OllamaConfig {
 /** A CLIP embedding service (`/embed/text`, `/embed/image`). */
 export interface ClipServiceConfig {
   backend: "clip_service";
-  /** Where the service is: `https://owner-name.hf.space`, or any other address; `CLIP_SERVICE_URL` by default. */
+  /** The URL of the service, `https://owner-name.hf.space` or any other; `CLIP_SERVICE_URL` by default. */
   url?: string | undefined;
-  /** The service's own key, sent as `X-API-Key`; `CLIP_API_KEY` by default, sent without one where that is unset. */
+  /** The service's own key, sent as `X-API-Key`; `CLIP_API_KEY` by default, and no key if that is not set. */
   api_key?: string | undefined | null;
-  /** A Hugging Face token, for a private Space. Sent to the service: never taken from the environment. */
+  /** A Hugging Face token for a private Space. It is sent to the service, so it is never read from the environment. */
   hf_token?: string | undefined | null;
-  /** The model that the service runs, which names the vectors' space. */
+  /** The model that the service runs; it names the embedding space. */
   model?: string | undefined;
-  /** Numbers in a vector. For the default model 512 by default, for any other what the first answer shows. */
+  /** The width of the vectors; by default 512 for the default model, and that of the first answer for any other. */
   dimensions?: number | undefined | null;
-  /**
-   * `owner/name` of the Space behind the address, to learn its state from the Hub. Addresses on `hf.space` need
-   * none.
-   */
+  /** `owner/name` of the Space behind the URL, to ask the Hub for its state. URLs on `hf.space` do not need it. */
   space?: string | undefined | null;
-  /** The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default. */
+  /** The URL of the Hub; `HF_ENDPOINT`, then `https://huggingface.co` by default. */
   hub_url?: string | undefined | null;
-  /** The most seconds until the service's status line; a shorter bound of the context or policy comes first. */
+  /** The most seconds until the service's status line, unless the context or policy has a shorter limit. */
   timeout_seconds?: number | undefined;
-  /** How many seconds to wait for a service that is waking up, inside the deadline. */
+  /** How many seconds to wait for a service that is waking up, within the deadline. */
   wake_seconds?: number | undefined;
 }
 
@@ -459,31 +464,28 @@ export interface ChatLocalConfig {
 /** An image engine (`/generate`, `/refine`). */
 export interface ImageEngineConfig {
   backend: "image_engine";
-  /** Where the engine is; `CLOUD_ENGINE_URL`, then `VITE_CLOUD_ENGINE_URL` by default. */
+  /** The URL of the engine; `CLOUD_ENGINE_URL`, then `VITE_CLOUD_ENGINE_URL` by default. */
   url?: string | undefined;
   /** The engine's own key, sent as `X-API-Key`. */
   api_key?: string | undefined | null;
-  /** A Hugging Face token, for a private Space. Sent to the engine: never taken from the environment. */
+  /** A Hugging Face token for a private Space. It is sent to the engine, so it is never read from the environment. */
   hf_token?: string | undefined | null;
-  /** What to call the engine's model until it says so itself. */
+  /** The name of the engine's model until an answer names it. */
   model?: string | undefined;
-  /** The `resolution` of requests that name none. */
+  /** The `resolution` of requests without one. */
   resolution?: Resolution | undefined;
-  /** The `temperature` of requests that name none. */
+  /** The `temperature` of requests without one. */
   temperature?: number | undefined;
-  /**
-   * `owner/name` of the Space behind the address, to learn its state from the Hub. Addresses on `hf.space` need
-   * none.
-   */
+  /** `owner/name` of the Space behind the URL, to ask the Hub for its state. URLs on `hf.space` do not need it. */
   space?: string | undefined | null;
-  /** The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default. */
+  /** The URL of the Hub; `HF_ENDPOINT`, then `https://huggingface.co` by default. */
   hub_url?: string | undefined | null;
   /**
-   * The most seconds until the engine's status line, which comes with the finished images; a shorter bound of the
-   * context or policy comes first.
+   * The most seconds until the engine's status line, which comes with the finished images, unless the context or
+   * policy has a shorter limit.
    */
   timeout_seconds?: number | undefined;
-  /** How many seconds to wait for an engine that is waking up, inside the deadline. */
+  /** How many seconds to wait for an engine that is waking up, within the deadline. */
   wake_seconds?: number | undefined;
 }
 
@@ -503,50 +505,50 @@ export interface MercadoPublicoConfig {
   backend: "mercado_publico";
   /** The ticket; `MERCADO_PUBLICO_TICKET` by default. */
   ticket?: string | undefined | null;
-  /** The ticket of the quick-purchase API, where it is another one. */
+  /** The ticket for the quick-purchase API, if it has its own. */
   quick_ticket?: string | undefined | null;
-  /** Where the API of tenders and orders is. */
+  /** The URL of the API for tenders and orders. */
   base_url?: string | undefined;
-  /** Where the API of quick purchases is. */
+  /** The URL of the API for quick purchases. */
   quick_url?: string | undefined;
-  /** Where the OCDS service is. */
+  /** The URL of the OCDS service. */
   ocds_url?: string | undefined;
-  /** Where the monthly files are. */
+  /** The URL of the monthly files. */
   bulk_url?: string | undefined;
-  /** Where monthly files are put while they are read; a folder beside the lock file by default. */
+  /** The folder for monthly files while they are read; by default one beside the lock file. */
   bulk_dir?: string | undefined | null;
   /**
-   * Where to keep quota, cursors, answers and records: `memory`, `sqlite:<path>`, or
+   * The store for quota, checkpoints, answers and records: `memory`, `sqlite:<path>`, or
    * `postgres://user:password@host/database` for several machines; `DATABASE_URL` by default, else `memory`.
    */
   store?: string | undefined | null;
   /**
-   * Whether processes take turns with the ticket: those of this machine by a lock file, or, with a store in
-   * PostgreSQL, all that share the store.
+   * Whether processes lock the ticket while they send a request: by a lock file for those on this machine, or, with
+   * a store in PostgreSQL, through the store for all that share it.
    */
   lock?: boolean | undefined;
   /**
-   * The folder of the lock file; the store's by default, else the user's state folder, else the folder for
+   * The folder of the lock file; by default that of the store, else the user's state folder, else the folder for
    * temporary files. With a store in PostgreSQL there is a lock file only if this is set.
    */
   lock_dir?: string | undefined | null;
-  /** The requests that a ticket has a day. */
+  /** The ticket's requests per day. */
   daily_quota?: number | undefined;
-  /** The requests that ayni uses of them at most. */
+  /** The most requests per day that ayni sends. */
   soft_limit?: number | undefined;
-  /** The least time between the end of a request and the beginning of the next. */
+  /** The shortest time between the end of a request and the start of the next. */
   min_gap_seconds?: number | undefined;
-  /** How old a list of a day that is not over may be. */
+  /** How old a stored list of today may be. */
   today_ttl_seconds?: number | undefined;
-  /** How many past days are asked for again, because records enter a day's list late. */
+  /** How many past days are read again, because records are added to a day's list late. */
   reread_days?: number | undefined;
-  /** The most rows of a page of quick purchases; halved while the service times out. Even, from 10 to 50. */
+  /** The rows of a page of quick purchases; halved when the service times out. Even, from 10 to 50. */
   page_size?: number | undefined;
-  /** How the `Z` behind the times of quick purchases and OCDS is to be read. */
+  /** How to read the `Z` in the times of quick purchases and OCDS. */
   zone_mark?: ZoneMark | undefined;
   /**
-   * Whether names, telephones and mail addresses of persons are kept. Otherwise they are dropped from every answer
-   * before it is parsed or stored.
+   * Whether to keep names, telephone numbers and mail addresses of persons. Otherwise they are removed from every
+   * answer before it is parsed or stored.
    */
   personal_data?: boolean | undefined;
 }

@@ -1,20 +1,20 @@
 // Written by `make gen` from the code. Change the code, not this file.
 
-/** How a tender was decided. */
+/** The decision about a tender. */
 export interface Award {
-  /** By which act. */
+  /** The kind of act. */
   act?: AwardAct | undefined | null;
   /** The act's number. */
   number?: string | undefined | null;
   /** The act's date. */
   date?: Timestamp | undefined | null;
-  /** What the source calls the number of bidders; one official text says awarded suppliers. */
+  /** The source's number of bidders. One official text says that it counts awarded suppliers. */
   bidders?: number | undefined | null;
-  /** The page of the act. */
+  /** The web page of the act. */
   page?: string | undefined | null;
-  /** The amount, where the source sums it up. */
+  /** The total amount, if the source has it. */
   value?: Money | undefined | null;
-  /** Who won, where the source says so for the whole and not by line. */
+  /** The winners, if the source names them for the whole tender and not by line. */
   suppliers: readonly Supplier[];
 }
 
@@ -22,19 +22,19 @@ export interface Award {
 export type AwardAct = string;
 
 /**
- * A public buyer. It has three codes that are easily mistaken: of the body, of the unit, and the prefix of its
+ * A public buyer. Do not confuse its three codes: that of the body, that of the unit, and the prefix of its
  * records' codes.
  */
 export interface Buyer {
-  /** The body's code at the source. */
+  /** The source's code of the body. */
   code: string;
   /** Its name. */
   name: string;
   /** Its tax number, as the source writes it. */
   tax_number?: string | undefined | null;
-  /** The code of the unit that buys. */
+  /** The code of the buying unit. */
   unit_code?: string | undefined | null;
-  /** The name of the unit that buys. */
+  /** The name of the buying unit. */
   unit_name?: string | undefined | null;
   /** Its address. */
   address?: string | undefined | null;
@@ -42,40 +42,37 @@ export interface Buyer {
   commune?: string | undefined | null;
   /** Its region, as the source names it. */
   region?: string | undefined | null;
-  /** Whom to ask: personal data. */
+  /** The contact person; personal data. */
   contact?: Contact | undefined | null;
-  /** Where the record is from; `None` inside another record. */
+  /** The origin of the record; `None` inside another record. */
   origin?: Origin | undefined | null;
 }
 
-/** What happened to a record. */
+/** A kind of change. */
 export type Change = "opened" | "amended" | "closed" | "awarded" | "cancelled";
 
-/**
- * One change of one record. The store keeps an event once: two with the same kind, code, change and fingerprint are
- * the same event.
- */
+/** A change of a record. A store keeps one event for each revision of a record. */
 export interface ChangeEvent {
-  /** What kind of record. */
+  /** The kind of record. */
   kind: RecordKind;
   /** Its code. */
   code: string;
   /** What happened to it. */
   change: Change;
-  /** What it changed to: state and closing time. */
+  /** The new state and closing time. */
   fingerprint: string;
-  /** When it was noticed. */
+  /** When the sync noticed it. */
   noticed: Timestamp;
 }
 
 /** How complete a day of a listing is. */
 export type Completeness = "complete" | "partial" | "failed";
 
-/** A person to ask. Personal data. */
+/** A contact person. Personal data. */
 export interface Contact {
   /** The person's name. */
   name?: string | undefined | null;
-  /** What the person does. */
+  /** The person's role. */
   role?: string | undefined | null;
   /** The telephone number. */
   telephone?: string | undefined | null;
@@ -95,9 +92,9 @@ export interface DayReport {
   day: Date;
   /** How complete it is. */
   completeness: Completeness;
-  /** How many rows the source gave, before filtering. */
+  /** The number of the source's rows, before filtering. */
   rows: number;
-  /** Whether the rows came out of the store. */
+  /** Whether the rows are from the store. */
   from_store: boolean;
   /** Why it failed, in one sentence. */
   problem?: string | undefined | null;
@@ -106,26 +103,26 @@ export interface DayReport {
 /** How an order is delivered. */
 export type Dispatch = string;
 
-/** A document that a source lists. */
+/** A document that the source lists. */
 export interface Document {
-  /** The document's id at the source. */
+  /** The source's id of the document. */
   id: string;
   /** Its name. */
   name: string;
-  /** Where it is, where the source says so. */
+  /** The URL, if the source has it. */
   url?: string | undefined | null;
 }
 
 /** What an estimated amount is. */
 export type Estimation = string;
 
-/** Who won a line of a tender. */
+/** The award of a line of a tender. */
 export interface LineAward {
-  /** Who won it. */
+  /** The winner. */
   supplier: Supplier;
-  /** How much of it. */
+  /** The quantity. */
   quantity?: string | undefined | null;
-  /** At which price of one unit. */
+  /** The price per unit. */
   unit_price?: Money | undefined | null;
 }
 
@@ -133,37 +130,37 @@ export interface LineAward {
 export interface LineItem {
   /** The line's number. */
   number?: number | undefined | null;
-  /** What it is. */
+  /** The product or service. */
   name: string;
-  /** What the buyer says of it. */
+  /** The buyer's description. */
   description?: string | undefined | null;
-  /** What the supplier says of it. */
+  /** The supplier's description. */
   supplier_description?: string | undefined | null;
-  /** The product's code in the classification of the United Nations (UNSPSC). */
+  /** The product's UNSPSC code. */
   product_code?: string | undefined | null;
   /** The category's code. */
   category_code?: string | undefined | null;
   /** The category: `level 1 / level 2 / level 3`. */
   category?: string | undefined | null;
-  /** How much of it. */
+  /** The quantity. */
   quantity?: string | undefined | null;
-  /** In which unit. */
+  /** The unit of the quantity. */
   unit?: string | undefined | null;
-  /** The price of one unit, before taxes. */
+  /** The price per unit, before taxes. */
   unit_price?: Money | undefined | null;
   /** The price of the line. */
   total?: Money | undefined | null;
-  /** Who won the line. */
+  /** The award of the line. */
   award?: LineAward | undefined | null;
 }
 
-/** Which records to list. An empty request lists what the source calls current. */
+/** A request for a list of records. An empty request lists what the source considers current. */
 export interface ListRequest {
-  /** The first day, by the source's own reckoning of a record's day. */
+  /** The first day. The source decides which day a record belongs to. */
   from?: Date | undefined | null;
   /** The last day. */
   to?: Date | undefined | null;
-  /** Words that the name or description must hold. */
+  /** Words that the name or description must contain. */
   text?: string | undefined | null;
   /** The state, as the source names it. */
   state?: string | undefined | null;
@@ -173,30 +170,30 @@ export interface ListRequest {
   supplier?: string | undefined | null;
   /** The region, as the source names it. */
   region?: string | undefined | null;
-  /** Kinds of records, as the letters of their codes: `LE`, `LP`, `SE`. Empty for all. */
+  /** Kinds of records, by the letters in their codes: `LE`, `LP`, `SE`. Empty for all. */
   kinds?: readonly string[] | undefined;
-  /** The least amount. Records in another currency, or without an amount, do not match. */
+  /** The lowest amount. Records in another currency, or without an amount, do not match. */
   min_amount?: Money | undefined | null;
-  /** The greatest amount. Records in another currency, or without an amount, do not match. */
+  /** The highest amount. Records in another currency, or without an amount, do not match. */
   max_amount?: Money | undefined | null;
   /**
-   * The source, where there are several: `v1`, `ocds`, `ocds_direct` (direct awards), `ocds_framework` (orders
-   * under framework agreements).
+   * The source, if there are several: `v1`, `ocds`, `ocds_direct` (direct awards), `ocds_framework` (orders under
+   * framework agreements).
    */
   source?: string | undefined | null;
-  /** Which end comes first. */
+  /** The order. */
   sorting?: Sorting | undefined;
-  /** Most rows to give. */
+  /** The most rows to return. */
   limit?: number | undefined | null;
-  /** Where an earlier listing ended. */
+  /** The cursor of an earlier listing. */
   cursor?: string | undefined | null;
 }
 
-/** An amount and its currency. Converting it needs a dated rate. */
+/** An amount with its currency. Converting it needs the rate of a day. */
 export interface Money {
-  /** How much. */
+  /** The amount. */
   amount: string;
-  /** Of what. */
+  /** The currency. */
   currency: Currency;
 }
 
@@ -209,13 +206,13 @@ export type OrderState = string;
 /** By which mechanism: the letters of an order's code. */
 export type OrderType = string;
 
-/** Where a record is from, as of when it holds, and what the source itself wrote. */
+/** The source of a record, the time as of which it is valid, and the source's own text. */
 export interface Origin {
-  /** Where it is from. */
+  /** The source. */
   source: Source;
-  /** As of when it holds. */
+  /** The time as of which it is valid. */
   as_of: Timestamp;
-  /** Whether it is older than it should be, because the source could not be asked. */
+  /** Whether it is an old answer, used because the source was unavailable. */
   stale: boolean;
   /** The record exactly as the source wrote it. */
   raw: Raw;
@@ -224,41 +221,41 @@ export interface Origin {
 /** When a buyer pays. */
 export type PaymentTerm = string;
 
-/** What a request costs, told before anything is sent. */
+/** The cost of a request, known before anything is sent. */
 export interface Plan {
-  /** The calls, without repetitions of failed ones. */
+  /** The number of calls, without retries. */
   calls: number;
-  /** Whether it will be exactly so many. It is not where details have to be read, or pages counted, to know. */
+  /** Whether that number is exact. It is not if it depends on details or on the number of pages. */
   exact: boolean;
-  /** Of these, the calls that count against the ticket's quota of the day. */
+  /** The number of these that count against the ticket's daily quota. */
   quota_calls: number;
-  /** The calls that the quota of the day still allows. */
+  /** The calls left in the daily quota. */
   quota_left: number;
-  /** The share of the day's whole quota that the request takes, in per cent. */
+  /** The request's share of the whole daily quota, in per cent. */
   quota_percent: number;
-  /** How long it will take at least, by the gap between calls. */
+  /** The shortest time that it takes, because of the gap between calls. */
   least_seconds: number;
-  /** The days that are asked for, in the order of the request. */
+  /** The days of the request, in its order. */
   days_asked: readonly Date[];
-  /** The days that the store already has in full. */
+  /** The days that are already in the store. */
   days_known: readonly Date[];
-  /** Whether the source would rather have it at night, between 22:00 and 07:00 in Chile. */
+  /** Whether it is large enough that the source asks to run it at night, between 22:00 and 07:00 in Chile. */
   better_at_night: boolean;
 }
 
-/** A purchase order in full. */
+/** The details of a purchase order. */
 export interface PurchaseOrder {
-  /** What lists say of it. */
+  /** The part that is in lists too. */
   row: PurchaseOrderRow;
-  /** What is bought. */
+  /** The description. */
   description: string;
-  /** By which mechanism. */
+  /** The mechanism. */
   kind?: OrderType | undefined | null;
-  /** The tender that it follows from. */
+  /** The tender that led to it. */
   tender_code?: string | undefined | null;
-  /** Who buys. */
+  /** The buyer. */
   buyer?: Buyer | undefined | null;
-  /** Who sells. */
+  /** The supplier. */
   supplier?: Supplier | undefined | null;
   /** The total before taxes. */
   net?: Money | undefined | null;
@@ -266,31 +263,31 @@ export interface PurchaseOrder {
   taxes?: Money | undefined | null;
   /** The rate of the value-added tax, in per cent. */
   tax_percent?: string | undefined | null;
-  /** What was taken off. */
+  /** The discounts. */
   discounts?: Money | undefined | null;
-  /** What was put on. */
+  /** The additional charges. */
   charges?: Money | undefined | null;
   /** The total, taxes included. */
   total?: Money | undefined | null;
-  /** When it is paid. */
+  /** The payment term. */
   payment?: OrderPayment | undefined | null;
-  /** How it is delivered. */
+  /** The way of delivery. */
   dispatch?: Dispatch | undefined | null;
-  /** When it was drawn up. */
+  /** When it was created. */
   created?: Timestamp | undefined | null;
   /** When it was sent. */
   sent?: Timestamp | undefined | null;
   /** When the supplier accepted it. */
   accepted?: Timestamp | undefined | null;
-  /** When it was called off. */
+  /** When it was cancelled. */
   cancelled?: Timestamp | undefined | null;
-  /** When it was last changed; this can precede its sending. */
+  /** When it was last changed. This can be before it was sent. */
   changed?: Timestamp | undefined | null;
-  /** The lines of it. */
+  /** The lines. */
   items: readonly LineItem[];
 }
 
-/** A purchase order as lists give it. */
+/** A purchase order in a list. */
 export interface PurchaseOrderRow {
   /** The order's code. */
   code: string;
@@ -298,43 +295,43 @@ export interface PurchaseOrderRow {
   name: string;
   /** Its state. */
   state: OrderState;
-  /** Where the row is from. */
+  /** The origin of the row. */
   origin: Origin;
 }
 
-/** A quick purchase in full. */
+/** The details of a quick purchase. */
 export interface QuickPurchase {
-  /** What lists say of it. */
+  /** The part that is in lists too. */
   row: QuickPurchaseRow;
-  /** What is asked for. */
+  /** The description. */
   description: string;
-  /** Who buys. */
+  /** The buyer. */
   buyer?: Buyer | undefined | null;
   /** When the call to small firms closes. */
   first_call_closes?: Timestamp | undefined | null;
   /** When the call to all closes. */
   second_call_closes?: Timestamp | undefined | null;
-  /** Where to deliver. */
+  /** The delivery address. */
   delivery_address?: string | undefined | null;
-  /** Within how many days. */
+  /** The days until delivery. */
   delivery_days?: number | undefined | null;
-  /** The purchase order that came of it. */
+  /** The resulting purchase order. */
   order_code?: string | undefined | null;
-  /** The lines of it. */
+  /** The lines. */
   items: readonly LineItem[];
-  /** The offers, where the source shows them. */
+  /** The offers, if the source shows them. */
   quotes: readonly Quote[];
   /** The documents that the source lists. */
   documents: readonly Document[];
 }
 
-/** A quick purchase as lists give it. */
+/** A quick purchase in a list. */
 export interface QuickPurchaseRow {
   /** The purchase's code. */
   code: string;
   /** Its title. */
   name: string;
-  /** Its state. It may lag: still published after closing. */
+  /** Its state. It may be out of date: still published after closing. */
   state: QuickPurchaseState;
   /** When it was published. */
   published?: Timestamp | undefined | null;
@@ -342,21 +339,21 @@ export interface QuickPurchaseRow {
   closes?: Timestamp | undefined | null;
   /** When it was last changed. */
   changed?: Timestamp | undefined | null;
-  /** Which call it is: 1 for small firms, 2 for all. */
+  /** The call: 1 for small firms, 2 for all. */
   call?: number | undefined | null;
-  /** The money set aside. */
+  /** The budget. */
   budget?: Money | undefined | null;
-  /** The same in pesos, where the source says so. */
+  /** The budget in pesos, if the source has it. */
   budget_in_pesos?: Money | undefined | null;
-  /** Who buys. */
+  /** The buyer's name. */
   buyer_name?: string | undefined | null;
   /** The buyer's tax number. */
   buyer_tax_number?: string | undefined | null;
   /** The region's number, 1 to 16. */
   region?: number | undefined | null;
-  /** How many offers there are. */
+  /** The number of offers. */
   offers?: number | undefined | null;
-  /** Where the row is from. */
+  /** The origin of the row. */
   origin: Origin;
 }
 
@@ -367,23 +364,23 @@ export type QuickPurchaseState = string;
 export interface Quota {
   /** The day, in Santiago. */
   day: Date;
-  /** Requests that left, or were about to. */
+  /** Requests that were sent, or are about to be. */
   used: number;
-  /** Requests that jobs have reserved and not sent yet. */
+  /** Requests that are reserved and not sent yet. */
   reserved: number;
-  /** What ayni uses at most: the soft limit. */
+  /** The most requests that ayni sends: the soft limit. */
   limit: number;
-  /** Whether the service itself has said that the quota is spent. */
+  /** Whether the service has said that the quota is used up. */
   spent: boolean;
-  /** When the quota begins anew: Santiago's midnight. */
+  /** When the count starts again: Santiago's midnight. */
   resets_at: Timestamp;
 }
 
 /** An offer for a quick purchase. */
 export interface Quote {
-  /** Who offers. */
+  /** The supplier. */
   supplier: Supplier;
-  /** What is offered. */
+  /** The description. */
   description?: string | undefined | null;
   /** The price before taxes. */
   net?: Money | undefined | null;
@@ -391,17 +388,17 @@ export interface Quote {
   total?: Money | undefined | null;
   /** Whether it was chosen. */
   chosen?: boolean | undefined | null;
-  /** When it was made. */
+  /** When the offer was made. */
   made?: Timestamp | undefined | null;
 }
 
 /** A record exactly as its source wrote it: any JSON. */
 export type Raw = unknown;
 
-/** What kind of record. */
+/** The kind of a record. */
 export type RecordKind = "tender" | "purchase_order" | "quick_purchase";
 
-/** Which end of a listing comes first. */
+/** The order of a listing. */
 export type Sorting = "newest_first" | "oldest_first";
 
 /** Where a record is from: `v1`, `compra_agil_v2`, `ocds`, `bulk`, `scripted`. */
@@ -409,7 +406,7 @@ export type Source = string;
 
 /** A supplier. */
 export interface Supplier {
-  /** The company's code at the source. */
+  /** The source's code of the company. */
   code: string;
   /** Its name. */
   name: string;
@@ -421,63 +418,63 @@ export interface Supplier {
   commune?: string | undefined | null;
   /** Its region, as the source names it. */
   region?: string | undefined | null;
-  /** Whom to ask: personal data. */
+  /** The contact person; personal data. */
   contact?: Contact | undefined | null;
-  /** Where the record is from; `None` inside another record. */
+  /** The origin of the record; `None` inside another record. */
   origin?: Origin | undefined | null;
 }
 
-/** What a sync has done. */
+/** The result of a sync. */
 export interface SyncReport {
-  /** The changes, in the order in which they were written. The store keeps them too. */
+  /** The changes, in the order in which they were written. They are in the store too. */
   events: readonly ChangeEvent[];
-  /** Rows that were looked at. */
+  /** Rows that were compared. */
   rows: number;
   /** Days or windows that were brought up to date. */
   steps: number;
-  /** Tenders that vanished from the lists and were not looked at, because there were too many. */
+  /** Tenders that vanished from the lists and were not read, because there were more than `max_details`. */
   left_over: number;
 }
 
-/** A tender in full. */
+/** The details of a tender. */
 export interface Tender {
-  /** What lists say of it. */
+  /** The part that is in lists too. */
   row: TenderRow;
-  /** What is asked for. */
+  /** The description. */
   description: string;
-  /** Which kind of tender, where the source says so. */
+  /** The type of tender, if the source says it. */
   kind?: TenderType | undefined | null;
-  /** Who asks. */
+  /** The buyer. */
   buyer?: Buyer | undefined | null;
-  /** The amount that the buyer expects, where it is public. */
+  /** The buyer's estimate, if it is public. */
   estimated_amount?: Money | undefined | null;
-  /** What that amount is. */
+  /** What the estimate is based on. */
   estimation?: Estimation | undefined | null;
   /** When the buyer pays. */
   payment?: PaymentTerm | undefined | null;
-  /** How long the contract runs. */
+  /** The duration of the contract. */
   contract_duration?: [string, TimeUnit] | null | undefined;
   /** When it was published. */
   published?: Timestamp | undefined | null;
-  /** Its other dates. */
+  /** The other dates. */
   dates: TenderDates;
-  /** How it was decided; `None` while it is open, whatever the dates say. */
+  /** The decision; `None` while the tender is open, whatever the dates say. */
   award?: Award | undefined | null;
-  /** The lines of it. */
+  /** The lines. */
   items: readonly LineItem[];
-  /** Everybody who made an offer, where the source says so (OCDS does, v1 does not). */
+  /** All suppliers that made an offer, if the source names them (OCDS does, v1 does not). */
   bidders: readonly Supplier[];
   /** The documents that the source lists. */
   documents: readonly Document[];
 }
 
-/** The dates of a tender, each as the source gives it. */
+/** The dates of a tender, as the source has them. */
 export interface TenderDates {
-  /** When it was drawn up. */
+  /** When it was created. */
   created?: Timestamp | undefined | null;
-  /** From when questions are taken. */
+  /** When the period for questions starts. */
   questions_from?: Timestamp | undefined | null;
-  /** Until when questions are taken. */
+  /** When the period for questions ends. */
   questions_until?: Timestamp | undefined | null;
   /** When the answers are published. */
   answers?: Timestamp | undefined | null;
@@ -495,7 +492,7 @@ export interface TenderDates {
   expected_signature?: Timestamp | undefined | null;
 }
 
-/** A tender as lists give it. */
+/** A tender in a list. */
 export interface TenderRow {
   /** The tender's code. */
   code: string;
@@ -505,7 +502,7 @@ export interface TenderRow {
   state: TenderState;
   /** When offers close. */
   closes?: Timestamp | undefined | null;
-  /** Where the row is from. */
+  /** The origin of the row. */
   origin: Origin;
 }
 
