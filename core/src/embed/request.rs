@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::media::ImageData;
@@ -22,6 +23,9 @@ pub struct EmbedRequest {
     /// What to do with an input longer than the model's window: cut it and say so (the default), or fail
     /// with `context_too_long`.
     pub truncation: Truncation,
+    /// Further fields of the request body, sent as they are. Fields that ayni sets itself take precedence.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 impl EmbedRequest {
@@ -56,6 +60,25 @@ impl EmbedRequest {
     pub fn with_truncation(mut self, truncation: Truncation) -> Self {
         self.truncation = truncation;
         self
+    }
+
+    /// Adds a field to the request body.
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+
+    /// Fails where there are further fields: `who` has no body to put them into.
+    ///
+    /// # Errors
+    /// `unsupported`.
+    pub fn check_no_extra(&self, who: &str) -> Result<()> {
+        match self.extra.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Error::unsupported(format!(
+                "{who} takes no further fields of a request (`extra`: '{name}')"
+            ))),
+        }
     }
 
     /// The texts of the request.
@@ -114,6 +137,16 @@ pub enum EmbedRole {
     Query,
     /// A document to be found.
     Document,
+}
+
+impl EmbedRole {
+    /// `query` or `document`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Document => "document",
+        }
+    }
 }
 
 /// What to do with an input longer than the model's window.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use futures_util::stream;
 use serde_json::json;
 
-use super::{Scripted, ScriptedReply, schema};
+use super::{NAME, Scripted, ScriptedReply, schema};
 use crate::chat::{
     ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, Message, OutputFormat, Part,
     ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
@@ -34,6 +34,7 @@ impl ChatBackend for Scripted {
 impl Scripted {
     fn answer(&self, request: &ChatRequest) -> Result<ChatResponse> {
         request.check()?;
+        request.check_one_answer(NAME)?;
         let reply = match self.next_reply() {
             Some(reply) => reply.clone(),
             None => built_reply(request)?,
@@ -120,7 +121,7 @@ fn answer_text(request: &ChatRequest) -> String {
             let _ = write!(answer, " (with {images} images)");
         }
     }
-    for system in request.messages.iter().filter(|message| message.role == Role::System) {
+    for system in request.messages.iter().filter(|message| message.role.instructs()) {
         for text in texts(system) {
             answer.push_str("\nI was told: ");
             answer.push_str(text);
@@ -222,7 +223,7 @@ mod tests {
     use futures_util::StreamExt;
     use serde_json::json;
 
-    use super::super::{NAME, ScriptedConfig};
+    use super::super::ScriptedConfig;
     use super::*;
     use crate::{AnyChat, ErrorKind};
 
@@ -290,7 +291,7 @@ mod tests {
         let any = chat(ChatRequest::user("uno").with_output(OutputFormat::Json)).await.expect("an answer");
         assert_eq!(any.text, r#"{"answer":"You asked: uno"}"#);
         let schema = json!({"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}});
-        let output = OutputFormat::JsonSchema { name: "s".into(), schema, strict: true };
+        let output = OutputFormat::json_schema("s", schema, true);
         let shaped = chat(ChatRequest::user("uno").with_output(output)).await.expect("an answer");
         assert_eq!(shaped.text, r#"{"ok":false}"#);
     }
