@@ -16,7 +16,7 @@ import pytest
 from google.genai import types as google_types
 
 import ayni
-from loopback import Server, answer_json
+from loopback import Server, answer_json, head
 
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -333,3 +333,97 @@ def test_geminis_contents_are_those_of_the_official_client():
     counts = (counted.prompt_token_count, output, counted.thoughts_token_count, counted.cached_content_token_count)
     expected = (read[1].text, read[0].text, [(call.id, call.name, call.args)], counts)
     assert read_by_ayni(our_answer) == expected
+
+
+# Streams.
+
+
+def stream_exchange(frames, official, config):
+    """What the official client and ayni make of the same server-sent events."""
+
+    async def stream(writer, body):
+        data = "".join(f"event: {frame['type']}\n" * ("type" in frame) + f"data: {json.dumps(frame)}\n\n" for frame in frames)
+        data += "data: [DONE]\n\n" if "type" not in frames[0] else ""
+        writer.write(head("text/event-stream", len(data.encode())) + data.encode())
+        await writer.drain()
+
+    with Server(stream) as server:
+        theirs = official(server.url)
+        events = list(ayni.Chat({**config(server.url), "api_key": "key"}).stream_sync("What is there?", max_tokens=64))
+    text = "".join(event.text for event in events if isinstance(event, ayni.Text))
+    reasoning = "".join(event.text for event in events if isinstance(event, ayni.Reasoning))
+    calls = [event.call for event in events if isinstance(event, ayni.ToolCallFinished)]
+    return theirs, (text, reasoning, [(call.id, call.name, json.loads(call.arguments)) for call in calls], events[-1])
+
+
+def test_a_stream_of_messages_is_that_of_the_official_client():
+    block = lambda index, start, *deltas: [  # noqa: E731
+        {"type": "content_block_start", "index": index, "content_block": start},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+    message = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "served", "content": [],
+        "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 1},
+    }  # fmt: skip
+    frames = [
+        {"type": "message_start", "message": message},
+        *block(
+            0, {"type": "thinking", "thinking": "", "signature": ""}, {"type": "thinking_delta", "thinking": "hm"},
+            {"type": "signature_delta", "signature": "sig"},
+        ),
+        *block(1, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Let me "}, {"type": "text_delta", "text": "look."}),
+        *block(
+            2, {"type": "tool_use", "id": "call_2", "name": "look", "input": {}},
+            {"type": "input_json_delta", "partial_json": '{"at":'}, {"type": "input_json_delta", "partial_json": ' "Quito"}'},
+        ),
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None}, "usage": {"output_tokens": 12}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+
+    def official(url):
+        client = anthropic.Anthropic(api_key="key", base_url=url, max_retries=0)
+        asked = [{"role": "user", "content": "What is there?"}]
+        with client.messages.stream(model="claude-sonnet-4-6", max_tokens=64, messages=asked) as stream:
+            return stream.get_final_message()
+
+    theirs, (text, reasoning, calls, finish) = stream_exchange(frames, official, anthropic_config)
+    thought, said, call = theirs.content
+    assert (text, reasoning, calls) == (said.text, thought.thinking, [(call.id, call.name, call.input)])
+    assert (finish.usage.input_tokens, finish.usage.output_tokens) == (theirs.usage.input_tokens, theirs.usage.output_tokens)
+    # The blocks that ayni keeps to send back are those of the official client.
+    kept = [without_nulls(one.model_dump(mode="json")) for one in theirs.content]
+    assert finish.provider_data["blocks"] == kept
+
+
+def test_a_stream_of_chunks_is_that_of_the_official_client():
+    delta = lambda fields, **more: {  # noqa: E731
+        "id": "1", "object": "chat.completion.chunk", "created": 1, "model": "served",
+        "choices": [{"index": 0, "delta": fields, "finish_reason": None, **more}],
+    }  # fmt: skip
+    piece = lambda **function: delta({"tool_calls": [{"index": 0, "function": function}]})  # noqa: E731
+    opened = {"index": 0, "id": "call_2", "type": "function", "function": {"name": "look", "arguments": ""}}
+    frames = [
+        delta({"role": "assistant", "content": "Let me "}),
+        delta({"content": "look."}),
+        delta({"tool_calls": [opened]}),
+        piece(arguments='{"at":'),
+        piece(arguments=' "Quito"}'),
+        delta({}, finish_reason="tool_calls"),
+        {**delta({}), "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}},
+    ]
+
+    def official(url):
+        client = openai.OpenAI(api_key="key", base_url=url + "/v1", max_retries=0)
+        asked = [{"role": "user", "content": "What is there?"}]
+        options = {"include_usage": True}
+        with client.chat.completions.stream(model="gpt-4o-mini", messages=asked, stream_options=options) as stream:
+            return stream.get_final_completion()
+
+    config = lambda url: {"backend": "openai", "model": "gpt-4o-mini", "base_url": url + "/v1"}  # noqa: E731
+    theirs, (text, _, calls, finish) = stream_exchange(frames, official, config)
+    message = theirs.choices[0].message
+    [call] = message.tool_calls
+    assert (text, calls) == (message.content, [(call.id, call.function.name, json.loads(call.function.arguments))])
+    counts = (theirs.usage.prompt_tokens, theirs.usage.completion_tokens)
+    assert (finish.usage.input_tokens, finish.usage.output_tokens) == counts

@@ -144,11 +144,27 @@ impl ChatRequest {
         self
     }
 
+    /// Fails on what most backends don't accept: what [`check_messages`](Self::check_messages) refuses, and more than one
+    /// answer. A backend that gives several calls `check_messages` alone.
+    ///
+    /// # Errors
+    /// `invalid_request`; `unsupported` for several answers.
+    pub fn check(&self) -> Result<()> {
+        self.check_messages()?;
+        match self.choices {
+            None | Some(1) => Ok(()),
+            Some(0) => Err(Error::invalid_request("`choices` is 0; ask for one answer at least")),
+            Some(_) => Err(Error::unsupported(
+                "`choices` above 1: this backend gives one answer a call, and a stream is one",
+            )),
+        }
+    }
+
     /// Fails on what no backend accepts: no messages, or only empty ones.
     ///
     /// # Errors
     /// `invalid_request`.
-    pub fn check(&self) -> Result<()> {
+    pub fn check_messages(&self) -> Result<()> {
         if self.messages.is_empty() {
             return Err(Error::invalid_request("the conversation has no messages"));
         }
@@ -156,20 +172,6 @@ impl ChatRequest {
             return Err(Error::invalid_request("every message of the conversation is empty"));
         }
         Ok(())
-    }
-
-    /// Fails where several answers are asked for: `who` gives one.
-    ///
-    /// # Errors
-    /// `unsupported`; `invalid_request` for none.
-    pub fn check_one_answer(&self, who: &str) -> Result<()> {
-        match self.choices {
-            None | Some(1) => Ok(()),
-            Some(0) => Err(Error::invalid_request("`choices` is 0; ask for one answer at least")),
-            Some(_) => Err(Error::unsupported(format!(
-                "`choices` above 1: {who} gives one answer a call; make several calls"
-            ))),
-        }
     }
 }
 

@@ -68,19 +68,6 @@ impl EmbedRequest {
         self
     }
 
-    /// Fails where there are further fields: `who` has no body to put them into.
-    ///
-    /// # Errors
-    /// `unsupported`.
-    pub fn check_no_extra(&self, who: &str) -> Result<()> {
-        match self.extra.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Error::unsupported(format!(
-                "{who} takes no further fields of a request (`extra`: '{name}')"
-            ))),
-        }
-    }
-
     /// The texts of the request.
     ///
     /// # Errors
@@ -97,11 +84,26 @@ impl EmbedRequest {
             .collect()
     }
 
+    /// Fails on what most backends don't accept: what [`check_inputs`](Self::check_inputs) refuses, and further fields,
+    /// which only a backend with a request body can send. One that sends them calls `check_inputs` alone.
+    ///
+    /// # Errors
+    /// `invalid_request`; `unsupported` for further fields.
+    pub fn check(&self, max_batch: Option<usize>) -> Result<()> {
+        self.check_inputs(max_batch)?;
+        match self.extra.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Error::unsupported(format!(
+                "this backend takes no further fields of a request (`extra`: '{name}')"
+            ))),
+        }
+    }
+
     /// Fails on what no backend accepts: an empty list, more inputs than `max_batch`.
     ///
     /// # Errors
     /// `invalid_request`.
-    pub fn check(&self, max_batch: Option<usize>) -> Result<()> {
+    pub fn check_inputs(&self, max_batch: Option<usize>) -> Result<()> {
         if self.inputs.is_empty() {
             return Err(Error::invalid_request("the list of inputs is empty"));
         }

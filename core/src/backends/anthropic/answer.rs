@@ -39,7 +39,7 @@ struct Block {
     /// Where its text begins among the characters of the answer.
     start: u64,
     citations: Vec<Value>,
-    /// How many of the answer's events have told of its citations.
+    /// Whether its end has been told.
     complete: bool,
 }
 

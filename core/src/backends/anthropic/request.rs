@@ -20,7 +20,6 @@ const LEAST_BUDGET: u32 = 1024;
 /// `unsupported` naming an option that the API does not have; `invalid_request` for what it cannot be told.
 pub(super) fn body(backend: &Anthropic, request: &ChatRequest, stream: bool) -> Result<Value> {
     request.check()?;
-    request.check_one_answer("Anthropic")?;
     refuse_unsupported(request)?;
     let model = &*backend.info.model;
     let leading = request.messages.iter().take_while(|message| message.role.instructs()).count();

@@ -24,7 +24,6 @@ struct Embedded {
 impl ClipService {
     fn check(&self, request: &EmbedRequest) -> Result<()> {
         request.check(None)?;
-        request.check_no_extra("a CLIP service")?;
         if request.truncation == Truncation::Refuse {
             return Err(Error::unsupported(
                 "a CLIP service decides itself about long texts; `truncation: refuse` is not offered",

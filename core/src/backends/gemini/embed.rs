@@ -68,7 +68,7 @@ impl Embedder for Gemini {
 
 impl Gemini {
     async fn embed_texts(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        request.check(self.info.limits.max_batch)?;
+        request.check_inputs(self.info.limits.max_batch)?;
         if request.truncation == Truncation::Refuse {
             return Err(Error::unsupported(
                 "Gemini cuts long inputs without a word; `truncation: refuse` cannot be promised",

@@ -13,7 +13,6 @@ use crate::wire::numbers::decimal;
 /// The body of a request to `model`, its extra fields included.
 pub(super) fn body(model: &str, request: &ChatRequest) -> Result<Value> {
     request.check()?;
-    request.check_one_answer("Gemini")?;
     let leading = request.messages.iter().take_while(|message| message.role.instructs()).count();
     let (system, turns) = request.messages.split_at(leading);
     let body = Body {

@@ -59,7 +59,6 @@ impl HuggingFace {
         stream: bool,
     ) -> Result<(ResolvedProvider, TextGeneration)> {
         request.check()?;
-        request.check_one_answer("hf-inference")?;
         check_provider(&self.0.config.provider)?;
         check_options(request)?;
         let served = self.resolve(cx, Task::TextGeneration).await?;

@@ -27,7 +27,7 @@ impl Embedder for HuggingFace {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        request.check(self.0.info.limits.max_batch)?;
+        request.check_inputs(self.0.info.limits.max_batch)?;
         let texts = request.text_inputs()?;
         let served = self.resolve(cx, Task::FeatureExtraction).await?;
         let outcome = match served.provider() {

@@ -56,7 +56,6 @@ impl Ollama {
 
     fn chat_body<'a>(&'a self, request: &'a ChatRequest, stream: bool) -> Result<ChatBody<'a>> {
         request.check()?;
-        request.check_one_answer("Ollama")?;
         let mut extra = request.extra.clone();
         let further_options = match extra.remove("options") {
             Some(Value::Object(options)) => options,
@@ -197,11 +196,7 @@ fn sent_call(call: &ToolCall) -> Result<SentCall> {
             call.name
         ))
     })?;
-    Ok(SentCall {
-        id: call.id.clone(),
-        function: SentFunction { name: call.name.clone(), arguments },
-        provider_data: call.provider_data.clone(),
-    })
+    Ok(SentCall { id: call.id.clone(), function: SentFunction { name: call.name.clone(), arguments } })
 }
 
 /// Reads a whole response.

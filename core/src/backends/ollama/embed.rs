@@ -29,7 +29,7 @@ impl Embedder for Ollama {
 
 impl Ollama {
     async fn embed_checked(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        request.check(None)?;
+        request.check_inputs(None)?;
         let body = self.embed_body(request)?;
         let sent = with_extra(&body, &request.extra)?;
         let call = self.api.post("/api/embed").json(&sent);

@@ -46,7 +46,12 @@ impl OpenAi {
             return self.completions_call(request, stream);
         }
         let rules = self.chat_rules()?;
-        request.check()?;
+        // A whole answer may come with others, a stream is one.
+        if stream {
+            request.check()?
+        } else {
+            request.check_messages()?
+        }
         let model = self.config().model.trim();
         let body = chat_body(&rules, model, &self.message_style(&rules), request, stream)?;
         Ok(self.api().post(ROUTE).json(&body))

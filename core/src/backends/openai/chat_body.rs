@@ -20,9 +20,6 @@ pub(super) fn chat_body<'a>(
 ) -> Result<CompletionBody<'a>> {
     let used = used_fields(request);
     refuse_unsupported(style.vendor, rules, request, &used)?;
-    if stream {
-        request.check_one_answer("a stream")?;
-    }
     let mut body = CompletionBody::write(model, request, style)?;
     let renamed = rules.reasoning_models_rename_max_tokens && is_reasoning_model(model);
     if renamed || rules.max_completion_tokens {

@@ -21,7 +21,6 @@ impl OpenAi {
             return Err(self.not_offered("API `completions`; leave `chat_api` out"));
         }
         request.check()?;
-        request.check_one_answer("the API `completions`")?;
         refuse_unsupported(request, rules.refused, self.profile().name)?;
         let mut body = Map::new();
         let mut set = |name: &str, value: Option<Value>| {

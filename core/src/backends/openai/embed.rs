@@ -30,7 +30,7 @@ impl Embedder for OpenAi {
 impl OpenAi {
     async fn embed_checked(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
         let rules = self.profile().embeddings.ok_or_else(|| self.not_offered("embeddings"))?;
-        request.check(self.backend_info().limits.max_batch)?;
+        request.check_inputs(self.backend_info().limits.max_batch)?;
         let body = self.embed_body(request, rules)?;
         let call = self.api().post("/embeddings").json(&body);
         let reply = call.json_reply::<RawEmbeddings>(cx).await?;

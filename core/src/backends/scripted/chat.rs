@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use futures_util::stream;
 use serde_json::json;
 
-use super::{NAME, Scripted, ScriptedReply, schema};
+use super::{Scripted, ScriptedReply, schema};
 use crate::chat::{
     ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, Message, OutputFormat, Part,
     ReasoningEffort, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
@@ -34,7 +34,6 @@ impl ChatBackend for Scripted {
 impl Scripted {
     fn answer(&self, request: &ChatRequest) -> Result<ChatResponse> {
         request.check()?;
-        request.check_one_answer(NAME)?;
         let reply = match self.next_reply() {
             Some(reply) => reply.clone(),
             None => built_reply(request)?,
@@ -223,7 +222,7 @@ mod tests {
     use futures_util::StreamExt;
     use serde_json::json;
 
-    use super::super::ScriptedConfig;
+    use super::super::{NAME, ScriptedConfig};
     use super::*;
     use crate::{AnyChat, ErrorKind};
 

@@ -24,7 +24,6 @@ impl Embedder for Scripted {
 impl Scripted {
     fn vectors(&self, request: &EmbedRequest) -> Result<EmbedResponse> {
         request.check(self.0.config.max_batch)?;
-        request.check_no_extra(NAME)?;
         let width = match request.dimensions {
             None => self.0.config.dimensions,
             Some(width) if (1..=self.0.config.dimensions).contains(&width) => width,

@@ -28,7 +28,7 @@ impl Embedder for Tei {
 
 impl Tei {
     async fn embed_checked(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        request.check(Some(self.config.max_batch))?;
+        request.check_inputs(Some(self.config.max_batch))?;
         let body = self.body(request)?;
         let server = self.server(cx).await?;
         if let Some(most) = server.max_client_batch_size.filter(|most| request.inputs.len() > *most) {

@@ -196,7 +196,6 @@ impl Embedder for LocalEmbedder {
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
         request.check(None)?;
-        request.check_no_extra("a local model")?;
         cx.guard(self.work(cx, request)).await.map_err(|error| self.named_if_late(error))
     }
 

@@ -187,7 +187,7 @@ impl<'a> CompletionBody<'a> {
             reasoning_effort: request.reasoning.map(ReasoningEffortJson::of),
             logprobs: request.logprobs.map(|_| true),
             top_logprobs: request.logprobs.filter(|alternatives| *alternatives > 0),
-            n: request.choices,
+            n: request.choices.filter(|choices| *choices != 1),
             ..Self::default()
         })
     }

@@ -30,7 +30,6 @@ pub(crate) fn responses_body(
     stream: bool,
 ) -> Result<Map<String, Value>> {
     request.check()?;
-    request.check_one_answer("the API `responses`")?;
     refuse_unsupported(request, style.vendor)?;
     let (previous, messages) = match style.store {
         Some(true) => after_stored(&request.messages),
