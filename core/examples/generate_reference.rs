@@ -164,6 +164,18 @@ fn backends_page() -> Result<String, Box<dyn Error>> {
         page.push_str(row);
         page.push('\n');
     }
+    page.push_str(
+        "\n## What each vendor reads and is sent\n\n\
+         Whatever the vendor writes is read: text, reasoning, calls, images, sound, sources, usage, metadata. The table says \
+         what goes back with the next request, and in which form what the caller sends.\n\n",
+    );
+    page.push_str(&ayni::backends::openai::vendor_table());
+    page.push_str(
+        "\n# What is not there\n\n\
+         Cohere's own chat, embeddings and reranking APIs: vendor `cohere` speaks OpenAI's protocol, for chat. Files are not \
+         uploaded: a part may name one that was uploaded before. Gemini's and Anthropic's batches, and answers of OpenAI's that \
+         run in the background, are not offered.\n",
+    );
     Ok(page)
 }
 

@@ -151,14 +151,23 @@ impl CredentialId {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Tokens of the input.
+    /// Tokens of the input, those from a prompt cache included.
     pub input_tokens: Option<u64>,
-    /// Tokens of the answer, including reasoning where the backend counts it there.
+    /// Tokens of the answer, reasoning included at every provider.
     pub output_tokens: Option<u64>,
-    /// Tokens spent on reasoning.
+    /// Tokens of the answer that were spent on reasoning.
     pub reasoning_tokens: Option<u64>,
     /// Input tokens that came from a prompt cache.
     pub cached_tokens: Option<u64>,
+    /// Input tokens that were written to a prompt cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
+    /// Input tokens of sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_audio_tokens: Option<u64>,
+    /// Tokens of the answer that are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_audio_tokens: Option<u64>,
 }
 
 impl Usage {
@@ -170,6 +179,20 @@ impl Usage {
     /// Whether the backend reported anything.
     pub fn is_known(&self) -> bool {
         *self != Self::default()
+    }
+
+    /// The counts as named facts of an error: what was used is paid for, even if the answer is of no use.
+    pub(crate) fn add_to(&self, error: Error) -> Error {
+        let facts = [
+            ("input_tokens", self.input_tokens),
+            ("output_tokens", self.output_tokens),
+            ("reasoning_tokens", self.reasoning_tokens),
+            ("cached_tokens", self.cached_tokens),
+        ];
+        facts.into_iter().fold(error, |error, (name, count)| match count {
+            Some(count) => error.with_context(name, count.to_string()),
+            None => error,
+        })
     }
 
     /// The sum with `other`; what both leave unknown stays unknown.
@@ -185,6 +208,9 @@ impl Usage {
             output_tokens: add(self.output_tokens, other.output_tokens),
             reasoning_tokens: add(self.reasoning_tokens, other.reasoning_tokens),
             cached_tokens: add(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: add(self.cache_write_tokens, other.cache_write_tokens),
+            input_audio_tokens: add(self.input_audio_tokens, other.input_audio_tokens),
+            output_audio_tokens: add(self.output_audio_tokens, other.output_audio_tokens),
         }
     }
 }

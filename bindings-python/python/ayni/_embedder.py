@@ -41,6 +41,8 @@ class EmbedOptions(CallOptions, total=False):
     """What to do with an input longer than the model's window: cut it and say so (``end``, the default), or fail."""
     encoding: Literal["f32", "f16", "int8", "ubinary"] | None
     """The number format: ``f32`` (the default), ``f16``, ``int8`` with ``scales``, or ``ubinary``, one bit a number."""
+    extra: Mapping[str, Any] | None
+    """Further fields of the request body, sent as they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,26 @@
 //! What every embedding API has in common: vectors of one width, prompts for roles.
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+
 use crate::embed::{EmbedRole, Vectors};
 use crate::error::{Error, Result};
+
+/// The body with the caller's further fields, which override nothing.
+///
+/// # Errors
+/// `invalid_request` where the body has no JSON form.
+pub(crate) fn with_extra(body: &impl Serialize, extra: &Map<String, Value>) -> Result<Value> {
+    let mut body = serde_json::to_value(body).map_err(|error| {
+        Error::invalid_request(format!("the request is not expressible as JSON: {error}"))
+    })?;
+    if let Value::Object(fields) = &mut body {
+        for (name, value) in extra {
+            fields.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    Ok(body)
+}
 
 /// Puts the vectors of an answer side by side.
 ///

@@ -22,6 +22,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::backends::anthropic::AnthropicConfig;
 use crate::backends::clip_service::ClipServiceConfig;
 use crate::backends::gemini::GeminiConfig;
 use crate::backends::huggingface::HuggingFaceConfig;
@@ -146,6 +147,8 @@ configs! {
         Scripted(ScriptedConfig) = "scripted",
         /// Any OpenAI-compatible API.
         OpenAi(OpenAiConfig) = "openai",
+        /// Anthropic's Messages API.
+        Anthropic(AnthropicConfig) = "anthropic",
         /// Google's native API.
         Gemini(GeminiConfig) = "gemini",
         /// Hugging Face's hf-inference text generation.

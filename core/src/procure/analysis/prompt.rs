@@ -31,9 +31,7 @@ impl AnswerFormat {
     pub(super) fn apply(self, request: ChatRequest, ask: &QuestionKind) -> ChatRequest {
         let schema = answer::schema(ask);
         let output = match self {
-            Self::Schema => {
-                OutputFormat::JsonSchema { name: answer::SCHEMA_NAME.to_owned(), schema, strict: true }
-            }
+            Self::Schema => OutputFormat::json_schema(answer::SCHEMA_NAME, schema, true),
             Self::Json => OutputFormat::Json,
             Self::Words => OutputFormat::Text,
         };

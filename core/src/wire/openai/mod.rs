@@ -33,6 +33,7 @@ pub mod error;
 mod fields;
 pub mod images;
 pub mod models;
+pub(crate) mod responses;
 #[cfg(feature = "schema")]
 mod schema;
 mod served;
