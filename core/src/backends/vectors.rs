@@ -33,7 +33,7 @@ pub(crate) fn side_by_side(rows: Vec<Vec<f32>>, inputs: usize, dimensions: Optio
         return Err(Error::response_invalid(format!("{came} vectors came back for {inputs} inputs")));
     }
     if let Some(index) = rows.iter().position(Vec::is_empty) {
-        return Err(Error::response_invalid(format!("vector {index} is empty")));
+        return Err(Error::response_invalid(format!("vector {index} is empty")).about_input(index));
     }
     let wrong = dimensions.and_then(|width| Some((width, rows.iter().find(|row| row.len() != width)?.len())));
     match wrong {

@@ -116,7 +116,12 @@ impl AnyEmbedder {
             })
             .collect();
         let responses = stream::iter(parts)
-            .map(|(start, part)| async move { Ok::<_, Error>((start, self.0.embed(cx, part).await?)) })
+            .map(|(start, part)| async move {
+                let response = self.0.embed(cx, part).await;
+                response
+                    .map(|response| (start, response))
+                    .map_err(|error| error.map_input(|index| start + index))
+            })
             .buffered(PARTS_IN_FLIGHT);
         let mut responses = std::pin::pin!(responses);
         let mut joined: Option<JoinedParts> = None;

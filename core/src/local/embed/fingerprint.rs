@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn fingerprint(folder: &Path) -> String {
-        Repository::read(&ModelFiles::in_folder(folder).unwrap(), None).unwrap().fingerprint().unwrap()
+        Repository::read(&ModelFiles::in_folder(folder).unwrap(), None, None).unwrap().fingerprint().unwrap()
     }
 
     /// The golden repository as `change` leaves it.

@@ -16,7 +16,7 @@ use super::LocalEmbedderConfig;
 use super::models::text_architectures;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::Worker;
-use super::source::{Located, locate};
+use super::source::{DUAL_TYPES, Located, locate};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity};
 use crate::env::Environment;
@@ -27,7 +27,7 @@ use crate::transport::Transport;
 /// The architectures of embedding models that run in this process, as `model_type` names them: those of texts, then those
 /// of texts and images.
 pub fn embedding_architectures() -> Vec<&'static str> {
-    text_architectures().chain(repository::DUAL).collect()
+    text_architectures().chain(DUAL_TYPES).collect()
 }
 
 /// An embedding model in this process.
@@ -68,17 +68,20 @@ impl LocalEmbedder {
     ) -> Result<Self> {
         config.source.check()?;
         let device = device(config, env)?;
-        let dimensions = config.dimensions;
+        let (dimensions, pooling) = (config.dimensions, config.pooling);
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
+        let copies = config.source.copies_weights()?;
         let located = locate(&config.source, env)?;
         let named = Named(config.space.clone());
         let (repository, expected) = match &located {
             // Read now, so that what is wrong with the files is an error of opening.
             Located::Local(files) => {
-                let repository = Repository::read(files, named.model())?;
-                let space = repository.space(dimensions.or_else(|| repository.width()));
+                let files = files.clone().with_copied_weights(copies);
+                let repository = Repository::read(&files, named.model(), pooling)?;
+                let space =
+                    repository.space(dimensions.or(repository.truncate_dim).or_else(|| repository.width()));
                 (Some(repository), space)
             }
             // Nothing compares with the revision of a branch that is not fetched: it may be any commit.
@@ -96,7 +99,10 @@ impl LocalEmbedder {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
             let repository = match &local {
                 Some(repository) => repository.clone(),
-                None => Repository::read(&located.files(cx)?, named.model())?,
+                None => {
+                    let files = located.files(cx)?.with_copied_weights(copies);
+                    Repository::read(&files, named.model(), pooling)?
+                }
             };
             let mut model = match verify {
                 Some(is_auto) => parity::load(cx, &repository, &device, dimensions, is_auto)?,

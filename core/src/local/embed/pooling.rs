@@ -35,6 +35,19 @@ pub(crate) const MODES: [(Mode, &str, &str); 6] = [
     (Mode::LastToken, "lasttoken", "pooling_mode_lasttoken"),
 ];
 
+impl Mode {
+    /// The mode that an embedding space names.
+    pub(crate) fn of(pooling: Pooling) -> Self {
+        match pooling {
+            Pooling::Mean => Self::Mean,
+            Pooling::Cls => Self::Cls,
+            Pooling::LastToken => Self::LastToken,
+            Pooling::Max => Self::Max,
+            Pooling::WeightedMean => Self::WeightedMean,
+        }
+    }
+}
+
 /// How a model pools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pooler {

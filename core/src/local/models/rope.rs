@@ -27,7 +27,10 @@ impl RopeKeys {
     /// `unsupported` for context extensions that are not computed here, `model_load` if a value is not as expected.
     pub(super) fn open(self, config: &Value, device: &Device, size: usize, positions: usize) -> Result<Rope> {
         let frequencies = self.frequencies(config, size)?;
-        Rope::new(device, RopeLayout::Halves, &frequencies, positions, 1.0)
+        if !size.is_multiple_of(2) {
+            return Err(wrong(format_args!("attention heads of {size} numbers cannot be rotated in pairs")));
+        }
+        Ok(Rope::new(device, RopeLayout::Halves, &frequencies, positions, 1.0))
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "models compute in f32 with what they write in f64")]

@@ -21,6 +21,8 @@ pub(crate) struct ModelFiles {
     pub(crate) revision: Option<String>,
     /// The file of weights that the user named, where it was not the folder.
     pub(crate) weights: Option<String>,
+    /// Whether weights are read into memory rather than mapped.
+    pub(crate) copies_weights: bool,
 }
 
 impl ModelFiles {
@@ -35,8 +37,14 @@ impl ModelFiles {
         }
         let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let model = name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let files =
-            Self { folder: folder.to_owned(), model, is_published: false, revision: None, weights: None };
+        let files = Self {
+            folder: folder.to_owned(),
+            model,
+            is_published: false,
+            revision: None,
+            weights: None,
+            copies_weights: false,
+        };
         Ok(match of_hub_cache(&name) {
             Some((id, revision)) => files.named(id, Some(revision)),
             None => files,
@@ -60,6 +68,12 @@ impl ModelFiles {
     /// The same files with the weights that the user named.
     pub(crate) fn with_weights(mut self, name: impl Into<String>) -> Self {
         self.weights = Some(name.into());
+        self
+    }
+
+    /// The same files, of which the weights are read into memory or mapped.
+    pub(crate) fn with_copied_weights(mut self, copies: bool) -> Self {
+        self.copies_weights = copies;
         self
     }
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Weights;
+use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{DenseWeights, Device, Embedding, Gate, Linear, Norm, Precision, of_candle};
 
@@ -61,9 +62,25 @@ impl<'a> Parameters<'a> {
     /// A tensor, on the CPU whatever the device: layers move what they need.
     ///
     /// # Errors
-    /// `model_load` if it is missing or has another shape.
+    /// `model_load` if it is missing, has another shape, or holds a number that is not finite.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.weights.tensor(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
+        self.stored(name, shape)?.to_tensor(&candle_core::Device::Cpu)
+    }
+
+    /// A tensor of finite numbers where its file holds it.
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        let name = self.full(name);
+        let stored = self.weights.tensor(&name, shape)?;
+        if shape.contains(&0) {
+            return Err(Error::new(ErrorKind::ModelLoad, format!("`{name}` is empty: {shape:?}")));
+        }
+        match stored.is_finite(&self.device.cpu)? {
+            true => Ok(stored),
+            false => Err(Error::new(
+                ErrorKind::ModelLoad,
+                format!("`{name}` holds NaN or infinity in the weights"),
+            )),
+        }
     }
 
     /// A tensor that may be missing; one of another shape is still an error.
@@ -188,7 +205,7 @@ impl<'a> Parameters<'a> {
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let here = self.at(name);
-        let (table, range, dtype) = self.weights.tensor(&here.full("weight"), &[count, width])?.resident()?;
+        let (table, range, dtype) = here.stored("weight", &[count, width])?.resident()?;
         Embedding::new(self.device, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
     }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use ayni_kernels::Cpu;
+use ayni_kernels::finite::{Float, are_finite};
 use candle_core::{DType, Device, Tensor};
 
 use super::load_error;
@@ -131,6 +133,25 @@ impl StoredTensor {
         }
     }
 
+    /// Whether none of its numbers is NaN or an infinity.
+    ///
+    /// # Errors
+    /// As [`to_tensor`](Self::to_tensor).
+    pub(crate) fn is_finite(&self, cpu: &Cpu) -> Result<bool> {
+        match &self.encoding {
+            Encoding::Plain(dtype) => {
+                let float = match dtype {
+                    DType::F16 => Float::F16,
+                    DType::BF16 => Float::Bf16,
+                    _ => Float::F32,
+                };
+                Ok(are_finite(cpu, float, &self.row_major_bytes(*dtype)?))
+            }
+            // Their scales are widened into the numbers of a copy, which is checked.
+            Encoding::Blocks(_) | Encoding::Other(_) => Ok(true),
+        }
+    }
+
     /// The matrix with rows and columns exchanged; nothing is copied.
     pub(crate) fn transposed(&self) -> Option<Self> {
         let [rows, columns] = *self.shape.as_slice() else { return None };
@@ -243,7 +264,10 @@ impl StoredTensor {
         let mut values = reserved(count)?;
         values.resize(count, 0.0);
         format.dequantise(self.stored_bytes(), &mut values).map_err(load_error)?;
-        Ok(values)
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(load_error("a tensor holds NaN or infinity")),
+        }
     }
 }
 
