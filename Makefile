@@ -23,7 +23,7 @@ demo: ## Shows what exists so far; no keys; downloads two small models the first
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
 
-fuzz: ## Mutates recorded bodies against every parser of procurement, with a new seed: SECONDS=600
+fuzz: ## Mutates recorded bodies against every parser of procurement, and model folders, with a new seed: SECONDS=600
 	scripts/fuzz $(or $(SECONDS),600)
 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer

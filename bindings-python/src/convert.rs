@@ -31,13 +31,16 @@ fn at_depth(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
         return Ok(Value::Null);
     }
     if let Ok(text) = value.cast::<PyString>() {
-        return Ok(Value::from(text.to_str()?));
+        return Ok(Value::from(unicode(text)?));
     }
     if let Ok(truth) = value.cast::<PyBool>() {
         return Ok(Value::from(truth.is_true()));
     }
     if value.is_instance_of::<PyInt>() {
-        return value.extract::<i64>().map(Value::from).or_else(|_| value.extract::<u64>().map(Value::from));
+        let whole =
+            value.extract::<i64>().map(Value::from).or_else(|_| value.extract::<u64>().map(Value::from));
+        // A larger one is wrong wherever a whole number is expected, which serde says with the name of the field.
+        return Ok(whole.unwrap_or_else(|_| Value::from(f64::MAX)));
     }
     if let Ok(number) = value.cast::<PyFloat>() {
         let finite = serde_json::Number::from_f64(number.value());
@@ -62,6 +65,11 @@ fn at_depth(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     }
     let class = value.get_type().fully_qualified_name()?;
     Err(PyTypeError::new_err(format!("ayni takes no value of the type {class}")))
+}
+
+/// A text of Python; it may hold halves of characters, which are no Unicode.
+pub(crate) fn unicode<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    text.to_str().map_err(|_| invalid(text.py(), "a text holds a lone surrogate, which is no character"))
 }
 
 /// JSON as Python values.
@@ -185,7 +193,7 @@ pub(crate) fn open_detached<H: Send>(
 /// An input to embed, or the path of its file.
 pub(crate) enum Input {
     Ready(EmbedInput),
-    File(PathBuf),
+    File(usize, PathBuf),
 }
 
 /// The inputs of a request: texts, encoded images as bytes, and paths of image files.
@@ -195,21 +203,26 @@ pub(crate) fn inputs(list: &Bound<'_, PyList>) -> PyResult<Vec<Input>> {
 
 fn input(index: usize, item: &Bound<'_, PyAny>) -> PyResult<Input> {
     if let Ok(text) = item.cast::<PyString>() {
-        return Ok(Input::Ready(EmbedInput::Text(text.to_str()?.to_owned())));
+        let text = text.to_str().map_err(|_| {
+            invalid(item.py(), format!("input {index} holds a lone surrogate, which is no character"))
+        })?;
+        return Ok(Input::Ready(EmbedInput::Text(text.to_owned())));
     }
     if let Ok(bytes) = item.cast::<PyBytes>() {
-        let image = ImageData::new(bytes.as_bytes().to_vec());
-        let image = image.map_err(|error| error.with_context("input", index.to_string()));
-        return image
-            .map(|image| Input::Ready(EmbedInput::Image(image)))
-            .map_err(|error| to_exception(item.py(), &error));
+        let image = image_at(index, bytes.as_bytes().to_vec());
+        return image.map(Input::Ready).map_err(|error| to_exception(item.py(), &error));
     }
-    Ok(Input::File(item.extract()?))
+    Ok(Input::File(index, item.extract()?))
+}
+
+fn image_at(index: usize, bytes: Vec<u8>) -> Result<EmbedInput> {
+    let image = ImageData::new(bytes).map_err(|error| error.with_context("input", index.to_string()))?;
+    Ok(EmbedInput::Image(image))
 }
 
 /// Reads the files among the inputs on a blocking thread.
 pub(crate) async fn read_inputs(inputs: Vec<Input>) -> Result<Vec<EmbedInput>> {
-    let has_files = inputs.iter().any(|input| matches!(input, Input::File(_)));
+    let has_files = inputs.iter().any(|input| matches!(input, Input::File(..)));
     let read = move || inputs.into_iter().map(read_input).collect();
     if !has_files {
         return read();
@@ -221,11 +234,12 @@ pub(crate) async fn read_inputs(inputs: Vec<Input>) -> Result<Vec<EmbedInput>> {
 fn read_input(input: Input) -> Result<EmbedInput> {
     match input {
         Input::Ready(input) => Ok(input),
-        Input::File(path) => {
-            let why = |error: &std::io::Error| format!("{} cannot be read: {error}", path.display());
+        Input::File(index, path) => {
+            let why =
+                |error: &std::io::Error| format!("input {index}: {} cannot be read: {error}", path.display());
             let bytes = std::fs::read(&path)
                 .map_err(|error| Error::invalid_request(why(&error)).with_source(error))?;
-            ImageData::new(bytes).map(EmbedInput::Image)
+            image_at(index, bytes)
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ayni::Context;
 use ayni::procure::analysis::{self, Analysis, Question};
-use ayni::procure::export::{FileForm, FilePieces, PdfPage, tender_pdf};
+use ayni::procure::export::{FileChunks, FileFormat, PdfPage, tender_pdf};
 use ayni::procure::store::RecordKind;
 use ayni::procure::{GetRequest, ListRequest, Tender};
 use futures_util::TryStreamExt;
@@ -71,7 +71,7 @@ pub(crate) fn tender_file(
     caller: Caller<'_>,
 ) -> Returned {
     let (handle, wanted) = (procurement.handle.clone(), request::<GetRequest>(fields)?);
-    let form = request::<FileForm>(form)?;
+    let form = request::<FileFormat>(form)?;
     let work = move |cx| async move { form.tender(handle.tender(&cx, wanted).await?.record).await };
     call(py, caller, work, |py, bytes| Ok(PyBytes::new(py, &bytes).into_any().unbind()))
 }
@@ -87,14 +87,14 @@ pub(crate) fn export(
     caller: Caller<'_>,
 ) -> Returned {
     let (handle, kind) = (procurement.handle.clone(), request::<RecordKind>(kind)?);
-    let (wanted, form) = (request::<ListRequest>(fields)?, request::<FileForm>(form)?);
+    let (wanted, form) = (request::<ListRequest>(fields)?, request::<FileFormat>(form)?);
     let work = move |cx| async move { form.list(&cx, &handle, kind, wanted) };
     call(py, caller, work, |py, pieces| object(py, Pieces(Slot::new(Some(pieces).into()))))
 }
 
 /// A file in pieces. Dropping it stops the work.
 #[pyclass(frozen, module = "ayni._ayni")]
-pub(crate) struct Pieces(Slot<FilePieces>);
+pub(crate) struct Pieces(Slot<FileChunks>);
 
 #[pymethods]
 impl Pieces {

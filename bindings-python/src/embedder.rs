@@ -10,11 +10,11 @@ use ayni::{
 };
 use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyString};
 use tokio::sync::mpsc;
 
 use crate::call::{Caller, Returned, call, object};
-use crate::convert::{Variables, as_python, inputs, open_handle, read_inputs, request};
+use crate::convert::{Variables, as_python, inputs, open_handle, read_inputs, request, unicode};
 use crate::failure::to_exception;
 use crate::runtime::{Slot, drop_stream};
 use crate::vectors::Block;
@@ -49,9 +49,20 @@ impl Embedder {
         self.0.window()
     }
 
-    fn count_tokens(&self, py: Python<'_>, text: &str, role: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let role: Option<EmbedRole> = request(role)?;
+    fn count_tokens(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyString>,
+        role: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
+        let (role, text) = (request::<Option<EmbedRole>>(role)?, unicode(text)?);
         py.detach(|| self.0.count_tokens(role, text)).map_err(|error| to_exception(py, &error))
+    }
+
+    /// Returns the fields of a `Parity`.
+    fn verify(&self, py: Python<'_>, caller: Caller<'_>) -> Returned {
+        let handle = self.0.clone();
+        call(py, caller, move |cx| async move { handle.verify(&cx).await }, as_python)
     }
 
     /// Returns (block, truncated, usage, route, space).
@@ -161,6 +172,8 @@ fn encoded(response: EmbedResponse, encoding: Encoding) -> Result<Answer> {
 
 fn response(py: Python<'_>, of: &AnyEmbedder, (vectors, response): Answer) -> Returned {
     let EmbedResponse { truncated, usage, route, .. } = response;
-    let (usage, route, space) = (as_python(py, usage)?, as_python(py, route)?, as_python(py, of.space())?);
+    // The request may have asked for shorter vectors than the embedder's own.
+    let space = of.space().clone().with_dimensions(vectors.width());
+    let (usage, route, space) = (as_python(py, usage)?, as_python(py, route)?, as_python(py, space)?);
     Ok((Block::new(vectors), truncated, usage, route, space).into_pyobject(py)?.into_any().unbind())
 }

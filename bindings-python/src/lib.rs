@@ -36,10 +36,8 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<chat::Modes>()?;
     module.add_class::<image::ImageGenerator>()?;
     module.add("STATUSES", openai::statuses(module.py())?)?;
-    module.add_class::<openai::OpenAiChat>()?;
+    module.add_class::<openai::OpenAiRequest>()?;
     module.add_class::<openai::OpenAiEvents>()?;
-    module.add_class::<openai::OpenAiEmbeddings>()?;
-    module.add_class::<openai::OpenAiImages>()?;
     module.add_function(wrap_pyfunction!(openai::openai_models, module)?)?;
     module.add_function(wrap_pyfunction!(openai::failure_body, module)?)?;
     module.add_class::<procurement::Procurement>()?;
@@ -50,6 +48,8 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(documents::export, module)?)?;
     module.add_function(wrap_pyfunction!(services::models, module)?)?;
     module.add_function(wrap_pyfunction!(services::health, module)?)?;
+    module.add_function(wrap_pyfunction!(services::hardware, module)?)?;
+    module.add_function(wrap_pyfunction!(services::known_models, module)?)?;
     module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;
     #[cfg(debug_assertions)]
     module.add_function(wrap_pyfunction!(call::panic_inside, module)?)?;

@@ -1,86 +1,89 @@
-//! OpenAI's routes: reads request bodies, makes the calls and returns response bodies.
+//! OpenAI's routes: bodies and handles cross, core reads and answers.
 
-use std::time::Duration;
-
-use ayni::wire::openai::chat::{Completion, CompletionEvents, CompletionHead, CompletionRequest};
-use ayni::wire::openai::check_content_type;
-use ayni::wire::openai::embeddings::{EmbeddingList, EmbeddingsRequest};
-use ayni::wire::openai::error::{self, ErrorBody};
-use ayni::wire::openai::images::{ImageList, ImagesRequest};
+use ayni::wire::openai::chat::CompletionEvents;
+use ayni::wire::openai::error::{self, Failure};
 use ayni::wire::openai::models::{Model, ModelList};
-use ayni::{Error, ErrorKind, Persistence, Result};
+use ayni::wire::openai::{ServedHandle, ServedRequest};
+use ayni::{Context, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use serde::Deserialize;
 
 use crate::call::{Caller, Returned, call, object};
 use crate::chat::Chat;
-use crate::convert::{as_python, json_text, request};
+use crate::convert::{as_python, request};
 use crate::embedder::Embedder;
 use crate::failure::to_exception;
 use crate::image::ImageGenerator;
 use crate::runtime::{Slot, drop_stream};
 
-/// Parses a request body without holding the interpreter.
-fn parse<T: Send>(
-    py: Python<'_>,
-    body: &[u8],
-    content_type: Option<&str>,
-    parse: impl FnOnce(&[u8]) -> Result<T> + Send,
-) -> PyResult<T> {
-    let outcome = py.detach(|| check_content_type(content_type).and_then(|()| parse(body)));
-    outcome.map_err(|error| to_exception(py, &error))
+/// The handle that answers.
+#[derive(FromPyObject)]
+pub(crate) enum Served<'py> {
+    Chat(PyRef<'py, Chat>),
+    Embedder(PyRef<'py, Embedder>),
+    Images(PyRef<'py, ImageGenerator>),
 }
 
-fn bytes(py: Python<'_>, body: String) -> Returned {
-    Ok(PyBytes::new(py, body.as_bytes()).into_any().unbind())
+impl Served<'_> {
+    fn handle(&self) -> ServedHandle {
+        match self {
+            Self::Chat(chat) => ServedHandle::Chat(chat.0.clone()),
+            Self::Embedder(embedder) => ServedHandle::Embedder(embedder.0.clone()),
+            Self::Images(images) => ServedHandle::Images(images.0.clone()),
+        }
+    }
 }
 
-/// A request for a chat completion.
+/// A request to one of the routes.
 #[pyclass(frozen, module = "ayni._ayni")]
-pub(crate) struct OpenAiChat(CompletionRequest);
+pub(crate) struct OpenAiRequest(ServedRequest);
 
 #[pymethods]
-impl OpenAiChat {
+impl OpenAiRequest {
+    /// Parses the body without holding the interpreter.
     #[new]
-    fn new(py: Python<'_>, body: &[u8], content_type: Option<&str>) -> PyResult<Self> {
-        parse(py, body, content_type, CompletionRequest::read).map(Self)
+    fn new(py: Python<'_>, route: &str, body: &[u8], content_type: Option<&str>) -> PyResult<Self> {
+        let read = py.detach(|| ServedRequest::read(route, content_type, body));
+        read.map(Self).map_err(|error| to_exception(py, &error))
     }
 
     #[getter]
-    fn model(&self) -> &str {
-        &self.0.model
+    fn model(&self) -> Option<&str> {
+        self.0.model()
     }
 
     #[getter]
     fn stream(&self) -> bool {
-        self.0.stream
+        self.0.streams()
     }
 
     /// Returns the body of the response.
-    fn answer(&self, py: Python<'_>, chat: &Chat, id: &str, created: u64, caller: Caller<'_>) -> Returned {
-        let (handle, request) = (chat.0.clone(), self.0.request.clone());
-        let head = CompletionHead::new(id, created, self.model());
-        let work =
-            move |cx| async move { json_text(&Completion::new(&handle.chat(&cx, request).await?, &head)) };
-        call(py, caller, work, bytes)
+    fn answer(
+        &self,
+        py: Python<'_>,
+        served: Served<'_>,
+        id: String,
+        created: u64,
+        caller: Caller<'_>,
+    ) -> Returned {
+        let (handle, asked) = (served.handle(), self.0.clone());
+        let work = move |cx: Context| async move { asked.answer(&cx, &handle, &id, created).await };
+        call(py, caller, work, |py, body| Ok(PyBytes::new(py, body.as_bytes()).into_any().unbind()))
     }
 
     /// Returns an `OpenAiEvents` after the first event: a failure before it can still set the status.
     fn events(
         &self,
         py: Python<'_>,
-        chat: &Chat,
-        id: &str,
+        served: Served<'_>,
+        id: String,
         created: u64,
         request_id: Option<String>,
         caller: Caller<'_>,
     ) -> Returned {
-        let (handle, request, include_usage) = (chat.0.clone(), self.0.request.clone(), self.0.include_usage);
-        let head = CompletionHead::new(id, created, self.model());
-        let work = move |cx| async move {
-            CompletionEvents::open(handle.stream(&cx, request).await?, head, include_usage, request_id).await
-        };
+        let (handle, asked) = (served.handle(), self.0.clone());
+        let work =
+            move |cx: Context| async move { asked.events(&cx, &handle, (&id, created), request_id).await };
         call(py, caller, work, |py, events| object(py, OpenAiEvents(Slot::new(Some(events).into()))))
     }
 }
@@ -113,59 +116,6 @@ impl OpenAiEvents {
     }
 }
 
-/// A request for embeddings.
-#[pyclass(frozen, module = "ayni._ayni")]
-pub(crate) struct OpenAiEmbeddings(EmbeddingsRequest);
-
-#[pymethods]
-impl OpenAiEmbeddings {
-    #[new]
-    fn new(py: Python<'_>, body: &[u8], content_type: Option<&str>) -> PyResult<Self> {
-        parse(py, body, content_type, EmbeddingsRequest::read).map(Self)
-    }
-
-    #[getter]
-    fn model(&self) -> &str {
-        &self.0.model
-    }
-
-    /// Returns the body of the response.
-    fn answer(&self, py: Python<'_>, embedder: &Embedder, caller: Caller<'_>) -> Returned {
-        let (handle, asked) = (embedder.0.clone(), self.0.clone());
-        let work = move |cx: ayni::Context| async move {
-            let response = handle.embed(&cx, asked.request).await?;
-            json_text(&EmbeddingList::new(&response, &asked.model, asked.encoding_format))
-        };
-        call(py, caller, work, bytes)
-    }
-}
-
-/// A request for images.
-#[pyclass(frozen, module = "ayni._ayni")]
-pub(crate) struct OpenAiImages(ImagesRequest);
-
-#[pymethods]
-impl OpenAiImages {
-    #[new]
-    fn new(py: Python<'_>, body: &[u8], content_type: Option<&str>) -> PyResult<Self> {
-        parse(py, body, content_type, ImagesRequest::read).map(Self)
-    }
-
-    #[getter]
-    fn model(&self) -> Option<&str> {
-        self.0.model.as_deref()
-    }
-
-    /// Returns the body of the response.
-    fn answer(&self, py: Python<'_>, images: &ImageGenerator, created: u64, caller: Caller<'_>) -> Returned {
-        let (handle, request) = (images.0.clone(), self.0.request.clone());
-        let work = move |cx| async move {
-            json_text(&ImageList::new(&handle.generate(&cx, request).await?, created))
-        };
-        call(py, caller, work, bytes)
-    }
-}
-
 /// The list of models, or the one with `name`.
 #[pyfunction]
 pub(crate) fn openai_models(
@@ -180,34 +130,10 @@ pub(crate) fn openai_models(
     }
 }
 
-#[derive(Deserialize)]
-struct Failure {
-    status: u16,
-    kind: ErrorKind,
-    message: String,
-    retryable: bool,
-    retry_after: Option<f64>,
-    backend: Option<String>,
-    param: Option<String>,
-    request_id: Option<String>,
-}
-
 /// The JSON of a failure.
 #[pyfunction]
 pub(crate) fn failure_body(fields: &Bound<'_, PyAny>) -> Returned {
-    let failure: Failure = request(fields)?;
-    let persistence = if failure.retryable { Persistence::Temporary } else { Persistence::Permanent };
-    let mut error = Error::new(failure.kind, failure.message).with_persistence(persistence);
-    if let Some(wait) = failure.retry_after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-        error = error.with_retry_after(wait);
-    }
-    if let Some(backend) = failure.backend {
-        error = error.with_backend(backend);
-    }
-    if let Some(param) = failure.param {
-        error = error.with_context("param", param);
-    }
-    as_python(fields.py(), ErrorBody::with_status(&error, failure.request_id.as_deref(), failure.status))
+    as_python(fields.py(), request::<Failure>(fields)?.body())
 }
 
 /// The HTTP status of every kind of error.

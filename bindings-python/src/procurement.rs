@@ -1,10 +1,12 @@
 //! Procurement clients. Answers cross as JSON text, which keeps every digit of the source.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use ayni::backends::mercado_publico::bulk::MonthRequest;
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
 use ayni::config::open_procurement_with;
+use ayni::http::Transport;
 use ayni::procure::{AnyProcurement, GetRequest, ListRequest, PlanRequest, SourceInfo};
 use ayni::{BackendInfo, Context, Error, ProcurementConfig, Result, Setup};
 use pyo3::prelude::*;
@@ -28,16 +30,18 @@ pub(crate) struct Procurement {
     pub(crate) handle: AnyProcurement,
     /// For the operations that only this backend has.
     own: Option<MercadoPublico>,
+    /// What sends their requests, unless it is the built-in transport.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 fn open(setup: Setup<ProcurementConfig>, env: &ayni::Environment) -> Result<Procurement> {
     let ProcurementConfig::MercadoPublico(config) = &setup.backend else {
-        return Ok(Procurement { handle: open_procurement_with(setup, env)?, own: None });
+        return Ok(Procurement { handle: open_procurement_with(setup, env)?, own: None, transport: None });
     };
-    let own = config.open(env)?;
+    let (own, policy) = (config.open(env)?, setup.connected_policy()?);
     let fallback = setup.fallback.iter().map(|backend| backend.open(env)).collect::<Result<Vec<_>>>()?;
-    let handle = setup.policy.procurement(AnyProcurement::new(own.clone()), fallback)?;
-    Ok(Procurement { handle, own: Some(own) })
+    let handle = policy.procurement(AnyProcurement::new(own.clone()), fallback)?;
+    Ok(Procurement { handle, own: Some(own), transport: policy.transport().cloned() })
 }
 
 #[pymethods]
@@ -65,6 +69,11 @@ impl Procurement {
         let handle = self.handle.clone();
         let elsewhere = "only the backend 'mercado_publico' syncs, imports and counts a quota";
         let own = || self.own.clone().ok_or_else(|| to_exception(py, &Error::unsupported(elsewhere)));
+        let transport = self.transport.clone();
+        let over = move |cx: Context| match transport {
+            Some(transport) => cx.with_transport(transport),
+            None => cx,
+        };
         macro_rules! read {
             ($method:ident, $request:ty) => {{
                 let request = request::<$request>(fields)?;
@@ -74,7 +83,7 @@ impl Procurement {
         macro_rules! own {
             ($method:ident, $request:ty) => {{
                 let (own, request) = (own()?, request::<$request>(fields)?);
-                json(py, caller, move |cx| async move { own.$method(&cx, &request).await })
+                json(py, caller, move |cx| async move { own.$method(&over(cx), &request).await })
             }};
         }
         match operation {
@@ -92,7 +101,7 @@ impl Procurement {
             "download_month" => own!(download_month, MonthRequest),
             "quota" => {
                 let own = own()?;
-                json(py, caller, move |cx| async move { own.quota(&cx).await })
+                json(py, caller, move |cx| async move { own.quota(&over(cx)).await })
             }
             other => Err(invalid(py, format!("procurement has no operation '{other}'"))),
         }

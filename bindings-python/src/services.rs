@@ -1,5 +1,6 @@
 //! The models and the health of hosted services.
 
+use ayni::local::Hardware;
 use ayni::{ChatConfig, EmbedderConfig, Error, ImageConfig, Setup};
 use pyo3::prelude::*;
 
@@ -44,6 +45,18 @@ pub(crate) fn health(
     let EmbedderConfig::ClipService(clip) = backend else { return Err(not_offered()) };
     let clip = open_detached(py, env, |env| clip.open(env))?;
     call(py, caller, move |cx| async move { clip.health(&cx).await }, as_python)
+}
+
+/// What models in this process compute with.
+#[pyfunction]
+pub(crate) fn hardware(py: Python<'_>, env: Variables) -> Returned {
+    as_python(py, open_detached(py, env, Hardware::detect)?)
+}
+
+/// The architectures of embedding models that run in this process, and the well-known models.
+#[pyfunction]
+pub(crate) fn known_models(py: Python<'_>) -> Returned {
+    as_python(py, (ayni::local::embedding_architectures(), ayni::embed::known_models()))
 }
 
 /// The counters of all calls of this process, as Prometheus reads them.

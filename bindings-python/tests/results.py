@@ -24,17 +24,20 @@ def plain(value):
     if isinstance(value, ayni.ImageResponse):
         fields |= {"count": len(value.images), "media_types": [image.media_type for image in value.images]}
         return fields | {"images": [base64.b64encode(image.data).decode() for image in value.images]}
-    return fields | {name: [asdict(one) for one in getattr(value, name)] for name in ("tool_calls", "logprobs")}
+    lists = ("tool_calls", "logprobs", "annotations", "alternatives")
+    return fields | {name: [asdict(one) for one in getattr(value, name)] for name in lists}
 
 
 def event(value):
     """An event of a stream as the suite writes it."""
-    kind = re.sub("(?<!^)(?=[A-Z])", "_", type(value).__name__).lower().replace("tool_call_finished", "tool_call")
+    kind = re.sub("(?<!^)(?=[A-Z])", "_", type(value).__name__).lower().removesuffix("_finished")
+    kind = kind.replace("annotated", "annotation")
     return {"type": kind, **asdict(value)} | ({"route": plain(value.route)} if kind == "started" else {})
 
 
 def error(failure, **more):
     names = ("kind", "persistence", "request_id", "sent", "operation", "backend", "message", "context", "partial_text")
+    names += ("response_excerpt",)
     wait = failure.retry_after and round(failure.retry_after * 1000)
     shown = {"display": str(failure), "debug": "".join(traceback.format_exception(failure))}
     fields = {name: getattr(failure, name) for name in names} | {"http_status": failure.status, "retry_after_ms": wait}

@@ -35,11 +35,20 @@ async def joined(stream, cancel_after, cancellation):
         return error(failure, events=list(map(event, events)))
     of = lambda kind: [one for one in events if type(one) is kind]  # noqa: E731
     [finish], [started] = of(ayni.Finish), of(ayni.Started)
+    parts = []
+    for one in events:
+        if type(one) is ayni.Text and parts and parts[-1]["type"] == "text":
+            parts[-1] = {"type": "text", "text": parts[-1]["text"] + one.text}
+        elif type(one) in (ayni.Text, ayni.PartFinished):
+            parts.append({"type": "text", "text": one.text} if type(one) is ayni.Text else one.part)
     response = ayni.ChatResponse(
         "".join(one.text for one in of(ayni.Text)), finish.reason, finish.usage, started.route,
         reasoning="".join(one.text for one in of(ayni.Reasoning)) or None, provider_data=finish.provider_data,
         tool_calls=tuple(one.call for one in of(ayni.ToolCallFinished)),
         logprobs=tuple(token for one in of(ayni.Logprobs) for token in one.logprobs),
+        parts=tuple(parts) if of(ayni.PartFinished) else (),
+        annotations=tuple(one.annotation for one in of(ayni.Annotated)),
+        metadata=next((one.metadata for one in of(ayni.Metadata)), {}),
     )  # fmt: skip
     return {"ok": plain(response) | {"events": list(map(event, events))}}
 

@@ -73,6 +73,9 @@ def test_the_doctor_tells_and_keeps_secrets():
     assert lines["HF_API_TOKEN"] == "set" and lines["GROQ_API_KEY"] == "not set"
     assert lines["CLIP_SERVICE_URL"] == "clip.example" and lines["EMBEDDING_MODEL"] == "m"
     assert "processors" in lines["threads"] and lines["mock"] == "ready"
+    machine = ayni.hardware()
+    assert lines["kernels"] == f"{machine.instruction_set}, {machine.threads} threads"
+    assert lines["precision auto"] == f"{machine.precision}: {machine.precision_reason}"
 
 
 def test_models_of_the_cache_are_listed(tmp_path):
@@ -81,6 +84,14 @@ def test_models_of_the_cache_are_listed(tmp_path):
     (blobs / "abc").write_bytes(bytes(2_500_000))
     told = ayni_command("models", env={"HF_HOME": str(tmp_path)})
     assert told.stdout.split() == ["org/name", "2.5", "MB"]
+
+
+def test_what_runs_here_is_listed():
+    told = ayni_command("models", "--supported")
+    assert told.returncode == 0, told.stderr
+    [line] = [line for line in told.stdout.splitlines() if line.startswith("sentence-transformers/all-MiniLM-L6-v2 ")]
+    assert line.split()[1:] == ["384", "256", "23", "M", "English", "Apache-2.0"]
+    assert "bert" in told.stdout.splitlines()[0] and "siglip" in told.stdout.splitlines()[0]
 
 
 def test_openai_is_served_from_a_file_and_its_models_are_listed(tmp_path):

@@ -117,6 +117,23 @@ def test_the_recorded_tender_keeps_every_digit_and_its_zone(store):
     assert (quota.used, quota.left) == (1, quota.limit - 1)
 
 
+def test_http_options_count_for_every_request():
+    async def answer(writer, body):
+        await answer_json(writer, recorded("v1-tender-detail-awarded-clf.json"))
+
+    code = recorded("v1-tender-detail-awarded-clf.json")["Listado"][0]["CodigoExterno"]
+    with Server(answer) as proxy:
+        client = ayni.Procurement(
+            backend="mercado_publico", ticket="T-1", base_url="http://api.mercadopublico.invalid", min_gap_seconds=0.0,
+            lock=False, policy={"retry": {"max_retries": 0}}, http={"proxy": proxy.url},
+        )  # fmt: skip
+        assert client.tender_sync(code).record.row.code == code
+        # What only this backend does goes the same way; the answer is none of a list.
+        with pytest.raises(ayni.AyniError):
+            client.sync_sync("tenders", since=date.today())
+        proxy.wait("requests", 2)
+
+
 def test_a_moment_is_the_instant_that_it_says(monkeypatch):
     for text, expected in {
         "2026-10-26T15:30:00-03:00": "2026-10-26T15:30:00-03:00",

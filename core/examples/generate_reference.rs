@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     pages.insert("error-kinds.md".to_owned(), error_kinds_page());
     pages.insert("error-kinds.json".to_owned(), pretty(&error_kinds_json())?);
     pages.insert("backends.md".to_owned(), backends_page()?);
+    #[cfg(feature = "candle")]
+    pages.insert("models.md".to_owned(), models_page());
     let capabilities = [
         ("embedder", schema::<Setup<EmbedderConfig>>()?),
         ("chat", schema::<Setup<ChatConfig>>()?),
@@ -108,6 +110,31 @@ fn error_kinds_page() -> String {
     page
 }
 
+#[cfg(feature = "candle")]
+fn models_page() -> String {
+    let mut page = format!("{NOTE}# Models in this process\n\n## Embeddings\n\n");
+    page.push_str("Architectures, as `model_type` in `config.json` names them: ");
+    let names: Vec<String> =
+        ayni::local::embedding_architectures().iter().map(|name| format!("`{name}`")).collect();
+    let _ = writeln!(page, "{}.\n\nEvery model of these runs. Well-known ones:\n", names.join(", "));
+    page.push_str("| model | architecture | width | window, tokens | size, million parameters | languages | licence |\n");
+    page.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    for known in ayni::embed::known_models() {
+        let licence = known.licence.unwrap_or("not named");
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} | {} | {licence} |",
+            known.id,
+            known.architecture,
+            known.dimensions,
+            known.window,
+            known.parameters_in_millions,
+            known.languages
+        );
+    }
+    page
+}
+
 fn backends_page() -> Result<String, Box<dyn Error>> {
     let capabilities: [(&[&str], OpenByName); 4] = [
         (EmbedderConfig::BACKENDS, |name| opens(name, EmbedderConfig::open)),
@@ -137,6 +164,18 @@ fn backends_page() -> Result<String, Box<dyn Error>> {
         page.push_str(row);
         page.push('\n');
     }
+    page.push_str(
+        "\n## What each vendor reads and is sent\n\n\
+         Whatever the vendor writes is read: text, reasoning, calls, images, sound, sources, usage, metadata. The table says \
+         what goes back with the next request, and in which form what the caller sends.\n\n",
+    );
+    page.push_str(&ayni::backends::openai::vendor_table());
+    page.push_str(
+        "\n# What is not there\n\n\
+         Cohere's own chat, embeddings and reranking APIs: vendor `cohere` speaks OpenAI's protocol, for chat. Files are not \
+         uploaded: a part may name one that was uploaded before. Gemini's and Anthropic's batches, and answers of OpenAI's that \
+         run in the background, are not offered.\n",
+    );
     Ok(page)
 }
 

@@ -18,7 +18,7 @@ pub struct Limits {
     pub max_images: Option<usize>,
 }
 
-/// Identity of a backend: fixed when it is built, never changed.
+/// Identity of a backend: fixed when it is built. Of a local model, precision and prompts are known once it is loaded.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct BackendInfo {
@@ -30,6 +30,12 @@ pub struct BackendInfo {
     pub host: Option<Arc<str>>,
     /// The device of a local model: `cpu` or `cuda:0`.
     pub device: Option<Arc<str>>,
+    /// The precision in which a local model multiplies: `f32`, `bf16` or `int8`.
+    pub precision: Option<Arc<str>>,
+    /// Why it is this one: a sentence for people.
+    pub precision_reason: Option<Arc<str>>,
+    /// Where a local embedder has its prompts from: `repository`, `catalogue` or `none`.
+    pub prompts: Option<Arc<str>>,
     /// Its limits.
     pub limits: Limits,
     /// Which account pays, without the credential itself. Backends with the same one share their limits.
@@ -47,6 +53,9 @@ impl BackendInfo {
             model: model.into(),
             host: None,
             device: None,
+            precision: None,
+            precision_reason: None,
+            prompts: None,
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
@@ -62,6 +71,18 @@ impl BackendInfo {
     /// Sets the device of a local model.
     pub fn with_device(mut self, device: impl Into<Arc<str>>) -> Self {
         self.device = Some(device.into());
+        self
+    }
+
+    /// Sets the precision of a local model, and why it is this one.
+    pub fn with_precision(mut self, precision: impl Into<Arc<str>>, reason: impl Into<Arc<str>>) -> Self {
+        (self.precision, self.precision_reason) = (Some(precision.into()), Some(reason.into()));
+        self
+    }
+
+    /// Sets where a local embedder has its prompts from.
+    pub fn with_prompts(mut self, origin: impl Into<Arc<str>>) -> Self {
+        self.prompts = Some(origin.into());
         self
     }
 
@@ -130,14 +151,23 @@ impl CredentialId {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Tokens of the input.
+    /// Tokens of the input, those from a prompt cache included.
     pub input_tokens: Option<u64>,
-    /// Tokens of the answer, including reasoning where the backend counts it there.
+    /// Tokens of the answer, reasoning included at every provider.
     pub output_tokens: Option<u64>,
-    /// Tokens spent on reasoning.
+    /// Tokens of the answer that were spent on reasoning.
     pub reasoning_tokens: Option<u64>,
     /// Input tokens that came from a prompt cache.
     pub cached_tokens: Option<u64>,
+    /// Input tokens that were written to a prompt cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
+    /// Input tokens of sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_audio_tokens: Option<u64>,
+    /// Tokens of the answer that are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_audio_tokens: Option<u64>,
 }
 
 impl Usage {
@@ -149,6 +179,20 @@ impl Usage {
     /// Whether the backend reported anything.
     pub fn is_known(&self) -> bool {
         *self != Self::default()
+    }
+
+    /// The counts as named facts of an error: what was used is paid for, even if the answer is of no use.
+    pub(crate) fn add_to(&self, error: Error) -> Error {
+        let facts = [
+            ("input_tokens", self.input_tokens),
+            ("output_tokens", self.output_tokens),
+            ("reasoning_tokens", self.reasoning_tokens),
+            ("cached_tokens", self.cached_tokens),
+        ];
+        facts.into_iter().fold(error, |error, (name, count)| match count {
+            Some(count) => error.with_context(name, count.to_string()),
+            None => error,
+        })
     }
 
     /// The sum with `other`; what both leave unknown stays unknown.
@@ -164,6 +208,9 @@ impl Usage {
             output_tokens: add(self.output_tokens, other.output_tokens),
             reasoning_tokens: add(self.reasoning_tokens, other.reasoning_tokens),
             cached_tokens: add(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: add(self.cache_write_tokens, other.cache_write_tokens),
+            input_audio_tokens: add(self.input_audio_tokens, other.input_audio_tokens),
+            output_audio_tokens: add(self.output_audio_tokens, other.output_audio_tokens),
         }
     }
 }

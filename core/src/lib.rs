@@ -27,8 +27,9 @@ mod secret;
 mod transport;
 
 pub use chat::{
-    AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,
-    OutputFormat, Part, ReasoningEffort, Role, Tool, ToolCall, ToolChoice,
+    Annotation, AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content,
+    FinishReason, Message, OutputFormat, Part, ReasoningEffort, ResponseMetadata, Role, Tool, ToolCall,
+    ToolChoice,
 };
 pub use config::{
     ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, chat_model, embedder, open_chat,
@@ -45,7 +46,7 @@ pub use image::{
     AnyImageGenerator, AspectRatio, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution,
 };
 pub use info::{BackendInfo, CredentialId, Limits, Route, Usage};
-pub use media::ImageData;
+pub use media::{FileData, ImageData};
 pub use secret::Secret;
 
 /// The version of crate, wheel and addon.

@@ -19,7 +19,7 @@ fn repository(model: &str, processor: &str) -> tempfile::TempDir {
         std::fs::copy(golden().join("clip").join(model).join(name), folder.path().join(name)).unwrap();
     }
     let vocabulary: serde_json::Map<String, Value> =
-        (0..70).map(|id| (format!("w{id}"), json!(id))).collect();
+        (0..64).map(|id| (format!("w{id}"), json!(id))).collect();
     let tokenizer = json!({
         "version": "1.0",
         "added_tokens": [],
@@ -137,6 +137,52 @@ async fn texts_of_siglip_are_tokenised_filled_up_and_pooled_as_by_transformers()
     }
 }
 
+/// Makes a tokenizer of words add a token at the end of every text.
+fn end_texts_with(folder: &Path, id: u32) {
+    let path = folder.join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let word = format!("w{id}");
+    tokenizer["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": word, "type_id": 0}}],
+        "pair": [],
+        "special_tokens": {word.clone(): {"id": word, "ids": [id], "tokens": [word]}},
+    });
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+}
+
+/// Texts of a tokenizer that never says where a text ends, or has words that the weights do not know, would fail one by
+/// one; the model is refused at once.
+#[tokio::test]
+async fn a_tokenizer_that_is_not_the_model_s_is_refused_when_the_model_loads() {
+    let message = |folder: &Path| {
+        let embedder = open(folder);
+        async move {
+            let error = embedder.ready(&Context::new()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
+            error.message().to_owned()
+        }
+    };
+    let folder = repository("openai", "CLIPImageProcessor");
+    let path = folder.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["text_config"]["eos_token_id"] = json!(63);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let without_end = message(folder.path()).await;
+    assert!(
+        without_end.contains("ends a text with token 63, which the tokenizer does not add"),
+        "{without_end}"
+    );
+    end_texts_with(folder.path(), 63);
+    open(folder.path()).ready(&Context::new()).await.unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    tokenizer["model"]["vocab"]["one more"] = json!(64);
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let larger = message(folder.path()).await;
+    assert!(larger.contains("it has tokens up to 64, the weights only 64"), "{larger}");
+}
+
 /// A repository of open_clip: its config says how images are prepared.
 #[tokio::test]
 async fn models_of_open_clip_embed_texts_and_images() {
@@ -152,6 +198,7 @@ async fn models_of_open_clip_embed_texts_and_images() {
         let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         config["preprocess_cfg"]["resize_mode"] = json!("squash");
         std::fs::write(&path, config.to_string()).unwrap();
+        end_texts_with(folder.path(), 63);
         let embedder = open(folder.path());
         let cases: Vec<_> = cases(model).into_iter().filter(|(text, _)| text.ends_with("w63")).collect();
         assert!(cases.len() > 2);

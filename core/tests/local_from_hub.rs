@@ -170,6 +170,34 @@ async fn a_model_is_fetched_with_progress_embeds_and_is_never_fetched_again() {
     assert_eq!(hub.requests(), asked, "whoever has it asks nobody");
 }
 
+#[tokio::test]
+async fn a_model_from_the_hub_its_folder_in_the_cache_and_a_copy_are_one_space() {
+    let hub = TinyHub::start().await;
+    let from_hub = hub.open(&[]).unwrap();
+    let vectors = embed(&from_hub).await;
+    let snapshot = hub.home.path().join("hub/models--org--name/snapshots").join(COMMIT);
+    let copy = tempfile::tempdir().unwrap();
+    for part in ["base", "cases/dense"] {
+        let mut files = BTreeMap::new();
+        read_into(&mut files, &golden().join(part), "");
+        for (name, bytes) in files {
+            let path = copy.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    for folder in [snapshot.as_path(), copy.path()] {
+        let config =
+            LocalEmbedderConfig::new(folder.to_str().unwrap()).with_device("cpu").with_precision("f32");
+        let embedder = LocalEmbedder::open(&config, &Environment::empty()).unwrap();
+        assert_eq!(embedder.space(), from_hub.space(), "{folder:?}, before it is loaded");
+        assert_eq!(embed(&embedder).await, vectors, "{folder:?}");
+        assert_eq!(embedder.space(), from_hub.space(), "{folder:?}");
+        let model = &*embedder.info().model;
+        assert_eq!(model == "org/name", folder == snapshot, "{model}: the cache says whose model it is");
+    }
+}
+
 /// Set in the process that has the Hub in its environment.
 const CHILD: &str = "AYNI_TEST_EMBEDS_FROM_HUB";
 

@@ -137,6 +137,58 @@ async fn precision_does_not_change_the_space_and_handles_stand_in_for_each_other
 }
 
 #[tokio::test]
+async fn a_space_is_what_decides_the_vectors_and_not_the_name_of_the_folder() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let named = |home: &tempfile::TempDir, name: &str| {
+        let folder = home.path().join(name);
+        copy(&golden().join("base"), &folder);
+        copy(&golden().join("cases/dense"), &folder);
+        folder
+    };
+    let (first, second, copied) =
+        (named(&one, "model"), named(&other, "model"), named(&other, "somewhere-else"));
+    let weights = second.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    // The exponents of some numbers, in the middle of the tensors.
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 400].iter_mut().skip(3).step_by(4).for_each(|byte| *byte ^= 1);
+    std::fs::write(&weights, bytes).unwrap();
+    let [first, second, copied] = [&first, &second, &copied].map(|folder| open(folder, "f32"));
+    assert_ne!(first.space(), second.space());
+    assert_eq!(first.space().differences(second.space()), ["fingerprint"]);
+    assert_eq!(first.space(), copied.space());
+    let before = first.space().clone();
+    for embedder in [&first, &copied] {
+        embedder.embed_text(&Context::new(), "the road").await.unwrap();
+    }
+    assert_eq!((first.space(), copied.space()), (&before, &before));
+    let fallback = |folder: &str| {
+        let setup = Setup::<EmbedderConfig>::new(config(&one.path().join("model"), "f32"))
+            .with_fallback(config(&other.path().join(folder), "f32"));
+        open_embedder_with(setup, &Environment::empty())
+    };
+    let error = fallback("model").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+    assert!(error.message().contains("`fingerprint`"), "{error}");
+    fallback("somewhere-else").unwrap();
+}
+
+#[tokio::test]
+async fn a_loaded_model_tells_its_device_precision_and_prompts_with_reasons() {
+    let folder = repository("prompts");
+    let embedder = open(folder.path(), "int8");
+    embedder.ready(&Context::new()).await.unwrap();
+    let info = serde_json::to_value(embedder.info()).unwrap();
+    assert_eq!((&info["device"], &info["precision"]), (&"cpu".into(), &"int8".into()), "{info}");
+    assert_eq!(info["precision_reason"], "the configuration says so");
+    assert_eq!(info["prompts"], "repository");
+    let plain = open(repository("dense").path(), "auto");
+    let info = plain.info();
+    assert!(["f32", "bf16"].contains(&info.precision.as_deref().unwrap()), "{info:?}");
+    assert_ne!(info.precision_reason.as_deref(), Some("the configuration says so"));
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_configuration_is_said_when_it_is_opened() {
     let folder = repository("dense");
     let open = |config: LocalEmbedderConfig| {
@@ -235,11 +287,15 @@ async fn a_gguf_file_with_its_configuration_beside_it_is_an_embedder() {
     for (from, to) in [
         ("text/bert/config.json", "config.json"),
         ("text/bert/model.safetensors", "model.safetensors"),
-        ("repositories/base/tokenizer.json", "tokenizer.json"),
         ("gguf/bert-BF16.gguf", "bert-BF16.gguf"),
     ] {
         std::fs::copy(golden.join(from), folder.path().join(to)).unwrap();
     }
+    // The model has six tokens less.
+    let tokenizer = std::fs::read(golden.join("repositories/base/tokenizer.json")).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&tokenizer).unwrap();
+    tokenizer["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64() < Some(60));
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let gguf = folder.path().join("bert-BF16.gguf");
     let mut vectors = Vec::new();
     for path in [folder.path(), &gguf] {
@@ -253,4 +309,122 @@ async fn a_gguf_file_with_its_configuration_beside_it_is_an_embedder() {
     std::fs::remove_file(folder.path().join("config.json")).unwrap();
     let error = open_embedder_with(Setup::new(config(&gguf, "f32")), &Environment::empty()).unwrap_err();
     assert!(error.message().contains("belongs to the model that bert-BF16.gguf was made of"), "{error}");
+}
+
+/// Changes one of the JSON files of a folder.
+fn rewrite(folder: &Path, name: &str, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = folder.join(name);
+    let bytes = std::fs::read(&path).unwrap_or_else(|_| b"{}".to_vec());
+    let mut json = serde_json::from_slice(&bytes).unwrap();
+    change(&mut json);
+    std::fs::write(path, json.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn the_side_on_which_texts_are_cut_and_the_width_are_the_repository_s() {
+    let folder = repository("dense");
+    let whole = open(folder.path(), "f32");
+    rewrite(folder.path(), "tokenizer_config.json", |config| config["truncation_side"] = "left".into());
+    rewrite(folder.path(), "config_sentence_transformers.json", |config| config["truncate_dim"] = 8.into());
+    let other = open(folder.path(), "f32");
+    assert_eq!(other.space().dimensions, Some(8));
+    let vectors = async |embedder: &AnyEmbedder, text: &str| {
+        let request = EmbedRequest::texts([text]).with_dimensions(8);
+        let response = embedder.embed(&Context::new(), request).await.unwrap();
+        (response.vectors, response.truncated)
+    };
+    let long = format!("{}{}", "north ".repeat(300), "the road ".repeat(300));
+    let (last, cut) = vectors(&other, &long).await;
+    assert_eq!(cut, [0]);
+    assert_eq!(last, vectors(&whole, &"the road ".repeat(300)).await.0, "the start goes");
+    assert_ne!(last, vectors(&whole, &long).await.0);
+    assert_eq!(other.embed_text(&Context::new(), "the road").await.unwrap().len(), 8);
+    rewrite(folder.path(), "config_sentence_transformers.json", |config| config["truncate_dim"] = 100.into());
+    let error = open(folder.path(), "f32").ready(&Context::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ModelLoad);
+    assert!(error.message().contains("`truncate_dim`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_long_text_takes_no_longer_than_its_window_and_holds_up_nobody() {
+    let folder = repository("dense");
+    let embedder = open(folder.path(), "f32");
+    embedder.ready(&Context::new()).await.unwrap();
+    let long = ["a ".repeat(10 << 20), "the road to the library ".repeat(1 << 18), "x".repeat(10 << 20)];
+    let start = std::time::Instant::now();
+    let request = EmbedRequest::texts(long);
+    let cx = Context::new();
+    let (all, other) = tokio::join!(embedder.embed(&cx, request), embedder.embed_text(&cx, "the road"));
+    assert_eq!(all.unwrap().truncated, [0, 1, 2]);
+    other.unwrap();
+    assert!(start.elapsed() < std::time::Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+/// Where a mapped file may shrink under a process at all.
+#[cfg(unix)]
+#[tokio::test]
+async fn weights_that_are_cut_under_a_running_model_are_an_error_or_do_not_matter() {
+    for (load, matters) in [("map", true), ("copy", false)] {
+        let folder = repository("dense");
+        let config = config(folder.path(), "f32").with_load(load);
+        let embedder = open_embedder_with(Setup::new(config), &Environment::empty()).unwrap();
+        let before = embedder.embed_text(&Context::new(), "the road").await.unwrap();
+        let weights =
+            std::fs::File::options().write(true).open(folder.path().join("model.safetensors")).unwrap();
+        weights.set_len(100).unwrap();
+        let after = embedder.embed_text(&Context::new(), "the road").await;
+        match matters {
+            true => {
+                let error = after.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ModelLoad);
+                assert!(error.message().contains("model.safetensors was cut from"), "{error}");
+            }
+            false => assert_eq!(after.unwrap(), before),
+        }
+    }
+    let folder = repository("dense");
+    let config = config(folder.path(), "f32").with_load("both");
+    let error = open_embedder_with(Setup::new(config), &Environment::empty()).unwrap_err();
+    assert!(error.message().contains("`load` 'both' is unknown; valid: map, copy"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn pipes_among_a_model_s_files_are_refused_at_once() {
+    for name in
+        ["config.json", "tokenizer.json", "modules.json", "model.safetensors", "tokenizer_config.json"]
+    {
+        let folder = repository("dense");
+        let path = folder.path().join(name);
+        let _ = std::fs::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let opened = open_embedder_with(Setup::new(config(folder.path(), "f32")), &Environment::empty());
+        let error = match opened {
+            Ok(embedder) => embedder.ready(&Context::new()).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.kind(), ErrorKind::ModelLoad, "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_language_model_without_a_layout_needs_its_pooling_to_be_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join("text/qwen3").join(name), folder.path().join(name)).unwrap();
+    }
+    std::fs::copy(golden.join("repositories/base/tokenizer.json"), folder.path().join("tokenizer.json"))
+        .unwrap();
+    rewrite(folder.path(), "tokenizer.json", |tokenizer| {
+        tokenizer["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64() < Some(60));
+    });
+    let error =
+        open_embedder_with(Setup::new(config(folder.path(), "f32")), &Environment::empty()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+    assert!(error.message().contains("set `pooling` (`last_token`"), "{error}");
+    let set = config(folder.path(), "f32").with_pooling(ayni::Pooling::LastToken);
+    let embedder = open_embedder_with(Setup::new(set), &Environment::empty()).unwrap();
+    assert_eq!(embedder.space().pooling, Some(ayni::Pooling::LastToken));
+    embedder.embed_text(&Context::new(), "the road").await.unwrap();
 }

@@ -99,6 +99,29 @@ fn what_is_declared_must_agree_with_the_files() {
 }
 
 #[tokio::test]
+async fn the_table_of_well_known_models_says_what_the_loader_finds() {
+    let embedder = LocalEmbedder::open(&local(), &Environment::empty()).unwrap();
+    let embedder = AnyEmbedder::new(embedder);
+    embedder.ready(&Context::new()).await.unwrap();
+    let known = ayni::embed::known_models().iter().find(|known| known.id == ID).unwrap();
+    assert_eq!(embedder.space().dimensions, Some(known.dimensions));
+    assert_eq!(embedder.space().pooling, known.pooling);
+    assert_eq!(embedder.window(), Some(known.window));
+    let bytes = std::fs::read(folder().join("model.safetensors")).unwrap();
+    let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk().unwrap())).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let count = |shape: &serde_json::Value| -> u64 {
+        shape.as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).product()
+    };
+    let weights = header.as_object().unwrap().values().filter_map(|tensor| tensor.get("shape"));
+    let numbers: u64 = weights.map(count).sum();
+    assert_eq!(numbers.div_ceil(1_000_000), known.parameters_in_millions as u64, "{numbers}");
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder().join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["model_type"], known.architecture);
+}
+
+#[tokio::test]
 async fn lower_precisions_are_measured_against_their_bars() {
     for (precision, bar, least) in [("bf16", 0.9995, 0.9995), ("int8", 0.995, 0.99)] {
         let embedder =

@@ -11,7 +11,7 @@ from processes import Processes
 from report import Report
 from targets import FIRST_VECTOR_MS, MEMORY_OVER_WEIGHTS, STREAM_GROWTH, STREAM_OVER_BATCH
 
-PEERS = ["ort_f32", "torch_f32", "sentence_transformers", "fastembed", "candle"]
+PEERS = ["ort_f32", "openvino_bf16", "torch_f32", "sentence_transformers", "fastembed", "candle"]
 STREAMED = 100_000
 MEBIBYTE = 1 << 20
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 from transformers import BertModel, CLIPConfig, CLIPModel
 
 import graphs
+import openvino_models
 
 FIRST, LAST = 49406, 49407
 
@@ -36,6 +37,7 @@ def minilm(source: Path, target: Path) -> None:
     model = BertModel.from_pretrained(source, dtype=torch.float32).eval()
     graphs.bert(model, target / "f32.onnx")
     quantised(target, "")
+    openvino_models.save_minilm(model, target)
     fastembed = target / "fastembed"
     fastembed.mkdir()
     (fastembed / "model.onnx").symlink_to("../f32.onnx")
@@ -111,6 +113,7 @@ def clip(target: Path) -> None:
     graphs.clip_image(model, target / "image_f32.onnx")
     for name in ("text_", "image_"):
         quantised(target, name)
+    openvino_models.save_clip(model, target, FIRST, LAST)
 
 
 def images(target: Path) -> None:

@@ -7,11 +7,11 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ["torch", "transformers", "sentence-transformers", "onnxruntime", "fastembed", "pillow"]
+LIBRARIES = ["torch", "transformers", "sentence-transformers", "onnxruntime", "openvino", "nncf", "fastembed", "pillow"]
 
 FAIRNESS = (
     "Our side and sentence-transformers and fastembed take texts and tokenise them in the time that counts; ONNX Runtime, "
-    "torch and candle take token ids. For images our side takes uncompressed BMP files of 224×224 and prepares them "
+    "OpenVINO, torch and candle take token ids. For images our side takes uncompressed BMP files of 224×224 and prepares them "
     "in the time that counts; the others take the finished tensor. The vectors that come out are pooled and of unit length "
     "everywhere."
 )

@@ -24,6 +24,8 @@ WORKS = {
     "ours_auto": ("minilm",), "ours_f32": ("minilm", "clip"), "ours_bf16": ("clip_text", "clip_image"),
     "ours_int8": ("minilm", "clip_text", "clip_image"),
     "ort_f32": ("minilm", "clip_text", "clip_image"), "ort_int8": ("minilm", "clip_text", "clip_image"),
+    "openvino_f32": ("minilm", "clip_text", "clip_image"), "openvino_bf16": ("minilm", "clip_text", "clip_image"),
+    "openvino_int8": ("minilm", "clip_text", "clip_image"),
     "torch_f32": ("minilm", "clip_text", "clip_image"), "torch_bf16": ("minilm", "clip_text", "clip_image"),
     "compile_f32": ("minilm",), "compile_bf16": ("minilm",), "sentence_transformers": ("minilm",),
     "fastembed": ("minilm",), "candle": ("minilm",),

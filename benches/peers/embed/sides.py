@@ -74,6 +74,61 @@ class OnnxRuntime:
         return lambda: session.run(["sentence_embedding"], feed)[0]
 
 
+# What is added to a score where a token must not be seen.
+HIDDEN = -1e9
+
+
+def positions(ids: numpy.ndarray) -> numpy.ndarray:
+    return numpy.broadcast_to(numpy.arange(ids.shape[1], dtype=numpy.int64), ids.shape).copy()
+
+
+def causal(ids: numpy.ndarray) -> numpy.ndarray:
+    """What a token must not see: those after it."""
+    length = ids.shape[1]
+    return numpy.triu(numpy.full((1, 1, length, length), HIDDEN, numpy.float32), 1)
+
+
+def minilm_inputs(ids: numpy.ndarray, mask: numpy.ndarray) -> list[numpy.ndarray]:
+    return [ids, mask.astype(numpy.float32), positions(ids)]
+
+
+def clip_text_inputs(ids: numpy.ndarray) -> list[numpy.ndarray]:
+    return [ids, causal(ids), positions(ids)]
+
+
+class OpenVino:
+    """Its own models, token ids or pixels in, compiled for each shape."""
+
+    def __init__(self, minilm: Path, folder: Path, threads: int, precision: str):
+        import openvino
+
+        self.core, self.folder = openvino.Core(), folder
+        self.file = "int8" if precision == "int8" else "f32"
+        kind = openvino.Type.bf16 if precision == "bf16" else openvino.Type.f32
+        can = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.why_absent = "this CPU has no bf16" if precision == "bf16" and "BF16" not in can else None
+        self.properties = {
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": kind, "EXECUTION_MODE_HINT": "PERFORMANCE",
+        }  # fmt: skip
+
+    def prepare(self, work: Inputs):
+        if self.why_absent:
+            raise Absent(self.why_absent)
+        if work.task == "image":
+            name, inputs = "clip/openvino_image_", [work.pixels(self.folder)]
+        elif work.task != "text":
+            raise Absent("it does not read images from files")
+        elif work.model == "clip":
+            name, inputs = "clip/openvino_text_", clip_text_inputs(work.padded()[0])
+        else:
+            name, inputs = "minilm/openvino_", minilm_inputs(*work.padded())
+        model = self.core.read_model(self.folder / f"{name}{self.file}.xml")
+        model.reshape({at: list(array.shape) for at, array in enumerate(inputs)})
+        request = self.core.compile_model(model, "CPU", self.properties).create_infer_request()
+        return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)[0]
+
+
 class Torch:
     """transformers' own model classes, token ids or pixels in, eagerly or compiled for each shape."""
 
@@ -203,6 +258,9 @@ class ClipProcessor:
 SIDES = {
     "ort_f32": (OnnxRuntime, ["f32"], 0.99999),
     "ort_int8": (OnnxRuntime, ["int8"], 0.97),
+    "openvino_f32": (OpenVino, ["f32"], 0.99999),
+    "openvino_bf16": (OpenVino, ["bf16"], 0.999),
+    "openvino_int8": (OpenVino, ["int8"], 0.95),
     "torch_f32": (Torch, ["f32"], 0.99999),
     "torch_bf16": (Torch, ["bf16"], 0.999),
     "compile_f32": (Torch, ["f32", True], 0.99999),

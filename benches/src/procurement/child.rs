@@ -73,7 +73,7 @@ fn read(month: &str) -> Result<(u64, u64), Error> {
     for row in rows.by_ref() {
         row?;
     }
-    Ok((rows.place().rows, rows.place().bytes))
+    Ok((rows.progress().rows, rows.progress().bytes))
 }
 
 fn orders(month: &str) -> Result<(u64, u64), Error> {
@@ -81,7 +81,7 @@ fn orders(month: &str) -> Result<(u64, u64), Error> {
     for order in orders.by_ref() {
         order?;
     }
-    Ok((orders.place().rows, orders.place().bytes))
+    Ok((orders.progress().rows, orders.progress().bytes))
 }
 
 /// The whole way: the service's answer, the file on the disk, the rows, the store.
@@ -98,7 +98,7 @@ fn import(month: &str, store: String) -> Result<(u64, u64), Error> {
     let request =
         MonthRequest::new(BulkSet::OrderLines, "2026-06".parse()?).with_folder(folder).with_anew(true);
     let report = runtime.block_on(client.import_month(&cx, &request))?;
-    let bytes = Rows::<OrderLine>::open(month, ReadOptions::default())?.place().of_bytes;
+    let bytes = Rows::<OrderLine>::open(month, ReadOptions::default())?.progress().of_bytes;
     Ok((report.lines, bytes.unwrap_or(0)))
 }
 

@@ -2,10 +2,15 @@
 
 from ayni import _ayni, _errors
 from ayni._answers import (
+    Alternative,
+    Annotated,
+    Annotation,
     ChatEvent,
     ChatResponse,
     Finish,
     Logprobs,
+    Metadata,
+    PartFinished,
     Reasoning,
     Started,
     Text,
@@ -23,9 +28,33 @@ from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, R
 from ayni._images import ImageSource
 from ayni._months import ImportReport, MonthFile, MonthOptions
 from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
-from ayni._results import BackendInfo, EmbeddingSpace, Limits, Progress, Route, RouteFailure, SourceInfo, Usage
-from ayni._search import Match, similarity, top_k
-from ayni._services import ChatModes, ModeInfo, health, health_sync, models, models_sync, prometheus_text
+from ayni._results import (
+    BackendInfo,
+    EmbeddingSpace,
+    Hardware,
+    Limits,
+    Parity,
+    ProbeParity,
+    Progress,
+    Route,
+    RouteFailure,
+    SourceInfo,
+    Usage,
+)
+from ayni._search import BinaryMatch, Match, hamming_top_k, similarity, top_k
+from ayni._services import (
+    ChatModes,
+    KnownModel,
+    ModeInfo,
+    embedding_architectures,
+    hardware,
+    health,
+    health_sync,
+    known_models,
+    models,
+    models_sync,
+    prometheus_text,
+)
 from ayni.records import (
     Buyer,
     LineItem,
@@ -49,9 +78,13 @@ ERROR_KINDS: tuple[str, ...] = tuple(_ayni.ERROR_KINDS)
 __all__ = [
     "ERROR_KINDS",
     "__version__",
+    "Alternative",
+    "Annotated",
+    "Annotation",
     "Answer",
     "AsyncChatStream",
     "BackendInfo",
+    "BinaryMatch",
     "Buyer",
     "CallOptions",
     "Cancellation",
@@ -69,11 +102,13 @@ __all__ = [
     "Finish",
     "GenerateOptions",
     "GetOptions",
+    "Hardware",
     "Image",
     "ImageGenerator",
     "ImageResponse",
     "ImageSource",
     "ImportReport",
+    "KnownModel",
     "Limits",
     "LineItem",
     "ListOptions",
@@ -81,11 +116,15 @@ __all__ = [
     "Logprobs",
     "Match",
     "Messages",
+    "Metadata",
     "ModeInfo",
     "Money",
     "MonthFile",
     "MonthOptions",
+    "Parity",
+    "PartFinished",
     "Plan",
+    "ProbeParity",
     "Procurement",
     "Progress",
     "PurchaseOrder",
@@ -109,8 +148,12 @@ __all__ = [
     "ToolCallFinished",
     "ToolCallStarted",
     "Usage",
+    "embedding_architectures",
+    "hamming_top_k",
+    "hardware",
     "health",
     "health_sync",
+    "known_models",
     "models",
     "models_sync",
     "prometheus_text",

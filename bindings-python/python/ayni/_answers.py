@@ -46,6 +46,45 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotation:
+    """A source that a part of an answer rests on."""
+
+    kind: str
+    """``url``, ``file``, ``document`` or ``other``."""
+    url: str | None = None
+    title: str | None = None
+    file_id: str | None = None
+    quote: str | None = None
+    """The words of the source."""
+    start: int | None = None
+    """The first character of the answer that the source supports."""
+    end: int | None = None
+    data: Any = None
+    """The annotation in the provider's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another answer to the same request, where ``choices`` asked for several."""
+
+    text: str
+    finish: str
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> Alternative:
+        return cls(
+            text=fields["text"],
+            finish=fields["finish"],
+            reasoning=fields["reasoning"],
+            tool_calls=tuple(ToolCall(**call) for call in fields["tool_calls"]),
+            logprobs=tuple(map(TokenLogprob._of, fields["logprobs"])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ChatResponse:
     """An answer, and where it came from."""
 
@@ -58,6 +97,14 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     provider_data: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Mapping[str, Any], ...] = ()
+    """The answer piece by piece, where it holds more than text and tool calls; in the form of a message's content."""
+    annotations: tuple[Annotation, ...] = ()
+    """The sources that the answer rests on."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the provider says about the answer: ``id``, ``service_tier``, ``finish_reason``, ``cost``, ``further`` …"""
+    alternatives: tuple[Alternative, ...] = ()
+    """The other answers, where ``choices`` asked for several."""
 
     @classmethod
     def _of(cls, fields: Mapping[str, Any]) -> ChatResponse:
@@ -70,11 +117,16 @@ class ChatResponse:
             tool_calls=tuple(ToolCall(**call) for call in fields["tool_calls"]),
             logprobs=tuple(map(TokenLogprob._of, fields["logprobs"])),
             provider_data=fields["provider_data"],
+            parts=tuple(fields["parts"]),
+            annotations=tuple(Annotation(**one) for one in fields["annotations"]),
+            metadata=fields["metadata"],
+            alternatives=tuple(map(Alternative._of, fields.get("alternatives", ()))),
         )
 
     def to_message(self) -> dict[str, Any]:
         """The answer as the next message of the conversation, provider data included."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        content: Any = list(self.parts) if self.parts else self.text
+        message: dict[str, Any] = {"role": "assistant", "content": content}
         if self.reasoning is not None:
             message["reasoning"] = self.reasoning
         if self.tool_calls:
@@ -146,6 +198,27 @@ class Logprobs:
 
 
 @dataclass(frozen=True, slots=True)
+class PartFinished:
+    """A part of the answer that is neither text nor a tool call, in the form of a message's content."""
+
+    part: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A source of the answer."""
+
+    annotation: Annotation
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the provider says about the answer. It comes once, before the last event."""
+
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The last event: the answer is complete."""
 
@@ -155,7 +228,17 @@ class Finish:
 
 
 ChatEvent: TypeAlias = Union[
-    Started, Text, Reasoning, ToolCallStarted, ToolCallArguments, ToolCallFinished, Logprobs, Finish
+    Started,
+    Text,
+    Reasoning,
+    ToolCallStarted,
+    ToolCallArguments,
+    ToolCallFinished,
+    PartFinished,
+    Annotated,
+    Metadata,
+    Logprobs,
+    Finish,
 ]
 """One event of a streamed answer."""
 
@@ -177,6 +260,12 @@ def chat_event(fields: dict[str, Any]) -> ChatEvent:
         return ToolCallArguments(**fields)
     if kind == "tool_call":
         return ToolCallFinished(fields["index"], ToolCall(**fields["call"]))
+    if kind == "part":
+        return PartFinished(**fields)
+    if kind == "annotation":
+        return Annotated(Annotation(**fields["annotation"]))
+    if kind == "metadata":
+        return Metadata(**fields)
     if kind == "logprobs":
         return Logprobs(tuple(map(TokenLogprob._of, fields["logprobs"])))
     raise _errors.Unexpected(f"the native module gave an event '{kind}', which is unknown")

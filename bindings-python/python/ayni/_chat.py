@@ -43,6 +43,8 @@ class ChatOptions(CallOptions, total=False):
     """The format of the answer; ``{"json_schema": {"name": …, "schema": …}}`` for JSON that follows a schema."""
     reasoning: Literal["none", "low", "medium", "high"] | None
     logprobs: int | None
+    choices: int | None
+    """How many answers to give; the others are ``alternatives`` of the response."""
     extra: Mapping[str, Any] | None
     """Further fields of the request body."""
 

@@ -198,27 +198,23 @@ class ClipServiceConfig(TypedDict, total=False):
 
     backend: Required[Literal["clip_service"]]
     url: str
-    """Where the service is: ``https://owner-name.hf.space``, or any other address; ``CLIP_SERVICE_URL`` by default."""
+    """The URL of the service, ``https://owner-name.hf.space`` or any other; ``CLIP_SERVICE_URL`` by default."""
     api_key: str | None
-    """The service's own key, sent as ``X-API-Key``; ``CLIP_API_KEY`` by default, sent without one where that is
-    unset.
-    """
+    """The service's own key, sent as ``X-API-Key``; ``CLIP_API_KEY`` by default, and no key if that is not set."""
     hf_token: str | None
-    """A Hugging Face token, for a private Space. Sent to the service: never taken from the environment."""
+    """A Hugging Face token for a private Space. It is sent to the service, so it is never read from the environment."""
     model: str
-    """The model that the service runs, which names the vectors' space."""
+    """The model that the service runs; it names the embedding space."""
     dimensions: int | None
-    """Numbers in a vector. For the default model 512 by default, for any other what the first answer shows."""
+    """The width of the vectors; by default 512 for the default model, and that of the first answer for any other."""
     space: str | None
-    """``owner/name`` of the Space behind the address, to learn its state from the Hub. Addresses on ``hf.space``
-    need none.
-    """
+    """``owner/name`` of the Space behind the URL, to ask the Hub for its state. URLs on ``hf.space`` do not need it."""
     hub_url: str | None
-    """The Hub's address; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
+    """The URL of the Hub; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
     timeout_seconds: float
-    """The most seconds until the service's status line; a shorter bound of the context or policy comes first."""
+    """The most seconds until the service's status line, unless the context or policy has a shorter limit."""
     wake_seconds: float
-    """How many seconds to wait for a service that is waking up, inside the deadline."""
+    """How many seconds to wait for a service that is waking up, within the deadline."""
 
 
 class LocalConfig(TypedDict, total=False):
@@ -250,29 +246,27 @@ class ImageEngineConfig(TypedDict, total=False):
 
     backend: Required[Literal["image_engine"]]
     url: str
-    """Where the engine is; ``CLOUD_ENGINE_URL``, then ``VITE_CLOUD_ENGINE_URL`` by default."""
+    """The URL of the engine; ``CLOUD_ENGINE_URL``, then ``VITE_CLOUD_ENGINE_URL`` by default."""
     api_key: str | None
     """The engine's own key, sent as ``X-API-Key``."""
     hf_token: str | None
-    """A Hugging Face token, for a private Space. Sent to the engine: never taken from the environment."""
+    """A Hugging Face token for a private Space. It is sent to the engine, so it is never read from the environment."""
     model: str
-    """What to call the engine's model until it says so itself."""
+    """The name of the engine's model until an answer names it."""
     resolution: Resolution
-    """The ``resolution`` of requests that name none."""
+    """The ``resolution`` of requests without one."""
     temperature: float
-    """The ``temperature`` of requests that name none."""
+    """The ``temperature`` of requests without one."""
     space: str | None
-    """``owner/name`` of the Space behind the address, to learn its state from the Hub. Addresses on ``hf.space``
-    need none.
-    """
+    """``owner/name`` of the Space behind the URL, to ask the Hub for its state. URLs on ``hf.space`` do not need it."""
     hub_url: str | None
-    """The Hub's address; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
+    """The URL of the Hub; ``HF_ENDPOINT``, then ``https://huggingface.co`` by default."""
     timeout_seconds: float
-    """The most seconds until the engine's status line, which comes with the finished images; a shorter bound of the
-    context or policy comes first.
+    """The most seconds until the engine's status line, which comes with the finished images, unless the context or
+    policy has a shorter limit.
     """
     wake_seconds: float
-    """How many seconds to wait for an engine that is waking up, inside the deadline."""
+    """How many seconds to wait for an engine that is waking up, within the deadline."""
 
 
 class MercadoPublicoConfig(TypedDict, total=False):
@@ -282,46 +276,46 @@ class MercadoPublicoConfig(TypedDict, total=False):
     ticket: str | None
     """The ticket; ``MERCADO_PUBLICO_TICKET`` by default."""
     quick_ticket: str | None
-    """The ticket of the quick-purchase API, where it is another one."""
+    """The ticket for the quick-purchase API, if it has its own."""
     base_url: str
-    """Where the API of tenders and orders is."""
+    """The URL of the API for tenders and orders."""
     quick_url: str
-    """Where the API of quick purchases is."""
+    """The URL of the API for quick purchases."""
     ocds_url: str
-    """Where the OCDS service is."""
+    """The URL of the OCDS service."""
     bulk_url: str
-    """Where the monthly files are."""
+    """The URL of the monthly files."""
     bulk_dir: str | None
-    """Where monthly files are put while they are read; a folder beside the lock file by default."""
+    """The folder for monthly files while they are read; by default one beside the lock file."""
     store: str | None
-    """Where to keep quota, cursors, answers and records: ``memory``, ``sqlite:<path>``, or
+    """The store for quota, checkpoints, answers and records: ``memory``, ``sqlite:<path>``, or
     ``postgres://user:password@host/database`` for several machines; ``DATABASE_URL`` by default, else ``memory``.
     """
     lock: bool
-    """Whether processes take turns with the ticket: those of this machine by a lock file, or, with a store in
-    PostgreSQL, all that share the store.
+    """Whether processes lock the ticket while they send a request: by a lock file for those on this machine, or,
+    with a store in PostgreSQL, through the store for all that share it.
     """
     lock_dir: str | None
-    """The folder of the lock file; the store's by default, else the user's state folder, else the folder for
+    """The folder of the lock file; by default that of the store, else the user's state folder, else the folder for
     temporary files. With a store in PostgreSQL there is a lock file only if this is set.
     """
     daily_quota: int
-    """The requests that a ticket has a day."""
+    """The ticket's requests per day."""
     soft_limit: int
-    """The requests that ayni uses of them at most."""
+    """The most requests per day that ayni sends."""
     min_gap_seconds: float
-    """The least time between the end of a request and the beginning of the next."""
+    """The shortest time between the end of a request and the start of the next."""
     today_ttl_seconds: float
-    """How old a list of a day that is not over may be."""
+    """How old a stored list of today may be."""
     reread_days: int
-    """How many past days are asked for again, because records enter a day's list late."""
+    """How many past days are read again, because records are added to a day's list late."""
     page_size: int
-    """The most rows of a page of quick purchases; halved while the service times out. Even, from 10 to 50."""
+    """The rows of a page of quick purchases; halved when the service times out. Even, from 10 to 50."""
     zone_mark: ZoneMark
-    """How the ``Z`` behind the times of quick purchases and OCDS is to be read."""
+    """How to read the ``Z`` in the times of quick purchases and OCDS."""
     personal_data: bool
-    """Whether names, telephones and mail addresses of persons are kept. Otherwise they are dropped from every answer
-    before it is parsed or stored.
+    """Whether to keep names, telephone numbers and mail addresses of persons. Otherwise they are removed from every
+    answer before it is parsed or stored.
     """
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from ayni import _ayni, _images, _vectors
-from ayni._calls import CallOptions, Handle, awaited, merged, split_options
+from ayni._calls import CallOptions, Handle, ProgressSink, awaited, merged, split_options
 from ayni._images import ImageSource
-from ayni._results import EmbeddingSpace, Route, Usage
+from ayni._results import EmbeddingSpace, Parity, Progress, Route, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # How many inputs of a list go into a stream at once.
 INPUTS_AT_ONCE = 64
+# How many a synchronous stream embeds at once: nothing is read meanwhile.
+INPUTS_AT_ONCE_SYNC = 256
 
 EmbedInput: TypeAlias = Union[str, ImageSource]
 """Something to embed: a ``str`` is text, anything else an image."""
@@ -38,6 +41,8 @@ class EmbedOptions(CallOptions, total=False):
     """What to do with an input longer than the model's window: cut it and say so (``end``, the default), or fail."""
     encoding: Literal["f32", "f16", "int8", "ubinary"] | None
     """The number format: ``f32`` (the default), ``f16``, ``int8`` with ``scales``, or ``ubinary``, one bit a number."""
+    extra: Mapping[str, Any] | None
+    """Further fields of the request body, sent as they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,22 +147,22 @@ class Embedder(Handle[_ayni.Embedder]):
         for a local model until it is :meth:`ready`."""
         return self._native.window()
 
-    async def embed(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
-        """Embeds any number of texts and images; a lone ``str`` counts as a list of one."""
+    async def embed(self, inputs: Iterable[EmbedInput] | EmbedInput, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
+        """Embeds any number of texts and images; a lone text or image counts as a list of one."""
         request, setting = split_options(options)
         encoding = request.pop("encoding", None)
-        given = await _images.ready_async([inputs] if isinstance(inputs, str) else inputs)
+        given = await _images.ready_async(_images.listed(inputs))
         return _response(await awaited(self._native.embed, given, request, encoding, setting=setting))
 
-    def embed_sync(self, inputs: Iterable[EmbedInput] | str, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
+    def embed_sync(self, inputs: Iterable[EmbedInput] | EmbedInput, /, **options: Unpack[EmbedOptions]) -> EmbedResponse:
         """The same, on the calling thread."""
         request, setting = split_options(options)
         encoding = request.pop("encoding", None)
-        given = _images.ready([inputs] if isinstance(inputs, str) else inputs)
+        given = _images.ready(_images.listed(inputs))
         return _response(self._native.embed(given, request, encoding, setting))
 
     async def embed_stream(
-        self, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput], /, **options: Unpack[EmbedOptions]
+        self, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput] | EmbedInput, /, **options: Unpack[EmbedOptions]
     ) -> AsyncGenerator[EmbedResponse, None]:
         """Embeds any number of inputs as they arrive, in order. Each response is for the next few of them, and its positions
         count from the first of these.
@@ -168,7 +173,7 @@ class Embedder(Handle[_ayni.Embedder]):
         request, setting = split_options(options)
         encoding = request.pop("encoding", None)
         stream: _ayni.VectorStream = await awaited(self._native.embed_stream, request, encoding, setting=setting)
-        feeding = asyncio.ensure_future(_feed(stream, inputs))
+        feeding = asyncio.ensure_future(_feed(stream, _images.listed(inputs)))
         # The loop below raises its exception, unless the caller leaves before.
         feeding.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
@@ -178,6 +183,52 @@ class Embedder(Handle[_ayni.Embedder]):
         finally:
             feeding.cancel()
             stream.close()
+
+    def embed_stream_sync(
+        self, inputs: Iterable[EmbedInput] | EmbedInput, /, **options: Unpack[EmbedOptions]
+    ) -> Generator[EmbedResponse, None, None]:
+        """The same on the calling thread, which reads the next inputs when their vectors are asked for."""
+        deadline, sink = options.pop("deadline", None), options.pop("progress", None)
+        end = None if deadline is None else time.monotonic() + deadline
+        rest, done, failure = iter(_images.listed(inputs)), 0, None
+        while failure is None:
+            some: list[EmbedInput] = []
+            try:
+                # One by one, so that those before an exception are kept.
+                for one in islice(rest, INPUTS_AT_ONCE_SYNC):
+                    some.append(one)  # noqa: PERF402
+            except Exception as error:
+                failure = error
+            if not some:
+                break
+            left: EmbedOptions = {} if end is None else {"deadline": max(0.0, end - time.monotonic())}
+            part: EmbedOptions = {**options, **left, "progress": _counting(sink, done)}
+            yield self.embed_sync(some, **part)
+            done += len(some)
+        if failure is not None:
+            raise failure
+
+    async def verify(self, **options: Unpack[CallOptions]) -> Parity:
+        """Measures how close the vectors of a local model are to those that the same weights make in f32, on texts in several
+        languages and, where the model takes them, images. Loads a second copy of the weights for that time."""
+        return Parity._of(await awaited(self._native.verify, setting=split_options(options)[1]))
+
+    def verify_sync(self, **options: Unpack[CallOptions]) -> Parity:
+        """The same, on the calling thread."""
+        return Parity._of(self._native.verify(split_options(options)[1]))
+
+
+def _counting(sink: ProgressSink | None, before: int) -> ProgressSink | None:
+    """Reports the inputs of one part as those of the whole stream."""
+    if sink is None:
+        return None
+
+    def report(event: Progress) -> object:
+        if event.type == "inputs" and event.done is not None and event.of is not None:
+            event = replace(event, done=event.done + before, of=event.of + before)
+        return sink(event)
+
+    return report
 
 
 async def _feed(stream: _ayni.VectorStream, inputs: AsyncIterable[EmbedInput] | Iterable[EmbedInput]) -> None:

@@ -37,7 +37,9 @@ class AyniError(Exception):
     sent: str
     """Whether the backend may have received the request: ``no``, ``maybe`` or ``yes``."""
     partial_text: str | None
-    """The text that a stream delivered before it failed."""
+    """The text that was delivered before the failure; of a refusal its sentence."""
+    response_excerpt: str | None
+    """The beginning of the backend's own words, credentials masked. They may repeat the prompt: don't log them."""
     context: Mapping[str, str]
     """Named facts about the failure."""
 
@@ -56,6 +58,7 @@ class AyniError(Exception):
         persistence: str | None = None,
         sent: str = "no",
         partial_text: str | None = None,
+        response_excerpt: str | None = None,
         context: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
@@ -72,6 +75,7 @@ class AyniError(Exception):
         self.persistence = persistence or ("temporary" if self.retryable else "permanent")
         self.sent = sent
         self.partial_text = partial_text
+        self.response_excerpt = response_excerpt
         self.context = dict(context or {})
 
     @classmethod
@@ -91,6 +95,7 @@ class AyniError(Exception):
             persistence=fields["persistence"],
             sent=fields["sent"],
             partial_text=fields["partial_text"],
+            response_excerpt=fields["response_excerpt"],
             context=fields["context"],
         )
 

@@ -31,11 +31,46 @@ ImageSource: TypeAlias = Union[bytes, bytearray, memoryview, "os.PathLike[str]",
 T = TypeVar("T")
 
 
+# What each mode that PNG does not have becomes.
+SAVED_AS = {
+    "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "RGBA", "F": "L", "I": "I;16",
+}  # fmt: skip
+
+
 def encoded(image: PillowImage) -> bytes:
     """A Pillow image as PNG, with little compression because speed matters more here."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=1)
+    try:
+        savable(image).save(buffer, format="PNG", compress_level=1)
+    except Exception as error:
+        # A file that Pillow opened is read now. What is wrong with it comes as OSError, SyntaxError, ValueError and others.
+        raise _errors.InvalidRequest(f"a PIL image cannot be read: {error}") from error
     return buffer.getvalue()
+
+
+def savable(image: PillowImage) -> PillowImage:
+    """The image upright, as its EXIF data says, and in a mode that PNG has."""
+    try:
+        from PIL import Image, ImageCms, ImageOps
+    except ImportError:
+        return image
+    if not isinstance(image, Image.Image):
+        return image
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "LAB":
+        lab, rgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
+        return ImageCms.applyTransform(upright, ImageCms.buildTransform(lab, rgb, "LAB", "RGB"))  # type: ignore[return-value]
+    if upright.mode.startswith("I;16"):
+        # 16 bits in any order of bytes.
+        upright = upright.convert("I")
+    mode = SAVED_AS.get(upright.mode)
+    return upright if mode is None else upright.convert(mode)
+
+
+def listed(inputs: Any) -> Any:
+    """The inputs of a request; a lone text or image is a list of one."""
+    alone = (str, bytes, bytearray, memoryview, os.PathLike, PillowImage)
+    return [inputs] if isinstance(inputs, alone) else inputs
 
 
 def light(source: Any) -> Any:
@@ -48,7 +83,8 @@ def light(source: Any) -> Any:
         return Path(source)
     if isinstance(source, PillowImage):
         return source
-    raise TypeError(f"neither text nor an image: {type(source).__name__} (images are bytes, paths or PIL images)")
+    found = "it is missing (NaN)" if isinstance(source, float) and source != source else type(source).__name__
+    raise TypeError(f"neither text nor an image: {found} (images are bytes, paths or PIL images)")
 
 
 def is_heavy(source: Any) -> bool:
@@ -63,14 +99,24 @@ def heavy(source: Any) -> Any:
 
 def ready(sources: Iterable[Any]) -> list[Any]:
     """Converts texts, images and paths to what native code takes."""
-    return [heavy(light(source)) for source in sources]
+    return [_named(index, heavy, _named(index, light, source)) for index, source in enumerate(sources)]
+
+
+def _named(index: int, convert: Callable[[Any], Any], source: Any) -> Any:
+    """Converts an input; the error of one that is wrong says which it is."""
+    try:
+        return convert(source)
+    except TypeError as error:
+        raise TypeError(f"input {index}: {error}") from None
+    except _errors.InvalidRequest as error:
+        raise _errors.InvalidRequest(f"input {index}: {error}") from error.__cause__
 
 
 async def ready_async(sources: Iterable[Any]) -> list[Any]:
     """The same, with slow conversions on another thread."""
-    given = [light(source) for source in sources]
+    given = [_named(index, light, source) for index, source in enumerate(sources)]
     if any(map(is_heavy, given)):
-        return await asyncio.to_thread(lambda: [heavy(source) for source in given])
+        return await asyncio.to_thread(lambda: [_named(index, heavy, source) for index, source in enumerate(given)])
     return given
 
 

@@ -27,7 +27,10 @@ class Cache(TypedDict, total=False):
 
 class EmbeddingSpace(TypedDict, total=False):
     """What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their
-    spaces are equal. A field that only one of them knows makes them differ.
+    spaces are equal. A field that only one of them knows makes them differ. Models in this process have a
+    fingerprint of all that decides their vectors. Two spaces with fingerprints are equal if these and the widths
+    are, whatever the models are called: a model from the Hub and a copy in a folder make vectors that compare,
+    and two folders of the same name need not.
     """
 
     model: str
@@ -42,6 +45,10 @@ class EmbeddingSpace(TypedDict, total=False):
     """Whether vectors have unit length; true by default."""
     prompt_set: str | None
     """The set of prompts put before queries and documents."""
+    fingerprint: str | None
+    """A hash of what decides the vectors but their width: weights, configuration, tokenizer, pooling, prompts.
+    Models in this process have one.
+    """
 
 
 ErrorKind: TypeAlias = Literal["config_invalid", "invalid_request", "context_too_long", "unauthenticated", "permission_denied", "credits_exhausted", "not_found", "conflict", "unsupported", "content_rejected", "rate_limited", "quota_exceeded", "timeout", "unavailable", "cold_start", "interrupted", "response_invalid", "model_load", "device_unavailable", "out_of_memory", "cancelled", "offline", "unexpected"]
@@ -225,4 +232,4 @@ class ToolCall(TypedDict, total=False):
 
 
 ZoneMark: TypeAlias = Literal["wall_clock", "utc"]
-"""How a source's ``Z`` is to be read."""
+"""How to read a ``Z`` that a source writes."""

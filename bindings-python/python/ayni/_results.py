@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +17,9 @@ class Usage:
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    output_audio_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,12 @@ class BackendInfo:
     host: str | None = None
     device: str | None = None
     """The device of a local model: ``cpu`` or ``cuda:0``."""
+    precision: str | None = None
+    """The precision in which a local model multiplies: ``f32``, ``bf16`` or ``int8``."""
+    precision_reason: str | None = None
+    """Why it is this one: a sentence for people."""
+    prompts: str | None = None
+    """Where a local embedder has its prompts from: ``repository``, ``catalogue`` or ``none``."""
     limits: Limits = field(default_factory=Limits)
     cold_starts: bool = False
     sources: tuple[SourceInfo, ...] = ()
@@ -89,9 +99,13 @@ class BackendInfo:
         return cls(**{**fields, "limits": Limits(**fields["limits"]), "sources": tuple(sources)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingSpace:
-    """What makes vectors comparable: those of equal spaces are."""
+    """What makes vectors comparable: those of equal spaces are.
+
+    Models in this process have a fingerprint of all that decides their vectors. Two spaces with fingerprints are equal if
+    these and the widths are, whatever the models are called.
+    """
 
     model: str
     revision: str | None = None
@@ -99,6 +113,70 @@ class EmbeddingSpace:
     pooling: str | None = None
     normalised: bool = True
     prompt_set: str | None = None
+    fingerprint: str | None = None
+
+    def _identity(self) -> tuple[Any, ...]:
+        if self.fingerprint is not None:
+            return (self.fingerprint, self.dimensions)
+        return (None, self.dimensions, self.model, self.revision, self.pooling, self.normalised, self.prompt_set)
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity() == other._identity() if isinstance(other, EmbeddingSpace) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeParity:
+    """How close one vector is to that of f32."""
+
+    name: str
+    """What was embedded: a language, or the number of an image."""
+    cosine: float
+    """The cosine between the two vectors; NaN if one of them is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How close vectors are to those of f32 on the CPU."""
+
+    precision: str
+    """The precision that was measured: ``f32``, ``bf16`` or ``int8``."""
+    bar: float
+    """The lowest acceptable cosine."""
+    probes: tuple[ProbeParity, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every cosine is acceptable."""
+        return bool(self.probes) and all(probe.cosine >= self.bar for probe in self.probes)
+
+    @property
+    def lowest(self) -> ProbeParity | None:
+        """The probe with the lowest cosine."""
+        return min(self.probes, key=lambda probe: -2 if math.isnan(probe.cosine) else probe.cosine, default=None)
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> Parity:
+        probes = (ProbeParity(probe["name"], math.nan if probe["cosine"] is None else probe["cosine"]) for probe in fields["probes"])
+        return cls(fields["precision"], fields["bar"], tuple(probes))
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What models in this process compute with where nothing else is configured."""
+
+    device: str
+    """``cpu`` or ``cuda:0``."""
+    instruction_set: str
+    """The CPU's instruction set that the kernels use."""
+    threads: int
+    """How many threads compute."""
+    precision: str
+    """The precision that ``auto`` means: ``f32`` or ``bf16``."""
+    precision_reason: str
+    """Why it is this one: a sentence for people."""
 
 
 # Fields whose JSON name is a keyword or differs between types.

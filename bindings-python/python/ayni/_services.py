@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ayni import _ayni
 from ayni._calls import CallOptions, awaited, merged, split_options
 from ayni._chat import Chat
+from ayni._results import Hardware
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -109,6 +110,50 @@ def health_sync(
     variables = env if env is None else dict(env)
     found: dict[str, Any] = _ayni.health(merged(config, {}), variables, split_options(options)[1])
     return found
+
+
+def hardware(env: Mapping[str, str] | None = None) -> Hardware:
+    """What models in this process compute with where nothing else is configured.
+
+    >>> hardware().device
+    'cpu'
+    """
+    return Hardware(**_ayni.hardware(env if env is None else dict(env)))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A well-known embedding model, as its publisher documents it."""
+
+    id: str
+    """Its id on the Hub."""
+    dimensions: int
+    """The width of its vectors."""
+    pooling: str | None
+    """How the vectors of tokens become one; ``None`` for models of texts and images."""
+    architecture: str
+    """The ``model_type`` of its configuration."""
+    window: int
+    """The most tokens of a text."""
+    parameters_in_millions: int
+    languages: str
+    """``English``, ``Chinese`` or ``multilingual``."""
+    licence: str | None
+    """The licence of the weights; ``None`` where the publisher names none."""
+
+
+def embedding_architectures() -> tuple[str, ...]:
+    """The architectures of embedding models that run in this process, as ``model_type`` names them."""
+    return tuple(_ayni.known_models()[0])
+
+
+def known_models() -> tuple[KnownModel, ...]:
+    """The well-known embedding models. Others of the :func:`embedding_architectures` run too.
+
+    >>> known_models()[0].dimensions
+    384
+    """
+    return tuple(KnownModel(**model) for model in _ayni.known_models()[1])
 
 
 def prometheus_text() -> str:

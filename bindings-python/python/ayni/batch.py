@@ -22,7 +22,7 @@ try:
 except ImportError as _error:
     raise ImportError("ayni.batch needs numpy: pip install 'ayni[numpy]'", name="numpy") from _error
 
-from ayni import Embedder
+from ayni import Embedder, InvalidRequest
 
 __all__ = ["EmbedBatch", "predict_function"]
 
@@ -53,7 +53,7 @@ class EmbedBatch:
         self.column, self.output, self.options = column, output, options
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        inputs = [_input(value) for value in batch[self.column]]
+        inputs = _inputs(batch[self.column], f" of column '{self.column}'")
         columns = dict(batch)
         if not inputs:
             columns[self.output] = np.empty((0, 0), np.float32)
@@ -63,14 +63,24 @@ class EmbedBatch:
         return columns
 
 
-def _input(value: Any) -> Any:
-    return value if isinstance(value, bytes) else str(value)
+def _inputs(values: Any, where: str) -> list[Any]:
+    return [_input(row, value, where) for row, value in enumerate(values)]
+
+
+def _input(row: int, value: Any, where: str) -> Any:
+    if isinstance(value, (str, bytes)):
+        return value
+    # NaN is the one number that differs from itself.
+    if isinstance(value, (int, float, np.number)) and value == value:
+        return str(value)
+    found = "is missing" if value is None or not hasattr(value, "__len__") else f"is a {type(value).__name__}, not text"
+    raise InvalidRequest(f"row {row}{where} {found}; leave it out, or put a text there")
 
 
 def predict_function(config: str | Mapping[str, Any], **options: Any) -> Callable[[Any], Any]:
     """The function that ``pyspark.ml.functions.predict_batch_udf`` calls in a worker on each batch."""
 
     def predict(inputs: Any) -> Any:
-        return np.array(loaded(config).embed_sync([_input(value) for value in inputs], **options).vectors)
+        return np.array(loaded(config).embed_sync(_inputs(inputs, ""), **options).vectors)
 
     return predict

@@ -42,34 +42,34 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tender:
-    """A tender in full."""
+    """The details of a tender."""
 
     row: TenderRow
-    """What lists say of it."""
+    """The part that is in lists too."""
     description: str
-    """What is asked for."""
+    """The description."""
     kind: str | None
-    """Which kind of tender, where the source says so."""
+    """The type of tender, if the source says it."""
     buyer: Buyer | None
-    """Who asks."""
+    """The buyer."""
     estimated_amount: Money | None
-    """The amount that the buyer expects, where it is public."""
+    """The buyer's estimate, if it is public."""
     estimation: str | None
-    """What that amount is."""
+    """What the estimate is based on."""
     payment: str | None
     """When the buyer pays."""
     contract_duration: tuple[Decimal, str] | None
-    """How long the contract runs."""
+    """The duration of the contract."""
     published: datetime | None
     """When it was published."""
     dates: TenderDates
-    """Its other dates."""
+    """The other dates."""
     award: Award | None
-    """How it was decided; ``None`` while it is open, whatever the dates say."""
+    """The decision; ``None`` while the tender is open, whatever the dates say."""
     items: tuple[LineItem, ...]
-    """The lines of it."""
+    """The lines."""
     bidders: tuple[Supplier, ...]
-    """Everybody who made an offer, where the source says so (OCDS does, v1 does not)."""
+    """All suppliers that made an offer, if the source names them (OCDS does, v1 does not)."""
     documents: tuple[Document, ...]
     """The documents that the source lists."""
 
@@ -95,7 +95,7 @@ class Tender:
 
 @dataclass(frozen=True, slots=True)
 class TenderRow:
-    """A tender as lists give it."""
+    """A tender in a list."""
 
     code: str
     """The tender's code."""
@@ -106,7 +106,7 @@ class TenderRow:
     closes: datetime | None
     """When offers close."""
     origin: Origin
-    """Where the row is from."""
+    """The origin of the row."""
 
     @classmethod
     def _of(cls, fields: Fields) -> TenderRow:
@@ -121,14 +121,14 @@ class TenderRow:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record is from, as of when it holds, and what the source itself wrote."""
+    """The source of a record, the time as of which it is valid, and the source's own text."""
 
     source: str
-    """Where it is from."""
+    """The source."""
     as_of: datetime
-    """As of when it holds."""
+    """The time as of which it is valid."""
     stale: bool
-    """Whether it is older than it should be, because the source could not be asked."""
+    """Whether it is an old answer, used because the source was unavailable."""
     raw: Any
     """The record exactly as the source wrote it."""
 
@@ -144,20 +144,20 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Buyer:
-    """A public buyer. It has three codes that are easily mistaken: of the body, of the unit, and the prefix of its
+    """A public buyer. Do not confuse its three codes: that of the body, that of the unit, and the prefix of its
     records' codes.
     """
 
     code: str
-    """The body's code at the source."""
+    """The source's code of the body."""
     name: str
     """Its name."""
     tax_number: str | None
     """Its tax number, as the source writes it."""
     unit_code: str | None
-    """The code of the unit that buys."""
+    """The code of the buying unit."""
     unit_name: str | None
-    """The name of the unit that buys."""
+    """The name of the buying unit."""
     address: str | None
     """Its address."""
     commune: str | None
@@ -165,9 +165,9 @@ class Buyer:
     region: str | None
     """Its region, as the source names it."""
     contact: Contact | None
-    """Whom to ask: personal data."""
+    """The contact person; personal data."""
     origin: Origin | None
-    """Where the record is from; ``None`` inside another record."""
+    """The origin of the record; ``None`` inside another record."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Buyer:
@@ -187,12 +187,12 @@ class Buyer:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A person to ask. Personal data."""
+    """A contact person. Personal data."""
 
     name: str | None
     """The person's name."""
     role: str | None
-    """What the person does."""
+    """The person's role."""
     telephone: str | None
     """The telephone number."""
     mail: str | None
@@ -210,12 +210,12 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An amount and its currency. Converting it needs a dated rate."""
+    """An amount with its currency. Converting it needs the rate of a day."""
 
     amount: Decimal
-    """How much."""
+    """The amount."""
     currency: str
-    """Of what."""
+    """The currency."""
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
@@ -230,14 +230,14 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class TenderDates:
-    """The dates of a tender, each as the source gives it."""
+    """The dates of a tender, as the source has them."""
 
     created: datetime | None
-    """When it was drawn up."""
+    """When it was created."""
     questions_from: datetime | None
-    """From when questions are taken."""
+    """When the period for questions starts."""
     questions_until: datetime | None
-    """Until when questions are taken."""
+    """When the period for questions ends."""
     answers: datetime | None
     """When the answers are published."""
     technical_opening: datetime | None
@@ -271,22 +271,22 @@ class TenderDates:
 
 @dataclass(frozen=True, slots=True)
 class Award:
-    """How a tender was decided."""
+    """The decision about a tender."""
 
     act: str | None
-    """By which act."""
+    """The kind of act."""
     number: str | None
     """The act's number."""
     date: datetime | None
     """The act's date."""
     bidders: int | None
-    """What the source calls the number of bidders; one official text says awarded suppliers."""
+    """The source's number of bidders. One official text says that it counts awarded suppliers."""
     page: str | None
-    """The page of the act."""
+    """The web page of the act."""
     value: Money | None
-    """The amount, where the source sums it up."""
+    """The total amount, if the source has it."""
     suppliers: tuple[Supplier, ...]
-    """Who won, where the source says so for the whole and not by line."""
+    """The winners, if the source names them for the whole tender and not by line."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Award:
@@ -306,7 +306,7 @@ class Supplier:
     """A supplier."""
 
     code: str
-    """The company's code at the source."""
+    """The source's code of the company."""
     name: str
     """Its name."""
     tax_number: str | None
@@ -318,9 +318,9 @@ class Supplier:
     region: str | None
     """Its region, as the source names it."""
     contact: Contact | None
-    """Whom to ask: personal data."""
+    """The contact person; personal data."""
     origin: Origin | None
-    """Where the record is from; ``None`` inside another record."""
+    """The origin of the record; ``None`` inside another record."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Supplier:
@@ -343,27 +343,27 @@ class LineItem:
     number: int | None
     """The line's number."""
     name: str
-    """What it is."""
+    """The product or service."""
     description: str | None
-    """What the buyer says of it."""
+    """The buyer's description."""
     supplier_description: str | None
-    """What the supplier says of it."""
+    """The supplier's description."""
     product_code: str | None
-    """The product's code in the classification of the United Nations (UNSPSC)."""
+    """The product's UNSPSC code."""
     category_code: str | None
     """The category's code."""
     category: str | None
     """The category: ``level 1 / level 2 / level 3``."""
     quantity: Decimal | None
-    """How much of it."""
+    """The quantity."""
     unit: str | None
-    """In which unit."""
+    """The unit of the quantity."""
     unit_price: Money | None
-    """The price of one unit, before taxes."""
+    """The price per unit, before taxes."""
     total: Money | None
     """The price of the line."""
     award: LineAward | None
-    """Who won the line."""
+    """The award of the line."""
 
     @classmethod
     def _of(cls, fields: Fields) -> LineItem:
@@ -385,14 +385,14 @@ class LineItem:
 
 @dataclass(frozen=True, slots=True)
 class LineAward:
-    """Who won a line of a tender."""
+    """The award of a line of a tender."""
 
     supplier: Supplier
-    """Who won it."""
+    """The winner."""
     quantity: Decimal | None
-    """How much of it."""
+    """The quantity."""
     unit_price: Money | None
-    """At which price of one unit."""
+    """The price per unit."""
 
     @classmethod
     def _of(cls, fields: Fields) -> LineAward:
@@ -405,14 +405,14 @@ class LineAward:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that a source lists."""
+    """A document that the source lists."""
 
     id: str
-    """The document's id at the source."""
+    """The source's id of the document."""
     name: str
     """Its name."""
     url: str | None
-    """Where it is, where the source says so."""
+    """The URL, if the source has it."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Document:
@@ -425,20 +425,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class PurchaseOrder:
-    """A purchase order in full."""
+    """The details of a purchase order."""
 
     row: PurchaseOrderRow
-    """What lists say of it."""
+    """The part that is in lists too."""
     description: str
-    """What is bought."""
+    """The description."""
     kind: str | None
-    """By which mechanism."""
+    """The mechanism."""
     tender_code: str | None
-    """The tender that it follows from."""
+    """The tender that led to it."""
     buyer: Buyer | None
-    """Who buys."""
+    """The buyer."""
     supplier: Supplier | None
-    """Who sells."""
+    """The supplier."""
     net: Money | None
     """The total before taxes."""
     taxes: Money | None
@@ -446,27 +446,27 @@ class PurchaseOrder:
     tax_percent: Decimal | None
     """The rate of the value-added tax, in per cent."""
     discounts: Money | None
-    """What was taken off."""
+    """The discounts."""
     charges: Money | None
-    """What was put on."""
+    """The additional charges."""
     total: Money | None
     """The total, taxes included."""
     payment: str | None
-    """When it is paid."""
+    """The payment term."""
     dispatch: str | None
-    """How it is delivered."""
+    """The way of delivery."""
     created: datetime | None
-    """When it was drawn up."""
+    """When it was created."""
     sent: datetime | None
     """When it was sent."""
     accepted: datetime | None
     """When the supplier accepted it."""
     cancelled: datetime | None
-    """When it was called off."""
+    """When it was cancelled."""
     changed: datetime | None
-    """When it was last changed; this can precede its sending."""
+    """When it was last changed. This can be before it was sent."""
     items: tuple[LineItem, ...]
-    """The lines of it."""
+    """The lines."""
 
     @classmethod
     def _of(cls, fields: Fields) -> PurchaseOrder:
@@ -496,7 +496,7 @@ class PurchaseOrder:
 
 @dataclass(frozen=True, slots=True)
 class PurchaseOrderRow:
-    """A purchase order as lists give it."""
+    """A purchase order in a list."""
 
     code: str
     """The order's code."""
@@ -505,7 +505,7 @@ class PurchaseOrderRow:
     state: str
     """Its state."""
     origin: Origin
-    """Where the row is from."""
+    """The origin of the row."""
 
     @classmethod
     def _of(cls, fields: Fields) -> PurchaseOrderRow:
@@ -519,28 +519,28 @@ class PurchaseOrderRow:
 
 @dataclass(frozen=True, slots=True)
 class QuickPurchase:
-    """A quick purchase in full."""
+    """The details of a quick purchase."""
 
     row: QuickPurchaseRow
-    """What lists say of it."""
+    """The part that is in lists too."""
     description: str
-    """What is asked for."""
+    """The description."""
     buyer: Buyer | None
-    """Who buys."""
+    """The buyer."""
     first_call_closes: datetime | None
     """When the call to small firms closes."""
     second_call_closes: datetime | None
     """When the call to all closes."""
     delivery_address: str | None
-    """Where to deliver."""
+    """The delivery address."""
     delivery_days: int | None
-    """Within how many days."""
+    """The days until delivery."""
     order_code: str | None
-    """The purchase order that came of it."""
+    """The resulting purchase order."""
     items: tuple[LineItem, ...]
-    """The lines of it."""
+    """The lines."""
     quotes: tuple[Quote, ...]
-    """The offers, where the source shows them."""
+    """The offers, if the source shows them."""
     documents: tuple[Document, ...]
     """The documents that the source lists."""
 
@@ -563,14 +563,14 @@ class QuickPurchase:
 
 @dataclass(frozen=True, slots=True)
 class QuickPurchaseRow:
-    """A quick purchase as lists give it."""
+    """A quick purchase in a list."""
 
     code: str
     """The purchase's code."""
     name: str
     """Its title."""
     state: str
-    """Its state. It may lag: still published after closing."""
+    """Its state. It may be out of date: still published after closing."""
     published: datetime | None
     """When it was published."""
     closes: datetime | None
@@ -578,21 +578,21 @@ class QuickPurchaseRow:
     changed: datetime | None
     """When it was last changed."""
     call: int | None
-    """Which call it is: 1 for small firms, 2 for all."""
+    """The call: 1 for small firms, 2 for all."""
     budget: Money | None
-    """The money set aside."""
+    """The budget."""
     budget_in_pesos: Money | None
-    """The same in pesos, where the source says so."""
+    """The budget in pesos, if the source has it."""
     buyer_name: str | None
-    """Who buys."""
+    """The buyer's name."""
     buyer_tax_number: str | None
     """The buyer's tax number."""
     region: int | None
     """The region's number, 1 to 16."""
     offers: int | None
-    """How many offers there are."""
+    """The number of offers."""
     origin: Origin
-    """Where the row is from."""
+    """The origin of the row."""
 
     @classmethod
     def _of(cls, fields: Fields) -> QuickPurchaseRow:
@@ -619,9 +619,9 @@ class Quote:
     """An offer for a quick purchase."""
 
     supplier: Supplier
-    """Who offers."""
+    """The supplier."""
     description: str | None
-    """What is offered."""
+    """The description."""
     net: Money | None
     """The price before taxes."""
     total: Money | None
@@ -629,7 +629,7 @@ class Quote:
     chosen: bool | None
     """Whether it was chosen."""
     made: datetime | None
-    """When it was made."""
+    """When the offer was made."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Quote:
@@ -652,9 +652,9 @@ class DayReport:
     completeness: Literal["complete", "partial", "failed"]
     """How complete it is."""
     rows: int
-    """How many rows the source gave, before filtering."""
+    """The number of the source's rows, before filtering."""
     from_store: bool
-    """Whether the rows came out of the store."""
+    """Whether the rows are from the store."""
     problem: str | None
     """Why it failed, in one sentence."""
 
@@ -671,26 +671,26 @@ class DayReport:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request costs, told before anything is sent."""
+    """The cost of a request, known before anything is sent."""
 
     calls: int
-    """The calls, without repetitions of failed ones."""
+    """The number of calls, without retries."""
     exact: bool
-    """Whether it will be exactly so many. It is not where details have to be read, or pages counted, to know."""
+    """Whether that number is exact. It is not if it depends on details or on the number of pages."""
     quota_calls: int
-    """Of these, the calls that count against the ticket's quota of the day."""
+    """The number of these that count against the ticket's daily quota."""
     quota_left: int
-    """The calls that the quota of the day still allows."""
+    """The calls left in the daily quota."""
     quota_percent: float
-    """The share of the day's whole quota that the request takes, in per cent."""
+    """The request's share of the whole daily quota, in per cent."""
     least_seconds: float
-    """How long it will take at least, by the gap between calls."""
+    """The shortest time that it takes, because of the gap between calls."""
     days_asked: tuple[date, ...]
-    """The days that are asked for, in the order of the request."""
+    """The days of the request, in its order."""
     days_known: tuple[date, ...]
-    """The days that the store already has in full."""
+    """The days that are already in the store."""
     better_at_night: bool
-    """Whether the source would rather have it at night, between 22:00 and 07:00 in Chile."""
+    """Whether it is large enough that the source asks to run it at night, between 22:00 and 07:00 in Chile."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Plan:
@@ -714,15 +714,15 @@ class Quota:
     day: date
     """The day, in Santiago."""
     used: int
-    """Requests that left, or were about to."""
+    """Requests that were sent, or are about to be."""
     reserved: int
-    """Requests that jobs have reserved and not sent yet."""
+    """Requests that are reserved and not sent yet."""
     limit: int
-    """What ayni uses at most: the soft limit."""
+    """The most requests that ayni sends: the soft limit."""
     spent: bool
-    """Whether the service itself has said that the quota is spent."""
+    """Whether the service has said that the quota is used up."""
     resets_at: datetime
-    """When the quota begins anew: Santiago's midnight."""
+    """When the count starts again: Santiago's midnight."""
 
     @property
     def left(self) -> int:
@@ -743,16 +743,16 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a sync has done."""
+    """The result of a sync."""
 
     events: tuple[ChangeEvent, ...]
-    """The changes, in the order in which they were written. The store keeps them too."""
+    """The changes, in the order in which they were written. They are in the store too."""
     rows: int
-    """Rows that were looked at."""
+    """Rows that were compared."""
     steps: int
     """Days or windows that were brought up to date."""
     left_over: int
-    """Tenders that vanished from the lists and were not looked at, because there were too many."""
+    """Tenders that vanished from the lists and were not read, because there were more than ``max_details``."""
 
     @classmethod
     def _of(cls, fields: Fields) -> SyncReport:
@@ -766,20 +766,18 @@ class SyncReport:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEvent:
-    """One change of one record. The store keeps an event once: two with the same kind, code, change and fingerprint
-    are the same event.
-    """
+    """A change of a record. A store keeps one event for each revision of a record."""
 
     kind: Literal["tender", "purchase_order", "quick_purchase"]
-    """What kind of record."""
+    """The kind of record."""
     code: str
     """Its code."""
     change: Literal["opened", "amended", "closed", "awarded", "cancelled"]
     """What happened to it."""
     fingerprint: str
-    """What it changed to: state and closing time."""
+    """The new state and closing time."""
     noticed: datetime
-    """When it was noticed."""
+    """When the sync noticed it."""
 
     @classmethod
     def _of(cls, fields: Fields) -> ChangeEvent:

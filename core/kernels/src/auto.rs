@@ -161,6 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn a_measurement_takes_less_than_a_millisecond() {
+        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16_dot()) {
+            let one = || {
+                let start = Instant::now();
+                measured(isa);
+                start.elapsed()
+            };
+            // The quickest of many, because other programs may take the CPU from one.
+            let quickest = (0..50).map(|_| one()).min().unwrap_or_default();
+            assert!(quickest < Duration::from_millis(1), "{isa}: {quickest:?}");
+        }
+    }
+
+    #[test]
     fn without_bf16_products_it_is_f32() {
         assert_eq!(fastest(Isa::PORTABLE).precision, Precision::F32);
     }

@@ -9,6 +9,8 @@ use std::ptr::NonNull;
 
 use half::{bf16, f16};
 
+use crate::error::{KernelError, Result};
+
 /// Bytes of a cache line and of the widest register.
 pub const ALIGNMENT: usize = 64;
 
@@ -39,7 +41,7 @@ const MIN_HUGE_PAGE_BYTES: usize = 4 << 20;
 /// Zeroed memory at a multiple of [`ALIGNMENT`] bytes.
 struct Allocation {
     start: NonNull<u8>,
-    bytes: usize,
+    layout: Layout,
     /// The mapping, if the memory is large; else it comes from the allocator.
     map: Option<memmap2::MmapMut>,
 }
@@ -50,13 +52,10 @@ unsafe impl Send for Allocation {}
 unsafe impl Sync for Allocation {}
 
 impl Allocation {
-    fn layout(bytes: usize) -> Layout {
-        let layout = Layout::from_size_align(bytes, ALIGNMENT);
-        layout.unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()))
-    }
-
-    fn zeroed(bytes: usize) -> Self {
-        let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
+    /// Memory for `length` elements of `size` bytes; `None` if there is none, or so much cannot exist.
+    fn zeroed(length: usize, size: usize) -> Option<Self> {
+        let bytes = length.checked_mul(size)?.max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let layout = Layout::from_size_align(bytes, ALIGNMENT).ok()?;
         #[cfg(all(target_os = "linux", not(miri)))]
         if bytes >= MIN_HUGE_PAGE_BYTES
             && let Ok(mut map) = memmap2::MmapMut::map_anon(bytes)
@@ -64,12 +63,15 @@ impl Allocation {
         {
             // Without huge pages it is only slower.
             let _ = map.advise(memmap2::Advice::HugePage);
-            return Self { start, bytes, map: Some(map) };
+            return Some(Self { start, layout, map: Some(map) });
         }
-        let layout = Self::layout(bytes);
         // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
-        Self { start: start.unwrap_or_else(|| handle_alloc_error(layout)), bytes, map: None }
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, layout, map: None })
+    }
+
+    fn bytes(&self) -> usize {
+        self.layout.size()
     }
 }
 
@@ -77,53 +79,86 @@ impl Drop for Allocation {
     fn drop(&mut self) {
         if self.map.is_none() {
             // SAFETY: allocated in `zeroed` with the same layout, and freed only here.
-            unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+            unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) }
         }
     }
 }
 
 /// An owned slice at a multiple of [`ALIGNMENT`] bytes, zero at first.
 pub struct Aligned<T: Plain> {
-    allocation: Allocation,
+    /// `None` only for an empty slice.
+    allocation: Option<Allocation>,
     length: usize,
     element: PhantomData<T>,
 }
 
 impl<T: Plain> Aligned<T> {
+    /// No numbers, and no memory.
+    pub const EMPTY: Self = Self { allocation: None, length: 0, element: PhantomData };
+
     /// `length` zeros.
-    pub fn zeroed(length: usize) -> Self {
-        let bytes = length.saturating_mul(size_of::<T>());
-        Self { allocation: Allocation::zeroed(bytes), length, element: PhantomData }
+    ///
+    /// # Errors
+    /// [`OutOfMemory`](KernelError::OutOfMemory) if there is no memory for so many.
+    pub fn zeroed(length: usize) -> Result<Self> {
+        if length == 0 {
+            return Ok(Self::EMPTY);
+        }
+        let allocation = Allocation::zeroed(length, size_of::<T>()).ok_or_else(|| {
+            KernelError::OutOfMemory(format!("no memory for {length} numbers of {} bytes", size_of::<T>()))
+        })?;
+        Ok(Self { allocation: Some(allocation), length, element: PhantomData })
     }
 
     /// The same values in aligned memory.
-    pub fn from_slice(values: &[T]) -> Self {
-        let mut aligned = Self::zeroed(values.len());
+    ///
+    /// # Errors
+    /// As [`zeroed`](Self::zeroed).
+    pub fn from_slice(values: &[T]) -> Result<Self> {
+        let mut aligned = Self::zeroed(values.len())?;
         aligned.copy_from_slice(values);
-        aligned
+        Ok(aligned)
     }
+
+    fn start(&self) -> *mut T {
+        start_of(self.allocation.as_ref())
+    }
+}
+
+/// The first element; aligned, but not to be read, where there is no memory.
+fn start_of<T>(allocation: Option<&Allocation>) -> *mut T {
+    allocation
+        .map_or(std::ptr::without_provenance_mut(ALIGNMENT), |allocation| allocation.start.as_ptr().cast())
 }
 
 impl<T: Plain> Deref for Aligned<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the allocation holds `length` values of a type for which any bits are a value.
-        unsafe { std::slice::from_raw_parts(self.allocation.start.as_ptr().cast(), self.length) }
+        // SAFETY: the allocation holds `length` values of a type for which any bits are a value; without an allocation
+        // there are none.
+        unsafe { std::slice::from_raw_parts(self.start(), self.length) }
     }
 }
 
 impl<T: Plain> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.allocation.start.as_ptr().cast(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.length) }
     }
 }
 
+/// As for a `Vec`, a clone without memory for it ends the process.
 impl<T: Plain> Clone for Aligned<T> {
     fn clone(&self) -> Self {
-        Self::from_slice(self)
+        Self::from_slice(self).unwrap_or_else(|_| no_memory(self.length, size_of::<T>()))
     }
+}
+
+/// Ends the process, as the standard library does where memory that nobody can do without is missing.
+fn no_memory(length: usize, size: usize) -> ! {
+    let layout = Layout::from_size_align(length.saturating_mul(size), ALIGNMENT);
+    handle_alloc_error(layout.unwrap_or(Layout::new::<u8>()))
 }
 
 impl<T: Plain> fmt::Debug for Aligned<T> {
@@ -145,16 +180,16 @@ struct Store {
 impl Store {
     /// The smallest free allocation that is large enough.
     fn take(&mut self, bytes: usize) -> Option<Allocation> {
-        let fitting = self.free.iter().enumerate().filter(|(_, allocation)| allocation.bytes >= bytes);
-        let (place, _) = fitting.min_by_key(|(_, allocation)| allocation.bytes)?;
+        let fitting = self.free.iter().enumerate().filter(|(_, allocation)| allocation.bytes() >= bytes);
+        let (place, _) = fitting.min_by_key(|(_, allocation)| allocation.bytes())?;
         let allocation = self.free.swap_remove(place);
-        self.bytes -= allocation.bytes;
+        self.bytes -= allocation.bytes();
         Some(allocation)
     }
 
     fn give_back(&mut self, allocation: Allocation) {
-        if self.bytes + allocation.bytes <= MAX_STORED_BYTES {
-            self.bytes += allocation.bytes;
+        if self.bytes + allocation.bytes() <= MAX_STORED_BYTES {
+            self.bytes += allocation.bytes();
             self.free.push(allocation);
         }
     }
@@ -170,19 +205,22 @@ pub struct Scratch<T: Plain> {
 }
 
 impl<T: Plain> Scratch<T> {
-    /// `length` values with arbitrary content.
+    /// `length` values with arbitrary content. Kernels take what their tiles need, or a small multiple of operands that
+    /// exist already; without memory for that, the process ends as it does for a `Vec`.
     pub fn take(length: usize) -> Self {
-        let bytes = length.saturating_mul(size_of::<T>());
+        let size = size_of::<T>();
+        let bytes = length.checked_mul(size).unwrap_or_else(|| no_memory(length, size));
         let kept = STORE.try_with(|store| store.borrow_mut().take(bytes)).ok().flatten();
+        let allocation = kept.or_else(|| Allocation::zeroed(length, size));
         Self {
-            allocation: Some(kept.unwrap_or_else(|| Allocation::zeroed(bytes))),
+            allocation: Some(allocation.unwrap_or_else(|| no_memory(length, size))),
             length,
             element: PhantomData,
         }
     }
 
     fn start(&self) -> *mut T {
-        self.allocation.as_ref().map_or(NonNull::dangling(), |allocation| allocation.start.cast()).as_ptr()
+        start_of(self.allocation.as_ref())
     }
 }
 
@@ -224,11 +262,20 @@ mod tests {
     #[test]
     fn memory_is_aligned_and_starts_as_zeros() {
         for length in [0, 1, 3, 17, 1000] {
-            let aligned = Aligned::<f32>::zeroed(length);
+            let aligned = Aligned::<f32>::zeroed(length).unwrap();
             assert_eq!(aligned.as_ptr() as usize % ALIGNMENT, 0);
             assert_eq!(*aligned, *vec![0.0; length]);
             assert_eq!(Scratch::<i8>::take(length).as_ptr() as usize % ALIGNMENT, 0);
         }
+    }
+
+    #[test]
+    fn memory_that_cannot_exist_is_an_error_and_never_a_shorter_slice() {
+        for length in [usize::MAX, usize::MAX / 4 + 1, isize::MAX as usize / 4 + 1, isize::MAX as usize / 4] {
+            let error = Aligned::<f32>::zeroed(length).unwrap_err();
+            assert!(matches!(error, KernelError::OutOfMemory(_)), "{length}: {error}");
+        }
+        assert!(Aligned::<u8>::zeroed(usize::MAX).is_err());
     }
 
     #[test]

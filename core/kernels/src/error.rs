@@ -10,6 +10,9 @@ pub enum KernelError {
     /// Something that the kernel does not support.
     #[error("{0}")]
     Unsupported(String),
+    /// There is no memory for a result, or for packed weights.
+    #[error("{0}")]
+    OutOfMemory(String),
     /// Settings that this CPU or process can't follow.
     #[error("{0}")]
     Settings(String),

@@ -17,6 +17,7 @@ pub mod auto;
 pub mod conv;
 pub(crate) mod dispatch;
 pub mod elementwise;
+pub mod finite;
 pub mod gated;
 pub mod gemm;
 pub mod gguf;

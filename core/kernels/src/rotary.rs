@@ -1,6 +1,7 @@
 //! Rotary position embeddings: pairs of numbers in every head are rotated by an angle that grows with the position.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use super::Cpu;
 use super::buffer::Aligned;
@@ -18,15 +19,29 @@ pub enum Layout {
     Halves,
 }
 
-/// Cosines and sines of every position, computed once per model.
+/// Positions of a table's first part. Each later part has as many as all before it.
+const FIRST_POSITIONS: usize = 512;
+
+/// Parts that hold every `u32` position.
+const PARTS: usize = (u32::BITS - FIRST_POSITIONS.ilog2()) as usize + 1;
+
+/// Cosines and sines of every position, computed once per model. They are made part by part, as far as texts reach: a
+/// model may claim a window of millions of positions.
 #[derive(Clone)]
 pub struct Table {
     layout: Layout,
-    /// How many numbers of a head are rotated.
-    width: usize,
+    frequencies: Arc<[f32]>,
     positions: usize,
-    /// Numbers for each position in either table. For neighbours, each is there twice, the sines with their signs.
-    row: usize,
+    scale: f32,
+    /// The frequencies and the scale from a position on, where the counting starts again.
+    then: Option<(usize, Arc<[f32]>, f32)>,
+    parts: Arc<[OnceLock<Part>; PARTS]>,
+}
+
+/// The cosines and sines of some successive positions.
+struct Part {
+    /// The first of the positions.
+    first: usize,
     cosines: Aligned<f32>,
     sines: Aligned<f32>,
 }
@@ -35,46 +50,35 @@ impl Table {
     /// For positions below `positions`. The angle of a pair is its frequency times the position; everything is
     /// multiplied by `scale`, which is 1 except in some context extensions. Angles are products in f32, as in training.
     pub fn new(layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
-        let repeat = if layout == Layout::Interleaved { 2 } else { 1 };
-        let row = repeat * frequencies.len();
-        let mut cosines = Aligned::zeroed(positions * row);
-        let mut sines = Aligned::zeroed(positions * row);
-        for position in 0..positions {
-            for (pair, frequency) in frequencies.iter().enumerate() {
-                let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
-                let (sine, cosine) = (sine as f32 * scale, cosine as f32 * scale);
-                let place = position * row + repeat * pair;
-                cosines[place..place + repeat].fill(cosine);
-                sines[place + repeat - 1] = sine;
-                if repeat == 2 {
-                    sines[place] = -sine;
-                }
-            }
-        }
-        Self { layout, width: 2 * frequencies.len(), positions, row, cosines, sines }
+        let parts = Arc::new([const { OnceLock::new() }; PARTS]);
+        Self { layout, frequencies: frequencies.into(), positions, scale, then: None, parts }
     }
 
     /// The same table with the positions of another after its own: position `p` of `other` is number `positions() + p`
     /// here.
     ///
     /// # Errors
-    /// [`Shape`](crate::KernelError::Shape) if the two rotate other numbers of a head.
+    /// [`Shape`](crate::KernelError::Shape) if the two rotate other numbers of a head, or this is two tables already.
     pub fn followed_by(&self, other: &Self) -> Result<Self> {
-        if (self.layout, self.width) != (other.layout, other.width) {
+        if (self.layout, self.width()) != (other.layout, other.width()) || self.then.is_some() {
             return Err(KernelError::shape(format!("{self:?} and {other:?} cannot be one table")));
         }
-        let joined = |first: &[f32], second: &[f32]| {
-            let mut all = Aligned::zeroed(first.len() + second.len());
-            all[..first.len()].copy_from_slice(first);
-            all[first.len()..].copy_from_slice(second);
-            all
-        };
         Ok(Self {
             positions: self.positions + other.positions,
-            cosines: joined(&self.cosines, &other.cosines),
-            sines: joined(&self.sines, &other.sines),
+            then: Some((self.positions, Arc::clone(&other.frequencies), other.scale)),
+            parts: Arc::new([const { OnceLock::new() }; PARTS]),
             ..self.clone()
         })
+    }
+
+    /// The frequencies and the scale at a position, and the position as they count it.
+    fn speeds(&self, position: usize) -> (&[f32], f32, usize) {
+        match &self.then {
+            Some((first, frequencies, scale)) if position >= *first => {
+                (frequencies, *scale, position - first)
+            }
+            _ => (&self.frequencies, self.scale, position),
+        }
     }
 
     /// The usual frequencies: `base^(-2i / width)` for every pair of `width` numbers.
@@ -87,11 +91,74 @@ impl Table {
     pub fn positions(&self) -> usize {
         self.positions
     }
+
+    /// How many numbers of a head are rotated.
+    fn width(&self) -> usize {
+        2 * self.frequencies.len()
+    }
+
+    /// Numbers for each position in either table. For neighbours, each is there twice, the sines with their signs.
+    fn row(&self) -> usize {
+        self.repeat() * self.frequencies.len()
+    }
+
+    fn repeat(&self) -> usize {
+        if self.layout == Layout::Interleaved { 2 } else { 1 }
+    }
+
+    /// Makes the parts that hold these positions.
+    fn prepare(&self, positions: &[u32]) -> Result<()> {
+        let mut needed = [false; PARTS];
+        positions.iter().for_each(|position| needed[part_of(*position as usize)] = true);
+        for (number, part) in self.parts.iter().enumerate().filter(|(number, _)| needed[*number]) {
+            if part.get().is_none() {
+                // Another thread may have been faster.
+                let _ = part.set(self.part(number)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&self, number: usize) -> Result<Part> {
+        let first = if number == 0 { 0 } else { FIRST_POSITIONS << (number - 1) };
+        let end = (FIRST_POSITIONS << number).min(self.positions);
+        let (row, repeat) = (self.row(), self.repeat());
+        let count = end.saturating_sub(first).checked_mul(row);
+        let count = count.ok_or_else(|| KernelError::shape("a rotary table does not fit memory"))?;
+        let (mut cosines, mut sines) = (Aligned::zeroed(count)?, Aligned::zeroed(count)?);
+        for position in first..end {
+            let (frequencies, scale, counted) = self.speeds(position);
+            for (pair, frequency) in frequencies.iter().enumerate() {
+                let (sine, cosine) = f64::from(counted as f32 * frequency).sin_cos();
+                let (sine, cosine) = (sine as f32 * scale, cosine as f32 * scale);
+                let place = (position - first) * row + repeat * pair;
+                cosines[place..place + repeat].fill(cosine);
+                sines[place + repeat - 1] = sine;
+                if repeat == 2 {
+                    sines[place] = -sine;
+                }
+            }
+        }
+        Ok(Part { first, cosines, sines })
+    }
+
+    /// The cosines and sines of a position whose part is made.
+    fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let row = self.row();
+        let Some(part) = self.parts[part_of(position)].get() else { return (&[], &[]) };
+        let place = (position - part.first) * row..(position - part.first + 1) * row;
+        (&part.cosines[place.clone()], &part.sines[place])
+    }
+}
+
+/// Which part holds a position.
+fn part_of(position: usize) -> usize {
+    (position / FIRST_POSITIONS).checked_ilog2().map_or(0, |doublings| doublings as usize + 1)
 }
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Table({:?}, {} of a head, {} positions)", self.layout, self.width, self.positions)
+        write!(f, "Table({:?}, {} of a head, {} positions)", self.layout, self.width(), self.positions)
     }
 }
 
@@ -133,13 +200,13 @@ impl TokenHeads {
 ///
 /// # Errors
 /// [`Shape`](crate::KernelError::Shape) if a position is past the table, a head narrower than it, or the slice too
-/// short.
+/// short; [`OutOfMemory`](crate::KernelError::OutOfMemory) if there is none for a part of the table.
 pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: TokenHeads, table: &Table, positions: &[u32]) -> Result<()> {
     if positions.is_empty() {
         return Ok(());
     }
-    if table.width > heads.size {
-        let (width, size) = (table.width, heads.size);
+    if table.width() > heads.size {
+        let (width, size) = (table.width(), heads.size);
         return Err(KernelError::shape(format!("{width} numbers cannot be rotated in heads of {size}")));
     }
     heads.check(positions.len(), x.len())?;
@@ -147,6 +214,7 @@ pub fn rotate(cpu: &Cpu, x: &mut [f32], heads: TokenHeads, table: &Table, positi
         let most = table.positions;
         return Err(KernelError::shape(format!("position {position} is past the table of {most}")));
     }
+    table.prepare(positions)?;
     let start = SharedStart(x.as_mut_ptr());
     heads.for_each(cpu, positions.len(), |token| {
         let x = start.get().wrapping_add(token * heads.stride);
@@ -164,8 +232,7 @@ dispatch! {
 
 #[inline(always)]
 fn rotate_with<S: Simd>(s: S, x: *mut f32, heads: TokenHeads, table: &Table, position: usize) {
-    let cosines = &table.cosines[position * table.row..(position + 1) * table.row];
-    let sines = &table.sines[position * table.row..(position + 1) * table.row];
+    let (cosines, sines) = table.at(position);
     for head in 0..heads.count {
         let x = x.wrapping_add(head * heads.size);
         // SAFETY: a head holds at least as many numbers as the table turns, and both tables a row.

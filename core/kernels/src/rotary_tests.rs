@@ -69,6 +69,36 @@ fn frequencies_fall_from_one_and_a_scale_multiplies_all() {
 }
 
 #[test]
+fn a_claimed_window_costs_nothing_until_a_text_reaches_so_far() {
+    let frequencies = Table::frequencies(8, 10_000.0);
+    let heads = TokenHeads { count: 1, size: 8, stride: 8 };
+    for positions in [20_000_000, usize::MAX] {
+        let table = Table::new(Layout::Halves, &frequencies, positions, 1.0);
+        let mut x = noise(8 * 3, 4);
+        rotate(&cpus()[0], &mut x, heads, &table, &[0, 511, 40]).unwrap();
+        let made = |table: &Table| table.parts.iter().filter(|part| part.get().is_some()).count();
+        assert_eq!(made(&table), 1);
+        rotate(&cpus()[0], &mut x, heads, &table, &[512, 1023, 1024]).unwrap();
+        assert_eq!((made(&table), made(&table.clone())), (3, 3));
+    }
+}
+
+#[test]
+fn positions_of_every_part_turn_as_in_f64() {
+    let frequencies = Table::frequencies(16, 10_000.0);
+    let heads = TokenHeads { count: 2, size: 16, stride: 32 };
+    let positions = [0, 511, 512, 1023, 1024, 2047, 2048, 4999];
+    for layout in [Layout::Interleaved, Layout::Halves] {
+        let table = Table::new(layout, &frequencies, 5000, 1.0);
+        let x = noise(8 * 32, 3);
+        let mut found = x.clone();
+        rotate(&cpus()[0], &mut found, heads, &table, &positions).unwrap();
+        assert_close(&found, &truth(&x, heads, layout, &frequencies, &positions), 3e-7, "parts");
+    }
+    assert_eq!((part_of(0), part_of(u32::MAX as usize)), (0, PARTS - 1));
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let cpu = &cpus()[0];
     let table = Table::new(Layout::Halves, &[1.0, 0.5], 10, 1.0);

@@ -15,15 +15,15 @@ use crate::procure::{Currency, Date, Source, ZoneMark};
 
 /// The provider's name.
 const NAME: &str = "mindicador";
-/// One day of one indicator takes less than a kilobyte.
+/// The answer for one day of one indicator is less than a kilobyte.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Where the rates of mindicador.cl are.
+/// Configuration of [`Mindicador`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct MindicadorConfig {
-    /// Where the API is.
+    /// The URL of the API.
     pub base_url: String,
 }
 
@@ -39,31 +39,31 @@ impl MindicadorConfig {
         Self::default()
     }
 
-    /// Another server that answers as mindicador.cl does.
+    /// Sets the URL of another server with the same API.
     pub fn with_base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
     }
 
-    /// Opens the provider. Nothing is sent yet.
+    /// Opens the provider. This sends nothing yet.
     ///
     /// # Errors
-    /// `config_invalid` if the URL is none.
+    /// `config_invalid` for an invalid URL.
     pub fn open(&self) -> Result<Mindicador> {
         let api = ApiClient::new(NAME, &self.base_url)?;
-        Ok(Mindicador { api, known: Mutex::default() })
+        Ok(Mindicador { api, cache: Mutex::default() })
     }
 }
 
-/// Rates of the UF, the UTM, the dollar and the euro, from mindicador.cl. A rate that was given once is not asked
-/// for again; one call is in flight at a time.
+/// Rates of the UF, the UTM, the dollar and the euro from mindicador.cl. Each rate is requested only once, and one request
+/// is in flight at a time.
 #[derive(Debug)]
 pub struct Mindicador {
     api: ApiClient,
-    known: Mutex<HashMap<(&'static str, Date), Rate>>,
+    cache: Mutex<HashMap<(&'static str, Date), Rate>>,
 }
 
-/// What the service calls a currency.
+/// The service's name of a currency.
 fn indicator(currency: &Currency) -> Result<&'static str> {
     match currency {
         Currency::Clf => Ok("uf"),
@@ -82,47 +82,47 @@ impl Mindicador {
             return Ok(rate);
         }
         let (indicator, day) = (indicator(currency)?, published(currency, date));
-        let mut known = cx.guard(async { Ok(self.known.lock().await) }).await?;
-        if let Some(rate) = known.get(&(indicator, day)) {
+        let mut cache = cx.guard(async { Ok(self.cache.lock().await) }).await?;
+        if let Some(rate) = cache.get(&(indicator, day)) {
             return Ok(rate.clone());
         }
         let path = format!("/{indicator}/{:02}-{:02}-{:04}", day.day(), day.month(), day.year());
         let reply = self.api.get(&path).max_body(MOST_BYTES).bytes_reply(cx).await?;
         let body = walk::prepared(reply.value)?;
         let rate = read(&body, indicator, currency, day)?.ok_or_else(|| none(currency, date))?;
-        known.insert((indicator, day), rate.clone());
+        cache.insert((indicator, day), rate.clone());
         Ok(rate)
     }
 }
 
-/// The rate that an answer holds; `None` if it says that there is none.
+/// The rate in an answer; `None` if it says that there is none.
 ///
 /// # Errors
 /// `response_invalid` for an answer about another indicator, unit or day.
 pub(crate) fn read(body: &[u8], indicator: &str, currency: &Currency, day: Date) -> Result<Option<Rate>> {
-    let strange = |what: &str| Error::response_invalid(format!("the answer of mindicador.cl {what}"));
+    let unexpected = |what: &str| Error::response_invalid(format!("the answer of mindicador.cl {what}"));
     let fields: Fields<'_> = walk::whole(body)?;
     if fields.text("codigo").is_some_and(|code| code != indicator) {
-        return Err(strange("is about another indicator"));
+        return Err(unexpected("is about another indicator"));
     }
     if fields.text("unidad_medida").is_some_and(|unit| !unit.eq_ignore_ascii_case("pesos")) {
-        return Err(strange("is not in pesos"));
+        return Err(unexpected("is not in pesos"));
     }
-    if fields.written("serie").is_none_or(|series| !series.starts_with('[')) {
-        return Err(strange("has no series"));
+    if fields.raw("serie").is_none_or(|series| !series.starts_with('[')) {
+        return Err(unexpected("has no series"));
     }
     let entries = fields.objects("serie");
     if entries.is_empty() {
         return Ok(None);
     }
-    // Here the `Z` is true: a day begins at 03:00 or 04:00 of it.
+    // Here the `Z` really is UTC: a Chilean day begins at 03:00 or 04:00.
     let of_day = |entry: &&Fields<'_>| {
         entry.time("fecha", ZoneMark::Utc).is_some_and(|moment| published(currency, moment.date()) == day)
     };
-    let entry = entries.iter().find(of_day).ok_or_else(|| strange("is about another day"))?;
-    let value = entry.decimal("valor").ok_or_else(|| strange("holds no number"))?;
+    let entry = entries.iter().find(of_day).ok_or_else(|| unexpected("is about another day"))?;
+    let value = entry.decimal("valor").ok_or_else(|| unexpected("has no number"))?;
     let rate = Rate::new(currency.clone(), day, value, Source::new(NAME));
-    rate.map(Some).map_err(|_| strange("holds what is no rate"))
+    rate.map(Some).map_err(|_| unexpected("has an invalid rate"))
 }
 
 impl RateProvider for Mindicador {
@@ -134,7 +134,7 @@ impl RateProvider for Mindicador {
     ) -> BoxFuture<'a, Result<Rate>> {
         Box::pin(async move {
             let found = self.find(cx, currency, date).await.map_err(|error| match error.kind() {
-                // The service answers 404 for some of the days that it has not.
+                // For some days without a rate the service answers 404.
                 ErrorKind::NotFound => none(currency, date).with_sent(error.sent()),
                 _ => error,
             });
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rates_are_exact_asked_for_once_and_those_of_the_day() {
+    async fn rates_are_exact_requested_once_and_of_the_right_day() {
         let (rates, asked) = serve(|path| match path {
             "/api/uf/20-11-2026" => {
                 (200, series("uf", r#"{"fecha":"2026-11-20T03:00:00.000Z","valor":39643.5900000000000001}"#))
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(
             (times("/api/uf/20-11-2026"), times("/api/dolar/22-11-2026")),
             (1, 2),
-            "what there is not may come"
+            "a missing rate may be published later"
         );
     }
 
@@ -237,10 +237,10 @@ mod tests {
             (series("uf", entry).replace("Pesos", "Porcentaje"), "not in pesos"),
             (series("uf", &entry.replace("2026-11-20", "2026-11-19")), "another day"),
             (series("uf", &entry.replace("39643.59", "\"\"")), "no number"),
-            (series("uf", &entry.replace("39643.59", "-1")), "no rate"),
+            (series("uf", &entry.replace("39643.59", "-1")), "invalid rate"),
             ("{}".to_owned(), "no series"),
-            (series("uf", entry).replace("\"serie\"", "serie"), "not the JSON"),
-            (series("uf", entry).split_at(120).0.to_owned(), "breaks off"),
+            (series("uf", entry).replace("\"serie\"", "serie"), "not the expected JSON"),
+            (series("uf", entry).split_at(120).0.to_owned(), "truncated"),
         ] {
             let error = read(&body).expect_err(says);
             assert_eq!(error.kind(), ErrorKind::ResponseInvalid, "{says}");

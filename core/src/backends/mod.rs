@@ -1,5 +1,6 @@
 //! The backends: one folder each, the same file names in each.
 
+pub mod anthropic;
 pub mod clip_service;
 pub mod gemini;
 pub mod huggingface;

@@ -1,4 +1,4 @@
-//! A server that mostly runs in a Hugging Face Space and may be asleep: what `clip_service` and `image_engine` share.
+//! A service in a Hugging Face Space, which may be asleep: what `clip_service` and `image_engine` share.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::http::status::{Failure, Verdict};
 use crate::info::BackendInfo;
 use crate::secret::Secret;
 
-/// A server that may have to wake up before it answers.
+/// A service that may have to wake up before it answers.
 #[derive(Clone, Debug)]
-pub(crate) struct Service {
+pub(crate) struct SpaceService {
     pub(crate) api: ApiClient,
     pub(crate) space: Space,
     backend: &'static str,
     first_byte: Duration,
 }
 
-/// How to reach a service.
-pub(crate) struct Address<'a> {
+/// Where a service is and how to access it.
+pub(crate) struct ServiceAddress<'a> {
     pub(crate) backend: &'static str,
     pub(crate) url: &'a str,
-    /// The variables that may hold the URL.
+    /// The environment variables that may have the URL.
     pub(crate) url_variables: &'static [&'static str],
     pub(crate) api_key: Option<Secret>,
     pub(crate) hf_token: Option<Secret>,
@@ -37,9 +37,9 @@ pub(crate) struct Address<'a> {
     pub(crate) wake_seconds: f64,
 }
 
-impl Service {
-    pub(crate) fn open(address: Address<'_>, env: &Environment) -> Result<Self> {
-        let Address { backend, url_variables, hf_token, .. } = address;
+impl SpaceService {
+    pub(crate) fn open(address: ServiceAddress<'_>, env: &Environment) -> Result<Self> {
+        let ServiceAddress { backend, url_variables, hf_token, .. } = address;
         let given = Some(address.url.trim()).filter(|url| !url.is_empty()).map(str::to_owned);
         let url = given.or_else(|| env.first(url_variables)).ok_or_else(|| {
             let names = url_variables.join(" or ");
@@ -74,41 +74,41 @@ impl Service {
             .with_cold_starts(true)
     }
 
-    /// Posts and reads JSON. While the service wakes up it waits, says so through the progress, and asks
-    /// again: a service that is not up has not begun the work.
+    /// Posts and reads JSON. While the service wakes up, it reports progress, waits and tries again, because the service has
+    /// not begun the work.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         cx: &Context,
         path: &str,
         body: &impl Serialize,
     ) -> Result<ApiReply<T>> {
-        let cx = &self.bounded(cx);
+        let cx = &self.with_timeout(cx);
         let mut waking = Waking::new(&self.space, cx);
         loop {
             match self.api.post(path).json(body).json_reply(cx).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => {
-                    waking.after(cx, error).await.map_err(|error| self.own(error))?;
+                    waking.after(cx, error).await.map_err(|error| self.as_own_error(error))?;
                 }
             }
         }
     }
 
-    /// Reads JSON, once.
+    /// Gets and reads JSON, without retries.
     pub(crate) async fn get<T: DeserializeOwned>(&self, cx: &Context, path: &str) -> Result<ApiReply<T>> {
-        let reply = self.api.get(path).json_reply(&self.bounded(cx)).await;
+        let reply = self.api.get(path).json_reply(&self.with_timeout(cx)).await;
         reply.map_err(|error| error.with_operation(Operation::Health))
     }
 
-    fn bounded(&self, cx: &Context) -> Context {
+    fn with_timeout(&self, cx: &Context) -> Context {
         let mut phases = cx.phase_timeouts();
         phases.first_byte =
             Some(phases.first_byte.map_or(self.first_byte, |given| given.min(self.first_byte)));
         cx.clone().with_phase_timeouts(phases)
     }
 
-    /// An error of the wait as this backend's own; the Space that was waited for is in its context.
-    fn own(&self, error: Error) -> Error {
+    /// Converts an error of waiting for the Space to this backend's own. The Space is in its context.
+    fn as_own_error(&self, error: Error) -> Error {
         if error.backend() == Some(self.backend) {
             return error;
         }
@@ -125,7 +125,7 @@ impl Service {
     }
 }
 
-/// What is special about the failures of a service in a Space.
+/// Classifies the failures of a service in a Space.
 fn classify(failure: &Failure<'_>) -> Option<Verdict> {
     let is_html = failure.body.is_html;
     match failure.status {

@@ -1,7 +1,26 @@
 //! What every embedding API has in common: vectors of one width, prompts for roles.
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+
 use crate::embed::{EmbedRole, Vectors};
 use crate::error::{Error, Result};
+
+/// The body with the caller's further fields, which override nothing.
+///
+/// # Errors
+/// `invalid_request` where the body has no JSON form.
+pub(crate) fn with_extra(body: &impl Serialize, extra: &Map<String, Value>) -> Result<Value> {
+    let mut body = serde_json::to_value(body).map_err(|error| {
+        Error::invalid_request(format!("the request is not expressible as JSON: {error}"))
+    })?;
+    if let Value::Object(fields) = &mut body {
+        for (name, value) in extra {
+            fields.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    Ok(body)
+}
 
 /// Puts the vectors of an answer side by side.
 ///
@@ -14,7 +33,7 @@ pub(crate) fn side_by_side(rows: Vec<Vec<f32>>, inputs: usize, dimensions: Optio
         return Err(Error::response_invalid(format!("{came} vectors came back for {inputs} inputs")));
     }
     if let Some(index) = rows.iter().position(Vec::is_empty) {
-        return Err(Error::response_invalid(format!("vector {index} is empty")));
+        return Err(Error::response_invalid(format!("vector {index} is empty")).about_input(index));
     }
     let wrong = dimensions.and_then(|width| Some((width, rows.iter().find(|row| row.len() != width)?.len())));
     match wrong {

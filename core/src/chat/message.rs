@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::media::ImageData;
+use super::content::Content;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ use crate::media::ImageData;
 pub enum Role {
     /// The application, instructing the model.
     System,
+    /// The application again, where a vendor tells its developers' instructions from its own. Others take it as
+    /// [`System`](Self::System).
+    Developer,
     /// The person.
     User,
     /// The model.
@@ -22,14 +25,20 @@ pub enum Role {
 }
 
 impl Role {
-    /// `system`, `user`, `assistant` or `tool`.
+    /// `system`, `developer`, `user`, `assistant` or `tool`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
+            Self::Developer => "developer",
             Self::User => "user",
             Self::Assistant => "assistant",
             Self::Tool => "tool",
         }
+    }
+
+    /// Whether the application speaks: `system` or `developer`.
+    pub const fn instructs(self) -> bool {
+        matches!(self, Self::System | Self::Developer)
     }
 }
 
@@ -120,109 +129,6 @@ impl Message {
     pub fn with_provider_data(mut self, provider_data: ProviderData) -> Self {
         self.provider_data = provider_data;
         self
-    }
-}
-
-/// What a message says: text, or a list of texts and images. In JSON a string or a list of parts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(from = "ContentForm", into = "ContentForm")]
-pub struct Content(Vec<Part>);
-
-/// A piece of a message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case", tag = "type")]
-#[non_exhaustive]
-pub enum Part {
-    /// Text.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// An encoded image.
-    Image {
-        /// The image.
-        image: ImageData,
-    },
-    /// An image that the backend fetches itself.
-    ImageUrl {
-        /// Where it is.
-        url: String,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
-enum ContentForm {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-impl From<ContentForm> for Content {
-    fn from(form: ContentForm) -> Self {
-        match form {
-            ContentForm::Text(text) => text.into(),
-            ContentForm::Parts(parts) => Self(parts),
-        }
-    }
-}
-
-impl From<Content> for ContentForm {
-    fn from(content: Content) -> Self {
-        match content.as_text() {
-            Some(text) => Self::Text(text.to_owned()),
-            None => Self::Parts(content.0),
-        }
-    }
-}
-
-impl Content {
-    /// The pieces, in order.
-    pub fn parts(&self) -> &[Part] {
-        &self.0
-    }
-
-    /// The text, if the content is nothing else.
-    pub fn as_text(&self) -> Option<&str> {
-        match self.0.as_slice() {
-            [] => Some(""),
-            [Part::Text { text }] => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Every text piece, joined by line breaks.
-    pub fn to_text(&self) -> String {
-        let texts = self.0.iter().filter_map(|part| match part {
-            Part::Text { text } => Some(text.as_str()),
-            _ => None,
-        });
-        texts.collect::<Vec<_>>().join("\n")
-    }
-
-    /// Whether nothing is said.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|part| matches!(part, Part::Text { text } if text.is_empty()))
-    }
-}
-
-impl From<&str> for Content {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl From<String> for Content {
-    fn from(text: String) -> Self {
-        Self(vec![Part::Text { text }])
-    }
-}
-
-impl From<Vec<Part>> for Content {
-    fn from(parts: Vec<Part>) -> Self {
-        Self(parts)
     }
 }
 

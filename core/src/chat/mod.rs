@@ -13,8 +13,10 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod content;
 mod handle;
 mod message;
+mod metadata;
 mod request;
 mod response;
 mod stream;
@@ -22,10 +24,12 @@ mod stream;
 use std::fmt;
 use std::future::{self, Future};
 
+pub use content::{CacheTtl, Content, ImageDetail, Part};
 pub use handle::AnyChat;
-pub use message::{Content, Message, Part, ProviderData, Role, ToolCall};
+pub use message::{Message, ProviderData, Role, ToolCall};
+pub use metadata::{Annotation, AnnotationKind, ResponseMetadata};
 pub use request::{ChatRequest, OutputFormat, ReasoningEffort, Tool, ToolChoice};
-pub use response::{ChatResponse, FinishReason, TokenLogprob};
+pub use response::{Alternative, ChatResponse, FinishReason, TokenLogprob};
 pub use stream::{ChatEvent, ChatStream};
 
 use crate::context::Context;
@@ -39,6 +43,8 @@ use crate::info::BackendInfo;
 ///   one [`ChatEvent::Finish`] or one error, and the text delivered before an error is in
 ///   [`Error::partial_text`](crate::Error::partial_text);
 /// - reasoning is kept apart from the answer;
+/// - `output_tokens` include those of the reasoning, whatever the provider's own count leaves out;
+/// - a refusal is `content_rejected`: its sentence is the error's partial text, its usage in the error's context;
 /// - tool calls carry the provider data that came with them, and sending them back returns it;
 /// - an option that the backend does not support is `unsupported`, never silently dropped;
 /// - an empty conversation is `invalid_request`;

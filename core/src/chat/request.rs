@@ -1,9 +1,12 @@
 //! A chat request: the conversation and the options of its answer.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::message::{Content, Message};
+use super::content::{CacheTtl, Content};
+use super::message::Message;
 use crate::error::{Error, Result};
 
 /// A conversation, and the options of its answer.
@@ -40,6 +43,8 @@ pub struct ChatRequest {
     pub reasoning: Option<ReasoningEffort>,
     /// Asks for log-probabilities, with this many alternatives for each token.
     pub logprobs: Option<u8>,
+    /// How many answers to give, one by default. The others are in `alternatives` of the response; a stream gives one.
+    pub choices: Option<u32>,
     /// Further fields of the request body, sent as they are. Fields that ayni sets itself take precedence.
     pub extra: Map<String, Value>,
 }
@@ -127,17 +132,39 @@ impl ChatRequest {
         self
     }
 
+    /// Asks for several answers.
+    pub fn with_choices(mut self, choices: u32) -> Self {
+        self.choices = Some(choices);
+        self
+    }
+
     /// Adds a field to the request body.
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
     }
 
+    /// Fails on what most backends don't accept: what [`check_messages`](Self::check_messages) refuses, and more than one
+    /// answer. A backend that gives several calls `check_messages` alone.
+    ///
+    /// # Errors
+    /// `invalid_request`; `unsupported` for several answers.
+    pub fn check(&self) -> Result<()> {
+        self.check_messages()?;
+        match self.choices {
+            None | Some(1) => Ok(()),
+            Some(0) => Err(Error::invalid_request("`choices` is 0; ask for one answer at least")),
+            Some(_) => Err(Error::unsupported(
+                "`choices` above 1: this backend gives one answer a call, and a stream is one",
+            )),
+        }
+    }
+
     /// Fails on what no backend accepts: no messages, or only empty ones.
     ///
     /// # Errors
     /// `invalid_request`.
-    pub fn check(&self) -> Result<()> {
+    pub fn check_messages(&self) -> Result<()> {
         if self.messages.is_empty() {
             return Err(Error::invalid_request("the conversation has no messages"));
         }
@@ -164,17 +191,26 @@ pub struct Tool {
     /// Whether the arguments must follow the schema strictly, where the backend can guarantee it.
     #[serde(default)]
     pub strict: bool,
+    /// A hint: this tool and those before it are worth keeping in the provider's prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheTtl>,
 }
 
 impl Tool {
     /// A tool.
     pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Value) -> Self {
-        Self { name: name.into(), description: description.into(), parameters, strict: false }
+        Self { name: name.into(), description: description.into(), parameters, strict: false, cache: None }
     }
 
     /// Sets whether the arguments must follow the schema strictly.
     pub fn with_strict(mut self, strict: bool) -> Self {
         self.strict = strict;
+        self
+    }
+
+    /// Marks the end of the tools that are worth keeping in the provider's prompt cache.
+    pub fn with_cache(mut self, ttl: CacheTtl) -> Self {
+        self.cache = Some(ttl);
         self
     }
 }
@@ -209,12 +245,33 @@ pub enum OutputFormat {
     JsonSchema {
         /// A name for the schema.
         name: String,
+        /// What the answer is for: the model reads it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
         /// The schema.
         schema: Value,
         /// Whether it must be followed strictly.
         #[serde(default)]
         strict: bool,
     },
+}
+
+impl OutputFormat {
+    /// JSON that follows a schema. `strict` says whether it must be followed to the letter.
+    pub fn json_schema(name: impl Into<String>, schema: Value, strict: bool) -> Self {
+        Self::JsonSchema { name: name.into(), description: None, schema, strict }
+    }
+
+    /// The schema, with the description in it where it has none of its own: for backends that take no other.
+    pub(crate) fn described_schema(&self) -> Option<Cow<'_, Value>> {
+        let Self::JsonSchema { description, schema, .. } = self else { return None };
+        let (Some(description), Value::Object(fields)) = (description, schema) else {
+            return Some(Cow::Borrowed(schema));
+        };
+        let mut fields = fields.clone();
+        fields.entry("description").or_insert_with(|| description.as_str().into());
+        Some(Cow::Owned(fields.into()))
+    }
 }
 
 /// How much to reason before answering.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::content::{Content, Part};
 use super::message::{Message, ProviderData, ToolCall};
+use super::metadata::{Annotation, ResponseMetadata};
 use crate::info::{Route, Usage};
 
 /// Why an answer ended. In JSON it is [its name](Self::as_str).
@@ -90,6 +92,29 @@ impl TokenLogprob {
     }
 }
 
+/// Another answer to the same request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Alternative {
+    /// The answer's text.
+    pub text: String,
+    /// The model's reasoning.
+    pub reasoning: Option<String>,
+    /// The tool calls that the model makes.
+    pub tool_calls: Vec<ToolCall>,
+    /// Why the answer ended.
+    pub finish: FinishReason,
+    /// Log-probabilities.
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+impl From<ChatResponse> for Alternative {
+    fn from(response: ChatResponse) -> Self {
+        let ChatResponse { text, reasoning, tool_calls, finish, logprobs, .. } = response;
+        Self { text, reasoning, tool_calls, finish, logprobs }
+    }
+}
+
 /// An answer, and where it came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -100,6 +125,13 @@ pub struct ChatResponse {
     pub reasoning: Option<String>,
     /// The tool calls that the model makes.
     pub tool_calls: Vec<ToolCall>,
+    /// The answer piece by piece, where it holds more than text and tool calls: texts, images, files, and the tools that
+    /// the provider ran. Empty otherwise.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// The sources that the answer rests on.
+    #[serde(default)]
+    pub annotations: Vec<Annotation>,
     /// Why the answer ended.
     pub finish: FinishReason,
     /// Tokens used, where the backend reports them.
@@ -108,6 +140,12 @@ pub struct ChatResponse {
     pub logprobs: Vec<TokenLogprob>,
     /// Data about the whole answer that the provider wants back with the next request.
     pub provider_data: ProviderData,
+    /// What the provider says about the answer.
+    #[serde(default)]
+    pub metadata: ResponseMetadata,
+    /// The other answers, where `choices` asked for several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
     /// Who served.
     pub route: Route,
 }
@@ -119,17 +157,25 @@ impl ChatResponse {
             text: text.into(),
             reasoning: None,
             tool_calls: Vec::new(),
+            parts: Vec::new(),
+            annotations: Vec::new(),
             finish: FinishReason::Stop,
             usage: Usage::default(),
             logprobs: Vec::new(),
             provider_data: ProviderData::default(),
+            metadata: ResponseMetadata::default(),
+            alternatives: Vec::new(),
             route,
         }
     }
 
     /// The answer as the next message of the conversation, provider data included.
     pub fn to_message(&self) -> Message {
-        Message::assistant(self.text.clone())
+        let content = match self.parts.as_slice() {
+            [] => Content::from(self.text.clone()),
+            parts => Content::from(parts.to_vec()),
+        };
+        Message::assistant(content)
             .with_reasoning(self.reasoning.clone())
             .with_tool_calls(self.tool_calls.clone())
             .with_provider_data(self.provider_data.clone())

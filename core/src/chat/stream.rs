@@ -9,7 +9,9 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ChatResponse, FinishReason, ProviderData, TokenLogprob, ToolCall};
+use super::{
+    Annotation, ChatResponse, FinishReason, Part, ProviderData, ResponseMetadata, TokenLogprob, ToolCall,
+};
 use crate::error::{Error, ErrorKind, Operation, Result, Sent};
 use crate::info::{BackendInfo, Route, Usage};
 
@@ -50,6 +52,21 @@ pub enum ChatEvent {
         index: usize,
         /// The call.
         call: ToolCall,
+    },
+    /// A part of the answer that is neither text nor a tool call: an image, a file, a tool that the provider ran.
+    Part {
+        /// The part.
+        part: Part,
+    },
+    /// A source of the answer.
+    Annotation {
+        /// The source.
+        annotation: Annotation,
+    },
+    /// What the provider says about the answer. It comes once, before the last event.
+    Metadata {
+        /// What it says.
+        metadata: ResponseMetadata,
     },
     /// Log-probabilities of the tokens of the last piece.
     Logprobs(#[serde(with = "logprobs_field")] Vec<TokenLogprob>),
@@ -136,9 +153,13 @@ impl ChatStream {
     pub fn from_response(response: ChatResponse) -> Self {
         let mut events = vec![ChatEvent::Started { route: response.route }];
         events.extend(response.reasoning.filter(|text| !text.is_empty()).map(ChatEvent::Reasoning));
-        if !response.text.is_empty() {
+        if response.parts.is_empty() && !response.text.is_empty() {
             events.push(ChatEvent::Text(response.text));
         }
+        events.extend(response.parts.into_iter().map(|part| match part {
+            Part::Text { text } => ChatEvent::Text(text),
+            part => ChatEvent::Part { part },
+        }));
         for (index, call) in response.tool_calls.into_iter().enumerate() {
             events.push(ChatEvent::ToolCallStarted { index, id: call.id.clone(), name: call.name.clone() });
             events.push(ChatEvent::ToolCallArguments { index, piece: call.arguments.clone() });
@@ -146,6 +167,11 @@ impl ChatStream {
         }
         if !response.logprobs.is_empty() {
             events.push(ChatEvent::Logprobs(response.logprobs));
+        }
+        events
+            .extend(response.annotations.into_iter().map(|annotation| ChatEvent::Annotation { annotation }));
+        if !response.metadata.is_empty() {
+            events.push(ChatEvent::Metadata { metadata: response.metadata });
         }
         events.push(ChatEvent::Finish {
             reason: response.finish,
@@ -166,7 +192,10 @@ impl ChatStream {
         while let Some(event) = self.next().await {
             match event? {
                 ChatEvent::Started { route } => response.route = route,
-                ChatEvent::Text(piece) => response.text.push_str(&piece),
+                ChatEvent::Text(piece) => add_text(&mut response, piece),
+                ChatEvent::Part { part } => response.parts.push(part),
+                ChatEvent::Annotation { annotation } => response.annotations.push(annotation),
+                ChatEvent::Metadata { metadata } => response.metadata = metadata,
                 ChatEvent::Reasoning(piece) => reasoning.push_str(&piece),
                 ChatEvent::ToolCall { call, .. } => response.tool_calls.push(call),
                 ChatEvent::Logprobs(tokens) => response.logprobs.extend(tokens),
@@ -179,6 +208,9 @@ impl ChatStream {
             }
         }
         response.reasoning = Some(reasoning).filter(|text| !text.is_empty());
+        if matches!(response.parts.as_slice(), [Part::Text { .. }]) {
+            response.parts.clear();
+        }
         Ok(response)
     }
 
@@ -192,6 +224,15 @@ impl ChatStream {
             true => error,
             false => error.with_partial_text(std::mem::take(&mut self.text)),
         }
+    }
+}
+
+/// Adds a piece to the text, and to the parts, among which it has its place.
+fn add_text(response: &mut ChatResponse, piece: String) {
+    response.text.push_str(&piece);
+    match response.parts.last_mut() {
+        Some(Part::Text { text }) => text.push_str(&piece),
+        _ => response.parts.push(Part::Text { text: piece }),
     }
 }
 
@@ -267,8 +308,27 @@ mod tests {
         response.tool_calls.push(ToolCall::new("1", "look", "{}"));
         response.finish = FinishReason::ToolCalls;
         response.usage = Usage::new(3, 4);
+        response.annotations.push(Annotation::default().with_range(Some(0), Some(3)));
+        response.metadata.id = Some("r-1".into());
         let joined = ChatStream::from_response(response.clone()).collect_response(&info).await;
         assert_eq!(joined.expect("complete"), response);
+    }
+
+    #[tokio::test]
+    async fn parts_keep_their_places_among_the_text() {
+        let info = BackendInfo::new("scripted", "m");
+        let raw = Part::Raw { data: json!({ "chart": 1 }) };
+        let mut response = ChatResponse::new("one two", Route::new(&info));
+        response.parts = vec![Part::text("one "), raw.clone(), Part::text("two")];
+        let joined = ChatStream::from_response(response.clone()).collect_response(&info).await;
+        assert_eq!(joined.expect("complete"), response);
+        assert_eq!(response.to_message().content.parts(), &response.parts[..]);
+        let pieces = ["on", "e "].map(|piece| Ok(ChatEvent::Text(piece.into())));
+        let rest = [Ok(ChatEvent::Part { part: raw }), Ok(ChatEvent::Text("two".into()))];
+        let finish = [Ok(ChatEvent::finish(FinishReason::Stop, Usage::default()))];
+        let streamed = ChatStream::new(stream::iter(pieces.into_iter().chain(rest).chain(finish)));
+        let joined = streamed.collect_response(&info).await.expect("complete");
+        assert_eq!((joined.text, joined.parts), (response.text, response.parts));
     }
 
     #[test]
@@ -292,6 +352,18 @@ mod tests {
             (
                 ChatEvent::ToolCall { index: 0, call: ToolCall::new("1", "look", "{}") },
                 json!({"type": "tool_call", "index": 0, "call": call}),
+            ),
+            (
+                ChatEvent::Part { part: Part::FileId { id: "f".into() } },
+                json!({"type": "part", "part": {"type": "file_id", "id": "f"}}),
+            ),
+            (
+                ChatEvent::Metadata { metadata: ResponseMetadata { cost: Some(0.5), ..Default::default() } },
+                json!({"type": "metadata", "metadata": {"cost": 0.5}}),
+            ),
+            (
+                ChatEvent::Annotation { annotation: Annotation::default() },
+                json!({"type": "annotation", "annotation": Annotation::default()}),
             ),
             (
                 ChatEvent::Logprobs(logprobs),

@@ -22,6 +22,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::backends::anthropic::AnthropicConfig;
 use crate::backends::clip_service::ClipServiceConfig;
 use crate::backends::gemini::GeminiConfig;
 use crate::backends::huggingface::HuggingFaceConfig;
@@ -146,6 +147,8 @@ configs! {
         Scripted(ScriptedConfig) = "scripted",
         /// Any OpenAI-compatible API.
         OpenAi(OpenAiConfig) = "openai",
+        /// Anthropic's Messages API.
+        Anthropic(AnthropicConfig) = "anthropic",
         /// Google's native API.
         Gemini(GeminiConfig) = "gemini",
         /// Hugging Face's hf-inference text generation.
@@ -240,8 +243,12 @@ impl<C> Setup<C> {
         self
     }
 
-    /// The policy with the setup's own transport, or the one that its options make.
-    fn connected_policy(&self) -> Result<Policy> {
+    /// The policy with the setup's own transport, or the one that its `http` options make: for those who open the
+    /// backends themselves.
+    ///
+    /// # Errors
+    /// `config_invalid` naming the option that is wrong; `unsupported` without the feature `http`.
+    pub fn connected_policy(&self) -> Result<Policy> {
         let policy = self.policy.clone();
         Ok(match &self.transport {
             Some(transport) => policy.with_transport(Arc::clone(transport)),

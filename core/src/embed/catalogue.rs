@@ -1,159 +1,40 @@
 //! Well-known models: the width, pooling and prompts of their vectors, wherever they run.
 
+use serde::Serialize;
+
 use super::space::{EmbeddingSpace, Pooling};
 
-/// A model whose vectors are as its publisher makes them.
-struct Known {
+mod table;
+
+use table::KNOWN;
+
+/// A well-known embedding model, as its publisher documents it. It runs in this process, and may run elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KnownModel {
     /// Its id on the Hub.
-    id: &'static str,
-    dimensions: usize,
-    /// `None` for models that have no tokens to pool, or pool them with a layer of their own.
-    pooling: Option<Pooling>,
+    pub id: &'static str,
+    /// The width of its vectors.
+    pub dimensions: usize,
+    /// How the vectors of tokens become one vector; `None` for models of texts and images.
+    pub pooling: Option<Pooling>,
+    /// The `model_type` of its configuration.
+    pub architecture: &'static str,
+    /// The most tokens of a text.
+    pub window: usize,
+    /// Its size.
+    pub parameters_in_millions: usize,
+    /// `English`, `Chinese` or `multilingual`.
+    pub languages: &'static str,
+    /// The licence of the weights; `None` where the publisher names none.
+    pub licence: Option<&'static str>,
 }
 
-const fn known(id: &'static str, dimensions: usize, pooling: Pooling) -> Known {
-    Known { id, dimensions, pooling: Some(pooling) }
+/// The well-known embedding models. A local model's own files take precedence over what is said here; other models of the
+/// same architectures run too.
+pub fn known_models() -> &'static [KnownModel] {
+    KNOWN
 }
-
-/// A dual encoder of texts and images.
-const fn dual(id: &'static str, dimensions: usize) -> Known {
-    Known { id, dimensions, pooling: None }
-}
-
-// Where the rows can be checked, in public repositories on GitHub.
-// Widths: embeddings-benchmark/mteb, `mteb/models/model_implementations/` (`embed_dim`; it has 512 for the two small English
-// models of BGE, whose publisher says 384). Widths and pooling: Anush008/fastembed-rs, `src/models/text_embedding.rs` and
-// `src/text_embedding/impl.rs`; vespa-engine/documentation, `en/rag/model-hub.html` (prompts too).
-// By publisher, pooling and prompts with them:
-// - sentence-transformers: UKPLab/sentence-transformers, `docs/_static/html/models_en_sentence_embeddings.html`; the model's
-//   card for LaBSE.
-// - E5: microsoft/unilm, `e5/README.md`, `e5/model_config.py`, `e5/mteb_beir_eval.py`.
-// - BGE: FlagOpen/FlagEmbedding, `README.md`, `research/baai_general_embedding/README.md`, `research/C_MTEB/README.md`,
-//   `research/BGE_M3/README.md`, `FlagEmbedding/inference/embedder/model_mapping.py` (pooling of E5, GTE and Qwen3 too).
-// - Arctic: Snowflake-Labs/arctic-embed, `README.md`; for 2.0 the models' cards.
-// - UAE and mxbai: SeanLee97/AnglE, `README.md`, `angle_emb/angle.py`; mteb for mxbai's prompt.
-// - Nomic: nomic-ai/contrastors, `src/contrastors/configs/train/`, `src/contrastors/eval/mteb_eval/eval_mteb.py`.
-// - Granite: ibm-granite/granite-embedding-models, `README.md`, `README_r1.md`, `code/multilingual_r2_examples.ipynb`.
-// - Qwen3: QwenLM/Qwen3-Embedding, `README.md`.
-// - EmbeddingGemma: huggingface/text-embeddings-inference, `backends/candle/tests/test_gemma3.rs` (GTE in `test_gte.rs`).
-// - CLIP and SigLIP: mlfoundations/open_clip, `src/open_clip/pretrained.py`, `src/open_clip/model_configs/` (`embed_dim`).
-
-/// As their publishers document them. A local model's own files take precedence; this table is for models that run
-/// elsewhere.
-const KNOWN: &[Known] = &[
-    known("sentence-transformers/all-MiniLM-L6-v2", 384, Pooling::Mean),
-    known("sentence-transformers/all-MiniLM-L12-v2", 384, Pooling::Mean),
-    known("sentence-transformers/all-mpnet-base-v2", 768, Pooling::Mean),
-    known("sentence-transformers/all-distilroberta-v1", 768, Pooling::Mean),
-    known("sentence-transformers/all-roberta-large-v1", 1024, Pooling::Mean),
-    known("sentence-transformers/multi-qa-MiniLM-L6-cos-v1", 384, Pooling::Mean),
-    known("sentence-transformers/multi-qa-distilbert-cos-v1", 768, Pooling::Mean),
-    known("sentence-transformers/multi-qa-mpnet-base-cos-v1", 768, Pooling::Mean),
-    known("sentence-transformers/multi-qa-mpnet-base-dot-v1", 768, Pooling::Cls),
-    known("sentence-transformers/paraphrase-MiniLM-L6-v2", 384, Pooling::Mean),
-    known("sentence-transformers/paraphrase-mpnet-base-v2", 768, Pooling::Mean),
-    known("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", 384, Pooling::Mean),
-    known("sentence-transformers/paraphrase-multilingual-mpnet-base-v2", 768, Pooling::Mean),
-    known("sentence-transformers/distiluse-base-multilingual-cased-v1", 512, Pooling::Mean),
-    known("sentence-transformers/distiluse-base-multilingual-cased-v2", 512, Pooling::Mean),
-    known("sentence-transformers/LaBSE", 768, Pooling::Cls),
-    known("intfloat/e5-small", 384, Pooling::Mean),
-    known("intfloat/e5-base", 768, Pooling::Mean),
-    known("intfloat/e5-large", 1024, Pooling::Mean),
-    known("intfloat/e5-small-v2", 384, Pooling::Mean),
-    known("intfloat/e5-base-v2", 768, Pooling::Mean),
-    known("intfloat/e5-large-v2", 1024, Pooling::Mean),
-    known("intfloat/multilingual-e5-small", 384, Pooling::Mean),
-    known("intfloat/multilingual-e5-base", 768, Pooling::Mean),
-    known("intfloat/multilingual-e5-large", 1024, Pooling::Mean),
-    known("intfloat/multilingual-e5-large-instruct", 1024, Pooling::Mean),
-    known("BAAI/bge-small-en", 384, Pooling::Cls),
-    known("BAAI/bge-base-en", 768, Pooling::Cls),
-    known("BAAI/bge-large-en", 1024, Pooling::Cls),
-    known("BAAI/bge-small-en-v1.5", 384, Pooling::Cls),
-    known("BAAI/bge-base-en-v1.5", 768, Pooling::Cls),
-    known("BAAI/bge-large-en-v1.5", 1024, Pooling::Cls),
-    known("BAAI/bge-small-zh", 512, Pooling::Cls),
-    known("BAAI/bge-base-zh", 768, Pooling::Cls),
-    known("BAAI/bge-large-zh", 1024, Pooling::Cls),
-    known("BAAI/bge-small-zh-v1.5", 512, Pooling::Cls),
-    known("BAAI/bge-base-zh-v1.5", 768, Pooling::Cls),
-    known("BAAI/bge-large-zh-v1.5", 1024, Pooling::Cls),
-    known("BAAI/bge-m3", 1024, Pooling::Cls),
-    known("thenlper/gte-small", 384, Pooling::Mean),
-    known("thenlper/gte-base", 768, Pooling::Mean),
-    known("thenlper/gte-large", 1024, Pooling::Mean),
-    known("Alibaba-NLP/gte-base-en-v1.5", 768, Pooling::Cls),
-    known("Alibaba-NLP/gte-large-en-v1.5", 1024, Pooling::Cls),
-    known("Alibaba-NLP/gte-multilingual-base", 768, Pooling::Cls),
-    known("Alibaba-NLP/gte-modernbert-base", 768, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-xs", 384, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-s", 384, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-m", 768, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-m-long", 768, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-l", 1024, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-m-v1.5", 768, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-m-v2.0", 768, Pooling::Cls),
-    known("Snowflake/snowflake-arctic-embed-l-v2.0", 1024, Pooling::Cls),
-    known("mixedbread-ai/mxbai-embed-large-v1", 1024, Pooling::Cls),
-    known("WhereIsAI/UAE-Large-V1", 1024, Pooling::Cls),
-    known("nomic-ai/nomic-embed-text-v1", 768, Pooling::Mean),
-    known("nomic-ai/nomic-embed-text-v1.5", 768, Pooling::Mean),
-    known("nomic-ai/modernbert-embed-base", 768, Pooling::Mean),
-    known("lightonai/modernbert-embed-large", 1024, Pooling::Mean),
-    known("ibm-granite/granite-embedding-30m-english", 384, Pooling::Cls),
-    known("ibm-granite/granite-embedding-278m-multilingual", 768, Pooling::Cls),
-    known("ibm-granite/granite-embedding-english-r2", 768, Pooling::Cls),
-    known("ibm-granite/granite-embedding-97m-multilingual-r2", 384, Pooling::Cls),
-    known("ibm-granite/granite-embedding-311m-multilingual-r2", 768, Pooling::Cls),
-    known("Qwen/Qwen3-Embedding-0.6B", 1024, Pooling::LastToken),
-    known("Qwen/Qwen3-Embedding-4B", 2560, Pooling::LastToken),
-    known("Qwen/Qwen3-Embedding-8B", 4096, Pooling::LastToken),
-    known("google/embeddinggemma-300m", 768, Pooling::Mean),
-    dual("openai/clip-vit-base-patch32", 512),
-    dual("openai/clip-vit-base-patch16", 512),
-    dual("openai/clip-vit-large-patch14", 768),
-    dual("openai/clip-vit-large-patch14-336", 768),
-    dual("sentence-transformers/clip-ViT-B-32", 512),
-    dual("sentence-transformers/clip-ViT-B-16", 512),
-    dual("sentence-transformers/clip-ViT-L-14", 768),
-    dual("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 512),
-    dual("laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 512),
-    dual("laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K", 512),
-    dual("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 512),
-    dual("laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", 512),
-    dual("laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 768),
-    dual("laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", 768),
-    dual("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 1024),
-    dual("laion/CLIP-ViT-g-14-laion2B-s12B-b42K", 1024),
-    dual("laion/CLIP-ViT-g-14-laion2B-s34B-b88K", 1024),
-    dual("laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", 1280),
-    dual("google/siglip-base-patch16-224", 768),
-    dual("google/siglip-base-patch16-256", 768),
-    dual("google/siglip-base-patch16-256-multilingual", 768),
-    dual("google/siglip-base-patch16-384", 768),
-    dual("google/siglip-base-patch16-512", 768),
-    dual("google/siglip-large-patch16-256", 1024),
-    dual("google/siglip-large-patch16-384", 1024),
-    dual("google/siglip-so400m-patch14-224", 1152),
-    dual("google/siglip-so400m-patch14-384", 1152),
-    dual("google/siglip-so400m-patch16-256-i18n", 1152),
-    dual("google/siglip2-base-patch32-256", 768),
-    dual("google/siglip2-base-patch16-224", 768),
-    dual("google/siglip2-base-patch16-256", 768),
-    dual("google/siglip2-base-patch16-384", 768),
-    dual("google/siglip2-base-patch16-512", 768),
-    dual("google/siglip2-large-patch16-256", 1024),
-    dual("google/siglip2-large-patch16-384", 1024),
-    dual("google/siglip2-large-patch16-512", 1024),
-    dual("google/siglip2-so400m-patch14-224", 1152),
-    dual("google/siglip2-so400m-patch14-384", 1152),
-    dual("google/siglip2-so400m-patch16-256", 1152),
-    dual("google/siglip2-so400m-patch16-384", 1152),
-    dual("google/siglip2-so400m-patch16-512", 1152),
-    dual("google/siglip2-giant-opt-patch16-256", 1536),
-    dual("google/siglip2-giant-opt-patch16-384", 1536),
-];
 
 impl EmbeddingSpace {
     /// Fills in the width and pooling of a well-known model, by its id on the Hub: they are the same wherever it runs.

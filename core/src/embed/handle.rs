@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use futures_util::{FutureExt, TryFutureExt};
 
-use super::{EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Vectors};
+use super::{EmbedInput, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity, Vectors};
 use crate::context::{BoxFuture, Context, Progress};
 use crate::error::{Error, Operation, Result};
 use crate::info::BackendInfo;
@@ -88,6 +88,14 @@ impl AnyEmbedder {
         self.0.count_tokens(role, text)
     }
 
+    /// How close a local model's vectors are to those of f32; see [`Embedder::verify`].
+    ///
+    /// # Errors
+    /// `unsupported` where the model runs elsewhere; those of loading and embedding.
+    pub async fn verify(&self, cx: &Context) -> Result<Parity> {
+        self.0.verify(cx).await
+    }
+
     async fn embed_one(&self, cx: &Context, input: EmbedInput) -> Result<Vec<f32>> {
         let response = self.embed(cx, EmbedRequest::new([input])).await?;
         Ok(response.vectors.as_flat().to_vec())
@@ -108,7 +116,12 @@ impl AnyEmbedder {
             })
             .collect();
         let responses = stream::iter(parts)
-            .map(|(start, part)| async move { Ok::<_, Error>((start, self.0.embed(cx, part).await?)) })
+            .map(|(start, part)| async move {
+                let response = self.0.embed(cx, part).await;
+                response
+                    .map(|response| (start, response))
+                    .map_err(|error| error.map_input(|index| start + index))
+            })
             .buffered(PARTS_IN_FLIGHT);
         let mut responses = std::pin::pin!(responses);
         let mut joined: Option<JoinedParts> = None;
@@ -179,6 +192,10 @@ impl Embedder for AnyEmbedder {
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         self.0.count_tokens(role, text)
     }
+
+    async fn verify(&self, cx: &Context) -> Result<Parity> {
+        self.0.verify(cx).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -206,6 +223,10 @@ impl<E: Embedder> Embedder for Arc<E> {
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         (**self).count_tokens(role, text)
     }
+
+    async fn verify(&self, cx: &Context) -> Result<Parity> {
+        (**self).verify(cx).await
+    }
 }
 
 /// [`Embedder`] in the form that can be a trait object.
@@ -216,6 +237,7 @@ trait DynEmbedder: Send + Sync + fmt::Debug {
     fn ready<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<()>>;
     fn window(&self) -> Option<usize>;
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize>;
+    fn verify<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Parity>>;
 }
 
 /// Holds every embedder to the contract, and names backend and operation on every error, so that no backend has to.
@@ -250,6 +272,10 @@ impl<T: Embedder> DynEmbedder for T {
 
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         Embedder::count_tokens(self, role, text).map_err(Embedder::info(self).tag(Operation::Embed))
+    }
+
+    fn verify<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Parity>> {
+        Box::pin(Embedder::verify(self, cx).map_err(Embedder::info(self).tag(Operation::Embed)))
     }
 }
 

@@ -85,7 +85,7 @@ async fn numbers_that_are_not_finite_are_refused() {
     for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let two = EmbedRequest::texts(["a", "b"]);
         let backend = Careless::new(&[&[1.0, 0.0], &[0.5, wrong]]);
-        assert_refused(backend.embed(two).await, "vector 1 holds NaN or infinity");
+        assert_refused(backend.embed(two).await, "vector 1 of the model m holds NaN or infinity");
     }
 }
 
@@ -115,4 +115,53 @@ async fn a_hosted_backend_has_nothing_to_load_and_knows_no_tokens() {
     embedder.ready(&Context::new()).await.expect("ready");
     assert_eq!(embedder.window(), None);
     assert_eq!(embedder.count_tokens(None, "a").expect_err("unknown").kind(), ErrorKind::Unsupported);
+}
+
+/// A backend of small requests that refuses one of the texts by its place in the request.
+#[derive(Debug)]
+struct Particular(BackendInfo, EmbeddingSpace);
+
+impl Particular {
+    fn new() -> AnyEmbedder {
+        let info = BackendInfo::new("particular", "m").with_limits(Limits::default().with_max_batch(3));
+        AnyEmbedder::new(Self(info, EmbeddingSpace::new("m").with_dimensions(1)))
+    }
+}
+
+impl Embedder for Particular {
+    fn info(&self) -> &BackendInfo {
+        &self.0
+    }
+
+    fn space(&self) -> &EmbeddingSpace {
+        &self.1
+    }
+
+    async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
+        cx.check()?;
+        let is_bad = |input: &EmbedInput| matches!(input, EmbedInput::Text(text) if text == "bad");
+        match request.inputs.iter().position(is_bad) {
+            Some(index) => {
+                Err(Error::invalid_request(format!("input {index} is not wanted")).about_input(index))
+            }
+            None => {
+                let rows = vec![vec![1.0]; request.inputs.len()];
+                Ok(EmbedResponse::new(Vectors::from_rows(rows)?, Route::new(&self.0)))
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_names_the_input_by_its_place_in_the_caller_s_list() {
+    let texts = |bad: usize| (0..20).map(move |number| if number == bad { "bad" } else { "good" }.to_owned());
+    for bad in [0, 2, 3, 10, 19] {
+        let error = Particular::new().embed(&Context::new(), EmbedRequest::texts(texts(bad))).await;
+        let error = error.expect_err("one is bad");
+        assert_eq!((error.input(), error.message()), (Some(bad), &*format!("input {bad} is not wanted")));
+        let inputs = stream::iter(texts(bad).map(EmbedInput::Text));
+        let parts = Particular::new().embed_stream(&Context::new(), EmbedRequest::default(), inputs);
+        let error = parts.try_collect::<Vec<_>>().await.expect_err("one is bad");
+        assert_eq!((error.input(), error.message()), (Some(bad), &*format!("input {bad} is not wanted")));
+    }
 }

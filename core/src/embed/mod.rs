@@ -18,6 +18,7 @@ mod catalogue;
 mod encoding;
 mod half;
 mod handle;
+mod parity;
 mod request;
 mod response;
 mod similarity;
@@ -30,10 +31,12 @@ use std::future::{self, Future};
 
 #[cfg(feature = "candle")]
 pub(crate) use catalogue::prompts as well_known_prompts;
+pub use catalogue::{KnownModel, known_models};
 pub use encoding::{
     BinaryMatch, BinaryVectors, EncodedVectors, Encoding, HalfVectors, Int8Vectors, hamming_distance,
 };
 pub use handle::AnyEmbedder;
+pub use parity::{Parity, ProbeParity};
 pub use request::{EmbedInput, EmbedRequest, EmbedRole, Truncation};
 pub use response::EmbedResponse;
 pub use similarity::{Match, similarity};
@@ -92,5 +95,16 @@ pub trait Embedder: Send + Sync + fmt::Debug + 'static {
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         let _ = (role, text);
         Err(Error::unsupported("only a model in this process counts tokens"))
+    }
+
+    /// Measures how close the vectors are to those that the same weights make in f32 on the CPU, on texts in several
+    /// languages and, where the model takes them, images. Loads a second copy of the weights for that time.
+    ///
+    /// # Errors
+    /// `unsupported` where the model runs elsewhere; those of loading and embedding. Vectors that are too far off are no
+    /// error here: ask [`Parity::ensure`].
+    fn verify(&self, cx: &Context) -> impl Future<Output = Result<Parity>> + Send {
+        let _ = cx;
+        future::ready(Err(Error::unsupported("only a model in this process can be compared with its f32")))
     }
 }

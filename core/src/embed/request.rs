@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::media::ImageData;
@@ -22,6 +23,9 @@ pub struct EmbedRequest {
     /// What to do with an input longer than the model's window: cut it and say so (the default), or fail
     /// with `context_too_long`.
     pub truncation: Truncation,
+    /// Further fields of the request body, sent as they are. Fields that ayni sets itself take precedence.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 impl EmbedRequest {
@@ -58,6 +62,12 @@ impl EmbedRequest {
         self
     }
 
+    /// Adds a field to the request body.
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+
     /// The texts of the request.
     ///
     /// # Errors
@@ -74,11 +84,26 @@ impl EmbedRequest {
             .collect()
     }
 
+    /// Fails on what most backends don't accept: what [`check_inputs`](Self::check_inputs) refuses, and further fields,
+    /// which only a backend with a request body can send. One that sends them calls `check_inputs` alone.
+    ///
+    /// # Errors
+    /// `invalid_request`; `unsupported` for further fields.
+    pub fn check(&self, max_batch: Option<usize>) -> Result<()> {
+        self.check_inputs(max_batch)?;
+        match self.extra.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Error::unsupported(format!(
+                "this backend takes no further fields of a request (`extra`: '{name}')"
+            ))),
+        }
+    }
+
     /// Fails on what no backend accepts: an empty list, more inputs than `max_batch`.
     ///
     /// # Errors
     /// `invalid_request`.
-    pub fn check(&self, max_batch: Option<usize>) -> Result<()> {
+    pub fn check_inputs(&self, max_batch: Option<usize>) -> Result<()> {
         if self.inputs.is_empty() {
             return Err(Error::invalid_request("the list of inputs is empty"));
         }
@@ -114,6 +139,16 @@ pub enum EmbedRole {
     Query,
     /// A document to be found.
     Document,
+}
+
+impl EmbedRole {
+    /// `query` or `document`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Document => "document",
+        }
+    }
 }
 
 /// What to do with an input longer than the model's window.

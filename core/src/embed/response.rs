@@ -60,7 +60,11 @@ impl EmbedResponse {
             )));
         }
         match self.vectors.first_not_finite() {
-            Some(index) => Err(Error::response_invalid(format!("vector {index} holds NaN or infinity"))),
+            Some(index) => {
+                let model = &self.route.model;
+                let text = format!("vector {index} of the model {model} holds NaN or infinity");
+                Err(Error::response_invalid(text).about_input(index))
+            }
             None => Ok(self),
         }
     }

@@ -153,7 +153,8 @@ impl EmbedStream<'_> {
         let request = EmbedRequest { inputs: inputs.into(), ..self.request.clone() };
         let (embedder, cx) = (self.embedder.clone(), self.part_cx.clone());
         self.in_flight.push_back(Box::pin(async move {
-            let response = embedder.embed(&cx, request).await?;
+            let response = embedder.embed(&cx, request).await;
+            let response = response.map_err(|error| error.map_input(|index| start + index))?;
             Ok(EmbeddedPart { start, response })
         }));
     }

@@ -46,7 +46,8 @@ impl Vectors {
             return Err(Error::response_invalid(format!(
                 "vector {index} has {} numbers, the first has {width}",
                 rows[index].len()
-            )));
+            ))
+            .about_input(index));
         }
         Self::new(rows.concat(), width)
     }

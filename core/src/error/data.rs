@@ -7,11 +7,12 @@ use serde::{Serialize, Serializer};
 
 use super::Error;
 
-/// Every field by name, those without a value as null. The response excerpt and the causes are left out: a backend may
-/// repeat the prompt in them.
+/// Every field by name, those without a value as null. The causes are left out. The response excerpt is masked, but a
+/// backend may repeat the prompt in it: what shows errors to strangers writes
+/// [`ErrorBody`](crate::wire::openai::error::ErrorBody) instead.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Error", 13)?;
+        let mut fields = serializer.serialize_struct("Error", 14)?;
         fields.serialize_field("kind", &self.kind())?;
         fields.serialize_field("message", self.message())?;
         fields.serialize_field("persistence", &self.persistence())?;
@@ -24,6 +25,7 @@ impl Serialize for Error {
         fields.serialize_field("sent", &self.sent())?;
         fields.serialize_field("context", &Facts(self.context()))?;
         fields.serialize_field("partial_text", &self.partial_text())?;
+        fields.serialize_field("response_excerpt", &self.response_excerpt())?;
         fields.serialize_field("failed", self.failed())?;
         fields.end()
     }
@@ -61,7 +63,7 @@ mod tests {
     use crate::error::{ErrorKind, Operation, Persistence, Sent};
 
     #[test]
-    fn an_error_is_written_with_every_field_but_the_response_excerpt() {
+    fn an_error_is_written_with_every_field_but_its_causes() {
         let error = Error::new(ErrorKind::RateLimited, "slow down")
             .with_operation(Operation::ChatStream)
             .with_backend("groq")
@@ -70,7 +72,7 @@ mod tests {
             .with_context("limit", "tokens")
             .with_context("limit", "later")
             .with_partial_text("ho")
-            .with_response_excerpt("prompt echoed here")
+            .with_response_excerpt("the backend's masked words")
             .with_source(Error::config("a cause"));
         assert_eq!(
             serde_json::to_value(&error).expect("JSON"),
@@ -79,7 +81,8 @@ mod tests {
                 "persistence": "temporary", "retryable": true, "retry_after_ms": 1500,
                 "operation": "chat_stream", "backend": "groq",
                 "http_status": 429, "request_id": null, "sent": "yes",
-                "context": {"limit": "tokens"}, "partial_text": "ho", "failed": [],
+                "context": {"limit": "tokens"}, "partial_text": "ho",
+                "response_excerpt": "the backend's masked words", "failed": [],
             })
         );
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod data;
+mod input;
 mod kind;
 mod operation;
 

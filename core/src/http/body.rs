@@ -215,6 +215,12 @@ impl<R: Records> RecordStream<R> {
             .map(|value| Some(StreamRecord::Whole(value)))
     }
 
+    /// The failure that an event describes in its own way.
+    fn failure(&self, body: &Value) -> Error {
+        let body = status::read_error_body(Some("application/json"), body.to_string().as_bytes());
+        exchange::failure(&self.api, self.status, &self.headers, &body)
+    }
+
     fn decode(&self, record: &Bytes) -> Result<StreamRecord> {
         let text = record.trim_ascii();
         if text == b"[DONE]" {
@@ -279,6 +285,13 @@ streams! {
     EventStream over SseParser;
     /// JSON lines of a newline-delimited body.
     LineStream over LineParser;
+}
+
+impl EventStream {
+    /// The failure that an event describes in its own way: `body` is the object that says so.
+    pub(crate) fn failure(&self, body: &Value) -> Error {
+        self.0.failure(body)
+    }
 }
 
 /// Makes chat events of a vendor's stream, a few at a time.

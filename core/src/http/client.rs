@@ -100,6 +100,8 @@ pub(crate) struct ApiClient {
     pub(super) classify: Classify,
     auths: Vec<Auth>,
     headers: HeaderMap,
+    /// Parameters of every request's query. Never a credential.
+    query: Vec<(&'static str, String)>,
 }
 
 impl ApiClient {
@@ -129,7 +131,14 @@ impl ApiClient {
         let path = base.path().trim_end_matches('/').to_owned();
         base.set_path(&path);
         let headers = HeaderMap::new();
-        Ok(Self { backend: backend.into(), base, classify: |_| None, auths: Vec::new(), headers })
+        Ok(Self {
+            backend: backend.into(),
+            base,
+            classify: |_| None,
+            auths: Vec::new(),
+            headers,
+            query: Vec::new(),
+        })
     }
 
     /// Adds a credential to every request to this API.
@@ -147,6 +156,12 @@ impl ApiClient {
     /// Sets a header field of every request to this API.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Adds a parameter to the query of every request to this API. Never a credential.
+    pub(crate) fn with_query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
         self
     }
 
@@ -178,6 +193,9 @@ impl ApiClient {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(query);
+        for (name, value) in &self.query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
         ApiCall::new(self, method, url)
     }
 

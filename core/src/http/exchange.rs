@@ -197,6 +197,10 @@ pub(super) fn failure(api: &ApiClient, status: u16, headers: &HeaderMap, body: &
     if let Some(code) = &body.code {
         error = error.with_context("code", code.clone());
     }
+    // Groq says what the model wrote where it should have called a tool.
+    if let Some(Value::String(written)) = body.error().and_then(|error| error.get("failed_generation")) {
+        error = error.with_partial_text(written.clone());
+    }
     if let Some(excerpt) = &body.excerpt {
         error = error.with_response_excerpt(excerpt.clone());
     }
@@ -270,11 +274,22 @@ pub(super) fn error_inside(
         Some(Value::String(kind)) if kind == "error" => Some(object),
         _ => None,
     })?;
-    if matches!(inside, Value::String(text) if text.is_empty()) {
+    if says_nothing(inside) {
         return None;
     }
     let body = status::read_error_body(Some("application/json"), value.to_string().as_bytes());
     Some(failure(api, status, headers, &body))
+}
+
+/// Whether every field is empty: some servers write every field that they know, also the error of a success.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.iter().all(says_nothing),
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(says_nothing),
+        _ => false,
+    }
 }
 
 /// A decoding error without the answer's values, which may repeat the prompt.

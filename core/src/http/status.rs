@@ -124,6 +124,7 @@ fn by_body(failure: &Failure<'_>, status: u16) -> Option<Rule> {
         .or_else(|| context_length(&wording, failure.body, status))
         .or_else(|| content_filter(&wording, status))
         .or_else(|| unknown_model(&wording, failure, status))
+        .or_else(|| failed_generation(&wording))
         .or_else(|| missing_permission(&wording, failure, status))
         .or_else(|| daily_quota(failure.body, status))
         .or_else(|| cold_start(&wording, failure.body, status))
@@ -248,6 +249,12 @@ fn unknown_model(wording: &Wording, failure: &Failure<'_>, status: u16) -> Optio
             "the backend does not have this model: check the model's name and the account's access to it",
         ));
     }
+    if matches!(status, 200 | 400 | 404 | 422) && names_unsupported_model(&wording.message) {
+        return Some(rule(
+            ErrorKind::NotFound,
+            "the backend does not serve this model: check the model's name and the account's access to it",
+        ));
+    }
     // The Hub answers 401 for what an anonymous caller may not see, also for what does not exist.
     match failure.headers.text("x-error-code")? {
         "RepoNotFound" | "EntryNotFound" | "RevisionNotFound" => Some(rule(
@@ -256,6 +263,29 @@ fn unknown_model(wording: &Wording, failure: &Failure<'_>, status: u16) -> Optio
         )),
         _ => None,
     }
+}
+
+/// `model X is not supported`, in the words of many vendors. What comes after may say of what else.
+fn names_unsupported_model(message: &str) -> bool {
+    let Some((before, _)) = message.split_once(" is not supported") else { return false };
+    let mut words = before.split_whitespace().rev();
+    let name = words.next().unwrap_or_default();
+    let noun = words.next().unwrap_or_default().trim_matches([':', '\'', '"', '`']);
+    noun == "model" || (name == "model" && noun == "this")
+}
+
+/// What the model wrote is of no use, or its template does not know what to do with the conversation: the request is
+/// right, and another model may serve it.
+fn failed_generation(wording: &Wording) -> Option<Rule> {
+    if wording.is_named(&["tool_use_failed"]) {
+        return Some(rule(
+            ErrorKind::ResponseInvalid,
+            "the model wrote something else where it should have called a tool",
+        ));
+    }
+    wording
+        .is_named(&["template_error"])
+        .then(|| rule(ErrorKind::Unsupported, "the model's chat template does not take this conversation"))
 }
 
 fn missing_permission(wording: &Wording, failure: &Failure<'_>, status: u16) -> Option<Rule> {

@@ -98,10 +98,21 @@ fn spent_limit_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     const REMAINING: &str = "ratelimit-remaining";
     let reset_of = |(name, value): (&HeaderName, &HeaderValue)| {
         let name = name.as_str();
-        let at = name.find(REMAINING).filter(|_| as_text(value).is_some_and(is_zero))?;
-        let (before, after) = (name.get(..at)?, name.get(at + REMAINING.len()..)?);
-        let reset = headers.text(&format!("{before}ratelimit-reset{after}"))?;
-        moment_or_duration(reset, now)
+        if !as_text(value).is_some_and(is_zero) {
+            return None;
+        }
+        let reset = match name.find(REMAINING) {
+            Some(at) => {
+                let (before, after) = (name.get(..at)?, name.get(at + REMAINING.len()..)?);
+                format!("{before}ratelimit-reset{after}")
+            }
+            // Anthropic: `anthropic-ratelimit-requests-remaining`.
+            None => {
+                let limit = name.strip_suffix("-remaining").filter(|limit| limit.contains("ratelimit-"))?;
+                format!("{limit}-reset")
+            }
+        };
+        moment_or_duration(headers.text(&reset)?, now)
     };
     headers.iter().filter_map(reset_of).max()
 }
@@ -116,8 +127,25 @@ fn moment_or_duration(text: &str, now: SystemTime) -> Option<Duration> {
             let since = Duration::try_from_secs_f64(number / scale).ok()?;
             Some(UNIX_EPOCH.checked_add(since).map_or(LONGEST_WAIT, |moment| until(moment, now)))
         }
-        _ => parse_duration(text),
+        _ => parse_duration(text).or_else(|| timestamp(text.trim()).map(|moment| until(moment, now))),
     }
+}
+
+/// A moment as RFC 3339 writes it in UTC: `2026-11-29T13:44:37Z`.
+fn timestamp(text: &str) -> Option<SystemTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.split('-').map(str::parse::<i64>);
+    let [year, month, day] = [date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?];
+    let mut time = time.split(':').map(str::parse::<f64>);
+    let [hour, minute, second] = [time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?];
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Years that begin in March end with the leap day.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+    let seconds = seconds(hour * 3600.0 + minute * 60.0 + second)?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(days).ok()? * 86_400) + seconds)
 }
 
 fn estimated_time(body: &Value) -> Option<Duration> {
@@ -212,6 +240,22 @@ mod tests {
         assert_eq!(decision("true"), Some(true));
         assert_eq!(decision("False"), Some(false));
         assert_eq!(decision("perhaps"), None);
+    }
+
+    #[test]
+    fn the_moment_at_which_a_spent_limit_begins_anew_is_waited_for() {
+        let limits = |left, reset| {
+            [("anthropic-ratelimit-requests-remaining", left), ("anthropic-ratelimit-requests-reset", reset)]
+        };
+        assert_eq!(wait(&limits("0", "1970-01-01T00:01:00Z"), &Value::Null), Some(60.0));
+        assert_eq!(wait(&limits("0", "1970-03-01T00:00:00.5Z"), &Value::Null), Some(59.0 * 86_400.0 + 0.5));
+        assert_eq!(wait(&limits("1", "1970-01-01T00:01:00Z"), &Value::Null), None);
+        for wrong in ["1970-13-01T00:00:00Z", "1970-01-01", "soon", "1969-01-01T00:00:00Z"] {
+            assert_eq!(wait(&limits("0", wrong), &Value::Null), None, "{wrong}");
+        }
+        let day = |text| timestamp(text).and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+        assert_eq!(day("2026-11-29T13:44:37Z"), Some(Duration::from_secs(1_795_959_877)));
+        assert_eq!(day("2000-02-29T00:00:00Z"), Some(Duration::from_secs(951_782_400)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::AnyChat;
-use crate::embed::{AnyEmbedder, EmbeddingSpace};
+use crate::embed::{AnyEmbedder, EmbeddingSpace, Pooling};
 use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::image::AnyImageGenerator;
@@ -24,6 +24,9 @@ pub struct ModelSource {
     pub device: Option<String>,
     /// In which precision: `auto`, `f32`, `bf16` or `int8`.
     pub precision: Option<String>,
+    /// How weights are read: `map` (the default) shares the pages of the files with the page cache and other processes, and
+    /// needs files that nobody rewrites in place; `copy` reads them into memory.
+    pub load: Option<String>,
 }
 
 impl ModelSource {
@@ -36,7 +39,19 @@ impl ModelSource {
     pub(crate) fn check(&self) -> Result<()> {
         match self.model.trim() {
             "" => Err(Error::config("`model` is not set: name a folder, a file or an id on the Hub")),
-            _ => Ok(()),
+            _ => self.copies_weights().map(drop),
+        }
+    }
+
+    /// Whether weights are read into memory rather than mapped.
+    ///
+    /// # Errors
+    /// `config_invalid` for another way of loading.
+    pub(crate) fn copies_weights(&self) -> Result<bool> {
+        match self.load.as_deref() {
+            None | Some("map") => Ok(false),
+            Some("copy") => Ok(true),
+            Some(other) => Err(Error::config(format!("`load` '{other}' is unknown; valid: map, copy"))),
         }
     }
 }
@@ -60,6 +75,12 @@ macro_rules! over_a_source {
                 self.source.precision = Some(precision.into());
                 self
             }
+
+            /// Says how weights are read: `map` or `copy`.
+            pub fn with_load(mut self, load: impl Into<String>) -> Self {
+                self.source.load = Some(load.into());
+                self
+            }
         }
     )+};
 }
@@ -77,6 +98,10 @@ pub struct LocalEmbedderConfig {
     pub source: ModelSource,
     /// The width of the vectors, for models trained to have them shortened; by default the model's own.
     pub dimensions: Option<usize>,
+    /// How the vectors of a text's tokens become one vector, where the model's files do not say it or should not decide:
+    /// `mean`, `cls`, `last_token`, `max` or `weighted_mean`. Language models and cross-encoders without files of
+    /// sentence-transformers need it.
+    pub pooling: Option<Pooling>,
     /// The embedding space under the name by which others know it: the model and revision that a folder's files are, so
     /// that another backend may stand in for it. The rest comes from the files and must agree with what is said here.
     pub space: Option<EmbeddingSpace>,
@@ -90,6 +115,12 @@ impl LocalEmbedderConfig {
     /// Sets the width of the vectors.
     pub fn with_dimensions(mut self, dimensions: usize) -> Self {
         self.dimensions = Some(dimensions);
+        self
+    }
+
+    /// Says how the vectors of a text's tokens become one vector.
+    pub fn with_pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
         self
     }
 

@@ -6,6 +6,8 @@ mod config;
 #[cfg(feature = "candle")]
 mod embed;
 #[cfg(feature = "candle")]
+mod hardware;
+#[cfg(feature = "candle")]
 pub(crate) mod models;
 #[cfg(feature = "candle")]
 #[doc(hidden)]
@@ -25,9 +27,13 @@ pub mod vision;
 pub(crate) mod weights;
 
 #[cfg(feature = "candle")]
+pub use crate::embed::{Parity, ProbeParity};
+#[cfg(feature = "candle")]
 pub use chat::LocalChat;
 pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
 #[cfg(feature = "candle")]
-pub use embed::{LocalEmbedder, Parity, ProbeParity};
+pub use embed::{LocalEmbedder, embedding_architectures};
+#[cfg(feature = "candle")]
+pub use hardware::Hardware;
 #[cfg(feature = "candle")]
 pub use source::ModelReference;

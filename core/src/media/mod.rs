@@ -1,4 +1,4 @@
-//! Encoded images. They are decoded only where pixels are needed.
+//! Encoded images and other files. Images are decoded only where pixels are needed.
 
 use std::fmt;
 
@@ -10,7 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
+mod file;
 mod size;
+
+pub use file::FileData;
 
 /// Base64 as browsers and servers write it: padding optional when reading.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(

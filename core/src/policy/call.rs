@@ -134,6 +134,10 @@ whole_replies! {
             + reply.tool_calls.iter().map(call_bytes).sum::<usize>()
             + reply.logprobs.iter().map(|token| token.token.len() * (1 + token.top.len()) + 32).sum::<usize>()
             + provider_bytes(&reply.provider_data)
+            + reply.parts.iter().map(json_bytes).sum::<usize>()
+            + reply.annotations.iter().map(json_bytes).sum::<usize>()
+            + reply.metadata.bytes()
+            + reply.alternatives.iter().map(json_bytes).sum::<usize>()
     };
     ImageResponse: |reply| {
         reply.images.iter().map(|image| image.bytes().len()).sum::<usize>()
@@ -144,6 +148,11 @@ whole_replies! {
 /// The approximate memory of a tool call.
 pub(super) fn call_bytes(call: &ToolCall) -> usize {
     call.id.len() + call.name.len() + call.arguments.len() + provider_bytes(&call.provider_data) + 96
+}
+
+/// The approximate memory of a part or an annotation: its size as JSON.
+pub(super) fn json_bytes(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len())
 }
 
 /// The approximate memory of provider data: its size as JSON.

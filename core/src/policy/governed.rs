@@ -22,7 +22,7 @@ use super::stream::{OpenedStream, StreamChat};
 use super::timeout::{Bounds, attempt_context, within};
 use crate::chat::{AnyChat, ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::{Context, PhaseTimeouts};
-use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
+use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity};
 use crate::error::Operation;
 use crate::error::Result;
 use crate::image::{AnyImageGenerator, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
@@ -233,8 +233,11 @@ impl<H: Handle> fmt::Debug for Governed<H> {
 
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for Governed<AnyEmbedder> {
+    /// The primary's own where the fallbacks leave its limits as they are: a local model knows all of it only once it is
+    /// loaded.
     fn info(&self) -> &BackendInfo {
-        &self.info
+        let primary = self.handles.first().map(|primary| primary.handle.info());
+        primary.filter(|info| info.limits == self.info.limits).unwrap_or(&self.info)
     }
 
     /// The primary's own space: a local model knows all of it only once it is loaded.
@@ -261,6 +264,11 @@ impl Embedder for Governed<AnyEmbedder> {
 
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         self.primary()?.count_tokens(role, text)
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Parity> {
+        let cx = &cx.clone().with_default_transport(self.transport.as_ref());
+        self.primary()?.verify(cx).await
     }
 }
 

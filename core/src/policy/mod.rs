@@ -164,7 +164,7 @@ impl Policy {
     }
 
     /// The transport of calls whose context carries none, unless it is the built-in one.
-    pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
+    pub fn transport(&self) -> Option<&Arc<dyn Transport>> {
         self.transport.0.as_ref()
     }
 

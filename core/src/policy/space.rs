@@ -1,7 +1,7 @@
 //! Embedders that replace each other must share one embedding space.
 
 use crate::context::Context;
-use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
+use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity};
 use crate::error::{Error, Result};
 use crate::info::BackendInfo;
 
@@ -20,10 +20,18 @@ pub(super) fn comparable(
     let space = primary.space().clone().completed();
     for fallback in &fallbacks {
         let given = fallback.space().clone().completed();
-        same_space((primary.info(), &space), (fallback.info(), &given))?;
+        let (wanted, given) = (as_told_to(&space, &given), as_told_to(&given, &space));
+        same_space((primary.info(), &wanted), (fallback.info(), &given))?;
     }
     let fallbacks = fallbacks.into_iter().map(|fallback| CheckedEmbedder::wrap(&space, fallback)).collect();
     Ok((CheckedEmbedder::wrap(&space, primary), fallbacks))
+}
+
+/// A space as it compares with one that has no fingerprint: by model and revision, where these name published files.
+fn as_told_to(space: &EmbeddingSpace, other: &EmbeddingSpace) -> EmbeddingSpace {
+    let is_published = space.revision.is_some() && other.fingerprint.is_none();
+    let fingerprint = space.fingerprint.clone().filter(|_| !is_published);
+    space.clone().with_fingerprint(fingerprint)
 }
 
 fn same_space(
@@ -83,5 +91,9 @@ impl Embedder for CheckedEmbedder {
 
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         self.inner.count_tokens(role, text)
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<Parity> {
+        self.inner.verify(cx).await
     }
 }

@@ -10,7 +10,7 @@ use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::cache::CacheSlot;
-use super::call::{GovernedCall, GovernedReply, StoredAnswer, call_bytes, provider_bytes};
+use super::call::{GovernedCall, GovernedReply, StoredAnswer, call_bytes, json_bytes, provider_bytes};
 use super::limit::Permit;
 use super::observe::Observation;
 use super::timeout::attempt_timed_out;
@@ -240,6 +240,9 @@ fn event_bytes(event: &ChatEvent) -> usize {
                 tokens.iter().map(|token| token.token.len() * (1 + token.top.len()) + 32).sum()
             }
             ChatEvent::Finish { provider_data, .. } => provider_bytes(provider_data),
+            ChatEvent::Part { part } => json_bytes(part),
+            ChatEvent::Annotation { annotation } => json_bytes(annotation),
+            ChatEvent::Metadata { metadata } => metadata.bytes(),
             ChatEvent::Started { .. } => 0,
         }
 }

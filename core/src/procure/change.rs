@@ -1,4 +1,4 @@
-//! What an incremental sync tells.
+//! Changes of records, as a sync reports them.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::store::RecordKind;
 use super::time::Timestamp;
 
-/// What happened to a record.
+/// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
-    /// It takes offers, and was not known before.
+    /// It is new and open for offers.
     Opened,
     /// Its closing time changed, or it was suspended or resumed.
     Amended,
-    /// It takes no more offers.
+    /// It is closed for offers.
     Closed,
     /// It was decided; an order was accepted or received.
     Awarded,
-    /// It was called off, or nobody won.
+    /// It was cancelled, or nobody won.
     Cancelled,
 }
 
@@ -37,7 +37,7 @@ impl Change {
         }
     }
 
-    /// The change spelt `text`, if there is one.
+    /// Parses the form of [`as_str`](Self::as_str).
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Opened, Self::Amended, Self::Closed, Self::Awarded, Self::Cancelled]
             .into_iter()
@@ -51,21 +51,20 @@ impl fmt::Display for Change {
     }
 }
 
-/// One change of one record. The store keeps an event once: two with the same kind, code, change and
-/// fingerprint are the same event.
+/// A change of a record. A store keeps one event for each revision of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ChangeEvent {
-    /// What kind of record.
+    /// The kind of record.
     pub kind: RecordKind,
     /// Its code.
     pub code: String,
     /// What happened to it.
     pub change: Change,
-    /// What it changed to: state and closing time.
+    /// The new state and closing time.
     pub fingerprint: String,
-    /// When it was noticed.
+    /// When the sync noticed it.
     pub noticed: Timestamp,
 }
 

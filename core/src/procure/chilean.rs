@@ -1,10 +1,10 @@
-//! Amounts and moments as people in Chile write them.
+//! Amounts and times in the format used in Chile.
 
 use super::money::{Currency, Decimal, Money};
 use super::time::Timestamp;
 
 impl Decimal {
-    /// With dots between thousands and a decimal comma: `1.250.000,50`.
+    /// In Chilean format, with points between thousands and a decimal comma: `1.250.000,50`.
     pub fn chilean(self) -> String {
         let written = self.to_string();
         let (sign, unsigned) = written.strip_prefix('-').map_or(("", written.as_str()), |rest| ("-", rest));
@@ -15,8 +15,8 @@ impl Decimal {
         format!("{sign}{}{comma}{fraction}", groups.join("."))
     }
 
-    /// Without zeros at the end of its decimals.
-    pub(super) fn shortened(self) -> Self {
+    /// Without trailing zeros after the point.
+    pub(super) fn without_trailing_zeros(self) -> Self {
         let (mut digits, mut scale) = (self.digits(), self.scale());
         while scale > 0 && digits % 10 == 0 {
             (digits, scale) = (digits / 10, scale - 1);
@@ -26,7 +26,7 @@ impl Decimal {
 }
 
 impl Money {
-    /// As people in Chile write it: `$1.250.000`, `UF 41.250,75`, `US$ 1.000,50`. Nothing is rounded or converted.
+    /// In Chilean format: `$1.250.000`, `UF 41.250,75`, `US$ 1.000,50`. Nothing is rounded or converted.
     ///
     /// ```
     /// use ayni::procure::{Currency, Money};
@@ -36,7 +36,7 @@ impl Money {
     /// # Ok::<_, ayni::Error>(())
     /// ```
     pub fn chilean(&self) -> String {
-        let amount = self.amount.shortened().chilean();
+        let amount = self.amount.without_trailing_zeros().chilean();
         match &self.currency {
             Currency::Clp => format!("${amount}"),
             Currency::Clf => format!("UF {amount}"),
@@ -49,7 +49,7 @@ impl Money {
 }
 
 impl Timestamp {
-    /// As people in Chile write it: `26-10-2026 15:30`, by the clocks of Santiago.
+    /// In Chilean format and Santiago's local time: `26-10-2026 15:30`.
     pub fn chilean(self) -> String {
         let (date, (hour, minute, _)) = (self.date(), self.clock());
         format!("{:02}-{:02}-{:04} {hour:02}:{minute:02}", date.day(), date.month(), date.year())

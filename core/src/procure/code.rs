@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::tables::{OrderType, TenderType};
 use crate::error::{Error, Result};
 
@@ -46,12 +44,12 @@ macro_rules! codes {
         }
 
         impl $name {
-            /// The number before the first dash. It is not the code of a unit, though it often looks like one.
+            /// The number before the first dash. It often looks like the code of a unit but is not one.
             pub fn prefix(&self) -> u64 {
                 self.prefix
             }
 
-            /// The running number behind the prefix.
+            /// The sequence number after the prefix.
             pub fn sequence(&self) -> u64 {
                 self.sequence
             }
@@ -61,7 +59,7 @@ macro_rules! codes {
                 &self.kind
             }
 
-            /// The year in full. Of an order under a framework agreement it is the agreement's year.
+            /// The year. For an order under a framework agreement it is the agreement's year.
             pub fn year(&self) -> u16 {
                 2000 + u16::from(self.year)
             }
@@ -84,19 +82,6 @@ macro_rules! codes {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}-{}-{}{:02}", self.prefix, self.sequence, self.kind, self.year)
             }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
-            }
         })+
     };
 }
@@ -104,12 +89,12 @@ macro_rules! codes {
 codes! {
     /// The code of a tender: `1509-5-L114`.
     TenderCode of "a tender", "1509-5-L114" {
-        /// Which kind of tender.
+        /// The type of tender.
         kind: TenderType, accepts: |kind| !kind.eq_ignore_ascii_case("COT")
     }
     /// The code of a purchase order: `2097-241-SE14`.
     OrderCode of "a purchase order", "2097-241-SE14" {
-        /// By which mechanism was bought.
+        /// The mechanism of the order.
         kind: OrderType, accepts: |kind| !kind.eq_ignore_ascii_case("COT")
     }
     /// The code of a quick purchase (Compra Ágil): `990301-330-COT26`.
@@ -120,7 +105,7 @@ codes! {
 }
 
 impl TenderCode {
-    /// The page for people.
+    /// The public web page.
     pub fn public_page(&self) -> String {
         format!(
             "https://www.mercadopublico.cl/Procurement/Modules/RFB/DetailsAcquisition.aspx?idlicitacion={self}"
@@ -129,7 +114,7 @@ impl TenderCode {
 }
 
 impl QuickPurchaseCode {
-    /// The page for people.
+    /// The public web page.
     pub fn public_page(&self) -> String {
         format!("https://buscador.mercadopublico.cl/ficha?code={self}")
     }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::error::{Error, Result};
 
 /// A calendar day.
@@ -19,7 +17,7 @@ impl Date {
     /// A day of the Gregorian calendar.
     ///
     /// # Errors
-    /// `invalid_request` if there is no such day.
+    /// `invalid_request` if the day does not exist.
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self> {
         let leap = (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
         let days = match month {
@@ -30,7 +28,9 @@ impl Date {
             _ => 0,
         };
         if day == 0 || day > days || year == 0 || year > 9999 {
-            return Err(Error::invalid_request(format!("there is no day {year:04}-{month:02}-{day:02}")));
+            return Err(Error::invalid_request(format!(
+                "the day {year:04}-{month:02}-{day:02} does not exist"
+            )));
         }
         Ok(Self { year, month, day })
     }
@@ -50,7 +50,7 @@ impl Date {
         self.day
     }
 
-    /// The day `days` later, or earlier if negative; the first or last day of the calendar beyond its ends.
+    /// The day `days` later, or earlier if negative. Stops at the first and last day of the calendar.
     pub fn plus_days(self, days: i32) -> Self {
         let span = jiff::Span::new().try_days(days);
         let moved = span.and_then(|span| self.civil().checked_add(span)).ok();
@@ -62,7 +62,7 @@ impl Date {
         moved.filter(|date| date.year() > 0).map_or(year_end, Self::from_civil)
     }
 
-    /// The days from this one to `other`; negative if it is earlier.
+    /// The number of days to `other`; negative if it is earlier.
     pub fn days_until(self, other: Self) -> i32 {
         self.civil()
             .duration_until(other.civil())
@@ -72,7 +72,7 @@ impl Date {
             .unwrap_or(0)
     }
 
-    /// Every day from this one to `last`, both included; none if `last` is earlier.
+    /// All days from this one to `last`, both included; empty if `last` is earlier.
     pub fn through(self, last: Self) -> impl DoubleEndedIterator<Item = Self> + Clone {
         (0..=self.days_until(last)).map(move |days| self.plus_days(days))
     }
@@ -80,7 +80,7 @@ impl Date {
     pub(super) fn civil(self) -> jiff::civil::Date {
         let narrow = |part: u8| i8::try_from(part).unwrap_or(1);
         let year = i16::try_from(self.year).unwrap_or(1);
-        // `new` has checked the day, so that the other arm is never taken.
+        // `new` has checked the day, so this never falls back.
         jiff::civil::Date::new(year, narrow(self.month), narrow(self.day)).unwrap_or(jiff::civil::Date::MIN)
     }
 
@@ -109,19 +109,6 @@ impl FromStr for Date {
             (Some(year), Some(month), Some(day), None) => Self::new(year, month, day),
             _ => Err(Error::invalid_request(format!("'{text}' is not a day such as 2026-11-20"))),
         }
-    }
-}
-
-impl Serialize for Date {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Date {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Public procurement: tenders, purchase orders, quick purchases, buyers, suppliers. Reads only.
+//! Public procurement: tenders, purchase orders, quick purchases, buyers and suppliers. Read-only.
 //!
 //! ```
 //! use ayni::backends::scripted::Scripted;
@@ -46,6 +46,7 @@ pub mod similar;
 mod source;
 pub mod store;
 pub(crate) mod tables;
+mod text;
 pub(crate) mod time;
 
 pub use change::{Change, ChangeEvent};
@@ -72,14 +73,14 @@ pub use time::{Reading, Timestamp, ZoneMark};
 /// Reads public-procurement records.
 ///
 /// Contract:
-/// - list rows and details are different types, because the sources give different facts for them;
+/// - list rows and details are different types, because the sources have different facts for them;
 /// - amounts are exact decimals with their currency, never converted;
-/// - every answer says which source it is from and as of when;
-/// - `not_found` only when the source itself says that there is no such record;
+/// - every answer names its source and the time as of which it is valid;
+/// - `not_found` only when the source itself says that the record does not exist;
 /// - an operation that the source does not offer is `unsupported`;
-/// - no log of the ticket, and none of it in a URL that anybody sees, an error, a key or a record;
-/// - no retries and no sleeps, except where the source itself demands them: a backend that waits its turn or repeats
-///   a call gives up with an error that policy does not repeat again.
+/// - the ticket is in no log, error, stored key or record, nor in a URL that others can see;
+/// - no retries and no sleeps, unless the source demands them: a backend that waits for a lock or retries a call ends
+///   with an error that the policy does not retry again.
 pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
     /// Who the backend is.
     fn info(&self) -> &BackendInfo;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// An exact decimal number: up to 38 digits, any of them behind the point. Never a float on the way.
+/// An exact decimal number of up to 38 digits, before or after the point. It is never converted to a float.
 ///
 /// ```
 /// use ayni::procure::Decimal;
@@ -24,10 +24,10 @@ pub struct Decimal {
 }
 
 /// The most digits of a number.
-const MOST_DIGITS: u8 = 38;
+const MAX_DIGITS: u8 = 38;
 
 impl Decimal {
-    /// `digits` with `scale` of them behind the point.
+    /// The number with these digits, `scale` of them after the point.
     pub fn new(digits: i128, scale: u8) -> Self {
         Self { digits, scale }
     }
@@ -37,20 +37,20 @@ impl Decimal {
         self.digits
     }
 
-    /// How many digits stand behind the point.
+    /// The number of digits after the point.
     pub fn scale(self) -> u8 {
         self.scale
     }
 
-    /// The exact product; `None` if it has more than 38 digits, or more than 38 of them behind the point.
+    /// The exact product; `None` if it has more than 38 digits, or more than 38 after the point.
     pub fn checked_mul(self, other: Self) -> Option<Self> {
         let ((a, a_scale), (b, b_scale)) = (self.reduced(), other.reduced());
         let scale = a_scale.checked_add(b_scale)?;
         let (digits, scale) = Self { digits: a.checked_mul(b)?, scale }.reduced();
-        Some(Self { digits, scale }).filter(|product| product.scale <= MOST_DIGITS && product.is_short())
+        Some(Self { digits, scale }).filter(|product| product.scale <= MAX_DIGITS && product.is_short())
     }
 
-    /// Rounded to `scale` digits behind the point, halves away from zero. As it is if it has no more.
+    /// Rounded to `scale` digits after the point, halves away from zero. Unchanged if it has no more digits.
     pub fn rounded(self, scale: u8) -> Self {
         let Some(surplus) = self.scale.checked_sub(scale).filter(|surplus| *surplus > 0) else { return self };
         let Some(unit) = 10_i128.checked_pow(u32::from(surplus)) else { return Self { digits: 0, scale } };
@@ -59,12 +59,12 @@ impl Decimal {
         Self { digits: whole + if up { self.digits.signum() } else { 0 }, scale }
     }
 
-    /// Whether it has no more than 38 digits.
+    /// Whether it has at most 38 digits.
     fn is_short(self) -> bool {
-        self.digits.unsigned_abs() < 10_u128.pow(u32::from(MOST_DIGITS))
+        self.digits.unsigned_abs() < 10_u128.pow(u32::from(MAX_DIGITS))
     }
 
-    /// Digits and scale without zeros at the end.
+    /// Digits and scale without trailing zeros.
     fn reduced(self) -> (i128, u8) {
         let (mut digits, mut scale) = (self.digits, self.scale);
         while scale > 0 && digits % 10 == 0 {
@@ -100,7 +100,7 @@ impl Decimal {
         }
         let mut scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
         if digits == 0 {
-            // Nothing times any power of ten is nothing: the loop below would not end for hours.
+            // Zero with a large exponent: the loop below would run for hours.
             scale = scale.clamp(0, 38);
         }
         while scale < 0 {
@@ -139,7 +139,7 @@ impl Ord for Decimal {
             None => (0, digits.unsigned_abs()),
         };
         let ((a_whole, a_rest), (b_whole, b_rest)) = (size(a, a_scale), size(b, b_scale));
-        // Digits behind the point compare like words: 0.5 is more than 0.25.
+        // Digits after the point compare as text: 0.5 is more than 0.25.
         let padded = |rest: u128, scale: u8| format!("{rest:0>width$}", width = usize::from(scale));
         let sizes = a_whole.cmp(&b_whole).then_with(|| {
             let (a_text, b_text) = (padded(a_rest, a_scale), padded(b_rest, b_scale));
@@ -178,19 +178,6 @@ impl fmt::Display for Decimal {
     }
 }
 
-impl Serialize for Decimal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Decimal {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
-    }
-}
-
 /// The currency or unit of account of an amount.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -205,12 +192,12 @@ pub enum Currency {
     Usd,
     /// Euro.
     Eur,
-    /// A code that ayni does not know, as the source spelt it.
+    /// Any other code, as the source wrote it.
     Other(String),
 }
 
 impl Currency {
-    /// The code: `CLP`, `CLF`, `UTM`, `USD`, `EUR`, or what the source said.
+    /// The code: `CLP`, `CLF`, `UTM`, `USD`, `EUR`, or the source's own.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Clp => "CLP",
@@ -248,14 +235,14 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
-/// An amount and its currency. Converting it needs a dated rate.
+/// An amount with its currency. Converting it needs the rate of a day.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Money {
-    /// How much.
+    /// The amount.
     pub amount: Decimal,
-    /// Of what.
+    /// The currency.
     pub currency: Currency,
 }
 

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::date::Date;
 use crate::error::{Error, Result};
 
@@ -19,12 +17,12 @@ impl Month {
     /// A month of the Gregorian calendar.
     ///
     /// # Errors
-    /// `invalid_request` if there is no such month.
+    /// `invalid_request` if the month does not exist.
     pub fn new(year: u16, month: u8) -> Result<Self> {
         Date::new(year, month, 1).map(Self::of)
     }
 
-    /// The month that a day is in.
+    /// The month of a day.
     pub fn of(day: Date) -> Self {
         Self { year: day.year(), month: day.month() }
     }
@@ -39,7 +37,7 @@ impl Month {
         self.month
     }
 
-    /// The month after this one; the last of the calendar stays.
+    /// The next month. The last one of the calendar stays the same.
     pub fn next(self) -> Self {
         match (self.year, self.month) {
             (9999, 12) => self,
@@ -63,19 +61,6 @@ impl FromStr for Month {
             .parse::<Date>()
             .map(Self::of)
             .map_err(|_| Error::invalid_request(format!("'{text}' is not a month such as 2026-06")))
-    }
-}
-
-impl Serialize for Month {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Month {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
     }
 }
 

@@ -1,31 +1,31 @@
-//! What a request will cost, and how complete an answer is.
+//! The cost of a request, and how complete an answer is.
 
 use serde::{Deserialize, Serialize};
 
 use super::date::Date;
 
-/// What a request costs, told before anything is sent.
+/// The cost of a request, known before anything is sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Plan {
-    /// The calls, without repetitions of failed ones.
+    /// The number of calls, without retries.
     pub calls: u32,
-    /// Whether it will be exactly so many. It is not where details have to be read, or pages counted, to know.
+    /// Whether that number is exact. It is not if it depends on details or on the number of pages.
     pub exact: bool,
-    /// Of these, the calls that count against the ticket's quota of the day.
+    /// The number of these that count against the ticket's daily quota.
     pub quota_calls: u32,
-    /// The calls that the quota of the day still allows.
+    /// The calls left in the daily quota.
     pub quota_left: u32,
-    /// The share of the day's whole quota that the request takes, in per cent.
+    /// The request's share of the whole daily quota, in per cent.
     pub quota_percent: f64,
-    /// How long it will take at least, by the gap between calls.
+    /// The shortest time that it takes, because of the gap between calls.
     pub least_seconds: f64,
-    /// The days that are asked for, in the order of the request.
+    /// The days of the request, in its order.
     pub days_asked: Vec<Date>,
-    /// The days that the store already has in full.
+    /// The days that are already in the store.
     pub days_known: Vec<Date>,
-    /// Whether the source would rather have it at night, between 22:00 and 07:00 in Chile.
+    /// Whether it is large enough that the source asks to run it at night, between 22:00 and 07:00 in Chile.
     pub better_at_night: bool,
 }
 
@@ -35,11 +35,11 @@ pub struct Plan {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Completeness {
-    /// All that the source had of a day that is over.
+    /// Complete: the day is over, and all of the source's records are there.
     Complete,
-    /// Not all: the day is not over, or the source's own filter is known to miss some, or the listing ended within it.
+    /// Not complete: the day is not over, the source's own filter may miss some, or the listing ended within it.
     Partial,
-    /// The source could not be asked.
+    /// The request for the day failed.
     Failed,
 }
 
@@ -52,9 +52,9 @@ pub struct DayReport {
     pub day: Date,
     /// How complete it is.
     pub completeness: Completeness,
-    /// How many rows the source gave, before filtering.
+    /// The number of the source's rows, before filtering.
     pub rows: usize,
-    /// Whether the rows came out of the store.
+    /// Whether the rows are from the store.
     pub from_store: bool,
     /// Why it failed, in one sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub struct DayReport {
 }
 
 impl DayReport {
-    /// A day.
+    /// The report of a day.
     pub fn new(day: Date, completeness: Completeness) -> Self {
         Self { day, completeness, rows: 0, from_store: false, problem: None }
     }

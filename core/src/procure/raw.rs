@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 
-/// A record exactly as its source wrote it: JSON text, digit for digit. Cheap to clone; records of one answer
-/// share its bytes.
+/// A record exactly as its source wrote it: JSON text with all digits. Cheap to clone; records of one answer share its
+/// memory.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Raw(Bytes);
 
@@ -27,12 +27,12 @@ impl Raw {
         }
     }
 
-    /// A slice of a body that a parser has just walked through.
+    /// A slice of a body that a parser has just read.
     pub(crate) fn of_parsed(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// The text; empty for a record that has no source text.
+    /// The text; empty for a record without source text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -47,13 +47,13 @@ impl Raw {
         self.0.is_empty()
     }
 
-    /// The text as JSON. Numbers that no float holds lose digits here, not in [`as_str`](Self::as_str); a text with
-    /// a number beyond all floats, or with half a character escaped, is `null` here.
+    /// The text as a JSON value. Numbers lose the digits that a float can't represent. A text with a number too large for a
+    /// float, or with an escaped lone surrogate, becomes `null`.
     pub fn to_json(&self) -> Value {
         serde_json::from_slice(&self.0).unwrap_or_default()
     }
 
-    /// The same text in memory of its own: a kept record does not keep the whole answer.
+    /// A copy in its own memory, so that a record that is kept does not keep the whole answer in memory.
     pub fn detached(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }

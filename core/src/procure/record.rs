@@ -17,21 +17,21 @@ use super::time::Timestamp;
 use crate::error::Result;
 use crate::info::Route;
 
-/// Where a record is from.
+/// The source of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(Cow<'static, str>);
 
 impl Source {
-    /// Mercado Público's API of 2014.
+    /// Mercado Público's API for tenders and orders.
     pub const V1: Self = Self(Cow::Borrowed("v1"));
-    /// The API of quick purchases of 2026.
+    /// The API for quick purchases.
     pub const COMPRA_AGIL: Self = Self(Cow::Borrowed("compra_agil_v2"));
-    /// Open Contracting packages.
+    /// OCDS packages.
     pub const OCDS: Self = Self(Cow::Borrowed("ocds"));
-    /// Monthly files.
+    /// The monthly files.
     pub const BULK: Self = Self(Cow::Borrowed("bulk"));
 
-    /// A source by its name: `v1`, `compra_agil_v2`, `ocds`, `bulk`, `scripted`.
+    /// The source with this name: `v1`, `compra_agil_v2`, `ocds`, `bulk`, `scripted`.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         let known = [Self::V1, Self::COMPRA_AGIL, Self::OCDS, Self::BULK];
@@ -50,23 +50,23 @@ impl Serialize for Source {
     }
 }
 
-/// Where a record is from, as of when it holds, and what the source itself wrote.
+/// The source of a record, the time as of which it is valid, and the source's own text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Origin {
-    /// Where it is from.
+    /// The source.
     pub source: Source,
-    /// As of when it holds.
+    /// The time as of which it is valid.
     pub as_of: Timestamp,
-    /// Whether it is older than it should be, because the source could not be asked.
+    /// Whether it is an old answer, used because the source was unavailable.
     pub stale: bool,
     /// The record exactly as the source wrote it.
     pub raw: Raw,
 }
 
 impl Origin {
-    /// A fresh record.
+    /// The origin of a record that is not stale.
     pub fn new(source: Source, as_of: Timestamp, raw: Raw) -> Self {
         Self { source, as_of, stale: false, raw }
     }
@@ -78,24 +78,24 @@ impl Default for Origin {
     }
 }
 
-/// Rows of a list, and where they are from.
+/// The rows of a list, and their source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Listing<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where to go on, if there is more.
+    /// The cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
-    /// How many rows there are in all, where the source says so.
+    /// The total number of rows, if the source says it.
     pub total: Option<u64>,
-    /// How complete each day of the range is; empty where the list is not made of days.
+    /// How complete each day of the range is; empty for lists that are not by day.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub days: Vec<DayReport>,
-    /// Where the rows are from.
+    /// The source.
     pub source: Source,
-    /// As of when they hold: the oldest of them.
+    /// The time as of which they are valid: that of the oldest.
     pub as_of: Timestamp,
-    /// Who served.
+    /// The backend that answered.
     pub route: Route,
 }
 
@@ -105,55 +105,55 @@ impl<T> Listing<T> {
         Self { rows, next_cursor: None, total: None, days: Vec::new(), source, as_of, route }
     }
 
-    /// Says where to go on.
+    /// Sets the cursor of the next page.
     pub fn with_next_cursor(mut self, cursor: Option<String>) -> Self {
         self.next_cursor = cursor;
         self
     }
 
-    /// Says how many rows there are in all.
+    /// Sets the total number of rows.
     pub fn with_total(mut self, total: Option<u64>) -> Self {
         self.total = total;
         self
     }
 
-    /// Says how complete each day is.
+    /// Sets how complete each day is.
     pub fn with_days(mut self, days: Vec<DayReport>) -> Self {
         self.days = days;
         self
     }
 }
 
-/// One record in full, and where it is from.
+/// A record and its source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Answer<T> {
     /// The record.
     pub record: T,
-    /// Where it is from.
+    /// The source.
     pub source: Source,
-    /// As of when it holds.
+    /// The time as of which it is valid.
     pub as_of: Timestamp,
-    /// Whether it is older than it should be, because the source could not be asked.
+    /// Whether it is an old answer, used because the source was unavailable.
     pub stale: bool,
-    /// Who served.
+    /// The backend that answered.
     pub route: Route,
 }
 
 impl<T> Answer<T> {
-    /// A fresh record.
+    /// An answer that is not stale.
     pub fn new(record: T, source: Source, as_of: Timestamp, route: Route) -> Self {
         Self { record, source, as_of, stale: false, route }
     }
 
-    /// Says that the record is older than it should be.
+    /// Sets whether the record is from an old answer.
     pub fn with_stale(mut self, stale: bool) -> Self {
         self.stale = stale;
         self
     }
 }
 
-/// A tender as lists give it.
+/// A tender in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -166,40 +166,40 @@ pub struct TenderRow {
     pub state: TenderState,
     /// When offers close.
     pub closes: Option<Timestamp>,
-    /// Where the row is from.
+    /// The origin of the row.
     pub origin: Origin,
 }
 
-/// A tender in full.
+/// The details of a tender.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Tender {
-    /// What lists say of it.
+    /// The part that is in lists too.
     pub row: TenderRow,
-    /// What is asked for.
+    /// The description.
     pub description: String,
-    /// Which kind of tender, where the source says so.
+    /// The type of tender, if the source says it.
     pub kind: Option<TenderType>,
-    /// Who asks.
+    /// The buyer.
     pub buyer: Option<Buyer>,
-    /// The amount that the buyer expects, where it is public.
+    /// The buyer's estimate, if it is public.
     pub estimated_amount: Option<Money>,
-    /// What that amount is.
+    /// What the estimate is based on.
     pub estimation: Option<Estimation>,
     /// When the buyer pays.
     pub payment: Option<PaymentTerm>,
-    /// How long the contract runs.
+    /// The duration of the contract.
     pub contract_duration: Option<(Decimal, TimeUnit)>,
     /// When it was published.
     pub published: Option<Timestamp>,
-    /// Its other dates.
+    /// The other dates.
     pub dates: TenderDates,
-    /// How it was decided; `None` while it is open, whatever the dates say.
+    /// The decision; `None` while the tender is open, whatever the dates say.
     pub award: Option<Award>,
-    /// The lines of it.
+    /// The lines.
     pub items: Vec<LineItem>,
-    /// Everybody who made an offer, where the source says so (OCDS does, v1 does not).
+    /// All suppliers that made an offer, if the source names them (OCDS does, v1 does not).
     pub bidders: Vec<Supplier>,
     /// The documents that the source lists.
     pub documents: Vec<Document>,
@@ -211,22 +211,22 @@ impl Tender {
         self.row.closes
     }
 
-    /// The time left to make an offer; `None` once it has passed, or if the source gives no deadline.
+    /// The time left to make an offer; `None` after the deadline or if the source has none.
     pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
         self.row.closes?.time_left(now)
     }
 }
 
-/// The dates of a tender, each as the source gives it.
+/// The dates of a tender, as the source has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TenderDates {
-    /// When it was drawn up.
+    /// When it was created.
     pub created: Option<Timestamp>,
-    /// From when questions are taken.
+    /// When the period for questions starts.
     pub questions_from: Option<Timestamp>,
-    /// Until when questions are taken.
+    /// When the period for questions ends.
     pub questions_until: Option<Timestamp>,
     /// When the answers are published.
     pub answers: Option<Timestamp>,
@@ -244,41 +244,41 @@ pub struct TenderDates {
     pub expected_signature: Option<Timestamp>,
 }
 
-/// How a tender was decided.
+/// The decision about a tender.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Award {
-    /// By which act.
+    /// The kind of act.
     pub act: Option<AwardAct>,
     /// The act's number.
     pub number: Option<String>,
     /// The act's date.
     pub date: Option<Timestamp>,
-    /// What the source calls the number of bidders; one official text says awarded suppliers.
+    /// The source's number of bidders. One official text says that it counts awarded suppliers.
     pub bidders: Option<i64>,
-    /// The page of the act.
+    /// The web page of the act.
     pub page: Option<String>,
-    /// The amount, where the source sums it up.
+    /// The total amount, if the source has it.
     pub value: Option<Money>,
-    /// Who won, where the source says so for the whole and not by line.
+    /// The winners, if the source names them for the whole tender and not by line.
     pub suppliers: Vec<Supplier>,
 }
 
-/// A document that a source lists.
+/// A document that the source lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Document {
-    /// The document's id at the source.
+    /// The source's id of the document.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Where it is, where the source says so.
+    /// The URL, if the source has it.
     pub url: Option<String>,
 }
 
-/// A purchase order as lists give it.
+/// A purchase order in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -289,26 +289,26 @@ pub struct PurchaseOrderRow {
     pub name: String,
     /// Its state.
     pub state: OrderState,
-    /// Where the row is from.
+    /// The origin of the row.
     pub origin: Origin,
 }
 
-/// A purchase order in full.
+/// The details of a purchase order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PurchaseOrder {
-    /// What lists say of it.
+    /// The part that is in lists too.
     pub row: PurchaseOrderRow,
-    /// What is bought.
+    /// The description.
     pub description: String,
-    /// By which mechanism.
+    /// The mechanism.
     pub kind: Option<OrderType>,
-    /// The tender that it follows from.
+    /// The tender that led to it.
     pub tender_code: Option<String>,
-    /// Who buys.
+    /// The buyer.
     pub buyer: Option<Buyer>,
-    /// Who sells.
+    /// The supplier.
     pub supplier: Option<Supplier>,
     /// The total before taxes.
     pub net: Option<Money>,
@@ -316,31 +316,31 @@ pub struct PurchaseOrder {
     pub taxes: Option<Money>,
     /// The rate of the value-added tax, in per cent.
     pub tax_percent: Option<Decimal>,
-    /// What was taken off.
+    /// The discounts.
     pub discounts: Option<Money>,
-    /// What was put on.
+    /// The additional charges.
     pub charges: Option<Money>,
     /// The total, taxes included.
     pub total: Option<Money>,
-    /// When it is paid.
+    /// The payment term.
     pub payment: Option<OrderPayment>,
-    /// How it is delivered.
+    /// The way of delivery.
     pub dispatch: Option<Dispatch>,
-    /// When it was drawn up.
+    /// When it was created.
     pub created: Option<Timestamp>,
     /// When it was sent.
     pub sent: Option<Timestamp>,
     /// When the supplier accepted it.
     pub accepted: Option<Timestamp>,
-    /// When it was called off.
+    /// When it was cancelled.
     pub cancelled: Option<Timestamp>,
-    /// When it was last changed; this can precede its sending.
+    /// When it was last changed. This can be before it was sent.
     pub changed: Option<Timestamp>,
-    /// The lines of it.
+    /// The lines.
     pub items: Vec<LineItem>,
 }
 
-/// A quick purchase as lists give it.
+/// A quick purchase in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -349,7 +349,7 @@ pub struct QuickPurchaseRow {
     pub code: String,
     /// Its title.
     pub name: String,
-    /// Its state. It may lag: still published after closing.
+    /// Its state. It may be out of date: still published after closing.
     pub state: QuickPurchaseState,
     /// When it was published.
     pub published: Option<Timestamp>,
@@ -357,48 +357,48 @@ pub struct QuickPurchaseRow {
     pub closes: Option<Timestamp>,
     /// When it was last changed.
     pub changed: Option<Timestamp>,
-    /// Which call it is: 1 for small firms, 2 for all.
+    /// The call: 1 for small firms, 2 for all.
     pub call: Option<i64>,
-    /// The money set aside.
+    /// The budget.
     pub budget: Option<Money>,
-    /// The same in pesos, where the source says so.
+    /// The budget in pesos, if the source has it.
     pub budget_in_pesos: Option<Money>,
-    /// Who buys.
+    /// The buyer's name.
     pub buyer_name: Option<String>,
     /// The buyer's tax number.
     pub buyer_tax_number: Option<String>,
     /// The region's number, 1 to 16.
     pub region: Option<i64>,
-    /// How many offers there are.
+    /// The number of offers.
     pub offers: Option<i64>,
-    /// Where the row is from.
+    /// The origin of the row.
     pub origin: Origin,
 }
 
-/// A quick purchase in full.
+/// The details of a quick purchase.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct QuickPurchase {
-    /// What lists say of it.
+    /// The part that is in lists too.
     pub row: QuickPurchaseRow,
-    /// What is asked for.
+    /// The description.
     pub description: String,
-    /// Who buys.
+    /// The buyer.
     pub buyer: Option<Buyer>,
     /// When the call to small firms closes.
     pub first_call_closes: Option<Timestamp>,
     /// When the call to all closes.
     pub second_call_closes: Option<Timestamp>,
-    /// Where to deliver.
+    /// The delivery address.
     pub delivery_address: Option<String>,
-    /// Within how many days.
+    /// The days until delivery.
     pub delivery_days: Option<i64>,
-    /// The purchase order that came of it.
+    /// The resulting purchase order.
     pub order_code: Option<String>,
-    /// The lines of it.
+    /// The lines.
     pub items: Vec<LineItem>,
-    /// The offers, where the source shows them.
+    /// The offers, if the source shows them.
     pub quotes: Vec<Quote>,
     /// The documents that the source lists.
     pub documents: Vec<Document>,
@@ -410,7 +410,7 @@ impl QuickPurchase {
         self.row.closes
     }
 
-    /// The time left to make an offer; `None` once it has passed, or if the source gives no deadline.
+    /// The time left to make an offer; `None` after the deadline or if the source has none.
     pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
         self.row.closes?.time_left(now)
     }
@@ -421,9 +421,9 @@ impl QuickPurchase {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Quote {
-    /// Who offers.
+    /// The supplier.
     pub supplier: Supplier,
-    /// What is offered.
+    /// The description.
     pub description: Option<String>,
     /// The price before taxes.
     pub net: Option<Money>,
@@ -431,7 +431,7 @@ pub struct Quote {
     pub total: Option<Money>,
     /// Whether it was chosen.
     pub chosen: Option<bool>,
-    /// When it was made.
+    /// When the offer was made.
     pub made: Option<Timestamp>,
 }
 
@@ -442,58 +442,58 @@ pub struct Quote {
 pub struct LineItem {
     /// The line's number.
     pub number: Option<i64>,
-    /// What it is.
+    /// The product or service.
     pub name: String,
-    /// What the buyer says of it.
+    /// The buyer's description.
     pub description: Option<String>,
-    /// What the supplier says of it.
+    /// The supplier's description.
     pub supplier_description: Option<String>,
-    /// The product's code in the classification of the United Nations (UNSPSC).
+    /// The product's UNSPSC code.
     pub product_code: Option<String>,
     /// The category's code.
     pub category_code: Option<String>,
     /// The category: `level 1 / level 2 / level 3`.
     pub category: Option<String>,
-    /// How much of it.
+    /// The quantity.
     pub quantity: Option<Decimal>,
-    /// In which unit.
+    /// The unit of the quantity.
     pub unit: Option<String>,
-    /// The price of one unit, before taxes.
+    /// The price per unit, before taxes.
     pub unit_price: Option<Money>,
     /// The price of the line.
     pub total: Option<Money>,
-    /// Who won the line.
+    /// The award of the line.
     pub award: Option<LineAward>,
 }
 
-/// Who won a line of a tender.
+/// The award of a line of a tender.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LineAward {
-    /// Who won it.
+    /// The winner.
     pub supplier: Supplier,
-    /// How much of it.
+    /// The quantity.
     pub quantity: Option<Decimal>,
-    /// At which price of one unit.
+    /// The price per unit.
     pub unit_price: Option<Money>,
 }
 
-/// A public buyer. It has three codes that are easily mistaken: of the body, of the unit, and the prefix of its
-/// records' codes.
+/// A public buyer. Do not confuse its three codes: that of the body, that of the unit, and the prefix of its records'
+/// codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Buyer {
-    /// The body's code at the source.
+    /// The source's code of the body.
     pub code: String,
     /// Its name.
     pub name: String,
     /// Its tax number, as the source writes it.
     pub tax_number: Option<String>,
-    /// The code of the unit that buys.
+    /// The code of the buying unit.
     pub unit_code: Option<String>,
-    /// The name of the unit that buys.
+    /// The name of the buying unit.
     pub unit_name: Option<String>,
     /// Its address.
     pub address: Option<String>,
@@ -501,9 +501,9 @@ pub struct Buyer {
     pub commune: Option<String>,
     /// Its region, as the source names it.
     pub region: Option<String>,
-    /// Whom to ask: personal data.
+    /// The contact person; personal data.
     pub contact: Option<Contact>,
-    /// Where the record is from; `None` inside another record.
+    /// The origin of the record; `None` inside another record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
@@ -513,7 +513,7 @@ pub struct Buyer {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Supplier {
-    /// The company's code at the source.
+    /// The source's code of the company.
     pub code: String,
     /// Its name.
     pub name: String,
@@ -525,21 +525,21 @@ pub struct Supplier {
     pub commune: Option<String>,
     /// Its region, as the source names it.
     pub region: Option<String>,
-    /// Whom to ask: personal data.
+    /// The contact person; personal data.
     pub contact: Option<Contact>,
-    /// Where the record is from; `None` inside another record.
+    /// The origin of the record; `None` inside another record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
-/// A person to ask. Personal data.
+/// A contact person. Personal data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Contact {
     /// The person's name.
     pub name: Option<String>,
-    /// What the person does.
+    /// The person's role.
     pub role: Option<String>,
     /// The telephone number.
     pub telephone: Option<String>,
@@ -550,7 +550,7 @@ pub struct Contact {
 macro_rules! constructors {
     ($($record:ident { $($field:ident: $type:ty),+ })+) => {
         $(impl $record {
-            /// A record with what the source always gives; the rest is empty.
+            /// A record with the fields that every source has; the others are empty.
             pub fn new($($field: impl Into<$type>),+) -> Self {
                 Self { $($field: $field.into(),)+ ..Self::default() }
             }
@@ -571,16 +571,16 @@ constructors! {
 macro_rules! rows {
     ($($row:ident has $code:ident;)+) => {
         $(impl $row {
-            /// Sets where the row is from.
+            /// Sets the origin of the row.
             pub fn with_origin(mut self, origin: Origin) -> Self {
                 self.origin = origin;
                 self
             }
 
-            /// The code, taken apart.
+            /// The parsed code.
             ///
             /// # Errors
-            /// `invalid_request` if the source gave something else.
+            /// `invalid_request` if the source's code is not valid.
             pub fn parsed_code(&self) -> Result<$code> {
                 self.code.parse()
             }

@@ -1,4 +1,4 @@
-//! What to list, and what to read.
+//! Requests for records.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,17 +7,17 @@ use super::money::Money;
 use super::store::RecordKind;
 use crate::error::{Error, Result};
 
-/// Which records to list. An empty request lists what the source calls current.
+/// A request for a list of records. An empty request lists what the source considers current.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ListRequest {
-    /// The first day, by the source's own reckoning of a record's day.
+    /// The first day. The source decides which day a record belongs to.
     pub from: Option<Date>,
     /// The last day.
     pub to: Option<Date>,
-    /// Words that the name or description must hold.
+    /// Words that the name or description must contain.
     pub text: Option<String>,
     /// The state, as the source names it.
     pub state: Option<String>,
@@ -27,76 +27,76 @@ pub struct ListRequest {
     pub supplier: Option<String>,
     /// The region, as the source names it.
     pub region: Option<String>,
-    /// Kinds of records, as the letters of their codes: `LE`, `LP`, `SE`. Empty for all.
+    /// Kinds of records, by the letters in their codes: `LE`, `LP`, `SE`. Empty for all.
     pub kinds: Vec<String>,
-    /// The least amount. Records in another currency, or without an amount, do not match.
+    /// The lowest amount. Records in another currency, or without an amount, do not match.
     pub min_amount: Option<Money>,
-    /// The greatest amount. Records in another currency, or without an amount, do not match.
+    /// The highest amount. Records in another currency, or without an amount, do not match.
     pub max_amount: Option<Money>,
-    /// The source, where there are several: `v1`, `ocds`, `ocds_direct` (direct awards), `ocds_framework` (orders
+    /// The source, if there are several: `v1`, `ocds`, `ocds_direct` (direct awards), `ocds_framework` (orders
     /// under framework agreements).
     pub source: Option<String>,
-    /// Which end comes first.
+    /// The order.
     pub sorting: Sorting,
-    /// Most rows to give.
+    /// The most rows to return.
     pub limit: Option<usize>,
-    /// Where an earlier listing ended.
+    /// The cursor of an earlier listing.
     pub cursor: Option<String>,
 }
 
 impl ListRequest {
-    /// Whatever is current.
+    /// A request for current records.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One day.
+    /// A request for the records of one day.
     pub fn on(day: Date) -> Self {
         Self::between(day, day)
     }
 
-    /// Days from `from` to `to`, both included.
+    /// A request for the records of the days from `from` to `to`, both included.
     pub fn between(from: Date, to: Date) -> Self {
         Self { from: Some(from), to: Some(to), ..Self::default() }
     }
 
-    /// Keeps records that hold these words.
+    /// Selects records that contain these words.
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
         self
     }
 
-    /// Keeps records in this state.
+    /// Selects records in this state.
     pub fn with_state(mut self, state: impl Into<String>) -> Self {
         self.state = Some(state.into());
         self
     }
 
-    /// Keeps records of this buyer.
+    /// Selects records of this buyer.
     pub fn with_buyer(mut self, buyer: impl Into<String>) -> Self {
         self.buyer = Some(buyer.into());
         self
     }
 
-    /// Keeps records of this supplier.
+    /// Selects records of this supplier.
     pub fn with_supplier(mut self, supplier: impl Into<String>) -> Self {
         self.supplier = Some(supplier.into());
         self
     }
 
-    /// Keeps records of this region.
+    /// Selects records of this region.
     pub fn with_region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
     }
 
-    /// Keeps records whose code has these letters.
+    /// Selects records whose code has these letters.
     pub fn with_kinds<K: Into<String>>(mut self, kinds: impl IntoIterator<Item = K>) -> Self {
         self.kinds = kinds.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Keeps records with an amount in this range, each end in its own currency.
+    /// Selects records with an amount in this range, each end with its own currency.
     pub fn with_amount(
         mut self,
         least: impl Into<Option<Money>>,
@@ -106,45 +106,45 @@ impl ListRequest {
         self
     }
 
-    /// Asks one of several sources.
+    /// Selects one of several sources.
     pub fn with_source(mut self, source: impl Into<String>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Which end comes first.
+    /// Sets the order.
     pub fn with_sorting(mut self, sorting: Sorting) -> Self {
         self.sorting = sorting;
         self
     }
 
-    /// Goes on where an earlier listing ended.
+    /// Goes on from the cursor of an earlier listing.
     pub fn with_cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
         self
     }
 
-    /// Gives at most so many rows.
+    /// Sets the most rows to return.
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Fails if the range is upside down.
+    /// Checks that the range does not end before it starts.
     ///
     /// # Errors
     /// `invalid_request`.
     pub fn check(&self) -> Result<()> {
         match (self.from, self.to) {
             (Some(from), Some(to)) if from > to => {
-                Err(Error::invalid_request(format!("the range ends on {to}, before it begins on {from}")))
+                Err(Error::invalid_request(format!("the range ends on {to}, before it starts on {from}")))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Which record to read.
+/// A request for one record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -157,18 +157,18 @@ pub struct GetRequest {
 }
 
 impl GetRequest {
-    /// The record with this code.
+    /// A request for the record with this code.
     pub fn new(code: impl Into<String>) -> Self {
         Self { code: code.into(), source: None }
     }
 
-    /// Asks one of several sources.
+    /// Selects one of several sources.
     pub fn with_source(mut self, source: impl Into<String>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Fails if there is no code.
+    /// Checks that there is a code.
     ///
     /// # Errors
     /// `invalid_request`.
@@ -180,26 +180,26 @@ impl GetRequest {
     }
 }
 
-/// Which listing to tell the cost of.
+/// A request for the plan of a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PlanRequest {
-    /// What is listed.
+    /// The kind of record to list.
     pub kind: RecordKind,
     /// The listing.
     pub list: ListRequest,
 }
 
 impl PlanRequest {
-    /// A listing of records of a kind.
+    /// A request for the plan of a listing of records of a kind.
     pub fn new(kind: RecordKind, list: ListRequest) -> Self {
         Self { kind, list }
     }
 }
 
-/// Which end of a listing comes first.
+/// The order of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -3,13 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::error::{Error, Result};
 
-/// A Chilean tax number (RUT) whose check digit holds.
+/// A Chilean tax number (RUT) with a valid check digit.
 ///
-/// Read with or without dots and dash, with `K` or `k`; written with both.
+/// It is read with or without points and dash, with `K` or `k`, and written with both.
 ///
 /// ```
 /// use ayni::procure::Rut;
@@ -21,10 +19,10 @@ use crate::error::{Error, Result};
 pub struct Rut(u32);
 
 impl Rut {
-    /// The number without its check digit.
+    /// The RUT with this number, which does not include the check digit.
     ///
     /// # Errors
-    /// `invalid_request` for 0 and for numbers that no RUT has.
+    /// `invalid_request` for 0 and for numbers of more than eight digits.
     pub fn new(number: u32) -> Result<Self> {
         if number == 0 || number > 99_999_999 {
             return Err(Error::invalid_request("a RUT has one to eight digits before its check digit"));
@@ -52,7 +50,7 @@ impl Rut {
         }
     }
 
-    /// Without dots and dash, as OCDS writes it: `76990011K`.
+    /// Without points and dash, as OCDS writes it: `76990011K`.
     pub fn compact(self) -> String {
         format!("{}{}", self.0, self.check_digit())
     }
@@ -73,7 +71,7 @@ impl FromStr for Rut {
         let check = digits.pop().ok_or_else(refuse)?;
         let rut = Self::new(digits.parse().map_err(|_| refuse())?)?;
         if rut.check_digit() != check {
-            return Err(Error::invalid_request("the check digit of the RUT does not hold"));
+            return Err(Error::invalid_request("the check digit of the RUT is wrong"));
         }
         Ok(rut)
     }
@@ -88,19 +86,6 @@ impl fmt::Display for Rut {
             _ => write!(f, "{millions}.{thousands:03}.{ones:03}")?,
         }
         write!(f, "-{}", self.check_digit())
-    }
-}
-
-impl Serialize for Rut {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Rut {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! JSON Schemas of what records write as text.
+//! JSON Schemas of the types whose JSON form is a text.
 
 use std::borrow::Cow;
 

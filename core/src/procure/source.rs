@@ -1,38 +1,38 @@
-//! What a source can do.
+//! The abilities of a source.
 
 use serde::Serialize;
 
 use super::record::Source;
 use crate::error::Operation;
 
-/// What one source of a procurement backend can do by itself. What it cannot, the backend does by more calls or
-/// by filtering; a plan tells how many.
+/// What a source of a procurement backend can do by itself. The backend does the rest with more calls or by filtering; a
+/// plan says how many calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SourceInfo {
     /// The source.
     pub source: Source,
-    /// What it gives.
+    /// The operations that it supports.
     #[serde(serialize_with = "names")]
     pub operations: Vec<Operation>,
     /// Whether it needs a ticket.
     pub needs_ticket: bool,
-    /// Whether its calls count against the ticket's quota of the day.
+    /// Whether its calls count against the ticket's daily quota.
     pub counts_quota: bool,
-    /// Whether it takes a range of days.
+    /// Whether it accepts a range of days.
     pub ranges: bool,
     /// Whether it searches by words.
     pub text: bool,
-    /// Whether it gives its lists in pages.
+    /// Whether its lists have pages.
     pub pages: bool,
-    /// Whether it tells what changed since a moment.
+    /// Whether it lists the changes since a given time.
     pub changes: bool,
-    /// Whether it names everybody who made an offer.
+    /// Whether it names all bidders.
     pub bidders: bool,
 }
 
 impl SourceInfo {
-    /// A source that gives these and can do nothing else.
+    /// A source that supports these operations and nothing else.
     pub fn new(source: Source, operations: impl Into<Vec<Operation>>) -> Self {
         Self {
             source,

@@ -1,18 +1,18 @@
-//! The source's tables as open enums: a number or name that ayni does not know is kept, never lost.
+//! The source's code tables, as open enums: an unknown number or name is kept.
 //!
-//! Where two official texts contradict each other (the labels of payment terms above 4, of award acts above 2),
-//! only what both say has a name here.
+//! Where two official texts contradict each other (the labels of payment terms above 4 and of award acts above 2), only
+//! what both agree on has a name here.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Lower case, without accents, spaces and punctuation: `Recepción Conforme` is `recepcionconforme`.
+/// In lower case and without accents, spaces and punctuation: `Recepción Conforme` becomes `recepcionconforme`.
 pub(crate) fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).filter_map(fold_letter).collect()
 }
 
-/// A letter without its accent; `None` for what is neither letter nor digit.
+/// A letter in lower case without its accent; `None` for other characters than letters and digits.
 pub(crate) fn fold_letter(letter: char) -> Option<char> {
     Some(match letter {
         'á' | 'à' | 'â' | 'ä' => 'a',
@@ -35,14 +35,14 @@ macro_rules! numbered {
         #[non_exhaustive]
         pub enum $name {
             $($(#[doc = $variant_doc])+ $variant,)+
-            /// A number that ayni does not know.
+            /// An unknown number.
             Unknown(i64),
-            /// A name that ayni does not know, as the source spelt it.
+            /// An unknown name, as the source wrote it.
             Named(String),
         }
 
         impl $name {
-            /// What the source's number means.
+            /// The value for the source's number.
             pub fn from_number(number: i64) -> Self {
                 match number {
                     $($($number => Self::$variant,)*)+
@@ -50,7 +50,7 @@ macro_rules! numbered {
                 }
             }
 
-            /// Every number that the source is known to use for this; empty for what is only a name.
+            /// All numbers that the source uses for it; empty if it has only a name.
             pub fn numbers(&self) -> &'static [i64] {
                 match self {
                     $(Self::$variant => &[$($number),*],)+
@@ -58,7 +58,7 @@ macro_rules! numbered {
                 }
             }
 
-            /// The name, as the source's queries spell it; `None` for a number that ayni does not know.
+            /// The name that the source's queries use; `None` for an unknown number.
             pub fn name(&self) -> Option<&str> {
                 match self {
                     $(Self::$variant => Some($text),)+
@@ -68,7 +68,7 @@ macro_rules! numbered {
             }
         }
 
-        /// A name in any case, with or without accents, or a number.
+        /// Reads a name, ignoring case and accents, or a number.
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 let text = text.trim();
@@ -114,17 +114,17 @@ macro_rules! numbered {
 numbered! {
     /// The state of a tender.
     TenderState {
-        /// Offers are taken.
+        /// Open for offers.
         Published = [5], "publicada" | "active";
-        /// Offers are no longer taken; nothing is decided.
+        /// Closed for offers, not decided yet.
         Closed = [6], "cerrada";
-        /// No offer was taken.
+        /// No offer was accepted.
         Deserted = [7], "desierta" | "unsuccessful";
-        /// Decided.
+        /// Awarded.
         Awarded = [8], "adjudicada" | "complete";
-        /// Called off. The sources disagree on its number: 18 by the current official page, 15 by others.
+        /// Cancelled. The sources disagree on its number: 18 on the current official page, 15 elsewhere.
         Revoked = [18, 15], "revocada" | "cancelled";
-        /// Halted. The sources disagree on its number: 19 by the current official page, 16 by others.
+        /// Suspended. The sources disagree on its number: 19 on the current official page, 16 elsewhere.
         Suspended = [19, 16], "suspendida" | "pending";
     }
 
@@ -136,13 +136,13 @@ numbered! {
         InProcess = [5], "enproceso";
         /// The supplier has accepted it.
         Accepted = [6], "aceptada";
-        /// Called off.
+        /// Cancelled.
         Cancelled = [9], "cancelada";
         /// Received as ordered.
         Received = [12], "recepcionconforme";
-        /// To be received.
+        /// Receipt is pending.
         PendingReceipt = [13], "pendienterecepcion" | "pendientederecepcion" | "pendienterecepcionar";
-        /// Received in part. The misspelt name is the official one.
+        /// Partly received. The misspelt name is the official one.
         PartlyReceived = [14], "recepcionaceptadacialmente" | "recepcionadaparcialmente";
         /// Not all was received. The misspelt name is the official one.
         ReceiptIncomplete = [15], "recepecionconformeincompleta" | "recepcionconformeincompleta";
@@ -150,13 +150,13 @@ numbered! {
 
     /// The state of a quick purchase. Only the number 2 is known.
     QuickPurchaseState {
-        /// Offers are taken.
+        /// Open for offers.
         Published = [2], "publicada";
-        /// Offers are no longer taken.
+        /// Closed for offers.
         Closed = [], "cerrada";
-        /// No offer was taken.
+        /// No offer was accepted.
         Deserted = [], "desierta";
-        /// Called off.
+        /// Cancelled.
         Cancelled = [], "cancelada";
         /// A supplier was chosen.
         SupplierChosen = [], "proveedorseleccionado";
@@ -164,11 +164,11 @@ numbered! {
         OrderIssued = [], "ocemitida";
     }
 
-    /// What the estimated amount of a tender is.
+    /// The basis of a tender's estimated amount.
     Estimation {
-        /// The budget that is there.
+        /// The available budget.
         Budget = [1], "presupuestodisponible";
-        /// A price for reference.
+        /// A reference price.
         ReferencePrice = [2], "precioreferencial";
         /// It cannot be estimated.
         NotPossible = [3], "noesposibleestimar";
@@ -188,8 +188,8 @@ numbered! {
         Years = [5], "anos";
     }
 
-    /// When a tender pays (`Modalidad`). Above 4 two official texts contradict each other, so that only the
-    /// number is told.
+    /// The payment term of a tender (`Modalidad`). Two official texts contradict each other above 4, so those are only
+    /// numbers.
     PaymentTerm {
         /// After 30 days.
         Days30 = [1], "pagoa30dias";
@@ -201,7 +201,7 @@ numbered! {
         Yearly = [4], "pagoanual";
     }
 
-    /// The act by which a tender was awarded. Above 2 two official texts contradict each other.
+    /// The kind of act that awarded a tender. Two official texts contradict each other above 2.
     AwardAct {
         /// An authorisation.
         Authorisation = [1], "autorizacion";
@@ -209,15 +209,15 @@ numbered! {
         Resolution = [2], "resolucion";
     }
 
-    /// How an order is delivered.
+    /// The way of delivery of an order.
     Dispatch {
         /// To an address.
         ToAddress = [7], "despacharadirecciondeenvio";
-        /// As an attached schedule says.
+        /// According to an attached schedule.
         AttachedSchedule = [9], "despacharsegunprogramaadjuntado";
-        /// Otherwise.
+        /// Other.
         Other = [12], "otraformadedespacho";
-        /// The buyer fetches it.
+        /// Collected by the buyer.
         PickUp = [14], "retiramosdesubodega";
         /// By air.
         AirCourier = [20], "despachoporcourieroencomiendaaerea";
@@ -227,13 +227,13 @@ numbered! {
         ToAgree = [22], "aconvenir";
     }
 
-    /// When an order is paid.
+    /// The payment term of an order.
     OrderPayment {
         /// After 15 days.
         Days15 = [1], "15dias";
         /// After 30 days.
         Days30 = [2], "30dias";
-        /// Otherwise.
+        /// Other.
         Other = [39], "otraformadepago";
         /// After 50 days.
         Days50 = [46], "50dias";
@@ -253,7 +253,7 @@ macro_rules! lettered {
         #[non_exhaustive]
         pub enum $name {
             $($(#[doc = $variant_doc])+ $variant,)+
-            /// Letters that ayni does not know.
+            /// Unknown letters.
             Other(String),
         }
 
@@ -319,7 +319,7 @@ lettered! {
 
     /// The mechanism of a purchase order.
     OrderType {
-        /// Issued by itself.
+        /// Issued automatically.
         Oc = "OC";
         /// Direct award.
         D1 = "D1";
@@ -333,7 +333,7 @@ lettered! {
         R1 = "R1";
         /// Direct order.
         Ca = "CA";
-        /// Without automatic issue.
+        /// Not issued automatically.
         Se = "SE";
         /// Framework agreement.
         Cm = "CM";
@@ -351,7 +351,7 @@ lettered! {
 }
 
 impl OrderType {
-    /// What the source's number means.
+    /// The value for the source's number.
     pub fn from_number(number: i64) -> Self {
         const NUMBERED: [OrderType; 14] = [
             OrderType::Oc,

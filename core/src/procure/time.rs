@@ -1,10 +1,9 @@
-//! Moments in Chile.
+//! Times in Chile.
 //!
-//! The sources write the wall clock of Santiago, mostly without a zone and sometimes with a `Z` that is false.
-//! A [`Timestamp`] is that wall clock and the one instant that it stands for. Twice a year that takes a
-//! decision: when clocks go back, an hour happens twice, and a reading in it is taken as the *first* of the two,
-//! so that a deadline is never later than it may be; when clocks go forward, an hour does not happen, and a
-//! reading in it is taken as if they had not gone forward yet. [`Timestamp::reading`] says which it was.
+//! The sources write Santiago's local time, mostly without a zone and sometimes with a `Z` although it is not UTC. A
+//! [`Timestamp`] is a local time and its instant. Twice a year that needs a rule. When clocks go back, an hour happens
+//! twice: a time in it means the *first* one, so that a deadline is never too late. When clocks go forward, an hour is
+//! skipped: a time in it is read as if clocks had not changed yet. [`Timestamp::reading`] says which case it was.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -14,90 +13,90 @@ use std::time::{Duration, SystemTime};
 
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::date::Date;
 use crate::error::{Error, ErrorKind, Result};
 
-/// `America/Santiago`, out of the table that is compiled in.
+/// `America/Santiago`, from the time zone database that is compiled in.
 static SANTIAGO: LazyLock<TimeZone> = LazyLock::new(|| {
     TimeZone::get("America/Santiago").unwrap_or_else(|_| TimeZone::fixed(jiff::tz::offset(-4)))
 });
 
-/// How a source's `Z` is to be read.
+/// How to read a `Z` that a source writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ZoneMark {
-    /// It is false: the wall clock of Santiago stands before it.
+    /// The time is Santiago's local time, and the `Z` is wrong.
     #[default]
     WallClock,
-    /// It is true: UTC stands before it.
+    /// The time is UTC.
     Utc,
 }
 
-/// How a reading of the wall clock came to be an instant.
+/// How a local time was converted to an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reading {
-    /// The wall clock showed this once.
+    /// The local time is unique.
     Once,
-    /// The wall clock showed this twice; this is the first time.
+    /// The local time happened twice; this is the first.
     First,
-    /// The wall clock showed this twice; this is the second time.
+    /// The local time happened twice; this is the second.
     Second,
-    /// The wall clock never showed this; it is read as if clocks had not gone forward yet.
+    /// The local time was skipped; it is read as if clocks had not gone forward yet.
     Skipped,
 }
 
-/// A moment in Chile. Written with Santiago's offset at that moment: `2026-10-26T15:30:00-03:00`.
+/// A time in Chile. It is written with Santiago's offset at that time: `2026-10-26T15:30:00-03:00`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timestamp {
     wall: DateTime,
-    /// Whether it is the second of two times that the wall clock showed this.
+    /// Whether it is the second of two equal local times.
     second: bool,
 }
 
 impl Timestamp {
-    /// The moment at which the wall clock of Santiago shows `hour:minute:second` of `date`.
+    /// The time at `hour:minute:second` on `date`, in Santiago's local time.
     ///
     /// # Errors
-    /// `invalid_request` if no clock shows that.
+    /// `invalid_request` for a time that does not exist on a clock.
     pub fn at(date: Date, hour: u8, minute: u8, second: u8) -> Result<Self> {
         let narrow = |part: u8| i8::try_from(part).unwrap_or(i8::MAX);
         let time = jiff::civil::Time::new(narrow(hour), narrow(minute), narrow(second), 0)
-            .map_err(|_| Error::invalid_request("no clock shows this time"))?;
+            .map_err(|_| Error::invalid_request("the time of day is invalid"))?;
         Ok(Self { wall: date.civil().to_datetime(time), second: false })
     }
 
-    /// Midnight at the beginning of `date`.
+    /// The midnight at the start of `date`.
     pub fn start_of(date: Date) -> Self {
         Self { wall: date.civil().to_datetime(jiff::civil::Time::midnight()), second: false }
     }
 
-    /// Reads ISO 8601 as the sources write it: with `T` or a blank, with or without seconds, fraction and zone.
-    /// Without a zone it is Santiago's wall clock; an offset is believed; `mark` says what a `Z` is.
+    /// Parses ISO 8601 as the sources write it: with `T` or a blank, with or without seconds, fraction and zone. Without a
+    /// zone it is Santiago's local time. An offset is used as it is. `mark` says how to read a `Z`.
     ///
     /// # Errors
-    /// `invalid_request` if it is no such text.
+    /// `invalid_request` for any other text.
     pub fn read(text: &str, mark: ZoneMark) -> Result<Self> {
-        scan(text.trim().as_bytes(), mark)
-            .ok_or_else(|| Error::invalid_request("not a moment such as 2026-10-26T15:30:00"))
+        parse(text.trim().as_bytes(), mark)
+            .ok_or_else(|| Error::invalid_request("not a time such as 2026-10-26T15:30:00"))
     }
 
-    /// The same, giving `None` for blanks and for the dates of 1900 by which the sources say "none".
+    /// The same, with `None` for blanks and for the dates of 1900 that the sources write for "none".
     pub(crate) fn read_optional(text: &str, mark: ZoneMark) -> Option<Self> {
-        scan(text.trim().as_bytes(), mark).filter(|moment| moment.wall.year() > 1900)
+        parse(text.trim().as_bytes(), mark).filter(|moment| moment.wall.year() > 1900)
     }
 
-    /// The moment that the system's clock shows.
+    /// The time of the system's clock.
     pub fn of_system_time(time: SystemTime) -> Self {
         let instant = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         Self::of_instant(instant)
     }
 
-    /// The moment so many milliseconds after the beginning of 1970 in UTC.
+    /// The time this many milliseconds after the Unix epoch.
     pub fn of_unix_millis(millis: i64) -> Self {
         Self::of_instant(jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH))
     }
@@ -123,18 +122,18 @@ impl Timestamp {
         Date::from_civil(self.wall.date())
     }
 
-    /// What the wall clock shows: hour, minute, second.
+    /// The local time of day: hour, minute, second.
     pub fn clock(self) -> (u8, u8, u8) {
         let part = |part: i8| part.unsigned_abs();
         (part(self.wall.hour()), part(self.wall.minute()), part(self.wall.second()))
     }
 
-    /// Milliseconds since the beginning of 1970 in UTC.
+    /// Milliseconds since the Unix epoch.
     pub fn unix_millis(self) -> i64 {
         self.instant().as_millisecond()
     }
 
-    /// How the wall clock was read.
+    /// How the local time was read.
     pub fn reading(self) -> Reading {
         match SANTIAGO.to_ambiguous_timestamp(self.wall).offset() {
             AmbiguousOffset::Unambiguous { .. } => Reading::Once,
@@ -144,61 +143,62 @@ impl Timestamp {
         }
     }
 
-    /// The time from `now` to this moment; `None` once it has passed.
+    /// The time left from `now`; `None` if it has passed.
     pub fn time_left(self, now: Self) -> Option<Duration> {
         Duration::try_from(self.instant().duration_since(now.instant())).ok().filter(|left| !left.is_zero())
     }
 
-    /// This moment, `duration` later.
+    /// The time `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
         self.instant().checked_add(duration).map_or(self, Self::of_instant)
     }
 
-    /// This moment, `duration` earlier.
+    /// The time `duration` earlier.
     pub fn minus(self, duration: Duration) -> Self {
         self.instant().checked_sub(duration).map_or(self, Self::of_instant)
     }
 
-    /// The wall clock with the false `Z` that the quick-purchase API compares with.
+    /// The local time with a wrong `Z`, as the quick-purchase API compares it.
     pub fn with_false_mark(self) -> String {
         format!("{}Z", self.wall.strftime("%Y-%m-%dT%H:%M:%S"))
     }
 
-    /// The wall clock alone: `2026-10-26T15:30:00`.
+    /// The local time without an offset: `2026-10-26T15:30:00`.
     pub fn wall_clock(self) -> String {
         self.wall.to_string()
     }
 }
 
-/// Two digits at `at`.
-fn two(text: &[u8], at: usize) -> Option<i8> {
+/// The two digits at `at`.
+fn two_digits(text: &[u8], at: usize) -> Option<i8> {
     let digit = |at: usize| text.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0');
     i8::try_from(digit(at)? * 10 + digit(at + 1)?).ok()
 }
 
-/// Whether every moment of a year is an instant that the tables know, with room for any offset.
-fn is_placed(year: i16) -> bool {
+/// Whether all times of a year are in the range of instants, with room for any offset.
+fn is_supported_year(year: i16) -> bool {
     (2..=9998).contains(&year)
 }
 
-/// Reads `yyyy-mm-dd[( |T)hh:mm[:ss[.f…]]][Z|±hh:mm[:ss]]`.
-fn scan(text: &[u8], mark: ZoneMark) -> Option<Timestamp> {
+/// Parses `yyyy-mm-dd[( |T)hh:mm[:ss[.f…]]][Z|±hh:mm[:ss]]`.
+fn parse(text: &[u8], mark: ZoneMark) -> Option<Timestamp> {
     let separated = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
-    let year = i16::from(two(text, 0)?) * 100 + i16::from(two(text, 2)?);
-    let date = jiff::civil::Date::new(year, two(text, 5)?, two(text, 8)?)
+    let year = i16::from(two_digits(text, 0)?) * 100 + i16::from(two_digits(text, 2)?);
+    let date = jiff::civil::Date::new(year, two_digits(text, 5)?, two_digits(text, 8)?)
         .ok()
-        .filter(|_| separated && is_placed(year))?;
+        .filter(|_| separated && is_supported_year(year))?;
     let (mut hour, mut minute, mut second, mut nanos, mut at) = (0, 0, 0, 0, 10);
     if matches!(text.get(10), Some(b'T' | b' ' | b't')) {
-        (hour, minute) = (two(text, 11)?, (text.get(13) == Some(&b':')).then(|| two(text, 14))??);
+        (hour, minute) =
+            (two_digits(text, 11)?, (text.get(13) == Some(&b':')).then(|| two_digits(text, 14))??);
         at = 16;
         if text.get(16) == Some(&b':') {
-            second = two(text, 17)?;
+            second = two_digits(text, 17)?;
             (nanos, at) = fraction(text, 19)?;
         }
     }
     let time = jiff::civil::Time::new(hour, minute, second, nanos).ok()?;
-    placed(date.to_datetime(time), text.get(at..)?, mark)
+    to_timestamp(date.to_datetime(time), text.get(at..)?, mark)
 }
 
 fn fraction(text: &[u8], at: usize) -> Option<(i32, usize)> {
@@ -212,22 +212,22 @@ fn fraction(text: &[u8], at: usize) -> Option<(i32, usize)> {
     (digits > 0).then_some((value * scale, at + 1 + digits))
 }
 
-fn placed(wall: DateTime, zone: &[u8], mark: ZoneMark) -> Option<Timestamp> {
+fn to_timestamp(wall: DateTime, zone: &[u8], mark: ZoneMark) -> Option<Timestamp> {
     let seconds = match (zone, mark) {
         ([], _) | ([b'Z' | b'z'], ZoneMark::WallClock) => return Some(Timestamp { wall, second: false }),
         ([b'Z' | b'z'], ZoneMark::Utc) => 0,
         ([sign @ (b'+' | b'-'), rest @ ..], _) => {
             let (minutes, seconds) = match (rest.len(), rest.get(2), rest.get(5)) {
                 (2, ..) => (0, 0),
-                (4, ..) => (two(rest, 2)?, 0),
-                (5, Some(b':'), _) => (two(rest, 3)?, 0),
-                (8, Some(b':'), Some(b':')) => (two(rest, 3)?, two(rest, 6)?),
+                (4, ..) => (two_digits(rest, 2)?, 0),
+                (5, Some(b':'), _) => (two_digits(rest, 3)?, 0),
+                (8, Some(b':'), Some(b':')) => (two_digits(rest, 3)?, two_digits(rest, 6)?),
                 _ => return None,
             };
             if minutes > 59 || seconds > 59 {
                 return None;
             }
-            let size = i32::from(two(rest, 0)?) * 3600 + i32::from(minutes) * 60 + i32::from(seconds);
+            let size = i32::from(two_digits(rest, 0)?) * 3600 + i32::from(minutes) * 60 + i32::from(seconds);
             if *sign == b'-' { -size } else { size }
         }
         _ => return None,
@@ -268,7 +268,7 @@ impl fmt::Display for Timestamp {
         let (sign, size) =
             if offset.is_negative() { ('-', -offset.seconds()) } else { ('+', offset.seconds()) };
         write!(f, "{}{sign}{:02}:{:02}", self.wall, size / 3600, size / 60 % 60)?;
-        // Before 1910 the offset was that of the sun.
+        // Before 1910 the offset was Santiago's solar time.
         if size % 60 == 0 { Ok(()) } else { write!(f, ":{:02}", size % 60) }
     }
 }
@@ -279,24 +279,11 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message()))
-    }
-}
-
-/// Fails where the zone table is not what the rules of this module need.
+/// Checks that the time zone database has Santiago.
 pub(crate) fn check_zone() -> Result<()> {
     match TimeZone::get("America/Santiago") {
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::new(ErrorKind::Unexpected, "the zone table lacks America/Santiago")),
+        Err(_) => Err(Error::new(ErrorKind::Unexpected, "the time zone database lacks America/Santiago")),
     }
 }
 

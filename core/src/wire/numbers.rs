@@ -10,13 +10,16 @@ use crate::error::{Error, Result};
 /// `response_invalid` if it is not a list, or holds anything but finite numbers.
 pub(crate) fn vector(value: &Value, index: usize) -> Result<Vec<f32>> {
     let Value::Array(items) = value else {
-        return Err(Error::response_invalid(format!("vector {index} is not a list of numbers")));
+        return Err(
+            Error::response_invalid(format!("vector {index} is not a list of numbers")).about_input(index)
+        );
     };
     let number = |(position, item): (usize, &Value)| {
         #[allow(clippy::cast_possible_truncation)]
         let number = item.as_f64().map(|number| number as f32);
         number.filter(|number| number.is_finite()).ok_or_else(|| {
             Error::response_invalid(format!("vector {index} holds something that is no number at {position}"))
+                .about_input(index)
         })
     };
     items.iter().enumerate().map(number).collect()

@@ -409,7 +409,7 @@ impl Case {
 }
 
 /// The fields that an expected error may have.
-const ERROR_FIELDS: [&str; 13] = [
+const ERROR_FIELDS: [&str; 14] = [
     "kind",
     "persistence",
     "http_status",
@@ -422,6 +422,7 @@ const ERROR_FIELDS: [&str; 13] = [
     "message_contains",
     "context",
     "partial_text",
+    "response_excerpt",
     "events",
 ];
 

@@ -7,7 +7,8 @@ use ayni::Result;
 use ayni::context::BoxFuture;
 use ayni::procure::Timestamp;
 use ayni::procure::store::{
-    Batch, Document, Form, KeptAnswer, RecordKind, RecordQuery, SqliteStore, Store, StoredEvent, StoredRecord,
+    Batch, Form, RecordKind, RecordQuery, SqliteStore, Store, StoredAnswer, StoredDocument, StoredEvent,
+    StoredRecord,
 };
 
 /// What it says.
@@ -42,20 +43,20 @@ impl Marked {
 }
 
 impl Store for Marked {
-    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
         self.inner().document(name)
     }
 
-    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
         self.inner().answer(key)
     }
 
-    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
-        self.inner().keep_answer(key, answer)
+    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
+        self.inner().store_answer(key, answer)
     }
 
-    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        self.inner().forget_answers(before)
+    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        self.inner().delete_answers(before)
     }
 
     fn record<'a>(

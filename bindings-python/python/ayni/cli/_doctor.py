@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ayni import ChatModes, __version__
+from ayni import AyniError, ChatModes, __version__, hardware
 from ayni.cli._models import cache
 
 SECRETS = (
@@ -66,6 +66,12 @@ def _machine() -> Iterator[tuple[str, object]]:
     yield "system", f"{platform.system()} {platform.machine()}"
     yield "threads", _threads()
     yield "instruction sets", " ".join(_instruction_sets()) or "unknown"
+    try:
+        found = hardware()
+        yield "kernels", f"{found.instruction_set}, {found.threads} threads"
+        yield "precision auto", f"{found.precision}: {found.precision_reason}"
+    except AyniError as error:
+        yield "kernels", str(error)
     yield "device cpu", "yes"
     devices = sorted(Path("/dev").glob("nvidia[0-9]*"))
     yield "device cuda", f"{len(devices)} in this machine; this wheel is built for the CPU" if devices else "no"

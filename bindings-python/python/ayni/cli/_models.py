@@ -7,17 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ayni import models_sync
+from ayni import embedding_architectures, known_models, models_sync
 
 
 def add(commands: Any) -> None:
     """Adds the command."""
     command = commands.add_parser(
         "models",
-        help="list the models in the cache, or those that a vendor offers",
-        description="Lists the models in the Hub's cache on this machine; with --vendor those that an "
-        "OpenAI-compatible vendor offers.",
+        help="list the models in the cache, those that run here, or those that a vendor offers",
+        description="Lists the models in the Hub's cache on this machine; with --supported the architectures and "
+        "well-known models that run in this process; with --vendor those that an OpenAI-compatible vendor offers.",
     )
+    command.add_argument("--supported", action="store_true", help="what runs in this process")
     command.add_argument("--vendor", help="openai, groq, hf-router, ollama, ... (docs/reference/configuration.md)")
     command.add_argument("--base-url", help="where the vendor's API is, if elsewhere")
     command.set_defaults(run=run)
@@ -40,6 +41,16 @@ def run(given: argparse.Namespace) -> int:
             config["base_url"] = given.base_url
         for model in models_sync(config, deadline=60):
             print(model.get("id"))
+        return 0
+    if given.supported:
+        print(f"architectures of embedding models: {', '.join(embedding_architectures())}")
+        print(f"{'model':60} {'width':>6} {'window':>7} {'parameters':>11}  {'languages':13} licence")
+        for known in known_models():
+            parameters = f"{known.parameters_in_millions} M"
+            print(
+                f"{known.id:60} {known.dimensions:6} {known.window:7} {parameters:>11}  {known.languages:13} "
+                f"{known.licence or 'not named'}"
+            )
         return 0
     found = sorted(cache().glob("models--*"))
     for folder in found:

@@ -186,7 +186,8 @@ def sentence(error: RequestValidationError) -> tuple[str, str | None]:
     first = faults[0]
     if first["type"] == "json_invalid":
         return "the body is not JSON", None
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    # The first says where the field is: in the body, the query, the path or a header. A field may have such a name too.
+    place = [str(part) for part in first["loc"][1:]]
     name = ".".join(place)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if not name:

@@ -167,8 +167,8 @@ def openai_router(
         summary="An answer, whole or streamed",
     )
     async def chat_completions(request: Request) -> Response:
-        asked = _ayni.OpenAiChat(*await _sent(request))
-        native = _served(part.chats, asked.model, "chat")._native
+        asked = _ayni.OpenAiRequest("chat", *await _sent(request))
+        native = _served(part.chats, asked.model or "", "chat")._native
         head = (f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
         if asked.stream:
             return _Events(await awaited(asked.events, native, *head, request_id_of(request)))
@@ -178,9 +178,9 @@ def openai_router(
         "/embeddings", response_model=EmbeddingList, openapi_extra=_documented("embeddings"), summary="Vectors of texts"
     )
     async def embeddings(request: Request) -> Response:
-        asked = _ayni.OpenAiEmbeddings(*await _sent(request))
-        handle = _served(part.embedders, asked.model, "embeddings")
-        return _json(await awaited(asked.answer, handle._native))
+        asked = _ayni.OpenAiRequest("embeddings", *await _sent(request))
+        handle = _served(part.embedders, asked.model or "", "embeddings")
+        return _json(await awaited(asked.answer, handle._native, "", 0))
 
     @router.post(
         "/images/generations",
@@ -189,9 +189,9 @@ def openai_router(
         summary="Images from a prompt",
     )
     async def image_generations(request: Request) -> Response:
-        asked = _ayni.OpenAiImages(*await _sent(request))
+        asked = _ayni.OpenAiRequest("images", *await _sent(request))
         handle = _served(part.generators, asked.model or next(iter(part.generators), ""), "images")
-        return _json(await awaited(asked.answer, handle._native, int(time.time())))
+        return _json(await awaited(asked.answer, handle._native, "", int(time.time())))
 
     @router.get("/models", response_model=ModelList, summary="The models that are served")
     async def models() -> JSONResponse:

@@ -98,7 +98,7 @@ impl<S: Simd, const PAIRS: bool> Work<S> for QueryBlock<'_, PAIRS> {
     fn run(self, s: S) {
         let panel = 2 * S::LANES;
         let (queries, keys) = self.call.sequence(self.sequence);
-        let size = self.call.heads.size;
+        let size = self.call.heads.padded_size();
         let total = queries.len() * self.call.heads.group();
         let count = rows(size).min(total - self.first);
         let padded = count.next_multiple_of(panel);
@@ -206,7 +206,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
     /// Packs the queries, multiplied by the scale. Scores are in powers of two, whose exponential is faster.
     #[inline(always)]
     fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers<'_>) {
-        let (panel, size) = (2 * S::LANES, self.call.heads.size);
+        let (panel, width, size) = (2 * S::LANES, self.call.heads.size, self.call.heads.padded_size());
         let queries = &self.call.queries;
         let token = self.call.sequence(self.sequence).0.start;
         let mut row = 0;
@@ -218,8 +218,13 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
             let rows = [at(0), at(1), at(2), at(3)];
             let place = row / panel * panel * size + row % panel;
             // SAFETY: heads of queries lie within the data, and the columns of a panel within its own.
-            unsafe { four_columns(s, rows, size, buffers.queries.as_mut_ptr().add(place), panel) };
+            unsafe { four_columns(s, rows, width, buffers.queries.as_mut_ptr().add(place), panel) };
             row += 4;
+        }
+        if width < size {
+            for queries in buffers.queries.chunks_exact_mut(panel * size) {
+                queries[panel * width..].fill(0.0);
+            }
         }
         let factor = s.splat(self.call.options.scale * LOG2_E);
         for register in buffers.queries.chunks_exact_mut(S::LANES) {
@@ -250,7 +255,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
     /// Packs keys and values of a tile from token `first` on.
     #[inline(always)]
     fn pack_tile<S: Simd>(&self, s: S, first: usize, count: usize, buffers: &mut Buffers<'_>) {
-        let size = self.call.heads.size;
+        let (width, size) = (self.call.heads.size, self.call.heads.padded_size());
         for (i, bias) in buffers.bias.iter_mut().take(count).enumerate() {
             *bias = match self.call.options.mask {
                 Mask::None | Mask::Distances(_) => 0.0,
@@ -268,13 +273,15 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
         // SAFETY: keys and values lie within their data; the buffers have room for a whole tile.
         unsafe {
             let Buffers { keys, staging, .. } = &mut *buffers;
-            pack_keys(s, &self.call.keys, first, self.head, [count, size], staging, keys);
+            pack_keys(s, &self.call.keys, first, self.head, [count, width, size], staging, keys);
             for (i, row) in buffers.values.chunks_exact_mut(size).take(count).enumerate() {
                 if buffers.bias[i] == f32::NEG_INFINITY {
                     // Zero times NaN would be NaN.
                     row.fill(0.0);
                 } else {
+                    let (row, padding) = row.split_at_mut(width);
                     widen(s, values.data, values.place(first + i, self.head), row);
+                    padding.fill(0.0);
                 }
             }
             if PAIRS {
@@ -292,7 +299,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
     /// A panel times a tile: scores, their exponentials, and the sums of values weighted by them.
     #[inline(always)]
     fn tile<S: Simd, const REGISTERS: usize>(&self, s: S, tile: Tile, buffers: &mut Buffers<'_>) {
-        let (panel, size) = (2 * S::LANES, self.call.heads.size);
+        let (panel, size) = (2 * S::LANES, self.call.heads.padded_size());
         let queries = buffers.queries[tile.number * panel * size..][..panel * size].as_ptr();
         let scores = buffers.scores.as_mut_ptr();
         let sums = buffers.sums[tile.number * panel * size..][..panel * size].as_mut_ptr();
@@ -325,7 +332,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
         let count = tile.count.div_ceil(group);
         let mut at = 0;
         while at < size {
-            // SAFETY: the size is a multiple of eight; values and weights are there for `count` keys.
+            // SAFETY: the padded size is a multiple of eight; values and weights are there for `count` keys.
             unsafe {
                 let (values, to) = (values.add(at), sums.add(at * panel));
                 if S::REGISTERS >= 32 {
@@ -371,7 +378,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
     /// Divides the sums of a panel by the sums of weights and writes the rows.
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers<'_>) {
-        let (panel, size) = (2 * S::LANES, self.call.heads.size);
+        let (panel, width, size) = (2 * S::LANES, self.call.heads.size, self.call.heads.padded_size());
         let sums = buffers.sums[number * panel * size..][..panel * size].as_mut_ptr();
         let staging = &mut buffers.staging[..panel * size];
         for half in 0..2 {
@@ -399,9 +406,9 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
         let token = self.call.sequence(self.sequence).0.start;
         for (i, row) in staging.chunks_exact(size).take(count).enumerate() {
             let (query, head) = self.query(number * panel + i);
-            let place = ((token + query) * self.call.heads.queries + head) * size;
+            let place = ((token + query) * self.call.heads.queries + head) * width;
             // SAFETY: within the result, and no other block has this row.
-            unsafe { copy(s, row.as_ptr(), self.call.to.get().add(place), size) };
+            unsafe { copy(s, row.as_ptr(), self.call.to.get().add(place), width) };
         }
     }
 }

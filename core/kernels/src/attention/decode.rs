@@ -56,7 +56,7 @@ impl Cache<'_> {
 /// A token whose cache is empty gets zeros.
 ///
 /// # Errors
-/// [`Shape`](crate::KernelError::Shape) if the head size is not a multiple of 8, the heads of queries not one of those
+/// [`Shape`](crate::KernelError::Shape) if a head is empty or too large, the heads of queries are not a multiple of those
 /// of keys or a slice too short.
 pub fn decode(
     cpu: &Cpu,

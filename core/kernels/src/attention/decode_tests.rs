@@ -70,7 +70,9 @@ fn run(cpu: &Cpu, heads: Heads, query: &[f32], caches: &[Cache<'_>]) -> Vec<f32>
 
 #[test]
 fn tokens_attend_over_caches_of_every_length() {
-    for (queries, keys, size) in [(2, 2, 8), (6, 2, 40), (4, 1, 64), (1, 1, 136)] {
+    for (queries, keys, size) in
+        [(2, 2, 1), (3, 1, 7), (2, 2, 8), (4, 2, 26), (6, 2, 40), (4, 1, 64), (1, 1, 135), (1, 1, 136)]
+    {
         let heads = Heads { queries, keys, size };
         let lengths = [0, 1, 3, 31, 33, 511, 512, 513, 1500];
         let mut all: Vec<Stored> = lengths.into_iter().map(|length| stored(heads, length, None)).collect();

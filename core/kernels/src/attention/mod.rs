@@ -158,7 +158,7 @@ pub struct Batch<'a> {
 /// in a value may reach queries of its sequence up to one tile before its key.
 ///
 /// # Errors
-/// [`Shape`](crate::KernelError::Shape) if the head size is not a multiple of 8, the heads of queries not one of those
+/// [`Shape`](crate::KernelError::Shape) if a head is empty or too large, the heads of queries are not a multiple of those
 /// of keys, a slice too short or the starts not in order.
 pub fn attention(
     cpu: &Cpu,
@@ -272,7 +272,7 @@ impl<'a> AttentionCall<'a> {
 
     /// Sequence, head of keys and first row of each block. The cuts do not depend on the batch.
     fn parts(&self) -> Vec<[usize; 3]> {
-        let at_once = block::rows(self.heads.size);
+        let at_once = block::rows(self.heads.padded_size());
         let mut parts = Vec::new();
         for sequence in 0..self.sequences() {
             let rows = self.sequence(sequence).0.len() * self.heads.group();

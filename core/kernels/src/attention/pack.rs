@@ -128,7 +128,7 @@ pub(super) unsafe fn join_rows<S: Simd>(s: S, rows: *mut f32, count: usize, size
 }
 
 /// Interleaves [`KEYS`] keys: number 0 of each, then number 1, and so on. An incomplete four is filled with copies of
-/// the last key; an incomplete eight with arbitrary numbers.
+/// the last key; an incomplete eight with arbitrary numbers. Heads of `width` numbers are padded with zeros to `size`.
 ///
 /// # Safety
 /// The keys from token `first` lie within `data`; `staging` has room for them as they are, `to` for whole eights.
@@ -138,18 +138,18 @@ pub(super) unsafe fn pack_keys<S: Simd>(
     data: &Strided<Numbers<'_>>,
     first: usize,
     head: usize,
-    [count, size]: [usize; 2],
+    [count, width, size]: [usize; 3],
     staging: &mut [f32],
     to: &mut [f32],
 ) {
     let (start, stride) = match data.data {
         Numbers::F32(values) => (values.as_ptr().wrapping_add(data.place(first, head)), data.token),
         _ => {
-            for (i, row) in staging.chunks_exact_mut(size).take(count).enumerate() {
+            for (i, row) in staging.chunks_exact_mut(width).take(count).enumerate() {
                 // SAFETY: the caller's promise.
                 unsafe { widen(s, data.data, data.place(first + i, head), row) };
             }
-            (staging.as_ptr(), size)
+            (staging.as_ptr(), width)
         }
     };
     let mut key = 0;
@@ -158,7 +158,12 @@ pub(super) unsafe fn pack_keys<S: Simd>(
         let rows = [row(0), row(1), row(2), row(3)];
         let place = key / KEYS * KEYS * size + key % KEYS;
         // SAFETY: the rows lie within the data or the staging, and the columns within whole eights.
-        unsafe { four_columns(s, rows, size, to.as_mut_ptr().add(place), KEYS) };
+        unsafe { four_columns(s, rows, width, to.as_mut_ptr().add(place), KEYS) };
         key += 4;
+    }
+    if width < size {
+        for keys in to.chunks_exact_mut(KEYS * size).take(count.div_ceil(KEYS)) {
+            keys[KEYS * width..].fill(0.0);
+        }
     }
 }

@@ -12,11 +12,14 @@ pub struct Heads {
     pub queries: usize,
     /// Heads of a key and of a value.
     pub keys: usize,
-    /// Numbers of a head: a multiple of 8.
+    /// Numbers of a head: up to [`MAX_SIZE`](Self::MAX_SIZE). Multiples of 16 are fastest.
     pub size: usize,
 }
 
 impl Heads {
+    /// The largest head. Models have up to 256 numbers; image decoders attend with 512.
+    pub const MAX_SIZE: usize = 1024;
+
     /// As many heads of keys as of queries.
     pub fn equal(count: usize, size: usize) -> Self {
         Self { queries: count, keys: count, size }
@@ -47,12 +50,16 @@ impl Heads {
         self.queries / self.keys
     }
 
+    /// The size in memory of the inner loops, which take eight numbers at a time. Those past a head's own are zeros.
+    pub(super) fn padded_size(self) -> usize {
+        self.size.next_multiple_of(8)
+    }
+
     pub(super) fn check(self) -> Result<()> {
         let Self { queries, keys, size } = self;
-        if size == 0 || !size.is_multiple_of(8) {
-            return Err(KernelError::shape(format!(
-                "expected heads of a multiple of 8 numbers, found {size}"
-            )));
+        if !(1..=Self::MAX_SIZE).contains(&size) {
+            let most = Self::MAX_SIZE;
+            return Err(KernelError::shape(format!("expected heads of 1 to {most} numbers, found {size}")));
         }
         if keys == 0 || queries == 0 || !queries.is_multiple_of(keys) {
             return Err(KernelError::shape(format!(

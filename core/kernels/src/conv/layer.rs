@@ -104,10 +104,10 @@ impl Conv {
                 geometry.stride
             )));
         }
-        let data = Aligned::zeroed(0);
+        let data = Aligned::EMPTY;
         let (isa, bias) = (cpu.isa, None);
         let mut conv = Self { isa, precision, window, geometry, lanes, group, weight_bytes, data, bias };
-        conv.fill(cpu, weights);
+        conv.fill(cpu, weights)?;
         Ok(conv)
     }
 
@@ -120,7 +120,7 @@ impl Conv {
             let (found, outputs) = (bias.len(), self.window.outputs);
             return Err(KernelError::shape(format!("bias: expected {outputs} numbers, found {found}")));
         }
-        self.bias = Some(Aligned::from_slice(bias));
+        self.bias = Some(Aligned::from_slice(bias)?);
         Ok(self)
     }
 
@@ -212,8 +212,8 @@ impl Conv {
         &self.data[of(start)..of(end)]
     }
 
-    fn fill(&mut self, cpu: &Cpu, weights: Weights<'_>) {
-        let mut data = Aligned::<u8>::zeroed(self.panels() * self.panel_bytes());
+    fn fill(&mut self, cpu: &Cpu, weights: Weights<'_>) -> Result<()> {
+        let mut data = Aligned::<u8>::zeroed(self.panels() * self.panel_bytes())?;
         let places = self.window.height * self.window.width;
         let channels = 2 * self.lanes;
         cpu.pool.parallel_chunks(&mut data, self.panel_bytes(), |panel, data| {
@@ -234,6 +234,7 @@ impl Conv {
             }
         });
         self.data = data;
+        Ok(())
     }
 
     /// A filter `[inputs, positions]` in the order of the steps, one group of channels each.

@@ -285,10 +285,10 @@ impl Packed {
             inputs,
             gated,
             layout,
-            data: Aligned::zeroed(0),
+            data: Aligned::EMPTY,
             bias: None,
-            scales: Aligned::zeroed(0),
-            corrections: Aligned::zeroed(0),
+            scales: Aligned::EMPTY,
+            corrections: Aligned::EMPTY,
         };
         packed.fill(cpu, matrices)?;
         Ok(packed)
@@ -296,11 +296,13 @@ impl Packed {
 
     fn fill(&mut self, cpu: &Cpu, matrices: [Weights<'_>; 2]) -> Result<()> {
         let (panels, channels) = (self.panels(), self.layout.channels());
-        let mut data = Aligned::<u8>::zeroed(panels * self.panel_bytes());
+        let bytes = panels.checked_mul(self.panel_bytes());
+        let bytes = bytes.ok_or_else(|| KernelError::shape("the weights do not fit memory"))?;
+        let mut data = Aligned::<u8>::zeroed(bytes)?;
         let quantised = self.precision == Precision::Int8;
         let numbers = if quantised { panels * channels } else { 0 };
         let scales =
-            std::sync::Mutex::new((Aligned::<f32>::zeroed(numbers), Aligned::<i32>::zeroed(numbers)));
+            std::sync::Mutex::new((Aligned::<f32>::zeroed(numbers)?, Aligned::<i32>::zeroed(numbers)?));
         let flawed = std::sync::atomic::AtomicBool::new(false);
         cpu.pool.parallel_chunks(&mut data, self.panel_bytes(), |panel, data| {
             let mut row = Scratch::<f32>::take(self.words() * self.layout.group);
@@ -351,7 +353,7 @@ impl Packed {
             }
         }
         let channels = self.layout.channels();
-        let mut ordered = Aligned::<f32>::zeroed(self.panels() * channels);
+        let mut ordered = Aligned::<f32>::zeroed(self.panels() * channels)?;
         for (number, value) in ordered.iter_mut().enumerate() {
             if let Some((matrix, row)) = self.source_of(number / channels, number % channels) {
                 *value = biases[matrix][row];

@@ -58,11 +58,11 @@ impl QuantisedWeights {
                 "{n} rows of {k} weights in {name}: expected {wanted} bytes, found {found}"
             )));
         }
-        let mut weights = Self { format, outputs: n, inputs: k, data: Aligned::zeroed(0) };
+        let mut weights = Self { format, outputs: n, inputs: k, data: Aligned::EMPTY };
         let panel_bytes = weights.panel_bytes();
         let total = n.div_ceil(tile::ROWS).checked_mul(panel_bytes);
         let total = total.ok_or_else(|| KernelError::shape("the weights do not fit memory"))?;
-        weights.data = Aligned::zeroed(total);
+        weights.data = Aligned::zeroed(total)?;
         let row_bytes = wanted / n.max(1);
         cpu.pool.parallel_chunks(&mut weights.data, panel_bytes, |panel, to| {
             let first = panel * tile::ROWS;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::config::ClipServiceConfig;
-use crate::backends::space_service::{Address, Service};
+use crate::backends::space_service::{ServiceAddress, SpaceService};
 use crate::context::Context;
 use crate::embed::EmbeddingSpace;
 use crate::env::Environment;
@@ -22,14 +22,14 @@ const DEFAULT_MODEL_WIDTH: usize = 512;
 /// A CLIP embedding service: texts and images in one space.
 #[derive(Clone, Debug)]
 pub struct ClipService {
-    pub(super) service: Service,
+    pub(super) service: SpaceService,
     pub(super) info: BackendInfo,
     pub(super) space: EmbeddingSpace,
     /// Whether it answered the last call, so that several inputs may be sent at once.
     pub(super) awake: Arc<AtomicBool>,
 }
 
-/// What `/health` of a CLIP service says. It is data: a service that says it is unhealthy is no error.
+/// The `/health` answer of a CLIP service. A service that says it is unhealthy is not an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -42,7 +42,7 @@ pub struct ClipHealth {
     pub device: String,
     /// The model that runs.
     pub model_name: String,
-    /// Whatever else the service tells.
+    /// All other members of the answer.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -53,7 +53,7 @@ impl ClipService {
         if model.is_empty() {
             return Err(Error::config("`model` is empty: name the model that the CLIP service runs"));
         }
-        let address = Address {
+        let address = ServiceAddress {
             backend: "clip_service",
             url: &config.url,
             url_variables: &["CLIP_SERVICE_URL"],
@@ -64,24 +64,24 @@ impl ClipService {
             timeout_seconds: config.timeout_seconds,
             wake_seconds: config.wake_seconds,
         };
-        let service = Service::open(address, env)?;
+        let service = SpaceService::open(address, env)?;
         let known_width = (model == DEFAULT_MODEL).then_some(DEFAULT_MODEL_WIDTH);
         let space = EmbeddingSpace::new(model).with_dimensions(config.dimensions.or(known_width));
         let info = service.info(model);
         Ok(Self { service, info, space, awake: Arc::default() })
     }
 
-    /// What the service says about itself. It does not wait for one that is asleep, but wakes it.
+    /// Asks for the service's health. It wakes a service that is asleep but does not wait for it.
     ///
     /// # Errors
-    /// `cold_start` while it wakes up; otherwise whatever keeps it from answering.
+    /// `cold_start` while the service wakes up; otherwise the error that keeps it from answering.
     pub async fn health(&self, cx: &Context) -> Result<ClipHealth> {
         Ok(self.service.get(cx, "/health").await?.value)
     }
 
-    /// Asks for `/health` now and then, so that a Space does not fall asleep (they do after 15 minutes
-    /// without visits; every 10 minutes is enough). The future never ends by itself: spawn it and cancel the
-    /// context. A ping that fails is not the end: the next one may succeed.
+    /// Requests `/health` regularly, so that a Space does not fall asleep. (They do after 15 minutes without visits; every
+    /// 10 minutes is enough.) The future never completes by itself: spawn it and cancel its context. It goes on after a
+    /// request that fails.
     pub fn keep_alive(&self, cx: &Context, every: Duration) -> impl Future<Output = ()> + Send + 'static {
         let (space, cx) = (self.service.space.clone(), cx.clone());
         async move { space.keep_alive(&cx, every).await }

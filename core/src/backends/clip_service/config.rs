@@ -13,25 +13,23 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ClipServiceConfig {
-    /// Where the service is: `https://owner-name.hf.space`, or any other address; `CLIP_SERVICE_URL` by default.
+    /// The URL of the service, `https://owner-name.hf.space` or any other; `CLIP_SERVICE_URL` by default.
     pub url: String,
-    /// The service's own key, sent as `X-API-Key`; `CLIP_API_KEY` by default, sent without one where that is
-    /// unset.
+    /// The service's own key, sent as `X-API-Key`; `CLIP_API_KEY` by default, and no key if that is not set.
     pub api_key: Option<Secret>,
-    /// A Hugging Face token, for a private Space. Sent to the service: never taken from the environment.
+    /// A Hugging Face token for a private Space. It is sent to the service, so it is never read from the environment.
     pub hf_token: Option<Secret>,
-    /// The model that the service runs, which names the vectors' space.
+    /// The model that the service runs; it names the embedding space.
     pub model: String,
-    /// Numbers in a vector. For the default model 512 by default, for any other what the first answer shows.
+    /// The width of the vectors; by default 512 for the default model, and that of the first answer for any other.
     pub dimensions: Option<usize>,
-    /// `owner/name` of the Space behind the address, to learn its state from the Hub. Addresses on `hf.space`
-    /// need none.
+    /// `owner/name` of the Space behind the URL, to ask the Hub for its state. URLs on `hf.space` do not need it.
     pub space: Option<String>,
-    /// The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default.
+    /// The URL of the Hub; `HF_ENDPOINT`, then `https://huggingface.co` by default.
     pub hub_url: Option<String>,
-    /// The most seconds until the service's status line; a shorter bound of the context or policy comes first.
+    /// The most seconds until the service's status line, unless the context or policy has a shorter limit.
     pub timeout_seconds: f64,
-    /// How many seconds to wait for a service that is waking up, inside the deadline.
+    /// How many seconds to wait for a service that is waking up, within the deadline.
     pub wake_seconds: f64,
 }
 
@@ -84,7 +82,7 @@ impl ClipServiceConfig {
     /// Opens the backend.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend.
+    /// `config_invalid` naming the field or variable to fix.
     pub fn open(&self, env: &Environment) -> Result<ClipService> {
         ClipService::open(self, env)
     }

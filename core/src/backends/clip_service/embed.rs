@@ -1,4 +1,4 @@
-//! Embedding with a CLIP service: one input a call, several calls at a time.
+//! Embedding with a CLIP service: one input per request, several requests at a time.
 
 use std::sync::atomic::Ordering;
 
@@ -6,14 +6,14 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::client::ClipService;
-use super::wire::{Body, read_vector};
+use super::wire::{EmbedBody, read_vector};
 use crate::context::Context;
 use crate::embed::{EmbedInput, EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation, Vectors};
 use crate::error::{Error, Result};
 use crate::info::{BackendInfo, Route};
 
-/// Inputs of one request in flight at a time: the service takes one input a call.
-const IN_FLIGHT: usize = 4;
+/// The most inputs in flight: the service takes one input per request.
+const MAX_IN_FLIGHT: usize = 4;
 
 struct Embedded {
     vector: Vec<f32>,
@@ -39,14 +39,14 @@ impl ClipService {
 
     async fn embed_all(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
         self.check(request)?;
-        // A sleeping service is woken by one call, not by several that all wait.
+        // One request wakes a sleeping service; several would all wait.
         let alone = if self.awake.load(Ordering::Relaxed) { 0 } else { 1 };
         let mut results = Vec::with_capacity(request.inputs.len());
         for input in request.inputs.iter().take(alone) {
             results.push(self.embed_one(cx, input).await?);
         }
         let rest: Vec<_> = request.inputs.iter().skip(alone).map(|input| self.embed_one(cx, input)).collect();
-        results.extend(stream::iter(rest).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await?);
+        results.extend(stream::iter(rest).buffered(MAX_IN_FLIGHT).try_collect::<Vec<_>>().await?);
 
         let truncated =
             results.iter().enumerate().filter(|(_, one)| one.truncated).map(|(index, _)| index).collect();
@@ -59,9 +59,9 @@ impl ClipService {
 
     async fn embed_one(&self, cx: &Context, input: &EmbedInput) -> Result<Embedded> {
         let (path, body) = match input {
-            EmbedInput::Text(text) => ("/embed/text", Body::Text { text }),
+            EmbedInput::Text(text) => ("/embed/text", EmbedBody::Text { text }),
             EmbedInput::Image(image) => {
-                ("/embed/image", Body::Image { image: image.to_base64(), mime_type: image.media_type() })
+                ("/embed/image", EmbedBody::Image { image: image.to_base64(), mime_type: image.media_type() })
             }
         };
         let outcome = self.service.post::<Value>(cx, path, &body).await;

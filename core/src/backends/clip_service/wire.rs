@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Body<'a> {
+pub(super) enum EmbedBody<'a> {
     Text { text: &'a str },
     Image { image: String, mime_type: &'a str },
 }
 
-/// The vector of one answer, of unit length.
+/// The vector of an answer, normalised.
 pub(super) fn read_vector(answer: &Value) -> Result<Vec<f32>> {
     let invalid = || {
         Error::response_invalid("the CLIP service's answer holds no `embedding` list of numbers")
@@ -36,7 +36,7 @@ pub(super) fn read_vector(answer: &Value) -> Result<Vec<f32>> {
     }
 }
 
-/// Services promise unit length; one that does not keep it is corrected, others keep their bits.
+/// Normalises a vector. Services promise unit length, and vectors that have it keep their bits.
 fn unit_length(vector: Vec<f32>) -> Result<Vec<f32>> {
     const TOLERANCE: f64 = 1e-3;
     let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();

@@ -3,18 +3,22 @@
 use std::collections::VecDeque;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::client::Gemini;
-use super::request::{self, CALL_ID, SIGNATURE, TEXT_PARTS};
-use super::wire::{self, Candidate, FunctionCall, Part, Reply, UsageMetadata};
+use super::contents::CALL_ID;
+use super::kept::{KeptParts, PARTS, SIGNATURE, read_part};
+use super::request;
+use super::sources::Sources;
+use super::wire::{self, Candidate, FunctionCall, PromptFeedback, Reply, UsageMetadata};
 use crate::chat::{
-    ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, ProviderData, ToolCall,
+    ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, FinishReason, ProviderData,
+    ResponseMetadata, ToolCall,
 };
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::body::{EventSource, EventStream, StreamRecord, chat_stream};
-use crate::info::{BackendInfo, Route, Usage};
+use crate::info::{BackendInfo, Route};
 
 impl ChatBackend for Gemini {
     fn info(&self) -> &BackendInfo {
@@ -97,8 +101,11 @@ struct AnswerBuilder {
     started: bool,
     said_something: bool,
     calls: usize,
-    /// The pieces of the text: their lengths, and the signature that came with each.
-    pieces: Vec<(usize, Option<String>)>,
+    /// The answer's text, for the sources that name places in it.
+    text: String,
+    kept: KeptParts,
+    sources: Sources,
+    metadata: ResponseMetadata,
     usage: UsageMetadata,
     finish: Option<String>,
 }
@@ -111,7 +118,10 @@ impl AnswerBuilder {
             started: false,
             said_something: false,
             calls: 0,
-            pieces: Vec::new(),
+            text: String::new(),
+            kept: KeptParts::default(),
+            sources: Sources::default(),
+            metadata: ResponseMetadata::default(),
             usage: UsageMetadata::default(),
             finish: None,
         }
@@ -135,9 +145,8 @@ impl AnswerBuilder {
         if let Some(usage) = reply.usage_metadata {
             self.usage = usage;
         }
-        if let Some(reason) = reply.prompt_feedback.and_then(|feedback| feedback.block_reason) {
-            let message = "Gemini refused the prompt before answering";
-            return Err(self.rejected(message, "block_reason", &reason));
+        if let Some(feedback) = reply.prompt_feedback {
+            self.take_feedback(feedback)?;
         }
         if !self.started {
             self.started = true;
@@ -150,11 +159,42 @@ impl AnswerBuilder {
         }
     }
 
+    fn take_feedback(&mut self, feedback: PromptFeedback) -> Result<()> {
+        let PromptFeedback { block_reason, block_reason_message, safety_ratings } = feedback;
+        if let Some(reason) = block_reason {
+            let message = "Gemini refused the prompt before answering";
+            return Err(self.rejected(message, "block_reason", &reason, block_reason_message));
+        }
+        if safety_ratings.is_some() {
+            let filter_results = json!({ "prompt": safety_ratings });
+            self.metadata.merge(ResponseMetadata { filter_results, ..ResponseMetadata::default() });
+        }
+        Ok(())
+    }
+
     fn take_candidate(&mut self, candidate: Candidate, events: &mut VecDeque<ChatEvent>) -> Result<()> {
         let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
         for part in parts {
-            self.take_part(part, events)?;
+            self.take_part(part, events);
         }
+        for (kept, new) in [
+            (&mut self.sources.grounding, candidate.grounding_metadata),
+            (&mut self.sources.url_context, candidate.url_context_metadata),
+            (&mut self.sources.citations, candidate.citation_metadata),
+        ] {
+            if !new.is_null() {
+                *kept = new;
+            }
+        }
+        let filter_results = match candidate.safety_ratings {
+            Value::Null => Value::Null,
+            ratings => json!({ "answer": ratings }),
+        };
+        self.metadata.merge(ResponseMetadata {
+            finish_message: candidate.finish_message.filter(|message| !message.is_empty()),
+            filter_results,
+            ..ResponseMetadata::default()
+        });
         if let Some(logprobs) = candidate.logprobs_result {
             events.push_back(ChatEvent::Logprobs(logprobs.into_tokens()));
         }
@@ -164,39 +204,35 @@ impl AnswerBuilder {
         Ok(())
     }
 
-    fn take_part(&mut self, part: Part, events: &mut VecDeque<ChatEvent>) -> Result<()> {
-        if part.inline_data.is_some() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the model answered with an image, which a chat answer cannot carry: use a model that answers with text",
-            )
-            .with_sent(Sent::Yes));
-        }
-        if let Some(call) = part.function_call {
-            self.take_call(call, part.thought_signature, events);
-            return Ok(());
-        }
-        let text = part.text.unwrap_or_default();
-        if part.thought == Some(true) {
+    fn take_part(&mut self, part: Map<String, Value>, events: &mut VecDeque<ChatEvent>) {
+        let is_thought = part.get("thought") == Some(&Value::Bool(true));
+        let signature = part.get(SIGNATURE).and_then(Value::as_str).map(str::to_owned);
+        let text = part.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(call) = part.get("functionCall") {
+            let call = FunctionCall::deserialize(call).unwrap_or_default();
+            self.take_call(call, signature, events);
+        } else if is_thought {
+            // Pictures among the thoughts are drafts, not the answer.
             if !text.is_empty() {
                 events.push_back(ChatEvent::Reasoning(text));
             }
-            return Ok(());
-        }
-        self.note_piece(text.len(), part.thought_signature);
-        if !text.is_empty() {
+        } else if let Some(read) = read_part(&part) {
             self.said_something = true;
-            events.push_back(ChatEvent::Text(text));
+            // Code that the model has the provider run may come with a text.
+            if !text.is_empty() {
+                self.take_text(text, events);
+            }
+            events.push_back(ChatEvent::Part { part: read });
+        } else if !text.is_empty() {
+            self.take_text(text, events);
         }
-        Ok(())
+        self.kept.push(part);
     }
 
-    fn note_piece(&mut self, length: usize, signature: Option<String>) {
-        match self.pieces.last_mut() {
-            Some((total, None)) if signature.is_none() => *total += length,
-            _ if length == 0 && signature.is_none() => {}
-            _ => self.pieces.push((length, signature)),
-        }
+    fn take_text(&mut self, text: String, events: &mut VecDeque<ChatEvent>) {
+        self.said_something = true;
+        self.text.push_str(&text);
+        events.push_back(ChatEvent::Text(text));
     }
 
     fn take_call(&mut self, call: FunctionCall, signature: Option<String>, events: &mut VecDeque<ChatEvent>) {
@@ -223,42 +259,56 @@ impl AnswerBuilder {
         events.push_back(ChatEvent::ToolCall { index, call });
     }
 
-    /// The last event; `None` if no finish reason came, which is an interruption.
-    fn end(&mut self) -> Result<Option<ChatEvent>> {
+    /// The last events; none if no finish reason came, which is an interruption.
+    fn end(&mut self) -> Result<Vec<ChatEvent>> {
         let Some(finish) = self.finish.take() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let reason = wire::finish_reason(&finish, self.calls > 0);
         if reason == FinishReason::ContentFilter && !self.said_something {
-            return Err(self.rejected("Gemini's filter withheld the whole answer", "finish_reason", &finish));
+            let sentence = self.metadata.finish_message.take();
+            let message = "Gemini's filter withheld the whole answer";
+            return Err(self.rejected(message, "finish_reason", &finish, sentence));
         }
-        let usage: Usage = self.usage.into_usage();
-        Ok(Some(ChatEvent::Finish { reason, usage, provider_data: self.signed_pieces() }))
+        let mut events: Vec<ChatEvent> = Vec::new();
+        let annotations = self.sources.annotations(&self.text).into_iter();
+        events.extend(annotations.map(|annotation| ChatEvent::Annotation { annotation }));
+        events.push(ChatEvent::Metadata { metadata: self.metadata(finish) });
+        let kept = std::mem::take(&mut self.kept).finish();
+        let provider_data = kept.map(|parts| (PARTS.to_owned(), parts)).into_iter().collect();
+        events.push(ChatEvent::Finish { reason, usage: self.usage.to_usage(), provider_data });
+        Ok(events)
     }
 
-    /// The lengths of the pieces, kept only if a signature has to go back to its piece.
-    fn signed_pieces(&mut self) -> ProviderData {
-        let pieces = std::mem::take(&mut self.pieces);
-        if pieces.iter().all(|(_, signature)| signature.is_none()) {
-            return ProviderData::new();
-        }
-        let piece = |(length, signature): (usize, Option<String>)| {
-            let mut piece = Map::from_iter([("length".to_owned(), Value::from(length))]);
-            if let Some(signature) = signature {
-                piece.insert(SIGNATURE.to_owned(), Value::from(signature));
+    fn metadata(&mut self, finish: String) -> ResponseMetadata {
+        let mut metadata = std::mem::take(&mut self.metadata);
+        metadata.id.clone_from(&self.request_id);
+        metadata.finish_reason = Some(finish);
+        metadata.service_tier = self.usage.traffic_type.take();
+        for (name, value) in [
+            ("groundingMetadata", self.sources.grounding.take()),
+            ("urlContextMetadata", self.sources.url_context.take()),
+            ("citationMetadata", self.sources.citations.take()),
+        ] {
+            if !value.is_null() {
+                metadata.further.insert(name.to_owned(), value);
             }
-            Value::Object(piece)
-        };
-        let pieces = pieces.into_iter().map(piece).collect();
-        ProviderData::from_iter([(TEXT_PARTS.to_owned(), Value::Array(pieces))])
+        }
+        metadata
     }
 
-    fn rejected(&self, message: &str, name: &'static str, reason: &str) -> Error {
+    /// A refusal: Google's sentence is what the error delivers, and what was used is among its facts.
+    fn rejected(&self, message: &str, name: &'static str, reason: &str, sentence: Option<String>) -> Error {
         let is_word = reason.len() <= 64 && reason.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let reason = if is_word { reason } else { "unknown" };
         let error = Error::new(ErrorKind::ContentRejected, format!("{message} ({reason})"))
             .with_context(name, reason)
             .with_sent(Sent::Yes);
+        let error = match sentence.filter(|sentence| !sentence.is_empty()) {
+            Some(sentence) => error.with_partial_text(sentence),
+            None => error,
+        };
+        let error = self.usage.to_usage().add_to(error);
         match &self.request_id {
             Some(id) => error.with_request_id(id.clone()),
             None => error,

@@ -34,10 +34,9 @@ impl Gemini {
         if config.dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let key = required_secret(config.api_key.as_ref(), env, &["GOOGLE_API_KEY", "GEMINI_API_KEY"])?;
-        let api = ApiClient::new("gemini", config.base_url.as_deref().unwrap_or(BASE_URL))?
-            .with_auth(Auth::Header("x-goog-api-key", key))?
-            .with_classify(classify);
+        let api = ApiClient::new("gemini", config.base_url.as_deref().unwrap_or(BASE_URL))?;
+        let auth = auth(config, &api.host(), env)?;
+        let api = api.with_auth(auth)?.with_classify(classify);
         let mut limits = Limits::default().with_max_batch(MAX_BATCH);
         limits.max_concurrency = config.max_concurrency;
         let info = BackendInfo::new("gemini", model)
@@ -52,6 +51,18 @@ impl Gemini {
     pub(super) fn method(&self, name: &str) -> String {
         format!("/{}:{name}", self.resource)
     }
+}
+
+/// A Google Cloud token where there is one, else the key of the API.
+fn auth(config: &GeminiConfig, host: &str, env: &Environment) -> Result<Auth> {
+    let of_cloud = || {
+        host.ends_with("aiplatform.googleapis.com").then(|| env.secret(&["VERTEX_ACCESS_TOKEN"])).flatten()
+    };
+    if let Some(token) = config.access_token.clone().filter(|token| !token.is_empty()).or_else(of_cloud) {
+        return Ok(Auth::Bearer(token));
+    }
+    let key = required_secret(config.api_key.as_ref(), env, &["GOOGLE_API_KEY", "GEMINI_API_KEY"])?;
+    Ok(Auth::Header("x-goog-api-key", key))
 }
 
 /// The model as the API's paths spell it.

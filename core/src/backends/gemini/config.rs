@@ -19,6 +19,9 @@ pub struct GeminiConfig {
     pub base_url: Option<String>,
     /// The credential; `GOOGLE_API_KEY`, then `GEMINI_API_KEY` by default.
     pub api_key: Option<Secret>,
+    /// A Google Cloud access token, sent as a bearer instead of a key: for Vertex AI, whose `base_url` ends with
+    /// `/publishers/google`. `VERTEX_ACCESS_TOKEN` by default where the address is Google Cloud's.
+    pub access_token: Option<Secret>,
     /// Numbers in a vector, for embedding models that can be shortened; the model's own width by default.
     pub dimensions: Option<usize>,
     /// Most requests in flight with this credential.
@@ -40,6 +43,12 @@ impl GeminiConfig {
     /// Sets the credential.
     pub fn with_api_key(mut self, api_key: impl Into<Secret>) -> Self {
         self.api_key = Some(api_key.into());
+        self
+    }
+
+    /// Sets a Google Cloud access token, for Vertex AI.
+    pub fn with_access_token(mut self, token: impl Into<Secret>) -> Self {
+        self.access_token = Some(token.into());
         self
     }
 

@@ -1,9 +1,11 @@
 //! `:embedContent` and `:batchEmbedContents`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::client::Gemini;
 use super::wire::UsageMetadata;
+use crate::backends::vectors::with_extra;
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Truncation, Vectors};
 use crate::error::{Error, Result};
@@ -31,8 +33,8 @@ struct TextPart<'a> {
 }
 
 #[derive(Serialize)]
-struct BatchRequest<'a> {
-    requests: Vec<OneRequest<'a>>,
+struct BatchRequest {
+    requests: Vec<Value>,
 }
 
 /// The response of either method: the first fills `embedding`, the second `embeddings`.
@@ -66,7 +68,7 @@ impl Embedder for Gemini {
 
 impl Gemini {
     async fn embed_texts(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        request.check(self.info.limits.max_batch)?;
+        request.check_inputs(self.info.limits.max_batch)?;
         if request.truncation == Truncation::Refuse {
             return Err(Error::unsupported(
                 "Gemini cuts long inputs without a word; `truncation: refuse` cannot be promised",
@@ -74,16 +76,19 @@ impl Gemini {
         }
         let texts = request.text_inputs()?;
         let shortened = request.dimensions.or(self.dimensions);
-        let one = |text| OneRequest {
-            model: &self.resource,
-            content: Content { parts: [TextPart { text }] },
-            task_type: request.role.map(task_type),
-            output_dimensionality: shortened,
+        let one = |text| {
+            let one = OneRequest {
+                model: &self.resource,
+                content: Content { parts: [TextPart { text }] },
+                task_type: request.role.map(task_type),
+                output_dimensionality: shortened,
+            };
+            with_extra(&one, &request.extra)
         };
         let call = match texts.as_slice() {
-            [text] => self.api.post(&self.method("embedContent")).json(&one(text)),
+            [text] => self.api.post(&self.method("embedContent")).json(&one(text)?),
             _ => {
-                let requests = texts.iter().copied().map(one).collect();
+                let requests = texts.iter().copied().map(one).collect::<Result<_>>()?;
                 self.api.post(&self.method("batchEmbedContents")).json(&BatchRequest { requests })
             }
         };
@@ -93,7 +98,7 @@ impl Gemini {
         let vectors = Vectors::from_rows(rows.into_iter().map(|row| row.values).collect())?;
         // Only the full width has unit length.
         let vectors = if shortened.is_some() { vectors.normalised() } else { vectors };
-        let usage = body.usage_metadata.map_or_else(Usage::default, UsageMetadata::into_usage);
+        let usage = body.usage_metadata.map_or_else(Usage::default, |usage| usage.to_usage());
         EmbedResponse::new(vectors, Route::new(&self.info).with_request_id(request_id))
             .with_usage(usage)
             .check(texts.len(), shortened.or(self.space.dimensions))

@@ -3,8 +3,11 @@
 mod chat;
 mod client;
 mod config;
+mod contents;
 mod embed;
+mod kept;
 mod request;
+mod sources;
 mod wire;
 
 pub use client::Gemini;

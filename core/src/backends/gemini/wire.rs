@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::chat::{FinishReason, TokenLogprob};
 use crate::info::Usage;
@@ -26,7 +26,15 @@ pub(super) struct Body<'a> {
 pub(super) struct ContentOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<&'static str>,
-    pub(super) parts: Vec<PartOut<'a>>,
+    pub(super) parts: Vec<SentPart<'a>>,
+}
+
+/// A part as ayni writes it, or as Google sent it before.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum SentPart<'a> {
+    Written(PartOut<'a>),
+    Kept(Value),
 }
 
 #[derive(Default, Serialize)]
@@ -44,6 +52,13 @@ pub(super) struct PartOut<'a> {
     pub(super) function_response: Option<FunctionResponse<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) thought_signature: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) media_resolution: Option<MediaResolution>,
+}
+
+#[derive(Serialize)]
+pub(super) struct MediaResolution {
+    pub(super) level: &'static str,
 }
 
 #[derive(Serialize)]
@@ -51,13 +66,15 @@ pub(super) struct PartOut<'a> {
 pub(super) struct Blob<'a> {
     pub(super) mime_type: &'a str,
     pub(super) data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) display_name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FileData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mime_type: Option<&'static str>,
+    pub(super) mime_type: Option<&'a str>,
     pub(super) file_uri: &'a str,
 }
 
@@ -75,6 +92,9 @@ pub(super) struct FunctionResponse<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) name: &'a str,
     pub(super) response: Value,
+    /// Images and files of the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) parts: Vec<PartOut<'a>>,
 }
 
 #[derive(Serialize)]
@@ -128,7 +148,7 @@ pub(super) struct GenerationConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) response_mime_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) response_json_schema: Option<&'a Value>,
+    pub(super) response_json_schema: Option<Cow<'a, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) response_logprobs: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,6 +188,8 @@ pub(super) struct Reply {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PromptFeedback {
     pub(super) block_reason: Option<String>,
+    pub(super) block_reason_message: Option<String>,
+    pub(super) safety_ratings: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -176,22 +198,18 @@ pub(super) struct Candidate {
     pub(super) content: Option<Content>,
     pub(super) finish_reason: Option<String>,
     pub(super) logprobs_result: Option<LogprobsResult>,
+    pub(super) finish_message: Option<String>,
+    pub(super) safety_ratings: Value,
+    pub(super) grounding_metadata: Value,
+    pub(super) url_context_metadata: Value,
+    pub(super) citation_metadata: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Content {
-    pub(super) parts: Option<Vec<Part>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Part {
-    pub(super) text: Option<String>,
-    pub(super) thought: Option<bool>,
-    pub(super) thought_signature: Option<String>,
-    pub(super) function_call: Option<FunctionCall>,
-    pub(super) inline_data: Option<Value>,
+    /// As they came: unknown ones are kept and sent back.
+    pub(super) parts: Option<Vec<Map<String, Value>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -203,7 +221,7 @@ pub(super) struct FunctionCall {
 }
 
 /// Token counts; in a stream each one is the count so far.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct UsageMetadata {
     prompt_token_count: Option<u64>,
@@ -211,17 +229,34 @@ pub(super) struct UsageMetadata {
     candidates_token_count: Option<u64>,
     thoughts_token_count: Option<u64>,
     cached_content_token_count: Option<u64>,
+    prompt_tokens_details: Option<Vec<ModalityCount>>,
+    candidates_tokens_details: Option<Vec<ModalityCount>>,
+    pub(super) traffic_type: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ModalityCount {
+    modality: String,
+    token_count: u64,
 }
 
 impl UsageMetadata {
-    /// Google counts thoughts beside the answer, not inside it.
-    pub(super) fn into_usage(self) -> Usage {
+    /// Google counts thoughts beside the answer; here they are a part of it, as at every other provider.
+    pub(super) fn to_usage(&self) -> Usage {
         let prompt = Usage::new(self.prompt_token_count, self.candidates_token_count);
-        let mut usage = prompt.plus(Usage::new(self.tool_use_prompt_token_count, None));
+        let apart = Usage::new(self.tool_use_prompt_token_count, self.thoughts_token_count);
+        let mut usage = prompt.plus(apart);
         usage.reasoning_tokens = self.thoughts_token_count;
         usage.cached_tokens = self.cached_content_token_count;
+        usage.input_audio_tokens = audio(self.prompt_tokens_details.as_deref());
+        usage.output_audio_tokens = audio(self.candidates_tokens_details.as_deref());
         usage
     }
+}
+
+fn audio(counts: Option<&[ModalityCount]>) -> Option<u64> {
+    counts?.iter().find(|count| count.modality == "AUDIO").map(|count| count.token_count)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -100,10 +100,13 @@ fn check_provider(provider: &str) -> Result<()> {
 fn check_options(request: &ChatRequest) -> Result<()> {
     let wants_tools = !request.tools.is_empty()
         || matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Tool(_)));
-    let has_images = request
-        .messages
-        .iter()
-        .any(|message| message.content.parts().iter().any(|part| !matches!(part, Part::Text { .. })));
+    let has_images = request.messages.iter().any(|message| {
+        message
+            .content
+            .parts()
+            .iter()
+            .any(|part| !matches!(part, Part::Text { .. } | Part::CachePoint { .. }))
+    });
     let wants_format = request.output.as_ref().is_some_and(|output| *output != OutputFormat::Text);
     let has_calls =
         request.messages.iter().any(|message| !message.tool_calls.is_empty() || message.role == Role::Tool);

@@ -8,6 +8,7 @@ use super::client::{HuggingFace, ResolvedProvider};
 use super::mapping::Task;
 use super::providers::{self, HF_INFERENCE};
 use super::wire::FeatureExtraction;
+use crate::backends::vectors::with_extra;
 use crate::context::Context;
 use crate::embed::{
     EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Pooling, Truncation, Vectors,
@@ -26,7 +27,7 @@ impl Embedder for HuggingFace {
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
-        request.check(self.0.info.limits.max_batch)?;
+        request.check_inputs(self.0.info.limits.max_batch)?;
         let texts = request.text_inputs()?;
         let served = self.resolve(cx, Task::FeatureExtraction).await?;
         let outcome = match served.provider() {
@@ -56,6 +57,7 @@ impl HuggingFace {
             dimensions: request.dimensions.or(config.dimensions),
         };
         let path = format!("/models/{}/pipeline/feature-extraction", served.model_path());
+        let body = with_extra(&body, &request.extra)?;
         let reply = self.post(served, &path).json(&body).json_reply::<Value>(cx).await?;
         let vectors = self.finished(vectors_of(&reply.value, texts.len(), config.pooling)?)?;
         Ok(EmbedResponse::new(vectors, self.route(served, reply.request_id)))
@@ -78,12 +80,13 @@ impl HuggingFace {
         }
         let route = providers::profile(provider).and_then(|profile| profile.embeddings);
         let route = route.ok_or_else(|| providers::no_route(provider, Task::FeatureExtraction))?;
-        let body = EmbeddingsBody::write(
+        let mut body = EmbeddingsBody::write(
             &served.entry.model,
             texts.iter().map(|text| Cow::Borrowed(*text)).collect(),
             request.dimensions.or(self.0.config.dimensions),
             Some(EncodingFormat::Float),
         );
+        body.add_extra(&request.extra);
         let reply = self.post(served, route).json(&body).json_reply::<RawEmbeddings>(cx).await?;
         let route = self.route(served, reply.request_id).with_model(reply.value.model.as_deref());
         let usage = reply.value.usage();

@@ -14,27 +14,26 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ImageEngineConfig {
-    /// Where the engine is; `CLOUD_ENGINE_URL`, then `VITE_CLOUD_ENGINE_URL` by default.
+    /// The URL of the engine; `CLOUD_ENGINE_URL`, then `VITE_CLOUD_ENGINE_URL` by default.
     pub url: String,
     /// The engine's own key, sent as `X-API-Key`.
     pub api_key: Option<Secret>,
-    /// A Hugging Face token, for a private Space. Sent to the engine: never taken from the environment.
+    /// A Hugging Face token for a private Space. It is sent to the engine, so it is never read from the environment.
     pub hf_token: Option<Secret>,
-    /// What to call the engine's model until it says so itself.
+    /// The name of the engine's model until an answer names it.
     pub model: String,
-    /// The `resolution` of requests that name none.
+    /// The `resolution` of requests without one.
     pub resolution: Resolution,
-    /// The `temperature` of requests that name none.
+    /// The `temperature` of requests without one.
     pub temperature: f32,
-    /// `owner/name` of the Space behind the address, to learn its state from the Hub. Addresses on `hf.space`
-    /// need none.
+    /// `owner/name` of the Space behind the URL, to ask the Hub for its state. URLs on `hf.space` do not need it.
     pub space: Option<String>,
-    /// The Hub's address; `HF_ENDPOINT`, then `https://huggingface.co` by default.
+    /// The URL of the Hub; `HF_ENDPOINT`, then `https://huggingface.co` by default.
     pub hub_url: Option<String>,
-    /// The most seconds until the engine's status line, which comes with the finished images; a shorter bound
-    /// of the context or policy comes first.
+    /// The most seconds until the engine's status line, which comes with the finished images, unless the context or policy
+    /// has a shorter limit.
     pub timeout_seconds: f64,
-    /// How many seconds to wait for an engine that is waking up, inside the deadline.
+    /// How many seconds to wait for an engine that is waking up, within the deadline.
     pub wake_seconds: f64,
 }
 
@@ -82,7 +81,7 @@ impl ImageEngineConfig {
     /// Opens the backend.
     ///
     /// # Errors
-    /// `config_invalid` naming the field or variable to mend.
+    /// `config_invalid` naming the field or variable to fix.
     pub fn open(&self, env: &Environment) -> Result<ImageEngine> {
         ImageEngine::open(self, env)
     }

@@ -1,7 +1,7 @@
-//! Making and refining images with an image engine.
+//! Generating and refining images with an image engine.
 
 use super::client::ImageEngine;
-use super::wire::{Answer, GenerateBody, RefineBody, RefineConfig, without};
+use super::wire::{EngineAnswer, GenerateBody, RefineBody, RefineConfig, without_members};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::http::client::ApiReply;
@@ -10,9 +10,9 @@ use crate::info::{BackendInfo, Route};
 use crate::media::ImageData;
 
 impl ImageEngine {
-    async fn make(&self, cx: &Context, request: &GenerateRequest) -> Result<ImageResponse> {
+    async fn generate_image(&self, cx: &Context, request: &GenerateRequest) -> Result<ImageResponse> {
         request.check(self.info.limits.max_images)?;
-        refuse(&[
+        check_unset(&[
             ("size", request.size.is_some()),
             ("negative_prompt", request.negative_prompt.is_some()),
             ("steps", request.steps.is_some()),
@@ -25,15 +25,15 @@ impl ImageEngine {
             aspect_ratio: request.aspect_ratio.map_or_else(|| "1:1".to_owned(), |ratio| ratio.to_string()),
             temperature: request.temperature.unwrap_or(self.temperature),
             resolution: request.resolution.unwrap_or(self.resolution),
-            extra: without(&request.extra, &["prompt", "aspectRatio", "temperature", "resolution"]),
+            extra: without_members(&request.extra, &["prompt", "aspectRatio", "temperature", "resolution"]),
         };
         let reply = self.service.post(cx, "/generate", &body).await?;
         self.read(reply)?.check(1)
     }
 
-    async fn change(&self, cx: &Context, request: &RefineRequest) -> Result<ImageResponse> {
+    async fn refine_images(&self, cx: &Context, request: &RefineRequest) -> Result<ImageResponse> {
         request.check()?;
-        refuse(&[
+        check_unset(&[
             ("mask", request.mask.is_some()),
             ("negative_prompt", request.negative_prompt.is_some()),
             ("strength", request.strength.is_some()),
@@ -44,17 +44,17 @@ impl ImageEngine {
             refine_prompt: &request.prompt,
             images: request.images.iter().map(ImageData::to_base64).collect(),
             config: RefineConfig { steps: request.steps, guidance_scale: request.guidance },
-            extra: without(&request.extra, &["refinePrompt", "images", "config"]),
+            extra: without_members(&request.extra, &["refinePrompt", "images", "config"]),
         };
         let reply = self.service.post(cx, "/refine", &body).await?;
         self.read(reply)?.check(request.images.len())
     }
 
-    fn read(&self, reply: ApiReply<Answer>) -> Result<ImageResponse> {
-        let Answer { images, seed, model, scheduler, steps } = reply.value;
+    fn read(&self, reply: ApiReply<EngineAnswer>) -> Result<ImageResponse> {
+        let EngineAnswer { images, seed, model, scheduler, steps } = reply.value;
         let images = images.iter().map(|image| ImageData::from_base64(image)).collect::<Result<Vec<_>>>();
         let images = images
-            .map_err(|_| Error::response_invalid("the image engine's answer holds an image that is none"))?;
+            .map_err(|_| Error::response_invalid("the image engine's answer contains an invalid image"))?;
         let route = Route::new(&self.info).with_model(model.as_deref()).with_request_id(reply.request_id);
         Ok(ImageResponse::new(images, route).with_seed(seed).with_schedule(scheduler, steps))
     }
@@ -66,19 +66,21 @@ impl ImageGenerator for ImageEngine {
     }
 
     async fn generate(&self, cx: &Context, request: GenerateRequest) -> Result<ImageResponse> {
-        self.make(cx, &request).await
+        self.generate_image(cx, &request).await
     }
 
     async fn refine(&self, cx: &Context, request: RefineRequest) -> Result<ImageResponse> {
-        self.change(cx, &request).await
+        self.refine_images(cx, &request).await
     }
 }
 
-/// Fails naming the options that are set and that the engine does not take.
-fn refuse(options: &[(&str, bool)]) -> Result<()> {
+/// Checks that options are not set which the engine does not support.
+fn check_unset(options: &[(&str, bool)]) -> Result<()> {
     let set: Vec<&str> = options.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
     match set.as_slice() {
         [] => Ok(()),
-        names => Err(Error::unsupported(format!("the image engine does not take `{}`", names.join("`, `")))),
+        names => {
+            Err(Error::unsupported(format!("the image engine does not support `{}`", names.join("`, `"))))
+        }
     }
 }

@@ -42,9 +42,9 @@ impl RefineConfig {
     }
 }
 
-/// The contract promises `images`; engines may say more about them.
+/// An answer. Only `images` is required.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct EngineAnswer {
     pub(super) images: Vec<String>,
     #[serde(default)]
     pub(super) seed: Option<u64>,
@@ -56,8 +56,8 @@ pub(super) struct Answer {
     pub(super) steps: Option<u32>,
 }
 
-/// What a request says beside the fields that the backend sets itself.
-pub(super) fn without(extra: &Map<String, Value>, own: &[&str]) -> Map<String, Value> {
+/// The extra members of a request, without those that the backend sets itself.
+pub(super) fn without_members(extra: &Map<String, Value>, own: &[&str]) -> Map<String, Value> {
     extra
         .iter()
         .filter(|(name, _)| !own.contains(&name.as_str()))

@@ -8,7 +8,8 @@ use super::testing::Bench;
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::{
-    Batch, Document, Form, KeptAnswer, MemoryStore, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord,
+    Batch, Form, MemoryStore, RecordKind, RecordQuery, Store, StoredAnswer, StoredDocument, StoredEvent,
+    StoredRecord,
 };
 use crate::procure::{GetRequest, ProcurementClient, Timestamp};
 
@@ -20,20 +21,20 @@ struct Breaking {
 }
 
 impl Store for Breaking {
-    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
         self.store.document(name)
     }
 
-    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
         self.store.answer(key)
     }
 
-    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
-        self.store.keep_answer(key, answer)
+    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
+        self.store.store_answer(key, answer)
     }
 
-    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        self.store.forget_answers(before)
+    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        self.store.delete_answers(before)
     }
 
     fn record<'a>(

@@ -1,4 +1,4 @@
-//! The services: where they are, who pays, what is kept.
+//! The client: the three services, their accounts and the store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use tokio::sync::OnceCell;
 
 use super::config::MercadoPublicoConfig;
 use super::failures;
-use super::gate::file::LockFile;
-use super::gate::lease::Lease;
+use super::gate::account_lock::AccountQueue;
 use super::gate::ledger::{Ledger, Quota};
-use super::gate::turn::Queue;
+use super::gate::lock_file::LockFile;
+use super::gate::store_lease::StoreLease;
 use super::gate::{self};
 use crate::context::Context;
 use crate::env::Environment;
@@ -21,14 +21,14 @@ use crate::error::{Error, Result};
 use crate::http::client::{ApiClient, Auth};
 use crate::http::header_value;
 use crate::info::BackendInfo;
-use crate::procure::store::{SharedStore, StoreAddress, StorePlace, open_store};
+use crate::procure::store::{SharedStore, StoreAddress, StoreKind, open_store};
 use crate::procure::{Source, SourceInfo, Timestamp};
 use crate::secret::Secret;
 
 /// The backend's name.
 pub(super) const NAME: &str = "mercado_publico";
 
-/// Mercado Público. Cheap to clone; clones share queue, quota and store.
+/// A client of Mercado Público. Cheap to clone; clones share queue, quota and store.
 #[derive(Clone, Debug)]
 pub struct MercadoPublico(pub(super) Arc<Inner>);
 
@@ -41,10 +41,10 @@ pub(super) struct Inner {
     quick: ApiClient,
     ocds: ApiClient,
     pub(super) bulk: ApiClient,
-    /// Where monthly files are put.
-    pub(super) months: PathBuf,
-    v1_queue: Arc<Queue>,
-    quick_queue: Arc<Queue>,
+    /// The folder for monthly files.
+    pub(super) months_dir: PathBuf,
+    v1_queue: Arc<AccountQueue>,
+    quick_queue: Arc<AccountQueue>,
     v1_account: String,
     quick_account: String,
     has_ticket: bool,
@@ -97,21 +97,21 @@ impl MercadoPublico {
             .with_classify(failures::quick);
         let ocds = client(&config.ocds_url)?.with_classify(failures::ocds);
         let bulk = client(&config.bulk_url)?;
-        // One account for both APIs where they have one ticket: its quota is counted once.
+        // With one ticket for both APIs there is one account, whose quota is counted once.
         let account =
             |ticket: &Option<Secret>| gate::account(&v1.host(), ticket.as_ref().unwrap_or(&Secret::new("")));
         let (v1_account, quick_account) = (account(&ticket), account(&quick_ticket));
         let by_variable = || env.get("DATABASE_URL").map(StoreAddress::from);
         let address = config.store.clone().or_else(by_variable).unwrap_or_else(|| "memory".into());
-        let place = StorePlace::parse(&address)?;
-        let folder = lock_folder(&config, &place, env);
-        // Who takes turns through a database needs no file beside it.
-        let by_file = config.lock && (place != StorePlace::Postgres || config.lock_dir.is_some());
+        let kind = StoreKind::parse(&address)?;
+        let folder = lock_dir(&config, &kind, env);
+        // With a lock in the database, no lock file is needed.
+        let by_file = config.lock && (kind != StoreKind::Postgres || config.lock_dir.is_some());
         let lock = |account: &str| by_file.then(|| LockFile::new(&folder, account));
-        let months = config.bulk_dir.as_ref().map_or_else(|| folder.join("months"), PathBuf::from);
-        let v1_queue = Queue::of(&v1_account, gap, lock(&v1_account));
-        // Quick purchases may overlap with other calls; only their breaker is shared.
-        let quick_queue = Queue::of(&format!("{quick_account}-quick"), Duration::ZERO, None);
+        let months_dir = config.bulk_dir.as_ref().map_or_else(|| folder.join("months"), PathBuf::from);
+        let v1_queue = AccountQueue::of(&v1_account, gap, lock(&v1_account));
+        // Quick purchases may overlap with other requests, so they share only a breaker.
+        let quick_queue = AccountQueue::of(&format!("{quick_account}-quick"), Duration::ZERO, None);
         let info = BackendInfo::new(NAME, "").with_host(v1.host()).with_credential(v1.credential());
         Ok(Self(Arc::new(Inner {
             has_ticket: ticket.is_some(),
@@ -122,7 +122,7 @@ impl MercadoPublico {
             quick,
             ocds,
             bulk,
-            months,
+            months_dir,
             v1_queue,
             quick_queue,
             v1_account,
@@ -135,16 +135,16 @@ impl MercadoPublico {
     /// The same backend over a store that is open already.
     ///
     /// # Errors
-    /// `conflict` if it has opened a store of its own by now.
+    /// `conflict` if it has already opened its own store.
     pub fn with_opened_store(self, store: SharedStore) -> Result<Self> {
         let set = self.0.store.set(store);
         set.map_err(|_| {
-            Error::new(crate::ErrorKind::Conflict, "the backend has opened its own store already")
+            Error::new(crate::ErrorKind::Conflict, "the backend has already opened its own store")
         })?;
         Ok(self)
     }
 
-    /// The store, opened at the first use.
+    /// The store. It is opened at the first use.
     ///
     /// # Errors
     /// Those of opening it.
@@ -153,7 +153,7 @@ impl MercadoPublico {
         opened.cloned().map_err(|error| error.with_backend(NAME))
     }
 
-    /// How much of the ticket's quota of the day is used.
+    /// The state of the ticket's daily quota.
     ///
     /// # Errors
     /// Those of the store.
@@ -170,11 +170,11 @@ impl MercadoPublico {
         ))
     }
 
-    /// The turn of the ticket among machines, if its store is theirs too.
-    pub(super) async fn lease(&self) -> Result<Option<Lease>> {
+    /// The lock of the ticket between machines, if they share the store.
+    pub(super) async fn lease(&self) -> Result<Option<StoreLease>> {
         let store = self.store().await?;
         let shared = self.0.config.lock && store.spans_machines();
-        Ok(shared.then(|| Lease::new(store, &self.0.v1_account)))
+        Ok(shared.then(|| StoreLease::new(store, &self.0.v1_account)))
     }
 
     pub(super) fn api(&self, api: Api) -> &ApiClient {
@@ -185,11 +185,11 @@ impl MercadoPublico {
         }
     }
 
-    pub(super) fn queue(&self, api: Api) -> &Arc<Queue> {
+    pub(super) fn queue(&self, api: Api) -> &Arc<AccountQueue> {
         if api == Api::Quick { &self.0.quick_queue } else { &self.0.v1_queue }
     }
 
-    /// Fails where a call needs a ticket and there is none.
+    /// Fails if a call needs a ticket and there is none.
     pub(super) fn check_ticket(&self, api: Api) -> Result<()> {
         if self.0.has_ticket || api == Api::Ocds || (api == Api::Quick && self.0.quick.credential().is_some())
         {
@@ -233,12 +233,12 @@ fn sources() -> Vec<SourceInfo> {
     ]
 }
 
-/// An honest name.
+/// The `User-Agent`.
 fn agent() -> String {
     format!("ayni/{} (https://github.com/ayni-rs/ayni)", crate::VERSION)
 }
 
-/// Checks the numbers of a configuration and gives the gap.
+/// Checks the numbers of a configuration and returns the gap.
 fn check(config: &MercadoPublicoConfig) -> Result<Duration> {
     let refuse = |field: &'static str, why: &str| {
         Err(Error::config(format!("`{field}` {why}")).with_context("field", field))
@@ -250,7 +250,7 @@ fn check(config: &MercadoPublicoConfig) -> Result<Duration> {
         return refuse("page_size", "must be an even number from 10 to 50");
     }
     if Duration::try_from_secs_f64(config.today_ttl_seconds).is_err() {
-        return refuse("today_ttl_seconds", "is not a time");
+        return refuse("today_ttl_seconds", "must be a number of seconds from 0 up");
     }
     match Duration::try_from_secs_f64(config.min_gap_seconds) {
         Ok(gap) if gap <= Duration::from_secs(3600) => Ok(gap),
@@ -258,11 +258,11 @@ fn check(config: &MercadoPublicoConfig) -> Result<Duration> {
     }
 }
 
-fn lock_folder(config: &MercadoPublicoConfig, store: &StorePlace, env: &Environment) -> PathBuf {
+fn lock_dir(config: &MercadoPublicoConfig, store: &StoreKind, env: &Environment) -> PathBuf {
     if let Some(folder) = &config.lock_dir {
         return PathBuf::from(folder);
     }
-    if let StorePlace::Sqlite(path) = store {
+    if let StoreKind::Sqlite(path) = store {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         return folder.map_or_else(|| PathBuf::from("."), PathBuf::from);
     }

@@ -17,42 +17,42 @@ use crate::secret::Secret;
 pub struct MercadoPublicoConfig {
     /// The ticket; `MERCADO_PUBLICO_TICKET` by default.
     pub ticket: Option<Secret>,
-    /// The ticket of the quick-purchase API, where it is another one.
+    /// The ticket for the quick-purchase API, if it has its own.
     pub quick_ticket: Option<Secret>,
-    /// Where the API of tenders and orders is.
+    /// The URL of the API for tenders and orders.
     pub base_url: String,
-    /// Where the API of quick purchases is.
+    /// The URL of the API for quick purchases.
     pub quick_url: String,
-    /// Where the OCDS service is.
+    /// The URL of the OCDS service.
     pub ocds_url: String,
-    /// Where the monthly files are.
+    /// The URL of the monthly files.
     pub bulk_url: String,
-    /// Where monthly files are put while they are read; a folder beside the lock file by default.
+    /// The folder for monthly files while they are read; by default one beside the lock file.
     pub bulk_dir: Option<String>,
-    /// Where to keep quota, cursors, answers and records: `memory`, `sqlite:<path>`, or
+    /// The store for quota, checkpoints, answers and records: `memory`, `sqlite:<path>`, or
     /// `postgres://user:password@host/database` for several machines; `DATABASE_URL` by default, else `memory`.
     pub store: Option<StoreAddress>,
-    /// Whether processes take turns with the ticket: those of this machine by a lock file, or, with a store in
-    /// PostgreSQL, all that share the store.
+    /// Whether processes lock the ticket while they send a request: by a lock file for those on this machine, or, with a
+    /// store in PostgreSQL, through the store for all that share it.
     pub lock: bool,
-    /// The folder of the lock file; the store's by default, else the user's state folder, else the folder for
+    /// The folder of the lock file; by default that of the store, else the user's state folder, else the folder for
     /// temporary files. With a store in PostgreSQL there is a lock file only if this is set.
     pub lock_dir: Option<String>,
-    /// The requests that a ticket has a day.
+    /// The ticket's requests per day.
     pub daily_quota: u32,
-    /// The requests that ayni uses of them at most.
+    /// The most requests per day that ayni sends.
     pub soft_limit: u32,
-    /// The least time between the end of a request and the beginning of the next.
+    /// The shortest time between the end of a request and the start of the next.
     pub min_gap_seconds: f64,
-    /// How old a list of a day that is not over may be.
+    /// How old a stored list of today may be.
     pub today_ttl_seconds: f64,
-    /// How many past days are asked for again, because records enter a day's list late.
+    /// How many past days are read again, because records are added to a day's list late.
     pub reread_days: u32,
-    /// The most rows of a page of quick purchases; halved while the service times out. Even, from 10 to 50.
+    /// The rows of a page of quick purchases; halved when the service times out. Even, from 10 to 50.
     pub page_size: u32,
-    /// How the `Z` behind the times of quick purchases and OCDS is to be read.
+    /// How to read the `Z` in the times of quick purchases and OCDS.
     pub zone_mark: ZoneMark,
-    /// Whether names, telephones and mail addresses of persons are kept. Otherwise they are dropped from every
+    /// Whether to keep names, telephone numbers and mail addresses of persons. Otherwise they are removed from every
     /// answer before it is parsed or stored.
     pub personal_data: bool,
 }
@@ -83,7 +83,7 @@ impl Default for MercadoPublicoConfig {
 }
 
 impl MercadoPublicoConfig {
-    /// The public services, with the ticket of the environment.
+    /// The public services, with the ticket from the environment.
     pub fn new() -> Self {
         Self::default()
     }
@@ -94,7 +94,7 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Sends every call to one server instead of the public services: a mock, or a proxy.
+    /// Sends every request to one server instead of the public services: a mock or a proxy.
     pub fn with_server(mut self, url: impl AsRef<str>) -> Self {
         let url = url.as_ref().trim_end_matches('/');
         self.base_url = format!("{url}/servicios/v1");
@@ -104,37 +104,37 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Says where to keep what must not be forgotten: `memory`, `sqlite:<path>`, or `postgres://…`.
+    /// Sets the store: `memory`, `sqlite:<path>`, or `postgres://…`.
     pub fn with_store(mut self, store: impl Into<StoreAddress>) -> Self {
         self.store = Some(store.into());
         self
     }
 
-    /// Sets the least time between two requests.
+    /// Sets the shortest time between two requests.
     pub fn with_min_gap_seconds(mut self, seconds: f64) -> Self {
         self.min_gap_seconds = seconds;
         self
     }
 
-    /// Sets the requests a day that ayni uses at most.
+    /// Sets the most requests per day that ayni sends.
     pub fn with_soft_limit(mut self, requests: u32) -> Self {
         self.soft_limit = requests;
         self
     }
 
-    /// Says whether processes take turns, and in which folder the lock file is.
+    /// Sets whether processes lock the ticket, and the folder of the lock file.
     pub fn with_lock(mut self, lock: bool, folder: Option<String>) -> Self {
         (self.lock, self.lock_dir) = (lock, folder);
         self
     }
 
-    /// Says whether personal data is kept.
-    pub fn with_personal_data(mut self, kept: bool) -> Self {
-        self.personal_data = kept;
+    /// Sets whether to keep personal data.
+    pub fn with_personal_data(mut self, keep: bool) -> Self {
+        self.personal_data = keep;
         self
     }
 
-    /// Opens the backend. Nothing is sent and no file is opened yet.
+    /// Opens the backend. This sends nothing and opens no file yet.
     ///
     /// # Errors
     /// `config_invalid` naming the field or variable to mend.

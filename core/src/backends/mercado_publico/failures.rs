@@ -1,4 +1,4 @@
-//! What failures mean. The body decides, whatever the status says.
+//! What the services' failures mean. The body decides, not the HTTP status.
 
 use super::wire::compra_agil::Failures;
 use super::wire::v1::V1Failure;
@@ -6,9 +6,9 @@ use crate::error::{ErrorKind, Persistence};
 use crate::http::status::{Failure, Verdict};
 use crate::procure::tables::folded;
 
-/// v1's failures, for the status table.
+/// Classifies the failures of v1.
 pub(super) fn v1(failure: &Failure<'_>) -> Option<Verdict> {
-    // v1 says "no such record" with an empty list; what has no page is the path.
+    // v1 answers "no such record" with an empty list. 404 means that the path is wrong.
     if failure.status == 404 {
         return Some(unknown_path());
     }
@@ -19,48 +19,46 @@ pub(super) fn v1(failure: &Failure<'_>) -> Option<Verdict> {
     v1_verdict(&V1Failure { code, message: message.to_owned() }, failure.status)
 }
 
-/// What a v1 failure means; `None` leaves it to the status.
+/// What a failure of v1 means; `None` leaves it to the status.
 fn v1_verdict(failure: &V1Failure, status: u16) -> Option<Verdict> {
     let says = folded(&failure.message);
     Some(match failure.code {
-        // Two failures have this number.
+        // Two different failures have this code.
         Some(203) if says.contains("cuota") => Verdict::new(
             ErrorKind::QuotaExceeded,
-            "the service says that the ticket's quota of the day is spent",
+            "the service says that the ticket's daily quota is used up",
         ),
         Some(203) => Verdict::new(
             ErrorKind::Unauthenticated,
             "the service does not accept the ticket: check MERCADO_PUBLICO_TICKET",
         ),
         Some(10500) => Verdict::new(ErrorKind::RateLimited, "another request with this ticket is in flight"),
-        Some(10300) => Verdict::new(
-            ErrorKind::InvalidRequest,
-            "the service calls the parameters invalid: check the code",
-        ),
+        Some(10300) => {
+            Verdict::new(ErrorKind::InvalidRequest, "the service rejects the parameters: check the code")
+        }
         Some(400) => Verdict::new(ErrorKind::InvalidRequest, "the service does not know a parameter"),
         _ if says.contains("simultanea") => {
             Verdict::new(ErrorKind::RateLimited, "another request with this ticket is in flight")
         }
         _ if says.contains("timedout") || status == 504 => gateway_timeout(),
-        _ if (200..300).contains(&status) => Verdict::new(
-            ErrorKind::Unavailable,
-            "the service answered with a failure that ayni does not know",
-        ),
+        _ if (200..300).contains(&status) => {
+            Verdict::new(ErrorKind::Unavailable, "the service failed with a code that ayni does not know")
+        }
         _ => return None,
     })
 }
 
 fn gateway_timeout() -> Verdict {
-    Verdict::new(ErrorKind::Timeout, "the gateway in front of the service gave up waiting for it")
+    Verdict::new(ErrorKind::Timeout, "the gateway in front of the service timed out")
 }
 
-/// A page that is not there says nothing of records: it is never `not_found`.
+/// A missing page says nothing about records, so it is never `not_found`.
 fn unknown_path() -> Verdict {
     let message = "the service does not know this path; is the base URL right?";
     Verdict { persistence: Some(Persistence::Permanent), ..Verdict::new(ErrorKind::ResponseInvalid, message) }
 }
 
-/// The quick-purchase API's failures, for the status table.
+/// Classifies the failures of the quick-purchase API.
 pub(super) fn quick(failure: &Failure<'_>) -> Option<Verdict> {
     let verdict = quick_told(failure);
     verdict.or_else(|| match failure.status {
@@ -70,9 +68,9 @@ pub(super) fn quick(failure: &Failure<'_>) -> Option<Verdict> {
     })
 }
 
-/// Without words of the service's own it was not the ticket that was refused.
+/// A refusal without the service's own message is not about the ticket.
 fn firewall() -> Verdict {
-    let message = "the firewall of the service refused the request; it may let in only who is in Chile";
+    let message = "the service's firewall refused the request; it may accept requests from Chile only";
     Verdict {
         persistence: Some(Persistence::Permanent),
         ..Verdict::new(ErrorKind::PermissionDenied, message)
@@ -104,31 +102,29 @@ fn quick_verdict(failures: &Failures, status: u16) -> Option<Verdict> {
         _ => None,
     });
     Some(match told.unwrap_or(status) {
-        400 => {
-            Verdict::new(ErrorKind::InvalidRequest, "the service calls the parameters of the query invalid")
-        }
+        400 => Verdict::new(ErrorKind::InvalidRequest, "the service rejects the parameters of the query"),
         401 => Verdict::new(
             ErrorKind::Unauthenticated,
             "the service does not accept the ticket: check MERCADO_PUBLICO_TICKET",
         ),
         403 if code.is_empty() => return None,
         403 => Verdict::new(ErrorKind::PermissionDenied, "the ticket is unknown to this API, or blocked"),
-        // The gateway's own words have no code, and speak of the path.
+        // Messages without a code are the gateway's and are about the path.
         404 if code.is_empty() => return None,
-        404 => Verdict::new(ErrorKind::NotFound, "there is no quick purchase with this code"),
-        429 => Verdict::new(ErrorKind::RateLimited, "the service has had enough requests for now"),
+        404 => Verdict::new(ErrorKind::NotFound, "no quick purchase has this code"),
+        429 => Verdict::new(ErrorKind::RateLimited, "too many requests: the service's rate limit is reached"),
         500..=599 => Verdict::new(ErrorKind::Unavailable, "the service failed"),
         _ => return None,
     })
 }
 
-/// The OCDS service's failures: a firewall's refusal is not a matter of the ticket, which it does not have.
+/// Classifies the failures of the OCDS service, which has no ticket: 403 comes from its firewall.
 pub(super) fn ocds(failure: &Failure<'_>) -> Option<Verdict> {
     let in_body = failure.body.json.as_ref().and_then(|json| json.get("status")?.as_i64());
     match (failure.status, in_body) {
         (403, _) => Some(firewall()),
         (404, Some(404)) => {
-            Some(Verdict::new(ErrorKind::NotFound, "the OCDS feed has nothing under this name, or not yet"))
+            Some(Verdict::new(ErrorKind::NotFound, "the OCDS feed has no such record, or not yet"))
         }
         (404, _) => Some(unknown_path()),
         _ => None,
@@ -182,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_not_there_is_not_a_record_that_is_not_there() {
+    fn a_missing_page_is_not_a_missing_record() {
         let route = r#"{"statusCode":404,"message":"Resource not found"}"#;
         for classify in [v1, quick, ocds] {
             for body in [route, "<html>", ""] {

@@ -1,5 +1,5 @@
-//! One answer: out of the store while it is fresh, else through the gate, with the repetitions that the services
-//! call for.
+//! Fetching one answer: from the store while it is fresh, else from the service, with the retries that the services
+//! need.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::client::{Api, MercadoPublico};
+use super::gate::account_lock::AccountLock;
 use super::gate::ledger::{Ledger, Reservation, quota_exceeded};
-use super::gate::turn::Turn;
 use super::wire::{Body, compra_agil, ocds, privacy, v1};
 use crate::context::Context;
 use crate::error::Operation;
@@ -18,46 +18,46 @@ use crate::http::status::read_error_body;
 use crate::policy::backoff::{Backoff, wait_for_attempt};
 use crate::policy::breaker::Breaker;
 use crate::procure::json::walk;
-use crate::procure::store::KeptAnswer;
+use crate::procure::store::StoredAnswer;
 use crate::procure::{Date, Timestamp};
 
-/// How long an answer holds.
+/// How long a stored answer may be used instead of a new one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Hold {
-    /// Until the next look: kept only for when the service is down.
+pub(super) enum Freshness {
+    /// Never: it is stored only for when the service is down.
     Never,
-    /// For good.
+    /// Forever.
     Always,
-    /// For so long.
+    /// For this long.
     For(Duration),
-    /// As the list of this day: shortly while it is not over, for hours while records may enter it late, then
-    /// for good.
+    /// As the list of this day: briefly until the day is over, for hours while records may still be added late, then
+    /// forever.
     Day(Date),
 }
 
-/// What is asked.
+/// A request to one of the services.
 #[derive(Clone, Debug)]
-pub(super) struct Ask<'a> {
+pub(super) struct ApiRequest<'a> {
     pub(super) api: Api,
     pub(super) operation: Operation,
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
-    pub(super) hold: Hold,
-    pub(super) under: Option<&'a Reservation>,
-    /// Whether to ask once more when the gateway gives up. A page that can be halved is not asked again.
-    pub(super) repeat_timeouts: bool,
+    pub(super) freshness: Freshness,
+    pub(super) reservation: Option<&'a Reservation>,
+    /// Whether to retry when the gateway times out. A page that can be halved is not retried.
+    pub(super) retry_timeouts: bool,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> ApiRequest<'a> {
     pub(super) fn new(api: Api, operation: Operation, path: impl Into<String>) -> Self {
         Self {
             api,
             operation,
             path: path.into(),
             query: Vec::new(),
-            hold: Hold::Never,
-            under: None,
-            repeat_timeouts: true,
+            freshness: Freshness::Never,
+            reservation: None,
+            retry_timeouts: true,
         }
     }
 
@@ -66,49 +66,49 @@ impl<'a> Ask<'a> {
         self
     }
 
-    pub(super) fn holding(mut self, hold: Hold) -> Self {
-        self.hold = hold;
+    pub(super) fn with_freshness(mut self, freshness: Freshness) -> Self {
+        self.freshness = freshness;
         self
     }
 
-    pub(super) fn under(mut self, reservation: Option<&'a Reservation>) -> Self {
-        self.under = reservation;
+    pub(super) fn with_reservation(mut self, reservation: Option<&'a Reservation>) -> Self {
+        self.reservation = reservation;
         self
     }
 
-    /// The name of the answer in the store. The ticket is no part of it.
+    /// The key of the answer in the store. It does not contain the ticket.
     pub(super) fn key(&self) -> String {
         let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!("{}{}?{}", self.api.name(), self.path, query.join("&"))
     }
 }
 
-/// An answer and whether it came out of the store.
+/// An answer, and whether it came from the store.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) body: Body,
     pub(super) from_store: bool,
 }
 
-/// For so long the list of a past day holds while records may still enter it.
-const LATE: Duration = Duration::from_secs(6 * 3600);
-/// The longest wait that a service may ask for and get.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// How long the list of a past day is fresh while records may still be added to it.
+const LATE_LIST_TTL: Duration = Duration::from_secs(6 * 3600);
+/// The longest wait that a service may ask for.
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 impl MercadoPublico {
-    /// Whether an answer of `as_of` still holds.
-    pub(super) fn holds(&self, hold: Hold, as_of: Timestamp, now: Timestamp) -> bool {
+    /// Whether an answer of `as_of` is still fresh.
+    pub(super) fn is_fresh(&self, freshness: Freshness, as_of: Timestamp, now: Timestamp) -> bool {
         let younger_than = |age: Duration| as_of.plus(age) > now;
-        match hold {
-            Hold::Never => false,
-            Hold::Always => true,
-            Hold::For(age) => younger_than(age),
-            Hold::Day(day) => {
+        match freshness {
+            Freshness::Never => false,
+            Freshness::Always => true,
+            Freshness::For(age) => younger_than(age),
+            Freshness::Day(day) => {
                 let late = i32::try_from(self.0.config.reread_days).unwrap_or(i32::MAX);
                 if as_of.date() > day.plus_days(late) {
                     true
                 } else if as_of.date() > day {
-                    younger_than(LATE)
+                    younger_than(LATE_LIST_TTL)
                 } else {
                     now.date() == day
                         && younger_than(
@@ -119,38 +119,42 @@ impl MercadoPublico {
         }
     }
 
-    /// The answer kept for `ask`, if it still holds.
-    pub(super) async fn kept(&self, cx: &Context, ask: &Ask<'_>) -> Result<Option<Fetched>> {
-        if ask.hold == Hold::Never {
+    /// The stored answer to `request`, if it is still fresh.
+    pub(super) async fn cached(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Option<Fetched>> {
+        if request.freshness == Freshness::Never {
             return Ok(None);
         }
-        let kept = self.store().await?.answer(&ask.key()).await?;
-        let kept = kept.filter(|kept| self.holds(ask.hold, kept.as_of, self.now(cx)));
-        Ok(kept.map(|kept| Fetched { body: self.body(ask, kept.body, kept.as_of), from_store: true }))
+        let cached = self.store().await?.answer(&request.key()).await?;
+        let cached = cached.filter(|cached| self.is_fresh(request.freshness, cached.as_of, self.now(cx)));
+        Ok(cached
+            .map(|cached| Fetched { body: self.body(request, cached.body, cached.as_of), from_store: true }))
     }
 
-    fn body(&self, ask: &Ask<'_>, bytes: Bytes, as_of: Timestamp) -> Body {
-        let mark =
-            if ask.api == Api::V1 { crate::procure::ZoneMark::WallClock } else { self.0.config.zone_mark };
-        Body { mark, ..Body::new(bytes, ask.api.source(), as_of) }
+    fn body(&self, request: &ApiRequest<'_>, bytes: Bytes, as_of: Timestamp) -> Body {
+        let mark = if request.api == Api::V1 {
+            crate::procure::ZoneMark::WallClock
+        } else {
+            self.0.config.zone_mark
+        };
+        Body { mark, ..Body::new(bytes, request.api.source(), as_of) }
     }
 
-    /// The answer to `ask`: the one kept while it holds, else a new one, else, if the service cannot be asked,
-    /// the one kept, marked as stale.
-    pub(super) async fn fetch(&self, cx: &Context, ask: &Ask<'_>) -> Result<Fetched> {
-        if let Some(kept) = self.kept(cx, ask).await? {
-            return Ok(kept);
+    /// The answer to `request`: the stored one while it is fresh, else a new one. If the service is unavailable, the stored
+    /// one, marked as stale.
+    pub(super) async fn fetch(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Fetched> {
+        if let Some(cached) = self.cached(cx, request).await? {
+            return Ok(cached);
         }
         let store = self.store().await?;
-        match self.ask(cx, ask).await {
+        match self.send_with_retries(cx, request).await {
             Ok(body) => {
-                let answer = KeptAnswer { as_of: body.as_of, body: body.bytes.clone() };
-                store.keep_answer(&ask.key(), answer).await?;
+                let answer = StoredAnswer { as_of: body.as_of, body: body.bytes.clone() };
+                store.store_answer(&request.key(), answer).await?;
                 Ok(Fetched { body, from_store: false })
             }
-            Err(error) if is_out_of_reach(&error) => match store.answer(&ask.key()).await? {
-                Some(kept) => {
-                    let body = Body { stale: true, ..self.body(ask, kept.body, kept.as_of) };
+            Err(error) if allows_stale_answer(&error) => match store.answer(&request.key()).await? {
+                Some(cached) => {
+                    let body = Body { stale: true, ..self.body(request, cached.body, cached.as_of) };
                     Ok(Fetched { body, from_store: true })
                 }
                 None => Err(error),
@@ -159,100 +163,102 @@ impl MercadoPublico {
         }
     }
 
-    /// Asks, and asks again where that helps.
-    async fn ask(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
-        self.check_ticket(ask.api)?;
+    /// Sends the request, and retries where that helps.
+    async fn send_with_retries(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Body> {
+        self.check_ticket(request.api)?;
         let mut attempt = 1;
         loop {
-            let error = match self.ask_once(cx, ask).await {
+            let error = match self.send_once(cx, request).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            let backoff = backoff(&error, attempt, ask);
+            let backoff = backoff(&error, attempt, request);
             let wait = backoff.and_then(|backoff| backoff.wait_after(&error, attempt, cx).ok());
-            let Some(wait) = wait else { return Err(given_up(error, attempt)) };
+            let Some(wait) = wait else { return Err(exhausted(error, attempt)) };
             attempt += 1;
             wait_for_attempt(cx, attempt, error.kind(), wait).await?;
         }
     }
 
-    async fn ask_once(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
-        let breaker = self.queue(ask.api).breaker(ask.api.name());
+    /// One attempt, while holding the lock of the account where the service needs that.
+    async fn send_once(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Body> {
+        let breaker = self.queue(request.api).breaker(request.api.name());
         breaker.check(cx)?;
-        let turn = match ask.api {
-            Api::V1 => Some(self.turn(cx).await.inspect_err(|_| breaker.not_sent(cx))?),
+        let lock = match request.api {
+            Api::V1 => Some(self.lock_account(cx).await.inspect_err(|_| breaker.not_sent(cx))?),
             _ => None,
         };
-        let outcome = self.send(cx, ask, &breaker).await;
-        if let Some(turn) = turn {
-            turn.end().await;
+        let outcome = self.send(cx, request, &breaker).await;
+        if let Some(lock) = lock {
+            lock.release().await;
         }
         outcome
     }
 
-    /// The right to have v1's one request in flight.
-    async fn turn(&self, cx: &Context) -> Result<Turn> {
+    /// Waits for the right to have v1's one request in flight.
+    async fn lock_account(&self, cx: &Context) -> Result<AccountLock> {
         let lease = self.lease().await?;
-        self.queue(Api::V1).enter(cx, lease.as_ref()).await
+        self.queue(Api::V1).lock(cx, lease.as_ref()).await
     }
 
-    /// Counts the request, sends it and reads its answer. The breaker hears how the service did: a store that
-    /// fails, or a quota that is used up, says nothing of that.
-    async fn send(&self, cx: &Context, ask: &Ask<'_>, breaker: &Breaker) -> Result<Body> {
-        let asked = self.now(cx);
-        let ledger = self.counted(ask, asked).await.inspect_err(|_| breaker.not_sent(cx))?;
-        let outcome = self.exchange(cx, ask).await;
+    /// Counts the request, sends it and reads the answer. Only what the service does counts for the breaker: not a store
+    /// that fails, nor a quota that is used up.
+    async fn send(&self, cx: &Context, request: &ApiRequest<'_>, breaker: &Breaker) -> Result<Body> {
+        let sent_at = self.now(cx);
+        let ledger = self.count_request(request, sent_at).await.inspect_err(|_| breaker.not_sent(cx))?;
+        let outcome = self.exchange(cx, request).await;
         breaker.ended(cx, &outcome);
         if let (Err(error), Some(ledger)) = (&outcome, &ledger) {
             if error.sent() == Sent::No {
-                ledger.refund(asked).await?;
+                ledger.refund(sent_at).await?;
             }
             if error.kind() == ErrorKind::QuotaExceeded {
                 ledger.exhaust(self.now(cx)).await?;
                 return Err(quota_exceeded(self.now(cx), error.message().to_owned())
                     .with_sent(Sent::Yes)
-                    .with_operation(ask.operation));
+                    .with_operation(request.operation));
             }
         }
         outcome
     }
 
-    /// The ledger in which the request is counted now.
-    async fn counted(&self, ask: &Ask<'_>, now: Timestamp) -> Result<Option<Ledger>> {
+    /// Counts the request and returns its ledger.
+    async fn count_request(&self, request: &ApiRequest<'_>, now: Timestamp) -> Result<Option<Ledger>> {
         // OCDS has neither ticket nor quota.
-        if ask.api == Api::Ocds {
+        if request.api == Api::Ocds {
             return Ok(None);
         }
-        let ledger = self.ledger(ask.api).await?;
-        ledger.spend(now, ask.under).await?;
+        let ledger = self.ledger(request.api).await?;
+        ledger.spend(now, request.reservation).await?;
         Ok(Some(ledger))
     }
 
-    async fn exchange(&self, cx: &Context, ask: &Ask<'_>) -> Result<Body> {
-        let api = self.api(ask.api);
-        let call = ask.query.iter().fold(api.get(&ask.path), |call, (name, value)| call.query(name, value));
-        // Not when it came: what happened in between need not be in it, and around midnight a list that came
-        // after it may have been made before.
+    async fn exchange(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Body> {
+        let api = self.api(request.api);
+        let call =
+            request.query.iter().fold(api.get(&request.path), |call, (name, value)| call.query(name, value));
+        // The time of the request, not of the answer: later changes need not be in it, and a list that arrives after
+        // midnight may have been made before.
         let as_of = self.now(cx);
-        let reply = call.bytes_reply(cx).await.map_err(|error| error.with_operation(ask.operation))?;
-        let bytes = self.decoded(ask, &reply).map_err(|error| {
+        let reply = call.bytes_reply(cx).await.map_err(|error| error.with_operation(request.operation))?;
+        let bytes = self.decoded(request, &reply).map_err(|error| {
             if error.response_excerpt().is_some() {
                 return error;
             }
             let error = error.with_http_status(reply.status).with_sent(Sent::Yes);
-            // The beginning of what cannot be read may be a record, with persons in it.
+            // A body that cannot be read may contain a record with personal data.
             match read_error_body(None, &reply.value).excerpt.filter(|_| self.0.config.personal_data) {
                 Some(excerpt) => error.with_response_excerpt(excerpt),
                 None => error,
             }
         })?;
-        Ok(self.body(ask, bytes, as_of))
+        Ok(self.body(request, bytes, as_of))
     }
 
-    /// The body of a success, as it is kept.
-    fn decoded(&self, ask: &Ask<'_>, reply: &ApiReply<Bytes>) -> Result<Bytes> {
+    /// The body of a successful answer, as it is stored.
+    fn decoded(&self, request: &ApiRequest<'_>, reply: &ApiReply<Bytes>) -> Result<Bytes> {
         let bytes = walk::prepared(reply.value.clone())?;
-        let is_failure = match ask.api {
+        let is_failure = match request.api {
             Api::V1 => matches!(v1::read(&bytes, walk::Walker::skip)?, v1::V1::Failure(_)),
             Api::Quick => compra_agil::payload(&bytes)?.is_err(),
             Api::Ocds => {
@@ -261,23 +267,23 @@ impl MercadoPublico {
             }
         };
         match is_failure {
-            true => Err(self.api(ask.api).failed(reply, &bytes)),
+            true => Err(self.api(request.api).failed(reply, &bytes)),
             false if self.0.config.personal_data => Ok(bytes),
             false => privacy::scrubbed(&bytes),
         }
     }
 }
 
-/// The waits before asking again; `None` if that is of no use.
-fn backoff(error: &Error, attempt: u32, ask: &Ask<'_>) -> Option<&'static Backoff> {
-    // Somebody else has this ticket's one request in flight, or a window of the service is full.
+/// The waits before the next attempt; `None` if there is none.
+fn backoff(error: &Error, attempt: u32, request: &ApiRequest<'_>) -> Option<&'static Backoff> {
+    // Another request with this ticket is in flight, or the service's rate limit is reached.
     static OCCUPIED: LazyLock<Backoff> = LazyLock::new(|| waits(3));
     static LIMITED: LazyLock<Backoff> = LazyLock::new(|| waits(5));
     static FAILED: LazyLock<Backoff> = LazyLock::new(|| waits(2));
     match error.kind() {
-        ErrorKind::RateLimited if ask.api == Api::V1 && attempt <= 3 => Some(&OCCUPIED),
+        ErrorKind::RateLimited if request.api == Api::V1 && attempt <= 3 => Some(&OCCUPIED),
         ErrorKind::RateLimited if attempt <= 2 => Some(&LIMITED),
-        ErrorKind::Timeout if !ask.repeat_timeouts => None,
+        ErrorKind::Timeout if !request.retry_timeouts => None,
         ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Interrupted | ErrorKind::ResponseInvalid
             if error.is_temporary() && attempt <= 2 =>
         {
@@ -287,22 +293,22 @@ fn backoff(error: &Error, attempt: u32, ask: &Ask<'_>) -> Option<&'static Backof
     }
 }
 
-/// Waits that double from `first_seconds`, with up to a second more, so that processes that failed together do not come
-/// back together.
+/// Waits that double from `first_seconds`, with up to a second added, so that processes that failed together do not
+/// retry together.
 fn waits(first_seconds: u64) -> Backoff {
-    Backoff::new(Duration::from_secs(first_seconds), LONGEST_WAIT)
+    Backoff::new(Duration::from_secs(first_seconds), MAX_WAIT)
         .with_added_jitter(Duration::from_secs(1))
-        .with_max_wait(LONGEST_WAIT)
+        .with_max_wait(MAX_WAIT)
 }
 
-/// An error after which policy must not repeat again.
-pub(super) fn given_up(error: Error, attempts: u32) -> Error {
+/// The error after the last attempt. The policy must not retry it again.
+pub(super) fn exhausted(error: Error, attempts: u32) -> Error {
     let error = error.with_context("attempts", attempts.to_string());
     if error.is_temporary() { error.with_persistence(Persistence::Exhausted) } else { error }
 }
 
-/// Whether an older answer is better than this error.
-fn is_out_of_reach(error: &Error) -> bool {
+/// Whether a stale answer is better than this error.
+fn allows_stale_answer(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Timeout

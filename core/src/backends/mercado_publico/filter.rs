@@ -1,11 +1,11 @@
-//! What a request keeps, decided here because the service cannot.
+//! The filters that the service does not have, applied to its rows here.
 
 use std::sync::LazyLock;
 
 use super::client::{Api, MercadoPublico};
-use super::fetch::{Ask, Hold};
+use super::fetch::{ApiRequest, Freshness};
 use super::search::Daily;
-use super::wire::v1::{self, V1};
+use super::wire::v1;
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
@@ -14,7 +14,7 @@ use crate::procure::{
     ListRequest, Money, PurchaseOrder, QuickPurchaseRow, QuickPurchaseState, Rut, Supplier, Tender,
 };
 
-/// The regions by number, as the guide lists them.
+/// The regions by number, in the order of the service's guide.
 const REGIONS: [&str; 16] = [
     "Tarapacá",
     "Antofagasta",
@@ -34,7 +34,7 @@ const REGIONS: [&str; 16] = [
     "Ñuble",
 ];
 
-/// A request's filters, ready for use.
+/// The filters of a request, parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     words: Vec<String>,
@@ -75,19 +75,19 @@ impl Filter {
         })
     }
 
-    /// What the service itself can filter by.
+    /// The filters that the service itself applies.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let buyer = self.buyer.iter().map(|buyer| ("CodigoOrganismo", buyer.clone()));
         let supplier = self.supplier.iter().map(|supplier| ("CodigoProveedor", supplier.clone()));
         buyer.chain(supplier).collect()
     }
 
-    /// Whether rows alone cannot decide.
+    /// Whether the rows of a list are not enough to decide.
     pub(super) fn needs_details(&self) -> bool {
         self.region.is_some() || self.min.is_some() || self.max.is_some()
     }
 
-    /// Whether the supplier is a tax number, of which the service wants its own code.
+    /// Whether the supplier is given by tax number, so that the service's own code for it must be looked up.
     pub(super) fn needs_supplier_code(&self) -> bool {
         self.supplier.as_deref().is_some_and(|supplier| supplier.contains('-'))
     }
@@ -106,7 +106,7 @@ impl Filter {
         self.kinds.is_empty() || self.kinds.contains(&kind())
     }
 
-    /// Every word is in one of the texts, whatever its accents and case.
+    /// Whether every word is in one of the texts, ignoring accents and case.
     fn keeps_text(&self, texts: &[&str]) -> bool {
         if self.words.is_empty() {
             return true;
@@ -140,7 +140,7 @@ impl Filter {
         self.keeps_region(region) && self.keeps_amount(order.total.as_ref())
     }
 
-    /// Rows of quick purchases say enough. A buyer is a name or a tax number here.
+    /// Rows of quick purchases have all that is needed. A buyer is a name or a tax number here.
     pub(super) fn keeps_quick(&self, row: &QuickPurchaseRow) -> bool {
         let rut = |text: &str| text.parse::<Rut>().ok();
         let buyer = |wanted: &String| match (rut(wanted), row.buyer_tax_number.as_deref().and_then(rut)) {
@@ -152,12 +152,12 @@ impl Filter {
             && self.keeps_amount(row.budget.as_ref())
     }
 
-    /// The region's number, for the API that takes it.
+    /// The region's number, for the API that filters by it.
     pub(super) fn region_number(&self) -> Result<Option<usize>> {
         let Some(region) = &self.region else { return Ok(None) };
         region_of(&region_name(region))
             .map(Some)
-            .ok_or_else(|| Error::invalid_request(format!("there is no region '{region}'")))
+            .ok_or_else(|| Error::invalid_request(format!("unknown region '{region}'")))
     }
 }
 
@@ -169,14 +169,14 @@ pub(super) fn region_of(name: &str) -> Option<usize> {
     FOLDED.iter().position(is_it).map(|index| index + 1)
 }
 
-/// The name of a region that is named by its number; otherwise what was written.
+/// The name of a region that is given by number; other texts as they are.
 fn region_name(region: &str) -> String {
     let number = region.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
     number.and_then(|index| REGIONS.get(index)).map_or_else(|| region.to_owned(), |name| (*name).to_owned())
 }
 
 impl MercadoPublico {
-    /// The filter with the service's own code of a supplier that was named by tax number.
+    /// The filter, with the service's own code for a supplier that was given by tax number.
     pub(super) async fn resolved(&self, cx: &Context, filter: Filter) -> Result<Filter> {
         if !filter.needs_supplier_code() {
             return Ok(filter);
@@ -189,22 +189,18 @@ impl MercadoPublico {
         Ok(Filter { supplier: Some(code), ..filter })
     }
 
-    /// The suppliers with a tax number, and as of when.
+    /// The suppliers with a tax number, and the time of that answer.
     pub(super) async fn suppliers_by_rut(
         &self,
         cx: &Context,
         rut: Rut,
     ) -> Result<(Vec<Supplier>, crate::procure::Timestamp)> {
-        let ask = Ask::new(Api::V1, Operation::ListSuppliers, "/Publico/Empresas/BuscarProveedor")
+        let call = ApiRequest::new(Api::V1, Operation::ListSuppliers, "/Publico/Empresas/BuscarProveedor")
             .with("rutempresaproveedor", rut.to_string())
-            .holding(Hold::For(std::time::Duration::from_secs(24 * 3600)));
-        let body = self.fetch(cx, &ask).await?.body;
-        match v1::suppliers(&body)? {
-            V1::List { rows, .. } => Ok((
-                rows.into_iter().map(|row| Supplier { tax_number: Some(rut.to_string()), ..row }).collect(),
-                body.as_of,
-            )),
-            V1::Failure(_) => Err(Error::response_invalid("the answer is a failure that was kept")),
-        }
+            .with_freshness(Freshness::For(std::time::Duration::from_secs(24 * 3600)));
+        let body = self.fetch(cx, &call).await?.body;
+        let rows = v1::suppliers(&body)?.into_rows()?.into_iter();
+        let rows = rows.map(|row| Supplier { tax_number: Some(rut.to_string()), ..row }).collect();
+        Ok((rows, body.as_of))
     }
 }

@@ -382,7 +382,7 @@ fn decimal(input: &[u8]) -> Outcome {
 
 fn money(input: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(input) else { return Ok("no text".to_owned()) };
-    let Some(amount) = fields::decimal_in(text) else { return Ok("refused".to_owned()) };
+    let Some(amount) = fields::parse_decimal(text) else { return Ok("refused".to_owned()) };
     let money = Money::new(amount, Currency::from(text));
     let written = serde_json::to_string(&money).map_err(|error| error.to_string())?;
     let read: Money = serde_json::from_str(&written).map_err(|error| error.to_string())?;

@@ -1,12 +1,11 @@
-//! The trait, over the three services.
+//! The trait `ProcurementClient`, implemented with the three services.
 
 use std::time::Duration;
 
 use super::client::{Api, MercadoPublico};
-use super::fetch::{Ask, Hold};
+use super::fetch::{ApiRequest, Freshness};
 use super::gate::ledger::Reservation;
-use super::wire::v1::{self, V1};
-use super::wire::{Body, compra_agil, ocds, order, tender};
+use super::wire::{Body, compra_agil, ocds, order, tender, v1};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
@@ -18,29 +17,22 @@ use crate::procure::{
     QuickPurchaseState, Rut, SourceInfo, Supplier, Tender, TenderCode, TenderRow, TenderState,
 };
 
-/// How long the detail of a record holds that may still change.
-const OPEN_DETAIL: Duration = Duration::from_secs(300);
-/// How long the list of buyers holds.
-const BUYERS: Duration = Duration::from_secs(24 * 3600);
+/// How long the detail of a record that may still change is fresh.
+const OPEN_DETAIL_TTL: Duration = Duration::from_secs(300);
+/// How long the list of buyers is fresh.
+const BUYERS_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// A record that a source gives in full.
-pub(super) trait Detail: Sized {
-    /// Reads it; `None` if the source says that there is none.
+/// A record in full, as a source's detail answer has it.
+pub(super) trait FullRecord: Sized {
+    /// Reads it; `None` if the source says that it does not exist.
     fn read(body: &Body) -> Result<Option<Self>>;
-    /// Whether it can never change again.
+    /// Whether it cannot change any more.
     fn is_final(&self) -> bool;
 }
 
-fn only<T>(answer: V1<T>) -> Result<Option<T>> {
-    match answer {
-        V1::List { rows, .. } => Ok(rows.into_iter().next()),
-        V1::Failure(_) => Err(Error::response_invalid("the answer is a failure that was kept")),
-    }
-}
-
-impl Detail for Tender {
+impl FullRecord for Tender {
     fn read(body: &Body) -> Result<Option<Self>> {
-        only(tender::read(body)?)
+        Ok(tender::read(body)?.into_rows()?.into_iter().next())
     }
 
     fn is_final(&self) -> bool {
@@ -48,9 +40,9 @@ impl Detail for Tender {
     }
 }
 
-impl Detail for PurchaseOrder {
+impl FullRecord for PurchaseOrder {
     fn read(body: &Body) -> Result<Option<Self>> {
-        only(order::read(body)?)
+        Ok(order::read(body)?.into_rows()?.into_iter().next())
     }
 
     fn is_final(&self) -> bool {
@@ -58,12 +50,9 @@ impl Detail for PurchaseOrder {
     }
 }
 
-impl Detail for QuickPurchase {
+impl FullRecord for QuickPurchase {
     fn read(body: &Body) -> Result<Option<Self>> {
-        match compra_agil::payload(&body.bytes)? {
-            Ok(payload) => compra_agil::detail(body, payload).map(Some),
-            Err(_) => Err(Error::response_invalid("the answer is a failure that was kept")),
-        }
+        compra_agil::detail(body, compra_agil::success(&body.bytes)?).map(Some)
     }
 
     fn is_final(&self) -> bool {
@@ -71,10 +60,10 @@ impl Detail for QuickPurchase {
     }
 }
 
-/// A tender out of OCDS.
-struct Package(Tender);
+/// A tender from OCDS.
+struct OcdsTender(Tender);
 
-impl Detail for Package {
+impl FullRecord for OcdsTender {
     fn read(body: &Body) -> Result<Option<Self>> {
         Ok(ocds::tenders(body)?.into_iter().next().map(Self))
     }
@@ -85,19 +74,18 @@ impl Detail for Package {
 }
 
 impl MercadoPublico {
-    /// The record that `ask` names, for good once it is final.
-    async fn detail<T: Detail>(&self, cx: &Context, ask: Ask<'_>) -> Result<(T, Body)> {
-        let kept = self.kept(cx, &ask.clone().holding(Hold::Always)).await?;
-        if let Some(kept) = kept
-            && let Some(record) = T::read(&kept.body)?
+    /// The record that `call` asks for. Once it is final, the stored answer is used forever.
+    async fn detail<T: FullRecord>(&self, cx: &Context, call: ApiRequest<'_>) -> Result<(T, Body)> {
+        let cached = self.cached(cx, &call.clone().with_freshness(Freshness::Always)).await?;
+        if let Some(cached) = cached
+            && let Some(record) = T::read(&cached.body)?
             && record.is_final()
         {
-            return Ok((record, kept.body));
+            return Ok((record, cached.body));
         }
-        let body = self.fetch(cx, &ask.holding(Hold::For(OPEN_DETAIL))).await?.body;
+        let body = self.fetch(cx, &call.with_freshness(Freshness::For(OPEN_DETAIL_TTL))).await?.body;
         let record = T::read(&body)?;
-        let missing =
-            || Error::new(ErrorKind::NotFound, "there is no record with this code").with_sent(Sent::Yes);
+        let missing = || Error::new(ErrorKind::NotFound, "no record has this code").with_sent(Sent::Yes);
         Ok((record.ok_or_else(missing)?, body))
     }
 
@@ -105,18 +93,18 @@ impl MercadoPublico {
         &self,
         cx: &Context,
         code: &str,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<Tender> {
-        Ok(self.detail(cx, tender_ask(code).under(under)).await?.0)
+        Ok(self.detail(cx, tender_request(code).with_reservation(reservation)).await?.0)
     }
 
     pub(super) async fn order_by_code(
         &self,
         cx: &Context,
         code: &str,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<PurchaseOrder> {
-        Ok(self.detail(cx, order_ask(code).under(under)).await?.0)
+        Ok(self.detail(cx, order_request(code).with_reservation(reservation)).await?.0)
     }
 
     fn answer<T>(&self, record: T, body: &Body) -> Answer<T> {
@@ -124,16 +112,16 @@ impl MercadoPublico {
     }
 
     async fn read_tender(&self, cx: &Context, request: &GetRequest) -> Result<Answer<Tender>> {
-        let code: TenderCode = checked(request)?;
+        let code: TenderCode = parsed_code(request)?;
         match request.source.as_deref() {
             None | Some("v1") => {
-                let (record, body) = self.detail(cx, tender_ask(&code.to_string())).await?;
+                let (record, body) = self.detail(cx, tender_request(&code.to_string())).await?;
                 Ok(self.answer(record, &body))
             }
             Some("ocds" | "ocds_direct" | "ocds_framework") => {
-                // Direct awards and orders under framework agreements are among its processes.
-                let ask = Ask::new(Api::Ocds, Operation::GetTender, format!("/record/{code}"));
-                let (Package(record), body) = self.detail(cx, ask).await?;
+                // OCDS calls direct awards and orders under framework agreements processes too.
+                let call = ApiRequest::new(Api::Ocds, Operation::GetTender, format!("/record/{code}"));
+                let (OcdsTender(record), body) = self.detail(cx, call).await?;
                 Ok(self.answer(record, &body))
             }
             Some(other) => Err(unknown_source(other)),
@@ -141,15 +129,15 @@ impl MercadoPublico {
     }
 
     async fn read_order(&self, cx: &Context, request: &GetRequest) -> Result<Answer<PurchaseOrder>> {
-        let code: OrderCode = checked(request)?;
-        let (record, body) = self.detail(cx, order_ask(&code.to_string())).await?;
+        let code: OrderCode = parsed_code(request)?;
+        let (record, body) = self.detail(cx, order_request(&code.to_string())).await?;
         Ok(self.answer(record, &body))
     }
 
     async fn read_quick(&self, cx: &Context, request: &GetRequest) -> Result<Answer<QuickPurchase>> {
-        let code: QuickPurchaseCode = checked(request)?;
-        let ask = Ask::new(Api::Quick, Operation::GetQuickPurchase, format!("/compra-agil/{code}"));
-        let (record, body) = self.detail(cx, ask).await?;
+        let code: QuickPurchaseCode = parsed_code(request)?;
+        let call = ApiRequest::new(Api::Quick, Operation::GetQuickPurchase, format!("/compra-agil/{code}"));
+        let (record, body) = self.detail(cx, call).await?;
         Ok(self.answer(record, &body))
     }
 
@@ -163,7 +151,7 @@ impl MercadoPublico {
         }
     }
 
-    /// The name of OCDS's list of a month. On its newer host it is spelt as Chile spells a year.
+    /// The name of OCDS's list of a month. Its newer host spells it in Spanish, with `ñ`.
     fn ocds_list(&self) -> &'static str {
         if self.0.config.ocds_url.trim_end_matches('/').ends_with("/OCDS/data") {
             "listaA%C3%B1oMes"
@@ -172,7 +160,7 @@ impl MercadoPublico {
         }
     }
 
-    /// A month of OCDS: codes only, because its index gives no more.
+    /// A month of OCDS: codes only, because its index has nothing else.
     async fn list_ocds(&self, cx: &Context, request: &ListRequest, of: &str) -> Result<Listing<TenderRow>> {
         request.check()?;
         let offset = match &request.cursor {
@@ -184,7 +172,7 @@ impl MercadoPublico {
         let first = request.from.or(request.to).unwrap_or_else(|| self.now(cx).date());
         let last = request.to.unwrap_or(first);
         if (first.year(), first.month()) != (last.year(), last.month()) {
-            return Err(Error::unsupported("OCDS lists one month at a time: ask for days of one month"));
+            return Err(Error::unsupported("OCDS lists one month at a time: ask for days of a single month"));
         }
         if request.text.is_some()
             || request.state.is_some()
@@ -192,14 +180,15 @@ impl MercadoPublico {
             || request.region.is_some()
         {
             return Err(Error::unsupported(
-                "the index of OCDS holds codes only: filter by what `tender` gives of them",
+                "the index of OCDS has codes only: read the tenders and filter those",
             ));
         }
         let size = request.limit.unwrap_or(1000).clamp(1, 1000);
         let (list, year, month) = (self.ocds_list(), first.year(), first.month());
         let path = format!("/{list}{of}/{year:04}/{month:02}/{offset}/{size}");
-        let ask = Ask::new(Api::Ocds, Operation::ListTenders, path).holding(Hold::For(BUYERS));
-        let body = self.fetch(cx, &ask).await?.body;
+        let call = ApiRequest::new(Api::Ocds, Operation::ListTenders, path)
+            .with_freshness(Freshness::For(BUYERS_TTL));
+        let body = self.fetch(cx, &call).await?.body;
         let index = ocds::index(&body)?;
         let end = offset + index.codes.len();
         let more = index.total.is_some_and(|total| usize::try_from(total).is_ok_and(|total| end < total));
@@ -215,12 +204,10 @@ impl MercadoPublico {
     }
 
     async fn list_buyers(&self, cx: &Context, request: &ListRequest) -> Result<Listing<Buyer>> {
-        let ask = Ask::new(Api::V1, Operation::ListBuyers, "/Publico/Empresas/BuscarComprador")
-            .holding(Hold::For(BUYERS));
-        let body = self.fetch(cx, &ask).await?.body;
-        let V1::List { rows, .. } = v1::buyers(&body)? else {
-            return Err(Error::response_invalid("the answer is a failure that was kept"));
-        };
+        let call = ApiRequest::new(Api::V1, Operation::ListBuyers, "/Publico/Empresas/BuscarComprador")
+            .with_freshness(Freshness::For(BUYERS_TTL));
+        let body = self.fetch(cx, &call).await?.body;
+        let rows = v1::buyers(&body)?.into_rows()?;
         let wanted = request.text.as_deref().map(folded);
         let keeps = |buyer: &Buyer| {
             wanted.as_ref().is_none_or(|wanted| folded(&buyer.name).contains(wanted))
@@ -233,29 +220,30 @@ impl MercadoPublico {
 
     async fn list_suppliers(&self, cx: &Context, request: &ListRequest) -> Result<Listing<Supplier>> {
         let rut = request.supplier.as_deref().or(request.text.as_deref()).ok_or_else(|| {
-            Error::invalid_request("suppliers are found by tax number only: set `supplier` to a RUT")
+            Error::invalid_request("suppliers can be found by tax number only: set `supplier` to a RUT")
         })?;
         let (rows, as_of) = self.suppliers_by_rut(cx, rut.parse::<Rut>()?).await?;
         Ok(Listing::new(rows, Api::V1.source(), as_of, self.route()))
     }
 }
 
-fn tender_ask<'a>(code: &str) -> Ask<'a> {
-    Ask::new(Api::V1, Operation::GetTender, "/publico/licitaciones.json").with("codigo", code)
+fn tender_request<'a>(code: &str) -> ApiRequest<'a> {
+    ApiRequest::new(Api::V1, Operation::GetTender, "/publico/licitaciones.json").with("codigo", code)
 }
 
-fn order_ask<'a>(code: &str) -> Ask<'a> {
-    Ask::new(Api::V1, Operation::GetPurchaseOrder, "/publico/ordenesdecompra.json").with("codigo", code)
+fn order_request<'a>(code: &str) -> ApiRequest<'a> {
+    ApiRequest::new(Api::V1, Operation::GetPurchaseOrder, "/publico/ordenesdecompra.json")
+        .with("codigo", code)
 }
 
-fn checked<C: std::str::FromStr<Err = Error>>(request: &GetRequest) -> Result<C> {
+fn parsed_code<C: std::str::FromStr<Err = Error>>(request: &GetRequest) -> Result<C> {
     request.check()?;
     request.code.parse()
 }
 
 fn unknown_source(name: &str) -> Error {
     Error::invalid_request(format!(
-        "there is no source '{name}' of tenders; valid: v1, ocds, ocds_direct, ocds_framework"
+        "unknown source '{name}' of tenders; valid: v1, ocds, ocds_direct, ocds_framework"
     ))
 }
 

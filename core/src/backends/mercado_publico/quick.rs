@@ -1,10 +1,10 @@
-//! Quick purchases: pages that time out when they are large, and rows that move between pages meanwhile.
+//! Quick purchases: large pages time out, and rows move between pages while a list is read.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use super::client::{Api, MercadoPublico};
-use super::fetch::{Ask, Fetched, Hold};
+use super::fetch::{ApiRequest, Fetched, Freshness};
 use super::filter::Filter;
 use super::wire::compra_agil::{self, Page};
 use crate::context::Context;
@@ -12,22 +12,22 @@ use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::{ListRequest, Listing, Plan, QuickPurchaseRow, Sorting, Timestamp};
 
-/// The smallest page that the service takes.
-const SMALLEST: u32 = 10;
-/// The service counts no further.
-const COUNTS_TO: i64 = 10_000;
+/// The smallest page that the service accepts.
+const MIN_PAGE_SIZE: u32 = 10;
+/// The service counts no more rows than this.
+const MAX_COUNT: i64 = 10_000;
 
-/// So often rows that drop out of a list while it is read are made up for.
-const MOST_STEPS_BACK: u32 = 50;
+/// How often earlier pages may be read again because rows dropped out of the list meanwhile.
+const MAX_STEPS_BACK: u32 = 50;
 
-/// The parameters of a query, without those of its pages.
+/// The parameters of a query, without those for paging.
 #[derive(Clone, Debug)]
-pub(super) struct Query {
+pub(super) struct QuickQuery {
     pub(super) parameters: Vec<(&'static str, String)>,
-    pub(super) hold: Hold,
+    pub(super) freshness: Freshness,
 }
 
-/// What all pages of a query gave.
+/// The rows of all pages of a query.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) rows: Vec<QuickPurchaseRow>,
@@ -36,14 +36,14 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Whether the service stopped counting, so that there may be more than it gives.
-    pub(super) fn is_cut(&self) -> bool {
-        self.total.is_some_and(|total| total >= COUNTS_TO)
+    /// Whether the service stopped counting, so that there may be more rows than it lists.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.total.is_some_and(|total| total >= MAX_COUNT)
     }
 }
 
 impl MercadoPublico {
-    fn quick_query(&self, cx: &Context, request: &ListRequest, filter: &Filter) -> Result<Query> {
+    fn quick_query(&self, cx: &Context, request: &ListRequest, filter: &Filter) -> Result<QuickQuery> {
         let today = self.now(cx).date();
         let mut parameters = Vec::new();
         let from = request.from.or(request.to).unwrap_or_else(|| today.plus_days(-30));
@@ -60,17 +60,18 @@ impl MercadoPublico {
             parameters.push(("q", text.clone()));
         }
         parameters.push(("ordenar_por", "FechaPublicacion".to_owned()));
-        Ok(Query { parameters, hold: Hold::For(Duration::from_secs(300)) })
+        Ok(QuickQuery { parameters, freshness: Freshness::For(Duration::from_secs(300)) })
     }
 
-    /// The first page of a search is asked for anyway; how many follow only it can say.
+    /// Only the first page says how many there are. Without it in the store, the plan counts one call.
     pub(super) async fn plan_pages(&self, cx: &Context, request: &ListRequest) -> Result<Plan> {
         request.check()?;
         let filter = Filter::new(request)?;
         let query = self.quick_query(cx, request, &filter)?;
-        let first = self.kept(cx, &self.page_ask(&query, 1, self.0.config.page_size, query.hold)).await?;
+        let first =
+            self.cached(cx, &self.page_request(&query, 1, self.0.config.page_size, query.freshness)).await?;
         let pages = match &first {
-            Some(kept) => read_page(kept)?.pages,
+            Some(cached) => read_page(cached)?.pages,
             None => 1,
         };
         let calls = u32::try_from(pages.max(1)).unwrap_or(u32::MAX) - u32::from(first.is_some());
@@ -93,14 +94,14 @@ impl MercadoPublico {
         let wanted = request.limit.map(|limit| start.saturating_add(limit));
         let query = self.quick_query(cx, request, &filter)?;
         let oldest_first = request.sorting == Sorting::OldestFirst;
-        // Only the newest come first by themselves; for the oldest all pages are needed.
-        let most = wanted.filter(|_| !oldest_first);
+        // The service lists the newest first; for the oldest, all pages are needed.
+        let max_rows = wanted.filter(|_| !oldest_first);
         let keeps = |row: &QuickPurchaseRow| filter.keeps_quick(row);
-        let pages = self.all_pages(cx, &query, keeps, most).await?;
-        if pages.is_cut() && most.is_none_or(|most| pages.rows.len() <= most) {
+        let pages = self.all_pages(cx, &query, keeps, max_rows).await?;
+        if pages.is_truncated() && max_rows.is_none_or(|max_rows| pages.rows.len() <= max_rows) {
             return Err(Error::unsupported(
-                "10,000 quick purchases or more match, and the service gives no others: ask for fewer days, a region, a \
-                 state or words, or set a limit",
+                "10,000 quick purchases or more match, and the service lists no more than that: ask for fewer days, a region, \
+                 a state or words, or set a limit",
             ));
         }
         let Pages { mut rows, total, as_of } = pages;
@@ -112,27 +113,27 @@ impl MercadoPublico {
         let rows = rows.into_iter().take(end).skip(start).collect();
         Ok(Listing::new(rows, Api::Quick.source(), as_of, self.route())
             .with_total(
-                total.and_then(|total| u64::try_from(total).ok()).filter(|total| *total < COUNTS_TO as u64),
+                total.and_then(|total| u64::try_from(total).ok()).filter(|total| *total < MAX_COUNT as u64),
             )
             .with_next_cursor((end < found).then(|| end.to_string())))
     }
 
-    /// Reads page after page until there are no more, or more rows than `most`. Rows that moved from one page to
-    /// the next meanwhile are given once. Where rows dropped out, those behind them moved to pages that were read
-    /// already: these are read again. A list that the service cuts cannot be read to its end, and is not begun.
+    /// Reads pages until there are no more, or more than `max_rows` rows. Rows that moved to the next page meanwhile are
+    /// returned once. If rows dropped out of the list, later rows moved to earlier pages, which are read again. A list
+    /// that the service truncates is not read past its first page.
     pub(super) async fn all_pages(
         &self,
         cx: &Context,
-        query: &Query,
+        query: &QuickQuery,
         keeps: impl Fn(&QuickPurchaseRow) -> bool,
-        most: Option<usize>,
+        max_rows: Option<usize>,
     ) -> Result<Pages> {
         let mut size = self.0.config.page_size;
         let (mut number, mut codes) = (1_u32, HashSet::new());
-        let (mut steps_back, mut hold) = (0, query.hold);
+        let (mut steps_back, mut freshness) = (0, query.freshness);
         let mut found = Pages { rows: Vec::new(), total: None, as_of: self.now(cx) };
         loop {
-            let fetched = match self.page(cx, query, (number, size), hold).await {
+            let fetched = match self.page(cx, query, (number, size), freshness).await {
                 Ok(fetched) => fetched,
                 Err(error) if can_be_halved(&error, size) => {
                     // Page N of size S begins where page 2N-1 of size S/2 does.
@@ -151,21 +152,21 @@ impl MercadoPublico {
             found.rows.extend(fresh);
             if let (Ok(dropped_out @ 1..), 2..) = (u32::try_from(dropped_out), number) {
                 steps_back += 1;
-                if steps_back > MOST_STEPS_BACK {
+                if steps_back > MAX_STEPS_BACK {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
                         "rows drop out of the list faster than it can be read",
                     )
                     .with_persistence(crate::error::Persistence::Exhausted));
                 }
-                // What is kept of these pages is from before.
-                hold = Hold::Never;
+                // The stored answers of these pages are from before that.
+                freshness = Freshness::Never;
                 number = number.saturating_sub(dropped_out.div_ceil(size)).max(1);
                 continue;
             }
-            // `total_paginas` counts pages of the size asked for; without it an empty page is the end.
+            // `total_paginas` counts pages of the requested size; without it the first empty page is the end.
             let is_last = is_empty || (page.pages > 0 && i64::from(number) >= page.pages);
-            let is_enough = most.map_or(found.is_cut(), |most| found.rows.len() > most);
+            let is_enough = max_rows.map_or(found.is_truncated(), |max_rows| found.rows.len() > max_rows);
             if is_last || is_enough {
                 return Ok(found);
             }
@@ -173,29 +174,36 @@ impl MercadoPublico {
         }
     }
 
-    fn page_ask<'a>(&self, query: &Query, number: u32, size: u32, hold: Hold) -> Ask<'a> {
-        let mut ask = Ask::new(Api::Quick, Operation::ListQuickPurchases, "/compra-agil").holding(hold);
+    fn page_request<'a>(
+        &self,
+        query: &QuickQuery,
+        number: u32,
+        size: u32,
+        freshness: Freshness,
+    ) -> ApiRequest<'a> {
+        let mut call = ApiRequest::new(Api::Quick, Operation::ListQuickPurchases, "/compra-agil")
+            .with_freshness(freshness);
         for (name, value) in &query.parameters {
-            ask = ask.with(name, value.clone());
+            call = call.with(name, value.clone());
         }
-        ask.repeat_timeouts = halved(size) == size;
-        ask.with("tamano_pagina", size.to_string()).with("numero_pagina", number.to_string())
+        call.retry_timeouts = halved(size) == size;
+        call.with("tamano_pagina", size.to_string()).with("numero_pagina", number.to_string())
     }
 
     async fn page(
         &self,
         cx: &Context,
-        query: &Query,
+        query: &QuickQuery,
         (number, size): (u32, u32),
-        hold: Hold,
+        freshness: Freshness,
     ) -> Result<Fetched> {
-        self.fetch(cx, &self.page_ask(query, number, size, hold)).await
+        self.fetch(cx, &self.page_request(query, number, size, freshness)).await
     }
 }
 
-/// Half the size, if pages of it begin where the larger ones do and the service takes it; else the size itself.
+/// Half the size, if such pages start where the larger ones do and the service accepts it; else the size itself.
 fn halved(size: u32) -> u32 {
-    if size.is_multiple_of(2) && size / 2 >= SMALLEST { size / 2 } else { size }
+    if size.is_multiple_of(2) && size / 2 >= MIN_PAGE_SIZE { size / 2 } else { size }
 }
 
 fn can_be_halved(error: &Error, size: u32) -> bool {
@@ -205,8 +213,5 @@ fn can_be_halved(error: &Error, size: u32) -> bool {
 }
 
 fn read_page(fetched: &Fetched) -> Result<Page> {
-    match compra_agil::payload(&fetched.body.bytes)? {
-        Ok(payload) => compra_agil::page(&fetched.body, payload),
-        Err(_) => Err(Error::response_invalid("the answer is a failure that was kept")),
-    }
+    compra_agil::page(&fetched.body, compra_agil::success(&fetched.body.bytes)?)
 }

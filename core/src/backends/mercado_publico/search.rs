@@ -1,5 +1,4 @@
-//! Searching as users need it although the API cannot: a range is so many days, a day is one call, the rest is
-//! filtered here.
+//! Searching: the API lists one day per call, so a range is one call per day, and the other filters are applied here.
 
 use std::collections::HashSet;
 
@@ -8,7 +7,7 @@ use futures_util::stream;
 use sha2::{Digest, Sha256};
 
 use super::client::{Api, MercadoPublico};
-use super::fetch::{Ask, Fetched, Hold};
+use super::fetch::{ApiRequest, Fetched, Freshness};
 use super::filter::Filter;
 use super::gate::ledger::Reservation;
 use super::wire::v1::{self, V1};
@@ -75,7 +74,7 @@ impl Daily for PurchaseOrderRow {
     }
 }
 
-/// The days of a request in its order; today if it names none.
+/// The days of a request, in its order; today if it names none.
 pub(super) fn days(request: &ListRequest, today: Date) -> Vec<Date> {
     let last = request.to.unwrap_or(today).min(today);
     let first = request.from.unwrap_or(last);
@@ -85,19 +84,19 @@ pub(super) fn days(request: &ListRequest, today: Date) -> Vec<Date> {
     }
 }
 
-/// `15012026`, as v1 writes a day.
-pub(super) fn as_v1(day: Date) -> String {
+/// A day as v1 writes it: `15012026`.
+pub(super) fn v1_date(day: Date) -> String {
     format!("{:02}{:02}{:04}", day.day(), day.month(), day.year())
 }
 
-/// A place in a search: the day, and the code of the last row that was given of it.
+/// Where a listing goes on: the day, and the code of the last row returned from it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(super) struct SearchCursor {
     pub(super) day: Date,
     pub(super) after: Option<String>,
 }
 
-/// What a cursor belongs to, so that it is not used with another request.
+/// Identifies the request that a cursor belongs to, so that it is not used with another one.
 fn fingerprint(request: &ListRequest) -> Result<String> {
     let same = ListRequest { cursor: None, limit: None, ..request.clone() };
     let json = serde_json::to_vec(&same)
@@ -105,7 +104,7 @@ fn fingerprint(request: &ListRequest) -> Result<String> {
     Ok(Sha256::digest(json).iter().take(4).map(|byte| format!("{byte:02x}")).collect())
 }
 
-impl Cursor {
+impl SearchCursor {
     pub(super) fn write(&self, request: &ListRequest) -> Result<String> {
         let after = self.after.as_deref().unwrap_or_default();
         Ok(format!("{}/{}/{after}", fingerprint(request)?, self.day))
@@ -125,7 +124,7 @@ impl Cursor {
     }
 }
 
-/// What one day gave.
+/// The rows of one day.
 pub(super) struct DayRows<T> {
     pub(super) rows: Vec<T>,
     pub(super) report: DayReport,
@@ -133,28 +132,28 @@ pub(super) struct DayRows<T> {
 }
 
 impl MercadoPublico {
-    /// The call for a day.
-    pub(super) fn day_ask<'a, T: Daily>(
+    /// The request for a day's list.
+    pub(super) fn day_request<'a, T: Daily>(
         &self,
         filter: &Filter,
         day: Date,
-        under: Option<&'a Reservation>,
-    ) -> Ask<'a> {
-        let mut ask = Ask::new(Api::V1, T::OPERATION, T::PATH)
-            .with("fecha", as_v1(day))
-            .holding(Hold::Day(day))
-            .under(under);
+        reservation: Option<&'a Reservation>,
+    ) -> ApiRequest<'a> {
+        let mut call = ApiRequest::new(Api::V1, T::OPERATION, T::PATH)
+            .with("fecha", v1_date(day))
+            .with_freshness(Freshness::Day(day))
+            .with_reservation(reservation);
         if T::OPERATION == Operation::ListPurchaseOrders {
-            // Without it the service takes "in process" for all.
-            ask = ask.with("estado", "todos");
+            // Without it the service lists only orders that are in process.
+            call = call.with("estado", "todos");
         }
         for (name, value) in filter.parameters() {
-            ask = ask.with(name, value);
+            call = call.with(name, value);
         }
-        ask
+        call
     }
 
-    /// What a listing costs. Days that the store has cost nothing.
+    /// What a listing costs. Days that are in the store cost nothing.
     pub(super) async fn plan_listing(&self, cx: &Context, request: &PlanRequest) -> Result<Answer<Plan>> {
         let list = &request.list;
         let (plan, source) = match request.kind {
@@ -169,7 +168,7 @@ impl MercadoPublico {
         request.check()?;
         let filter = Filter::new(request)?;
         let today = self.now(cx).date();
-        let cursor = Cursor::read(request)?;
+        let cursor = SearchCursor::read(request)?;
         let is_open_list = is_open_list::<T>(request);
         let all = if is_open_list { Vec::new() } else { days(request, today) };
         let asked: Vec<Date> = all
@@ -178,18 +177,18 @@ impl MercadoPublico {
             .collect();
         let mut known = Vec::new();
         for day in &asked {
-            if self.kept(cx, &self.day_ask::<T>(&filter, *day, None)).await?.is_some() {
+            if self.cached(cx, &self.day_request::<T>(&filter, *day, None)).await?.is_some() {
                 known.push(*day);
             }
         }
-        let open_calls = usize::from(is_open_list && self.kept(cx, &open_ask()).await?.is_none());
+        let open_calls = usize::from(is_open_list && self.cached(cx, &open_list_request()).await?.is_none());
         let lookups = usize::from(filter.needs_supplier_code());
         let calls = u32::try_from(asked.len() - known.len() + open_calls + lookups).unwrap_or(u32::MAX);
         let exact = !filter.needs_details() && request.limit.is_none();
         self.priced(cx, calls, exact, asked, known).await
     }
 
-    /// A plan with its share of the quota.
+    /// A plan for this many calls, with their share of the quota.
     pub(super) async fn priced(
         &self,
         cx: &Context,
@@ -212,7 +211,7 @@ impl MercadoPublico {
         })
     }
 
-    /// Lists by day, newest or oldest first, with how complete each day is.
+    /// Lists by day, newest or oldest first, and reports how complete each day is.
     pub(super) async fn list_days<T: Daily + Detailed>(
         &self,
         cx: &Context,
@@ -224,49 +223,49 @@ impl MercadoPublico {
         }
         let plan = self.plan_days::<T>(cx, request).await?;
         let ledger = self.ledger(Api::V1).await?;
-        // Asked for at once, so that a search does not die of the quota in its middle.
+        // Reserved at the start, so that the quota does not run out in the middle of the search.
         let holder = format!("{}-{}", std::process::id(), crate::procure::store::unique());
         let reservation = match plan.calls {
             0 | 1 => None,
             calls => Some(ledger.reserve(self.now(cx), &holder, calls).await?),
         };
-        let outcome = self.list_days_under::<T>(cx, request, reservation.as_ref()).await;
+        let outcome = self.list_days_reserved::<T>(cx, request, reservation.as_ref()).await;
         if let Some(reservation) = &reservation {
             ledger.release(self.now(cx), reservation).await?;
         }
         outcome
     }
 
-    async fn list_days_under<T: Daily + Detailed>(
+    async fn list_days_reserved<T: Daily + Detailed>(
         &self,
         cx: &Context,
         request: &ListRequest,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<Listing<T>> {
         let filter = self.resolved(cx, Filter::new(request)?).await?;
-        let cursor = Cursor::read(request)?;
+        let cursor = SearchCursor::read(request)?;
         let now = self.now(cx);
-        let mut found = Found::new(request.limit, now);
+        let mut found = SearchResults::new(request.limit, now);
         let skipped = |day: &Date| cursor.as_ref().is_some_and(|cursor| cursor.day != *day);
         for day in days(request, now.date()).into_iter().skip_while(skipped) {
             if found.is_full() {
-                found.next = Some(Cursor { day, after: None });
+                found.next = Some(SearchCursor { day, after: None });
                 break;
             }
             let after =
                 cursor.as_ref().filter(|cursor| cursor.day == day).and_then(|cursor| cursor.after.as_deref());
-            match self.day_rows::<T>(cx, &filter, day, request.sorting, under).await {
+            match self.day_rows::<T>(cx, &filter, day, request.sorting, reservation).await {
                 Ok(rows) => found.take(rows, day, after),
-                Err(error) if ends_all(&error) => {
-                    // What was found so far is worth having, and the cursor says where to go on.
+                Err(error) if fails_all_days(&error) => {
+                    // Return what was found so far, and a cursor to go on from.
                     if found.reports.is_empty() {
                         return Err(error);
                     }
                     found.fail(day, &error);
-                    found.next = Some(Cursor { day, after: None });
+                    found.next = Some(SearchCursor { day, after: None });
                     break;
                 }
-                Err(error) => found.fail_or_keep(day, error),
+                Err(error) => found.fail_with(day, error),
             }
         }
         found.into_listing(request, self.route())
@@ -279,17 +278,15 @@ impl MercadoPublico {
         filter: &Filter,
         day: Date,
         sorting: Sorting,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<DayRows<T>> {
-        let Fetched { body, from_store } = self.fetch(cx, &self.day_ask::<T>(filter, day, under)).await?;
-        let (count, mut rows) = match T::read(&body)? {
-            V1::List { count, rows } => (count, rows),
-            V1::Failure(_) => return Err(Error::response_invalid("the answer is a failure that was kept")),
-        };
+        let Fetched { body, from_store } =
+            self.fetch(cx, &self.day_request::<T>(filter, day, reservation)).await?;
+        let (count, mut rows) = T::read(&body)?.into_list()?;
         let mut report = DayReport::new(day, completeness(day, &body, filter));
         if count.is_some_and(|count| usize::try_from(count) != Ok(rows.len())) {
             report.completeness = Completeness::Partial;
-            report.problem = Some("the source announces another number of rows than it gives".to_owned());
+            report.problem = Some("the source's row count does not match its rows".to_owned());
         }
         (report.rows, report.from_store) = (rows.len(), from_store);
         if sorting != Sorting::OldestFirst {
@@ -297,7 +294,7 @@ impl MercadoPublico {
         }
         rows.retain(|row| filter.keeps_row(row));
         if filter.needs_details() {
-            rows = self.keep_by_detail(cx, filter, rows, under).await?;
+            rows = self.keep_by_detail(cx, filter, rows, reservation).await?;
         }
         Ok(DayRows { rows, report, as_of: body.as_of })
     }
@@ -307,33 +304,31 @@ impl MercadoPublico {
         cx: &Context,
         filter: &Filter,
         rows: Vec<T>,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<Vec<T>> {
-        let mut kept = Vec::new();
+        let mut cached = Vec::new();
         for row in rows {
             cx.check()?;
-            match T::passes(self, cx, filter, row.code(), under).await {
-                Ok(true) => kept.push(row),
+            match T::passes(self, cx, filter, row.code(), reservation).await {
+                Ok(true) => cached.push(row),
                 Ok(false) => {}
-                // A list may name what has no detail.
+                // A list may name a record that has no detail.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(kept)
+        Ok(cached)
     }
 
-    /// Everything that takes offers now, in one call.
+    /// All tenders that are open for offers, in one call.
     async fn list_open<T: Daily + Detailed>(
         &self,
         cx: &Context,
         request: &ListRequest,
     ) -> Result<Listing<T>> {
         let filter = self.resolved(cx, Filter::new(request)?).await?;
-        let Fetched { body, .. } = self.fetch(cx, &open_ask()).await?;
-        let V1::List { mut rows, .. } = T::read(&body)? else {
-            return Err(Error::response_invalid("the answer is a failure that was kept"));
-        };
+        let Fetched { body, .. } = self.fetch(cx, &open_list_request()).await?;
+        let mut rows = T::read(&body)?.into_rows()?;
         rows.retain(|row| filter.keeps_row(row));
         if filter.needs_details() {
             rows = self.keep_by_detail(cx, &filter, rows, None).await?;
@@ -349,8 +344,8 @@ impl MercadoPublico {
         Route::new(&self.0.info)
     }
 
-    /// The tenders of a range as a stream, one listing a day, each with how complete it is and the cursor of the
-    /// day after. Dropping the stream asks for no more; a request with a cursor goes on there.
+    /// The tenders of a range as a stream of one listing per day. Each says how complete the day is and has the cursor
+    /// of the next day. Dropping the stream stops the search; a request with a cursor goes on from it.
     pub fn tender_stream(
         &self,
         cx: &Context,
@@ -359,7 +354,7 @@ impl MercadoPublico {
         self.day_stream(cx.clone(), request)
     }
 
-    /// The purchase orders of a range as a stream, one listing a day.
+    /// The purchase orders of a range as a stream of one listing per day.
     pub fn purchase_order_stream(
         &self,
         cx: &Context,
@@ -375,7 +370,7 @@ impl MercadoPublico {
     ) -> impl Stream<Item = Result<Listing<T>>> + Send + use<T> {
         let client = self.clone();
         let today = self.now(&cx).date();
-        let start = request.check().and_then(|()| Cursor::read(&request)).map(|cursor| {
+        let start = request.check().and_then(|()| SearchCursor::read(&request)).map(|cursor| {
             let skipped = |day: &Date| cursor.as_ref().is_some_and(|cursor| cursor.day != *day);
             let days: Vec<Date> = days(&request, today).into_iter().skip_while(skipped).collect();
             (days.into_iter(), cursor.and_then(|cursor| cursor.after), HashSet::new())
@@ -386,12 +381,12 @@ impl MercadoPublico {
                 let (mut days, mut after, mut seen) = state?;
                 let Some(day) = days.next() else { return Ok(None) };
                 let filter = client.resolved(&cx, Filter::new(&request)?).await?;
-                let mut found = Found::new(None, client.now(&cx));
-                found.next = days.as_slice().first().map(|next| Cursor { day: *next, after: None });
+                let mut found = SearchResults::new(None, client.now(&cx));
+                found.next = days.as_slice().first().map(|next| SearchCursor { day: *next, after: None });
                 let after = after.take();
                 match client.day_rows::<T>(&cx, &filter, day, request.sorting, None).await {
                     Ok(rows) => found.take(rows, day, after.as_deref()),
-                    Err(error) if ends_all(&error) => return Err(error),
+                    Err(error) if fails_all_days(&error) => return Err(error),
                     Err(error) => found.fail(day, &error),
                 }
                 found.rows.retain(|row: &T| seen.insert(row.code().to_owned()));
@@ -402,14 +397,14 @@ impl MercadoPublico {
     }
 }
 
-/// The call for everything that takes offers now.
-pub(super) fn open_ask<'a>() -> Ask<'a> {
-    Ask::new(Api::V1, Operation::ListTenders, TenderRow::PATH)
+/// The request for all tenders that are open for offers.
+pub(super) fn open_list_request<'a>() -> ApiRequest<'a> {
+    ApiRequest::new(Api::V1, Operation::ListTenders, TenderRow::PATH)
         .with("estado", "activas")
-        .holding(Hold::For(std::time::Duration::from_secs(300)))
+        .with_freshness(Freshness::For(std::time::Duration::from_secs(300)))
 }
 
-/// Whether a request is for what takes offers now, which one call gives.
+/// Whether a request asks for the tenders that are open for offers, which one call lists.
 fn is_open_list<T: Daily>(request: &ListRequest) -> bool {
     let no_range = request.from.is_none() && request.to.is_none();
     let open = request.state.as_deref().is_none_or(|state| matches!(state, "activas" | "publicada"));
@@ -420,7 +415,7 @@ fn is_open_list<T: Daily>(request: &ListRequest) -> bool {
         && request.supplier.is_none()
 }
 
-/// A day is complete once it is over, unless a filter of the service made the list: those are known to miss some.
+/// A day is complete once it is over. Lists that the service filtered never are: its filters miss some records.
 fn completeness(day: Date, body: &super::wire::Body, filter: &Filter) -> Completeness {
     let over = body.as_of.date() > day;
     if over && !body.stale && filter.parameters().is_empty() {
@@ -430,8 +425,8 @@ fn completeness(day: Date, body: &super::wire::Body, filter: &Filter) -> Complet
     }
 }
 
-/// Errors after which the other days would fail the same way.
-fn ends_all(error: &Error) -> bool {
+/// Whether the other days would fail with the same error.
+fn fails_all_days(error: &Error) -> bool {
     !matches!(
         error.kind(),
         ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Interrupted | ErrorKind::ResponseInvalid
@@ -440,15 +435,15 @@ fn ends_all(error: &Error) -> bool {
     })
 }
 
-/// What a row's detail says, where the row alone cannot decide.
+/// A record with filters that only its detail can decide.
 pub(super) trait Detailed: Daily {
-    /// Whether the record passes the filter by its detail.
+    /// Whether the record's detail passes the filter.
     fn passes(
         client: &MercadoPublico,
         cx: &Context,
         filter: &Filter,
         code: &str,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> impl Future<Output = Result<bool>> + Send;
 }
 
@@ -458,9 +453,9 @@ impl Detailed for TenderRow {
         cx: &Context,
         filter: &Filter,
         code: &str,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<bool> {
-        Ok(filter.keeps_tender(&client.tender_by_code(cx, code, under).await?))
+        Ok(filter.keeps_tender(&client.tender_by_code(cx, code, reservation).await?))
     }
 }
 
@@ -470,24 +465,24 @@ impl Detailed for PurchaseOrderRow {
         cx: &Context,
         filter: &Filter,
         code: &str,
-        under: Option<&Reservation>,
+        reservation: Option<&Reservation>,
     ) -> Result<bool> {
-        Ok(filter.keeps_order(&client.order_by_code(cx, code, under).await?))
+        Ok(filter.keeps_order(&client.order_by_code(cx, code, reservation).await?))
     }
 }
 
-/// What a search has found so far.
-struct Found<T> {
+/// The results of a search so far.
+struct SearchResults<T> {
     rows: Vec<T>,
     codes: HashSet<String>,
     reports: Vec<DayReport>,
     oldest: crate::procure::Timestamp,
     limit: Option<usize>,
-    next: Option<Cursor>,
+    next: Option<SearchCursor>,
     last_error: Option<Error>,
 }
 
-impl<T: Daily> Found<T> {
+impl<T: Daily> SearchResults<T> {
     fn new(limit: Option<usize>, now: crate::procure::Timestamp) -> Self {
         let (rows, codes, reports) = (Vec::new(), HashSet::new(), Vec::new());
         Self { rows, codes, reports, oldest: now, limit, next: None, last_error: None }
@@ -509,7 +504,7 @@ impl<T: Daily> Found<T> {
             if self.is_full() {
                 report.completeness = Completeness::Partial;
                 let after = self.rows.last().map(|row| row.code().to_owned());
-                self.next = Some(Cursor { day, after });
+                self.next = Some(SearchCursor { day, after });
                 break;
             }
             self.codes.insert(row.code().to_owned());
@@ -524,7 +519,7 @@ impl<T: Daily> Found<T> {
         self.reports.push(DayReport { problem, ..DayReport::new(day, Completeness::Failed) });
     }
 
-    fn fail_or_keep(&mut self, day: Date, error: Error) {
+    fn fail_with(&mut self, day: Date, error: Error) {
         self.fail(day, &error);
         self.last_error = Some(error);
     }

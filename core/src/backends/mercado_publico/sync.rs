@@ -1,8 +1,8 @@
-//! Incremental sync: what changed since the last time, told once.
+//! Incremental sync: what changed since the last time, each change reported once.
 //!
-//! Everything is written in batches that stand or fall as a whole, records and their events together, and the
-//! place to go on from with the last of them. Whoever is killed in between asks for a day or a window again and
-//! finds most of it unchanged.
+//! Records and their events are written in atomic batches. The last batch of a day or window also moves the checkpoint
+//! from which the next sync goes on. A sync that is killed in between reads that day or window again and finds most of it
+//! unchanged.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,11 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Api, MercadoPublico, NAME};
-use super::fetch::Hold;
+use super::fetch::Freshness;
 use super::filter::Filter;
-use super::quick::Query;
-use super::search::{Daily, open_ask};
-use super::wire::v1::V1;
+use super::quick::QuickQuery;
+use super::search::{Daily, open_list_request};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Persistence, Result};
 use crate::procure::store::{Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord};
@@ -23,39 +22,40 @@ use crate::procure::{
     QuickPurchaseState, TenderRow, TenderState, Timestamp,
 };
 
-/// So many rows are written at a time.
-const BATCH: usize = 100;
-/// The service stamps changes in batches of five minutes, each complete about two minutes later.
-const SETTLES: Duration = Duration::from_secs(120);
-const DAY: Duration = Duration::from_secs(25 * 3600);
-/// How far windows of changes overlap.
+/// How many rows are written at once.
+const BATCH_ROWS: usize = 100;
+/// The service records changes in batches of five minutes. Each batch is complete about two minutes later.
+const SETTLING_TIME: Duration = Duration::from_secs(120);
+/// The longest window: a day of 25 hours, as there is one when the clocks change.
+const MAX_WINDOW: Duration = Duration::from_secs(25 * 3600);
+/// How much windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
 
-/// The most details of vanished tenders that are read where a request does not say.
-const MOST_DETAILS: usize = 100;
+/// The default of [`SyncRequest::max_details`].
+const DEFAULT_MAX_DETAILS: usize = 100;
 
-/// What to bring up to date.
+/// What to sync.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SyncRequest {
-    /// What kind of record.
+    /// The kind of record.
     pub kind: RecordKind,
-    /// From which day on, the first time. Later it goes on where it ended.
+    /// The first day, for the first sync. Later ones go on where the last one ended.
     pub since: Date,
-    /// The most details that are read of tenders that vanished from the lists.
-    #[serde(default = "most_details")]
+    /// The most tenders whose details are read because they vanished from the lists.
+    #[serde(default = "default_max_details")]
     pub max_details: usize,
 }
 
-fn most_details() -> usize {
-    MOST_DETAILS
+fn default_max_details() -> usize {
+    DEFAULT_MAX_DETAILS
 }
 
 impl SyncRequest {
-    /// Records of a kind from a day on.
+    /// Syncs records of a kind, from a day on.
     pub fn new(kind: RecordKind, since: Date) -> Self {
-        Self { kind, since, max_details: MOST_DETAILS }
+        Self { kind, since, max_details: DEFAULT_MAX_DETAILS }
     }
 
     /// Sets the most details that are read.
@@ -65,24 +65,24 @@ impl SyncRequest {
     }
 }
 
-/// What a sync has done.
+/// The result of a sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// The changes, in the order in which they were written. The store keeps them too.
+    /// The changes, in the order in which they were written. They are in the store too.
     pub events: Vec<ChangeEvent>,
-    /// Rows that were looked at.
+    /// Rows that were compared.
     pub rows: usize,
     /// Days or windows that were brought up to date.
     pub steps: usize,
-    /// Tenders that vanished from the lists and were not looked at, because there were too many.
+    /// Tenders that vanished from the lists and were not read, because there were more than `max_details`.
     pub left_over: usize,
 }
 
-/// Where a sync goes on.
+/// Where the next sync goes on.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Place {
+struct Checkpoint {
     /// The last day that was brought up to date.
     #[serde(default)]
     day: Option<Date>,
@@ -91,19 +91,19 @@ struct Place {
     until: Option<i64>,
 }
 
-/// A row that a sync compares.
-trait Synced {
+/// A row that a sync compares with the stored one.
+trait SyncRow {
     const KIND: RecordKind;
 
     fn code(&self) -> &str;
     fn closes(&self) -> Option<Timestamp>;
     fn state(&self) -> String;
     fn origin(&self) -> &Origin;
-    /// What its state amounts to, and whether it may still change.
+    /// The change that its state stands for, and whether it may still change.
     fn standing(&self) -> (Change, bool);
 }
 
-impl Synced for TenderRow {
+impl SyncRow for TenderRow {
     const KIND: RecordKind = RecordKind::Tender;
 
     fn code(&self) -> &str {
@@ -133,7 +133,7 @@ impl Synced for TenderRow {
     }
 }
 
-impl Synced for PurchaseOrderRow {
+impl SyncRow for PurchaseOrderRow {
     const KIND: RecordKind = RecordKind::PurchaseOrder;
 
     fn code(&self) -> &str {
@@ -163,7 +163,7 @@ impl Synced for PurchaseOrderRow {
     }
 }
 
-impl Synced for QuickPurchaseRow {
+impl SyncRow for QuickPurchaseRow {
     const KIND: RecordKind = RecordKind::QuickPurchase;
 
     fn code(&self) -> &str {
@@ -193,25 +193,25 @@ impl Synced for QuickPurchaseRow {
     }
 }
 
-/// The record of a row beside the one that is kept, and what happened, if anything did.
-fn compare<R: Synced>(
+/// The record to write for a row, and its event if the row changed; `None` if there is nothing to write.
+fn compare<R: SyncRow>(
     row: &R,
     day: Option<Date>,
-    kept: Option<&StoredRecord>,
+    stored: Option<&StoredRecord>,
 ) -> Option<(StoredRecord, Option<ChangeEvent>)> {
     let (state, closes, origin) = (row.state(), row.closes(), row.origin());
     let (standing, open) = row.standing();
-    // The last day on which it is listed: an earlier one that is read again does not take it back.
-    let day = day.max(kept.and_then(|kept| kept.day));
-    let change = match kept {
+    // The last day on which it is listed. Reading an earlier day again does not change it back.
+    let day = day.max(stored.and_then(|stored| stored.day));
+    let change = match stored {
         None => standing,
-        Some(kept) if kept.state == state && kept.closes == closes => {
-            let moved = StoredRecord { day, ..kept.clone() };
-            return (moved.day != kept.day).then_some((moved, None));
+        Some(stored) if stored.state == state && stored.closes == closes => {
+            let moved = StoredRecord { day, ..stored.clone() };
+            return (moved.day != stored.day).then_some((moved, None));
         }
-        Some(kept) if kept.as_of > origin.as_of => return None,
-        // Offers are taken as before, until another time; or again.
-        Some(kept) if kept.state == state || standing == Change::Opened => Change::Amended,
+        Some(stored) if stored.as_of > origin.as_of => return None,
+        // It is still open for offers with another closing time, or open again.
+        Some(stored) if stored.state == state || standing == Change::Opened => Change::Amended,
         Some(_) => standing,
     };
     let fingerprint = match closes {
@@ -224,62 +224,67 @@ fn compare<R: Synced>(
         open,
         day,
         closes,
-        revision: kept.map_or(1, |kept| kept.revision + 1),
+        revision: stored.map_or(1, |stored| stored.revision + 1),
         ..StoredRecord::new(R::KIND, Form::Row, row.code(), origin.source.clone(), origin.as_of, body)
     };
     let event = ChangeEvent::new(R::KIND, row.code(), change, fingerprint, origin.as_of);
     Some((record, Some(event)))
 }
 
-/// One run of a sync.
-struct Run {
+/// A running sync.
+struct SyncRun {
     store: SharedStore,
     name: String,
-    place: Place,
+    checkpoint: Checkpoint,
     version: u64,
     report: SyncReport,
 }
 
-impl Run {
+impl SyncRun {
     async fn begin(store: SharedStore, kind: RecordKind) -> Result<Self> {
         let name = format!("sync/{}", kind.as_str());
         let document = store.document(&name).await?;
         let version = document.as_ref().map_or(0, |document| document.version);
-        let place =
-            document.map_or_else(|| Ok(Place::default()), |document| serde_json::from_slice(&document.body));
-        let place = place.map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the place of the sync in the store cannot be read")
+        let checkpoint = document
+            .map_or_else(|| Ok(Checkpoint::default()), |document| serde_json::from_slice(&document.body));
+        let checkpoint = checkpoint.map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "the checkpoint of the sync in the store cannot be read")
                 .with_source(error)
         })?;
-        Ok(Self { store, name, place, version, report: SyncReport::default() })
+        Ok(Self { store, name, checkpoint, version, report: SyncReport::default() })
     }
 
-    /// Writes what changed among `rows`, and with the last batch the place to go on from.
-    async fn write<R: Synced>(&mut self, rows: &[R], day: Option<Date>, place: Option<Place>) -> Result<()> {
-        let mut place = place;
-        let last = rows.len().div_ceil(BATCH).max(1) - 1;
-        let chunks = rows.chunks(BATCH).map(Some).chain(rows.is_empty().then_some(None));
+    /// Writes the changes among `rows`, and the checkpoint with the last batch.
+    async fn write<R: SyncRow>(
+        &mut self,
+        rows: &[R],
+        day: Option<Date>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<()> {
+        let mut checkpoint = checkpoint;
+        let last = rows.len().div_ceil(BATCH_ROWS).max(1) - 1;
+        let chunks = rows.chunks(BATCH_ROWS).map(Some).chain(rows.is_empty().then_some(None));
         for (index, chunk) in chunks.enumerate() {
             let mut batch = Batch::new();
             let mut codes = HashSet::new();
             for row in chunk.unwrap_or_default() {
-                // A list may name a record twice.
+                // A list may contain a record twice.
                 if !codes.insert(row.code()) {
                     continue;
                 }
-                let kept = self.store.record(R::KIND, Form::Row, row.code()).await?;
-                if let Some((record, event)) = compare(row, day, kept.as_ref()) {
+                let stored = self.store.record(R::KIND, Form::Row, row.code()).await?;
+                if let Some((record, event)) = compare(row, day, stored.as_ref()) {
                     batch.events.extend(event.map(|event| (event, record.revision)));
                     batch.records.push(record);
                 }
             }
-            if let Some(place) = place.take_if(|_| index == last) {
-                let body = serde_json::to_vec(&place).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "the place of the sync cannot be written")
+            if let Some(checkpoint) = checkpoint.take_if(|_| index == last) {
+                let body = serde_json::to_vec(&checkpoint).map_err(|error| {
+                    Error::new(ErrorKind::Unexpected, "the checkpoint of the sync cannot be written")
                         .with_source(error)
                 })?;
                 batch.documents.push((self.name.clone(), self.version, body.into()));
-                self.place = place;
+                self.checkpoint = checkpoint;
             }
             self.apply(batch).await?;
         }
@@ -304,17 +309,16 @@ impl Run {
 }
 
 impl MercadoPublico {
-    /// Brings the store up to date and tells what changed. Killed at any point, it goes on where it was.
+    /// Brings the store up to date and reports what changed. If it is killed, the next sync goes on where it was.
     ///
-    /// Tenders cost one call for everything open, one for each day since the last time, and one for each tender
-    /// that took offers and vanished; purchase orders one for each day; quick purchases one for each page of
-    /// changes.
+    /// Tenders cost one call for all that are open, one per day since the last sync, and one for each tender that was
+    /// open and vanished. Purchase orders cost one call per day, quick purchases one per page of changes.
     ///
     /// # Errors
     /// Those of the calls and of the store; `conflict` while another sync of the same kind is running.
     pub async fn sync(&self, cx: &Context, request: &SyncRequest) -> Result<SyncReport> {
         let outcome = Box::pin(async {
-            let mut run = Run::begin(self.store().await?, request.kind).await?;
+            let mut run = SyncRun::begin(self.store().await?, request.kind).await?;
             match request.kind {
                 RecordKind::Tender => self.sync_tenders(cx, request, &mut run).await?,
                 RecordKind::PurchaseOrder => {
@@ -327,12 +331,10 @@ impl MercadoPublico {
         outcome.await.map_err(|error: Error| error.with_backend(NAME))
     }
 
-    async fn sync_tenders(&self, cx: &Context, request: &SyncRequest, run: &mut Run) -> Result<()> {
-        let ask = open_ask().holding(Hold::Never);
-        let body = self.fresh(self.fetch(cx, &ask).await?.body)?;
-        let V1::List { rows: open, .. } = TenderRow::read(&body)? else {
-            return Err(Error::response_invalid("the answer is a failure that was kept"));
-        };
+    async fn sync_tenders(&self, cx: &Context, request: &SyncRequest, run: &mut SyncRun) -> Result<()> {
+        let call = open_list_request().with_freshness(Freshness::Never);
+        let body = self.fresh(self.fetch(cx, &call).await?.body)?;
+        let open = TenderRow::read(&body)?.into_rows()?;
         run.write(&open, None, None).await?;
         run.report.steps += 1;
         let mut listed: HashSet<String> = open.into_iter().map(|row| row.code).collect();
@@ -350,8 +352,8 @@ impl MercadoPublico {
         Ok(())
     }
 
-    /// Tenders that took offers when last seen, and are on no list now.
-    async fn vanished(&self, run: &Run, listed: &HashSet<String>) -> Result<Vec<String>> {
+    /// Tenders that were open for offers when last seen and are on no list now.
+    async fn vanished(&self, run: &SyncRun, listed: &HashSet<String>) -> Result<Vec<String>> {
         let published = TenderState::Published.to_string();
         let (mut vanished, mut query) =
             (Vec::new(), RecordQuery::new(RecordKind::Tender, Form::Row).with_open(true));
@@ -365,41 +367,40 @@ impl MercadoPublico {
         }
     }
 
-    /// Brings day after day up to date and gives the codes that were listed.
-    async fn sync_days<R: Daily + Synced>(
+    /// Syncs day after day and returns the codes that were listed.
+    async fn sync_days<R: Daily + SyncRow>(
         &self,
         cx: &Context,
         request: &SyncRequest,
-        run: &mut Run,
+        run: &mut SyncRun,
     ) -> Result<HashSet<String>> {
         let today = self.now(cx).date();
-        let late = i32::try_from(self.0.config.reread_days).unwrap_or(i32::MAX);
-        let begin = run.place.day.map_or(request.since, |day| day.plus_days(-late).max(request.since));
+        let reread_days = i32::try_from(self.0.config.reread_days).unwrap_or(i32::MAX);
+        let begin =
+            run.checkpoint.day.map_or(request.since, |day| day.plus_days(-reread_days).max(request.since));
         let filter = Filter::new(&ListRequest::new())?;
         let mut listed = HashSet::new();
         for day in begin.through(today) {
-            let mut ask = self.day_ask::<R>(&filter, day, None);
+            let mut call = self.day_request::<R>(&filter, day, None);
             if day == today {
-                ask = ask.holding(Hold::Never);
+                call = call.with_freshness(Freshness::Never);
             }
-            let body = self.fresh(self.fetch(cx, &ask).await?.body)?;
-            let V1::List { rows, .. } = R::read(&body)? else {
-                return Err(Error::response_invalid("the answer is a failure that was kept"));
-            };
-            let place = Place { day: Some(day), until: None };
-            run.write(&rows, Some(day), Some(place)).await?;
+            let body = self.fresh(self.fetch(cx, &call).await?.body)?;
+            let rows = R::read(&body)?.into_rows()?;
+            let checkpoint = Checkpoint { day: Some(day), until: None };
+            run.write(&rows, Some(day), Some(checkpoint)).await?;
             run.report.steps += 1;
             listed.extend(rows.iter().map(|row| Daily::code(row).to_owned()));
         }
         Ok(listed)
     }
 
-    /// A sync must not take an old answer for news.
+    /// Refuses stale answers: a sync must not report them as changes.
     fn fresh(&self, body: super::wire::Body) -> Result<super::wire::Body> {
         if body.stale {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "the service cannot be asked, and a sync takes no old answers",
+                "the service is unavailable, and a sync does not use stored answers",
             )
             .with_persistence(Persistence::Exhausted)
             .with_context("source", Api::V1.name()));
@@ -407,15 +408,15 @@ impl MercadoPublico {
         Ok(body)
     }
 
-    /// The changes of a window, in Santiago's wall clock with the false mark that the service compares with.
-    async fn sync_quick(&self, cx: &Context, request: &SyncRequest, run: &mut Run) -> Result<()> {
-        let until = self.now(cx).minus(SETTLES);
-        let from = match run.place.until {
+    /// Syncs the changes, window by window. The service compares with Santiago's local time, marked `Z` as if it were UTC.
+    async fn sync_quick(&self, cx: &Context, request: &SyncRequest, run: &mut SyncRun) -> Result<()> {
+        let until = self.now(cx).minus(SETTLING_TIME);
+        let from = match run.checkpoint.until {
             Some(millis) => Timestamp::of_unix_millis(millis).minus(OVERLAP),
             None => Timestamp::start_of(request.since),
         };
-        // A window a day at most, and less where a day has more changes than the service counts.
-        let (mut begin, mut span) = (from, DAY);
+        // Windows of at most a day, shorter where a day has more changes than the service counts.
+        let (mut begin, mut span) = (from, MAX_WINDOW);
         while begin < until {
             let end = Timestamp::start_of(begin.date().plus_days(1)).min(begin.plus(span)).min(until);
             let parameters = vec![
@@ -423,21 +424,21 @@ impl MercadoPublico {
                 ("cambio_hasta", end.with_false_mark()),
                 ("ordenar_por", "FechaUltimaModificacion".to_owned()),
             ];
-            let query = Query { parameters, hold: Hold::Never };
+            let query = QuickQuery { parameters, freshness: Freshness::Never };
             let pages = self.all_pages(cx, &query, |_| true, None).await?;
-            if pages.is_cut() && span > SETTLES {
+            if pages.is_truncated() && span > SETTLING_TIME {
                 span = end.time_left(begin).unwrap_or(span) / 2;
                 continue;
             }
-            if pages.rows.iter().any(|row| row.origin.stale) || pages.is_cut() {
+            if pages.rows.iter().any(|row| row.origin.stale) || pages.is_truncated() {
                 return Err(Error::new(
                     ErrorKind::Unavailable,
                     "the window of changes could not be read in full",
                 )
                 .with_persistence(Persistence::Exhausted));
             }
-            let place = Place { day: None, until: Some(end.unix_millis()) };
-            run.write(&pages.rows, None, Some(place)).await?;
+            let checkpoint = Checkpoint { day: None, until: Some(end.unix_millis()) };
+            run.write(&pages.rows, None, Some(checkpoint)).await?;
             run.report.steps += 1;
             begin = end;
         }

@@ -1,13 +1,15 @@
 //! `POST /api/chat`.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::client::Ollama;
 use super::stream::LineEvents;
 use super::wire::{ChatBody, ChatLine, SentCall, SentFunction, WireFunction, WireMessage, WireTool};
 use crate::chat::{
-    ChatBackend, ChatRequest, ChatResponse, ChatStream, Message, OutputFormat, Part, ReasoningEffort, Tool,
-    ToolCall, ToolChoice,
+    ChatBackend, ChatRequest, ChatResponse, ChatStream, Message, OutputFormat, Part, ReasoningEffort, Role,
+    Tool, ToolCall, ToolChoice,
 };
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -119,7 +121,7 @@ fn format(output: &OutputFormat) -> Option<Value> {
     match output {
         OutputFormat::Text => None,
         OutputFormat::Json => Some(json!("json")),
-        OutputFormat::JsonSchema { schema, .. } => Some(schema.clone()),
+        OutputFormat::JsonSchema { .. } => output.described_schema().map(Cow::into_owned),
     }
 }
 
@@ -152,7 +154,7 @@ fn wire_message(message: &Message, conversation: &[Message]) -> Result<WireMessa
     let answered = message.tool_call_id.as_deref();
     let tool_name = answered.and_then(|id| called_tool(conversation, id));
     Ok(WireMessage {
-        role: message.role.as_str(),
+        role: if message.role.instructs() { Role::System } else { message.role }.as_str(),
         content: message.content.to_text(),
         thinking: message.reasoning.clone(),
         images: images(message.content.parts())?,
@@ -170,14 +172,19 @@ fn called_tool(conversation: &[Message], id: &str) -> Option<String> {
 
 fn images(parts: &[Part]) -> Result<Vec<String>> {
     let image = |part: &Part| match part {
-        Part::Text { .. } => None,
-        Part::Image { image } => Some(Ok(image.to_base64())),
-        Part::ImageUrl { url } if url.starts_with("data:") => {
+        Part::Text { .. } | Part::CachePoint { .. } => None,
+        part if part.is_providers_own() => None,
+        Part::Image { image, .. } => Some(Ok(image.to_base64())),
+        Part::ImageUrl { url, .. } if url.starts_with("data:") => {
             Some(ImageData::from_base64(url).map(|image| image.to_base64()))
         }
         Part::ImageUrl { .. } => Some(Err(Error::unsupported(
             "Ollama fetches no images: send the image itself instead of its URL",
         ))),
+        other => Some(Err(Error::unsupported(format!(
+            "Ollama takes texts and images, no part of the type `{}`",
+            other.kind()
+        )))),
     };
     parts.iter().filter_map(image).collect()
 }
@@ -189,11 +196,7 @@ fn sent_call(call: &ToolCall) -> Result<SentCall> {
             call.name
         ))
     })?;
-    Ok(SentCall {
-        id: call.id.clone(),
-        function: SentFunction { name: call.name.clone(), arguments },
-        provider_data: call.provider_data.clone(),
-    })
+    Ok(SentCall { id: call.id.clone(), function: SentFunction { name: call.name.clone(), arguments } })
 }
 
 /// Reads a whole response.
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn what_the_wire_cannot_say_is_refused_by_name() {
         let tool = Tool::new("look", "", json!({ "type": "object" }));
-        let url = Part::ImageUrl { url: "https://x.test/a.png".into() };
+        let url = Part::image_url("https://x.test/a.png");
         let refused = [
             (ChatRequest::user("a").with_tools([tool]).with_tool_choice(ToolChoice::Required), "tool_choice"),
             (ChatRequest::new([Message::user("a").with_name("Ana")]), "name"),

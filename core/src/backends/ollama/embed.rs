@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::client::Ollama;
 use super::wire::{EmbedBody, EmbedReply};
-use crate::backends::vectors::{prompt_for, side_by_side};
+use crate::backends::vectors::{prompt_for, side_by_side, with_extra};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
 use crate::error::{Error, Result};
@@ -29,9 +29,10 @@ impl Embedder for Ollama {
 
 impl Ollama {
     async fn embed_checked(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        request.check(None)?;
+        request.check_inputs(None)?;
         let body = self.embed_body(request)?;
-        let call = self.api.post("/api/embed").json(&body);
+        let sent = with_extra(&body, &request.extra)?;
+        let call = self.api.post("/api/embed").json(&sent);
         let reply = call.json_reply::<EmbedReply>(cx).await?;
         let Some(embeddings) = reply.value.embeddings else {
             return Err(Error::response_invalid("the answer holds no `embeddings`"));

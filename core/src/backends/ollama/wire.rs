@@ -74,13 +74,11 @@ pub(super) struct WireFunction<'a> {
     pub(super) parameters: &'a Value,
 }
 
-/// A tool call as it is sent: the arguments are an object.
+/// A tool call as it is sent: the arguments are an object. Ollama wants no other data of a call back.
 #[derive(Debug, Serialize)]
 pub(super) struct SentCall {
     pub(super) id: String,
     pub(super) function: SentFunction,
-    #[serde(flatten)]
-    pub(super) provider_data: ProviderData,
 }
 
 #[derive(Debug, Serialize)]

@@ -2,6 +2,8 @@
 
 use super::OpenAi;
 use super::chat_body::chat_body;
+use super::config::ChatApi;
+use super::profiles::ChatRules;
 use super::stream::ChatSource;
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
@@ -10,7 +12,7 @@ use crate::http::body::chat_stream;
 use crate::http::client::ApiCall;
 use crate::http::{HeaderMap, HeaderText};
 use crate::info::{BackendInfo, Route};
-use crate::wire::openai::chat::{CompletionReader, RawCompletion};
+use crate::wire::openai::chat::{CompletionReader, MessageStyle, RawCompletion};
 
 const ROUTE: &str = "/chat/completions";
 
@@ -20,12 +22,18 @@ impl ChatBackend for OpenAi {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
+        if self.config().chat_api == ChatApi::Responses {
+            return self.respond(cx, &request).await;
+        }
         let reply = self.chat_call(&request, false)?.json_reply::<RawCompletion>(cx).await?;
         let reader = self.reader(&reply.headers, reply.request_id)?;
         reader.read(reply.value).map_err(|error| reader.identified(error))
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
+        if self.config().chat_api == ChatApi::Responses {
+            return self.respond_streaming(cx, &request).await;
+        }
         let reply = self.chat_call(&request, true)?.events(cx).await?;
         let reader = self.reader(&reply.headers, reply.request_id)?;
         Ok(chat_stream(ChatSource::new(reply.value, reader)))
@@ -34,12 +42,29 @@ impl ChatBackend for OpenAi {
 
 impl OpenAi {
     fn chat_call(&self, request: &ChatRequest, stream: bool) -> Result<ApiCall<'_>> {
+        if self.config().chat_api == ChatApi::Completions {
+            return self.completions_call(request, stream);
+        }
         let rules = self.chat_rules()?;
-        request.check()?;
-        let (vendor, config) = (self.profile().name, self.config());
-        let reasoning_field = config.reasoning_field.as_deref();
-        let body = chat_body(vendor, &rules, config.model.trim(), reasoning_field, request, stream)?;
+        // A whole answer may come with others, a stream is one.
+        if stream {
+            request.check()?
+        } else {
+            request.check_messages()?
+        }
+        let model = self.config().model.trim();
+        let body = chat_body(&rules, model, &self.message_style(&rules), request, stream)?;
         Ok(self.api().post(ROUTE).json(&body))
+    }
+
+    /// How messages are written: the vendor's rules, and what the configuration says instead.
+    fn message_style<'a>(&'a self, rules: &'a ChatRules) -> MessageStyle<'a> {
+        MessageStyle {
+            vendor: self.profile().name,
+            rules: &rules.messages,
+            reasoning_field: self.config().reasoning_field.as_deref(),
+            returned_fields: &self.config().returned_fields,
+        }
     }
 
     fn reader(&self, headers: &HeaderMap, request_id: Option<String>) -> Result<CompletionReader> {

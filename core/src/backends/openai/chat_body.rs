@@ -5,24 +5,24 @@ use serde_json::{Map, Value, json};
 use super::profiles::{ChatRules, SchemaDialect};
 use crate::chat::{ChatRequest, OutputFormat};
 use crate::error::{Error, Result};
-use crate::wire::openai::chat::{CompletionBody, StreamOptionsJson};
+use crate::wire::openai::chat::{CompletionBody, MessageStyle, StreamOptionsJson};
 
 /// The body that says what `request` asks for, by the vendor's rules.
 ///
 /// # Errors
 /// `unsupported` naming an option that the vendor refuses.
 pub(super) fn chat_body<'a>(
-    vendor: &str,
     rules: &ChatRules,
     model: &'a str,
-    reasoning_field: Option<&str>,
+    style: &MessageStyle<'_>,
     request: &'a ChatRequest,
     stream: bool,
 ) -> Result<CompletionBody<'a>> {
     let used = used_fields(request);
-    refuse_unsupported(vendor, rules, request, &used)?;
-    let mut body = CompletionBody::write(model, request, reasoning_field);
-    if rules.reasoning_models_rename_max_tokens && is_reasoning_model(model) {
+    refuse_unsupported(style.vendor, rules, request, &used)?;
+    let mut body = CompletionBody::write(model, request, style)?;
+    let renamed = rules.reasoning_models_rename_max_tokens && is_reasoning_model(model);
+    if renamed || rules.max_completion_tokens {
         body.max_completion_tokens = body.max_tokens.take();
     }
     body.temperature = body.temperature.map(|temperature| temperature.max(rules.temperature_floor));
@@ -59,6 +59,7 @@ fn used_fields(request: &ChatRequest) -> Vec<&'static str> {
         ("reasoning_effort", request.reasoning.is_some()),
         ("logprobs", request.logprobs.is_some()),
         ("top_logprobs", request.logprobs.is_some()),
+        ("n", request.choices.is_some_and(|choices| choices != 1)),
         ("name", request.messages.iter().any(|message| message.name.is_some())),
     ];
     fields.into_iter().filter(|(_, used)| *used).map(|(name, _)| name).collect()
@@ -67,7 +68,7 @@ fn used_fields(request: &ChatRequest) -> Vec<&'static str> {
 fn refuse_unsupported(vendor: &str, rules: &ChatRules, request: &ChatRequest, used: &[&str]) -> Result<()> {
     let refuse = |option: &str| Error::unsupported(format!("vendor '{vendor}' does not take `{option}`"));
     if request.extra.get("n").is_some_and(|n| n != 1) {
-        return Err(Error::unsupported("`n` above 1: a call gives one answer; make several calls"));
+        return Err(Error::unsupported("`n` above 1 is `choices` of the request, not a further field"));
     }
     if let Some(option) = used.iter().find(|option| rules.refused.contains(option)) {
         return Err(refuse(option));
@@ -83,7 +84,8 @@ fn add_extra(body: &mut Map<String, Value>, request: &ChatRequest, rules: &ChatR
     const OWN: [&str; 4] = ["model", "messages", "stream", "stream_options"];
     for (name, value) in &request.extra {
         let refused_one = name == "n" && rules.refused.contains(&"n");
-        let taken = OWN.contains(&name.as_str()) || used.contains(&name.as_str()) || refused_one;
+        let own = OWN.contains(&name.as_str()) || (name == "n" && request.choices.is_some());
+        let taken = own || used.contains(&name.as_str()) || refused_one;
         if !taken && !body.contains_key(name) {
             body.insert(name.clone(), value.clone());
         }

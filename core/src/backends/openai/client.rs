@@ -2,7 +2,7 @@
 
 use super::OpenAi;
 use super::config::OpenAiConfig;
-use super::profiles::{self, ChatRules, Profile};
+use super::profiles::{self, ChatRules, KeyPlace, Profile};
 use crate::embed::EmbeddingSpace;
 use crate::embed::prompt_set;
 use crate::env::{Environment, required_secret};
@@ -29,9 +29,21 @@ impl OpenAi {
                 .with_context("field", "model"));
         }
         let key = key(config, profile, env)?;
-        let mut api = ApiClient::new(name, &base_url(config, profile, key.as_ref(), env))?
-            .with_auth(Auth::bearer(key.as_ref()))?
-            .with_classify(profile.classify);
+        let version = config.api_version.clone().filter(|version| !version.trim().is_empty());
+        let version = version.or_else(|| env.first(profile.api_version_env));
+        let address = base_url(config, profile, key.as_ref(), env);
+        let address = match profile.has_deployments {
+            true => with_deployment(address, config.model.trim(), version.is_some()),
+            false => address,
+        };
+        let auth = match (profile.key_place, &key) {
+            (KeyPlace::Header(header), Some(key)) => Auth::Header(header, key.clone()),
+            (_, key) => Auth::bearer(key.as_ref()),
+        };
+        let mut api = ApiClient::new(name, &address)?.with_auth(auth)?.with_classify(profile.classify);
+        if let Some(version) = version {
+            api = api.with_query("api-version", version.trim());
+        }
         for (field, value) in header_fields(config, profile, env)? {
             api = api.with_header(field, value);
         }
@@ -111,6 +123,18 @@ fn base_url(config: &OpenAiConfig, profile: &Profile, key: Option<&Secret>, env:
             format!("{HF_ROUTER}/{provider}/{route}")
         }
         _ => own.to_owned(),
+    }
+}
+
+/// The address of a resource with the path of the API: a version needs the deployment's own path, and without one the
+/// path is the same for all. An address with a path is taken as it is.
+fn with_deployment(address: String, model: &str, has_version: bool) -> String {
+    let is_bare = url::Url::parse(&address).is_ok_and(|url| url.path() == "/");
+    let resource = address.trim_end_matches('/');
+    match (is_bare, has_version) {
+        (false, _) => address,
+        (true, true) => format!("{resource}/openai/deployments/{model}"),
+        (true, false) => format!("{resource}/openai/v1"),
     }
 }
 
@@ -226,6 +250,22 @@ mod tests {
         assert_eq!(backend.base_url(), "https://proxy.test/v1");
         let backend = open(OpenAiConfig::vendor("groq", "m"), &env).expect("a backend");
         assert_eq!(backend.base_url(), "https://api.groq.com/openai/v1");
+    }
+
+    #[test]
+    fn an_azure_resource_gets_the_path_of_its_deployment_where_a_version_is_named() {
+        for (address, version, url) in [
+            ("https://a.openai.azure.com", None, "https://a.openai.azure.com/openai/v1"),
+            ("https://a.openai.azure.com/", Some("v"), "https://a.openai.azure.com/openai/deployments/m"),
+            ("https://a.test/proxy/v1", Some("v"), "https://a.test/proxy/v1"),
+        ] {
+            let mut config = OpenAiConfig::vendor("azure", "m").with_api_key("k").with_base_url(address);
+            config.api_version = version.map(str::to_owned);
+            assert_eq!(open(config, &[]).expect(url).base_url(), url);
+        }
+        let env = [("AZURE_OPENAI_ENDPOINT", "https://b.openai.azure.com"), ("AZURE_OPENAI_API_KEY", "k")];
+        let backend = open(OpenAiConfig::vendor("azure", "m"), &env).expect("a backend");
+        assert_eq!(backend.base_url(), "https://b.openai.azure.com/openai/v1");
     }
 
     #[test]

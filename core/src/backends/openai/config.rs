@@ -27,10 +27,10 @@ use crate::wire::openai::chat::InlineReasoning;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct OpenAiConfig {
-    /// The vendor: `openai` (the default), `hf-router`, `groq`, `gemini-openai`, `featherless`, `together`,
-    /// `fireworks`, `cerebras`, `deepinfra`, `scaleway`, `nscale`, `novita`, `cohere`, `mistral`, `ovhcloud`,
-    /// `baseten`, `publicai`, `zai`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other
-    /// server at `base_url`.
+    /// The vendor: `openai` (the default), `azure`, `hf-router`, `openrouter`, `groq`, `gemini-openai`, `vertex`,
+    /// `featherless`, `together`, `fireworks`, `cerebras`, `deepinfra`, `deepseek`, `scaleway`, `nscale`, `nebius`,
+    /// `novita`, `cohere`, `mistral`, `ovhcloud`, `baseten`, `publicai`, `zai`, `snowflake`, `crusoe`, `sambanova`,
+    /// `voyage`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other server at `base_url`.
     pub vendor: String,
     /// The model, as the vendor spells it. At `hf-router` a suffix chooses the provider: `:fastest`,
     /// `:cheapest`, `:preferred` or a provider's name. May be empty where the server has one model.
@@ -42,6 +42,16 @@ pub struct OpenAiConfig {
     /// vendor that Hugging Face bills for is called through its router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
+    /// The version of the API (`?api-version=`), where the vendor's address names one: `OPENAI_API_VERSION` at Azure
+    /// by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Which of OpenAI's APIs chats.
+    pub chat_api: ChatApi,
+    /// Whether the provider keeps the answers, by the API `responses` only; its own default without it. A stored
+    /// answer is continued by its id, so that earlier messages need not be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<bool>,
     /// The organisation that pays (`OpenAI-Organization`); `OPENAI_ORG_ID` at OpenAI by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
@@ -73,11 +83,29 @@ pub struct OpenAiConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<usize>,
     /// The field in which an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`).
-    /// Not sent back by default: some vendors refuse it.
+    /// By default as the vendor's row says: most do not take it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_field: Option<String>,
+    /// Further fields of an answer's message and tool calls that the server wants back with the next request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub returned_fields: Vec<String>,
     /// Where reasoning stands if the server does not keep it apart from the text.
     pub inline_reasoning: InlineReasoning,
+}
+
+/// Which of OpenAI's APIs chats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChatApi {
+    /// `/chat/completions`, which every vendor has.
+    #[default]
+    ChatCompletions,
+    /// `/responses`: reasoning goes back to the model, answers may be stored, the provider's own tools run.
+    Responses,
+    /// `/completions`, the older API: a text is continued.
+    Completions,
 }
 
 impl Default for OpenAiConfig {
@@ -87,6 +115,9 @@ impl Default for OpenAiConfig {
             model: String::new(),
             base_url: None,
             api_key: None,
+            api_version: None,
+            chat_api: ChatApi::default(),
+            store: None,
             organization: None,
             project: None,
             bill_to: None,
@@ -98,6 +129,7 @@ impl Default for OpenAiConfig {
             max_batch: None,
             max_concurrency: None,
             reasoning_field: None,
+            returned_fields: Vec::new(),
             inline_reasoning: InlineReasoning::Auto,
         }
     }
@@ -123,6 +155,18 @@ impl OpenAiConfig {
     /// Sets the credential.
     pub fn with_api_key(mut self, api_key: impl Into<Secret>) -> Self {
         self.api_key = Some(api_key.into());
+        self
+    }
+
+    /// Chooses which of OpenAI's APIs chats.
+    pub fn with_chat_api(mut self, chat_api: ChatApi) -> Self {
+        self.chat_api = chat_api;
+        self
+    }
+
+    /// Says whether the provider keeps the answers.
+    pub fn with_store(mut self, store: bool) -> Self {
+        self.store = Some(store);
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::OpenAi;
 use super::profiles::EmbedRules;
 use crate::backends::vectors::{prompt_for, side_by_side, unit_length};
@@ -28,7 +30,7 @@ impl Embedder for OpenAi {
 impl OpenAi {
     async fn embed_checked(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
         let rules = self.profile().embeddings.ok_or_else(|| self.not_offered("embeddings"))?;
-        request.check(self.backend_info().limits.max_batch)?;
+        request.check_inputs(self.backend_info().limits.max_batch)?;
         let body = self.embed_body(request, rules)?;
         let call = self.api().post("/embeddings").json(&body);
         let reply = call.json_reply::<RawEmbeddings>(cx).await?;
@@ -62,7 +64,21 @@ impl OpenAi {
         };
         let texts = request.text_inputs()?.into_iter().map(with_prompt).collect();
         let format = rules.base64.then_some(EncodingFormat::Base64);
-        Ok(EmbeddingsBody::write(self.config().model.trim(), texts, dimensions, format))
+        let standard = rules.dimensions_field == "dimensions";
+        let width = dimensions.filter(|_| standard);
+        let mut body = EmbeddingsBody::write(self.config().model.trim(), texts, width, format);
+        let mut set = |name: &str, value: Value| body.further.insert(name.to_owned(), value);
+        if let Some(width) = dimensions.filter(|_| !standard) {
+            set(rules.dimensions_field, width.into());
+        }
+        if let (Some(field), Some(role)) = (rules.role_field, request.role) {
+            set(field, role.as_str().into());
+        }
+        if let (Some(field), Truncation::Refuse) = (rules.truncation_field, request.truncation) {
+            set(field, false.into());
+        }
+        body.add_extra(&request.extra);
+        Ok(body)
     }
 
     /// The text before every input. The protocol has no roles: the configuration says what a role means, unless
@@ -70,6 +86,9 @@ impl OpenAi {
     fn prompt(&self, request: &EmbedRequest, rules: EmbedRules) -> Result<Option<&str>> {
         let config = self.config();
         let (query, document) = (config.query_prompt.as_deref(), config.document_prompt.as_deref());
+        if rules.role_field.is_some() && query.is_none() && document.is_none() {
+            return Ok(None);
+        }
         if rules.symmetric && query.is_none() && document.is_none() {
             return Ok(None);
         }

@@ -4,6 +4,7 @@
 mod chat;
 mod chat_body;
 mod client;
+mod completions;
 mod config;
 mod embed;
 mod failures;
@@ -11,11 +12,19 @@ mod image;
 mod image_body;
 mod models;
 mod profiles;
+mod responses;
+
+mod rows;
 mod stream;
+#[cfg(feature = "schema")]
+mod vendor_table;
 
 pub use crate::wire::openai::chat::InlineReasoning;
 pub use crate::wire::openai::models::{ModelInfo, ModelProvider};
-pub use config::OpenAiConfig;
+pub use config::{ChatApi, OpenAiConfig};
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+pub use vendor_table::vendor_table;
 
 use crate::embed::EmbeddingSpace;
 use crate::http::client::ApiClient;

@@ -3,12 +3,13 @@
 //! A row says where the API is, which variables hold its key, what it offers and where it departs from
 //! OpenAI's protocol. Code branches on the row's fields, never on the vendor's name.
 
-use super::failures;
+use super::rows::PROFILES;
 use crate::error::{Error, Result};
 use crate::http::client::Classify;
+use crate::wire::openai::chat::MessageRules;
 
 /// One vendor.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Profile {
     /// The vendor's name in configuration, errors, logs and metrics.
     pub(super) name: &'static str,
@@ -20,6 +21,12 @@ pub(super) struct Profile {
     pub(super) key_env: &'static [&'static str],
     /// Whether the API needs a key.
     pub(super) key_required: bool,
+    /// Where the key goes.
+    pub(super) key_place: KeyPlace,
+    /// Variables that may hold the version of the API, where its address names one (`?api-version=`).
+    pub(super) api_version_env: &'static [&'static str],
+    /// Whether the address may be a resource's alone, to which the path of a deployment is added.
+    pub(super) has_deployments: bool,
     /// Variables that may hold the organisation and the project.
     pub(super) account_env: Option<[&'static str; 2]>,
     /// The vendor's name at the Hugging Face router, which is called if the key is a Hugging Face token.
@@ -42,6 +49,15 @@ pub(super) struct Profile {
     pub(super) classify: Classify,
 }
 
+/// Where the key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyPlace {
+    /// `Authorization: Bearer …`
+    Bearer,
+    /// A header of the vendor's own.
+    Header(&'static str),
+}
+
 /// How a vendor's chat departs from OpenAI's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChatRules {
@@ -59,6 +75,14 @@ pub(super) struct ChatRules {
     pub(super) stream_options: bool,
     /// Whether reasoning may stand in the text between `<think>` and `</think>`.
     pub(super) inline_reasoning: bool,
+    /// Whether `max_completion_tokens` stands for `max_tokens` with every model.
+    pub(super) max_completion_tokens: bool,
+    /// How messages depart from OpenAI's, and what of them goes back.
+    pub(super) messages: MessageRules,
+    /// Whether the API `responses` is offered too.
+    pub(super) responses: bool,
+    /// Whether the older API `completions` is offered too.
+    pub(super) completions: bool,
 }
 
 /// How a JSON Schema for the answer is asked for.
@@ -79,8 +103,14 @@ pub(super) struct EmbedRules {
     pub(super) max_batch: Option<usize>,
     /// Whether vectors are requested as base64. Lists of numbers are read in any case.
     pub(super) base64: bool,
-    /// Whether `dimensions` is understood.
+    /// Whether vectors can be shortened.
     pub(super) dimensions: bool,
+    /// The name of the width in the body.
+    pub(super) dimensions_field: &'static str,
+    /// The field that says which side of a search the inputs are on, where there is one.
+    pub(super) role_field: Option<&'static str>,
+    /// The field that says whether long inputs may be cut, where there is one.
+    pub(super) truncation_field: Option<&'static str>,
     /// Whether every model embeds queries and documents alike, so that a role changes nothing.
     pub(super) symmetric: bool,
     /// Whether the server silently cuts longer inputs; others refuse them.
@@ -111,270 +141,6 @@ pub(super) enum ImageDialect {
     DeepInfra,
 }
 
-/// Chat of a vendor without special habits that serves open models.
-const OPEN_MODELS: ChatRules = ChatRules {
-    refused: &[],
-    reasoning_models_rename_max_tokens: false,
-    temperature_floor: 0.0,
-    seed_field: "seed",
-    schema: SchemaDialect::Standard,
-    stream_options: true,
-    inline_reasoning: true,
-};
-
-const EMBEDDINGS: EmbedRules =
-    EmbedRules { max_batch: None, base64: true, dimensions: true, symmetric: false, cuts_inputs: false };
-
-const IMAGES: ImageRules = ImageRules { dialect: ImageDialect::OpenAi, edits: true, max_images: None };
-
-/// A server that the user runs.
-const OWN_SERVER: Profile = Profile {
-    name: "custom",
-    base_url: None,
-    base_url_env: &[],
-    key_env: &[],
-    key_required: false,
-    account_env: None,
-    hf_provider: None,
-    routes_by_suffix: false,
-    model_optional: false,
-    chat: Some(OPEN_MODELS),
-    embeddings: Some(EMBEDDINGS),
-    images: Some(IMAGES),
-    max_concurrency: None,
-    cold_starts: false,
-    classify: failures::none,
-};
-
-/// A vendor's service that chats with open models and asks for a key.
-const SERVICE: Profile = Profile { key_required: true, embeddings: None, images: None, ..OWN_SERVER };
-
-/// Every vendor.
-pub(super) static PROFILES: &[Profile] = &[
-    Profile {
-        name: "openai",
-        base_url: Some("https://api.openai.com/v1"),
-        base_url_env: &["OPENAI_BASE_URL"],
-        key_env: &["OPENAI_API_KEY"],
-        account_env: Some(["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"]),
-        chat: Some(ChatRules {
-            refused: &["top_k"],
-            reasoning_models_rename_max_tokens: true,
-            inline_reasoning: false,
-            ..OPEN_MODELS
-        }),
-        embeddings: Some(EmbedRules { max_batch: Some(2048), symmetric: true, ..EMBEDDINGS }),
-        images: Some(ImageRules { max_images: Some(10), ..IMAGES }),
-        classify: failures::openai,
-        ..SERVICE
-    },
-    // The router's automatic mode has chat only; embeddings and images go through backend `huggingface`.
-    Profile {
-        name: "hf-router",
-        base_url: Some("https://router.huggingface.co/v1"),
-        key_env: &["HF_API_TOKEN", "HF_TOKEN"],
-        routes_by_suffix: true,
-        classify: failures::hf_router,
-        ..SERVICE
-    },
-    Profile {
-        name: "groq",
-        base_url: Some("https://api.groq.com/openai/v1"),
-        key_env: &["GROQ_API_KEY"],
-        hf_provider: Some("groq"),
-        chat: Some(ChatRules {
-            refused: &["logprobs", "top_logprobs", "logit_bias", "name", "n", "top_k"],
-            temperature_floor: 1e-8,
-            ..OPEN_MODELS
-        }),
-        ..SERVICE
-    },
-    Profile {
-        name: "gemini-openai",
-        base_url: Some("https://generativelanguage.googleapis.com/v1beta/openai"),
-        key_env: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
-        chat: Some(ChatRules {
-            refused: &[
-                "frequency_penalty",
-                "presence_penalty",
-                "n",
-                "top_k",
-                "logprobs",
-                "top_logprobs",
-                "logit_bias",
-            ],
-            inline_reasoning: false,
-            ..OPEN_MODELS
-        }),
-        embeddings: Some(EmbedRules { max_batch: Some(100), base64: false, ..EMBEDDINGS }),
-        classify: failures::gemini,
-        ..SERVICE
-    },
-    Profile {
-        name: "featherless",
-        base_url: Some("https://api.featherless.ai/v1"),
-        key_env: &["FEATHERLESS_API_KEY"],
-        hf_provider: Some("featherless-ai"),
-        // The limit of the smallest plan; the configuration raises it for larger ones.
-        max_concurrency: Some(2),
-        cold_starts: true,
-        classify: failures::featherless,
-        ..SERVICE
-    },
-    Profile {
-        name: "together",
-        base_url: Some("https://api.together.xyz/v1"),
-        key_env: &["TOGETHER_API_KEY"],
-        hf_provider: Some("together"),
-        chat: Some(ChatRules { schema: SchemaDialect::Flattened, ..OPEN_MODELS }),
-        embeddings: Some(EmbedRules { base64: false, dimensions: false, ..EMBEDDINGS }),
-        images: Some(ImageRules { dialect: ImageDialect::Together, max_images: Some(4), ..IMAGES }),
-        ..SERVICE
-    },
-    Profile {
-        name: "fireworks",
-        base_url: Some("https://api.fireworks.ai/inference/v1"),
-        key_env: &["FIREWORKS_API_KEY"],
-        hf_provider: Some("fireworks-ai"),
-        chat: Some(ChatRules { schema: SchemaDialect::JsonObject, ..OPEN_MODELS }),
-        ..SERVICE
-    },
-    Profile {
-        name: "cerebras",
-        base_url: Some("https://api.cerebras.ai/v1"),
-        key_env: &["CEREBRAS_API_KEY"],
-        hf_provider: Some("cerebras"),
-        ..SERVICE
-    },
-    Profile {
-        name: "deepinfra",
-        base_url: Some("https://api.deepinfra.com/v1/openai"),
-        key_env: &["DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN"],
-        hf_provider: Some("deepinfra"),
-        embeddings: Some(EmbedRules { base64: false, ..EMBEDDINGS }),
-        images: Some(ImageRules { dialect: ImageDialect::DeepInfra, edits: false, ..IMAGES }),
-        ..SERVICE
-    },
-    Profile {
-        name: "scaleway",
-        base_url: Some("https://api.scaleway.ai/v1"),
-        key_env: &["SCW_SECRET_KEY"],
-        hf_provider: Some("scaleway"),
-        embeddings: Some(EMBEDDINGS),
-        ..SERVICE
-    },
-    Profile {
-        name: "nscale",
-        base_url: Some("https://inference.api.nscale.com/v1"),
-        key_env: &["NSCALE_SERVICE_TOKEN", "NSCALE_API_KEY"],
-        hf_provider: Some("nscale"),
-        images: Some(ImageRules { dialect: ImageDialect::Nscale, edits: false, ..IMAGES }),
-        classify: failures::nscale,
-        ..SERVICE
-    },
-    Profile {
-        name: "novita",
-        base_url: Some("https://api.novita.ai/v3/openai"),
-        key_env: &["NOVITA_API_KEY"],
-        hf_provider: Some("novita"),
-        ..SERVICE
-    },
-    Profile {
-        name: "cohere",
-        base_url: Some("https://api.cohere.com/compatibility/v1"),
-        key_env: &["COHERE_API_KEY", "CO_API_KEY"],
-        hf_provider: Some("cohere"),
-        chat: Some(ChatRules { schema: SchemaDialect::JsonObject, inline_reasoning: false, ..OPEN_MODELS }),
-        ..SERVICE
-    },
-    Profile {
-        name: "mistral",
-        base_url: Some("https://api.mistral.ai/v1"),
-        key_env: &["MISTRAL_API_KEY"],
-        // Mistral names the seed differently, refuses `stream_options` and sends usage without being asked.
-        chat: Some(ChatRules {
-            refused: &["top_k", "logprobs", "top_logprobs", "logit_bias"],
-            seed_field: "random_seed",
-            stream_options: false,
-            inline_reasoning: false,
-            ..OPEN_MODELS
-        }),
-        embeddings: Some(EmbedRules { base64: false, dimensions: false, symmetric: true, ..EMBEDDINGS }),
-        ..SERVICE
-    },
-    Profile {
-        name: "ovhcloud",
-        base_url: Some("https://oai.endpoints.kepler.ai.cloud.ovh.net/v1"),
-        key_env: &["OVH_AI_ENDPOINTS_ACCESS_TOKEN", "OVHCLOUD_API_KEY"],
-        hf_provider: Some("ovhcloud"),
-        ..SERVICE
-    },
-    Profile {
-        name: "baseten",
-        base_url: Some("https://inference.baseten.co/v1"),
-        key_env: &["BASETEN_API_KEY"],
-        hf_provider: Some("baseten"),
-        ..SERVICE
-    },
-    Profile {
-        name: "publicai",
-        base_url: Some("https://api.publicai.co/v1"),
-        key_env: &["PUBLICAI_API_KEY"],
-        hf_provider: Some("publicai"),
-        ..SERVICE
-    },
-    Profile {
-        name: "zai",
-        base_url: Some("https://api.z.ai/api/paas/v4"),
-        key_env: &["ZAI_API_KEY"],
-        hf_provider: Some("zai-org"),
-        ..SERVICE
-    },
-    Profile {
-        name: "ollama",
-        base_url: Some("http://localhost:11434/v1"),
-        // Ollama's OpenAI route silently drops `top_k`; its native route takes it.
-        chat: Some(ChatRules { refused: &["top_k"], ..OPEN_MODELS }),
-        embeddings: Some(EmbedRules { cuts_inputs: true, ..EMBEDDINGS }),
-        images: None,
-        cold_starts: true,
-        ..OWN_SERVER
-    },
-    Profile {
-        name: "vllm",
-        base_url: Some("http://localhost:8000/v1"),
-        key_env: &["VLLM_API_KEY"],
-        images: None,
-        ..OWN_SERVER
-    },
-    Profile {
-        name: "llamacpp",
-        base_url: Some("http://localhost:8080/v1"),
-        key_env: &["LLAMA_API_KEY"],
-        model_optional: true,
-        images: None,
-        cold_starts: true,
-        ..OWN_SERVER
-    },
-    Profile {
-        name: "tei",
-        base_url: Some("http://localhost:8080/v1"),
-        model_optional: true,
-        chat: None,
-        embeddings: Some(EmbedRules { max_batch: Some(32), cuts_inputs: true, ..EMBEDDINGS }),
-        images: None,
-        ..OWN_SERVER
-    },
-    Profile {
-        name: "lmstudio",
-        base_url: Some("http://localhost:1234/v1"),
-        images: None,
-        cold_starts: true,
-        ..OWN_SERVER
-    },
-    OWN_SERVER,
-];
-
 /// The row of a vendor.
 ///
 /// # Errors
@@ -401,7 +167,8 @@ mod tests {
                 crate::http::client::ApiClient::new(profile.name, base_url).expect(profile.name);
             }
             assert!(!profile.key_required || !profile.key_env.is_empty(), "{}", profile.name);
-            assert!(profile.base_url.is_some() || profile.name == "custom", "{}", profile.name);
+            let has_address = profile.base_url.is_some() || !profile.base_url_env.is_empty();
+            assert!(has_address || profile.name == "custom", "{}", profile.name);
         }
     }
 
@@ -411,7 +178,8 @@ mod tests {
         for profile in PROFILES {
             assert!(docs.contains(&format!("| `{}` |", profile.name)), "{}", profile.name);
             let account = profile.account_env.iter().flatten();
-            for variable in profile.key_env.iter().chain(profile.base_url_env).chain(account) {
+            let variables = profile.key_env.iter().chain(profile.base_url_env).chain(profile.api_version_env);
+            for variable in variables.chain(account) {
                 assert!(docs.contains(&format!("`{variable}`")), "{variable}");
             }
         }

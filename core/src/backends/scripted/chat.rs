@@ -120,7 +120,7 @@ fn answer_text(request: &ChatRequest) -> String {
             let _ = write!(answer, " (with {images} images)");
         }
     }
-    for system in request.messages.iter().filter(|message| message.role == Role::System) {
+    for system in request.messages.iter().filter(|message| message.role.instructs()) {
         for text in texts(system) {
             answer.push_str("\nI was told: ");
             answer.push_str(text);
@@ -290,7 +290,7 @@ mod tests {
         let any = chat(ChatRequest::user("uno").with_output(OutputFormat::Json)).await.expect("an answer");
         assert_eq!(any.text, r#"{"answer":"You asked: uno"}"#);
         let schema = json!({"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}});
-        let output = OutputFormat::JsonSchema { name: "s".into(), schema, strict: true };
+        let output = OutputFormat::json_schema("s", schema, true);
         let shaped = chat(ChatRequest::user("uno").with_output(output)).await.expect("an answer");
         assert_eq!(shaped.text, r#"{"ok":false}"#);
     }

@@ -12,7 +12,7 @@ use crate::procure::{
     Sorting, Source, Supplier, Tender, TenderRow, Timestamp,
 };
 
-/// What is bought: each appears as a tender, an order and a quick purchase.
+/// A purchase. Each one appears as a tender, an order and a quick purchase.
 #[derive(Debug)]
 struct Purchase {
     tender: &'static str,
@@ -75,7 +75,7 @@ const PURCHASES: [Purchase; 3] = [
     },
 ];
 
-/// The day as of which the records hold.
+/// The day as of which the records are valid.
 fn as_of() -> Timestamp {
     Timestamp::of_unix_millis(1_769_914_800_000)
 }
@@ -222,7 +222,7 @@ impl Scripted {
         for purchase in &PURCHASES {
             if purchase.matches(request)? {
                 let row = row(purchase);
-                // One buyer has several purchases but is one buyer.
+                // A buyer with several purchases is listed once.
                 if !rows.contains(&row) {
                     rows.push(row);
                 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::client::Tei;
 use super::wire::EmbedBody;
-use crate::backends::vectors::{prompt_for, side_by_side};
+use crate::backends::vectors::{prompt_for, side_by_side, with_extra};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, Embedder, EmbeddingSpace, Truncation};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ impl Embedder for Tei {
 
 impl Tei {
     async fn embed_checked(&self, cx: &Context, request: &EmbedRequest) -> Result<EmbedResponse> {
-        request.check(Some(self.config.max_batch))?;
+        request.check_inputs(Some(self.config.max_batch))?;
         let body = self.body(request)?;
         let server = self.server(cx).await?;
         if let Some(most) = server.max_client_batch_size.filter(|most| request.inputs.len() > *most) {
@@ -38,7 +38,8 @@ impl Tei {
             ))
             .with_context("field", "max_batch"));
         }
-        let reply = self.api.post("/embed").json(&body).json_reply::<Vec<Value>>(cx).await?;
+        let sent = with_extra(&body, &request.extra)?;
+        let reply = self.api.post("/embed").json(&sent).json_reply::<Vec<Value>>(cx).await?;
         let rows = reply.value.iter().enumerate().map(|(index, row)| numbers::vector(row, index));
         let vectors = side_by_side(rows.collect::<Result<_>>()?, request.inputs.len(), body.dimensions)?;
         let route =

@@ -85,7 +85,7 @@ impl LocalChat {
         let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
         let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
         let device = Device::open(device, precision, env)?;
-        let located = locate(&config.source, env)?;
+        let (located, copies) = (locate(&config.source, env)?, config.source.copies_weights()?);
         let name = match &located {
             Located::Local(files) => {
                 // Read now, so that what is wrong with the files is an error of opening.
@@ -102,7 +102,8 @@ impl LocalChat {
         let (transport, config) = (transport.cloned(), config.clone());
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
-            ChatModel::load(&located.files(cx)?, &device, &config).map(&change)
+            let files = located.files(cx)?.with_copied_weights(copies);
+            ChatModel::load(&files, &device, &config).map(&change)
         };
         Ok(Self { info, worker: Worker::start(name, load)?, queue })
     }
@@ -127,7 +128,8 @@ impl ChatBackend for LocalChat {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        let answer = async { self.stream(cx, request).await?.collect_response(&self.info).await };
+        // Boxed: the stream's own guard is inside.
+        let answer = Box::pin(async { self.stream(cx, request).await?.collect_response(&self.info).await });
         cx.guard(answer).await
     }
 

@@ -71,13 +71,17 @@ impl BatchModel for Model {
     }
 
     fn prepare(&self, task: &mut Task) -> Result<Option<EmbedResponse>> {
-        while task.needs_more(self) {
+        if task.needs_more(self) {
             task.prepare(self)?;
         }
-        match task.texts.is_empty() && task.images.is_empty() {
+        match task.is_done() {
             true => task.response(self).map(Some),
             false => Ok(None),
         }
+    }
+
+    fn is_ready(&self, task: &Task) -> bool {
+        !task.needs_more(self)
     }
 
     fn take(&self, tasks: &mut [&mut Task]) -> Batch {
@@ -94,6 +98,7 @@ impl BatchModel for Model {
     }
 
     fn compute(&self, batch: &Batch) -> Result<Vec<f32>> {
+        self.check_files()?;
         let vectors = match batch.images.is_empty() {
             true => self.embed_texts(&batch.texts, &batch.skips)?,
             false => self.embed_images(&batch.images)?,
@@ -116,13 +121,18 @@ impl BatchModel for Model {
 }
 
 impl Task {
+    /// Whether every input was taken by a batch.
+    fn is_done(&self) -> bool {
+        self.next == self.request.inputs.len() && self.texts.is_empty() && self.images.is_empty()
+    }
+
     /// Whether less is prepared than fits into a batch, though there is more.
     fn needs_more(&self, model: &Model) -> bool {
         let inputs = self.request.inputs.len();
         self.next < inputs && self.tokens_ahead < model.batch_tokens && self.images.len() < MAX_IMAGES
     }
 
-    /// Prepares the next inputs.
+    /// Prepares the next inputs: so many that it takes no longer than some batches do.
     fn prepare(&mut self, model: &Model) -> Result<()> {
         let (mut texts, mut images, mut bytes) = (Vec::new(), Vec::new(), 0);
         let (start, mut next) = (self.next, self.next);
@@ -132,7 +142,7 @@ impl Task {
             }
             match input {
                 EmbedInput::Text(text) => {
-                    bytes += text.len();
+                    bytes += text.len().min(model.tokenizer.max_bytes());
                     texts.push((next, text.as_str()));
                 }
                 EmbedInput::Image(image) => images.push((next, image)),
@@ -214,7 +224,7 @@ impl Batch {
 
 fn too_long(position: usize, window: usize) -> Error {
     let text = format!("input {position} is longer than the model's window of {window} tokens");
-    Error::new(ErrorKind::ContextTooLong, text)
+    Error::new(ErrorKind::ContextTooLong, text).about_input(position)
 }
 
 #[cfg(test)]

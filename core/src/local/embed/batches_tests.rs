@@ -13,6 +13,7 @@ use crate::local::ops::{Device, Tensor};
 use crate::local::runtime::{Job, Worker};
 use crate::local::source::ModelFiles;
 use crate::local::tokenizer::{Cleaning, Tokenizer};
+use crate::local::weights::FileWatch;
 use ayni_kernels::gemm::Precision;
 use ayni_kernels::{Cpu, Isa};
 use tokio::sync::oneshot;
@@ -42,6 +43,10 @@ impl TextEncoder for Shared {
         48
     }
 
+    fn vocabulary(&self) -> usize {
+        60
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         self.0.begun.fetch_add(1, Ordering::SeqCst);
         drop(self.0.gate.lock());
@@ -66,6 +71,7 @@ fn worker(room: usize) -> (Worker<Model>, Arc<Recorder>) {
                 Box::new(Shared(Arc::clone(&shared))),
                 Head { pooler: Pooler::of(Mode::Mean), steps: Vec::new() },
             ),
+            watch: FileWatch::default(),
         };
         let mut model = parts.into_model(&device(), None)?;
         model.batch_tokens = room;

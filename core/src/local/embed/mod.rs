@@ -1,28 +1,34 @@
 //! What turns a local model into an [`Embedder`]: repositories, tokens, batches, pooling.
 
 mod batches;
+mod fingerprint;
 mod model;
 mod parity;
 mod pooling;
 mod repository;
 
-use std::sync::Arc;
-
-pub use parity::{Parity, ProbeParity};
+use std::sync::{Arc, OnceLock};
 
 use model::Model;
 use repository::Repository;
 
 use super::LocalEmbedderConfig;
+use super::models::text_architectures;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::Worker;
-use super::source::{Located, locate};
+use super::source::{DUAL_TYPES, Located, locate};
 use crate::context::Context;
-use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace};
+use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::transport::Transport;
+
+/// The architectures of embedding models that run in this process, as `model_type` names them: those of texts, then those
+/// of texts and images.
+pub fn embedding_architectures() -> Vec<&'static str> {
+    text_architectures().chain(DUAL_TYPES).collect()
+}
 
 /// An embedding model in this process.
 ///
@@ -31,9 +37,13 @@ use crate::transport::Transport;
 /// cancelling it, ends its work after the batch in hand.
 #[derive(Debug)]
 pub struct LocalEmbedder {
+    /// What is known before the model is loaded, like the two below.
     info: BackendInfo,
-    /// What is known of the space before the model is loaded.
+    /// The space by the configuration files alone.
     expected: EmbeddingSpace,
+    /// The space with its fingerprint, once it was asked for, where the files are on this machine.
+    identified: OnceLock<EmbeddingSpace>,
+    repository: Option<Repository>,
     worker: Worker<Model>,
     /// What it was opened with, to open it in another precision too.
     config: LocalEmbedderConfig,
@@ -58,16 +68,20 @@ impl LocalEmbedder {
     ) -> Result<Self> {
         config.source.check()?;
         let device = device(config, env)?;
-        let dimensions = config.dimensions;
+        let (dimensions, pooling) = (config.dimensions, config.pooling);
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
+        let copies = config.source.copies_weights()?;
         let located = locate(&config.source, env)?;
+        let named = Named(config.space.clone());
         let (repository, expected) = match &located {
             // Read now, so that what is wrong with the files is an error of opening.
             Located::Local(files) => {
-                let repository = Repository::read(files)?;
-                let space = repository.space(dimensions.or_else(|| repository.width()));
+                let files = files.clone().with_copied_weights(copies);
+                let repository = Repository::read(&files, named.model(), pooling)?;
+                let space =
+                    repository.space(dimensions.or(repository.truncate_dim).or_else(|| repository.width()));
                 (Some(repository), space)
             }
             // Nothing compares with the revision of a branch that is not fetched: it may be any commit.
@@ -76,26 +90,53 @@ impl LocalEmbedder {
                 (None, space.with_dimensions(dimensions).completed())
             }
         };
-        let named = Named(config.space.clone());
         let expected = named.space(expected)?;
-        let info = BackendInfo::new("local", expected.model.as_str()).with_device(device.name());
+        let info = info_of(&expected.model, &device, repository.as_ref());
         let verify = config.verify.then(|| config.source.precision.as_deref().unwrap_or("auto") == "auto");
         let transport = transport.cloned();
+        let (local, name) = (repository.clone(), expected.model.clone());
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
-            let repository = match &repository {
+            let repository = match &local {
                 Some(repository) => repository.clone(),
-                None => Repository::read(&located.files(cx)?)?,
+                None => {
+                    let files = located.files(cx)?.with_copied_weights(copies);
+                    Repository::read(&files, named.model(), pooling)?
+                }
             };
             let mut model = match verify {
                 Some(is_auto) => parity::load(cx, &repository, &device, dimensions, is_auto)?,
                 None => Model::load(&repository, &device, dimensions)?,
             };
-            model.space = named.space(model.space)?;
+            model.space = named.space(model.space.with_fingerprint(repository.fingerprint()?))?;
+            model.info = info_of(&name, model.device(), Some(&repository));
+            let computed = model.device();
+            tracing::info!(
+                model = %name,
+                device = computed.name(),
+                precision = computed.precision.name(),
+                precision_reason = computed.precision_reason,
+                prompts = repository.prompt_origin.name(),
+                "model loaded"
+            );
             Ok(model)
         };
         let worker = Worker::start(expected.model.clone(), load)?;
-        Ok(Self { info, expected, worker, config: config.clone(), env: env.clone() })
+        let (config, env, identified) = (config.clone(), env.clone(), OnceLock::new());
+        Ok(Self { info, expected, identified, repository, worker, config, env })
+    }
+
+    /// The space of a model that is not loaded yet, with its fingerprint where the files are here.
+    fn space_before_loading(&self) -> &EmbeddingSpace {
+        let Some(repository) = &self.repository else { return &self.expected };
+        self.identified.get_or_init(|| {
+            let named = Named(self.config.space.clone());
+            let fingerprint = repository.fingerprint();
+            let space =
+                fingerprint.and_then(|print| named.space(self.expected.clone().with_fingerprint(print)));
+            // What is wrong with the files fails the loading, which says so.
+            space.unwrap_or_else(|_| self.expected.clone())
+        })
     }
 
     /// Measures how near the vectors are to those that the same weights make in f32 on the CPU, on texts in several
@@ -109,14 +150,14 @@ impl LocalEmbedder {
         let reference = Self::open(&config, &self.env)?;
         let (precision, takes_images) = {
             let model = self.loaded()?;
-            (model.precision(), model.takes_images())
+            (model.device().precision, model.takes_images())
         };
         let probes = parity::probes(takes_images);
         let request = EmbedRequest::new(probes.iter().map(|(_, input)| input.clone()));
         let exact = reference.embed(cx, request.clone()).await?.vectors;
         drop(reference);
         let own = self.embed(cx, request).await?.vectors;
-        Ok(Parity::measure(precision, &probes, &own, &exact))
+        Ok(parity::measure(precision, &probes, &own, &exact))
     }
 
     fn loaded(&self) -> Result<&Model> {
@@ -152,11 +193,11 @@ impl LocalEmbedder {
 #[deny(clippy::missing_trait_methods)]
 impl Embedder for LocalEmbedder {
     fn info(&self) -> &BackendInfo {
-        &self.info
+        self.worker.loaded().map_or(&self.info, |model| &model.info)
     }
 
     fn space(&self) -> &EmbeddingSpace {
-        self.worker.loaded().map_or(&self.expected, |model| &model.space)
+        self.worker.loaded().map_or_else(|| self.space_before_loading(), |model| &model.space)
     }
 
     async fn embed(&self, cx: &Context, request: EmbedRequest) -> Result<EmbedResponse> {
@@ -176,12 +217,32 @@ impl Embedder for LocalEmbedder {
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         self.loaded()?.count_tokens(role, text)
     }
+
+    async fn verify(&self, cx: &Context) -> Result<Parity> {
+        Self::verify(self, cx).await
+    }
+}
+
+/// Who computes, as far as it is known.
+fn info_of(model: &str, device: &Device, repository: Option<&Repository>) -> BackendInfo {
+    let info = BackendInfo::new("local", model)
+        .with_device(device.name())
+        .with_precision(device.precision.name(), device.precision_reason);
+    match repository {
+        Some(repository) => info.with_prompts(repository.prompt_origin.name()),
+        None => info,
+    }
 }
 
 /// The name that the configuration gives a space.
 struct Named(Option<EmbeddingSpace>);
 
 impl Named {
+    /// The model that the configuration says it is.
+    fn model(&self) -> Option<&str> {
+        self.0.as_ref().map(|space| space.model.as_str()).filter(|model| !model.is_empty())
+    }
+
     /// # Errors
     /// `config_invalid` naming the fields in which the configuration and the files do not agree.
     fn space(&self, own: EmbeddingSpace) -> Result<EmbeddingSpace> {

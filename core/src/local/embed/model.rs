@@ -12,7 +12,7 @@ use crate::local::ops::{Device, Tensor};
 use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::{Encoded, Tokenizer};
 use crate::local::vision::{Limits, Preprocessor};
-use crate::local::weights::{Parameters, Weights};
+use crate::local::weights::{FileWatch, Parameters, Weights};
 use crate::media::ImageData;
 use ayni_kernels::gemm::Precision;
 
@@ -35,6 +35,8 @@ pub(crate) struct Model {
     encoder: Encoder,
     /// Numbers in a vector before it is shortened.
     width: usize,
+    /// The files of tables that are read where they are.
+    watch: FileWatch,
 }
 
 /// What computes.
@@ -57,6 +59,7 @@ impl Model {
             (encoder, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
         let (encoder, tokenizer) = (encoder?, tokenizer?);
+        check_tokens(&encoder, &tokenizer)?;
         let window = repository.window.unwrap_or(usize::MAX).min(encoder.window());
         let tokenizer = match &encoder {
             Encoder::Dual(encoder, _) if encoder.fills_window() => {
@@ -70,13 +73,25 @@ impl Model {
             prompts: repository.prompts.clone(),
             space: repository.space(None),
             encoder,
+            watch: Weights::watch(&repository.files)?,
+        };
+        let dimensions = match (dimensions, repository.truncate_dim) {
+            (None, Some(dimensions)) => {
+                check_dimensions(dimensions, parts.encoder.width()).map_err(|error| {
+                    let text =
+                        format!("config_sentence_transformers.json: `truncate_dim`: {}", error.message());
+                    Error::new(ErrorKind::ModelLoad, text)
+                })?;
+                Some(dimensions)
+            }
+            (dimensions, _) => dimensions,
         };
         parts.into_model(device, dimensions)
     }
 
-    /// In which precision it multiplies.
-    pub(super) fn precision(&self) -> Precision {
-        self.device.precision
+    /// Where and in which precision it computes.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Whether it embeds images too.
@@ -129,22 +144,37 @@ impl Model {
         self.tokenizer.count(&format!("{}{text}", self.prompts.of(role)))
     }
 
-    pub(super) fn tokenise(&self, role: Option<EmbedRole>, texts: &[(usize, &str)]) -> Result<Vec<Encoded>> {
-        let texts: Vec<&str> = texts.iter().map(|(_, text)| *text).collect();
-        self.tokenizer.encode_all(&self.device.cpu.pool, self.prompts.of(role), &texts)
+    pub(super) fn tokenise(
+        &self,
+        role: Option<EmbedRole>,
+        positions: &[(usize, &str)],
+    ) -> Result<Vec<Encoded>> {
+        let texts: Vec<&str> = positions.iter().map(|(_, text)| *text).collect();
+        let pool = &self.device.cpu.pool;
+        let encoded = self.tokenizer.encode_all(pool, self.prompts.of(role), &texts);
+        encoded.map_err(|error| error.map_input(|index| positions[index].0))
     }
 
     pub(super) fn pixels(&self, images: &[(usize, &ImageData)]) -> Result<Vec<Vec<f32>>> {
         match (&self.encoder, images) {
             (_, []) => Ok(Vec::new()),
             (Encoder::Text(..), _) => Err(text_only()),
-            (Encoder::Dual(_, preprocessor), images) => {
-                let images: Vec<ImageData> = images.iter().map(|(_, image)| (*image).clone()).collect();
-                let prepared = preprocessor.prepare_all(&self.device.cpu, &images, &Limits::default())?;
+            (Encoder::Dual(_, preprocessor), positions) => {
+                let images: Vec<ImageData> = positions.iter().map(|(_, image)| (*image).clone()).collect();
+                let prepared = preprocessor.prepare_all(&self.device.cpu, &images, &Limits::default());
+                let prepared = prepared.map_err(|error| error.map_input(|index| positions[index].0))?;
                 let length = prepared.values.len() / images.len();
                 Ok(prepared.values.chunks_exact(length.max(1)).map(<[f32]>::to_vec).collect())
             }
         }
+    }
+
+    /// Checks that the files of the weights are as they were.
+    ///
+    /// # Errors
+    /// `model_load` if one was cut.
+    pub(super) fn check_files(&self) -> Result<()> {
+        self.watch.check()
     }
 
     /// One vector a text, one after another.
@@ -169,6 +199,27 @@ impl Model {
     }
 }
 
+/// Checks that the encoder knows all tokens of the tokenizer, and that texts get the token that ends them.
+fn check_tokens(encoder: &Encoder, tokenizer: &Tokenizer) -> Result<()> {
+    let wrong = |what: String| Err(Error::new(ErrorKind::ModelLoad, what));
+    let (vocabulary, end) = match encoder {
+        Encoder::Text(encoder, _) => (encoder.vocabulary(), None),
+        Encoder::Dual(encoder, _) => (encoder.vocabulary(), encoder.end_of_text()),
+    };
+    let highest = tokenizer.highest_id();
+    if usize::try_from(highest).is_ok_and(|highest| highest >= vocabulary) {
+        return wrong(format!(
+            "the tokenizer is not the model's: it has tokens up to {highest}, the weights only {vocabulary}"
+        ));
+    }
+    match end.filter(|end| !tokenizer.always_adds(*end)) {
+        Some(end) => {
+            wrong(format!("the model ends a text with token {end}, which the tokenizer does not add"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn text_only() -> Error {
     Error::unsupported("this model embeds text only")
 }
@@ -187,6 +238,7 @@ pub(super) struct ModelParts {
     pub(super) prompts: Prompts,
     pub(super) space: EmbeddingSpace,
     pub(super) encoder: Encoder,
+    pub(super) watch: FileWatch,
 }
 
 impl ModelParts {
@@ -204,6 +256,7 @@ impl ModelParts {
             device: device.clone(),
             encoder: self.encoder,
             width,
+            watch: self.watch,
         })
     }
 }

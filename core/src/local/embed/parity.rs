@@ -3,8 +3,8 @@
 use super::model::Model;
 use super::repository::Repository;
 use crate::context::Context;
-use crate::embed::{EmbedInput, Vectors};
-use crate::error::{Error, ErrorKind, Result};
+use crate::embed::{EmbedInput, Parity, ProbeParity, Vectors};
+use crate::error::Result;
 use crate::local::ops::Device;
 use crate::media::ImageData;
 use ayni_kernels::gemm::Precision;
@@ -63,76 +63,16 @@ fn image(seed: u32) -> ImageData {
     ImageData::with_media_type(bytes, "image/bmp")
 }
 
-/// How close vectors are to those of f32 on the CPU.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Parity {
-    /// The precision that was measured: `f32`, `bf16` or `int8`.
-    pub precision: &'static str,
-    /// The lowest acceptable cosine: 0.99999 for f32, 0.9995 for bf16, 0.995 for int8.
-    pub bar: f64,
-    /// The cosine of each probe.
-    pub probes: Vec<ProbeParity>,
-}
-
-/// How close one vector is to that of f32.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ProbeParity {
-    /// What was embedded: a language, or the number of an image.
-    pub name: String,
-    /// The cosine between the two vectors.
-    pub cosine: f64,
-}
-
-impl Parity {
-    /// Compares the vectors of the probes.
-    pub(super) fn measure(
-        precision: Precision,
-        probes: &[(String, EmbedInput)],
-        own: &Vectors,
-        exact: &Vectors,
-    ) -> Self {
-        let compared = own.iter().zip(exact).map(|(own, exact)| cosine(own, exact));
-        let probe =
-            |((name, _), cosine): (&(String, EmbedInput), f64)| ProbeParity { name: name.clone(), cosine };
-        Self {
-            precision: precision.name(),
-            bar: bar(precision),
-            probes: probes.iter().zip(compared).map(probe).collect(),
-        }
-    }
-
-    /// The probe with the lowest cosine.
-    pub fn lowest(&self) -> Option<&ProbeParity> {
-        // A cosine that is not a number is the lowest of all.
-        let rank = |probe: &ProbeParity| if probe.cosine.is_nan() { f64::NEG_INFINITY } else { probe.cosine };
-        self.probes.iter().min_by(|a, b| rank(a).total_cmp(&rank(b)))
-    }
-
-    /// Whether every cosine is acceptable.
-    pub fn holds(&self) -> bool {
-        !self.probes.is_empty() && self.probes.iter().all(|probe| probe.cosine >= self.bar)
-    }
-
-    /// Fails unless every cosine is acceptable.
-    ///
-    /// # Errors
-    /// `model_load` naming the precision, the worst probe and what to do.
-    pub fn ensure(&self) -> Result<()> {
-        match self.lowest() {
-            Some(_) if self.holds() => Ok(()),
-            Some(worst) => Err(Error::new(
-                ErrorKind::ModelLoad,
-                format!(
-                    "precision '{}' is too coarse for this model: the cosine with f32 is {:.6} for the probe '{}', and \
-                     {} is needed. Set `precision` to 'f32'",
-                    self.precision, worst.cosine, worst.name, self.bar
-                ),
-            )),
-            None => Err(Error::new(ErrorKind::ModelLoad, "no probe was embedded")),
-        }
-    }
+/// Compares the vectors of the probes.
+pub(super) fn measure(
+    precision: Precision,
+    probes: &[(String, EmbedInput)],
+    own: &Vectors,
+    exact: &Vectors,
+) -> Parity {
+    let compared = own.iter().zip(exact).map(|(own, exact)| cosine(own, exact));
+    let probe = |((name, _), cosine): (&(String, EmbedInput), f64)| ProbeParity::new(name.as_str(), cosine);
+    Parity::new(precision.name(), bar(precision), probes.iter().zip(compared).map(probe).collect())
 }
 
 /// The lowest acceptable cosine.
@@ -166,15 +106,12 @@ pub(super) fn load(
         return Ok(model);
     }
     cx.check()?;
-    let exact = Device::on_cpu(device.cpu.clone(), Precision::F32);
+    let exact = Device::on_cpu(device.cpu.clone(), Precision::F32)
+        .with_precision_reason("the faster precision was measured and is too coarse for this model");
     let exact = Model::load(repository, &exact, dimensions)?;
     let probes = probes(model.takes_images());
-    let parity = Parity::measure(
-        device.precision,
-        &probes,
-        &vectors(cx, &model, &probes)?,
-        &vectors(cx, &exact, &probes)?,
-    );
+    let parity =
+        measure(device.precision, &probes, &vectors(cx, &model, &probes)?, &vectors(cx, &exact, &probes)?);
     match parity.ensure() {
         Ok(()) => Ok(model),
         Err(error) if is_auto && device.is_cpu() => {
@@ -207,36 +144,11 @@ mod tests {
     use super::*;
     use crate::local::vision::decode;
 
-    fn parity(cosines: &[f64]) -> Parity {
-        let probe =
-            |(index, cosine): (usize, &f64)| ProbeParity { name: format!("p{index}"), cosine: *cosine };
-        Parity { precision: "bf16", bar: 0.9995, probes: cosines.iter().enumerate().map(probe).collect() }
-    }
-
-    #[test]
-    fn a_precision_holds_only_if_every_probe_does() {
-        parity(&[0.9995, 1.0]).ensure().unwrap();
-        let error = parity(&[1.0, 0.99949, 0.9999]).ensure().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ModelLoad);
-        for part in ["'bf16'", "0.999490", "'p1'", "0.9995", "'f32'"] {
-            assert!(error.message().contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn nan_and_no_probes_never_hold() {
-        let broken = parity(&[1.0, f64::NAN, 0.2]);
-        assert!(!broken.holds());
-        assert_eq!(broken.lowest().unwrap().name, "p1");
-        assert!(broken.ensure().is_err());
-        assert!(parity(&[]).ensure().is_err());
-    }
-
     #[test]
     fn vectors_are_compared_with_those_of_the_same_probe() {
         let vectors = |numbers: Vec<f32>| Vectors::new(numbers, 2).unwrap();
         let (own, exact) = (vectors(vec![1.0, 0.0, 3.0, 4.0]), vectors(vec![2.0, 0.0, 4.0, 3.0]));
-        let found = Parity::measure(Precision::Int8, &probes(false)[..2], &own, &exact);
+        let found = measure(Precision::Int8, &probes(false)[..2], &own, &exact);
         assert_eq!((found.precision, found.bar), ("int8", 0.995));
         assert_eq!(found.probes.iter().map(|probe| probe.cosine).collect::<Vec<_>>(), [1.0, 0.96]);
         assert_eq!(found.lowest().unwrap().name, TEXTS[1].0);

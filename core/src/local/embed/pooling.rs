@@ -35,6 +35,19 @@ pub(crate) const MODES: [(Mode, &str, &str); 6] = [
     (Mode::LastToken, "lasttoken", "pooling_mode_lasttoken"),
 ];
 
+impl Mode {
+    /// The mode that an embedding space names.
+    pub(crate) fn of(pooling: Pooling) -> Self {
+        match pooling {
+            Pooling::Mean => Self::Mean,
+            Pooling::Cls => Self::Cls,
+            Pooling::LastToken => Self::LastToken,
+            Pooling::Max => Self::Max,
+            Pooling::WeightedMean => Self::WeightedMean,
+        }
+    }
+}
+
 /// How a model pools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pooler {
@@ -53,6 +66,13 @@ impl Pooler {
     /// Numbers in a vector made of states of `width`.
     pub(crate) fn width(&self, width: usize) -> usize {
         self.modes.len() * width
+    }
+
+    /// The names of the modes, as repositories write them.
+    pub(crate) fn mode_names(&self) -> impl Iterator<Item = &'static str> {
+        self.modes
+            .iter()
+            .filter_map(|mode| MODES.iter().find(|(own, ..)| own == mode).map(|(_, name, _)| *name))
     }
 
     /// What the embedding space calls it, where it has a name.

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path};
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::pooling::{MODES, Mode, Pooler};
 use crate::embed::prompt_set;
-use crate::embed::{EmbedRole, EmbeddingSpace, well_known_prompts};
+use crate::embed::{EmbedRole, EmbeddingSpace, Pooling, well_known_prompts};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::models::check_text_encoder;
+use crate::local::models::{check_text_encoder, is_causal};
 use crate::local::ops::Activation;
-use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
+use crate::local::source::{DUAL_TYPES, ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::Cleaning;
 
 /// Files with the window and whether texts are made lower case; the library has renamed the file several times.
@@ -25,6 +26,9 @@ const WINDOW_FILES: [&str; 7] = [
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 ];
+
+/// The most parts of `modules.json`. Published models have up to five.
+const MAX_MODULES: usize = 16;
 
 /// A repository's configuration, without its weights.
 #[derive(Clone, Debug)]
@@ -41,10 +45,38 @@ pub(crate) struct Repository {
     pub(crate) steps: Vec<StepConfig>,
     /// The prompts before texts.
     pub(crate) prompts: Prompts,
+    /// Where they are from.
+    pub(crate) prompt_origin: PromptOrigin,
     /// The most tokens of a text, if the repository says so.
     pub(crate) window: Option<usize>,
     /// How texts are normalised first.
     pub(crate) cleaning: Cleaning,
+    /// The width to which vectors are cut, if the repository says so.
+    pub(crate) truncate_dim: Option<usize>,
+    /// Shared by clones: it is computed once.
+    pub(super) fingerprint: Arc<OnceLock<String>>,
+}
+
+/// Where a model's prompts are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PromptOrigin {
+    /// The repository's own files.
+    Repository,
+    /// What is known of the published model, whose files say nothing.
+    Catalogue,
+    /// Nobody knows any.
+    None,
+}
+
+impl PromptOrigin {
+    /// As [`BackendInfo::prompts`](crate::BackendInfo::prompts) has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Repository => "repository",
+            Self::Catalogue => "catalogue",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What an encoder embeds.
@@ -55,9 +87,6 @@ pub(crate) enum Kind {
     /// Texts and images, into one space.
     Dual,
 }
-
-/// Types of models that embed texts and images.
-const DUAL: [&str; 3] = ["clip", "siglip", "siglip2"];
 
 /// What happens to a pooled vector.
 #[derive(Clone, Debug)]
@@ -122,17 +151,23 @@ struct WindowConfig {
 struct PromptConfig {
     prompts: HashMap<String, Option<String>>,
     default_prompt_name: Option<String>,
+    truncate_dim: Option<usize>,
 }
 
 impl Repository {
-    /// Reads a repository.
+    /// Reads a repository. `declared` is the model that its user says it is; `pooling` comes before what its files say.
     ///
     /// # Errors
-    /// `model_load` if it has no configuration, or has parts that are not supported.
-    pub(crate) fn read(root: &ModelFiles) -> Result<Self> {
+    /// `model_load` if it has no configuration, or has parts that are not supported; `config_invalid` if it does not say
+    /// how to pool what is usually not pooled, and `pooling` does not either.
+    pub(crate) fn read(root: &ModelFiles, declared: Option<&str>, pooling: Option<Pooling>) -> Result<Self> {
         let modules: Option<Vec<Module>> = root.json("modules.json")?;
-        let parts =
+        let says_how = modules.is_some() || pooling.is_some();
+        let mut parts =
             modules.map_or_else(|| Ok(Parts::default_of(root)), |modules| Parts::of(root, &modules))?;
+        if let Some(pooling) = pooling {
+            parts.pooler = Pooler { modes: vec![Mode::of(pooling)], ..parts.pooler };
+        }
         let files = parts.encoder;
         let mut window = WindowConfig::default();
         if let Some(name) = WINDOW_FILES.iter().find(|name| files.has(name)) {
@@ -147,17 +182,25 @@ impl Repository {
             false => files.needed_json("config.json")?,
         };
         let kind = kind(&files, &config)?;
+        if kind == Kind::Text && !says_how {
+            check_is_pooled(&config)?;
+        }
         let cleaning = match (model_type(&config).starts_with("siglip"), window.do_lower_case) {
             (true, _) => Cleaning::Siglip,
             (false, true) => Cleaning::LowerCase,
             (false, false) => Cleaning::None,
         };
+        let settings: PromptConfig = root.json("config_sentence_transformers.json")?.unwrap_or_default();
+        let (prompts, prompt_origin) = prompts(root, &settings, declared);
         Ok(Self {
             kind,
             config,
             pooler: parts.pooler,
             steps: parts.steps,
-            prompts: prompts(root)?,
+            truncate_dim: settings.truncate_dim,
+            prompts,
+            prompt_origin,
+            fingerprint: Arc::default(),
             window: longest,
             cleaning,
             files,
@@ -206,10 +249,32 @@ impl Repository {
 /// # Errors
 /// `unsupported` for an unknown architecture.
 fn kind(files: &ModelFiles, config: &Value) -> Result<Kind> {
-    if DUAL.contains(&model_type(config)) || files.has(OPEN_CLIP_CONFIG) {
+    if DUAL_TYPES.contains(&model_type(config)) || files.has(OPEN_CLIP_CONFIG) {
         return Ok(Kind::Dual);
     }
     check_text_encoder(config).map(|()| Kind::Text)
+}
+
+/// Refuses what the mean of all tokens says little about: language models, which look back only, and models that score
+/// pairs of texts.
+fn check_is_pooled(config: &Value) -> Result<()> {
+    let classes = config.get("architectures").and_then(Value::as_array);
+    let class = classes.and_then(|classes| classes.first()).and_then(Value::as_str).unwrap_or_default();
+    let is_bidirectional = config.get("use_bidirectional_attention").and_then(Value::as_bool) == Some(true);
+    let what = if class.ends_with("ForSequenceClassification") {
+        "a model that scores texts, such as a cross-encoder"
+    } else if class.ends_with("ForCausalLM") || class.ends_with("LMHeadModel") || is_causal(config) {
+        if is_bidirectional {
+            return Ok(());
+        }
+        "a language model"
+    } else {
+        return Ok(());
+    };
+    Err(Error::config(format!(
+        "config.json describes {what} ({class}), and there is no modules.json that says how to make one vector of its \
+         tokens: name a model that was made for embeddings, or set `pooling` (`last_token` for most language models)"
+    )))
 }
 
 fn model_type(config: &Value) -> &str {
@@ -230,6 +295,12 @@ impl Parts {
     }
 
     fn of(root: &ModelFiles, modules: &[Module]) -> Result<Self> {
+        if modules.len() > MAX_MODULES {
+            let count = modules.len();
+            return Err(unsupported(format!(
+                "modules.json has {count} parts; at most {MAX_MODULES} are supported"
+            )));
+        }
         let mut parts = Self::default_of(root);
         let mut pools = false;
         for (position, module) in modules.iter().enumerate() {
@@ -283,6 +354,9 @@ fn pooler(files: &ModelFiles) -> Result<Pooler> {
     if modes.is_empty() {
         modes.push(Mode::Mean);
     }
+    if let Some((_, twice)) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        return Err(unsupported(format!("the pooling mode `{twice}` is there twice")));
+    }
     Ok(Pooler { modes, includes_prompt })
 }
 
@@ -318,9 +392,9 @@ fn dense(files: &ModelFiles) -> Result<DenseConfig> {
     Ok(DenseConfig { inputs: file.in_features, outputs: file.out_features, activation })
 }
 
-/// The repository's prompts; if it has none, those that the model's family is known to need.
-fn prompts(root: &ModelFiles) -> Result<Prompts> {
-    let config: PromptConfig = root.json("config_sentence_transformers.json")?.unwrap_or_default();
+/// The repository's prompts; if it has none, those that the published model is known to need. A folder's name is no
+/// proof of what is in it, so that it needs a `declared` model.
+fn prompts(root: &ModelFiles, config: &PromptConfig, declared: Option<&str>) -> (Prompts, PromptOrigin) {
     let named = |name: &str| config.prompts.get(name).cloned().flatten();
     let prompts = Prompts {
         query: named("query"),
@@ -331,13 +405,24 @@ fn prompts(root: &ModelFiles) -> Result<Prompts> {
     let has_none = [&prompts.query, &prompts.document]
         .iter()
         .all(|prompt| prompt.as_deref().unwrap_or_default().is_empty());
-    match well_known_prompts(&root.model) {
-        Some([query, document]) if has_none => {
-            let owned = |prompt: Option<&str>| prompt.map(str::to_owned);
-            Ok(Prompts { query: owned(query), document: owned(document), default: prompts.default })
-        }
-        _ => Ok(prompts),
+    if !has_none {
+        return (prompts, PromptOrigin::Repository);
     }
+    let published = root.is_published.then_some(root.model.as_str());
+    if let Some([query, document]) = declared.or(published).and_then(well_known_prompts) {
+        let owned = |prompt: Option<&str>| prompt.map(str::to_owned);
+        let prompts = Prompts { query: owned(query), document: owned(document), default: prompts.default };
+        return (prompts, PromptOrigin::Catalogue);
+    }
+    if well_known_prompts(&root.model).is_some() {
+        tracing::warn!(
+            model = %root.model,
+            "the files name no prompts, and a folder's name does not count: if this is the published model, say so with \
+             `space` (its `model` is the id on the Hub)"
+        );
+    }
+    let has_default = prompts.default.as_deref().is_some_and(|prompt| !prompt.is_empty());
+    (prompts, if has_default { PromptOrigin::Repository } else { PromptOrigin::None })
 }
 
 /// The tokenizer's own limit. transformers writes a huge number for none.

@@ -142,6 +142,10 @@ impl TextEncoder for Bert {
         self.config.max_position_embeddings - self.counting.unused()
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = self.counting.positions(tokens);

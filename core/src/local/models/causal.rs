@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::decoder::{Cached, CommonKeys, Decoder, TextCache};
-use super::{Tokens, gemma2, gemma3, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3};
+use super::{Tokens, config, gemma2, gemma3, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3};
 use crate::error::{Error, Result};
 use crate::local::ops::{Activation, Device, Heads, KvCache, Linear, Tensor, activate};
 use crate::local::weights::{Parameters, Storage, Weights};
@@ -81,6 +81,7 @@ pub(crate) fn causal_lm(
     options: LoadOptions,
 ) -> Result<Box<dyn CausalLm>> {
     let family = family(config)?;
+    config::check(config, weights)?;
     let of_memory = match options.cache_bytes {
         Some(bytes) => Some(bytes / cache_bytes_per_token(config, device)?.max(1)),
         None => None,
@@ -89,6 +90,7 @@ pub(crate) fn causal_lm(
     let parameters = Parameters::new(weights, device).stored(options.storage).with_window(window);
     let decoder = (family.open)(config, &parameters)?;
     let output = decoder.output_layer(&parameters)?;
+    weights.check_no_layer_is_left()?;
     Ok(Box::new(Causal { decoder, output, device: device.clone() }))
 }
 

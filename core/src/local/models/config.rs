@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Activation, Heads};
+use crate::local::weights::Weights;
 
 /// Reads what a model needs of its `config.json`; other keys are ignored.
 ///
@@ -12,6 +13,34 @@ use crate::local::ops::{Activation, Heads};
 /// `model_load` if a key is missing or not as expected; the message names it.
 pub(super) fn read<T: DeserializeOwned>(config: &Value) -> Result<T> {
     T::deserialize(config).map_err(|error| wrong(error.to_string()))
+}
+
+/// What a configuration calls its count of layers.
+const LAYERS: [&str; 5] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers"];
+
+/// The largest size or count: the product of any two fits a `usize`, so that no shape overflows before it is compared with
+/// the tensor in the file.
+const MAX_SIZE: u64 = 0x7fff_ffff;
+
+/// Checks the numbers of a `config.json` against the weights before anything is made of them.
+///
+/// # Errors
+/// `model_load` for a size beyond any model's, or more layers than there are tensors.
+pub(crate) fn check(config: &Value, weights: &Weights) -> Result<()> {
+    let Some(object) = config.as_object() else { return Ok(()) };
+    for (key, value) in object {
+        check(value, weights)?;
+        let Some(number) = value.as_u64() else { continue };
+        if number > MAX_SIZE {
+            return Err(wrong(format_args!("`{key}` is {number}; at most {MAX_SIZE} makes sense")));
+        }
+        let tensors = weights.len();
+        let fits = usize::try_from(number).is_ok_and(|layers| (1..=tensors).contains(&layers));
+        if LAYERS.contains(&key.as_str()) && !fits {
+            return Err(wrong(format_args!("`{key}` is {number}, the weights have {tensors} tensors")));
+        }
+    }
+    Ok(())
 }
 
 /// A configuration that contradicts itself or lacks something.
@@ -78,12 +107,11 @@ pub(super) fn grouped_heads(heads: Heads) -> Result<Heads> {
     if queries == 0 || keys == 0 || !queries.is_multiple_of(keys) {
         return Err(wrong(format_args!("{queries} attention heads cannot share {keys} heads of keys")));
     }
-    if size == 0 || !size.is_multiple_of(8) {
-        return Err(Error::unsupported(format!(
-            "attention heads of {size} numbers in config.json; supported: multiples of 8"
-        )));
+    match size {
+        1..=Heads::MAX_SIZE => Ok(heads),
+        0 => Err(wrong("attention heads of no numbers")),
+        _ => Err(unsupported("head_dim", size, &format!("1 to {}", Heads::MAX_SIZE))),
     }
-    Ok(heads)
 }
 
 /// Which layers see only near tokens, by `layer_types`.
@@ -124,6 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_model_has_are_named_before_anything_is_made() {
+        let weights = Weights::default();
+        for (config, key) in [
+            (json!({"max_position_embeddings": 1_u64 << 63}), "`max_position_embeddings`"),
+            (json!({"text_config": {"hidden_size": 1_u64 << 31}}), "`hidden_size`"),
+            (json!({"num_hidden_layers": 2}), "`num_hidden_layers` is 2, the weights have 0 tensors"),
+            (json!({"vision_cfg": {"layers": 0}}), "`layers`"),
+        ] {
+            let error = check(&config, &weights).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ModelLoad);
+            assert!(error.message().contains(key), "{error}");
+        }
+        assert!(
+            check(&json!({"layers": [3, 4, 6, 3], "vocab_size": 30_522, "eps": 1e300}), &weights).is_ok()
+        );
+    }
+
+    #[test]
     fn unsupported_values_name_their_key_and_what_is_supported() {
         let config = json!({"position_embedding_type": "relative_key", "is_decoder": false});
         let error = only(&config, "position_embedding_type", &json!("absolute")).unwrap_err();
@@ -136,11 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn heads_share_the_width_evenly_in_eights() {
+    fn heads_share_the_width_evenly() {
         assert_eq!(heads(384, 12).unwrap().size, 32);
+        assert_eq!(heads(312, 12).unwrap().size, 26);
         assert_eq!(heads(384, 0).unwrap_err().kind(), ErrorKind::ModelLoad);
         assert_eq!(heads(384, 5).unwrap_err().kind(), ErrorKind::ModelLoad);
-        assert_eq!(heads(36, 3).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(heads(0, 1).unwrap_err().kind(), ErrorKind::ModelLoad);
+        assert_eq!(heads(4096, 2).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(grouped_heads(Heads::equal(2, 0)).unwrap_err().kind(), ErrorKind::ModelLoad);
         let uneven = Heads { queries: 6, keys: 4, size: 8 };
         assert_eq!(grouped_heads(uneven).unwrap_err().kind(), ErrorKind::ModelLoad);
     }

@@ -504,6 +504,10 @@ impl TextEncoder for Decoder {
         self.config.max_positions
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         self.forward(tokens, None)
     }

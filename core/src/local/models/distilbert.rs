@@ -85,6 +85,10 @@ impl TextEncoder for DistilBert {
         self.config.max_position_embeddings
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = tokens.positions(0);

@@ -272,6 +272,93 @@ fn a_tensor_that_is_missing_or_of_another_shape_is_named() {
 }
 
 #[test]
+fn a_configuration_that_says_fewer_or_more_layers_than_the_weights_have_is_refused() {
+    for golden in Golden::all() {
+        let key = if golden.family == "distilbert" { "n_layers" } else { "num_hidden_layers" };
+        let layers = golden.config[key].as_u64().unwrap();
+        for claimed in [layers - 1, layers + 1, 5_000_000, u64::MAX, 0] {
+            let types = golden.config["layer_types"].as_array();
+            let types =
+                types.map(|types| types.iter().cycle().take(claimed.min(9) as usize).cloned().collect());
+            let changes = json!({key: claimed, "layer_types": types.map(Value::Array)});
+            let config = rewritten(&golden.config, &changes);
+            let error = text_encoder(&config, &golden.weights, &first_device()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ModelLoad, "{}: {claimed}: {error}", golden.family);
+        }
+    }
+    let golden = Golden::of("bert");
+    let config = rewritten(&golden.config, &json!({"num_hidden_layers": 1}));
+    // What an earlier test used is not remembered: these weights are opened anew.
+    let error = text_encoder(&config, &Golden::of("bert").weights, &first_device()).unwrap_err();
+    for part in [
+        "more layers than the configuration says",
+        "encoder.layer.1.attention.output.LayerNorm.bias",
+        "15 other",
+    ] {
+        assert!(error.message().contains(part), "{error}");
+    }
+}
+
+/// None of these costs memory or time: before, each ended the process or held it.
+#[test]
+fn sizes_that_no_file_has_are_refused_before_anything_is_made_of_them() {
+    for golden in Golden::all() {
+        for key in [
+            "hidden_size",
+            "intermediate_size",
+            "vocab_size",
+            "num_attention_heads",
+            "head_dim",
+            "num_key_value_heads",
+        ] {
+            let is_read = key != "head_dim" || ["qwen3", "gemma3"].contains(&golden.family);
+            if golden.config.get(key).is_none() || !is_read {
+                continue;
+            }
+            for value in [0, 1_u64 << 20, 0x7fff_ffff, 1 << 40, 1 << 63, u64::MAX] {
+                let config = rewritten(&golden.config, &json!({ key: value }));
+                let error = text_encoder(&config, &golden.weights, &first_device()).unwrap_err();
+                let kinds = [ErrorKind::ModelLoad, ErrorKind::Unsupported];
+                assert!(kinds.contains(&error.kind()), "{}: {key} {value}: {error}", golden.family);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_claimed_window_of_millions_costs_nothing() {
+    for family in ["modernbert", "nomic-bert", "gte", "qwen3", "gemma3"] {
+        let golden = Golden::of(family);
+        for device in [first_device(), Device::as_on_gpu(cpus().remove(0), Precision::F32)] {
+            let config = rewritten(&golden.config, &json!({"max_position_embeddings": 2_000_000_000}));
+            let model = text_encoder(&config, &golden.weights, &device).unwrap();
+            let found = encode(&*model, &golden.tokens());
+            compare(&found, &golden.states, BARS[0].1).unwrap_or_else(|off| panic!("{family}: {off}"));
+            assert_eq!(model.window(), 2_000_000_000);
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named_when_the_model_loads() {
+    for golden in Golden::all() {
+        for (name, tensor) in &golden.tensors() {
+            for value in [f32::NAN, f32::NEG_INFINITY] {
+                let mut values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+                let last = values.len() - 1;
+                values[last] = value;
+                let mut changed = golden.tensors();
+                let flawed = Tensor::from_vec(values, tensor.dims(), &candle_core::Device::Cpu).unwrap();
+                changed.insert(name.clone(), flawed);
+                let error = golden.with(&changed, &first_device()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ModelLoad);
+                assert!(error.message().contains(&format!("`{name}` holds NaN or infinity")), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn texts_up_to_the_window_are_taken_and_longer_ones_refused() {
     let device = first_device();
     for golden in Golden::all() {

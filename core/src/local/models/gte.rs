@@ -105,6 +105,10 @@ impl TextEncoder for Gte {
         self.config.max_position_embeddings
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let x = tokens_and_types(&self.token_embedding, self.token_type_embedding.as_ref(), tokens)?;

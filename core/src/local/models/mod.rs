@@ -33,6 +33,8 @@ mod smollm3;
 mod causal_tests;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod head_size_tests;
 
 use std::fmt;
 
@@ -122,6 +124,9 @@ pub(crate) trait TextEncoder: Send + Sync + fmt::Debug {
     /// The most tokens of a text.
     fn window(&self) -> usize;
 
+    /// How many ids of tokens there are.
+    fn vocabulary(&self) -> usize;
+
     /// The states of all tokens: `[token, width]`.
     fn encode(&self, tokens: &Tokens) -> Result<Tensor>;
 }
@@ -131,6 +136,8 @@ type Opened = Result<Box<dyn TextEncoder>>;
 /// A family of text encoders: what `model_type` and the classes in `architectures` call it, and what reads it.
 struct Family {
     types: &'static [&'static str],
+    /// Whether its tokens see only those before them, unless the configuration says otherwise.
+    is_causal: bool,
     /// What the classes are called before `Model`, `ForMaskedLM` and the like.
     classes: &'static [&'static str],
     open: fn(&Value, &Weights, &Device) -> Opened,
@@ -139,46 +146,55 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family {
         types: &["bert"],
+        is_causal: false,
         classes: &["Bert"],
         open: |config, weights, device| Ok(Box::new(bert::Bert::new(config, weights, device)?)),
     },
     Family {
         types: &["roberta", "xlm-roberta", "camembert"],
+        is_causal: false,
         classes: &["Roberta", "XLMRoberta", "Camembert"],
         open: |config, weights, device| Ok(Box::new(roberta::open(config, weights, device)?)),
     },
     Family {
         types: &["distilbert"],
+        is_causal: false,
         classes: &["DistilBert"],
         open: |config, weights, device| Ok(Box::new(distilbert::DistilBert::new(config, weights, device)?)),
     },
     Family {
         types: &["mpnet"],
+        is_causal: false,
         classes: &["MPNet"],
         open: |config, weights, device| Ok(Box::new(mpnet::MpNet::new(config, weights, device)?)),
     },
     Family {
         types: &["modernbert"],
+        is_causal: false,
         classes: &["ModernBert"],
         open: |config, weights, device| Ok(Box::new(modernbert::ModernBert::new(config, weights, device)?)),
     },
     Family {
         types: &["nomic_bert"],
+        is_causal: false,
         classes: &["NomicBert"],
         open: |config, weights, device| Ok(Box::new(nomic_bert::NomicBert::new(config, weights, device)?)),
     },
     Family {
         types: &["gte", "new"],
+        is_causal: false,
         classes: &["Gte", "New"],
         open: |config, weights, device| Ok(Box::new(gte::Gte::new(config, weights, device)?)),
     },
     Family {
         types: &["qwen3"],
+        is_causal: true,
         classes: &["Qwen3"],
         open: |config, weights, device| Ok(Box::new(qwen3::open(config, &Parameters::new(weights, device))?)),
     },
     Family {
         types: &["gemma3_text"],
+        is_causal: true,
         classes: &["Gemma3Text"],
         open: |config, weights, device| {
             Ok(Box::new(gemma3::open(config, &Parameters::new(weights, device))?))
@@ -192,7 +208,11 @@ const FAMILIES: &[Family] = &[
 /// `unsupported` for another architecture, or a variant that is not supported; `model_load` if the configuration or a
 /// tensor is not as expected; the messages name what.
 pub(crate) fn text_encoder(config: &Value, weights: &Weights, device: &Device) -> Opened {
-    (family(config)?.open)(config, weights, device)
+    let family = family(config)?;
+    config::check(config, weights)?;
+    let encoder = (family.open)(config, weights, device)?;
+    weights.check_no_layer_is_left()?;
+    Ok(encoder)
 }
 
 /// Checks that a `config.json` describes a text encoder that is supported.
@@ -201,6 +221,16 @@ pub(crate) fn text_encoder(config: &Value, weights: &Weights, device: &Device) -
 /// `unsupported` if it does not.
 pub(crate) fn check_text_encoder(config: &Value) -> Result<()> {
     family(config).map(|_| ())
+}
+
+/// The `model_type` of every text encoder that is supported.
+pub(crate) fn text_architectures() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|family| family.types).copied()
+}
+
+/// Whether a `config.json` describes a model whose tokens see only those before them.
+pub(crate) fn is_causal(config: &Value) -> bool {
+    family(config).is_ok_and(|family| family.is_causal)
 }
 
 fn family(config: &Value) -> Result<&'static Family> {
@@ -214,7 +244,7 @@ fn family(config: &Value) -> Result<&'static Family> {
     let by_type = |family: &&Family| of_type.is_some_and(|name| family.types.contains(&name));
     let by_class = |family: &&Family| stem.is_some_and(|name| family.classes.contains(&name));
     FAMILIES.iter().find(by_type).or_else(|| FAMILIES.iter().find(by_class)).ok_or_else(|| {
-        let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+        let valid: Vec<&str> = text_architectures().collect();
         let name = of_type.or(class).unwrap_or("nothing");
         Error::unsupported(format!(
             "config.json describes '{name}' (`model_type`, `architectures`), which is not a supported text encoder; valid: {}",
@@ -230,6 +260,14 @@ pub(crate) trait DualEncoder: Send + Sync + fmt::Debug {
 
     /// The most tokens of a text.
     fn window(&self) -> usize;
+
+    /// How many ids of tokens there are.
+    fn vocabulary(&self) -> usize;
+
+    /// The token without which a text has no vector, where there is one.
+    fn end_of_text(&self) -> Option<u32> {
+        None
+    }
 
     /// Whether texts must be padded up to the window, with the id that the tokenizer pads with; a text that is not
     /// padded is then an error. Where this is false, padding changes nothing.

@@ -183,6 +183,10 @@ impl TextEncoder for ModernBert {
         self.config.max_position_embeddings
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = tokens.positions(0);

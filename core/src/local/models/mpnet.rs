@@ -140,6 +140,10 @@ impl TextEncoder for MpNet {
         self.config.max_position_embeddings - COUNTING.unused()
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = COUNTING.positions(tokens);

@@ -157,6 +157,10 @@ impl TextEncoder for NomicBert {
         self.window
     }
 
+    fn vocabulary(&self) -> usize {
+        self.token_embedding.count()
+    }
+
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window)?;
         let x = tokens_and_types(&self.token_embedding, self.token_type_embedding.as_ref(), tokens)?;

@@ -71,8 +71,11 @@ impl RopeKeys {
             let kind = format_args!("of type '{}'", parameters.kind());
             return Err(unsupported(parameters.key, kind, "default, linear"));
         }
+        if !size.is_multiple_of(2) {
+            return Err(wrong(format_args!("attention heads of {size} numbers cannot be rotated in pairs")));
+        }
         let Speeds { frequencies, scale } = self.plan(config, size)?.speeds;
-        Rope::new(device, RopeLayout::Halves, &frequencies, positions, scale)
+        Ok(Rope::new(device, RopeLayout::Halves, &frequencies, positions, scale))
     }
 
     /// The rope of a decoder, and the length past which texts use its second half of positions, if it has one.
@@ -96,11 +99,11 @@ impl RopeKeys {
         };
         match long {
             // No text is that long.
-            Some((length, _)) if length >= shape.positions => Ok((rope(&speeds)?, None)),
+            Some((length, _)) if length >= shape.positions => Ok((rope(&speeds), None)),
             Some((length, speeds_of_long)) => {
-                Ok((rope(&speeds)?.followed_by(&rope(&speeds_of_long)?)?, Some(length)))
+                Ok((rope(&speeds).followed_by(&rope(&speeds_of_long))?, Some(length)))
             }
-            None => Ok((rope(&speeds)?, None)),
+            None => Ok((rope(&speeds), None)),
         }
     }
 

@@ -37,8 +37,8 @@ pub enum KeyValues<'a> {
 /// ragged texts are in bf16 where the CPU has instructions for that.
 ///
 /// # Errors
-/// `invalid_request` if shapes, starts, caches or mask do not belong together, or the size of a head is no multiple of
-/// 8; `unsupported` for a mask over caches.
+/// `invalid_request` if shapes, starts, caches or mask do not belong together, or a head is empty or too large;
+/// `unsupported` for a mask over caches.
 pub fn attention(
     queries: &Tensor,
     starts: &[usize],

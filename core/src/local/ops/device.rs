@@ -102,15 +102,18 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// The precision that it means on the CPU or on a GPU.
-    fn resolve(self, on_gpu: bool, cpu: &Cpu) -> Result<Precision> {
+    /// The precision that it means on the CPU or on a GPU, and why.
+    fn resolve(self, on_gpu: bool, cpu: &Cpu) -> Result<(Precision, &'static str)> {
         match self {
             Self::Is(Precision::Int8) if on_gpu => {
                 Err(Error::unsupported("precision 'int8' is for the CPU; valid on a GPU: auto, f32, bf16"))
             }
-            Self::Is(precision) => Ok(precision),
-            Self::Auto if !on_gpu => Ok(auto::fastest(cpu.isa).precision),
-            Self::Auto => Ok(Precision::F32),
+            Self::Is(precision) => Ok((precision, "the configuration says so")),
+            Self::Auto if !on_gpu => {
+                let choice = auto::fastest(cpu.isa);
+                Ok((choice.precision, choice.reason))
+            }
+            Self::Auto => Ok((Precision::F32, "on a GPU `auto` is f32")),
         }
     }
 }
@@ -156,6 +159,8 @@ pub struct Device {
     gpu: Option<candle_core::Device>,
     /// What linear layers, convolutions and attention multiply in.
     pub precision: Precision,
+    /// Why it is this precision: a sentence for people.
+    pub precision_reason: &'static str,
     /// The CPU's instruction set and threads: what computes where there is no GPU.
     pub cpu: Cpu,
 }
@@ -168,24 +173,29 @@ impl Device {
     /// for a precision that the device lacks; `config_invalid` for a wrong `AYNI_ISA` or `AYNI_THREADS`.
     pub fn open(device: DeviceChoice, precision: PrecisionChoice, env: &Environment) -> Result<Self> {
         let (gpu, cpu) = (device.open_gpu()?, cpu(env)?);
-        let precision = precision.resolve(gpu.is_some(), &cpu)?;
-        Ok(Self { gpu, precision, cpu })
+        let (precision, precision_reason) = precision.resolve(gpu.is_some(), &cpu)?;
+        Ok(Self { gpu, precision, precision_reason, cpu })
     }
 
     /// The CPU with a given instruction set and threads: for tests and measurements.
     pub fn on_cpu(cpu: Cpu, precision: Precision) -> Self {
-        Self { gpu: None, precision, cpu }
+        Self { gpu: None, precision, precision_reason: "it was asked for", cpu }
     }
 
     /// What a GPU would do, by candle's operations on the CPU.
     #[cfg(test)]
     pub(crate) fn as_on_gpu(cpu: Cpu, precision: Precision) -> Self {
-        Self { gpu: Some(candle_core::Device::Cpu), precision, cpu }
+        Self { gpu: Some(candle_core::Device::Cpu), ..Self::on_cpu(cpu, precision) }
     }
 
     /// The same device in another precision.
     pub fn with_precision(&self, precision: Precision) -> Self {
         Self { precision, ..self.clone() }
+    }
+
+    /// The same device with another reason for its precision.
+    pub fn with_precision_reason(&self, reason: &'static str) -> Self {
+        Self { precision_reason: reason, ..self.clone() }
     }
 
     /// Whether the kernels compute, and not a GPU.
@@ -271,9 +281,11 @@ mod tests {
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 1);
             let wanted = auto::fastest(isa).precision;
-            assert_eq!(PrecisionChoice::Auto.resolve(false, &cpu).unwrap(), wanted);
+            let (found, reason) = PrecisionChoice::Auto.resolve(false, &cpu).unwrap();
+            assert_eq!(found, wanted);
+            assert_eq!(reason, auto::fastest(isa).reason);
             let int8 = PrecisionChoice::Is(Precision::Int8);
-            assert_eq!(int8.resolve(false, &cpu).unwrap(), Precision::Int8);
+            assert_eq!(int8.resolve(false, &cpu).unwrap().0, Precision::Int8);
             assert_eq!(int8.resolve(true, &cpu).unwrap_err().kind(), ErrorKind::Unsupported);
         }
     }

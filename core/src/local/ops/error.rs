@@ -18,6 +18,7 @@ pub(crate) fn of_kernel(error: KernelError) -> Error {
     let kind = match error {
         KernelError::Unsupported(_) => ErrorKind::Unsupported,
         KernelError::Settings(_) => ErrorKind::ConfigInvalid,
+        KernelError::OutOfMemory(_) => ErrorKind::OutOfMemory,
         _ => ErrorKind::InvalidRequest,
     };
     Error::new(kind, error.to_string())

@@ -9,7 +9,7 @@ use super::gpu::rope::Tables;
 use super::{Device, Norm, Tensor};
 use crate::error::{Error, Result};
 
-/// The cosines and sines of every position, computed once a model.
+/// The cosines and sines of every position, made as far as texts reach.
 #[derive(Clone, Debug)]
 pub struct Rope {
     pairs: usize,
@@ -26,21 +26,12 @@ enum OnDevice {
 impl Rope {
     /// For positions below `positions`. A pair of numbers rotates by its frequency times the position; everything is
     /// multiplied by `scale`, which is 1 but for some stretched contexts.
-    ///
-    /// # Errors
-    /// `out_of_memory` if a GPU cannot hold the table.
-    pub fn new(
-        device: &Device,
-        layout: Layout,
-        frequencies: &[f32],
-        positions: usize,
-        scale: f32,
-    ) -> Result<Self> {
+    pub fn new(device: &Device, layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
         let table = match device.gpu() {
             None => OnDevice::Cpu(Table::new(layout, frequencies, positions, scale)),
-            Some(gpu) => OnDevice::Gpu(Tables::new(gpu, layout, frequencies, positions, scale).or_fail()?),
+            Some(_) => OnDevice::Gpu(Tables::new(layout, frequencies, positions, scale)),
         };
-        Ok(Self { pairs: frequencies.len(), positions, table })
+        Self { pairs: frequencies.len(), positions, table }
     }
 
     /// The usual frequencies: `base^(-2i / width)` for every pair of `width` numbers.
@@ -59,7 +50,7 @@ impl Rope {
                 OnDevice::Cpu(first.followed_by(second).or_fail()?)
             }
             (OnDevice::Gpu(first), OnDevice::Gpu(second)) if self.pairs == other.pairs => {
-                OnDevice::Gpu(first.followed_by(second).or_fail()?)
+                OnDevice::Gpu(first.followed_by(second))
             }
             _ => return Err(Error::invalid_request("two ropes that are not alike cannot be one")),
         };
@@ -186,7 +177,7 @@ mod tests {
             let frequencies = Rope::frequencies(width, 10_000.0);
             for layout in [Layout::Interleaved, Layout::Halves] {
                 let of = |device: &Device| {
-                    let rope = Rope::new(device, layout, &frequencies, 101, 1.1).unwrap();
+                    let rope = Rope::new(device, layout, &frequencies, 101, 1.1);
                     let prepare = QkPreparation { norms: None, rope: Some((&rope, &POSITIONS)) };
                     split_heads(qkv.tensor(device), heads(size), prepare).unwrap()
                 };
@@ -204,7 +195,7 @@ mod tests {
         let (qkv, weights) = (noise(&[5, 8 * 16], 1.0), [noise(&[16], 1.0), noise(&[16], 2.0)]);
         let frequencies = Rope::frequencies(16, 10_000.0);
         for device in devices().into_iter().chain([on_gpu()]) {
-            let rope = Rope::new(&device, Layout::Halves, &frequencies, 101, 1.0).unwrap();
+            let rope = Rope::new(&device, Layout::Halves, &frequencies, 101, 1.0);
             let [of_queries, of_keys] =
                 weights.clone().map(|weight| Norm::rms(&device, &weight.weight(), 1e-6).unwrap());
             let all = QkPreparation { norms: Some([&of_queries, &of_keys]), rope: Some((&rope, &POSITIONS)) };
@@ -235,8 +226,7 @@ mod tests {
     fn a_rope_after_another_rotates_by_its_own_frequencies() {
         let qkv = noise(&[5, 8 * 16], 1.0);
         for device in [devices().remove(0), on_gpu()] {
-            let rope =
-                |base| Rope::new(&device, Layout::Halves, &Rope::frequencies(16, base), 101, 1.0).unwrap();
+            let rope = |base| Rope::new(&device, Layout::Halves, &Rope::frequencies(16, base), 101, 1.0);
             let both = rope(1e4).followed_by(&rope(100.0)).unwrap();
             let rotated = |rope: &Rope, first: u32| {
                 let positions = POSITIONS.map(|position| first + position);
@@ -248,7 +238,7 @@ mod tests {
                     assert_near(found, truth, 0.0, "one after another");
                 }
             }
-            let narrow = Rope::new(&device, Layout::Halves, &Rope::frequencies(8, 1e4), 4, 1.0).unwrap();
+            let narrow = Rope::new(&device, Layout::Halves, &Rope::frequencies(8, 1e4), 4, 1.0);
             assert!(both.followed_by(&narrow).is_err());
         }
     }
@@ -256,7 +246,7 @@ mod tests {
     #[test]
     fn positions_past_the_table_and_other_shapes_are_errors() {
         for device in [devices().remove(0), on_gpu()] {
-            let rope = Rope::new(&device, Layout::Halves, &Rope::frequencies(8, 10_000.0), 4, 1.0).unwrap();
+            let rope = Rope::new(&device, Layout::Halves, &Rope::frequencies(8, 10_000.0), 4, 1.0);
             for (tokens, width, size, positions) in
                 [(1, 24, 8, &[4][..]), (2, 24, 8, &[0]), (1, 18, 6, &[0]), (1, 25, 8, &[0])]
             {

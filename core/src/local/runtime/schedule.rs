@@ -33,11 +33,17 @@ pub(crate) trait BatchModel: Send + Sync + fmt::Debug + 'static {
     /// Begins with a request.
     fn start(&self, request: Self::Request) -> Self::Task;
 
-    /// Prepares what the next batch may take of a task. Returns the response once there is nothing left to compute.
+    /// Prepares some of what the next batch may take of a task. Returns the response once there is nothing left to compute.
     ///
     /// # Errors
     /// What is wrong with the request; it ends with this error.
     fn prepare(&self, task: &mut Self::Task) -> Result<Option<Self::Response>>;
+
+    /// Whether enough is prepared of a task for a batch to begin with it. If not, it is prepared further after others had
+    /// their turn.
+    fn is_ready(&self, _task: &Self::Task) -> bool {
+        true
+    }
 
     /// Takes a batch: something of the first task, and of others where there is room.
     fn take(&self, tasks: &mut [&mut Self::Task]) -> Self::Batch;
@@ -96,14 +102,18 @@ impl<M: BatchModel> Work for M {
         let mut line = VecDeque::from([RunningRequest::new(self, first)]);
         admit(self, queue, &mut line);
         loop {
-            line.retain_mut(|request| request.is_ready(self));
+            line.retain_mut(|request| request.advance(self));
             if line.is_empty() {
                 return;
             }
-            run_batch(self, line.make_contiguous());
+            let first = line.iter().position(|request| self.is_ready(&request.task));
+            if let Some(first) = first {
+                line.rotate_left(first);
+                run_batch(self, line.make_contiguous());
+            }
             // New requests go ahead of the one that just ran.
             admit(self, queue, &mut line);
-            line.rotate_left(1);
+            line.rotate_left(usize::from(first.is_some()));
         }
     }
 }
@@ -149,9 +159,8 @@ impl<M: BatchModel> RunningRequest<M> {
         Self { cx, task: model.start(request), reply: Some(reply) }
     }
 
-    /// Whether the next batch can take something of the request. If not, it is done, failed or cancelled, and the
-    /// caller has been told.
-    fn is_ready(&mut self, model: &M) -> bool {
+    /// Prepares the request for the next batch. False if it is done, failed or cancelled, and the caller has been told.
+    fn advance(&mut self, model: &M) -> bool {
         if self.reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
             return false;
         }

@@ -13,12 +13,16 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ModelFiles {
     folder: PathBuf,
-    /// The model, as its publisher names it; by default the folder's own name.
+    /// What to call the model: as its publisher does, or by the folder's own name.
     pub(crate) model: String,
+    /// Whether `model` is the publisher's name. A folder's says nothing about what is in it.
+    pub(crate) is_published: bool,
     /// The commit that the files are from, if known.
     pub(crate) revision: Option<String>,
     /// The file of weights that the user named, where it was not the folder.
     pub(crate) weights: Option<String>,
+    /// Whether weights are read into memory rather than mapped.
+    pub(crate) copies_weights: bool,
 }
 
 impl ModelFiles {
@@ -33,12 +37,23 @@ impl ModelFiles {
         }
         let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let model = name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self { folder: folder.to_owned(), model, revision: None, weights: None })
+        let files = Self {
+            folder: folder.to_owned(),
+            model,
+            is_published: false,
+            revision: None,
+            weights: None,
+            copies_weights: false,
+        };
+        Ok(match of_hub_cache(&name) {
+            Some((id, revision)) => files.named(id, Some(revision)),
+            None => files,
+        })
     }
 
     /// The same files under the publisher's name of the model.
     pub(crate) fn named(mut self, model: impl Into<String>, revision: Option<String>) -> Self {
-        (self.model, self.revision) = (model.into(), revision);
+        (self.model, self.revision, self.is_published) = (model.into(), revision, true);
         self
     }
 
@@ -53,6 +68,12 @@ impl ModelFiles {
     /// The same files with the weights that the user named.
     pub(crate) fn with_weights(mut self, name: impl Into<String>) -> Self {
         self.weights = Some(name.into());
+        self
+    }
+
+    /// The same files, of which the weights are read into memory or mapped.
+    pub(crate) fn with_copied_weights(mut self, copies: bool) -> Self {
+        self.copies_weights = copies;
         self
     }
 
@@ -126,6 +147,14 @@ impl ModelFiles {
     }
 }
 
+/// The id and the commit of a folder in the Hub's cache: `…/models--org--name/snapshots/<commit>`.
+fn of_hub_cache(folder: &Path) -> Option<(String, String)> {
+    let mut names = folder.iter().rev().map(|name| name.to_str());
+    let (commit, snapshots, repository) = (names.next()??, names.next()??, names.next()??);
+    let id = repository.strip_prefix("models--").filter(|_| snapshots == "snapshots")?;
+    Some((id.replacen("--", "/", 1), commit.to_owned()))
+}
+
 impl Folder for ModelFiles {
     fn names(&self) -> BTreeSet<String> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
@@ -157,6 +186,24 @@ mod tests {
         let files = ModelFiles::in_folder(folder.path()).unwrap();
         let error = files.needed_json::<serde_json::Value>("config.json").unwrap_err();
         assert!(error.message().contains("has no config.json"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_the_hub_s_cache_is_the_published_model() {
+        let home = tempfile::tempdir().unwrap();
+        let named = |path: &str| {
+            let folder = home.path().join(path);
+            std::fs::create_dir_all(&folder).unwrap();
+            let files = ModelFiles::in_folder(&folder).unwrap();
+            (files.model, files.is_published, files.revision)
+        };
+        assert_eq!(
+            named("models--org--a--b/snapshots/abc"),
+            ("org/a--b".to_owned(), true, Some("abc".to_owned()))
+        );
+        for path in ["models--org--a/abc", "e5-small", "org--a/snapshots/abc"] {
+            assert!(!named(path).1, "{path}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const CONFIG: &str = "config.json";
 pub(crate) const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 
+/// Types of models that embed texts and images.
+pub(crate) const DUAL_TYPES: [&str; 3] = ["clip", "siglip", "siglip2"];
+
 const SAFETENSORS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 const OPEN_CLIP: [&str; 3] =
     ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"];

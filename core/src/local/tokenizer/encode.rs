@@ -10,7 +10,7 @@ use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, Replace, Sequence, Strip};
 use tokenizers::{ModelWrapper, NormalizerWrapper};
 
-use super::vocabulary;
+use super::{check, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::ModelFiles;
 use ayni_kernels::Pool;
@@ -21,9 +21,13 @@ const TEXTS_PER_TASK: usize = 4;
 /// Texts with fewer bytes in all are encoded on the calling thread.
 const MIN_PARALLEL_BYTES: usize = 2000;
 
+/// Characters of several scripts, with accents and emoji: a tokenizer must make something of each.
+const PROBE: &str = "a Ω 1,5 – é\u{301} 字 ع 😀\u{200d}\n\t.";
+
 /// Makes token ids of texts. Shared by all threads.
+#[derive(Clone)]
 pub(crate) struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(super) inner: tokenizers::Tokenizer,
     /// The special tokens before every text.
     prefix: Vec<u32>,
     /// The special tokens after it.
@@ -32,6 +36,20 @@ pub(crate) struct Tokenizer {
     window: usize,
     /// How short texts are padded to the window, for models that were trained so.
     padding: Option<Padding>,
+    /// Where longer texts are cut.
+    pub(super) side: Side,
+    /// The highest id of a token.
+    highest_id: u32,
+}
+
+/// The side on which a text is cut that is longer than the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The text's end goes.
+    #[default]
+    End,
+    /// The text's start goes.
+    Start,
 }
 
 /// How texts are normalised before the tokenizer's own steps, where its file does not say so.
@@ -74,20 +92,33 @@ impl Tokenizer {
             Some(bytes) => bytes,
             None => vocabulary::as_tokenizer_json(files)?,
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|error| unusable(&format!("{} cannot be used: {error}", named(files))))?;
-        inner.with_truncation(None).map_err(|error| unusable(&error.to_string()))?;
+        let wrong = |why: &dyn fmt::Display| unusable(&format!("{} cannot be used: {why}", named(files)));
+        let highest = check::check(&bytes).map_err(|why| wrong(&why))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| wrong(&error))?;
+        inner.with_truncation(None).map_err(|error| wrong(&error))?;
         inner.with_padding(None);
-        let mut steps = cleaning_steps(cleaning, &inner).map_err(|error| unusable(&error.to_string()))?;
+        let mut steps = cleaning_steps(cleaning, &inner).map_err(|error| wrong(&error))?;
         if !steps.is_empty() {
             steps.extend(inner.get_normalizer().cloned());
-            inner
-                .with_normalizer(Some(Sequence::new(steps)))
-                .map_err(|error| unusable(&error.to_string()))?;
+            inner.with_normalizer(Some(Sequence::new(steps))).map_err(|error| wrong(&error))?;
         }
+        inner.encode_fast(PROBE, false).map_err(|error| wrong(&error))?;
         let (prefix, suffix) = special_tokens(&inner)
             .ok_or_else(|| unusable(&format!("{} puts no special tokens around a text", named(files))))?;
-        Ok(Self { inner, prefix, suffix, window: usize::MAX, padding: None })
+        let added = inner.get_added_tokens_decoder().into_keys();
+        let highest_id = added.chain(prefix.iter().chain(&suffix).copied()).fold(highest, u32::max);
+        let side = side(files)?;
+        Ok(Self { inner, prefix, suffix, window: usize::MAX, padding: None, side, highest_id })
+    }
+
+    /// The highest id that a text may get.
+    pub(crate) fn highest_id(&self) -> u32 {
+        self.highest_id
+    }
+
+    /// Whether every text gets this special token.
+    pub(crate) fn always_adds(&self, id: u32) -> bool {
+        self.prefix.contains(&id) || self.suffix.contains(&id)
     }
 
     /// Sets the most tokens of a text.
@@ -99,6 +130,12 @@ impl Tokenizer {
             return Err(unusable(&format!("a window of {window} tokens leaves no room for a text")));
         }
         Ok(Self { window, ..self })
+    }
+
+    /// Cuts longer texts on this side.
+    #[cfg(test)]
+    pub(super) fn with_side(self, side: Side) -> Self {
+        Self { side, ..self }
     }
 
     /// Pads short texts to the window with this token.
@@ -147,22 +184,20 @@ impl Tokenizer {
     /// # Errors
     /// `invalid_request` if it cannot be tokenised.
     pub(crate) fn encode(&self, prompt: &str, text: &str) -> Result<Encoded> {
-        let encoding = match prompt {
-            "" => self.content(text)?,
-            _ => self.content(&format!("{prompt}{text}"))?,
+        let content = match prompt {
+            "" => self.content_in_window(text)?,
+            _ => self.content_in_window(&format!("{prompt}{text}"))?,
         };
-        let content = encoding.get_ids();
-        let kept = &content[..content.len().min(self.window - self.special())];
-        let mut ids = Vec::with_capacity(kept.len() + self.special());
+        let mut ids = Vec::with_capacity(content.ids.len() + self.special());
         ids.extend_from_slice(&self.prefix);
-        ids.extend_from_slice(kept);
+        ids.extend_from_slice(&content.ids);
         ids.extend_from_slice(&self.suffix);
         if let Some(Padding { id, is_left }) = self.padding {
             let missing = self.window.saturating_sub(ids.len());
             ids.resize(self.window, id);
             ids.rotate_right(if is_left { missing } else { 0 });
         }
-        Ok(Encoded { ids, is_truncated: kept.len() < content.len() })
+        Ok(Encoded { ids, is_truncated: content.is_cut })
     }
 
     /// The tokens of many texts, several at a time.
@@ -170,9 +205,12 @@ impl Tokenizer {
     /// # Errors
     /// `invalid_request` if one cannot be tokenised.
     pub(crate) fn encode_all(&self, pool: &Pool, prompt: &str, texts: &[&str]) -> Result<Vec<Encoded>> {
-        let length: usize = texts.iter().map(|text| text.len()).sum();
+        let length: usize = texts.iter().map(|text| text.len().min(self.max_bytes())).sum();
         if length < MIN_PARALLEL_BYTES {
-            return texts.iter().map(|text| self.encode(prompt, text)).collect();
+            let encode = |(index, text): (usize, &&str)| {
+                self.encode(prompt, text).map_err(|error| error.about_input(index))
+            };
+            return texts.iter().enumerate().map(encode).collect();
         }
         let mut results: Vec<Result<Encoded>> = texts.iter().map(|_| Ok(Encoded::default())).collect();
         pool.parallel_chunks(&mut results, TEXTS_PER_TASK, |part, results| {
@@ -180,16 +218,39 @@ impl Tokenizer {
                 *result = self.encode(prompt, text);
             }
         });
-        results.into_iter().collect()
+        let named =
+            |(index, result): (usize, Result<Encoded>)| result.map_err(|error| error.about_input(index));
+        results.into_iter().enumerate().map(named).collect()
     }
 
-    fn content(&self, text: &str) -> Result<tokenizers::Encoding> {
-        let encoded = self.inner.encode_fast(text, false);
-        encoded.map_err(|_| Error::invalid_request("a text cannot be tokenised by the model's tokenizer"))
+    /// All tokens of a text, without special ones.
+    pub(super) fn content(&self, text: &str) -> Result<tokenizers::Encoding> {
+        self.inner.encode_fast(text, false).map_err(|_| not_tokenised())
+    }
+
+    /// The most tokens of a text, without special ones.
+    pub(super) fn room(&self) -> usize {
+        self.window - self.special()
     }
 
     fn special(&self) -> usize {
         self.prefix.len() + self.suffix.len()
+    }
+}
+
+pub(super) fn not_tokenised() -> Error {
+    Error::invalid_request("a text cannot be tokenised by the model's tokenizer")
+}
+
+/// The side that `tokenizer_config.json` names.
+fn side(files: &ModelFiles) -> Result<Side> {
+    let config: Value = files.json("tokenizer_config.json")?.unwrap_or_default();
+    match config.get("truncation_side").and_then(Value::as_str) {
+        None | Some("right") => Ok(Side::End),
+        Some("left") => Ok(Side::Start),
+        Some(other) => Err(unusable(&format!(
+            "`truncation_side` is '{other}' in tokenizer_config.json; valid: right, left"
+        ))),
     }
 }
 

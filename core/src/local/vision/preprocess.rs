@@ -158,7 +158,7 @@ impl Preprocessor {
         let (height, width) = self.fixed_size().unwrap_or_default();
         let mut all = PixelValues { images: 0, height, width, values: Vec::new() };
         for (number, tensor) in prepared.into_iter().flatten().enumerate() {
-            let tensor = tensor.map_err(|error| error.with_context("image", number.to_string()))?;
+            let tensor = tensor.map_err(|error| error.about_input(number))?;
             if number == 0 {
                 all.values.reserve_exact(tensor.values.len() * images.len());
                 (all.height, all.width) = (tensor.height, tensor.width);
@@ -168,7 +168,8 @@ impl Preprocessor {
                 return Err(Error::invalid_request(format!(
                     "image {number} is {width}×{height} when prepared and the first {}×{}; this model takes one size a batch",
                     all.width, all.height
-                )));
+                ))
+                .about_input(number));
             }
             all.images += 1;
             all.values.extend_from_slice(&tensor.values);

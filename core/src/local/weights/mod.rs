@@ -12,8 +12,10 @@ mod pickle;
 mod safetensors;
 mod tensor;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+#[cfg(test)]
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::ModelFiles;
@@ -24,6 +26,7 @@ use tensor::StoredTensor;
 
 pub(crate) use gguf::Metadata;
 pub(crate) use key_map::KeyMap;
+pub(crate) use mapped::FileWatch;
 pub(crate) use parameters::{Biases, Parameters, Storage};
 
 /// The tensors of a model by name. Nothing is read before it is asked for.
@@ -35,6 +38,8 @@ pub(crate) struct Weights {
     names: Option<KeyMap>,
     /// What a GGUF file says about the model.
     metadata: Option<Metadata>,
+    /// The names, in the files, of the tensors that were asked for.
+    used: Arc<Mutex<HashSet<String>>>,
 }
 
 /// What a weight file is, by its first bytes.
@@ -70,17 +75,37 @@ impl Weights {
     /// `model_load` if there are none, or one is missing, damaged or cut off.
     pub(crate) fn open(files: &ModelFiles) -> Result<Self> {
         let found = files.weight_files()?;
-        let weights = Self::open_files(&found.names.iter().map(|name| files.path(name)).collect::<Vec<_>>())?;
+        let mut weights = Self::default();
+        for name in &found.names {
+            let path = files.path(name);
+            weights.add(&if files.copies_weights {
+                MappedFile::copy(&path)
+            } else {
+                MappedFile::open(&path)
+            }?)?;
+        }
         match found.tensors.iter().find(|name| !weights.tensors.contains_key(*name)) {
             Some(name) => Err(load_error(format!("no shard has the tensor `{name}` that the index lists"))),
             None => Ok(weights),
         }
     }
 
+    /// Watches the files that [`open`](Self::open) maps.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn watch(files: &ModelFiles) -> Result<FileWatch> {
+        if files.copies_weights {
+            return Ok(FileWatch::default());
+        }
+        FileWatch::of(files.weight_files()?.names.iter().map(|name| files.path(name)))
+    }
+
     /// The tensors of some files.
     ///
     /// # Errors
     /// `model_load` if one cannot be read, is damaged or cut off.
+    #[cfg(test)]
     pub(crate) fn open_files(paths: &[PathBuf]) -> Result<Self> {
         let mut weights = Self::default();
         for path in paths {
@@ -124,6 +149,47 @@ impl Weights {
         self.tensors.get(&self.stored(name).0).map(StoredTensor::shape)
     }
 
+    /// Hands out what tells these weights from others: every tensor's name, shape and encoding, in the order of the names,
+    /// and its bytes. Of a tensor with more than `limit` bytes these are samples of about as many.
+    pub(crate) fn sample(&self, limit: usize, mut take: impl FnMut(&[u8])) {
+        let mut tensors: Vec<_> = self.tensors.iter().collect();
+        tensors.sort_unstable_by_key(|(name, _)| *name);
+        for (name, tensor) in tensors {
+            take(format!("{name} {}", tensor.description()).as_bytes());
+            tensor.samples(limit).for_each(&mut take);
+        }
+    }
+
+    /// How many tensors there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Checks, after a model was made of the tensors, that the files have no further layers: tensors that nobody asked for,
+    /// named as some that were used but for the number of a layer. Others, such as the head of a task, may be left over.
+    ///
+    /// # Errors
+    /// `model_load` naming them.
+    pub(crate) fn check_no_layer_is_left(&self) -> Result<()> {
+        let used = self.used();
+        let of_layers: HashSet<String> = used.iter().map(|name| without_numbers(name)).collect();
+        let unused: BTreeSet<&str> = self.names().filter(|name| !used.contains(*name)).collect();
+        let (left, other): (Vec<&str>, Vec<&str>) =
+            unused.into_iter().partition(|name| of_layers.contains(&without_numbers(name)));
+        if !other.is_empty() {
+            tracing::debug!(tensors = ?other, "the model does not need these tensors of its files");
+        }
+        let Some(first) = left.first() else { return Ok(()) };
+        let more = left.len() - 1;
+        Err(load_error(format!(
+            "the weights have more layers than the configuration says: `{first}` and {more} other tensors are not used"
+        )))
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(&self.stored(name).0)
@@ -145,8 +211,11 @@ impl Weights {
                 "`{name}` is {found:?} in the weights, the model needs {needed:?}"
             )));
         }
-        view.of(stored)
-            .ok_or_else(|| load_error(format!("`{name}` is stored in a way that is not supported")))
+        let tensor = view
+            .of(stored)
+            .ok_or_else(|| load_error(format!("`{name}` is stored in a way that is not supported")))?;
+        self.used().insert(name);
+        Ok(tensor)
     }
 
     /// The tensors of a file with these bytes.
@@ -166,6 +235,13 @@ impl Weights {
     fn stored(&self, name: &str) -> (String, View) {
         self.names.map_or_else(|| (name.to_owned(), View::Whole), |names| names.stored(name))
     }
+}
+
+/// A tensor's name with `*` for the numbers of layers.
+fn without_numbers(name: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = name.split('.').map(|part| if is_number(part) { "*" } else { part }).collect();
+    parts.join(".")
 }
 
 /// An error of weights that cannot be used.

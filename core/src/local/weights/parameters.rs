@@ -91,14 +91,27 @@ impl<'a> Parameters<'a> {
         Self { of_stack: Some((number, count)), ..self.clone() }
     }
 
-    /// A tensor of this shape where the file holds it.
+    /// A tensor of finite numbers and of this shape where the file holds it.
     fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
         let full = self.full(name);
-        let Some((number, count)) = self.of_stack else { return self.weights.tensor(&full, shape) };
-        let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
-        whole.one_of_stack(number).ok_or_else(|| {
-            Error::new(ErrorKind::ModelLoad, format!("`{full}` is stored in a way that is not supported"))
-        })
+        let failed = |why: String| Err(Error::new(ErrorKind::ModelLoad, why));
+        let stored = match self.of_stack {
+            None => self.weights.tensor(&full, shape)?,
+            Some((number, count)) => {
+                let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
+                let Some(one) = whole.one_of_stack(number) else {
+                    return failed(format!("`{full}` is stored in a way that is not supported"));
+                };
+                one
+            }
+        };
+        if shape.contains(&0) {
+            return failed(format!("`{full}` is empty: {shape:?}"));
+        }
+        match stored.is_finite(&self.device.cpu)? {
+            true => Ok(stored),
+            false => failed(format!("`{full}` holds NaN or infinity in the weights")),
+        }
     }
 
     /// The longest text of a model that can take `positions` tokens.
@@ -129,7 +142,7 @@ impl<'a> Parameters<'a> {
     /// A tensor, on the CPU whatever the device: layers move what they need.
     ///
     /// # Errors
-    /// `model_load` if it is missing or has another shape.
+    /// `model_load` if it is missing, has another shape, or holds a number that is not finite.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.find(name, shape)?.to_tensor(&candle_core::Device::Cpu)
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use ayni_kernels::Cpu;
+use ayni_kernels::finite::{Float, are_finite};
 use candle_core::{DType, Device, Tensor};
 
 use super::load_error;
@@ -131,6 +133,25 @@ impl StoredTensor {
         }
     }
 
+    /// Whether none of its numbers is NaN or an infinity.
+    ///
+    /// # Errors
+    /// As [`to_tensor`](Self::to_tensor).
+    pub(crate) fn is_finite(&self, cpu: &Cpu) -> Result<bool> {
+        match &self.encoding {
+            Encoding::Plain(dtype) => {
+                let float = match dtype {
+                    DType::F16 => Float::F16,
+                    DType::BF16 => Float::Bf16,
+                    _ => Float::F32,
+                };
+                Ok(are_finite(cpu, float, &self.row_major_bytes(*dtype)?))
+            }
+            // Their scales are widened into the numbers of a copy, which is checked.
+            Encoding::Blocks(_) | Encoding::Other(_) => Ok(true),
+        }
+    }
+
     /// The matrix with rows and columns exchanged; nothing is copied.
     pub(crate) fn transposed(&self) -> Option<Self> {
         let [rows, columns] = *self.shape.as_slice() else { return None };
@@ -215,6 +236,32 @@ impl StoredTensor {
         Some((format, self.stored_bytes()))
     }
 
+    /// Shape, strides and encoding as text.
+    pub(super) fn description(&self) -> String {
+        let encoding = match &self.encoding {
+            Encoding::Plain(dtype) => dtype.as_str(),
+            Encoding::Blocks(format) => format.name(),
+            Encoding::Other(name) => name,
+        };
+        format!("{:?} {:?} {encoding}", self.shape, self.strides)
+    }
+
+    /// All bytes in pieces, or pieces at even distances where there are more than `limit`; the first and the last ones are
+    /// always among them.
+    pub(super) fn samples(&self, limit: usize) -> impl Iterator<Item = &[u8]> {
+        const PIECE_BYTES: usize = 1024;
+        let bytes = self.stored_bytes();
+        let pieces = bytes.len().div_ceil(PIECE_BYTES);
+        let taken = if bytes.len() <= limit { pieces } else { (limit / PIECE_BYTES).clamp(2, pieces) };
+        let last = taken.saturating_sub(1).max(1);
+        (0..taken).map(move |index| {
+            // In u128, because a piece's number times the number of samples may not fit.
+            let piece = index as u128 * (pieces - 1) as u128 / last as u128;
+            let start = piece as usize * PIECE_BYTES;
+            &bytes[start..bytes.len().min(start + PIECE_BYTES)]
+        })
+    }
+
     fn stored_bytes(&self) -> &[u8] {
         self.file.as_ref().get(self.range.clone()).unwrap_or_default()
     }
@@ -236,7 +283,10 @@ impl StoredTensor {
         let mut values = reserved(count)?;
         values.resize(count, 0.0);
         format.dequantise(self.stored_bytes(), &mut values).map_err(load_error)?;
-        Ok(values)
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(load_error("a tensor holds NaN or infinity")),
+        }
     }
 }
 

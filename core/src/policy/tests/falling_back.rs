@@ -113,6 +113,27 @@ fn an_embedder_of_another_space_cannot_stand_in() {
     }
 }
 
+#[test]
+fn a_fingerprint_counts_where_both_have_one_and_a_published_revision_stands_for_it() {
+    let embedder = |space| AnyEmbedder::new(Fake::build(BackendInfo::new("b", "m"), space, [], None));
+    let hosted = EmbeddingSpace::new("org/m").with_revision("abc".to_owned()).with_dimensions(8);
+    let local = hosted.clone().with_fingerprint("1".to_owned());
+    let folder = EmbeddingSpace::new("m").with_dimensions(8);
+    let printed = |print: &str| folder.clone().with_fingerprint(print.to_owned());
+    for (primary, fallback, is_same) in [
+        (&local, &hosted, true),
+        (&hosted, &local, true),
+        (&local, &printed("1"), true),
+        (&local, &printed("2"), false),
+        (&printed("1"), &folder, false),
+        (&folder, &printed("1"), false),
+        (&local, &hosted.clone().with_revision("def".to_owned()), false),
+    ] {
+        let both = Policy::default().embedder(embedder(primary.clone()), vec![embedder(fallback.clone())]);
+        assert_eq!(both.is_ok(), is_same, "{primary:?} and {fallback:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_known_of_a_model_holds_those_that_do_not_say_it() {
     let id = "sentence-transformers/all-MiniLM-L6-v2";

@@ -52,6 +52,11 @@ impl Embedder for Model {
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         Ok(text.len() + usize::from(role.is_some()))
     }
+
+    async fn verify(&self, cx: &Context) -> Result<crate::embed::Parity> {
+        self.load(cx)?;
+        Err(Error::unsupported("this model only counts"))
+    }
 }
 
 impl ChatBackend for Model {
@@ -97,6 +102,15 @@ async fn window_and_count_are_the_models_own() {
     assert_eq!(embedder([Model::new(7)]).count_tokens(Some(EmbedRole::Query), "hola").expect("a count"), 5);
     assert_eq!(chat([Model::new(7)]).count_tokens(&ChatRequest::user("hola")).expect("a count"), 4);
     assert_eq!((embedder([Model::new(7)]).window(), chat([Model::new(7)]).window()), (Some(7), Some(7)));
+}
+
+#[tokio::test]
+async fn the_primary_is_verified() {
+    let error = embedder([Model::new(7)]).verify(&Context::new()).await.expect_err("the model says so");
+    assert_eq!(error.message(), "this model only counts");
+    let damaged = embedder([Model::failing(ErrorKind::ModelLoad), Model::new(7)]);
+    let error = damaged.verify(&Context::new()).await.expect_err("it is damaged");
+    assert_eq!((error.kind(), error.backend()), (ErrorKind::ModelLoad, Some("model")));
 }
 
 #[tokio::test]

@@ -1,32 +1,32 @@
-//! The form of an answer, and reading it.
+//! The format of the model's answer, and parsing it.
 
 use serde_json::{Value, json};
 
-use super::check::Made;
+use super::check::RawClaim;
 use super::clean::visible;
 use super::outcome::Verdict;
-use super::question::Ask;
+use super::question::QuestionKind;
 use super::view::View;
 
-/// The name of the schema.
-pub(super) const NAME: &str = "tender_analysis";
+/// The name of the JSON Schema.
+pub(super) const SCHEMA_NAME: &str = "tender_analysis";
 
-/// The most claims that are read of an answer; the rest is not looked at.
-const MOST_READ: usize = 100;
+/// The most claims that are read from an answer; the rest is ignored.
+const MAX_CLAIMS_READ: usize = 100;
 
-/// What a model answered.
+/// The parsed answer of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answered {
-    pub(super) claims: Vec<Made>,
+pub(super) struct RawAnswer {
+    pub(super) claims: Vec<RawClaim>,
     pub(super) verdict: Option<Verdict>,
 }
 
-/// Why an answer cannot be read. Never holds a word of it.
+/// Why an answer cannot be parsed. It contains nothing of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(super) struct MalformedAnswer(pub(super) &'static str);
 
-/// The JSON Schema of an answer, in the subset that every vendor takes: everything is required, nothing is added.
-pub(super) fn schema(ask: &Ask) -> Value {
+/// The JSON Schema of an answer, in the subset that every vendor supports: all members required, no others allowed.
+pub(super) fn schema(ask: &QuestionKind) -> Value {
     let claim = json!({
         "type": "object",
         "properties": {
@@ -42,7 +42,7 @@ pub(super) fn schema(ask: &Ask) -> Value {
     });
     let mut properties = json!({ "claims": { "type": "array", "items": claim } });
     let mut required = vec!["claims"];
-    if *ask == Ask::GoNoGo {
+    if *ask == QuestionKind::GoNoGo {
         properties["verdict"] = json!({ "type": "string", "enum": ["unclear", "go", "no_go"] });
         required.push("verdict");
     }
@@ -54,24 +54,25 @@ pub(super) fn schema(ask: &Ask) -> Value {
     })
 }
 
-/// Reads an answer: JSON, perhaps between words or in a fence of Markdown. Fields may be named by number or place.
-pub(super) fn read(text: &str, ask: &Ask, view: &View) -> Result<Answered, Malformed> {
-    let answer = object_in(text).ok_or(Malformed("it is not a JSON object"))?;
-    let claims = answer.get("claims").ok_or(Malformed("`claims` is missing"))?;
-    let claims = claims.as_array().ok_or(Malformed("`claims` is not an array"))?;
-    let claims = claims.iter().take(MOST_READ).map(|claim| made(claim, view)).collect::<Result<_, _>>()?;
+/// Parses an answer: JSON, possibly surrounded by text or in a Markdown code block. Fields may be cited by number or path.
+pub(super) fn read(text: &str, ask: &QuestionKind, view: &View) -> Result<RawAnswer, MalformedAnswer> {
+    let answer = find_object(text).ok_or(MalformedAnswer("it is not a JSON object"))?;
+    let claims = answer.get("claims").ok_or(MalformedAnswer("`claims` is missing"))?;
+    let claims = claims.as_array().ok_or(MalformedAnswer("`claims` is not an array"))?;
+    let claims =
+        claims.iter().take(MAX_CLAIMS_READ).map(|claim| read_claim(claim, view)).collect::<Result<_, _>>()?;
     let verdict = match (ask, answer.get("verdict")) {
-        (Ask::GoNoGo, Some(Value::String(verdict))) => Some(
+        (QuestionKind::GoNoGo, Some(Value::String(verdict))) => Some(
             Verdict::parse(verdict)
-                .ok_or(Malformed("`verdict` is none of \"go\", \"no_go\" and \"unclear\""))?,
+                .ok_or(MalformedAnswer("`verdict` is none of \"go\", \"no_go\" and \"unclear\""))?,
         ),
-        (Ask::GoNoGo, _) => return Err(Malformed("`verdict` is missing")),
+        (QuestionKind::GoNoGo, _) => return Err(MalformedAnswer("`verdict` is missing")),
         _ => None,
     };
-    Ok(Answered { claims, verdict })
+    Ok(RawAnswer { claims, verdict })
 }
 
-fn object_in(text: &str) -> Option<Value> {
+fn find_object(text: &str) -> Option<Value> {
     let object = |text: &str| serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
     object(text.trim()).or_else(|| {
         let (start, end) = (text.find('{')?, text.rfind('}')?);
@@ -79,16 +80,18 @@ fn object_in(text: &str) -> Option<Value> {
     })
 }
 
-fn made(claim: &Value, view: &View) -> Result<Made, Malformed> {
-    let text = claim.get("text").and_then(Value::as_str).ok_or(Malformed("a claim has no `text`"))?;
-    let fields =
-        claim.get("fields").and_then(Value::as_array).ok_or(Malformed("a claim has no array `fields`"))?;
+fn read_claim(claim: &Value, view: &View) -> Result<RawClaim, MalformedAnswer> {
+    let text = claim.get("text").and_then(Value::as_str).ok_or(MalformedAnswer("a claim has no `text`"))?;
+    let fields = claim
+        .get("fields")
+        .and_then(Value::as_array)
+        .ok_or(MalformedAnswer("a claim has no array `fields`"))?;
     let text = visible(text, false).split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Made { text, cites: fields.iter().map(|field| cited(field, view)).collect() })
+    Ok(RawClaim { text, cites: fields.iter().map(|field| field_number(field, view)).collect() })
 }
 
-/// The number of a field that is named by it, in digits or brackets, or by its place.
-fn cited(field: &Value, view: &View) -> Result<usize, String> {
+/// The number of a cited field. It is cited by number, also in brackets, or by path.
+fn field_number(field: &Value, view: &View) -> Result<usize, String> {
     let written = match field {
         Value::String(written) => visible(written, false),
         other => other.to_string(),

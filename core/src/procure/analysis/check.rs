@@ -1,31 +1,31 @@
-//! Holding claims against the fields that they name.
+//! Checking claims against the fields that they cite.
 
 use super::outcome::{CheckKind, Checked, Citation, Claim, RejectedClaim, Rejection};
 use super::question::Language;
-use super::values::{Day, Found, Value, scan};
+use super::values::{Day, FoundValue, Value, scan};
 use super::view::{Field, View};
 use crate::procure::tables::folded;
 use crate::procure::{Decimal, TenderState};
 
-/// The longest claim.
-const LONGEST_CLAIM: usize = 800;
-/// The most fields that a claim names.
-const MOST_CITATIONS: usize = 24;
+/// The longest claim, in characters.
+const MAX_CLAIM_CHARS: usize = 800;
+/// The most fields that a claim may cite.
+const MAX_CITATIONS: usize = 24;
 
-/// A claim as a model makes it.
+/// A claim as the model made it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Made {
+pub(super) struct RawClaim {
     /// The sentence, cleaned.
     pub(super) text: String,
-    /// The fields that it names: their numbers, or something that is none.
+    /// The numbers of the cited fields, or a text that is not a field.
     pub(super) cites: Vec<Result<usize, String>>,
 }
 
-/// The claim with what was checked of it, or why it does not hold.
-pub(super) fn claim(view: &View, made: Made, language: Language) -> Result<Claim, RejectedClaim> {
+/// Checks a claim.
+pub(super) fn claim(view: &View, made: RawClaim, language: Language) -> Result<Claim, RejectedClaim> {
     let mut fields: Vec<&Field> = Vec::new();
     let mut unknown = None;
-    for cited in made.cites.iter().take(MOST_CITATIONS) {
+    for cited in made.cites.iter().take(MAX_CITATIONS) {
         match cited.as_ref().map(|number| (number, view.field(*number))) {
             Ok((_, Some(field))) if fields.iter().any(|known| known.number == field.number) => {}
             Ok((_, Some(field))) => fields.push(field),
@@ -35,12 +35,12 @@ pub(super) fn claim(view: &View, made: Made, language: Language) -> Result<Claim
     }
     let citations: Vec<Citation> = fields.iter().map(|field| citation(field)).collect();
     let outcome = match unknown {
-        _ if made.text.is_empty() || made.text.chars().count() > LONGEST_CLAIM => Err(Rejection::Length),
+        _ if made.text.is_empty() || made.text.chars().count() > MAX_CLAIM_CHARS => Err(Rejection::Length),
         Some(field) => Err(Rejection::UnknownField { field }),
         None if fields.is_empty() => Err(Rejection::NoCitation),
-        None => checked(&made.text, &fields, language),
+        None => check_values(&made.text, &fields, language),
     };
-    let text: String = made.text.chars().take(LONGEST_CLAIM).collect();
+    let text: String = made.text.chars().take(MAX_CLAIM_CHARS).collect();
     match outcome {
         Ok(checked) => Ok(Claim { text, citations, checked }),
         Err(reason) => Err(RejectedClaim { text, citations, reason }),
@@ -51,24 +51,24 @@ fn citation(field: &Field) -> Citation {
     Citation { path: field.path.clone(), value: field.shown.clone() }
 }
 
-/// Everything that can be checked in a text, each with the field that says so.
-fn checked(text: &str, fields: &[&Field], language: Language) -> Result<Vec<Checked>, Rejection> {
-    let mut checked = Vec::new();
+/// Checks all values in a text, each against the fields.
+fn check_values(text: &str, fields: &[&Field], language: Language) -> Result<Vec<Checked>, Rejection> {
+    let mut check_values = Vec::new();
     for found in scan(text, language) {
         let Some(what) = kind(&found.value) else {
             return Err(Rejection::Unclear { written: found.written });
         };
-        match fields.iter().find(|field| says(field, &found)) {
+        match fields.iter().find(|field| confirms(field, &found)) {
             Some(field) => {
-                checked.push(Checked { kind: what, written: found.written, path: field.path.clone() });
+                check_values.push(Checked { kind: what, written: found.written, path: field.path.clone() });
             }
             None => return Err(Rejection::NotInFields { what, written: found.written }),
         }
     }
-    Ok(checked)
+    Ok(check_values)
 }
 
-/// What kind of thing a value is; `None` for what cannot be checked.
+/// The kind of a value; `None` if it cannot be checked.
 fn kind(value: &Value) -> Option<CheckKind> {
     Some(match value {
         Value::Link(_) => CheckKind::Link,
@@ -84,8 +84,8 @@ fn kind(value: &Value) -> Option<CheckKind> {
     })
 }
 
-/// Whether a field says what was found in a claim.
-fn says(field: &Field, found: &Found) -> bool {
+/// Whether a field confirms a value of a claim.
+fn confirms(field: &Field, found: &FoundValue) -> bool {
     let own = || field.values.iter().map(|own| &own.value);
     match &found.value {
         Value::Link(link) => field.shown.to_lowercase().contains(link.as_str()),
@@ -101,19 +101,19 @@ fn says(field: &Field, found: &Found) -> bool {
         }),
         Value::Number(number) => own().any(|own| is_number(own, *number, &found.written)),
         Value::Ordinal(number) => {
-            is_place(&field.path, *number) || own().any(|own| is_number(own, *number, &found.written))
+            is_line_number(&field.path, *number) || own().any(|own| is_number(own, *number, &found.written))
         }
         Value::State(state, holds) => says_state(field, state, *holds),
         Value::Unclear(_) => false,
     }
 }
 
-/// Whether a text has a word, letter for letter.
+/// Whether a text contains a word.
 fn has_word(text: &str, folded_word: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric()).any(|word| folded(word) == folded_word)
 }
 
-/// Whether a day that a claim names is that of a field, as far as the claim names it.
+/// Whether the day in a claim, as far as it is given, is that of a field.
 fn same_day(own: &Day, named: &Day) -> bool {
     if let (Some(own), Some(named)) = (own.instant, named.instant) {
         return own.unix_millis() / 60_000 == named.unix_millis() / 60_000;
@@ -128,7 +128,7 @@ fn is_number(own: &Value, number: Decimal, written: &str) -> bool {
     match own {
         Value::Number(own) | Value::Ordinal(own) => *own == number,
         Value::Money(own, _) | Value::Span(own, _) => *own == number,
-        // A year; a tax number without its marks.
+        // A year, or a tax number without its separators.
         Value::Day(own) => {
             written.len() == 4 && own.year.is_some_and(|year| number == Decimal::new(i128::from(year), 0))
         }
@@ -137,8 +137,8 @@ fn is_number(own: &Value, number: Decimal, written: &str) -> bool {
     }
 }
 
-/// Whether the line at a place is the one that people count with this number.
-fn is_place(path: &str, number: Decimal) -> bool {
+/// Whether a path is that of the line with this number, counted from 1.
+fn is_line_number(path: &str, number: Decimal) -> bool {
     let mut parts = path.trim_start_matches('/').split('/');
     let place = parts.next().filter(|list| *list == "items").and_then(|_| parts.next()?.parse::<i128>().ok());
     place.is_some_and(|place| number == Decimal::new(place + 1, 0))

@@ -14,7 +14,7 @@ fn moment(millis: i64) -> Timestamp {
 fn holds(tender: &Tender, path: &str, text: &str, language: Language) -> bool {
     let view = View::of(tender, &Question::summary(), moment(1_792_000_000_000));
     let number = view.fields.iter().find(|field| field.path == path).expect(path).number;
-    claim(&view, Made { text: text.to_owned(), cites: vec![Ok(number)] }, language).is_ok()
+    claim(&view, RawClaim { text: text.to_owned(), cites: vec![Ok(number)] }, language).is_ok()
 }
 
 fn of_amount(money: Money) -> Tender {
@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn no_claim_makes_it_panic(text in "\\PC{0,120}", number in 0_usize..40) {
         let view = View::of(&Tender::default(), &Question::summary(), moment(0));
-        let made = Made { text, cites: vec![Ok(number), Err("x".to_owned())] };
+        let made = RawClaim { text, cites: vec![Ok(number), Err("x".to_owned())] };
         prop_assert!(claim(&view, made, Language::English).is_err());
     }
 }

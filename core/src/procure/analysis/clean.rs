@@ -1,7 +1,7 @@
-//! Texts of others made harmless: for a prompt, for a page, for a screen.
+//! Cleaning texts of strangers for prompts, pages and screens.
 
-/// The text without characters that are not seen but change how a text is read: controls, marks of direction, blanks
-/// of no width, tags. Line ends and tabs become blanks or stay, as `keep_lines` says.
+/// Removes invisible characters that change how a text is read: control characters, direction marks, zero-width spaces,
+/// tags. Line ends and tabs stay if `keep_lines` is set; else they become blanks.
 pub(crate) fn visible(text: &str, keep_lines: bool) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
@@ -22,35 +22,35 @@ fn is_invisible(character: char) -> bool {
         | '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..)
 }
 
-/// The first `most` characters, and a mark that says how many are missing.
-pub(crate) fn cut(text: &str, most: usize) -> (String, usize) {
+/// The first `max_chars` characters, and the number of characters that were cut off.
+pub(crate) fn cut(text: &str, max_chars: usize) -> (String, usize) {
     let length = text.chars().count();
-    if length <= most {
+    if length <= max_chars {
         return (text.to_owned(), 0);
     }
-    let kept: String = text.chars().take(most).collect();
-    (kept, length - most)
+    let kept: String = text.chars().take(max_chars).collect();
+    (kept, length - max_chars)
 }
 
-/// The text without mail addresses and Chilean telephone numbers, and without these names of persons.
+/// Removes mail addresses, Chilean telephone numbers and these names of persons.
 pub(crate) fn without_persons(text: &str, names: &[&str]) -> String {
     let mut clean = text.to_owned();
     for name in names.iter().map(|name| name.trim()).filter(|name| name.chars().count() >= 5) {
-        clean = replaced_in_any_case(&clean, name, "[…]");
+        clean = replace_ignoring_case(&clean, name, "[…]");
     }
     let mut words: Vec<String> = Vec::new();
     for word in clean.split(' ') {
-        words.push(if is_mailbox(word) { masked_mailboxes(word) } else { word.to_owned() });
+        words.push(if is_address(word) { mask_addresses(word) } else { word.to_owned() });
     }
     without_telephones(&words.join(" "))
 }
 
-fn is_mailbox(word: &str) -> bool {
+fn is_address(word: &str) -> bool {
     word.contains('@')
 }
 
-/// The pieces of a word that have an `@`, masked; line ends and marks around them stay.
-fn masked_mailboxes(word: &str) -> String {
+/// Masks the parts of a word that contain `@`, without line ends and punctuation around them.
+fn mask_addresses(word: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '+' | '%');
     let (mut clean, mut piece) = (String::new(), String::new());
     let flush = |clean: &mut String, piece: &mut String| {
@@ -69,7 +69,7 @@ fn masked_mailboxes(word: &str) -> String {
     clean
 }
 
-/// `+56 9 1234 5678` and its like.
+/// Removes telephone numbers such as `+56 9 1234 5678`.
 fn without_telephones(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -88,8 +88,8 @@ fn without_telephones(text: &str) -> String {
     clean
 }
 
-/// Every `name` in `text`, whatever its case, replaced.
-fn replaced_in_any_case(text: &str, name: &str, with: &str) -> String {
+/// Replaces every `name` in `text`, ignoring case.
+fn replace_ignoring_case(text: &str, name: &str, with: &str) -> String {
     let (chars, wanted): (Vec<char>, Vec<char>) = (text.chars().collect(), name.chars().collect());
     let same = |a: char, b: char| a == b || a.to_lowercase().eq(b.to_lowercase());
     let (mut clean, mut at) = (String::with_capacity(text.len()), 0);

@@ -1,9 +1,9 @@
-//! Questions about a tender to a language model, with proof.
+//! Asking a language model about a tender, with proof.
 //!
-//! A model's answer is a list of claims, and each claim names the fields of the record that it stands on. What is in a
-//! claim — amounts, days, times, RUTs, codes, percentages, counts, states, links, quotations — is then held against
-//! those fields. What does not hold is dropped and listed with the reason. Records are written by strangers: a text that
-//! tells the model what to do can at most make it claim something, which is checked like everything else.
+//! The model answers with a list of claims, each of which cites fields of the record. Amounts, days, times, RUTs, codes,
+//! percentages, counts, states, links and quotations in a claim are then checked against those fields. A claim that fails is
+//! rejected and listed with the reason. Records are written by strangers: a text that tries to instruct the model can at
+//! most make it claim something, which is checked like everything else.
 //!
 //! ```
 //! use ayni::backends::scripted::{Scripted, ScriptedConfig};
@@ -14,7 +14,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let cx = Context::new();
 //! let tender = AnyProcurement::new(Scripted::default()).tender(&cx, GetRequest::new("9002-7-LR26")).await?.record;
-//! // Field 1 is the code, field 4 the closing time. A model would be told so.
+//! // Field 1 is the code, field 4 the closing time. The prompt tells the model so.
 //! let answer = r#"{"claims": [
 //!     {"text": "La licitación 9002-7-LR26 cierra el 02-02-2026 a las 17:00.", "fields": [1, 4]},
 //!     {"text": "Cierra el 3 de febrero.", "fields": [4]}
@@ -45,12 +45,12 @@ mod hostile_tests;
 mod tests;
 
 pub use outcome::{Analysis, CheckKind, Checked, Citation, Claim, RejectedClaim, Rejection, Verdict};
-pub use question::{Ask, Language, Question};
+pub use question::{Language, Question, QuestionKind};
 #[cfg(feature = "pdf")]
 pub(in crate::procure) use view::labels;
 
-use answer::{Answered, Malformed};
-use prompt::Form;
+use answer::{MalformedAnswer, RawAnswer};
+use prompt::AnswerFormat;
 use view::View;
 
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse, FinishReason};
@@ -60,15 +60,15 @@ use crate::info::Usage;
 use crate::procure::tables::folded;
 use crate::procure::{Tender, TenderState, Timestamp};
 
-/// Asks a model about a tender and gives what the record bears out.
+/// Asks a model about a tender, and returns the claims that the record supports.
 ///
-/// Works with any chat backend: the answer's form is asked for as a JSON Schema, from a backend that answers
-/// `unsupported` as any JSON, and at last in words. An answer that cannot be read is asked for once more. Nothing of the
-/// record, the question or the answer is in a log or an error.
+/// It works with any chat backend: it requests a JSON Schema, else any JSON, else plain text, as far as the backend supports
+/// it. If the answer cannot be parsed, it asks once more. Logs and errors contain nothing of the record, the question or the
+/// answer.
 ///
 /// # Errors
-/// `invalid_request` for a question that cannot be asked; `response_invalid` if the second answer cannot be read
-/// either; `content_rejected` if a filter cut the answer; those of the backend.
+/// `invalid_request` for an invalid question; `response_invalid` if the second answer cannot be parsed either;
+/// `content_rejected` if a filter cut the answer; those of the backend.
 pub async fn analyse(
     cx: &Context,
     tender: &Tender,
@@ -78,14 +78,14 @@ pub async fn analyse(
     question.check()?;
     let asked = Timestamp::of_system_time(cx.clock().system_time());
     let view = View::of(tender, question, asked);
-    let mut form = Form::Schema;
+    let mut form = AnswerFormat::Schema;
     let request = prompt::request(question, &view);
     let first = ask(cx, chat, &request, &mut form, question).await?;
     let usage = first.usage;
     match read(&first, question, &view) {
         Ok(answered) => Ok(outcome(tender, question, &view, asked, answered, first, usage)),
         Err(fault) => {
-            let request = prompt::again(request, &first.text, fault.0);
+            let request = prompt::repeat_request(request, &first.text, fault.0);
             let second = ask(cx, chat, &request, &mut form, question).await?;
             let usage = usage.plus(second.usage);
             let answered = read(&second, question, &view).map_err(|fault| unreadable(chat, fault))?;
@@ -95,17 +95,17 @@ pub async fn analyse(
     }
 }
 
-/// Asks in the strongest form that the backend offers.
+/// Asks with the strictest format that the backend supports.
 async fn ask(
     cx: &Context,
     chat: &impl ChatBackend,
     request: &ChatRequest,
-    form: &mut Form,
+    form: &mut AnswerFormat,
     question: &Question,
 ) -> Result<ChatResponse> {
     loop {
         let response = match chat.chat(cx, form.apply(request.clone(), &question.ask)).await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => match form.weaker() {
+            Err(error) if error.kind() == ErrorKind::Unsupported => match form.less_strict() {
                 Some(weaker) => {
                     *form = weaker;
                     continue;
@@ -123,20 +123,17 @@ async fn ask(
     }
 }
 
-fn read(response: &ChatResponse, question: &Question, view: &View) -> Result<Answered, Malformed> {
+fn read(response: &ChatResponse, question: &Question, view: &View) -> Result<RawAnswer, MalformedAnswer> {
     let answered = answer::read(&response.text, &question.ask, view);
     match (answered, &response.finish) {
-        (Err(_), FinishReason::Length) => Err(Malformed("it ends in the middle, at the most tokens allowed")),
+        (Err(_), FinishReason::Length) => Err(MalformedAnswer("it is cut off at the token limit")),
         (answered, _) => answered,
     }
 }
 
-fn unreadable(chat: &impl ChatBackend, fault: Malformed) -> Error {
-    Error::response_invalid(format!(
-        "the model answered twice in another form than was asked for: {}",
-        fault.0
-    ))
-    .with_backend(&*chat.info().backend)
+fn unreadable(chat: &impl ChatBackend, fault: MalformedAnswer) -> Error {
+    Error::response_invalid(format!("the model's answer was not in the requested format, twice: {}", fault.0))
+        .with_backend(&*chat.info().backend)
 }
 
 fn outcome(
@@ -144,12 +141,12 @@ fn outcome(
     question: &Question,
     view: &View,
     asked: Timestamp,
-    answered: Answered,
+    answered: RawAnswer,
     response: ChatResponse,
     usage: Usage,
 ) -> Analysis {
     let (claims, mut rejected) = checked(view, question, answered.claims);
-    let verdict = answered.verdict.and_then(|verdict| match against(verdict, tender, &claims, asked) {
+    let verdict = answered.verdict.and_then(|verdict| match contradiction(verdict, tender, &claims, asked) {
         None => Some(verdict),
         Some(reason) => {
             let text = verdict.as_str().to_owned();
@@ -174,8 +171,8 @@ fn outcome(
     }
 }
 
-/// The claims that hold, and those that do not.
-fn checked(view: &View, question: &Question, made: Vec<check::Made>) -> (Vec<Claim>, Vec<RejectedClaim>) {
+/// Splits claims into those that the record supports and those that it does not.
+fn checked(view: &View, question: &Question, made: Vec<check::RawClaim>) -> (Vec<Claim>, Vec<RejectedClaim>) {
     let (mut claims, mut rejected): (Vec<Claim>, Vec<RejectedClaim>) = (Vec::new(), Vec::new());
     for made in made {
         match check::claim(view, made, question.language) {
@@ -199,8 +196,8 @@ fn checked(view: &View, question: &Question, made: Vec<check::Made>) -> (Vec<Cla
     (claims, rejected)
 }
 
-/// What the record says against a verdict.
-fn against(verdict: Verdict, tender: &Tender, claims: &[Claim], now: Timestamp) -> Option<Rejection> {
+/// Why the record contradicts a verdict.
+fn contradiction(verdict: Verdict, tender: &Tender, claims: &[Claim], now: Timestamp) -> Option<Rejection> {
     let decided = matches!(
         tender.row.state,
         TenderState::Closed

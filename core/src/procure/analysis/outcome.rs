@@ -1,4 +1,4 @@
-//! What an analysis says.
+//! The result of an analysis.
 
 use std::fmt;
 
@@ -8,33 +8,33 @@ use super::question::{Language, Question};
 use crate::info::{Route, Usage};
 use crate::procure::{Source, Timestamp};
 
-/// What a model says of a tender, as far as the record bears it out.
+/// What a model says about a tender, as far as the record supports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Analysis {
     /// The tender's code.
     pub code: String,
-    /// What was asked.
+    /// The question.
     pub question: Question,
-    /// What the model says, and the record bears out.
+    /// The claims that the record supports.
     pub claims: Vec<Claim>,
-    /// What the model said, and the record does not bear out.
+    /// The claims that the record does not support.
     pub rejected: Vec<RejectedClaim>,
-    /// Whether to make an offer, where that was asked and at least one claim speaks for the answer.
+    /// The advice whether to make an offer, if that was asked and at least one claim supports it.
     pub verdict: Option<Verdict>,
-    /// What of the record the model was not shown, because it was too long.
+    /// The parts of the record that were left out of the prompt because it was too long.
     pub left_out: Vec<String>,
-    /// Where the record is from.
+    /// The source of the record.
     pub source: Source,
-    /// As of when the record holds.
+    /// The time as of which the record is valid.
     pub as_of: Timestamp,
-    /// When it was asked.
+    /// The time of the question.
     pub asked: Timestamp,
-    /// Whether the first answer could not be read, and the model was asked again.
+    /// Whether the first answer could not be parsed, so that the model was asked again.
     pub repaired: bool,
-    /// Tokens used by all answers.
+    /// The tokens of all requests.
     pub usage: Usage,
-    /// Who served.
+    /// The backend that answered.
     pub route: Route,
 }
 
@@ -45,88 +45,88 @@ impl Analysis {
     }
 }
 
-/// A sentence about the tender and the fields that it stands on. Amounts, days, times, RUTs, codes, percentages,
-/// counts, states, links and quotations in it are those of the fields; its other words are the model's.
+/// A sentence about the tender, and the fields that it cites. Its amounts, days, times, RUTs, codes, percentages, counts,
+/// states, links and quotations are in those fields; the other words are the model's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Claim {
     /// The sentence.
     pub text: String,
-    /// The fields that it stands on; at least one.
+    /// The cited fields; at least one.
     pub citations: Vec<Citation>,
-    /// What was found in the sentence and held against the fields. If there is nothing, the claim is only a reading of
-    /// the fields.
+    /// The values in the sentence that were checked against the fields. If there are none, the claim is only an
+    /// interpretation of the fields.
     pub checked: Vec<Checked>,
 }
 
-/// A field of the record.
+/// A cited field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Citation {
-    /// Its place: a JSON pointer into the record's JSON form, or below `/derived` for what follows from it on the day of
-    /// the question.
+    /// The path: a JSON pointer into the record's JSON form, or below `/derived` for a value that was derived from it on the
+    /// day of the question.
     pub path: String,
-    /// Its value as the model was shown it.
+    /// The value as it was in the prompt.
     pub value: String,
 }
 
-/// Something in a claim that a field says too.
+/// A value in a claim that a field confirms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Checked {
-    /// What kind of thing.
+    /// The kind of value.
     pub kind: CheckKind,
-    /// How the claim writes it.
+    /// The value as written in the claim.
     pub written: String,
-    /// The field that says so.
+    /// The path of the field that confirms it.
     pub path: String,
 }
 
-/// A claim that does not hold.
+/// A claim that the record does not support.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RejectedClaim {
     /// The sentence.
     pub text: String,
-    /// The fields that it named, as far as they exist.
+    /// The cited fields, as far as they exist.
     pub citations: Vec<Citation>,
-    /// Why it does not hold.
+    /// The reason.
     pub reason: Rejection,
 }
 
-/// Why a claim does not hold.
+/// Why a claim was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It names no field.
+    /// It cites no field.
     NoCitation,
-    /// It names a field that the record does not have.
+    /// It cites a field that does not exist.
     UnknownField {
-        /// The field, as the claim names it.
+        /// The field as written in the claim.
         field: String,
     },
-    /// The fields that it names do not say this.
+    /// The cited fields do not contain this value.
     NotInFields {
-        /// What kind of thing.
+        /// The kind of value.
         what: CheckKind,
-        /// How the claim writes it.
+        /// The value as written in the claim.
         written: String,
     },
-    /// It cannot be checked, as an amount in words.
+    /// It cannot be checked, for example an amount in words.
     Unclear {
-        /// How the claim writes it.
+        /// The value as written in the claim.
         written: String,
     },
-    /// It says nothing, or much more than a claim should.
+    /// It is empty or too long.
     Length,
-    /// It says what an earlier claim says.
+    /// It repeats an earlier claim.
     Repeated,
-    /// It is one more than was asked for.
+    /// It is beyond the requested number of claims.
     TooMany,
-    /// It advises an offer for a tender that takes none.
+    /// It advises an offer for a tender that is closed for offers.
     TakesNoOffers,
-    /// It advises for or against an offer, and no claim is left that speaks for it.
+    /// It is advice for or against an offer, and no claim is left that supports it.
     NothingLeft,
 }
 
@@ -140,7 +140,7 @@ pub enum CheckKind {
     Date,
     /// A tax number.
     Rut,
-    /// The code of a record, or a word of letters and digits.
+    /// The code of a record, or a word with letters and digits.
     Code,
     /// A percentage.
     Percentage,
@@ -148,9 +148,9 @@ pub enum CheckKind {
     Number,
     /// A state.
     State,
-    /// An address of a page or a mailbox.
+    /// A web or mail address.
     Link,
-    /// What somebody is said to have written.
+    /// A quotation.
     Quotation,
 }
 
@@ -186,31 +186,31 @@ impl Serialize for CheckKind {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCitation => f.write_str("it names no field"),
-            Self::UnknownField { field } => write!(f, "there is no field {field}"),
+            Self::NoCitation => f.write_str("it cites no field"),
+            Self::UnknownField { field } => write!(f, "field {field} does not exist"),
             Self::NotInFields { what, written } => {
-                write!(f, "the fields that it names do not say this {what}: {written}")
+                write!(f, "the cited fields do not contain this {what}: {written}")
             }
             Self::Unclear { written } => write!(f, "it cannot be checked: {written}"),
-            Self::Length => f.write_str("it says nothing, or too much at once"),
-            Self::Repeated => f.write_str("an earlier claim says the same"),
-            Self::TooMany => f.write_str("it is more than was asked for"),
-            Self::TakesNoOffers => f.write_str("the tender takes no offers"),
-            Self::NothingLeft => f.write_str("no claim is left that speaks for it"),
+            Self::Length => f.write_str("it is empty or too long"),
+            Self::Repeated => f.write_str("it repeats an earlier claim"),
+            Self::TooMany => f.write_str("it is beyond the requested number of claims"),
+            Self::TakesNoOffers => f.write_str("the tender is closed for offers"),
+            Self::NothingLeft => f.write_str("no claim is left that supports it"),
         }
     }
 }
 
-/// Whether to make an offer: the model's advice, which no field proves.
+/// The model's advice whether to make an offer. It is not checked against the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Make one.
+    /// Make an offer.
     Go,
-    /// Make none.
+    /// Make no offer.
     NoGo,
-    /// The record does not say enough.
+    /// The record does not contain enough.
     Unclear,
 }
 
@@ -224,7 +224,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict spelt `text`, if there is one.
+    /// Parses the form of [`as_str`](Self::as_str).
     pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::Go, Self::NoGo, Self::Unclear].into_iter().find(|verdict| verdict.as_str() == text)
     }

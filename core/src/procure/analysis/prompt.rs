@@ -1,25 +1,25 @@
-//! What the model is told.
+//! The prompt.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::answer;
 use super::clean::visible;
-use super::question::{Ask, Language, Question};
+use super::question::{Language, Question, QuestionKind};
 use super::view::View;
 use crate::chat::{ChatRequest, Message, OutputFormat};
 
-/// How the answer's form is asked for: backends that know no schema are told in words only.
+/// How the format of the answer is requested. For backends without schemas it is only described in the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum AnswerFormat {
     Schema,
     Json,
     Words,
 }
 
-impl Form {
-    /// What to ask of a backend that does not offer this.
-    pub(super) fn weaker(self) -> Option<Self> {
+impl AnswerFormat {
+    /// The format to try if the backend does not support this one.
+    pub(super) fn less_strict(self) -> Option<Self> {
         match self {
             Self::Schema => Some(Self::Json),
             Self::Json => Some(Self::Words),
@@ -27,11 +27,11 @@ impl Form {
         }
     }
 
-    /// Asks for it.
-    pub(super) fn apply(self, request: ChatRequest, ask: &Ask) -> ChatRequest {
+    /// Requests this format.
+    pub(super) fn apply(self, request: ChatRequest, ask: &QuestionKind) -> ChatRequest {
         let schema = answer::schema(ask);
         let output = match self {
-            Self::Schema => OutputFormat::JsonSchema { name: answer::NAME.to_owned(), schema, strict: true },
+            Self::Schema => OutputFormat::json_schema(answer::SCHEMA_NAME, schema, true),
             Self::Json => OutputFormat::Json,
             Self::Words => OutputFormat::Text,
         };
@@ -39,31 +39,31 @@ impl Form {
     }
 }
 
-/// The conversation that asks the question, without the form of the answer.
+/// The conversation with the question, without the format of the answer.
 pub(super) fn request(question: &Question, view: &View) -> ChatRequest {
     let lines = view.lines();
     let fence = fence(&lines);
     let record = format!("BEGIN RECORD {fence}\n{lines}END RECORD {fence}");
-    let asked = asked(question);
-    let user = format!("{record}\n\n{asked}");
+    let question_text = question_text(question);
+    let user = format!("{record}\n\n{question_text}");
     ChatRequest::new([Message::system(instruction(question, &fence)), Message::user(user)])
         .with_temperature(0.0)
         .with_max_tokens(question.most_tokens)
 }
 
-/// The conversation that asks once more, after an answer that cannot be read.
-pub(super) fn again(request: ChatRequest, answer: &str, fault: &str) -> ChatRequest {
-    const LONGEST: usize = 4_000;
-    let answer: String = answer.chars().take(LONGEST).collect();
+/// The conversation that asks once more, after an answer that cannot be parsed.
+pub(super) fn repeat_request(request: ChatRequest, answer: &str, problem: &str) -> ChatRequest {
+    const MAX_CHARS: usize = 4_000;
+    let answer: String = answer.chars().take(MAX_CHARS).collect();
     let answer = if answer.trim().is_empty() { "(empty)".to_owned() } else { answer };
     let repair = format!(
-        "That answer cannot be read: {fault}. Give the whole answer again, as one JSON object of the form asked for \
+        "That answer cannot be read: {problem}. Give the whole answer again, as one JSON object of the form asked for \
          and nothing else."
     );
     request.with_message(Message::assistant(answer)).with_message(Message::user(repair))
 }
 
-/// Unforeseen, and in no line of the record.
+/// A random delimiter that is in no line of the record.
 fn fence(lines: &str) -> String {
     loop {
         let random = || RandomState::new().build_hasher().finish();
@@ -94,10 +94,10 @@ fn instruction(question: &Question, fence: &str) -> String {
          4. At most {} claims, the most important first. Write them in {language}.\n\
          5. Answer with one JSON object and nothing else, of this form: {}",
         question.most_claims,
-        form(&question.ask),
+        format_example(&question.ask),
     );
-    if question.ask == Ask::GoNoGo {
-        // Writing to a String cannot fail.
+    if question.ask == QuestionKind::GoNoGo {
+        // Writing to a `String` never fails.
         let _ = write!(
             text,
             "\n6. `verdict` is \"go\" if the claims speak for an offer, \"no_go\" if they speak against it, else \
@@ -107,39 +107,39 @@ fn instruction(question: &Question, fence: &str) -> String {
     text
 }
 
-fn form(ask: &Ask) -> &'static str {
+fn format_example(ask: &QuestionKind) -> &'static str {
     match ask {
-        Ask::GoNoGo => {
+        QuestionKind::GoNoGo => {
             r#"{"claims": [{"text": "...", "fields": [1, 2]}], "verdict": "go" | "no_go" | "unclear"}"#
         }
         _ => r#"{"claims": [{"text": "...", "fields": [1, 2]}]}"#,
     }
 }
 
-fn asked(question: &Question) -> String {
+fn question_text(question: &Question) -> String {
     let spanish = question.language == Language::Spanish;
     let preset = |es: &'static str, en: &'static str| if spanish { es } else { en }.to_owned();
     match &question.ask {
-        Ask::Summary => preset(
+        QuestionKind::Summary => preset(
             "Resume la licitación: qué se compra, quién compra, por cuánto, en qué estado está y hasta cuándo se oferta.",
             "Summarise the tender: what is bought, who buys, for how much, its state and until when offers are taken.",
         ),
-        Ask::Requirements => preset(
+        QuestionKind::Requirements => preset(
             "¿Qué debe cumplir y entregar quien oferte? Productos, cantidades, plazos, garantías, documentos.",
             "What must an offer fulfil and deliver? Products, quantities, terms, guarantees, documents.",
         ),
-        Ask::Risks => preset(
+        QuestionKind::Risks => preset(
             "¿Qué riesgos tiene ofertar? Plazos cortos, multas, datos que faltan, condiciones poco usuales.",
             "What are the risks of making an offer? Short terms, fines, missing facts, unusual conditions.",
         ),
-        Ask::GoNoGo => preset(
+        QuestionKind::GoNoGo => preset(
             "¿Conviene ofertar? Da los argumentos a favor y en contra, y una recomendación.",
             "Should we make an offer? Give the arguments for and against it, and advice.",
         ),
-        Ask::Deadlines => preset(
+        QuestionKind::Deadlines => preset(
             "¿Qué hay que hacer y hasta cuándo? Cierre, preguntas, visitas, aperturas, adjudicación.",
             "What has to be done by when? Closing, questions, visits, openings, award.",
         ),
-        Ask::Free(own) => visible(own.trim(), true),
+        QuestionKind::Free(own) => visible(own.trim(), true),
     }
 }

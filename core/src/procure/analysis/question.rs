@@ -1,15 +1,15 @@
-//! What to ask about a tender.
+//! Questions about a tender.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The least characters of a record that a question may leave.
-const LEAST_CHARACTERS: usize = 2_000;
-/// The longest question in words of one's own.
-const LONGEST_QUESTION: usize = 4_000;
+/// The lowest value of [`Question::most_characters`].
+const MIN_CHARACTERS: usize = 2_000;
+/// The longest free question, in characters.
+const MAX_QUESTION_CHARS: usize = 4_000;
 
-/// What to ask about a tender, and how.
+/// A question about a tender, with its options.
 ///
 /// ```
 /// use ayni::procure::analysis::{Language, Question};
@@ -21,37 +21,37 @@ const LONGEST_QUESTION: usize = 4_000;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Question {
-    /// What is asked.
-    pub ask: Ask,
-    /// In which language to answer.
+    /// The question.
+    pub ask: QuestionKind,
+    /// The language of the answer.
     pub language: Language,
-    /// The most characters of the record that the model is shown; what does not fit is left out, and named.
+    /// The most characters of the record in the prompt. What does not fit is left out and listed.
     pub most_characters: usize,
-    /// The most claims that are asked for.
+    /// The most claims.
     pub most_claims: usize,
     /// The most tokens of an answer.
     pub most_tokens: u32,
-    /// Whether the model is shown names, telephones and mail addresses of the buyer's officials.
+    /// Whether the prompt contains names, telephone numbers and mail addresses of the buyer's officials.
     pub personal_data: bool,
 }
 
-/// What is asked.
+/// A kind of question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Ask {
+pub enum QuestionKind {
     /// What the tender is about.
     #[default]
     Summary,
-    /// What an offer has to fulfil.
+    /// The requirements for an offer.
     Requirements,
-    /// What may go wrong for who makes an offer.
+    /// The risks for a bidder.
     Risks,
     /// Whether to make an offer.
     GoNoGo,
-    /// What has to be done by when.
+    /// The deadlines.
     Deadlines,
-    /// Something else, in words of one's own.
+    /// A free question.
     Free(String),
 }
 
@@ -59,7 +59,7 @@ pub enum Ask {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Language {
-    /// Spanish, with numbers as Chile writes them: `1.250.000,50`.
+    /// Spanish, with numbers in Chilean format: `1.250.000,50`.
     #[default]
     #[serde(rename = "es")]
     Spanish,
@@ -71,7 +71,7 @@ pub enum Language {
 impl Default for Question {
     fn default() -> Self {
         Self {
-            ask: Ask::default(),
+            ask: QuestionKind::default(),
             language: Language::default(),
             most_characters: 24_000,
             most_claims: 12,
@@ -85,7 +85,7 @@ macro_rules! presets {
     ($($(#[doc = $doc:literal])+ $name:ident = $ask:ident;)+) => {
         $($(#[doc = $doc])+
         pub fn $name() -> Self {
-            Self::of(Ask::$ask)
+            Self::of(QuestionKind::$ask)
         })+
     };
 }
@@ -94,24 +94,23 @@ impl Question {
     presets! {
         /// What the tender is about.
         summary = Summary;
-        /// What an offer has to fulfil.
+        /// The requirements for an offer.
         requirements = Requirements;
-        /// What may go wrong for who makes an offer.
+        /// The risks for a bidder.
         risks = Risks;
         /// Whether to make an offer.
         go_no_go = GoNoGo;
-        /// What has to be done by when.
+        /// The deadlines.
         deadlines = Deadlines;
     }
 
-    /// A question in words of one's own. They are sent to the model as an instruction: never put a record's text into
-    /// them.
+    /// A free question. It is sent to the model as an instruction: never put a record's text into it.
     pub fn free(question: impl Into<String>) -> Self {
-        Self::of(Ask::Free(question.into()))
+        Self::of(QuestionKind::Free(question.into()))
     }
 
-    /// Any question.
-    pub fn of(ask: Ask) -> Self {
+    /// A question of this kind.
+    pub fn of(ask: QuestionKind) -> Self {
         Self { ask, ..Self::default() }
     }
 
@@ -121,7 +120,7 @@ impl Question {
         self
     }
 
-    /// Sets the most characters of the record that the model is shown.
+    /// Sets the most characters of the record in the prompt.
     pub fn with_most_characters(mut self, characters: usize) -> Self {
         self.most_characters = characters;
         self
@@ -139,30 +138,30 @@ impl Question {
         self
     }
 
-    /// Says whether the model is shown names, telephones and mail addresses of the buyer's officials.
-    pub fn with_personal_data(mut self, shown: bool) -> Self {
-        self.personal_data = shown;
+    /// Sets whether the prompt contains names, telephone numbers and mail addresses of the buyer's officials.
+    pub fn with_personal_data(mut self, show: bool) -> Self {
+        self.personal_data = show;
         self
     }
 
-    /// Fails on what cannot be asked.
+    /// Checks the question and its options.
     ///
     /// # Errors
     /// `invalid_request`.
     pub fn check(&self) -> Result<()> {
-        if let Ask::Free(question) = &self.ask {
+        if let QuestionKind::Free(question) = &self.ask {
             if question.trim().is_empty() {
                 return Err(Error::invalid_request("the question is empty"));
             }
-            if question.chars().count() > LONGEST_QUESTION {
+            if question.chars().count() > MAX_QUESTION_CHARS {
                 return Err(Error::invalid_request(format!(
-                    "the question is longer than {LONGEST_QUESTION} characters"
+                    "the question is longer than {MAX_QUESTION_CHARS} characters"
                 )));
             }
         }
-        if self.most_characters < LEAST_CHARACTERS {
+        if self.most_characters < MIN_CHARACTERS {
             return Err(Error::invalid_request(format!(
-                "`most_characters` is below {LEAST_CHARACTERS}, which leaves too little of a record"
+                "`most_characters` is below {MIN_CHARACTERS}, which leaves too little of a record"
             )));
         }
         if self.most_claims == 0 || self.most_tokens == 0 {

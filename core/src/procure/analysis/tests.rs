@@ -345,10 +345,10 @@ fn every_place_is_one_of_the_records_own_json() {
 
 #[test]
 fn the_schema_takes_what_is_read_and_nothing_else() {
-    for ask in [Ask::Summary, Ask::GoNoGo] {
+    for ask in [QuestionKind::Summary, QuestionKind::GoNoGo] {
         let schema = answer::schema(&ask);
         let mut good = json!({ "claims": [{ "text": "x", "fields": [1] }] });
-        if ask == Ask::GoNoGo {
+        if ask == QuestionKind::GoNoGo {
             good["verdict"] = json!("no_go");
         }
         assert!(jsonschema::is_valid(&schema, &good));

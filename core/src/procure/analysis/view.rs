@@ -1,47 +1,47 @@
-//! A tender as the model is shown it: numbered fields, each with its place in the record and what can be checked in it.
+//! A tender as it is in the prompt: numbered fields, each with its path in the record and the values to check.
 
 use super::clean::{cut, visible, without_persons};
 use super::question::{Language, Question};
-use super::values::{Day, Found, Value, compact_rut, scan};
+use super::values::{Day, FoundValue, Value, compact_rut, scan};
 use crate::procure::tables::folded;
 use crate::procure::{Buyer, Contact, Decimal, LineItem, Money, Supplier, Tender, TenderState, Timestamp};
 
 pub(in crate::procure) mod labels;
 mod sections;
 
-/// The most characters of one text of a record.
-const LONGEST_TEXT: usize = 6_000;
-/// The most characters of a text of a line.
-const LONGEST_LINE_TEXT: usize = 600;
+/// The most characters of a text.
+const MAX_TEXT_CHARS: usize = 6_000;
+/// The most characters of a text in a line.
+const MAX_LINE_TEXT_CHARS: usize = 600;
 
-/// A field of the record.
+/// A field.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
-    /// Its number in the view, from 1.
+    /// The number in the view, from 1.
     pub(super) number: usize,
-    /// Its place: a JSON pointer into the record's own JSON form, or below `/derived`.
+    /// The path: a JSON pointer into the record's JSON form, or below `/derived`.
     pub(super) path: String,
-    /// Its value as it is shown.
+    /// The value as it is shown.
     pub(super) shown: String,
-    /// What can be checked in it.
-    pub(super) values: Vec<Found>,
-    /// The value's letters and digits, for what is checked letter by letter.
+    /// The values that can be checked.
+    pub(super) values: Vec<FoundValue>,
+    /// The letters and digits of the value, for checks of texts.
     pub(super) folded: String,
 }
 
-/// What is shown of a record.
+/// The fields of a record that are shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// The fields, the most important first.
     pub(super) fields: Vec<Field>,
-    /// What is not shown, because it is too long.
+    /// The parts that are left out because they are too long.
     pub(super) left_out: Vec<String>,
 }
 
 impl View {
-    /// The view of a tender that a question allows.
+    /// The view of a tender for a question.
     pub(super) fn of(tender: &Tender, question: &Question, now: Timestamp) -> Self {
-        let mut builder = Builder::new(tender, question);
+        let mut builder = ViewBuilder::new(tender, question);
         sections::head(&mut builder, tender, now);
         sections::texts(&mut builder, tender);
         sections::buyer(&mut builder, tender);
@@ -55,7 +55,7 @@ impl View {
         self.fields.get(number.checked_sub(1)?)
     }
 
-    /// The fields as lines, each value a JSON text.
+    /// The fields as lines, with their values as JSON strings.
     pub(super) fn lines(&self) -> String {
         let mut lines = String::new();
         for field in &self.fields {
@@ -69,31 +69,31 @@ impl View {
     }
 }
 
-/// Makes a view, as long as there is room in it.
-struct Builder {
+/// Builds a view within a limit of characters.
+struct ViewBuilder {
     view: View,
     room: usize,
-    persons: Option<Vec<String>>,
+    person_names: Option<Vec<String>>,
 }
 
-impl Builder {
+impl ViewBuilder {
     fn new(tender: &Tender, question: &Question) -> Self {
-        let persons = (!question.personal_data).then(|| persons(tender));
-        Self { view: View::default(), room: question.most_characters, persons }
+        let person_names = (!question.personal_data).then(|| person_names(tender));
+        Self { view: View::default(), room: question.most_characters, person_names }
     }
 
-    /// Whether there is no room for more.
+    /// Whether the limit is reached.
     fn is_full(&self) -> bool {
         self.room == 0
     }
 
     fn add(&mut self, path: impl Into<String>, shown: String, values: Vec<Value>) {
-        let values = values.into_iter().map(|value| Found { value, written: shown.clone() }).collect();
+        let values = values.into_iter().map(|value| FoundValue { value, written: shown.clone() }).collect();
         self.add_found(path.into(), shown, values);
     }
 
-    fn add_found(&mut self, path: String, shown: String, values: Vec<Found>) {
-        // Number, path, quotation marks and line end come with every value.
+    fn add_found(&mut self, path: String, shown: String, values: Vec<FoundValue>) {
+        // Every value also has a number, path, quotation marks and line end.
         let size = shown.chars().count() + path.len() + 12;
         if size > self.room {
             self.room = 0;
@@ -106,13 +106,13 @@ impl Builder {
         self.view.fields.push(Field { number, path, shown, values, folded });
     }
 
-    /// A text of the record: cleaned, without persons, cut to `most` characters and to the room that there is.
+    /// Adds a text: cleaned, without personal data, cut to `most` characters and to what is left of the limit.
     fn text(&mut self, path: impl Into<String>, text: &str, most: usize) {
         let path = path.into();
-        // Twice as much is cleaned as can be shown, whatever a text weighs.
+        // At most twice what can be shown is cleaned, however long the text is.
         let (text, beyond) = cut(text.trim(), most.saturating_mul(2));
         let clean = visible(&text, true);
-        let clean = match &self.persons {
+        let clean = match &self.person_names {
             Some(names) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 without_persons(&clean, &names)
@@ -140,7 +140,7 @@ impl Builder {
 
     fn short(&mut self, path: impl Into<String>, text: Option<&str>) {
         if let Some(text) = text {
-            self.text(path, text, LONGEST_LINE_TEXT);
+            self.text(path, text, MAX_LINE_TEXT_CHARS);
         }
     }
 
@@ -159,7 +159,7 @@ impl Builder {
 
     fn number(&mut self, path: impl Into<String>, number: Option<Decimal>) {
         if let Some(number) = number {
-            self.add(path, plain(number), vec![Value::Number(number)]);
+            self.add(path, plain_number(number), vec![Value::Number(number)]);
         }
     }
 
@@ -167,10 +167,10 @@ impl Builder {
         self.number(path, Some(Decimal::new(i128::from(count), 0)));
     }
 
-    /// A number of something, which may be a length of time.
+    /// Adds a quantity, which may be a duration.
     fn quantity(&mut self, path: impl Into<String>, quantity: Option<Decimal>, unit: Option<&str>) {
         let Some(quantity) = quantity else { return };
-        let shown = plain(quantity);
+        let shown = plain_number(quantity);
         let mut values = vec![Value::Number(quantity)];
         if let Some(unit) = unit {
             let said = scan(&format!("{shown} {unit}"), Language::English);
@@ -190,19 +190,19 @@ impl Builder {
         let rut = visible(rut, false);
         match compact_rut(&rut) {
             Some(compact) => self.add(path, rut, vec![Value::Rut(compact)]),
-            None => self.text(path, &rut, LONGEST_LINE_TEXT),
+            None => self.text(path, &rut, MAX_LINE_TEXT_CHARS),
         }
     }
 }
 
-/// The day of a moment.
+/// The day of a time.
 fn day_of(moment: Timestamp) -> Day {
     let date = moment.date();
     Day { year: Some(date.year()), month: date.month(), day: Some(date.day()), ..Day::default() }
 }
 
 /// `240` for `240.0`.
-fn plain(number: Decimal) -> String {
+fn plain_number(number: Decimal) -> String {
     let written = number.to_string();
     match written.contains('.') {
         true => written.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -210,8 +210,8 @@ fn plain(number: Decimal) -> String {
     }
 }
 
-/// The names of the persons that the record names as such.
-fn persons(tender: &Tender) -> Vec<String> {
+/// The names of contact persons in the record.
+fn person_names(tender: &Tender) -> Vec<String> {
     let suppliers = tender.bidders.iter().chain(tender.award.iter().flat_map(|award| &award.suppliers));
     let contacts = suppliers
         .filter_map(|supplier: &Supplier| supplier.contact.as_ref())
@@ -219,7 +219,7 @@ fn persons(tender: &Tender) -> Vec<String> {
     contacts.filter_map(|contact: &Contact| contact.name.clone()).collect()
 }
 
-/// Whether nothing is said of a line.
+/// Whether a line is empty.
 fn is_blank(item: &LineItem) -> bool {
     *item == LineItem::default()
 }

@@ -1,29 +1,29 @@
-//! Tables as spreadsheets read them.
+//! CSV for spreadsheets.
 
 use bytes::Bytes;
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{Cell, Table};
-use super::{Writer, pieces};
+use super::{RecordWriter, chunks};
 use crate::error::Result;
 use crate::procure::analysis::Language;
 
-/// How a table is written.
+/// Options for CSV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CsvFormat {
-    /// What stands between cells. Behind semicolons numbers have a decimal comma, as spreadsheets in Chile expect; behind
-    /// commas a point.
+    /// The separator. With semicolons numbers have a decimal comma, as spreadsheets in Chile expect; with commas they have a
+    /// point.
     pub separator: Separator,
-    /// Whether the file begins with the mark by which Excel knows that it is UTF-8.
+    /// Whether the file starts with a byte order mark, by which Excel recognises UTF-8.
     pub byte_order_mark: bool,
     /// The language of the header.
     pub language: Language,
 }
 
-/// What stands between cells.
+/// The separator between cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -42,18 +42,18 @@ impl Default for CsvFormat {
 }
 
 impl CsvFormat {
-    /// As Excel in Chile reads it: semicolons, decimal commas, a byte order mark, a header in Spanish.
+    /// For Excel in Chile: semicolons, decimal commas, a byte order mark and a header in Spanish.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what stands between cells.
+    /// Sets the separator.
     pub fn with_separator(mut self, separator: Separator) -> Self {
         self.separator = separator;
         self
     }
 
-    /// Says whether the file begins with a byte order mark.
+    /// Sets whether the file starts with a byte order mark.
     pub fn with_byte_order_mark(mut self, mark: bool) -> Self {
         self.byte_order_mark = mark;
         self
@@ -66,16 +66,16 @@ impl CsvFormat {
     }
 }
 
-/// Writes records as CSV, lines ended by CR LF. Moments are the wall clock of Santiago: `2026-10-26 15:30:00`. A text that
-/// a spreadsheet would take for a formula (`=`, `+`, `-`, `@` at its beginning) gets a `'` before it.
+/// Writes records as CSV, with CR LF at the end of lines. Times are Santiago's local time: `2026-10-26 15:30:00`. A text
+/// that a spreadsheet could take for a formula (starting with `=`, `+`, `-` or `@`) gets a `'` before it.
 pub fn csv<'a, T: Table + Send + 'a>(
     records: impl Stream<Item = Result<T>> + Send + 'a,
     format: CsvFormat,
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'a {
-    pieces(records, format)
+    chunks(records, format)
 }
 
-impl<T: Table> Writer<T> for CsvFormat {
+impl<T: Table> RecordWriter<T> for CsvFormat {
     fn head(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if self.byte_order_mark {
             out.extend_from_slice("\u{FEFF}".as_bytes());
@@ -89,8 +89,8 @@ impl<T: Table> Writer<T> for CsvFormat {
     }
 
     fn record(&mut self, out: &mut Vec<u8>, record: T) -> Result<()> {
-        let written = record.cells().into_iter().map(|cell| self.written(cell));
-        self.line(out, written);
+        let cell_text = record.cells().into_iter().map(|cell| self.cell_text(cell));
+        self.line(out, cell_text);
         Ok(())
     }
 
@@ -124,10 +124,10 @@ impl CsvFormat {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn written(self, cell: Cell) -> String {
+    fn cell_text(self, cell: Cell) -> String {
         match cell {
             Cell::Empty => String::new(),
-            Cell::Text(text) => harmless(text),
+            Cell::Text(text) => without_formula(text),
             Cell::Number(number) => match self.separator {
                 Separator::Semicolon => number.to_string().replace('.', ","),
                 Separator::Comma => number.to_string(),
@@ -140,8 +140,8 @@ impl CsvFormat {
     }
 }
 
-/// A text that no spreadsheet takes for a formula.
-fn harmless(text: String) -> String {
+/// Prefixes a text that a spreadsheet could take for a formula.
+fn without_formula(text: String) -> String {
     let text = if text.contains('\0') { text.replace('\0', "") } else { text };
     let first = text.chars().find(|c| !c.is_whitespace() && !c.is_control());
     let begins = text.chars().next();

@@ -1,4 +1,4 @@
-//! Files of what a client lists or reads, by the name of their form: what bindings and services offer.
+//! Exports by the name of their format, as bindings and services offer them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,63 +14,63 @@ use crate::error::{Error, Result};
 use crate::procure::store::RecordKind;
 use crate::procure::{AnyProcurement, ListRequest, Listing, Tender};
 
-/// A file in pieces.
-pub type FilePieces = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+/// The chunks of a file.
+pub type FileChunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
-/// In which form a file is written. In JSON `form` names it, and its settings stand beside it.
+/// The format of a file. In JSON, `form` names it, and its options are beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum FileForm {
-    /// A table of CSV.
+pub enum FileFormat {
+    /// CSV.
     Csv(CsvFormat),
-    /// A record a line, as JSON.
+    /// JSON Lines.
     JsonLines(JsonLinesFormat),
-    /// An OCDS release package; of one tender.
+    /// An OCDS record package of one tender.
     Ocds(OcdsPackage),
-    /// One page of PDF; of one tender.
+    /// One page of PDF about one tender.
     Pdf(PdfPage),
 }
 
-impl FileForm {
-    /// One tender as a file.
+impl FileFormat {
+    /// Writes a tender.
     ///
     /// # Errors
     /// `unsupported` for PDF without the `pdf` feature.
     pub async fn tender(self, tender: Tender) -> Result<Vec<u8>> {
         let one = stream::iter([Ok(tender.clone())]);
-        let pieces: Vec<_> = match self {
+        let chunks: Vec<_> = match self {
             Self::Csv(format) => csv(one, format).try_collect().await?,
             Self::JsonLines(format) => json_lines(one, format).try_collect().await?,
             Self::Ocds(package) => ocds(one, package).try_collect().await?,
             Self::Pdf(page) => return tender_pdf(&tender, None, &page),
         };
-        Ok(pieces.concat())
+        Ok(chunks.concat())
     }
 
-    /// What `client` lists of a kind, page after page, as a file.
+    /// Writes a list of `client`, page after page.
     ///
     /// # Errors
-    /// `unsupported` for the forms that are of one tender; those of listing come as the last piece.
+    /// `unsupported` for the formats of a single tender. Errors of listing come as the last item of the stream.
     pub fn list(
         self,
         cx: &Context,
         client: &AnyProcurement,
         kind: RecordKind,
-        wanted: ListRequest,
-    ) -> Result<FilePieces> {
+        request: ListRequest,
+    ) -> Result<FileChunks> {
         macro_rules! file {
             ($method:ident) => {{
                 let (cx, client) = (cx.clone(), client.clone());
-                let rows = every_row(wanted, move |wanted| {
+                let rows = all_rows(request, move |request| {
                     let (cx, client) = (cx.clone(), client.clone());
-                    async move { client.$method(&cx, wanted).await }
+                    async move { client.$method(&cx, request).await }
                 });
                 match self {
                     Self::Csv(format) => Ok(Box::pin(csv(rows, format))),
                     Self::JsonLines(format) => Ok(Box::pin(json_lines(rows, format))),
                     Self::Ocds(_) | Self::Pdf(_) => Err(Error::unsupported(
-                        "lists are written as csv and json_lines; ocds and pdf are of one tender",
+                        "lists can be written as csv and json_lines; ocds and pdf are for one tender",
                     )),
                 }
             }};
@@ -83,8 +83,8 @@ impl FileForm {
     }
 }
 
-/// The rows of a list and of the pages after it.
-fn every_row<T, W>(
+/// The rows of all pages of a list.
+fn all_rows<T, W>(
     first: ListRequest,
     list: impl Fn(ListRequest) -> W + Send + 'static,
 ) -> impl Stream<Item = Result<T>> + Send + 'static
@@ -92,13 +92,13 @@ where
     T: Send + 'static,
     W: Future<Output = Result<Listing<T>>> + Send + 'static,
 {
-    let pages = stream::try_unfold((Some(first), list), |(wanted, list)| async move {
-        let Some(mut wanted) = wanted else { return Ok(None) };
-        let page = list(wanted.clone()).await?;
+    let pages = stream::try_unfold((Some(first), list), |(request, list)| async move {
+        let Some(mut request) = request else { return Ok(None) };
+        let page = list(request.clone()).await?;
         let more = page.next_cursor.is_some();
-        wanted.cursor = page.next_cursor;
+        request.cursor = page.next_cursor;
         let rows = stream::iter(page.rows.into_iter().map(Ok));
-        Ok::<_, Error>(Some((rows, (more.then_some(wanted), list))))
+        Ok::<_, Error>(Some((rows, (more.then_some(request), list))))
     });
     pages.try_flatten()
 }
@@ -112,7 +112,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::procure::GetRequest;
 
-    fn form(json: serde_json::Value) -> FileForm {
+    fn form(json: serde_json::Value) -> FileFormat {
         serde_json::from_value(json).expect("a form")
     }
 
@@ -121,11 +121,11 @@ mod tests {
         let (cx, client) = (Context::new(), AnyProcurement::new(Scripted::default()));
         let all = client.tenders(&cx, ListRequest::new()).await.expect("a listing").rows.len();
         assert!(all > 1, "more than one page of one row");
-        let mut wanted = ListRequest::new();
-        wanted.limit = Some(1);
-        let pieces = form(json!({"form": "json_lines"})).list(&cx, &client, RecordKind::Tender, wanted);
-        let pieces: Vec<_> = pieces.expect("a file").try_collect().await.expect("written");
-        assert_eq!(pieces.concat().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(), all);
+        let mut request = ListRequest::new();
+        request.limit = Some(1);
+        let chunks = form(json!({"form": "json_lines"})).list(&cx, &client, RecordKind::Tender, request);
+        let chunks: Vec<_> = chunks.expect("a file").try_collect().await.expect("written");
+        assert_eq!(chunks.concat().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(), all);
     }
 
     #[tokio::test]

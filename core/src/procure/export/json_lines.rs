@@ -1,22 +1,22 @@
-//! Records as JSON, one a line.
+//! JSON Lines: one record per line.
 
 use bytes::Bytes;
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Writer, pieces, unwritten};
+use super::{RecordWriter, chunks, not_json};
 use crate::error::Result;
 
-/// What of a record is written.
+/// Options for JSON Lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct JsonLinesFormat {
-    /// Whether the source's own text goes with each record. It may hold personal data, and is there only if that may be
-    /// written too.
+    /// Whether to write the source's own text of each record. It may contain personal data, so it is written only if
+    /// `personal_data` is set too.
     pub raw: bool,
-    /// Whether names, telephones and mail addresses of persons are written.
+    /// Whether to write names, telephone numbers and mail addresses of persons.
     pub personal_data: bool,
 }
 
@@ -26,34 +26,34 @@ impl JsonLinesFormat {
         Self::default()
     }
 
-    /// Everything that is known.
+    /// Complete records, with the source's own text and personal data.
     pub fn whole() -> Self {
         Self { raw: true, personal_data: true }
     }
 
-    /// Says whether the source's own text goes with each record.
+    /// Sets whether to write the source's own text.
     pub fn with_raw(mut self, raw: bool) -> Self {
         self.raw = raw;
         self
     }
 
-    /// Says whether personal data is written.
-    pub fn with_personal_data(mut self, written: bool) -> Self {
-        self.personal_data = written;
+    /// Sets whether to write personal data.
+    pub fn with_personal_data(mut self, write: bool) -> Self {
+        self.personal_data = write;
         self
     }
 }
 
-/// Writes records as JSON Lines: tenders, orders, quick purchases, rows of them, or whatever serde writes. Amounts are
-/// texts, digit for digit.
+/// Writes records as JSON Lines: tenders, orders, quick purchases, their rows, or anything that serde can write. Amounts
+/// are texts with all digits.
 pub fn json_lines<'a, T: Serialize + Send + 'a>(
     records: impl Stream<Item = Result<T>> + Send + 'a,
     format: JsonLinesFormat,
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'a {
-    pieces(records, format)
+    chunks(records, format)
 }
 
-impl<T: Serialize> Writer<T> for JsonLinesFormat {
+impl<T: Serialize> RecordWriter<T> for JsonLinesFormat {
     fn head(&mut self, _: &mut Vec<u8>) -> Result<()> {
         Ok(())
     }
@@ -61,15 +61,15 @@ impl<T: Serialize> Writer<T> for JsonLinesFormat {
     fn record(&mut self, out: &mut Vec<u8>, record: T) -> Result<()> {
         let start = out.len();
         if self.raw && self.personal_data {
-            serde_json::to_writer(&mut *out, &record).map_err(unwritten)?;
-            // The source's own text may have line breaks, between its tokens.
+            serde_json::to_writer(&mut *out, &record).map_err(not_json)?;
+            // The source's own text may contain line breaks between tokens.
             for byte in out.iter_mut().skip(start).filter(|byte| matches!(byte, b'\n' | b'\r')) {
                 *byte = b' ';
             }
         } else {
-            let mut value = serde_json::to_value(&record).map_err(unwritten)?;
+            let mut value = serde_json::to_value(&record).map_err(not_json)?;
             strip(&mut value, self.personal_data);
-            serde_json::to_writer(&mut *out, &value).map_err(unwritten)?;
+            serde_json::to_writer(&mut *out, &value).map_err(not_json)?;
         }
         out.push(b'\n');
         Ok(())
@@ -80,7 +80,7 @@ impl<T: Serialize> Writer<T> for JsonLinesFormat {
     }
 }
 
-/// Takes out the source's own text, and persons unless they may stay.
+/// Removes the source's own text, and personal data unless it may stay.
 fn strip(value: &mut Value, personal_data: bool) {
     match value {
         Value::Object(members) => {

@@ -1,6 +1,6 @@
-//! Records as files: CSV, JSON Lines, OCDS, and a tender with its analysis on one page of PDF.
+//! Exporting records: CSV, JSON Lines, OCDS, and a tender with its analysis on a page of PDF.
 //!
-//! What is written comes as a stream of pieces while records come as a stream, so that neither has to fit into memory.
+//! Exports turn a stream of records into a stream of chunks, so that neither has to fit into memory.
 //!
 //! ```
 //! use ayni::procure::export::{CsvFormat, csv};
@@ -9,8 +9,8 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let rows = stream::iter([Ok(TenderRow::new("1-1-LE26", "=1+1; ñandú", TenderState::Published))]);
-//! let pieces: Vec<_> = csv(rows, CsvFormat::new()).try_collect().await?;
-//! let file = String::from_utf8(pieces.concat())?;
+//! let chunks: Vec<_> = csv(rows, CsvFormat::new()).try_collect().await?;
+//! let file = String::from_utf8(chunks.concat())?;
 //! assert!(file.starts_with("\u{FEFF}codigo;nombre;"));
 //! assert!(file.contains("1-1-LE26;\"'=1+1; ñandú\";publicada"));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
@@ -34,62 +34,62 @@ mod pdf;
 mod tables;
 
 pub use csv::{CsvFormat, Separator, csv};
-pub use files::{FileForm, FilePieces};
+pub use files::{FileChunks, FileFormat};
 pub use json_lines::{JsonLinesFormat, json_lines};
 pub use ocds::{OcdsPackage, ocds};
 pub use pdf::{PdfPage, tender_pdf};
 pub use tables::{Cell, Table};
 
-/// Records that are ready at a time go into one piece.
-const READY: usize = 256;
+/// The most records in one chunk, if so many are ready at once.
+const MAX_READY: usize = 256;
 
-/// What writes records one after another.
-trait Writer<T>: Send {
-    /// What stands before the first record.
+/// Writes records in a format.
+trait RecordWriter<T>: Send {
+    /// Writes what comes before the first record.
     fn head(&mut self, out: &mut Vec<u8>) -> Result<()>;
-    /// One record.
+    /// Writes a record.
     fn record(&mut self, out: &mut Vec<u8>, record: T) -> Result<()>;
-    /// What stands behind the last record.
+    /// Writes what comes after the last record.
     fn tail(&mut self, out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// Where a file of pieces is.
-enum Place<S> {
+/// The state of an export.
+enum ExportState<S> {
     Head(S),
     Records(S),
     Over,
 }
 
-/// The pieces of a file. An error of the records, or in writing them, is the last of them.
-fn pieces<'a, T: Send + 'a>(
+/// The chunks of a file. After an error of reading or writing records there are no more.
+fn chunks<'a, T: Send + 'a>(
     records: impl Stream<Item = Result<T>> + Send + 'a,
-    writer: impl Writer<T> + 'a,
+    writer: impl RecordWriter<T> + 'a,
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'a {
     type Records<'a, T> = Pin<Box<dyn Stream<Item = Vec<Result<T>>> + Send + 'a>>;
-    let records: Records<'a, T> = Box::pin(records.ready_chunks(READY));
-    stream::unfold((Place::Head(records), writer), |(place, mut writer)| async move {
+    let records: Records<'a, T> = Box::pin(records.ready_chunks(MAX_READY));
+    stream::unfold((ExportState::Head(records), writer), |(place, mut writer)| async move {
         let mut out = Vec::new();
         let (done, next) = match place {
-            Place::Over => return None,
-            Place::Head(records) => (writer.head(&mut out), Place::Records(records)),
-            Place::Records(mut records) => match records.next().await {
+            ExportState::Over => return None,
+            ExportState::Head(records) => (writer.head(&mut out), ExportState::Records(records)),
+            ExportState::Records(mut records) => match records.next().await {
                 Some(ready) => {
                     let written = ready.into_iter().try_for_each(|record| writer.record(&mut out, record?));
-                    (written, Place::Records(records))
+                    (written, ExportState::Records(records))
                 }
-                None => (writer.tail(&mut out), Place::Over),
+                None => (writer.tail(&mut out), ExportState::Over),
             },
         };
         Some(match done {
             Ok(()) => (Ok(Bytes::from(out)), (next, writer)),
-            Err(error) => (Err(error), (Place::Over, writer)),
+            Err(error) => (Err(error), (ExportState::Over, writer)),
         })
     })
     .filter(|piece| std::future::ready(!piece.as_ref().is_ok_and(Bytes::is_empty)))
 }
 
-/// A record that serde cannot write.
-fn unwritten(error: serde_json::Error) -> Error {
+/// The error for a record that serde cannot write.
+fn not_json(error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Unexpected, "the record cannot be written as JSON").with_source(error)
 }
 

@@ -1,30 +1,30 @@
-//! Records as rows of a table.
+//! Records as table rows.
 
 use crate::procure::{
     Buyer, Decimal, Money, Origin, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Tender,
     TenderCode, TenderRow, Timestamp,
 };
 
-/// A record that makes a row of a table. No column is of officials; texts of the source are as the source wrote them.
+/// A record that can be written as a row. There are no columns with personal data. Texts are as the source wrote them.
 pub trait Table {
-    /// The columns, each in Spanish and in English.
+    /// The names of the columns, in Spanish and English.
     const COLUMNS: &'static [[&'static str; 2]];
 
-    /// One cell a column.
+    /// The cells, one per column.
     fn cells(&self) -> Vec<Cell>;
 }
 
-/// What stands in a cell.
+/// The content of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cell {
-    /// Nothing.
+    /// Empty.
     Empty,
-    /// Words of the source.
+    /// A text of the source.
     Text(String),
     /// A number.
     Number(Decimal),
-    /// A moment.
+    /// A time.
     Moment(Timestamp),
 }
 
@@ -81,7 +81,7 @@ fn buyer(buyer: Option<&Buyer>) -> [Cell; 3] {
     ]
 }
 
-/// Source and moment.
+/// Source and time.
 fn origin(origin: &Origin) -> [Cell; 2] {
     [origin.source.as_str().into(), origin.as_of.into()]
 }

@@ -1,4 +1,4 @@
-//! Members of an object whose types drift: numbers as text, blanks, nulls, names in another case.
+//! Objects whose types vary: numbers as strings, blanks, nulls, names in another case.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use crate::procure::{Currency, Decimal, Money, Raw, Timestamp, ZoneMark};
 
-/// A text, or what stands in the place of one: a number as it is written, nothing for `null`.
+/// A string, or what the services write instead of one: a number, a boolean, or `null`, which is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
-/// A whole number, or a text that holds one; `None` for what is neither.
+/// A whole number, also in a string; `None` for anything else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Whole(pub(crate) Option<i64>);
+pub(crate) struct WholeNumber(pub(crate) Option<i64>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,50 +60,50 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Whole {
+impl<'de> Deserialize<'de> for WholeNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Whole;
+            type Value = WholeNumber;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number")
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Whole, E> {
-                Ok(Whole(Some(number)))
+            fn visit_i64<E>(self, number: i64) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(Some(number)))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Whole, E> {
-                Ok(Whole(i64::try_from(number).ok()))
+            fn visit_u64<E>(self, number: u64) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(i64::try_from(number).ok()))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Whole, E> {
-                // Every whole number of the tables is far below 2^53.
+            fn visit_f64<E>(self, number: f64) -> Result<WholeNumber, E> {
+                // All of these numbers are far below 2^53.
                 let is_exact = number.fract() == 0.0 && number.abs() < 9.0e15;
-                Ok(Whole(is_exact.then_some(number as i64)))
+                Ok(WholeNumber(is_exact.then_some(number as i64)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Whole, E> {
-                Ok(Whole(whole_in(text)))
+            fn visit_str<E>(self, text: &str) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(parse_whole(text)))
             }
 
-            fn visit_bool<E>(self, flag: bool) -> Result<Whole, E> {
-                Ok(Whole(Some(i64::from(flag))))
+            fn visit_bool<E>(self, flag: bool) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(Some(i64::from(flag))))
             }
 
-            fn visit_unit<E>(self) -> Result<Whole, E> {
-                Ok(Whole(None))
+            fn visit_unit<E>(self) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(None))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Whole, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WholeNumber, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Whole(None))
+                Ok(WholeNumber(None))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Whole, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<WholeNumber, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Whole(None))
+                Ok(WholeNumber(None))
             }
         }
         deserializer.deserialize_any(Reader)
@@ -111,14 +111,13 @@ impl<'de> Deserialize<'de> for Whole {
 }
 
 /// `8`, `" 8 "`, `8.0`.
-fn whole_in(text: &str) -> Option<i64> {
+fn parse_whole(text: &str) -> Option<i64> {
     let text = text.trim();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     fraction.bytes().all(|byte| byte == b'0').then(|| whole.parse().ok())?
 }
 
-/// A text without surrounding white space, and without the NULs that the services write now and then and databases
-/// refuse.
+/// A text without surrounding white space, and without NULs, which the services sometimes write and databases refuse.
 pub(crate) fn tidied(text: &str) -> String {
     let trimmed = text.trim_matches(is_blank);
     if trimmed.contains('\0') { trimmed.replace('\0', "") } else { trimmed.to_owned() }
@@ -133,8 +132,8 @@ fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == '\0'
 }
 
-/// An exact number, also with a decimal comma.
-pub(crate) fn decimal_in(text: &str) -> Option<Decimal> {
+/// Parses an exact number, also with a decimal comma.
+pub(crate) fn parse_decimal(text: &str) -> Option<Decimal> {
     let text = text.trim();
     match text.split_once(',') {
         None => text.parse().ok(),
@@ -142,7 +141,7 @@ pub(crate) fn decimal_in(text: &str) -> Option<Decimal> {
     }
 }
 
-/// The members of one object, each as it is written.
+/// The members of an object, each with its raw JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -169,41 +168,42 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The object that `text` is, if it is one.
+    /// Reads an object; `None` for any other JSON.
     pub(crate) fn read(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// The member as it is written; `None` if it is missing or `null`.
-    pub(crate) fn written(&self, name: &str) -> Option<&'a str> {
+    /// The raw JSON of a member; `None` if it is missing or `null`. The case of the name is ignored where no name matches
+    /// exactly.
+    pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
         let exact = self.0.iter().find(|(own, _)| own == name);
         let found = exact.or_else(|| self.0.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)))?;
-        let written = found.1.get();
-        (written != "null").then_some(written)
+        let raw = found.1.get();
+        (raw != "null").then_some(raw)
     }
 
-    /// A text, [tidied]; `None` if that leaves nothing.
+    /// A [tidied] text; `None` if it is empty.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        let written = self.written(name)?;
-        let text = match written.as_bytes().first()? {
-            b'"' => serde_json::from_str::<Text<'_>>(written).ok()?.0,
+        let raw = self.raw(name)?;
+        let text = match raw.as_bytes().first()? {
+            b'"' => serde_json::from_str::<Text<'_>>(raw).ok()?.0,
             b'{' | b'[' => return None,
-            _ => Cow::Borrowed(written),
+            _ => Cow::Borrowed(raw),
         };
         Some(tidied(&text)).filter(|text| !text.is_empty())
     }
 
-    /// A text that an object must have; empty if it has not.
+    /// A [tidied] text; empty if it is missing.
     pub(crate) fn text_or_empty(&self, name: &str) -> String {
         self.text(name).unwrap_or_default()
     }
 
     pub(crate) fn whole(&self, name: &str) -> Option<i64> {
-        self.text(name).as_deref().and_then(whole_in)
+        self.text(name).as_deref().and_then(parse_whole)
     }
 
     pub(crate) fn decimal(&self, name: &str) -> Option<Decimal> {
-        self.text(name).as_deref().and_then(decimal_in)
+        self.text(name).as_deref().and_then(parse_decimal)
     }
 
     pub(crate) fn flag(&self, name: &str) -> Option<bool> {
@@ -214,12 +214,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A moment; `None` also for the dates of 1900 by which the sources say "none".
+    /// A time; also `None` for the dates of 1900 that the sources write for "none".
     pub(crate) fn time(&self, name: &str, mark: ZoneMark) -> Option<Timestamp> {
         Timestamp::read_optional(&self.text(name)?, mark)
     }
 
-    /// An amount of a currency that is written beside it.
+    /// An amount in a currency that another member names.
     pub(crate) fn money(&self, name: &str, currency: Option<&Currency>) -> Option<Money> {
         Some(Money::new(self.decimal(name)?, currency?.clone()))
     }
@@ -229,13 +229,13 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn object(&self, name: &str) -> Option<Self> {
-        Fields::read(self.written(name)?)
+        Fields::read(self.raw(name)?)
     }
 
-    /// The elements of an array as they are written, without the `null`s.
+    /// The raw JSON of the elements of an array, without the `null`s.
     pub(crate) fn elements(&self, name: &str) -> Vec<&'a str> {
-        let written = self.written(name).unwrap_or("[]");
-        let elements = serde_json::from_str::<Vec<&'a RawValue>>(written).unwrap_or_default();
+        let raw = self.raw(name).unwrap_or("[]");
+        let elements = serde_json::from_str::<Vec<&'a RawValue>>(raw).unwrap_or_default();
         elements.into_iter().map(RawValue::get).filter(|element| *element != "null").collect()
     }
 
@@ -245,15 +245,15 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The slice of `body` that `written`, read from it, is.
-pub(crate) fn slice_of(body: &Bytes, written: &str) -> Raw {
-    let (start, at) = (body.as_ptr().addr(), written.as_ptr().addr());
+/// `raw`, which was read from `body`, as a slice that shares its memory.
+pub(crate) fn slice_of(body: &Bytes, raw: &str) -> Raw {
+    let (start, at) = (body.as_ptr().addr(), raw.as_ptr().addr());
     let offset = at.wrapping_sub(start);
-    let is_inside = offset.checked_add(written.len()).is_some_and(|end| end <= body.len());
+    let is_inside = offset.checked_add(raw.len()).is_some_and(|end| end <= body.len());
     let bytes = if is_inside {
-        body.slice(offset..offset + written.len())
+        body.slice(offset..offset + raw.len())
     } else {
-        Bytes::copy_from_slice(written.as_bytes())
+        Bytes::copy_from_slice(raw.as_bytes())
     };
     Raw::of_parsed(bytes)
 }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn drifting_types_read_the_same() {
+    fn values_of_varying_types_read_the_same() {
         for text in [r#"{"n":8}"#, r#"{"n":"8"}"#, r#"{"n":" 8 "}"#, r#"{"N":8.0}"#, r#"{"n":"8.00"}"#] {
             assert_eq!(fields(text).whole("n"), Some(8), "{text}");
         }

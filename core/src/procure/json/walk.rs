@@ -1,5 +1,5 @@
-//! Walking through a body: whole members and elements are read by serde, the way to them by hand, so that a
-//! list of millions of rows is read once and each row keeps the slice that it came from.
+//! A streaming reader for large bodies: serde reads each row, and this walks between them. So a list of millions of rows
+//! is read once, and each row keeps the slice of the body that it came from.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use serde::de::IgnoredAny;
 
 use crate::error::{Error, Persistence, Result};
 
-/// A body that can be walked through: without byte order mark and NUL bytes, valid UTF-8, not an HTML page.
+/// Prepares a body for reading: removes a byte order mark and NUL bytes, and checks that it is UTF-8 and not an HTML page.
 ///
 /// # Errors
-/// `response_invalid` saying what came instead.
+/// `response_invalid` saying what is wrong.
 pub(crate) fn prepared(body: Bytes) -> Result<Bytes> {
     let body = if body.starts_with(b"\xEF\xBB\xBF") { body.slice(3..) } else { body };
     let body = match memchr(0, &body) {
@@ -21,14 +21,14 @@ pub(crate) fn prepared(body: Bytes) -> Result<Bytes> {
         None => body,
     };
     match body.trim_ascii_start().first() {
-        // Both are what a service that is down says with status 200: asking again may help.
+        // A service that is down may send either with status 200, so a retry may help.
         None => {
             let error = Error::response_invalid("the answer is empty");
             return Err(error.with_persistence(Persistence::Temporary));
         }
         Some(b'<') => {
             let error =
-                Error::response_invalid("a page of markup came instead of JSON; the service may be down");
+                Error::response_invalid("the service sent an HTML page instead of JSON; it may be down");
             return Err(error.with_persistence(Persistence::Temporary));
         }
         Some(_) => {}
@@ -40,34 +40,34 @@ pub(crate) fn prepared(body: Bytes) -> Result<Bytes> {
     Ok(body)
 }
 
-/// Whether a text ends where more was expected; also inside a number, which serde calls invalid.
+/// Whether the text ends too early. serde calls that a syntax error inside a number.
 fn ends_early(text: &str, error: &serde_json::Error) -> bool {
     let mut lines = text.split('\n');
     let last = lines.next_back().unwrap_or_default();
     error.is_eof() || (error.is_syntax() && error.line() == lines.count() + 1 && error.column() >= last.len())
 }
 
-/// Reading it once more may give all of it.
-fn broken_off(length: usize) -> Error {
-    Error::response_invalid(format!("the answer is JSON that breaks off after {length} bytes"))
+/// A new request may give the whole answer.
+fn truncated(length: usize) -> Error {
+    Error::response_invalid(format!("the answer is JSON that is truncated after {length} bytes"))
         .with_persistence(Persistence::Temporary)
         .with_context("reason", "broken_off")
 }
 
-/// Reads a body that is one value.
+/// Reads a body that is a single value.
 ///
 /// # Errors
-/// `response_invalid` saying whether it breaks off or is something else.
+/// `response_invalid`, which says whether the body is truncated.
 pub(crate) fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
     let text =
         std::str::from_utf8(body).map_err(|_| Error::response_invalid("the answer is not valid UTF-8"))?;
     serde_json::from_str(text).map_err(|error| match ends_early(text, &error) {
-        true => broken_off(text.len()),
-        false => Error::response_invalid("the answer is not the JSON object expected"),
+        true => truncated(text.len()),
+        false => Error::response_invalid("the answer is not the expected JSON object"),
     })
 }
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 #[derive(Debug)]
 pub(crate) struct Walker<'a> {
     text: &'a str,
@@ -75,7 +75,7 @@ pub(crate) struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// The beginning of a [`prepared`] body.
+    /// Starts at the beginning of a [`prepared`] body.
     ///
     /// # Errors
     /// `response_invalid` if it is not UTF-8.
@@ -85,12 +85,12 @@ impl<'a> Walker<'a> {
         Ok(Self { text, at: 0 })
     }
 
-    /// How far the walk has come.
+    /// The current byte offset.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    /// The next byte that is no white space.
+    /// The next byte after white space.
     pub(crate) fn peek(&mut self) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
         let space = rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
@@ -104,15 +104,15 @@ impl<'a> Walker<'a> {
                 self.at += 1;
                 Ok(())
             }
-            Some(_) => Err(self.strange(&format!("'{}' was expected", char::from(expected)))),
-            None => Err(self.broken_off()),
+            Some(_) => Err(self.unexpected(&format!("expected '{}'", char::from(expected)))),
+            None => Err(self.truncated()),
         }
     }
 
-    /// Reads one whole value.
+    /// Reads a value.
     ///
     /// # Errors
-    /// `response_invalid` naming the place.
+    /// `response_invalid` with the byte at which the text is wrong.
     pub(crate) fn value<T: Deserialize<'a>>(&mut self) -> Result<T> {
         self.peek();
         let rest = self.text.get(self.at..).unwrap_or_default();
@@ -122,16 +122,16 @@ impl<'a> Walker<'a> {
                 self.at += values.byte_offset();
                 Ok(value)
             }
-            None => Err(self.broken_off()),
-            Some(Err(error)) if ends_early(rest, &error) => Err(self.broken_off()),
+            None => Err(self.truncated()),
+            Some(Err(error)) if ends_early(rest, &error) => Err(self.truncated()),
             Some(Err(error)) if error.is_data() => {
-                Err(self.strange("a value of another type was expected in the object"))
+                Err(self.unexpected("the object contains a value of an unexpected type"))
             }
-            Some(Err(_)) => Err(self.strange("this is not JSON")),
+            Some(Err(_)) => Err(self.unexpected("invalid JSON")),
         }
     }
 
-    /// Reads one whole value and says where it stood.
+    /// Reads a value and returns its range of bytes.
     ///
     /// # Errors
     /// As [`value`](Self::value).
@@ -141,7 +141,7 @@ impl<'a> Walker<'a> {
         Ok((self.value()?, start..self.at))
     }
 
-    /// Steps over one whole value.
+    /// Skips a value.
     ///
     /// # Errors
     /// As [`value`](Self::value).
@@ -149,10 +149,10 @@ impl<'a> Walker<'a> {
         self.value::<IgnoredAny>().map(drop)
     }
 
-    /// Walks through an object. `member` gets each name and has to read or step over its value.
+    /// Walks through an object. `member` gets each name and must read or skip its value.
     ///
     /// # Errors
-    /// `response_invalid` naming the place, and those of `member`.
+    /// `response_invalid` with the byte at which the text is wrong, and those of `member`.
     pub(crate) fn members(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
         self.step(b'{')?;
         if self.peek() == Some(b'}') {
@@ -161,8 +161,8 @@ impl<'a> Walker<'a> {
         loop {
             match self.peek() {
                 Some(b'"') => {}
-                Some(_) => return Err(self.strange("a name was expected")),
-                None => return Err(self.broken_off()),
+                Some(_) => return Err(self.unexpected("expected a member name")),
+                None => return Err(self.truncated()),
             }
             let name: super::fields::Text<'a> = self.value()?;
             self.step(b':')?;
@@ -174,10 +174,10 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Walks through an array. `element` has to read or step over each value. `null` is an empty array.
+    /// Walks through an array. `element` must read or skip each value. `null` counts as an empty array.
     ///
     /// # Errors
-    /// `response_invalid` naming the place, and those of `element`.
+    /// `response_invalid` with the byte at which the text is wrong, and those of `element`.
     pub(crate) fn elements(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         if self.peek() == Some(b'n') {
             return self.skip();
@@ -195,24 +195,24 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Takes in that the text should end here.
+    /// Checks that the text ends here.
     ///
     /// # Errors
-    /// `response_invalid` if it goes on.
+    /// `response_invalid` if it does not.
     pub(crate) fn end(&mut self) -> Result<()> {
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.strange("it should end here")),
+            Some(_) => Err(self.unexpected("expected the end")),
         }
     }
 
-    fn broken_off(&self) -> Error {
-        broken_off(self.text.len())
+    fn truncated(&self) -> Error {
+        truncated(self.text.len())
     }
 
-    fn strange(&self, what: &str) -> Error {
+    fn unexpected(&self, what: &str) -> Error {
         Error::response_invalid(format!(
-            "the answer is not as the protocol promises at byte {}: {what}",
+            "the answer does not follow the protocol at byte {}: {what}",
             self.at
         ))
     }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_found_with_their_places() {
+    fn values_are_found_with_their_ranges() {
         let text = r#" {"other": {"list": [9]}, "list" : [1, 22,
             -3], "x": null }"#;
         let found = numbers(text).expect("walked");
@@ -248,20 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_told_as_one() {
+    fn every_truncation_is_reported_as_one() {
         let whole = r#"{"Cantidad":2,"list":[1,2],"name":"ñandú"}"#;
         for end in (1..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
             let error = numbers(&whole[..end]).expect_err("truncated");
-            assert!(error.message().contains("breaks off"), "{end}: {error}");
+            assert!(error.message().contains("truncated"), "{end}: {error}");
         }
     }
 
     #[test]
-    fn what_is_no_json_is_told_precisely() {
+    fn the_error_says_where_a_text_is_not_json() {
         for (body, says) in [
             (&b""[..], "empty"),
             (b" \n", "empty"),
-            (b"<html><body>502</body></html>", "markup"),
+            (b"<html><body>502</body></html>", "HTML page"),
             (b"{\"a\":\"\xff\"}", "from byte 6"),
         ] {
             let error = prepared(Bytes::copy_from_slice(body)).expect_err(says);
@@ -273,8 +273,10 @@ mod tests {
             walker.members(|walker, _| walker.skip())?;
             walker.end()
         });
-        assert!(error.expect_err("two answers").message().contains("at byte 3: it should end"));
-        assert!(numbers("{1: 2}").expect_err("no name").message().contains("at byte 1: a name"));
+        assert!(error.expect_err("two answers").message().contains("at byte 3: expected the end"));
+        assert!(
+            numbers("{1: 2}").expect_err("no name").message().contains("at byte 1: expected a member name")
+        );
         let nul = prepared(Bytes::from_static(b"\xEF\xBB\xBF{\"list\":[1\0]}\0")).expect("prepared");
         assert_eq!(&*nul, b"{\"list\":[1]}");
     }

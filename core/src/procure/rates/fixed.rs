@@ -1,4 +1,4 @@
-//! Rates that somebody wrote down.
+//! Rates from a table.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::context::{BoxFuture, Context};
 use crate::error::Result;
 use crate::procure::{Currency, Date, Decimal, Source};
 
-/// Rates out of a table. It knows the days that it was told and no others.
+/// Rates from a table. It has only the days that were added.
 #[derive(Clone, Debug, Default)]
 pub struct FixedRates(BTreeMap<(String, Date), Rate>);
 
@@ -19,10 +19,10 @@ impl FixedRates {
         Self::default()
     }
 
-    /// Adds a rate, in the place of one of the same currency and day; of the UTM, of the same month.
+    /// Adds a rate, and replaces one of the same currency and day (for the UTM, of the same month).
     ///
     /// # Errors
-    /// `invalid_request` for what is no rate.
+    /// `invalid_request` for an invalid rate.
     pub fn with_rate(mut self, currency: Currency, date: Date, pesos: Decimal) -> Result<Self> {
         let rate = Rate::new(currency, date, pesos, Source::new("fixed"))?;
         self.0.insert((rate.currency.as_str().to_owned(), rate.date), rate);

@@ -1,7 +1,6 @@
-//! What foreign currencies and units of account were worth in pesos, by day.
+//! Exchange rates: the value of currencies and units of account in pesos, by day.
 //!
-//! Nothing in ayni converts by itself: whoever wants pesos asks a [`RateProvider`] for the rate of a day and
-//! converts with it.
+//! ayni never converts amounts by itself. To get pesos, ask a [`RateProvider`] for the rate of a day and convert with it.
 //!
 //! ```
 //! use ayni::procure::rates::{FixedRates, RateProvider};
@@ -34,17 +33,17 @@ mod fixed;
 
 pub use fixed::FixedRates;
 
-/// What one unit of a currency was worth on a day.
+/// The value of one unit of a currency on a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Rate {
     /// The currency or unit of account.
     pub currency: Currency,
-    /// The day for which it holds; for the UTM, which holds for a month, its first.
+    /// The day; for the UTM, whose rate is monthly, the first of the month.
     pub date: Date,
-    /// Pesos for one of it.
+    /// The value of one unit in pesos.
     pub pesos: Decimal,
-    /// Who says so.
+    /// The source of the rate.
     pub source: Source,
 }
 
@@ -52,11 +51,14 @@ impl Rate {
     /// A rate.
     ///
     /// # Errors
-    /// `invalid_request` unless it is more than nothing, and one for pesos.
+    /// `invalid_request` unless it is above zero, and one for pesos.
     pub fn new(currency: Currency, date: Date, pesos: Decimal, source: Source) -> Result<Self> {
         let one = Decimal::new(1, 0);
         if pesos <= Decimal::new(0, 0) || (currency == Currency::Clp && pesos != one) {
-            return Err(Error::invalid_request(format!("'{pesos}' is no rate of {}", currency.as_str())));
+            return Err(Error::invalid_request(format!(
+                "'{pesos}' is not a valid rate of {}",
+                currency.as_str()
+            )));
         }
         Ok(Self { date: published(&currency, date), currency, pesos, source })
     }
@@ -75,18 +77,18 @@ pub(crate) fn published(currency: &Currency, date: Date) -> Date {
     }
 }
 
-/// Knows rates by day.
+/// Provides rates by day.
 ///
 /// Contract:
-/// - a rate is that of the day asked for, never of another one; for the UTM it is that of the day's month;
-/// - a day without a rate is `not_found`: dollar and euro have none on Sundays and holidays;
+/// - a rate is that of the requested day, never of another one; for the UTM it is that of the day's month;
+/// - a day without a rate is `not_found`: the dollar and the euro have none on weekends and holidays;
 /// - one peso is one peso on every day.
 pub trait RateProvider: Send + Sync + fmt::Debug + 'static {
-    /// What one of `currency` was worth on `date`.
+    /// The rate of `currency` on `date`.
     fn rate<'a>(&'a self, cx: &'a Context, currency: &'a Currency, date: Date)
     -> BoxFuture<'a, Result<Rate>>;
 
-    /// The rate of `date`, or else the last one of the `days` before it. The rate says of which day it is.
+    /// The rate of `date`, or else the latest one in the `days` before it. The rate has its day.
     fn rate_or_earlier<'a>(
         &'a self,
         cx: &'a Context,
@@ -108,7 +110,7 @@ pub trait RateProvider: Send + Sync + fmt::Debug + 'static {
 
 /// The error for a day without a rate.
 pub(crate) fn none(currency: &Currency, date: Date) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no rate of {} for {date}", currency.as_str()))
+    Error::new(ErrorKind::NotFound, format!("no rate of {} for {date}", currency.as_str()))
 }
 
 /// The rate of pesos.
@@ -118,14 +120,14 @@ pub(crate) fn identity(currency: &Currency, date: Date) -> Option<Rate> {
 }
 
 impl Money {
-    /// This amount in pesos at the rate of `date`, exactly: nothing is rounded.
+    /// This amount in pesos at the rate of `date`, exact and without rounding.
     ///
     /// # Errors
     /// `invalid_request` if the rate is of another currency or day, or the product has more than 38 digits.
     pub fn convert(&self, rate: &Rate, date: Date) -> Result<Self> {
         if rate.currency != self.currency {
             return Err(Error::invalid_request(format!(
-                "a rate of {} converts no {}",
+                "a rate of {} cannot convert {}",
                 rate.currency.as_str(),
                 self.currency.as_str()
             )));

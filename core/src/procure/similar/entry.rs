@@ -1,4 +1,4 @@
-//! What the index knows of a tender, and how the store keeps it.
+//! A tender's text for the index, and its vector in the store.
 
 use std::fmt::Write as _;
 
@@ -10,14 +10,14 @@ use crate::procure::json::fields::Fields;
 use crate::procure::store::{Form, RecordKind, StoredRecord};
 use crate::procure::{Source, Tender, TenderState, Timestamp};
 
-/// The form of a stored vector.
-const MARK: &[u8; 4] = b"vec1";
-/// The most characters of a text to embed; models take a few hundred words.
-const LONGEST_TEXT: usize = 4_000;
+/// The first bytes of a stored vector.
+const VECTOR_MAGIC: &[u8; 4] = b"vec1";
+/// The most characters of a text to embed. Models take a few hundred words.
+const MAX_TEXT_CHARS: usize = 4_000;
 /// The most characters of a title.
-const LONGEST_NAME: usize = 400;
+const MAX_NAME_CHARS: usize = 400;
 
-/// The first half of a SHA-256: equal only for the same text.
+/// The first half of a SHA-256 hash of a text.
 pub(super) type Fingerprint = [u8; 16];
 
 fn fingerprint(text: &str) -> Fingerprint {
@@ -27,14 +27,14 @@ fn fingerprint(text: &str) -> Fingerprint {
     half
 }
 
-/// A tender as it was found.
+/// A tender with the text to embed.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct TenderText {
     pub(super) code: String,
     pub(super) name: String,
-    /// What is embedded; empty if there is nothing.
+    /// The text to embed; may be empty.
     pub(super) text: String,
-    /// Whether the text is more than a row's.
+    /// Whether the text is from the details and not from a row.
     pub(super) in_full: bool,
     pub(super) state: String,
     pub(super) open: bool,
@@ -43,8 +43,8 @@ pub(super) struct Seen {
     as_of: Timestamp,
 }
 
-impl Seen {
-    /// A row of the store: its title, and its description where the source gives one in lists.
+impl TenderText {
+    /// The text of a row in the store: its title, and its description if the source's lists have one.
     pub(super) fn of_record(record: &StoredRecord) -> Self {
         let written = std::str::from_utf8(&record.body).unwrap_or_default();
         let (name, description) = texts(&Fields::read(written).unwrap_or_default());
@@ -61,12 +61,12 @@ impl Seen {
         }
     }
 
-    /// A tender in full: title, description, and the names of its lines.
+    /// The text of a tender's details: title, description, and the names of its lines.
     pub(super) fn of_tender(tender: &Tender) -> Self {
         let row = &tender.row;
         let mut lines = String::new();
         for item in &tender.items {
-            // Writing to a String cannot fail.
+            // Writing to a `String` never fails.
             let _ = write!(lines, "{}. ", item.name);
         }
         Self {
@@ -82,14 +82,20 @@ impl Seen {
         }
     }
 
-    /// What tells whether the title, and whether the whole text, is as it was.
+    /// The fingerprints of the title and of the whole text.
     pub(super) fn fingerprints(&self) -> [Fingerprint; 2] {
         [fingerprint(self.name.trim()), fingerprint(&self.text)]
     }
 
-    /// The record of the store that holds its vector.
-    pub(super) fn record(&self, space: &str, vector: &[f32], prints: &Prints, revision: u64) -> StoredRecord {
-        let body = body(prints, &self.name, vector);
+    /// The record with its vector.
+    pub(super) fn record(
+        &self,
+        space: &str,
+        vector: &[f32],
+        fingerprints: &Fingerprints,
+        revision: u64,
+    ) -> StoredRecord {
+        let body = body(fingerprints, &self.name, vector);
         let code = format!("{space}/{}", self.code);
         StoredRecord {
             state: self.state.clone(),
@@ -101,7 +107,7 @@ impl Seen {
     }
 }
 
-/// Title and description, by the names that the sources have for them.
+/// The title and description, under any of the names that the sources use.
 fn texts(fields: &Fields<'_>) -> (String, String) {
     let first = |names: &[&str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
     let own = (first(&["Nombre", "title", "name"]), first(&["Descripcion", "description"]));
@@ -114,32 +120,32 @@ fn texts(fields: &Fields<'_>) -> (String, String) {
 fn joined<const N: usize>(parts: [&str; N]) -> String {
     let parts = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     let said: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-    cut(&said.join(". "), LONGEST_TEXT).0
+    cut(&said.join(". "), MAX_TEXT_CHARS).0
 }
 
-/// From what a vector was made.
+/// The fingerprints of the text that a vector was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Prints {
+pub(super) struct Fingerprints {
     pub(super) name: Fingerprint,
     pub(super) text: Fingerprint,
     pub(super) in_full: bool,
 }
 
-/// A vector as the store keeps it.
+/// A vector from the store.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Kept {
-    pub(super) prints: Prints,
+pub(super) struct StoredVector {
+    pub(super) fingerprints: Fingerprints,
     pub(super) name: String,
     pub(super) vector: Vec<f32>,
 }
 
-fn body(prints: &Prints, name: &str, vector: &[f32]) -> Bytes {
-    let (name, _) = cut(name, LONGEST_NAME);
+fn body(fingerprints: &Fingerprints, name: &str, vector: &[f32]) -> Bytes {
+    let (name, _) = cut(name, MAX_NAME_CHARS);
     let mut body = BytesMut::with_capacity(64 + name.len() + vector.len() * 4);
-    body.put_slice(MARK);
-    body.put_slice(&prints.name);
-    body.put_slice(&prints.text);
-    body.put_u8(u8::from(prints.in_full));
+    body.put_slice(VECTOR_MAGIC);
+    body.put_slice(&fingerprints.name);
+    body.put_slice(&fingerprints.text);
+    body.put_u8(u8::from(fingerprints.in_full));
     body.put_u32_le(u32::try_from(name.len()).unwrap_or_default());
     body.put_slice(name.as_bytes());
     for number in vector {
@@ -148,9 +154,9 @@ fn body(prints: &Prints, name: &str, vector: &[f32]) -> Bytes {
     body.freeze()
 }
 
-/// Reads what [`body`] wrote; `None` for anything else, which is then made anew.
-pub(super) fn kept(body: &[u8], width: usize) -> Option<Kept> {
-    let rest = body.strip_prefix(MARK)?;
+/// Reads what [`body`] wrote; `None` for anything else, which is then embedded again.
+pub(super) fn read_vector(body: &[u8], width: usize) -> Option<StoredVector> {
+    let rest = body.strip_prefix(VECTOR_MAGIC)?;
     let (name_print, rest) = rest.split_first_chunk::<16>()?;
     let (text_print, rest) = rest.split_first_chunk::<16>()?;
     let (in_full, rest) = rest.split_first()?;
@@ -158,8 +164,8 @@ pub(super) fn kept(body: &[u8], width: usize) -> Option<Kept> {
     let (name, numbers) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
     let (numbers, left) = numbers.as_chunks::<4>();
     let vector: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    (left.is_empty() && vector.len() == width).then(|| Kept {
-        prints: Prints { name: *name_print, text: *text_print, in_full: *in_full != 0 },
+    (left.is_empty() && vector.len() == width).then(|| StoredVector {
+        fingerprints: Fingerprints { name: *name_print, text: *text_print, in_full: *in_full != 0 },
         name: String::from_utf8_lossy(name).into_owned(),
         vector,
     })
@@ -171,14 +177,17 @@ mod tests {
 
     #[test]
     fn what_is_kept_reads_back_and_nothing_else_does() {
-        let prints = Prints { name: fingerprint("a"), text: fingerprint("b"), in_full: true };
-        let body = body(&prints, "Ñandú", &[1.0, -0.5]);
-        assert_eq!(kept(&body, 2), Some(Kept { prints, name: "Ñandú".to_owned(), vector: vec![1.0, -0.5] }));
-        assert_eq!(kept(&body, 3), None);
+        let fingerprints = Fingerprints { name: fingerprint("a"), text: fingerprint("b"), in_full: true };
+        let body = body(&fingerprints, "Ñandú", &[1.0, -0.5]);
+        assert_eq!(
+            read_vector(&body, 2),
+            Some(StoredVector { fingerprints, name: "Ñandú".to_owned(), vector: vec![1.0, -0.5] })
+        );
+        assert_eq!(read_vector(&body, 3), None);
         for end in 0..body.len() {
-            assert_eq!(kept(&body[..end], 2), None, "{end}");
+            assert_eq!(read_vector(&body[..end], 2), None, "{end}");
         }
-        assert_eq!(kept(b"[0.5, 0.5]", 2), None);
+        assert_eq!(read_vector(b"[0.5, 0.5]", 2), None);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! The vectors of one space in memory.
+//! The vectors of one embedding space in memory.
 
 use std::collections::HashMap;
 
-use super::entry::{Kept, Prints, kept};
-use super::refresh::Space;
+use super::entry::{Fingerprints, StoredVector, read_vector};
+use super::refresh::VectorSpace;
 use super::{Nearest, SimilarTender};
 use crate::context::Context;
 use crate::embed::Vectors;
@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::procure::store::{Form, RecordKind, RecordQuery, Store, StoredRecord};
 use crate::procure::{TenderState, Timestamp};
 
-/// The vectors of one space, as they were at some version of its document.
+/// The vectors of one space, read at a version of its document.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedVectors {
     version: u64,
     entries: Vec<Entry>,
     positions: HashMap<String, usize>,
@@ -21,20 +21,25 @@ pub(super) struct Loaded {
     width: usize,
 }
 
-/// What is known of a tender beside its vector.
+/// A tender in the index, without its vector.
 #[derive(Debug)]
 pub(super) struct Entry {
     code: String,
     name: String,
     pub(super) state: String,
     pub(super) closes: Option<Timestamp>,
-    pub(super) prints: Prints,
+    pub(super) fingerprints: Fingerprints,
     pub(super) revision: u64,
 }
 
-impl Loaded {
-    /// Reads all vectors of a space. What cannot be read is as if it were not there.
-    pub(super) async fn read(cx: &Context, store: &dyn Store, space: &Space, version: u64) -> Result<Self> {
+impl LoadedVectors {
+    /// Reads all vectors of a space. Those that cannot be read are ignored.
+    pub(super) async fn read(
+        cx: &Context,
+        store: &dyn Store,
+        space: &VectorSpace,
+        version: u64,
+    ) -> Result<Self> {
         let mut loaded = Self {
             version,
             entries: Vec::new(),
@@ -51,9 +56,9 @@ impl Loaded {
             let Some(last) = page.last().map(|record| record.code.clone()) else { break };
             for record in &page {
                 let Some(code) = record.code.strip_prefix(&prefix) else { break 'pages };
-                if let Some(kept) = kept(&record.body, space.width) {
-                    numbers.extend_from_slice(&kept.vector);
-                    loaded.push(code, record, kept);
+                if let Some(stored) = read_vector(&record.body, space.width) {
+                    numbers.extend_from_slice(&stored.vector);
+                    loaded.push(code, record, stored);
                 }
             }
             query = query.with_after(last);
@@ -62,14 +67,14 @@ impl Loaded {
         Ok(loaded)
     }
 
-    fn push(&mut self, code: &str, record: &StoredRecord, kept: Kept) {
+    fn push(&mut self, code: &str, record: &StoredRecord, stored: StoredVector) {
         self.positions.insert(code.to_owned(), self.entries.len());
         self.entries.push(Entry {
             code: code.to_owned(),
-            name: kept.name,
+            name: stored.name,
             state: record.state.clone(),
             closes: record.closes,
-            prints: kept.prints,
+            fingerprints: stored.fingerprints,
             revision: record.revision,
         });
     }
@@ -93,7 +98,7 @@ impl Loaded {
         numbers.get(at * self.width..(at + 1) * self.width).unwrap_or_default()
     }
 
-    /// The nearest of those that are wanted.
+    /// The nearest tenders that match the conditions.
     pub(super) fn nearest(
         &self,
         query: &[f32],

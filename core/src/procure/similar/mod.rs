@@ -1,7 +1,7 @@
-//! Tenders like another, and tenders by meaning, over what a store holds.
+//! Similar tenders, and search by meaning, over the tenders in a store.
 //!
-//! Vectors are kept in the store, by embedding space: whoever opens it with another model sees none of them, and both may
-//! live side by side. Only what is new or reads differently is embedded.
+//! Vectors are stored by embedding space, so that the vectors of several models can be in one store and never mix. Only
+//! tenders that are new or whose text changed are embedded.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,8 +16,8 @@
 //! let (cx, client) = (Context::new(), AnyProcurement::new(Scripted::default()));
 //! let tender = client.tender(&cx, GetRequest::new("9002-7-LR26")).await?.record;
 //! let index = SimilarTenders::new(Arc::new(MemoryStore::new()), AnyEmbedder::new(Scripted::default()));
-//! index.refresh(&cx).await?; // what a sync has put into the store
-//! index.add(&cx, &[tender]).await?; // and what was read in full
+//! index.refresh(&cx).await?; // the rows that a sync has stored
+//! index.add(&cx, &[tender]).await?; // and tenders with their details
 //! let found = index.search_meaning(&cx, "vehículos para trasladar enfermos", 3).await?;
 //! assert_eq!(found[0].code, "9002-7-LR26");
 //! # Ok::<_, ayni::Error>(())
@@ -43,21 +43,21 @@ mod refresh;
 #[cfg(test)]
 mod tests;
 
-use entry::Seen;
-use loaded::Loaded;
-use refresh::Space;
+use entry::TenderText;
+use loaded::LoadedVectors;
+use refresh::VectorSpace;
 
-/// An index of the tenders in a store by meaning. Share it: it keeps the vectors in memory.
+/// An index of the tenders in a store by meaning. Share one instance: it keeps the vectors in memory.
 #[derive(Debug)]
 pub struct SimilarTenders {
     store: SharedStore,
     embedder: AnyEmbedder,
     batch: usize,
-    space: OnceCell<Space>,
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    space: OnceCell<VectorSpace>,
+    loaded: Mutex<Option<Arc<LoadedVectors>>>,
 }
 
-/// How many tenders to find, and which.
+/// The number of tenders to find, with conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -66,23 +66,23 @@ pub struct Nearest {
     pub k: usize,
     /// Only tenders in one of these states; empty for all.
     pub states: Vec<TenderState>,
-    /// Only tenders that close after this moment.
+    /// Only tenders that close after this time.
     pub closing_after: Option<Timestamp>,
 }
 
 impl Nearest {
-    /// The `k` nearest.
+    /// Finds the `k` nearest tenders.
     pub fn new(k: usize) -> Self {
         Self { k, ..Self::default() }
     }
 
-    /// Only tenders in one of these states.
+    /// Finds only tenders in one of these states.
     pub fn with_states(mut self, states: impl IntoIterator<Item = TenderState>) -> Self {
         self.states = states.into_iter().collect();
         self
     }
 
-    /// Only tenders that close after this moment.
+    /// Finds only tenders that close after this time.
     pub fn with_closing_after(mut self, moment: Timestamp) -> Self {
         self.closing_after = Some(moment);
         self
@@ -95,7 +95,7 @@ impl From<usize> for Nearest {
     }
 }
 
-/// A tender that is like what was looked for.
+/// A tender that was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SimilarTender {
@@ -103,30 +103,30 @@ pub struct SimilarTender {
     pub code: String,
     /// Its title.
     pub name: String,
-    /// Its state when it was last looked at.
+    /// Its state when it was last indexed.
     pub state: TenderState,
     /// When offers close.
     pub closes: Option<Timestamp>,
-    /// How alike they are: the cosine, 1 for the same.
+    /// The cosine similarity; 1 for the same text.
     pub score: f32,
 }
 
-/// What bringing an index up to date has done.
+/// The result of updating an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct IndexReport {
-    /// Tenders that were looked at.
+    /// Tenders that were compared.
     pub seen: usize,
-    /// Of these, those that were embedded, because they are new or read differently.
+    /// Of these, tenders that were embedded because they are new or their text changed.
     pub embedded: usize,
-    /// Of these, those whose state or closing time changed, but not a word.
+    /// Of these, tenders whose state or closing time changed, but not their text.
     pub restated: usize,
-    /// Of these, those that say nothing that could be embedded.
+    /// Of these, tenders without text.
     pub without_text: usize,
 }
 
 impl SimilarTenders {
-    /// An index over a store, in the space of an embedder.
+    /// An index of a store, with an embedder.
     pub fn new(store: SharedStore, embedder: AnyEmbedder) -> Self {
         Self { store, embedder, batch: 256, space: OnceCell::new(), loaded: Mutex::default() }
     }
@@ -137,8 +137,7 @@ impl SimilarTenders {
         self
     }
 
-    /// Brings the index up to date with the rows of the store. What is written stays, also if this is broken off: the next
-    /// call goes on.
+    /// Updates the index with the rows in the store. It can be interrupted: the next call goes on from there.
     ///
     /// # Errors
     /// Those of the store and the embedder.
@@ -150,27 +149,26 @@ impl SimilarTenders {
             cx.check()?;
             let page = self.store.records(query.clone()).await?;
             let Some(last) = page.last().map(|record| record.code.clone()) else { return Ok(report) };
-            self.update(cx, &known, page.iter().map(Seen::of_record), &mut report).await?;
+            self.update(cx, &known, page.iter().map(TenderText::of_record), &mut report).await?;
             query = query.with_after(last);
         }
     }
 
-    /// Puts tenders into the index that were read in full. Their texts say more than rows, and stay until a row's title
-    /// changes.
+    /// Adds tenders with their details to the index. They replace the text of their rows until a row's title changes.
     ///
     /// # Errors
     /// Those of the store and the embedder.
     pub async fn add(&self, cx: &Context, tenders: &[Tender]) -> Result<IndexReport> {
         let mut report = IndexReport::default();
         let known = self.load(cx).await?;
-        self.update(cx, &known, tenders.iter().map(Seen::of_tender), &mut report).await?;
+        self.update(cx, &known, tenders.iter().map(TenderText::of_tender), &mut report).await?;
         Ok(report)
     }
 
-    /// The tenders most like the one with this code, the nearest first, without itself.
+    /// The tenders most similar to the one with this code, nearest first and without that one.
     ///
     /// # Errors
-    /// `not_found` if it is not in the index; those of the store and the embedder.
+    /// `not_found` if that tender is not in the index; those of the store and the embedder.
     pub async fn similar(
         &self,
         cx: &Context,
@@ -189,7 +187,7 @@ impl SimilarTenders {
         searched(loaded, query, nearest.into(), Some(at)).await
     }
 
-    /// The tenders nearest to a text in meaning, the nearest first.
+    /// The tenders nearest to a text in meaning, nearest first.
     ///
     /// # Errors
     /// `invalid_request` for an empty text; those of the store and the embedder.
@@ -201,7 +199,7 @@ impl SimilarTenders {
     ) -> Result<Vec<SimilarTender>> {
         let text = text.into();
         if text.trim().is_empty() {
-            return Err(Error::invalid_request("the text to look for is empty"));
+            return Err(Error::invalid_request("the text to search for is empty"));
         }
         let request = EmbedRequest::texts([text]).with_role(EmbedRole::Query);
         let loaded = self.load(cx).await?;
@@ -209,8 +207,8 @@ impl SimilarTenders {
         searched(loaded, response.vectors.as_flat().to_vec(), nearest.into(), None).await
     }
 
-    /// The vectors of the space, read again if somebody has written some since.
-    async fn load(&self, cx: &Context) -> Result<Arc<Loaded>> {
+    /// The vectors of the space, read again if there are new ones.
+    async fn load(&self, cx: &Context) -> Result<Arc<LoadedVectors>> {
         let space = self.space(cx).await?;
         let document = self.store.document(&space.document()).await?;
         let version = document.map_or(0, |document| document.version);
@@ -218,15 +216,15 @@ impl SimilarTenders {
         if let Some(loaded) = kept.filter(|loaded| loaded.version() == version) {
             return Ok(loaded);
         }
-        let loaded = Arc::new(Loaded::read(cx, &*self.store, space, version).await?);
+        let loaded = Arc::new(LoadedVectors::read(cx, &*self.store, space, version).await?);
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
 }
 
-/// Compares with all vectors on a thread for blocking work.
+/// Compares a vector with all others, on a thread for blocking work.
 async fn searched(
-    loaded: Arc<Loaded>,
+    loaded: Arc<LoadedVectors>,
     query: Vec<f32>,
     nearest: Nearest,
     without: Option<usize>,

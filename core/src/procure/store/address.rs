@@ -1,4 +1,4 @@
-//! Which store an address names.
+//! Addresses of stores.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 
 /// The address of a store: `memory`, `sqlite:<path>`, a path, or `postgres://user:password@host/database`.
 ///
-/// `Debug`, `Display` and `Serialize` give `***` for a password; the only way to it is
-/// [`expose`](Self::expose).
+/// `Debug`, `Display` and `Serialize` write `***` for a password. Only [`expose`](Self::expose) returns it.
 ///
 /// ```
 /// use ayni::procure::store::StoreAddress;
@@ -23,13 +22,13 @@ use crate::error::{Error, Result};
 pub struct StoreAddress(Zeroizing<String>);
 
 impl StoreAddress {
-    /// The address that `text` is. It is understood when the store is opened.
+    /// An address. It is parsed when the store is opened.
     pub fn new(text: impl Into<String>) -> Self {
         let text = Zeroizing::new(text.into());
         Self(Zeroizing::new(text.trim().to_owned()))
     }
 
-    /// The whole address, with its password. Never log it, never put it into an error.
+    /// The whole address, with its password. Never log it or put it into an error.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -38,15 +37,15 @@ impl StoreAddress {
 impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.expose();
-        match (StorePlace::parse(self), text.split_once("://")) {
-            (Ok(StorePlace::Memory | StorePlace::Sqlite(_)), _) => f.write_str(text),
+        match (StoreKind::parse(self), text.split_once("://")) {
+            (Ok(StoreKind::Memory | StoreKind::Sqlite(_)), _) => f.write_str(text),
             (_, Some((scheme, rest))) => write!(f, "{scheme}://{}", without_password(rest)),
             _ => f.write_str("***"),
         }
     }
 }
 
-/// `user:password@server/database?parameters` without what may be a password, escaped as it should be or not.
+/// `user:password@server/database?parameters` with everything masked that may be part of a password, escaped or not.
 fn without_password(text: &str) -> String {
     let (user, server) = text.rsplit_once('@').unwrap_or(("", text));
     let user = match user.split_once(':') {
@@ -55,7 +54,7 @@ fn without_password(text: &str) -> String {
         None if user.is_empty() => String::new(),
         None => format!("{user}@"),
     };
-    // Parameters may hold a password too.
+    // Parameters may contain a password too.
     match server.split_once('?') {
         Some((server, _)) => format!("{user}{server}?***"),
         None => format!("{user}{server}"),
@@ -107,16 +106,16 @@ impl schemars::JsonSchema for StoreAddress {
     }
 }
 
-/// What an address names.
+/// The kind of store at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StorePlace {
+pub(crate) enum StoreKind {
     Memory,
     Sqlite(PathBuf),
-    /// The address says the rest.
+    /// A PostgreSQL server; the address has the rest.
     Postgres,
 }
 
-impl StorePlace {
+impl StoreKind {
     pub(crate) fn parse(address: &StoreAddress) -> Result<Self> {
         let address = address.expose();
         let (scheme, rest) = address.split_once(':').unwrap_or(("sqlite", address));
@@ -124,7 +123,7 @@ impl StorePlace {
         let is_drive = scheme.len() == 1;
         let scheme = if is_drive { "sqlite" } else { scheme.split('+').next().unwrap_or(scheme) };
         let path = match rest.strip_prefix("//") {
-            // sqlite:///relative.db and sqlite:////absolute.db; sqlite://relative.db is written too.
+            // sqlite:///relative.db and sqlite:////absolute.db; sqlite://relative.db is in use too.
             Some(rest) => rest.strip_prefix('/').unwrap_or(rest),
             None => rest,
         };
@@ -134,15 +133,17 @@ impl StorePlace {
                 "the store's address is empty; use 'memory', 'sqlite:<path>' or 'postgres://…'",
             )),
             (_, "sqlite") if path.is_empty() || path == ":memory:" => Ok(Self::Memory),
-            (_, "sqlite") if address.contains("password=") || address.contains("host=") => Err(
-                Error::config("the store's address is no path; write a PostgreSQL server as 'postgres://…'"),
-            ),
+            (_, "sqlite") if address.contains("password=") || address.contains("host=") => {
+                Err(Error::config(
+                    "the store's address is not a path; write a PostgreSQL server as 'postgres://…'",
+                ))
+            }
             (_, "sqlite") => Ok(Self::Sqlite(if is_drive { address.into() } else { path.into() })),
             (_, "postgres" | "postgresql") => Ok(Self::Postgres),
-            // What stands there may be a password that lacks its scheme.
+            // This may be a password in an address without a scheme.
             (_, other) if other.len() > 12 || !other.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 Err(Error::config(
-                    "the store's address is none; valid: memory, sqlite:<path>, postgres://<server>/<database>",
+                    "the store's address is invalid; valid: memory, sqlite:<path>, postgres://<server>/<database>",
                 ))
             }
             (_, other) => Err(Error::config(format!(
@@ -159,24 +160,24 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_applications_write_them() {
-        let sqlite = |path: &str| StorePlace::Sqlite(path.into());
+        let sqlite = |path: &str| StoreKind::Sqlite(path.into());
         for (address, expected) in [
-            ("memory", StorePlace::Memory),
-            ("sqlite::memory:", StorePlace::Memory),
-            ("sqlite://", StorePlace::Memory),
+            ("memory", StoreKind::Memory),
+            ("sqlite::memory:", StoreKind::Memory),
+            ("sqlite://", StoreKind::Memory),
             ("sqlite:///./app.db", sqlite("./app.db")),
             ("sqlite:////data/app.db", sqlite("/data/app.db")),
             ("sqlite+aiosqlite:///app.db", sqlite("app.db")),
             ("sqlite:/data/app.db", sqlite("/data/app.db")),
             ("/data/app.db", sqlite("/data/app.db")),
             (r"C:\data\app.db", sqlite(r"C:\data\app.db")),
-            ("postgres://x/y", StorePlace::Postgres),
-            ("postgresql+asyncpg://a:b@x/y", StorePlace::Postgres),
+            ("postgres://x/y", StoreKind::Postgres),
+            ("postgresql+asyncpg://a:b@x/y", StoreKind::Postgres),
         ] {
-            assert_eq!(StorePlace::parse(&address.into()).expect(address), expected, "{address}");
+            assert_eq!(StoreKind::parse(&address.into()).expect(address), expected, "{address}");
         }
         for address in ["", "mysql://x/y", "host=db user=ana password=CANARY", "ana:CANARY@db/app"] {
-            let error = StorePlace::parse(&address.into()).expect_err(address);
+            let error = StoreKind::parse(&address.into()).expect_err(address);
             assert!(!error.to_string().contains("CANARY"), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Lines of monthly files: millions of small records that come and go by the month.
+//! Lines of monthly files: millions of small records that are replaced a month at a time.
 
 use bytes::Bytes;
 
@@ -7,34 +7,34 @@ use crate::context::BoxFuture;
 use crate::error::Result;
 use crate::procure::{Date, Decimal, Money, Month};
 
-/// The columns by which lines are searched; databases have an index of each.
+/// The columns by which lines are queried. Databases index each.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(super) const SEARCHED: [&str; 3] = ["code", "product", "supplier"];
+pub(super) const INDEXED_COLUMNS: [&str; 3] = ["code", "product", "supplier"];
 
-/// Keeps lines of monthly files: a part of a [`Store`](super::Store), for those that have it.
+/// Stores lines of monthly files: an optional part of a [`Store`](super::Store).
 ///
-/// A month is written as a new *edition*, in as many calls as it takes, and nobody sees any of it until it is
-/// published: then it takes the place of the edition before, all at once.
+/// A month is written as a new *edition*, in several calls. Readers see none of it until it is published, and then it
+/// replaces the previous edition atomically.
 ///
 /// Contract:
-/// - of a month's editions at most one is seen; a process that is killed at any point changes nothing of that;
-/// - the newest edition begun wins: adding to or publishing an older one is `conflict`;
-/// - an edition that was never published is forgotten when the next of its month begins.
+/// - at most one edition of a month is visible, also if a process is killed at any point;
+/// - the edition that began last wins: adding to or publishing an older one is `conflict`;
+/// - an edition that was never published is deleted when the next one of its month begins.
 pub trait LineStore: Send + Sync {
-    /// Begins an edition and gives the number by which it is written.
+    /// Begins an edition and returns its number.
     fn begin_edition(&self, kind: RecordKind, month: Month) -> BoxFuture<'_, Result<u64>>;
 
     /// Adds lines to an edition.
     fn add_lines(&self, edition: u64, lines: Vec<StoredLine>) -> BoxFuture<'_, Result<()>>;
 
-    /// Shows an edition in the place of the one before, and writes `batch` with it. `false`, and nothing
-    /// written, if a document is no longer of the version that was read.
+    /// Publishes an edition in place of the previous one, and writes `batch` with it. Returns `false` and writes nothing if
+    /// a document no longer has the version that was read.
     fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>>;
 
-    /// Lines by month and place in ascending order.
+    /// Lines, ordered by month and position.
     fn lines(&self, query: LineQuery) -> BoxFuture<'_, Result<Vec<(Month, StoredLine)>>>;
 
-    /// The months of a kind that are there, each with the number of its lines.
+    /// The published months of a kind, each with its number of lines.
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>>;
 }
 
@@ -42,61 +42,61 @@ pub trait LineStore: Send + Sync {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredLine {
-    /// Its place in the month's files, from 1.
+    /// The position in the month's files, from 1.
     pub position: u64,
     /// The code of the order, tender or quick purchase.
     pub code: String,
-    /// The line's number at the source.
+    /// The source's number of the line.
     pub line_id: Option<i64>,
-    /// The day of sending or publishing.
+    /// The day on which it was sent or published.
     pub day: Option<Date>,
     /// The state of the order, tender or quick purchase.
     pub state: String,
-    /// The buyer's code; of quick purchases, its tax number.
+    /// The buyer's code; for quick purchases its tax number.
     pub buyer: Option<String>,
     /// The supplier's tax number, as the source writes it.
     pub supplier: Option<String>,
     /// The supplier's name.
     pub supplier_name: Option<String>,
-    /// The product's code in the classification of the United Nations (UNSPSC).
+    /// The product's UNSPSC code.
     pub product: Option<String>,
-    /// What it is.
+    /// The product or service.
     pub name: String,
-    /// What the buyer says of it.
+    /// The buyer's description.
     pub description: Option<String>,
-    /// How much of it.
+    /// The quantity.
     pub quantity: Option<Decimal>,
-    /// In which unit.
+    /// The unit of the quantity.
     pub unit: Option<String>,
-    /// The price of one unit.
+    /// The price per unit.
     pub unit_price: Option<Money>,
     /// The price of the line.
     pub total: Option<Money>,
     /// Whether the offer or quote was chosen.
     pub chosen: Option<bool>,
-    /// The whole row as JSON; empty if it is not kept.
+    /// The whole row as JSON; empty if it was not stored.
     pub body: Bytes,
 }
 
-/// Which lines.
+/// Selects lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LineQuery {
-    /// Of what kind of record.
+    /// The kind of record that the lines belong to.
     pub kind: RecordKind,
-    /// Only from this month on.
+    /// The first month.
     pub from: Option<Month>,
-    /// Only up to this month.
+    /// The last month.
     pub to: Option<Month>,
-    /// Only of the record with this code.
+    /// Only lines of the record with this code.
     pub code: Option<String>,
-    /// Only of this product.
+    /// Only lines of this product.
     pub product: Option<String>,
-    /// Only of the supplier with this tax number, as the source writes it.
+    /// Only lines of the supplier with this tax number, as the source writes it.
     pub supplier: Option<String>,
-    /// Only what comes after this month and place: the last of the page before.
+    /// Only lines after this month and position, those of the last line of the previous page.
     pub after: Option<(Month, u64)>,
-    /// The most lines.
+    /// The page size.
     pub limit: usize,
 }
 
@@ -115,65 +115,68 @@ impl LineQuery {
         }
     }
 
-    /// Only of these months, both included.
+    /// Selects lines of these months, both included.
     pub fn with_months(mut self, from: Month, to: Month) -> Self {
         (self.from, self.to) = (Some(from), Some(to));
         self
     }
 
-    /// Only of the record with this code.
+    /// Selects lines of the record with this code.
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
     }
 
-    /// Only of this product.
+    /// Selects lines of this product.
     pub fn with_product(mut self, product: impl Into<String>) -> Self {
         self.product = Some(product.into());
         self
     }
 
-    /// Only of the supplier with this tax number, as the source writes it.
+    /// Selects lines of the supplier with this tax number, as the source writes it.
     pub fn with_supplier(mut self, tax_number: impl Into<String>) -> Self {
         self.supplier = Some(tax_number.into());
         self
     }
 
-    /// The page behind this line.
+    /// Selects the page after this line.
     pub fn with_after(mut self, month: Month, position: u64) -> Self {
         self.after = Some((month, position));
         self
     }
 
-    /// The most lines.
+    /// Sets the page size.
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// What the searched columns must hold, where that is asked for.
+    /// The indexed columns that have a condition, each with the value to match.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(super) fn wanted(&self) -> impl Iterator<Item = (&'static str, &String)> {
-        let wanted = [&self.code, &self.product, &self.supplier];
-        SEARCHED.into_iter().zip(wanted).filter_map(|(column, wanted)| Some((column, wanted.as_ref()?)))
+    pub(super) fn conditions(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let conditions = [&self.code, &self.product, &self.supplier];
+        INDEXED_COLUMNS
+            .into_iter()
+            .zip(conditions)
+            .filter_map(|(column, conditions)| Some((column, conditions.as_ref()?)))
     }
 
-    /// Whether lines of a month are asked for.
-    pub(super) fn wants(&self, month: Month) -> bool {
+    /// Whether the query includes lines of a month.
+    pub(super) fn includes(&self, month: Month) -> bool {
         let is_after = self.after.is_none_or(|(after, _)| month >= after);
         is_after && self.from.is_none_or(|from| month >= from) && self.to.is_none_or(|to| month <= to)
     }
 
-    /// The last place in a month that was given already.
-    pub(super) fn given(&self, month: Month) -> u64 {
+    /// The position after which lines of a month are selected.
+    pub(super) fn position_after(&self, month: Month) -> u64 {
         self.after.filter(|(after, _)| *after == month).map_or(0, |(_, position)| position)
     }
 }
 
-/// The error of an edition that is not the newest, or was never begun.
+/// The error for an edition that is not the newest or does not exist.
 pub(super) fn superseded() -> crate::error::Error {
     crate::error::Error::new(
         crate::error::ErrorKind::Conflict,
-        "a newer edition of the month has begun meanwhile; this one is given up",
+        "a newer edition of the month has begun; this one can no longer be written",
     )
 }

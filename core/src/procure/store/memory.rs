@@ -1,4 +1,4 @@
-//! A store that forgets when the process ends.
+//! A store in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -8,28 +8,28 @@ use futures_util::future::ready;
 
 use super::lines::superseded;
 use super::{
-    Batch, Document, Form, KeptAnswer, LineQuery, LineStore, RecordKind, RecordQuery, Store, StoredEvent,
-    StoredLine, StoredRecord,
+    Batch, Form, LineQuery, LineStore, RecordKind, RecordQuery, Store, StoredAnswer, StoredDocument,
+    StoredEvent, StoredLine, StoredRecord,
 };
 use crate::context::BoxFuture;
 use crate::error::Result;
 use crate::procure::{Month, Timestamp};
 
-/// A store in memory. It forgets when the process ends: the quota of the day is then counted from nothing.
+/// A store in memory. It ends with the process, which then starts counting the day's quota from zero.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Kept>);
+pub struct MemoryStore(Mutex<Contents>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    documents: BTreeMap<String, Document>,
-    answers: BTreeMap<String, KeptAnswer>,
+struct Contents {
+    documents: BTreeMap<String, StoredDocument>,
+    answers: BTreeMap<String, StoredAnswer>,
     records: BTreeMap<(RecordKind, Form, String), StoredRecord>,
     events: Vec<StoredEvent>,
     known_events: BTreeSet<(RecordKind, String, u64)>,
     last_edition: u64,
-    /// The months that are being written, and those that are seen.
-    written: BTreeMap<(RecordKind, Month), (u64, Vec<StoredLine>)>,
-    seen: BTreeMap<(RecordKind, Month), Vec<StoredLine>>,
+    /// The editions that are being written, with their numbers, and the published ones.
+    pending: BTreeMap<(RecordKind, Month), (u64, Vec<StoredLine>)>,
+    published: BTreeMap<(RecordKind, Month), Vec<StoredLine>>,
 }
 
 impl MemoryStore {
@@ -38,20 +38,20 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Contents {
     fn apply(&mut self, batch: Batch) -> bool {
         let version =
-            |kept: &Self, name: &str| kept.documents.get(name).map_or(0, |document| document.version);
+            |contents: &Self, name: &str| contents.documents.get(name).map_or(0, |document| document.version);
         if batch.documents.iter().any(|(name, read, _)| version(self, name) != *read) {
             return false;
         }
         for (name, read, body) in batch.documents {
-            self.documents.insert(name, Document { version: read + 1, body });
+            self.documents.insert(name, StoredDocument { version: read + 1, body });
         }
         for record in batch.records {
             self.records.insert((record.kind, record.form, record.code.clone()), record);
@@ -85,24 +85,24 @@ impl Kept {
 }
 
 impl Store for MemoryStore {
-    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
-        Box::pin(ready(Ok(self.kept().documents.get(name).cloned())))
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
+        Box::pin(ready(Ok(self.contents().documents.get(name).cloned())))
     }
 
-    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
-        Box::pin(ready(Ok(self.kept().answers.get(key).cloned())))
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
+        Box::pin(ready(Ok(self.contents().answers.get(key).cloned())))
     }
 
-    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
-        self.kept().answers.insert(key.to_owned(), answer);
+    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
+        self.contents().answers.insert(key.to_owned(), answer);
         Box::pin(ready(Ok(())))
     }
 
-    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        let mut kept = self.kept();
-        let count = kept.answers.len();
-        kept.answers.retain(|_, answer| answer.as_of >= before);
-        let forgotten = (count - kept.answers.len()) as u64;
+    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        let mut contents = self.contents();
+        let count = contents.answers.len();
+        contents.answers.retain(|_, answer| answer.as_of >= before);
+        let forgotten = (count - contents.answers.len()) as u64;
         Box::pin(ready(Ok(forgotten)))
     }
 
@@ -112,20 +112,26 @@ impl Store for MemoryStore {
         form: Form,
         code: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
-        Box::pin(ready(Ok(self.kept().records.get(&(kind, form, code.to_owned())).cloned())))
+        Box::pin(ready(Ok(self.contents().records.get(&(kind, form, code.to_owned())).cloned())))
     }
 
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
-        Box::pin(ready(Ok(self.kept().find(&query))))
+        Box::pin(ready(Ok(self.contents().find(&query))))
     }
 
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(ready(Ok(self.kept().apply(batch))))
+        Box::pin(ready(Ok(self.contents().apply(batch))))
     }
 
     fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
-        let later =
-            self.kept().events.iter().filter(|event| event.position > after).take(limit).cloned().collect();
+        let later = self
+            .contents()
+            .events
+            .iter()
+            .filter(|event| event.position > after)
+            .take(limit)
+            .cloned()
+            .collect();
         Box::pin(ready(Ok(later)))
     }
 
@@ -134,29 +140,29 @@ impl Store for MemoryStore {
     }
 }
 
-impl Kept {
-    /// The edition that is being written under this number.
+impl Contents {
+    /// The kind and month of the edition that is being written under this number.
     fn edition(&mut self, edition: u64) -> Result<(RecordKind, Month)> {
-        let found = self.written.iter().find(|(_, (number, _))| *number == edition);
-        found.map(|(part, _)| *part).ok_or_else(superseded)
+        let found = self.pending.iter().find(|(_, (number, _))| *number == edition);
+        found.map(|(key, _)| *key).ok_or_else(superseded)
     }
 
     fn add(&mut self, edition: u64, lines: Vec<StoredLine>) -> Result<()> {
-        let part = self.edition(edition)?;
-        if let Some((_, written)) = self.written.get_mut(&part) {
-            written.extend(lines);
+        let key = self.edition(edition)?;
+        if let Some((_, pending)) = self.pending.get_mut(&key) {
+            pending.extend(lines);
         }
         Ok(())
     }
 
     fn publish(&mut self, edition: u64, batch: Batch) -> Result<bool> {
-        let part = self.edition(edition)?;
+        let key = self.edition(edition)?;
         if !self.apply(batch) {
             return Ok(false);
         }
-        if let Some((_, mut lines)) = self.written.remove(&part) {
+        if let Some((_, mut lines)) = self.pending.remove(&key) {
             lines.sort_by_key(|line| line.position);
-            self.seen.insert(part, lines);
+            self.published.insert(key, lines);
         }
         Ok(true)
     }
@@ -166,12 +172,13 @@ impl Kept {
             wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
         };
         let wanted = |month: Month, line: &StoredLine| {
-            line.position > query.given(month)
+            line.position > query.position_after(month)
                 && is(&query.code, Some(&line.code))
                 && is(&query.product, line.product.as_deref())
                 && is(&query.supplier, line.supplier.as_deref())
         };
-        let months = self.seen.iter().filter(|((kind, month), _)| *kind == query.kind && query.wants(*month));
+        let months =
+            self.published.iter().filter(|((kind, month), _)| *kind == query.kind && query.includes(*month));
         months
             .flat_map(|((_, month), lines)| lines.iter().map(|line| (*month, line)))
             .filter(|(month, line)| wanted(*month, line))
@@ -183,28 +190,28 @@ impl Kept {
 
 impl LineStore for MemoryStore {
     fn begin_edition(&self, kind: RecordKind, month: Month) -> BoxFuture<'_, Result<u64>> {
-        let mut kept = self.kept();
-        kept.last_edition += 1;
-        let edition = kept.last_edition;
-        kept.written.insert((kind, month), (edition, Vec::new()));
+        let mut contents = self.contents();
+        contents.last_edition += 1;
+        let edition = contents.last_edition;
+        contents.pending.insert((kind, month), (edition, Vec::new()));
         Box::pin(ready(Ok(edition)))
     }
 
     fn add_lines(&self, edition: u64, lines: Vec<StoredLine>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(ready(self.kept().add(edition, lines)))
+        Box::pin(ready(self.contents().add(edition, lines)))
     }
 
     fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(ready(self.kept().publish(edition, batch)))
+        Box::pin(ready(self.contents().publish(edition, batch)))
     }
 
     fn lines(&self, query: LineQuery) -> BoxFuture<'_, Result<Vec<(Month, StoredLine)>>> {
-        Box::pin(ready(Ok(self.kept().lines(&query))))
+        Box::pin(ready(Ok(self.contents().lines(&query))))
     }
 
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
-        let kept = self.kept();
-        let months = kept.seen.iter().filter(|((of, _), _)| *of == kind);
+        let contents = self.contents();
+        let months = contents.published.iter().filter(|((of, _), _)| *of == kind);
         let months = months.map(|((_, month), lines)| (*month, lines.len() as u64)).collect();
         Box::pin(ready(Ok(months)))
     }

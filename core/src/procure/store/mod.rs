@@ -1,8 +1,8 @@
-//! Where procurement keeps what it must not forget: quota, cursors, answers, records, changes.
+//! The store of procurement: quota, checkpoints, answers, records and changes.
 //!
-//! [`Store`] is small on purpose; what needs more is made of its parts. Implementations never block an async
-//! thread. [`MemoryStore`] forgets when the process ends; `SqliteStore` (feature `sqlite`) is one file;
-//! `PostgresStore` (feature `postgres`) is a database that several machines share.
+//! [`Store`] is a small trait; everything else is built on it. Implementations never block an async thread.
+//! [`MemoryStore`] ends with its process, `SqliteStore` (feature `sqlite`) is a file, and `PostgresStore` (feature
+//! `postgres`) is a database that several machines share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ mod sqlite_lines;
 pub(crate) mod tests;
 
 pub use address::StoreAddress;
-pub(crate) use address::StorePlace;
+pub(crate) use address::StoreKind;
 pub use lines::{LineQuery, LineStore, StoredLine};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -40,28 +40,28 @@ pub(crate) use postgres::tests::{administrate, cut_off, database};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
-/// A store that several owners share.
+/// A store with several owners.
 pub type SharedStore = Arc<dyn Store>;
 
-/// Keeps what procurement must not forget.
+/// Stores documents, answers, records and events.
 ///
 /// Contract:
-/// - a document is replaced only if its version is the one that the writer read;
-/// - a [`Batch`] is written as a whole or not at all, also if the process is killed meanwhile;
-/// - an event with the kind, code and revision of one that is there already is not written again;
-/// - answers and records never hold a credential: no key and no body that is put in does.
+/// - a document is replaced only if it still has the version that the writer read;
+/// - a [`Batch`] is atomic, also if the process is killed while it is written;
+/// - an event is not written again if there is one with the same kind, code and revision;
+/// - callers never pass credentials, neither in keys nor in bodies.
 pub trait Store: Send + Sync + fmt::Debug + 'static {
-    /// The small document of this name.
-    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>>;
+    /// The document with this name.
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>>;
 
-    /// The answer kept under this key.
-    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>>;
+    /// The answer stored under this key.
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>>;
 
-    /// Keeps an answer, in the place of an older one.
-    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>>;
+    /// Stores an answer and replaces an older one.
+    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>>;
 
-    /// Forgets the answers from before this moment, and says how many they were.
-    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>>;
+    /// Deletes the answers from before this time, and returns how many there were.
+    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>>;
 
     /// One record.
     fn record<'a>(
@@ -71,49 +71,49 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         code: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredRecord>>>;
 
-    /// Records by their code in ascending order.
+    /// Records, ordered by code.
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>>;
 
-    /// Writes a batch. `false`, and nothing written, if a document is no longer of the version that was read.
+    /// Writes a batch. Returns `false` and writes nothing if a document no longer has the version that was read.
     fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>>;
 
-    /// Whether processes of several machines share it, so that they have to take turns through it.
+    /// Whether several machines share it, so that they must lock accounts through it.
     fn spans_machines(&self) -> bool {
         false
     }
 
-    /// Events in the order in which they were written, from the one after `after`. An event that is given has no
-    /// other before it that is given only later.
+    /// Events after position `after`, in the order in which they were written. Once an event is returned, no event before
+    /// it appears later.
     fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>>;
 
-    /// Where lines of monthly files are kept; `unsupported` where they are not.
+    /// The store for lines of monthly files, if it has one.
     ///
     /// # Errors
     /// `unsupported`.
     fn line_store(&self) -> Result<&dyn LineStore> {
-        Err(Error::unsupported("this store keeps no lines of monthly files"))
+        Err(Error::unsupported("this store does not store lines of monthly files"))
     }
 }
 
-/// A small named document and how often it was replaced.
+/// A small named document and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// From 1.
+pub struct StoredDocument {
+    /// The version: 1 at first, one more with each write.
     pub version: u64,
-    /// What is in it.
+    /// The content.
     pub body: Bytes,
 }
 
 /// The body of a successful answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptAnswer {
-    /// When it was given.
+pub struct StoredAnswer {
+    /// The time of the answer.
     pub as_of: Timestamp,
     /// The body.
     pub body: Bytes,
 }
 
-/// What kind of record.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -137,7 +137,7 @@ impl RecordKind {
         }
     }
 
-    /// The kind spelt `text`, if there is one.
+    /// Parses the form of [`as_str`](Self::as_str).
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Tender, Self::PurchaseOrder, Self::QuickPurchase]
             .into_iter()
@@ -145,15 +145,15 @@ impl RecordKind {
     }
 }
 
-/// Whether a record is a row of a list, a detail, or a vector made of one of them.
+/// The form of a record: the row of a list, the detail, or an embedding of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Form {
-    /// As lists give it.
+    /// The row of a list.
     Row,
-    /// In full.
+    /// The detail.
     Detail,
-    /// As an embedder sees it; the code begins with the name of the embedding space.
+    /// The embedding; its code starts with the name of the embedding space.
     Vector,
 }
 
@@ -167,35 +167,35 @@ impl Form {
         }
     }
 
-    /// The form spelt `text`, if there is one.
+    /// Parses the form of [`as_str`](Self::as_str).
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Row, Self::Detail, Self::Vector].into_iter().find(|form| form.as_str() == text)
     }
 }
 
-/// A record as the store keeps it: the source's own text, and beside it what is searched by.
+/// A record in the store: the source's own text, and the fields by which records are queried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredRecord {
-    /// What kind of record.
+    /// The kind.
     pub kind: RecordKind,
-    /// Row or detail.
+    /// The form.
     pub form: Form,
-    /// Its code.
+    /// The code.
     pub code: String,
-    /// Its state, as [`Display`](fmt::Display) of the state writes it.
+    /// The state, as its [`Display`](fmt::Display) writes it.
     pub state: String,
-    /// Whether it takes offers, or may still change for another reason.
+    /// Whether it is open for offers, or may still change for another reason.
     pub open: bool,
     /// The day on which the source lists it.
     pub day: Option<Date>,
     /// When offers close.
     pub closes: Option<Timestamp>,
-    /// Where it is from.
+    /// The source.
     pub source: Source,
-    /// As of when it holds.
+    /// The time of the answer that it is from.
     pub as_of: Timestamp,
-    /// How often it has changed since it was first kept, from 1.
+    /// The revision: 1 at first, one more with each change.
     pub revision: u64,
     /// The source's own text.
     pub body: Bytes,
@@ -227,76 +227,76 @@ impl StoredRecord {
     }
 }
 
-/// Which records.
+/// Selects records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordQuery {
-    /// What kind of record.
+    /// The kind.
     pub kind: RecordKind,
-    /// Row or detail.
+    /// The form.
     pub form: Form,
-    /// Only open ones, or only those that are not.
+    /// Only open records, or only closed ones.
     pub open: Option<bool>,
-    /// Only from this day on.
+    /// The first day.
     pub from: Option<Date>,
-    /// Only up to this day.
+    /// The last day.
     pub to: Option<Date>,
-    /// Only codes that sort after this one: the last of the page before.
+    /// Only codes after this one, which is the last of the previous page.
     pub after: Option<String>,
-    /// The most records.
+    /// The page size.
     pub limit: usize,
 }
 
 impl RecordQuery {
-    /// The first page of all of a kind.
+    /// The first page of all records of a kind and form.
     pub fn new(kind: RecordKind, form: Form) -> Self {
         Self { kind, form, open: None, from: None, to: None, after: None, limit: 1000 }
     }
 
-    /// Only open ones, or only those that are not.
+    /// Selects only open records, or only closed ones.
     pub fn with_open(mut self, open: bool) -> Self {
         self.open = Some(open);
         self
     }
 
-    /// Only of these days, both included.
+    /// Selects records of these days, both included.
     pub fn with_days(mut self, from: Date, to: Date) -> Self {
         (self.from, self.to) = (Some(from), Some(to));
         self
     }
 
-    /// The page behind this code.
+    /// Selects the page after this code.
     pub fn with_after(mut self, code: impl Into<String>) -> Self {
         self.after = Some(code.into());
         self
     }
 
-    /// The most records.
+    /// Sets the page size.
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 }
 
-/// What is written as a whole or not at all.
+/// Records, events and documents that are written atomically.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Batch {
-    /// Records, each in the place of the one with its kind, form and code.
+    /// Records. Each replaces the one with the same kind, form and code.
     pub records: Vec<StoredRecord>,
-    /// Changes, each with the revision of its record.
+    /// Events, each with the revision of its record.
     pub events: Vec<(ChangeEvent, u64)>,
-    /// Documents, each with the version that was read; 0 for one that must not be there.
+    /// Documents, each with the version that was read; 0 for one that must not exist yet.
     pub documents: Vec<(String, u64, Bytes)>,
 }
 
 impl Batch {
-    /// Nothing.
+    /// An empty batch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Replaces a document of which `version` was read; 0 if there was none.
+    /// Writes a document of which `version` was read; 0 if there was none.
     pub fn with_document(mut self, name: impl Into<String>, version: u64, body: impl Into<Bytes>) -> Self {
         self.documents.push((name.into(), version, body.into()));
         self
@@ -309,38 +309,38 @@ impl Batch {
     }
 }
 
-/// An event and its place among all.
+/// An event and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredEvent {
-    /// Its place: ask for what comes after it.
+    /// The position, after which the next events are read.
     pub position: u64,
-    /// The revision of the record that it tells of.
+    /// The revision of the record after the change.
     pub revision: u64,
-    /// What happened.
+    /// The event.
     pub event: ChangeEvent,
 }
 
-/// A number that no other call in this process gives.
+/// A number that is unique in this process.
 pub(crate) fn unique() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// How often a document is read again because somebody else was faster.
-const MOST_ROUNDS: usize = 256;
+/// How often to try again because another writer was faster.
+const MAX_ATTEMPTS: usize = 256;
 
-/// Reads a document, has `change` make the next one of it, and writes that unless somebody else was faster, in
-/// which case all of it happens again. `change` gives the new body and what to return.
+/// Reads a document, lets `change` compute its next body, and writes that. If another writer was faster, it starts again.
+/// `change` returns the new body, or `None` to write nothing, and the value to return.
 ///
 /// # Errors
-/// Those of the store and of `change`; `conflict` if others were faster every time.
+/// Those of the store and of `change`; `conflict` if other writers were faster every time.
 pub async fn update_document<T>(
     store: &dyn Store,
     name: &str,
     mut change: impl FnMut(Option<&[u8]>) -> Result<(Option<Vec<u8>>, T)>,
 ) -> Result<T> {
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ATTEMPTS {
         let old = store.document(name).await?;
         let (body, outcome) = change(old.as_ref().map(|document| &*document.body))?;
         let Some(body) = body else { return Ok(outcome) };
@@ -351,29 +351,33 @@ pub async fn update_document<T>(
     }
     Err(Error::new(
         crate::error::ErrorKind::Conflict,
-        format!("the document '{name}' of the store changes faster than it can be written"),
+        format!("other writers keep changing the document '{name}' of the store"),
     ))
 }
 
-/// Opens the store that an address names: `memory`, `sqlite:<path>`, a path, or
+/// Opens the store at an address: `memory`, `sqlite:<path>`, a path, or
 /// `postgres://user:password@host/database`.
 ///
-/// `DATABASE_URL` is understood as SQLAlchemy writes it: `sqlite:///data.db` is relative to the working
-/// directory, `sqlite:////var/lib/data.db` is absolute, `postgresql+asyncpg://…` is PostgreSQL.
+/// Addresses may also be in SQLAlchemy's form: `sqlite:///data.db` is relative to the working directory,
+/// `sqlite:////var/lib/data.db` is absolute, `postgresql+asyncpg://…` is PostgreSQL.
 ///
 /// # Errors
-/// `config_invalid` for an address of another kind; `unsupported` where the store is not compiled in; whatever
-/// opening the file or database says.
+/// `config_invalid` for any other address; `unsupported` if the store is not compiled in; errors of opening the file or
+/// database.
 pub async fn open_store(address: &StoreAddress) -> Result<SharedStore> {
-    match StorePlace::parse(address)? {
-        StorePlace::Memory => Ok(Arc::new(MemoryStore::new())),
+    match StoreKind::parse(address)? {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "sqlite")]
-        StorePlace::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
+        StoreKind::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
         #[cfg(not(feature = "sqlite"))]
-        StorePlace::Sqlite(_) => Err(Error::unsupported("built without the `sqlite` feature")),
+        StoreKind::Sqlite(_) => {
+            Err(Error::unsupported("this build of ayni has no SQLite store: switch on the feature `sqlite`"))
+        }
         #[cfg(feature = "postgres")]
-        StorePlace::Postgres => Ok(Arc::new(PostgresStore::open(address.clone()).await?)),
+        StoreKind::Postgres => Ok(Arc::new(PostgresStore::open(address.clone()).await?)),
         #[cfg(not(feature = "postgres"))]
-        StorePlace::Postgres => Err(Error::unsupported("built without the `postgres` feature")),
+        StoreKind::Postgres => Err(Error::unsupported(
+            "this build of ayni has no PostgreSQL store: switch on the feature `postgres`",
+        )),
     }
 }

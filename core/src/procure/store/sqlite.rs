@@ -9,14 +9,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{
-    Batch, Document, Form, KeptAnswer, LineStore, RecordKind, RecordQuery, Store, StoredEvent, StoredRecord,
+    Batch, Form, LineStore, RecordKind, RecordQuery, Store, StoredAnswer, StoredDocument, StoredEvent,
+    StoredRecord,
 };
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
 use crate::runtime::run_blocking;
 
-/// What each version of the file adds to the one before. Never changed, only added to.
+/// The changes from each version of the file to the next. Existing ones are never edited.
 const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE documents (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
@@ -41,9 +42,9 @@ const MIGRATIONS: [&str; 2] = [
 ];
 
 /// How long a writer waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A store in an SQLite file, shared by the processes of one machine. Every call runs on a thread for blocking
+/// A store in an SQLite file, which the processes of one machine can share. Every call runs on a thread for blocking
 /// work.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
@@ -52,14 +53,14 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it if it is not there, and brings it to the newest form.
+    /// Opens or creates the file, and migrates it to the newest version.
     ///
     /// # Errors
     /// `config_invalid` if the file cannot be opened or was written by a newer release.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path: Arc<Path> = path.into().into();
-        let opened = Arc::clone(&path);
-        let connection = run_blocking(move || connect(&opened)).await?;
+        let target = Arc::clone(&path);
+        let connection = run_blocking(move || connect(&target)).await?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path })
     }
 
@@ -68,7 +69,7 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Runs `work` in a transaction on a thread for blocking work; what it wrote is kept unless it fails.
+    /// Runs `work` in a transaction on a thread for blocking work. The transaction is rolled back if it fails.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -76,11 +77,11 @@ impl SqliteStore {
         let connection = Arc::clone(&self.connection);
         run_blocking(move || {
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            // Immediate: a transaction that begins as a reader cannot become a writer under another's eyes.
+            // Immediate: a transaction that starts with a read cannot be upgraded while another one writes.
             let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-            let outcome = work(&transaction).map_err(failed)?;
-            transaction.commit().map_err(failed)?;
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(to_error)?;
+            let outcome = work(&transaction).map_err(to_error)?;
+            transaction.commit().map_err(to_error)?;
             Ok(outcome)
         })
         .await
@@ -91,8 +92,10 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let connection = Arc::clone(&self.connection);
-        run_blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(failed))
-            .await
+        run_blocking(move || {
+            work(&connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(to_error)
+        })
+        .await
     }
 }
 
@@ -101,7 +104,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
-fn failed(error: rusqlite::Error) -> Error {
+fn to_error(error: rusqlite::Error) -> Error {
     let (kind, message) = match is_busy(&error) {
         true => (ErrorKind::Unavailable, "the store's file is locked by another process"),
         false => (ErrorKind::Unexpected, "the store's file could not be read or written"),
@@ -115,19 +118,19 @@ fn connect(path: &Path) -> Result<Connection> {
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| {
-            Error::config(format!("the folder of the store '{}' cannot be made", path.display()))
+            Error::config(format!("the folder of the store '{}' cannot be created", path.display()))
                 .with_source(error)
         })?;
     }
-    let mut connection = patiently(|| opened(path)).map_err(refuse)?;
+    let mut connection = retry_while_busy(|| open_connection(path)).map_err(refuse)?;
     migrate(&mut connection, path)?;
     Ok(connection)
 }
 
-/// Repeats what is refused because others hold the file. SQLite itself waits for them but where two could wait for
-/// each other, as they do when both open a new file.
-fn patiently<T>(work: impl Fn() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    let end = Instant::now() + BUSY;
+/// Retries while others hold the file. SQLite waits for them itself, except where two could wait for each other, for
+/// example when both create the file.
+fn retry_while_busy<T>(work: impl Fn() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let end = Instant::now() + BUSY_TIMEOUT;
     loop {
         match work() {
             Err(error) if is_busy(&error) && Instant::now() < end => {
@@ -138,40 +141,41 @@ fn patiently<T>(work: impl Fn() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     }
 }
 
-fn opened(path: &Path) -> rusqlite::Result<Connection> {
+fn open_connection(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // With a write-ahead log this loses no committed batch when the process is killed.
+    // With a write-ahead log no committed batch is lost if the process is killed.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // 32 MB: a month of lines is written through the log, and each checkpoint waits for the disk.
+    // 32 MB: a month of lines goes through the log, and each checkpoint waits for the disk.
     connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
-    // What a month's indexes are sorted in: more is hardly faster, and is memory.
+    // A month's indexes are sorted in it. More memory is hardly faster.
     connection.pragma_update(None, "cache_size", -6_144)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(to_error)?;
     let version: usize =
-        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(to_error)?;
     let pending = MIGRATIONS.get(version..).ok_or_else(|| {
         Error::config(format!("the store '{}' was written by a newer release of ayni", path.display()))
     })?;
     for migration in pending {
-        transaction.execute_batch(migration).map_err(failed)?;
+        transaction.execute_batch(migration).map_err(to_error)?;
     }
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(failed)?;
-    transaction.commit().map_err(failed)
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(to_error)?;
+    transaction.commit().map_err(to_error)
 }
 
 pub(super) fn bytes(value: ValueRef<'_>) -> rusqlite::Result<Bytes> {
     Ok(value.as_blob().map(Bytes::copy_from_slice)?)
 }
 
-/// What is in a column and should not be.
-pub(super) fn strange(column: usize) -> rusqlite::Error {
+/// The error for a column with a value that ayni never writes.
+pub(super) fn invalid_column(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "of the store".to_owned(), rusqlite::types::Type::Text)
 }
 
@@ -180,11 +184,12 @@ const RECORD: &str =
 
 fn stored_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
     let text = |column: usize| row.get::<_, String>(column);
-    let day = row.get::<_, Option<String>>(5)?.map(|day| day.parse::<Date>().map_err(|_| strange(5)));
-    let closes = row.get::<_, Option<String>>(6)?.map(|at| at.parse::<Timestamp>().map_err(|_| strange(6)));
+    let day = row.get::<_, Option<String>>(5)?.map(|day| day.parse::<Date>().map_err(|_| invalid_column(5)));
+    let closes =
+        row.get::<_, Option<String>>(6)?.map(|at| at.parse::<Timestamp>().map_err(|_| invalid_column(6)));
     Ok(StoredRecord {
-        kind: RecordKind::parse(&text(0)?).ok_or_else(|| strange(0))?,
-        form: Form::parse(&text(1)?).ok_or_else(|| strange(1))?,
+        kind: RecordKind::parse(&text(0)?).ok_or_else(|| invalid_column(0))?,
+        form: Form::parse(&text(1)?).ok_or_else(|| invalid_column(1))?,
         code: text(2)?,
         state: text(3)?,
         open: row.get(4)?,
@@ -198,8 +203,8 @@ fn stored_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
 }
 
 fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-    let kind = RecordKind::parse(&row.get::<_, String>(1)?).ok_or_else(|| strange(1))?;
-    let change = Change::parse(&row.get::<_, String>(4)?).ok_or_else(|| strange(4))?;
+    let kind = RecordKind::parse(&row.get::<_, String>(1)?).ok_or_else(|| invalid_column(1))?;
+    let change = Change::parse(&row.get::<_, String>(4)?).ok_or_else(|| invalid_column(4))?;
     let noticed = Timestamp::of_unix_millis(row.get(6)?);
     let event = ChangeEvent::new(kind, row.get::<_, String>(2)?, change, row.get::<_, String>(5)?, noticed);
     Ok(StoredEvent { position: row.get(0)?, revision: row.get(3)?, event })
@@ -258,30 +263,32 @@ pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::R
 }
 
 impl Store for SqliteStore {
-    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
         let name = name.to_owned();
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached("SELECT version, body FROM documents WHERE name = ?1")?
-                .query_row([name], |row| Ok(Document { version: row.get(0)?, body: bytes(row.get_ref(1)?)? }))
+                .query_row([name], |row| {
+                    Ok(StoredDocument { version: row.get(0)?, body: bytes(row.get_ref(1)?)? })
+                })
                 .optional()
         }))
     }
 
-    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KeptAnswer>>> {
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
         let key = key.to_owned();
         Box::pin(self.read(move |connection| {
             connection
                 .prepare_cached("SELECT as_of, body FROM answers WHERE key = ?1")?
                 .query_row([key], |row| {
                     let as_of = Timestamp::of_unix_millis(row.get(0)?);
-                    Ok(KeptAnswer { as_of, body: bytes(row.get_ref(1)?)? })
+                    Ok(StoredAnswer { as_of, body: bytes(row.get_ref(1)?)? })
                 })
                 .optional()
         }))
     }
 
-    fn keep_answer<'a>(&'a self, key: &'a str, answer: KeptAnswer) -> BoxFuture<'a, Result<()>> {
+    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
         let key = key.to_owned();
         Box::pin(self.write(move |transaction| {
             transaction
@@ -291,7 +298,7 @@ impl Store for SqliteStore {
         }))
     }
 
-    fn forget_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
         let before = before.unix_millis();
         Box::pin(self.write(move |transaction| {
             let forgotten = transaction.execute("DELETE FROM answers WHERE as_of < ?1", [before])?;

@@ -1,19 +1,19 @@
 //! Lines of monthly files in an SQLite file.
 //!
-//! Each edition is a table of its own: written in order, with indexes that are small, and dropped whole. Taking
-//! half a million rows out of one large table takes longer than putting them in.
+//! Each edition has its own table, which is written in order, has small indexes and is dropped as a whole. Deleting half a
+//! million rows from one large table would take longer than inserting them.
 
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
 
-use super::lines::{SEARCHED, superseded};
-use super::sqlite::{SqliteStore, apply, bytes, strange};
+use super::lines::{INDEXED_COLUMNS, superseded};
+use super::sqlite::{SqliteStore, apply, bytes, invalid_column};
 use super::{Batch, LineQuery, LineStore, RecordKind, StoredLine};
 use crate::context::BoxFuture;
 use crate::error::Result;
 use crate::procure::{Currency, Date, Decimal, Money, Month};
 
-/// The tables, as the second version of the file adds them.
+/// The tables that the second version of the file adds.
 pub(super) const TABLES: &str = "
     CREATE TABLE editions (
         edition INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -22,7 +22,7 @@ pub(super) const TABLES: &str = "
     CREATE UNIQUE INDEX editions_seen ON editions (kind, month) WHERE state = 1;
 ";
 
-/// The table of an edition.
+/// The statement that creates the table of an edition.
 fn table(edition: i64) -> String {
     format!(
         "CREATE TABLE lines_{edition} (
@@ -36,50 +36,50 @@ fn table(edition: i64) -> String {
 }
 
 /// The states of an edition.
-const WRITTEN: i64 = 0;
-const SEEN: i64 = 1;
+const PENDING: i64 = 0;
+const PUBLISHED: i64 = 1;
 const SUPERSEDED: i64 = 2;
 
 const COLUMNS: &str =
     "position, code, line_id, day, state, buyer, supplier, supplier_name, product, name, description,
     quantity, unit, unit_price, unit_currency, total, total_currency, chosen, body";
 
-fn number(edition: u64) -> i64 {
+fn edition_id(edition: u64) -> i64 {
     i64::try_from(edition).unwrap_or(i64::MAX)
 }
 
-/// Whether an edition is the one that is being written.
-fn is_written(transaction: &Transaction<'_>, edition: i64) -> rusqlite::Result<bool> {
+/// Whether an edition is still being written.
+fn is_pending(transaction: &Transaction<'_>, edition: i64) -> rusqlite::Result<bool> {
     let state: Option<i64> = transaction
         .prepare_cached("SELECT state FROM editions WHERE edition = ?1")?
         .query_row([edition], |row| row.get(0))
         .optional()?;
-    Ok(state == Some(WRITTEN))
+    Ok(state == Some(PENDING))
 }
 
-fn add(transaction: &Transaction<'_>, edition: i64, lines: &[StoredLine]) -> rusqlite::Result<()> {
+fn insert_lines(transaction: &Transaction<'_>, edition: i64, lines: &[StoredLine]) -> rusqlite::Result<()> {
     let statement = format!(
         "INSERT INTO lines_{edition} VALUES
          (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
     );
     let mut insert = transaction.prepare_cached(&statement)?;
-    let mut digits = [String::new(), String::new(), String::new()];
+    let mut amount_texts = [String::new(), String::new(), String::new()];
     for line in lines {
         let amounts = [
             line.quantity,
             line.unit_price.as_ref().map(|money| money.amount),
             line.total.as_ref().map(|money| money.amount),
         ];
-        for (text, amount) in digits.iter_mut().zip(&amounts) {
+        for (text, amount) in amount_texts.iter_mut().zip(&amounts) {
             text.clear();
             if let Some(amount) = amount {
                 use std::fmt::Write;
-                // Writing to a text never fails.
+                // Writing to a `String` never fails.
                 let _ = write!(text, "{amount}");
             }
         }
         let [quantity, unit_price, total] =
-            [0, 1, 2].map(|which: usize| amounts[which].is_some().then_some(digits[which].as_str()));
+            [0, 1, 2].map(|which: usize| amounts[which].is_some().then_some(amount_texts[which].as_str()));
         insert.execute(params![
             line.position,
             line.code,
@@ -108,10 +108,10 @@ fn add(transaction: &Transaction<'_>, edition: i64, lines: &[StoredLine]) -> rus
         .map(drop)
 }
 
-/// Makes an edition searchable by a column, once it is whole: an index that is sorted at once takes a tenth of the time
-/// of one that grows in no order.
-fn index(transaction: &Transaction<'_>, edition: i64, column: &str) -> rusqlite::Result<()> {
-    if !is_written(transaction, edition)? {
+/// Indexes a column of a complete edition. An index that is built at once takes a tenth of the time of one that grows in
+/// random order.
+fn create_index(transaction: &Transaction<'_>, edition: i64, column: &str) -> rusqlite::Result<()> {
+    if !is_pending(transaction, edition)? {
         return Ok(());
     }
     let statement = format!(
@@ -121,9 +121,9 @@ fn index(transaction: &Transaction<'_>, edition: i64, column: &str) -> rusqlite:
     transaction.execute(&statement, []).map(drop)
 }
 
-/// Shows an edition; `None` if it is not the one that is being written.
+/// Publishes an edition; `None` if it is not the one that is being written.
 fn publish(transaction: &Transaction<'_>, edition: i64, batch: &Batch) -> rusqlite::Result<Option<bool>> {
-    if !is_written(transaction, edition)? {
+    if !is_pending(transaction, edition)? {
         return Ok(None);
     }
     if !apply(transaction, batch)? {
@@ -132,14 +132,14 @@ fn publish(transaction: &Transaction<'_>, edition: i64, batch: &Batch) -> rusqli
     transaction.execute(
         "UPDATE editions SET state = ?2 WHERE state = ?3
          AND (kind, month) = (SELECT kind, month FROM editions WHERE edition = ?1)",
-        [edition, SUPERSEDED, SEEN],
+        [edition, SUPERSEDED, PUBLISHED],
     )?;
-    transaction.execute("UPDATE editions SET state = ?2 WHERE edition = ?1", [edition, SEEN])?;
+    transaction.execute("UPDATE editions SET state = ?2 WHERE edition = ?1", [edition, PUBLISHED])?;
     Ok(Some(true))
 }
 
-/// Takes an edition away that nobody sees; `false` if there is none.
-fn purge(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
+/// Drops one superseded edition; `false` if there is none.
+fn drop_superseded(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     let edition: Option<i64> = transaction
         .prepare_cached("SELECT edition FROM editions WHERE state = ?1 LIMIT 1")?
         .query_row([SUPERSEDED], |row| row.get(0))
@@ -159,7 +159,7 @@ fn money(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Money>> {
 
 fn decimal(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Decimal>> {
     let text: Option<String> = row.get(at)?;
-    text.map(|text| text.parse().map_err(|_| strange(at))).transpose()
+    text.map(|text| text.parse().map_err(|_| invalid_column(at))).transpose()
 }
 
 fn stored_line(row: &Row<'_>) -> rusqlite::Result<StoredLine> {
@@ -169,7 +169,7 @@ fn stored_line(row: &Row<'_>) -> rusqlite::Result<StoredLine> {
         position: row.get(0)?,
         code: row.get(1)?,
         line_id: row.get(2)?,
-        day: day.map(|day| day.parse::<Date>().map_err(|_| strange(3))).transpose()?,
+        day: day.map(|day| day.parse::<Date>().map_err(|_| invalid_column(3))).transpose()?,
         state: row.get(4)?,
         buyer: row.get(5)?,
         supplier: row.get(6)?,
@@ -186,17 +186,17 @@ fn stored_line(row: &Row<'_>) -> rusqlite::Result<StoredLine> {
     })
 }
 
-/// The lines of one edition that are asked for, at most `limit`.
-fn find(
+/// The lines of one edition that match the query, at most `limit`.
+fn find_lines(
     connection: &rusqlite::Connection,
     (edition, month): (i64, Month),
     query: &LineQuery,
     limit: usize,
 ) -> rusqlite::Result<Vec<StoredLine>> {
     let mut statement = format!("SELECT {COLUMNS} FROM lines_{edition} WHERE position > ?1");
-    let mut values: Vec<Value> = vec![number(query.given(month)).into()];
-    for (column, wanted) in query.wanted() {
-        values.push(wanted.clone().into());
+    let mut values: Vec<Value> = vec![edition_id(query.position_after(month)).into()];
+    for (column, conditions) in query.conditions() {
+        values.push(conditions.clone().into());
         statement.push_str(&format!(" AND {column} = ?{}", values.len()));
     }
     values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
@@ -204,23 +204,26 @@ fn find(
     connection.prepare_cached(&statement)?.query_map(params_from_iter(values), stored_line)?.collect()
 }
 
-/// The editions of a kind that are seen, by month, each with the number of its lines.
-fn seen(connection: &rusqlite::Connection, kind: RecordKind) -> rusqlite::Result<Vec<(i64, Month, u64)>> {
+/// The published editions of a kind by month, each with its number of lines.
+fn published_editions(
+    connection: &rusqlite::Connection,
+    kind: RecordKind,
+) -> rusqlite::Result<Vec<(i64, Month, u64)>> {
     connection
         .prepare_cached(
             "SELECT edition, month, lines FROM editions WHERE kind = ?1 AND state = ?2 ORDER BY month",
         )?
-        .query_map(params![kind.as_str(), SEEN], |row| {
+        .query_map(params![kind.as_str(), PUBLISHED], |row| {
             let month: String = row.get(1)?;
-            Ok((row.get(0)?, month.parse().map_err(|_| strange(1))?, row.get(2)?))
+            Ok((row.get(0)?, month.parse().map_err(|_| invalid_column(1))?, row.get(2)?))
         })?
         .collect()
 }
 
 impl SqliteStore {
-    /// Takes away what nobody sees any more, an edition a transaction, so that others have their turn.
-    async fn purge(&self) -> Result<()> {
-        while self.write(purge).await? {}
+    /// Drops the superseded editions, one per transaction, so that other writers can run in between.
+    async fn drop_all_superseded(&self) -> Result<()> {
+        while self.write(drop_superseded).await? {}
         Ok(())
     }
 }
@@ -232,45 +235,45 @@ impl LineStore for SqliteStore {
                 let (kind, month) = (kind.as_str(), month.to_string());
                 transaction.execute(
                     "UPDATE editions SET state = ?3 WHERE kind = ?1 AND month = ?2 AND state = ?4",
-                    params![kind, month, SUPERSEDED, WRITTEN],
+                    params![kind, month, SUPERSEDED, PENDING],
                 )?;
                 transaction.execute(
                     "INSERT INTO editions (kind, month, state, lines) VALUES (?1, ?2, ?3, 0)",
-                    params![kind, month, WRITTEN],
+                    params![kind, month, PENDING],
                 )?;
                 let edition = transaction.last_insert_rowid();
                 transaction.execute(&table(edition), [])?;
                 Ok(edition)
             });
             let edition = edition.await?;
-            self.purge().await?;
+            self.drop_all_superseded().await?;
             Ok(edition.unsigned_abs())
         })
     }
 
     fn add_lines(&self, edition: u64, lines: Vec<StoredLine>) -> BoxFuture<'_, Result<()>> {
-        let edition = number(edition);
+        let edition = edition_id(edition);
         Box::pin(async move {
             let added = self.write(move |transaction| {
-                if !is_written(transaction, edition)? {
+                if !is_pending(transaction, edition)? {
                     return Ok(false);
                 }
-                add(transaction, edition, &lines).map(|()| true)
+                insert_lines(transaction, edition, &lines).map(|()| true)
             });
             if added.await? { Ok(()) } else { Err(superseded()) }
         })
     }
 
     fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>> {
-        let edition = number(edition);
+        let edition = edition_id(edition);
         Box::pin(async move {
-            for column in SEARCHED {
-                self.write(move |transaction| index(transaction, edition, column)).await?;
+            for column in INDEXED_COLUMNS {
+                self.write(move |transaction| create_index(transaction, edition, column)).await?;
             }
             let published = self.write(move |transaction| publish(transaction, edition, &batch)).await?;
             let published = published.ok_or_else(superseded)?;
-            // The edition is seen by now, whatever happens: what is left is taken away when the next one begins.
-            let _ = self.purge().await;
+            // The edition is published, whatever happens now. What is left is dropped when the next one begins.
+            let _ = self.drop_all_superseded().await;
             Ok(published)
         })
     }
@@ -278,10 +281,10 @@ impl LineStore for SqliteStore {
     fn lines(&self, query: LineQuery) -> BoxFuture<'_, Result<Vec<(Month, StoredLine)>>> {
         Box::pin(self.read(move |connection| {
             let mut found = Vec::new();
-            for (edition, month, _) in seen(connection, query.kind)? {
+            for (edition, month, _) in published_editions(connection, query.kind)? {
                 let left = query.limit.saturating_sub(found.len());
-                if left > 0 && query.wants(month) {
-                    let lines = find(connection, (edition, month), &query, left)?;
+                if left > 0 && query.includes(month) {
+                    let lines = find_lines(connection, (edition, month), &query, left)?;
                     found.extend(lines.into_iter().map(|line| (month, line)));
                 }
             }
@@ -291,7 +294,10 @@ impl LineStore for SqliteStore {
 
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
         Box::pin(self.read(move |connection| {
-            Ok(seen(connection, kind)?.into_iter().map(|(_, month, lines)| (month, lines)).collect())
+            Ok(published_editions(connection, kind)?
+                .into_iter()
+                .map(|(_, month, lines)| (month, lines))
+                .collect())
         }))
     }
 }

@@ -117,12 +117,12 @@ async fn events_are_kept_once_and_in_order(store: &dyn Store) {
 
 async fn answers_are_kept_and_forgotten_by_age(store: &dyn Store) {
     let answer =
-        |day: &str| KeptAnswer { as_of: moment(&format!("{day}T10:00:00-03:00")), body: Bytes::from("{}") };
-    store.keep_answer("old", answer("2026-10-01")).await.expect("kept");
-    store.keep_answer("new", answer("2026-10-10")).await.expect("kept");
-    store.keep_answer("new", answer("2026-10-11")).await.expect("kept");
+        |day: &str| StoredAnswer { as_of: moment(&format!("{day}T10:00:00-03:00")), body: Bytes::from("{}") };
+    store.store_answer("old", answer("2026-10-01")).await.expect("kept");
+    store.store_answer("new", answer("2026-10-10")).await.expect("kept");
+    store.store_answer("new", answer("2026-10-11")).await.expect("kept");
     assert_eq!(store.answer("new").await.expect("read"), Some(answer("2026-10-11")));
-    assert_eq!(store.forget_answers(moment("2026-10-05T00:00:00-03:00")).await.expect("forgotten"), 1);
+    assert_eq!(store.delete_answers(moment("2026-10-05T00:00:00-03:00")).await.expect("forgotten"), 1);
     assert_eq!(store.answer("old").await.expect("read"), None);
 }
 

@@ -1,9 +1,12 @@
 //! Errors: their HTTP status, and the object that OpenAI's clients read.
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::body::{BODY, MALFORMED, PARAM};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Persistence};
 
 /// The HTTP status of an error: that of its kind, and 422 for a body of the wrong form.
 pub fn status(error: &Error) -> u16 {
@@ -88,6 +91,47 @@ impl<'a> ErrorBody<'a> {
     /// The HTTP status of the response.
     pub fn status(&self) -> u16 {
         self.status
+    }
+}
+
+/// A failure that a server reports for reasons of its own, as data.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The HTTP status.
+    pub status: u16,
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// What to mend.
+    pub message: String,
+    /// Whether another attempt may help.
+    pub retryable: bool,
+    /// Seconds until then.
+    pub retry_after: Option<f64>,
+    /// The backend that failed.
+    pub backend: Option<String>,
+    /// The field of the request that is wrong.
+    pub param: Option<String>,
+    /// The server's own id of the request.
+    pub request_id: Option<String>,
+}
+
+impl Failure {
+    /// The body of the response; see [`ErrorBody`].
+    pub fn body(self) -> Value {
+        let persistence = if self.retryable { Persistence::Temporary } else { Persistence::Permanent };
+        let mut error = Error::new(self.kind, self.message).with_persistence(persistence);
+        if let Some(wait) = self.retry_after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+            error = error.with_retry_after(wait);
+        }
+        if let Some(backend) = self.backend {
+            error = error.with_backend(backend);
+        }
+        if let Some(param) = self.param {
+            error = error.with_context(PARAM, param);
+        }
+        let body = ErrorBody::with_status(&error, self.request_id.as_deref(), self.status);
+        serde_json::to_value(body).unwrap_or_default()
     }
 }
 

@@ -33,12 +33,15 @@ pub mod error;
 mod fields;
 pub mod images;
 pub mod models;
+pub(crate) mod responses;
 #[cfg(feature = "schema")]
 mod schema;
+mod served;
 
 pub use body::check_content_type;
 #[cfg(feature = "schema")]
 pub use schema::request_schemas;
+pub use served::{ServedHandle, ServedRequest};
 
 /// The most characters of a model's name in a request.
 const MAX_MODEL_CHARS: usize = 256;

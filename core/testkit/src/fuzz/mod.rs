@@ -3,6 +3,9 @@
 //! A [`Target`] is a parser, the inputs to start from, and a check of what must hold for any input. A run is
 //! bounded by time and repeatable by its seed. An input that a parser answers in a new way is mutated further.
 //!
+//! What may end the process goes into a [`Sweep`]: numbered attempts in child processes. With a [`Folder`] they are
+//! mutations of a model's files.
+//!
 //! ```
 //! use std::time::Duration;
 //! use ayni_testkit::fuzz::{FuzzOptions, InputKind, Target, fuzz};
@@ -20,14 +23,18 @@
 //! # Ok::<_, String>(())
 //! ```
 
+mod folder;
 mod mutate;
 mod options;
 mod run;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use folder::Folder;
 pub use mutate::InputKind;
 pub use options::FuzzOptions;
+pub use sweep::{Sweep, SweepReport};
 
 /// A parser, inputs to start from, and what must hold.
 #[derive(Clone, Debug)]

@@ -43,7 +43,7 @@ impl FuzzOptions {
     }
 }
 
-fn number(name: &str) -> Result<Option<u64>, String> {
+pub(super) fn number(name: &str) -> Result<Option<u64>, String> {
     let Ok(text) = std::env::var(name) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("{name} is '{text}', not a number"))
 }

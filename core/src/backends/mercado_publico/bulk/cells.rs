@@ -1,27 +1,27 @@
-//! The fields of a row as what they mean.
+//! The fields of a row, parsed.
 
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Date, Decimal, Money, Timestamp, ZoneMark};
 
 use super::columns::{ColumnSet, Columns};
-use super::table::Row;
+use super::table::CsvRow;
 use super::text::decoded;
 use crate::procure::json::fields::{is_tidy, tidied};
 
-/// The fields of a row, by column.
+/// The fields of a row, parsed by column.
 #[derive(Debug)]
 pub struct Cells<'a> {
-    row: Row<'a>,
+    row: CsvRow<'a>,
     columns: &'a Columns,
-    /// The columns that hold something which is neither a value nor a mark of none.
+    /// The columns whose content could not be parsed and is not a mark for "empty".
     pub(super) unread: Vec<&'static str>,
 }
 
-/// Whether a field says that there is nothing.
-fn is_nothing(bytes: &[u8]) -> bool {
+/// Whether a field is empty or has a mark for "empty".
+fn is_empty_mark(bytes: &[u8]) -> bool {
     match bytes {
         [] | b"NA" | b"-" | b"NULL" => true,
-        // The date that stands for none leaks into addresses.
+        // The date that stands for "none" also appears in addresses.
         b"1900-01-01" => true,
         [first, ..] if bytes.len() <= 4 => {
             first.eq_ignore_ascii_case(&b'n') && bytes.eq_ignore_ascii_case(b"null")
@@ -31,21 +31,21 @@ fn is_nothing(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn new(row: Row<'a>, columns: &'a Columns) -> Self {
+    pub(super) fn new(row: CsvRow<'a>, columns: &'a Columns) -> Self {
         Self { row, columns, unread: Vec::new() }
     }
 
-    /// A field's bytes, if it holds anything.
+    /// The bytes of a field, unless it is empty or personal data to be dropped.
     fn bytes(&self, column: impl ColumnSet) -> Option<&'a [u8]> {
-        let place = self.columns.place(column)?;
-        let bytes = self.row.bytes(place).trim_ascii();
-        (!is_nothing(bytes) && !self.columns.is_personal(place)).then_some(bytes)
+        let position = self.columns.position(column)?;
+        let bytes = self.row.bytes(position).trim_ascii();
+        (!is_empty_mark(bytes) && !self.columns.is_personal(position)).then_some(bytes)
     }
 
     fn read<C: ColumnSet, T>(&mut self, column: C, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         let value = read(self.bytes(column)?);
         if value.is_none() {
-            self.unread.extend(C::READ.get(column.index()).map(|known| known.name));
+            self.unread.extend(C::PARSED.get(column.index()).map(|known| known.name));
         }
         value
     }
@@ -53,11 +53,11 @@ impl<'a> Cells<'a> {
     /// A text.
     pub(super) fn text(&self, column: impl ColumnSet) -> Option<String> {
         let bytes = self.bytes(column)?;
-        let text = match self.row.has_doubled_quotes(self.columns.place(column)?) {
+        let text = match self.row.has_doubled_quotes(self.columns.position(column)?) {
             false => decoded(bytes).into_owned(),
             true => decoded(bytes).replace("\"\"", "\""),
         };
-        // Blanks beyond ASCII, and NULs.
+        // Also removes blanks outside ASCII, and NULs.
         if is_tidy(&text) { Some(text) } else { Some(tidied(&text)).filter(|text| !text.is_empty()) }
     }
 
@@ -65,14 +65,14 @@ impl<'a> Cells<'a> {
         self.text(column).unwrap_or_default()
     }
 
-    /// A code that is written as a number; `-1` is none.
+    /// A code that is written as a number; `-1` and `0` mean none.
     pub(super) fn code(&self, column: impl ColumnSet) -> Option<String> {
         let bytes = self.bytes(column)?;
         if matches!(bytes, b"-1" | b"0") { None } else { self.text(column) }
     }
 
-    /// A whole number; `-1` is none.
-    pub(super) fn whole(&mut self, column: impl ColumnSet) -> Option<i64> {
+    /// A whole number; `-1` means none.
+    pub(super) fn integer(&mut self, column: impl ColumnSet) -> Option<i64> {
         self.read(column, |bytes| {
             let number = decimal(bytes)?;
             if number.scale() == 0 { i64::try_from(number.digits()).ok() } else { None }
@@ -85,19 +85,19 @@ impl<'a> Cells<'a> {
         self.read(column, decimal)
     }
 
-    /// An amount of a currency; without one it is no money.
+    /// An amount; `None` without a currency.
     pub(super) fn money(&mut self, column: impl ColumnSet, currency: Option<&Currency>) -> Option<Money> {
         let amount = self.decimal(column)?;
         Some(Money::new(amount, currency?.clone()))
     }
 
-    /// The midnight at the beginning of a day, or a moment where the file has one.
-    pub(super) fn moment(&mut self, column: impl ColumnSet) -> Option<Timestamp> {
-        self.read(column, moment).filter(|moment| moment.date().year() > 1900)
+    /// A time, or the midnight at the start of a day.
+    pub(super) fn time(&mut self, column: impl ColumnSet) -> Option<Timestamp> {
+        self.read(column, time).filter(|time| time.date().year() > 1900)
     }
 
     /// Yes or no.
-    pub(super) fn flag(&mut self, column: impl ColumnSet) -> Option<bool> {
+    pub(super) fn boolean(&mut self, column: impl ColumnSet) -> Option<bool> {
         self.read(column, |bytes| {
             let is = |words: &[&[u8]]| words.iter().any(|word| bytes.eq_ignore_ascii_case(word));
             match (is(&[b"si", b"1", b"s\xED", "sí".as_bytes()]), is(&[b"no", b"0"])) {
@@ -108,10 +108,10 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// A currency by its code, or by the name that offers give it.
+    /// A currency by its code, or by its name as offers write it.
     pub(super) fn currency(&self, column: impl ColumnSet) -> Option<Currency> {
         let bytes = self.bytes(column)?;
-        // Neither number stands for a currency.
+        // These numbers are not currencies.
         if matches!(bytes, b"1" | b"-1") {
             return None;
         }
@@ -133,29 +133,29 @@ fn currency_of(name: &str) -> Currency {
     }
 }
 
-/// `19977,72`, `3,3e+08`, `-5`; a point is read as a comma is.
+/// Parses `19977,72`, `3,3e+08`, `-5`; a point is the same as a comma.
 pub(super) fn decimal(bytes: &[u8]) -> Option<Decimal> {
     let (is_negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, bytes),
     };
-    // 18 digits fit, and hardly any amount has more.
+    // 18 digits fit into an i64, and hardly any amount has more.
     if digits.is_empty() || digits.len() > 18 {
         return long_decimal(bytes);
     }
-    let (mut number, mut scale, mut is_behind) = (0_i64, 0_u8, false);
+    let (mut number, mut scale, mut after_point) = (0_i64, 0_u8, false);
     for byte in digits {
         match byte {
             b'0'..=b'9' => {
                 number = number * 10 + i64::from(byte - b'0');
-                scale += u8::from(is_behind);
+                scale += u8::from(after_point);
             }
-            b',' | b'.' if !is_behind => is_behind = true,
+            b',' | b'.' if !after_point => after_point = true,
             _ => return long_decimal(bytes),
         }
     }
-    if digits.len() == usize::from(is_behind) {
+    if digits.len() == usize::from(after_point) {
         return None;
     }
     Some(Decimal::new(i128::from(if is_negative { -number } else { number }), scale))
@@ -166,7 +166,7 @@ fn long_decimal(bytes: &[u8]) -> Option<Decimal> {
     text.replacen(',', ".", 1).parse().ok()
 }
 
-fn moment(bytes: &[u8]) -> Option<Timestamp> {
+fn time(bytes: &[u8]) -> Option<Timestamp> {
     let digits = |from: usize, to: usize| {
         bytes.get(from..to)?.iter().try_fold(0_u16, |number, byte| {
             byte.is_ascii_digit().then(|| number * 10 + u16::from(byte - b'0'))
@@ -229,7 +229,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_number_a_moment_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
-            let _ = (decimal(&bytes), moment(&bytes));
+            let _ = (decimal(&bytes), time(&bytes));
         }
     }
 }

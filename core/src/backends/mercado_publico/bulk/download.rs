@@ -1,4 +1,4 @@
-//! A month, from the service onto the disk: only if it has changed, and from where an earlier call broke off.
+//! Downloading a month: only if it has changed, and from where an earlier call was interrupted.
 
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::super::client::{MercadoPublico, NAME};
-use super::super::fetch::given_up;
-use super::partial::Partial;
+use super::super::fetch::exhausted;
+use super::partial::PartialFile;
 use super::{BulkSet, UnknownColumns};
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Result, Sent};
@@ -21,57 +21,57 @@ use crate::procure::store::update_document;
 use crate::procure::{Month, Timestamp};
 use crate::runtime::{self, run_blocking};
 
-/// How often a download that breaks is gone on with.
-const ATTEMPTS: u32 = 4;
+/// How often an interrupted download is resumed.
+const MAX_ATTEMPTS: u32 = 4;
 /// The waits before the next attempt.
 static BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
-/// How many pieces may wait for the disk.
-const WAITING: usize = 16;
+/// How many chunks may wait to be written.
+const MAX_QUEUED_CHUNKS: usize = 16;
 
-/// The most bytes of a file where a request does not say.
-const MOST_BYTES: u64 = 2 << 30;
+/// The default of [`MonthRequest::most_bytes`].
+const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 
-/// Which month to fetch, and how.
+/// A month to download or import, and how.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MonthRequest {
-    /// Which set.
+    /// The set.
     pub set: BulkSet,
-    /// Which month.
+    /// The month.
     pub month: Month,
-    /// Where to put the file; a folder beside the store by default.
+    /// The folder for the file; by default one beside the lock file.
     #[serde(default)]
     pub folder: Option<PathBuf>,
-    /// The most bytes of the file as it comes.
+    /// The largest file to download, in bytes.
     #[serde(default = "most_bytes")]
     pub most_bytes: u64,
-    /// Whether to fetch it although it has not changed.
+    /// Whether to download it even if it has not changed.
     #[serde(default)]
     pub anew: bool,
-    /// What an import does with columns that ayni does not know.
+    /// What an import does with unknown columns.
     #[serde(default)]
     pub unknown_columns: UnknownColumns,
-    /// Whether an import keeps the whole text of each row. That is four times as much.
+    /// Whether an import stores the whole text of each row, which takes four times the space.
     #[serde(default)]
     pub raw: bool,
-    /// Whether an import leaves the file where it is.
+    /// Whether an import keeps the file.
     #[serde(default)]
     pub keep_file: bool,
 }
 
 fn most_bytes() -> u64 {
-    MOST_BYTES
+    DEFAULT_MAX_BYTES
 }
 
 impl MonthRequest {
-    /// A month of a set, if it has changed.
+    /// A month of a set, only if it has changed.
     pub fn new(set: BulkSet, month: Month) -> Self {
         Self {
             set,
             month,
             folder: None,
-            most_bytes: MOST_BYTES,
+            most_bytes: DEFAULT_MAX_BYTES,
             anew: false,
             unknown_columns: UnknownColumns::Refuse,
             raw: false,
@@ -79,67 +79,67 @@ impl MonthRequest {
         }
     }
 
-    /// Says where to put the file.
+    /// Sets the folder for the file.
     pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Sets the most bytes of the file as it comes.
+    /// Sets the largest file to download, in bytes.
     pub fn with_most_bytes(mut self, bytes: u64) -> Self {
         self.most_bytes = bytes;
         self
     }
 
-    /// Fetches it although it has not changed.
+    /// Sets whether to download it even if it has not changed.
     pub fn with_anew(mut self, anew: bool) -> Self {
         self.anew = anew;
         self
     }
 
-    /// Says what an import does with columns that ayni does not know.
+    /// Sets what an import does with unknown columns.
     pub fn with_unknown_columns(mut self, unknown: UnknownColumns) -> Self {
         self.unknown_columns = unknown;
         self
     }
 
-    /// Says whether an import keeps the whole text of each row.
+    /// Sets whether an import stores the whole text of each row.
     pub fn with_raw(mut self, raw: bool) -> Self {
         self.raw = raw;
         self
     }
 
-    /// Says whether an import leaves the file where it is.
+    /// Sets whether an import keeps the file.
     pub fn with_keep_file(mut self, keep: bool) -> Self {
         self.keep_file = keep;
         self
     }
 }
 
-/// A month on the disk.
+/// A downloaded month.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MonthFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// By which name the service tells its versions apart.
+    /// The service's ETag of this version.
     pub etag: Option<String>,
-    /// When the service says that it was last changed.
+    /// The service's `Last-Modified` of this version.
     pub last_modified: Option<String>,
-    /// As of when it holds: that moment, else when it was fetched.
+    /// The time as of which it is valid: when it was last changed, else when it was downloaded.
     pub as_of: Timestamp,
 }
 
-/// What a download gave.
+/// The result of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Download {
-    /// The file came.
+    /// The file was downloaded.
     Fetched(MonthFile),
-    /// The service has nothing newer; this file is here from an earlier call.
+    /// The service has nothing newer. This is the file of an earlier call.
     Unchanged(MonthFile),
 }
 
@@ -152,7 +152,7 @@ impl Download {
     }
 }
 
-/// How the service tells versions of a file apart.
+/// What identifies a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Version {
     pub(super) etag: Option<String>,
@@ -165,51 +165,53 @@ impl Version {
         Self { etag: field("ETag"), last_modified: field("Last-Modified") }
     }
 
-    /// What a part that is here already can be checked by: a weak name does not say that bytes are the same.
-    fn strong(&self) -> Option<&str> {
+    /// The ETag, if it is strong: only that guarantees that the bytes are the same, so that a download can be resumed.
+    fn strong_etag(&self) -> Option<&str> {
         self.etag.as_deref().filter(|etag| etag.starts_with('"'))
     }
 }
 
 impl MercadoPublico {
-    /// Fetches a month's file, unless the one that an earlier call fetched is still here and has not changed.
-    /// What came before an error or a cancellation stays, and the next call goes on from there.
+    /// Downloads a month's file, unless the one of an earlier call is still there and has not changed. After an error or a
+    /// cancellation, the next call resumes the download.
     ///
     /// # Errors
     /// `not_found` if the service does not have the month; `response_invalid` if the file is larger than
-    /// [`most_bytes`](MonthRequest::most_bytes); `conflict` if another call is fetching it; what the network and
-    /// the disk refuse.
+    /// [`most_bytes`](MonthRequest::most_bytes); `conflict` if another call is downloading it; errors of the network and
+    /// the disk.
     pub async fn download_month(&self, cx: &Context, request: &MonthRequest) -> Result<Download> {
         let store = self.store().await?;
         let name = format!("month-file/{}/{}", request.set.as_str(), request.month);
         let known = store.document(&name).await?;
         let known: Option<MonthFile> = known.and_then(|document| serde_json::from_slice(&document.body).ok());
-        let here = match known {
-            Some(file) if !request.anew && file.path == self.month_path(request) => is_here(file).await?,
+        let existing = match known {
+            Some(file) if !request.anew && file.path == self.month_path(request) => {
+                if_unchanged(file).await?
+            }
             _ => None,
         };
-        let version = here
+        let version = existing
             .as_ref()
             .map(|file| Version { etag: file.etag.clone(), last_modified: file.last_modified.clone() });
-        match (self.fetch_month(cx, request, version.as_ref()).await?, here) {
+        match (self.fetch_month(cx, request, version.as_ref()).await?, existing) {
             (Some(file), _) => {
-                let body = serde_json::to_vec(&file).map_err(unexpected)?;
+                let body = serde_json::to_vec(&file).map_err(thread_failed)?;
                 update_document(&*store, &name, |_| Ok((Some(body.clone()), ()))).await?;
                 Ok(Download::Fetched(file))
             }
             (None, Some(file)) => Ok(Download::Unchanged(file)),
-            (None, None) => {
-                Err(Error::response_invalid("the service says unchanged of a file that was not named"))
-            }
+            (None, None) => Err(Error::response_invalid(
+                "the service says that the file is unchanged, but no version was sent",
+            )),
         }
     }
 
     fn month_path(&self, request: &MonthRequest) -> PathBuf {
-        let folder = request.folder.clone().unwrap_or_else(|| self.0.months.clone());
+        let folder = request.folder.clone().unwrap_or_else(|| self.0.months_dir.clone());
         folder.join(format!("{}-{}.zip", request.set.as_str(), request.month))
     }
 
-    /// Fetches a month unless it is still of this version.
+    /// Downloads a month unless it still has this version.
     pub(super) async fn fetch_month(
         &self,
         cx: &Context,
@@ -218,43 +220,43 @@ impl MercadoPublico {
     ) -> Result<Option<MonthFile>> {
         let named = |error: Error| error.with_operation(request.set.operation()).with_backend(NAME);
         let path = self.month_path(request);
-        let partial = run_blocking(move || Partial::open(&path)).await.map_err(named)?;
-        self.fill(cx, request, version, partial).await.map_err(named)
+        let partial = run_blocking(move || PartialFile::open(&path)).await.map_err(named)?;
+        self.download_missing(cx, request, version, partial).await.map_err(named)
     }
 
-    /// Fetches what is missing, in as many attempts as it takes.
-    async fn fill(
+    /// Downloads what is missing, in several attempts if needed.
+    async fn download_missing(
         &self,
         cx: &Context,
         request: &MonthRequest,
         version: Option<&Version>,
-        mut partial: Partial,
+        mut partial: PartialFile,
     ) -> Result<Option<MonthFile>> {
         let mut attempt = 1;
         loop {
-            let (back, outcome) = self.receive(cx, request, version, partial).await?;
+            let (back, outcome) = self.receive_once(cx, request, version, partial).await?;
             partial = back;
             let error = match outcome {
                 Ok(Some(version)) => return self.finish(cx, partial, version).await.map(Some),
                 Ok(None) => {
-                    run_blocking(move || partial.abandon()).await?;
+                    run_blocking(move || partial.discard_if_empty()).await?;
                     return Ok(None);
                 }
                 Err(error) => error,
             };
-            let may_help = error.is_temporary() && attempt < ATTEMPTS;
-            let wait = BACKOFF.wait_after(&error, attempt, cx).ok().filter(|_| may_help);
+            let may_retry = error.is_temporary() && attempt < MAX_ATTEMPTS;
+            let wait = BACKOFF.wait_after(&error, attempt, cx).ok().filter(|_| may_retry);
             let Some(wait) = wait else {
-                run_blocking(move || partial.abandon()).await?;
-                return Err(given_up(error, attempt));
+                run_blocking(move || partial.discard_if_empty()).await?;
+                return Err(exhausted(error, attempt));
             };
             attempt += 1;
             wait_for_attempt(cx, attempt, error.kind(), wait).await?;
         }
     }
 
-    async fn finish(&self, cx: &Context, partial: Partial, version: Version) -> Result<MonthFile> {
-        let (path, bytes) = run_blocking(move || partial.publish()).await?;
+    async fn finish(&self, cx: &Context, partial: PartialFile, version: Version) -> Result<MonthFile> {
+        let (path, bytes) = run_blocking(move || partial.finish()).await?;
         let changed = version.last_modified.as_deref().and_then(|text| httpdate::parse_http_date(text).ok());
         let as_of =
             changed.filter(|time| *time > UNIX_EPOCH).map_or_else(|| self.now(cx), Timestamp::of_system_time);
@@ -262,60 +264,61 @@ impl MercadoPublico {
         Ok(MonthFile { path, bytes, etag, last_modified, as_of })
     }
 
-    /// One attempt. Gives the partial file back, and the version that it is now whole of; `None` if the service
-    /// has nothing newer.
-    async fn receive(
+    /// One attempt. Returns the partial file and the version of which it is now complete; `None` if the service has nothing
+    /// newer.
+    async fn receive_once(
         &self,
         cx: &Context,
         request: &MonthRequest,
         version: Option<&Version>,
-        mut partial: Partial,
-    ) -> Result<(Partial, Result<Option<Version>>)> {
-        let reply = match self.ask_month(cx, request, version, &partial).await {
+        mut partial: PartialFile,
+    ) -> Result<(PartialFile, Result<Option<Version>>)> {
+        let reply = match self.request_month(cx, request, version, &partial).await {
             Ok(reply) => reply,
             Err(error) => match error.http_status() {
                 Some(304) => return Ok((partial, Ok(None))),
-                Some(404) => return Ok((partial, Err(no_such_month(request, error)))),
-                // More is here than the service has: it is of another version.
+                Some(404) => return Ok((partial, Err(missing_month(request, error)))),
+                // There is more of it here than the service has, so it is of another version.
                 Some(416) => {
                     partial = run_blocking(move || partial.restart(None)).await?;
-                    let error = Error::new(ErrorKind::Interrupted, "the file has changed meanwhile");
+                    let error =
+                        Error::new(ErrorKind::Interrupted, "the file changed while it was downloaded");
                     return Ok((partial, Err(error.with_sent(Sent::Yes))));
                 }
                 _ => return Ok((partial, Err(error))),
             },
         };
-        let coming = Version::of(&reply.headers);
+        let new_version = Version::of(&reply.headers);
         let size = match (reply.status, content_range(&reply.headers)) {
             (206, Some((from, size))) if from == partial.len() => size,
             (206, _) => {
                 let error =
-                    Error::response_invalid("the service sent another part of the file than was asked for");
+                    Error::response_invalid("the service sent another range of the file than requested");
                 return Ok((partial, Err(error)));
             }
             _ => {
-                let strong = coming.strong().map(str::to_owned);
-                partial = run_blocking(move || partial.restart(strong)).await?;
+                let strong_etag = new_version.strong_etag().map(str::to_owned);
+                partial = run_blocking(move || partial.restart(strong_etag)).await?;
                 content_length(&reply.headers)
             }
         };
         if size.is_some_and(|size| size > request.most_bytes) {
             return Ok((partial, Err(too_large(request))));
         }
-        let mut receiver = Receiver { cx, request, size, name: reported_name(request) };
+        let mut receiver = ChunkReceiver { cx, request, size, name: reported_name(request) };
         let (partial, outcome) = receiver.run(partial, reply.value).await?;
-        Ok((partial, outcome.map(|()| Some(coming))))
+        Ok((partial, outcome.map(|()| Some(new_version))))
     }
 
-    async fn ask_month(
+    async fn request_month(
         &self,
         cx: &Context,
         request: &MonthRequest,
         version: Option<&Version>,
-        partial: &Partial,
+        partial: &PartialFile,
     ) -> Result<ApiReply<Body>> {
         let mut call = self.0.bulk.get(&request.set.path(request.month)).accept("application/zip, */*;q=0.5");
-        // Offsets count the file's bytes, not those of some compression.
+        // Ranges must count the bytes of the file, not of a compressed form.
         call = call.header(ACCEPT_ENCODING, "identity").max_body(usize::MAX);
         if let Some(version) = version {
             call = match (&version.etag, &version.last_modified) {
@@ -331,43 +334,43 @@ impl MercadoPublico {
     }
 }
 
-/// Receives the bytes of one answer.
-struct Receiver<'a> {
+/// Receives the body of one answer.
+struct ChunkReceiver<'a> {
     cx: &'a Context,
     request: &'a MonthRequest,
     size: Option<u64>,
     name: String,
 }
 
-impl Receiver<'_> {
-    /// Pieces go to a thread of their own, which writes them.
-    async fn run(&mut self, partial: Partial, body: Body) -> Result<(Partial, Result<()>)> {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        let here = partial.len();
+impl ChunkReceiver<'_> {
+    /// Receives chunks and sends them to a thread that writes them.
+    async fn run(&mut self, partial: PartialFile, body: Body) -> Result<(PartialFile, Result<()>)> {
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED_CHUNKS);
+        let existing = partial.len();
         let writer = runtime::current()?.spawn_blocking(move || partial.write_all(receiver));
-        let received = self.pass_on(body, here, sender).await;
-        let (partial, written) = writer.await.map_err(unexpected)?;
+        let received = self.forward(body, existing, sender).await;
+        let (partial, written) = writer.await.map_err(thread_failed)?;
         let missing = self.size.filter(|size| *size > partial.len());
         let outcome = written.and(received).and_then(|()| match missing {
             None => Ok(()),
             Some(size) => Err(Error::new(
                 ErrorKind::Interrupted,
-                format!("the file broke off after {} of {size} bytes", partial.len()),
+                format!("the download ended after {} of {size} bytes", partial.len()),
             )
             .with_sent(Sent::Yes)),
         });
         Ok((partial, outcome))
     }
 
-    async fn pass_on(&self, mut body: Body, mut done: u64, sender: mpsc::Sender<bytes::Bytes>) -> Result<()> {
+    async fn forward(&self, mut body: Body, mut done: u64, sender: mpsc::Sender<bytes::Bytes>) -> Result<()> {
         let mut reported = None;
-        while let Some(piece) = body.next(self.cx.clock().now()).await? {
-            done += piece.len() as u64;
+        while let Some(chunk) = body.next(self.cx.clock().now()).await? {
+            done += chunk.len() as u64;
             if done > self.request.most_bytes {
                 return Err(too_large(self.request));
             }
-            if sender.send(piece).await.is_err() {
-                // The disk refused: what it said is the outcome.
+            if sender.send(chunk).await.is_err() {
+                // Writing failed. Its error is the outcome.
                 return Ok(());
             }
             let now = self.cx.clock().now();
@@ -388,12 +391,12 @@ fn reported_name(request: &MonthRequest) -> String {
 
 fn too_large(request: &MonthRequest) -> Error {
     Error::response_invalid(format!(
-        "the month's file is larger than `most_bytes` allows, which is {}",
+        "the month's file is larger than `most_bytes`, which is {}",
         request.most_bytes
     ))
 }
 
-fn no_such_month(request: &MonthRequest, error: Error) -> Error {
+fn missing_month(request: &MonthRequest, error: Error) -> Error {
     let what = request.set.as_str().replace('_', " ");
     Error::new(ErrorKind::NotFound, format!("the service has no {what} of {}", request.month))
         .with_sent(Sent::Yes)
@@ -405,21 +408,21 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.text("Content-Length")?.trim().parse().ok()
 }
 
-/// `bytes 100-199/200`: where the part begins, and the size of the whole.
+/// `bytes 100-199/200`: the start of the range, and the size of the file.
 fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let range = headers.text("Content-Range")?.trim().strip_prefix("bytes ")?;
     let (part, size) = range.split_once('/')?;
     Some((part.split_once('-')?.0.parse().ok()?, size.parse().ok()))
 }
 
-/// The file, if it is still as it was.
-async fn is_here(file: MonthFile) -> Result<Option<MonthFile>> {
+/// The file, if it still has its size.
+async fn if_unchanged(file: MonthFile) -> Result<Option<MonthFile>> {
     let (path, bytes) = (file.path.clone(), file.bytes);
     let same =
         run_blocking(move || Ok(std::fs::metadata(path).is_ok_and(|found| found.len() == bytes))).await?;
     Ok(same.then_some(file))
 }
 
-pub(super) fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Unexpected, "the work on the month's file was ended").with_source(error)
+pub(super) fn thread_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unexpected, "the thread for the month's file ended early").with_source(error)
 }

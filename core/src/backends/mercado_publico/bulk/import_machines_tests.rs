@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::import_tests::{Bench, Files, june, orders};
+use super::import_tests::{Files, ImportBench, june, orders};
 use super::*;
 use crate::context::Progress;
 use crate::error::ErrorKind;
@@ -14,8 +14,8 @@ async fn opened(address: &StoreAddress) -> SharedStore {
     Arc::new(PostgresStore::open(address.clone()).await.expect("opened"))
 }
 
-async fn bench(address: &StoreAddress, file: Vec<u8>) -> Bench {
-    let mut bench = Bench::new(Files::serving(file, "\"a\""));
+async fn bench(address: &StoreAddress, file: Vec<u8>) -> ImportBench {
+    let mut bench = ImportBench::new(Files::serving(file, "\"a\""));
     bench.store = opened(address).await;
     bench
 }
@@ -56,7 +56,7 @@ async fn the_three_sets_are_the_same_in_a_database_as_in_memory() {
     ] {
         let file = zip(&[("1.csv", &file), ("2.csv", &file)]);
         for raw in [true, false] {
-            let in_memory = Bench::new(Files::serving(file.clone(), "\"a\""));
+            let in_memory = ImportBench::new(Files::serving(file.clone(), "\"a\""));
             let in_database = bench(&address, file.clone()).await;
             for bench in [&in_memory, &in_database] {
                 let request = bench.request(set).with_raw(raw).with_anew(true);

@@ -104,14 +104,14 @@ impl Transport for Files {
     }
 }
 
-pub(super) struct Bench {
+pub(super) struct ImportBench {
     pub(super) files: Files,
     folder: tempfile::TempDir,
     pub(super) store: SharedStore,
     personal_data: bool,
 }
 
-impl Bench {
+impl ImportBench {
     pub(super) fn new(files: Files) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { files, folder, store: Arc::new(MemoryStore::new()), personal_data: true }
@@ -161,7 +161,7 @@ pub(super) fn orders(seed: u64, rows: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_month_is_imported_once_and_again_only_when_it_has_changed() {
-    let bench = Bench::new(Files::serving(orders(1, 300), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 300), "\"a\""));
     let report = bench.import(BulkSet::OrderLines).await.expect("imported");
     assert_eq!((report.changed, report.lines, report.unread), (true, 300, 0));
     assert_eq!(report.as_of.to_string(), "2026-08-05T06:08:00-04:00");
@@ -190,7 +190,7 @@ async fn the_three_sets_go_into_the_store_from_their_own_places() {
         (BulkSet::TenderOffers, "/lic-da/2026-6.zip", tender_offers(3).with_rows(40).csv()),
         (BulkSet::Quotes, "/trnspchc/COT_2026-06.zip", quotes(3).with_rows(40).csv()),
     ] {
-        let bench = Bench::new(Files::serving(zip(&[("1.csv", &file), ("2.csv", &file)]), "\"a\""));
+        let bench = ImportBench::new(Files::serving(zip(&[("1.csv", &file), ("2.csv", &file)]), "\"a\""));
         assert_eq!(bench.import(set).await.expect("imported").lines, 80);
         let lines = bench.lines(set).await;
         assert_eq!(lines.iter().map(|line| line.position).collect::<Vec<_>>(), (1..=80).collect::<Vec<_>>());
@@ -208,7 +208,10 @@ async fn the_three_sets_go_into_the_store_from_their_own_places() {
 async fn the_whole_row_and_the_persons_in_it_are_kept_as_asked() {
     let file = quotes(4).with_rows(10).csv();
     for personal_data in [true, false] {
-        let bench = Bench { personal_data, ..Bench::new(Files::serving(zip(&[("1.csv", &file)]), "\"a\"")) };
+        let bench = ImportBench {
+            personal_data,
+            ..ImportBench::new(Files::serving(zip(&[("1.csv", &file)]), "\"a\""))
+        };
         let request = bench.request(BulkSet::Quotes).with_raw(true);
         bench.client().import_month(&bench.cx(), &request).await.expect("imported");
         for line in bench.lines(BulkSet::Quotes).await {
@@ -221,7 +224,7 @@ async fn the_whole_row_and_the_persons_in_it_are_kept_as_asked() {
 
 #[tokio::test]
 async fn another_wish_for_the_same_file_is_another_import() {
-    let bench = Bench::new(Files::serving(orders(1, 10), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 10), "\"a\""));
     bench.import(BulkSet::OrderLines).await.expect("imported");
     let request = bench.request(BulkSet::OrderLines).with_raw(true);
     let report = bench.client().import_month(&bench.cx(), &request).await.expect("imported");
@@ -233,7 +236,7 @@ async fn another_wish_for_the_same_file_is_another_import() {
 #[tokio::test]
 async fn a_download_that_breaks_goes_on_where_it_broke() {
     let file = orders(5, 500);
-    let bench = Bench::new(Files::serving(file.clone(), "\"a\""));
+    let bench = ImportBench::new(Files::serving(file.clone(), "\"a\""));
     bench.files.served().breaks = [10_000, 0, 5_000].into();
     let report = bench.import(BulkSet::OrderLines).await.expect("imported");
     assert_eq!((report.lines, bench.files.calls()), (500, 4));
@@ -244,7 +247,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
 
 #[tokio::test]
 async fn a_download_that_gives_up_is_gone_on_with_by_the_next_call() {
-    let bench = Bench::new(Files::serving(orders(5, 500), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(5, 500), "\"a\""));
     bench.files.served().breaks = [8_000, 1_000, 1_000, 1_000].into();
     let error = bench.import(BulkSet::OrderLines).await.expect_err("given up");
     assert_eq!((error.kind(), error.persistence()), (ErrorKind::Interrupted, Persistence::Exhausted));
@@ -255,7 +258,7 @@ async fn a_download_that_gives_up_is_gone_on_with_by_the_next_call() {
 
 #[tokio::test]
 async fn a_file_that_changes_between_two_attempts_is_fetched_from_its_beginning() {
-    let bench = Bench::new(Files::serving(orders(5, 500), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(5, 500), "\"a\""));
     bench.files.served().breaks = [8_000, 0, 0, 0].into();
     assert!(bench.import(BulkSet::OrderLines).await.is_err());
     let other = orders(6, 450);
@@ -273,7 +276,7 @@ async fn a_file_that_changes_between_two_attempts_is_fetched_from_its_beginning(
 
 #[tokio::test]
 async fn a_weak_version_is_not_gone_on_with() {
-    let bench = Bench::new(Files::serving(orders(5, 500), "W/\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(5, 500), "W/\"a\""));
     bench.files.served().breaks = [8_000].into();
     assert_eq!(bench.import(BulkSet::OrderLines).await.expect("imported").lines, 500);
     assert_eq!(bench.files.header(1, "Range"), None);
@@ -281,7 +284,7 @@ async fn a_weak_version_is_not_gone_on_with() {
 
 #[tokio::test]
 async fn what_is_broken_changes_nothing_of_what_is_there() {
-    let bench = Bench::new(Files::serving(orders(1, 50), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 50), "\"a\""));
     bench.import(BulkSet::OrderLines).await.expect("imported");
     let before = bench.lines(BulkSet::OrderLines).await;
     let whole = order_lines(2).with_rows(9_000).csv();
@@ -294,8 +297,8 @@ async fn what_is_broken_changes_nothing_of_what_is_there() {
     for (file, etag, says) in [
         (zip(&[("2026-6.csv", &cut)]), "\"b\"", "row "),
         (damaged, "\"c\"", "is damaged"),
-        (short, "\"d\"", "breaks off"),
-        (b"<html>mantenimiento</html>".to_vec(), "\"e\"", "no zip archive"),
+        (short, "\"d\"", "truncated"),
+        (b"<html>mantenimiento</html>".to_vec(), "\"e\"", "not a zip archive"),
     ] {
         bench.files.serve(file, etag);
         let error = bench.import(BulkSet::OrderLines).await.expect_err(says);
@@ -308,7 +311,7 @@ async fn what_is_broken_changes_nothing_of_what_is_there() {
 
 #[tokio::test]
 async fn what_is_too_large_or_not_there_is_told() {
-    let bench = Bench::new(Files::serving(orders(1, 500), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 500), "\"a\""));
     let request = bench.request(BulkSet::OrderLines).with_most_bytes(1_000);
     let error = bench.client().import_month(&bench.cx(), &request).await.expect_err("too large");
     assert!(error.message().contains("most_bytes"), "{error}");
@@ -321,9 +324,9 @@ async fn what_is_too_large_or_not_there_is_told() {
 
 #[tokio::test]
 async fn two_calls_do_not_fetch_the_same_month_at_once() {
-    let bench = Bench::new(Files::serving(orders(1, 50), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 50), "\"a\""));
     let path = bench.folder.path().join("order_lines-2026-06.zip");
-    let held = super::partial::Partial::open(Path::new(&path)).expect("opened");
+    let held = super::partial::PartialFile::open(Path::new(&path)).expect("opened");
     let error = bench.import(BulkSet::OrderLines).await.expect_err("busy");
     assert_eq!((error.kind(), bench.files.calls()), (ErrorKind::Conflict, 0));
     drop(held);
@@ -332,7 +335,7 @@ async fn two_calls_do_not_fetch_the_same_month_at_once() {
 
 #[tokio::test]
 async fn a_download_is_kept_and_asked_about() {
-    let bench = Bench::new(Files::serving(orders(1, 50), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 50), "\"a\""));
     let (client, request) = (bench.client(), bench.request(BulkSet::OrderLines));
     let first = client.download_month(&bench.cx(), &request).await.expect("fetched");
     assert!(matches!(&first, Download::Fetched(file) if file.etag.as_deref() == Some("\"a\"")));
@@ -349,7 +352,7 @@ async fn a_download_is_kept_and_asked_about() {
 
 #[tokio::test]
 async fn a_cancelled_import_changes_nothing_and_progress_is_told() {
-    let bench = Bench::new(Files::serving(orders(1, 20_000), "\"a\""));
+    let bench = ImportBench::new(Files::serving(orders(1, 20_000), "\"a\""));
     let cancellation = Cancellation::new();
     let told = Arc::new(Mutex::new(Vec::new()));
     let (sink, stop) = (Arc::clone(&told), cancellation.clone());

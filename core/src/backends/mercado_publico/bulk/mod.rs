@@ -1,10 +1,10 @@
-//! The portal's monthly files: purchase orders, tenders with every offer, quotes of quick purchases.
+//! The portal's monthly files: purchase orders, tenders with all offers, and quick purchases with all quotes.
 //!
-//! A month is a zip of one or more CSV files, up to a gigabyte and more unpacked. [`Rows`] reads one row after
-//! another at bounded memory, as [`OrderLine`], [`TenderOffer`] or [`QuoteLine`]; [`Orders`] puts the lines of an
-//! order together. [`MercadoPublico::download_month`](super::MercadoPublico::download_month) fetches a month and
-//! [`MercadoPublico::import_month`](super::MercadoPublico::import_month) writes it into the store, both only
-//! if it has changed.
+//! A month is a zip archive of one or more CSV files, which can be more than a gigabyte unpacked. [`Rows`] reads them row
+//! by row in bounded memory, as [`OrderLine`], [`TenderOffer`] or [`QuoteLine`], and [`Orders`] groups the lines of each
+//! order. [`MercadoPublico::download_month`](super::MercadoPublico::download_month) downloads a month, and
+//! [`MercadoPublico::import_month`](super::MercadoPublico::import_month) writes it into the store, both only if it has
+//! changed.
 //!
 //! ```
 //! use ayni::backends::mercado_publico::bulk::{OrderLine, ReadOptions, Rows};
@@ -20,7 +20,7 @@
 //! # Ok::<_, ayni::Error>(())
 //! ```
 //!
-//! Reading blocks: in asynchronous code it belongs on a thread for blocking work.
+//! Reading blocks: in async code, use a thread for blocking work.
 
 mod archive;
 #[cfg(test)]
@@ -53,7 +53,7 @@ pub use import::ImportReport;
 pub use order_lines::OrderLine;
 pub use orders::{GroupedOrder, Orders};
 pub use quote_lines::QuoteLine;
-pub use rows::{BulkRow, Place, ReadOptions, Rows};
+pub use rows::{BulkRow, ReadOptions, ReadProgress, Rows};
 pub use tender_offers::{Offer, TenderOffer};
 
 use serde::{Deserialize, Serialize};
@@ -62,16 +62,16 @@ use crate::error::Operation;
 use crate::procure::Month;
 use crate::procure::store::RecordKind;
 
-/// Which of the portal's monthly files.
+/// A set of monthly files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BulkSet {
     /// Lines of purchase orders, since 2007.
     OrderLines,
-    /// Tenders: each line with each offer, since 2007.
+    /// Tenders: one row per line and offer, since 2007.
     TenderOffers,
-    /// Quick purchases: each product with each quote, since 2020, a month late.
+    /// Quick purchases: one row per product and quote, since 2020, published a month late.
     Quotes,
 }
 
@@ -85,7 +85,7 @@ impl BulkSet {
         }
     }
 
-    /// Where the service keeps a month. The number of the month has a zero before it in one set only.
+    /// The path of a month's file. Only one set pads the month's number with a zero.
     pub fn path(self, month: Month) -> String {
         let (year, number) = (month.year(), month.month());
         match self {
@@ -95,7 +95,7 @@ impl BulkSet {
         }
     }
 
-    /// The kind of record that its lines are of.
+    /// The kind of record that its lines belong to.
     pub const fn kind(self) -> RecordKind {
         match self {
             Self::OrderLines => RecordKind::PurchaseOrder,
@@ -113,20 +113,20 @@ impl BulkSet {
     }
 }
 
-/// What only this folder can implement and call.
+/// The part of [`BulkRow`] that only this folder can implement and call.
 mod sealed {
     use super::cells::Cells;
     use super::columns::ColumnSet;
     use crate::procure::Origin;
     use crate::procure::store::StoredLine;
 
-    /// Reads a row.
-    pub trait Reads: Sized + Send + 'static {
-        /// Its columns.
+    /// Reads rows of a set.
+    pub trait ReadRow: Sized + Send + 'static {
+        /// The columns of the set.
         type Column: ColumnSet;
-        /// Reads it.
+        /// Reads a row.
         fn read(cells: &mut Cells<'_>, origin: Origin) -> Self;
-        /// Reads what the store keeps of it: the rest need not be read for that. Without place and body.
+        /// Reads only what the store needs of a row, without position and body.
         fn stored(cells: &mut Cells<'_>) -> StoredLine;
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
-use super::sealed::Reads;
+use super::sealed::ReadRow;
 use crate::procure::store::StoredLine;
 use crate::procure::{
     Buyer, Currency, Dispatch, LineItem, Money, OrderPayment, OrderState, OrderType, Origin, PurchaseOrder,
@@ -77,36 +77,36 @@ columns! {
         ] personal []
 }
 
-/// A line of a purchase order, out of a monthly file. The files have days, not moments: a date is the midnight
-/// at its beginning.
+/// A line of a purchase order, from a monthly file. The files have days without times; a day is read as the midnight at
+/// its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OrderLine {
-    /// The order that it is of, without its lines. `raw` is the whole row of the file.
+    /// The order, without its lines. `raw` is the whole row of the file.
     pub order: PurchaseOrder,
-    /// The order's total in pesos, as the source converts it. Lines are not converted.
+    /// The order's total in pesos, as the source converted it. Lines are not converted.
     pub total_in_pesos: Option<Money>,
     /// Whether it was awarded without a tender.
     pub direct_award: Option<bool>,
-    /// Whether it came of a quick purchase (Compra Ágil).
+    /// Whether it comes from a quick purchase (Compra Ágil).
     pub quick_purchase: Option<bool>,
-    /// By which procedure, in the source's words.
+    /// The procedure, in the source's words.
     pub procedure: Option<String>,
-    /// The framework agreement that it is under.
+    /// The framework agreement.
     pub agreement_code: Option<String>,
-    /// The sector of the state that the buyer is of.
+    /// The buyer's sector of the state.
     pub sector: Option<String>,
-    /// The line's number at the source.
+    /// The source's number of the line.
     pub line_id: Option<i64>,
-    /// The line. Its price is in its own currency, which need not be the order's.
+    /// The line. Its currency may differ from the order's.
     pub item: LineItem,
-    /// The columns whose content could not be read; `raw` has it.
+    /// The columns that could not be parsed; `raw` has their content.
     pub unread: Vec<&'static str>,
 }
 
 impl BulkRow for OrderLine {}
 
-impl Reads for OrderLine {
+impl ReadRow for OrderLine {
     type Column = Column;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
@@ -114,12 +114,12 @@ impl Reads for OrderLine {
         Self {
             order: order(cells, origin),
             total_in_pesos: cells.money(Column::TotalInPesos, Some(&Currency::Clp)),
-            direct_award: cells.flag(Column::DirectAward),
-            quick_purchase: cells.flag(Column::QuickPurchase),
+            direct_award: cells.boolean(Column::DirectAward),
+            quick_purchase: cells.boolean(Column::QuickPurchase),
             procedure: cells.text(Column::Procedure),
             agreement_code: cells.text(Column::AgreementCode),
             sector: cells.text(Column::Sector),
-            line_id: cells.whole(Column::LineId),
+            line_id: cells.integer(Column::LineId),
             item: item(cells, item_currency.as_ref()),
             unread: std::mem::take(&mut cells.unread),
         }
@@ -127,10 +127,10 @@ impl Reads for OrderLine {
 
     fn stored(cells: &mut Cells<'_>) -> StoredLine {
         let currency = cells.currency(Column::ItemCurrency);
-        let sent = cells.moment(Column::Sent).or_else(|| cells.moment(Column::Created));
+        let sent = cells.time(Column::Sent).or_else(|| cells.time(Column::Created));
         StoredLine {
             code: cells.text_or_empty(Column::Code),
-            line_id: cells.whole(Column::LineId),
+            line_id: cells.integer(Column::LineId),
             day: sent.map(Timestamp::date),
             state: state(cells).to_string(),
             buyer: cells.code(Column::BuyerCode),
@@ -149,7 +149,7 @@ impl Reads for OrderLine {
 }
 
 fn state(cells: &mut Cells<'_>) -> OrderState {
-    let number = cells.whole(Column::State).map(OrderState::from_number);
+    let number = cells.integer(Column::State).map(OrderState::from_number);
     let known = number.clone().filter(|state| !matches!(state, OrderState::Unknown(_)));
     let name = || cells.text(Column::StateName).map(|name| OrderState::from(name.as_str()));
     known.or_else(name).or(number).unwrap_or_default()
@@ -165,7 +165,7 @@ fn order(cells: &mut Cells<'_>, origin: Origin) -> PurchaseOrder {
     PurchaseOrder {
         row: row.with_origin(origin),
         description: cells.text_or_empty(Column::Description),
-        kind: kind.or_else(|| cells.whole(Column::KindNumber).map(OrderType::from_number)),
+        kind: kind.or_else(|| cells.integer(Column::KindNumber).map(OrderType::from_number)),
         tender_code: cells.text(Column::TenderCode),
         buyer: Some(buyer(cells)),
         supplier: Some(supplier(cells)),
@@ -175,13 +175,13 @@ fn order(cells: &mut Cells<'_>, origin: Origin) -> PurchaseOrder {
         discounts: cells.money(Column::Discounts, currency),
         charges: cells.money(Column::Charges, currency),
         total: cells.money(Column::Total, currency),
-        payment: cells.whole(Column::Payment).map(OrderPayment::from_number),
-        dispatch: cells.whole(Column::Dispatch).map(Dispatch::from_number),
-        created: cells.moment(Column::Created),
-        sent: cells.moment(Column::Sent),
-        accepted: cells.moment(Column::Accepted),
-        cancelled: cells.moment(Column::Cancelled),
-        changed: cells.moment(Column::Changed),
+        payment: cells.integer(Column::Payment).map(OrderPayment::from_number),
+        dispatch: cells.integer(Column::Dispatch).map(Dispatch::from_number),
+        created: cells.time(Column::Created),
+        sent: cells.time(Column::Sent),
+        accepted: cells.time(Column::Accepted),
+        cancelled: cells.time(Column::Cancelled),
+        changed: cells.time(Column::Changed),
         items: Vec::new(),
     }
 }

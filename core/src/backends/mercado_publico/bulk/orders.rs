@@ -1,4 +1,4 @@
-//! Orders out of their lines.
+//! Grouping the lines of orders.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,54 +7,52 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::order_lines::OrderLine;
-use super::rows::{Place, Rows};
+use super::rows::{ReadProgress, Rows};
 use crate::error::Result;
 use crate::procure::{LineItem, Money, PurchaseOrder, Raw};
 
-/// How many codes are remembered to tell whether an order comes again: as many as the most that a file has had.
-const MOST_CODES: usize = 1_000_000;
-/// How much text the lines of one order may have before it is given in parts.
-const MOST_TEXT: usize = 4 << 20;
+/// How many codes of orders are remembered: as many as the largest file so far had.
+const MAX_CODES: usize = 1_000_000;
+/// How much text the lines of an order may have before it is split.
+const MAX_TEXT_BYTES: usize = 4 << 20;
 
-/// An order and those of its lines that stand together.
+/// An order with consecutive lines of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct GroupedOrder {
-    /// The order with its lines. `raw` is the array of their rows.
+    /// The order with these lines. `raw` is the JSON array of their rows.
     pub order: PurchaseOrder,
-    /// The order's total in pesos, as the source converts it.
+    /// The order's total in pesos, as the source converted it.
     pub total_in_pesos: Option<Money>,
-    /// Whether lines of it came before: then these are the others. `None` if more orders came than are
-    /// remembered.
+    /// Whether earlier lines of the order were returned before. `None` if there were more orders than are remembered.
     pub continued: Option<bool>,
 }
 
-/// Puts the lines of an order together that follow one another, which is how the portal writes them. An order
-/// whose lines stand apart is given in parts, and each part but the first says so. After an error there are no
-/// more.
+/// Groups consecutive lines of an order, which is how the portal writes them. An order whose lines are not consecutive is
+/// returned in parts, and each part after the first says so. After an error there are no more.
 #[derive(Debug)]
 pub struct Orders {
     rows: Rows<OrderLine>,
     /// The first line of the next order.
     next: Option<OrderLine>,
-    known: Codes,
+    seen: SeenCodes,
 }
 
-/// The codes of orders, in a few bytes each. Two of a file's codes have one hash in one of tens of millions of files.
+/// The codes of orders so far, as hashes. Two codes collide in one of tens of millions of files.
 #[derive(Debug)]
-struct Codes {
+struct SeenCodes {
     hashes: HashSet<u64>,
     hasher: RandomState,
 }
 
-impl Codes {
-    /// Whether the code came before.
-    fn came(&mut self, code: &str) -> Option<bool> {
+impl SeenCodes {
+    /// Adds a code and returns whether it was there; `None` if it is new and there is no room.
+    fn insert(&mut self, code: &str) -> Option<bool> {
         let hash = self.hasher.hash_one(code);
         if self.hashes.contains(&hash) {
             return Some(true);
         }
-        let is_full = self.hashes.len() >= MOST_CODES;
+        let is_full = self.hashes.len() >= MAX_CODES;
         if !is_full {
             self.hashes.insert(hash);
         }
@@ -63,14 +61,14 @@ impl Codes {
 }
 
 impl Orders {
-    /// The orders of these lines.
+    /// Groups these lines.
     pub fn new(rows: Rows<OrderLine>) -> Self {
-        Self { rows, next: None, known: Codes { hashes: HashSet::new(), hasher: RandomState::new() } }
+        Self { rows, next: None, seen: SeenCodes { hashes: HashSet::new(), hasher: RandomState::new() } }
     }
 
-    /// How far the reading has come.
-    pub fn place(&self) -> &Place {
-        self.rows.place()
+    /// How much has been read.
+    pub fn progress(&self) -> &ReadProgress {
+        self.rows.progress()
     }
 
     fn read(&mut self) -> Result<Option<GroupedOrder>> {
@@ -82,26 +80,26 @@ impl Orders {
             },
         };
         let OrderLine { mut order, total_in_pesos, item, .. } = first;
-        let mut text = length(&item);
+        let mut text = approximate_bytes(&item);
         let mut raws = vec![order.row.origin.raw.clone()];
         order.items.push(item);
         while let Some(line) = self.rows.next().transpose()? {
-            if line.order.row.code != order.row.code || text > MOST_TEXT {
+            if line.order.row.code != order.row.code || text > MAX_TEXT_BYTES {
                 self.next = Some(line);
                 break;
             }
-            text += length(&line.item) + line.order.row.origin.raw.as_str().len();
+            text += approximate_bytes(&line.item) + line.order.row.origin.raw.as_str().len();
             raws.push(line.order.row.origin.raw);
             order.items.push(line.item);
         }
         order.row.origin.raw = Raw::of_parsed(array(&raws));
-        let continued = self.known.came(&order.row.code);
+        let continued = self.seen.insert(&order.row.code);
         Ok(Some(GroupedOrder { order, total_in_pesos, continued }))
     }
 }
 
-/// Roughly how much memory a line takes.
-fn length(item: &LineItem) -> usize {
+/// Approximately the memory of a line.
+fn approximate_bytes(item: &LineItem) -> usize {
     let texts = [&item.description, &item.supplier_description, &item.category, &item.unit];
     size_of::<LineItem>() + item.name.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }

@@ -1,4 +1,4 @@
-//! A file that is still coming.
+//! A partly downloaded file.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -9,28 +9,28 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A file that is still coming, under a lock. What has come stays when this is dropped.
+/// A locked, partly downloaded file. It stays on disk when this is dropped.
 #[derive(Debug)]
-pub(super) struct Partial {
-    /// Where the whole file will be.
+pub(super) struct PartialFile {
+    /// The path of the complete file.
     target: PathBuf,
     file: File,
     length: u64,
-    /// Which version the bytes are of, where the service gave it a name that can be relied on.
+    /// The ETag of the version that the bytes belong to, if it is strong.
     etag: Option<String>,
 }
 
-fn beside(target: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     target.with_file_name(name)
 }
 
-impl Partial {
-    /// Opens what is here of a file, or begins it.
+impl PartialFile {
+    /// Opens the partial file, or creates it.
     ///
     /// # Errors
-    /// `config_invalid` if the folder cannot be written, `conflict` if somebody else is at it.
+    /// `config_invalid` if the folder cannot be written, `conflict` if another call is downloading the file.
     pub(super) fn open(target: &Path) -> Result<Self> {
         let refuse = |error: io::Error| {
             Error::config(format!(
@@ -43,34 +43,35 @@ impl Partial {
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder).map_err(refuse)?;
         }
-        let path = beside(target, ".part");
+        let path = with_suffix(target, ".part");
         let file =
             File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(refuse)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(ErrorKind::Conflict, "another call is fetching this month"));
+                return Err(Error::new(ErrorKind::Conflict, "another call is downloading this month"));
             }
             Err(TryLockError::Error(error)) => return Err(refuse(error)),
         }
         let length = file.metadata().map_err(refuse)?.len();
-        let etag = std::fs::read_to_string(beside(target, ".part.etag")).ok().filter(|etag| !etag.is_empty());
+        let etag =
+            std::fs::read_to_string(with_suffix(target, ".part.etag")).ok().filter(|etag| !etag.is_empty());
         let partial = Self { target: target.to_owned(), file, length, etag };
-        // Bytes of which nobody knows the version are of no use.
+        // Without a version, the bytes are of no use.
         if partial.etag.is_none() && length > 0 { partial.restart(None) } else { Ok(partial) }
     }
 
-    /// How many bytes are here.
+    /// The number of bytes so far.
     pub(super) fn len(&self) -> u64 {
         self.length
     }
 
-    /// The version to go on with, if there is anything to go on with.
+    /// The ETag with which to resume, if there are any bytes.
     pub(super) fn etag(&self) -> Option<&str> {
         self.etag.as_deref().filter(|_| self.length > 0)
     }
 
-    fn failed(&self, error: io::Error) -> Error {
+    fn write_error(&self, error: io::Error) -> Error {
         Error::new(
             ErrorKind::Unexpected,
             format!("the file '{}' could not be written", self.target.display()),
@@ -78,54 +79,55 @@ impl Partial {
         .with_source(error)
     }
 
-    /// Begins again, with bytes of another version.
+    /// Starts again with another version.
     pub(super) fn restart(mut self, etag: Option<String>) -> Result<Self> {
-        self.file.set_len(0).map_err(|error| self.failed(error))?;
-        let note = beside(&self.target, ".part.etag");
-        std::fs::write(note, etag.as_deref().unwrap_or_default()).map_err(|error| self.failed(error))?;
+        self.file.set_len(0).map_err(|error| self.write_error(error))?;
+        let etag_path = with_suffix(&self.target, ".part.etag");
+        std::fs::write(etag_path, etag.as_deref().unwrap_or_default())
+            .map_err(|error| self.write_error(error))?;
         (self.length, self.etag) = (0, etag);
         Ok(self)
     }
 
-    /// Writes every piece that comes. What was written is counted, also if the rest could not be.
-    pub(super) fn write_all(mut self, mut pieces: mpsc::Receiver<Bytes>) -> (Self, Result<()>) {
-        let outcome = self.write_pieces(&mut pieces);
+    /// Writes all chunks. What was written counts, also if a later write fails.
+    pub(super) fn write_all(mut self, mut chunks: mpsc::Receiver<Bytes>) -> (Self, Result<()>) {
+        let outcome = self.write_pieces(&mut chunks);
         (self, outcome)
     }
 
-    fn write_pieces(&mut self, pieces: &mut mpsc::Receiver<Bytes>) -> Result<()> {
-        self.file.seek(SeekFrom::Start(self.length)).map_err(|error| self.failed(error))?;
-        while let Some(piece) = pieces.blocking_recv() {
-            self.file.write_all(&piece).map_err(|error| self.failed(error))?;
-            self.length += piece.len() as u64;
+    fn write_pieces(&mut self, chunks: &mut mpsc::Receiver<Bytes>) -> Result<()> {
+        self.file.seek(SeekFrom::Start(self.length)).map_err(|error| self.write_error(error))?;
+        while let Some(chunk) = chunks.blocking_recv() {
+            self.file.write_all(&chunk).map_err(|error| self.write_error(error))?;
+            self.length += chunk.len() as u64;
         }
         Ok(())
     }
 
-    /// Leaves nothing behind if nothing has come.
+    /// Removes the partial file if it is empty.
     ///
     /// # Errors
-    /// What the disk refuses.
-    pub(super) fn abandon(self) -> Result<()> {
+    /// Those of the disk.
+    pub(super) fn discard_if_empty(self) -> Result<()> {
         if self.length > 0 {
             return Ok(());
         }
-        for path in [beside(&self.target, ".part"), beside(&self.target, ".part.etag")] {
+        for path in [with_suffix(&self.target, ".part"), with_suffix(&self.target, ".part.etag")] {
             match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.write_error(error)),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Gives the whole file its name.
-    pub(super) fn publish(self) -> Result<(PathBuf, u64)> {
-        let failed = |error| self.failed(error);
-        self.file.sync_all().map_err(failed)?;
-        std::fs::rename(beside(&self.target, ".part"), &self.target).map_err(failed)?;
-        // Without its file the note says nothing.
-        let _ = std::fs::remove_file(beside(&self.target, ".part.etag"));
+    /// Renames the complete file to its final path.
+    pub(super) fn finish(self) -> Result<(PathBuf, u64)> {
+        let write_error = |error| self.write_error(error);
+        self.file.sync_all().map_err(write_error)?;
+        std::fs::rename(with_suffix(&self.target, ".part"), &self.target).map_err(write_error)?;
+        // The ETag is of no use without the partial file.
+        let _ = std::fs::remove_file(with_suffix(&self.target, ".part.etag"));
         Ok((self.target.clone(), self.length))
     }
 }

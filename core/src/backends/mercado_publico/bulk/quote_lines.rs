@@ -1,11 +1,11 @@
-//! Quotes for quick purchases (Compra Ágil), those that lost included.
+//! Quotes for quick purchases (Compra Ágil), including those that lost.
 
 use serde::Serialize;
 
 use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
-use super::sealed::Reads;
+use super::sealed::ReadRow;
 use crate::backends::mercado_publico::filter::region_of;
 use crate::procure::store::StoredLine;
 use crate::procure::{
@@ -50,8 +50,8 @@ columns! {
     } kept ["ConsideraRequisitosMedioambientales", "ConsideraRequisitosImpactoSocialEconomico"] personal ["NOMBRECONTACTO"]
 }
 
-/// A supplier's quote for a product of a quick purchase, out of a monthly file; or a product for which there is
-/// none. The files have days, not moments: a date is the midnight at its beginning.
+/// A supplier's quote for a product of a quick purchase, or a product without quotes, from a monthly file. The files have
+/// days without times; a day is read as the midnight at its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct QuoteLine {
@@ -65,19 +65,19 @@ pub struct QuoteLine {
     pub supplier_size: Option<String>,
     /// Why the supplier was chosen, in the buyer's words.
     pub criterion: Option<String>,
-    /// The state of the order that came of it, in the source's words.
+    /// The state of the resulting order, in the source's words.
     pub order_state: Option<String>,
     /// When the supplier accepted that order.
     pub order_accepted: Option<Timestamp>,
-    /// Why the purchase was called off.
+    /// Why the purchase was cancelled.
     pub cancel_reason: Option<String>,
-    /// The columns whose content could not be read; `raw` has it.
+    /// The columns that could not be parsed; `raw` has their content.
     pub unread: Vec<&'static str>,
 }
 
 impl BulkRow for QuoteLine {}
 
-impl Reads for QuoteLine {
+impl ReadRow for QuoteLine {
     type Column = Column;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
@@ -93,7 +93,7 @@ impl Reads for QuoteLine {
             supplier_size: cells.text(Column::Size),
             criterion: cells.text(Column::Criterion),
             order_state: cells.text(Column::OrderState),
-            order_accepted: cells.moment(Column::OrderAccepted),
+            order_accepted: cells.time(Column::OrderAccepted),
             cancel_reason: cells.text(Column::CancelReason),
             unread: std::mem::take(&mut cells.unread),
         }
@@ -103,7 +103,7 @@ impl Reads for QuoteLine {
         let currency = cells.currency(Column::Currency);
         StoredLine {
             code: cells.text_or_empty(Column::Code),
-            day: cells.moment(Column::Published).map(Timestamp::date),
+            day: cells.time(Column::Published).map(Timestamp::date),
             state: state(cells).to_string(),
             buyer: cells.text(Column::BuyerTaxNumber),
             supplier: cells.text(Column::SupplierTaxNumber),
@@ -113,7 +113,7 @@ impl Reads for QuoteLine {
             description: cells.text(Column::ItemDescription),
             quantity: cells.decimal(Column::Quantity),
             total: cells.money(Column::Total, currency.as_ref()),
-            chosen: cells.flag(Column::Chosen),
+            chosen: cells.boolean(Column::Chosen),
             ..StoredLine::default()
         }
     }
@@ -131,8 +131,8 @@ fn purchase(cells: &mut Cells<'_>, origin: Origin) -> QuickPurchase {
     let currency = cells.currency(Column::Currency);
     QuickPurchase {
         row: QuickPurchaseRow {
-            published: cells.moment(Column::Published),
-            closes: cells.moment(Column::Closes),
+            published: cells.time(Column::Published),
+            closes: cells.time(Column::Closes),
             // The one column of currencies stands for both amounts of the row.
             budget: cells.money(Column::Budget, currency.as_ref()),
             buyer_name: name.clone(),
@@ -155,7 +155,7 @@ fn purchase(cells: &mut Cells<'_>, origin: Origin) -> QuickPurchase {
             ..Buyer::new("", name.unwrap_or_default())
         }),
         delivery_address: cells.text(Column::Address),
-        delivery_days: cells.whole(Column::Days),
+        delivery_days: cells.integer(Column::Days),
         order_code: cells.text(Column::OrderCode),
         ..QuickPurchase::default()
     }
@@ -172,7 +172,7 @@ fn quote(cells: &mut Cells<'_>) -> Option<Quote> {
         supplier: Supplier { tax_number, ..Supplier::new("", name.unwrap_or_default()) },
         description: cells.text(Column::QuoteDescription),
         total: cells.money(Column::Total, currency.as_ref()),
-        chosen: cells.flag(Column::Chosen),
+        chosen: cells.boolean(Column::Chosen),
         ..Quote::default()
     })
 }

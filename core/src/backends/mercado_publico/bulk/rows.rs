@@ -1,4 +1,4 @@
-//! Rows of a month, one after another.
+//! The rows of a month.
 
 use std::fmt;
 use std::io::Read;
@@ -8,31 +8,31 @@ use std::sync::Arc;
 use super::archive::{Archive, ArchiveLimits, PackedFile};
 use super::cells::Cells;
 use super::columns::{Columns, UnknownColumns};
-use super::sealed::Reads;
-use super::table::{Table, is_markup};
+use super::sealed::ReadRow;
+use super::table::{CsvReader, is_markup};
 use crate::error::{Error, Result};
 use crate::procure::{Origin, Raw, Source, Timestamp};
 
 /// A row of one of the sets: [`OrderLine`](super::OrderLine), [`TenderOffer`](super::TenderOffer),
 /// [`QuoteLine`](super::QuoteLine).
 #[allow(private_bounds, reason = "nobody else can implement it")]
-pub trait BulkRow: Reads {}
+pub trait BulkRow: ReadRow {}
 
-/// How rows are read.
+/// Options for reading rows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// As of when the file holds.
+    /// The time as of which the file is valid.
     pub as_of: Timestamp,
-    /// What to do with columns that ayni does not know.
+    /// What to do with unknown columns.
     pub unknown_columns: UnknownColumns,
-    /// Whether each row keeps its own text, as a JSON object of the file's names and texts.
+    /// Whether each row keeps its text, as a JSON object with the file's column names.
     pub raw: bool,
-    /// Whether what says something of a person is kept.
+    /// Whether personal data is kept.
     pub personal_data: bool,
-    /// The most bytes of a row.
+    /// The longest row, in bytes.
     pub most_row_bytes: usize,
-    /// What an archive may be at most.
+    /// The limits of an archive.
     pub limits: ArchiveLimits,
 }
 
@@ -50,68 +50,69 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
-    /// Says as of when the file holds.
+    /// Sets the time as of which the file is valid.
     pub fn with_as_of(mut self, as_of: Timestamp) -> Self {
         self.as_of = as_of;
         self
     }
 
-    /// Says what to do with columns that ayni does not know.
+    /// Sets what to do with unknown columns.
     pub fn with_unknown_columns(mut self, unknown: UnknownColumns) -> Self {
         self.unknown_columns = unknown;
         self
     }
 
-    /// Says whether each row keeps its own text.
+    /// Sets whether each row keeps its text.
     pub fn with_raw(mut self, raw: bool) -> Self {
         self.raw = raw;
         self
     }
 
-    /// Says whether what says something of a person is kept.
-    pub fn with_personal_data(mut self, kept: bool) -> Self {
-        self.personal_data = kept;
+    /// Sets whether personal data is kept.
+    pub fn with_personal_data(mut self, keep: bool) -> Self {
+        self.personal_data = keep;
         self
     }
 
-    /// Sets the most bytes of a row.
+    /// Sets the longest row, in bytes.
     pub fn with_most_row_bytes(mut self, bytes: usize) -> Self {
         self.most_row_bytes = bytes;
         self
     }
 
-    /// Sets what an archive may be at most.
+    /// Sets the limits of an archive.
     pub fn with_limits(mut self, limits: ArchiveLimits) -> Self {
         self.limits = limits;
         self
     }
 }
 
-/// How far the reading has come.
+/// How much has been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Place {
-    /// The file that is being read.
+pub struct ReadProgress {
+    /// The name of the current file.
     pub file: String,
     /// The rows read so far, in all files.
     pub rows: u64,
     /// The bytes read so far, in all files.
     pub bytes: u64,
-    /// The bytes of all files, where known.
+    /// The bytes of all files, if known.
     pub of_bytes: Option<u64>,
 }
 
-type Bytes = Box<dyn Read + Send>;
+/// A file that is being read.
+type FileReader = Box<dyn Read + Send>;
 
-/// The rows of a month, one after another. After an error there are no more.
+/// The rows of a month, in order. After an error there are no more.
 pub struct Rows<T> {
     options: ReadOptions,
     archive: Option<(Archive, std::vec::IntoIter<PackedFile>)>,
-    file: Option<(Table<Bytes>, Option<Arc<Columns>>)>,
-    place: Place,
+    file: Option<(CsvReader<FileReader>, Option<Arc<Columns>>)>,
+    progress: ReadProgress,
     /// The rows and bytes of the files before this one.
-    before: (u64, u64),
-    is_over: bool,
+    previous_files: (u64, u64),
+    is_done: bool,
     row: PhantomData<fn() -> T>,
 }
 
@@ -124,14 +125,14 @@ impl<T: BulkRow> Rows<T> {
         let is_table = |file: &&PackedFile| file.name.to_ascii_lowercase().ends_with(".csv");
         let files: Vec<PackedFile> = archive.files().iter().filter(is_table).cloned().collect();
         if files.is_empty() {
-            return Err(Error::response_invalid("the archive holds no CSV file"));
+            return Err(Error::response_invalid("the archive contains no CSV file"));
         }
         let of_bytes = Some(files.iter().map(|file| file.bytes).sum());
-        let place = Place { of_bytes, ..Place::default() };
-        Ok(Self { archive: Some((archive, files.into_iter())), place, ..Self::empty(options) })
+        let progress = ReadProgress { of_bytes, ..ReadProgress::default() };
+        Ok(Self { archive: Some((archive, files.into_iter())), progress, ..Self::empty(options) })
     }
 
-    /// The rows of an archive on the disk.
+    /// The rows of an archive on disk.
     ///
     /// # Errors
     /// As [`Archive::open`] and [`archive`](Self::archive).
@@ -148,9 +149,9 @@ impl<T: BulkRow> Rows<T> {
         bytes: impl Read + Send + 'static,
         options: ReadOptions,
     ) -> Result<Self> {
-        let table = Table::new(Box::new(bytes) as Bytes, options.most_row_bytes);
-        let place = Place { file: name.into(), ..Place::default() };
-        Ok(Self { file: Some((table, None)), place, ..Self::empty(options) })
+        let reader = CsvReader::new(Box::new(bytes) as FileReader, options.most_row_bytes);
+        let progress = ReadProgress { file: name.into(), ..ReadProgress::default() };
+        Ok(Self { file: Some((reader, None)), progress, ..Self::empty(options) })
     }
 
     fn empty(options: ReadOptions) -> Self {
@@ -158,16 +159,16 @@ impl<T: BulkRow> Rows<T> {
             options,
             archive: None,
             file: None,
-            place: Place::default(),
-            before: (0, 0),
-            is_over: false,
+            progress: ReadProgress::default(),
+            previous_files: (0, 0),
+            is_done: false,
             row: PhantomData,
         }
     }
 
-    /// How far the reading has come.
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// How much has been read.
+    pub fn progress(&self) -> &ReadProgress {
+        &self.progress
     }
 
     fn read(&mut self) -> Result<Option<T>> {
@@ -178,7 +179,7 @@ impl<T: BulkRow> Rows<T> {
             if let Some(row) = self.read_file()? {
                 return Ok(Some(row));
             }
-            self.before = (self.place.rows, self.place.bytes);
+            self.previous_files = (self.progress.rows, self.progress.bytes);
             self.file = None;
         }
     }
@@ -186,47 +187,50 @@ impl<T: BulkRow> Rows<T> {
     fn open_next(&mut self) -> Result<bool> {
         let Some((archive, files)) = &mut self.archive else { return Ok(false) };
         let Some(file) = files.next() else { return Ok(false) };
-        let bytes = Box::new(archive.unpack(&file)?) as Bytes;
-        self.place.file = file.name;
-        self.file = Some((Table::new(bytes, self.options.most_row_bytes), None));
+        let bytes = Box::new(archive.unpack(&file)?) as FileReader;
+        self.progress.file = file.name;
+        self.file = Some((CsvReader::new(bytes, self.options.most_row_bytes), None));
         Ok(true)
     }
 
-    /// A row that is none may be what a damaged archive unpacks to: then that is what is wrong.
-    fn cause(&mut self, error: Error) -> Error {
+    /// An invalid row may come from a damaged archive. Reads on to find out, and returns that error if so.
+    fn underlying_error(&mut self, error: Error) -> Error {
         match &mut self.file {
-            Some((table, _)) if self.archive.is_some() => table.drain().err().unwrap_or(error),
+            Some((reader, _)) if self.archive.is_some() => reader.drain().err().unwrap_or(error),
             _ => error,
         }
     }
 
     fn read_file(&mut self) -> Result<Option<T>> {
-        let Some((table, columns)) = &mut self.file else { return Ok(None) };
+        let Some((reader, columns)) = &mut self.file else { return Ok(None) };
         let columns = match columns {
-            Some(columns) => columns,
-            None => columns.insert(read_header::<T>(table, &self.options)?),
+            Some(columns) => &*columns,
+            None => &*columns.insert(read_header::<T>(reader, &self.options)?),
         };
-        let number = table.rows() + 1;
-        let Some(row) = table.next()? else {
-            self.place.bytes = self.before.1 + table.bytes();
+        let number = reader.rows() + 1;
+        let Some(row) = reader.next()? else {
+            self.progress.bytes = self.previous_files.1 + reader.bytes();
             return Ok(None);
         };
         columns.check(row, number)?;
         let raw = if self.options.raw { columns.to_json(row).into() } else { bytes::Bytes::new() };
         let origin = Origin::new(Source::BULK, self.options.as_of, Raw::of_parsed(raw));
         let read = T::read(&mut Cells::new(row, columns), origin);
-        // The header is no row of the file's contents.
-        self.place.rows = self.before.0 + table.rows() - 1;
-        self.place.bytes = self.before.1 + table.bytes();
+        // The header does not count as a row.
+        self.progress.rows = self.previous_files.0 + reader.rows() - 1;
+        self.progress.bytes = self.previous_files.1 + reader.bytes();
         Ok(Some(read))
     }
 }
 
-fn read_header<T: BulkRow>(table: &mut Table<Bytes>, options: &ReadOptions) -> Result<Arc<Columns>> {
+fn read_header<T: BulkRow>(
+    reader: &mut CsvReader<FileReader>,
+    options: &ReadOptions,
+) -> Result<Arc<Columns>> {
     let empty = || Error::response_invalid("the file is empty");
-    let header = table.next()?.ok_or_else(empty)?;
+    let header = reader.next()?.ok_or_else(empty)?;
     if is_markup(header.bytes(0)) {
-        return Err(Error::response_invalid("a page of markup came instead of a file"));
+        return Err(Error::response_invalid("the service sent an HTML page instead of a file"));
     }
     Columns::read::<T::Column>(header, options.unknown_columns, options.personal_data)
 }
@@ -235,12 +239,12 @@ impl<T: BulkRow> Iterator for Rows<T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        if self.is_over {
+        if self.is_done {
             return None;
         }
-        let outcome = self.read().map_err(|error| self.cause(error));
-        self.is_over = !matches!(outcome, Ok(Some(_)));
-        let named = |error: Error| match self.place.file.as_str() {
+        let outcome = self.read().map_err(|error| self.underlying_error(error));
+        self.is_done = !matches!(outcome, Ok(Some(_)));
+        let named = |error: Error| match self.progress.file.as_str() {
             "" => error,
             file => error.with_context("file", file.to_owned()),
         };
@@ -251,8 +255,8 @@ impl<T: BulkRow> Iterator for Rows<T> {
 impl<T> fmt::Debug for Rows<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rows")
-            .field("place", &self.place)
-            .field("is_over", &self.is_over)
+            .field("place", &self.progress)
+            .field("is_over", &self.is_done)
             .finish_non_exhaustive()
     }
 }

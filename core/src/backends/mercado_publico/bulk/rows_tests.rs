@@ -187,7 +187,7 @@ fn missing_and_unknown_columns_are_refused_by_name() {
 #[test]
 fn pages_of_markup_and_empty_files_are_told() {
     for (text, says) in
-        [("<?xml version=\"1.0\"?><Error>x</Error>", "markup"), ("", "is empty"), ("\r\n\r\n", "is empty")]
+        [("<?xml version=\"1.0\"?><Error>x</Error>", "HTML page"), ("", "is empty"), ("\r\n\r\n", "is empty")]
     {
         let error = read::<OrderLine>(text, ReadOptions::default()).expect_err(says);
         assert!(error.message().contains(says), "{error}");
@@ -405,7 +405,7 @@ fn several_files_of_an_archive_are_read_one_after_another() {
     let archive = Archive::of(Cursor::new(bytes), ArchiveLimits::default()).expect("opened");
     let mut rows = Rows::<QuoteLine>::archive(archive, ReadOptions::default()).expect("opened");
     assert_eq!(rows.by_ref().filter(|row| row.is_ok()).count(), 42);
-    let place = rows.place();
+    let place = rows.progress();
     let all = (one.len() + two.len()) as u64;
     assert_eq!((place.rows, place.bytes, place.of_bytes), (42, all, Some(all)));
     assert_eq!(place.file, "COT2_2026-06.CSV");

@@ -4,12 +4,12 @@ use std::io::Cursor;
 
 use proptest::prelude::*;
 
-use super::table::Table;
+use super::table::CsvReader;
 use super::text::encoded;
 use crate::error::{Error, Persistence};
 
 fn rows_in(bytes: &[u8], piece: usize) -> Result<Vec<Vec<String>>, Error> {
-    let mut table = Table::with_piece(Cursor::new(bytes.to_vec()), 1 << 20, piece);
+    let mut table = CsvReader::with_read_size(Cursor::new(bytes.to_vec()), 1 << 20, piece);
     let mut rows = Vec::new();
     while let Some(row) = table.next()? {
         rows.push((0..row.len()).map(|index| row.text(index).into_owned()).collect());
@@ -69,7 +69,7 @@ impl std::io::Read for Dribble<'_> {
 #[test]
 fn a_source_that_gives_a_byte_at_a_time_gives_the_same_rows() {
     for step in 1..5 {
-        let mut table = Table::new(Dribble(TABLE.as_bytes(), step), 1 << 20);
+        let mut table = CsvReader::new(Dribble(TABLE.as_bytes(), step), 1 << 20);
         let mut seen = 0;
         while let Some(row) = table.next().expect("a row") {
             assert_eq!(row.text(1), expected()[seen][1]);
@@ -83,12 +83,12 @@ fn a_source_that_gives_a_byte_at_a_time_gives_the_same_rows() {
 fn a_table_that_breaks_off_anywhere_gives_the_rows_before_it_or_says_so() {
     let whole = expected();
     for end in 0..TABLE.len() {
-        let mut table = Table::with_piece(Cursor::new(TABLE.as_bytes()[..end].to_vec()), 1 << 20, 8);
+        let mut table = CsvReader::with_read_size(Cursor::new(TABLE.as_bytes()[..end].to_vec()), 1 << 20, 8);
         let mut seen = 0;
         let outcome = loop {
             match table.next() {
                 Ok(Some(row)) => {
-                    // The row in which the table breaks off may be a beginning of the real one.
+                    // The last row before the cut may be the start of the real one.
                     assert!(whole[seen][0].starts_with(&*row.text(0)), "{end}");
                     seen += 1;
                 }
@@ -97,7 +97,10 @@ fn a_table_that_breaks_off_anywhere_gives_the_rows_before_it_or_says_so() {
             }
         };
         if let Some(error) = outcome {
-            assert!(error.message().contains("breaks off") || error.message().contains("behind"), "{error}");
+            assert!(
+                error.message().contains("truncated") || error.message().contains("after a closing quote"),
+                "{error}"
+            );
             assert!(error.message().starts_with(&format!("row {}", seen + 1)), "{error}");
             assert_eq!(error.persistence(), Persistence::Temporary);
         }
@@ -107,8 +110,8 @@ fn a_table_that_breaks_off_anywhere_gives_the_rows_before_it_or_says_so() {
 #[test]
 fn what_is_no_row_is_refused_and_named() {
     for (text, says) in [
-        ("\"a\";\"b\"\r\n\"c\"x;\"d\"\r\n", "row 2 has text behind"),
-        ("\"a\"\rb\r\n", "row 1 has text behind"),
+        ("\"a\";\"b\"\r\n\"c\"x;\"d\"\r\n", "row 2 has text after"),
+        ("\"a\"\rb\r\n", "row 1 has text after"),
         ("\"a\";\"b", "row 1 ends in the middle"),
     ] {
         let error = rows_in(text.as_bytes(), 4).expect_err(text);
@@ -123,7 +126,7 @@ fn a_field_beyond_the_limit_is_refused_and_never_held() {
     // 100 MB behind a quote that is never closed.
     let endless = std::io::Read::take(std::io::repeat(b'x'), 100_000_000);
     let source = std::io::Read::chain(&b"\"a\"\r\n\""[..], endless);
-    let mut table = Table::new(source, 1 << 20);
+    let mut table = CsvReader::new(source, 1 << 20);
     assert_eq!(table.next().expect("a row").expect("a row").text(0), "a");
     let error = table.next().map(drop).expect_err("too long");
     assert!(error.message().contains("row 2 is longer than the limit"), "{error}");

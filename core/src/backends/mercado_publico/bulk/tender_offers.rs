@@ -1,11 +1,11 @@
-//! Offers for the lines of tenders, those that lost included.
+//! Offers for the lines of tenders, including those that lost.
 
 use serde::Serialize;
 
 use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
-use super::sealed::Reads;
+use super::sealed::ReadRow;
 use crate::procure::store::StoredLine;
 use crate::procure::tables::folded;
 use crate::procure::{
@@ -100,24 +100,24 @@ columns! {
         ]
 }
 
-/// An offer for a line of a tender, out of a monthly file; or a line for which there is none. The files have
-/// days, not moments: a date is the midnight at its beginning, so that a deadline is never later than it may be.
+/// An offer for a line of a tender, or a line without offers, from a monthly file. The files have days without times; a
+/// day is read as the midnight at its start, so that a deadline is never too late.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TenderOffer {
     /// The tender, without its lines. `raw` is the whole row of the file.
     pub tender: Tender,
-    /// The sector of the state that the buyer is of.
+    /// The buyer's sector of the state.
     pub sector: Option<String>,
-    /// By what offers are judged, in the buyer's words.
+    /// The criteria for offers, in the buyer's words.
     pub criteria: Option<String>,
-    /// The line's number at the source.
+    /// The source's number of the line.
     pub line_id: Option<i64>,
     /// The line.
     pub item: LineItem,
     /// The offer, if the row has one.
     pub offer: Option<Offer>,
-    /// The columns whose content could not be read; `raw` has it.
+    /// The columns that could not be parsed; `raw` has their content.
     pub unread: Vec<&'static str>,
 }
 
@@ -125,35 +125,35 @@ pub struct TenderOffer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Offer {
-    /// Who offers.
+    /// The supplier.
     pub supplier: Supplier,
     /// The supplier's legal name, which may differ from the name of its branch.
     pub legal_name: Option<String>,
     /// The offer's name.
     pub name: Option<String>,
-    /// What is offered.
+    /// The offer's description.
     pub description: Option<String>,
-    /// Whether it was taken, in the source's words.
+    /// The state of the offer, in the source's words.
     pub state: Option<String>,
-    /// How much is offered.
+    /// The offered quantity.
     pub quantity: Option<Decimal>,
-    /// At which price of one unit.
+    /// The price per unit.
     pub unit_price: Option<Money>,
     /// The price of the line.
     pub total: Option<Money>,
     /// Whether it was chosen.
     pub selected: Option<bool>,
-    /// How much was awarded.
+    /// The awarded quantity.
     pub awarded_quantity: Option<Decimal>,
-    /// The amount that was awarded.
+    /// The awarded amount.
     pub awarded_total: Option<Money>,
-    /// When it was made.
+    /// When it was sent.
     pub sent: Option<Timestamp>,
 }
 
 impl BulkRow for TenderOffer {}
 
-impl Reads for TenderOffer {
+impl ReadRow for TenderOffer {
     type Column = Column;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
@@ -161,7 +161,7 @@ impl Reads for TenderOffer {
             tender: tender(cells, origin),
             sector: cells.text(Column::Sector),
             criteria: cells.text(Column::Criteria),
-            line_id: cells.whole(Column::LineId),
+            line_id: cells.integer(Column::LineId),
             item: item(cells),
             offer: offer(cells),
             unread: std::mem::take(&mut cells.unread),
@@ -172,8 +172,8 @@ impl Reads for TenderOffer {
         let currency = offer_currency(cells);
         StoredLine {
             code: cells.text_or_empty(Column::Code),
-            line_id: cells.whole(Column::LineId),
-            day: cells.moment(Column::Published).map(Timestamp::date),
+            line_id: cells.integer(Column::LineId),
+            day: cells.time(Column::Published).map(Timestamp::date),
             state: state(cells).to_string(),
             buyer: cells.code(Column::BuyerCode),
             supplier: cells.text(Column::SupplierTaxNumber),
@@ -192,7 +192,7 @@ impl Reads for TenderOffer {
 }
 
 fn state(cells: &mut Cells<'_>) -> TenderState {
-    let number = cells.whole(Column::State).map(TenderState::from_number);
+    let number = cells.integer(Column::State).map(TenderState::from_number);
     let known = number.clone().filter(|state| !matches!(state, TenderState::Unknown(_)));
     let name = || cells.text(Column::StateName).map(|name| TenderState::from(name.as_str()));
     known.or_else(name).or(number).unwrap_or_default()
@@ -202,7 +202,7 @@ fn offer_currency(cells: &Cells<'_>) -> Option<Currency> {
     cells.currency(Column::OfferCurrency).or_else(|| cells.currency(Column::Currency))
 }
 
-/// The line's own name, else that of its product.
+/// The name of the line, else of its product.
 fn name(cells: &Cells<'_>) -> String {
     cells.text(Column::LineName).or_else(|| cells.text(Column::ProductName)).unwrap_or_default()
 }
@@ -218,7 +218,7 @@ fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
     let duration = cells.decimal(Column::Duration).zip(time_unit(cells));
     Tender {
         row: TenderRow {
-            closes: cells.moment(Column::Closes),
+            closes: cells.time(Column::Closes),
             origin,
             ..TenderRow::new(cells.text_or_empty(Column::Code), cells.text_or_empty(Column::Name), state)
         },
@@ -226,10 +226,10 @@ fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
         kind: cells.text(Column::Kind).map(|kind| TenderType::from(kind.as_str())),
         buyer: Some(buyer(cells)),
         estimated_amount: cells.money(Column::EstimatedAmount, currency.as_ref()),
-        estimation: cells.whole(Column::Estimation).map(Estimation::from_number),
+        estimation: cells.integer(Column::Estimation).map(Estimation::from_number),
         payment: cells.text(Column::Payment).map(|term| payment(&term)),
         contract_duration: duration,
-        published: cells.moment(Column::Published),
+        published: cells.time(Column::Published),
         dates: dates(cells, decided),
         award: decided.then(|| award(cells)),
         ..Tender::default()
@@ -271,27 +271,27 @@ fn buyer(cells: &Cells<'_>) -> Buyer {
     }
 }
 
-/// While a tender is open, its date of award only repeats the expected one.
+/// The dates. While a tender is open, its date of award only repeats the expected one.
 fn dates(cells: &mut Cells<'_>, decided: bool) -> TenderDates {
     TenderDates {
-        created: cells.moment(Column::Created),
-        questions_from: cells.moment(Column::QuestionsFrom),
-        questions_until: cells.moment(Column::QuestionsUntil),
-        answers: cells.moment(Column::Answers),
-        technical_opening: cells.moment(Column::TechnicalOpening),
-        economic_opening: cells.moment(Column::EconomicOpening),
-        expected_award: cells.moment(Column::ExpectedAward),
-        awarded: cells.moment(Column::Awarded).filter(|_| decided),
-        site_visit: cells.moment(Column::SiteVisit),
-        expected_signature: cells.moment(Column::ExpectedSignature),
+        created: cells.time(Column::Created),
+        questions_from: cells.time(Column::QuestionsFrom),
+        questions_until: cells.time(Column::QuestionsUntil),
+        answers: cells.time(Column::Answers),
+        technical_opening: cells.time(Column::TechnicalOpening),
+        economic_opening: cells.time(Column::EconomicOpening),
+        expected_award: cells.time(Column::ExpectedAward),
+        awarded: cells.time(Column::Awarded).filter(|_| decided),
+        site_visit: cells.time(Column::SiteVisit),
+        expected_signature: cells.time(Column::ExpectedSignature),
     }
 }
 
 fn award(cells: &mut Cells<'_>) -> Award {
     Award {
         number: cells.text(Column::ActNumber),
-        date: cells.moment(Column::ActDate),
-        bidders: cells.whole(Column::Bidders),
+        date: cells.time(Column::ActDate),
+        bidders: cells.integer(Column::Bidders),
         ..Award::default()
     }
 }
@@ -300,7 +300,7 @@ fn item(cells: &mut Cells<'_>) -> LineItem {
     let levels = [Column::Category1, Column::Category2, Column::Category3].map(|level| cells.text(level));
     let levels: Vec<String> = levels.into_iter().flatten().collect();
     LineItem {
-        number: cells.whole(Column::LineNumber),
+        number: cells.integer(Column::LineNumber),
         description: cells.text(Column::LineDescription),
         product_code: cells.code(Column::Product),
         category: (!levels.is_empty()).then(|| levels.join(" / ")),
@@ -310,7 +310,7 @@ fn item(cells: &mut Cells<'_>) -> LineItem {
     }
 }
 
-/// The offer, unless the row is a line for which nobody made one.
+/// The offer, if the row has one.
 fn offer(cells: &mut Cells<'_>) -> Option<Offer> {
     let tax_number = cells.text(Column::SupplierTaxNumber);
     let name = cells.text(Column::SupplierName);
@@ -336,11 +336,11 @@ fn offer(cells: &mut Cells<'_>) -> Option<Offer> {
         selected: chosen(cells),
         awarded_quantity: cells.decimal(Column::AwardedQuantity),
         awarded_total: cells.money(Column::AwardedTotal, currency),
-        sent: cells.moment(Column::OfferSent),
+        sent: cells.time(Column::OfferSent),
     })
 }
 
-/// The words of all years, misspelt ones included.
+/// Whether a state means that the offer was selected, in the spellings of all years, including misspelt ones.
 fn selected(state: &str) -> Option<bool> {
     match folded(state).as_str() {
         "seleccionada" | "ganadora" | "adjudicada" | "si" | "1" => Some(true),

@@ -1,45 +1,45 @@
-//! The files' characters.
+//! The character encoding of the files.
 
 use std::borrow::Cow;
 
-/// Windows-1252 from 0x80 to 0x9F. The five bytes that it leaves open are the control characters of the same
-/// number, so that nothing is lost.
-const HIGH: [char; 32] = [
+/// Windows-1252 from 0x80 to 0x9F. Its five undefined bytes become the control characters with the same number, so that
+/// nothing is lost.
+const WINDOWS_1252_80_9F: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž', '\u{8F}', '\u{90}',
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9D}', 'ž', 'Ÿ',
 ];
 
 fn character(byte: u8) -> char {
     match byte {
-        0x80..=0x9F => HIGH.get(usize::from(byte - 0x80)).copied().unwrap_or(char::from(byte)),
+        0x80..=0x9F => WINDOWS_1252_80_9F.get(usize::from(byte - 0x80)).copied().unwrap_or(char::from(byte)),
         _ => char::from(byte),
     }
 }
 
-/// A field's text. The files are Windows-1252, but some fields of them are UTF-8: what is valid UTF-8 is read as
-/// that, because hardly any Windows-1252 text is by chance.
+/// Decodes a field. The files are Windows-1252, but some of their fields are UTF-8. Valid UTF-8 is read as such, because
+/// Windows-1252 text is hardly ever valid UTF-8 by chance.
 pub(super) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => {
             let mut text = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 8);
-            push_converted(bytes, &mut text);
-            // It is valid: every byte became a character.
+            push_windows_1252(bytes, &mut text);
+            // Always valid UTF-8: every byte became a character.
             Cow::Owned(String::from_utf8(text).unwrap_or_default())
         }
     }
 }
 
-/// Adds a field's text as UTF-8.
+/// Appends a field, decoded, as UTF-8.
 pub(super) fn push_decoded(bytes: &[u8], text: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
         Ok(_) => text.extend_from_slice(bytes),
-        Err(_) => push_converted(bytes, text),
+        Err(_) => push_windows_1252(bytes, text),
     }
 }
 
-/// Adds bytes of Windows-1252 as UTF-8.
-fn push_converted(bytes: &[u8], text: &mut Vec<u8>) {
+/// Appends Windows-1252 bytes as UTF-8.
+fn push_windows_1252(bytes: &[u8], text: &mut Vec<u8>) {
     let mut rest = bytes;
     while let Some(run) = rest.iter().position(|byte| !byte.is_ascii()) {
         text.extend_from_slice(rest.get(..run).unwrap_or_default());
@@ -53,12 +53,15 @@ fn push_converted(bytes: &[u8], text: &mut Vec<u8>) {
     text.extend_from_slice(rest);
 }
 
-/// The byte of a character in Windows-1252, if it has one.
+/// The byte of a character in Windows-1252, if there is one.
 #[cfg(test)]
 pub(super) fn encoded(wanted: char) -> Option<u8> {
     match u32::from(wanted) {
         number @ (0..=0x7F | 0xA0..=0xFF) => u8::try_from(number).ok(),
-        _ => HIGH.iter().position(|known| *known == wanted).and_then(|at| u8::try_from(0x80 + at).ok()),
+        _ => WINDOWS_1252_80_9F
+            .iter()
+            .position(|known| *known == wanted)
+            .and_then(|at| u8::try_from(0x80 + at).ok()),
     }
 }
 
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_a_character_and_the_way_back_is_the_same() {
+    fn every_byte_decodes_to_a_character_and_back() {
         for byte in 0..=255_u8 {
             assert_eq!(encoded(character(byte)), Some(byte));
             let text = decoded(&[b'a', byte, b'b', 0xFF]).into_owned();

@@ -1,5 +1,5 @@
-//! How much of the day's quota is used: counted before a request leaves, kept in the store, so that no process
-//! and no restart forgets.
+//! How much of the day's quota is used. Requests are counted in the store before they are sent, so that the count
+//! survives restarts and covers all processes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::procure::store::{SharedStore, update_document};
 use crate::procure::{Date, Timestamp};
 
-/// A reservation of a process that died is free again after so long without a request under it.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+/// A reservation expires after this time without a request: its process has probably died.
+const RESERVATION_EXPIRY: Duration = Duration::from_secs(600);
 
 /// The quota of one account.
 #[derive(Clone, Debug)]
@@ -28,26 +28,26 @@ pub(crate) struct Ledger {
 pub struct Quota {
     /// The day, in Santiago.
     pub day: Date,
-    /// Requests that left, or were about to.
+    /// Requests that were sent, or are about to be.
     pub used: u32,
-    /// Requests that jobs have reserved and not sent yet.
+    /// Requests that are reserved and not sent yet.
     pub reserved: u32,
-    /// What ayni uses at most: the soft limit.
+    /// The most requests that ayni sends: the soft limit.
     pub limit: u32,
-    /// Whether the service itself has said that the quota is spent.
+    /// Whether the service has said that the quota is used up.
     pub spent: bool,
-    /// When the quota begins anew: Santiago's midnight.
+    /// When the count starts again: Santiago's midnight.
     pub resets_at: Timestamp,
 }
 
 impl Quota {
-    /// What is left for whoever has reserved nothing.
+    /// The requests left for callers without a reservation.
     pub fn left(&self) -> u32 {
         if self.spent { 0 } else { self.limit.saturating_sub(self.used).saturating_sub(self.reserved) }
     }
 }
 
-/// The right to so many requests of a day.
+/// Requests of a day that are set aside for one caller.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     holder: String,
@@ -55,21 +55,21 @@ pub(crate) struct Reservation {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Book {
+struct QuotaDocument {
     used: u32,
     #[serde(default)]
     spent: bool,
     #[serde(default)]
-    reserved: BTreeMap<String, Reserved>,
+    reserved: BTreeMap<String, ReservedCalls>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Reserved {
+struct ReservedCalls {
     left: u32,
     until: i64,
 }
 
-impl Book {
+impl QuotaDocument {
     fn read(body: Option<&[u8]>) -> Result<Self> {
         body.map_or_else(
             || Ok(Self::default()),
@@ -99,111 +99,111 @@ impl Ledger {
         Self { store, account: account.into(), limit }
     }
 
-    async fn change<T>(&self, now: Timestamp, change: impl Fn(&mut Book) -> Result<T>) -> Result<T> {
+    async fn change<T>(&self, now: Timestamp, change: impl Fn(&mut QuotaDocument) -> Result<T>) -> Result<T> {
         let name = format!("quota/{}/{}", self.account, now.date());
         update_document(&*self.store, &name, |body| {
-            let mut book = Book::read(body)?;
-            book.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
-            let outcome = change(&mut book)?;
-            Ok((book.write()?, outcome))
+            let mut document = QuotaDocument::read(body)?;
+            document.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
+            let outcome = change(&mut document)?;
+            Ok((document.write()?, outcome))
         })
         .await
     }
 
-    /// Counts one request, which is about to leave.
+    /// Counts one request that is about to be sent.
     ///
     /// # Errors
-    /// `quota_exceeded` if there is none left.
+    /// `quota_exceeded` if none is left.
     pub(crate) async fn spend(&self, now: Timestamp, under: Option<&Reservation>) -> Result<()> {
         let own = under.filter(|reservation| reservation.day == now.date()).map(|own| own.holder.as_str());
-        self.change(now, |book| {
-            let by_others = book.reserved_by_others(own);
+        self.change(now, |document| {
+            let by_others = document.reserved_by_others(own);
             let reserved =
-                own.and_then(|own| book.reserved.get_mut(own)).filter(|reserved| reserved.left > 0);
+                own.and_then(|own| document.reserved.get_mut(own)).filter(|reserved| reserved.left > 0);
             match reserved {
-                Some(reserved) if !book.spent => {
+                Some(reserved) if !document.spent => {
                     reserved.left -= 1;
-                    reserved.until = now.plus(FORGOTTEN).unix_millis();
+                    reserved.until = now.plus(RESERVATION_EXPIRY).unix_millis();
                 }
-                _ if book.spent || book.used.saturating_add(by_others) >= self.limit => {
-                    return Err(self.exceeded(now, book.spent));
+                _ if document.spent || document.used.saturating_add(by_others) >= self.limit => {
+                    return Err(self.exceeded(now, document.spent));
                 }
                 _ => {}
             }
-            book.used = book.used.saturating_add(1);
+            document.used = document.used.saturating_add(1);
             Ok(())
         })
         .await
     }
 
-    /// Takes a request back that certainly never left.
+    /// Uncounts a request that was certainly not sent.
     pub(crate) async fn refund(&self, at: Timestamp) -> Result<()> {
-        self.change(at, |book| {
-            book.used = book.used.saturating_sub(1);
+        self.change(at, |document| {
+            document.used = document.used.saturating_sub(1);
             Ok(())
         })
         .await
     }
 
-    /// Takes in that the service calls the quota spent.
+    /// Records that the service calls the quota used up.
     pub(crate) async fn exhaust(&self, now: Timestamp) -> Result<()> {
-        self.change(now, |book| {
-            book.spent = true;
+        self.change(now, |document| {
+            document.spent = true;
             Ok(())
         })
         .await
     }
 
-    /// Sets `calls` requests of the day aside for one job.
+    /// Sets `calls` requests of the day aside for one caller.
     ///
     /// # Errors
-    /// `quota_exceeded` if not so many are left.
+    /// `quota_exceeded` if fewer are left.
     pub(crate) async fn reserve(&self, now: Timestamp, holder: &str, calls: u32) -> Result<Reservation> {
-        self.change(now, |book| {
-            let taken = book.used.saturating_add(book.reserved_by_others(Some(holder)));
-            if book.spent || taken.saturating_add(calls) > self.limit {
-                return Err(self.exceeded(now, book.spent));
+        self.change(now, |document| {
+            let taken = document.used.saturating_add(document.reserved_by_others(Some(holder)));
+            if document.spent || taken.saturating_add(calls) > self.limit {
+                return Err(self.exceeded(now, document.spent));
             }
-            let until = now.plus(FORGOTTEN).unix_millis();
-            book.reserved.insert(holder.to_owned(), Reserved { left: calls, until });
+            let until = now.plus(RESERVATION_EXPIRY).unix_millis();
+            document.reserved.insert(holder.to_owned(), ReservedCalls { left: calls, until });
             Ok(())
         })
         .await?;
         Ok(Reservation { holder: holder.to_owned(), day: now.date() })
     }
 
-    /// Gives back what a job has not used.
+    /// Frees what a caller has reserved and not used.
     pub(crate) async fn release(&self, now: Timestamp, reservation: &Reservation) -> Result<()> {
         if reservation.day != now.date() {
             return Ok(());
         }
-        self.change(now, |book| {
-            book.reserved.remove(&reservation.holder);
+        self.change(now, |document| {
+            document.reserved.remove(&reservation.holder);
             Ok(())
         })
         .await
     }
 
-    /// How much is used. Nothing is written.
+    /// The state of the quota. Nothing is written.
     pub(crate) async fn quota(&self, now: Timestamp) -> Result<Quota> {
         let name = format!("quota/{}/{}", self.account, now.date());
-        let document = self.store.document(&name).await?;
-        let mut book = Book::read(document.as_ref().map(|document| &*document.body))?;
-        book.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
+        let stored = self.store.document(&name).await?;
+        let mut document = QuotaDocument::read(stored.as_ref().map(|stored| &*stored.body))?;
+        document.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
         Ok(Quota {
             day: now.date(),
-            used: book.used,
-            reserved: book.reserved_by_others(None),
+            used: document.used,
+            reserved: document.reserved_by_others(None),
             limit: self.limit,
-            spent: book.spent,
+            spent: document.spent,
             resets_at: resets_at(now),
         })
     }
 
     fn exceeded(&self, now: Timestamp, by_service: bool) -> Error {
         let message = match by_service {
-            true => "the service says that the ticket's quota of the day is spent".to_owned(),
-            false => format!("the ticket's quota of the day is used up: `soft_limit` is {}", self.limit),
+            true => "the service says that the ticket's daily quota is used up".to_owned(),
+            false => format!("the ticket's daily quota is used up: `soft_limit` is {}", self.limit),
         };
         quota_exceeded(now, message).with_sent(Sent::No)
     }
@@ -214,7 +214,7 @@ fn resets_at(now: Timestamp) -> Timestamp {
     Timestamp::start_of(now.date().plus_days(1))
 }
 
-/// The error that says when the quota begins anew.
+/// The error, with the time at which the count starts again.
 pub(crate) fn quota_exceeded(now: Timestamp, message: impl Into<String>) -> Error {
     let reset = resets_at(now);
     Error::new(ErrorKind::QuotaExceeded, message)
@@ -280,7 +280,7 @@ mod tests {
         ledger.release(now, &job).await.expect("released");
         ledger.reserve(now, "killed", 9).await.expect("reserved");
         assert_eq!(ledger.quota(now).await.expect("read").left(), 1);
-        let later = now.plus(FORGOTTEN);
+        let later = now.plus(RESERVATION_EXPIRY);
         assert_eq!(ledger.quota(later).await.expect("read").left(), 10);
         ledger.reserve(later, "next", 10).await.expect("free again");
     }

@@ -1,11 +1,11 @@
-//! Turn and quota among machines that share a database.
+//! The lock and the quota of an account, between machines that share a database.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::lease::Lease;
+use super::account_lock::AccountQueue;
 use super::ledger::Ledger;
-use super::turn::Queue;
+use super::store_lease::StoreLease;
 use crate::context::Context;
 use crate::procure::store::{PostgresStore, SharedStore, StoreAddress, database};
 use crate::procure::{Timestamp, ZoneMark};
@@ -15,21 +15,21 @@ async fn opened(address: &StoreAddress) -> SharedStore {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_take_turns_and_keep_the_gap() {
+async fn machines_alternate_and_keep_the_gap() {
     let (address, gap) = (database().await, Duration::from_millis(120));
     let order = Arc::new(Mutex::new(Vec::new()));
     let machine = |who: usize| {
-        // Two accounts' names stand for two machines: nothing is shared but the database.
-        let queue = Queue::of(&format!("machine-{who}-{}", std::process::id()), gap, None);
+        // Different account names stand for different machines: they share only the database.
+        let queue = AccountQueue::of(&format!("machine-{who}-{}", std::process::id()), gap, None);
         let (address, order) = (address.clone(), Arc::clone(&order));
         tokio::spawn(async move {
-            let lease = Lease::new(opened(&address).await, "x");
+            let lease = StoreLease::new(opened(&address).await, "x");
             for _ in 0..5 {
-                let turn = queue.enter(&Context::new(), Some(&lease)).await.expect("a turn");
+                let lock = queue.lock(&Context::new(), Some(&lease)).await.expect("locked");
                 let begun = Instant::now();
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 order.lock().unwrap_or_else(PoisonError::into_inner).push((who, begun, Instant::now()));
-                turn.end().await;
+                lock.release().await;
             }
         })
     };

@@ -1,9 +1,9 @@
-//! What every call passes: its turn and the quota.
+//! What every request passes first: the lock of its account, and the quota.
 
-pub(crate) mod file;
-pub(crate) mod lease;
+pub(crate) mod account_lock;
 pub(crate) mod ledger;
-pub(crate) mod turn;
+pub(crate) mod lock_file;
+pub(crate) mod store_lease;
 
 #[cfg(all(test, feature = "postgres"))]
 mod machines_tests;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::secret::Secret;
 
-/// A name for the account that `ticket` is, the same in every process, from which the ticket cannot be had back.
+/// A name for the account of a ticket: the same in every process, and without a way back to the ticket.
 pub(crate) fn account(host: &str, ticket: &Secret) -> String {
     let mut hash = Sha256::new();
     for part in ["ayni procurement account", host, ticket.expose()] {
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accounts_are_told_apart_and_do_not_show_the_ticket() {
+    fn account_names_differ_and_do_not_show_the_ticket() {
         let ticket = Secret::new("F8537A18-6766-4DEF-9E59-426B4FEE2844");
         let name = account("api.test", &ticket);
         assert_eq!(name, account("api.test", &ticket));

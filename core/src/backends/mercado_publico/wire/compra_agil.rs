@@ -1,4 +1,4 @@
-//! The API of quick purchases, version 2.
+//! The bodies of the API of quick purchases (Compra Ágil), version 2.
 
 use super::Body;
 use crate::error::{Error, Result};
@@ -13,21 +13,21 @@ use crate::procure::{
 pub(crate) struct Page {
     /// The rows.
     pub(crate) rows: Vec<QuickPurchaseRow>,
-    /// How many pages of the size asked for there are; 0 if the source does not say.
+    /// The number of pages of the requested size; 0 if the source does not say.
     pub(crate) pages: i64,
-    /// How many rows there are in all; the source stops counting at 10,000.
+    /// The number of rows on all pages; the source stops counting at 10,000.
     pub(crate) total: Option<i64>,
 }
 
-/// What an answer that is no success says: each error's code and message.
+/// The errors of a failure: the code and message of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures(pub(crate) Vec<(String, String)>);
 
-/// The payload of a success, or what failed.
+/// The payload of a success, or its failures.
 pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
     let fields: Fields<'_> = walk::whole(body)?;
     let succeeded = fields.text("success").is_none_or(|success| success.eq_ignore_ascii_case("OK"));
-    match fields.written("payload") {
+    match fields.raw("payload") {
         Some(payload) if succeeded => Ok(Ok(payload)),
         _ => {
             let errors = fields.objects("errors");
@@ -38,6 +38,17 @@ pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
             Ok(Err(Failures(told.chain(gateway).collect())))
         }
     }
+}
+
+/// The payload of a success.
+///
+/// # Errors
+/// `response_invalid` if the body is a failure.
+pub(crate) fn success(body: &[u8]) -> Result<&str> {
+    payload(body)?.map_err(|failures| {
+        let code = failures.0.into_iter().next().map(|(code, _)| code).unwrap_or_default();
+        Error::response_invalid("the body is a failure of the service").with_context("code", code)
+    })
 }
 
 /// The rows of a list's payload.
@@ -71,10 +82,10 @@ pub(crate) fn page(body: &Body, payload: &str) -> Result<Page> {
 }
 
 fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
-    // Any of them may be null.
+    // Each of these may be null.
     let part = |name: &str| fields.object(name).unwrap_or_default();
     let (times, buyer, state) = (part("fechas"), part("institucion"), part("estado"));
-    // Lists have `montos`, details `presupuesto`.
+    // Lists have `montos`, details have `presupuesto`.
     let money = fields.object("montos").or_else(|| fields.object("presupuesto")).unwrap_or_default();
     let currency = money.currency("moneda");
     let named = state.text("codigo").or_else(|| state.text("glosa")).or_else(|| fields.text("estado"));
@@ -99,11 +110,11 @@ fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
     }
 }
 
-/// A quick purchase in full, from its own text.
+/// Reads a quick purchase in full.
 pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
     let fields = Fields::read(written)
         .filter(|fields| fields.text("codigo").is_some())
-        .ok_or_else(|| Error::response_invalid("the answer holds no quick purchase"))?;
+        .ok_or_else(|| Error::response_invalid("the answer contains no quick purchase"))?;
     let part = |name: &str| fields.object(name).unwrap_or_default();
     let (call, delivery, buyer) = (part("convocatoria"), part("entrega"), part("institucion"));
     let currency = part("presupuesto").currency("moneda");
@@ -120,7 +131,7 @@ pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
         second_call_closes: call.time("fecha_cierre_segundo_llamado", body.mark),
         delivery_address: delivery.text("direccion_entrega"),
         delivery_days: delivery.whole("plazo_entrega_dias"),
-        // The guide has an object `orden_compra`, the measured answers a member at the root.
+        // The guide documents an object `orden_compra`; real answers have a member at the root.
         order_code: fields.text("id_orden_compra").or_else(|| part("orden_compra").text("id_orden_compra")),
         items: fields.objects("productos_solicitados").iter().map(item).collect(),
         quotes: fields

@@ -1,4 +1,4 @@
-//! The sources' bodies.
+//! The bodies of the services' answers.
 
 pub(crate) mod compra_agil;
 pub(crate) mod ocds;
@@ -19,13 +19,13 @@ use crate::procure::{Origin, Raw, Source, Timestamp, ZoneMark};
 pub(crate) struct Body {
     /// The bytes, [`prepared`](crate::procure::json::walk::prepared).
     pub(crate) bytes: Bytes,
-    /// Where they are from.
+    /// The source.
     pub(crate) source: Source,
-    /// When they were given.
+    /// The time of the answer.
     pub(crate) as_of: Timestamp,
-    /// Whether they are older than they should be.
+    /// Whether it is an old answer, used because the service is unavailable.
     pub(crate) stale: bool,
-    /// How a `Z` is to be read.
+    /// How to read a `Z` in its times.
     pub(crate) mark: ZoneMark,
 }
 
@@ -34,7 +34,7 @@ impl Body {
         Self { bytes, source, as_of, stale: false, mark: ZoneMark::WallClock }
     }
 
-    /// Where a record of this body is from.
+    /// The origin of a record in this body.
     pub(crate) fn origin(&self, raw: Raw) -> Origin {
         Origin { stale: self.stale, ..Origin::new(self.source.clone(), self.as_of, raw) }
     }

@@ -1,4 +1,4 @@
-//! OCDS: the index of a month, and packages.
+//! The bodies of OCDS: the index of a month, and packages.
 
 use super::Body;
 use crate::error::{Error, ErrorKind, Result, Sent};
@@ -9,19 +9,19 @@ use crate::procure::{
     TenderType,
 };
 
-/// What stands before a code in an `ocid`.
+/// The prefix of an `ocid`, before the code.
 const PREFIX: &str = "ocds-70d2nz-";
 
 /// A page of a month's index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    /// The codes.
+    /// The codes of the page.
     pub(crate) codes: Vec<String>,
-    /// How many the month has.
+    /// The number of codes in the month.
     pub(crate) total: Option<i64>,
 }
 
-/// The object that a body is, unless it tells of a failure inside a success.
+/// Reads the body's object. Fails if a successful answer reports a failure in its body.
 fn top(body: &[u8]) -> Result<Fields<'_>> {
     let fields: Fields<'_> = walk::whole(body)?;
     let status = fields.whole("status").or_else(|| fields.whole("statusCode"));
@@ -30,11 +30,9 @@ fn top(body: &[u8]) -> Result<Fields<'_>> {
         Some(404) if fields.text("statusCode").is_some() => {
             Err(Error::response_invalid("the OCDS service does not know this route; is the base URL right?"))
         }
-        // "No results" is also what a month says that the feed has not reached yet.
-        Some(404) => {
-            Err(Error::new(ErrorKind::NotFound, "the OCDS feed has nothing under this name, or not yet")
-                .with_sent(Sent::Yes))
-        }
+        // A month that the feed has not reached yet also says "no results".
+        Some(404) => Err(Error::new(ErrorKind::NotFound, "the OCDS feed has no such record, or not yet")
+            .with_sent(Sent::Yes)),
         Some(status) => {
             Err(Error::new(ErrorKind::Unavailable, format!("the OCDS service failed with {status}"))
                 .with_sent(Sent::Yes))
@@ -48,8 +46,8 @@ fn top(body: &[u8]) -> Result<Fields<'_>> {
 /// `not_found` for a month that is empty or not there yet, and `response_invalid`.
 pub(crate) fn index(body: &Body) -> Result<Index> {
     let fields = top(&body.bytes)?;
-    if fields.written("data").is_none() {
-        return Err(Error::response_invalid("the index holds no list"));
+    if fields.raw("data").is_none() {
+        return Err(Error::response_invalid("the index has no list"));
     }
     let code = |entry: &Fields<'_>| Some(entry.text("ocid")?.trim_start_matches(PREFIX).to_owned());
     Ok(Index {
@@ -61,26 +59,26 @@ pub(crate) fn index(body: &Body) -> Result<Index> {
 /// Reads the tenders of a record package or of a package of releases.
 ///
 /// # Errors
-/// `not_found` if the feed has none of this name, and `response_invalid`.
+/// `not_found` if the feed has no such record, and `response_invalid`.
 pub(crate) fn tenders(body: &Body) -> Result<Vec<Tender>> {
     let fields = top(&body.bytes)?;
     let records = fields.objects("records");
-    let compiled = records.iter().filter_map(|record| record.written("compiledRelease"));
+    let compiled = records.iter().filter_map(|record| record.raw("compiledRelease"));
     let releases: Vec<&str> = compiled.chain(fields.elements("releases")).collect();
     if releases.is_empty() {
-        return Err(Error::response_invalid("the package holds neither records nor releases"));
+        return Err(Error::response_invalid("the package has neither records nor releases"));
     }
     Ok(releases.into_iter().filter_map(|written| tender(body, written)).collect())
 }
 
-/// A tender from the text of one release.
+/// Reads a tender from one release.
 pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     let release = Fields::read(written)?;
     let tender = release.object("tender").unwrap_or_default();
     let period = tender.object("tenderPeriod").unwrap_or_default();
     let code =
         tender.text("id").or_else(|| Some(release.text("ocid")?.trim_start_matches(PREFIX).to_owned()))?;
-    // Our own export says in words what OCDS has no code for.
+    // Our own export writes in words what OCDS has no code for.
     let words = tender.text("statusDetails").map(|words| TenderState::from(words.as_str()));
     let known = words.filter(|state| !matches!(state, TenderState::Named(_)));
     let state = known.or_else(|| tender.text("status").map(|status| TenderState::from(status.as_str())));
@@ -90,7 +88,7 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     };
     let awards = release.objects("awards");
     let title = tender.text("title").or_else(|| awards.first()?.text("title")).unwrap_or_default();
-    // A direct award has no tender, and is decided by being there.
+    // A direct award has no tender. Its existence means that it is awarded.
     let decided = || (!awards.is_empty()).then_some(TenderState::Awarded);
     Some(Tender {
         row: TenderRow {
@@ -154,7 +152,7 @@ fn supplier(party: &Fields<'_>) -> Supplier {
     }
 }
 
-/// The awards of a process, of which there is one a winner, as one: number and date are the first's.
+/// Merges the awards of a process, one per winner, into one. Number and date are those of the first.
 fn award(body: &Body, awards: &[Fields<'_>]) -> Option<Award> {
     let first = awards.first()?;
     let mut suppliers: Vec<Supplier> = Vec::new();
@@ -173,7 +171,7 @@ fn award(body: &Body, awards: &[Fields<'_>]) -> Option<Award> {
     })
 }
 
-/// The sum of amounts; none if one of them is not told or they are in several currencies.
+/// The sum of amounts; `None` if one is missing or if they are in several currencies.
 fn sum(amounts: impl Iterator<Item = Option<Money>>) -> Option<Money> {
     amounts.reduce(|sum, next| {
         let (sum, next) = (sum?, next?);
@@ -187,7 +185,7 @@ fn sum(amounts: impl Iterator<Item = Option<Money>>) -> Option<Money> {
     })?
 }
 
-/// The lines of a tender with who won them; the lines of the awards where there was no tender.
+/// The lines of a tender with their winners; for direct awards the lines of the awards.
 fn items(tender: &Fields<'_>, awards: &[Fields<'_>]) -> Vec<LineItem> {
     let mut items: Vec<LineItem> = tender.objects("items").iter().map(item).collect();
     let is_direct = items.is_empty();
@@ -232,7 +230,7 @@ fn document(fields: &Fields<'_>) -> Document {
     }
 }
 
-/// Fails where a body tells of a failure inside a success.
+/// Fails if a successful answer reports a failure in its body.
 ///
 /// # Errors
 /// As [`index`] and [`tenders`].

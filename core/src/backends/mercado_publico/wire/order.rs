@@ -1,4 +1,4 @@
-//! A v1 purchase order in full.
+//! The detail of a purchase order in v1.
 
 use super::Body;
 use super::tender::{CONTACT, buyer, code, contact};
@@ -10,7 +10,7 @@ use crate::procure::{
     Supplier,
 };
 
-/// The orders of a detail answer: one, or none.
+/// Reads a detail answer: a list of one order, or an empty one.
 pub(crate) fn read(body: &Body) -> Result<V1<PurchaseOrder>> {
     v1::read(&body.bytes, |walker| {
         let (_, place) = walker.spanned::<serde::de::IgnoredAny>()?;
@@ -20,10 +20,10 @@ pub(crate) fn read(body: &Body) -> Result<V1<PurchaseOrder>> {
     })
 }
 
-/// An order from its own text.
+/// Reads one order.
 pub(crate) fn order(body: &Body, written: &str) -> Result<PurchaseOrder> {
     let fields = Fields::read(written)
-        .ok_or_else(|| Error::response_invalid("the order in the answer is no object"))?;
+        .ok_or_else(|| Error::response_invalid("the order in the answer is not an object"))?;
     let times = fields.object("Fechas").unwrap_or_default();
     let time = |name: &str| times.time(name, body.mark);
     let currency = fields.currency("TipoMoneda");
@@ -62,7 +62,7 @@ pub(crate) fn order(body: &Body, written: &str) -> Result<PurchaseOrder> {
     })
 }
 
-/// The number of the branch is a supplier's tax number here; `Codigo` is internal.
+/// The tax number is that of the branch; `Codigo` is an internal number.
 fn supplier(fields: &Fields<'_>) -> Supplier {
     Supplier {
         tax_number: fields.text("RutSucursal"),
@@ -74,7 +74,7 @@ fn supplier(fields: &Fields<'_>) -> Supplier {
     }
 }
 
-/// A line has a currency of its own. Under a framework agreement product and category come empty.
+/// A line has its own currency. Under a framework agreement, product and category are empty.
 fn item(fields: &Fields<'_>, of_order: Option<&Currency>) -> LineItem {
     let own = fields.currency("Moneda");
     let currency = own.as_ref().or(of_order);

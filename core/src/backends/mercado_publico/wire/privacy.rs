@@ -1,11 +1,11 @@
-//! Dropping personal data before anything is parsed or kept.
+//! Removing personal data before anything is parsed or stored.
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::procure::json::walk::Walker;
 
-/// The members whose values say something of a person.
+/// The members with personal data.
 const PERSONAL: [&str; 14] = [
     "RutUsuario",
     "CodigoUsuario",
@@ -23,7 +23,7 @@ const PERSONAL: [&str; 14] = [
     "contactPoint",
 ];
 
-/// The body with the values of personal members replaced by `""`; everything else byte for byte.
+/// The body with the values of personal members replaced by `""`; all other bytes stay the same.
 ///
 /// # Errors
 /// `response_invalid` if it is not JSON.
@@ -31,7 +31,7 @@ pub(crate) fn scrubbed(body: &Bytes) -> Result<Bytes> {
     let mut clean = Vec::with_capacity(body.len());
     let mut copied = 0;
     let mut walker = Walker::new(body)?;
-    scrub(&mut walker, DEEPEST, &mut |start, end| {
+    scrub(&mut walker, MAX_DEPTH, &mut |start, end| {
         clean.extend_from_slice(body.get(copied..start).unwrap_or_default());
         clean.extend_from_slice(b"\"\"");
         copied = end;
@@ -43,11 +43,11 @@ pub(crate) fn scrubbed(body: &Bytes) -> Result<Bytes> {
     Ok(clean.into())
 }
 
-/// As deep as serde follows.
-const DEEPEST: usize = 128;
+/// The depth to which serde_json nests.
+const MAX_DEPTH: usize = 128;
 
-fn scrub(walker: &mut Walker<'_>, deeper: usize, drop: &mut dyn FnMut(usize, usize)) -> Result<()> {
-    let left = deeper.checked_sub(1);
+fn scrub(walker: &mut Walker<'_>, depth_left: usize, drop: &mut dyn FnMut(usize, usize)) -> Result<()> {
+    let left = depth_left.checked_sub(1);
     match (walker.peek(), left) {
         (Some(b'{' | b'['), None) => Err(Error::response_invalid("the answer is nested too deeply")),
         (Some(b'{'), Some(left)) => walker.members(|walker, name| {

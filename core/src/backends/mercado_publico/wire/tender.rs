@@ -1,4 +1,4 @@
-//! A v1 tender in full.
+//! The detail of a tender in v1.
 
 use super::Body;
 use super::v1::{self, V1};
@@ -9,7 +9,7 @@ use crate::procure::{
     Tender, TenderDates, TenderRow, TenderState, TenderType, TimeUnit, ZoneMark,
 };
 
-/// The tenders of a detail answer: one, or none.
+/// Reads a detail answer: a list of one tender, or an empty one.
 pub(crate) fn read(body: &Body) -> Result<V1<Tender>> {
     v1::read(&body.bytes, |walker| {
         let (_, place) = walker.spanned::<serde::de::IgnoredAny>()?;
@@ -19,10 +19,10 @@ pub(crate) fn read(body: &Body) -> Result<V1<Tender>> {
     })
 }
 
-/// A tender from its own text.
+/// Reads one tender.
 pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
     let fields = Fields::read(written)
-        .ok_or_else(|| Error::response_invalid("the tender in the answer is no object"))?;
+        .ok_or_else(|| Error::response_invalid("the tender in the answer is not an object"))?;
     let times = fields.object("Fechas").unwrap_or_default();
     let state = state(&fields);
     let currency = fields.currency("Moneda");
@@ -31,7 +31,7 @@ pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
     let duration = fields.decimal("TiempoDuracionContrato").zip(fields.whole("UnidadTiempoDuracionContrato"));
     Ok(Tender {
         row: TenderRow {
-            // The root's own closing date is null in every detail that was ever seen.
+            // The closing date at the root is null in every detail seen so far.
             closes: times.time("FechaCierre", body.mark).or_else(|| fields.time("FechaCierre", body.mark)),
             origin: body.origin(slice_of(&body.bytes, written)),
             ..TenderRow::new(fields.text_or_empty("CodigoExterno"), fields.text_or_empty("Nombre"), state)
@@ -56,7 +56,7 @@ pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
     })
 }
 
-/// The text settles what the number leaves open: the sources disagree on two numbers.
+/// The state. Where the sources disagree on a number, the text decides.
 fn state(fields: &Fields<'_>) -> TenderState {
     let number = fields.whole("CodigoEstado").map(TenderState::from_number);
     let name = fields.text("Estado").map(|name| TenderState::from(name.as_str()));
@@ -70,7 +70,7 @@ fn state(fields: &Fields<'_>) -> TenderState {
     }
 }
 
-/// While a tender is open, its date of award only repeats the expected one.
+/// The date of award. While a tender is open, the field only repeats the expected date.
 fn dates(times: &Fields<'_>, mark: ZoneMark, decided: bool) -> TenderDates {
     let time = |name: &str| times.time(name, mark);
     TenderDates {
@@ -112,7 +112,7 @@ fn item(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
                 tax_number: award.text("RutProveedor"),
                 ..Supplier::new("", award.text_or_empty("NombreProveedor"))
             },
-            // The official dictionary has the second name, every captured answer the first.
+            // Every recorded answer has the first name; the official dictionary has the second.
             quantity: award.decimal("Cantidad").or_else(|| award.decimal("CantidadAdjudicada")),
             unit_price: award.money("MontoUnitario", currency),
         }),
@@ -120,12 +120,12 @@ fn item(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
     }
 }
 
-/// A code of the classification; 0 is none.
+/// A code of the classification; 0 means none.
 pub(super) fn code(fields: &Fields<'_>, name: &str) -> Option<String> {
     fields.text(name).filter(|code| code != "0")
 }
 
-/// The buyer as details of tenders and orders give it.
+/// The buyer, as the details of tenders and orders have it.
 pub(super) fn buyer(fields: &Fields<'_>) -> Buyer {
     Buyer {
         tax_number: fields.text("RutUnidad"),
@@ -142,7 +142,7 @@ pub(super) fn buyer(fields: &Fields<'_>) -> Buyer {
 
 pub(super) const CONTACT: [&str; 4] = ["NombreContacto", "CargoContacto", "FonoContacto", "MailContacto"];
 
-/// Whom to ask, if anything is said of it.
+/// The contact person, if the detail names one.
 pub(super) fn contact(fields: &Fields<'_>, [name, role, telephone, mail]: [&str; 4]) -> Option<Contact> {
     let contact = Contact {
         name: fields.text(name),

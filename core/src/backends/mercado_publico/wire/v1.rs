@@ -1,25 +1,50 @@
-//! v1's envelope and lists.
+//! The envelope and the lists of v1.
 
 use serde::Deserialize;
 
 use super::Body;
 use crate::error::{Error, Result};
-use crate::procure::json::fields::{Text, Whole, is_tidy, tidied};
+use crate::procure::json::fields::{Text, WholeNumber, is_tidy, tidied};
 use crate::procure::json::walk::Walker;
 use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
 
-/// What a v1 body is.
+/// A body of v1.
 #[derive(Debug, PartialEq)]
 pub(crate) enum V1<T> {
     /// A list, possibly empty.
     List {
-        /// How many rows the source says that there are.
+        /// The number of rows, as the source says it.
         count: Option<i64>,
         /// The rows.
         rows: Vec<T>,
     },
-    /// A failure, whatever the HTTP status said.
+    /// A failure, which v1 also sends with a successful HTTP status.
     Failure(V1Failure),
+}
+
+impl<T> V1<T> {
+    /// The list's row count and rows.
+    ///
+    /// # Errors
+    /// `response_invalid` if the body is a failure.
+    pub(crate) fn into_list(self) -> Result<(Option<i64>, Vec<T>)> {
+        match self {
+            Self::List { count, rows } => Ok((count, rows)),
+            Self::Failure(failure) => {
+                let code = failure.code.map(|code| code.to_string()).unwrap_or_default();
+                Err(Error::response_invalid("the body is a failure of the service")
+                    .with_context("code", code))
+            }
+        }
+    }
+
+    /// The list's rows.
+    ///
+    /// # Errors
+    /// As [`into_list`](Self::into_list).
+    pub(crate) fn into_rows(self) -> Result<Vec<T>> {
+        Ok(self.into_list()?.1)
+    }
 }
 
 /// A failure as v1 writes it.
@@ -31,10 +56,10 @@ pub(crate) struct V1Failure {
     pub(crate) message: String,
 }
 
-/// Reads an envelope and each element of its list by `row`.
+/// Reads an envelope, and each row of its list with `row`.
 ///
 /// # Errors
-/// `response_invalid` naming the place.
+/// `response_invalid` with the byte at which it is wrong.
 pub(crate) fn read<'a, T>(
     body: &'a [u8],
     mut row: impl FnMut(&mut Walker<'a>) -> Result<T>,
@@ -51,11 +76,11 @@ pub(crate) fn read<'a, T>(
             })
         }
         "Cantidad" | "cantidad" => {
-            count = walker.value::<Whole>()?.0;
+            count = walker.value::<WholeNumber>()?.0;
             Ok(())
         }
         "Codigo" | "codigo" => {
-            failure.get_or_insert_default().code = walker.value::<Whole>()?.0;
+            failure.get_or_insert_default().code = walker.value::<WholeNumber>()?.0;
             Ok(())
         }
         "Mensaje" | "mensaje" | "message" => {
@@ -72,7 +97,7 @@ pub(crate) fn read<'a, T>(
     }
 }
 
-/// The failure that a body is, if it is one. A body that cannot be read is none.
+/// The failure that a body reports. `None` for other bodies, and for those that cannot be read.
 #[cfg(test)]
 pub(crate) fn failure_in(body: &[u8]) -> Option<V1Failure> {
     match read(body, Walker::skip) {
@@ -88,7 +113,7 @@ struct WireTender<'a> {
     #[serde(rename = "Nombre", borrow, default)]
     name: Text<'a>,
     #[serde(rename = "CodigoEstado", default)]
-    state: Whole,
+    state: WholeNumber,
     #[serde(rename = "FechaCierre", borrow, default)]
     closes: Text<'a>,
 }
@@ -100,7 +125,7 @@ struct WireOrder<'a> {
     #[serde(rename = "Nombre", borrow, default)]
     name: Text<'a>,
     #[serde(rename = "CodigoEstado", default)]
-    state: Whole,
+    state: WholeNumber,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +136,7 @@ struct WireCompany<'a> {
     name: Text<'a>,
 }
 
-/// A text in memory of its own, tidied.
+/// A tidy, owned text.
 fn owned(text: Text<'_>) -> String {
     match text.0 {
         std::borrow::Cow::Owned(text) if is_tidy(&text) => text,
@@ -128,7 +153,7 @@ fn row_of<'a, W: Deserialize<'a>, T>(
     Ok(build(wire, Raw::of_parsed(body.bytes.slice(place))))
 }
 
-/// Tenders as lists give them.
+/// Reads a list of tenders.
 pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireTender<'_>, raw| TenderRow {
@@ -141,7 +166,7 @@ pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
     })
 }
 
-/// Purchase orders as lists give them.
+/// Reads a list of purchase orders.
 pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireOrder<'_>, raw| PurchaseOrderRow {
@@ -153,7 +178,7 @@ pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
     })
 }
 
-/// Public bodies.
+/// Reads a list of public buyers.
 pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireCompany<'_>, raw| Buyer {
@@ -163,7 +188,7 @@ pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
     })
 }
 
-/// Suppliers.
+/// Reads a list of suppliers.
 pub(crate) fn suppliers(body: &Body) -> Result<V1<Supplier>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireCompany<'_>, raw| Supplier {

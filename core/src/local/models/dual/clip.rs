@@ -60,6 +60,17 @@ impl DualEncoder for Clip {
         self.texts.window()
     }
 
+    fn vocabulary(&self) -> usize {
+        self.texts.vocabulary()
+    }
+
+    fn end_of_text(&self) -> Option<u32> {
+        match self.end {
+            EndOfText::Highest => None,
+            EndOfText::Token(id) => Some(id),
+        }
+    }
+
     fn image_size(&self) -> [usize; 2] {
         self.images.patches.image_size()
     }

@@ -41,6 +41,13 @@ pub(crate) fn dual_encoder(
     weights: &Weights,
     device: &Device,
 ) -> Result<Box<dyn DualEncoder>> {
+    super::config::check(config, weights)?;
+    let encoder = open(config, weights, device)?;
+    weights.check_no_layer_is_left()?;
+    Ok(encoder)
+}
+
+fn open(config: &Value, weights: &Weights, device: &Device) -> Result<Box<dyn DualEncoder>> {
     if let Some(config) = config.get("model_cfg") {
         return Ok(Box::new(open_clip::load(config, weights, device)?));
     }

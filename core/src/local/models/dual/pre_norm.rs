@@ -1,7 +1,7 @@
 //! The transformer of CLIP and SigLIP, for texts and for images: norms before attention and before the two layers that
 //! follow it.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Heads, KeyValues, Linear, Norm, QkPreparation, Span, Tensor,
     attention, split_heads,
@@ -25,22 +25,9 @@ impl Shape {
     /// The heads of attention.
     ///
     /// # Errors
-    /// `model_load` if they do not divide the width evenly into multiples of 8.
+    /// `model_load` if they do not divide the width evenly, `unsupported` for heads that attention does not compute.
     pub(super) fn heads(&self) -> Result<Heads> {
-        match self.width.checked_div(self.heads) {
-            Some(size) if size * self.heads == self.width && size > 0 && size.is_multiple_of(8) => {
-                Ok(Heads::equal(self.heads, size))
-            }
-            _ => {
-                let Self { width, heads, .. } = self;
-                Err(Error::new(
-                    ErrorKind::ModelLoad,
-                    format!(
-                        "{heads} heads do not divide a width of {width} evenly: each needs a multiple of 8"
-                    ),
-                ))
-            }
-        }
+        super::super::config::heads(self.width, self.heads)
     }
 }
 

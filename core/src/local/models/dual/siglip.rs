@@ -31,6 +31,10 @@ impl DualEncoder for Siglip {
         self.texts.window()
     }
 
+    fn vocabulary(&self) -> usize {
+        self.texts.vocabulary()
+    }
+
     fn fills_window(&self) -> bool {
         true
     }

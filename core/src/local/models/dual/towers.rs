@@ -48,6 +48,11 @@ impl TextTower {
         self.position_embedding.count()
     }
 
+    /// How many ids of tokens there are.
+    pub(super) fn vocabulary(&self) -> usize {
+        self.token_embedding.count()
+    }
+
     /// The normed state of the last token of each text: `[text, width]`.
     ///
     /// # Errors

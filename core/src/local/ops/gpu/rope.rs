@@ -1,46 +1,79 @@
 //! Rotary position embeddings.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use ayni_kernels::rotary::Layout;
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::rotary_emb::{rope_i, rope_thd};
 
-/// The cosines and sines of every position, `[position, pair]` each, in f32.
+/// Positions of the first table.
+const MIN_POSITIONS: usize = 512;
+
+/// The cosines and sines of positions: a table on a GPU that grows with the texts. A model may claim a window of millions.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Tables {
     layout: Layout,
+    frequencies: Arc<[f32]>,
+    /// The most positions.
+    positions: usize,
+    scale: f32,
+    /// The frequencies and the scale from a position on, where the counting starts again.
+    then: Option<(usize, Arc<[f32]>, f32)>,
+    made: Arc<Mutex<Option<Made>>>,
+}
+
+/// Cosines and sines, `[position, pair]` each, in f32.
+#[derive(Clone, Debug)]
+struct Made {
     cosines: Tensor,
     sines: Tensor,
 }
 
 impl Tables {
-    /// As the kernels' table, moved to a GPU.
+    /// As the kernels' table.
+    pub(in super::super) fn new(layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
+        Self { layout, frequencies: frequencies.into(), positions, scale, then: None, made: Arc::default() }
+    }
+
+    /// The tables with at least so many positions.
+    fn up_to(&self, gpu: &Device, positions: usize) -> Result<Made> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made
+            && made.cosines.dim(0)? >= positions
+        {
+            return Ok(made.clone());
+        }
+        let longer = positions.next_power_of_two().max(MIN_POSITIONS).min(self.positions);
+        Ok(made.insert(self.make(gpu, longer)?).clone())
+    }
+
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "as the kernels' table")]
-    pub(in super::super) fn new(
-        gpu: &Device,
-        layout: Layout,
-        frequencies: &[f32],
-        positions: usize,
-        scale: f32,
-    ) -> Result<Self> {
-        let pairs = frequencies.len();
+    fn make(&self, gpu: &Device, positions: usize) -> Result<Made> {
+        let pairs = self.frequencies.len();
         let angle = |index: usize| {
             let (position, pair) = (index / pairs.max(1), index % pairs.max(1));
-            let (sine, cosine) = f64::from(position as f32 * frequencies[pair]).sin_cos();
+            let (frequencies, scale, counted) = match &self.then {
+                Some((first, frequencies, scale)) if position >= *first => {
+                    (frequencies, *scale, position - first)
+                }
+                _ => (&self.frequencies, self.scale, position),
+            };
+            let (sine, cosine) = f64::from(counted as f32 * frequencies[pair]).sin_cos();
             (cosine as f32 * scale, sine as f32 * scale)
         };
         let (cosines, sines): (Vec<f32>, Vec<f32>) = (0..positions * pairs).map(angle).unzip();
         let table = |values: Vec<f32>| Tensor::from_vec(values, (positions, pairs), gpu);
-        Ok(Self { layout, cosines: table(cosines)?, sines: table(sines)? })
+        Ok(Made { cosines: table(cosines)?, sines: table(sines)? })
     }
 
-    /// The same tables with the positions of others after their own.
-    pub(in super::super) fn followed_by(&self, other: &Self) -> Result<Self> {
-        let joined = |first, second| Tensor::cat(&[first, second], 0);
-        Ok(Self {
-            layout: self.layout,
-            cosines: joined(&self.cosines, &other.cosines)?,
-            sines: joined(&self.sines, &other.sines)?,
-        })
+    /// The same tables with the positions of others, which have as many pairs, after their own.
+    pub(in super::super) fn followed_by(&self, other: &Self) -> Self {
+        Self {
+            positions: self.positions + other.positions,
+            then: Some((self.positions, Arc::clone(&other.frequencies), other.scale)),
+            made: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// Rotates `[token, head, size]`, a position a token. The numbers of a head past the table's pairs stay.
@@ -49,10 +82,12 @@ impl Tables {
             return Ok(x.clone());
         }
         let size = x.dim(D::Minus1)?;
-        let width = 2 * self.cosines.dim(D::Minus1)?;
+        let width = 2 * self.frequencies.len();
+        let last = positions.iter().max().map_or(0, |position| *position as usize);
+        let made = self.up_to(x.device(), last + 1)?;
         let positions = Tensor::new(positions, x.device())?;
         let (cosines, sines) =
-            (self.cosines.index_select(&positions, 0)?, self.sines.index_select(&positions, 0)?);
+            (made.cosines.index_select(&positions, 0)?, made.sines.index_select(&positions, 0)?);
         let rotating = x.narrow(D::Minus1, 0, width)?.to_dtype(DType::F32)?.contiguous()?;
         let rotated = match self.layout {
             // One batch of `[token, head, size]`.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::weight_files::{
-    CONFIG, Folder, INDEX_ENDING, OPEN_CLIP_CONFIG, WeightFiles, no_weights,
+    CONFIG, DUAL_TYPES, Folder, INDEX_ENDING, OPEN_CLIP_CONFIG, WeightFiles, no_weights,
 };
 
 /// Files that change how a model is used. A model runs without them, but wrongly if they exist: a cache counts as
@@ -54,6 +55,37 @@ pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> 
     })
 }
 
+/// What a model is: it decides which of the files of [`DEFINING`] would be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ModelKind {
+    Text,
+    /// Of texts and images.
+    Dual,
+    Language,
+    Unknown,
+}
+
+impl ModelKind {
+    /// Whether a file of this name would be read if it were there. Other tools do not ask the Hub for what they do not
+    /// read either, and so do not know that it is absent.
+    fn reads(self, name: &str) -> bool {
+        match (self, name) {
+            (Self::Unknown, _) => true,
+            (Self::Text, "generation_config.json") => false,
+            (Self::Text | Self::Language, "preprocessor_config.json" | OPEN_CLIP_CONFIG) => false,
+            (
+                Self::Dual,
+                MODULES
+                | OPEN_CLIP_CONFIG
+                | "config_sentence_transformers.json"
+                | "generation_config.json"
+                | "sentence_bert_config.json",
+            ) => false,
+            _ => true,
+        }
+    }
+}
+
 /// The files of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -94,8 +126,13 @@ impl Contents<'_> {
         let modules = self.modules()?;
         let mut plan = Plan::default();
         let mut weights = Vec::new();
+        let kind = self.kind()?;
         for name in DEFINING {
-            self.take(name.to_owned(), &mut plan);
+            match self.existing(name.to_owned()) {
+                Some(name) => plan.files.push(name),
+                None if kind.reads(name) => plan.absent.push(name.to_owned()),
+                None => {}
+            }
         }
         self.take_optional("", &mut plan);
         weights.extend(self.folder("").weights()?.unwrap_or_default());
@@ -162,6 +199,22 @@ impl Contents<'_> {
                 ))
             }
         }
+    }
+
+    /// What the model is, as far as its configuration is here.
+    fn kind(&self) -> Result<ModelKind> {
+        let bytes = if self.names.contains(CONFIG) { (self.read)(CONFIG)? } else { None };
+        let config = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let Some(config) = config else { return Ok(ModelKind::Unknown) };
+        let model_type = config.get("model_type").and_then(Value::as_str);
+        let classes = config.get("architectures").and_then(Value::as_array);
+        let class = classes.and_then(|classes| classes.first()).and_then(Value::as_str).unwrap_or_default();
+        Ok(match model_type {
+            None => ModelKind::Unknown,
+            Some(name) if DUAL_TYPES.contains(&name) => ModelKind::Dual,
+            Some(_) if class.ends_with("ForCausalLM") => ModelKind::Language,
+            Some(_) => ModelKind::Text,
+        })
     }
 
     fn folder(&self, path: &str) -> RepositoryFolder<'_> {

@@ -186,3 +186,33 @@ fn one_gguf_file_of_many_is_chosen_with_all_its_parts() {
         assert!(error.message().contains(why) && error.message().contains("m-Q4_K.gguf"), "{error}");
     }
 }
+
+/// What sentence-transformers leaves in the cache of a text encoder, and transformers in that of a CLIP.
+#[test]
+fn files_that_an_architecture_does_not_read_need_not_be_known_to_be_absent() {
+    let sentences = plan_of(&[
+        ("config.json", r#"{"model_type": "bert", "architectures": ["BertModel"]}"#),
+        ("config_sentence_transformers.json", "{}"),
+        ("model.safetensors", ""),
+        ("modules.json", "[]"),
+        ("sentence_bert_config.json", "{}"),
+        ("tokenizer.json", ""),
+        ("tokenizer_config.json", ""),
+    ]);
+    assert_eq!(sentences.unwrap().absent, Vec::<String>::new());
+    let clip = plan_of(&[
+        ("config.json", r#"{"model_type": "clip"}"#),
+        ("model.safetensors", ""),
+        ("preprocessor_config.json", ""),
+        ("tokenizer.json", ""),
+        ("tokenizer_config.json", ""),
+    ]);
+    assert_eq!(clip.unwrap().absent, Vec::<String>::new());
+    let bare = plan_of(&[
+        ("config.json", r#"{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}"#),
+        ("model.safetensors", ""),
+    ]);
+    let bare = bare.unwrap().absent;
+    assert!(bare.contains(&"generation_config.json".to_owned()) && bare.contains(&"modules.json".to_owned()));
+    assert!(!bare.contains(&"preprocessor_config.json".to_owned()), "{bare:?}");
+}

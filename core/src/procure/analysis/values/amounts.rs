@@ -1,17 +1,17 @@
-//! Amounts of money and lengths of time: what stands before and behind a number.
+//! Amounts of money and durations: what comes before and after a number.
 
-use super::{Cursor, Unit, Value};
+use super::{SpanUnit, TextCursor, Value};
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Decimal};
 
-/// A sign or a name of a currency before a number.
-pub(super) struct Prefix {
+/// A currency before a number.
+pub(super) struct CurrencyPrefix {
     currency: Currency,
-    /// How many zeros it stands for: `M$` are thousands, `MM$` millions.
+    /// The power of ten: `M$` means thousands, `MM$` millions.
     zeros: u8,
 }
 
-pub(super) fn prefix(cursor: &mut Cursor<'_>) -> Option<Prefix> {
+pub(super) fn prefix(cursor: &mut TextCursor<'_>) -> Option<CurrencyPrefix> {
     const SIGNS: [(&str, Currency, u8); 9] = [
         ("MM$", Currency::Clp, 6),
         ("M$", Currency::Clp, 3),
@@ -24,27 +24,27 @@ pub(super) fn prefix(cursor: &mut Cursor<'_>) -> Option<Prefix> {
         ("U.F.", Currency::Clf, 0),
     ];
     for (sign, currency, zeros) in SIGNS {
-        if cursor.eat_text(sign).is_some() {
+        if cursor.accept_text(sign).is_some() {
             cursor.blanks();
-            return Some(Prefix { currency, zeros });
+            return Some(CurrencyPrefix { currency, zeros });
         }
     }
     let start = cursor.at();
     let word = cursor.alphanumerics();
     let currency = currency_code(&word);
     cursor.blanks();
-    cursor.eat('$');
+    cursor.accept('$');
     cursor.blanks();
     match currency.filter(|_| cursor.peek().is_some_and(|c| c.is_ascii_digit())) {
-        Some(currency) => Some(Prefix { currency, zeros: 0 }),
+        Some(currency) => Some(CurrencyPrefix { currency, zeros: 0 }),
         None => {
-            cursor.go_to(start);
+            cursor.move_to(start);
             None
         }
     }
 }
 
-/// A currency by its code in capitals.
+/// The currency of a code in capitals.
 fn currency_code(word: &str) -> Option<Currency> {
     const OTHERS: [&str; 12] =
         ["GBP", "JPY", "CNY", "CAD", "AUD", "CHF", "BRL", "ARS", "PEN", "MXN", "COP", "UYU"];
@@ -58,8 +58,8 @@ fn currency_code(word: &str) -> Option<Currency> {
     }
 }
 
-/// What follows a number: a scale, a currency, or nothing.
-pub(super) fn amount(cursor: &mut Cursor<'_>, number: Decimal, prefix: Option<Prefix>) -> Value {
+/// Reads what follows a number: a scale, a currency, or nothing.
+pub(super) fn amount(cursor: &mut TextCursor<'_>, number: Decimal, prefix: Option<CurrencyPrefix>) -> Value {
     let zeros = scale(cursor).unwrap_or(0) + prefix.as_ref().map_or(0, |prefix| prefix.zeros);
     let Some(number) = times_ten_to(number, zeros) else { return Value::Unclear(number.to_string()) };
     let suffix = suffix(cursor);
@@ -69,15 +69,15 @@ pub(super) fn amount(cursor: &mut Cursor<'_>, number: Decimal, prefix: Option<Pr
     }
 }
 
-/// A number, or a length of time if a unit of time follows.
-pub(super) fn span_or_number(cursor: &mut Cursor<'_>, number: Decimal) -> Value {
-    const UNITS: [(Unit, &[&str]); 6] = [
-        (Unit::Minutes, &["minuto", "minutos", "minute", "minutes", "min"]),
-        (Unit::Hours, &["hora", "horas", "hour", "hours", "hrs", "hr"]),
-        (Unit::Days, &["dia", "dias", "day", "days"]),
-        (Unit::Weeks, &["semana", "semanas", "week", "weeks"]),
-        (Unit::Months, &["mes", "meses", "month", "months"]),
-        (Unit::Years, &["ano", "anos", "year", "years"]),
+/// A number, or a duration if a unit of time follows.
+pub(super) fn span_or_number(cursor: &mut TextCursor<'_>, number: Decimal) -> Value {
+    const UNITS: [(SpanUnit, &[&str]); 6] = [
+        (SpanUnit::Minutes, &["minuto", "minutos", "minute", "minutes", "min"]),
+        (SpanUnit::Hours, &["hora", "horas", "hour", "hours", "hrs", "hr"]),
+        (SpanUnit::Days, &["dia", "dias", "day", "days"]),
+        (SpanUnit::Weeks, &["semana", "semanas", "week", "weeks"]),
+        (SpanUnit::Months, &["mes", "meses", "month", "months"]),
+        (SpanUnit::Years, &["ano", "anos", "year", "years"]),
     ];
     // `30-day term`
     let start = cursor.at();
@@ -86,19 +86,19 @@ pub(super) fn span_or_number(cursor: &mut Cursor<'_>, number: Decimal) -> Value 
     }
     let unit = UNITS.iter().find(|(_, names)| cursor.word_of(names).is_some());
     if unit.is_none() {
-        cursor.go_to(start);
+        cursor.move_to(start);
     }
     unit.map_or(Value::Number(number), |(unit, _)| Value::Span(number, *unit))
 }
 
-/// How many zeros a word stands for: `mil`, `millones`, `MM`.
-fn scale(cursor: &mut Cursor<'_>) -> Option<u8> {
+/// Reads a word for a power of ten: `mil`, `millones`, `MM`.
+fn scale(cursor: &mut TextCursor<'_>) -> Option<u8> {
     let start = cursor.at();
     cursor.blanks();
-    if cursor.eat_text("MM").is_some() && cursor.is_at_boundary() {
+    if cursor.accept_text("MM").is_some() && cursor.is_at_boundary() {
         return Some(6);
     }
-    cursor.go_to(start);
+    cursor.move_to(start);
     let mut zeros = None;
     while let Some(word) = cursor.word_of(&SCALES) {
         zeros = Some(zeros.unwrap_or(0) + zeros_of(&word));
@@ -124,21 +124,21 @@ fn times_ten_to(number: Decimal, zeros: u8) -> Option<Decimal> {
     Some(Decimal::new(digits, number.scale() - taken))
 }
 
-/// A currency behind a number: `pesos`, `UF`, `de dólares`, `€`.
-pub(super) fn suffix(cursor: &mut Cursor<'_>) -> Option<Currency> {
+/// Reads a currency after a number: `pesos`, `UF`, `de dólares`, `€`.
+pub(super) fn suffix(cursor: &mut TextCursor<'_>) -> Option<Currency> {
     let start = cursor.at();
     let currency = suffix_here(cursor);
     if currency.is_none() {
-        cursor.go_to(start);
+        cursor.move_to(start);
     }
     currency
 }
 
-fn suffix_here(cursor: &mut Cursor<'_>) -> Option<Currency> {
+fn suffix_here(cursor: &mut TextCursor<'_>) -> Option<Currency> {
     cursor.word_of(&["de", "of"]);
     cursor.blanks();
     for (sign, currency) in [("US$", Currency::Usd), ("€", Currency::Eur), ("U.F.", Currency::Clf)] {
-        if cursor.eat_text(sign).is_some() {
+        if cursor.accept_text(sign).is_some() {
             return Some(currency);
         }
     }
@@ -147,16 +147,16 @@ fn suffix_here(cursor: &mut Cursor<'_>) -> Option<Currency> {
     if let Some(currency) = currency_code(&word) {
         return Some(currency);
     }
-    cursor.go_to(word_at);
+    cursor.move_to(word_at);
     if cursor.word_of(&["chilean"]).is_some() {
         return cursor.word_of(&["peso", "pesos"]).map(|_| Currency::Clp);
     }
     match folded(&word).as_str() {
-        "peso" | "pesos" => after(cursor, Currency::Clp),
-        "dolar" | "dolares" | "dollar" | "dollars" => after(cursor, Currency::Usd),
-        "euro" | "euros" => after(cursor, Currency::Eur),
-        "uf" | "ufs" => after(cursor, Currency::Clf),
-        "utm" => after(cursor, Currency::Utm),
+        "peso" | "pesos" => with_currency(cursor, Currency::Clp),
+        "dolar" | "dolares" | "dollar" | "dollars" => with_currency(cursor, Currency::Usd),
+        "euro" | "euros" => with_currency(cursor, Currency::Eur),
+        "uf" | "ufs" => with_currency(cursor, Currency::Clf),
+        "utm" => with_currency(cursor, Currency::Utm),
         "unidad" | "unidades" => {
             cursor.alphanumerics();
             match cursor.word_of(&["de", "tributarias", "tributaria"])?.as_str() {
@@ -168,8 +168,8 @@ fn suffix_here(cursor: &mut Cursor<'_>) -> Option<Currency> {
     }
 }
 
-/// Past the word of a currency.
-fn after(cursor: &mut Cursor<'_>, currency: Currency) -> Option<Currency> {
+/// The currency, if its word ends here.
+fn with_currency(cursor: &mut TextCursor<'_>, currency: Currency) -> Option<Currency> {
     cursor.alphanumerics();
     Some(currency)
 }

@@ -1,15 +1,15 @@
-//! A place in a text.
+//! A position in a text.
 
 use crate::procure::tables::folded;
 
-/// A place in a text that readers move on.
+/// A position in a text, which the readers move forward.
 #[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
+pub(super) struct TextCursor<'a> {
     chars: &'a [char],
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> TextCursor<'a> {
     pub(super) fn new(chars: &'a [char]) -> Self {
         Self { chars, at: 0 }
     }
@@ -18,7 +18,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    pub(super) fn go_to(&mut self, at: usize) {
+    pub(super) fn move_to(&mut self, at: usize) {
         self.at = at;
     }
 
@@ -30,7 +30,7 @@ impl<'a> Cursor<'a> {
         self.chars.get(self.at).copied()
     }
 
-    /// The character `ahead` places further on.
+    /// The character `ahead` positions further on.
     pub(super) fn peek_at(&self, ahead: usize) -> Option<char> {
         self.chars.get(self.at + ahead).copied()
     }
@@ -45,12 +45,12 @@ impl<'a> Cursor<'a> {
         own && self.before().is_some_and(char::is_alphanumeric)
     }
 
-    /// Whether no word goes on here.
+    /// Whether this is not inside a word.
     pub(super) fn is_at_boundary(&self) -> bool {
         !self.peek().is_some_and(char::is_alphanumeric)
     }
 
-    /// Whether what was read is only the beginning of a number.
+    /// Whether the number goes on here.
     pub(super) fn is_before_more_digits(&self) -> bool {
         matches!(self.peek(), Some('.' | ',' | '-' | '/'))
             && self.peek_at(1).is_some_and(|c| c.is_ascii_digit())
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
         self.at = (self.at + characters).min(self.chars.len());
     }
 
-    /// Past the character or the word that begins at `start`.
+    /// Moves past the character or the word that starts at `start`.
     pub(super) fn step(&mut self, start: usize) {
         self.at = start;
         let word = self.alphanumerics();
@@ -77,23 +77,23 @@ impl<'a> Cursor<'a> {
         Some(found)
     }
 
-    pub(super) fn eat(&mut self, character: char) -> Option<char> {
+    pub(super) fn accept(&mut self, character: char) -> Option<char> {
         self.take(|c| c == character)
     }
 
-    pub(super) fn eat_text(&mut self, text: &str) -> Option<()> {
+    pub(super) fn accept_text(&mut self, text: &str) -> Option<()> {
         let matches = text.chars().enumerate().all(|(ahead, c)| self.peek_at(ahead) == Some(c));
         matches.then(|| self.skip(text.chars().count()))
     }
 
-    /// Blanks, also those that do not break.
+    /// Skips blanks, including non-breaking ones.
     pub(super) fn blanks(&mut self) {
         while self.peek().is_some_and(|c| c.is_whitespace()) {
             self.at += 1;
         }
     }
 
-    /// All digits here, if there are from 1 to `most`.
+    /// Reads all digits here, if there are 1 to `most`.
     pub(super) fn digits(&mut self, most: usize) -> Option<String> {
         let digits: String =
             self.chars.get(self.at..)?.iter().take_while(|c| c.is_ascii_digit()).take(most + 1).collect();
@@ -104,22 +104,22 @@ impl<'a> Cursor<'a> {
         Some(digits)
     }
 
-    /// All digits here, as a number below 10000.
+    /// Reads all digits here as a number below 10000.
     pub(super) fn number(&mut self, most_digits: usize) -> Option<u16> {
         self.digits(most_digits.min(4))?.parse().ok()
     }
 
-    /// Letters and digits.
+    /// Reads letters and digits.
     pub(super) fn alphanumerics(&mut self) -> String {
-        self.run(char::is_alphanumeric)
+        self.take_while(char::is_alphanumeric)
     }
 
-    /// Letters, folded.
+    /// Reads letters, folded.
     pub(super) fn word(&mut self) -> String {
-        folded(&self.run(char::is_alphabetic))
+        folded(&self.take_while(char::is_alphabetic))
     }
 
-    /// The next word after blanks, folded, if it is one of these; otherwise nothing is read.
+    /// Reads the next word after blanks, folded, if it is one of these; otherwise reads nothing.
     pub(super) fn word_of(&mut self, words: &[&str]) -> Option<String> {
         let start = self.at;
         self.blanks();
@@ -131,23 +131,23 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    /// The words before `at`, folded, the nearest first.
+    /// The words before `at`, folded, nearest first.
     pub(super) fn words_before(&self, at: usize, most: usize) -> Vec<String> {
         let text: String = self.chars.get(at.saturating_sub(80)..at).unwrap_or_default().iter().collect();
         text.split_whitespace().rev().take(most).map(folded).collect()
     }
 
-    /// Everything up to the next blank, and not more than an address may have.
-    pub(super) fn chunk(&self) -> String {
+    /// The text up to the next blank, limited to the length of an address.
+    pub(super) fn rest_of_word(&self) -> String {
         const LONGEST: usize = 300;
         let rest = self.chars.get(self.at..).unwrap_or_default();
         rest.iter().take(LONGEST).take_while(|c| !c.is_whitespace()).collect()
     }
 
-    fn run(&mut self, wanted: impl Fn(char) -> bool) -> String {
-        let run: String =
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
+        let take_while: String =
             self.chars.get(self.at..).unwrap_or_default().iter().take_while(|c| wanted(**c)).collect();
-        self.at += run.chars().count();
-        run
+        self.at += take_while.chars().count();
+        take_while
     }
 }

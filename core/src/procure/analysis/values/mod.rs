@@ -1,4 +1,5 @@
-//! What can be checked in a text: amounts, dates, RUTs, codes, percentages, counts, states, links, quotations.
+//! Finding the values in a text that can be checked: amounts, dates, RUTs, codes, percentages, counts, states, links,
+//! quotations.
 
 mod amounts;
 mod cursor;
@@ -7,24 +8,24 @@ mod numbers;
 mod states;
 mod words;
 
-use cursor::Cursor;
+use cursor::TextCursor;
 
 use super::question::Language;
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Decimal, Rut, TenderState, Timestamp};
 
-/// Something in a text that can be held against a record.
+/// A value in a text that can be checked against a record.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// An address of a page or a mailbox, as it is written.
+    /// A web or mail address, as written.
     Link(String),
     /// The code of a tender, an order or a quick purchase, in capitals.
     Code(String),
-    /// A tax number without dots and dash; not one whose check digit holds, perhaps.
+    /// A tax number without points and dash. Its check digit may be wrong.
     Rut(String),
-    /// A day, or a part of one, and perhaps a time of it.
+    /// A day, possibly without year or with a time.
     Day(Day),
-    /// A time of some day.
+    /// A time of day.
     Clock(u8, u8),
     /// An amount of money.
     Money(Decimal, Currency),
@@ -32,23 +33,23 @@ pub(super) enum Value {
     Percent(Decimal),
     /// A number.
     Number(Decimal),
-    /// A length of time.
-    Span(Decimal, Unit),
+    /// A duration.
+    Span(Decimal, SpanUnit),
     /// The number of a line, a lot or a product.
     Ordinal(Decimal),
-    /// Letters and digits in one word: `4x4`, `ISO9001`.
+    /// A word with letters and digits: `4x4`, `ISO9001`.
     Label(String),
-    /// What somebody is said to have written.
+    /// A quotation.
     Quotation(String),
-    /// The state that the tender is said to have, or not to have.
+    /// A state, and whether the text says that the tender has it.
     State(TenderState, bool),
-    /// An amount in words or another form that cannot be read for certain.
+    /// An amount in words, or anything else that cannot be read with certainty.
     Unclear(String),
 }
 
 /// A unit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(super) enum SpanUnit {
     Minutes,
     Hours,
     Days,
@@ -57,33 +58,33 @@ pub(super) enum Unit {
     Years,
 }
 
-/// A day as far as a text names it.
+/// A day, as far as the text gives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Day {
     pub(super) year: Option<u16>,
     pub(super) month: u8,
     pub(super) day: Option<u8>,
     pub(super) clock: Option<(u8, u8)>,
-    /// The instant, where the text names its zone.
+    /// The instant, if the text has a time zone.
     pub(super) instant: Option<Timestamp>,
 }
 
-/// A value and how the text writes it.
+/// A value, and how it is written.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
+pub(super) struct FoundValue {
     pub(super) value: Value,
     pub(super) written: String,
 }
 
-/// Everything in `text` that can be checked, in its order.
-pub(super) fn scan(text: &str, language: Language) -> Vec<Found> {
+/// Finds all values in `text`, in order.
+pub(super) fn scan(text: &str, language: Language) -> Vec<FoundValue> {
     let chars: Vec<char> = text.chars().collect();
     let mut found = Vec::new();
-    let mut cursor = Cursor::new(&chars);
+    let mut cursor = TextCursor::new(&chars);
     while !cursor.is_at_end() {
         let start = cursor.at();
         match next(&mut cursor, language, &mut found) {
-            Some(value) => found.push(Found { value, written: cursor.since(start) }),
+            Some(value) => found.push(FoundValue { value, written: cursor.since(start) }),
             None => cursor.step(start),
         }
     }
@@ -92,16 +93,16 @@ pub(super) fn scan(text: &str, language: Language) -> Vec<Found> {
     found
 }
 
-/// The value that begins here. Whatever is longer or more particular comes first.
-fn next(cursor: &mut Cursor<'_>, language: Language, found: &mut [Found]) -> Option<Value> {
+/// Reads the value that starts here. Longer and more specific kinds are tried first.
+fn next(cursor: &mut TextCursor<'_>, language: Language, found: &mut [FoundValue]) -> Option<Value> {
     if cursor.is_inside_word() {
         return None;
     }
     let start = cursor.at();
-    let mut attempt = |read: &mut dyn FnMut(&mut Cursor<'_>) -> Option<Value>| {
+    let mut attempt = |read: &mut dyn FnMut(&mut TextCursor<'_>) -> Option<Value>| {
         let value = read(cursor);
         if value.is_none() {
-            cursor.go_to(start);
+            cursor.move_to(start);
         }
         value
     };
@@ -111,18 +112,18 @@ fn next(cursor: &mut Cursor<'_>, language: Language, found: &mut [Found]) -> Opt
         .or_else(|| attempt(&mut |cursor| dates::read(cursor, language, found)))
         .or_else(|| attempt(&mut |cursor| numbers::read(cursor, language)))
         .or_else(|| attempt(&mut label))
-        .or_else(|| attempt(&mut strange_digit))
+        .or_else(|| attempt(&mut unreadable_digit))
 }
 
-/// A digit of another script, a fraction, a Roman number in one sign: what it stands for is not read.
-fn strange_digit(cursor: &mut Cursor<'_>) -> Option<Value> {
+/// A digit of another script, a fraction, or a Roman numeral character. These are not read.
+fn unreadable_digit(cursor: &mut TextCursor<'_>) -> Option<Value> {
     // `m²` is a unit.
     let is_strange = |c: char| c.is_numeric() && !c.is_ascii_digit() && !matches!(c, '¹' | '²' | '³');
     cursor.take(is_strange).map(|digit| Value::Unclear(digit.to_string()))
 }
 
-fn link(cursor: &mut Cursor<'_>) -> Option<Value> {
-    let chunk = cursor.chunk();
+fn link(cursor: &mut TextCursor<'_>) -> Option<Value> {
+    let chunk = cursor.rest_of_word();
     let lower = chunk.to_lowercase();
     let mailbox = lower.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
     let scheme = ["://", "javascript:", "data:", "mailto:"].iter().any(|scheme| lower.contains(scheme));
@@ -135,8 +136,8 @@ fn link(cursor: &mut Cursor<'_>) -> Option<Value> {
     Some(Value::Link(written.to_lowercase()))
 }
 
-/// `evil.example/x` without a scheme, or the name of a file: labels with dots between them, and letters at the end.
-/// Sentences without a blank between them begin with a capital; well-known endings count in any case.
+/// Whether a text is `evil.example/x` without a scheme, or the name of a file: words separated by dots, with letters at the
+/// end. Two sentences without a blank in between are recognised by the capital letter; well-known endings count anyway.
 fn is_host(text: &str, in_small_letters: bool) -> bool {
     const ENDINGS: [&str; 6] = ["cl", "com", "org", "net", "info", "gob"];
     let host = text.split(['/', '?', '#', ':']).next().unwrap_or_default();
@@ -150,51 +151,51 @@ fn is_host(text: &str, in_small_letters: bool) -> bool {
         && (in_small_letters || ENDINGS.contains(&ending))
 }
 
-fn code(cursor: &mut Cursor<'_>) -> Option<Value> {
+fn code(cursor: &mut TextCursor<'_>) -> Option<Value> {
     let prefix = cursor.digits(15)?;
-    cursor.eat('-')?;
+    cursor.accept('-')?;
     let sequence = cursor.digits(15)?;
-    cursor.eat('-')?;
+    cursor.accept('-')?;
     let rest = cursor.alphanumerics();
     let written = format!("{prefix}-{sequence}-{}", rest.to_uppercase());
-    // An order and a tender have the same form; a quick purchase has letters of its own.
+    // Codes of orders and tenders have the same form; those of quick purchases have their own letters.
     let is_code = written.parse::<crate::procure::TenderCode>().is_ok()
         || written.parse::<crate::procure::QuickPurchaseCode>().is_ok();
     (is_code && cursor.is_at_boundary()).then_some(Value::Code(written))
 }
 
-fn rut(cursor: &mut Cursor<'_>) -> Option<Value> {
+fn rut(cursor: &mut TextCursor<'_>) -> Option<Value> {
     let start = cursor.at();
     let dotted = dotted_digits(cursor);
     let digits = dotted.or_else(|| {
-        cursor.go_to(start);
+        cursor.move_to(start);
         cursor.digits(8).filter(|digits| digits.len() >= 7)
     })?;
-    cursor.eat('-')?;
+    cursor.accept('-')?;
     let check = cursor.take(|c| c.is_ascii_digit() || matches!(c, 'k' | 'K'))?;
     let ends = cursor.is_at_boundary() && !cursor.is_before_more_digits();
     ends.then(|| Value::Rut(format!("{digits}{}", check.to_ascii_uppercase())))
 }
 
-/// `76.990.011` without its dots.
-fn dotted_digits(cursor: &mut Cursor<'_>) -> Option<String> {
+/// `76.990.011` without its points.
+fn dotted_digits(cursor: &mut TextCursor<'_>) -> Option<String> {
     let mut digits = cursor.digits(2)?;
     for _ in 0..2 {
-        cursor.eat('.')?;
+        cursor.accept('.')?;
         digits.push_str(&cursor.digits(3).filter(|group| group.len() == 3)?);
     }
     Some(digits)
 }
 
 /// A word with letters and digits.
-fn label(cursor: &mut Cursor<'_>) -> Option<Value> {
+fn label(cursor: &mut TextCursor<'_>) -> Option<Value> {
     let word = cursor.alphanumerics();
     let is_label = word.chars().any(|c| c.is_ascii_digit()) && word.chars().any(char::is_alphabetic);
     is_label.then(|| Value::Label(folded(&word)))
 }
 
-/// What stands between quotation marks, if it is more than a word or two of emphasis.
-fn quotations(chars: &[char]) -> Vec<Found> {
+/// The texts in quotation marks, if they are longer than one or two words.
+fn quotations(chars: &[char]) -> Vec<FoundValue> {
     const MARKS: [(char, char); 3] = [('«', '»'), ('“', '”'), ('"', '"')];
     let mut found = Vec::new();
     let mut at = 0;
@@ -205,7 +206,7 @@ fn quotations(chars: &[char]) -> Vec<Found> {
             Some(length) => {
                 let written: String = chars.get(at + 1..at + 1 + length).unwrap_or_default().iter().collect();
                 if folded(&written).len() >= 3 {
-                    found.push(Found { value: Value::Quotation(folded(&written)), written });
+                    found.push(FoundValue { value: Value::Quotation(folded(&written)), written });
                 }
                 at += length + 2;
             }
@@ -215,7 +216,7 @@ fn quotations(chars: &[char]) -> Vec<Found> {
     found
 }
 
-/// The tax number that a text is, without dots and dash.
+/// The tax number in a text, without points and dash.
 pub(super) fn compact_rut(text: &str) -> Option<String> {
     text.parse::<Rut>().ok().map(Rut::compact)
 }

@@ -1,20 +1,20 @@
-//! Numbers and percentages as people and records write them.
+//! Numbers and percentages.
 
 use super::amounts::{amount, prefix, span_or_number};
 use super::dates::hour_alone;
 use super::words::in_words;
-use super::{Cursor, Value};
+use super::{TextCursor, Value};
 use crate::procure::Decimal;
 use crate::procure::analysis::question::Language;
 
-/// Reads a number and what it counts.
-pub(super) fn read(cursor: &mut Cursor<'_>, language: Language) -> Option<Value> {
+/// Reads a number, with its unit or currency.
+pub(super) fn read(cursor: &mut TextCursor<'_>, language: Language) -> Option<Value> {
     let start = cursor.at();
     if let Some(prefix) = prefix(cursor) {
         let number = digits(cursor, language)?;
         return Some(amount(cursor, number, Some(prefix)));
     }
-    cursor.go_to(start);
+    cursor.move_to(start);
     let is_word = cursor.peek().is_some_and(char::is_alphabetic);
     if is_word {
         return in_words(cursor, language).map(|value| match value {
@@ -38,11 +38,11 @@ pub(super) fn read(cursor: &mut Cursor<'_>, language: Language) -> Option<Value>
     let after_las = before.first().is_some_and(|word| word == "las");
     if after_las && number.scale() == 0 {
         let end = cursor.at();
-        cursor.go_to(start);
+        cursor.move_to(start);
         if let Some((hour, minute)) = hour_alone(cursor) {
             return Some(Value::Clock(hour, minute));
         }
-        cursor.go_to(end);
+        cursor.move_to(end);
     }
     match amount(cursor, number, None) {
         Value::Number(number) if is_ordinal(&before) => Some(Value::Ordinal(number)),
@@ -50,15 +50,15 @@ pub(super) fn read(cursor: &mut Cursor<'_>, language: Language) -> Option<Value>
     }
 }
 
-/// A minus sign, and not a dash between words or the mark of a list.
-fn is_sign(cursor: &Cursor<'_>) -> bool {
+/// Whether this is a minus sign, and not a dash between words or a list bullet.
+fn is_sign(cursor: &TextCursor<'_>) -> bool {
     let begins = cursor.before().is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '$'));
     cursor.peek() == Some('-') && begins && cursor.peek_at(1).is_some_and(|c| c.is_ascii_digit())
 }
 
-/// Whether the letters behind a number are a unit: `5kg`, and not `4x4`.
-fn is_unit(cursor: &Cursor<'_>) -> bool {
-    let word: String = cursor.chunk().chars().take_while(|c| c.is_alphanumeric()).collect();
+/// Whether the letters after a number are a unit: `5kg`, but not `4x4`.
+fn is_unit(cursor: &TextCursor<'_>) -> bool {
+    let word: String = cursor.rest_of_word().chars().take_while(|c| c.is_alphanumeric()).collect();
     word.chars().all(char::is_alphabetic)
 }
 
@@ -70,9 +70,9 @@ fn is_ordinal(before: &[String]) -> bool {
     before.first().is_some_and(|word| NAMES.contains(&word.as_str()))
 }
 
-/// Digits with their marks. A mark before groups of three is of thousands if there are several groups, or if the
-/// language writes it so; otherwise decimals follow it.
-fn digits(cursor: &mut Cursor<'_>, language: Language) -> Option<Decimal> {
+/// Reads digits with separators. A separator before groups of three digits separates thousands if there are several groups
+/// or if the language uses it for that; otherwise it is the decimal separator.
+fn digits(cursor: &mut TextCursor<'_>, language: Language) -> Option<Decimal> {
     let mut written = String::new();
     loop {
         written.push_str(&cursor.digits(30)?);
@@ -86,7 +86,7 @@ fn digits(cursor: &mut Cursor<'_>, language: Language) -> Option<Decimal> {
     }
 }
 
-/// The number that digits with marks are.
+/// The number for digits with separators.
 fn exact(written: &str, language: Language) -> Option<Decimal> {
     let marks: Vec<char> = written.chars().filter(|c| !c.is_ascii_digit()).collect();
     let Some(last) = marks.last().copied() else { return written.parse().ok() };
@@ -104,7 +104,7 @@ fn exact(written: &str, language: Language) -> Option<Decimal> {
     if whole {
         return groups.concat().parse().ok();
     }
-    // One mark of decimals, behind marks of thousands that are others.
+    // One decimal separator, after different thousands separators.
     let (fraction, rest) = groups.split_last()?;
     let thousands = marks.get(..marks.len() - 1)?;
     let consistent = thousands.iter().all(|mark| *mark != last && Some(mark) == thousands.first());
@@ -112,15 +112,15 @@ fn exact(written: &str, language: Language) -> Option<Decimal> {
     (consistent && plain).then(|| format!("{}.{fraction}", rest.concat()).parse().ok())?
 }
 
-fn is_percent(cursor: &mut Cursor<'_>) -> bool {
+fn is_percent(cursor: &mut TextCursor<'_>) -> bool {
     let start = cursor.at();
     cursor.blanks();
-    if cursor.eat('%').is_some() || cursor.word_of(&["percent", "porciento"]).is_some() {
+    if cursor.accept('%').is_some() || cursor.word_of(&["percent", "porciento"]).is_some() {
         return true;
     }
     if cursor.word_of(&["por", "per"]).is_some() && cursor.word_of(&["ciento", "cent"]).is_some() {
         return true;
     }
-    cursor.go_to(start);
+    cursor.move_to(start);
     false
 }

@@ -90,13 +90,13 @@ fn amounts_in_words_are_unclear_and_small_counts_are_not() {
 #[test]
 fn lengths_of_time_keep_their_unit() {
     for (text, length, unit) in [
-        ("30 días corridos", "30", Unit::Days),
-        ("dos meses", "2", Unit::Months),
-        ("1,5 años", "1.5", Unit::Years),
-        ("24hrs", "24", Unit::Hours),
-        ("a 30-day term", "30", Unit::Days),
-        ("6 weeks", "6", Unit::Weeks),
-        ("45 minutos", "45", Unit::Minutes),
+        ("30 días corridos", "30", SpanUnit::Days),
+        ("dos meses", "2", SpanUnit::Months),
+        ("1,5 años", "1.5", SpanUnit::Years),
+        ("24hrs", "24", SpanUnit::Hours),
+        ("a 30-day term", "30", SpanUnit::Days),
+        ("6 weeks", "6", SpanUnit::Weeks),
+        ("45 minutos", "45", SpanUnit::Minutes),
     ] {
         assert_eq!(spanish(text), [Value::Span(number(length), unit)], "{text}");
     }
@@ -162,7 +162,7 @@ fn times_belong_to_the_day_before_them() {
     assert_eq!(spanish("a las 15:30"), [Value::Clock(15, 30)]);
     assert_eq!(spanish("a las 15 horas"), [Value::Clock(15, 0)]);
     assert_eq!(english("at 3 pm"), [Value::Clock(15, 0)]);
-    assert_eq!(spanish("15 horas"), [Value::Span(number("15"), Unit::Hours)]);
+    assert_eq!(spanish("15 horas"), [Value::Span(number("15"), SpanUnit::Hours)]);
 }
 
 #[test]

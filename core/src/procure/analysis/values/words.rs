@@ -1,14 +1,14 @@
 //! Numbers in words.
 
 use super::amounts::{SCALES, suffix};
-use super::{Cursor, Value};
+use super::{TextCursor, Value};
 use crate::procure::Decimal;
 use crate::procure::analysis::question::Language;
 use crate::procure::tables::folded;
 
-/// `dos`, `veinte`, `mil`. More than that in words is not read, and an amount in words is unclear: it has to be written
-/// in digits to be believed.
-pub(super) fn in_words(cursor: &mut Cursor<'_>, language: Language) -> Option<Value> {
+/// Reads `dos`, `veinte`, `mil`. Longer numbers in words are not read, and an amount in words is unclear: it must be
+/// written in digits.
+pub(super) fn in_words(cursor: &mut TextCursor<'_>, language: Language) -> Option<Value> {
     let start = cursor.at();
     let (mut words, mut number, mut scaled) = (0, None, false);
     loop {
@@ -21,7 +21,7 @@ pub(super) fn in_words(cursor: &mut Cursor<'_>, language: Language) -> Option<Va
         // `treinta y dos`
         let joins = words > 0 && word == "y" && next_is_number(cursor, language);
         if word.is_empty() || !cursor.is_at_boundary() || !(own.is_some() || is_scale || joins) {
-            cursor.go_to(before);
+            cursor.move_to(before);
             break;
         }
         words += usize::from(!joins);
@@ -44,13 +44,13 @@ pub(super) fn in_words(cursor: &mut Cursor<'_>, language: Language) -> Option<Va
     }
 }
 
-fn next_is_number(cursor: &Cursor<'_>, language: Language) -> bool {
+fn next_is_number(cursor: &TextCursor<'_>, language: Language) -> bool {
     let mut ahead = cursor.clone();
     ahead.blanks();
     number_word(&ahead.word(), language).is_some()
 }
 
-/// Words of numbers that are only read to know that there is one.
+/// Words that are recognised as numbers without reading their value.
 const HUNDREDS: [&str; 11] = [
     "ciento",
     "doscientos",
@@ -65,7 +65,7 @@ const HUNDREDS: [&str; 11] = [
     "medio",
 ];
 
-/// From two to twenty.
+/// Two to twenty.
 const SPANISH: [&str; 19] = [
     "dos",
     "tres",
@@ -87,7 +87,7 @@ const SPANISH: [&str; 19] = [
     "diecinueve",
     "veinte",
 ];
-/// The same.
+/// Two to twenty.
 const ENGLISH: [&str; 19] = [
     "two",
     "three",
@@ -109,7 +109,7 @@ const ENGLISH: [&str; 19] = [
     "nineteen",
     "twenty",
 ];
-/// From thirty to ninety.
+/// Thirty to ninety.
 const TENS: [[&str; 2]; 7] = [
     ["treinta", "thirty"],
     ["cuarenta", "forty"],
@@ -120,7 +120,7 @@ const TENS: [[&str; 2]; 7] = [
     ["noventa", "ninety"],
 ];
 
-/// Numbers in words; `un`, `una` and `one` are mostly articles and pronouns.
+/// The number of a word. `un`, `una` and `one` are left out: they are mostly articles and pronouns.
 fn number_word(word: &str, language: Language) -> Option<i128> {
     let (names, column) = match language {
         Language::Spanish => (&SPANISH, 0),

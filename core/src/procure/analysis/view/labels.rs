@@ -1,4 +1,4 @@
-//! The source's tables in words.
+//! The values of the source's tables in words.
 
 use crate::procure::analysis::question::Language;
 use crate::procure::{Estimation, PaymentTerm, TenderState, TimeUnit};
@@ -23,7 +23,7 @@ pub(in crate::procure) fn state(state: &TenderState, language: Language) -> Stri
     words.to_owned()
 }
 
-/// What the estimated amount is, in words.
+/// The basis of the estimated amount, in words.
 pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
     match estimation {
         Estimation::Budget => "presupuesto disponible".to_owned(),
@@ -33,7 +33,7 @@ pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
     }
 }
 
-/// When the tender pays, in words.
+/// The payment term in words.
 pub(super) fn payment(term: &PaymentTerm) -> String {
     match term {
         PaymentTerm::Days30 => "pago a 30 días".to_owned(),

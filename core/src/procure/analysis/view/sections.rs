@@ -1,15 +1,15 @@
 //! The parts of a tender, the most important first.
 
-use super::{Builder, LONGEST_LINE_TEXT, LONGEST_TEXT, Value, is_blank, labels, plain};
+use super::{MAX_LINE_TEXT_CHARS, MAX_TEXT_CHARS, Value, ViewBuilder, is_blank, labels, plain_number};
 use crate::procure::analysis::question::Language;
 use crate::procure::{LineItem, Supplier, Tender, Timestamp};
 
-/// Code, title, state, times and amount; and what follows from them on the day of the question.
-pub(super) fn head(builder: &mut Builder, tender: &Tender, now: Timestamp) {
+/// Code, title, state, times and amount, and what can be derived from them on the day of the question.
+pub(super) fn head(builder: &mut ViewBuilder, tender: &Tender, now: Timestamp) {
     let row = &tender.row;
     let code = super::visible(&row.code, false);
     builder.add("/row/code", code.clone(), vec![Value::Code(code.to_uppercase())]);
-    builder.text("/row/name", &row.name, LONGEST_LINE_TEXT);
+    builder.text("/row/name", &row.name, MAX_LINE_TEXT_CHARS);
     builder.state("/row/state", &row.state, Language::Spanish);
     builder.moment("/row/closes", row.closes);
     builder.moment("/derived/now", Some(now));
@@ -25,8 +25,8 @@ pub(super) fn head(builder: &mut Builder, tender: &Tender, now: Timestamp) {
     if let Some((length, unit)) = &tender.contract_duration {
         builder.text(
             "/contract_duration",
-            &format!("{} {}", plain(*length), labels::unit(unit)),
-            LONGEST_LINE_TEXT,
+            &format!("{} {}", plain_number(*length), labels::unit(unit)),
+            MAX_LINE_TEXT_CHARS,
         );
     }
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
@@ -40,7 +40,7 @@ pub(super) fn head(builder: &mut Builder, tender: &Tender, now: Timestamp) {
     dates(builder, tender);
 }
 
-fn dates(builder: &mut Builder, tender: &Tender) {
+fn dates(builder: &mut ViewBuilder, tender: &Tender) {
     builder.moment("/published", tender.published);
     let dates = &tender.dates;
     for (name, moment) in [
@@ -59,15 +59,15 @@ fn dates(builder: &mut Builder, tender: &Tender) {
     }
 }
 
-/// What is asked for.
-pub(super) fn texts(builder: &mut Builder, tender: &Tender) {
-    // The lines need room too.
-    let most = LONGEST_TEXT.min(builder.room / 2);
+/// The descriptions.
+pub(super) fn texts(builder: &mut ViewBuilder, tender: &Tender) {
+    // Leave room for the lines.
+    let most = MAX_TEXT_CHARS.min(builder.room / 2);
     builder.text("/description", &tender.description, most);
 }
 
-/// Who asks. The person to ask is there only where personal data may be shown.
-pub(super) fn buyer(builder: &mut Builder, tender: &Tender) {
+/// The buyer. The contact person is shown only if personal data is allowed.
+pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     let Some(buyer) = &tender.buyer else { return };
     builder.short("/buyer/name", Some(&buyer.name));
     builder.rut("/buyer/tax_number", buyer.tax_number.as_deref());
@@ -75,7 +75,7 @@ pub(super) fn buyer(builder: &mut Builder, tender: &Tender) {
     builder.short("/buyer/region", buyer.region.as_deref());
     builder.short("/buyer/commune", buyer.commune.as_deref());
     builder.short("/buyer/address", buyer.address.as_deref());
-    if let Some(contact) = buyer.contact.as_ref().filter(|_| builder.persons.is_none()) {
+    if let Some(contact) = buyer.contact.as_ref().filter(|_| builder.person_names.is_none()) {
         builder.short("/buyer/contact/name", contact.name.as_deref());
         builder.short("/buyer/contact/role", contact.role.as_deref());
         builder.short("/buyer/contact/telephone", contact.telephone.as_deref());
@@ -83,8 +83,8 @@ pub(super) fn buyer(builder: &mut Builder, tender: &Tender) {
     }
 }
 
-/// How it was decided.
-pub(super) fn award(builder: &mut Builder, tender: &Tender) {
+/// The award.
+pub(super) fn award(builder: &mut ViewBuilder, tender: &Tender) {
     let Some(award) = &tender.award else { return };
     builder.short("/award/number", award.number.as_deref());
     builder.moment("/award/date", award.date);
@@ -97,8 +97,8 @@ pub(super) fn award(builder: &mut Builder, tender: &Tender) {
     }
 }
 
-/// As many lines, bidders and documents as there is room for.
-pub(super) fn lists(builder: &mut Builder, tender: &Tender) {
+/// Lines, bidders and documents, as many as fit.
+pub(super) fn lists(builder: &mut ViewBuilder, tender: &Tender) {
     each(builder, "/items", &tender.items, |builder, path, item| {
         if !is_blank(item) {
             self::item(builder, path, item);
@@ -110,8 +110,8 @@ pub(super) fn lists(builder: &mut Builder, tender: &Tender) {
     });
 }
 
-/// Adds every element for which there is room, and notes the others.
-fn each<T>(builder: &mut Builder, list: &str, elements: &[T], add: impl Fn(&mut Builder, &str, &T)) {
+/// Adds the elements that fit, and records the number of others.
+fn each<T>(builder: &mut ViewBuilder, list: &str, elements: &[T], add: impl Fn(&mut ViewBuilder, &str, &T)) {
     for (at, element) in elements.iter().enumerate() {
         if builder.is_full() {
             let (missing, last) = (elements.len() - at, elements.len() - 1);
@@ -122,7 +122,7 @@ fn each<T>(builder: &mut Builder, list: &str, elements: &[T], add: impl Fn(&mut 
     }
 }
 
-fn item(builder: &mut Builder, path: &str, item: &LineItem) {
+fn item(builder: &mut ViewBuilder, path: &str, item: &LineItem) {
     if let Some(number) = item.number {
         builder.count(format!("{path}/number"), number);
     }
@@ -141,7 +141,7 @@ fn item(builder: &mut Builder, path: &str, item: &LineItem) {
     }
 }
 
-fn supplier(builder: &mut Builder, path: &str, supplier: &Supplier) {
+fn supplier(builder: &mut ViewBuilder, path: &str, supplier: &Supplier) {
     builder.short(format!("{path}/name"), Some(&supplier.name));
     builder.rut(format!("{path}/tax_number"), supplier.tax_number.as_deref());
 }

@@ -5,7 +5,7 @@ use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Writer, pieces, unwritten};
+use super::{RecordWriter, chunks, not_json};
 use crate::error::{Error, Result};
 use crate::procure::{Tender, Timestamp};
 
@@ -14,27 +14,27 @@ mod release;
 
 use release::Release;
 
-/// Under which licence the source gives its records.
+/// The licence of the source's records.
 const LICENCE: &str = "https://creativecommons.org/publicdomain/zero/1.0/";
 
-/// What a package says of itself.
+/// The metadata of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OcdsPackage {
-    /// The address that names this package, where it can be fetched if it can: `https://…` or `urn:uuid:…`.
+    /// The URI of the package: `https://…`, from where it can be fetched, or `urn:uuid:…`.
     pub uri: String,
-    /// Who publishes this package.
+    /// The publisher.
     pub publisher: String,
-    /// When.
+    /// The time of publication.
     pub published: Timestamp,
 }
 
 impl OcdsPackage {
-    /// A package.
+    /// The metadata of a package.
     ///
     /// # Errors
-    /// `invalid_request` if `uri` is not one, or nobody publishes it.
+    /// `invalid_request` if `uri` is invalid or `publisher` is empty.
     pub fn new(uri: impl Into<String>, publisher: impl Into<String>, published: Timestamp) -> Result<Self> {
         let package = Self { uri: uri.into(), publisher: publisher.into(), published };
         package.check()?;
@@ -43,9 +43,7 @@ impl OcdsPackage {
 
     fn check(&self) -> Result<()> {
         if url::Url::parse(&self.uri).is_err() {
-            return Err(Error::invalid_request(
-                "the `uri` of the package is not an address such as https://…",
-            ));
+            return Err(Error::invalid_request("the `uri` of the package is not a URI such as https://…"));
         }
         if self.publisher.trim().is_empty() {
             return Err(Error::invalid_request("the `publisher` of the package is empty"));
@@ -54,14 +52,14 @@ impl OcdsPackage {
     }
 }
 
-/// Writes tenders as an OCDS 1.1 record package. Persons are not in it. What OCDS has no place or code for is written
-/// beside it: the state as the source names it in `statusDetails`, amounts of units that are no currency (UTM) in
-/// `amountDetails`. A package needs one record at least: none is an error at its end.
+/// Writes tenders as an OCDS 1.1 record package, without personal data. What OCDS has no code for is written in words: the
+/// source's name of the state in `statusDetails`, amounts in units that are not currencies (UTM) in `amountDetails`. A
+/// package needs at least one record: without any, the stream ends with an error.
 pub fn ocds<'a>(
     tenders: impl Stream<Item = Result<Tender>> + Send + 'a,
     package: OcdsPackage,
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'a {
-    pieces(tenders, Package { package, records: 0 })
+    chunks(tenders, Package { package, records: 0 })
 }
 
 struct Package {
@@ -69,7 +67,7 @@ struct Package {
     records: u64,
 }
 
-/// A record: the one release that is known of it, and the same as compiled release.
+/// A record: the tender as a release, and the same as compiled release.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Record<'a> {
@@ -78,7 +76,7 @@ struct Record<'a> {
     compiled_release: &'a Release<'a>,
 }
 
-impl Writer<Tender> for Package {
+impl RecordWriter<Tender> for Package {
     fn head(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.package.check()?;
         let head = json!({
@@ -89,8 +87,8 @@ impl Writer<Tender> for Package {
             "license": LICENCE,
             "publishedDate": self.package.published,
         });
-        let mut written = serde_json::to_vec(&head).map_err(unwritten)?;
-        // The records follow before the closing brace.
+        let mut written = serde_json::to_vec(&head).map_err(not_json)?;
+        // The records are written before the closing brace.
         written.pop();
         out.extend_from_slice(&written);
         out.extend_from_slice(b",\"records\":[");
@@ -104,14 +102,14 @@ impl Writer<Tender> for Package {
             out.push(b',');
         }
         let record = Record { ocid: &released.ocid, releases: [&released], compiled_release: &compiled };
-        serde_json::to_writer(out, &record).map_err(unwritten)?;
+        serde_json::to_writer(out, &record).map_err(not_json)?;
         self.records += 1;
         Ok(())
     }
 
     fn tail(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if self.records == 0 {
-            return Err(Error::invalid_request("an OCDS package needs one record at least; there is none"));
+            return Err(Error::invalid_request("an OCDS package needs at least one record"));
         }
         out.extend_from_slice(b"]}");
         Ok(())

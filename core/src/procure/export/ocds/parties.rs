@@ -1,11 +1,11 @@
-//! Who takes part in a tender.
+//! The parties of a tender.
 
 use serde::Serialize;
 
 use crate::procure::tables::folded;
 use crate::procure::{Buyer, Rut, Supplier, Tender};
 
-/// An organisation and what it does here.
+/// An organisation and its roles in the tender.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Party {
     pub(super) name: String,
@@ -37,7 +37,7 @@ struct Address {
     country_name: &'static str,
 }
 
-/// A party named elsewhere.
+/// A reference to a party.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Reference {
     pub(super) name: String,
@@ -82,7 +82,7 @@ impl Party {
     }
 }
 
-/// Everybody, each once with all roles, the buyer first.
+/// All parties, each once with all of its roles, the buyer first.
 pub(super) fn of(tender: &Tender) -> Vec<Party> {
     let mut parties: Vec<Party> = tender.buyer.iter().map(Party::of_buyer).collect();
     let bidders = tender.bidders.iter().map(|supplier| Party::of_supplier(supplier, "tenderer"));
@@ -100,7 +100,7 @@ pub(super) fn of(tender: &Tender) -> Vec<Party> {
     parties
 }
 
-/// Who won, of the whole or of a line.
+/// The winners of the tender and of its lines.
 fn winners(tender: &Tender) -> Vec<&Supplier> {
     let of_lines = tender.items.iter().filter_map(|item| item.award.as_ref()).map(|award| &award.supplier);
     tender.award.iter().flat_map(|award| &award.suppliers).chain(of_lines).collect()
@@ -114,7 +114,7 @@ fn supplier_id(supplier: &Supplier) -> String {
     id(supplier.branch_code.as_deref(), supplier.tax_number.as_deref(), &supplier.code, &supplier.name)
 }
 
-/// `CL-MP-…` where the source has a code of a unit or branch, else the tax number, else what there is.
+/// `CL-MP-…` if the source has a code of a unit or branch, else the tax number, else the code or the name.
 fn id(unit: Option<&str>, tax_number: Option<&str>, code: &str, name: &str) -> String {
     if let Some(unit) = unit.filter(|unit| !unit.is_empty()) {
         return format!("CL-MP-{unit}");
@@ -131,7 +131,7 @@ fn identifier(tax_number: Option<&str>, legal_name: &str) -> Option<Identifier> 
     Some(Identifier { scheme: "CL-RUT", id, legal_name: legal_name.to_owned() })
 }
 
-/// As OCDS writes tax numbers: without dots and dash.
+/// A tax number as OCDS writes it, without points and dash.
 fn compact(tax_number: &str) -> String {
     tax_number.parse::<Rut>().map_or_else(|_| tax_number.replace(['.', '-', ' '], ""), Rut::compact)
 }

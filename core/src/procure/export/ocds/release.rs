@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::unwritten;
+use super::super::not_json;
 use super::parties::{self, Party, Reference, supplier_reference};
 use crate::error::{Error, Result};
 use crate::procure::{
     Award, Currency, Decimal, LineItem, Money, Supplier, Tender, TenderState, TenderType, Timestamp,
 };
 
-/// The prefix that is registered for Mercado Público.
+/// The registered prefix of Mercado Público.
 const PREFIX: &str = "ocds-70d2nz-";
 
 #[derive(Clone, Debug, Serialize)]
@@ -47,7 +47,7 @@ struct Process<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     procuring_entity: Option<Reference>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<OcdsValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amount_details: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ struct Process<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<Item>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    documents: Vec<Document<'a>>,
+    documents: Vec<OcdsDocument<'a>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -71,16 +71,16 @@ struct Decision {
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<OcdsValue>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suppliers: Vec<Reference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<Item>,
 }
 
-/// An amount as a JSON number, digit for digit.
+/// An amount, as a JSON number with all digits.
 #[derive(Clone, Debug, Serialize)]
-struct Value {
+struct OcdsValue {
     amount: Box<RawValue>,
     currency: String,
 }
@@ -119,11 +119,11 @@ struct Unit {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<OcdsValue>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Document<'a> {
+struct OcdsDocument<'a> {
     id: String,
     title: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +154,7 @@ impl<'a> Release<'a> {
         })
     }
 
-    /// The same as compiled release.
+    /// The compiled release.
     pub(super) fn compiled(&self) -> Self {
         let mut compiled = self.clone();
         compiled.id = format!("{}-compiled", self.id);
@@ -193,7 +193,7 @@ fn process(tender: &Tender, buyer: Option<Reference>) -> Result<Process<'_>> {
     })
 }
 
-/// OCDS has no code for what is closed and undecided but `active`, and none for what is halted.
+/// The OCDS status. A closed tender without a decision is still `active`; there is no code for a suspended one.
 fn status(state: &TenderState) -> Option<&'static str> {
     match state {
         TenderState::Published | TenderState::Closed => Some("active"),
@@ -204,7 +204,7 @@ fn status(state: &TenderState) -> Option<&'static str> {
     }
 }
 
-/// Public tenders are open; to private ones the buyer invites whom it chooses.
+/// The OCDS method. Public tenders are open; for private ones the buyer invites suppliers.
 fn method(kind: &TenderType) -> Option<&'static str> {
     match kind {
         TenderType::L1
@@ -223,11 +223,11 @@ fn period(start_date: Option<Timestamp>, end_date: Option<Timestamp>) -> Option<
 }
 
 fn number(number: Decimal) -> Result<Box<RawValue>> {
-    RawValue::from_string(number.to_string()).map_err(unwritten)
+    RawValue::from_string(number.to_string()).map_err(not_json)
 }
 
-/// `None` for what is counted in a unit that is no currency.
-fn value(money: &Money) -> Result<Option<Value>> {
+/// `None` for an amount in a unit that is not a currency.
+fn value(money: &Money) -> Result<Option<OcdsValue>> {
     let is_currency = match &money.currency {
         Currency::Clp | Currency::Clf | Currency::Usd | Currency::Eur => true,
         Currency::Other(code) => {
@@ -237,10 +237,10 @@ fn value(money: &Money) -> Result<Option<Value>> {
         Currency::Utm => false,
     };
     let currency = || money.currency.as_str().to_owned();
-    is_currency.then(|| Ok(Value { amount: number(money.amount)?, currency: currency() })).transpose()
+    is_currency.then(|| Ok(OcdsValue { amount: number(money.amount)?, currency: currency() })).transpose()
 }
 
-/// The lines; of an award with what was won, and at which price.
+/// The lines; for an award with the awarded quantity and price.
 fn items<'a>(lines: impl Iterator<Item = &'a LineItem>, awarded: bool) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = Vec::new();
     for (at, line) in lines.enumerate() {
@@ -265,13 +265,13 @@ fn items<'a>(lines: impl Iterator<Item = &'a LineItem>, awarded: bool) -> Result
     Ok(items)
 }
 
-fn document((at, document): (usize, &crate::procure::Document)) -> Document<'_> {
+fn document((at, document): (usize, &crate::procure::Document)) -> OcdsDocument<'_> {
     let url = document.url.as_deref().filter(|url| url::Url::parse(url).is_ok());
     let id = if document.id.is_empty() { (at + 1).to_string() } else { document.id.clone() };
-    Document { id, title: &document.name, url }
+    OcdsDocument { id, title: &document.name, url }
 }
 
-/// An award for the whole, or one for every winner of lines.
+/// One award for the whole tender, or one for each winner of lines.
 fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
     let mut winners: Vec<&Supplier> = Vec::new();
     for award in tender.items.iter().filter_map(|item| item.award.as_ref()) {
@@ -282,13 +282,8 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
     let known = Award::default();
     let award = tender.award.as_ref().unwrap_or(&known);
     let base = award.number.clone().unwrap_or_else(|| format!("{}-award", tender.row.code));
-    let decision = |id: String, suppliers: Vec<Reference>, items: Vec<Item>, value: Option<Value>| Decision {
-        id,
-        status: "active",
-        date: award.date,
-        value,
-        suppliers,
-        items,
+    let decision = |id: String, suppliers: Vec<Reference>, items: Vec<Item>, value: Option<OcdsValue>| {
+        Decision { id, status: "active", date: award.date, value, suppliers, items }
     };
     let total = award.value.as_ref().map(value).transpose()?.flatten();
     if winners.is_empty() {
@@ -298,7 +293,7 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
         let suppliers = award.suppliers.iter().map(supplier_reference).collect();
         return Ok(vec![decision(base, suppliers, Vec::new(), total)]);
     }
-    // Which part of the whole each of several won is not said.
+    // If several suppliers won the whole, the record does not say how it is shared.
     let mut total = total.filter(|_| winners.len() == 1);
     let mut decisions = Vec::new();
     for (at, winner) in winners.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A page that is filled from its top.
+//! A page that is filled from top to bottom.
 
 use pdf_writer::types::{ActionType, AnnotationType};
 use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
@@ -6,20 +6,20 @@ use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 use super::text::{Font, cut, lines, width};
 
 /// A4, in points.
-const PAGE: (f32, f32) = (595.28, 841.89);
-/// What stays empty on every side.
+const PAGE_SIZE: (f32, f32) = (595.28, 841.89);
+/// The margin on every side, in points.
 const MARGIN: f32 = 48.0;
 
 const CATALOG: Ref = Ref::new(1);
 const PAGES: Ref = Ref::new(2);
-const SHEET: Ref = Ref::new(3);
+const PAGE_OBJECT: Ref = Ref::new(3);
 const REGULAR: Ref = Ref::new(4);
 const BOLD: Ref = Ref::new(5);
 const CONTENT: Ref = Ref::new(6);
 const INFORMATION: Ref = Ref::new(7);
 const LINK: Ref = Ref::new(8);
 
-/// How a text is set.
+/// The style of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) font: Font,
@@ -37,38 +37,38 @@ impl Style {
 
     pub(super) const LINK: Self = Self { font: Font::Regular, size: 7.0, ink: [0.0, 0.2, 0.6] };
 
-    /// From one line to the next.
+    /// The distance between lines.
     pub(super) fn leading(self) -> f32 {
         self.size * 1.28
     }
 }
 
-/// A page and how far it is filled.
+/// A page and the current position on it.
 pub(super) struct Canvas {
     content: Content,
-    /// Where the next line's top is, from the bottom of the page.
+    /// The top of the next line, from the bottom of the page.
     top: f32,
-    /// Where the foot begins.
+    /// The top of the footer.
     floor: f32,
     link: Option<(Rect, String)>,
 }
 
 impl Canvas {
-    /// An empty page of which `foot` points at the bottom are kept free.
-    pub(super) fn new(foot: f32) -> Self {
-        Self { content: Content::new(), top: PAGE.1 - MARGIN, floor: MARGIN + foot, link: None }
+    /// An empty page with a footer of `footer` points.
+    pub(super) fn new(footer: f32) -> Self {
+        Self { content: Content::new(), top: PAGE_SIZE.1 - MARGIN, floor: MARGIN + footer, link: None }
     }
 
     /// The width between the margins.
     pub(super) fn width() -> f32 {
-        PAGE.0 - 2.0 * MARGIN
+        PAGE_SIZE.0 - 2.0 * MARGIN
     }
 
     pub(super) fn top(&self) -> f32 {
         self.top
     }
 
-    pub(super) fn go_to(&mut self, top: f32) {
+    pub(super) fn move_to(&mut self, top: f32) {
         self.top = top;
     }
 
@@ -77,16 +77,23 @@ impl Canvas {
         self.top -= points;
     }
 
-    /// How many lines of a style there is room for.
-    pub(super) fn room(&self, style: Style) -> usize {
+    /// The number of lines of a style that still fit.
+    pub(super) fn lines_left(&self, style: Style) -> usize {
         let lines = ((self.top - self.floor) / style.leading()).floor();
         if lines > 0.0 { lines as usize } else { 0 }
     }
 
-    /// Sets a text from `indent` on, `most` lines of it, and says how many it took.
-    pub(super) fn text(&mut self, text: &str, style: Style, indent: f32, wide: f32, most: usize) -> usize {
-        let set = lines(text, style.font, style.size, wide);
-        let set = cut(set, most.min(self.room(style)), style.font, style.size, wide);
+    /// Writes at most `max_lines` lines of a text, indented, and returns how many it took.
+    pub(super) fn text(
+        &mut self,
+        text: &str,
+        style: Style,
+        indent: f32,
+        max_width: f32,
+        max_lines: usize,
+    ) -> usize {
+        let set = lines(text, style.font, style.size, max_width);
+        let set = cut(set, max_lines.min(self.lines_left(style)), style.font, style.size, max_width);
         for line in &set {
             self.top -= style.leading();
             self.line(line, style, MARGIN + indent, self.top + style.size * 0.28);
@@ -94,10 +101,10 @@ impl Canvas {
         set.len()
     }
 
-    /// Sets one line of which the end is at the right margin, on the line that was set last.
+    /// Writes a right-aligned text on the last line.
     pub(super) fn right(&mut self, text: &str, style: Style) {
         let bytes = super::text::encoded(text);
-        let x = PAGE.0 - MARGIN - width(&bytes, style.font, style.size);
+        let x = PAGE_SIZE.0 - MARGIN - width(&bytes, style.font, style.size);
         self.line(&bytes, style, x, self.top + style.size * 0.28);
     }
 
@@ -115,19 +122,19 @@ impl Canvas {
         self.content.end_text();
     }
 
-    /// A thin line from margin to margin.
+    /// Draws a thin line from margin to margin.
     pub(super) fn rule(&mut self) {
         self.content.set_stroke_gray(0.75).set_line_width(0.5);
-        self.content.move_to(MARGIN, self.top).line_to(PAGE.0 - MARGIN, self.top).stroke();
+        self.content.move_to(MARGIN, self.top).line_to(PAGE_SIZE.0 - MARGIN, self.top).stroke();
     }
 
-    /// Goes to the foot, which only now may be written to.
-    pub(super) fn foot(&mut self) {
+    /// Moves to the footer.
+    pub(super) fn footer(&mut self) {
         self.top = self.floor;
         self.floor = MARGIN - 24.0;
     }
 
-    /// Sets an address that can be followed.
+    /// Writes a clickable link.
     pub(super) fn link(&mut self, link: &str, style: Style) {
         let before = self.top;
         if self.text(link, style, 0.0, Self::width(), 1) > 0 {
@@ -137,13 +144,13 @@ impl Canvas {
         }
     }
 
-    /// The file.
+    /// The bytes of the file.
     pub(super) fn finish(self, title: &str, language: &str) -> Vec<u8> {
         let mut pdf = Pdf::new();
         pdf.catalog(CATALOG).pages(PAGES).lang(TextStr(language));
-        pdf.pages(PAGES).kids([SHEET]).count(1);
-        let mut page = pdf.page(SHEET);
-        page.media_box(Rect::new(0.0, 0.0, PAGE.0, PAGE.1)).parent(PAGES).contents(CONTENT);
+        pdf.pages(PAGES).kids([PAGE_OBJECT]).count(1);
+        let mut page = pdf.page(PAGE_OBJECT);
+        page.media_box(Rect::new(0.0, 0.0, PAGE_SIZE.0, PAGE_SIZE.1)).parent(PAGES).contents(CONTENT);
         if self.link.is_some() {
             page.annotations([LINK]);
         }

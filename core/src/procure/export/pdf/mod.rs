@@ -1,4 +1,4 @@
-//! A tender and its analysis on one page of PDF.
+//! A tender and its analysis on a page of PDF.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,16 +15,16 @@ mod text;
 #[cfg(feature = "pdf")]
 mod words;
 
-/// What a page says beside the tender and its analysis.
+/// Options for a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct PdfPage {
-    /// The language of the headings; the analysis's by default, else Spanish.
+    /// The language of the headings; by default that of the analysis, else Spanish.
     pub language: Option<Language>,
-    /// Where the page links to; the tender's public page by default.
+    /// The link on the page; by default the tender's public page.
     pub link: Option<String>,
-    /// Who made the page, said at its foot.
+    /// The maker of the page, named in its footer.
     pub made_by: Option<String>,
 }
 
@@ -40,40 +40,40 @@ impl PdfPage {
         self
     }
 
-    /// Sets where the page links to.
+    /// Sets the link on the page.
     pub fn with_link(mut self, link: impl Into<String>) -> Self {
         self.link = Some(link.into());
         self
     }
 
-    /// Says who made the page.
+    /// Sets the maker of the page.
     pub fn with_made_by(mut self, name: impl Into<String>) -> Self {
         self.made_by = Some(name.into());
         self
     }
 }
 
-/// Writes a tender, with its analysis if there is one, on one page of A4: title, state, closing time, buyer, amount,
-/// description, claims with the fields that they stand on, source. What does not fit is cut, and a mark says so. Persons are
-/// not on it. The same input gives the same bytes.
+/// Writes a tender, and its analysis if there is one, on one A4 page: title, state, closing time, buyer, amount,
+/// description, claims with the fields that they cite, and source. Text that does not fit is cut and marked. There is no
+/// personal data on it. The same input gives the same bytes.
 ///
 /// # Errors
-/// `invalid_request` if the analysis is of another tender or the link is no address; `unsupported` without the feature
-/// `pdf`.
+/// `invalid_request` if the analysis is of another tender or the link is not a web address; `unsupported` without the
+/// feature `pdf`.
 pub fn tender_pdf(tender: &Tender, analysis: Option<&Analysis>, page: &PdfPage) -> Result<Vec<u8>> {
     if analysis.is_some_and(|analysis| analysis.code != tender.row.code.trim()) {
         return Err(Error::invalid_request("the analysis is of another tender"));
     }
     if page.link.as_deref().is_some_and(|link| !is_page(link)) {
-        return Err(Error::invalid_request("the `link` of the page is no address of the web"));
+        return Err(Error::invalid_request("the `link` of the page is not a web address"));
     }
     #[cfg(feature = "pdf")]
     return Ok(sheet::write(tender, analysis, page));
     #[cfg(not(feature = "pdf"))]
-    Err(Error::unsupported("built without the `pdf` feature"))
+    Err(Error::unsupported("this build of ayni cannot write PDF: switch on the feature `pdf`"))
 }
 
-/// Whether a link leads to a page, and does nothing else when it is followed.
+/// Whether a link is a web address, and not for example a script.
 fn is_page(link: &str) -> bool {
     url::Url::parse(link).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }

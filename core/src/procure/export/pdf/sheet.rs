@@ -1,4 +1,4 @@
-//! What stands on the page.
+//! The content of the page.
 
 use super::PdfPage;
 use super::canvas::{Canvas, Style};
@@ -7,24 +7,24 @@ use crate::procure::analysis::clean::{cut, visible, without_persons};
 use crate::procure::analysis::{Analysis, Language, labels};
 use crate::procure::{LineItem, Money, Tender, Timestamp};
 
-/// The height of the foot.
-const FOOT: f32 = 58.0;
+/// The height of the footer.
+const FOOTER_HEIGHT: f32 = 58.0;
 /// The space between columns.
 const GUTTER: f32 = 18.0;
-/// The most characters of a field's value behind a claim.
-const LONGEST_VALUE: usize = 90;
+/// The most characters of a cited value.
+const MAX_VALUE_CHARS: usize = 90;
 
 /// Writes the page.
 pub(super) fn write(tender: &Tender, analysis: Option<&Analysis>, page: &PdfPage) -> Vec<u8> {
     let language = page.language.or(analysis.map(Analysis::language)).unwrap_or_default();
-    let mut canvas = Canvas::new(FOOT);
+    let mut canvas = Canvas::new(FOOTER_HEIGHT);
     let sheet = Sheet { tender, analysis, page, language };
     sheet.head(&mut canvas);
     sheet.facts(&mut canvas);
     sheet.description(&mut canvas);
     sheet.lines(&mut canvas);
     sheet.analysis(&mut canvas);
-    sheet.foot(&mut canvas);
+    sheet.footer(&mut canvas);
     let title = format!("{} {}", sheet.clean(&tender.row.code), sheet.clean(&tender.row.name));
     canvas.finish(&title, say(language, "es-CL", "en"))
 }
@@ -41,7 +41,7 @@ impl Sheet<'_> {
         say(self.language, spanish, english)
     }
 
-    /// A text of the record as it may be shown: nothing invisible, no mail address, no telephone, no known official.
+    /// A text of the record without invisible characters, mail addresses, telephone numbers and names of officials.
     fn clean(&self, text: &str) -> String {
         let contact = self.tender.buyer.as_ref().and_then(|buyer| buyer.contact.as_ref());
         let names: Vec<&str> = contact.and_then(|contact| contact.name.as_deref()).into_iter().collect();
@@ -60,7 +60,7 @@ impl Sheet<'_> {
         canvas.gap(4.0);
     }
 
-    /// Names and values, in two columns.
+    /// The facts, in two columns of names and values.
     fn facts(&self, canvas: &mut Canvas) {
         let facts = self.all_facts();
         let wide = (Canvas::width() - GUTTER) / 2.0;
@@ -68,13 +68,13 @@ impl Sheet<'_> {
             let top = canvas.top();
             let mut lowest = top;
             for (column, (name, value)) in pair.iter().enumerate() {
-                canvas.go_to(top);
+                canvas.move_to(top);
                 let indent = column as f32 * (wide + GUTTER);
                 canvas.text(name, Style::SMALL, indent, wide, 1);
                 canvas.text(value, Style::BODY, indent, wide, 2);
                 lowest = lowest.min(canvas.top());
             }
-            canvas.go_to(lowest - 3.0);
+            canvas.move_to(lowest - 3.0);
         }
         canvas.gap(2.0);
     }
@@ -145,7 +145,11 @@ impl Sheet<'_> {
         let mut line = format!("{number}. {}", self.clean(&item.name));
         if let Some(quantity) = item.quantity {
             let unit = item.unit.as_deref().unwrap_or_default();
-            line.push_str(&format!(" — {} {}", quantity.shortened().chilean(), self.clean(unit)));
+            line.push_str(&format!(
+                " — {} {}",
+                quantity.without_trailing_zeros().chilean(),
+                self.clean(unit)
+            ));
         }
         line
     }
@@ -161,15 +165,15 @@ impl Sheet<'_> {
         }
         let mut written = 0;
         for claim in &analysis.claims {
-            // A claim, its fields, and the notes behind the last of them.
-            if canvas.room(Style::BODY) < 6 {
+            // Room for a claim, its fields, and the notes after the last one.
+            if canvas.lines_left(Style::BODY) < 6 {
                 break;
             }
             canvas.text("•", Style::BODY, 0.0, 10.0, 1);
             canvas.gap(-Style::BODY.leading());
             canvas.text(&visible(&claim.text, false), Style::BODY, 10.0, Canvas::width() - 10.0, 3);
             let fields = claim.citations.iter().map(|citation| {
-                let (value, missing) = cut(&visible(&citation.value, false), LONGEST_VALUE);
+                let (value, missing) = cut(&visible(&citation.value, false), MAX_VALUE_CHARS);
                 format!("{} = {value}{}", citation.path, if missing > 0 { " […]" } else { "" })
             });
             let fields = fields.collect::<Vec<_>>().join(" · ");
@@ -180,7 +184,7 @@ impl Sheet<'_> {
         self.notes(canvas, analysis, written);
     }
 
-    /// What of the analysis is not on the page.
+    /// Notes on what is missing from the page.
     fn notes(&self, canvas: &mut Canvas, analysis: &Analysis, written: usize) {
         let mut notes = Vec::new();
         let more = analysis.claims.len() - written;
@@ -210,8 +214,8 @@ impl Sheet<'_> {
         }
     }
 
-    fn foot(&self, canvas: &mut Canvas) {
-        canvas.foot();
+    fn footer(&self, canvas: &mut Canvas) {
+        canvas.footer();
         canvas.rule();
         canvas.gap(3.0);
         let own = self.tender.row.parsed_code().ok().map(|code| code.public_page());

@@ -1,7 +1,7 @@
 //! Reading a page back: the texts of its content stream, and where they stand.
 
 use super::*;
-use crate::procure::analysis::{Ask, Citation, Claim, Question, RejectedClaim, Rejection, Verdict};
+use crate::procure::analysis::{Citation, Claim, Question, QuestionKind, RejectedClaim, Rejection, Verdict};
 use crate::procure::{Buyer, Contact, Currency, Decimal, LineItem, Money, Origin, Raw, Source, TenderRow};
 
 /// A text on the page.
@@ -108,7 +108,7 @@ fn analysis(claims: Vec<Claim>) -> Analysis {
         RejectedClaim { text: "x".to_owned(), citations: Vec::new(), reason: Rejection::NoCitation };
     Analysis {
         code: "990101-12-LE26".to_owned(),
-        question: Question::of(Ask::GoNoGo),
+        question: Question::of(QuestionKind::GoNoGo),
         claims,
         rejected: vec![rejected],
         verdict: Some(Verdict::Go),

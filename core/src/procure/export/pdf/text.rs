@@ -1,14 +1,14 @@
-//! Text in the encoding and the widths of PDF's own fonts, which no file has to carry.
+//! Text in the encoding and with the widths of PDF's standard fonts, which need not be embedded.
 
-/// A font that every reader of PDF has.
+/// A font that every PDF reader has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Font {
     Regular,
     Bold,
 }
 
-/// What Windows-1252 has between 0x80 and 0x9F.
-const EXTRA: [(char, u8); 27] = [
+/// The characters of Windows-1252 between 0x80 and 0x9F.
+const WINDOWS_1252_80_9F: [(char, u8); 27] = [
     ('€', 0x80),
     ('‚', 0x82),
     ('ƒ', 0x83),
@@ -38,8 +38,8 @@ const EXTRA: [(char, u8); 27] = [
     ('Ÿ', 0x9F),
 ];
 
-/// What stands in for characters that the fonts lack.
-const STAND_INS: [(char, &str); 13] = [
+/// Replacements for characters that the fonts lack.
+const REPLACEMENTS: [(char, &str); 13] = [
     ('≥', ">="),
     ('≤', "<="),
     ('≠', "<>"),
@@ -55,8 +55,8 @@ const STAND_INS: [(char, &str); 13] = [
     ('\u{2010}', "-"),
 ];
 
-/// Letters with each of the marks that may follow them as characters of their own.
-const COMPOSED: [(char, &str, &str); 6] = [
+/// Combining marks, the letters that they can follow, and the composed letters.
+const COMBINING_MARKS: [(char, &str, &str); 6] = [
     ('\u{301}', "aeiouyAEIOUY", "áéíóúýÁÉÍÓÚÝ"),
     ('\u{303}', "anoANO", "ãñõÃÑÕ"),
     ('\u{308}', "aeiouyAEIOU", "äëïöüÿÄËÏÖÜ"),
@@ -65,7 +65,7 @@ const COMPOSED: [(char, &str, &str); 6] = [
     ('\u{327}', "cC", "çÇ"),
 ];
 
-/// The bytes of a text: one a character, `?` for what the fonts lack.
+/// Encodes a text: one byte per character, `?` for characters that the fonts lack.
 pub(super) fn encoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut last = None;
@@ -86,7 +86,7 @@ pub(super) fn encoded(text: &str) -> Vec<u8> {
 }
 
 fn composed(letter: Option<char>, mark: char) -> Option<char> {
-    let (_, letters, results) = COMPOSED.iter().find(|(own, ..)| *own == mark)?;
+    let (_, letters, results) = COMBINING_MARKS.iter().find(|(own, ..)| *own == mark)?;
     let at = letters.chars().position(|own| Some(own) == letter)?;
     results.chars().nth(at)
 }
@@ -96,9 +96,9 @@ fn push(bytes: &mut Vec<u8>, character: char) {
         ' '..='~' => bytes.push(character as u8),
         c if c.is_whitespace() => bytes.push(b' '),
         '\u{A1}'..='\u{FF}' => bytes.push(u8::try_from(u32::from(character)).unwrap_or(b'?')),
-        c => match EXTRA.iter().find(|(own, _)| *own == c) {
+        c => match WINDOWS_1252_80_9F.iter().find(|(own, _)| *own == c) {
             Some((_, byte)) => bytes.push(*byte),
-            None => match STAND_INS.iter().find(|(own, _)| *own == c) {
+            None => match REPLACEMENTS.iter().find(|(own, _)| *own == c) {
                 Some((_, text)) => bytes.extend(encoded(text)),
                 None => bytes.push(b'?'),
             },
@@ -106,7 +106,7 @@ fn push(bytes: &mut Vec<u8>, character: char) {
     }
 }
 
-/// How wide a text is in points.
+/// The width of a text in points.
 pub(super) fn width(bytes: &[u8], font: Font, size: f32) -> f32 {
     let widths = match font {
         Font::Regular => &REGULAR,
@@ -119,7 +119,7 @@ pub(super) fn width(bytes: &[u8], font: Font, size: f32) -> f32 {
     thousandths as f32 * size / 1000.0
 }
 
-/// The text in lines no wider than `most`. Words that are wider are broken.
+/// Breaks a text into lines of at most `most` points. Longer words are split.
 pub(super) fn lines(text: &str, font: Font, size: f32, most: f32) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     let mut line: Vec<u8> = Vec::new();
@@ -150,7 +150,7 @@ pub(super) fn lines(text: &str, font: Font, size: f32, most: f32) -> Vec<Vec<u8>
     lines
 }
 
-/// The first `most` lines; if there are more, the last of them ends with a mark.
+/// The first `most` lines; if there are more, the last one ends with an ellipsis.
 pub(super) fn cut(
     mut lines: Vec<Vec<u8>>,
     most: usize,
@@ -172,7 +172,7 @@ pub(super) fn cut(
     lines
 }
 
-/// Helvetica's widths from 0x20 on, in thousandths of the size.
+/// The widths of Helvetica from 0x20 on, in thousandths of the font size.
 #[rustfmt::skip]
 const REGULAR: [u16; 224] = [
     278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556,
@@ -188,7 +188,7 @@ const REGULAR: [u16; 224] = [
     556, 500, 556, 500,
 ];
 
-/// Helvetica-Bold's.
+/// The widths of Helvetica-Bold.
 #[rustfmt::skip]
 const BOLD: [u16; 224] = [
     278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556,

@@ -1,7 +1,7 @@
-//! What a page says by itself, in two languages.
+//! The fixed texts of a page, in two languages.
 
 use crate::procure::Source;
-use crate::procure::analysis::{Ask, Language, Verdict};
+use crate::procure::analysis::{Language, QuestionKind, Verdict};
 
 /// One of two texts.
 pub(super) fn say(language: Language, spanish: &'static str, english: &'static str) -> &'static str {
@@ -11,15 +11,15 @@ pub(super) fn say(language: Language, spanish: &'static str, english: &'static s
     }
 }
 
-/// What was asked.
-pub(super) fn asked(ask: &Ask, language: Language) -> String {
+/// The question.
+pub(super) fn asked(ask: &QuestionKind, language: Language) -> String {
     match ask {
-        Ask::Summary => say(language, "Resumen", "Summary").to_owned(),
-        Ask::Requirements => say(language, "Requisitos", "Requirements").to_owned(),
-        Ask::Risks => say(language, "Riesgos", "Risks").to_owned(),
-        Ask::GoNoGo => say(language, "¿Ofertar?", "Make an offer?").to_owned(),
-        Ask::Deadlines => say(language, "Plazos", "Deadlines").to_owned(),
-        Ask::Free(question) => question.clone(),
+        QuestionKind::Summary => say(language, "Resumen", "Summary").to_owned(),
+        QuestionKind::Requirements => say(language, "Requisitos", "Requirements").to_owned(),
+        QuestionKind::Risks => say(language, "Riesgos", "Risks").to_owned(),
+        QuestionKind::GoNoGo => say(language, "¿Ofertar?", "Make an offer?").to_owned(),
+        QuestionKind::Deadlines => say(language, "Plazos", "Deadlines").to_owned(),
+        QuestionKind::Free(question) => question.clone(),
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn verdict(verdict: Verdict, language: Language) -> &'static str {
     }
 }
 
-/// Who gave the record.
+/// The name of the source.
 pub(super) fn source(source: &Source) -> String {
     let name = match source.as_str() {
         "v1" => "API v1",

@@ -1,20 +1,20 @@
-//! Writing a batch.
+//! Writing a batch, column by column.
 
 use std::collections::BTreeMap;
 
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::pool::{Outcome, Value, Work};
+use super::pool::{SqlValue, TransactionEnd, TransactionWork};
 use super::schema::EVENT_LOCK;
 use crate::error::{Error, Result};
 use crate::procure::ChangeEvent;
 use crate::procure::store::{Batch, StoredRecord};
 
-/// Writes a document that must not be there.
+/// Writes a document that must not exist.
 const INSERT_DOCUMENT: &str =
     "INSERT INTO ayni.documents (name, version, body) VALUES ($1, 1, $2) ON CONFLICT (name) DO NOTHING";
-/// Replaces a document that must be of a version.
+/// Replaces a document that must have a certain version.
 const REPLACE_DOCUMENT: &str =
     "UPDATE ayni.documents SET version = version + 1, body = $2 WHERE name = $1 AND version = $3";
 
@@ -33,11 +33,10 @@ const EVENTS: &str = "
     ORDER BY place
     ON CONFLICT (kind, code, revision) DO NOTHING";
 
-/// A batch as columns, its documents and records in an order that is the same for all writers, so that no two of
-/// them wait for each other.
-pub(super) struct Columns {
+/// A batch as columns. All writers write documents and records in the same order, so that they do not deadlock.
+pub(super) struct BatchColumns {
     documents: BTreeMap<String, ReadDocument>,
-    records: Records,
+    records: RecordColumns,
     events: Events,
 }
 
@@ -47,7 +46,7 @@ struct ReadDocument {
 }
 
 #[derive(Default)]
-struct Records {
+struct RecordColumns {
     kind: Vec<&'static str>,
     form: Vec<&'static str>,
     code: Vec<String>,
@@ -73,35 +72,38 @@ struct Events {
 
 /// PostgreSQL has no unsigned numbers.
 pub(super) fn signed(number: u64) -> Result<i64> {
-    i64::try_from(number)
-        .map_err(|_| Error::invalid_request("a version, revision or place is beyond what a store holds"))
+    i64::try_from(number).map_err(|_| {
+        Error::invalid_request("a version, revision or position is larger than a store can hold")
+    })
 }
 
-/// PostgreSQL keeps any text but one with a NUL in it.
+/// PostgreSQL cannot store a text with NUL.
 fn text(text: String) -> Result<String> {
     check(&text).map(|()| text)
 }
 
-/// Refuses a text that PostgreSQL does not keep.
+/// Refuses a text that PostgreSQL cannot store.
 pub(super) fn check(text: &str) -> Result<()> {
     match text.contains('\0') {
-        true => Err(Error::invalid_request("a name, code or text with a NUL in it cannot be kept")),
+        true => Err(Error::invalid_request("a name, code or text with NUL cannot be stored")),
         false => Ok(()),
     }
 }
 
-impl Columns {
+impl BatchColumns {
+    /// The columns of a batch.
+    ///
     /// # Errors
-    /// `invalid_request` for a text or number that PostgreSQL does not keep.
+    /// `invalid_request` for a text or number that PostgreSQL cannot store.
     pub(super) fn of(batch: Batch) -> Result<Self> {
         let mut columns =
-            Self { documents: BTreeMap::new(), records: Records::default(), events: Events::default() };
+            Self { documents: BTreeMap::new(), records: RecordColumns::default(), events: Events::default() };
         for (name, version, body) in batch.documents {
             columns
                 .documents
                 .insert(text(name)?, ReadDocument { version: signed(version)?, body: body.into() });
         }
-        // Of several with the same key the last one counts.
+        // Of records with the same key, the last one counts.
         let records: BTreeMap<_, _> = batch
             .records
             .into_iter()
@@ -116,18 +118,19 @@ impl Columns {
         Ok(columns)
     }
 
-    /// Whether writing it twice is writing it once.
-    pub(super) fn may_be_repeated(&self) -> bool {
+    /// Whether writing it twice has the same effect as once.
+    pub(super) fn is_idempotent(&self) -> bool {
         self.documents.is_empty()
     }
 
-    /// The statement and values, if all there is to write is one document.
-    pub(super) fn only_document(&self) -> Option<(&'static str, Vec<Value<'_>>)> {
+    /// The statement and its values, if the batch is a single document.
+    pub(super) fn single_document(&self) -> Option<(&'static str, Vec<SqlValue<'_>>)> {
         let alone = self.documents.len() == 1 && self.records.code.is_empty() && self.events.code.is_empty();
         self.documents.first_key_value().filter(|_| alone).map(|(name, document)| document.statement(name))
     }
 
-    /// Writes everything; `false`, and something may be written, as soon as a document is no longer of the version that was read.
+    /// Writes everything. Returns `false`, possibly with some of it written, if a document no longer has the version that
+    /// was read.
     pub(super) async fn write(&self, transaction: &Transaction<'_>) -> Result<bool, tokio_postgres::Error> {
         for (name, document) in &self.documents {
             let (statement, values) = document.statement(name);
@@ -141,18 +144,21 @@ impl Columns {
     }
 }
 
-impl Work for Columns {
-    type Done = bool;
+impl TransactionWork for BatchColumns {
+    type Output = bool;
 
-    async fn run(&self, transaction: &Transaction<'_>) -> Result<Outcome<bool>, tokio_postgres::Error> {
+    async fn run(
+        &self,
+        transaction: &Transaction<'_>,
+    ) -> Result<TransactionEnd<bool>, tokio_postgres::Error> {
         let is_written = self.write(transaction).await?;
-        Ok(if is_written { Outcome::Commit(true) } else { Outcome::RollBack(false) })
+        Ok(if is_written { TransactionEnd::Commit(true) } else { TransactionEnd::Rollback(false) })
     }
 }
 
 impl ReadDocument {
-    fn statement<'a>(&'a self, name: &'a String) -> (&'static str, Vec<Value<'a>>) {
-        let mut values: Vec<Value<'a>> = vec![(name, Type::TEXT), (&self.body, Type::BYTEA)];
+    fn statement<'a>(&'a self, name: &'a String) -> (&'static str, Vec<SqlValue<'a>>) {
+        let mut values: Vec<SqlValue<'a>> = vec![(name, Type::TEXT), (&self.body, Type::BYTEA)];
         if self.version == 0 {
             return (INSERT_DOCUMENT, values);
         }
@@ -161,7 +167,7 @@ impl ReadDocument {
     }
 }
 
-impl Records {
+impl RecordColumns {
     fn push(&mut self, record: StoredRecord) -> Result<()> {
         self.kind.push(record.kind.as_str());
         self.form.push(record.form.as_str());
@@ -181,7 +187,7 @@ impl Records {
         if self.code.is_empty() {
             return Ok(());
         }
-        let values: [Value<'_>; 11] = [
+        let values: [SqlValue<'_>; 11] = [
             (&self.kind, Type::TEXT_ARRAY),
             (&self.form, Type::TEXT_ARRAY),
             (&self.code, Type::TEXT_ARRAY),
@@ -213,11 +219,11 @@ impl Events {
         if self.code.is_empty() {
             return Ok(());
         }
-        // Positions are given out at once and seen at the end of a transaction: without taking turns, a reader
-        // could pass by a position that is seen only later.
+        // PostgreSQL assigns positions at once but shows rows at the end of a transaction. Without the lock, a reader could
+        // skip a position that becomes visible later.
         let lock = "SELECT pg_advisory_xact_lock($1)";
         transaction.query_typed(lock, &[(&EVENT_LOCK, Type::INT8)]).await?;
-        let values: [Value<'_>; 6] = [
+        let values: [SqlValue<'_>; 6] = [
             (&self.kind, Type::TEXT_ARRAY),
             (&self.code, Type::TEXT_ARRAY),
             (&self.revision, Type::INT8_ARRAY),

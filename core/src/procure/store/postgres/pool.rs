@@ -1,4 +1,4 @@
-//! Connections, and what becomes of statements whose connection breaks.
+//! The connection pool, and when a statement is retried after its connection broke.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,113 +14,116 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime;
 
 /// The most connections of one store.
-const CONNECTIONS: usize = 4;
-/// How long a server that restarts is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_CONNECTIONS: usize = 4;
+/// How long to wait for a server that restarts.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one statement or transaction may take.
-const WORK: Duration = Duration::from_secs(60);
-/// How long one may take that reads or writes a month of lines. A server that is gone shows long before.
-const LONG_WORK: Duration = Duration::from_secs(30 * 60);
-/// A connection that was not used for so long is tried before a statement is entrusted to it.
-const DOUBTFUL: Duration = Duration::from_secs(1);
-/// So often a statement is repeated that certainly changed nothing.
-const ATTEMPTS: u32 = 4;
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for one that reads or writes a month of lines. A server that is gone is noticed long before.
+const LONG_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// A connection that was idle for this long is checked before it is used.
+const CHECK_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// How often a statement is tried that certainly changed nothing.
+const MAX_ATTEMPTS: u32 = 4;
 
-/// A statement's value and its type: named, so that one round trip is enough and no statement is kept on a
-/// connection, which a proxy between us may share out anew for each transaction.
-pub(super) type Value<'a> = (&'a (dyn ToSql + Sync), Type);
+/// A value of a statement, with its type. With the types, a statement takes one round trip and is not prepared on the
+/// connection, which a proxy may assign to another client after each transaction.
+pub(super) type SqlValue<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Connections to one server.
 #[derive(Debug)]
 pub(super) struct Pool {
     server: Server,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
     permits: Semaphore,
 }
 
-struct Idle {
+struct IdleConnection {
     client: Client,
     since: Instant,
 }
 
-impl std::fmt::Debug for Idle {
+impl std::fmt::Debug for IdleConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Idle")
     }
 }
 
-/// A connection in use. It is closed unless it is [given back](Pool::give_back): what was begun on it and not
-/// finished is undone by the server.
-pub(super) struct Lent<'a> {
+/// A connection in use. It is closed unless it is [released](Pool::release), and the server rolls back what was not
+/// committed.
+pub(super) struct PooledConnection<'a> {
     pub(super) client: Client,
     _permit: SemaphorePermit<'a>,
 }
 
-/// Whether a statement may be given to the server again.
+/// When a statement may be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// Doing it twice is doing it once.
-    Harmless,
-    /// Only if the server says that nothing was written.
-    OnlyIfUndone,
+pub(super) enum Retry {
+    /// Always: running it twice has the same effect as once.
+    Idempotent,
+    /// Only if the server says that it wrote nothing.
+    IfRolledBack,
 }
 
-/// How a transaction ends, and with what.
-pub(super) enum Outcome<T> {
+/// How a transaction ends, and its result.
+pub(super) enum TransactionEnd<T> {
     Commit(T),
-    RollBack(T),
+    Rollback(T),
 }
 
-/// What is done in one transaction, perhaps several times until it succeeds once.
-pub(super) trait Work: Sync {
-    type Done: Send;
+/// Work in one transaction, which may be tried several times.
+pub(super) trait TransactionWork: Sync {
+    type Output: Send;
 
     fn run(
         &self,
         transaction: &Transaction<'_>,
-    ) -> impl Future<Output = Result<Outcome<Self::Done>, tokio_postgres::Error>> + Send;
+    ) -> impl Future<Output = Result<TransactionEnd<Self::Output>, tokio_postgres::Error>> + Send;
 }
 
 impl Pool {
     pub(super) fn new(server: Server) -> Self {
-        Self { server, idle: Mutex::default(), permits: Semaphore::new(CONNECTIONS) }
+        Self { server, idle: Mutex::default(), permits: Semaphore::new(MAX_CONNECTIONS) }
     }
 
     pub(super) fn server(&self) -> &Server {
         &self.server
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that works.
+    /// A working connection.
     ///
     /// # Errors
-    /// `unavailable` if the server was not to be reached for [`PATIENCE`]; `config_invalid` if it refuses us.
-    pub(super) async fn lend(&self) -> Result<Lent<'_>> {
+    /// `unavailable` if the server could not be reached for [`RECONNECT_TIMEOUT`]; `config_invalid` if it refuses the connection.
+    pub(super) async fn acquire(&self) -> Result<PooledConnection<'_>> {
         let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| Error::new(ErrorKind::Unexpected, "the store was closed"))?;
+        let _permit = permit.map_err(|_| Error::new(ErrorKind::Unexpected, "the store is closed"))?;
         loop {
-            let Some(Idle { client, since }) = self.idle().pop() else { break };
+            let Some(IdleConnection { client, since }) = self.idle().pop() else { break };
             let works = !client.is_closed()
-                && (since.elapsed() < DOUBTFUL
-                    || matches!(runtime::timeout(WORK, client.check_connection()).await?, Some(Ok(()))));
+                && (since.elapsed() < CHECK_AFTER_IDLE
+                    || matches!(
+                        runtime::timeout(STATEMENT_TIMEOUT, client.check_connection()).await?,
+                        Some(Ok(()))
+                    ));
             if works {
-                return Ok(Lent { client, _permit });
+                return Ok(PooledConnection { client, _permit });
             }
         }
-        Ok(Lent { client: self.connect().await?, _permit })
+        Ok(PooledConnection { client: self.connect().await?, _permit })
     }
 
-    /// Keeps a connection on which nothing is left unfinished.
-    pub(super) fn give_back(&self, lent: Lent<'_>) {
-        if !lent.client.is_closed() {
-            self.idle().push(Idle { client: lent.client, since: Instant::now() });
+    /// Returns a connection to the pool. Nothing may be left unfinished on it.
+    pub(super) fn release(&self, connection: PooledConnection<'_>) {
+        if !connection.client.is_closed() {
+            self.idle().push(IdleConnection { client: connection.client, since: Instant::now() });
         }
     }
 
-    /// Whether every connection that is not in use is known to be closed.
+    /// Whether all idle connections are known to be closed.
     #[cfg(test)]
     pub(super) fn knows_that_all_are_closed(&self) -> bool {
         self.idle().iter().all(|idle| idle.client.is_closed())
@@ -132,8 +135,8 @@ impl Pool {
         loop {
             match self.server.connect().await {
                 Ok(client) => return Ok(client),
-                Err(error) if !may_pass(&error) || begun.elapsed() + pause > PATIENCE => {
-                    return Err(failed(&error));
+                Err(error) if !is_temporary(&error) || begun.elapsed() + pause > RECONNECT_TIMEOUT => {
+                    return Err(to_error(&error));
                 }
                 Err(_) => {}
             }
@@ -142,155 +145,162 @@ impl Pool {
         }
     }
 
-    /// The rows that a statement gives. It must be one that only reads.
+    /// The rows of a statement that only reads.
     ///
     /// # Errors
-    /// What the server says; `unavailable` if it is not to be reached.
-    pub(super) async fn rows(&self, statement: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+    /// Those of the server; `unavailable` if it cannot be reached.
+    pub(super) async fn rows(&self, statement: &str, values: &[SqlValue<'_>]) -> Result<Vec<Row>> {
         let mut attempt = 1;
         loop {
-            let lent = self.lend().await?;
-            match in_time(lent.client.query_typed(statement, values)).await? {
+            let connection = self.acquire().await?;
+            match with_timeout(connection.client.query_typed(statement, values)).await? {
                 Ok(rows) => {
-                    self.give_back(lent);
+                    self.release(connection);
                     return Ok(rows);
                 }
-                Err(error) => self.again(Repeat::Harmless, &error, lent, &mut attempt).await?,
+                Err(error) => self.retry_or_fail(Retry::Idempotent, &error, connection, &mut attempt).await?,
             }
         }
     }
 
-    /// Runs a statement that writes, and says how many rows it wrote.
+    /// Runs a statement that writes, and returns the number of rows.
     ///
     /// # Errors
     /// As [`rows`](Self::rows).
-    pub(super) async fn execute(&self, statement: &str, values: &[Value<'_>], repeat: Repeat) -> Result<u64> {
+    pub(super) async fn execute(
+        &self,
+        statement: &str,
+        values: &[SqlValue<'_>],
+        retry: Retry,
+    ) -> Result<u64> {
         let mut attempt = 1;
         loop {
-            let lent = self.lend().await?;
-            match in_time(lent.client.execute_typed(statement, values)).await? {
+            let connection = self.acquire().await?;
+            match with_timeout(connection.client.execute_typed(statement, values)).await? {
                 Ok(count) => {
-                    self.give_back(lent);
+                    self.release(connection);
                     return Ok(count);
                 }
-                Err(error) => self.again(repeat, &error, lent, &mut attempt).await?,
+                Err(error) => self.retry_or_fail(retry, &error, connection, &mut attempt).await?,
             }
         }
     }
 
-    /// Runs a statement over a month of lines, which may take long and may be given to the server again.
+    /// Runs a statement over a month of lines, which may take long and is idempotent.
     ///
     /// # Errors
     /// As [`rows`](Self::rows).
-    pub(super) async fn toil(&self, statement: &str) -> Result<()> {
+    pub(super) async fn execute_long(&self, statement: &str) -> Result<()> {
         let mut attempt = 1;
         loop {
-            let lent = self.lend().await?;
-            match in_long_time(lent.client.execute_typed(statement, &[])).await? {
+            let connection = self.acquire().await?;
+            match with_long_timeout(connection.client.execute_typed(statement, &[])).await? {
                 Ok(_) => {
-                    self.give_back(lent);
+                    self.release(connection);
                     return Ok(());
                 }
-                Err(error) => self.again(Repeat::Harmless, &error, lent, &mut attempt).await?,
+                Err(error) => self.retry_or_fail(Retry::Idempotent, &error, connection, &mut attempt).await?,
             }
         }
     }
 
-    /// Does a work in a transaction.
+    /// Runs work in a transaction.
     ///
     /// # Errors
     /// As [`rows`](Self::rows).
-    pub(super) async fn transact<W: Work>(&self, work: &W, repeat: Repeat) -> Result<W::Done> {
+    pub(super) async fn transact<W: TransactionWork>(&self, work: &W, retry: Retry) -> Result<W::Output> {
         let mut attempt = 1;
         loop {
-            let mut lent = self.lend().await?;
-            let outcome = in_time(async {
-                let transaction = begin(&mut lent.client).await?;
+            let mut connection = self.acquire().await?;
+            let outcome = with_timeout(async {
+                let transaction = begin(&mut connection.client).await?;
                 match work.run(&transaction).await? {
-                    Outcome::Commit(done) => transaction.commit().await.map(|()| done),
-                    Outcome::RollBack(done) => transaction.rollback().await.map(|()| done),
+                    TransactionEnd::Commit(done) => transaction.commit().await.map(|()| done),
+                    TransactionEnd::Rollback(done) => transaction.rollback().await.map(|()| done),
                 }
             });
             match outcome.await? {
                 Ok(done) => {
-                    self.give_back(lent);
+                    self.release(connection);
                     return Ok(done);
                 }
-                Err(error) => self.again(repeat, &error, lent, &mut attempt).await?,
+                Err(error) => self.retry_or_fail(retry, &error, connection, &mut attempt).await?,
             }
         }
     }
 
-    /// Takes in that a statement failed. Comes back if it is to be repeated.
+    /// Decides about a statement that failed: returns if it is to be retried.
     ///
     /// # Errors
-    /// If it is not.
-    pub(super) async fn again(
+    /// The failure, if it is not.
+    pub(super) async fn retry_or_fail(
         &self,
-        repeat: Repeat,
+        retry: Retry,
         error: &tokio_postgres::Error,
-        lent: Lent<'_>,
+        connection: PooledConnection<'_>,
         attempt: &mut u32,
     ) -> Result<()> {
-        drop(lent);
-        let undone = error.code().is_some_and(|code| UNDONE.contains(code));
-        let broken = error.is_closed() || error.code().is_none() || undone;
-        let repeats = undone || (broken && repeat == Repeat::Harmless);
-        if !repeats || *attempt >= ATTEMPTS {
-            return Err(failed(error));
+        drop(connection);
+        let rolled_back = error.code().is_some_and(|code| ROLLED_BACK_STATES.contains(code));
+        let broken = error.is_closed() || error.code().is_none() || rolled_back;
+        let retries = rolled_back || (broken && retry == Retry::Idempotent);
+        if !retries || *attempt >= MAX_ATTEMPTS {
+            return Err(to_error(error));
         }
         *attempt += 1;
-        // Transactions that met are not to meet again.
+        // A random wait, so that transactions that collided do not collide again.
         runtime::sleep(Duration::from_millis(RandomState::new().hash_one(*attempt) % 20)).await
     }
 }
 
-/// Begins a transaction. Who waits for a lock in it sees afterwards what its holder did, whatever the database's
-/// default is.
+/// Begins a transaction. After it has waited for a lock, it sees what the holder committed, whatever the database's
+/// default isolation level is.
 pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
     client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
 }
 
-/// What the server says when it has written nothing and another attempt may be luckier.
-const UNDONE: [SqlState; 4] = [
+/// States in which the server has written nothing and another attempt may succeed.
+const ROLLED_BACK_STATES: [SqlState; 4] = [
     SqlState::T_R_SERIALIZATION_FAILURE,
     SqlState::T_R_DEADLOCK_DETECTED,
     SqlState::ADMIN_SHUTDOWN,
     SqlState::CANNOT_CONNECT_NOW,
 ];
 
-/// Ends what takes too long. The connection is then closed by whoever holds it.
-pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T> {
-    within(WORK, work).await
+/// Stops `work` if it takes too long. The caller then drops its connection.
+pub(super) async fn with_timeout<T>(work: impl Future<Output = T>) -> Result<T> {
+    within(STATEMENT_TIMEOUT, work).await
 }
 
-/// [`in_time`] for what handles a month of lines.
-pub(super) async fn in_long_time<T>(work: impl Future<Output = T>) -> Result<T> {
-    within(LONG_WORK, work).await
+/// [`with_timeout`] for work on a month of lines.
+pub(super) async fn with_long_timeout<T>(work: impl Future<Output = T>) -> Result<T> {
+    within(LONG_STATEMENT_TIMEOUT, work).await
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T> {
-    let in_time = runtime::timeout(limit, work).await?;
-    in_time.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not answer"))
+    let with_timeout = runtime::timeout(limit, work).await?;
+    with_timeout
+        .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the store's PostgreSQL server does not respond"))
 }
 
-/// Whether a failure to connect may pass by itself.
-fn may_pass(error: &tokio_postgres::Error) -> bool {
+/// Whether a failure to connect may be temporary.
+fn is_temporary(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
-            UNDONE.contains(code) || [SqlState::TOO_MANY_CONNECTIONS, SqlState::CRASH_SHUTDOWN].contains(code)
+            ROLLED_BACK_STATES.contains(code)
+                || [SqlState::TOO_MANY_CONNECTIONS, SqlState::CRASH_SHUTDOWN].contains(code)
         }
-        None => !is_about_trust(error) && !is_about_the_address(error),
+        None => !is_certificate_error(error) && !is_address_error(error),
     }
 }
 
-/// What is behind an error, outermost first.
+/// The causes of an error, outermost first.
 fn causes(error: &tokio_postgres::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }
 
-/// Whether the server's certificate is not to be trusted.
-fn is_about_trust(error: &tokio_postgres::Error) -> bool {
+/// Whether the server's certificate is not trusted.
+fn is_certificate_error(error: &tokio_postgres::Error) -> bool {
     let by_rustls = |cause: &(dyn std::error::Error + 'static)| {
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
@@ -298,51 +308,51 @@ fn is_about_trust(error: &tokio_postgres::Error) -> bool {
     causes(error).any(by_rustls)
 }
 
-/// Whether the address cannot work: it lacks something, or the server offers none of what it asks for.
-fn is_about_the_address(error: &tokio_postgres::Error) -> bool {
+/// Whether the address cannot work: something is missing, or the server does not offer what it asks for.
+fn is_address_error(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
-    // A handshake may also break off because the server does.
+    // A handshake may also fail because the connection broke.
     let is_refused =
         text.contains("TLS") && !causes(error).any(<dyn std::error::Error>::is::<std::io::Error>);
     is_refused || text.contains("configuration") || text.contains("authentication")
 }
 
-/// Whether an error is this one of the server.
-pub(super) fn is(error: &Error, state: &SqlState) -> bool {
+/// Whether an error has this state of the server.
+pub(super) fn has_sqlstate(error: &Error, state: &SqlState) -> bool {
     error.context().iter().any(|(name, value)| *name == "sqlstate" && value == state.code())
 }
 
-/// The error for what the server or its connection said. Nothing of values goes into it: the server's details
-/// may hold them.
-pub(super) fn failed(error: &tokio_postgres::Error) -> Error {
+/// Converts an error of the server or of its connection. The server's details are left out, because they may contain
+/// values.
+pub(super) fn to_error(error: &tokio_postgres::Error) -> Error {
     let Some(from_server) = error.as_db_error() else {
-        let told: Vec<String> =
+        let messages: Vec<String> =
             std::iter::once(error.to_string()).chain(causes(error).map(ToString::to_string)).collect();
-        let told = told.join(": ");
-        return if is_about_trust(error) || is_about_the_address(error) {
-            Error::config(format!("the store's PostgreSQL server cannot be used: {told}"))
+        let messages = messages.join(": ");
+        return if is_certificate_error(error) || is_address_error(error) {
+            Error::config(format!("the store's PostgreSQL server cannot be used: {messages}"))
         } else {
             Error::new(
                 ErrorKind::Unavailable,
-                format!("the store's PostgreSQL server cannot be reached: {told}"),
+                format!("the store's PostgreSQL server cannot be reached: {messages}"),
             )
         };
     };
     let (code, message) = (from_server.code().code(), from_server.message());
     let built = match code.get(..2) {
-        // Who we are, which database, what we may: all of it is in the address, or the administrator's to mend.
+        // The user, the database or its permissions: fix the address, or ask the administrator.
         Some("28" | "3D" | "3F") => {
-            Error::config(format!("the store's PostgreSQL server refuses us: {message}"))
+            Error::config(format!("the store's PostgreSQL server refuses the connection: {message}"))
         }
         _ if code == SqlState::INSUFFICIENT_PRIVILEGE.code() => Error::config(format!(
-            "the store's user may not do that: {message}; it needs its own schema 'ayni' or the right to create it"
+            "the store's user lacks a permission: {message}; it needs its own schema 'ayni' or the right to create it"
         )),
         Some("08" | "53" | "57") => Error::new(
             ErrorKind::Unavailable,
             format!("the store's PostgreSQL server cannot serve: {message}"),
         ),
         Some("40") => {
-            Error::new(ErrorKind::Unavailable, "others use the same part of the store all the time")
+            Error::new(ErrorKind::Unavailable, "other writers keep using the same part of the store")
         }
         _ => Error::new(ErrorKind::Unexpected, format!("the store's PostgreSQL server failed: {message}")),
     };

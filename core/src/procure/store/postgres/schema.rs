@@ -1,15 +1,15 @@
-//! The tables, in a schema of their own: the rest of the database is the application's.
+//! The tables, in their own schema `ayni`. The rest of the database belongs to the application.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::editions::EDITIONS;
-use super::pool::{begin, failed};
+use super::pool::{begin, to_error};
 use crate::error::{Error, Result};
 
-/// What each version of the schema adds to the one before. Never changed, only added to.
+/// The changes from each version of the schema to the next. Existing ones are never edited.
 ///
-/// Codes, names and days sort byte by byte, as they do in the other stores, whatever the database's language.
+/// Codes, names and days sort bytewise, as in the other stores, whatever the database's collation is.
 pub(super) const MIGRATIONS: [&str; 2] = [
     r#"
     CREATE TABLE ayni.documents (
@@ -37,42 +37,45 @@ pub(super) const MIGRATIONS: [&str; 2] = [
     EDITIONS,
 ];
 
-/// Held while the schema is made or changed. The numbers are the word "ayni" and a counter.
+/// The lock for migrations. The numbers of locks are the word "ayni" and a counter.
 const MIGRATION_LOCK: i64 = 0x6179_6e69_0000_0001;
-/// Held from writing events until they are seen by all.
+/// The lock for writing events, held until they are committed.
 pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
-/// Held while an edition of lines begins.
+/// The lock for beginning an edition.
 pub(super) const EDITION_LOCK: i64 = 0x6179_6e69_0000_0003;
 
-/// Brings the schema to the newest version. Whoever else does so at the same time waits.
+/// Migrates the schema to the newest version. Other processes that migrate at the same time wait.
 ///
 /// # Errors
-/// `config_invalid` if a newer release has written it, or the user may not; whatever the server says.
+/// `config_invalid` for a schema of a newer release or without the right to change it; other errors of the server.
 pub(super) async fn migrate(client: &mut Client) -> Result<()> {
-    let transaction = begin(client).await.map_err(|error| failed(&error))?;
+    let transaction = begin(client).await.map_err(|error| to_error(&error))?;
     let lock = "SELECT pg_advisory_xact_lock($1)";
-    transaction.query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)]).await.map_err(|error| failed(&error))?;
-    // Asked first: `IF NOT EXISTS` needs the right to make it even where it is there.
-    let there = "SELECT to_regnamespace('ayni') IS NOT NULL, to_regclass('ayni.migrations') IS NOT NULL";
-    let there = transaction.query_typed_one(there, &[]).await.map_err(|error| failed(&error))?;
-    if !there.try_get(0).map_err(|error| failed(&error))? {
-        transaction.batch_execute("CREATE SCHEMA ayni").await.map_err(|error| failed(&error))?;
+    transaction
+        .query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)])
+        .await
+        .map_err(|error| to_error(&error))?;
+    // `IF NOT EXISTS` would need the right to create it even if it exists.
+    let existing = "SELECT to_regnamespace('ayni') IS NOT NULL, to_regclass('ayni.migrations') IS NOT NULL";
+    let existing = transaction.query_typed_one(existing, &[]).await.map_err(|error| to_error(&error))?;
+    if !existing.try_get(0).map_err(|error| to_error(&error))? {
+        transaction.batch_execute("CREATE SCHEMA ayni").await.map_err(|error| to_error(&error))?;
     }
-    if !there.try_get(1).map_err(|error| failed(&error))? {
+    if !existing.try_get(1).map_err(|error| to_error(&error))? {
         let table = "CREATE TABLE ayni.migrations (version BIGINT PRIMARY KEY, made TIMESTAMPTZ NOT NULL DEFAULT now())";
-        transaction.batch_execute(table).await.map_err(|error| failed(&error))?;
+        transaction.batch_execute(table).await.map_err(|error| to_error(&error))?;
     }
     let newest = "SELECT coalesce(max(version), 0) FROM ayni.migrations";
-    let newest = transaction.query_typed_one(newest, &[]).await.map_err(|error| failed(&error))?;
-    let version: i64 = newest.try_get(0).map_err(|error| failed(&error))?;
+    let newest = transaction.query_typed_one(newest, &[]).await.map_err(|error| to_error(&error))?;
+    let version: i64 = newest.try_get(0).map_err(|error| to_error(&error))?;
     let pending = usize::try_from(version)
         .ok()
         .and_then(|version| MIGRATIONS.get(version..))
         .ok_or_else(|| Error::config("the store's schema 'ayni' was written by a newer release of ayni"))?;
     for (migration, number) in pending.iter().zip(version + 1..) {
-        transaction.batch_execute(migration).await.map_err(|error| failed(&error))?;
+        transaction.batch_execute(migration).await.map_err(|error| to_error(&error))?;
         let note = "INSERT INTO ayni.migrations (version) VALUES ($1)";
-        transaction.execute_typed(note, &[(&number, Type::INT8)]).await.map_err(|error| failed(&error))?;
+        transaction.execute_typed(note, &[(&number, Type::INT8)]).await.map_err(|error| to_error(&error))?;
     }
-    transaction.commit().await.map_err(|error| failed(&error))
+    transaction.commit().await.map_err(|error| to_error(&error))
 }

@@ -1,4 +1,4 @@
-//! Where the server is and how it is spoken to.
+//! The server's address and how to connect to it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use super::tls::Tls;
 use crate::error::{Error, Result};
 use crate::procure::store::StoreAddress;
 
-/// How long one address may take to answer.
-const CONNECT: Duration = Duration::from_secs(5);
-/// A network that swallows what is sent shows within this time.
-const SILENCE: Duration = Duration::from_secs(10);
+/// How long connecting to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long sent data may stay unacknowledged before the connection counts as broken.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The parameters of an address that are passed on as they are.
-const PASSED_ON: [&str; 12] = [
+/// The parameters of an address that tokio-postgres reads.
+const FORWARDED_PARAMETERS: [&str; 12] = [
     "host",
     "port",
     "user",
@@ -32,10 +32,10 @@ const PASSED_ON: [&str; 12] = [
     "channel_binding",
 ];
 
-/// A server.
+/// A server and how to connect to it.
 pub(super) struct Server {
     config: Config,
-    /// Where connections may be encrypted.
+    /// Set if connections may be encrypted.
     tls: Option<Tls>,
     address: StoreAddress,
 }
@@ -46,28 +46,28 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What an address says of TLS.
+/// The TLS parameters of an address.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wanted {
+struct TlsOptions {
     mode: Option<String>,
     roots: Option<PathBuf>,
 }
 
 impl Server {
-    /// Reads an address as libpq and SQLAlchemy write it.
+    /// Parses an address in the form of libpq or SQLAlchemy.
     ///
-    /// Unlike libpq, every encrypted connection is to a server whose certificate is trusted: by this machine, or
-    /// by the file that `sslrootcert` names. Without `sslmode`, servers of this machine are spoken to as they
-    /// are, others encrypted if they offer it.
+    /// Unlike libpq, every encrypted connection verifies the server's certificate, with the authorities of this machine
+    /// or of the file in `sslrootcert`. Without `sslmode`, connections to this machine are not encrypted, and others are
+    /// if the server offers it.
     ///
     /// # Errors
-    /// `config_invalid`, with nothing of what may be a password.
+    /// `config_invalid`, without anything that may be part of a password.
     pub(super) fn parse(address: &StoreAddress) -> Result<Self> {
-        let (url, wanted) = split(address.expose())?;
-        // What its error says may be a part of the password.
+        let (url, options) = split_tls_options(address.expose())?;
+        // The message of its error may contain a part of the password.
         let mut config: Config = url.parse().map_err(|_| {
             Error::config(
-                "the store's address is no PostgreSQL URL such as 'postgres://user:password@host:5432/database'; \
+                "the store's address is not a PostgreSQL URL such as 'postgres://user:password@host:5432/database'; \
                  write '@', ':', '/' and '?' in a password as %40, %3A, %2F and %3F",
             )
         })?;
@@ -76,24 +76,24 @@ impl Server {
                 "the store's address names no server: 'postgres://user@host/database'",
             ));
         }
-        let (mode, encrypts) = ssl_mode(wanted.mode.as_deref(), &config)?;
-        config.ssl_mode(mode).tcp_user_timeout(SILENCE).keepalives_idle(Duration::from_secs(30));
+        let (mode, encrypts) = ssl_mode(options.mode.as_deref(), &config)?;
+        config.ssl_mode(mode).tcp_user_timeout(TCP_USER_TIMEOUT).keepalives_idle(Duration::from_secs(30));
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
+            config.connect_timeout(CONNECT_TIMEOUT);
         }
         if config.get_application_name().is_none() {
             config.application_name("ayni");
         }
-        let tls = encrypts.then(|| Tls::new(wanted.roots.as_deref())).transpose()?;
+        let tls = encrypts.then(|| Tls::new(options.roots.as_deref())).transpose()?;
         Ok(Self { config, tls, address: address.clone() })
     }
 
-    /// The address, without its password.
+    /// The address. It is displayed without its password.
     pub(super) fn address(&self) -> &StoreAddress {
         &self.address
     }
 
-    /// A new connection. It is served by a task of the present runtime.
+    /// Connects. A task of the current runtime drives the connection.
     pub(super) async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
         match &self.tls {
             None => {
@@ -111,27 +111,27 @@ impl Server {
 }
 
 fn serve(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
-    // How it ends, whoever uses the connection is told.
+    // The client gets the connection's error too.
     tokio::spawn(async move { drop(connection.await) });
 }
 
-/// The URL for the protocol's library, and what the address says of TLS.
-fn split(address: &str) -> Result<(String, Wanted)> {
+/// Separates the TLS parameters from the URL that tokio-postgres reads.
+fn split_tls_options(address: &str) -> Result<(String, TlsOptions)> {
     let (scheme, rest) = address.split_once(':').unwrap_or(("", address));
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     if !place.starts_with("//") {
         return Err(Error::config("the store's address lacks '//': 'postgres://user@host/database'"));
     }
-    // `postgresql+asyncpg` names a driver of Python's.
+    // `postgresql+asyncpg` names a Python driver.
     let scheme = scheme.split('+').next().unwrap_or(scheme);
-    let (mut wanted, mut passed) = (Wanted::default(), Vec::new());
+    let (mut options, mut forwarded) = (TlsOptions::default(), Vec::new());
     for pair in parameters.split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         let value = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
         match name {
-            "sslmode" | "ssl" => wanted.mode = value,
-            "sslrootcert" => wanted.roots = value.map(PathBuf::from),
-            _ if PASSED_ON.contains(&name) => passed.push(pair),
+            "sslmode" | "ssl" => options.mode = value,
+            "sslrootcert" => options.roots = value.map(PathBuf::from),
+            _ if FORWARDED_PARAMETERS.contains(&name) => forwarded.push(pair),
             _ => {
                 return Err(Error::config(
                     "the store's address has a parameter that ayni does not know; valid: sslmode, sslrootcert, host, \
@@ -141,20 +141,20 @@ fn split(address: &str) -> Result<(String, Wanted)> {
             }
         }
     }
-    Ok((format!("{scheme}:{place}?{}", passed.join("&")), wanted))
+    Ok((format!("{scheme}:{place}?{}", forwarded.join("&")), options))
 }
 
-/// The mode, and whether it takes certificates.
-fn ssl_mode(wanted: Option<&str>, config: &Config) -> Result<(SslMode, bool)> {
-    let is_near = |host: &Host| match host {
+/// The mode, and whether it needs certificates.
+fn ssl_mode(options: Option<&str>, config: &Config) -> Result<(SslMode, bool)> {
+    let is_local = |host: &Host| match host {
         Host::Tcp(name) => {
             name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
         #[cfg(unix)]
         Host::Unix(_) => true,
     };
-    match wanted {
-        None if config.get_hosts().iter().all(is_near) => Ok((SslMode::Disable, false)),
+    match options {
+        None if config.get_hosts().iter().all(is_local) => Ok((SslMode::Disable, false)),
         None | Some("prefer" | "allow") => Ok((SslMode::Prefer, true)),
         Some("disable" | "false") => Ok((SslMode::Disable, false)),
         Some("require" | "verify-full" | "true") => Ok((SslMode::Require, true)),

@@ -1,4 +1,4 @@
-//! TLS to the server: rustls, with the certificates of this machine or those of a file.
+//! TLS with rustls, and with the certificate authorities of this machine or of a file.
 
 use std::future::Future;
 use std::io;
@@ -17,17 +17,17 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 
 use crate::error::{Error, Result};
 
-/// Makes encrypted connections to servers whose certificate is trusted and names them.
+/// Makes encrypted connections and verifies the servers' certificates.
 #[derive(Clone, Debug)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts this machine's certificate authorities, or those of `roots`, a file in PEM.
+    /// Trusts the certificate authorities of this machine, or those in `roots`, a PEM file.
     ///
     /// # Errors
     /// `config_invalid` if they cannot be read.
     pub(super) fn new(roots: Option<&Path>) -> Result<Self> {
-        // ring is named because no provider may be installed for the whole process, or another one.
+        // Named explicitly: the process may have no default provider, or another one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -43,22 +43,24 @@ impl Tls {
 }
 
 fn authorities(path: &Path) -> Result<rustls::RootCertStore> {
-    let refuse = |why: String| Error::config(format!("`sslrootcert` '{}' {why}", path.display()));
+    let invalid_file = |why: String| Error::config(format!("`sslrootcert` '{}' {why}", path.display()));
     let mut roots = rustls::RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let certificates = CertificateDer::pem_file_iter(path)
+        .map_err(|error| invalid_file(format!("cannot be read: {error}")))?;
     for certificate in certificates {
-        let certificate = certificate.map_err(|error| refuse(format!("is no PEM file: {error}")))?;
-        roots.add(certificate).map_err(|error| refuse(format!("holds no usable certificate: {error}")))?;
+        let certificate = certificate.map_err(|error| invalid_file(format!("is not a PEM file: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| invalid_file(format!("contains no usable certificate: {error}")))?;
     }
     if roots.is_empty() {
-        return Err(refuse("holds no certificate".to_owned()));
+        return Err(invalid_file("contains no certificate".to_owned()));
     }
     Ok(roots)
 }
 
 impl MakeTlsConnect<Socket> for Tls {
-    type Stream = Encrypted;
+    type Stream = EncryptedStream;
     type TlsConnect = Handshake;
     type Error = rustls::pki_types::InvalidDnsNameError;
 
@@ -75,30 +77,30 @@ pub(super) struct Handshake {
 }
 
 impl TlsConnect<Socket> for Handshake {
-    type Stream = Encrypted;
+    type Stream = EncryptedStream;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<EncryptedStream>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(async move {
             let connector = tokio_rustls::TlsConnector::from(self.config);
-            connector.connect(self.server, socket).await.map(|stream| Encrypted(Box::new(stream)))
+            connector.connect(self.server, socket).await.map(|stream| EncryptedStream(Box::new(stream)))
         })
     }
 }
 
 /// An encrypted connection.
 #[derive(Debug)]
-pub(super) struct Encrypted(Box<tokio_rustls::client::TlsStream<Socket>>);
+pub(super) struct EncryptedStream(Box<tokio_rustls::client::TlsStream<Socket>>);
 
-impl TlsStream for Encrypted {
-    /// None: who needs it says `channel_binding=require`, which is then refused.
+impl TlsStream for EncryptedStream {
+    /// None. With `channel_binding=require` the connection is refused.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-impl AsyncRead for Encrypted {
+impl AsyncRead for EncryptedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -108,7 +110,7 @@ impl AsyncRead for Encrypted {
     }
 }
 
-impl AsyncWrite for Encrypted {
+impl AsyncWrite for EncryptedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0).poll_write(cx, bytes)
     }

@@ -1,10 +1,11 @@
 //! A whole response, as a server writes it.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::message::ToolCallJson;
 use super::usage::{LogprobsJson, UsageJson};
-use crate::chat::ChatResponse;
+use crate::chat::{Annotation, ChatResponse, Part};
 
 /// What a response and every chunk of it repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +54,67 @@ struct ResponseMessageJson<'a> {
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<AnnotationJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImageJson>,
+}
+
+/// A source of the answer, in the form of OpenAI's for addresses; in the provider's own words otherwise.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum AnnotationJson<'a> {
+    Url { r#type: &'static str, url_citation: UrlCitationJson<'a> },
+    Other(&'a Value),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct UrlCitationJson<'a> {
+    url: &'a str,
+    title: &'a str,
+    start_index: u64,
+    end_index: u64,
+}
+
+impl<'a> AnnotationJson<'a> {
+    pub(super) fn write(annotation: &'a Annotation) -> Self {
+        match &annotation.url {
+            Some(url) => Self::Url {
+                r#type: "url_citation",
+                url_citation: UrlCitationJson {
+                    url,
+                    title: annotation.title.as_deref().unwrap_or_default(),
+                    start_index: annotation.start.unwrap_or_default(),
+                    end_index: annotation.end.unwrap_or_default(),
+                },
+            },
+            None => Self::Other(&annotation.data),
+        }
+    }
+}
+
+/// An image of the answer, as OpenRouter writes it.
+#[derive(Debug, Serialize)]
+pub(super) struct ImageJson {
+    r#type: &'static str,
+    image_url: ImageUrlOutJson,
+}
+
+#[derive(Debug, Serialize)]
+struct ImageUrlOutJson {
+    url: String,
+}
+
+impl ImageJson {
+    /// Nothing for parts that are no images: the protocol has no place for them.
+    pub(super) fn write(part: &Part) -> Option<Self> {
+        let url = match part {
+            Part::Image { image, .. } => image.to_data_url(),
+            Part::ImageUrl { url, .. } => url.clone(),
+            _ => return None,
+        };
+        Some(Self { r#type: "image_url", image_url: ImageUrlOutJson { url } })
+    }
 }
 
 impl<'a> Completion<'a> {
@@ -65,6 +127,8 @@ impl<'a> Completion<'a> {
             refusal: (),
             reasoning_content: response.reasoning.as_deref(),
             tool_calls: response.tool_calls.iter().map(ToolCallJson::response).collect(),
+            annotations: response.annotations.iter().map(AnnotationJson::write).collect(),
+            images: response.parts.iter().filter_map(ImageJson::write).collect(),
         };
         let choice = ChoiceJson {
             index: 0,

@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::chat::ProviderData;
+use super::annotations::{read_annotation, take_annotations};
+use super::reasoning_details;
+use crate::chat::{Annotation, Part, ProviderData};
+use crate::media::ImageData;
 
 /// Fields of a message that ayni reads, or that only mean something in a response. All others are the
-/// provider's own and go back to it with the next request.
-const KNOWN: [&str; 11] = [
+/// provider's own; its row says which go back to it with the next request.
+const KNOWN: [&str; 12] = [
     "role",
     "name",
     "content",
@@ -17,6 +20,7 @@ const KNOWN: [&str; 11] = [
     "function_call",
     "annotations",
     "audio",
+    "images",
     "token_ids",
 ];
 
@@ -27,7 +31,19 @@ pub(super) struct Delta {
     pub(super) reasoning: String,
     pub(super) refusal: String,
     pub(super) calls: Vec<ToolCallDelta>,
+    pub(super) annotations: Vec<Annotation>,
+    pub(super) images: Vec<Part>,
+    pub(super) audio: Option<AudioDelta>,
     pub(super) provider_data: ProviderData,
+}
+
+/// A spoken answer, or a chunk of one.
+#[derive(Debug, Default)]
+pub(super) struct AudioDelta {
+    pub(super) id: String,
+    /// Base64.
+    pub(super) data: String,
+    pub(super) transcript: String,
 }
 
 /// A tool call, or a chunk of one.
@@ -51,7 +67,15 @@ impl Delta {
                 delta.reasoning.clone_from(text);
             }
         }
+        if delta.reasoning.is_empty()
+            && let Some(details) = fields.get("reasoning_details")
+        {
+            delta.reasoning = reasoning_details::text_of(details);
+        }
         delta.add_content(fields.remove("content").unwrap_or_default());
+        delta.annotations.extend(take_annotations(&mut fields));
+        delta.images = read_images(fields.get("images"));
+        delta.audio = read_audio(fields.get("audio"));
         if let Some(Value::String(refusal)) = fields.remove("refusal") {
             delta.refusal = refusal;
         }
@@ -59,6 +83,14 @@ impl Delta {
         fields.retain(|name, value| !KNOWN.contains(&name.as_str()) && is_not_empty(value));
         delta.provider_data = fields;
         delta
+    }
+
+    /// Whether the chunk delivers something to the caller.
+    pub(super) fn says_something(&self) -> bool {
+        !(self.text.is_empty() && self.reasoning.is_empty() && self.calls.is_empty())
+            || !self.annotations.is_empty()
+            || !self.images.is_empty()
+            || self.audio.is_some()
     }
 
     /// Content is a text, one part or a list of parts.
@@ -70,6 +102,8 @@ impl Delta {
             Value::Object(mut part) => {
                 if let Some(thinking) = part.remove("thinking") {
                     push_texts(&mut self.reasoning, &thinking);
+                } else if part.get("type").and_then(Value::as_str) == Some("reference") {
+                    self.annotations.push(read_annotation(part.into()));
                 } else if let Some(Value::String(text)) = part.remove("text") {
                     self.text.push_str(&text);
                 } else if let Some(Value::String(refusal)) = part.remove("refusal") {
@@ -102,7 +136,7 @@ fn read_calls(fields: &mut Map<String, Value>) -> Vec<ToolCallDelta> {
     }
     // The protocol's first form: one call without id.
     match fields.remove("function_call") {
-        Some(function @ Value::Object(_)) => {
+        Some(function @ Value::Object(_)) if !is_blank(&function) => {
             let call = Map::from_iter([("index".to_owned(), 0.into()), ("function".to_owned(), function)]);
             read_call(Value::Object(call)).into_iter().collect()
         }
@@ -110,7 +144,42 @@ fn read_calls(fields: &mut Map<String, Value>) -> Vec<ToolCallDelta> {
     }
 }
 
+/// Whether every field is empty: some servers write every field that they know.
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.iter().all(is_blank),
+        Value::Object(fields) => fields.values().all(is_blank),
+        _ => false,
+    }
+}
+
+fn read_images(images: Option<&Value>) -> Vec<Part> {
+    let images = images.and_then(Value::as_array).into_iter().flatten();
+    let urls =
+        images.filter_map(|image| image.pointer("/image_url/url").or_else(|| image.get("url"))?.as_str());
+    let part = |url: &str| match ImageData::is_data_url(url) {
+        true => ImageData::from_base64(url).ok().map(Part::image),
+        false => Some(Part::image_url(url)),
+    };
+    urls.filter_map(part).collect()
+}
+
+fn read_audio(audio: Option<&Value>) -> Option<AudioDelta> {
+    let text = |name: &str| audio?.get(name)?.as_str().map(str::to_owned);
+    let audio = AudioDelta {
+        id: text("id").unwrap_or_default(),
+        data: text("data").unwrap_or_default(),
+        transcript: text("transcript").unwrap_or_default(),
+    };
+    (!(audio.id.is_empty() && audio.data.is_empty() && audio.transcript.is_empty())).then_some(audio)
+}
+
 fn read_call(value: Value) -> Option<ToolCallDelta> {
+    if is_blank(&value) {
+        return None;
+    }
     let Value::Object(mut fields) = value else { return None };
     let mut call =
         ToolCallDelta { index: fields.get("index").and_then(Value::as_u64), ..ToolCallDelta::default() };

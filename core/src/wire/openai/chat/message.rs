@@ -1,20 +1,16 @@
 //! Messages of a request: the same JSON whether a client writes it or a server reads it.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::chat::{Content, Message, Part, Role, ToolCall};
-use crate::error::{Error, Result};
-use crate::media::ImageData;
-use crate::wire::openai::body::about;
-use crate::wire::openai::fields::{self, List, words};
+use super::parts::ContentJson;
+use super::rules::MessageStyle;
+use crate::chat::{Message, Role, ToolCall};
+use crate::error::Result;
+use crate::wire::openai::fields::{self, words};
 
-const MAX_PARTS: usize = 4096;
 const MAX_TOOL_CALLS: usize = 1024;
 
 /// A message. A server ignores fields that it does not know: clients send back what they were sent.
@@ -54,37 +50,6 @@ words! {
     }
 }
 
-/// A text, or texts and images in turn.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
-enum ContentJson<'a> {
-    Text(Cow<'a, str>),
-    Parts(Vec<PartJson<'a>>),
-}
-
-/// A part of a message: `text`, `refusal` or `image_url`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(expecting = "an object", default)]
-struct PartJson<'a> {
-    r#type: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image_url: Option<ImageUrlJson<'a>>,
-}
-
-/// Where an image is, or the image itself as a `data:` URL.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(expecting = "an object with a `url`", default)]
-struct ImageUrlJson<'a> {
-    url: Option<Cow<'a, str>>,
-}
-
 /// A call of a tool.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -119,26 +84,34 @@ struct FunctionCallJson<'a> {
 }
 
 impl<'a> MessageJson<'a> {
-    /// The message as a request has it. Reasoning is sent back under the name `reasoning_field`, if there is
-    /// one.
-    pub(super) fn write(message: &'a Message, reasoning_field: Option<&str>) -> Self {
+    /// The message as a request to a vendor has it.
+    ///
+    /// # Errors
+    /// Those of [`ContentJson::write`].
+    pub(super) fn write(message: &'a Message, style: &MessageStyle<'_>) -> Result<Self> {
         const OWN: [&str; 5] = ["role", "content", "name", "tool_calls", "tool_call_id"];
-        let mut further = without(&message.provider_data, &OWN);
-        if let (Some(field), Some(reasoning)) = (reasoning_field, &message.reasoning)
+        let returned = |name: &str| !OWN.contains(&name) && style.returns_message_field(name);
+        let mut further = only(&message.provider_data, returned);
+        if let (Some(field), Some(reasoning)) =
+            (style.reasoning_field(!message.tool_calls.is_empty()), &message.reasoning)
             && !OWN.contains(&field)
         {
             further.insert(field.to_owned(), reasoning.as_str().into());
         }
         let only_calls = message.content.is_empty() && !message.tool_calls.is_empty();
-        Self {
-            role: RoleJson::of(message.role),
-            content: (!only_calls).then(|| ContentJson::write(&message.content)),
+        let without_content = only_calls && !(style.has_thinking_parts() && message.reasoning.is_some());
+        Ok(Self {
+            role: RoleJson::of(message.role, style.rules.developer_role),
+            content: match without_content {
+                true => None,
+                false => Some(ContentJson::write(message, style)?),
+            },
             name: message.name.as_deref().map(Cow::Borrowed),
-            tool_calls: message.tool_calls.iter().map(ToolCallJson::write).collect(),
+            tool_calls: message.tool_calls.iter().map(|call| ToolCallJson::write(call, style)).collect(),
             tool_call_id: message.tool_call_id.as_deref().map(Cow::Borrowed),
             reasoning_content: None,
             further,
-        }
+        })
     }
 
     /// The message that a client sent.
@@ -155,9 +128,10 @@ impl<'a> MessageJson<'a> {
 }
 
 impl RoleJson {
-    fn of(role: Role) -> Self {
+    fn of(role: Role, has_developer: bool) -> Self {
         match role {
-            Role::System => Self::System,
+            Role::Developer if has_developer => Self::Developer,
+            Role::System | Role::Developer => Self::System,
             Role::User => Self::User,
             Role::Assistant => Self::Assistant,
             Role::Tool => Self::Tool,
@@ -174,103 +148,21 @@ impl RoleJson {
     }
 }
 
-impl<'a> ContentJson<'a> {
-    fn write(content: &'a Content) -> Self {
-        match content.as_text() {
-            Some(text) => Self::Text(text.into()),
-            None => Self::Parts(content.parts().iter().map(PartJson::write).collect()),
-        }
-    }
-
-    fn into_content(self) -> Result<Content> {
-        match self {
-            Self::Text(text) => Ok(text.into_owned().into()),
-            Self::Parts(parts) => {
-                let parts = parts.into_iter().map(PartJson::into_part);
-                Ok(parts.collect::<Result<Vec<_>>>()?.into())
-            }
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ContentJson<'_> {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct Form<'a>(PhantomData<&'a ()>);
-
-        impl<'de, 'a> Visitor<'de> for Form<'a> {
-            type Value = ContentJson<'a>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of parts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(ContentJson::Text(text.to_owned().into()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Self::Value, A::Error> {
-                List::<_, 0, MAX_PARTS>(PhantomData).visit_seq(parts).map(ContentJson::Parts)
-            }
-        }
-
-        reader.deserialize_any(Form(PhantomData))
-    }
-}
-
-impl<'a> PartJson<'a> {
-    fn write(part: &'a Part) -> Self {
-        match part {
-            Part::Text { text } => Self { r#type: "text".into(), text: Some(text.into()), ..Self::default() },
-            Part::Image { image } => Self::image(image.to_data_url().into()),
-            Part::ImageUrl { url } => Self::image(url.into()),
-        }
-    }
-
-    fn image(url: Cow<'a, str>) -> Self {
-        let image_url = Some(ImageUrlJson { url: Some(url) });
-        Self { r#type: "image_url".into(), image_url, ..Self::default() }
-    }
-
-    fn into_part(self) -> Result<Part> {
-        let url = self.image_url.and_then(|image| image.url);
-        match (&*self.r#type, self.text, self.refusal, url) {
-            ("text", Some(text), ..) | ("refusal", _, Some(text), _) => {
-                Ok(Part::Text { text: text.into_owned() })
-            }
-            ("image_url", .., Some(url)) => image_part(url.into_owned()),
-            _ => {
-                let message = "`messages`: a part is a text or an image_url with a `url`";
-                Err(about("messages", Error::invalid_request(message)))
-            }
-        }
-    }
-}
-
-fn image_part(url: String) -> Result<Part> {
-    if !ImageData::is_data_url(&url) {
-        return Ok(Part::ImageUrl { url });
-    }
-    match ImageData::from_base64(&url) {
-        Ok(image) => Ok(Part::Image { image }),
-        Err(error) => {
-            let message = format!("`image_url`: {}", error.message());
-            Err(about("messages", Error::invalid_request(message)))
-        }
-    }
-}
-
 impl<'a> ToolCallJson<'a> {
     /// The call as a request has it.
-    fn write(call: &'a ToolCall) -> Self {
+    fn write(call: &'a ToolCall, style: &MessageStyle<'_>) -> Self {
         let mut written = Self::response(call);
         if call.arguments.trim().is_empty() {
             // Chat templates parse the arguments: nothing at all would break them.
             written.function.arguments = "{}".into();
         }
-        if let Some(inner) = call.provider_data.get("function").and_then(Value::as_object) {
-            written.function.further = without(inner, &["name", "arguments"]);
+        if let Some(inner) = call.provider_data.get("function").and_then(Value::as_object)
+            && style.returns_call_field("function")
+        {
+            written.function.further = only(inner, |name| !matches!(name, "name" | "arguments"));
         }
-        written.further = without(&call.provider_data, &["id", "type", "function", "index"]);
+        let is_own = |name: &str| matches!(name, "id" | "type" | "function" | "index");
+        written.further = only(&call.provider_data, |name| !is_own(name) && style.returns_call_field(name));
         written
     }
 
@@ -290,7 +182,7 @@ impl<'a> ToolCallJson<'a> {
     }
 }
 
-fn without(map: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    let kept = map.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+fn only(map: &Map<String, Value>, keeps: impl Fn(&str) -> bool) -> Map<String, Value> {
+    let kept = map.iter().filter(|(name, _)| keeps(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

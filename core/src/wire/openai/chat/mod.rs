@@ -3,16 +3,21 @@
 //! A server reads a [`CompletionRequest`] and writes a [`Completion`] or the [`CompletionEvents`] of a stream. The client's half reads what many servers make of the protocol; it is for the backends of this
 //! crate.
 
+mod annotations;
+mod audio;
 mod completion;
 mod delta;
 mod event_stream;
 mod message;
 mod options;
+mod parts;
 mod raw;
 mod reader;
+mod reasoning_details;
 mod request;
 #[cfg(test)]
 mod round_trip_tests;
+mod rules;
 mod stream_reader;
 mod stream_writer;
 mod think;
@@ -25,8 +30,12 @@ pub use request::CompletionRequest;
 pub use stream_writer::ChunkWriter;
 pub use think::InlineReasoning;
 
+pub(crate) use annotations::read_annotation;
 pub(crate) use options::StreamOptionsJson;
+pub(crate) use parts::{cache_control, default_name};
 pub(crate) use raw::RawCompletion;
-pub(crate) use reader::CompletionReader;
+pub(crate) use reader::{CompletionReader, refused};
 pub(crate) use request::CompletionBody;
+pub(crate) use rules::{FileDialect, MessageRules, MessageStyle, ReasoningReturn};
 pub(crate) use stream_reader::ChunkReader;
+pub(crate) use usage::{read_logprobs, read_usage};

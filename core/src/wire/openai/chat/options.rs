@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::message::ToolType;
+use super::parts::cache_control;
 use crate::chat::{OutputFormat, ReasoningEffort, Tool, ToolChoice};
 use crate::error::{Error, Result};
 use crate::wire::openai::body::about;
@@ -24,6 +25,8 @@ const MAX_STOPS: usize = 256;
 pub(crate) struct ToolJson<'a> {
     r#type: Cow<'a, str>,
     function: Option<FunctionJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    cache_control: Option<Value>,
 }
 
 /// A function: its name, what it does, and its arguments as a JSON Schema.
@@ -41,7 +44,7 @@ struct FunctionJson<'a> {
 }
 
 impl<'a> ToolJson<'a> {
-    pub(super) fn write(tool: &'a Tool) -> Self {
+    pub(super) fn write(tool: &'a Tool, cache_points: bool) -> Self {
         let function = FunctionJson {
             name: Some(tool.name.as_str().into()),
             description: Some(tool.description.as_str().into())
@@ -49,7 +52,8 @@ impl<'a> ToolJson<'a> {
             parameters: Some(Cow::Borrowed(&tool.parameters)),
             strict: tool.strict.then_some(true),
         };
-        Self { r#type: "function".into(), function: Some(function) }
+        let cache_control = tool.cache.filter(|_| cache_points).map(cache_control);
+        Self { r#type: "function".into(), function: Some(function), cache_control }
     }
 
     pub(super) fn into_tool(self) -> Result<Tool> {
@@ -158,6 +162,8 @@ pub(crate) struct ResponseFormatJson<'a> {
 #[serde(expecting = "an object", default)]
 struct JsonSchemaJson<'a> {
     name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Cow<'a, str>>,
     schema: Option<Cow<'a, Value>>,
     strict: Option<bool>,
 }
@@ -168,10 +174,11 @@ impl<'a> ResponseFormatJson<'a> {
         match output {
             OutputFormat::Text => None,
             OutputFormat::Json => Some(Self { r#type: "json_object".into(), json_schema: None }),
-            OutputFormat::JsonSchema { name, schema, strict } => Some(Self {
+            OutputFormat::JsonSchema { name, description, schema, strict } => Some(Self {
                 r#type: "json_schema".into(),
                 json_schema: Some(JsonSchemaJson {
                     name: Some(name.into()),
+                    description: description.as_deref().map(Cow::Borrowed),
                     schema: Some(Cow::Borrowed(schema)),
                     strict: Some(*strict),
                 }),
@@ -183,12 +190,13 @@ impl<'a> ResponseFormatJson<'a> {
         match (&*self.r#type, self.json_schema) {
             ("text", _) => Ok(OutputFormat::Text),
             ("json_object", _) => Ok(OutputFormat::Json),
-            ("json_schema", Some(JsonSchemaJson { name, schema: Some(schema), strict }))
+            ("json_schema", Some(JsonSchemaJson { name, description, schema: Some(schema), strict }))
                 if schema.is_object() =>
             {
                 let name = name.filter(|name| !name.is_empty()).unwrap_or("answer".into());
                 let (name, schema) = (name.into_owned(), schema.into_owned());
-                Ok(OutputFormat::JsonSchema { name, schema, strict: strict.unwrap_or_default() })
+                let description = description.map(Cow::into_owned);
+                Ok(OutputFormat::JsonSchema { name, description, schema, strict: strict.unwrap_or_default() })
             }
             _ => {
                 let message =

@@ -1,11 +1,12 @@
 //! A whole response, as a client reads it.
 
-use super::raw::RawCompletion;
+use super::audio::AudioAssembly;
+use super::raw::{RawChoice, RawCompletion};
 use super::think::{InlineReasoning, ThinkSplitter};
 use super::tool_calls::ToolCallAssembly;
-use crate::chat::{ChatResponse, FinishReason};
+use crate::chat::{Alternative, ChatResponse, FinishReason, Part};
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::Route;
+use crate::info::{Route, Usage};
 
 /// Reads responses: knows who serves as far as the response itself does not say, and where reasoning stands.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl CompletionReader {
     /// Where a response came from, as far as it says so.
     pub(super) fn route(&self, response: &RawCompletion) -> Route {
         let provider = response.provider.clone().or_else(|| self.route.provider.clone());
-        self.route.clone().with_model(response.model.as_deref()).with_provider(provider)
+        self.route.clone().with_model(response.model()).with_provider(provider)
     }
 
     /// Adds the backend's id of the request to an error that has none.
@@ -43,9 +44,24 @@ impl CompletionReader {
     /// `response_invalid` where there is no choice in it; `content_rejected` for a refusal; `interrupted`
     /// where the backend says that it failed.
     pub(crate) fn read(&self, mut raw: RawCompletion) -> Result<ChatResponse> {
-        let mut response = ChatResponse::new("", self.route(&raw));
-        response.usage = raw.usage();
-        let mut choice = raw.take_choice().ok_or_else(no_choice)?;
+        let mut head = ChatResponse::new("", self.route(&raw));
+        head.usage = raw.usage();
+        head.metadata = raw.take_metadata();
+        head.annotations = raw.take_annotations();
+        let mut choices = raw.take_choices().into_iter();
+        let first = choices.next().ok_or_else(no_choice)?;
+        let bare = ChatResponse::new("", head.route.clone());
+        let others = choices.map(|choice| self.read_choice(choice, bare.clone()).map(Alternative::from));
+        // A refusal among several answers is no reason to lose the others.
+        let alternatives: Vec<_> = others.filter_map(Result::ok).collect();
+        let mut response = self.read_choice(first, head)?;
+        response.alternatives = alternatives;
+        Ok(response)
+    }
+
+    /// Reads one of the answers into `response`, which holds what they have in common.
+    fn read_choice(&self, mut choice: RawChoice, mut response: ChatResponse) -> Result<ChatResponse> {
+        choice.describe(&mut response.metadata);
         let mut message = choice.take_delta();
         response.logprobs = choice.logprobs();
         let mut splitter = self.splitter();
@@ -55,9 +71,23 @@ impl CompletionReader {
         response.reasoning = Some(reasoning).filter(|reasoning| !reasoning.is_empty());
         response.tool_calls = ToolCallAssembly::whole(message.calls)?;
         response.provider_data = message.provider_data;
+        response.annotations.extend(message.annotations);
+        let mut audio = AudioAssembly::default();
+        audio.push(message.audio, &mut response.provider_data);
+        if response.text.is_empty() {
+            response.text = audio.transcript();
+        }
+        let media: Vec<Part> = message.images.into_iter().chain(audio.finish()).collect();
+        if !media.is_empty() {
+            let text = Some(response.text.clone()).filter(|text| !text.is_empty());
+            response.parts = text.map(Part::text).into_iter().chain(media).collect();
+        }
         response.finish = finish_reason(choice.finish_reason(), !response.tool_calls.is_empty())?;
-        if !message.refusal.is_empty() && response.text.is_empty() && response.tool_calls.is_empty() {
-            return Err(refused());
+        if !message.refusal.is_empty() {
+            if response.text.is_empty() && response.tool_calls.is_empty() {
+                return Err(refused(message.refusal, &response.usage));
+            }
+            response.metadata.finish_message = Some(message.refusal);
         }
         Ok(response)
     }
@@ -82,6 +112,8 @@ pub(super) fn no_choice() -> Error {
     Error::response_invalid("the answer holds no choice")
 }
 
-pub(super) fn refused() -> Error {
-    Error::new(ErrorKind::ContentRejected, "the model refused to answer").with_sent(Sent::Yes)
+/// A refusal: its sentence is what the error delivers, and what it cost is among the error's facts.
+pub(crate) fn refused(sentence: String, usage: &Usage) -> Error {
+    let error = Error::new(ErrorKind::ContentRejected, "the model refused to answer").with_sent(Sent::Yes);
+    usage.add_to(error.with_partial_text(sentence))
 }

@@ -10,6 +10,7 @@ use super::message::MessageJson;
 use super::options::{
     ReasoningEffortJson, ResponseFormatJson, StopJson, StreamOptionsJson, ToolChoiceJson, ToolJson,
 };
+use super::rules::MessageStyle;
 use crate::chat::ChatRequest;
 use crate::error::{Error, Result};
 use crate::wire::openai::MAX_MODEL_CHARS;
@@ -164,10 +165,14 @@ pub(crate) struct CompletionBody<'a> {
 impl<'a> CompletionBody<'a> {
     /// The body that asks `model` for what `request` says. A backend changes it where its vendor departs from
     /// the protocol.
-    pub(crate) fn write(model: &'a str, request: &'a ChatRequest, reasoning_field: Option<&str>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// `unsupported` naming a part of a message that the vendor does not take.
+    pub(crate) fn write(model: &'a str, request: &'a ChatRequest, style: &MessageStyle<'_>) -> Result<Self> {
+        let messages = request.messages.iter().map(|message| MessageJson::write(message, style));
+        Ok(Self {
             model: model.into(),
-            messages: request.messages.iter().map(|one| MessageJson::write(one, reasoning_field)).collect(),
+            messages: messages.collect::<Result<_>>()?,
             max_tokens: request.max_tokens,
             temperature: request.temperature,
             top_p: request.top_p,
@@ -176,14 +181,15 @@ impl<'a> CompletionBody<'a> {
             presence_penalty: request.presence_penalty,
             seed: request.seed,
             stop: StopJson::write(&request.stop),
-            tools: request.tools.iter().map(ToolJson::write).collect(),
+            tools: request.tools.iter().map(|tool| ToolJson::write(tool, style.rules.cache_points)).collect(),
             tool_choice: request.tool_choice.as_ref().map(ToolChoiceJson::write),
             response_format: request.output.as_ref().and_then(ResponseFormatJson::write),
             reasoning_effort: request.reasoning.map(ReasoningEffortJson::of),
             logprobs: request.logprobs.map(|_| true),
             top_logprobs: request.logprobs.filter(|alternatives| *alternatives > 0),
+            n: request.choices.filter(|choices| *choices != 1),
             ..Self::default()
-        }
+        })
     }
 
     /// The request that a client made.

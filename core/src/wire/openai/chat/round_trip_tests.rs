@@ -7,20 +7,28 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::{
-    ChatEvent, ChatRequest, ChatResponse, Content, FinishReason, Message, OutputFormat, Part,
-    ReasoningEffort, TokenLogprob, Tool, ToolCall, ToolChoice,
+    ChatEvent, ChatRequest, ChatResponse, Content, FinishReason, ImageDetail, Message, OutputFormat, Part,
+    ReasoningEffort, ResponseMetadata, TokenLogprob, Tool, ToolCall, ToolChoice,
 };
 use crate::error::{Error, ErrorKind};
 use crate::info::{BackendInfo, Route, Usage};
-use crate::media::ImageData;
+use crate::media::{FileData, ImageData};
 use crate::wire::openai::error::status;
 
 fn read(body: &Value) -> Result<CompletionRequest, Error> {
     CompletionRequest::read(body.to_string().as_bytes())
 }
 
+/// Everything that the server's half reads is written.
+const STYLE: MessageStyle<'_> = MessageStyle {
+    vendor: "scripted",
+    rules: &MessageRules { tool_media: true, ..MessageRules::OPENAI },
+    reasoning_field: Some("reasoning_content"),
+    returned_fields: &[],
+};
+
 fn written_and_read(request: &ChatRequest) -> ChatRequest {
-    let body = CompletionBody::write("m", request, Some("reasoning_content"));
+    let body = CompletionBody::write("m", request, &STYLE).expect("a body");
     let json = serde_json::to_vec(&body).expect("JSON");
     let read = CompletionRequest::read(&json).expect("a request");
     assert_eq!((read.model.as_str(), read.stream, read.include_usage), ("m", false, false));
@@ -31,8 +39,11 @@ fn full_request() -> ChatRequest {
     let image = ImageData::with_media_type(&b"\x89PNG...."[..], "image/png");
     let parts = vec![
         Part::Text { text: "what is \"this\"?".into() },
-        Part::Image { image },
-        Part::ImageUrl { url: "https://example.test/a.png".into() },
+        Part::Image { image, detail: Some(ImageDetail::High) },
+        Part::image_url("https://example.test/a.png"),
+        Part::File { file: FileData::new(&b"%PDF"[..], "application/pdf"), name: Some("a.pdf".into()) },
+        Part::File { file: FileData::new(&b"RIFF"[..], "audio/wav"), name: None },
+        Part::FileId { id: "file-1".into() },
     ];
     let calls = vec![ToolCall::new("call_1", "look", r#"{"at": "ñ"}"#)];
     let parameters = json!({ "type": "object", "properties": { "b": {}, "a": {} } });
@@ -50,7 +61,12 @@ fn full_request() -> ChatRequest {
     .with_stop(["END", "\n\n"])
     .with_tools([Tool::new("look", "Looks.", parameters).with_strict(true)])
     .with_tool_choice(ToolChoice::Tool("look".into()))
-    .with_output(OutputFormat::JsonSchema { name: "answer".into(), schema, strict: true })
+    .with_output(OutputFormat::JsonSchema {
+        name: "answer".into(),
+        description: Some("what was seen".into()),
+        schema,
+        strict: true,
+    })
     .with_reasoning(ReasoningEffort::High)
     .with_logprobs(5);
     request.top_k = Some(40);
@@ -74,7 +90,7 @@ fn a_request_is_read_as_it_was_written() {
 #[test]
 fn a_request_to_stream_says_so() {
     let request = full_request();
-    let mut body = CompletionBody::write("m", &request, None);
+    let mut body = CompletionBody::write("m", &request, &STYLE).expect("a body");
     body.stream = Some(true);
     body.stream_options = Some(StreamOptionsJson::with_usage());
     let read = CompletionRequest::read(&serde_json::to_vec(&body).expect("JSON")).expect("a request");
@@ -89,6 +105,8 @@ fn full_response() -> ChatResponse {
     response.usage = Usage::new(3, 4);
     response.usage.reasoning_tokens = Some(1);
     response.usage.cached_tokens = Some(2);
+    response.usage.cache_write_tokens = Some(1);
+    response.usage.output_audio_tokens = Some(1);
     let top = vec![("sí".to_owned(), -0.25), ("no".to_owned(), -3.5)];
     response.logprobs = vec![TokenLogprob::new("sí", -0.25).with_top(top), TokenLogprob::new(",", 0.0)];
     response
@@ -119,7 +137,10 @@ fn a_response_is_read_as_it_was_written() {
             response.text.is_empty() && !response.tool_calls.is_empty()
         });
         let raw: RawCompletion = serde_json::from_value(json).expect("a response");
-        assert_eq!(reader().read(raw).expect("a response"), response);
+        let mut read = reader().read(raw).expect("a response");
+        assert_eq!(read.metadata.id.as_deref(), Some("chatcmpl-1"));
+        read.metadata = ResponseMetadata::default();
+        assert_eq!(read, response);
     }
 }
 
@@ -153,7 +174,9 @@ async fn a_stream_is_read_as_it_was_written() {
         }
         reader.finish(true, &mut events).expect("complete");
         let events = crate::ChatStream::new(futures_util::stream::iter(events.into_iter().map(Ok)));
-        let read = events.collect_response(&BackendInfo::new("scripted", "m")).await.expect("complete");
+        let mut read = events.collect_response(&BackendInfo::new("scripted", "m")).await.expect("complete");
+        assert_eq!(read.metadata.finish_reason.as_deref(), Some(response.finish.as_str()));
+        read.metadata = ResponseMetadata::default();
         let usage = if include_usage { response.usage } else { Usage::default() };
         assert_eq!(read, ChatResponse { usage, ..response });
     }
@@ -275,7 +298,7 @@ fn what_is_not_json_or_not_an_object_is_a_422() {
 #[test]
 fn what_would_change_the_answer_is_refused_by_name() {
     let user = |part: Value| with("messages", json!([{ "role": "user", "content": [part] }]));
-    let part = "`messages`: a part is a text or an image_url with a `url`";
+    let part = "`messages`: a part is a text, an image_url with a `url`, an input_audio or a file";
     for (body, kind, message) in [
         (with("n", json!(2)), ErrorKind::Unsupported, "`n` is not offered: one answer a request"),
         (with("logit_bias", json!({ "5": 1 })), ErrorKind::Unsupported, "`logit_bias` is not offered"),

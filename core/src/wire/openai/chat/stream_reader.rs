@@ -6,13 +6,15 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::audio::AudioAssembly;
+use super::delta::Delta;
 use super::raw::RawCompletion;
 use super::reader::{CompletionReader, finish_reason, no_choice, refused};
 use super::think::{Split, ThinkSplitter};
 use super::tool_calls::{ToolCallAssembly, merge};
-use crate::chat::{ChatEvent, ChatStream, ProviderData};
+use crate::chat::{Annotation, ChatEvent, ChatStream, ProviderData, ResponseMetadata};
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::info::Usage;
+use crate::info::{Route, Usage};
 
 /// Turns the chunks of one response into events.
 #[derive(Debug)]
@@ -20,7 +22,8 @@ pub(crate) struct ChunkReader {
     reader: CompletionReader,
     splitter: ThinkSplitter,
     calls: ToolCallAssembly,
-    started: bool,
+    /// Who serves, before the caller has been told.
+    unannounced: Option<Route>,
     /// Whether any chunk held a choice.
     answered: bool,
     has_text: bool,
@@ -28,23 +31,29 @@ pub(crate) struct ChunkReader {
     refusal: String,
     finish: Option<String>,
     usage: Usage,
+    audio: AudioAssembly,
+    citations: Vec<Annotation>,
     provider_data: ProviderData,
+    metadata: ResponseMetadata,
 }
 
 impl ChunkReader {
     pub(crate) fn new(reader: CompletionReader) -> Self {
         Self {
             splitter: reader.splitter(),
+            unannounced: Some(reader.route(&RawCompletion::default())),
             reader,
             calls: ToolCallAssembly::default(),
-            started: false,
             answered: false,
             has_text: false,
             has_calls: false,
             refusal: String::new(),
             finish: None,
             usage: Usage::default(),
+            audio: AudioAssembly::default(),
+            citations: Vec::new(),
             provider_data: ProviderData::default(),
+            metadata: ResponseMetadata::default(),
         }
     }
 
@@ -68,18 +77,45 @@ impl ChunkReader {
                 "the stream holds an event that is not of the shape that the protocol promises",
             )
         })?;
-        if !self.started {
-            self.started = true;
-            events.push_back(ChatEvent::Started { route: self.reader.route(&raw) });
+        // Azure's first chunk names no model: the one that does is waited for, unless there is something to tell before.
+        if self.unannounced.is_some() {
+            self.unannounced = Some(self.reader.route(&raw));
+            if raw.model().is_some() {
+                self.announce(events);
+            }
         }
+        self.metadata.merge(raw.take_metadata());
         // Some servers count on every chunk: the last count is the whole.
         let usage = raw.usage();
         if usage.is_known() {
             self.usage = usage;
         }
-        let Some(mut choice) = raw.take_choice() else { return Ok(()) };
+        let citations = raw.take_annotations();
+        if !citations.is_empty() {
+            // Perplexity repeats the whole list in every chunk.
+            self.citations = citations;
+        }
+        let Some(mut choice) = raw.take_choices().into_iter().next() else { return Ok(()) };
         self.answered = true;
         let delta = choice.take_delta();
+        choice.describe(&mut self.metadata);
+        if delta.says_something() {
+            self.announce(events);
+        }
+        self.deliver(delta, events);
+        let logprobs = choice.logprobs();
+        if !logprobs.is_empty() {
+            self.announce(events);
+            events.push_back(ChatEvent::Logprobs(logprobs));
+        }
+        if let Some(reason) = choice.finish_reason() {
+            self.finish = Some(reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Reports what a chunk of the message says.
+    fn deliver(&mut self, delta: Delta, events: &mut VecDeque<ChatEvent>) {
         if !delta.reasoning.is_empty() {
             events.push_back(ChatEvent::Reasoning(delta.reasoning));
         }
@@ -91,16 +127,24 @@ impl ChunkReader {
             self.has_calls = true;
             self.calls.push(call, events);
         }
-        let logprobs = choice.logprobs();
-        if !logprobs.is_empty() {
-            events.push_back(ChatEvent::Logprobs(logprobs));
+        if let Some(audio) = &delta.audio
+            && !audio.transcript.is_empty()
+        {
+            self.has_text = true;
+            events.push_back(ChatEvent::Text(audio.transcript.clone()));
         }
+        self.audio.push(delta.audio, &mut self.provider_data);
+        events.extend(delta.images.into_iter().map(|part| ChatEvent::Part { part }));
         self.refusal.push_str(&delta.refusal);
         merge(&mut self.provider_data, delta.provider_data);
-        if let Some(reason) = choice.finish_reason() {
-            self.finish = Some(reason.to_owned());
+        events.extend(delta.annotations.into_iter().map(|annotation| ChatEvent::Annotation { annotation }));
+    }
+
+    /// Tells who serves, before anything else is told.
+    fn announce(&mut self, events: &mut VecDeque<ChatEvent>) {
+        if let Some(route) = self.unannounced.take() {
+            events.push_back(ChatEvent::Started { route });
         }
-        Ok(())
     }
 
     fn report(&mut self, split: Split, events: &mut VecDeque<ChatEvent>) {
@@ -134,6 +178,9 @@ impl ChunkReader {
     /// `interrupted` for a stream that ended without mark and without a reason; otherwise those of
     /// [`CompletionReader::read`].
     pub(crate) fn finish(&mut self, marked: bool, events: &mut VecDeque<ChatEvent>) -> Result<()> {
+        if self.answered {
+            self.announce(events);
+        }
         let held = self.splitter.finish();
         self.report(held, events);
         if self.finish.is_none() && !marked {
@@ -145,8 +192,19 @@ impl ChunkReader {
         }
         let reason = finish_reason(self.finish.as_deref(), self.has_calls)?;
         self.calls.finish(events)?;
-        if !self.refusal.is_empty() && !self.has_text && !self.has_calls {
-            return Err(refused());
+        if !self.refusal.is_empty() {
+            let refusal = std::mem::take(&mut self.refusal);
+            if !self.has_text && !self.has_calls {
+                return Err(refused(refusal, &self.usage));
+            }
+            self.metadata.finish_message = Some(refusal);
+        }
+        events.extend(std::mem::take(&mut self.audio).finish().map(|part| ChatEvent::Part { part }));
+        let citations = std::mem::take(&mut self.citations).into_iter();
+        events.extend(citations.map(|annotation| ChatEvent::Annotation { annotation }));
+        let metadata = std::mem::take(&mut self.metadata);
+        if !metadata.is_empty() {
+            events.push_back(ChatEvent::Metadata { metadata });
         }
         let provider_data = std::mem::take(&mut self.provider_data);
         events.push_back(ChatEvent::Finish { reason, usage: self.usage, provider_data });

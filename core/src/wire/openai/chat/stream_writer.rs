@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::completion::CompletionHead;
+use super::completion::{AnnotationJson, CompletionHead, ImageJson};
 use super::message::ToolType;
 use super::usage::{LogprobsJson, UsageJson};
 use crate::chat::ChatEvent;
@@ -55,6 +55,10 @@ struct DeltaJson<'a> {
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[ToolCallDeltaJson<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<[AnnotationJson<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<[ImageJson; 1]>,
 }
 
 #[derive(Serialize)]
@@ -123,7 +127,17 @@ impl ChunkWriter {
                 let usage = self.include_usage.then(|| self.choices(&[], UsageJson::write(usage)));
                 last + &usage.unwrap_or_default() + "data: [DONE]\n\n"
             }
-            ChatEvent::Started { .. } | ChatEvent::ToolCall { .. } => String::new(),
+            ChatEvent::Annotation { annotation } => self.delta(DeltaJson {
+                annotations: Some([AnnotationJson::write(annotation)]),
+                ..DeltaJson::default()
+            }),
+            ChatEvent::Part { part } => match ImageJson::write(part) {
+                Some(image) => self.delta(DeltaJson { images: Some([image]), ..DeltaJson::default() }),
+                None => String::new(),
+            },
+            ChatEvent::Started { .. } | ChatEvent::ToolCall { .. } | ChatEvent::Metadata { .. } => {
+                String::new()
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use super::delta::ToolCallDelta;
+use super::reasoning_details;
 use crate::chat::{ChatEvent, ProviderData, ToolCall};
 use crate::error::{Error, Result};
 
@@ -130,6 +131,9 @@ fn nameless() -> Error {
 pub(super) fn merge(into: &mut ProviderData, from: ProviderData) {
     for (name, value) in from {
         match (into.get_mut(&name), value) {
+            (Some(Value::Array(old)), Value::Array(new)) if name == "reasoning_details" => {
+                reasoning_details::merge(old, new);
+            }
             (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
             (Some(Value::Array(old)), Value::Array(new)) => old.extend(new),
             (Some(old), new) => *old = new,

@@ -20,12 +20,20 @@ pub(super) struct UsageJson {
 
 #[derive(Debug, Serialize)]
 struct CompletionTokensJson {
-    reasoning_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_tokens: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
 struct PromptTokensJson {
-    cached_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_tokens: Option<u64>,
 }
 
 impl UsageJson {
@@ -39,25 +47,64 @@ impl UsageJson {
             prompt_tokens: input,
             completion_tokens: output,
             total_tokens: input.saturating_add(output),
-            completion_tokens_details: usage
-                .reasoning_tokens
-                .map(|reasoning_tokens| CompletionTokensJson { reasoning_tokens }),
+            completion_tokens_details: usage.reasoning_tokens.or(usage.output_audio_tokens).map(|_| {
+                CompletionTokensJson {
+                    reasoning_tokens: usage.reasoning_tokens,
+                    audio_tokens: usage.output_audio_tokens,
+                }
+            }),
             prompt_tokens_details: usage
                 .cached_tokens
-                .map(|cached_tokens| PromptTokensJson { cached_tokens }),
+                .or(usage.cache_write_tokens)
+                .or(usage.input_audio_tokens)
+                .map(|_| PromptTokensJson {
+                    cached_tokens: usage.cached_tokens,
+                    cache_write_tokens: usage.cache_write_tokens,
+                    audio_tokens: usage.input_audio_tokens,
+                }),
         })
     }
 }
 
 /// Reads the usage under any of the names that vendors have for it.
-pub(super) fn read_usage(usage: &Value) -> Usage {
+///
+/// The tokens of reasoning are a part of the output, as OpenAI counts. Where a vendor leaves them out (xAI, Google), its
+/// total shows it, and they are added.
+pub(crate) fn read_usage(usage: &Value) -> Usage {
     let count = |names: &[&str]| names.iter().find_map(|name| usage.pointer(name)?.as_u64());
-    let mut read = Usage::new(
-        count(&["/prompt_tokens", "/input_tokens"]),
-        count(&["/completion_tokens", "/output_tokens"]),
-    );
-    read.reasoning_tokens = count(&["/completion_tokens_details/reasoning_tokens", "/reasoning_tokens"]);
-    read.cached_tokens = count(&["/prompt_tokens_details/cached_tokens", "/prompt_cache_hit_tokens"]);
+    let input = count(&["/prompt_tokens", "/input_tokens"]);
+    let output = count(&["/completion_tokens", "/output_tokens"]);
+    let total = count(&["/total_tokens"]);
+    // A call without an answer, such as one of embeddings, may have a total only.
+    let mut read = Usage::new(input.or(total.filter(|_| output.is_none())), output);
+    read.reasoning_tokens = count(&[
+        "/completion_tokens_details/reasoning_tokens",
+        "/output_tokens_details/reasoning_tokens",
+        "/reasoning_tokens",
+    ]);
+    read.cached_tokens = count(&[
+        "/prompt_tokens_details/cached_tokens",
+        "/prompt_token_details/cached_tokens",
+        "/input_tokens_details/cached_tokens",
+        "/prompt_cache_hit_tokens",
+        "/num_cached_tokens",
+        "/cached_tokens",
+        "/cache_read_input_tokens",
+    ]);
+    read.cache_write_tokens = count(&[
+        "/prompt_tokens_details/cache_write_tokens",
+        "/prompt_tokens_details/cache_creation_tokens",
+        "/input_tokens_details/cache_write_tokens",
+        "/cache_creation_input_tokens",
+    ]);
+    read.input_audio_tokens = count(&["/prompt_tokens_details/audio_tokens"]);
+    read.output_audio_tokens = count(&["/completion_tokens_details/audio_tokens"]);
+    if let (Some(input), Some(output), Some(reasoning)) = (input, output, read.reasoning_tokens) {
+        let apart = input.saturating_add(output).saturating_add(reasoning);
+        if reasoning > output || (reasoning > 0 && total == Some(apart)) {
+            read.output_tokens = Some(output.saturating_add(reasoning));
+        }
+    }
     read
 }
 
@@ -95,7 +142,7 @@ impl<'a> LogprobsJson<'a> {
 }
 
 /// Reads log-probabilities: OpenAI's list of tokens, or Together's parallel lists.
-pub(super) fn read_logprobs(logprobs: &Value) -> Vec<TokenLogprob> {
+pub(crate) fn read_logprobs(logprobs: &Value) -> Vec<TokenLogprob> {
     if let Some(tokens) = logprobs.get("content").and_then(Value::as_array) {
         return tokens.iter().filter_map(token_logprob).collect();
     }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::EncodingFormat;
 use crate::embed::EmbedRequest;
@@ -74,6 +75,9 @@ pub(crate) struct EmbeddingsBody<'a> {
     dimensions: Option<usize>,
     #[serde(default, skip_serializing_if = "Ignored::is_left_out")]
     user: Ignored,
+    /// What else a client sends, in the vendor's own words.
+    #[serde(flatten, skip_deserializing)]
+    pub(crate) further: Map<String, Value>,
 }
 
 impl<'a> EmbeddingsBody<'a> {
@@ -85,7 +89,18 @@ impl<'a> EmbeddingsBody<'a> {
         encoding_format: Option<EncodingFormat>,
     ) -> Self {
         let input = InputJson { count: texts.len(), texts, has_token_ids: false };
-        Self { model: model.into(), input, encoding_format, dimensions, user: Ignored }
+        Self { model: model.into(), input, encoding_format, dimensions, user: Ignored, further: Map::new() }
+    }
+
+    /// Adds the caller's further fields, except those that are set already.
+    pub(crate) fn add_extra(&mut self, extra: &Map<String, Value>) {
+        const OWN: [&str; 3] = ["model", "input", "encoding_format"];
+        for (name, value) in extra {
+            let is_set = OWN.contains(&name.as_str()) || (name == "dimensions" && self.dimensions.is_some());
+            if !is_set && !self.further.contains_key(name) {
+                self.further.insert(name.clone(), value.clone());
+            }
+        }
     }
 }
 

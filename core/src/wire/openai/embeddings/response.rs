@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::info::Usage;
 use crate::media::BASE64;
 use crate::wire::numbers;
+use crate::wire::openai::chat::read_usage;
 
 /// The body that answers `POST /embeddings`.
 #[derive(Debug, Serialize)]
@@ -72,7 +73,7 @@ pub(super) fn base64(vector: &[f32]) -> String {
 pub(crate) struct RawEmbeddings {
     data: Option<Vec<RawEmbedding>>,
     pub(crate) model: Option<String>,
-    usage: Option<RawEmbeddingUsage>,
+    usage: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,16 +83,10 @@ struct RawEmbedding {
     embedding: Value,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RawEmbeddingUsage {
-    prompt_tokens: Option<u64>,
-}
-
 impl RawEmbeddings {
     /// Tokens used, where the response says so.
     pub(crate) fn usage(&self) -> Usage {
-        Usage::new(self.usage.as_ref().and_then(|usage| usage.prompt_tokens), None)
+        Usage::new(read_usage(&self.usage).input_tokens, None)
     }
 
     /// The vectors in the order of the inputs: by `index` where the items have one, else as they came.

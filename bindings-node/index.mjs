@@ -1,3 +1,0 @@
-import ayni from "./index.cjs";
-
-export const { version, errorKinds } = ayni;

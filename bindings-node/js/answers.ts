@@ -1,0 +1,129 @@
+/** What calls answer. The names are those of the JSON in every language. */
+
+import type { RouteFailure } from "./failure.js";
+
+/** Tokens that a call used. Null means not reported, never zero. */
+export interface Usage {
+  input_tokens: number | null;
+  output_tokens: number | null;
+  reasoning_tokens: number | null;
+  cached_tokens: number | null;
+}
+
+/** Where an answer came from: which backend answered, which failed before, how many attempts it took. */
+export interface Route {
+  backend: string;
+  model: string;
+  provider?: string;
+  failed?: readonly RouteFailure[];
+  attempts: number;
+  cached?: boolean;
+  request_id?: string;
+}
+
+/** Who a backend is. */
+export interface BackendInfo {
+  backend: string;
+  model: string;
+  host: string | null;
+  /** The device of a local model: `cpu` or `cuda:0`. */
+  device: string | null;
+  limits: { max_batch: number | null; max_concurrency: number | null; max_images: number | null };
+  cold_starts: boolean;
+  /** Of a procurement backend: what each of its sources can do. */
+  sources?: readonly SourceInfo[];
+}
+
+/** What one source of a procurement backend can do by itself. */
+export interface SourceInfo {
+  source: string;
+  operations: readonly string[];
+  needs_ticket: boolean;
+  counts_quota: boolean;
+  ranges: boolean;
+  text: boolean;
+  pages: boolean;
+  changes: boolean;
+  bidders: boolean;
+}
+
+/** What makes vectors comparable: those of equal spaces are. */
+export interface EmbeddingSpace {
+  model: string;
+  revision: string | null;
+  dimensions: number | null;
+  pooling: string | null;
+  normalised: boolean;
+  prompt_set: string | null;
+}
+
+/** Data that a provider attached and wants back unchanged. */
+export type ProviderData = Record<string, unknown>;
+
+/** A tool call that the model makes. */
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** JSON text exactly as the model wrote it, which may not be valid JSON. */
+  arguments: string;
+  provider_data?: ProviderData;
+}
+
+/** How likely a token of the answer was, and the likeliest tokens at its position. */
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  top: [string, number][];
+}
+
+/** Why an answer ended; other words are the backend's own. */
+export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter" | (string & {});
+
+/** An answer, and where it came from. */
+export interface ChatResponse {
+  text: string;
+  reasoning: string | null;
+  tool_calls: ToolCall[];
+  finish: FinishReason;
+  usage: Usage;
+  logprobs: TokenLogprob[];
+  provider_data: ProviderData;
+  route: Route;
+}
+
+/** One event of a streamed answer: `started` first, `finish` last. */
+export type ChatEvent =
+  | { type: "started"; route: Route }
+  | { type: "text"; text: string }
+  | { type: "reasoning"; text: string }
+  | { type: "tool_call_started"; index: number; id: string; name: string }
+  | { type: "tool_call_arguments"; index: number; piece: string }
+  | { type: "tool_call"; index: number; call: ToolCall }
+  | { type: "logprobs"; logprobs: TokenLogprob[] }
+  | { type: "finish"; reason: FinishReason; usage: Usage; provider_data: ProviderData };
+
+/** An encoded image. */
+export interface Image {
+  data: Buffer;
+  media_type: string;
+}
+
+/** Images, and how they were made, as far as the backend says. */
+export interface ImageResponse {
+  images: Image[];
+  usage: Usage;
+  route: Route;
+  seed: number | null;
+  size: [number, number] | null;
+  scheduler: string | null;
+  steps: number | null;
+  revised_prompt: string | null;
+}
+
+/** One of the vectors that are most similar to a query. */
+export interface Match {
+  /** Its position among the vectors. */
+  index: number;
+  /** The cosine: 1 for the same direction. */
+  score: number;
+}

@@ -1,0 +1,287 @@
+/**
+ * The part for browsers and edge runtimes, without native code: where the API is, a client of our routes, server-sent events.
+ * Bundlers for those take it in place of `ayni` itself, so what needs Node.js is missing there when the page is built.
+ */
+
+import { AyniError, errorOf } from "./failure.js";
+import { type ErrorKind, errorKinds } from "./generated/kinds.js";
+
+export { AyniError, type ErrorKind, errorKinds };
+
+/** Where to look for the API. */
+export interface ApiBaseOptions {
+  /** Which words of a Space's name stand for which in the API's: `["andesops-ai", "andesai-backend"]`. */
+  space?: readonly [from: string, to: string] | undefined;
+  /** The address where no Space is: a variable that the bundler inlines, such as `process.env.NEXT_PUBLIC_API_URL`. */
+  url?: string | undefined;
+  /** The address while developing on this machine; the page's own origin without it. */
+  local?: string | undefined;
+  /** Where the page is; `window.location` by default. */
+  location?: { readonly hostname: string; readonly origin: string } | undefined;
+  /** Takes the line that says which address was chosen; `console.log` by default. */
+  log?: ((line: string) => void) | undefined;
+}
+
+/**
+ * The address of the API, without a slash at its end: on `*.hf.space` that of the Space whose name has `space[1]` in place of
+ * `space[0]`, else `url`, else `local` on this machine, else the page's own origin.
+ */
+export function getApiBase(options: ApiBaseOptions = {}): string {
+  const { space, url, local, log = console.log } = options;
+  const location = options.location ?? (globalThis as { location?: ApiBaseOptions["location"] }).location;
+  const host = location?.hostname ?? "";
+  let base = url?.trim() || (isLocal(host) && local) || location?.origin || local || "";
+  const [label = "", ...rest] = host.split(".");
+  if (space && host.endsWith(".hf.space") && label.includes(space[0])) {
+    base = `https://${[label.replace(space[0], space[1]), ...rest].join(".")}`;
+  }
+  base = base.replace(/\/+$/, "");
+  log(`[API] Using API base: ${base}`);
+  return base;
+}
+
+function isLocal(host: string): boolean {
+  return host === "localhost" || host === "127.0.0.1" || host === "[::1]";
+}
+
+/** How to call the API. */
+export interface ClientOptions {
+  /** The address of the API; `getApiBase()` by default. */
+  base?: string | undefined;
+  /** Sent as `X-API-Key`. A page shows it to everybody: for tools of your own only. */
+  apiKey?: string | undefined;
+  fetch?: typeof fetch | undefined;
+}
+
+/** What every call takes. */
+export interface RequestOptions {
+  signal?: AbortSignal | undefined;
+  headers?: Record<string, string> | undefined;
+}
+
+/** A vector, as the CLIP routes answer it. */
+export interface Embedding {
+  embedding: number[];
+  dimensions: number;
+  model: string;
+  truncated: boolean;
+}
+
+/** Images in base64, as the image routes answer them. */
+export interface Images {
+  images: string[];
+  model: string | null;
+  seed: number | null;
+  steps: number | null;
+  scheduler: string | null;
+  /** Which backend served, where there are several. */
+  served_by: string | null;
+  /** What of the request the backend has no notion of. */
+  ignored: string[];
+}
+
+/** One answer of the triage chat. */
+export interface TriageAnswer {
+  answer: string;
+  reasoning: string | null;
+  llm_mode: string;
+  model: string;
+  latency_ms: number;
+  finish: string;
+}
+
+type Query = Record<string, string | number | undefined>;
+
+/** A client of ayni's routes. Failures are `AyniError`s with the code that the service answered. */
+export function createClient(options: ClientOptions = {}) {
+  const base = (options.base ?? getApiBase()).replace(/\/+$/, "");
+  const send = options.fetch ?? globalThis.fetch;
+
+  async function request(path: string, init: RequestInit, more: RequestOptions = {}): Promise<Response> {
+    const key = options.apiKey === undefined ? {} : { "x-api-key": options.apiKey };
+    const headers = { accept: "application/json", ...key, ...(init.headers as object), ...more.headers };
+    let response: Response;
+    try {
+      response = await send(base + path, { ...init, headers, signal: more.signal ?? null });
+    } catch (cause) {
+      if (more.signal?.aborted) throw cause;
+      throw errorOf("unavailable", `${base} cannot be reached`, { cause, retryable: true, sent: "maybe" });
+    }
+    if (!response.ok) throw await failureOf(response);
+    return response;
+  }
+
+  async function post<T>(path: string, body: unknown, more?: RequestOptions): Promise<T> {
+    const init = { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } };
+    return readJson<T>(await request(path, init, more));
+  }
+
+  async function get<T>(path: string, query: Query = {}, more?: RequestOptions): Promise<T> {
+    const given = Object.entries(query).filter(([, value]) => value !== undefined);
+    const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+    return readJson<T>(await request(search ? `${path}?${search}` : path, { method: "GET" }, more));
+  }
+
+  return {
+    base,
+    request,
+    get,
+    post,
+    health: (more?: RequestOptions) => get<{ status: string } & Record<string, unknown>>("/health", {}, more),
+    embedText: (text: string, more?: RequestOptions) => post<Embedding>("/embed/text", { text }, more),
+    embedImage: (image: string, mimeType?: string, more?: RequestOptions) =>
+      post<Embedding>("/embed/image", { image, mime_type: mimeType }, more),
+    generate: (
+      body: { prompt: string; aspectRatio?: string; temperature?: number; resolution?: "high" | "standard" },
+      more?: RequestOptions,
+    ) => post<Images>("/generate", body, more),
+    refine: (
+      body: { refinePrompt: string; images: string[]; config?: { steps?: number; guidanceScale?: number } },
+      more?: RequestOptions,
+    ) => post<Images>("/refine", body, more),
+    triage: (body: { patient_mrn: string; query: string; llm_mode?: string }, more?: RequestOptions) =>
+      post<TriageAnswer>("/triage", body, more),
+    /** The rows of a list of procurement: `list("purchase-orders", { on: "2026-11-20" })`. */
+    list: <R = Record<string, unknown>>(
+      what: "purchase-orders" | "tenders" | "quick-purchases" | "buyers" | "suppliers",
+      query?: Query,
+      more?: RequestOptions,
+    ) => get<{ rows: R[]; next_cursor: string | null; source: string; as_of: string }>(`/api/${what}`, query, more),
+    /** The events of a route that streams, by POST. */
+    stream: async (path: string, body: unknown, more?: RequestOptions) => {
+      const headers = { "content-type": "application/json", accept: "text/event-stream" };
+      const response = await request(path, { method: "POST", body: JSON.stringify(body), headers }, more);
+      if (response.body === null) throw errorOf("response_invalid", "the answer has no body");
+      return readServerSentEvents(response.body);
+    },
+  };
+}
+
+async function readJson<T>(response: Response): Promise<T> {
+  try {
+    return (await response.json()) as T;
+  } catch (cause) {
+    throw errorOf("response_invalid", "the answer is no JSON", { cause, status: response.status });
+  }
+}
+
+const KINDS: Record<number, ErrorKind> = {
+  400: "invalid_request", 401: "unauthenticated", 403: "permission_denied", 404: "not_found", 408: "timeout",
+  413: "invalid_request", 422: "invalid_request", 429: "rate_limited", 501: "unsupported", 503: "unavailable", 504: "timeout",
+};
+
+/** The error of a response that says failure. */
+async function failureOf(response: Response): Promise<AyniError> {
+  const { status, headers } = response;
+  const text = await response.text().catch(() => "");
+  let found: { kind?: unknown; message?: unknown; retryable?: unknown; request_id?: unknown; backend?: unknown } = {};
+  try {
+    found = (JSON.parse(text) as { error?: typeof found }).error ?? {};
+  } catch {
+    // A proxy or a Space that is starting answers in HTML.
+  }
+  const known = errorKinds.find((kind) => kind === found.kind);
+  const kind = known ?? KINDS[status] ?? (status < 500 ? "invalid_request" : "unavailable");
+  const seconds = Number(headers.get("retry-after") ?? Number.NaN);
+  return errorOf(kind, typeof found.message === "string" ? found.message : `the service answered ${status}`, {
+    status,
+    retryable: typeof found.retryable === "boolean" ? found.retryable : status === 429 || status === 503,
+    retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined,
+    requestId: typeof found.request_id === "string" ? found.request_id : (headers.get("x-request-id") ?? undefined),
+    backend: typeof found.backend === "string" ? found.backend : undefined,
+    sent: "yes",
+  });
+}
+
+/** One server-sent event. */
+export interface ServerSentEvent {
+  event: string;
+  data: string;
+  id: string;
+}
+
+/** The server-sent events of a body. Leaving the loop stops the body. */
+export async function* readServerSentEvents(
+  body: ReadableStream<Uint8Array>,
+): AsyncGenerator<ServerSentEvent & { retryMs?: number | undefined }, void, undefined> {
+  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  let [buffer, event, id, first] = ["", "", "", true];
+  let data: string[] = [];
+  let retryMs: number | undefined;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      // An event without its end is dropped.
+      if (done) return;
+      buffer += first ? value.replace(/^\uFEFF/, "") : value;
+      first = false;
+      // A carriage return at the end may be the first half of a line's end.
+      const lines = buffer.split(/\r\n|\n|\r(?!$)/);
+      buffer = lines.pop() ?? "";
+      for (const line of lines) {
+        if (line === "") {
+          if (data.length > 0) yield { event: event || "message", data: data.join("\n"), id, retryMs };
+          [data, event] = [[], ""];
+          continue;
+        }
+        const colon = line.indexOf(":");
+        const field = colon < 0 ? line : line.slice(0, colon);
+        const text = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+        if (field === "data") data.push(text);
+        else if (field === "event") event = text;
+        else if (field === "id") id = text;
+        else if (field === "retry" && /^\d+$/.test(text)) retryMs = Number(text);
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/**
+ * The events of an address by GET, over as many connections as it takes: after a break it waits (as the server said, 3 s by
+ * default), and asks for what follows the last id. It ends with the signal, with an answer of 204, or with an error that
+ * another attempt does not mend.
+ */
+export async function* subscribe(
+  url: string,
+  options: RequestOptions & { fetch?: typeof fetch; waitMs?: number } = {},
+): AsyncGenerator<ServerSentEvent, void, undefined> {
+  const { signal, headers, fetch: send = globalThis.fetch } = options;
+  let [wait, last] = [options.waitMs ?? 3000, ""];
+  while (!signal?.aborted) {
+    try {
+      const resume = last === "" ? {} : { "last-event-id": last };
+      const response = await send(url, {
+        headers: { accept: "text/event-stream", ...headers, ...resume },
+        cache: "no-store",
+        signal: signal ?? null,
+      });
+      if (response.status === 204) return;
+      if (!response.ok) throw await failureOf(response);
+      if (response.body === null) return;
+      for await (const event of readServerSentEvents(response.body)) {
+        last = event.id;
+        wait = event.retryMs ?? wait;
+        yield event;
+      }
+    } catch (error) {
+      if (signal?.aborted) return;
+      if (error instanceof AyniError && !error.retryable) throw error;
+      if (error instanceof AyniError && error.retryAfterMs !== undefined) wait = error.retryAfterMs;
+    }
+    await pause(wait, signal);
+  }
+}
+
+function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, milliseconds);
+    function done(): void {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    }
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}

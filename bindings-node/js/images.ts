@@ -1,0 +1,139 @@
+/** Images from prompts, and from images and prompts. */
+
+import type { ImageResponse } from "./answers.js";
+import { type CallOptions, type Progress, jsonOf, reading, run, split } from "./calls.js";
+import type { ImageConfig } from "./generated/configs.js";
+import { InvalidRequest } from "./generated/errors.js";
+import { LoadableHandle, type OpenOptions, configText, opened, variablesText } from "./handle.js";
+import { type ImageSource, base64Of } from "./images-in.js";
+import { type NativeImages, type NativePictures, native } from "./native.js";
+
+/** The options of an image. */
+export interface GenerateOptions extends CallOptions {
+  negative_prompt?: string | undefined;
+  count?: number | undefined;
+  /** Width and height in pixels. */
+  size?: readonly [number, number] | undefined;
+  /** The aspect ratio (`16:9`), for backends that choose the size themselves. */
+  aspect_ratio?: string | undefined;
+  resolution?: "standard" | "high" | undefined;
+  steps?: number | undefined;
+  guidance?: number | undefined;
+  scheduler?: string | undefined;
+  seed?: number | undefined;
+  temperature?: number | undefined;
+  extra?: Record<string, unknown> | undefined;
+}
+
+/** How to change images. */
+export interface RefineOptions extends CallOptions {
+  /** The area to change, for backends that support masks. */
+  mask?: ImageSource | undefined;
+  negative_prompt?: string | undefined;
+  /** How much to change, from 0 to 1. */
+  strength?: number | undefined;
+  steps?: number | undefined;
+  guidance?: number | undefined;
+  seed?: number | undefined;
+  size?: readonly [number, number] | undefined;
+  extra?: Record<string, unknown> | undefined;
+}
+
+/** Images may be large; more in one call are a mistake. */
+const MAX_IMAGES = 1000;
+
+function response({ images, mediaTypes, json }: NativePictures): ImageResponse {
+  const rest = JSON.parse(json) as ImageResponse;
+  return { ...rest, images: images.map((data, index) => ({ data, media_type: mediaTypes[index] ?? "" })) };
+}
+
+function promptOf(prompt: string): string {
+  if (typeof prompt !== "string") throw new InvalidRequest("the prompt is no string");
+  return prompt;
+}
+
+async function encoded(images: ImageSource | readonly ImageSource[]): Promise<string[]> {
+  const list = reading("the images", () => (Array.isArray(images) ? Array.from(images.slice(0, MAX_IMAGES + 1)) : [images]));
+  if (list.length > MAX_IMAGES) throw new InvalidRequest(`more than ${MAX_IMAGES} images in one call`);
+  return Promise.all(list.map((image: ImageSource) => base64Of(image)));
+}
+
+/** Generates images. */
+export class ImageGenerator extends LoadableHandle<NativeImages> {
+  /** The image engines that `IMAGE_ENGINE_MODE` and its companions name. */
+  static async fromEnv(env?: OpenOptions["env"]): Promise<ImageGenerator> {
+    return new ImageGenerator(await opened(native().ImageGenerator, undefined, variablesText({ env })));
+  }
+
+  /** Generates images from a prompt. */
+  async generate(prompt: string, options?: GenerateOptions): Promise<ImageResponse> {
+    const [request, call] = split(options);
+    const fields = jsonOf("the request", { prompt: promptOf(prompt), ...request });
+    return response(await run(call, (running) => this.native.generate(fields, running)));
+  }
+
+  /** Generates images from images and a prompt: one for each, in order. */
+  async refine(
+    prompt: string,
+    images: ImageSource | readonly ImageSource[],
+    options?: RefineOptions,
+  ): Promise<ImageResponse> {
+    const [{ mask, ...request }, call] = split(options);
+    const given = { prompt: promptOf(prompt), images: await encoded(images), ...request };
+    const masked = mask === undefined ? {} : { mask: await base64Of(mask as ImageSource) };
+    const fields = jsonOf("the request", { ...given, ...masked });
+    return response(await run(call, (running) => this.native.refine(fields, running)));
+  }
+
+  /** Generates images and yields every event of progress, and finally the response. Leaving the loop stops the work. */
+  generateEvents(prompt: string, options?: GenerateOptions): AsyncGenerator<Progress | ImageResponse, void, undefined> {
+    return withEvents((more) => this.generate(prompt, { ...options, ...more }), options);
+  }
+
+  /** The same for `refine`. */
+  refineEvents(
+    prompt: string,
+    images: ImageSource | readonly ImageSource[],
+    options?: RefineOptions,
+  ): AsyncGenerator<Progress | ImageResponse, void, undefined> {
+    return withEvents((more) => this.refine(prompt, images, { ...options, ...more }), options);
+  }
+}
+
+async function* withEvents(
+  start: (options: CallOptions) => Promise<ImageResponse>,
+  options: CallOptions | undefined,
+): AsyncGenerator<Progress | ImageResponse, void, undefined> {
+  const own = new AbortController();
+  const outer = split(options)[1];
+  const signal = outer.signal ? AbortSignal.any([outer.signal, own.signal]) : own.signal;
+  const waiting: Progress[] = [];
+  let wake = (): void => undefined;
+  let done = false;
+  const onProgress = (event: Progress): void => {
+    waiting.push(event);
+    outer.onProgress?.(event);
+    wake();
+  };
+  const work = start({ signal, onProgress }).finally(() => {
+    done = true;
+    wake();
+  });
+  // The loop below throws its error, unless the caller leaves before.
+  work.catch(() => undefined);
+  try {
+    while (waiting.length > 0 || !done) {
+      const event = waiting.shift();
+      if (event !== undefined) yield event;
+      else await new Promise<void>((resolve) => (done ? resolve() : (wake = resolve)));
+    }
+    yield await work;
+  } finally {
+    own.abort();
+  }
+}
+
+/** Opens an image generator: a configuration, or the reference of a local model. */
+export async function openImages(config: ImageConfig | string, options?: OpenOptions): Promise<ImageGenerator> {
+  return new ImageGenerator(await opened(native().ImageGenerator, configText(config), variablesText(options)));
+}

@@ -1,0 +1,32 @@
+/** Server-sent events. */
+
+/** How long a stream is silent before a comment keeps its connection open. */
+const KEEP_ALIVE_MS = 15_000;
+
+/** Events as a response, with comments in between while nothing comes. */
+export function keptAlive(body: ReadableStream<Uint8Array>, headers: Record<string, string> = {}): Response {
+  const reader = body.getReader();
+  const comment = new TextEncoder().encode(": keep-alive\n\n");
+  let pending: ReturnType<typeof reader.read> | undefined;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        pending ??= reader.read();
+        let stop = (): void => undefined;
+        const silence = new Promise<undefined>((resolve) => {
+          const timer = setTimeout(() => resolve(undefined), KEEP_ALIVE_MS);
+          stop = () => clearTimeout(timer);
+        });
+        const found = await Promise.race([pending, silence]).finally(stop);
+        if (found === undefined) return controller.enqueue(comment);
+        pending = undefined;
+        if (found.done) return controller.close();
+        controller.enqueue(found.value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+  const usual = { "content-type": "text/event-stream", "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" };
+  return new Response(stream, { headers: { ...usual, ...headers } });
+}

@@ -1,0 +1,262 @@
+/** A service: routers with everything around them. */
+
+import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
+
+import { bodyOf, counted } from "./body.js";
+import { Refused, responseOf } from "./failures.js";
+import { Metrics } from "./metrics.js";
+import { type Exchange, type Route, type Router, matched } from "./router.js";
+import { type ServiceSettings, type Settled, settingsFromEnv, settle } from "./settings.js";
+
+/** Paths that need no API key. They and the metrics are answered even when the service is busy. */
+const OPEN = new Set(["/health", "/ready"]);
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+/** The client closed the connection before the answer; nginx's code. */
+const CLIENT_CLOSED_REQUEST = 499;
+
+/** Something that answers web requests: a Next.js route exports its methods. */
+export interface Service {
+  handle(request: Request): Promise<Response>;
+  readonly GET: (request: Request) => Promise<Response>;
+  readonly POST: (request: Request) => Promise<Response>;
+  readonly OPTIONS: (request: Request) => Promise<Response>;
+  readonly HEAD: (request: Request) => Promise<Response>;
+  /** Loads and warms up what the routes need. The first request does it otherwise. */
+  load(): Promise<void>;
+  /** Waits for running requests, and releases what was opened. */
+  close(): Promise<void>;
+}
+
+/** The routers as one service. Without settings it reads them from the environment. */
+export function service(routers: Router | readonly Router[], settings: ServiceSettings = settingsFromEnv()): Service {
+  return new Running(Array.isArray(routers) ? routers : [routers as Router], settle(settings)).asService();
+}
+
+class Running {
+  readonly #routers: readonly Router[];
+  readonly #settings: Settled;
+  readonly #metrics = new Metrics();
+  readonly #routes: readonly Route[];
+  #loading: Promise<void> | undefined;
+  #draining = false;
+
+  constructor(routers: readonly Router[], settings: Settled) {
+    this.#routers = routers;
+    this.#settings = settings;
+    this.#routes = [...this.#own(), ...routers.flatMap((router) => router.routes)];
+  }
+
+  asService(): Service {
+    const handle = (request: Request): Promise<Response> => this.#handle(request);
+    const [load, close] = [() => this.#load(), () => this.#close()];
+    return { handle, GET: handle, POST: handle, OPTIONS: handle, HEAD: handle, load, close };
+  }
+
+  #own(): Route[] {
+    const health = async (): Promise<Response> => {
+      const found = await Promise.all(this.#routers.map((router) => router.part.health()));
+      return Response.json(Object.assign({ status: "healthy" }, ...found));
+    };
+    const ready = async (): Promise<Response> => {
+      const problems: Record<string, string> = {};
+      for (const { part } of this.#routers) {
+        const problem = part.problem();
+        if (problem !== undefined) problems[part.name] = problem;
+      }
+      if (this.#draining) problems["service"] = "it is stopping";
+      const isReady = Object.keys(problems).length === 0;
+      return Response.json({ ready: isReady, problems }, { status: isReady ? 200 : 503 });
+    };
+    const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
+    const metrics = async (): Promise<Response> => new Response(this.#metrics.text(), { headers });
+    return [
+      { method: "GET", path: "/health", handle: health },
+      { method: "GET", path: "/ready", handle: ready },
+      { method: "GET", path: "/metrics", handle: metrics },
+    ];
+  }
+
+  #load(): Promise<void> {
+    this.#loading ??= this.#loadParts().catch((error: unknown) => {
+      // The next request tries again.
+      this.#loading = undefined;
+      throw error;
+    });
+    return this.#loading;
+  }
+
+  async #loadParts(): Promise<void> {
+    const { log } = this.#settings;
+    for (const { part } of this.#routers) {
+      const began = performance.now();
+      log({ level: "INFO", message: `loading ${part.title()}` });
+      try {
+        await part.load();
+      } catch (error) {
+        log({ level: "ERROR", message: `${part.title()} cannot be loaded`, problem: (error as Error).message });
+        throw error;
+      }
+      const seconds = Math.round(performance.now() - began) / 1000;
+      log({ level: "INFO", message: `loaded ${part.title()}`, seconds, problem: part.problem() });
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#draining = true;
+    const end = Date.now() + this.#settings.drainMs;
+    while (this.#metrics.inFlight > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const { part } of this.#routers) await part.close();
+  }
+
+  async #handle(request: Request): Promise<Response> {
+    const began = performance.now();
+    const given = request.headers.get("x-request-id") ?? "";
+    const requestId = REQUEST_ID.test(given) ? given : randomUUID().replaceAll("-", "");
+    const url = new URL(request.url);
+    const path = this.#pathOf(url);
+    const preflight = this.#preflight(request);
+    if (preflight) return preflight;
+    const told: Record<string, unknown> = {};
+    let [template, kind]: [string, string | undefined] = ["unmatched", undefined];
+    let isCounted = false;
+    let isOver = false;
+    const finish = (status: number): void => {
+      if (isOver) return;
+      isOver = true;
+      if (isCounted) this.#metrics.inFlight--;
+      const seconds = (performance.now() - began) / 1000;
+      const shown = kind ?? (status === CLIENT_CLOSED_REQUEST ? "cancelled" : undefined);
+      this.#metrics.observe(template, request.method, status, seconds, shown);
+      if (OPEN.has(path) && status < 400) return;
+      const milliseconds = Math.round(seconds * 10_000) / 10;
+      const about = { method: request.method, route: template, status, milliseconds, request_id: requestId };
+      this.#settings.log({ level: "INFO", message: "request", ...about, ...told, ...(shown ? { kind: shown } : {}) });
+    };
+    let response: Response;
+    try {
+      if (!OPEN.has(path)) this.#checkKey(request);
+      const { route, params } = this.#routeOf(request.method, path);
+      template = this.#settings.basePath + route.path;
+      const body = await bodyOf(request, this.#settings.maxBodyBytes, this.#settings.bodyMs);
+      if (!OPEN.has(path) && path !== "/metrics") {
+        if (this.#metrics.inFlight >= this.#settings.maxConcurrency) throw busy();
+        this.#metrics.inFlight++;
+        isCounted = true;
+        await this.#load();
+      }
+      response = await this.#worked(route, { request, body, params, query: url.searchParams, requestId, told });
+    } catch (error) {
+      if (request.signal.aborted) {
+        finish(CLIENT_CLOSED_REQUEST);
+        return this.#dressed(request, requestId, new Response(null, { status: CLIENT_CLOSED_REQUEST }));
+      }
+      const failed = responseOf(error, requestId);
+      ({ response, kind } = failed);
+      if (error instanceof Refused && error.more.why) this.#metrics.refuse(error.more.why);
+      if (!failed.expected) {
+        // Without the text of the error, which may hold the request.
+        const where = error instanceof Error ? error.stack?.split("\n").slice(1, 7).join("\n") : undefined;
+        const about = { request_id: requestId, error: error instanceof Error ? error.name : typeof error, where };
+        this.#settings.log({ level: "ERROR", message: "a request failed unexpectedly", ...about });
+      }
+    }
+    const { status } = response;
+    const shown = request.method === "HEAD" ? new Response(null, response) : response;
+    return this.#dressed(request, requestId, counted(shown, (left) => finish(left ? CLIENT_CLOSED_REQUEST : status)));
+  }
+
+  #pathOf(url: URL): string {
+    const { basePath } = this.#settings;
+    const path = url.pathname.startsWith(`${basePath}/`) ? url.pathname.slice(basePath.length) : url.pathname;
+    return path.length > 1 ? path.replace(/\/+$/, "") || "/" : path;
+  }
+
+  #routeOf(method: string, path: string): { route: Route; params: Record<string, string> } {
+    const wanted = method === "HEAD" ? "GET" : method;
+    const allowed: string[] = [];
+    for (const route of this.#routes) {
+      const params = matched(route.path, path);
+      if (params === undefined) continue;
+      if (route.method === wanted) return { route, params };
+      allowed.push(route.method);
+    }
+    if (allowed.length === 0) throw new Refused(404, "not_found", "Not Found");
+    throw new Refused(405, "invalid_request", "Method Not Allowed", { headers: { allow: allowed.join(", ") } });
+  }
+
+  /** The route's answer; its work is stopped when the caller leaves or the time is over. */
+  async #worked(route: Route, exchange: Omit<Exchange, "signal">): Promise<Response> {
+    const { requestMs } = this.#settings;
+    const own = new AbortController();
+    const stop = (): void => own.abort(exchange.request.signal.reason);
+    exchange.request.signal.addEventListener("abort", stop, { once: true });
+    if (exchange.request.signal.aborted) stop();
+    let late = false;
+    // Until the answer begins: a stream may go on for longer.
+    const timer = setTimeout(() => {
+      late = true;
+      own.abort();
+    }, requestMs);
+    try {
+      return await route.handle({ ...exchange, signal: own.signal });
+    } catch (error) {
+      if (!late) throw error;
+      const message = `the request was not answered within ${requestMs / 1000} seconds`;
+      throw new Refused(504, "timeout", message, { why: "slow_work" });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #checkKey(request: Request): void {
+    const { apiKey } = this.#settings;
+    if (apiKey === undefined) return;
+    const bearer = /^bearer\s+(.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1]?.trim();
+    const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+    if (timingSafeEqual(digest(request.headers.get("x-api-key") ?? bearer ?? ""), digest(apiKey))) return;
+    throw new Refused(401, "unauthenticated", "Invalid API key", {
+      why: "api_key",
+      headers: { "www-authenticate": "X-API-Key" },
+    });
+  }
+
+  #allowed(request: Request): string | undefined {
+    const origin = request.headers.get("origin");
+    if (origin === null) return undefined;
+    const { origins } = this.#settings;
+    return origins.has("*") ? "*" : origins.has(origin) ? origin : undefined;
+  }
+
+  #preflight(request: Request): Response | undefined {
+    if (request.method !== "OPTIONS" || !request.headers.has("access-control-request-method")) return undefined;
+    const origin = this.#allowed(request);
+    if (origin === undefined) return new Response("Disallowed CORS origin", { status: 400, headers: { vary: "origin" } });
+    const headers = request.headers.get("access-control-request-headers") ?? "";
+    return new Response("OK", {
+      headers: {
+        "access-control-allow-origin": origin,
+        "access-control-allow-methods": "GET, POST",
+        "access-control-allow-headers": headers,
+        "access-control-max-age": "600",
+        vary: "origin",
+      },
+    });
+  }
+
+  #dressed(request: Request, requestId: string, response: Response): Response {
+    response.headers.set("x-request-id", requestId);
+    const origin = this.#allowed(request);
+    if (origin !== undefined) {
+      response.headers.set("access-control-allow-origin", origin);
+      response.headers.set("access-control-expose-headers", "X-Request-ID, Retry-After");
+    }
+    if (this.#settings.origins.size > 0) response.headers.append("vary", "origin");
+    return response;
+  }
+}
+
+function busy(): Refused {
+  const message = "the service is at its limit of concurrent requests; come back soon";
+  return new Refused(429, "rate_limited", message, { why: "concurrency", retryAfterMs: 1000 });
+}
+

@@ -1,0 +1,62 @@
+//! The models and the health of hosted services, and the counters of this process.
+
+use ayni::{ChatConfig, EmbedderConfig, Error, ImageConfig, Setup};
+use napi::Env;
+use napi::bindgen_prelude::PromiseRaw;
+use napi_derive::napi;
+use serde::Deserialize;
+
+use crate::call::{Call, promise};
+use crate::convert::{config, environment, json_text};
+use crate::failure::Outcome;
+
+/// The models that the vendor of a configuration offers, as JSON.
+#[napi]
+pub fn models<'env>(
+    env: &'env Env,
+    fields: String,
+    variables: Option<String>,
+    call: Option<&Call>,
+) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    promise(env, call, move |cx| async move {
+        let ChatConfig::OpenAi(vendor) = config::<Setup<ChatConfig>>(&fields, &["openai"])?.backend else {
+            return Err(Error::unsupported("only the backend 'openai' lists models"));
+        };
+        json_text(&vendor.open(&environment(variables.as_deref())?)?.models(&cx).await?)
+    })
+}
+
+#[derive(Deserialize)]
+struct Named {
+    backend: Option<String>,
+}
+
+/// What the service of a configuration reports about itself, as JSON.
+#[napi]
+pub fn health<'env>(
+    env: &'env Env,
+    fields: String,
+    variables: Option<String>,
+    call: Option<&Call>,
+) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    const OFFERED: [&str; 2] = ["clip_service", "image_engine"];
+    promise(env, call, move |cx| async move {
+        let not_offered = || Error::unsupported("`health` is offered by clip_service and image_engine");
+        let env = environment(variables.as_deref())?;
+        let named = serde_json::from_str::<Named>(&fields).ok().and_then(|named| named.backend);
+        if named.as_deref() == Some("image_engine") {
+            let backend = config::<Setup<ImageConfig>>(&fields, &OFFERED)?.backend;
+            let ImageConfig::ImageEngine(engine) = backend else { return Err(not_offered()) };
+            return json_text(&engine.open(&env)?.status(&cx).await);
+        }
+        let backend = config::<Setup<EmbedderConfig>>(&fields, &OFFERED)?.backend;
+        let EmbedderConfig::ClipService(clip) = backend else { return Err(not_offered()) };
+        json_text(&clip.open(&env)?.health(&cx).await?)
+    })
+}
+
+/// The counters of all calls of this process, as Prometheus reads them.
+#[napi]
+pub fn prometheus_text() -> String {
+    ayni::policy::Metrics::global().prometheus_text()
+}
