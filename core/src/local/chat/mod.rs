@@ -95,6 +95,11 @@ impl LocalChat {
             Located::Remote(model) => model.id.clone(),
         };
         let info = BackendInfo::new("local", name.as_str()).with_device(device.name());
+        let is_gguf = name.ends_with(".gguf");
+        let info = match config.source.precision.as_deref().unwrap_or("auto") {
+            "auto" if is_gguf => info.with_precision("gguf", "the file's blocks are multiplied as they are"),
+            _ => info.with_precision(device.precision.name(), device.precision_reason),
+        };
         let queue = Queue::new(
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
             config.max_queued.unwrap_or(DEFAULT_QUEUED),
