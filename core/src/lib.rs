@@ -27,8 +27,8 @@ mod secret;
 mod transport;
 
 pub use chat::{
-    AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, FinishReason, Message,
-    OutputFormat, Part, ReasoningEffort, Role, Tool, ToolCall, ToolChoice,
+    AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, Enforcement,
+    FinishReason, Message, OutputFormat, Part, ReasoningEffort, Role, Structured, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
     ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, chat_model, embedder, open_chat,

@@ -18,6 +18,7 @@ mod message;
 mod request;
 mod response;
 mod stream;
+mod structured;
 
 use std::fmt;
 use std::future::{self, Future};
@@ -27,6 +28,7 @@ pub use message::{Content, Message, Part, ProviderData, Role, ToolCall};
 pub use request::{ChatRequest, OutputFormat, ReasoningEffort, Tool, ToolChoice};
 pub use response::{ChatResponse, FinishReason, TokenLogprob};
 pub use stream::{ChatEvent, ChatStream};
+pub use structured::{Enforcement, Structured};
 
 use crate::context::Context;
 use crate::error::{Error, Result};

@@ -9,6 +9,7 @@ mod prefix;
 mod queue;
 mod sampling;
 mod scheduler;
+mod stack;
 pub(crate) mod template;
 
 use std::sync::Arc;

@@ -121,7 +121,9 @@ impl Guarding {
             let start = found.start();
             let first = text[start..].chars().next().map_or(0, char::len_utf8);
             // Inside too: a template may cut the first character off.
-            marks.extend([start].into_iter().chain(Some(start + first).filter(|inside| *inside < found.end())));
+            marks.extend(
+                [start].into_iter().chain(Some(start + first).filter(|inside| *inside < found.end())),
+            );
         }
         marks.extend(self.beginnings_at_the_end(text));
         marks.sort_unstable();

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use minijinja::Environment;
 use minijinja::value::Serde;
 
-use super::on_large_stack;
 use super::output::{Dialect, THOUGHTS};
+use super::stack::on_large_stack;
 use crate::chat::{ChatRequest, Message, ReasoningEffort, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::tokenizer::{ChatTokenizer, Guarding, Prompt};
