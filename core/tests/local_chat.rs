@@ -222,7 +222,9 @@ async fn answers_stop_soon_after_a_drop_a_cancellation_and_a_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_requests_than_the_line_holds_are_told_to_come_back() {
-    let chat = open(|config| config.with_max_running(1).with_max_queued(1));
+    // Without a policy, which would come back by itself.
+    let config = LocalChatConfig::new(model().to_str().unwrap()).with_max_running(1).with_max_queued(1);
+    let chat = config.open(&Environment::empty()).unwrap();
     chat.ready(&Context::new()).await.unwrap();
     let request = || ChatRequest::user("Write a very long story.").with_max_tokens(200);
     let first = chat.stream(&Context::new(), request()).await.unwrap();

@@ -17,7 +17,8 @@ use crate::transport::Transport;
 #[serde(default)]
 #[non_exhaustive]
 pub struct ModelSource {
-    /// The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub.
+    /// The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is
+    /// a part of the name of one of its GGUF files (`Q4_K_M`).
     pub model: String,
     /// Where to run: `auto`, `cpu` or `cuda:N`.
     pub device: Option<String>,

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         description="Talks to a local model. The conversation is kept; /new starts another one, Ctrl-C stops an answer, "
         "and Ctrl-D ends.",
     )
-    command.add_argument("model", metavar="MODEL", help="a GGUF file, a folder, or org/name[@revision] on the Hub")
+    command.add_argument("model", metavar="MODEL", help="a GGUF file, a folder, or org/name[:Q4_K_M][@revision] on the Hub")
     command.add_argument("--system", help="what the model is told first")
     command.add_argument("--temperature", type=float, help="0 always takes the likeliest token; by default as the model says")
     command.add_argument("--max-tokens", type=int, help="the most tokens of an answer")
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
         help="fetch a chat model into the cache, and check that it loads",
         description="Fetches a chat model from the Hub into the cache that Python's huggingface_hub uses, and loads it once.",
     )
-    pull.add_argument("model", metavar="MODEL", help="org/name[@revision] on the Hub")
+    pull.add_argument("model", metavar="MODEL", help="org/name[:Q4_K_M][@revision] on the Hub")
     pull.set_defaults(run=fetch)
 
 

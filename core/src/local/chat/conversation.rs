@@ -34,6 +34,7 @@ pub(crate) struct ChatJob {
     /// The most tokens of thoughts.
     pub(super) thinking_budget: Option<usize>,
     pub(super) events: EventSender,
+    #[expect(dead_code, reason = "dropping it gives the place in line back")]
     pub(super) ticket: Ticket,
 }
 

@@ -62,6 +62,25 @@ impl LocalChat {
         env: &Environment,
         transport: Option<&Arc<dyn Transport>>,
     ) -> Result<Self> {
+        Self::open_changed(config, env, transport, |model| model)
+    }
+
+    /// The same, with something done to the model once it is loaded.
+    #[cfg(test)]
+    fn open_with(
+        config: &LocalChatConfig,
+        env: &Environment,
+        change: impl Fn(ChatModel) -> ChatModel + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::open_changed(config, env, None, change)
+    }
+
+    fn open_changed(
+        config: &LocalChatConfig,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+        change: impl Fn(ChatModel) -> ChatModel + Send + Sync + 'static,
+    ) -> Result<Self> {
         config.check()?;
         let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
         let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
@@ -83,7 +102,7 @@ impl LocalChat {
         let (transport, config) = (transport.cloned(), config.clone());
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
-            ChatModel::load(&located.files(cx)?, &device, &config)
+            ChatModel::load(&located.files(cx)?, &device, &config).map(&change)
         };
         Ok(Self { info, worker: Worker::start(name, load)?, queue })
     }

@@ -228,3 +228,7 @@ fn logits(
     let logits = model.model.logits(&tokens, Some(cached), &rows)?;
     Ok((logits.values()?.into_owned(), members))
 }
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::decoder::{Cached, CommonKeys, Decoder, TextCache};
-use super::{Tokens, gemma2, gemma3, granite, llama, phi3, qwen2, qwen3, smollm3};
+use super::{Tokens, gemma2, gemma3, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3};
 use crate::error::{Error, Result};
 use crate::local::ops::{Activation, Device, Heads, KvCache, Linear, Tensor, activate};
 use crate::local::weights::{Parameters, Storage, Weights};
@@ -62,6 +62,7 @@ const FAMILIES: &[Family] = &[
     Family { types: &["smollm3"], open: smollm3::open },
     Family { types: &["qwen2"], open: qwen2::open },
     Family { types: &["qwen3"], open: qwen3::open },
+    Family { types: &["qwen3_moe"], open: qwen3_moe::open },
     Family { types: &["gemma2"], open: gemma2::open },
     Family { types: &["gemma3_text", "gemma3"], open: gemma3::open },
     Family { types: &["phi3"], open: phi3::open },

@@ -22,6 +22,7 @@ const FAMILIES: &[&str] = &[
     "smollm3",
     "qwen2",
     "qwen3",
+    "qwen3-moe",
     "gemma2",
     "gemma3",
     "phi3",
@@ -157,7 +158,7 @@ fn a_gguf_file_of_a_model_gives_the_same_logits() {
             assert!(off <= 1e-4, "{} {storage:?}: {off}", golden.family);
         }
     }
-    assert_eq!(files, 10);
+    assert_eq!(files, 11);
 }
 
 /// The logits of a text's tokens, given in pieces over a cache; the last `singly` one at a time.

@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::experts::{Experts, ExpertsConfig};
 use super::rope::{RopeKeys, RopeShape};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
@@ -41,6 +42,8 @@ pub(super) struct Config {
     pub(super) mlp_bias: bool,
     /// Whether queries, keys and values are one tensor in the file, and gates and what they gate another.
     pub(super) fused: bool,
+    /// The experts in place of the gated layer, in models with them.
+    pub(super) experts: Option<ExpertsConfig>,
     /// What scores are multiplied by.
     pub(super) attention_scale: f32,
     /// What bounds scores, softly.
@@ -189,6 +192,7 @@ impl CommonKeys {
             o_bias: false,
             mlp_bias: false,
             fused: false,
+            experts: None,
             attention_scale: heads.scale(),
             attention_softcap: None,
             embedding_scale: 1.0,
@@ -282,9 +286,15 @@ struct Layer {
     o_proj: Linear,
     attention_post_norm: Option<Norm>,
     mlp_norm: Norm,
-    gate_up_proj: Linear,
-    down_proj: Linear,
+    mlp: Mlp,
     mlp_post_norm: Option<Norm>,
+}
+
+/// What follows attention.
+#[derive(Debug)]
+enum Mlp {
+    Gated { gate_up_proj: Linear, down_proj: Linear },
+    Experts(Experts),
 }
 
 /// What names of a decoder's tensors may begin with; models with images have the longer ones.
@@ -397,11 +407,16 @@ impl Layer {
             o_proj: self_attn.biased(rule(config.o_bias)).linear("o_proj", heads.width(), hidden)?,
             attention_post_norm: post_norm("post_attention_layernorm")?,
             mlp_norm: norm(weights, mlp_norm, hidden)?,
-            gate_up_proj: match config.fused {
-                true => mlp.gated_halves("gate_up_proj", Gate::First, hidden, inner)?,
-                false => mlp.gated("gate_proj", "up_proj", hidden, inner)?,
+            mlp: match config.experts {
+                Some(experts) => Mlp::Experts(Experts::new(config, experts, &mlp)?),
+                None => Mlp::Gated {
+                    gate_up_proj: match config.fused {
+                        true => mlp.gated_halves("gate_up_proj", Gate::First, hidden, inner)?,
+                        false => mlp.gated("gate_proj", "up_proj", hidden, inner)?,
+                    },
+                    down_proj: mlp.linear("down_proj", inner, hidden)?,
+                },
             },
-            down_proj: mlp.linear("down_proj", inner, hidden)?,
             mlp_post_norm: post_norm("post_feedforward_layernorm")?,
         })
     }
@@ -418,9 +433,16 @@ impl Layer {
         let attn_out = self.attention(config, qkv, tokens, positions, cached)?;
         let scale = config.residual_scale;
         let x = residual(x, &self.o_proj, attn_out, scale, self.attention_post_norm.as_ref())?;
-        let activation = Epilogue::activation(config.activation);
-        let hidden = self.gate_up_proj.forward_with(self.mlp_norm.forward(&x)?, activation)?;
-        residual(x, &self.down_proj, hidden, scale, self.mlp_post_norm.as_ref())
+        let normed = self.mlp_norm.forward(&x)?;
+        let norm = self.mlp_post_norm.as_ref();
+        match &self.mlp {
+            Mlp::Gated { gate_up_proj, down_proj } => {
+                let activation = Epilogue::activation(config.activation);
+                let hidden = gate_up_proj.forward_with(normed, activation)?;
+                residual(x, down_proj, hidden, scale, norm)
+            }
+            Mlp::Experts(experts) => add_scaled(x, experts.forward(&normed)?, scale, norm),
+        }
     }
 
     fn attention(
@@ -457,10 +479,18 @@ impl Layer {
 
 /// `x + scale · norm(layer(y))`, the norm where the model has it.
 fn residual(x: Tensor, layer: &Linear, y: Tensor, scale: f32, norm: Option<&Norm>) -> Result<Tensor> {
-    let Some(norm) = norm else {
-        return layer.forward_with(y, Epilogue { scale, ..Epilogue::residual(x) });
+    match norm {
+        None => layer.forward_with(y, Epilogue { scale, ..Epilogue::residual(x) }),
+        Some(_) => add_scaled(x, layer.forward(y)?, scale, norm),
+    }
+}
+
+/// `x + scale · norm(y)`, the norm where the model has it.
+fn add_scaled(x: Tensor, y: Tensor, scale: f32, norm: Option<&Norm>) -> Result<Tensor> {
+    let y = match norm {
+        Some(norm) => norm.forward(y)?,
+        None => y,
     };
-    let y = norm.forward(layer.forward(y)?)?;
     let y = if scale == 1.0 { y } else { (y * scale)? };
     y + &x
 }

@@ -27,9 +27,9 @@ pub(crate) fn config_of_gguf(weights: &Weights) -> Result<Value> {
     let missing = || Error::new(ErrorKind::ModelLoad, "the weights are not a GGUF file");
     let metadata = weights.metadata().ok_or_else(missing)?;
     let reader = Keys { metadata, architecture: metadata.architecture() };
-    let mut config = Map::new();
+    let mut config = reader.own()?;
     for (key, stored) in KEYS {
-        if let Some(value) = reader.value(stored) {
+        if let Some(value) = reader.value(stored).filter(|_| !config.contains_key(*key)) {
             config.insert((*key).to_owned(), value);
         }
     }
@@ -40,7 +40,6 @@ pub(crate) fn config_of_gguf(weights: &Weights) -> Result<Value> {
     config.insert("tie_word_embeddings".to_owned(), (!weights.has("lm_head.weight")).into());
     config.insert("hidden_act".to_owned(), "silu".into());
     config.insert("rope_scaling".to_owned(), reader.rope_scaling(weights)?);
-    reader.add_own(&mut config)?;
     Ok(Value::Object(config))
 }
 
@@ -110,8 +109,8 @@ impl Keys<'_> {
         }
     }
 
-    /// What an architecture has besides.
-    fn add_own(&self, config: &mut Map<String, Value>) -> Result<()> {
+    /// What an architecture has of its own.
+    fn own(&self) -> Result<Map<String, Value>> {
         let head_size = self
             .number("attention.key_length")
             .or_else(|| Some(self.number("embedding_length")? / self.number("attention.head_count")?));
@@ -119,6 +118,13 @@ impl Keys<'_> {
             "llama" => json!({ "model_type": "llama" }),
             "qwen2" => json!({ "model_type": "qwen2", "sliding_window": null }),
             "qwen3" => json!({ "model_type": "qwen3" }),
+            "qwen3moe" => json!({
+                "model_type": "qwen3_moe",
+                "num_experts": self.whole("expert_count"),
+                "num_experts_per_tok": self.whole("expert_used_count"),
+                "moe_intermediate_size": self.whole("expert_feed_forward_length"),
+                "norm_topk_prob": true,
+            }),
             "smollm3" => json!({ "model_type": "smollm3" }),
             "granite" => json!({
                 "model_type": "granite",
@@ -148,15 +154,15 @@ impl Keys<'_> {
             }),
             other => {
                 return Err(Error::unsupported(format!(
-                    "GGUF architecture '{other}' is not a supported chat model; valid: llama, qwen2, qwen3, smollm3, \
-                     granite, phi3, gemma2, gemma3"
+                    "GGUF architecture '{other}' is not a supported chat model; valid: llama, qwen2, qwen3, \
+                     qwen3moe, smollm3, granite, phi3, gemma2, gemma3"
                 )));
             }
         };
-        if let Value::Object(own) = own {
-            config.extend(own);
+        match own {
+            Value::Object(own) => Ok(own),
+            _ => Ok(Map::new()),
         }
-        Ok(())
     }
 
     /// Gemma divides scores by the root of the size of a head, or, in its largest model, of the width of the model by its

@@ -180,8 +180,20 @@ fn operands_that_do_not_belong_together_are_errors() {
             cache.append(&tensor(&[1, 2, 8]), &tensor(&[2, 2, 8])).unwrap_err(),
             over_cache(&tensor(&[1, 2, 8]), &cache, all).unwrap_err(),
             over_cache(&tensor(&[0, 2, 16]), &cache, all).unwrap_err(),
-            attention(&tensor(&[2, 2, 8]), &[0, 1, 2], KeyValues::Caches(&[&cache]), all).unwrap_err(),
-            attention(&tensor(&[2, 2, 8]), &[0, 3], KeyValues::Caches(&[&cache]), all).unwrap_err(),
+            attention(
+                &tensor(&[2, 2, 8]),
+                &[0, 1, 2],
+                KeyValues::Caches { caches: &[&cache], decoding: 0 },
+                all,
+            )
+            .unwrap_err(),
+            attention(
+                &tensor(&[2, 2, 8]),
+                &[0, 3],
+                KeyValues::Caches { caches: &[&cache], decoding: 0 },
+                all,
+            )
+            .unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
         }

@@ -62,7 +62,7 @@ impl WeightFiles {
     }
 
     /// The weights that begin in a file: it alone, or all parts of a GGUF file that was split.
-    pub(super) fn of_file(name: &str) -> Self {
+    pub(in super::super) fn of_file(name: &str) -> Self {
         let parts = split_parts(name).unwrap_or_else(|| vec![name.to_owned()]);
         Self { names: parts, ..Self::default() }
     }
@@ -115,7 +115,10 @@ pub(super) fn no_weights(folder: &dyn Folder) -> Error {
     let other = names.iter().filter(|name| !name.contains('/')).find(|name| ends(name, &OTHER_ENDINGS));
     let gguf = names.iter().find(|name| ends(name, &[".gguf"]));
     let why = match (gguf, other) {
-        (Some(gguf), _) => format!("there are GGUF files, such as {}: name the file", folder.display(gguf)),
+        (Some(gguf), _) => format!(
+            "there are GGUF files, such as {}: name the file, or which one (`org/name:Q4_K_M`)",
+            folder.display(gguf)
+        ),
         (None, Some(other)) => format!(
             "{} is not read under this name. Name the file if it is a state dict of PyTorch, else name a revision with \
              safetensors (`@refs/pr/N` if a conversion was proposed), or convert it with `save_pretrained` of transformers",

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Weights;
+use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{DenseWeights, Device, Embedding, Format, Gate, Linear, Norm, Precision, of_candle};
 
@@ -17,6 +18,8 @@ pub(crate) struct Parameters<'a> {
     storage: Storage,
     /// The longest text that is wanted.
     window: Option<usize>,
+    /// Which part of tensors that hold one after another of so many.
+    of_stack: Option<(usize, usize)>,
 }
 
 /// In what layers hold their weights.
@@ -33,7 +36,7 @@ pub(crate) enum Storage {
 /// One or several layers with the same input, in rows of one format.
 struct Rows {
     format: Format,
-    bytes: Vec<u8>,
+    parts: Vec<StoredTensor>,
     outputs: usize,
     biases: Vec<Tensor>,
 }
@@ -59,6 +62,7 @@ impl<'a> Parameters<'a> {
             biases: Biases::IfAny,
             storage: Storage::Precision,
             window: None,
+            of_stack: None,
         }
     }
 
@@ -80,6 +84,21 @@ impl<'a> Parameters<'a> {
     /// The same tensors, for texts of up to `window` tokens.
     pub(crate) fn with_window(&self, window: Option<usize>) -> Self {
         Self { window, ..self.clone() }
+    }
+
+    /// The same names for tensors that hold `count` of them one after another, of which this is number `number`.
+    pub(crate) fn of_stack(&self, number: usize, count: usize) -> Self {
+        Self { of_stack: Some((number, count)), ..self.clone() }
+    }
+
+    /// A tensor of this shape where the file holds it.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        let full = self.full(name);
+        let Some((number, count)) = self.of_stack else { return self.weights.tensor(&full, shape) };
+        let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
+        whole.one_of_stack(number).ok_or_else(|| {
+            Error::new(ErrorKind::ModelLoad, format!("`{full}` is stored in a way that is not supported"))
+        })
     }
 
     /// The longest text of a model that can take `positions` tokens.
@@ -112,7 +131,7 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if it is missing or has another shape.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.weights.tensor(&self.full(name), shape)?.to_tensor(&candle_core::Device::Cpu)
+        self.find(name, shape)?.to_tensor(&candle_core::Device::Cpu)
     }
 
     /// A tensor that may be missing; one of another shape is still an error.
@@ -151,26 +170,22 @@ impl<'a> Parameters<'a> {
         let mut all: Vec<Rows> = Vec::new();
         for (name, outputs) in parts {
             let here = self.at(name);
-            let stored = self.weights.tensor(&here.full("weight"), &[*outputs, inputs])?;
-            let Some((format, bytes)) = stored.blocks().filter(|(format, _)| self.keeps(*format)) else {
-                return Ok(None);
-            };
+            let stored = here.find("weight", &[*outputs, inputs])?;
+            let format = stored.blocks().map(|(format, _)| format);
+            let Some(format) = format.filter(|format| self.keeps(*format)) else { return Ok(None) };
             let bias = here.bias("bias", *outputs)?;
-            match all
-                .last_mut()
-                .filter(|last| last.format == format && last.biases.is_empty() == bias.is_none())
-            {
+            let is_alike =
+                |last: &&mut Rows| last.format == format && last.biases.is_empty() == bias.is_none();
+            match all.last_mut().filter(is_alike) {
                 Some(last) => {
-                    last.bytes.extend_from_slice(bytes);
+                    last.parts.push(stored);
                     last.outputs += outputs;
                     last.biases.extend(bias);
                 }
-                None => all.push(Rows {
-                    format,
-                    bytes: bytes.to_vec(),
-                    outputs: *outputs,
-                    biases: bias.into_iter().collect(),
-                }),
+                None => {
+                    let biases = bias.into_iter().collect();
+                    all.push(Rows { format, parts: vec![stored], outputs: *outputs, biases });
+                }
             }
         }
         Ok(Some(all))
@@ -184,12 +199,23 @@ impl<'a> Parameters<'a> {
     }
 
     fn linear_of_rows(&self, rows: Vec<Rows>, inputs: usize) -> Result<Linear> {
-        let layer = |Rows { format, bytes, outputs, biases }: Rows| {
+        let layer = |Rows { format, parts, outputs, biases }: Rows| {
             let bias = match biases.as_slice() {
                 [] => None,
                 biases => Some(Tensor::cat(biases, 0).map_err(of_candle)?),
             };
-            Linear::blocks(self.device, format, &bytes, [outputs, inputs], bias.as_ref())
+            let bytes_of =
+                |part: &StoredTensor| part.blocks().map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+            let joined: Vec<u8>;
+            let bytes = match parts.as_slice() {
+                // Packed from the file itself.
+                [only] => only.blocks().map_or(&[][..], |(_, bytes)| bytes),
+                parts => {
+                    joined = parts.iter().map(bytes_of).collect::<Vec<_>>().concat();
+                    &joined
+                }
+            };
+            Linear::blocks(self.device, format, bytes, [outputs, inputs], bias.as_ref())
                 .map_err(|error| self.unusable(error))
         };
         let mut layers = rows.into_iter().map(layer).collect::<Result<Vec<_>>>()?;
@@ -326,7 +352,7 @@ impl<'a> Parameters<'a> {
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let here = self.at(name);
-        let stored = self.weights.tensor(&here.full("weight"), &[count, width])?;
+        let stored = here.find("weight", &[count, width])?;
         if self.storage == Storage::AsInFile
             && let Some((format, bytes)) = stored.blocks()
             && !matches!(format, Format::F16 | Format::Bf16)

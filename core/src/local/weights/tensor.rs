@@ -155,6 +155,13 @@ impl StoredTensor {
         Some(Self { range: start..start + bytes, shape, ..self.clone() })
     }
 
+    /// Number `number` of the tensors that this one holds one after another; nothing is copied.
+    pub(crate) fn one_of_stack(&self, number: usize) -> Option<Self> {
+        let count = *self.shape.first()?;
+        let one = self.part(number, count)?;
+        Some(Self { shape: one.shape[1..].to_vec(), ..one })
+    }
+
     /// A copy on a device: in the type that is stored, f32 for blocks.
     ///
     /// # Errors

@@ -92,6 +92,11 @@ FAMILIES = {
             tie_word_embeddings=True,
         )
     ),
+    "qwen3-moe": lambda: t.Qwen3MoeForCausalLM(
+        t.Qwen3MoeConfig(
+            **WIDE, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, norm_topk_prob=True
+        )
+    ),
 }
 
 # By family: llama.cpp's architecture, and whether its conversion brings the halves of a head together.
@@ -102,6 +107,7 @@ GGUF = {
     "smollm3": (gguf.MODEL_ARCH.SMOLLM3, True),
     "qwen2": (gguf.MODEL_ARCH.QWEN2, False),
     "qwen3": (gguf.MODEL_ARCH.QWEN3, False),
+    "qwen3-moe": (gguf.MODEL_ARCH.QWEN3MOE, False),
     "gemma2": (gguf.MODEL_ARCH.GEMMA2, False),
     "gemma3": (gguf.MODEL_ARCH.GEMMA3, False),
     "phi3": (gguf.MODEL_ARCH.PHI3, False),
@@ -121,7 +127,8 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
         elif "embed" in name:
             parameter.data = 0.5 * noise
         else:
-            parameter.data = 1.5 * noise / parameter.shape[1] ** 0.5
+            # Experts come with one more dimension.
+            parameter.data = 1.5 * noise / parameter.shape[-1] ** 0.5
 
 
 def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
@@ -173,6 +180,10 @@ def write_gguf(name: str, model) -> None:
     if name == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if name == "qwen3-moe":
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     if name == "granite":
         writer.add_embedding_scale(config.embedding_multiplier)
         writer.add_residual_scale(config.residual_multiplier)
@@ -182,6 +193,14 @@ def write_gguf(name: str, model) -> None:
     for key, tensor in model.state_dict().items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
+        if key.endswith("experts.gate_up_proj"):
+            # One tensor here, two there.
+            layer = key.split(".")[2]
+            for which, part in zip(("gate", "up"), tensor.chunk(2, dim=1)):
+                writer.add_tensor(f"blk.{layer}.ffn_{which}_exps.weight", part.float().contiguous().numpy())
+            continue
+        if key.endswith("experts.down_proj"):
+            key += ".weight"
         found = names.get_name(key, try_suffixes=(".weight", ".bias"))
         assert found is not None, f"{name}: {key} has no name in GGUF"
         if is_permuted and ".q_proj." in key:

@@ -47,7 +47,7 @@ parameters = xllamacpp.CommonParams()
 parameters.model.path = sys.argv[1]
 parameters.n_ctx = 2048
 parameters.n_parallel = 1
-parameters.cpuparams.n_threads = 2
+parameters.cpuparams.n_threads = 1
 server = xllamacpp.Server(parameters)
 found = []
 for question in QUESTIONS:

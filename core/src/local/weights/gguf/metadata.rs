@@ -25,11 +25,6 @@ impl Metadata {
         self.text("general.architecture").unwrap_or_default()
     }
 
-    /// Whether there is such a key.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.values.contains_key(key)
-    }
-
     /// A text.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         let (kind, mut reader) = self.value(key)?;
@@ -91,11 +86,6 @@ impl Metadata {
             });
         }
         Some(numbers)
-    }
-
-    /// How many values a list has.
-    pub(crate) fn count(&self, key: &str) -> Option<usize> {
-        self.list(key).map(|(_, count, _)| count)
     }
 
     fn value(&self, key: &str) -> Option<(u32, Reader<'_>)> {
