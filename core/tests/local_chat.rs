@@ -266,7 +266,7 @@ async fn answers_follow_a_schema_whatever_the_model_would_say() {
         "required": ["city", "people"],
         "additionalProperties": false,
     });
-    let output = ayni::OutputFormat::JsonSchema { name: "city".to_owned(), schema, strict: true };
+    let output = ayni::OutputFormat::json_schema("city", schema, true);
     for seed in 0..4 {
         let request = ChatRequest::user("Tell me about Lima.")
             .with_output(output.clone())
@@ -281,4 +281,17 @@ async fn answers_follow_a_schema_whatever_the_model_would_say() {
     let request =
         ChatRequest::user("Yes or no?").with_extra("guided_regex", "(yes|no)").with_temperature(2.0);
     assert!(["yes", "no"].contains(&chat.chat(&Context::new(), request).await.unwrap().text.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_answers_to_one_request_have_draws_of_their_own() {
+    let chat = chat().await;
+    let request = ChatRequest::user("Invent a name for a ship.").with_seed(3).with_max_tokens(12);
+    let answer = chat.chat(&Context::new(), request.clone().with_choices(3)).await.unwrap();
+    assert_eq!(answer.alternatives.len(), 2);
+    let alone = |seed| chat.chat(&Context::new(), request.clone().with_seed(seed));
+    assert_eq!(answer.text, alone(3).await.unwrap().text);
+    assert_eq!(answer.alternatives[1].text, alone(5).await.unwrap().text);
+    let error = chat.chat(&Context::new(), request.with_choices(99)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
 }

@@ -14,6 +14,7 @@ pub(crate) mod template;
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
 
@@ -26,13 +27,22 @@ use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream}
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::info::{BackendInfo, Route};
+use crate::info::{BackendInfo, Route, Usage};
 use crate::transport::Transport;
 use model::{ChatModel, DEFAULT_RUNNING, model_config};
 use queue::Queue;
 
 /// Requests that wait where the configuration does not say.
 const DEFAULT_QUEUED: usize = 64;
+
+/// The most answers to one request.
+const MAX_CHOICES: u32 = 16;
+
+/// The request for answer number `number` of several: draws of its own, which a seed repeats.
+fn nth(request: &ChatRequest, number: u32) -> ChatRequest {
+    let seed = request.seed.map(|seed| seed.wrapping_add(u64::from(number)));
+    ChatRequest { choices: None, seed, ..request.clone() }
+}
 
 /// A chat model in this process.
 ///
@@ -113,6 +123,11 @@ impl LocalChat {
         Ok(Self { info, worker: Worker::start(name, load)?, queue })
     }
 
+    /// One whole answer.
+    async fn answer(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
+        self.stream(cx, request).await?.collect_response(&self.info).await
+    }
+
     async fn begin(&self, cx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         let model = self.worker.ready(cx).await?;
         let ticket = self.queue.enter()?;
@@ -133,9 +148,25 @@ impl ChatBackend for LocalChat {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        // Boxed: the stream's own guard is inside.
-        let answer = Box::pin(async { self.stream(cx, request).await?.collect_response(&self.info).await });
-        cx.guard(answer).await
+        request.check_messages()?;
+        let count = match request.choices {
+            None => 1,
+            Some(count @ 1..=MAX_CHOICES) => count,
+            Some(count) => {
+                let text = format!("`choices` is {count}; it must be from 1 to {MAX_CHOICES}");
+                return Err(Error::invalid_request(text));
+            }
+        };
+        let answers = (0..count).map(|number| self.answer(cx, nth(&request, number)));
+        let mut answers = Box::pin(cx.guard(try_join_all(answers))).await?.into_iter();
+        let mut first = answers.next().ok_or_else(|| Error::response_invalid("there is no answer"))?;
+        for other in answers {
+            // The conversation was read once.
+            let written = Usage { input_tokens: None, cached_tokens: None, ..other.usage };
+            first.usage = first.usage.plus(written);
+            first.alternatives.push(other.into());
+        }
+        Ok(first)
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {

@@ -23,8 +23,8 @@ mod sentencepiece;
 pub(crate) mod testing;
 mod vocabulary;
 
-pub(crate) use added::{AddedToken, Guarding};
-pub(crate) use chat::{ChatTokenizer, Templates};
+pub(crate) use added::Guarding;
+pub(crate) use chat::ChatTokenizer;
 pub(crate) use decoder::TokenDecoder;
 pub(crate) use encode::{Cleaning, Encoded, Tokenizer};
 pub(crate) use prompt::Prompt;

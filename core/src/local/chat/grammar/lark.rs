@@ -4,16 +4,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::schema::json_rule;
 use crate::chat::{ChatRequest, OutputFormat, Tool, ToolChoice};
 use crate::error::{Error, Result};
 use crate::local::chat::output::{CallSyntax, Dialect, THOUGHTS, Thought};
 use crate::local::tokenizer::{ChatTokenizer, Prompt};
 
-/// How deep a schema may be nested.
+/// How deep parentheses of a Lark grammar may be nested.
 const MAX_DEPTH: usize = 64;
-
-/// White space between the parts of JSON. Bounded: a model that can go on with spaces for ever does.
-const JSON_SPACE: &str = r"[ \n\t]{0,40}";
 
 /// Fields of a request, beside its format, that hold a regular expression and a Lark grammar.
 const REGEX: &str = "guided_regex";
@@ -106,33 +104,6 @@ fn format(request: &ChatRequest) -> Result<Option<String>> {
     match formats.next() {
         Some(_) => Err(Error::invalid_request("the answer can have one format only")),
         None => Ok(format),
-    }
-}
-
-/// A JSON value that follows a schema.
-fn json_rule(schema: &Value) -> Result<String> {
-    let mut schema = match schema {
-        Value::Object(fields) => fields.clone(),
-        Value::Bool(true) | Value::Null => serde_json::Map::new(),
-        _ => return Err(Error::invalid_request("the JSON schema is no object")),
-    };
-    check(&Value::Object(schema.clone()), 0)?;
-    // Options that could make the compiler lenient are ayni's to set.
-    schema.insert("x-guidance".to_owned(), json!({ "whitespace_pattern": JSON_SPACE, "lenient": false }));
-    Ok(format!("%json {}", Value::Object(schema)))
-}
-
-fn check(value: &Value, depth: usize) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(Error::invalid_request(format!("the JSON schema is nested more than {MAX_DEPTH} deep")));
-    }
-    match value {
-        Value::Object(fields) if fields.contains_key("x-guidance") => {
-            Err(Error::invalid_request("the JSON schema has `x-guidance`, which is not supported"))
-        }
-        Value::Object(fields) => fields.values().try_for_each(|value| check(value, depth + 1)),
-        Value::Array(items) => items.iter().try_for_each(|value| check(value, depth + 1)),
-        _ => Ok(()),
     }
 }
 

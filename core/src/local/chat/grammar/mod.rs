@@ -4,6 +4,7 @@
 //! answer. Grammars are compiled within [`limits`], once for each tokenizer, and kept.
 
 mod lark;
+mod schema;
 mod vocabulary;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use llguidance::{Matcher, ParserFactory};
 use sha2::{Digest, Sha256};
 
 use super::output::Dialect;
+use super::stack::on_large_stack;
 use crate::chat::ChatRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::tokenizer::{ChatTokenizer, Prompt};
@@ -106,15 +108,15 @@ impl Grammars {
         let factory = factory.as_ref().map_err(|why| {
             Error::new(ErrorKind::ModelLoad, format!("the model's tokenizer takes no grammars: {why}"))
         })?;
-        // The compiler asserts what it believes.
-        let compiled = catch_unwind(AssertUnwindSafe(|| {
+        let compiled = on_large_stack(|| {
             let matcher = Matcher::new(factory.create_parser(TopLevelGrammar::from_lark(source)));
             let failure = matcher.get_error();
             (matcher, failure)
-        }));
+        });
         match compiled {
             Ok((matcher, None)) => Ok(matcher),
             Ok((_, Some(why))) => Err(refused(&why)),
+            // The compiler asserts what it believes.
             Err(_) => Err(refused("it can't be compiled")),
         }
     }

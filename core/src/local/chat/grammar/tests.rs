@@ -23,11 +23,7 @@ fn grammars() -> Grammars {
 }
 
 fn json_schema(schema: Value) -> ChatRequest {
-    ChatRequest::user("x").with_output(OutputFormat::JsonSchema {
-        name: "s".to_owned(),
-        schema,
-        strict: true,
-    })
+    ChatRequest::user("x").with_output(OutputFormat::json_schema("s", schema, true))
 }
 
 fn constraint(grammars: &Grammars, request: &ChatRequest, dialect: &Dialect, prompt: &str) -> Constraint {
@@ -251,7 +247,7 @@ fn free_answers_have_no_grammar_and_impossible_ones_are_refused() {
 #[test]
 fn hostile_grammars_end_in_an_error_or_a_mask_within_their_limits() {
     let mut deep = json!({ "type": "string" });
-    for _ in 0..5000 {
+    for _ in 0..500 {
         deep = json!({ "type": "object", "properties": { "a": deep }, "required": ["a"] });
     }
     let any_of = |count: usize| -> Value {
@@ -283,7 +279,7 @@ fn hostile_grammars_end_in_an_error_or_a_mask_within_their_limits() {
         ),
     );
     requests.push(ChatRequest::user("x").with_extra("guided_grammar", "start: start start | \"a\" | \"\""));
-    for request in requests {
+    for (at, request) in requests.iter().enumerate() {
         let started = std::time::Instant::now();
         if let Ok(Some(mut constraint)) =
             grammars.constraint(&request, &Dialect::default(), &Prompt::default())
@@ -296,8 +292,7 @@ fn hostile_grammars_end_in_an_error_or_a_mask_within_their_limits() {
                 }
             }
         }
-        let source = format!("{request:?}");
-        assert!(started.elapsed().as_secs() < 20, "{}", &source[..source.len().min(300)]);
+        assert!(started.elapsed().as_secs() < 20, "grammar {at} took {:?}", started.elapsed());
     }
 }
 

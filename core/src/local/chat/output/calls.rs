@@ -68,10 +68,20 @@ impl OutputReader {
 
     /// Between JSON objects: white space and what separates the items of a list.
     fn between(&mut self, mut region: Region) -> bool {
-        let rest =
-            self.held.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | ',' | ';'));
         let end = self.dialect.end_mark();
         let mark = self.dialect.mark();
+        // A mark may begin with what separates items.
+        let spaced = self.held.trim_start();
+        if region.is_used && mark.is_some_and(|mark| spaced.starts_with(mark)) {
+            self.held = spaced.to_owned();
+            return self.leave(region);
+        }
+        if mark.is_some_and(|mark| mark.starts_with(spaced)) {
+            self.mode = Mode::Calls(region);
+            return false;
+        }
+        let rest =
+            spaced.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | ',' | ';'));
         if rest.starts_with('{') {
             self.held = rest.to_owned();
             region.call = Call::Object(Box::default(), None);

@@ -31,6 +31,8 @@ pub(crate) struct OutputReader {
     seed: u64,
     /// Whether the thought has begun: white space before it belongs to nothing.
     has_thought: bool,
+    /// Whether the answer has begun: white space after a call separates its parts.
+    has_text: bool,
     events: Vec<ChatEvent>,
 }
 
@@ -73,6 +75,7 @@ impl OutputReader {
             calls: 0,
             seed: hash(prompt.to_text().as_bytes()),
             has_thought: false,
+            has_text: false,
             events: Vec::new(),
         }
     }
@@ -138,9 +141,10 @@ impl OutputReader {
             Mode::Start => self.start(),
             Mode::Thought(thought) => self.thought(thought),
             Mode::Gap => {
-                let rest = self.held.trim_start().to_owned();
-                self.held = rest;
-                let is_over = !self.held.is_empty();
+                let is_over = !self.held.trim_start().is_empty();
+                if is_over && !self.has_text {
+                    self.held = self.held.trim_start().to_owned();
+                }
                 self.mode = if is_over { Mode::Text } else { Mode::Gap };
                 // Llama's calls may follow a thought.
                 if is_over && self.is_bare_call() {
@@ -227,6 +231,7 @@ impl OutputReader {
 
     fn tell(&mut self, text: String) {
         if !text.is_empty() {
+            self.has_text = true;
             self.events.push(ChatEvent::Text(text));
         }
     }

@@ -98,7 +98,7 @@ fn calls_within_tags_are_read() {
     let two = format!(
         "Let me see.\n\n{one}\n<tool_call>{{\"arguments\": {{}}, \"name\": \"clock\"}}</tool_call>\nDone"
     );
-    assert_eq!(read(&hermes, "", &request(), &two), said("Let me see.Done", "", &[call, "clock({})"]));
+    assert_eq!(read(&hermes, "", &request(), &two), said("Let me see.\nDone", "", &[call, "clock({})"]));
     let thought = format!("<think>hm</think>\n\n{one}");
     assert_eq!(read(&hermes, "", &request(), &thought), said("", "hm", &[call]));
     let encoded = "<tool_call>{\"name\": \"clock\", \"arguments\": \"{\\\"a\\\": 1}\"}</tool_call>";

@@ -7,8 +7,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
-use super::python;
 use super::{FUEL, NAME};
+use super::{clock, python};
 
 thread_local! {
     /// The time that the template of this thread reads; none for the clock's.
@@ -24,7 +24,7 @@ pub(super) fn with_clock<T>(now: Option<SystemTime>, work: impl FnOnce() -> T) -
 }
 
 /// The time that [`with_clock`] set.
-pub(super) fn clock() -> Option<SystemTime> {
+pub(super) fn time() -> Option<SystemTime> {
     NOW.get()
 }
 
@@ -86,10 +86,9 @@ fn to_json(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Stri
 }
 
 /// Python's `datetime.now().strftime(format)`, in UTC.
-fn strftime_now(format: String) -> Result<String, Error> {
-    let wrong = |_| Error::new(ErrorKind::InvalidOperation, "strftime_now knows no such time format");
-    let now = jiff::Timestamp::try_from(NOW.get().unwrap_or_else(SystemTime::now)).map_err(wrong)?;
-    jiff::fmt::strtime::format(&format, &now.to_zoned(jiff::tz::TimeZone::UTC)).map_err(wrong)
+fn strftime_now(format: &str) -> Result<String, Error> {
+    clock::strftime(NOW.get().unwrap_or_else(SystemTime::now), format)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "strftime_now knows no such time format"))
 }
 
 /// `{% generation %}` marks what is learnt in training and writes nothing.

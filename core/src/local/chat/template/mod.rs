@@ -4,6 +4,7 @@
 //! an error, within [`FUEL`].
 
 mod builtin;
+mod clock;
 mod conversation;
 mod engine;
 mod python;
@@ -179,9 +180,9 @@ impl Source {
     }
 
     fn render(&self, values: serde_json::Map<String, serde_json::Value>) -> Result<String> {
-        let clock = engine::clock();
+        let now = engine::time();
         let rendered = on_large_stack(|| {
-            engine::with_clock(clock, || {
+            engine::with_clock(now, || {
                 let template = self.engine.get_template(NAME)?;
                 template.render(minijinja::Value::from(Serde(values)))
             })
