@@ -15,6 +15,9 @@ export interface Cache {
   ttl_seconds?: number | undefined | null;
 }
 
+/** Which of OpenAI's APIs chats. */
+export type ChatApi = "chat_completions" | "responses" | "completions";
+
 /**
  * What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their spaces
  * are equal. A field that only one of them knows makes them differ. Models in this process have a fingerprint of
@@ -243,10 +246,10 @@ export interface ScriptedConfig {
 export interface OpenaiConfig {
   backend: "openai";
   /**
-   * The vendor: `openai` (the default), `hf-router`, `groq`, `gemini-openai`, `featherless`, `together`,
-   * `fireworks`, `cerebras`, `deepinfra`, `scaleway`, `nscale`, `novita`, `cohere`, `mistral`, `ovhcloud`,
-   * `baseten`, `publicai`, `zai`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other server
-   * at `base_url`.
+   * The vendor: `openai` (the default), `azure`, `hf-router`, `openrouter`, `groq`, `gemini-openai`, `vertex`,
+   * `featherless`, `together`, `fireworks`, `cerebras`, `deepinfra`, `deepseek`, `scaleway`, `nscale`, `nebius`,
+   * `novita`, `cohere`, `mistral`, `ovhcloud`, `baseten`, `publicai`, `zai`, `snowflake`, `crusoe`, `sambanova`,
+   * `voyage`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other server at `base_url`.
    */
   vendor?: string | undefined;
   /**
@@ -261,6 +264,18 @@ export interface OpenaiConfig {
    * Hugging Face bills for is called through its router.
    */
   api_key?: string | undefined | null;
+  /**
+   * The version of the API (`?api-version=`), where the vendor's address names one: `OPENAI_API_VERSION` at Azure
+   * by default.
+   */
+  api_version?: string | undefined | null;
+  /** Which of OpenAI's APIs chats. */
+  chat_api?: ChatApi | undefined;
+  /**
+   * Whether the provider keeps the answers, by the API `responses` only; its own default without it. A stored
+   * answer is continued by its id, so that earlier messages need not be sent again.
+   */
+  store?: boolean | undefined | null;
   /** The organisation that pays (`OpenAI-Organization`); `OPENAI_ORG_ID` at OpenAI by default. */
   organization?: string | undefined | null;
   /** The project that pays (`OpenAI-Project`); `OPENAI_PROJECT_ID` at OpenAI by default. */
@@ -282,10 +297,12 @@ export interface OpenaiConfig {
   /** Most requests in flight for this credential; the vendor's limit by default. */
   max_concurrency?: number | undefined | null;
   /**
-   * The field in which an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`). Not sent
-   * back by default: some vendors refuse it.
+   * The field in which an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`). By default
+   * as the vendor's row says: most do not take it back.
    */
   reasoning_field?: string | undefined | null;
+  /** Further fields of an answer's message and tool calls that the server wants back with the next request. */
+  returned_fields?: readonly string[] | undefined;
   /** Where reasoning stands if the server does not keep it apart from the text. */
   inline_reasoning?: InlineReasoning | undefined;
 }
@@ -299,6 +316,11 @@ export interface GeminiConfig {
   base_url?: string | undefined | null;
   /** The credential; `GOOGLE_API_KEY`, then `GEMINI_API_KEY` by default. */
   api_key?: string | undefined | null;
+  /**
+   * A Google Cloud access token, sent as a bearer instead of a key: for Vertex AI, whose `base_url` ends with
+   * `/publishers/google`. `VERTEX_ACCESS_TOKEN` by default where the address is Google Cloud's.
+   */
+  access_token?: string | undefined | null;
   /** Numbers in a vector, for embedding models that can be shortened; the model's own width by default. */
   dimensions?: number | undefined | null;
   /** Most requests in flight with this credential. */
@@ -428,14 +450,28 @@ export interface ClipServiceConfig {
 /** In this process. */
 export interface EmbedderLocalConfig {
   backend: "local";
-  /** The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub. */
+  /**
+   * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
+   * part of the name of one of its GGUF files (`Q4_K_M`).
+   */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
   precision?: string | undefined | null;
+  /**
+   * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
+   * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
+   */
+  load?: string | undefined | null;
   /** The width of the vectors, for models trained to have them shortened; by default the model's own. */
   dimensions?: number | undefined | null;
+  /**
+   * How the vectors of a text's tokens become one vector, where the model's files do not say it or should not
+   * decide: `mean`, `cls`, `last_token`, `max` or `weighted_mean`. Language models and cross-encoders without files
+   * of sentence-transformers need it.
+   */
+  pooling?: Pooling | undefined | null;
   /**
    * The embedding space under the name by which others know it: the model and revision that a folder's files are,
    * so that another backend may stand in for it. The rest comes from the files and must agree with what is said
@@ -450,15 +486,54 @@ export interface EmbedderLocalConfig {
   verify?: boolean | undefined;
 }
 
+/** Anthropic's Messages API. */
+export interface AnthropicConfig {
+  backend: "anthropic";
+  /** The model: `claude-sonnet-4-6`. */
+  model?: string | undefined;
+  /** Where the API is, without `/v1`; `ANTHROPIC_BASE_URL`, then `https://api.anthropic.com` by default. */
+  base_url?: string | undefined | null;
+  /** The API key; `ANTHROPIC_API_KEY` by default. */
+  api_key?: string | undefined | null;
+  /** A token that is sent as a bearer instead of a key; `ANTHROPIC_AUTH_TOKEN` by default. */
+  auth_token?: string | undefined | null;
+  /** The most tokens of an answer whose request names none: the API wants a number. 4096 by default. */
+  max_tokens?: number | undefined | null;
+  /** Asks for the places of the conversation's documents that an answer rests on. */
+  citations?: boolean | undefined;
+  /** Features that are being tried out (`anthropic-beta`). */
+  betas?: readonly string[] | undefined;
+  /** Most requests in flight with this credential. */
+  max_concurrency?: number | undefined | null;
+}
+
 /** In this process. */
 export interface ChatLocalConfig {
   backend: "local";
-  /** The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub. */
+  /**
+   * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
+   * part of the name of one of its GGUF files (`Q4_K_M`).
+   */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
   precision?: string | undefined | null;
+  /**
+   * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
+   * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
+   */
+  load?: string | undefined | null;
+  /** The chat template by its name: one of the model's own, or of ayni's; by default the model's default. */
+  template?: string | undefined | null;
+  /** The longest conversation with its answer, in tokens; by default what the model takes and `cache_bytes` holds. */
+  context?: number | undefined | null;
+  /** Memory for the keys and values of all conversations, in bytes; 2 GiB by default. */
+  cache_bytes?: number | undefined | null;
+  /** The most answers in progress; 16 by default. */
+  max_running?: number | undefined | null;
+  /** The most requests that wait; 64 by default. Further ones fail with `rate_limited`. */
+  max_queued?: number | undefined | null;
 }
 
 /** An image engine (`/generate`, `/refine`). */
@@ -492,12 +567,20 @@ export interface ImageEngineConfig {
 /** In this process. */
 export interface ImageLocalConfig {
   backend: "local";
-  /** The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub. */
+  /**
+   * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
+   * part of the name of one of its GGUF files (`Q4_K_M`).
+   */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
   precision?: string | undefined | null;
+  /**
+   * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
+   * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
+   */
+  load?: string | undefined | null;
 }
 
 /** Chile's public procurement. */
@@ -581,6 +664,7 @@ export type EmbedderConfig = EmbedderBackend & {
 export type ChatBackend =
   | ScriptedConfig
   | OpenaiConfig
+  | AnthropicConfig
   | GeminiConfig
   | HuggingfaceConfig
   | OllamaConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Required, TypeAlias
 
-    from ayni._policies import EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
+    from ayni._policies import ChatApi, EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
 
 
 class ScriptedConfig(TypedDict, total=False):
@@ -38,10 +38,11 @@ class OpenaiConfig(TypedDict, total=False):
 
     backend: Required[Literal["openai"]]
     vendor: str
-    """The vendor: ``openai`` (the default), ``hf-router``, ``groq``, ``gemini-openai``, ``featherless``,
-    ``together``, ``fireworks``, ``cerebras``, ``deepinfra``, ``scaleway``, ``nscale``, ``novita``, ``cohere``,
-    ``mistral``, ``ovhcloud``, ``baseten``, ``publicai``, ``zai``, ``ollama``, ``vllm``, ``llamacpp``, ``tei``,
-    ``lmstudio``, or ``custom`` for any other server at ``base_url``.
+    """The vendor: ``openai`` (the default), ``azure``, ``hf-router``, ``openrouter``, ``groq``, ``gemini-openai``,
+    ``vertex``, ``featherless``, ``together``, ``fireworks``, ``cerebras``, ``deepinfra``, ``deepseek``,
+    ``scaleway``, ``nscale``, ``nebius``, ``novita``, ``cohere``, ``mistral``, ``ovhcloud``, ``baseten``,
+    ``publicai``, ``zai``, ``snowflake``, ``crusoe``, ``sambanova``, ``voyage``, ``ollama``, ``vllm``,
+    ``llamacpp``, ``tei``, ``lmstudio``, or ``custom`` for any other server at ``base_url``.
     """
     model: str
     """The model, as the vendor spells it. At ``hf-router`` a suffix chooses the provider: ``:fastest``,
@@ -52,6 +53,16 @@ class OpenaiConfig(TypedDict, total=False):
     api_key: str | None
     """The credential; the vendor's environment variable by default. With a Hugging Face token (``hf_…``) a vendor
     that Hugging Face bills for is called through its router.
+    """
+    api_version: str | None
+    """The version of the API (``?api-version=``), where the vendor's address names one: ``OPENAI_API_VERSION`` at
+    Azure by default.
+    """
+    chat_api: ChatApi
+    """Which of OpenAI's APIs chats."""
+    store: bool | None
+    """Whether the provider keeps the answers, by the API ``responses`` only; its own default without it. A stored
+    answer is continued by its id, so that earlier messages need not be sent again.
     """
     organization: str | None
     """The organisation that pays (``OpenAI-Organization``); ``OPENAI_ORG_ID`` at OpenAI by default."""
@@ -74,9 +85,11 @@ class OpenaiConfig(TypedDict, total=False):
     max_concurrency: int | None
     """Most requests in flight for this credential; the vendor's limit by default."""
     reasoning_field: str | None
-    """The field in which an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). Not
-    sent back by default: some vendors refuse it.
+    """The field in which an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). By
+    default as the vendor's row says: most do not take it back.
     """
+    returned_fields: Sequence[str]
+    """Further fields of an answer's message and tool calls that the server wants back with the next request."""
     inline_reasoning: InlineReasoning
     """Where reasoning stands if the server does not keep it apart from the text."""
 
@@ -91,6 +104,10 @@ class GeminiConfig(TypedDict, total=False):
     """Where the API is; ``https://generativelanguage.googleapis.com/v1beta`` by default."""
     api_key: str | None
     """The credential; ``GOOGLE_API_KEY``, then ``GEMINI_API_KEY`` by default."""
+    access_token: str | None
+    """A Google Cloud access token, sent as a bearer instead of a key: for Vertex AI, whose ``base_url`` ends with
+    ``/publishers/google``. ``VERTEX_ACCESS_TOKEN`` by default where the address is Google Cloud's.
+    """
     dimensions: int | None
     """Numbers in a vector, for embedding models that can be shortened; the model's own width by default."""
     max_concurrency: int | None
@@ -222,13 +239,24 @@ class LocalConfig(TypedDict, total=False):
 
     backend: Required[Literal["local"]]
     model: str
-    """The weights: a folder, a file (``model.gguf``), or ``org/name[@revision]`` on the Hub."""
+    """The weights: a folder, a file (``model.gguf``), or ``org/name[:file][@revision]`` on the Hub, where ``file``
+    is a part of the name of one of its GGUF files (``Q4_K_M``).
+    """
     device: str | None
     """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
     precision: str | None
     """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``."""
+    load: str | None
+    """How weights are read: ``map`` (the default) shares the pages of the files with the page cache and other
+    processes, and needs files that nobody rewrites in place; ``copy`` reads them into memory.
+    """
     dimensions: int | None
     """The width of the vectors, for models trained to have them shortened; by default the model's own."""
+    pooling: Pooling | None
+    """How the vectors of a text's tokens become one vector, where the model's files do not say it or should not
+    decide: ``mean``, ``cls``, ``last_token``, ``max`` or ``weighted_mean``. Language models and cross-encoders
+    without files of sentence-transformers need it.
+    """
     space: EmbeddingSpace | None
     """The embedding space under the name by which others know it: the model and revision that a folder's files are,
     so that another backend may stand in for it. The rest comes from the files and must agree with what is said
@@ -239,6 +267,28 @@ class LocalConfig(TypedDict, total=False):
     with a second copy of the weights that is dropped afterwards. If the vectors differ too much, ``auto`` takes
     f32 instead, and any other precision is an error.
     """
+
+
+class AnthropicConfig(TypedDict, total=False):
+    """Anthropic's Messages API."""
+
+    backend: Required[Literal["anthropic"]]
+    model: str
+    """The model: ``claude-sonnet-4-6``."""
+    base_url: str | None
+    """Where the API is, without ``/v1``; ``ANTHROPIC_BASE_URL``, then ``https://api.anthropic.com`` by default."""
+    api_key: str | None
+    """The API key; ``ANTHROPIC_API_KEY`` by default."""
+    auth_token: str | None
+    """A token that is sent as a bearer instead of a key; ``ANTHROPIC_AUTH_TOKEN`` by default."""
+    max_tokens: int | None
+    """The most tokens of an answer whose request names none: the API wants a number. 4096 by default."""
+    citations: bool
+    """Asks for the places of the conversation's documents that an answer rests on."""
+    betas: Sequence[str]
+    """Features that are being tried out (``anthropic-beta``)."""
+    max_concurrency: int | None
+    """Most requests in flight with this credential."""
 
 
 class ImageEngineConfig(TypedDict, total=False):
@@ -337,6 +387,9 @@ class EmbedderFields(TypedDict, total=False):
     vendor: str
     base_url: str | None
     api_key: str | None
+    api_version: str | None
+    chat_api: ChatApi
+    store: bool | None
     organization: str | None
     project: str | None
     bill_to: str | None
@@ -345,7 +398,9 @@ class EmbedderFields(TypedDict, total=False):
     query_prompt: str | None
     document_prompt: str | None
     reasoning_field: str | None
+    returned_fields: Sequence[str]
     inline_reasoning: InlineReasoning
+    access_token: str | None
     provider: str
     provider_model: str | None
     hub_url: str | None
@@ -367,6 +422,7 @@ class EmbedderFields(TypedDict, total=False):
     wake_seconds: float
     device: str | None
     precision: str | None
+    load: str | None
     verify: bool
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
@@ -378,14 +434,14 @@ class EmbedderFields(TypedDict, total=False):
     """
 
 
-ChatConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, GeminiConfig, HuggingfaceConfig, OllamaConfig, LocalConfig]
+ChatConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, AnthropicConfig, GeminiConfig, HuggingfaceConfig, OllamaConfig, LocalConfig]
 """A backend, those that stand in for it, and the policy around them."""
 
 
 class ChatFields(TypedDict, total=False):
     """Every field of every backend: which belong to which is in ``ChatConfig``."""
 
-    backend: Literal["scripted", "openai", "gemini", "huggingface", "ollama", "local"]
+    backend: Literal["scripted", "openai", "anthropic", "gemini", "huggingface", "ollama", "local"]
     model: str
     dimensions: int | None
     replies: Sequence[ScriptedReply]
@@ -396,6 +452,9 @@ class ChatFields(TypedDict, total=False):
     vendor: str
     base_url: str | None
     api_key: str | None
+    api_version: str | None
+    chat_api: ChatApi
+    store: bool | None
     organization: str | None
     project: str | None
     bill_to: str | None
@@ -404,7 +463,13 @@ class ChatFields(TypedDict, total=False):
     query_prompt: str | None
     document_prompt: str | None
     reasoning_field: str | None
+    returned_fields: Sequence[str]
     inline_reasoning: InlineReasoning
+    auth_token: str | None
+    max_tokens: int | None
+    citations: bool
+    betas: Sequence[str]
+    access_token: str | None
     provider: str
     provider_model: str | None
     hub_url: str | None
@@ -418,6 +483,12 @@ class ChatFields(TypedDict, total=False):
     num_ctx: int | None
     device: str | None
     precision: str | None
+    load: str | None
+    template: str | None
+    context: int | None
+    cache_bytes: int | None
+    max_running: int | None
+    max_queued: int | None
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ChatConfig]
@@ -446,6 +517,9 @@ class ImageFields(TypedDict, total=False):
     vendor: str
     base_url: str | None
     api_key: str | None
+    api_version: str | None
+    chat_api: ChatApi
+    store: bool | None
     organization: str | None
     project: str | None
     bill_to: str | None
@@ -454,6 +528,7 @@ class ImageFields(TypedDict, total=False):
     query_prompt: str | None
     document_prompt: str | None
     reasoning_field: str | None
+    returned_fields: Sequence[str]
     inline_reasoning: InlineReasoning
     provider: str
     provider_model: str | None
@@ -472,6 +547,7 @@ class ImageFields(TypedDict, total=False):
     wake_seconds: float
     device: str | None
     precision: str | None
+    load: str | None
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ImageConfig]
