@@ -163,12 +163,8 @@ impl TokenMask {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
     }
 
-    /// One bit for each token, the lowest bit of the first word for token 0.
-    pub(crate) fn words(&self) -> &[u32] {
-        self.0.as_slice()
-    }
-
     /// The tokens that may come next, in order.
+    #[cfg(test)]
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u32> {
         self.0.iter()
     }
@@ -220,6 +216,7 @@ impl Constraint {
     ///
     /// # Errors
     /// `invalid_request` if the grammar costs more than is allowed at this point.
+    #[cfg(test)]
     pub(crate) fn allowed_prefix(&mut self, tokens: &[u32]) -> Result<usize> {
         guarded(|| self.matcher.validate_tokens(tokens).ok())
     }
@@ -230,6 +227,7 @@ impl Constraint {
     }
 
     /// Whether the answer could end here.
+    #[cfg(test)]
     pub(crate) fn may_end(&mut self) -> bool {
         self.is_done() || self.matcher.is_accepting().unwrap_or(false)
     }
