@@ -19,6 +19,8 @@ export interface EmbedOptions extends CallOptions {
   dimensions?: number | undefined;
   /** What to do with an input longer than the model's window: cut it and say so (`end`, the default), or fail. */
   truncation?: "end" | "refuse" | undefined;
+  /** Further fields of the request body, sent as they are. */
+  extra?: Record<string, unknown> | undefined;
   /** The numbers: `f32` (the default), `f16` (their bits), `int8` with `scales`, or `ubinary`, one bit a number. */
   encoding?: "f32" | "f16" | "int8" | "ubinary" | undefined;
 }

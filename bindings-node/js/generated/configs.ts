@@ -15,6 +15,9 @@ export interface Cache {
   ttl_seconds?: number | undefined | null;
 }
 
+/** Which of OpenAI's APIs chats. */
+export type ChatApi = "chat_completions" | "responses" | "completions";
+
 /**
  * What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their spaces
  * are equal. A field that only one of them knows makes them differ. Models in this process have a fingerprint of
@@ -243,10 +246,10 @@ export interface ScriptedConfig {
 export interface OpenaiConfig {
   backend: "openai";
   /**
-   * The vendor: `openai` (the default), `hf-router`, `groq`, `gemini-openai`, `featherless`, `together`,
-   * `fireworks`, `cerebras`, `deepinfra`, `scaleway`, `nscale`, `novita`, `cohere`, `mistral`, `ovhcloud`,
-   * `baseten`, `publicai`, `zai`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other server
-   * at `base_url`.
+   * The vendor: `openai` (the default), `azure`, `hf-router`, `openrouter`, `groq`, `gemini-openai`, `vertex`,
+   * `featherless`, `together`, `fireworks`, `cerebras`, `deepinfra`, `deepseek`, `scaleway`, `nscale`, `nebius`,
+   * `novita`, `cohere`, `mistral`, `ovhcloud`, `baseten`, `publicai`, `zai`, `snowflake`, `crusoe`, `sambanova`,
+   * `voyage`, `ollama`, `vllm`, `llamacpp`, `tei`, `lmstudio`, or `custom` for any other server at `base_url`.
    */
   vendor?: string | undefined;
   /**
@@ -261,6 +264,18 @@ export interface OpenaiConfig {
    * Hugging Face bills for is called through its router.
    */
   api_key?: string | undefined | null;
+  /**
+   * The version of the API (`?api-version=`), where the vendor's address names one: `OPENAI_API_VERSION` at Azure
+   * by default.
+   */
+  api_version?: string | undefined | null;
+  /** Which of OpenAI's APIs chats. */
+  chat_api?: ChatApi | undefined;
+  /**
+   * Whether the provider keeps the answers, by the API `responses` only; its own default without it. A stored
+   * answer is continued by its id, so that earlier messages need not be sent again.
+   */
+  store?: boolean | undefined | null;
   /** The organisation that pays (`OpenAI-Organization`); `OPENAI_ORG_ID` at OpenAI by default. */
   organization?: string | undefined | null;
   /** The project that pays (`OpenAI-Project`); `OPENAI_PROJECT_ID` at OpenAI by default. */
@@ -282,10 +297,12 @@ export interface OpenaiConfig {
   /** Most requests in flight for this credential; the vendor's limit by default. */
   max_concurrency?: number | undefined | null;
   /**
-   * The field in which an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`). Not sent
-   * back by default: some vendors refuse it.
+   * The field in which an assistant message's reasoning is sent back (`reasoning_content`, `reasoning`). By default
+   * as the vendor's row says: most do not take it back.
    */
   reasoning_field?: string | undefined | null;
+  /** Further fields of an answer's message and tool calls that the server wants back with the next request. */
+  returned_fields?: readonly string[] | undefined;
   /** Where reasoning stands if the server does not keep it apart from the text. */
   inline_reasoning?: InlineReasoning | undefined;
 }
@@ -299,6 +316,11 @@ export interface GeminiConfig {
   base_url?: string | undefined | null;
   /** The credential; `GOOGLE_API_KEY`, then `GEMINI_API_KEY` by default. */
   api_key?: string | undefined | null;
+  /**
+   * A Google Cloud access token, sent as a bearer instead of a key: for Vertex AI, whose `base_url` ends with
+   * `/publishers/google`. `VERTEX_ACCESS_TOKEN` by default where the address is Google Cloud's.
+   */
+  access_token?: string | undefined | null;
   /** Numbers in a vector, for embedding models that can be shortened; the model's own width by default. */
   dimensions?: number | undefined | null;
   /** Most requests in flight with this credential. */
@@ -450,6 +472,27 @@ export interface EmbedderLocalConfig {
   verify?: boolean | undefined;
 }
 
+/** Anthropic's Messages API. */
+export interface AnthropicConfig {
+  backend: "anthropic";
+  /** The model: `claude-sonnet-4-6`. */
+  model?: string | undefined;
+  /** Where the API is, without `/v1`; `ANTHROPIC_BASE_URL`, then `https://api.anthropic.com` by default. */
+  base_url?: string | undefined | null;
+  /** The API key; `ANTHROPIC_API_KEY` by default. */
+  api_key?: string | undefined | null;
+  /** A token that is sent as a bearer instead of a key; `ANTHROPIC_AUTH_TOKEN` by default. */
+  auth_token?: string | undefined | null;
+  /** The most tokens of an answer whose request names none: the API wants a number. 4096 by default. */
+  max_tokens?: number | undefined | null;
+  /** Asks for the places of the conversation's documents that an answer rests on. */
+  citations?: boolean | undefined;
+  /** Features that are being tried out (`anthropic-beta`). */
+  betas?: readonly string[] | undefined;
+  /** Most requests in flight with this credential. */
+  max_concurrency?: number | undefined | null;
+}
+
 /** In this process. */
 export interface ChatLocalConfig {
   backend: "local";
@@ -581,6 +624,7 @@ export type EmbedderConfig = EmbedderBackend & {
 export type ChatBackend =
   | ScriptedConfig
   | OpenaiConfig
+  | AnthropicConfig
   | GeminiConfig
   | HuggingfaceConfig
   | OllamaConfig

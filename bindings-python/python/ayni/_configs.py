@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Required, TypeAlias
 
-    from ayni._policies import EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
+    from ayni._policies import ChatApi, EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
 
 
 class ScriptedConfig(TypedDict, total=False):
@@ -38,10 +38,11 @@ class OpenaiConfig(TypedDict, total=False):
 
     backend: Required[Literal["openai"]]
     vendor: str
-    """The vendor: ``openai`` (the default), ``hf-router``, ``groq``, ``gemini-openai``, ``featherless``,
-    ``together``, ``fireworks``, ``cerebras``, ``deepinfra``, ``scaleway``, ``nscale``, ``novita``, ``cohere``,
-    ``mistral``, ``ovhcloud``, ``baseten``, ``publicai``, ``zai``, ``ollama``, ``vllm``, ``llamacpp``, ``tei``,
-    ``lmstudio``, or ``custom`` for any other server at ``base_url``.
+    """The vendor: ``openai`` (the default), ``azure``, ``hf-router``, ``openrouter``, ``groq``, ``gemini-openai``,
+    ``vertex``, ``featherless``, ``together``, ``fireworks``, ``cerebras``, ``deepinfra``, ``deepseek``,
+    ``scaleway``, ``nscale``, ``nebius``, ``novita``, ``cohere``, ``mistral``, ``ovhcloud``, ``baseten``,
+    ``publicai``, ``zai``, ``snowflake``, ``crusoe``, ``sambanova``, ``voyage``, ``ollama``, ``vllm``,
+    ``llamacpp``, ``tei``, ``lmstudio``, or ``custom`` for any other server at ``base_url``.
     """
     model: str
     """The model, as the vendor spells it. At ``hf-router`` a suffix chooses the provider: ``:fastest``,
@@ -52,6 +53,16 @@ class OpenaiConfig(TypedDict, total=False):
     api_key: str | None
     """The credential; the vendor's environment variable by default. With a Hugging Face token (``hf_…``) a vendor
     that Hugging Face bills for is called through its router.
+    """
+    api_version: str | None
+    """The version of the API (``?api-version=``), where the vendor's address names one: ``OPENAI_API_VERSION`` at
+    Azure by default.
+    """
+    chat_api: ChatApi
+    """Which of OpenAI's APIs chats."""
+    store: bool | None
+    """Whether the provider keeps the answers, by the API ``responses`` only; its own default without it. A stored
+    answer is continued by its id, so that earlier messages need not be sent again.
     """
     organization: str | None
     """The organisation that pays (``OpenAI-Organization``); ``OPENAI_ORG_ID`` at OpenAI by default."""
@@ -74,9 +85,11 @@ class OpenaiConfig(TypedDict, total=False):
     max_concurrency: int | None
     """Most requests in flight for this credential; the vendor's limit by default."""
     reasoning_field: str | None
-    """The field in which an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). Not
-    sent back by default: some vendors refuse it.
+    """The field in which an assistant message's reasoning is sent back (``reasoning_content``, ``reasoning``). By
+    default as the vendor's row says: most do not take it back.
     """
+    returned_fields: Sequence[str]
+    """Further fields of an answer's message and tool calls that the server wants back with the next request."""
     inline_reasoning: InlineReasoning
     """Where reasoning stands if the server does not keep it apart from the text."""
 
@@ -91,6 +104,10 @@ class GeminiConfig(TypedDict, total=False):
     """Where the API is; ``https://generativelanguage.googleapis.com/v1beta`` by default."""
     api_key: str | None
     """The credential; ``GOOGLE_API_KEY``, then ``GEMINI_API_KEY`` by default."""
+    access_token: str | None
+    """A Google Cloud access token, sent as a bearer instead of a key: for Vertex AI, whose ``base_url`` ends with
+    ``/publishers/google``. ``VERTEX_ACCESS_TOKEN`` by default where the address is Google Cloud's.
+    """
     dimensions: int | None
     """Numbers in a vector, for embedding models that can be shortened; the model's own width by default."""
     max_concurrency: int | None
@@ -241,6 +258,28 @@ class LocalConfig(TypedDict, total=False):
     """
 
 
+class AnthropicConfig(TypedDict, total=False):
+    """Anthropic's Messages API."""
+
+    backend: Required[Literal["anthropic"]]
+    model: str
+    """The model: ``claude-sonnet-4-6``."""
+    base_url: str | None
+    """Where the API is, without ``/v1``; ``ANTHROPIC_BASE_URL``, then ``https://api.anthropic.com`` by default."""
+    api_key: str | None
+    """The API key; ``ANTHROPIC_API_KEY`` by default."""
+    auth_token: str | None
+    """A token that is sent as a bearer instead of a key; ``ANTHROPIC_AUTH_TOKEN`` by default."""
+    max_tokens: int | None
+    """The most tokens of an answer whose request names none: the API wants a number. 4096 by default."""
+    citations: bool
+    """Asks for the places of the conversation's documents that an answer rests on."""
+    betas: Sequence[str]
+    """Features that are being tried out (``anthropic-beta``)."""
+    max_concurrency: int | None
+    """Most requests in flight with this credential."""
+
+
 class ImageEngineConfig(TypedDict, total=False):
     """An image engine (``/generate``, ``/refine``)."""
 
@@ -337,6 +376,9 @@ class EmbedderFields(TypedDict, total=False):
     vendor: str
     base_url: str | None
     api_key: str | None
+    api_version: str | None
+    chat_api: ChatApi
+    store: bool | None
     organization: str | None
     project: str | None
     bill_to: str | None
@@ -345,7 +387,9 @@ class EmbedderFields(TypedDict, total=False):
     query_prompt: str | None
     document_prompt: str | None
     reasoning_field: str | None
+    returned_fields: Sequence[str]
     inline_reasoning: InlineReasoning
+    access_token: str | None
     provider: str
     provider_model: str | None
     hub_url: str | None
@@ -378,14 +422,14 @@ class EmbedderFields(TypedDict, total=False):
     """
 
 
-ChatConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, GeminiConfig, HuggingfaceConfig, OllamaConfig, LocalConfig]
+ChatConfig: TypeAlias = Union[ScriptedConfig, OpenaiConfig, AnthropicConfig, GeminiConfig, HuggingfaceConfig, OllamaConfig, LocalConfig]
 """A backend, those that stand in for it, and the policy around them."""
 
 
 class ChatFields(TypedDict, total=False):
     """Every field of every backend: which belong to which is in ``ChatConfig``."""
 
-    backend: Literal["scripted", "openai", "gemini", "huggingface", "ollama", "local"]
+    backend: Literal["scripted", "openai", "anthropic", "gemini", "huggingface", "ollama", "local"]
     model: str
     dimensions: int | None
     replies: Sequence[ScriptedReply]
@@ -396,6 +440,9 @@ class ChatFields(TypedDict, total=False):
     vendor: str
     base_url: str | None
     api_key: str | None
+    api_version: str | None
+    chat_api: ChatApi
+    store: bool | None
     organization: str | None
     project: str | None
     bill_to: str | None
@@ -404,7 +451,13 @@ class ChatFields(TypedDict, total=False):
     query_prompt: str | None
     document_prompt: str | None
     reasoning_field: str | None
+    returned_fields: Sequence[str]
     inline_reasoning: InlineReasoning
+    auth_token: str | None
+    max_tokens: int | None
+    citations: bool
+    betas: Sequence[str]
+    access_token: str | None
     provider: str
     provider_model: str | None
     hub_url: str | None
@@ -446,6 +499,9 @@ class ImageFields(TypedDict, total=False):
     vendor: str
     base_url: str | None
     api_key: str | None
+    api_version: str | None
+    chat_api: ChatApi
+    store: bool | None
     organization: str | None
     project: str | None
     bill_to: str | None
@@ -454,6 +510,7 @@ class ImageFields(TypedDict, total=False):
     query_prompt: str | None
     document_prompt: str | None
     reasoning_field: str | None
+    returned_fields: Sequence[str]
     inline_reasoning: InlineReasoning
     provider: str
     provider_model: str | None

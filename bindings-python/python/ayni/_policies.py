@@ -25,6 +25,10 @@ class Cache(TypedDict, total=False):
     """How long an answer is kept; ``null`` keeps it until its memory is needed."""
 
 
+ChatApi: TypeAlias = Literal["chat_completions", "responses", "completions"]
+"""Which of OpenAI's APIs chats."""
+
+
 class EmbeddingSpace(TypedDict, total=False):
     """What makes vectors comparable. Two backends may stand in for each other, and share a cache, only if their
     spaces are equal. A field that only one of them knows makes them differ. Models in this process have a
