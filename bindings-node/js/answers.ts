@@ -31,6 +31,12 @@ export interface BackendInfo {
   host: string | null;
   /** The device of a local model: `cpu` or `cuda:0`. */
   device: string | null;
+  /** The precision in which a local model multiplies: `f32`, `bf16` or `int8`. */
+  precision: string | null;
+  /** Why it is this one: a sentence for people. */
+  precision_reason: string | null;
+  /** Where a local embedder has its prompts from: `repository`, `catalogue` or `none`. */
+  prompts: string | null;
   limits: { max_batch: number | null; max_concurrency: number | null; max_images: number | null };
   cold_starts: boolean;
   /** Of a procurement backend: what each of its sources can do. */
@@ -58,6 +64,11 @@ export interface EmbeddingSpace {
   pooling: string | null;
   normalised: boolean;
   prompt_set: string | null;
+  /**
+   * A hash of what decides the vectors but their width. Models in this process have one; two spaces with fingerprints are equal
+   * if these and `dimensions` are.
+   */
+  fingerprint?: string;
 }
 
 /** Data that a provider attached and wants back unchanged. */

@@ -182,7 +182,8 @@ struct Rest<'a> {
 }
 
 fn embedded(of: &AnyEmbedder, response: &EmbedResponse, encoding: Encoding) -> Result<Embedded> {
-    let space = of.space();
+    // The request may have asked for shorter vectors than the embedder's own.
+    let space = &of.space().clone().with_dimensions(response.vectors.width());
     let rest = Rest { truncated: &response.truncated, usage: &response.usage, route: &response.route, space };
     Embedded::new(&response.vectors.encoded(encoding)?, json_text(&rest)?)
 }
