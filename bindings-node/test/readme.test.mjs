@@ -1,15 +1,22 @@
-// Every block of JavaScript in the README runs, and prints what its comments say.
+// Every block of JavaScript in the README and the guides runs, and prints what its comments say.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import test, { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const text = await readFile(here("../README.md"), "utf8");
-const blocks = [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, code]) => ({ language, code }));
+const guides = here("../../docs/guides");
+const pages = [here("../README.md"), ...(await readdir(guides)).map((name) => `${guides}/${name}`)];
+const texts = await Promise.all(pages.map((page) => readFile(page, "utf8")));
+const blocks = texts.flatMap((text, page) =>
+  [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
+    .map(([, language, code]) => ({ language, code }))
+    // The guides have other languages too, which run elsewhere.
+    .filter(({ language }) => page === 0 || language === "js"),
+);
 // Inside the package, so that it can name itself; `ai` is installed under the names of its majors.
 const folder = here("../node_modules/.readme");
 
