@@ -1,6 +1,5 @@
-// Makes the packages that npm publishes: `node pack.mjs OUT ADDON [--here]`, after build.mjs. OUT gets the tarball of `ayni`
-// and the one of this machine's platform package. With --here the first names no other platform, so that nobody looks for
-// packages that are not published; the tests install it.
+// Makes the packages that npm publishes: `node pack.mjs OUT ADDON [PLATFORM]`, after build.mjs. OUT gets the tarball of `ayni`
+// and the one of the platform that the addon is built for, this machine's by default.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -24,7 +23,9 @@ function packed(folder, out) {
   return { path: join(out, filename), megabytes: unpackedSize / 1e6 };
 }
 
-export function pack(out, addon, platforms = PLATFORMS) {
+/** Packs both. The main package names `platforms`: the tests name their own alone, so that nobody looks for packages that are
+ * not published. */
+export function pack(out, addon, platform = thisPlatform(), platforms = PLATFORMS) {
   const work = mkdtempSync(join(tmpdir(), "ayni-pack-"));
   try {
     mkdirSync(out, { recursive: true });
@@ -39,8 +40,8 @@ export function pack(out, addon, platforms = PLATFORMS) {
     const stripped = join(work, "ayni.node");
     cpSync(addon, stripped);
     // What only a debugger reads.
-    if (process.platform === "linux") execFileSync("strip", ["--strip-unneeded", stripped]);
-    platformPackage(native, stripped, thisPlatform());
+    if (process.platform === "linux" && platform === thisPlatform()) execFileSync("strip", ["--strip-unneeded", stripped]);
+    platformPackage(native, stripped, platform);
     return [packed(main, out), packed(native, out)];
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -48,12 +49,12 @@ export function pack(out, addon, platforms = PLATFORMS) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [out, addon, flag] = process.argv.slice(2);
-  if (!out || !addon || (flag && flag !== "--here")) {
-    console.error("usage: node pack.mjs OUT ADDON [--here]");
+  const [out, addon, platform = thisPlatform()] = process.argv.slice(2);
+  if (!out || !addon || !PLATFORMS.includes(platform)) {
+    console.error(`usage: node pack.mjs OUT ADDON [${PLATFORMS.join("|")}]`);
     process.exit(2);
   }
-  for (const { path, megabytes } of pack(resolve(out), addon, flag ? [thisPlatform()] : PLATFORMS)) {
+  for (const { path, megabytes } of pack(resolve(out), addon, platform)) {
     console.log(`${path}: ${megabytes.toFixed(1)} MB unpacked`);
   }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, readdir, rm } from "node:fs/promises";
+import { cp, readFile, readdir, rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
@@ -38,6 +38,12 @@ test("an ES module and a CommonJS script", async (t) => {
   const times = [];
   for (let index = 0; index < 3; index++) times.push(Number(await run(folder, "node", "c.cjs")));
   assert.ok(Math.min(...times) < 50, `require takes ${times} ms`);
+
+  // Two copies of the package in one process.
+  await cp(`${folder}/node_modules`, `${folder}/other/node_modules`, { recursive: true });
+  const both = `const ones = [require("./node_modules/ayni"), require("./other/node_modules/ayni")];
+    Promise.all(ones.map(async (one) => (await (await one.openEmbedder({ backend: "scripted" })).embed("a")).count)).then((counts) => console.log(counts.join(), ones[0] === ones[1]));`;
+  assert.equal(await run(folder, "node", "-e", both), "1,1 false\n");
 
   // What `npm install --omit=optional` leaves.
   const [platform] = (await readdir(`${folder}/node_modules`)).filter((name) => name.startsWith("ayni-"));
@@ -86,6 +92,14 @@ test("a service of the command line answers, and ends when it is told to", async
   assert.equal(large.status, 413);
   server.kill("SIGTERM");
   assert.deepEqual(await once(server, "exit"), [0, null]);
+});
+
+test("where a package is missing the loader says which one", async () => {
+  const loader = fileURLToPath(new URL("../native.cjs", import.meta.url));
+  for (const [platform, arch, told] of [["darwin", "arm64", /package ayni-darwin-arm64 is missing/], ["win32", "x64", /package ayni-win32-x64-msvc is missing/], ["freebsd", "x64", /no native part for freebsd-x64/]]) {
+    const as = (name, value) => `Object.defineProperty(process, "${name}", { value: "${value}" });`;
+    await assert.rejects(run(".", "node", "-e", `${as("platform", platform)}${as("arch", arch)}require(${JSON.stringify(loader)})`), told);
+  }
 });
 
 test("the loader names the packages that are made", async () => {
