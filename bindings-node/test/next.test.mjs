@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,6 +92,13 @@ async function checked(url) {
 test("development, both bundlers, the server, the standalone output elsewhere", async (t) => {
   const folder = await project(t, FILES, ...NEEDED);
   const next = join(folder, "node_modules/.bin/next");
+  await t.test("a client component that imports `ayni` itself fails when it is built", async () => {
+    const page = join(folder, "app/wrong/page.jsx");
+    await mkdir(join(folder, "app/wrong"));
+    await writeFile(page, '"use client";\nimport { openEmbedder } from "ayni";\nexport default () => <p onClick={() => openEmbedder("x")}>x</p>;');
+    await assert.rejects(run(folder, next, "build", "--turbopack"), /openEmbedder/);
+    await rm(join(folder, "app/wrong"), { recursive: true });
+  });
   for (const bundler of ["--turbopack", "--webpack"]) {
     await t.test(`${bundler}: build, start, standalone`, async (t) => {
       await rm(join(folder, ".next"), { recursive: true, force: true });

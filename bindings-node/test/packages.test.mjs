@@ -39,6 +39,12 @@ test("an ES module and a CommonJS script", async (t) => {
   for (let index = 0; index < 3; index++) times.push(Number(await run(folder, "node", "c.cjs")));
   assert.ok(Math.min(...times) < 50, `require takes ${times} ms`);
 
+  // What edge runtimes and bundlers for browsers take in its place.
+  for (const condition of ["edge-light", "workerd", "browser"]) {
+    const code = 'import("ayni").then((found) => console.log(typeof found.getApiBase, typeof found.openEmbedder))';
+    assert.equal(await run(folder, "node", "-C", condition, "-e", code), "function undefined\n");
+  }
+
   // Two copies of the package in one process.
   await cp(`${folder}/node_modules`, `${folder}/other/node_modules`, { recursive: true });
   const both = `const ones = [require("./node_modules/ayni"), require("./other/node_modules/ayni")];
