@@ -88,10 +88,13 @@ async function readable(messages: Messages): Promise<unknown[]> {
 async function one(message: unknown): Promise<unknown> {
   if (typeof message === "string") return { role: "user", content: message };
   if (typeof message !== "object" || message === null) throw new InvalidRequest("a message is a string or an object");
-  const content = reading("the messages", () => (message as Message).content);
-  if (!Array.isArray(content) || content.length > MAX_ITEMS) return message;
+  const content = reading("the messages", () => {
+    const given = (message as Message).content;
+    return Array.isArray(given) && given.length <= MAX_ITEMS ? Array.from(given as Part[]) : undefined;
+  });
+  if (content === undefined) return message;
   const parts = await Promise.all(
-    (content as Part[]).map(async (part) => {
+    content.map(async (part) => {
       const image = reading("the messages", () => (part?.type === "image" ? part.image : undefined));
       return typeof image === "object" && image !== null ? { ...part, image: await base64Of(image) } : part;
     }),
@@ -244,9 +247,10 @@ export class Chat extends LoadableHandle<NativeChat> {
 
   /** Answers in one piece. */
   async chat(messages: Messages, options?: ChatOptions): Promise<ChatResponse> {
+    const handle = this.native;
     const [request, call] = split(options);
     const fields = jsonOf("the request", { messages: await readable(messages), ...request });
-    return JSON.parse(await run(call, (running) => this.native.chat(fields, running))) as ChatResponse;
+    return JSON.parse(await run(call, (running) => handle.chat(fields, running))) as ChatResponse;
   }
 
   /** Answers in a stream: `for await (const event of chat.stream(…))`. Nothing is sent before the first event is asked for. */
