@@ -16,8 +16,8 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys; downloads one small model the first time
-	scripts/models all-minilm-l6-v2
+demo: ## Shows what exists so far; no keys; downloads two small models the first time
+	scripts/models
 	cargo run --quiet --profile $(PROFILE) -p ayni-tour
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite

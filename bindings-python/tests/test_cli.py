@@ -21,7 +21,7 @@ def ayni_command(*arguments, env=None, given=None):
 SERVICES = ("clip", "triage", "procurement", "images", "openai")
 
 
-@pytest.mark.parametrize("words", [[], ["embed"], ["models"], ["doctor"], ["serve"], *(["serve", name] for name in SERVICES)])
+@pytest.mark.parametrize("words", [[], ["chat"], ["pull"], ["embed"], ["models"], ["doctor"], ["serve"], *(["serve", name] for name in SERVICES)])
 def test_everything_explains_itself(words):
     told = ayni_command(*words, "--help")
     assert told.returncode == 0 and told.stdout.startswith(f"usage: {' '.join(['ayni', *words])}")
@@ -50,6 +50,8 @@ def test_lines_and_images_are_embedded(tmp_path):
     [
         (["embed", "nowhere.txt", "--model", "nowhere"], "nowhere"),
         (["embed", "-"], "EMBEDDING_PROVIDER is not set"),
+        (["chat", "nowhere.gguf"], "nowhere.gguf"),
+        (["pull", "nowhere"], "nowhere"),
         (["serve", "openai"], "there is nothing to serve"),
         (["serve", "images", "--config", "nowhere.json"], "nowhere.json cannot be read"),
         (["models", "--vendor", "nobody"], "nobody"),

@@ -11,6 +11,7 @@ macro_rules! pages {
 pages! {
     Readme = "../../README.md";
     Chat = "../../docs/guides/chat.md";
+    LocalChat = "../../docs/guides/chat-local.md";
     Embeddings = "../../docs/guides/embeddings.md";
     Errors = "../../docs/guides/errors.md";
     Fallback = "../../docs/guides/fallback.md";

@@ -27,13 +27,13 @@ mod secret;
 mod transport;
 
 pub use chat::{
-    Annotation, AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content,
-    FinishReason, Message, OutputFormat, Part, ReasoningEffort, ResponseMetadata, Role, Tool, ToolCall,
-    ToolChoice,
+    Annotation, AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, Enforcement,
+    FinishReason, Message, OutputFormat, Part, ReasoningEffort, ResponseMetadata, Role, Structured, Tool,
+    ToolCall, ToolChoice,
 };
 pub use config::{
-    ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, embedder, open_chat, open_embedder,
-    open_image_generator, open_procurement,
+    ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, chat_model, embedder, open_chat,
+    open_embedder, open_image_generator, open_procurement,
 };
 pub use context::{Cancellation, Context, Progress};
 pub use embed::{

@@ -1,9 +1,7 @@
 //! Attention over long sequences, and of one token over a cache.
 
 use ayni_kernels::KernelError;
-use ayni_kernels::attention::{
-    Batch, Cache, Heads, Mask, Numbers, Options, Span, Starts, Strided, attention, decode,
-};
+use ayni_kernels::attention::{Batch, Cache, Heads, Numbers, Options, Starts, Strided, attention, decode};
 use ayni_kernels::peak::Instruction;
 use candle_core::Tensor;
 use half::f16;
@@ -38,7 +36,7 @@ fn long(bench: &mut Bench, tokens: usize, size: usize) -> Result<(), KernelError
         let numbers = |data| Strided { data: Numbers::F32(data), token: width, head: size };
         let heads = Heads { queries: HEADS, keys: HEADS, size };
         let starts = Starts { queries: &[0, tokens], keys: &[0, tokens] };
-        let options = Options { scale, span: Span::ALL, mask: Mask::None };
+        let options = Options { scale, ..Options::default() };
         let batch = Batch { queries: at(q.as_slice()), keys: numbers(&k), values: numbers(&v), starts };
         attention(&cpu, heads, batch, options, &mut to)
     });
@@ -89,7 +87,7 @@ fn cached(bench: &mut Bench) -> Result<(), KernelError> {
     let ours: Work<'_> = Box::new(|| {
         let queries =
             Strided { data: queries.as_slice(), token: heads.queries * heads.size, head: heads.size };
-        decode(&cpu, heads, queries, &caches, 0.09, &mut to)
+        decode(&cpu, heads, queries, &caches, Options { scale: 0.09, ..Options::default() }, &mut to)
     });
     bench.case(Case {
         group: "attention_decode",

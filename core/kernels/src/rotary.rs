@@ -33,6 +33,8 @@ pub struct Table {
     frequencies: Arc<[f32]>,
     positions: usize,
     scale: f32,
+    /// The frequencies and the scale from a position on, where the counting starts again.
+    then: Option<(usize, Arc<[f32]>, f32)>,
     parts: Arc<[OnceLock<Part>; PARTS]>,
 }
 
@@ -49,7 +51,34 @@ impl Table {
     /// multiplied by `scale`, which is 1 except in some context extensions. Angles are products in f32, as in training.
     pub fn new(layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
         let parts = Arc::new([const { OnceLock::new() }; PARTS]);
-        Self { layout, frequencies: frequencies.into(), positions, scale, parts }
+        Self { layout, frequencies: frequencies.into(), positions, scale, then: None, parts }
+    }
+
+    /// The same table with the positions of another after its own: position `p` of `other` is number `positions() + p`
+    /// here.
+    ///
+    /// # Errors
+    /// [`Shape`](crate::KernelError::Shape) if the two rotate other numbers of a head, or this is two tables already.
+    pub fn followed_by(&self, other: &Self) -> Result<Self> {
+        if (self.layout, self.width()) != (other.layout, other.width()) || self.then.is_some() {
+            return Err(KernelError::shape(format!("{self:?} and {other:?} cannot be one table")));
+        }
+        Ok(Self {
+            positions: self.positions + other.positions,
+            then: Some((self.positions, Arc::clone(&other.frequencies), other.scale)),
+            parts: Arc::new([const { OnceLock::new() }; PARTS]),
+            ..self.clone()
+        })
+    }
+
+    /// The frequencies and the scale at a position, and the position as they count it.
+    fn speeds(&self, position: usize) -> (&[f32], f32, usize) {
+        match &self.then {
+            Some((first, frequencies, scale)) if position >= *first => {
+                (frequencies, *scale, position - first)
+            }
+            _ => (&self.frequencies, self.scale, position),
+        }
     }
 
     /// The usual frequencies: `base^(-2i / width)` for every pair of `width` numbers.
@@ -98,9 +127,10 @@ impl Table {
         let count = count.ok_or_else(|| KernelError::shape("a rotary table does not fit memory"))?;
         let (mut cosines, mut sines) = (Aligned::zeroed(count)?, Aligned::zeroed(count)?);
         for position in first..end {
-            for (pair, frequency) in self.frequencies.iter().enumerate() {
-                let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
-                let (sine, cosine) = (sine as f32 * self.scale, cosine as f32 * self.scale);
+            let (frequencies, scale, counted) = self.speeds(position);
+            for (pair, frequency) in frequencies.iter().enumerate() {
+                let (sine, cosine) = f64::from(counted as f32 * frequency).sin_cos();
+                let (sine, cosine) = (sine as f32 * scale, cosine as f32 * scale);
                 let place = (position - first) * row + repeat * pair;
                 cosines[place..place + repeat].fill(cosine);
                 sines[place + repeat - 1] = sine;

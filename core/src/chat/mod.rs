@@ -20,6 +20,7 @@ mod metadata;
 mod request;
 mod response;
 mod stream;
+mod structured;
 
 use std::fmt;
 use std::future::{self, Future};
@@ -31,6 +32,7 @@ pub use metadata::{Annotation, AnnotationKind, ResponseMetadata};
 pub use request::{ChatRequest, OutputFormat, ReasoningEffort, Tool, ToolChoice};
 pub use response::{Alternative, ChatResponse, FinishReason, TokenLogprob};
 pub use stream::{ChatEvent, ChatStream};
+pub use structured::{Enforcement, Structured};
 
 use crate::context::Context;
 use crate::error::{Error, Result};

@@ -158,7 +158,7 @@ configs! {
         /// Ollama's native API.
         Ollama(OllamaConfig) = "ollama",
         /// In this process.
-        Local(LocalChatConfig) = "local" as handle,
+        Local(LocalChatConfig) = "local" as download,
     }
 
     /// Which backend makes images.
@@ -328,4 +328,18 @@ pub async fn embedder(cx: &Context, model: impl Into<String>) -> Result<AnyEmbed
     let embedder = config.open_over(&Environment::process(), cx.transport())?;
     embedder.ready(cx).await?;
     Policy::default().embedder(embedder, Vec::new())
+}
+
+/// A chat model in this process under the default policy, loaded: a GGUF file, a folder, or `org/name[@revision]` on the
+/// Hub. The context's sink hears how far loading is; its deadline and cancellation end it; its transport downloads.
+///
+/// [`open_chat`] with a [`LocalChatConfig`] returns at once and loads in the background instead.
+///
+/// # Errors
+/// Those of opening and of loading.
+pub async fn chat_model(cx: &Context, model: impl Into<String>) -> Result<AnyChat> {
+    let config = ChatConfig::from(LocalChatConfig::new(model));
+    let chat = config.open_over(&Environment::process(), cx.transport())?;
+    chat.ready(cx).await?;
+    Policy::default().chat(chat, Vec::new())
 }

@@ -17,7 +17,8 @@ use crate::transport::Transport;
 #[serde(default)]
 #[non_exhaustive]
 pub struct ModelSource {
-    /// The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub.
+    /// The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is
+    /// a part of the name of one of its GGUF files (`Q4_K_M`).
     pub model: String,
     /// Where to run: `auto`, `cpu` or `cuda:N`.
     pub device: Option<String>,
@@ -171,16 +172,99 @@ pub struct LocalChatConfig {
     /// The model, where it runs and in which precision.
     #[serde(flatten)]
     pub source: ModelSource,
+    /// The chat template by its name: one of the model's own, or of ayni's; by default the model's default.
+    pub template: Option<String>,
+    /// The longest conversation with its answer, in tokens; by default what the model takes and `cache_bytes` holds.
+    pub context: Option<usize>,
+    /// Memory for the keys and values of all conversations, in bytes; 2 GiB by default.
+    pub cache_bytes: Option<u64>,
+    /// The most answers in progress; 16 by default.
+    pub max_running: Option<usize>,
+    /// The most requests that wait; 64 by default. Further ones fail with `rate_limited`.
+    pub max_queued: Option<usize>,
 }
 
 impl LocalChatConfig {
-    /// Says that this version of ayni has no local chat models.
+    /// Chooses the chat template by its name.
+    pub fn with_template(mut self, name: impl Into<String>) -> Self {
+        self.template = Some(name.into());
+        self
+    }
+
+    /// Bounds conversations with their answers, in tokens.
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        self.context = Some(tokens);
+        self
+    }
+
+    /// Sets the memory for the keys and values of all conversations.
+    pub fn with_cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many answers may be in progress.
+    pub fn with_max_running(mut self, answers: usize) -> Self {
+        self.max_running = Some(answers);
+        self
+    }
+
+    /// Sets how many requests may wait.
+    pub fn with_max_queued(mut self, requests: usize) -> Self {
+        self.max_queued = Some(requests);
+        self
+    }
+
+    /// Checks what can be checked without the model.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.source.check()?;
+        for (name, value) in [("context", self.context), ("max_running", self.max_running)] {
+            if value == Some(0) {
+                return Err(Error::config(format!("`{name}` is 0; it must be at least 1")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the model can be found, without reading or fetching it.
     ///
     /// # Errors
-    /// Always: `config_invalid` without a model, else `unsupported`.
-    pub fn open(&self, _env: &Environment) -> Result<AnyChat> {
-        self.source.check()?;
-        Err(Error::unsupported(unavailable_reason()))
+    /// As [`open`](Self::open), as far as this tells.
+    pub(crate) fn find(&self, env: &Environment) -> Result<()> {
+        self.check()?;
+        #[cfg(feature = "candle")]
+        return super::source::locate(&self.source, env).map(|_| ());
+        #[cfg(not(feature = "candle"))]
+        {
+            let _ = env;
+            Err(Error::unsupported(unavailable_reason()))
+        }
+    }
+
+    /// Starts to load the model in the background; calls wait for it, and so does [`ready`](crate::AnyChat::ready).
+    ///
+    /// # Errors
+    /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
+    /// that make no model; `device_unavailable`; `unsupported` for an architecture that is not known, or without the
+    /// feature `candle`.
+    pub fn open(&self, env: &Environment) -> Result<AnyChat> {
+        self.open_over(env, None)
+    }
+
+    /// The same, with a transport for downloads.
+    pub(crate) fn open_over(
+        &self,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> Result<AnyChat> {
+        #[cfg(feature = "candle")]
+        return super::LocalChat::open_over(self, env, transport).map(AnyChat::new);
+        #[cfg(not(feature = "candle"))]
+        {
+            let _ = (env, transport);
+            self.check()?;
+            Err(Error::unsupported(unavailable_reason()))
+        }
     }
 }
 
@@ -207,9 +291,9 @@ impl LocalImageConfig {
 }
 
 /// Why a local model can't be opened in this build.
-pub(crate) fn unavailable_reason() -> &'static str {
+fn unavailable_reason() -> &'static str {
     if cfg!(feature = "candle") {
-        "local models for chat and images are not in this version of ayni"
+        "local models for images are not in this version of ayni"
     } else {
         "ayni was built without the `candle` feature, which local models need"
     }

@@ -1,5 +1,7 @@
-//! Models in this process: embedders. Opening a local chat or image model says that it is not in this version.
+//! Models in this process: embedders and chat models. Opening a local image model says that it is not in this version.
 
+#[cfg(feature = "candle")]
+mod chat;
 mod config;
 #[cfg(feature = "candle")]
 mod embed;
@@ -26,8 +28,8 @@ pub(crate) mod weights;
 
 #[cfg(feature = "candle")]
 pub use crate::embed::{Parity, ProbeParity};
-#[cfg(test)]
-pub(crate) use config::unavailable_reason;
+#[cfg(feature = "candle")]
+pub use chat::LocalChat;
 pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, embedding_architectures};

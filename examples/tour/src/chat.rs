@@ -107,7 +107,8 @@ pub(crate) async fn modes() -> Result<()> {
         "Chat modes by name",
         "what a service offers its callers; nothing falls back to `mock` in silence",
     );
-    let env = Environment::from_pairs([("DEFAULT_LLM_MODE", "mock")]);
+    let offline = [("HF_HUB_OFFLINE", "1"), ("HF_HOME", "/nowhere")];
+    let env = Environment::from_pairs([("DEFAULT_LLM_MODE", "mock")].into_iter().chain(offline));
     let modes = ChatModes::from_env_with(&env)?;
     for name in modes.names() {
         match modes.open(Some(name)) {

@@ -7,7 +7,9 @@ mod chat;
 mod embed;
 mod failures;
 mod images;
+mod local_chat;
 mod market;
+mod models;
 mod search;
 mod show;
 
@@ -22,6 +24,7 @@ async fn main() -> ayni::Result<()> {
     chat::ask_and_stream().await?;
     chat::fall_back().await?;
     chat::modes().await?;
+    local_chat::triage().await?;
     embed::any_number().await?;
     embed::a_space_wakes_up().await?;
     search::search().await?;

@@ -1,11 +1,11 @@
 //! Semantic search with a real model in this process.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
-use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Error, ErrorKind, Result};
+use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Result};
 
+use crate::models::folder_of;
 use crate::show;
 
 /// Invented, but of the kind that public bodies in Chile publish.
@@ -28,7 +28,8 @@ pub(crate) async fn search() -> Result<()> {
         &format!("{} titles of tenders, all-MiniLM-L6-v2 in this process", titles.len()),
     );
     let start = Instant::now();
-    let embedder = LocalEmbedder::open(&LocalEmbedderConfig::new(model()?), &Environment::process())?;
+    let model = folder_of("all-minilm-l6-v2", "model.safetensors")?.display().to_string();
+    let embedder = LocalEmbedder::open(&LocalEmbedderConfig::new(model), &Environment::process())?;
     let cx = Context::new();
     let embedder = AnyEmbedder::new(embedder);
     embedder.ready(&cx).await?;
@@ -68,22 +69,6 @@ pub(crate) async fn search() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Where `make models` puts the model.
-fn model() -> Result<String> {
-    let cache = Environment::process().get("AYNI_CACHE").map(PathBuf::from);
-    let system = || Environment::process().get("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || std::env::home_dir().map(|home| home.join(".cache"));
-    let folder = cache.or_else(|| Some(system().or_else(home)?.join("ayni"))).unwrap_or_default();
-    let folder = folder.join("models/all-minilm-l6-v2");
-    if !folder.join("model.safetensors").is_file() {
-        return Err(Error::new(
-            ErrorKind::ModelLoad,
-            format!("{} is not there: `make models` fetches it, once and with a network", folder.display()),
-        ));
-    }
-    Ok(folder.display().to_string())
 }
 
 fn milliseconds(time: Duration) -> String {

@@ -3,7 +3,7 @@
 use std::f32::consts::LOG2_E;
 
 use super::super::buffer::Scratch;
-use super::super::math::exp2;
+use super::super::math::{exp2, tanh};
 use super::super::rough::exp2_roughly;
 use super::super::simd::{Simd, Work};
 use super::pack::{KEYS, copy, four_columns, join_rows, pack_keys, widen};
@@ -105,8 +105,7 @@ impl<S: Simd, const PAIRS: bool> Work<S> for QueryBlock<'_, PAIRS> {
         let mut memory = Scratch::<f32>::take(Buffers::length(padded, panel, size));
         let mut buffers = Buffers::new(&mut memory, padded, panel, size);
         buffers.sums.fill(0.0);
-        buffers.most.fill(f32::NEG_INFINITY);
-        buffers.total.fill(0.0);
+        self.start_softmax(count, &mut buffers);
         let panels = count.div_ceil(panel);
         let mut reaches = [Reach { some: [0; 2], all: [0; 2] }; MAX_ROWS / 8];
         let mut needed = [usize::MAX, 0];
@@ -166,6 +165,17 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
         let group = self.call.heads.group();
         let row = self.first + row;
         (row / group, self.head * group + row % group)
+    }
+
+    /// The maximum score and the sum of weights before any key: a sink weighs one, and adds nothing to the sums.
+    fn start_softmax(&self, count: usize, buffers: &mut Buffers<'_>) {
+        buffers.most.fill(f32::NEG_INFINITY);
+        buffers.total.fill(0.0);
+        let Some(sinks) = self.call.options.sinks else { return };
+        for row in 0..count {
+            buffers.most[row] = sinks[self.query(row).1] * LOG2_E;
+            buffers.total[row] = 1.0;
+        }
     }
 
     /// Writes which keys each row of a panel sees; returns the range for the whole panel.
@@ -311,6 +321,9 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
             }
             key += KEYS;
         }
+        if let Some(cap) = self.call.options.softcap {
+            soft_cap::<S, REGISTERS>(s, tile, cap * LOG2_E, buffers);
+        }
         let masked = tile.partly || matches!(self.call.options.mask, Mask::Keep(_) | Mask::Add(_));
         if let Mask::Distances(distances) = self.call.options.mask {
             self.add_distances::<S, REGISTERS>(s, tile, distances, buffers);
@@ -396,6 +409,18 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
             let place = ((token + query) * self.call.heads.queries + head) * width;
             // SAFETY: within the result, and no other block has this row.
             unsafe { copy(s, row.as_ptr(), self.call.to.get().add(place), width) };
+        }
+    }
+}
+
+/// `cap · tanh(score / cap)` for the scores of a tile.
+#[inline(always)]
+fn soft_cap<S: Simd, const REGISTERS: usize>(s: S, tile: Tile, cap: f32, buffers: &mut Buffers<'_>) {
+    let (cap, inverse) = (s.splat(cap), s.splat(1.0 / cap));
+    for scores in buffers.scores.chunks_exact_mut(2 * S::LANES).take(tile.count) {
+        for scores in scores.chunks_exact_mut(S::LANES).take(REGISTERS) {
+            let capped = s.mul(tanh(s, s.mul(s.load(scores), inverse)), cap);
+            s.store(scores, capped);
         }
     }
 }

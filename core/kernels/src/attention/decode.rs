@@ -8,8 +8,9 @@ use std::f32::consts::LOG2_E;
 use super::super::Cpu;
 use super::super::buffer::Scratch;
 use super::super::dispatch::{dispatch, with_simd};
-use super::super::math::exp2;
+use super::super::math::{exp2, tanh};
 use super::super::simd::{Simd, Work};
+use super::Options;
 use super::pack::widen;
 use super::view::{Heads, Numbers, Strided, has};
 use crate::error::Result;
@@ -49,7 +50,8 @@ impl Cache<'_> {
     }
 }
 
-/// `softmax(scale · q · kᵀ) · v` for one token of each cache, into `[token, head, size]`.
+/// `softmax(scale · q · kᵀ) · v` for one token of each cache, into `[token, head, size]`, with the options' scale, soft cap
+/// and sinks. The caches say what is seen; span and mask are not used.
 ///
 /// A token whose cache is empty gets zeros.
 ///
@@ -61,10 +63,11 @@ pub fn decode(
     heads: Heads,
     queries: Strided<&[f32]>,
     caches: &[Cache<'_>],
-    scale: f32,
+    options: Options<'_>,
     to: &mut [f32],
 ) -> Result<()> {
     heads.check()?;
+    options.check(heads)?;
     queries.check("the queries", caches.len(), heads.queries, heads.size)?;
     let width = heads.queries * heads.size;
     has("the result", to.len(), caches.len().checked_mul(width))?;
@@ -85,7 +88,7 @@ pub fn decode(
         let first = visible.start.max(chunk * CHUNK);
         let count = visible.end.min((chunk + 1) * CHUNK) - first;
         let query = &queries.data[queries.place(sequence, head * heads.group())..];
-        let chunk = Chunk { cache, heads, head, first, count, query, stride: queries.head, scale, to };
+        let chunk = Chunk { cache, heads, head, first, count, query, stride: queries.head, options, to };
         with_simd!(cpu.isa, s => s.call(chunk));
     };
     let numbers = caches.iter().map(|cache| cache.visible().len().saturating_mul(width));
@@ -101,7 +104,8 @@ pub fn decode(
         let chunks = caches[sequence].chunks().len();
         let place = (sequence * heads.queries + head * heads.group()) * heads.size;
         let to = &mut to[place..place + heads.group() * heads.size];
-        merge(cpu.isa, &results[start * length..(start + chunks) * length], chunks, heads.size, to);
+        let sinks = options.sinks.map(|sinks| &sinks[head * heads.group()..(head + 1) * heads.group()]);
+        merge(cpu.isa, &results[start * length..(start + chunks) * length], chunks, heads.size, sinks, to);
         start += chunks;
     }
     Ok(())
@@ -120,7 +124,7 @@ struct Chunk<'a> {
     query: &'a [f32],
     /// From one head of the queries to the next.
     stride: usize,
-    scale: f32,
+    options: Options<'a>,
     /// The sums of each head of the queries; then for each head the maximum score and the sum of weights.
     to: &'a mut [f32],
 }
@@ -147,7 +151,7 @@ impl<S: Simd> Work<S> for Chunk<'_> {
         }
         for row in 0..group {
             let scores = &mut scores[row * CHUNK..][..self.count];
-            let (most, total) = weights(s, scores, self.scale * LOG2_E);
+            let (most, total) = weights(s, scores, self.options.scale * LOG2_E, self.options.softcap);
             totals[2 * row] = most;
             totals[2 * row + 1] = total;
         }
@@ -263,11 +267,15 @@ unsafe fn dot<S: Simd, const COUNT: usize>(
 
 /// Turns scores into weights; returns the maximum score, in powers of two, and the sum of weights.
 #[inline(always)]
-fn weights<S: Simd>(s: S, scores: &mut [f32], scale: f32) -> (f32, f32) {
+fn weights<S: Simd>(s: S, scores: &mut [f32], scale: f32, softcap: Option<f32>) -> (f32, f32) {
     let (scale, lowest) = (s.splat(scale), s.splat(f32::NEG_INFINITY));
     let mut most = lowest;
     for register in scores.chunks_mut(S::LANES) {
-        let score = s.mul(s.load_first(register), scale);
+        let mut score = s.mul(s.load_first(register), scale);
+        if let Some(cap) = softcap {
+            let cap = cap * LOG2_E;
+            score = s.mul(tanh(s, s.mul(score, s.splat(1.0 / cap))), s.splat(cap));
+        }
         most = s.max(s.select(s.first(register.len()), score, lowest), most);
         s.store_first(register, score);
     }
@@ -350,11 +358,29 @@ unsafe fn add_columns<S: Simd, const COUNT: usize>(
     }
 }
 
-dispatch! { fn merge(results: &[f32], chunks: usize, size: usize, to: &mut [f32]) = merge_with; }
+/// `2ˣ`, in every lane and as one number.
+#[inline(always)]
+fn power<S: Simd>(s: S, x: f32) -> (S::F32, f32) {
+    let power = exp2(s, s.splat(x));
+    let mut one = [0.0];
+    s.store_first(&mut one, power);
+    (power, one[0])
+}
+
+dispatch! {
+    fn merge(results: &[f32], chunks: usize, size: usize, sinks: Option<&[f32]>, to: &mut [f32]) = merge_with;
+}
 
 /// Combines the results of `chunks` chunks for each head of `to`.
 #[inline(always)]
-fn merge_with<S: Simd>(s: S, results: &[f32], chunks: usize, size: usize, to: &mut [f32]) {
+fn merge_with<S: Simd>(
+    s: S,
+    results: &[f32],
+    chunks: usize,
+    size: usize,
+    sinks: Option<&[f32]>,
+    to: &mut [f32],
+) {
     let group = to.len() / size;
     let length = results.len() / chunks;
     for row in 0..group {
@@ -363,18 +389,16 @@ fn merge_with<S: Simd>(s: S, results: &[f32], chunks: usize, size: usize, to: &m
             (results[place], results[place + 1])
         };
         let to = &mut to[row * size..(row + 1) * size];
-        let mut most = f32::NEG_INFINITY;
+        let sink = sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[row] * LOG2_E);
+        let mut most = sink;
         for chunk in 0..chunks {
             most = most.max(of(chunk).0);
         }
         let less = if most == f32::NEG_INFINITY { 0.0 } else { most };
-        let mut total = 0.0;
+        let mut total = power(s, sink - less).1;
         for chunk in 0..chunks {
-            let keep = s.splat(of(chunk).0 - less);
-            let keep = exp2(s, keep);
-            let mut one = [0.0];
-            s.store_first(&mut one, keep);
-            total += one[0] * of(chunk).1;
+            let (keep, one) = power(s, of(chunk).0 - less);
+            total += one * of(chunk).1;
             let from = &results[chunk * length + row * size..][..size];
             for (to, from) in to.chunks_mut(S::LANES).zip(from.chunks(S::LANES)) {
                 let sum = s.mul_add(keep, s.load_first(from), s.load_first(to));

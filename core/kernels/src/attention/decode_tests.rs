@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::super::testing::{assert_close, bits, cpus, noise, with_threads};
+use super::super::{Mask, Span};
 use super::*;
 
 /// Keys and values `[head, capacity, size]`.
@@ -14,6 +15,9 @@ struct Stored {
 }
 
 const CAPACITY: usize = 1500;
+
+const OPTIONS: Options<'_> =
+    Options { scale: 0.25, span: Span::ALL, mask: Mask::None, softcap: None, sinks: None };
 
 fn stored(heads: Heads, length: usize, before: Option<usize>) -> Stored {
     let count = heads.keys * CAPACITY * heads.size;
@@ -31,15 +35,22 @@ impl Stored {
     }
 
     fn truth(&self, heads: Heads, query: &[f32]) -> Vec<f64> {
+        self.truth_with(heads, query, OPTIONS)
+    }
+
+    fn truth_with(&self, heads: Heads, query: &[f32], options: Options<'_>) -> Vec<f64> {
         let first = self.before.map_or(0, |before| self.length.saturating_sub(before + 1));
         let mut result = Vec::new();
         for (head, query) in query.chunks_exact(heads.size).enumerate() {
             let place = |key: usize| (head / heads.group() * CAPACITY + key) * heads.size;
             let score = |key: usize| -> f64 {
                 let key = &self.keys[place(key)..][..heads.size];
-                0.25 * query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum::<f64>()
+                let dot: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+                let score = f64::from(options.scale) * dot;
+                options.softcap.map(f64::from).map_or(score, |cap| cap * (score / cap).tanh())
             };
             let total: f64 = (first..self.length).map(|key| score(key).exp()).sum();
+            let total = total + options.sinks.map_or(0.0, |sinks| f64::from(sinks[head]).exp());
             for i in 0..heads.size {
                 let value = |key: usize| f64::from(self.values[place(key) + i]);
                 let sum: f64 = (first..self.length).map(|key| score(key).exp() * value(key)).sum();
@@ -53,7 +64,7 @@ impl Stored {
 fn run(cpu: &Cpu, heads: Heads, query: &[f32], caches: &[Cache<'_>]) -> Vec<f32> {
     let mut to = vec![f32::NAN; query.len()];
     let queries = Strided { data: query, token: heads.queries * heads.size, head: heads.size };
-    decode(cpu, heads, queries, caches, 0.25, &mut to).unwrap();
+    decode(cpu, heads, queries, caches, OPTIONS, &mut to).unwrap();
     to
 }
 
@@ -150,7 +161,7 @@ fn what_does_not_fit_is_refused() {
     let cache = |length| Cache { keys: numbers, values: numbers, length, before: None };
     let run = |heads: Heads, caches: &[Cache<'_>], length: usize| {
         let queries = Strided { data: &data[..16], token: 16, head: 8 };
-        decode(&cpus()[0], heads, queries, caches, 1.0, &mut vec![0.0; length])
+        decode(&cpus()[0], heads, queries, caches, OPTIONS, &mut vec![0.0; length])
     };
     assert!(run(heads, &[cache(10)], 16).is_ok());
     assert!(run(heads, &[], 0).is_ok());
@@ -158,4 +169,32 @@ fn what_does_not_fit_is_refused() {
     assert!(run(heads, &[cache(10); 2], 32).is_err());
     assert!(run(heads, &[cache(10)], 15).is_err());
     assert!(run(Heads { size: 12, ..heads }, &[cache(10)], 24).is_err());
+}
+
+#[test]
+fn scores_are_capped_and_sinks_take_their_share() {
+    let heads = Heads { queries: 6, keys: 2, size: 40 };
+    let all = [0, 1, 33, 1300].map(|length| stored(heads, length, None));
+    let query: Vec<f32> = noise(all.len() * 240, 9).into_iter().map(|x| 4.0 * x).collect();
+    let caches: Vec<Cache<'_>> = all.iter().map(|stored| stored.cache(heads)).collect();
+    let sinks = [0.5, -2.0, 3.0, 0.0, 1.0, 7.0];
+    for (softcap, sinks) in [(Some(2.0), None), (None, Some(&sinks[..])), (Some(0.7), Some(&sinks[..]))] {
+        let options = Options { softcap, sinks, ..OPTIONS };
+        let truth: Vec<f64> = all
+            .iter()
+            .zip(query.chunks_exact(240))
+            .flat_map(|(stored, query)| stored.truth_with(heads, query, options))
+            .collect();
+        for cpu in cpus() {
+            let mut to = vec![f32::NAN; query.len()];
+            let queries = Strided { data: &query[..], token: 240, head: 40 };
+            decode(&cpu, heads, queries, &caches, options, &mut to).unwrap();
+            assert_close(&to, &truth, 3e-6, &format!("{cpu:?}, {softcap:?}, {sinks:?}"));
+        }
+    }
+    let wrong = [Options { softcap: Some(0.0), ..OPTIONS }, Options { sinks: Some(&sinks[..5]), ..OPTIONS }];
+    for options in wrong {
+        let queries = Strided { data: &query[..], token: 240, head: 40 };
+        assert!(decode(&cpus()[0], heads, queries, &caches, options, &mut vec![0.0; query.len()]).is_err());
+    }
 }

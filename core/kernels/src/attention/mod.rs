@@ -108,6 +108,25 @@ pub struct Options<'a> {
     pub span: Span,
     /// A mask or bias on the keys.
     pub mask: Mask<'a>,
+    /// Scaled scores become `softcap · tanh(score / softcap)` before the mask.
+    pub softcap: Option<f32>,
+    /// A score for each head of queries that takes part in the softmax with a value of zero: an attention sink.
+    pub sinks: Option<&'a [f32]>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { scale: 1.0, span: Span::ALL, mask: Mask::None, softcap: None, sinks: None }
+    }
+}
+
+impl Options<'_> {
+    fn check(&self, heads: Heads) -> Result<()> {
+        if self.softcap.is_some_and(|cap| !(cap.is_finite() && cap > 0.0)) {
+            return Err(KernelError::shape("a soft cap must be a positive number"));
+        }
+        self.sinks.map_or(Ok(()), |sinks| view::has("the sinks", sinks.len(), Some(heads.queries)))
+    }
 }
 
 /// Where each sequence of a batch without padding starts, and where the last ends: one number more than sequences.
@@ -132,7 +151,8 @@ pub struct Batch<'a> {
     pub starts: Starts<'a>,
 }
 
-/// `softmax(scale · q · kᵀ + mask) · v` within each sequence, for every head, into `[query, head, size]`.
+/// `softmax(scale · q · kᵀ + mask) · v` within each sequence, for every head, into `[query, head, size]`, with what else
+/// the options say.
 ///
 /// A query that sees no key gets zeros. Keys and values in f16 or bf16 are widened; sums are f32. NaN or an infinity
 /// in a value may reach queries of its sequence up to one tile before its key.
@@ -216,6 +236,7 @@ impl<'a> AttentionCall<'a> {
     fn new(heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
         let Batch { queries, keys, values, starts } = batch;
         heads.check()?;
+        options.check(heads)?;
         let in_order = |starts: &[usize]| starts.first() == Some(&0) && starts.is_sorted();
         if starts.queries.len() != starts.keys.len() || !in_order(starts.queries) || !in_order(starts.keys) {
             return Err(KernelError::shape(

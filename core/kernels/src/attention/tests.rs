@@ -19,6 +19,9 @@ pub(super) struct Case {
     distances: Option<(usize, Vec<f32>)>,
     /// Whether products are of bf16.
     narrow: bool,
+    softcap: Option<f32>,
+    /// For each head of queries.
+    sinks: Option<Vec<f32>>,
 }
 
 const SCALE: f32 = 0.3;
@@ -44,6 +47,8 @@ impl Case {
             mask: None,
             distances: None,
             narrow: false,
+            softcap: None,
+            sinks: None,
         }
     }
 
@@ -71,7 +76,13 @@ impl Case {
                 values: Strided { data: values, token, head: size },
                 starts: Starts { queries: &of_queries, keys: &of_keys },
             },
-            Options { scale: SCALE, span: self.span, mask: self.mask() },
+            Options {
+                scale: SCALE,
+                span: self.span,
+                mask: self.mask(),
+                softcap: self.softcap,
+                sinks: self.sinks.as_deref(),
+            },
             &mut to,
         )
         .unwrap();
@@ -117,7 +128,11 @@ impl Case {
                     let score = |key: usize| {
                         let k = &self.keys[place(key, 0)..][..size];
                         let dot: f64 = q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                        dot * f64::from(SCALE) + self.added(head, first + key, key as isize - position)
+                        let score = dot * f64::from(SCALE);
+                        let score = self
+                            .softcap
+                            .map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh());
+                        score + self.added(head, first + key, key as isize - position)
                     };
                     let seen = |key: &usize| {
                         let distance = *key as isize - position;
@@ -126,8 +141,10 @@ impl Case {
                     };
                     let keys: Vec<usize> =
                         (0..known).filter(seen).filter(|key| score(*key) > f64::NEG_INFINITY).collect();
-                    let most = keys.iter().map(|key| score(*key)).fold(f64::NEG_INFINITY, f64::max);
+                    let sink = self.sinks.as_ref().map_or(f64::NEG_INFINITY, |sinks| f64::from(sinks[head]));
+                    let most = keys.iter().map(|key| score(*key)).fold(sink, f64::max);
                     let total: f64 = keys.iter().map(|key| (score(*key) - most).exp()).sum();
+                    let total = total + if self.sinks.is_some() { (sink - most).exp() } else { 0.0 };
                     for i in 0..size {
                         let sum: f64 = keys
                             .iter()
@@ -281,6 +298,19 @@ fn distances_add_what_their_head_says() {
 }
 
 #[test]
+fn scores_are_capped_and_sinks_take_their_share() {
+    let lengths = [(140, 300), (1, 1), (5, 3), (33, 33)];
+    let sinks = vec![0.5, -2.0, 3.0, 0.0, 1.0, 7.0];
+    for (softcap, sinks) in [(Some(1.5), None), (None, Some(sinks.clone())), (Some(0.7), Some(sinks))] {
+        for span in [Span::CAUSAL, Span { before: Some(9), after: Some(0) }] {
+            let mut batch = Case::new(6, 2, 16, &lengths, span);
+            batch.queries.iter_mut().for_each(|number| *number *= 4.0);
+            check(&Case { softcap, sinks: sinks.clone(), ..batch });
+        }
+    }
+}
+
+#[test]
 fn distances_of_another_number_of_heads_are_refused() {
     let cpu = &cpus()[0];
     for (queries, keys, values) in [(2, 2, 9), (2, 1, 10)] {
@@ -289,8 +319,7 @@ fn distances_of_another_number_of_heads_are_refused() {
         let heads = Heads { queries, keys, size: 8 };
         let of = |data| Strided { data, token: 16, head: 8 };
         let starts = Starts { queries: &[0], keys: &[0] };
-        let (numbers, options) =
-            (Numbers::F32(&[]), Options { scale: 1.0, span: Span::ALL, mask: case.mask() });
+        let (numbers, options) = (Numbers::F32(&[]), Options { mask: case.mask(), ..Options::default() });
         let queries = Strided { data: &[][..], token: 16, head: 8 };
         let batch = Batch { queries, keys: of(numbers), values: of(numbers), starts };
         assert!(attention(cpu, heads, batch, options, &mut []).is_err());
@@ -308,7 +337,7 @@ fn keeping_keys_is_adding_nothing_or_minus_infinity() {
         let heads = Heads { queries: 1, keys: 1, size: 8 };
         let keys = Strided { data: Numbers::F32(&kv), token: 8, head: 8 };
         let queries = Strided { data: &q[..], token: 8, head: 8 };
-        let options = Options { scale: 1.0, span: Span::ALL, mask };
+        let options = Options { mask, ..Options::default() };
         let starts = Starts { queries: &[0, 5], keys: &[0, 5] };
         attention(cpu, heads, Batch { queries, keys, values: keys, starts }, options, &mut to).unwrap();
         to
@@ -390,7 +419,7 @@ fn what_does_not_fit_is_refused() {
         let queries = Strided { data: &data[..], token: 16, head: 8 };
         let keys = Strided { data: Numbers::F32(&data), token: 16, head: 8 };
         let starts = Starts { queries: q, keys: k };
-        let options = Options { scale: 1.0, span: Span::ALL, mask };
+        let options = Options { mask, ..Options::default() };
         attention(
             &cpus()[0],
             heads,

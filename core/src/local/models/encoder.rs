@@ -4,7 +4,7 @@ use super::Tokens;
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Gate, Heads, KeyValues, Linear, Mask, Norm, QkPreparation, Rope,
-    Span, Tensor, attention, split_heads,
+    Tensor, attention, split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -109,7 +109,7 @@ impl Encoder {
         let positions = self.rope.as_ref().map(|_| tokens.positions(0)).unwrap_or_default();
         let prepare =
             QkPreparation { norms: None, rope: self.rope.as_ref().map(|rope| (rope, &positions[..])) };
-        let options = AttentionOptions { scale: heads.scale(), span: Span::ALL, mask };
+        let options = AttentionOptions { scale: heads.scale(), mask, ..AttentionOptions::default() };
         for layer in &self.layers {
             let attn_out =
                 self_attention(layer.qkv_proj.forward(&x)?, heads, prepare, tokens.starts(), options)?;

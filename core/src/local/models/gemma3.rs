@@ -1,15 +1,16 @@
-//! EmbeddingGemma: Gemma 3 whose tokens see both sides. Norms before and after each part, two speeds of rotation, and
-//! layers of which most see only near tokens.
+//! Gemma 3, and EmbeddingGemma, whose tokens see both sides: norms before and after each part and over heads, two speeds
+//! of rotation, and layers of which most see only near tokens.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config;
-use super::decoder::{self, Decoder, LayerConfig};
+use super::decoder::{CommonKeys, Decoder, LayerConfig};
+use super::gemma2::{plain, softcap};
 use super::rope::RopeKeys;
 use crate::error::Result;
-use crate::local::ops::{Device, Heads, Span};
-use crate::local::weights::{Parameters, Weights};
+use crate::local::ops::{RopeLayout, Span};
+use crate::local::weights::Parameters;
 
 const GLOBAL: RopeKeys =
     RopeKeys { layers: Some("full_attention"), base: "rope_theta", scaled: true, default: 1_000_000.0 };
@@ -20,21 +21,10 @@ const LOCAL: RopeKeys = RopeKeys {
     default: 10_000.0,
 };
 
-/// What is read of `config.json`.
+/// What is read of `config.json` besides the common keys.
 #[derive(Debug, Deserialize)]
-struct Config {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: usize,
-    head_dim: usize,
-    intermediate_size: usize,
-    hidden_activation: String,
-    max_position_embeddings: usize,
+struct Keys {
     query_pre_attn_scalar: f64,
-    #[serde(default = "rms_norm_eps")]
-    rms_norm_eps: f64,
     #[serde(default)]
     attention_bias: bool,
     sliding_window: usize,
@@ -43,38 +33,34 @@ struct Config {
     sliding_window_pattern: usize,
     #[serde(default)]
     use_bidirectional_attention: bool,
-}
-
-fn rms_norm_eps() -> f64 {
-    1e-6
+    final_logit_softcapping: Option<f32>,
 }
 
 fn sliding_window_pattern() -> usize {
     6
 }
 
-impl Config {
+impl Keys {
     /// Which layers see only near tokens.
-    fn local_layers(&self) -> Result<Vec<bool>> {
+    fn local_layers(&self, layers: usize) -> Result<Vec<bool>> {
         let Some(types) = &self.layer_types else {
             let every = self.sliding_window_pattern.max(1);
-            return Ok((1..=self.num_hidden_layers).map(|layer| !layer.is_multiple_of(every)).collect());
+            return Ok((1..=layers).map(|layer| !layer.is_multiple_of(every)).collect());
         };
-        config::sliding_layers(types, self.num_hidden_layers)
+        config::sliding_layers(types, layers)
     }
 
-    /// Which tokens a layer's tokens see.
-    fn span(&self, is_local: bool) -> Span {
+    /// A layer, near or not.
+    fn layer(&self, is_local: bool) -> LayerConfig {
+        let rope = Some(usize::from(is_local));
         match (is_local, self.use_bidirectional_attention) {
             // Half on either side.
             (true, true) => {
                 let reach = Some(self.sliding_window / 2);
-                Span { before: reach, after: reach }
+                LayerConfig { span: Span { before: reach, after: reach }, rope }
             }
-            // The window counts the token itself.
-            (true, false) => Span { before: Some(self.sliding_window.saturating_sub(1)), after: Some(0) },
-            (false, true) => Span::ALL,
-            (false, false) => Span::CAUSAL,
+            (false, true) => LayerConfig { span: Span::ALL, rope },
+            (_, false) => LayerConfig::causal(is_local.then_some(self.sliding_window), rope),
         }
     }
 }
@@ -83,37 +69,18 @@ impl Config {
 ///
 /// # Errors
 /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "f32 as the model computes")]
-pub(super) fn open(all: &Value, weights: &Weights, device: &Device) -> Result<Decoder> {
-    config::only(all, "attn_logit_softcapping", &Value::Null)?;
-    config::only(all, "final_logit_softcapping", &json!(null))?;
-    let config: Config = config::read(all)?;
-    if !(config.query_pre_attn_scalar.is_finite() && config.query_pre_attn_scalar > 0.0) {
-        return Err(config::wrong("`query_pre_attn_scalar` is not a positive number"));
-    }
-    let heads = config::grouped_heads(Heads {
-        queries: config.num_attention_heads,
-        keys: config.num_key_value_heads,
-        size: config.head_dim,
-    })?;
-    let rope = |keys: RopeKeys| keys.open(all, device, heads.size, config.max_position_embeddings);
-    let layer = |is_local| LayerConfig { span: config.span(is_local), rope: Some(usize::from(is_local)) };
-    let decoder = decoder::Config {
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
-        intermediate_size: config.intermediate_size,
-        max_positions: config.max_position_embeddings,
-        heads,
-        activation: config::activation("hidden_activation", &config.hidden_activation)?,
-        norm_eps: config.rms_norm_eps,
-        norm_offset: 1.0,
-        qk_norm: true,
-        post_norms: true,
-        attention_bias: config.attention_bias,
-        attention_scale: config.query_pre_attn_scalar.sqrt().recip() as f32,
-        embedding_scale: (config.hidden_size as f64).sqrt() as f32,
-        ropes: vec![rope(GLOBAL)?, rope(LOCAL)?],
-        layers: config.local_layers()?.into_iter().map(layer).collect(),
-    };
-    Decoder::new(decoder, &Parameters::new(weights, device))
+pub(super) fn open(all: &Value, weights: &Parameters<'_>) -> Result<Decoder> {
+    // With images, the text's configuration is within.
+    let all = all.get("text_config").filter(|own| own.is_object()).unwrap_or(all);
+    config::only(all, "attn_logit_softcapping", &json!(null))?;
+    let (common, keys) = (CommonKeys::read(all)?, config::read::<Keys>(all)?);
+    let mut config = plain(&common, keys.query_pre_attn_scalar, weights)?;
+    config.logit_softcap = softcap("final_logit_softcapping", keys.final_logit_softcapping)?;
+    config.qk_norm = true;
+    (config.qkv_bias, config.o_bias) = (keys.attention_bias, keys.attention_bias);
+    config.set_rope(GLOBAL, all, weights, RopeLayout::Halves)?;
+    config.add_rope(LOCAL, all, weights, RopeLayout::Halves)?;
+    let is_local = keys.local_layers(common.num_hidden_layers)?;
+    config.layers = is_local.into_iter().map(|is_local| keys.layer(is_local)).collect();
+    Decoder::new(config, weights)
 }

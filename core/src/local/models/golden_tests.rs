@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use serde_json::{Value, json};
 
-use super::decoder::{Decoder, TextCache};
+use super::decoder::{Cached, Decoder, TextCache};
 use super::{TextEncoder, Tokens, gemma3, qwen3, text_encoder};
 use crate::error::{ErrorKind, Result};
-use crate::local::ops::{Device, Heads, KvCache, Precision};
+use crate::local::ops::{Device, Precision};
 use crate::local::testing::{cpus, noise};
-use crate::local::weights::Weights;
 use crate::local::weights::testing::write;
+use crate::local::weights::{Parameters, Weights};
 
 const FAMILIES: &[&str] = &[
     "bert",
@@ -161,17 +161,18 @@ fn states_are_those_of_transformers_with_the_operations_of_a_gpu() {
 
 /// Texts given to a decoder in pieces, over caches: the states of all tokens, text by text.
 fn in_pieces(decoder: &Decoder, device: &Device, texts: &[Vec<u32>], piece: usize) -> Vec<Vec<f32>> {
-    let Heads { keys, size, .. } = decoder.config.heads;
-    let cache = |_| KvCache::new(device, keys, size, 4).unwrap();
     let mut caches: Vec<TextCache> =
-        texts.iter().map(|_| decoder.config.layers.iter().map(cache).collect()).collect();
+        texts.iter().map(|text| decoder.new_cache(device, text.len()).unwrap()).collect();
     let mut states = vec![Vec::new(); texts.len()];
     let most = texts.iter().map(Vec::len).max().unwrap_or_default();
     for first in (0..most).step_by(piece) {
         let part = |text: &'_ Vec<u32>| text[first.min(text.len())..text.len().min(first + piece)].to_vec();
         let parts: Vec<Vec<u32>> = texts.iter().map(part).collect();
         let tokens = Tokens::new(parts.iter().map(Vec::as_slice));
-        let found = decoder.forward(&tokens, Some(&mut caches)).unwrap();
+        let mut all: Vec<&mut TextCache> = caches.iter_mut().collect();
+        // Texts that have ended give none.
+        let decoding = if parts.iter().all(|part| part.len() == 1) { parts.len() } else { 0 };
+        let found = decoder.forward(&tokens, Some(Cached { caches: &mut all, decoding })).unwrap();
         let found = found.values().unwrap();
         for (states, ends) in states.iter_mut().zip(tokens.starts().windows(2)) {
             states.extend_from_slice(&found[ends[0] * decoder.width()..ends[1] * decoder.width()]);
@@ -180,22 +181,27 @@ fn in_pieces(decoder: &Decoder, device: &Device, texts: &[Vec<u32>], piece: usiz
     states.concat().chunks_exact(decoder.width()).map(<[f32]>::to_vec).collect()
 }
 
+type Open = fn(&Value, &Parameters<'_>) -> Result<Decoder>;
+
 #[test]
 fn causal_decoders_give_the_same_states_in_pieces_over_caches() {
     // What f16 in the cache may change.
     let bar = Bar { cosine: 0.9999, difference: 5e-3 };
-    for (family, open) in [("qwen3", qwen3::open as fn(&_, &_, &_) -> _), ("gemma3", gemma3::open)] {
+    for (family, open) in [("qwen3", qwen3::open as Open), ("gemma3", gemma3::open)] {
         let golden = Golden::of(family);
         let config = rewritten(&golden.config, &json!({"use_bidirectional_attention": false}));
         for device in [first_device(), Device::as_on_gpu(cpus().remove(0), Precision::F32)] {
-            let decoder: Decoder = open(&config, &golden.weights, &device).unwrap();
+            let decoder: Decoder = open(&config, &Parameters::new(&golden.weights, &device)).unwrap();
             let whole = encode(&decoder, &golden.tokens());
             for piece in [1, 5] {
                 let found = in_pieces(&decoder, &device, &golden.texts, piece);
                 compare(&found, &whole, bar).unwrap_or_else(|off| panic!("{family} by {piece}: {off}"));
             }
             let past = vec![5; decoder.window() + 1];
-            let error = decoder.forward(&Tokens::new([&past[..]]), Some(&mut [Vec::new()])).unwrap_err();
+            let mut cache = decoder.new_cache(&device, 4).unwrap();
+            let error = decoder
+                .forward(&Tokens::new([&past[..]]), Some(Cached { caches: &mut [&mut cache], decoding: 0 }))
+                .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ContextTooLong);
         }
     }

@@ -1,24 +1,36 @@
 //! Model architectures, one file each, written over [`ops`](super::ops) and configured by the model's own
 //! `config.json`. What several share is in `encoder.rs`, `decoder.rs` and `dual/`.
 //!
-//! What a model computes is a trait here: [`TextEncoder`] and [`DualEncoder`]. Those of chat (`CausalLm`) and images
-//! (`Denoiser`, `Vae`) belong beside them.
+//! What a model computes is a trait here: [`TextEncoder`], [`DualEncoder`] and [`CausalLm`]. Those of images (`Denoiser`,
+//! `Vae`) belong beside them.
 
 mod bert;
+mod causal;
 mod config;
 mod decoder;
 mod distilbert;
 mod dual;
 mod encoder;
+mod experts;
+mod gemma2;
 mod gemma3;
+mod gguf_config;
+mod granite;
 mod gte;
+mod llama;
 mod modernbert;
 mod mpnet;
 mod nomic_bert;
+mod phi3;
+mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod roberta;
 mod rope;
+mod smollm3;
 
+#[cfg(test)]
+mod causal_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
@@ -30,9 +42,12 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Device, Tensor};
-use crate::local::weights::Weights;
+use crate::local::weights::{Parameters, Weights};
 
+pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm};
+pub(crate) use decoder::{Cached, TextCache};
 pub(crate) use dual::open_dual_encoder;
+pub(crate) use gguf_config::config_of_gguf;
 
 /// The token ids of several texts, one text after another, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,13 +190,15 @@ const FAMILIES: &[Family] = &[
         types: &["qwen3"],
         is_causal: true,
         classes: &["Qwen3"],
-        open: |config, weights, device| Ok(Box::new(qwen3::open(config, weights, device)?)),
+        open: |config, weights, device| Ok(Box::new(qwen3::open(config, &Parameters::new(weights, device))?)),
     },
     Family {
         types: &["gemma3_text"],
         is_causal: true,
         classes: &["Gemma3Text"],
-        open: |config, weights, device| Ok(Box::new(gemma3::open(config, weights, device)?)),
+        open: |config, weights, device| {
+            Ok(Box::new(gemma3::open(config, &Parameters::new(weights, device))?))
+        },
     },
 ];
 

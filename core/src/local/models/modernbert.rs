@@ -8,8 +8,8 @@ use super::rope::RopeKeys;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Device, Embedding, Epilogue, Gate, Heads, Linear, Mask, Norm,
-    QkPreparation, Rope, Span, Tensor,
+    Activation, AttentionOptions, Device, Embedding, Epilogue, Gate, Heads, Linear, Norm, QkPreparation,
+    Rope, Span, Tensor,
 };
 use crate::local::weights::{Biases, Parameters, Weights};
 
@@ -161,7 +161,7 @@ impl Layer {
             (&model.global_rope, Span::ALL)
         };
         let prepare = QkPreparation { norms: None, rope: Some((rope, positions)) };
-        let options = AttentionOptions { scale: model.heads.scale(), span, mask: Mask::None };
+        let options = AttentionOptions { scale: model.heads.scale(), span, ..AttentionOptions::default() };
         let qkv = match &self.attention_norm {
             Some(norm) => self.qkv_proj.forward(norm.forward(&x)?)?,
             None => self.qkv_proj.forward(&x)?,

@@ -20,7 +20,13 @@ pub enum KeyValues<'a> {
         starts: &'a [usize],
     },
     /// A cache for each text, which holds the keys and values of the text's queries already.
-    Caches(&'a [&'a KvCache]),
+    Caches {
+        /// The caches.
+        caches: &'a [&'a KvCache],
+        /// How many texts at the front go on by one token each. These are computed together; a text's bits depend on
+        /// whether it is one of them, and on nothing else.
+        decoding: usize,
+    },
 }
 
 /// `softmax(scale · q · kᵀ + mask) · v` within each text, into `[query, head · size]`.
@@ -43,7 +49,7 @@ pub fn attention(
         KeyValues::Ragged { keys, values, starts: of_keys } => {
             ragged(queries, keys, values, Starts { queries: starts, keys: of_keys }, options)
         }
-        KeyValues::Caches(caches) => cached(queries, starts, caches, options),
+        KeyValues::Caches { caches, decoding } => cached(queries, starts, caches, decoding, options),
     }
 }
 
@@ -91,7 +97,13 @@ fn ragged(
     })
 }
 
-fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Options<'_>) -> Result<Tensor> {
+fn cached(
+    queries: &Tensor,
+    starts: &[usize],
+    caches: &[&KvCache],
+    decoding: usize,
+    options: Options<'_>,
+) -> Result<Tensor> {
     let [tokens, count, size] = queries.dims_of()?;
     check_starts("queries", starts, tokens)?;
     let heads = caches.first().map_or(Heads::equal(count, size), |cache| cache.heads(count));
@@ -100,6 +112,9 @@ fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Opti
     };
     if starts.len() != caches.len() + 1 || !starts.windows(2).zip(caches).all(fits) {
         return Err(Error::invalid_request("queries and caches do not belong together"));
+    }
+    if decoding > caches.len() || starts.windows(2).take(decoding).any(|ends| ends[1] - ends[0] != 1) {
+        return Err(Error::invalid_request("a text that goes on by one token has not one query"));
     }
     check_heads(heads, size)?;
     if !matches!(options.mask, Mask::None) {
@@ -114,25 +129,22 @@ fn cached(queries: &Tensor, starts: &[usize], caches: &[&KvCache], options: Opti
     let width = count * size;
     let all: Vec<Cache<'_>> = caches.iter().map(|cache| cache.view(options.span.before)).collect();
     Tensor::build(device, [tokens, width], |to| {
-        // One token of each text: all at once.
-        if starts.windows(2).all(|ends| ends[1] - ends[0] == 1) {
-            return kernel::decode(&device.cpu, heads, queries, &all, options.scale, to).or_fail();
+        let cpu = &device.cpu;
+        let (decoded, prompts) = to.split_at_mut(decoding * width);
+        if decoding > 0 {
+            kernel::decode(cpu, heads, queries, &all[..decoding], options, decoded).or_fail()?;
         }
-        for (ends, cache) in starts.windows(2).zip(&all) {
+        for (ends, cache) in starts.windows(2).zip(&all).skip(decoding) {
+            let tokens = ends[1] - ends[0];
+            if tokens == 0 {
+                continue;
+            }
             let data = queries.data.get(ends[0] * queries.token..).unwrap_or_default();
             let queries = Strided { data, ..queries };
-            let to = &mut to[ends[0] * width..ends[1] * width];
-            let (cpu, tokens) = (&device.cpu, ends[1] - ends[0]);
-            match tokens {
-                0 => {}
-                // As the text would be decoded together with others.
-                1 => kernel::decode(cpu, heads, queries, &[*cache], options.scale, to).or_fail()?,
-                _ => {
-                    let starts = Starts { queries: &[0, tokens], keys: &[0, cache.length] };
-                    let batch = Batch { queries, keys: cache.keys, values: cache.values, starts };
-                    kernel::attention(cpu, heads, batch, options, to).or_fail()?;
-                }
-            }
+            let starts = Starts { queries: &[0, tokens], keys: &[0, cache.length] };
+            let batch = Batch { queries, keys: cache.keys, values: cache.values, starts };
+            let to = &mut prompts[(ends[0] - decoding) * width..(ends[1] - decoding) * width];
+            kernel::attention(cpu, heads, batch, options, to).or_fail()?;
         }
         Ok(())
     })

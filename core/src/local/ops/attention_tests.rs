@@ -4,7 +4,7 @@ use crate::error::ErrorKind;
 use crate::local::ops::{Device, Distances, Span};
 
 fn options(span: Span, mask: Mask<'_>) -> Options<'_> {
-    Options { scale: 0.25, span, mask }
+    Options { scale: 0.25, span, mask, ..Options::default() }
 }
 
 /// Queries, keys and values on a device.
@@ -21,7 +21,12 @@ fn of_texts(qkv: &[Tensor; 3], starts: [&[usize]; 2], options: Options<'_>) -> R
 
 /// Attention of some new tokens of one text over its cache.
 fn over_cache(queries: &Tensor, cache: &KvCache, options: Options<'_>) -> Result<Tensor> {
-    attention(queries, &[0, queries.dims()[0]], KeyValues::Caches(&[cache]), options)
+    attention(
+        queries,
+        &[0, queries.dims()[0]],
+        KeyValues::Caches { caches: &[cache], decoding: usize::from(queries.dims()[0] == 1) },
+        options,
+    )
 }
 
 const STARTS: [&[usize]; 2] = [&[0, 3, 3, 20], &[0, 5, 6, 24]];
@@ -131,9 +136,10 @@ fn texts_over_their_caches_are_computed_together_as_alone_bit_for_bit() {
         let all: Vec<&KvCache> = caches.iter().collect();
         let options = options(Span::CAUSAL, Mask::None);
         // One token of each, then some prompts among them and a text without new tokens.
-        for starts in [[0, 1, 2, 3], [0, 4, 5, 12], [0, 1, 1, 3]] {
+        for (starts, decoding) in [([0, 1, 2, 3], 3), ([0, 4, 9, 12], 0), ([0, 1, 1, 3], 1)] {
             let queries = noise(&[starts[3], 4, 16], 1.0).tensor(&device);
-            let together = attention(&queries, &starts, KeyValues::Caches(&all), options).unwrap();
+            let together =
+                attention(&queries, &starts, KeyValues::Caches { caches: &all, decoding }, options).unwrap();
             for (ends, cache) in starts.windows(2).zip(&caches) {
                 let part = |x: &Tensor| x.narrow(0, ends[0], ends[1] - ends[0]).unwrap();
                 let alone = over_cache(&part(&queries), cache, options).unwrap();
@@ -150,7 +156,7 @@ fn a_forked_and_a_shortened_cache_go_on_from_the_same_beginning() {
         let part = |x: &Tensor, first, count| x.narrow(0, first, count).unwrap();
         let mut cache = KvCache::new(&device, 2, 8, 16).unwrap();
         cache.append(&part(&k, 0, 6), &part(&v, 0, 6)).unwrap();
-        let fork = cache.fork(32).unwrap();
+        let fork = cache.fork(6, 32).unwrap();
         cache.append(&part(&k, 6, 3), &part(&v, 6, 3)).unwrap();
         cache.truncate(6);
         assert_eq!((cache.len(), fork.len(), fork.is_empty()), (6, 6, false));
@@ -174,8 +180,20 @@ fn operands_that_do_not_belong_together_are_errors() {
             cache.append(&tensor(&[1, 2, 8]), &tensor(&[2, 2, 8])).unwrap_err(),
             over_cache(&tensor(&[1, 2, 8]), &cache, all).unwrap_err(),
             over_cache(&tensor(&[0, 2, 16]), &cache, all).unwrap_err(),
-            attention(&tensor(&[2, 2, 8]), &[0, 1, 2], KeyValues::Caches(&[&cache]), all).unwrap_err(),
-            attention(&tensor(&[2, 2, 8]), &[0, 3], KeyValues::Caches(&[&cache]), all).unwrap_err(),
+            attention(
+                &tensor(&[2, 2, 8]),
+                &[0, 1, 2],
+                KeyValues::Caches { caches: &[&cache], decoding: 0 },
+                all,
+            )
+            .unwrap_err(),
+            attention(
+                &tensor(&[2, 2, 8]),
+                &[0, 3],
+                KeyValues::Caches { caches: &[&cache], decoding: 0 },
+                all,
+            )
+            .unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
         }
@@ -188,5 +206,20 @@ fn operands_that_do_not_belong_together_are_errors() {
             over_cache(&tensor(&[0, 2, 8]), &cache, masked).unwrap_err().kind(),
             ErrorKind::Unsupported
         );
+    }
+}
+
+#[test]
+fn caps_and_sinks_are_those_that_candle_computes() {
+    let sinks = [0.5, -1.0, 2.0, 0.0];
+    let dims: [&[usize]; 3] = [&[20, 4, 16], &[24, 2, 16], &[24, 2, 16]];
+    let truth_of = operands(&on_gpu(), dims);
+    for (softcap, sinks) in [(Some(0.8), None), (None, Some(&sinks[..])), (Some(0.5), Some(&sinks[..]))] {
+        let options = Options { softcap, sinks, ..options(Span::CAUSAL, Mask::None) };
+        let truth = of_texts(&truth_of, STARTS, options).unwrap();
+        for device in devices() {
+            let ours = of_texts(&operands(&device, dims), STARTS, options).unwrap();
+            assert_near(&ours, &truth, 1e-5, &format!("{softcap:?} {sinks:?}"));
+        }
     }
 }

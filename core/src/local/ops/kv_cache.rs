@@ -108,28 +108,54 @@ impl KvCache {
         }
     }
 
-    /// A copy with memory for `capacity` tokens: another text with the same beginning.
+    /// Bytes of the keys and values of a token, `heads` heads of `size` numbers each.
+    pub fn bytes_per_token(device: &Device, heads: usize, size: usize) -> usize {
+        let number = if device.is_cpu() { size_of::<f16>() } else { device.dtype().size_in_bytes() };
+        2 * heads * size * number
+    }
+
+    /// Gives back the memory past the tokens that there are; on a GPU it stays.
+    pub fn shrink(&mut self) {
+        if let CacheMemory::Cpu { keys, values } = &mut self.memory {
+            keys.shrink_to_fit();
+            values.shrink_to_fit();
+        }
+    }
+
+    /// Makes room for `capacity` tokens in all, so that appending up to there copies nothing.
+    pub fn reserve(&mut self, capacity: usize) {
+        if let CacheMemory::Cpu { keys, values } = &mut self.memory {
+            let more = capacity.saturating_sub(self.length) * self.heads * self.size;
+            keys.reserve_exact(more);
+            values.reserve_exact(more);
+        }
+    }
+
+    /// A copy of the first `length` tokens with memory for `capacity`: another text with the same beginning.
     ///
     /// # Errors
     /// `out_of_memory` if a GPU has not so much.
-    pub fn fork(&self, capacity: usize) -> Result<Self> {
-        let mut copy = Self::new(&self.device, self.heads, self.size, capacity.max(self.length))?;
+    pub fn fork(&self, length: usize, capacity: usize) -> Result<Self> {
+        let length = length.min(self.length);
+        let mut copy = Self::new(&self.device, self.heads, self.size, capacity.max(length))?;
+        let count = length * self.heads * self.size;
         match (&mut copy.memory, &self.memory) {
             (
                 CacheMemory::Cpu { keys, values },
                 CacheMemory::Cpu { keys: from_keys, values: from_values },
             ) => {
-                keys.extend_from_slice(from_keys);
-                values.extend_from_slice(from_values);
+                keys.extend_from_slice(&from_keys[..count]);
+                values.extend_from_slice(&from_values[..count]);
             }
-            (CacheMemory::Gpu { keys, values }, CacheMemory::Gpu { .. }) if !self.is_empty() => {
+            (CacheMemory::Gpu { keys, values }, CacheMemory::Gpu { .. }) if length > 0 => {
                 let (from_keys, from_values) = self.gpu()?;
-                keys.slice_set(&from_keys.contiguous().or_fail()?, 0, 0).or_fail()?;
-                values.slice_set(&from_values.contiguous().or_fail()?, 0, 0).or_fail()?;
+                let first = |x: &candle_core::Tensor| x.narrow(0, 0, length)?.contiguous();
+                keys.slice_set(&first(&from_keys).or_fail()?, 0, 0).or_fail()?;
+                values.slice_set(&first(&from_values).or_fail()?, 0, 0).or_fail()?;
             }
             _ => {}
         }
-        copy.length = self.length;
+        copy.length = length;
         Ok(copy)
     }
 

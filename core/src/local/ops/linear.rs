@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ayni_kernels::elementwise;
+use ayni_kernels::gated::{Gate, gate_halves};
 use ayni_kernels::gemm::{self, Packed, Residual};
 use ayni_kernels::gguf::{Format, QuantisedWeights};
 use ayni_kernels::math::Activation;
@@ -79,6 +80,8 @@ enum LinearWeights {
     Stacked(Arc<[Linear]>),
     /// A layer that gates another.
     Gated(Arc<[Linear; 2]>),
+    /// A layer whose first half of outputs gates the second.
+    GatedHalves(Arc<Linear>),
 }
 
 impl Linear {
@@ -200,6 +203,18 @@ impl Linear {
         Ok(Self { inputs, outputs, weights: LinearWeights::Gated(Arc::new([gate, up])) })
     }
 
+    /// The gated layer of one whose outputs are the gates and then what they gate.
+    ///
+    /// # Errors
+    /// `invalid_request` if the number of its outputs is odd.
+    pub fn gated_halves(layer: Self) -> Result<Self> {
+        if !layer.outputs.is_multiple_of(2) {
+            return Err(Error::invalid_request("a gated layer with an odd number of outputs"));
+        }
+        let (inputs, outputs) = (layer.inputs, layer.outputs / 2);
+        Ok(Self { inputs, outputs, weights: LinearWeights::GatedHalves(Arc::new(layer)) })
+    }
+
     /// Input features: the last dimension of what the layer is applied to.
     pub fn inputs(&self) -> usize {
         self.inputs
@@ -259,6 +274,10 @@ impl Linear {
                 let y = gate(gating.forward(&x)?, up.forward(&x)?, epilogue.activation)?;
                 epilogue.apply_after_activation(y)
             }
+            LinearWeights::GatedHalves(layer) => {
+                let y = gated_halves(layer.forward(&x)?, &dims, epilogue.activation)?;
+                epilogue.apply_after_activation(y)
+            }
         }
     }
 }
@@ -277,6 +296,20 @@ fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epil
             gemm::gemm(cpu, packed, values, rows, to, epilogue)
         }),
     }
+}
+
+/// `activation(first half) · second half` of each row.
+fn gated_halves(y: Tensor, dims: &[usize], activation: Activation) -> Result<Tensor> {
+    let width = dims.last().copied().unwrap_or_default();
+    if !y.device().is_cpu() {
+        let last = dims.len().saturating_sub(1);
+        let (gates, ups) = (y.narrow(last, 0, width)?, y.narrow(last, width, width)?);
+        return gate(gates, ups, activation);
+    }
+    let values = y.cpu_values("a gated layer")?;
+    Tensor::build(y.device(), dims, |to| {
+        gate_halves(&y.device().cpu, values, to, width, Gate::First, activation).or_fail()
+    })
 }
 
 /// The outputs of layers side by side.

@@ -40,6 +40,27 @@ fn every_precision_is_near_the_product_that_candle_computes() {
 }
 
 #[test]
+fn a_first_half_of_outputs_gates_the_second() {
+    let (x, weight) = (noise(&[3, 64], 1.0), noise(&[40, 64], 1.0));
+    let epilogue = |device: &Device| Epilogue {
+        activation: Activation::Silu,
+        scale: 0.5,
+        residual: Some(noise(&[3, 20], 1.0).tensor(device)),
+    };
+    for device in devices().into_iter().chain([on_gpu()]) {
+        let half = |first: usize| weight.weight().narrow(0, first, 20).unwrap().contiguous().unwrap();
+        let truth = Linear::gated(&device, (half(0), None), (half(20), None)).unwrap();
+        let truth = truth.forward_with(x.tensor(&device), epilogue(&device)).unwrap();
+        let layer = Linear::gated_halves(Linear::new(&device, weights(&weight, None)).unwrap()).unwrap();
+        assert_eq!((layer.inputs(), layer.outputs()), (64, 20));
+        let found = layer.forward_with(x.tensor(&device), epilogue(&device)).unwrap();
+        assert_near(&found, &truth, 2e-4, "halves");
+        let odd = Linear::new(&device, weights(&noise(&[3, 64], 1.0), None)).unwrap();
+        assert!(Linear::gated_halves(odd).is_err());
+    }
+}
+
+#[test]
 fn what_follows_is_fused_and_means_what_candle_computes() {
     let (x, weight, residual) = (noise(&[3, 64], 1.0), noise(&[40, 64], 1.0), noise(&[3, 40], 1.0));
     let of = |device: &Device, held: &mut Vec<Tensor>| {

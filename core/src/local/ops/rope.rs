@@ -4,6 +4,7 @@ use ayni_kernels::attention::Heads;
 use ayni_kernels::norm::rms_norm_heads;
 use ayni_kernels::rotary::{self, Layout, Table, TokenHeads};
 
+use super::error::OrFail;
 use super::gpu::rope::Tables;
 use super::{Device, Norm, Tensor};
 use crate::error::{Error, Result};
@@ -36,6 +37,24 @@ impl Rope {
     /// The usual frequencies: `base^(-2i / width)` for every pair of `width` numbers.
     pub fn frequencies(width: usize, base: f32) -> Vec<f32> {
         Table::frequencies(width, base)
+    }
+
+    /// The same rope with the positions of another after its own, for models that rotate long texts otherwise than
+    /// short ones.
+    ///
+    /// # Errors
+    /// `invalid_request` if the two rotate other numbers of a head, or lie on two devices.
+    pub fn followed_by(&self, other: &Self) -> Result<Self> {
+        let table = match (&self.table, &other.table) {
+            (OnDevice::Cpu(first), OnDevice::Cpu(second)) => {
+                OnDevice::Cpu(first.followed_by(second).or_fail()?)
+            }
+            (OnDevice::Gpu(first), OnDevice::Gpu(second)) if self.pairs == other.pairs => {
+                OnDevice::Gpu(first.followed_by(second))
+            }
+            _ => return Err(Error::invalid_request("two ropes that are not alike cannot be one")),
+        };
+        Ok(Self { pairs: self.pairs, positions: self.positions + other.positions, table })
     }
 
     fn check(&self, x: &Tensor, positions: &[u32]) -> Result<()> {
@@ -200,6 +219,27 @@ mod tests {
             let held = qkv.tensor(&device);
             split_heads(&held, heads(16), all).unwrap();
             assert_near(&held, &qkv.tensor(&device), 0.0, "a tensor that is lent stays as it is");
+        }
+    }
+
+    #[test]
+    fn a_rope_after_another_rotates_by_its_own_frequencies() {
+        let qkv = noise(&[5, 8 * 16], 1.0);
+        for device in [devices().remove(0), on_gpu()] {
+            let rope = |base| Rope::new(&device, Layout::Halves, &Rope::frequencies(16, base), 101, 1.0);
+            let both = rope(1e4).followed_by(&rope(100.0)).unwrap();
+            let rotated = |rope: &Rope, first: u32| {
+                let positions = POSITIONS.map(|position| first + position);
+                let prepare = QkPreparation { norms: None, rope: Some((rope, &positions)) };
+                split_heads(qkv.tensor(&device), heads(16), prepare).unwrap()
+            };
+            for (first, base) in [(0, 1e4), (101, 100.0)] {
+                for (found, truth) in rotated(&both, first).iter().zip(&rotated(&rope(base), 0)) {
+                    assert_near(found, truth, 0.0, "one after another");
+                }
+            }
+            let narrow = Rope::new(&device, Layout::Halves, &Rope::frequencies(8, 1e4), 4, 1.0);
+            assert!(both.followed_by(&narrow).is_err());
         }
     }
 

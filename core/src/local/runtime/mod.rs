@@ -11,4 +11,4 @@ pub(crate) use budget::Budget;
 pub(crate) use schedule::BatchModel;
 #[cfg(test)]
 pub(crate) use schedule::Job;
-pub(crate) use worker::Worker;
+pub(crate) use worker::{Queued, Work, Worker, thread_lost};

@@ -93,7 +93,7 @@ impl ModelFiles {
     /// `model_load` if there are none, or an index lists what is not in the folder.
     pub(crate) fn weight_files(&self) -> Result<WeightFiles> {
         match &self.weights {
-            Some(name) => Ok(WeightFiles::one(name)),
+            Some(name) => Ok(WeightFiles::of_file(name)),
             None => WeightFiles::find(self)?.ok_or_else(|| no_weights(self)),
         }
     }

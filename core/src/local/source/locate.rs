@@ -36,12 +36,12 @@ pub(crate) struct RemoteModel {
 /// `HF_HUB_OFFLINE` is set and the cache lacks something.
 pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located> {
     source.check()?;
-    let (id, revision) = match source.model.parse()? {
+    let (id, revision, file) = match source.model.parse()? {
         ModelReference::Folder(folder) => return ModelFiles::in_folder(&folder).map(Located::Local),
         ModelReference::File(file) => return files_around(&file).map(Located::Local),
-        ModelReference::Hub { id, revision } => (id, revision),
+        ModelReference::Hub { id, revision, file } => (id, revision, file),
     };
-    let hub = Hub::from_env(env)?;
+    let hub = Hub::from_env(env)?.with_gguf(file);
     if let Some(files) = hub.cached(&id, revision.as_deref()) {
         return Ok(Located::Local(files));
     }

@@ -29,6 +29,8 @@ pub enum ModelReference {
         id: String,
         /// A branch, tag, commit or pull request (`refs/pr/N`); the main branch without it.
         revision: Option<String>,
+        /// Which GGUF file, by a part of its name: `Q4_K_M`.
+        file: Option<String>,
     },
 }
 
@@ -58,13 +60,19 @@ impl FromStr for ModelReference {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),
         };
+        let (id, file) = match id.split_once(':') {
+            Some((id, file)) => (id, Some(file)),
+            None => (id, None),
+        };
         let is_id = id.split('/').count() == 2 && id.split('/').all(is_hub_name);
-        if !is_id || revision.is_some_and(|revision| !revision.split('/').all(is_hub_name)) {
+        let is_wrong = |part: Option<&str>| part.is_some_and(|part| !part.split('/').all(is_hub_name));
+        if !is_id || is_wrong(revision) || is_wrong(file) {
             return Err(Error::config(format!(
-                "model '{text}' is neither a folder or file on this machine nor a Hub id of the form `org/name[@revision]`"
+                "model '{text}' is neither a folder or file on this machine nor a Hub id of the form `org/name[:file][@revision]`"
             )));
         }
-        Ok(Self::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
+        let owned = |part: Option<&str>| part.map(str::to_owned);
+        Ok(Self::Hub { id: id.to_owned(), revision: owned(revision), file: owned(file) })
     }
 }
 
@@ -72,8 +80,11 @@ impl fmt::Display for ModelReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) | Self::File(path) => path.display().fmt(f),
-            Self::Hub { id, revision: None } => f.write_str(id),
-            Self::Hub { id, revision: Some(revision) } => write!(f, "{id}@{revision}"),
+            Self::Hub { id, revision, file } => {
+                f.write_str(id)?;
+                file.iter().try_for_each(|file| write!(f, ":{file}"))?;
+                revision.iter().try_for_each(|revision| write!(f, "@{revision}"))
+            }
         }
     }
 }
@@ -118,11 +129,15 @@ mod tests {
         let hub = |id: &str, revision: Option<&str>| ModelReference::Hub {
             id: id.to_owned(),
             revision: revision.map(str::to_owned),
+            file: None,
         };
         assert_eq!("org/name".parse::<ModelReference>().unwrap(), hub("org/name", None));
         assert_eq!("o.r_g/na-me@refs/pr/1".parse::<ModelReference>().unwrap(), {
             hub("o.r_g/na-me", Some("refs/pr/1"))
         });
+        let one: ModelReference = "org/name:Q4_K_M@main".parse().unwrap();
+        assert!(matches!(&one, ModelReference::Hub { file: Some(file), .. } if file == "Q4_K_M"));
+        assert_eq!(one.to_string(), "org/name:Q4_K_M@main");
     }
 
     #[test]
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_an_error_that_says_what_is_valid() {
-        for text in ["", "bert", "a/b/c", "a/b@", "org/na me", "org/..", "a b"] {
+        for text in ["", "bert", "a/b/c", "a/b@", "a/b:", "a/b:..", "org/na me", "org/..", "a b"] {
             let error = text.parse::<ModelReference>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{text}");
         }

@@ -64,6 +64,12 @@ impl WeightFiles {
         Self { names: vec![name.into()], ..Self::default() }
     }
 
+    /// The weights that begin in a file: it alone, or all parts of a GGUF file that was split.
+    pub(in super::super) fn of_file(name: &str) -> Self {
+        let parts = split_parts(name).unwrap_or_else(|| vec![name.to_owned()]);
+        Self { names: parts, ..Self::default() }
+    }
+
     /// The files with the weights of a folder, safetensors before pickles; `None` if it has none.
     ///
     /// # Errors
@@ -112,7 +118,10 @@ pub(super) fn no_weights(folder: &dyn Folder) -> Error {
     let other = names.iter().filter(|name| !name.contains('/')).find(|name| ends(name, &OTHER_ENDINGS));
     let gguf = names.iter().find(|name| ends(name, &[".gguf"]));
     let why = match (gguf, other) {
-        (Some(gguf), _) => format!("there are GGUF files, such as {}: name the file", folder.display(gguf)),
+        (Some(gguf), _) => format!(
+            "there are GGUF files, such as {}: name the file, or which one (`org/name:Q4_K_M`)",
+            folder.display(gguf)
+        ),
         (None, Some(other)) => format!(
             "{} is not read under this name. Name the file if it is a state dict of PyTorch, else name a revision with \
              safetensors (`@refs/pr/N` if a conversion was proposed), or convert it with `save_pretrained` of transformers",
@@ -142,6 +151,21 @@ fn is_open_clip_alone(folder: &dyn Folder, names: &BTreeSet<String>) -> Result<b
     Ok(config.get("model_type").is_none())
 }
 
+/// The names of all parts of a split GGUF file, `name-00001-of-00003.gguf`, by that of one.
+fn split_parts(name: &str) -> Option<Vec<String>> {
+    const DIGITS: usize = 5;
+    let number = |text: &str| {
+        let is_number = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    let (start, of) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, part) = start.rsplit_once('-')?;
+    let (part, of) = (number(part)?, number(of)?);
+    (1..=of)
+        .contains(&part)
+        .then(|| (1..=of).map(|part| format!("{stem}-{part:05}-of-{of:05}.gguf")).collect())
+}
+
 /// Whether a name from outside stays inside the folder that it is joined to.
 pub(super) fn is_inside(name: &str) -> bool {
     !name.is_empty()
@@ -152,6 +176,18 @@ pub(super) fn is_inside(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_split_gguf_file_is_all_of_its_parts() {
+        let parts = WeightFiles::of_file("m-q4-00002-of-00003.gguf").names;
+        assert_eq!(
+            parts,
+            ["m-q4-00001-of-00003.gguf", "m-q4-00002-of-00003.gguf", "m-q4-00003-of-00003.gguf"]
+        );
+        for name in ["m.gguf", "m-00004-of-00003.gguf", "m-1-of-2.gguf", "m-00001-of-00002.safetensors"] {
+            assert_eq!(WeightFiles::of_file(name).names, [name]);
+        }
+    }
 
     #[test]
     fn names_from_outside_stay_inside() {

@@ -60,27 +60,61 @@ const BERT: &[Rule] = &[
     rule("encoder.layer.*.output.LayerNorm", "blk.*.layer_output_norm"),
 ];
 
-const QWEN3: &[Rule] = &[
+/// What most decoders share.
+const DECODER: &[Rule] = &[
     rule("embed_tokens", "token_embd"),
     rule("layers.*.input_layernorm", "blk.*.attn_norm"),
     rule("layers.*.self_attn.q_proj", "blk.*.attn_q"),
     rule("layers.*.self_attn.k_proj", "blk.*.attn_k"),
     rule("layers.*.self_attn.v_proj", "blk.*.attn_v"),
+    rule("layers.*.self_attn.qkv_proj", "blk.*.attn_qkv"),
     rule("layers.*.self_attn.q_norm", "blk.*.attn_q_norm"),
     rule("layers.*.self_attn.k_norm", "blk.*.attn_k_norm"),
+    rule("layers.*.self_attn.sinks", "blk.*.attn_sinks.weight"),
     rule("layers.*.self_attn.o_proj", "blk.*.attn_output"),
-    rule("layers.*.post_attention_layernorm", "blk.*.ffn_norm"),
     rule("layers.*.mlp.gate_proj", "blk.*.ffn_gate"),
     rule("layers.*.mlp.up_proj", "blk.*.ffn_up"),
     rule("layers.*.mlp.down_proj", "blk.*.ffn_down"),
+    rule("layers.*.mlp.gate", "blk.*.ffn_gate_inp"),
+    rule("layers.*.mlp.experts.gate_proj", "blk.*.ffn_gate_exps"),
+    rule("layers.*.mlp.experts.up_proj", "blk.*.ffn_up_exps"),
+    rule("layers.*.mlp.experts.down_proj", "blk.*.ffn_down_exps"),
     rule("norm", "output_norm"),
+    rule("lm_head", "output"),
 ];
 
-/// By `general.architecture`. Conversions of most other architectures change numbers too: the order of heads, the offset of
-/// norms.
+/// Two norms a layer: before attention, before what follows it.
+const PRE_NORMS: &[Rule] = &[rule("layers.*.post_attention_layernorm", "blk.*.ffn_norm")];
+
+/// Four norms a layer: before and after each part.
+const FOUR_NORMS: &[Rule] = &[
+    rule("layers.*.post_attention_layernorm", "blk.*.post_attention_norm"),
+    rule("layers.*.pre_feedforward_layernorm", "blk.*.ffn_norm"),
+    rule("layers.*.post_feedforward_layernorm", "blk.*.post_ffw_norm"),
+];
+
+/// Gates and what they gate in one tensor.
+const GATE_UP: &[Rule] = &[rule("layers.*.mlp.gate_up_proj", "blk.*.ffn_up")];
+
+const OF_BERT: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[BERT] }]);
+const OF_DECODERS: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[DECODER, PRE_NORMS] }]);
+const OF_GEMMA: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[DECODER, FOUR_NORMS] }]);
+const OF_PHI3: KeyMap =
+    KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[GATE_UP, DECODER, PRE_NORMS] }]);
+
+/// By `general.architecture`. Some conversions change numbers too: the order of the numbers of a head (llama), the offset
+/// of norms (gemma); the models' files know.
 const GGUF: &[(&str, KeyMap)] = &[
-    ("bert", KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[BERT] }])),
-    ("qwen3", KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[QWEN3] }])),
+    ("bert", OF_BERT),
+    ("llama", OF_DECODERS),
+    ("qwen2", OF_DECODERS),
+    ("qwen3", OF_DECODERS),
+    ("qwen3moe", OF_DECODERS),
+    ("gemma2", OF_GEMMA),
+    ("gemma3", OF_GEMMA),
+    ("phi3", OF_PHI3),
+    ("smollm3", OF_DECODERS),
+    ("granite", OF_DECODERS),
 ];
 
 /// A transformer layer of open_clip, which stacks the projections to queries, keys and values.

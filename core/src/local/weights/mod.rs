@@ -19,13 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::ModelFiles;
+use gguf::GgufFile;
 use key_map::View;
 use mapped::MappedFile;
 use tensor::StoredTensor;
 
+pub(crate) use gguf::Metadata;
 pub(crate) use key_map::KeyMap;
 pub(crate) use mapped::FileWatch;
-pub(crate) use parameters::{Biases, Parameters};
+pub(crate) use parameters::{Biases, Parameters, Storage};
 
 /// The tensors of a model by name. Nothing is read before it is asked for.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub(crate) struct Weights {
     tensors: HashMap<String, StoredTensor>,
     /// How the files' names differ from those of transformers.
     names: Option<KeyMap>,
+    /// What a GGUF file says about the model.
+    metadata: Option<Metadata>,
     /// The names, in the files, of the tensors that were asked for.
     used: Arc<Mutex<HashSet<String>>>,
 }
@@ -115,8 +119,10 @@ impl Weights {
             FileFormat::Safetensors => safetensors::read(file)?,
             FileFormat::Pickle => pickle::read(file)?,
             FileFormat::Gguf => {
-                let (tensors, names) = gguf::read(file)?;
-                self.names = Some(names);
+                let GgufFile { tensors, names, metadata } = gguf::read(file)?;
+                if self.metadata.is_none() {
+                    (self.names, self.metadata) = (names, Some(metadata));
+                }
                 tensors
             }
         });
@@ -131,6 +137,16 @@ impl Weights {
     /// The names of all tensors in the files, in no order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// What the GGUF file says about the model, if it is one.
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
+    /// The shape of a tensor by the name of transformers, if there is one.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(&self.stored(name).0).map(StoredTensor::shape)
     }
 
     /// Hands out what tells these weights from others: every tensor's name, shape and encoding, in the order of the names,

@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use super::Weights;
 use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{DenseWeights, Device, Embedding, Gate, Linear, Norm, Precision, of_candle};
+use crate::local::ops::{DenseWeights, Device, Embedding, Format, Gate, Linear, Norm, Precision, of_candle};
 
 /// The tensors under one prefix of a model's names: `encoder.layer.0`.
 #[derive(Clone, Debug)]
@@ -15,6 +15,30 @@ pub(crate) struct Parameters<'a> {
     pub(crate) device: &'a Device,
     prefix: String,
     biases: Biases,
+    storage: Storage,
+    /// The longest text that is wanted.
+    window: Option<usize>,
+    /// Which part of tensors that hold one after another of so many.
+    of_stack: Option<(usize, usize)>,
+}
+
+/// In what layers hold their weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In the precision of the device, whatever the file has.
+    #[default]
+    Precision,
+    /// The blocks of a GGUF file as they are; all else in the precision of the device, but 16 bits a weight where the file
+    /// has no more.
+    AsInFile,
+}
+
+/// One or several layers with the same input, in rows of one format.
+struct Rows {
+    format: Format,
+    parts: Vec<StoredTensor>,
+    outputs: usize,
+    biases: Vec<Tensor>,
 }
 
 /// Which layers and norms have a bias.
@@ -31,7 +55,15 @@ pub(crate) enum Biases {
 impl<'a> Parameters<'a> {
     /// All weights of a model.
     pub(crate) fn new(weights: &'a Weights, device: &'a Device) -> Self {
-        Self { weights, device, prefix: String::new(), biases: Biases::IfAny }
+        Self {
+            weights,
+            device,
+            prefix: String::new(),
+            biases: Biases::IfAny,
+            storage: Storage::Precision,
+            window: None,
+            of_stack: None,
+        }
     }
 
     /// The tensors under `name`, below this prefix.
@@ -42,6 +74,54 @@ impl<'a> Parameters<'a> {
     /// The same tensors, with a rule on which layers have a bias.
     pub(crate) fn biased(&self, biases: Biases) -> Self {
         Self { biases, ..self.clone() }
+    }
+
+    /// The same tensors, with a rule on how layers hold them.
+    pub(crate) fn stored(&self, storage: Storage) -> Self {
+        Self { storage, ..self.clone() }
+    }
+
+    /// The same tensors, for texts of up to `window` tokens.
+    pub(crate) fn with_window(&self, window: Option<usize>) -> Self {
+        Self { window, ..self.clone() }
+    }
+
+    /// The same names for tensors that hold `count` of them one after another, of which this is number `number`.
+    pub(crate) fn of_stack(&self, number: usize, count: usize) -> Self {
+        Self { of_stack: Some((number, count)), ..self.clone() }
+    }
+
+    /// A tensor of finite numbers and of this shape where the file holds it.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        let full = self.full(name);
+        let failed = |why: String| Err(Error::new(ErrorKind::ModelLoad, why));
+        let stored = match self.of_stack {
+            None => self.weights.tensor(&full, shape)?,
+            Some((number, count)) => {
+                let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
+                let Some(one) = whole.one_of_stack(number) else {
+                    return failed(format!("`{full}` is stored in a way that is not supported"));
+                };
+                one
+            }
+        };
+        if shape.contains(&0) {
+            return failed(format!("`{full}` is empty: {shape:?}"));
+        }
+        match stored.is_finite(&self.device.cpu)? {
+            true => Ok(stored),
+            false => failed(format!("`{full}` holds NaN or infinity in the weights")),
+        }
+    }
+
+    /// The longest text of a model that can take `positions` tokens.
+    pub(crate) fn window(&self, positions: usize) -> usize {
+        self.window.map_or(positions, |window| window.min(positions))
+    }
+
+    /// Whether they are of a GGUF file.
+    pub(crate) fn is_gguf(&self) -> bool {
+        self.weights.metadata().is_some()
     }
 
     /// The tensors under the first of these names that has any, else under this prefix: repositories differ in the
@@ -64,23 +144,7 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if it is missing, has another shape, or holds a number that is not finite.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.stored(name, shape)?.to_tensor(&candle_core::Device::Cpu)
-    }
-
-    /// A tensor of finite numbers where its file holds it.
-    fn stored(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
-        let name = self.full(name);
-        let stored = self.weights.tensor(&name, shape)?;
-        if shape.contains(&0) {
-            return Err(Error::new(ErrorKind::ModelLoad, format!("`{name}` is empty: {shape:?}")));
-        }
-        match stored.is_finite(&self.device.cpu)? {
-            true => Ok(stored),
-            false => Err(Error::new(
-                ErrorKind::ModelLoad,
-                format!("`{name}` holds NaN or infinity in the weights"),
-            )),
-        }
+        self.find(name, shape)?.to_tensor(&candle_core::Device::Cpu)
     }
 
     /// A tensor that may be missing; one of another shape is still an error.
@@ -91,12 +155,90 @@ impl<'a> Parameters<'a> {
         self.has(name).then(|| self.tensor(name, shape)).transpose()
     }
 
+    /// The numbers of a small tensor of this full name, if it is there.
+    ///
+    /// # Errors
+    /// `model_load` if it has another shape.
+    pub(crate) fn vector_if_any(&self, name: &str, width: usize) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.tensor_if_any(name, &[width])? else { return Ok(None) };
+        tensor.to_dtype(DType::F32).and_then(|tensor| tensor.to_vec1()).map(Some).map_err(of_candle)
+    }
+
     /// The layer `name.weight`, with `name.bias` where there is one.
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        self.at(name).linear_of(self.dense(name, inputs, outputs)?)
+        match self.rows(&[(name, outputs)], inputs)? {
+            Some(rows) => self.at(name).linear_of_rows(rows, inputs),
+            None => self.at(name).linear_of(self.dense(name, inputs, outputs)?),
+        }
+    }
+
+    /// The layers whose weights are used as the file has them, neighbours of one format joined. `None` if some are not.
+    fn rows(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Option<Vec<Rows>>> {
+        if self.storage != Storage::AsInFile {
+            return Ok(None);
+        }
+        let mut all: Vec<Rows> = Vec::new();
+        for (name, outputs) in parts {
+            let here = self.at(name);
+            let stored = here.find("weight", &[*outputs, inputs])?;
+            let format = stored.blocks().map(|(format, _)| format);
+            let Some(format) = format.filter(|format| self.keeps(*format)) else { return Ok(None) };
+            let bias = here.bias("bias", *outputs)?;
+            let is_alike =
+                |last: &&mut Rows| last.format == format && last.biases.is_empty() == bias.is_none();
+            match all.last_mut().filter(is_alike) {
+                Some(last) => {
+                    last.parts.push(stored);
+                    last.outputs += outputs;
+                    last.biases.extend(bias);
+                }
+                None => {
+                    let biases = bias.into_iter().collect();
+                    all.push(Rows { format, parts: vec![stored], outputs: *outputs, biases });
+                }
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// Whether layers hold weights of this format as they are. On a GPU, and where the CPU multiplies in bf16, plain
+    /// numbers are faster in the precision of the device.
+    fn keeps(&self, format: Format) -> bool {
+        let is_plain = matches!(format, Format::F16 | Format::Bf16);
+        !is_plain || self.device.is_cpu() && self.device.precision == Precision::F32
+    }
+
+    fn linear_of_rows(&self, rows: Vec<Rows>, inputs: usize) -> Result<Linear> {
+        let layer = |Rows { format, parts, outputs, biases }: Rows| {
+            let bias = match biases.as_slice() {
+                [] => None,
+                biases => Some(Tensor::cat(biases, 0).map_err(of_candle)?),
+            };
+            let bytes_of =
+                |part: &StoredTensor| part.blocks().map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+            let joined: Vec<u8>;
+            let bytes = match parts.as_slice() {
+                // Packed from the file itself.
+                [only] => only.blocks().map_or(&[][..], |(_, bytes)| bytes),
+                parts => {
+                    joined = parts.iter().map(bytes_of).collect::<Vec<_>>().concat();
+                    &joined
+                }
+            };
+            Linear::blocks(self.device, format, bytes, [outputs, inputs], bias.as_ref())
+                .map_err(|error| self.unusable(error))
+        };
+        let mut layers = rows.into_iter().map(layer).collect::<Result<Vec<_>>>()?;
+        match (layers.len(), layers.pop()) {
+            (1, Some(only)) => Ok(only),
+            (_, last) => {
+                layers.extend(last);
+                Linear::stacked(layers).map_err(|error| self.unusable(error))
+            }
+        }
     }
 
     /// Weight and bias of the layer `name`.
@@ -110,6 +252,9 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or only some have a bias.
     pub(crate) fn fused(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Linear> {
+        if let Some(rows) = self.rows(parts, inputs)? {
+            return self.linear_of_rows(rows, inputs);
+        }
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for (name, outputs) in parts {
             let here = self.at(name);
@@ -132,6 +277,15 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or only one has a bias.
     pub(crate) fn gated(&self, gate: &str, up: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        if let Some(mut rows) = self.rows(&[(gate, outputs), (up, outputs)], inputs)? {
+            let ups = if rows.len() > 1 { rows.pop() } else { None };
+            let gates = self.linear_of_rows(rows, inputs)?;
+            let layer = match ups {
+                Some(ups) => Linear::gated_by(gates, self.linear_of_rows(vec![ups], inputs)?),
+                None => Linear::gated_halves(gates),
+            };
+            return layer.map_err(|error| self.unusable(error));
+        }
         let half = |name| self.dense(name, inputs, outputs);
         Linear::gated(self.device, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
     }
@@ -148,6 +302,12 @@ impl<'a> Parameters<'a> {
         outputs: usize,
     ) -> Result<Linear> {
         let here = self.at(name);
+        if gate == Gate::First
+            && let Some(rows) = self.rows(&[(name, 2 * outputs)], inputs)?
+        {
+            let layer = here.linear_of_rows(rows, inputs)?;
+            return Linear::gated_halves(layer).map_err(|error| here.unusable(error));
+        }
         let (weight, bias) = self.dense(name, inputs, 2 * outputs)?;
         let half = |first| {
             let of = |x: &Tensor| x.narrow(0, first, outputs).map_err(of_candle);
@@ -205,7 +365,15 @@ impl<'a> Parameters<'a> {
     /// `model_load` if the tensor is missing or has another shape.
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let here = self.at(name);
-        let (table, range, dtype) = here.stored("weight", &[count, width])?.resident()?;
+        let stored = here.find("weight", &[count, width])?;
+        if self.storage == Storage::AsInFile
+            && let Some((format, bytes)) = stored.blocks()
+            && !matches!(format, Format::F16 | Format::Bf16)
+        {
+            let table = Embedding::blocks(self.device, format, bytes, [count, width]);
+            return table.map_err(|error| here.unusable(error));
+        }
+        let (table, range, dtype) = stored.resident()?;
         Embedding::new(self.device, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
     }
 

@@ -176,6 +176,13 @@ impl StoredTensor {
         Some(Self { range: start..start + bytes, shape, ..self.clone() })
     }
 
+    /// Number `number` of the tensors that this one holds one after another; nothing is copied.
+    pub(crate) fn one_of_stack(&self, number: usize) -> Option<Self> {
+        let count = *self.shape.first()?;
+        let one = self.part(number, count)?;
+        Some(Self { shape: one.shape[1..].to_vec(), ..one })
+    }
+
     /// A copy on a device: in the type that is stored, f32 for blocks.
     ///
     /// # Errors
@@ -215,6 +222,18 @@ impl StoredTensor {
             }
             Encoding::Other(name) => Err(unsupported(name)),
         }
+    }
+
+    /// The bytes of rows that a matrix product can use as they are, and their format: blocks of a GGUF file, or numbers
+    /// of 16 bits in row-major order.
+    pub(crate) fn blocks(&self) -> Option<(Format, &[u8])> {
+        let format = match &self.encoding {
+            Encoding::Blocks(format) => *format,
+            Encoding::Plain(DType::F16) if self.strides.is_none() => Format::F16,
+            Encoding::Plain(DType::BF16) if self.strides.is_none() => Format::Bf16,
+            _ => return None,
+        };
+        Some((format, self.stored_bytes()))
     }
 
     /// Shape, strides and encoding as text.

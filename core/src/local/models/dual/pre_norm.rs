@@ -3,8 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::local::ops::{
-    Activation, AttentionOptions, Epilogue, Heads, KeyValues, Linear, Mask, Norm, QkPreparation, Span,
-    Tensor, attention, split_heads,
+    Activation, AttentionOptions, Epilogue, Heads, KeyValues, Linear, Norm, QkPreparation, Span, Tensor,
+    attention, split_heads,
 };
 use crate::local::weights::Parameters;
 
@@ -89,7 +89,8 @@ impl Transformer {
     fn attention(&self, qkv: Tensor, starts: &[usize], kept: Option<&[u32]>) -> Result<Tensor> {
         let [q, k, v] = split_heads(qkv, self.heads, QkPreparation::default())?;
         let over = KeyValues::Ragged { keys: &k, values: &v, starts };
-        let options = AttentionOptions { scale: self.heads.scale(), span: self.span, mask: Mask::None };
+        let options =
+            AttentionOptions { scale: self.heads.scale(), span: self.span, ..AttentionOptions::default() };
         match kept {
             None => attention(&q, starts, over, options),
             Some(rows) => {

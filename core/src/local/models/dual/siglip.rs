@@ -8,8 +8,8 @@ use super::pre_norm::{Keep, Shape, Transformer};
 use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower, starts_of};
 use crate::error::{Error, Result};
 use crate::local::ops::{
-    Activation, AttentionOptions, Device, Epilogue, Heads, KeyValues, Linear, Mask, Norm, Precision, Span,
-    Tensor, attention, of_candle,
+    Activation, AttentionOptions, Device, Epilogue, Heads, KeyValues, Linear, Norm, Precision, Span, Tensor,
+    attention, of_candle,
 };
 use crate::local::weights::{Biases, Parameters, Weights};
 
@@ -164,7 +164,7 @@ impl AttentionPool {
         let queries = self.query.repeat(images)?;
         let (one_each, starts) = (starts_of(images, 1), starts_of(images, states));
         let scale = Heads::equal(heads, size).scale();
-        let options = AttentionOptions { scale, span: Span::ALL, mask: Mask::None };
+        let options = AttentionOptions { scale, ..AttentionOptions::default() };
         let over = KeyValues::Ragged { keys: &k, values: &v, starts: &starts };
         let x = self.o_proj.forward(attention(&queries, &one_each, over, options)?)?;
         let hidden =

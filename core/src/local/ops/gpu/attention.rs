@@ -29,7 +29,7 @@ pub(in super::super) fn attention(
         .step_by(at_once)
         .map(|first| {
             let rows = first..tokens.min(first + at_once);
-            block(&queries.narrow(0, first, rows.len())?, &keys, &values, options.scale, scores.added(rows))
+            block(&queries.narrow(0, first, rows.len())?, &keys, &values, options, scores.added(rows))
         })
         .collect();
     match parts?.as_slice() {
@@ -50,14 +50,17 @@ fn block(
     queries: &Tensor,
     keys: &Tensor,
     values: &Tensor,
-    scale: f32,
+    options: Options<'_>,
     added: Option<Added>,
 ) -> Result<Tensor> {
-    let (count, ..) = queries.dims3()?;
+    let (count, heads, _) = queries.dims3()?;
     let known = keys.dim(1)?;
     let queries_first = queries.transpose(0, 1)?.contiguous()?;
     let scores = queries_first.matmul(&keys.transpose(1, 2)?.contiguous()?)?.to_dtype(DType::F32)?;
-    let mut scores = (scores * f64::from(scale))?;
+    let mut scores = (scores * f64::from(options.scale))?;
+    if let Some(cap) = options.softcap {
+        scores = ((scores / f64::from(cap))?.tanh()? * f64::from(cap))?;
+    }
     let mut seeing = None;
     if let Some(added) = added {
         // One plane for all heads, or one for each.
@@ -67,11 +70,18 @@ fn block(
         scores = scores.broadcast_add(&on_device(added.scores, known)?)?;
         seeing = added.seeing.map(|rows| on_device(rows, 1)).transpose()?;
     }
-    let mut weights = candle_nn::ops::softmax_last_dim(&scores)?;
+    let mut weights = match options.sinks {
+        None => candle_nn::ops::softmax_last_dim(&scores)?,
+        Some(sinks) => {
+            let sinks = Tensor::new(sinks, queries.device())?.reshape((heads, 1, 1))?;
+            let sinks = sinks.broadcast_as((heads, count, 1))?.contiguous()?;
+            candle_nn::ops::softmax_last_dim(&Tensor::cat(&[&scores, &sinks], 2)?)?.narrow(2, 0, known)?
+        }
+    };
     if let Some(seeing) = seeing {
         weights = weights.broadcast_mul(&seeing)?;
     }
-    weights.to_dtype(queries.dtype())?.matmul(values)?.transpose(0, 1)?.contiguous()
+    weights.to_dtype(queries.dtype())?.contiguous()?.matmul(values)?.transpose(0, 1)?.contiguous()
 }
 
 /// What is added to the scores of some queries.

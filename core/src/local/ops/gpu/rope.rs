@@ -17,6 +17,8 @@ pub(in super::super) struct Tables {
     /// The most positions.
     positions: usize,
     scale: f32,
+    /// The frequencies and the scale from a position on, where the counting starts again.
+    then: Option<(usize, Arc<[f32]>, f32)>,
     made: Arc<Mutex<Option<Made>>>,
 }
 
@@ -30,7 +32,7 @@ struct Made {
 impl Tables {
     /// As the kernels' table.
     pub(in super::super) fn new(layout: Layout, frequencies: &[f32], positions: usize, scale: f32) -> Self {
-        Self { layout, frequencies: frequencies.into(), positions, scale, made: Arc::default() }
+        Self { layout, frequencies: frequencies.into(), positions, scale, then: None, made: Arc::default() }
     }
 
     /// The tables with at least so many positions.
@@ -50,12 +52,28 @@ impl Tables {
         let pairs = self.frequencies.len();
         let angle = |index: usize| {
             let (position, pair) = (index / pairs.max(1), index % pairs.max(1));
-            let (sine, cosine) = f64::from(position as f32 * self.frequencies[pair]).sin_cos();
-            (cosine as f32 * self.scale, sine as f32 * self.scale)
+            let (frequencies, scale, counted) = match &self.then {
+                Some((first, frequencies, scale)) if position >= *first => {
+                    (frequencies, *scale, position - first)
+                }
+                _ => (&self.frequencies, self.scale, position),
+            };
+            let (sine, cosine) = f64::from(counted as f32 * frequencies[pair]).sin_cos();
+            (cosine as f32 * scale, sine as f32 * scale)
         };
         let (cosines, sines): (Vec<f32>, Vec<f32>) = (0..positions * pairs).map(angle).unzip();
         let table = |values: Vec<f32>| Tensor::from_vec(values, (positions, pairs), gpu);
         Ok(Made { cosines: table(cosines)?, sines: table(sines)? })
+    }
+
+    /// The same tables with the positions of others, which have as many pairs, after their own.
+    pub(in super::super) fn followed_by(&self, other: &Self) -> Self {
+        Self {
+            positions: self.positions + other.positions,
+            then: Some((self.positions, Arc::clone(&other.frequencies), other.scale)),
+            made: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// Rotates `[token, head, size]`, a position a token. The numbers of a head past the table's pairs stay.

@@ -4,6 +4,7 @@
 //! blobs, from which a later call resumes.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::context::Context;
 use crate::env::Environment;
@@ -41,6 +42,8 @@ const MAIN: &str = "main";
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
     settings: Settings,
+    /// Which GGUF file of a repository is wanted, by a part of its name; else its safetensors or pickles.
+    gguf: Option<String>,
 }
 
 /// What the cache has of a model.
@@ -60,7 +63,29 @@ impl Hub {
     /// # Errors
     /// `config_invalid` if there is no folder for models.
     pub(crate) fn from_env(env: &Environment) -> Result<Self> {
-        Ok(Self { settings: Settings::from_env(env)? })
+        Ok(Self { settings: Settings::from_env(env)?, gguf: None })
+    }
+
+    /// The same for one GGUF file of a repository.
+    pub(crate) fn with_gguf(self, gguf: Option<String>) -> Self {
+        Self { gguf, ..self }
+    }
+
+    /// The files that are needed of a repository.
+    fn plan(&self, contents: &Contents<'_>) -> Result<Plan> {
+        match &self.gguf {
+            Some(gguf) => contents.gguf_plan(gguf),
+            None => contents.plan(),
+        }
+    }
+
+    /// A model's files in a folder, by what was planned.
+    fn files_of(&self, folder: &Path, plan: &Plan) -> Result<ModelFiles> {
+        let files = ModelFiles::in_folder(folder)?;
+        Ok(match plan.files.first().filter(|_| self.gguf.is_some()) {
+            Some(weights) => files.with_weights(weights),
+            None => files,
+        })
     }
 
     /// Whether no socket may be opened.
@@ -125,7 +150,8 @@ impl Hub {
         if revision != commit {
             repository.set_commit(revision, &commit)?;
         }
-        Ok(ModelFiles::in_folder(&repository.snapshot(&commit))?.named(id, Some(commit)))
+        let files = self.files_of(&repository.snapshot(&commit), &plan)?;
+        Ok(files.named(id, Some(commit)))
     }
 
     /// Fetches the missing files of a commit: first those that name others, last the weights.
@@ -146,7 +172,7 @@ impl Hub {
             get(name).await?;
         }
         let read = |name: &str| read_from(repository, commit, name);
-        let plan = Contents { names: &names, read: &read }.plan()?;
+        let plan = self.plan(&Contents { names: &names, read: &read })?;
         for name in &plan.files {
             get(name).await?;
         }
@@ -161,16 +187,16 @@ impl Hub {
             return lacking("this revision was never fetched".to_owned());
         };
         let folder = repository.snapshot(&commit);
-        let Ok(files) = ModelFiles::in_folder(&folder) else {
-            return lacking(format!("there is no folder {}", folder.display()));
-        };
         let present = repository.present(&commit);
         let listing = repository.listing(&commit);
         let names = listing.as_ref().unwrap_or(&present);
         let read = |name: &str| read_from(&repository, &commit, name);
-        let plan = match (Contents { names, read: &read }).plan() {
+        let plan = match self.plan(&Contents { names, read: &read }) {
             Ok(plan) => plan,
             Err(error) => return lacking(error.message().to_owned()),
+        };
+        let Ok(files) = self.files_of(&folder, &plan) else {
+            return lacking(format!("there is no folder {}", folder.display()));
         };
         let missing: Vec<String> = plan.files.into_iter().filter(|name| !present.contains(name)).collect();
         if !missing.is_empty() {

@@ -163,6 +163,44 @@ impl Contents<'_> {
         Ok(plan)
     }
 
+    /// The files of a model in GGUF: the one whose name has `wanted` in it, with all its parts.
+    ///
+    /// # Errors
+    /// `model_load` listing what there is if there is none, or several.
+    pub(super) fn gguf_plan(&self, wanted: &str) -> Result<Plan> {
+        let all = || self.names.iter().filter(|name| name.ends_with(".gguf"));
+        let low = wanted.to_ascii_lowercase();
+        let stem = |name: &str| name.trim_end_matches(".gguf").to_ascii_lowercase();
+        let fits = |name: &&String| stem(name).contains(&low);
+        // `Q4_K` must not find `Q4_K_M` where there is a file of its own.
+        let is_whole = |name: &&String| {
+            let stem = stem(name);
+            stem.split_once("-of-")
+                .map_or(stem.as_str(), |(start, _)| start.rsplit_once('-').map_or(start, |(start, _)| start))
+                .strip_suffix(&low)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with(['-', '.', '_', '/']))
+        };
+        let parts = |name: &String| WeightFiles::of_file(name).names;
+        let mut found: BTreeSet<Vec<String>> = all().filter(is_whole).map(parts).collect();
+        if found.is_empty() {
+            found = all().filter(fits).map(parts).collect();
+        }
+        match (found.pop_first(), found.is_empty()) {
+            (Some(files), true) => Ok(Plan { files, absent: Vec::new() }),
+            (found, _) => {
+                let why = if found.is_some() { "several GGUF files" } else { "no GGUF file" };
+                let names: Vec<&str> = all().take(20).map(String::as_str).collect();
+                Err(Error::new(
+                    ErrorKind::ModelLoad,
+                    format!(
+                        "{why} of the repository have '{wanted}' in their names; there are: {}",
+                        names.join(", ")
+                    ),
+                ))
+            }
+        }
+    }
+
     /// What the model is, as far as its configuration is here.
     fn kind(&self) -> Result<ModelKind> {
         let bytes = if self.names.contains(CONFIG) { (self.read)(CONFIG)? } else { None };

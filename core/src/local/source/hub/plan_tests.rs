@@ -162,6 +162,31 @@ fn a_naming_file_that_is_damaged_is_named() {
     assert!(error.message().contains("modules.json of the repository"), "{error}");
 }
 
+#[test]
+fn one_gguf_file_of_many_is_chosen_with_all_its_parts() {
+    let names: BTreeSet<String> = [
+        "README.md",
+        "m-Q4_K_M.gguf",
+        "m-Q4_K.gguf",
+        "m-Q8_0-00001-of-00002.gguf",
+        "m-Q8_0-00002-of-00002.gguf",
+        "m.IQ4_XS.gguf",
+    ]
+    .map(str::to_owned)
+    .into();
+    let read = |_: &str| Ok(None);
+    let contents = Contents { names: &names, read: &read };
+    let files = |wanted: &str| contents.gguf_plan(wanted).map(|plan| plan.files);
+    assert_eq!(files("Q4_K").unwrap(), ["m-Q4_K.gguf"]);
+    assert_eq!(files("q4_k_m").unwrap(), ["m-Q4_K_M.gguf"]);
+    assert_eq!(files("iq4").unwrap(), ["m.IQ4_XS.gguf"]);
+    assert_eq!(files("Q8_0").unwrap(), ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"]);
+    for (wanted, why) in [("Q5_0", "no GGUF file"), ("m-", "several GGUF files")] {
+        let error = files(wanted).unwrap_err();
+        assert!(error.message().contains(why) && error.message().contains("m-Q4_K.gguf"), "{error}");
+    }
+}
+
 /// What sentence-transformers leaves in the cache of a text encoder, and transformers in that of a CLIP.
 #[test]
 fn files_that_an_architecture_does_not_read_need_not_be_known_to_be_absent() {

@@ -1,0 +1,189 @@
+//! Chat with models in this process: templates, grammars, what an answer's text says, and the conversations of one model
+//! side by side.
+
+mod conversation;
+pub(crate) mod grammar;
+mod model;
+pub(crate) mod output;
+mod prefix;
+mod queue;
+mod sampling;
+mod scheduler;
+mod stack;
+pub(crate) mod template;
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use futures_util::stream::poll_fn;
+use tokio::sync::mpsc;
+
+use super::LocalChatConfig;
+use super::ops::{Device, DeviceChoice, PrecisionChoice};
+use super::runtime::Worker;
+use super::source::{Located, locate};
+use super::weights::Weights;
+use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream};
+use crate::context::Context;
+use crate::env::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::{BackendInfo, Route, Usage};
+use crate::transport::Transport;
+use model::{ChatModel, DEFAULT_RUNNING, model_config};
+use queue::Queue;
+
+/// Requests that wait where the configuration does not say.
+const DEFAULT_QUEUED: usize = 64;
+
+/// The most answers to one request.
+const MAX_CHOICES: u32 = 16;
+
+/// The request for answer number `number` of several: draws of its own, which a seed repeats.
+fn nth(request: &ChatRequest, number: u32) -> ChatRequest {
+    let seed = request.seed.map(|seed| seed.wrapping_add(u64::from(number)));
+    ChatRequest { choices: None, seed, ..request.clone() }
+}
+
+/// A chat model in this process.
+///
+/// It loads in the background; calls wait for it. Any number of callers share it: their answers are computed together,
+/// token by token, and each is what it would be alone. Dropping a stream, or cancelling its call, ends the work within one
+/// token or one piece of the prompt.
+#[derive(Debug)]
+pub struct LocalChat {
+    info: BackendInfo,
+    worker: Worker<ChatModel>,
+    queue: Queue,
+}
+
+impl LocalChat {
+    /// Starts to load a model. What can be known without loading is checked here.
+    ///
+    /// # Errors
+    /// `config_invalid` for a model, device or precision that is misspelt; `model_load` for files on this machine
+    /// that make no model; `unsupported` for an architecture that is not known; `device_unavailable`.
+    pub fn open(config: &LocalChatConfig, env: &Environment) -> Result<Self> {
+        Self::open_over(config, env, None)
+    }
+
+    /// The same, with a transport for downloads.
+    pub(crate) fn open_over(
+        config: &LocalChatConfig,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> Result<Self> {
+        Self::open_changed(config, env, transport, |model| model)
+    }
+
+    /// The same, with something done to the model once it is loaded.
+    #[cfg(test)]
+    fn open_with(
+        config: &LocalChatConfig,
+        env: &Environment,
+        change: impl Fn(ChatModel) -> ChatModel + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::open_changed(config, env, None, change)
+    }
+
+    fn open_changed(
+        config: &LocalChatConfig,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+        change: impl Fn(ChatModel) -> ChatModel + Send + Sync + 'static,
+    ) -> Result<Self> {
+        config.check()?;
+        let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
+        let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
+        let device = Device::open(device, precision, env)?;
+        let (located, copies) = (locate(&config.source, env)?, config.source.copies_weights()?);
+        let name = match &located {
+            Located::Local(files) => {
+                // Read now, so that what is wrong with the files is an error of opening.
+                model_config(files, &Weights::open(files)?)?;
+                files.weights.clone().unwrap_or_else(|| files.model.clone())
+            }
+            Located::Remote(model) => model.id.clone(),
+        };
+        let info = BackendInfo::new("local", name.as_str()).with_device(device.name());
+        let is_gguf = name.ends_with(".gguf");
+        let info = match config.source.precision.as_deref().unwrap_or("auto") {
+            "auto" if is_gguf => info.with_precision("gguf", "the file's blocks are multiplied as they are"),
+            _ => info.with_precision(device.precision.name(), device.precision_reason),
+        };
+        let queue = Queue::new(
+            config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
+            config.max_queued.unwrap_or(DEFAULT_QUEUED),
+        );
+        let (transport, config) = (transport.cloned(), config.clone());
+        let load = move |cx: &Context| {
+            let cx = &cx.clone().with_default_transport(transport.as_ref());
+            let files = located.files(cx)?.with_copied_weights(copies);
+            ChatModel::load(&files, &device, &config).map(&change)
+        };
+        Ok(Self { info, worker: Worker::start(name, load)?, queue })
+    }
+
+    /// One whole answer.
+    async fn answer(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
+        self.stream(cx, request).await?.collect_response(&self.info).await
+    }
+
+    async fn begin(&self, cx: &Context, request: &ChatRequest) -> Result<ChatStream> {
+        let model = self.worker.ready(cx).await?;
+        let ticket = self.queue.enter()?;
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let started = ChatEvent::Started { route: Route::new(&self.info) };
+        // The receiver is right here.
+        let _ = sender.send(Ok(started));
+        let job = model.prepare(cx, request, sender, ticket)?;
+        self.worker.submit(cx, job).await?;
+        Ok(ChatStream::new(poll_fn(move |task| receiver.poll_recv(task))))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ChatBackend for LocalChat {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
+        request.check_messages()?;
+        let count = match request.choices {
+            None => 1,
+            Some(count @ 1..=MAX_CHOICES) => count,
+            Some(count) => {
+                let text = format!("`choices` is {count}; it must be from 1 to {MAX_CHOICES}");
+                return Err(Error::invalid_request(text));
+            }
+        };
+        let answers = (0..count).map(|number| self.answer(cx, nth(&request, number)));
+        let mut answers = Box::pin(cx.guard(try_join_all(answers))).await?.into_iter();
+        let mut first = answers.next().ok_or_else(|| Error::response_invalid("there is no answer"))?;
+        for other in answers {
+            // The conversation was read once.
+            let written = Usage { input_tokens: None, cached_tokens: None, ..other.usage };
+            first.usage = first.usage.plus(written);
+            first.alternatives.push(other.into());
+        }
+        Ok(first)
+    }
+
+    async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
+        request.check()?;
+        cx.guard(self.begin(cx, &request)).await
+    }
+
+    async fn ready(&self, cx: &Context) -> Result<()> {
+        cx.guard(self.worker.ready(cx)).await.map(|_| ())
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.worker.loaded().map(ChatModel::window)
+    }
+
+    fn count_tokens(&self, request: &ChatRequest) -> Result<usize> {
+        let conflict = || Error::new(ErrorKind::Conflict, "the model is not loaded yet; await `ready` first");
+        self.worker.loaded().ok_or_else(conflict)?.count_tokens(request)
+    }
+}

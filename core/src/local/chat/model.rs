@@ -1,0 +1,242 @@
+//! A loaded chat model: everything between a request and the tokens of its answer.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::conversation::{ChatJob, EventSender};
+use super::grammar::Grammars;
+use super::output::OutputReader;
+use super::prefix::PrefixStore;
+use super::queue::Ticket;
+use super::sampling::{self, Sampler, SamplingOptions};
+use super::template::{RenderOptions, Template};
+use crate::chat::{ChatRequest, Part};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::LocalChatConfig;
+use crate::local::models::{CausalLm, LoadOptions, causal_lm, check_causal_lm, config_of_gguf};
+use crate::local::ops::Device;
+use crate::local::source::ModelFiles;
+use crate::local::tokenizer::{ChatTokenizer, Prompt};
+use crate::local::weights::{Storage, Weights};
+
+/// The most tokens of an answer to a request that does not say.
+const DEFAULT_MAX_TOKENS: usize = 4096;
+
+/// Memory for keys and values where the configuration does not say.
+pub(super) const DEFAULT_CACHE_BYTES: u64 = 2 << 30;
+
+/// Answers in progress where the configuration does not say.
+pub(super) const DEFAULT_RUNNING: usize = 16;
+
+/// A model that cannot hold even this many tokens is of no use.
+const MIN_WINDOW: usize = 64;
+
+/// The most alternatives to a token that are told, as OpenAI bounds it.
+const MAX_LOGPROBS: u8 = 20;
+
+/// What a model is bounded by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The most tokens of all conversations together.
+    pub(super) cache_tokens: usize,
+    /// The most answers in progress.
+    pub(super) running: usize,
+}
+
+/// A loaded model.
+pub(crate) struct ChatModel {
+    pub(super) model: Box<dyn CausalLm>,
+    pub(super) tokenizer: Arc<ChatTokenizer>,
+    pub(super) prefixes: Mutex<PrefixStore>,
+    pub(super) limits: Limits,
+    template: Template,
+    grammars: Grammars,
+    defaults: SamplingOptions,
+    /// The model's name, for messages.
+    name: String,
+}
+
+/// The model's own configuration, from `config.json` or from the file.
+///
+/// # Errors
+/// `unsupported` for an architecture that is not known; `model_load` if a file is missing or damaged.
+pub(super) fn model_config(files: &ModelFiles, weights: &Weights) -> Result<Value> {
+    let config = match weights.metadata() {
+        Some(_) => config_of_gguf(weights)?,
+        None => files.needed_json("config.json")?,
+    };
+    check_causal_lm(&config)?;
+    Ok(config)
+}
+
+impl ChatModel {
+    /// Loads a model's files.
+    ///
+    /// # Errors
+    /// `model_load` if they are missing or damaged, `unsupported` for an unknown architecture, `out_of_memory`.
+    pub(super) fn load(files: &ModelFiles, device: &Device, config: &LocalChatConfig) -> Result<Self> {
+        let weights = Weights::open(files)?;
+        let model_config = model_config(files, &weights)?;
+        let is_auto = config.source.precision.as_deref().unwrap_or("auto") == "auto";
+        let cache_bytes = usize::try_from(config.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES));
+        let cache_bytes = cache_bytes.unwrap_or(usize::MAX);
+        let options = LoadOptions {
+            storage: if is_auto { Storage::AsInFile } else { Storage::Precision },
+            window: config.context,
+            cache_bytes: Some(cache_bytes),
+        };
+        // The tokenizer takes as long to read as the weights.
+        let (model, tokenizer) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| match weights.metadata() {
+                Some(metadata) => ChatTokenizer::from_gguf(metadata),
+                None => ChatTokenizer::from_files(files),
+            });
+            let model = causal_lm(&model_config, &weights, device, options);
+            let failed = || Error::new(ErrorKind::ModelLoad, "reading the tokenizer panicked");
+            (model, tokenizer.join().unwrap_or_else(|_| Err(failed())))
+        });
+        let (model, tokenizer) = (model?, Arc::new(tokenizer?));
+        let per_token = model.cache_bytes_per_token().max(1);
+        let cache_tokens = cache_bytes / per_token;
+        if model.window() < MIN_WINDOW {
+            let text = format!(
+                "{cache_bytes} bytes of `cache_bytes` hold {cache_tokens} tokens of {per_token} bytes each; at least \
+                 {MIN_WINDOW} are needed"
+            );
+            return Err(Error::new(ErrorKind::OutOfMemory, text));
+        }
+        let generation: Option<Value> =
+            if weights.metadata().is_some() { None } else { files.json("generation_config.json")? };
+        Ok(Self {
+            template: Template::of_model(&tokenizer, config.template.as_deref())?,
+            grammars: Grammars::new(Arc::clone(&tokenizer)),
+            defaults: SamplingOptions::of_generation_config(&generation.unwrap_or_default()),
+            limits: Limits { cache_tokens, running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1) },
+            prefixes: Mutex::default(),
+            name: files.model.clone(),
+            model,
+            tokenizer,
+        })
+    }
+
+    /// The longest conversation with its answer.
+    pub(super) fn window(&self) -> usize {
+        self.model.window().min(self.limits.cache_tokens)
+    }
+
+    /// How many tokens a conversation has.
+    ///
+    /// # Errors
+    /// Those of the template.
+    pub(super) fn count_tokens(&self, request: &ChatRequest) -> Result<usize> {
+        self.check(request)?;
+        Ok(self.tokenizer.encode(&self.render(request)?)?.len())
+    }
+
+    /// A request, ready for the model's thread.
+    ///
+    /// # Errors
+    /// `invalid_request` and `unsupported` for what cannot be answered, `context_too_long` with the figures.
+    pub(super) fn prepare(
+        &self,
+        cx: &Context,
+        request: &ChatRequest,
+        events: EventSender,
+        ticket: Ticket,
+    ) -> Result<ChatJob> {
+        self.check(request)?;
+        let options = SamplingOptions::of_request(request, &self.defaults, self.model.vocab_size())?;
+        let prompt = self.render(request)?;
+        let tokens = self.tokenizer.encode(&prompt)?;
+        let max_tokens = self.max_tokens(tokens.len(), request.max_tokens)?;
+        Ok(ChatJob {
+            cx: cx.clone(),
+            reader: OutputReader::new(self.template.dialect(), &prompt, request),
+            decoder: self.tokenizer.decoder(),
+            sampler: Sampler::new(options, &tokens),
+            max_tokens,
+            constraint: self.grammars.constraint(request, self.template.dialect(), &prompt)?,
+            logprobs: request.logprobs.map(usize::from),
+            thinking_budget: thinking_budget(request)?,
+            prompt: tokens,
+            events,
+            ticket,
+        })
+    }
+
+    fn render(&self, request: &ChatRequest) -> Result<Prompt> {
+        self.template.render(request, &RenderOptions::default())
+    }
+
+    /// The most tokens of the answer to a prompt.
+    fn max_tokens(&self, prompt: usize, wanted: Option<u32>) -> Result<usize> {
+        let window = self.window();
+        let too_long = |what: String| {
+            Err(Error::new(
+                ErrorKind::ContextTooLong,
+                format!("{what} do not fit the window of {window} tokens of {}", self.name),
+            ))
+        };
+        if prompt == 0 {
+            return Err(Error::invalid_request("the conversation has no tokens"));
+        }
+        match wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX)) {
+            Some(0) => Err(Error::invalid_request("`max_tokens` is 0; an answer needs at least one token")),
+            Some(wanted) if prompt.saturating_add(wanted) > window => {
+                too_long(format!("the conversation's {prompt} tokens and {wanted} of the answer"))
+            }
+            Some(wanted) => Ok(wanted),
+            None if prompt >= window => too_long(format!("the conversation's {prompt} tokens")),
+            None => Ok(DEFAULT_MAX_TOKENS.min(window - prompt)),
+        }
+    }
+
+    /// Fails on what this backend does not do.
+    fn check(&self, request: &ChatRequest) -> Result<()> {
+        request.check()?;
+        let parts = request.messages.iter().flat_map(|message| message.content.parts());
+        let mut others = parts.filter(|part| !matches!(part, Part::Text { .. }));
+        if others.next().is_some() {
+            return Err(Error::unsupported(format!(
+                "{} reads text only; the conversation holds an image",
+                self.name
+            )));
+        }
+        if request.logprobs.is_some_and(|top| top > MAX_LOGPROBS) {
+            return Err(Error::invalid_request(format!("`logprobs` is above {MAX_LOGPROBS}")));
+        }
+        let known = || sampling::EXTRA.iter().chain(OWN_EXTRA);
+        match request.extra.keys().find(|key| !known().any(|known| known == key)) {
+            None => Ok(()),
+            Some(key) => Err(Error::unsupported(format!(
+                "a local model has no option `{key}`; valid: {}",
+                known().copied().collect::<Vec<_>>().join(", ")
+            ))),
+        }
+    }
+}
+
+/// The names of [`ChatRequest::extra`] that are no options of sampling.
+const OWN_EXTRA: &[&str] = &["chat_template_kwargs", "guided_grammar", "guided_regex", "thinking_budget"];
+
+/// The most tokens of thoughts, where the request says.
+fn thinking_budget(request: &ChatRequest) -> Result<Option<usize>> {
+    match request.extra.get("thinking_budget") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let budget = value.as_u64().and_then(|budget| usize::try_from(budget).ok());
+            budget.map(Some).ok_or_else(|| {
+                Error::invalid_request(format!("`thinking_budget` is {value}; it must be a number of tokens"))
+            })
+        }
+    }
+}
+
+impl fmt::Debug for ChatModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChatModel({}, {:?})", self.name, self.limits)
+    }
+}

@@ -1,0 +1,445 @@
+//! From logits to the next token: penalties, temperature, the filters that models are used with, and the draw.
+//!
+//! The order is that of transformers: penalties and biases, temperature, top-k, top-p, min-p, typical, then XTC of llama.cpp.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use serde_json::Value;
+
+use crate::chat::ChatRequest;
+use crate::error::{Error, Result};
+
+/// The names of [`ChatRequest::extra`] that are options of sampling.
+pub(super) const EXTRA: &[&str] =
+    &["min_p", "typical_p", "repetition_penalty", "logit_bias", "xtc_probability", "xtc_threshold"];
+
+/// How the next token is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SamplingOptions {
+    /// 0 always takes the likeliest token.
+    pub(super) temperature: f32,
+    /// Only so many of the likeliest tokens.
+    pub(super) top_k: Option<usize>,
+    /// Only the likeliest tokens that together reach this probability.
+    pub(super) top_p: f32,
+    /// Only tokens at least this likely, compared with the likeliest.
+    pub(super) min_p: f32,
+    /// Only the tokens whose surprise is nearest to the expected one, which together reach this probability.
+    pub(super) typical_p: f32,
+    /// Divides the logits of tokens that occurred in prompt or answer, or multiplies negative ones.
+    pub(super) repetition_penalty: f32,
+    /// Subtracted for each time that a token occurred in the answer.
+    pub(super) frequency_penalty: f32,
+    /// Subtracted for tokens that occurred in the answer.
+    pub(super) presence_penalty: f32,
+    /// How often all but the least likely of the likely tokens are left out.
+    pub(super) xtc_probability: f32,
+    /// How likely a token is at least for that.
+    pub(super) xtc_threshold: f32,
+    /// Added to the logits of tokens.
+    pub(super) logit_bias: Vec<(u32, f32)>,
+    /// Makes the draws repeatable.
+    pub(super) seed: Option<u64>,
+}
+
+impl Default for SamplingOptions {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: None,
+            top_p: 1.0,
+            min_p: 0.0,
+            typical_p: 1.0,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            xtc_probability: 0.0,
+            xtc_threshold: 0.1,
+            logit_bias: Vec::new(),
+            seed: None,
+        }
+    }
+}
+
+impl SamplingOptions {
+    /// What a `generation_config.json` says. What it does not say, or says in another type, is the default.
+    #[allow(clippy::cast_possible_truncation, reason = "probabilities and temperatures")]
+    pub(super) fn of_generation_config(config: &Value) -> Self {
+        let number = |key: &str, default: f32| {
+            config.get(key).and_then(Value::as_f64).map_or(default, |number| number as f32)
+        };
+        let plain = Self::default();
+        let samples = config.get("do_sample").and_then(Value::as_bool);
+        let options = Self {
+            temperature: match samples {
+                Some(false) => 0.0,
+                _ => number("temperature", plain.temperature),
+            },
+            top_k: config.get("top_k").and_then(Value::as_u64).and_then(|k| usize::try_from(k).ok()),
+            top_p: number("top_p", plain.top_p),
+            min_p: number("min_p", plain.min_p),
+            typical_p: number("typical_p", plain.typical_p),
+            repetition_penalty: number("repetition_penalty", plain.repetition_penalty),
+            ..plain.clone()
+        };
+        // A model's file that makes no sense is no reason not to serve the model.
+        if options.check().is_ok() { options } else { plain }
+    }
+
+    /// The options of a request, over the model's own.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the option whose value makes no sense.
+    pub(super) fn of_request(request: &ChatRequest, defaults: &Self, vocab_size: usize) -> Result<Self> {
+        let extra = |key: &str, default: f32| match request.extra.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            #[allow(clippy::cast_possible_truncation, reason = "probabilities and penalties")]
+            Some(value) => value
+                .as_f64()
+                .map(|number| number as f32)
+                .ok_or_else(|| Error::invalid_request(format!("`{key}` is {value}; it must be a number"))),
+        };
+        let options = Self {
+            temperature: request.temperature.unwrap_or(defaults.temperature),
+            top_k: match request.top_k {
+                Some(k) => usize::try_from(k).ok(),
+                None => defaults.top_k,
+            },
+            top_p: request.top_p.unwrap_or(defaults.top_p),
+            min_p: extra("min_p", defaults.min_p)?,
+            typical_p: extra("typical_p", defaults.typical_p)?,
+            repetition_penalty: extra("repetition_penalty", defaults.repetition_penalty)?,
+            frequency_penalty: request.frequency_penalty.unwrap_or(0.0),
+            presence_penalty: request.presence_penalty.unwrap_or(0.0),
+            xtc_probability: extra("xtc_probability", 0.0)?,
+            xtc_threshold: extra("xtc_threshold", defaults.xtc_threshold)?,
+            logit_bias: logit_bias(request.extra.get("logit_bias"), vocab_size)?,
+            seed: request.seed,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<()> {
+        let finite = |name: &str, value: f32, fits: bool, wanted: &str| match value.is_finite() && fits {
+            true => Ok(()),
+            false => Err(Error::invalid_request(format!("`{name}` is {value}; it must be {wanted}"))),
+        };
+        let share = |name: &str, value: f32| {
+            finite(name, value, (0.0..=1.0).contains(&value), "a number from 0 to 1")
+        };
+        finite("temperature", self.temperature, self.temperature >= 0.0, "a number from 0 up")?;
+        share("top_p", self.top_p)?;
+        share("min_p", self.min_p)?;
+        share("typical_p", self.typical_p)?;
+        share("xtc_probability", self.xtc_probability)?;
+        share("xtc_threshold", self.xtc_threshold)?;
+        let penalty = self.repetition_penalty;
+        finite("repetition_penalty", penalty, penalty > 0.0, "a number above 0")?;
+        finite("frequency_penalty", self.frequency_penalty, true, "a finite number")?;
+        finite("presence_penalty", self.presence_penalty, true, "a finite number")
+    }
+}
+
+/// `{"token id": number}`, as OpenAI has it.
+#[allow(clippy::cast_possible_truncation, reason = "biases are small")]
+fn logit_bias(value: Option<&Value>, vocab_size: usize) -> Result<Vec<(u32, f32)>> {
+    let wrong = || Error::invalid_request("`logit_bias` must be an object of numbers by token id");
+    let all = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(value) => value.as_object().ok_or_else(wrong)?,
+    };
+    let one = |(token, bias): (&String, &Value)| {
+        let token: u32 = token.parse().map_err(|_| wrong())?;
+        let bias = bias.as_f64().filter(|bias| bias.is_finite()).ok_or_else(wrong)? as f32;
+        if token as usize >= vocab_size {
+            return Err(Error::invalid_request(format!(
+                "`logit_bias` names token {token}; the model has {vocab_size}"
+            )));
+        }
+        Ok((token, bias))
+    };
+    all.iter().map(one).collect()
+}
+
+/// Chooses the tokens of one answer.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    options: SamplingOptions,
+    random: Random,
+    /// How often each token occurred in the answer; zero for those of the prompt alone.
+    seen: HashMap<u32, u32>,
+    /// Logits that differ from the model's, reused from token to token.
+    changed: Vec<f32>,
+}
+
+impl Sampler {
+    /// For the answer to a prompt.
+    pub(super) fn new(options: SamplingOptions, prompt: &[u32]) -> Self {
+        let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let of_prompt = if has_effect(options.repetition_penalty, 1.0) { prompt } else { &[] };
+        Self {
+            seen: of_prompt.iter().map(|token| (*token, 0)).collect(),
+            random: Random(seed),
+            changed: Vec::new(),
+            options,
+        }
+    }
+
+    /// The next token. `allows` says which are allowed, where some are not.
+    ///
+    /// # Errors
+    /// `response_invalid` if the model gave no number to choose by, or nothing is allowed.
+    pub(super) fn sample(&mut self, logits: &[f32], allows: Option<&dyn Fn(u32) -> bool>) -> Result<u32> {
+        let mut changed = std::mem::take(&mut self.changed);
+        let logits = match self.changes() || allows.is_some() {
+            false => logits,
+            true => {
+                changed.clear();
+                changed.extend_from_slice(logits);
+                self.change(&mut changed);
+                if let Some(allows) = allows {
+                    for (token, logit) in (0..).zip(&mut changed) {
+                        if !allows(token) {
+                            *logit = f32::NEG_INFINITY;
+                        }
+                    }
+                }
+                &changed
+            }
+        };
+        let token = self.choose(logits);
+        self.changed = changed;
+        let token = token?;
+        *self.seen.entry(token).or_default() += 1;
+        Ok(token)
+    }
+
+    /// Whether logits are changed before the choice.
+    fn changes(&self) -> bool {
+        let options = &self.options;
+        !options.logit_bias.is_empty()
+            || has_effect(options.repetition_penalty, 1.0)
+            || has_effect(options.frequency_penalty, 0.0)
+            || has_effect(options.presence_penalty, 0.0)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "counts of tokens in an answer")]
+    fn change(&self, logits: &mut [f32]) {
+        let options = &self.options;
+        for (token, count) in &self.seen {
+            let Some(logit) = logits.get_mut(*token as usize) else { continue };
+            let penalty = options.repetition_penalty;
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            if *count > 0 {
+                *logit -= options.presence_penalty + options.frequency_penalty * *count as f32;
+            }
+        }
+        for (token, bias) in &options.logit_bias {
+            if let Some(logit) = logits.get_mut(*token as usize) {
+                *logit += bias;
+            }
+        }
+    }
+
+    fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        let (best, most) = likeliest(logits);
+        if !most.is_finite() {
+            return Err(Error::response_invalid("the model gave no token that may come next"));
+        }
+        if self.options.temperature == 0.0 {
+            return Ok(best);
+        }
+        let mut candidates = Candidates::new(logits, most, self.options.temperature);
+        let options = &self.options;
+        if let Some(k) = options.top_k.filter(|k| *k > 0) {
+            candidates.keep_top(k);
+        }
+        if options.top_p < 1.0 {
+            candidates.keep_nucleus(options.top_p);
+        }
+        if options.min_p > 0.0 {
+            candidates.keep_at_least(options.min_p);
+        }
+        if options.typical_p < 1.0 {
+            candidates.keep_typical(options.typical_p);
+        }
+        if options.xtc_probability > 0.0 && self.random.next() < f64::from(options.xtc_probability) {
+            candidates.leave_out_likely(options.xtc_threshold);
+        }
+        Ok(candidates.draw(self.random.next()).unwrap_or(best))
+    }
+}
+
+#[allow(clippy::float_cmp, reason = "exactly the number that changes nothing")]
+fn has_effect(value: f32, none: f32) -> bool {
+    value != none
+}
+
+/// The first token with the greatest logit, and that; NaN if one is not a number.
+fn likeliest(logits: &[f32]) -> (u32, f32) {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (token, logit) in (0..).zip(logits) {
+        if logit.is_nan() {
+            return (token, f32::NAN);
+        }
+        if *logit > best.1 {
+            best = (token, *logit);
+        }
+    }
+    best
+}
+
+/// Tokens and their weights: probabilities, but for a common factor.
+struct Candidates {
+    all: Vec<(u32, f64)>,
+    /// Whether the likeliest come first.
+    is_sorted: bool,
+}
+
+/// The likelier first, of equals the one with the lower number.
+fn by_weight(a: &(u32, f64), b: &(u32, f64)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+impl Candidates {
+    fn new(logits: &[f32], most: f32, temperature: f32) -> Self {
+        let weight = |logit: f32| (f64::from(logit - most) / f64::from(temperature)).exp();
+        let all = (0..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
+        Self { all: all.map(|(token, logit)| (token, weight(*logit))).collect(), is_sorted: false }
+    }
+
+    fn total(&self) -> f64 {
+        self.all.iter().map(|(_, weight)| weight).sum()
+    }
+
+    /// Keeps the `count` likeliest, in order.
+    fn keep_top(&mut self, count: usize) {
+        if count < self.all.len() {
+            self.all.select_nth_unstable_by(count, by_weight);
+            self.all.truncate(count);
+        }
+        self.all.sort_unstable_by(by_weight);
+        self.is_sorted = true;
+    }
+
+    /// Keeps the likeliest that together reach a probability, at least one.
+    fn keep_nucleus(&mut self, probability: f32) {
+        let wanted = f64::from(probability) * self.total();
+        let reached = |sorted: &[(u32, f64)]| {
+            let mut sum = 0.0;
+            sorted.iter().position(|(_, weight)| {
+                sum += weight;
+                sum >= wanted
+            })
+        };
+        // Sorting a whole vocabulary takes longer than most models take for a token; few tokens have the probability.
+        let mut sorted = if self.is_sorted { self.all.len() } else { 256.min(self.all.len()) };
+        loop {
+            if !self.is_sorted {
+                if sorted < self.all.len() {
+                    self.all.select_nth_unstable_by(sorted, by_weight);
+                }
+                self.all[..sorted].sort_unstable_by(by_weight);
+            }
+            match reached(&self.all[..sorted]) {
+                Some(last) => self.all.truncate(last + 1),
+                None if sorted < self.all.len() => {
+                    sorted = (8 * sorted).min(self.all.len());
+                    continue;
+                }
+                None => {}
+            }
+            self.is_sorted = true;
+            return;
+        }
+    }
+
+    /// Keeps those that are likely enough, compared with the likeliest.
+    fn keep_at_least(&mut self, share: f32) {
+        let least = f64::from(share) * self.all.iter().map(|(_, weight)| *weight).fold(0.0, f64::max);
+        self.all.retain(|(_, weight)| *weight >= least);
+    }
+
+    /// Keeps those whose surprise is nearest to the expected one, which together reach a probability.
+    fn keep_typical(&mut self, probability: f32) {
+        let total = self.total();
+        let surprise = |weight: f64| -(weight / total).ln();
+        let expected: f64 = self
+            .all
+            .iter()
+            .filter(|(_, weight)| *weight > 0.0)
+            .map(|(_, weight)| weight / total * surprise(*weight))
+            .sum();
+        let distance = |weight: f64| (surprise(weight) - expected).abs();
+        self.all.sort_by(|a, b| distance(a.1).total_cmp(&distance(b.1)).then(a.0.cmp(&b.0)));
+        let (wanted, mut sum) = (f64::from(probability) * total, 0.0);
+        let last = self.all.iter().position(|(_, weight)| {
+            sum += weight;
+            sum >= wanted
+        });
+        self.all.truncate(last.map_or(self.all.len(), |last| last + 1));
+        self.is_sorted = false;
+    }
+
+    /// Leaves out all likely tokens but the least likely of them.
+    fn leave_out_likely(&mut self, threshold: f32) {
+        let least = f64::from(threshold) * self.total();
+        let likely = self.all.iter().filter(|(_, weight)| *weight >= least);
+        let Some(kept) = likely.clone().max_by(|a, b| by_weight(a, b)).copied() else { return };
+        self.all.retain(|candidate| candidate.1 < least || candidate.0 == kept.0);
+    }
+
+    /// The token at a place between 0 and 1.
+    fn draw(&self, place: f64) -> Option<u32> {
+        let mut rest = place * self.total();
+        let found = self.all.iter().find(|(_, weight)| {
+            rest -= weight;
+            rest < 0.0
+        });
+        found.or(self.all.last()).map(|(token, _)| *token)
+    }
+}
+
+/// SplitMix64: as good as needed, and the same on every machine.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    /// A number from 0 up to 1.
+    #[allow(clippy::cast_precision_loss, reason = "53 bits, which f64 holds exactly")]
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^= x >> 31;
+        (x >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// How likely a token was by the model's own logits, and the likeliest tokens.
+#[allow(clippy::float_cmp, reason = "a logit is compared with itself")]
+pub(super) fn log_probabilities(logits: &[f32], token: u32, top: usize) -> (f64, Vec<(u32, f64)>) {
+    let most = f64::from(likeliest(logits).1);
+    let total: f64 = logits.iter().map(|logit| (f64::from(*logit) - most).exp()).sum();
+    let normal = most + total.ln();
+    let of =
+        |token: u32| logits.get(token as usize).map_or(f64::NEG_INFINITY, |logit| f64::from(*logit) - normal);
+    let mut all: Vec<(u32, f64)> = Vec::new();
+    if top > 0 {
+        all = (0..).zip(logits).map(|(token, logit)| (token, f64::from(*logit) - normal)).collect();
+        if top < all.len() {
+            all.select_nth_unstable_by(top, by_weight);
+            all.truncate(top);
+        }
+        all.sort_unstable_by(by_weight);
+    }
+    (of(token), all)
+}
+
+#[cfg(test)]
+#[path = "sampling_tests.rs"]
+mod tests;

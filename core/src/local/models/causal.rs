@@ -1,0 +1,165 @@
+//! Language models that continue texts: a decoder and its output layer.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::decoder::{Cached, CommonKeys, Decoder, TextCache};
+use super::{Tokens, config, gemma2, gemma3, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3};
+use crate::error::{Error, Result};
+use crate::local::ops::{Activation, Device, Heads, KvCache, Linear, Tensor, activate};
+use crate::local::weights::{Parameters, Storage, Weights};
+
+/// A model that says how likely each token is to come next.
+pub(crate) trait CausalLm: Send + Sync + fmt::Debug {
+    /// How many tokens there are.
+    fn vocab_size(&self) -> usize;
+
+    /// The longest text.
+    fn window(&self) -> usize;
+
+    /// Memory of the keys and values of a token, in bytes.
+    fn cache_bytes_per_token(&self) -> usize;
+
+    /// An empty cache for a text of up to `capacity` tokens.
+    ///
+    /// # Errors
+    /// `out_of_memory` if a GPU has not so much.
+    fn new_cache(&self, capacity: usize) -> Result<TextCache>;
+
+    /// Whether a text of up to `capacity` tokens can go on from a cache of another with the same beginning.
+    fn fits(&self, cache: &TextCache, capacity: usize) -> bool;
+
+    /// Computes further tokens of texts and adds them to the caches, if there are any. Gives the logits of what follows
+    /// some of these tokens, `[row, vocabulary]`: `rows` are their numbers in the batch.
+    ///
+    /// A text's logits have the same bits alone and in any batch, and a prompt's in one piece and in several.
+    ///
+    /// # Errors
+    /// `context_too_long` for a text that is longer than the window, `invalid_request` for an unknown token.
+    fn logits(&self, tokens: &Tokens, cached: Option<Cached<'_, '_>>, rows: &[u32]) -> Result<Tensor>;
+}
+
+/// How a model is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LoadOptions {
+    /// In what layers hold their weights.
+    pub(crate) storage: Storage,
+    /// The longest text that is wanted; by default the model's own.
+    pub(crate) window: Option<usize>,
+    /// Memory for keys and values, which bounds the longest text too.
+    pub(crate) cache_bytes: Option<usize>,
+}
+
+/// A family of language models: its `model_type`s, and what reads it.
+struct Family {
+    types: &'static [&'static str],
+    open: fn(&Value, &Parameters<'_>) -> Result<Decoder>,
+}
+
+const FAMILIES: &[Family] = &[
+    Family { types: &["llama", "mistral"], open: llama::open },
+    Family { types: &["smollm3"], open: smollm3::open },
+    Family { types: &["qwen2"], open: qwen2::open },
+    Family { types: &["qwen3"], open: qwen3::open },
+    Family { types: &["qwen3_moe"], open: qwen3_moe::open },
+    Family { types: &["gemma2"], open: gemma2::open },
+    Family { types: &["gemma3_text", "gemma3"], open: gemma3::open },
+    Family { types: &["phi3"], open: phi3::open },
+    Family { types: &["granite"], open: granite::open },
+];
+
+/// Reads the language model that a `config.json` describes.
+///
+/// # Errors
+/// `unsupported` for another architecture, or a variant that is not supported; `model_load` if the configuration or a
+/// tensor is not as expected; the messages name what.
+pub(crate) fn causal_lm(
+    config: &Value,
+    weights: &Weights,
+    device: &Device,
+    options: LoadOptions,
+) -> Result<Box<dyn CausalLm>> {
+    let family = family(config)?;
+    config::check(config, weights)?;
+    let of_memory = match options.cache_bytes {
+        Some(bytes) => Some(bytes / cache_bytes_per_token(config, device)?.max(1)),
+        None => None,
+    };
+    let window = options.window.into_iter().chain(of_memory).min();
+    let parameters = Parameters::new(weights, device).stored(options.storage).with_window(window);
+    let decoder = (family.open)(config, &parameters)?;
+    let output = decoder.output_layer(&parameters)?;
+    weights.check_no_layer_is_left()?;
+    Ok(Box::new(Causal { decoder, output, device: device.clone() }))
+}
+
+/// Checks that a `config.json` describes a language model that is supported.
+///
+/// # Errors
+/// `unsupported` if it does not.
+pub(crate) fn check_causal_lm(config: &Value) -> Result<()> {
+    family(config).map(|_| ())
+}
+
+fn family(config: &Value) -> Result<&'static Family> {
+    let name = config.get("model_type").and_then(Value::as_str).unwrap_or("nothing");
+    FAMILIES.iter().find(|family| family.types.contains(&name)).ok_or_else(|| {
+        let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+        Error::unsupported(format!(
+            "config.json describes '{name}' (`model_type`), which is not a supported chat model; valid: {}",
+            valid.join(", ")
+        ))
+    })
+}
+
+/// Memory of the keys and values of a token.
+fn cache_bytes_per_token(config: &Value, device: &Device) -> Result<usize> {
+    // With images, the text's configuration is within.
+    let config = config.get("text_config").filter(|own| own.is_object()).unwrap_or(config);
+    let common = CommonKeys::read(config)?;
+    let Heads { keys, size, .. } = common.plain()?.heads;
+    Ok(common.num_hidden_layers.saturating_mul(KvCache::bytes_per_token(device, keys, size)))
+}
+
+/// A decoder and its output layer.
+#[derive(Debug)]
+struct Causal {
+    decoder: Decoder,
+    output: Linear,
+    device: Device,
+}
+
+impl CausalLm for Causal {
+    fn vocab_size(&self) -> usize {
+        self.decoder.config.vocab_size
+    }
+
+    fn window(&self) -> usize {
+        self.decoder.config.max_positions
+    }
+
+    fn cache_bytes_per_token(&self) -> usize {
+        let Heads { keys, size, .. } = self.decoder.config.heads;
+        self.decoder.config.layers.len() * KvCache::bytes_per_token(&self.device, keys, size)
+    }
+
+    fn new_cache(&self, capacity: usize) -> Result<TextCache> {
+        self.decoder.new_cache(&self.device, capacity)
+    }
+
+    fn fits(&self, cache: &TextCache, capacity: usize) -> bool {
+        cache.is_long() == self.decoder.is_long(capacity)
+    }
+
+    fn logits(&self, tokens: &Tokens, cached: Option<Cached<'_, '_>>, rows: &[u32]) -> Result<Tensor> {
+        let states = self.decoder.forward(tokens, cached)?;
+        let config = &self.decoder.config;
+        let logits = self.output.forward(states.select_rows(rows)?)?;
+        let logits = if config.logit_scale == 1.0 { logits } else { (logits * config.logit_scale)? };
+        match config.logit_softcap {
+            None => Ok(logits),
+            Some(cap) => activate((logits * (1.0 / cap))?, Activation::Tanh)? * cap,
+        }
+    }
+}
