@@ -450,14 +450,28 @@ export interface ClipServiceConfig {
 /** In this process. */
 export interface EmbedderLocalConfig {
   backend: "local";
-  /** The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub. */
+  /**
+   * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
+   * part of the name of one of its GGUF files (`Q4_K_M`).
+   */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
   precision?: string | undefined | null;
+  /**
+   * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
+   * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
+   */
+  load?: string | undefined | null;
   /** The width of the vectors, for models trained to have them shortened; by default the model's own. */
   dimensions?: number | undefined | null;
+  /**
+   * How the vectors of a text's tokens become one vector, where the model's files do not say it or should not
+   * decide: `mean`, `cls`, `last_token`, `max` or `weighted_mean`. Language models and cross-encoders without files
+   * of sentence-transformers need it.
+   */
+  pooling?: Pooling | undefined | null;
   /**
    * The embedding space under the name by which others know it: the model and revision that a folder's files are,
    * so that another backend may stand in for it. The rest comes from the files and must agree with what is said
@@ -496,12 +510,30 @@ export interface AnthropicConfig {
 /** In this process. */
 export interface ChatLocalConfig {
   backend: "local";
-  /** The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub. */
+  /**
+   * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
+   * part of the name of one of its GGUF files (`Q4_K_M`).
+   */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
   precision?: string | undefined | null;
+  /**
+   * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
+   * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
+   */
+  load?: string | undefined | null;
+  /** The chat template by its name: one of the model's own, or of ayni's; by default the model's default. */
+  template?: string | undefined | null;
+  /** The longest conversation with its answer, in tokens; by default what the model takes and `cache_bytes` holds. */
+  context?: number | undefined | null;
+  /** Memory for the keys and values of all conversations, in bytes; 2 GiB by default. */
+  cache_bytes?: number | undefined | null;
+  /** The most answers in progress; 16 by default. */
+  max_running?: number | undefined | null;
+  /** The most requests that wait; 64 by default. Further ones fail with `rate_limited`. */
+  max_queued?: number | undefined | null;
 }
 
 /** An image engine (`/generate`, `/refine`). */
@@ -535,12 +567,20 @@ export interface ImageEngineConfig {
 /** In this process. */
 export interface ImageLocalConfig {
   backend: "local";
-  /** The weights: a folder, a file (`model.gguf`), or `org/name[@revision]` on the Hub. */
+  /**
+   * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
+   * part of the name of one of its GGUF files (`Q4_K_M`).
+   */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
   precision?: string | undefined | null;
+  /**
+   * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
+   * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
+   */
+  load?: string | undefined | null;
 }
 
 /** Chile's public procurement. */

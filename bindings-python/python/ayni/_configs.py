@@ -239,13 +239,24 @@ class LocalConfig(TypedDict, total=False):
 
     backend: Required[Literal["local"]]
     model: str
-    """The weights: a folder, a file (``model.gguf``), or ``org/name[@revision]`` on the Hub."""
+    """The weights: a folder, a file (``model.gguf``), or ``org/name[:file][@revision]`` on the Hub, where ``file``
+    is a part of the name of one of its GGUF files (``Q4_K_M``).
+    """
     device: str | None
     """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
     precision: str | None
     """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``."""
+    load: str | None
+    """How weights are read: ``map`` (the default) shares the pages of the files with the page cache and other
+    processes, and needs files that nobody rewrites in place; ``copy`` reads them into memory.
+    """
     dimensions: int | None
     """The width of the vectors, for models trained to have them shortened; by default the model's own."""
+    pooling: Pooling | None
+    """How the vectors of a text's tokens become one vector, where the model's files do not say it or should not
+    decide: ``mean``, ``cls``, ``last_token``, ``max`` or ``weighted_mean``. Language models and cross-encoders
+    without files of sentence-transformers need it.
+    """
     space: EmbeddingSpace | None
     """The embedding space under the name by which others know it: the model and revision that a folder's files are,
     so that another backend may stand in for it. The rest comes from the files and must agree with what is said
@@ -411,6 +422,7 @@ class EmbedderFields(TypedDict, total=False):
     wake_seconds: float
     device: str | None
     precision: str | None
+    load: str | None
     verify: bool
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
@@ -471,6 +483,12 @@ class ChatFields(TypedDict, total=False):
     num_ctx: int | None
     device: str | None
     precision: str | None
+    load: str | None
+    template: str | None
+    context: int | None
+    cache_bytes: int | None
+    max_running: int | None
+    max_queued: int | None
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ChatConfig]
@@ -529,6 +547,7 @@ class ImageFields(TypedDict, total=False):
     wake_seconds: float
     device: str | None
     precision: str | None
+    load: str | None
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ImageConfig]
