@@ -8,6 +8,9 @@ export interface Usage {
   output_tokens: number | null;
   reasoning_tokens: number | null;
   cached_tokens: number | null;
+  cache_write_tokens?: number;
+  input_audio_tokens?: number;
+  output_audio_tokens?: number;
 }
 
 /** Where an answer came from: which backend answered, which failed before, how many attempts it took. */
@@ -28,6 +31,12 @@ export interface BackendInfo {
   host: string | null;
   /** The device of a local model: `cpu` or `cuda:0`. */
   device: string | null;
+  /** The precision in which a local model multiplies: `f32`, `bf16` or `int8`. */
+  precision: string | null;
+  /** Why it is this one: a sentence for people. */
+  precision_reason: string | null;
+  /** Where a local embedder has its prompts from: `repository`, `catalogue` or `none`. */
+  prompts: string | null;
   limits: { max_batch: number | null; max_concurrency: number | null; max_images: number | null };
   cold_starts: boolean;
   /** Of a procurement backend: what each of its sources can do. */
@@ -55,6 +64,11 @@ export interface EmbeddingSpace {
   pooling: string | null;
   normalised: boolean;
   prompt_set: string | null;
+  /**
+   * A hash of what decides the vectors but their width. Models in this process have one; two spaces with fingerprints are equal
+   * if these and `dimensions` are.
+   */
+  fingerprint?: string;
 }
 
 /** Data that a provider attached and wants back unchanged. */
@@ -79,15 +93,61 @@ export interface TokenLogprob {
 /** Why an answer ended; other words are the backend's own. */
 export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter" | (string & {});
 
+/** A part of an answer, in the form of a message's content: `text`, `image`, `file`, `server_tool_call` … */
+export type AnswerPart = { type: string; [field: string]: unknown };
+
+/** A source that a part of an answer rests on. */
+export interface Annotation {
+  kind: "url" | "file" | "document" | "other";
+  url: string | null;
+  title: string | null;
+  file_id: string | null;
+  /** The words of the source. */
+  quote: string | null;
+  /** The first character of the answer that the source supports. */
+  start: number | null;
+  end: number | null;
+  /** The annotation in the provider's own words. */
+  data: unknown;
+}
+
+/** What a provider says about an answer besides the answer. */
+export interface ResponseMetadata {
+  id?: string;
+  service_tier?: string;
+  fingerprint?: string;
+  finish_reason?: string;
+  finish_message?: string;
+  native_finish_reason?: string;
+  cost?: number;
+  filter_results?: unknown;
+  further?: Record<string, unknown>;
+}
+
+/** Another answer to the same request, where `choices` asked for several. */
+export interface Alternative {
+  text: string;
+  reasoning: string | null;
+  tool_calls: ToolCall[];
+  finish: FinishReason;
+  logprobs: TokenLogprob[];
+}
+
 /** An answer, and where it came from. */
 export interface ChatResponse {
   text: string;
   reasoning: string | null;
   tool_calls: ToolCall[];
+  /** The answer piece by piece, where it holds more than text and tool calls. */
+  parts: AnswerPart[];
+  /** The sources that the answer rests on. */
+  annotations: Annotation[];
   finish: FinishReason;
   usage: Usage;
   logprobs: TokenLogprob[];
   provider_data: ProviderData;
+  metadata: ResponseMetadata;
+  alternatives?: Alternative[];
   route: Route;
 }
 
@@ -99,6 +159,9 @@ export type ChatEvent =
   | { type: "tool_call_started"; index: number; id: string; name: string }
   | { type: "tool_call_arguments"; index: number; piece: string }
   | { type: "tool_call"; index: number; call: ToolCall }
+  | { type: "part"; part: AnswerPart }
+  | { type: "annotation"; annotation: Annotation }
+  | { type: "metadata"; metadata: ResponseMetadata }
   | { type: "logprobs"; logprobs: TokenLogprob[] }
   | { type: "finish"; reason: FinishReason; usage: Usage; provider_data: ProviderData };
 

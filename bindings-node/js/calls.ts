@@ -137,6 +137,7 @@ export class RunningCall {
     try {
       const found = await outcome;
       this.#deliver();
+      if (this.#thrown) throw this.#thrown.value;
       return unwrap(found);
     } catch (error) {
       if (this.#thrown) throw this.#thrown.value;

@@ -13,12 +13,24 @@ import { type Schema, outputFormat, validated } from "./schema.js";
 /** A piece of a message. An image as a string is base64, with or without a `data:` prefix. */
 export type Part =
   | { type: "text"; text: string }
-  | { type: "image"; image: ImageSource | string }
-  | { type: "image_url"; url: string };
+  | { type: "image"; image: ImageSource | string; detail?: ImageDetail }
+  | { type: "image_url"; url: string; media_type?: string; detail?: ImageDetail }
+  /** A document, sound or video, as a `data:` URL. */
+  | { type: "file"; file: string; name?: string }
+  | { type: "file_url"; url: string; media_type?: string; name?: string }
+  | { type: "file_id"; id: string }
+  /** A hint: everything up to here is worth keeping in the provider's prompt cache. */
+  | { type: "cache_point"; ttl?: "short" | "hour" }
+  | { type: "server_tool_call"; id?: string; name: string; arguments?: unknown }
+  | { type: "server_tool_result"; id?: string; name: string; result?: unknown }
+  | { type: "raw"; data: unknown };
+
+/** How closely a model looks at an image. */
+export type ImageDetail = "auto" | "low" | "high" | "original";
 
 /** One message of a conversation. */
 export interface Message {
-  role: "system" | "user" | "assistant" | "tool";
+  role: "system" | "developer" | "user" | "assistant" | "tool";
   content?: string | readonly Part[];
   name?: string;
   reasoning?: string;
@@ -37,6 +49,8 @@ export interface Tool {
   /** The arguments, as a JSON Schema. */
   parameters?: object;
   strict?: boolean;
+  /** A hint: this tool and those before it are worth keeping in the provider's prompt cache. */
+  cache?: "short" | "hour";
 }
 
 /** The options of an answer. */
@@ -52,9 +66,11 @@ export interface ChatOptions extends CallOptions {
   tools?: readonly Tool[] | undefined;
   /** Whether tools may, must or must not be called, or which one. */
   tool_choice?: "auto" | "none" | "required" | { tool: string } | undefined;
-  output?: "text" | "json" | { json_schema: { name: string; schema: object; strict?: boolean } } | undefined;
+  output?: "text" | "json" | { json_schema: { name: string; description?: string; schema: object; strict?: boolean } } | undefined;
   reasoning?: "none" | "low" | "medium" | "high" | undefined;
   logprobs?: number | undefined;
+  /** How many answers to give; the others are `alternatives` of the response. */
+  choices?: number | undefined;
   /** Further fields of the request body. */
   extra?: Record<string, unknown> | undefined;
 }
@@ -72,10 +88,13 @@ async function readable(messages: Messages): Promise<unknown[]> {
 async function one(message: unknown): Promise<unknown> {
   if (typeof message === "string") return { role: "user", content: message };
   if (typeof message !== "object" || message === null) throw new InvalidRequest("a message is a string or an object");
-  const content = reading("the messages", () => (message as Message).content);
-  if (!Array.isArray(content) || content.length > MAX_ITEMS) return message;
+  const content = reading("the messages", () => {
+    const given = (message as Message).content;
+    return Array.isArray(given) && given.length <= MAX_ITEMS ? Array.from(given as Part[]) : undefined;
+  });
+  if (content === undefined) return message;
   const parts = await Promise.all(
-    (content as Part[]).map(async (part) => {
+    content.map(async (part) => {
       const image = reading("the messages", () => (part?.type === "image" ? part.image : undefined));
       return typeof image === "object" && image !== null ? { ...part, image: await base64Of(image) } : part;
     }),
@@ -228,9 +247,10 @@ export class Chat extends LoadableHandle<NativeChat> {
 
   /** Answers in one piece. */
   async chat(messages: Messages, options?: ChatOptions): Promise<ChatResponse> {
+    const handle = this.native;
     const [request, call] = split(options);
     const fields = jsonOf("the request", { messages: await readable(messages), ...request });
-    return JSON.parse(await run(call, (running) => this.native.chat(fields, running))) as ChatResponse;
+    return JSON.parse(await run(call, (running) => handle.chat(fields, running))) as ChatResponse;
   }
 
   /** Answers in a stream: `for await (const event of chat.stream(…))`. Nothing is sent before the first event is asked for. */
@@ -257,7 +277,7 @@ export class Chat extends LoadableHandle<NativeChat> {
 export function toMessage(response: ChatResponse): Message {
   return {
     role: "assistant",
-    content: response.text,
+    content: response.parts.length > 0 ? (response.parts as unknown as readonly Part[]) : response.text,
     ...(response.reasoning === null ? {} : { reasoning: response.reasoning }),
     ...(response.tool_calls.length === 0 ? {} : { tool_calls: response.tool_calls }),
     ...(Object.keys(response.provider_data).length === 0 ? {} : { provider_data: response.provider_data }),

@@ -1,6 +1,6 @@
 /** Analyses and files of procurement records. */
 
-import { type CallOptions, RunningCall, jsonOf, run, split } from "./calls.js";
+import { type CallOptions, RunningCall, jsonOf, reading, run, split } from "./calls.js";
 import type { Chat } from "./chat.js";
 import { type NativeAnalysis, native, unwrap } from "./native.js";
 import { type ListOptions, type Procurement, type RecordKind, listRequest } from "./procurement.js";
@@ -99,7 +99,10 @@ export async function* exportRecords(
   const call = new RunningCall(callOptions, true);
   call.check();
   try {
-    const written = native().exportRecords(procurement.native, jsonOf("the kind", kind), fields, formOf(form), call.native);
+    const [what, how] = [jsonOf("the kind", kind), formOf(form)];
+    const written = reading("the procurement client", () =>
+      native().exportRecords(procurement.native, what, fields, how, call.native),
+    );
     const pieces = await call.step(written);
     try {
       for (;;) {

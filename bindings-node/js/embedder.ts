@@ -19,6 +19,8 @@ export interface EmbedOptions extends CallOptions {
   dimensions?: number | undefined;
   /** What to do with an input longer than the model's window: cut it and say so (`end`, the default), or fail. */
   truncation?: "end" | "refuse" | undefined;
+  /** Further fields of the request body, sent as they are. */
+  extra?: Record<string, unknown> | undefined;
   /** The numbers: `f32` (the default), `f16` (their bits), `int8` with `scales`, or `ubinary`, one bit a number. */
   encoding?: "f32" | "f16" | "int8" | "ubinary" | undefined;
 }
@@ -123,7 +125,7 @@ async function readable(inputs: EmbedInput[]): Promise<object[]> {
   const made = new Array<object>(inputs.length);
   for (const [index, input] of inputs.entries()) {
     if (typeof input === "string") made[index] = { text: input };
-    else if (isImage(input)) made[index] = { image: await base64Of(input) };
+    else if (reading("the inputs", () => isImage(input))) made[index] = { image: await base64Of(input as ImageSource) };
     else throw new InvalidRequest(`input ${index} is neither text nor an image`, { context: { input: String(index) } });
   }
   return made;
@@ -155,10 +157,11 @@ export class Embedder extends LoadableHandle<NativeEmbedder> {
 
   /** Embeds a text, an image, or any number of them. */
   async embed(inputs: EmbedInput | Iterable<EmbedInput>, options?: EmbedOptions): Promise<EmbedResponse> {
+    const handle = this.native;
     const [{ encoding, ...request }, call] = split(options);
     const given = await readable(listOf(inputs));
     const fields = jsonOf("the request", { inputs: given, ...request });
-    return new EmbedResponse(await run(call, (running) => this.native.embed(fields, encodingOf(encoding), running)));
+    return new EmbedResponse(await run(call, (running) => handle.embed(fields, encodingOf(encoding), running)));
   }
 
   /**
@@ -212,7 +215,13 @@ function encodingOf(encoding: unknown): string | undefined {
 }
 
 async function* portions(inputs: AsyncIterable<EmbedInput> | Iterable<EmbedInput>): AsyncGenerator<EmbedInput[]> {
-  if (typeof (inputs as Iterable<EmbedInput>)?.[Symbol.iterator] === "function" && typeof inputs !== "string") {
+  const form = reading("the inputs", () => {
+    if (typeof inputs === "string" || isImage(inputs)) return undefined;
+    if (typeof (inputs as Iterable<EmbedInput> | null)?.[Symbol.iterator] === "function") return "list";
+    return typeof (inputs as AsyncIterable<EmbedInput> | null)?.[Symbol.asyncIterator] === "function" ? "async" : undefined;
+  });
+  if (form === undefined) throw new InvalidRequest("the inputs of a stream are a list or an async iterable");
+  if (form === "list") {
     let some: EmbedInput[] = [];
     for (const input of inputs as Iterable<EmbedInput>) {
       if (some.push(input) === INPUTS_AT_ONCE) {
@@ -222,9 +231,6 @@ async function* portions(inputs: AsyncIterable<EmbedInput> | Iterable<EmbedInput
     }
     if (some.length > 0) yield some;
     return;
-  }
-  if (typeof (inputs as AsyncIterable<EmbedInput>)?.[Symbol.asyncIterator] !== "function") {
-    throw new InvalidRequest("the inputs of a stream are a list or an async iterable");
   }
   // One by one, because the next may be slow.
   for await (const input of inputs as AsyncIterable<EmbedInput>) yield [input];

@@ -22,6 +22,7 @@ export interface AyniErrorFields {
   persistence?: "permanent" | "temporary" | "exhausted" | undefined;
   sent?: "no" | "maybe" | "yes" | undefined;
   partialText?: string | undefined;
+  responseExcerpt?: string | undefined;
   context?: Readonly<Record<string, string>> | undefined;
   cause?: unknown;
 }
@@ -50,8 +51,10 @@ export class AyniError extends Error {
   readonly persistence: "permanent" | "temporary" | "exhausted";
   /** Whether the backend may have received the request. */
   readonly sent: "no" | "maybe" | "yes";
-  /** The text that a stream delivered before it failed. */
+  /** The text that was delivered before the failure; of a refusal its sentence. */
   readonly partialText: string | undefined;
+  /** The beginning of the backend's own words, credentials masked. They may repeat the prompt: don't log them. */
+  declare readonly responseExcerpt: string | undefined;
   /** Named facts about the failure. */
   readonly context: Readonly<Record<string, string>>;
 
@@ -69,6 +72,8 @@ export class AyniError extends Error {
     this.persistence = fields.persistence ?? (this.retryable ? "temporary" : "permanent");
     this.sent = fields.sent ?? "no";
     this.partialText = fields.partialText;
+    // Not shown where an error is printed.
+    Object.defineProperty(this, "responseExcerpt", { value: fields.responseExcerpt, configurable: true });
     this.context = fields.context ?? {};
   }
 }
@@ -109,6 +114,7 @@ interface Described {
   persistence?: AyniErrorFields["persistence"];
   sent?: AyniErrorFields["sent"];
   partial_text?: string | null;
+  response_excerpt?: string | null;
   context?: Record<string, string>;
 }
 
@@ -129,6 +135,7 @@ export function errorFrom(found: Described): Error {
     persistence: found.persistence,
     sent: found.sent,
     partialText: found.partial_text ?? undefined,
+    responseExcerpt: found.response_excerpt ?? undefined,
     context: found.context,
     cause,
   });

@@ -59,14 +59,14 @@ export class LoadableHandle<N extends Loadable> extends Handle<N> {
 /** A configuration as native code reads it. A string is the reference of a local model. */
 export function configText(config: unknown): string {
   if (typeof config === "string") return JSON.stringify({ backend: "local", model: config });
-  if (typeof config !== "object" || config === null || Array.isArray(config)) {
-    throw new ConfigInvalid("a configuration is an object, or the reference of a local model as a string");
-  }
+  let text: string | undefined;
   try {
-    return JSON.stringify(config);
+    text = typeof config === "object" && config !== null && !Array.isArray(config) ? JSON.stringify(config) : undefined;
   } catch (cause) {
     throw new ConfigInvalid("the configuration cannot be read", { cause });
   }
+  if (text !== undefined) return text;
+  throw new ConfigInvalid("a configuration is an object, or the reference of a local model as a string");
 }
 
 /** The variables as native code reads them; undefined for the process's own. */

@@ -9,15 +9,17 @@ import { InvalidRequest } from "./generated/errors.js";
 export type ImageSource = Uint8Array | ArrayBuffer | Blob | URL | { readonly path: string };
 
 async function bytesOf(source: ImageSource): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return source;
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  const path = source instanceof URL ? source : reading("the image", () => source.path);
-  if (!(path instanceof URL) && typeof path !== "string") {
+  const found = reading("the image", () => {
+    if (source instanceof Uint8Array) return source;
+    if (source instanceof ArrayBuffer) return new Uint8Array(source);
+    if (source instanceof Blob || source instanceof URL) return source;
+    if (typeof source.path === "string") return source.path;
     throw new InvalidRequest("an image is a Buffer, a Uint8Array, an ArrayBuffer, a Blob, a file: URL or { path }");
-  }
+  });
+  if (found instanceof Uint8Array) return found;
+  if (found instanceof Blob) return new Uint8Array(await found.arrayBuffer());
   try {
-    return await readFile(path);
+    return await readFile(found);
   } catch (cause) {
     // Node's own message, which names the file.
     throw new InvalidRequest(`the image cannot be read: ${(cause as Error).message}`, { cause });

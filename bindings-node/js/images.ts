@@ -78,11 +78,12 @@ export class ImageGenerator extends LoadableHandle<NativeImages> {
     images: ImageSource | readonly ImageSource[],
     options?: RefineOptions,
   ): Promise<ImageResponse> {
+    const handle = this.native;
     const [{ mask, ...request }, call] = split(options);
     const given = { prompt: promptOf(prompt), images: await encoded(images), ...request };
     const masked = mask === undefined ? {} : { mask: await base64Of(mask as ImageSource) };
     const fields = jsonOf("the request", { ...given, ...masked });
-    return response(await run(call, (running) => this.native.refine(fields, running)));
+    return response(await run(call, (running) => handle.refine(fields, running)));
   }
 
   /** Generates images and yields every event of progress, and finally the response. Leaving the loop stops the work. */

@@ -1,6 +1,9 @@
 /** Local and hosted models behind one typed interface. */
 
 export type {
+  Alternative,
+  Annotation,
+  AnswerPart,
   BackendInfo,
   ChatEvent,
   ChatResponse,
@@ -10,6 +13,7 @@ export type {
   ImageResponse,
   Match,
   ProviderData,
+  ResponseMetadata,
   Route,
   SourceInfo,
   TokenLogprob,

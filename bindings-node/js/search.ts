@@ -1,6 +1,6 @@
 /** Cosine similarity, and the nearest of many vectors. */
 
-import type { Match } from "./answers.js";
+import type { EmbeddingSpace, Match } from "./answers.js";
 import { MAX_ITEMS, reading } from "./calls.js";
 import { EmbedResponse } from "./embedder.js";
 import { InvalidRequest } from "./generated/errors.js";
@@ -23,13 +23,34 @@ function numbers(what: string, vector: Vector): Float32Array {
   });
 }
 
-/** The cosine of the angle between two vectors, from -1 to 1; for vectors of unit length their dot product. */
+/** Vectors of different spaces have no similarity. */
+function checkSpaces(a: unknown, b: unknown): void {
+  if (!(a instanceof EmbedResponse) || !(b instanceof EmbedResponse)) return;
+  const identity = ({ fingerprint, dimensions, ...names }: EmbeddingSpace): string =>
+    JSON.stringify(fingerprint === undefined ? [dimensions, names] : [dimensions, fingerprint]);
+  if (identity(a.space) !== identity(b.space)) {
+    throw new InvalidRequest(
+      `the vectors are of different spaces (${a.space.model}, ${a.space.dimensions} numbers, and ${b.space.model}, ` +
+        `${b.space.dimensions} numbers): embed both with the same model, prompts and dimensions`,
+    );
+  }
+}
+
+/**
+ * The cosine of the angle between two vectors, from -1 to 1; for vectors of unit length their dot product. Responses must be of
+ * one space.
+ */
 export function similarity(a: Vector, b: Vector): number {
+  checkSpaces(a, b);
   return unwrap(native().similarity(numbers("the first vector", a), numbers("the second vector", b)));
 }
 
-/** The `k` vectors most similar to a query, the best first, and of equals the one with the lower index. */
+/**
+ * The `k` vectors most similar to a query, the best first, and of equals the one with the lower index. Responses must be of one
+ * space.
+ */
 export function topK(vectors: EmbedResponse | readonly Vector[], query: Vector, k = 10): Match[] {
+  checkSpaces(vectors, query);
   if (!Number.isInteger(k) || k < 0 || k > MAX_ITEMS) throw new InvalidRequest("`k` is no whole number from 0 up");
   const [flat, width] = reading("the vectors", () => block(vectors));
   return JSON.parse(unwrap(native().topK(flat, width, numbers("the query", query), k))) as Match[];

@@ -3,6 +3,7 @@
 import { type CallOptions, run, split } from "./calls.js";
 import { Chat } from "./chat.js";
 import type { ChatConfig, EmbedderConfig, ImageConfig } from "./generated/configs.js";
+import { InvalidRequest } from "./generated/errors.js";
 import { type OpenOptions, configText, variablesText } from "./handle.js";
 import { type NativeModes, native, unwrap } from "./native.js";
 
@@ -43,6 +44,7 @@ export class ChatModes {
 
   /** The backend of a mode, or of the default one: opened once and shared. */
   open(mode?: string): Promise<Chat> {
+    if (mode !== undefined && typeof mode !== "string") return Promise.reject(new InvalidRequest("the mode is no string"));
     const known = this.#open.get(mode);
     if (known) return known;
     const chat = this.#native.chat(mode).then((found) => new Chat(unwrap(found)));

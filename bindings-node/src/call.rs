@@ -39,6 +39,9 @@ impl Waiting {
     }
 }
 
+/// The promise of an outcome.
+pub(crate) type Promised<'env, T> = PromiseRaw<'env, Outcome<T>>;
+
 /// One call: what limits it, what stops it, what it reports.
 #[napi]
 pub struct Call {
@@ -123,7 +126,7 @@ pub(crate) fn promise<'env, T, W>(
     env: &'env Env,
     call: Option<&Call>,
     work: impl FnOnce(Context) -> W + Send + 'static,
-) -> napi::Result<PromiseRaw<'env, Outcome<T>>>
+) -> napi::Result<Promised<'env, T>>
 where
     T: ToNapiValue + Send + 'static,
     W: Future<Output = Result<T>> + Send + 'static,
@@ -139,7 +142,7 @@ where
 pub(crate) fn blocking<T: ToNapiValue + Send + 'static>(
     env: &Env,
     work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> napi::Result<PromiseRaw<'_, Outcome<T>>> {
+) -> napi::Result<Promised<'_, T>> {
     env.spawn_future(async move {
         Ok(match tokio::task::spawn_blocking(move || guarded(work)).await {
             Ok(outcome) => outcome,
@@ -151,10 +154,7 @@ pub(crate) fn blocking<T: ToNapiValue + Send + 'static>(
 /// Panics in the work of a call or, with `sync`, at once. For tests; not in release builds.
 #[cfg(debug_assertions)]
 #[napi]
-pub fn panic_inside(
-    env: &Env,
-    sync: bool,
-) -> napi::Result<Either<Outcome<u32>, PromiseRaw<'_, Outcome<u32>>>> {
+pub fn panic_inside(env: &Env, sync: bool) -> napi::Result<Either<Outcome<u32>, Promised<'_, u32>>> {
     let out_of_bounds = || Ok([0_u32][std::hint::black_box(1)]);
     if sync {
         return Ok(Either::A(guarded(out_of_bounds)));

@@ -6,11 +6,11 @@ use ayni::config::{ChatModes, open_chat_with};
 use ayni::{AnyChat, ChatConfig, ChatEvent, ChatRequest, ChatStream, Error, Result, Setup};
 use futures_util::{FutureExt, StreamExt};
 use napi::Env;
-use napi::bindgen_prelude::PromiseRaw;
+
 use napi_derive::napi;
 use serde::Serialize;
 
-use crate::call::{Call, blocking, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::convert::{environment, json_text, open_handle, request};
 use crate::failure::{Outcome, guarded};
 
@@ -22,10 +22,6 @@ pub(crate) type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
 /// Drops a stream, which stops its work. A running step holds the lock until it is done or stopped.
 pub(crate) fn drop_stream<T: Send + 'static>(slot: &Slot<T>) {
-    if let Ok(mut stream) = slot.try_lock() {
-        *stream = None;
-        return;
-    }
     let slot = Arc::clone(slot);
     napi::bindgen_prelude::spawn(async move { drop(slot.lock().await.take()) });
 }
@@ -42,7 +38,7 @@ impl Chat {
         env: &Env,
         fields: Option<String>,
         variables: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
+    ) -> napi::Result<Promised<'_, Self>> {
         let from_env = Setup::<ChatConfig>::from_env_with;
         blocking(env, move || {
             let (fields, variables) = (fields.as_deref(), variables.as_deref());
@@ -58,11 +54,7 @@ impl Chat {
 
     /// Waits until a local model is loaded.
     #[napi]
-    pub fn ready<'env>(
-        &self,
-        env: &'env Env,
-        call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<()>>> {
+    pub fn ready<'env>(&self, env: &'env Env, call: Option<&Call>) -> napi::Result<Promised<'env, ()>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move { handle.ready(&cx).await })
     }
@@ -89,7 +81,7 @@ impl Chat {
         env: &'env Env,
         fields: String,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    ) -> napi::Result<Promised<'env, String>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
             json_text(&handle.chat(&cx, request::<ChatRequest>(&fields)?).await?)
@@ -103,7 +95,7 @@ impl Chat {
         env: &'env Env,
         fields: String,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<EventStream>>> {
+    ) -> napi::Result<Promised<'env, EventStream>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
             let stream = handle.stream(&cx, request::<ChatRequest>(&fields)?).await?;
@@ -121,7 +113,7 @@ impl EventStream {
     /// The events that have arrived, as a JSON list: at least one unless the stream has ended. If an error follows them, the
     /// next step has it.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Promised<'env, String>> {
         let stream = Arc::clone(&self.0);
         promise(env, None, move |_| async move {
             let (events, failure) = next_events(&mut *stream.lock().await).await;
@@ -176,7 +168,7 @@ pub struct Modes(Arc<ChatModes>);
 impl Modes {
     /// Reads the modes of an environment.
     #[napi]
-    pub fn open(env: &Env, variables: Option<String>) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
+    pub fn open(env: &Env, variables: Option<String>) -> napi::Result<Promised<'_, Self>> {
         blocking(env, move || {
             ChatModes::from_env_with(&environment(variables.as_deref())?).map(Arc::new).map(Self)
         })
@@ -196,22 +188,14 @@ impl Modes {
 
     /// The backend of a mode.
     #[napi]
-    pub fn chat<'env>(
-        &self,
-        env: &'env Env,
-        mode: Option<String>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<Chat>>> {
+    pub fn chat<'env>(&self, env: &'env Env, mode: Option<String>) -> napi::Result<Promised<'env, Chat>> {
         let modes = Arc::clone(&self.0);
         blocking(env, move || modes.open(mode.as_deref()).map(Chat))
     }
 
     /// Prepares what a service needs at its start.
     #[napi]
-    pub fn warm_up<'env>(
-        &self,
-        env: &'env Env,
-        call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<()>>> {
+    pub fn warm_up<'env>(&self, env: &'env Env, call: Option<&Call>) -> napi::Result<Promised<'env, ()>> {
         let modes = Arc::clone(&self.0);
         promise(env, call, move |cx| async move { modes.warm_up(&cx).await })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ayni::config::{read_config, read_request};
 use ayni::{Environment, Error, ErrorKind, Result, Setup};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,58 +16,18 @@ pub(crate) fn json_text<T: Serialize + ?Sized>(value: &T) -> Result<String> {
 }
 
 fn parsed(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|error| Error::invalid_request(without_values(&error)))
+    serde_json::from_str(text).map_err(|error| Error::invalid_request(error.to_string()))
 }
 
 /// Reads a request.
 pub(crate) fn request<T: DeserializeOwned>(text: &str) -> Result<T> {
-    read(parsed(text)?).map_err(Error::invalid_request)
+    read_request(parsed(text)?)
 }
 
 /// Reads a configuration.
 pub(crate) fn config<T: DeserializeOwned>(text: &str, backends: &[&str]) -> Result<T> {
-    let wrong = |message: String| Error::new(ErrorKind::ConfigInvalid, message);
-    let value = parsed(text).map_err(|error| wrong(error.message().to_owned()))?;
-    if value.get("backend").is_none() {
-        let valid = backends.join(", ");
-        return Err(wrong(format!("`backend` is missing from the configuration; valid: {valid}")));
-    }
-    read(value).map_err(wrong)
-}
-
-/// Reads a value; the error names the field that is wrong.
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    let error = match T::deserialize(&value) {
-        Ok(read) => return Ok(read),
-        Err(error) => without_values(&error),
-    };
-    // serde names unknown fields, but not a field whose value is wrong: that one is found by leaving it out.
-    let is_cause = |name: &&String| {
-        let mut rest = value.clone();
-        rest.as_object_mut().and_then(|fields| fields.shift_remove(*name));
-        *name != "backend"
-            && T::deserialize(rest).map_or_else(|other| without_values(&other) != error, |_| true)
-    };
-    let cause = value.as_object().and_then(|fields| fields.keys().find(is_cause));
-    Err(match cause.filter(|name| !error.contains(&format!("`{name}`"))) {
-        Some(name) => format!("`{name}`: {error}"),
-        None => error,
-    })
-}
-
-/// serde's message without the value it is about, which may be a prompt or a key.
-fn without_values(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    for wrong in ["invalid type: ", "invalid value: ", "invalid length "] {
-        if let Some(start) = message.find(wrong)
-            && let Some(end) = message.rfind(", expected ").filter(|end| *end > start)
-        {
-            let value = &message[start + wrong.len()..end];
-            let kind = value.split(['"', '`']).next().unwrap_or_default().trim();
-            return format!("{}{wrong}{kind}{}", &message[..start], &message[end..]);
-        }
-    }
-    message
+    let value = parsed(text).map_err(|error| Error::config(error.message()))?;
+    read_config(value, backends)
 }
 
 /// The environment variables that complete a configuration: a JSON object, or the process's own.

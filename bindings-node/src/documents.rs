@@ -8,10 +8,10 @@ use ayni::procure::store::RecordKind;
 use ayni::procure::{GetRequest, ListRequest, Tender};
 use futures_util::TryStreamExt;
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, PromiseRaw};
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::call::{Call, blocking, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::chat::{Chat, Slot, drop_stream};
 use crate::convert::{json_text, request};
 use crate::failure::{Outcome, guarded};
@@ -31,7 +31,7 @@ impl AnalysedTender {
 
     /// Both on one page of PDF.
     #[napi]
-    pub fn pdf<'env>(&self, env: &'env Env, page: String) -> napi::Result<PromiseRaw<'env, Outcome<Buffer>>> {
+    pub fn pdf<'env>(&self, env: &'env Env, page: String) -> napi::Result<Promised<'env, Buffer>> {
         let both = Arc::clone(&self.0);
         blocking(env, move || {
             tender_pdf(&both.0, Some(&both.1), &request::<PdfPage>(&page)?).map(Buffer::from)
@@ -48,7 +48,7 @@ pub fn analyse<'env>(
     chat: &Chat,
     question: String,
     call: Option<&Call>,
-) -> napi::Result<PromiseRaw<'env, Outcome<AnalysedTender>>> {
+) -> napi::Result<Promised<'env, AnalysedTender>> {
     let (handle, chat) = (procurement.handle.clone(), chat.0.clone());
     promise(env, call, move |cx| async move {
         let (wanted, question) = (request::<GetRequest>(&fields)?, request::<Question>(&question)?);
@@ -67,7 +67,7 @@ pub fn tender_file<'env>(
     fields: String,
     form: String,
     call: Option<&Call>,
-) -> napi::Result<PromiseRaw<'env, Outcome<Buffer>>> {
+) -> napi::Result<Promised<'env, Buffer>> {
     let handle = procurement.handle.clone();
     promise(env, call, move |cx| async move {
         let (wanted, form) = (request::<GetRequest>(&fields)?, request::<FileForm>(&form)?);
@@ -84,7 +84,7 @@ pub fn export_records<'env>(
     fields: String,
     form: String,
     call: Option<&Call>,
-) -> napi::Result<PromiseRaw<'env, Outcome<Pieces>>> {
+) -> napi::Result<Promised<'env, Pieces>> {
     let handle = procurement.handle.clone();
     promise(env, call, move |cx| async move {
         let (kind, wanted) = (request::<RecordKind>(&kind)?, request::<ListRequest>(&fields)?);
@@ -101,7 +101,7 @@ pub struct Pieces(Slot<FilePieces>);
 impl Pieces {
     /// The next piece; null at the end.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Outcome<Option<Buffer>>>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Promised<'env, Option<Buffer>>> {
         let slot = Arc::clone(&self.0);
         promise(env, None, move |_| async move {
             let mut slot = slot.lock().await;

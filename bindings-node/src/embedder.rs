@@ -10,12 +10,12 @@ use ayni::{
 };
 use futures_util::{StreamExt, stream};
 use napi::Env;
-use napi::bindgen_prelude::PromiseRaw;
+
 use napi_derive::napi;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::call::{Call, blocking, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::chat::{Slot, drop_stream};
 use crate::convert::{json_text, open_handle, request};
 use crate::failure::{Outcome, guarded};
@@ -33,7 +33,7 @@ impl Embedder {
         env: &Env,
         fields: Option<String>,
         variables: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
+    ) -> napi::Result<Promised<'_, Self>> {
         let from_env = Setup::<EmbedderConfig>::from_env_with;
         blocking(env, move || {
             let (fields, variables) = (fields.as_deref(), variables.as_deref());
@@ -55,11 +55,7 @@ impl Embedder {
 
     /// Waits until a local model is loaded.
     #[napi]
-    pub fn ready<'env>(
-        &self,
-        env: &'env Env,
-        call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<()>>> {
+    pub fn ready<'env>(&self, env: &'env Env, call: Option<&Call>) -> napi::Result<Promised<'env, ()>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move { handle.ready(&cx).await })
     }
@@ -87,7 +83,7 @@ impl Embedder {
         fields: String,
         encoding: Option<String>,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<Embedded>>> {
+    ) -> napi::Result<Promised<'env, Embedded>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
             let encoding = read_encoding(encoding.as_deref())?;
@@ -104,7 +100,7 @@ impl Embedder {
         fields: String,
         encoding: Option<String>,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<VectorStream>>> {
+    ) -> napi::Result<Promised<'env, VectorStream>> {
         let of = self.0.clone();
         promise(env, call, move |cx| async move {
             let encoding = read_encoding(encoding.as_deref())?;
@@ -131,11 +127,7 @@ pub struct VectorStream {
 impl VectorStream {
     /// Adds inputs, a JSON list, once the stream has room. Resolves to false if it has ended.
     #[napi]
-    pub fn push<'env>(
-        &self,
-        env: &'env Env,
-        inputs: String,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<bool>>> {
+    pub fn push<'env>(&self, env: &'env Env, inputs: String) -> napi::Result<Promised<'env, bool>> {
         let sender = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         promise(env, None, move |_| async move {
             let Some(sender) = sender else { return Ok(false) };
@@ -151,7 +143,7 @@ impl VectorStream {
 
     /// The vectors of the next inputs; null at the end.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Outcome<Option<Embedded>>>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Promised<'env, Option<Embedded>>> {
         let (parts, of, encoding) = (Arc::clone(&self.parts), self.of.clone(), self.encoding);
         promise(env, None, move |_| async move {
             let mut parts = parts.lock().await;
@@ -182,7 +174,8 @@ struct Rest<'a> {
 }
 
 fn embedded(of: &AnyEmbedder, response: &EmbedResponse, encoding: Encoding) -> Result<Embedded> {
-    let space = of.space();
+    // The request may have asked for shorter vectors than the embedder's own.
+    let space = &of.space().clone().with_dimensions(response.vectors.width());
     let rest = Rest { truncated: &response.truncated, usage: &response.usage, route: &response.route, space };
     Embedded::new(&response.vectors.encoded(encoding)?, json_text(&rest)?)
 }

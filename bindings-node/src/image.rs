@@ -3,10 +3,10 @@
 use ayni::config::open_image_generator_with;
 use ayni::{AnyImageGenerator, GenerateRequest, ImageConfig, ImageResponse, RefineRequest, Result, Setup};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, PromiseRaw};
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-use crate::call::{Call, blocking, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::convert::{json_text, open_handle, request};
 use crate::failure::{Outcome, guarded};
 
@@ -42,7 +42,7 @@ impl ImageGenerator {
         env: &Env,
         fields: Option<String>,
         variables: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
+    ) -> napi::Result<Promised<'_, Self>> {
         let from_env = Setup::<ImageConfig>::from_env_with;
         blocking(env, move || {
             let (fields, variables) = (fields.as_deref(), variables.as_deref());
@@ -59,11 +59,7 @@ impl ImageGenerator {
 
     /// Waits until a local model is loaded.
     #[napi]
-    pub fn ready<'env>(
-        &self,
-        env: &'env Env,
-        call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<()>>> {
+    pub fn ready<'env>(&self, env: &'env Env, call: Option<&Call>) -> napi::Result<Promised<'env, ()>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move { handle.ready(&cx).await })
     }
@@ -75,7 +71,7 @@ impl ImageGenerator {
         env: &'env Env,
         fields: String,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<Pictures>>> {
+    ) -> napi::Result<Promised<'env, Pictures>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
             pictures(handle.generate(&cx, request::<GenerateRequest>(&fields)?).await?)
@@ -89,7 +85,7 @@ impl ImageGenerator {
         env: &'env Env,
         fields: String,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<Pictures>>> {
+    ) -> napi::Result<Promised<'env, Pictures>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
             pictures(handle.refine(&cx, request::<RefineRequest>(&fields)?).await?)

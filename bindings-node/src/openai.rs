@@ -12,20 +12,26 @@ use ayni::wire::openai::images::{ImageList, ImagesRequest};
 use ayni::wire::openai::models::{Model, ModelList};
 use ayni::{Error, ErrorKind, Persistence, Result};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, PromiseRaw};
+use napi::bindgen_prelude::ToNapiValue;
 use napi_derive::napi;
 use serde::Deserialize;
 
-use crate::call::{Call, blocking, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::chat::{Chat, Slot, drop_stream};
 use crate::convert::{json_text, request};
 use crate::embedder::Embedder;
 use crate::failure::{Outcome, guarded};
 use crate::image::ImageGenerator;
 
-fn parsed<T>(body: &[u8], content_type: Option<&str>, parse: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
-    check_content_type(content_type)?;
-    parse(body)
+/// Reads a body off the event loop.
+fn reading<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    body: &[u8],
+    content_type: Option<String>,
+    read: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
+) -> napi::Result<Promised<'env, T>> {
+    let body = body.to_vec();
+    blocking(env, move || check_content_type(content_type.as_deref()).and_then(|()| read(&body)))
 }
 
 /// Seconds since 1970, which JavaScript has as a number.
@@ -42,15 +48,12 @@ pub struct OpenAiChat(Arc<CompletionRequest>);
 impl OpenAiChat {
     /// Reads a body.
     #[napi]
-    pub fn read(
-        env: &Env,
-        body: Buffer,
+    pub fn read<'env>(
+        env: &'env Env,
+        body: &[u8],
         content_type: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
-        let body = body.to_vec();
-        blocking(env, move || {
-            parsed(&body, content_type.as_deref(), CompletionRequest::read).map(Arc::new).map(Self)
-        })
+    ) -> napi::Result<Promised<'env, Self>> {
+        reading(env, body, content_type, |body| CompletionRequest::read(body).map(Arc::new).map(Self))
     }
 
     /// The model that is asked for.
@@ -74,7 +77,7 @@ impl OpenAiChat {
         id: String,
         created: f64,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    ) -> napi::Result<Promised<'env, String>> {
         let (handle, asked) = (chat.0.clone(), Arc::clone(&self.0));
         promise(env, call, move |cx| async move {
             let head = CompletionHead::new(&id, moment(created), &asked.model);
@@ -92,7 +95,7 @@ impl OpenAiChat {
         created: f64,
         request_id: Option<String>,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<OpenAiEvents>>> {
+    ) -> napi::Result<Promised<'env, OpenAiEvents>> {
         let (handle, asked) = (chat.0.clone(), Arc::clone(&self.0));
         promise(env, call, move |cx| async move {
             let head = CompletionHead::new(&id, moment(created), &asked.model);
@@ -120,7 +123,7 @@ pub struct OpenAiEvents(Slot<CompletionEvents>);
 impl OpenAiEvents {
     /// The next piece.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Outcome<Piece>>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<Promised<'env, Piece>> {
         let events = Slot::clone(&self.0);
         promise(env, None, move |_| async move {
             let piece = match events.lock().await.as_mut() {
@@ -147,15 +150,12 @@ pub struct OpenAiEmbeddings(Arc<EmbeddingsRequest>);
 impl OpenAiEmbeddings {
     /// Reads a body.
     #[napi]
-    pub fn read(
-        env: &Env,
-        body: Buffer,
+    pub fn read<'env>(
+        env: &'env Env,
+        body: &[u8],
         content_type: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
-        let body = body.to_vec();
-        blocking(env, move || {
-            parsed(&body, content_type.as_deref(), EmbeddingsRequest::read).map(Arc::new).map(Self)
-        })
+    ) -> napi::Result<Promised<'env, Self>> {
+        reading(env, body, content_type, |body| EmbeddingsRequest::read(body).map(Arc::new).map(Self))
     }
 
     /// The model that is asked for.
@@ -171,7 +171,7 @@ impl OpenAiEmbeddings {
         env: &'env Env,
         embedder: &Embedder,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    ) -> napi::Result<Promised<'env, String>> {
         let (handle, asked) = (embedder.0.clone(), Arc::clone(&self.0));
         promise(env, call, move |cx| async move {
             let response = handle.embed(&cx, asked.request.clone()).await?;
@@ -188,15 +188,12 @@ pub struct OpenAiImages(Arc<ImagesRequest>);
 impl OpenAiImages {
     /// Reads a body.
     #[napi]
-    pub fn read(
-        env: &Env,
-        body: Buffer,
+    pub fn read<'env>(
+        env: &'env Env,
+        body: &[u8],
         content_type: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
-        let body = body.to_vec();
-        blocking(env, move || {
-            parsed(&body, content_type.as_deref(), ImagesRequest::read).map(Arc::new).map(Self)
-        })
+    ) -> napi::Result<Promised<'env, Self>> {
+        reading(env, body, content_type, |body| ImagesRequest::read(body).map(Arc::new).map(Self))
     }
 
     /// The model that is asked for.
@@ -213,7 +210,7 @@ impl OpenAiImages {
         images: &ImageGenerator,
         created: f64,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    ) -> napi::Result<Promised<'env, String>> {
         let (handle, asked) = (images.0.clone(), Arc::clone(&self.0));
         promise(env, call, move |cx| async move {
             json_text(&ImageList::new(&handle.generate(&cx, asked.request.clone()).await?, moment(created)))

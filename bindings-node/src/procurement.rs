@@ -6,11 +6,11 @@ use ayni::config::open_procurement_with;
 use ayni::procure::{AnyProcurement, GetRequest, ListRequest, PlanRequest, SourceInfo};
 use ayni::{BackendInfo, Error, ProcurementConfig, Result, Setup};
 use napi::Env;
-use napi::bindgen_prelude::PromiseRaw;
+
 use napi_derive::napi;
 use serde::Serialize;
 
-use crate::call::{Call, blocking, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::convert::{json_text, open_handle, request};
 use crate::failure::{Outcome, guarded};
 
@@ -48,7 +48,7 @@ impl Procurement {
         env: &Env,
         fields: Option<String>,
         variables: Option<String>,
-    ) -> napi::Result<PromiseRaw<'_, Outcome<Self>>> {
+    ) -> napi::Result<Promised<'_, Self>> {
         let from_env = Setup::<ProcurementConfig>::from_env_with;
         blocking(env, move || {
             let (fields, variables) = (fields.as_deref(), variables.as_deref());
@@ -70,7 +70,7 @@ impl Procurement {
         operation: String,
         fields: String,
         call: Option<&Call>,
-    ) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+    ) -> napi::Result<Promised<'env, String>> {
         let (handle, own) = (self.handle.clone(), self.own.clone());
         let own = move || {
             own.ok_or_else(|| {

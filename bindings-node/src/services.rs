@@ -2,13 +2,12 @@
 
 use ayni::{ChatConfig, EmbedderConfig, Error, ImageConfig, Setup};
 use napi::Env;
-use napi::bindgen_prelude::PromiseRaw;
-use napi_derive::napi;
-use serde::Deserialize;
 
-use crate::call::{Call, promise};
+use napi_derive::napi;
+use serde_json::Value;
+
+use crate::call::{Call, Promised, promise};
 use crate::convert::{config, environment, json_text};
-use crate::failure::Outcome;
 
 /// The models that the vendor of a configuration offers, as JSON.
 #[napi]
@@ -17,18 +16,13 @@ pub fn models<'env>(
     fields: String,
     variables: Option<String>,
     call: Option<&Call>,
-) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+) -> napi::Result<Promised<'env, String>> {
     promise(env, call, move |cx| async move {
         let ChatConfig::OpenAi(vendor) = config::<Setup<ChatConfig>>(&fields, &["openai"])?.backend else {
             return Err(Error::unsupported("only the backend 'openai' lists models"));
         };
         json_text(&vendor.open(&environment(variables.as_deref())?)?.models(&cx).await?)
     })
-}
-
-#[derive(Deserialize)]
-struct Named {
-    backend: Option<String>,
 }
 
 /// What the service of a configuration reports about itself, as JSON.
@@ -38,13 +32,13 @@ pub fn health<'env>(
     fields: String,
     variables: Option<String>,
     call: Option<&Call>,
-) -> napi::Result<PromiseRaw<'env, Outcome<String>>> {
+) -> napi::Result<Promised<'env, String>> {
     const OFFERED: [&str; 2] = ["clip_service", "image_engine"];
     promise(env, call, move |cx| async move {
         let not_offered = || Error::unsupported("`health` is offered by clip_service and image_engine");
         let env = environment(variables.as_deref())?;
-        let named = serde_json::from_str::<Named>(&fields).ok().and_then(|named| named.backend);
-        if named.as_deref() == Some("image_engine") {
+        let named = serde_json::from_str::<Value>(&fields).unwrap_or_default();
+        if named["backend"] == "image_engine" {
             let backend = config::<Setup<ImageConfig>>(&fields, &OFFERED)?.backend;
             let ImageConfig::ImageEngine(engine) = backend else { return Err(not_offered()) };
             return json_text(&engine.open(&env)?.status(&cx).await);

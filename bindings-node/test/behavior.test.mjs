@@ -46,8 +46,9 @@ function failed(error, events) {
   if (!(error instanceof ayni.AyniError)) throw error;
   const { code: kind, status: http_status, retryAfterMs: retry_after_ms, requestId: request_id } = error;
   const { persistence, sent, operation, backend, message, context, partialText: partial_text } = error;
+  const response_excerpt = error.responseExcerpt;
   const fields = { kind, http_status, retry_after_ms, request_id, persistence, sent, operation, backend, message };
-  return { error: { ...fields, context, partial_text, events, display: `${kind}: ${error}`, debug: inspect(error) } };
+  return { error: { ...fields, context, partial_text, response_excerpt, events, display: `${kind}: ${error}`, debug: inspect(error) } };
 }
 
 async function joined(stream, cancelAfter, controller) {
@@ -64,7 +65,14 @@ async function joined(stream, cancelAfter, controller) {
   const [[{ route }], [{ reason: finish, usage, provider_data }]] = [of("started"), of("finish")];
   const tool_calls = of("tool_call").map((event) => event.call);
   const logprobs = of("logprobs").flatMap((event) => event.logprobs);
-  const answer = { text: text("text"), reasoning: text("reasoning") || null, tool_calls, finish, logprobs };
+  const parts = [];
+  for (const { type, text: piece, part } of events) {
+    if (type === "text" && parts.at(-1)?.type === "text") parts.push({ type, text: parts.pop().text + piece });
+    else if (type === "text" || type === "part") parts.push(part ?? { type, text: piece });
+  }
+  const more = { parts: of("part").length > 0 ? parts : [], annotations: of("annotation").map((event) => event.annotation) };
+  Object.assign(more, { metadata: of("metadata")[0]?.metadata ?? {} });
+  const answer = { ...more, text: text("text"), reasoning: text("reasoning") || null, tool_calls, finish, logprobs };
   return { ok: { ...answer, usage, provider_data, route, events } };
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ayni::config::{read_config, read_request};
 use ayni::{EmbedInput, Environment, Error, ErrorKind, ImageData, Result, Setup};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -112,53 +113,12 @@ pub(crate) fn json_text<T: Serialize>(value: &T) -> Result<String> {
 
 /// Reads a request from a dictionary of its fields.
 pub(crate) fn request<T: DeserializeOwned>(fields: &Bound<'_, PyAny>) -> PyResult<T> {
-    read(from_python(fields)?).map_err(|message| invalid(fields.py(), message))
+    read_request(from_python(fields)?).map_err(|error| to_exception(fields.py(), &error))
 }
 
 /// Reads a configuration from a dictionary of its fields.
 pub(crate) fn config<T: DeserializeOwned>(fields: &Bound<'_, PyAny>, backends: &[&str]) -> PyResult<T> {
-    let wrong = |message: String| to_exception(fields.py(), &Error::new(ErrorKind::ConfigInvalid, message));
-    let value = from_python(fields)?;
-    if value.get("backend").is_none() {
-        let valid = backends.join(", ");
-        return Err(wrong(format!("`backend` is missing from the configuration; valid: {valid}")));
-    }
-    read(value).map_err(wrong)
-}
-
-/// Reads a value; the error names the field that is wrong.
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    let error = match T::deserialize(&value) {
-        Ok(read) => return Ok(read),
-        Err(error) => without_values(&error),
-    };
-    // serde names unknown fields, but not a field whose value is wrong: that one is found by leaving it out.
-    let is_cause = |name: &&String| {
-        let mut rest = value.clone();
-        rest.as_object_mut().and_then(|fields| fields.shift_remove(*name));
-        *name != "backend"
-            && T::deserialize(rest).map_or_else(|other| without_values(&other) != error, |_| true)
-    };
-    let cause = value.as_object().and_then(|fields| fields.keys().find(is_cause));
-    Err(match cause.filter(|name| !error.contains(&format!("`{name}`"))) {
-        Some(name) => format!("`{name}`: {error}"),
-        None => error,
-    })
-}
-
-/// serde's message without the value it is about, which may be a prompt or a key.
-fn without_values(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    for wrong in ["invalid type: ", "invalid value: ", "invalid length "] {
-        if let Some(start) = message.find(wrong)
-            && let Some(end) = message.rfind(", expected ").filter(|end| *end > start)
-        {
-            let value = &message[start + wrong.len()..end];
-            let kind = value.split(['"', '`']).next().unwrap_or_default().trim();
-            return format!("{}{wrong}{kind}{}", &message[..start], &message[end..]);
-        }
-    }
-    message
+    read_config(from_python(fields)?, backends).map_err(|error| to_exception(fields.py(), &error))
 }
 
 /// The environment variables that complete a configuration; `None` for the process's own.

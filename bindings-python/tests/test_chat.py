@@ -45,6 +45,33 @@ def test_a_conversation_is_a_question_or_messages_of_either_form():
     assert bodies == [[user]] * 4 + [[{"role": "system", "content": "short"}, user]]
 
 
+def test_a_part_that_is_wrong_is_named():
+    content = [{"type": "text", "text": "what is it?"}, {"type": "movie", "movie": b"..."}]
+    with pytest.raises(ayni.InvalidRequest, match=r"content part 1 has the unknown type 'movie'; valid: text, image,"):
+        replying().chat_sync({"role": "user", "content": content})
+
+
+def test_files_and_everything_else_of_an_answer_cross_as_data():
+    async def answer(writer, body):
+        bodies.append(json.loads(body))
+        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data).decode()}}
+        source = {"type": "url_citation", "url_citation": {"url": "https://a.test", "title": "A", "start_index": 0, "end_index": 4}}
+        answered = chat_answer("Hola")
+        answered["choices"][0]["message"] |= {"images": [picture], "annotations": [source]}
+        await answer_json(writer, answered | {"id": "1", "service_tier": "flex"})
+
+    bodies, data = [], PICTURE.read_bytes()
+    with Server(answer) as server:
+        chat = ayni.Chat(backend="openai", vendor="openrouter", base_url=f"{server.url}/v1", model="m", api_key="k")
+        document = {"type": "file", "file": b"%PDF-1.7", "name": "a.pdf"}
+        found = chat.chat_sync({"role": "user", "content": [{"type": "text", "text": "?"}, document]})
+    assert bodies[0]["messages"][0]["content"][1]["file"]["file_data"] == "data:application/pdf;base64,JVBERi0xLjc="
+    assert [part["type"] for part in found.parts] == ["text", "image"]
+    assert (found.annotations[0].url, found.annotations[0].end) == ("https://a.test", 4)
+    assert (found.metadata["id"], found.metadata["service_tier"]) == ("1", "flex")
+    assert found.to_message()["content"] == list(found.parts)
+
+
 @pytest.mark.parametrize("form", [Path, Path.read_bytes, lambda path: bytearray(path.read_bytes()), PIL.Image.open])
 def test_images_of_a_message_are_sent_whatever_their_form(form):
     async def keep(writer, body):

@@ -223,7 +223,7 @@ def test_responses_are_those_of_the_official_client():
     assert read_by_ayni(our_answer) == expected
 
 
-# Anthropic's Messages.
+# Anthropic's Messages. Its client no longer knows `temperature` and `top_p`, which only older models take.
 
 ANTHROPIC_MESSAGES = [
     {
@@ -262,11 +262,11 @@ def test_messages_are_those_of_the_official_client():
         return client.messages.create(
             model="claude-sonnet-4-6", system="Be brief.", messages=ANTHROPIC_MESSAGES, stop_sequences=["END"],
             tools=[{"name": "look", "description": "Looks at a place.", "input_schema": SCHEMA}],
-            tool_choice={"type": "auto"}, **OPTIONS,
+            tool_choice={"type": "auto"}, max_tokens=64,
         )  # fmt: skip
 
     theirs, ours, their_answer, our_answer = exchange(
-        answer, official, anthropic_config, CONVERSATION, tools=[TOOL], tool_choice="auto", stop=["END"], **OPTIONS
+        answer, official, anthropic_config, CONVERSATION, tools=[TOOL], tool_choice="auto", stop=["END"], max_tokens=64
     )
     assert ours == theirs
     blocks, counted = {block.type: block for block in their_answer.content}, their_answer.usage
@@ -291,6 +291,18 @@ def google_contents():
         content(role="model", parts=[part(function_call=call)]),
         content(role="user", parts=[part(function_response=result)]),
     ]
+
+
+def as_documented(value):
+    """A body with the names and the base64 of Google's documentation. Its client writes some names with underscores and
+    base64 in the alphabet of URLs; the API takes both."""
+    names = {"mime_type": "mimeType", "parameters_json_schema": "parametersJsonSchema"}
+    if isinstance(value, dict):
+        fields = {names.get(name, name): as_documented(field) for name, field in value.items()}
+        if "mimeType" in fields:
+            fields["data"] = fields["data"].replace("-", "+").replace("_", "/")
+        return fields
+    return [as_documented(item) for item in value] if isinstance(value, list) else value
 
 
 def test_geminis_contents_are_those_of_the_official_client():
@@ -323,9 +335,7 @@ def test_geminis_contents_are_those_of_the_official_client():
     theirs, ours, their_answer, our_answer = exchange(
         answer, official, config, CONVERSATION, tools=[TOOL], tool_choice="auto", seed=7, stop=["END"], **OPTIONS
     )
-    # Google's client says that an instruction without a speaker is the user's.
-    theirs["systemInstruction"].pop("role", None)
-    assert ours == theirs
+    assert ours == as_documented(theirs)
     read, counted = their_answer.candidates[0].content.parts, their_answer.usage_metadata
     call = read[2].function_call
     # Google counts thoughts beside the answer; ayni counts them in, as every other provider does.
@@ -342,8 +352,10 @@ def stream_exchange(frames, official, config):
     """What the official client and ayni make of the same server-sent events."""
 
     async def stream(writer, body):
-        data = "".join(f"event: {frame['type']}\n" * ("type" in frame) + f"data: {json.dumps(frame)}\n\n" for frame in frames)
-        data += "data: [DONE]\n\n" if "type" not in frames[0] else ""
+        named = "type" in frames[0]
+        events = (f"event: {frame['type']}\n" if named else "" for frame in frames)
+        data = "".join(f"{event}data: {json.dumps(frame)}\n\n" for event, frame in zip(events, frames, strict=True))
+        data += "" if named else "data: [DONE]\n\n"
         writer.write(head("text/event-stream", len(data.encode())) + data.encode())
         await writer.drain()
 

@@ -38,7 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let requests = ayni::wire::openai::request_schemas();
     pages.insert("openai-requests.schema.json".to_owned(), pretty(&requests.into())?);
     pages.insert("configuration.md".to_owned(), configuration_page(&capabilities));
-    pages.insert("requests.md".to_owned(), requests_page()?);
+    let requests = [
+        schema::<EmbedRequest>()?,
+        schema::<ChatRequest>()?,
+        schema::<GenerateRequest>()?,
+        schema::<RefineRequest>()?,
+    ];
+    pages.insert("requests.md".to_owned(), requests_page(&requests));
+    pages.insert("requests.schema.json".to_owned(), pretty(&requests_schema(&requests))?);
     write(&folder, &pages)
 }
 
@@ -228,17 +235,24 @@ fn configuration_page(capabilities: &[(&str, Value)]) -> String {
     page
 }
 
-fn requests_page() -> Result<String, Box<dyn Error>> {
+/// Every request and what it refers to, as the definitions of one schema.
+fn requests_schema(requests: &[Value]) -> Value {
+    let mut definitions = Map::new();
+    for schema in requests {
+        definitions.extend(schema["$defs"].as_object().cloned().unwrap_or_default());
+        let own = schema.as_object().into_iter().flatten();
+        let own = own.filter(|(name, _)| !matches!(name.as_str(), "$defs" | "$schema" | "title"));
+        let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+        definitions.insert(schema["title"].as_str().unwrap_or_default().to_owned(), Value::Object(own));
+    }
+    json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": definitions })
+}
+
+fn requests_page(requests: &[Value]) -> String {
     let mut page =
         format!("{NOTE}# Requests\n\nThe JSON form of every request; the Rust structs are the same.\n");
-    let requests = [
-        schema::<EmbedRequest>()?,
-        schema::<ChatRequest>()?,
-        schema::<GenerateRequest>()?,
-        schema::<RefineRequest>()?,
-    ];
     let mut definitions: BTreeMap<&str, &Value> = BTreeMap::new();
-    for schema in &requests {
+    for schema in requests {
         define(&mut page, schema["title"].as_str().unwrap_or_default(), schema);
         for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
             definitions.insert(name, definition);
@@ -247,7 +261,7 @@ fn requests_page() -> Result<String, Box<dyn Error>> {
     for (name, definition) in definitions {
         define(&mut page, name, definition);
     }
-    Ok(page)
+    page
 }
 
 /// A section for one type: a table of its fields, or a list of its values.

@@ -357,7 +357,7 @@ async fn a_long_text_takes_no_longer_than_its_window_and_holds_up_nobody() {
     let (all, other) = tokio::join!(embedder.embed(&cx, request), embedder.embed_text(&cx, "the road"));
     assert_eq!(all.unwrap().truncated, [0, 1, 2]);
     other.unwrap();
-    assert!(start.elapsed() < std::time::Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 /// Where a mapped file may shrink under a process at all.

@@ -149,6 +149,9 @@ class Parts<V extends SpecificationVersion> {
         const input = event.call.arguments.trim() || "{}";
         return [...end, { type: "tool-call", toolCallId: id, toolName: name, input, ...kept("call", data) }];
       }
+      case "part":
+      case "annotation":
+      case "metadata":
       case "logprobs":
         return [];
       case "finish": {

@@ -1,12 +1,51 @@
 /** A service over Node's own HTTP server. */
 
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
-import { Readable } from "node:stream";
 
 import type { Service } from "../service/service.js";
 
 /** How long the connection of a caller who sends too much is kept, so that the answer reaches it. */
 const LINGER_MS = 5000;
+
+/** The body as a web stream. What nobody wants to read any more is read and dropped. */
+function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        incoming.on("data", (chunk: Buffer) => {
+          controller.enqueue(chunk);
+          incoming.pause();
+        });
+        incoming.on("end", () => controller.close());
+        incoming.on("error", (error) => controller.error(error));
+        incoming.pause();
+      },
+      pull: () => void incoming.resume(),
+      cancel: () => drop(incoming),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+function drop(incoming: IncomingMessage): void {
+  for (const event of ["data", "end"]) incoming.removeAllListeners(event);
+  incoming.resume();
+}
+
+/** Waits until the caller has sent everything. Who is still sending would not see the answer if the connection broke. */
+async function sent(incoming: IncomingMessage): Promise<void> {
+  if (incoming.complete || incoming.destroyed) return;
+  drop(incoming);
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, LINGER_MS);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    incoming.once("end", done);
+    incoming.once("close", done);
+  });
+}
 
 function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
   const headers = new Headers();
@@ -16,11 +55,11 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
   const { method = "GET" } = incoming;
   // The host is the caller's word; only the path counts.
   const url = new URL(incoming.url ?? "/", "http://localhost");
-  const body = method === "GET" || method === "HEAD" ? null : (Readable.toWeb(incoming) as ReadableStream<Uint8Array>);
+  const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
   return new Request(url, { method, headers, body, signal, duplex: "half" } as RequestInit);
 }
 
-async function write(response: Response, outgoing: ServerResponse): Promise<void> {
+async function write(response: Response, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   outgoing.writeHead(response.status, Object.fromEntries(response.headers));
   if (response.body === null) {
     outgoing.end();
@@ -39,6 +78,7 @@ async function write(response: Response, outgoing: ServerResponse): Promise<void
     }
     if (outgoing.destroyed) return;
   }
+  await sent(incoming);
   outgoing.end();
 }
 
@@ -56,12 +96,7 @@ async function answer(service: Service, incoming: IncomingMessage, outgoing: Ser
   }
   const response = await service.handle(request);
   if (outgoing.destroyed) return;
-  await write(response, outgoing);
-  if (incoming.complete) return;
-  // Who is still sending would not see the answer if the connection broke now.
-  const timer = setTimeout(() => incoming.destroy(), LINGER_MS);
-  incoming.on("close", () => clearTimeout(timer));
-  incoming.resume();
+  await write(response, incoming, outgoing);
 }
 
 /** Serves until the server is closed. */

@@ -44,7 +44,17 @@ Block: TypeAlias = Union[_ayni.Block, Copied]
 
 def _copied(block: _ayni.Block) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     interface = block.__array_interface__
-    return Copied, (block.tobytes(), interface["typestr"][1:], interface["shape"], block.scales)
+    return Copied, (_little_endian(block), interface["typestr"][1:], interface["shape"], block.scales)
+
+
+def _little_endian(block: _ayni.Block) -> bytes:
+    """The numbers as bytes: by numpy in one copy, where it is installed."""
+    try:
+        import numpy as np
+    except ImportError:
+        return block.tobytes()
+    numbers = np.asarray(block)
+    return numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 copyreg.pickle(_ayni.Block, _copied)

@@ -48,10 +48,12 @@ use crate::procure::AnyProcurement;
 mod absent;
 mod from_env;
 mod modes;
+mod read;
 #[cfg(not(feature = "procurement"))]
 mod without_procurement;
 
 pub use modes::{ChatModes, ModeInfo};
+pub use read::{read_config, read_request};
 #[cfg(not(feature = "procurement"))]
 pub use without_procurement::{
     AnyProcurement, MercadoPublicoConfig, open_procurement, open_procurement_with,

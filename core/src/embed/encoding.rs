@@ -174,12 +174,21 @@ impl EncodedVectors {
     /// The numbers as bytes, vector after vector, little-endian. Without the scales of `int8`.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         match self {
-            Self::F32(vectors) => vectors.as_flat().iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::F16(vectors) => vectors.as_bits().iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::F32(vectors) => joined(vectors.as_flat(), f32::to_le_bytes),
+            Self::F16(vectors) => joined(vectors.as_bits(), u16::to_le_bytes),
             Self::Int8(vectors) => vectors.as_flat().iter().map(|x| x.to_le_bytes()[0]).collect(),
             Self::Ubinary(vectors) => vectors.as_bytes().to_vec(),
         }
     }
+}
+
+/// The bytes of all numbers, one after the other.
+fn joined<T: Copy, const N: usize>(numbers: &[T], bytes_of: fn(T) -> [u8; N]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(numbers.len() * N);
+    for number in numbers {
+        bytes.extend_from_slice(&bytes_of(*number));
+    }
+    bytes
 }
 
 /// Vectors in half precision, side by side, as the bits of IEEE 754 binary16.

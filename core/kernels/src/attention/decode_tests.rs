@@ -3,7 +3,6 @@
 use half::{bf16, f16};
 
 use super::super::testing::{assert_close, bits, cpus, noise, with_threads};
-use super::super::{Mask, Span};
 use super::*;
 
 /// Keys and values `[head, capacity, size]`.

@@ -157,6 +157,25 @@ impl Format {
         Ok(())
     }
 
+    /// Where a block has its scale and its minimum, in f16 (bf16 for that format).
+    pub(super) const fn scale_places(self) -> &'static [usize] {
+        match self {
+            Self::F16 | Self::Bf16 | Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &[0],
+            Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K => &[0, 2],
+            Self::Q2K => &[80, 82],
+            Self::Q3K => &[108],
+            Self::Q6K => &[208],
+        }
+    }
+
+    /// Whether the scales of the blocks in `bytes` are finite, and so every number.
+    pub fn are_finite(self, bytes: &[u8]) -> bool {
+        bytes.chunks_exact(self.block_bytes()).all(|block| {
+            let scale = |at: &usize| self.half(u16::from_le_bytes([block[*at], block[at + 1]]));
+            self.scale_places().iter().all(|at| scale(at).is_finite())
+        })
+    }
+
     /// A number of one of the formats without blocks, from its bits.
     pub(super) fn half(self, bits: u16) -> f32 {
         if self == Self::Bf16 { bf16::from_bits(bits).to_f32() } else { f16::from_bits(bits).to_f32() }

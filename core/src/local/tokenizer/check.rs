@@ -26,6 +26,9 @@ const MAX_WORD_CHARS: u64 = 1000;
 /// By how much all replacements of a normaliser together may lengthen a text.
 const MAX_EXPANSION: usize = 256;
 
+/// The most steps of a normaliser and pre-tokeniser together; each goes over the whole text.
+const MAX_STEPS: usize = 64;
+
 /// The product of the repetitions in a regular expression, each of which may be a copy of the part that is repeated.
 const MAX_REPETITIONS: u64 = 10_000;
 
@@ -39,9 +42,9 @@ pub(super) fn check(json: &[u8]) -> Result<u32, String> {
         check_token(&token.content.0, 0)?;
     }
     file.model.check()?;
-    let mut expansion = 1;
-    check_steps(&file.normalizer, &mut expansion)?;
-    check_steps(&file.pre_tokenizer, &mut expansion)?;
+    let mut steps = Steps { count: 0, expansion: 1 };
+    steps.check(&file.normalizer)?;
+    steps.check(&file.pre_tokenizer)?;
     check_processor(&file.post_processor)?;
     let highest = file.model.vocab.0.iter().map(|(_, id)| *id).max().unwrap_or(0);
     u32::try_from(highest).map_err(|error| error.to_string())
@@ -155,40 +158,47 @@ impl Model<'_> {
     }
 }
 
-/// Checks the steps of a normaliser or pre-tokeniser, however they are nested, in their order.
-fn check_steps(step: &Value, expansion: &mut usize) -> Result<(), String> {
-    match step {
-        Value::Array(steps) => steps.iter().try_for_each(|step| check_steps(step, expansion)),
-        Value::Object(fields) => {
-            if let Some(map) = fields.get("precompiled_charsmap") {
-                let map = map.as_str().ok_or("a character map is not a text")?;
-                charsmap::check(map).map_err(|error| error.to_string())?;
-            }
-            // It is cut into parts of so many characters.
-            if fields.get("length").is_some_and(|length| length.as_u64() == Some(0)) {
-                return Err("a pre-tokeniser has the `length` 0".to_owned());
-            }
-            if let Some(pattern) = fields.get("pattern") {
-                let shortest = check_pattern(pattern)?;
-                let content = fields.get("content").and_then(Value::as_str).unwrap_or_default();
-                *expansion = expansion.saturating_mul(growth(shortest, content));
-            }
-            if let Some(text) = fields.get("prepend").and_then(Value::as_str)
-                && text.len() > MAX_AFFIX_BYTES
-            {
-                return Err(format!("a normaliser prepends more than {MAX_AFFIX_BYTES} bytes"));
-            }
-            if *expansion > MAX_EXPANSION {
-                return Err(format!(
-                    "its replacements may make a text {MAX_EXPANSION} times longer, and more"
-                ));
-            }
-            ["normalizers", "pretokenizers"]
-                .iter()
-                .filter_map(|name| fields.get(*name))
-                .try_for_each(|steps| check_steps(steps, expansion))
+/// The steps of a normaliser and pre-tokeniser, however they are nested, in their order.
+struct Steps {
+    count: usize,
+    /// By how much they may lengthen a text.
+    expansion: usize,
+}
+
+impl Steps {
+    fn check(&mut self, step: &Value) -> Result<(), String> {
+        let fields = match step {
+            Value::Array(steps) => return steps.iter().try_for_each(|step| self.check(step)),
+            Value::Object(fields) => fields,
+            _ => return Ok(()),
+        };
+        self.count += 1;
+        if self.count > MAX_STEPS {
+            return Err(format!("it changes and splits a text in more than {MAX_STEPS} steps"));
         }
-        _ => Ok(()),
+        if let Some(map) = fields.get("precompiled_charsmap") {
+            let map = map.as_str().ok_or("a character map is not a text")?;
+            charsmap::check(map).map_err(|error| error.to_string())?;
+        }
+        // It is cut into parts of so many characters.
+        if fields.get("length").is_some_and(|length| length.as_u64() == Some(0)) {
+            return Err("a pre-tokeniser has the `length` 0".to_owned());
+        }
+        if let Some(pattern) = fields.get("pattern") {
+            let shortest = check_pattern(pattern)?;
+            let content = fields.get("content").and_then(Value::as_str).unwrap_or_default();
+            self.expansion = self.expansion.saturating_mul(growth(shortest, content));
+        }
+        if let Some(text) = fields.get("prepend").and_then(Value::as_str)
+            && text.len() > MAX_AFFIX_BYTES
+        {
+            return Err(format!("a normaliser prepends more than {MAX_AFFIX_BYTES} bytes"));
+        }
+        if self.expansion > MAX_EXPANSION {
+            return Err(format!("its replacements may make a text {MAX_EXPANSION} times longer, and more"));
+        }
+        let mut inner = ["normalizers", "pretokenizers"].iter().filter_map(|name| fields.get(*name));
+        inner.try_for_each(|steps| self.check(steps))
     }
 }
 
@@ -225,6 +235,9 @@ fn check_processor(processor: &Value) -> Result<(), String> {
     };
     if steps.iter().any(|step| step.get("processors").is_some()) {
         return Err("its post-processors are nested".to_owned());
+    }
+    if steps.len() > MAX_STEPS {
+        return Err(format!("it has more than {MAX_STEPS} post-processors"));
     }
     // After a template a text is several parts, which no other step takes.
     let adds = |step: &&&Value| step.get("single").is_some() || step.get("cls").is_some();

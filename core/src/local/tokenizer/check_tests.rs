@@ -69,6 +69,18 @@ fn what_ends_the_process_or_holds_it_is_refused() {
         (step(json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"})), "cut off"),
         (step(json!({"type": "Precompiled", "precompiled_charsmap": 5})), "not a text"),
         (step(json!({"type": "Sequence", "normalizers": doubling})), "times longer"),
+        (step(json!({"type": "Sequence", "normalizers": vec![json!({"type": "NFC"}); 3000]})), "64 steps"),
+        (
+            with(
+                "/pre_tokenizer",
+                json!({"type": "Sequence", "pretokenizers": vec![json!({"type": "Digits"}); 3000]}),
+            ),
+            "64 steps",
+        ),
+        (
+            with("/post_processor", json!({"processors": vec![json!({"type": "ByteLevel"}); 3000]})),
+            "64 post-processors",
+        ),
         (step(replace("", "a")), "a pattern is empty"),
         (step(replace("a", &"a".repeat(300))), "times longer"),
         (

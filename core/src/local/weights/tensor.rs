@@ -147,8 +147,8 @@ impl StoredTensor {
                 };
                 Ok(are_finite(cpu, float, &self.row_major_bytes(*dtype)?))
             }
-            // Their scales are widened into the numbers of a copy, which is checked.
-            Encoding::Blocks(_) | Encoding::Other(_) => Ok(true),
+            Encoding::Blocks(format) => Ok(format.are_finite(self.stored_bytes())),
+            Encoding::Other(_) => Ok(true),
         }
     }
 

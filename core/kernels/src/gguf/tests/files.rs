@@ -116,6 +116,24 @@ fn formats_are_found_by_their_number_in_a_file() {
 }
 
 #[test]
+fn a_scale_that_is_not_finite_is_found_in_every_format() {
+    for format in Format::ALL.iter().copied() {
+        let length = format.block_length();
+        let good = file(format, 2, length, &mut Noise::new(1));
+        assert!(format.are_finite(&good), "{format:?}");
+        for at in format.scale_places() {
+            let mut bad = good.clone();
+            let place = format.block_bytes() + at;
+            bad[place..place + 2].copy_from_slice(&[0xff, 0xff]);
+            assert!(!format.are_finite(&bad), "{format:?}");
+            let mut numbers = vec![0.0; 2 * length];
+            format.dequantise(&bad, &mut numbers).unwrap();
+            assert!(numbers.iter().any(|number| !number.is_finite()), "{format:?}");
+        }
+    }
+}
+
+#[test]
 fn wrong_sizes_are_refused() {
     let cpu = Cpu::new(Isa::PORTABLE, 1);
     let new = |format, bytes: usize, n, k| QuantisedWeights::from_ggml(&cpu, format, &vec![0; bytes], n, k);

@@ -33,18 +33,6 @@ impl Noise {
     }
 }
 
-/// Where the f16 scale and the f16 minimum of a block are.
-fn scale_places(format: Format) -> &'static [usize] {
-    match format {
-        Format::F16 | Format::Bf16 => &[],
-        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => &[0],
-        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => &[0, 2],
-        Format::Q2K => &[80, 82],
-        Format::Q3K => &[108],
-        Format::Q6K => &[208],
-    }
-}
-
 /// `n` rows of `k` weights as a file has them: any codes, ordinary scales of both signs.
 pub(super) fn file(format: Format, n: usize, k: usize, noise: &mut Noise) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..format.bytes(n, k).unwrap()).map(|_| noise.next() as u8).collect();
@@ -54,7 +42,7 @@ pub(super) fn file(format: Format, n: usize, k: usize, noise: &mut Noise) -> Vec
             Format::F16 => put(0, f16::from_f32(noise.number()).to_le_bytes()),
             Format::Bf16 => put(0, bf16::from_f32(noise.number()).to_le_bytes()),
             _ => {
-                for at in scale_places(format) {
+                for at in format.scale_places() {
                     put(*at, f16::from_f32(noise.number() / 16.0).to_le_bytes());
                 }
             }

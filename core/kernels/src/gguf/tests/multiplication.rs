@@ -168,7 +168,7 @@ fn the_extremes_of_every_code_do_not_saturate() {
                 let mut case = Case::new(format, 1, 16, 256);
                 case.x.fill(x);
                 for block in case.bytes.chunks_exact_mut(format.block_bytes()) {
-                    let places = scale_places(format);
+                    let places = format.scale_places();
                     for (at, byte) in block.iter_mut().enumerate() {
                         if !places.iter().any(|place| (*place..place + 2).contains(&at)) {
                             *byte = codes;

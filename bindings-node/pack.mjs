@@ -1,0 +1,60 @@
+// Makes the packages that npm publishes: `node pack.mjs OUT ADDON [PLATFORM]`, after build.mjs. OUT gets the tarball of `ayni`
+// and the one of the platform that the addon is built for, this machine's by default.
+
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { platformPackage, thisPlatform } from "./build.mjs";
+
+/** The platforms with a package of their own; native.cjs names the same. */
+export const PLATFORMS = [
+  "linux-x64-gnu", "linux-x64-musl", "linux-arm64-gnu", "linux-arm64-musl",
+  "darwin-x64", "darwin-arm64", "win32-x64-msvc",
+];
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+function packed(folder, out) {
+  const told = execFileSync("npm", ["pack", "--json", "--pack-destination", out], { cwd: folder, encoding: "utf8" });
+  const [{ filename, unpackedSize }] = Object.values(JSON.parse(told));
+  return { path: join(out, filename), megabytes: unpackedSize / 1e6 };
+}
+
+/** Packs both. The main package names `platforms`: the tests name their own alone, so that nobody looks for packages that are
+ * not published. */
+export function pack(out, addon, platform = thisPlatform(), platforms = PLATFORMS) {
+  const work = mkdtempSync(join(tmpdir(), "ayni-pack-"));
+  try {
+    mkdirSync(out, { recursive: true });
+    const main = join(work, "ayni");
+    mkdirSync(main);
+    for (const name of ["dist", "bin.cjs", "native.cjs", "README.md"]) cpSync(join(here, name), join(main, name), { recursive: true });
+    for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) writeFileSync(join(main, name), readFileSync(join(here, name)));
+    const { devDependencies: _, scripts: __, ...manifest } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+    manifest.optionalDependencies = Object.fromEntries(platforms.map((name) => [`ayni-${name}`, manifest.version]));
+    writeFileSync(join(main, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+    const native = join(work, "native");
+    const stripped = join(work, "ayni.node");
+    cpSync(addon, stripped);
+    // What only a debugger reads.
+    if (process.platform === "linux" && platform === thisPlatform()) execFileSync("strip", ["--strip-unneeded", stripped]);
+    platformPackage(native, stripped, platform);
+    return [packed(main, out), packed(native, out)];
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [out, addon, platform = thisPlatform()] = process.argv.slice(2);
+  if (!out || !addon || !PLATFORMS.includes(platform)) {
+    console.error(`usage: node pack.mjs OUT ADDON [${PLATFORMS.join("|")}]`);
+    process.exit(2);
+  }
+  for (const { path, megabytes } of pack(resolve(out), addon, platform)) {
+    console.log(`${path}: ${megabytes.toFixed(1)} MB unpacked`);
+  }
+}

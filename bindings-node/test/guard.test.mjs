@@ -1,0 +1,94 @@
+// What a service does around its routes: limits of time and number, callers who leave, streams that fail.
+
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import test, { after, before } from "node:test";
+
+import * as ayni from "ayni";
+import * as next from "ayni/next";
+
+import { serve } from "../dist/cjs/cli/http.js";
+
+const slow = { backend: "scripted", latency_seconds: 30 };
+const failing = { backend: "scripted", replies: Array(9).fill({ text: "word ".repeat(500) }) };
+const records = [];
+let [service, server, url] = [];
+before(async () => {
+  const settings = { maxConcurrency: 2, requestMs: 3000, bodyMs: 300, drainMs: 100, log: (record) => records.push(record) };
+  const chat = { slow: await ayni.openChat(slow), long: await ayni.openChat(failing) };
+  service = next.service([next.clipRoutes(slow), next.openaiRoutes({ chat })], settings);
+  await service.load();
+  server = await serve(service, "127.0.0.1", 0);
+  url = `http://127.0.0.1:${server.address().port}`;
+});
+after(async () => {
+  server.closeAllConnections();
+  server.close();
+  await service.close();
+});
+
+const headers = { "content-type": "application/json" };
+const post = (path, body, more) => fetch(url + path, { method: "POST", body: JSON.stringify(body), headers, ...more });
+async function metric(name) {
+  const line = (await (await fetch(`${url}/metrics`)).text()).split("\n").find((one) => one.startsWith(`${name} `));
+  return Number(line?.split(" ").at(-1) ?? 0);
+}
+async function until(expected) {
+  while ((await metric("ayni_http_requests_in_flight")) !== expected) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+test("callers who leave stop the work, and more than the cap are 429", { timeout: 10_000 }, async () => {
+  const controllers = [new AbortController(), new AbortController()];
+  const callers = controllers.map(({ signal }) => post("/embed/text", { text: "hola" }, { signal }).catch((error) => error.name));
+  await until(2);
+  const refused = await post("/embed/text", { text: "hola" });
+  assert.equal(refused.status, 429);
+  assert.ok(Number(refused.headers.get("retry-after")) >= 1);
+  assert.equal((await fetch(`${url}/health`)).status, 200);
+  for (const controller of controllers) controller.abort();
+  assert.deepEqual(await Promise.all(callers), ["AbortError", "AbortError"]);
+  await until(0);
+  assert.equal(await metric('ayni_http_requests_total{route="/embed/text",method="POST",status="499"}'), 2);
+});
+
+test("a request that takes too long is 504, a stream before its first event too", { timeout: 15_000 }, async () => {
+  const asked = { model: "slow", messages: [{ role: "user", content: "x" }] };
+  const [whole, streamed] = await Promise.all([post("/v1/chat/completions", asked), post("/v1/chat/completions", { ...asked, stream: true })]);
+  assert.deepEqual([whole.status, streamed.status], [504, 504]);
+  assert.equal((await whole.json()).error.kind, "timeout");
+  await until(0);
+});
+
+test("a stream that is left ends", { timeout: 10_000 }, async () => {
+  const controller = new AbortController();
+  const asked = { model: "long", stream: true, messages: [{ role: "user", content: "x" }] };
+  const response = await post("/v1/chat/completions", asked, { signal: controller.signal });
+  await response.body.getReader().read();
+  controller.abort();
+  await until(0);
+});
+
+test("a caller who never ends the body is 408", { timeout: 10_000 }, async () => {
+  const socket = connect(server.address().port, "127.0.0.1");
+  socket.write("POST /embed/text HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+  const answer = await new Promise((resolve) => socket.once("data", (data) => resolve(data.toString())));
+  assert.match(answer, /^HTTP\/1\.1 408/);
+  socket.destroy();
+});
+
+test("the log holds routes and kinds, and no payload", async () => {
+  await post("/embed/text?secret=canary", { text: "" });
+  const text = JSON.stringify(records);
+  assert.ok(records.some(({ message }) => message === "loading the model"));
+  const { route, status, kind, request_id } = records.at(-1);
+  assert.deepEqual([route, status, kind], ["/embed/text", 422, "invalid_request"]);
+  assert.ok(request_id && !text.includes("canary") && !text.includes("hola"));
+});
+
+test("settings that are wrong are refused at the start", () => {
+  const routes = next.clipRoutes({ backend: "scripted" });
+  assert.throws(() => next.service(routes, { allowOrigins: ["app.example"] }), { code: "config_invalid", message: /ALLOW_ORIGINS/ });
+  assert.throws(() => next.service(routes, { maxBodyBytes: 0 }), { code: "config_invalid" });
+  assert.throws(() => next.settingsFromEnv({ MAX_CONCURRENCY: "many" }), { code: "config_invalid" });
+  assert.throws(() => next.service(routes, { apiKey: " " }), { code: "config_invalid" });
+});

@@ -1,0 +1,126 @@
+// The packed tarballs in empty folders: scripts of both kinds, TypeScript, vitest, the command line.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, readFile, readdir, rm } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+import { PLATFORMS } from "../pack.mjs";
+import { project, run } from "./projects.mjs";
+
+const TSC = fileURLToPath(new URL("../node_modules/.bin/tsc", import.meta.url));
+const VERSIONS = JSON.parse(await readFile(new URL("../package.json", import.meta.url))).devDependencies;
+
+const script = (load) => `${load}
+async function main() {
+  await using embedder = await openEmbedder({ backend: "scripted" });
+  console.log((await embedder.embed(["hola", "hello"])).count);
+}
+main();
+`;
+// Node 20 has no \`await using\` of its own.
+const plain = (text) => text.replace("await using embedder", "const embedder");
+
+test("an ES module and a CommonJS script", async (t) => {
+  const folder = await project(t, {
+    "a.mjs": plain(script('import { openEmbedder } from "ayni";')),
+    "b.cjs": plain(script('const { openEmbedder } = require("ayni");')),
+    "c.cjs": "console.log(performance.now() - (() => { const t = performance.now(); require('ayni'); return t; })());",
+  });
+  assert.equal(await run(folder, "node", "a.mjs"), "2\n");
+  assert.equal(await run(folder, "node", "b.cjs"), "2\n");
+  assert.match(await run(folder, "npx", "ayni", "--version"), /^ayni \d/);
+  assert.match(await run(folder, "npx", "ayni", "doctor", "--offline"), /native part +loaded/);
+  const times = [];
+  for (let index = 0; index < 3; index++) times.push(Number(await run(folder, "node", "c.cjs")));
+  assert.ok(Math.min(...times) < 50, `require takes ${times} ms`);
+
+  // What edge runtimes and bundlers for browsers take in its place.
+  for (const condition of ["edge-light", "workerd", "browser"]) {
+    const code = 'import("ayni").then((found) => console.log(typeof found.getApiBase, typeof found.openEmbedder))';
+    assert.equal(await run(folder, "node", "-C", condition, "-e", code), "function undefined\n");
+  }
+
+  // Two copies of the package in one process.
+  await cp(`${folder}/node_modules`, `${folder}/other/node_modules`, { recursive: true });
+  const both = `const ones = [require("./node_modules/ayni"), require("./other/node_modules/ayni")];
+    Promise.all(ones.map(async (one) => (await (await one.openEmbedder({ backend: "scripted" })).embed("a")).count)).then((counts) => console.log(counts.join(), ones[0] === ones[1]));`;
+  assert.equal(await run(folder, "node", "-e", both), "1,1 false\n");
+
+  // What `npm install --omit=optional` leaves.
+  const [platform] = (await readdir(`${folder}/node_modules`)).filter((name) => name.startsWith("ayni-"));
+  await rm(`${folder}/node_modules/${platform}`, { recursive: true });
+  await assert.rejects(run(folder, "node", "a.mjs"), new RegExp(`the package ${platform} is missing`));
+  assert.match(await run(folder, "npx", "ayni", "--version"), /^ayni \d/);
+});
+
+test("TypeScript, strict, in both kinds of modules", async (t) => {
+  const code = await readFile(new URL("typed-use.ts", import.meta.url), "utf8");
+  const options = { strict: true, noEmit: true, exactOptionalPropertyTypes: true, lib: ["es2023", "dom", "esnext.disposable"], types: ["node"] };
+  const compilerOptions = { ...options, module: "nodenext", target: "es2022" };
+  const folder = await project(
+    t,
+    { "a.mts": code, "b.cts": code, "tsconfig.json": JSON.stringify({ compilerOptions, files: ["a.mts", "b.cts"] }) },
+    ...["@types/node", "zod"].map((name) => `${name}@${VERSIONS[name]}`),
+  );
+  await run(folder, TSC, "-p", ".");
+});
+
+test("vitest", async (t) => {
+  const code = `import { openChat } from "ayni"; import { expect, test } from "vitest";
+test("scripted", async () => {
+  const chat = await openChat({ backend: "scripted", replies: [{ text: "hola" }] });
+  expect((await chat.chat("x")).text).toBe("hola");
+});`;
+  const folder = await project(t, { "a.test.js": code }, "vitest@4.1.12");
+  assert.match(await run(folder, "npx", "vitest", "run"), /1 passed/);
+});
+
+test("a service of the command line answers, and ends when it is told to", async (t) => {
+  const folder = await project(t, { "config.json": '{ "backend": "scripted" }' });
+  const given = ["node_modules/ayni/bin.cjs", "serve", "clip", "--config", "config.json", "--port", "0"];
+  const server = spawn("node", given, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+  t.after(() => server.kill("SIGKILL"));
+  let url;
+  for await (const line of createInterface(server.stderr)) {
+    [url] = /http:[^"]+/.exec(line) ?? [];
+    if (url) break;
+  }
+  const body = JSON.stringify({ text: "hola" });
+  const headers = { "content-type": "application/json" };
+  const found = await (await fetch(`${url}/embed/text`, { method: "POST", body, headers })).json();
+  assert.equal(found.embedding.length, 16);
+  const large = await fetch(`${url}/embed/text`, { method: "POST", body: "x".repeat(21 << 20), headers });
+  assert.equal(large.status, 413);
+  server.kill("SIGTERM");
+  assert.deepEqual(await once(server, "exit"), [0, null]);
+});
+
+test("where a package is missing the loader says which one", async () => {
+  const loader = fileURLToPath(new URL("../native.cjs", import.meta.url));
+  for (const [platform, arch, told] of [["darwin", "arm64", /package ayni-darwin-arm64 is missing/], ["win32", "x64", /package ayni-win32-x64-msvc is missing/], ["freebsd", "x64", /no native part for freebsd-x64/]]) {
+    const as = (name, value) => `Object.defineProperty(process, "${name}", { value: "${value}" });`;
+    await assert.rejects(run(".", "node", "-e", `${as("platform", platform)}${as("arch", arch)}require(${JSON.stringify(loader)})`), told);
+  }
+});
+
+test("the loader names the packages that are made", async () => {
+  const loader = await readFile(new URL("../native.cjs", import.meta.url), "utf8");
+  assert.deepEqual([...loader.matchAll(/require\("ayni-([\w-]+)"\)/g)].map(([, name]) => name), PLATFORMS);
+  assert.ok(loader.split("\n").length <= 45);
+});
+
+test("the browser's part is small and holds nothing of Node.js", async () => {
+  let size = 0;
+  for (const name of ["browser.js", "failure.js", "generated/kinds.js"]) {
+    const text = await readFile(new URL(`../dist/browser/${name}`, import.meta.url));
+    assert.doesNotMatch(text.toString(), /node:|require\(|process\./);
+    size += gzipSync(text).byteLength;
+  }
+  assert.ok(size <= 5000, `${size} bytes`);
+  assert.deepEqual((await readdir(new URL("../dist/browser/", import.meta.url), { recursive: true })).filter((name) => name.endsWith(".js")).sort(), ["browser.js", "failure.js", "generated/kinds.js"]);
+});
