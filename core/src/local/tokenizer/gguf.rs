@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use ahash::AHashMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::replace::ReplacePattern;
-use tokenizers::normalizers::{Precompiled, Replace, Sequence};
+use tokenizers::normalizers::{Precompiled, Prepend, Replace, Sequence};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
@@ -19,6 +21,7 @@ use super::chat::{ChatTokenizer, Engine, Templates};
 use super::decoder::TokenBytes;
 use super::pre_tokenizers::{self, PreTokenizer};
 use super::scored_pairs::ScoredPairs;
+use super::{charsmap, check};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::weights::Metadata;
 
@@ -215,11 +218,20 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn unigrams(&self) -> Result<Engine> {
-        let pieces = self.tokens().zip(self.scores()?).map(|((_, text, kind), score)| {
-            // Never the best piece of a text.
-            let is_text = matches!(kind, Kind::Normal | Kind::UserDefined);
-            (text.to_owned(), if is_text { score } else { f64::from(f32::MIN) })
+        let scores = self.scores()?;
+        let is_text = |kind: Kind| matches!(kind, Kind::Normal | Kind::UserDefined);
+        let of_texts =
+            self.kinds.iter().zip(&scores).filter(|(kind, _)| is_text(**kind)).map(|(_, score)| *score);
+        let lowest = of_texts.fold(0.0, f64::min);
+        let pieces = self.tokens().zip(&scores).map(|((_, text, kind), score)| match kind {
+            _ if is_text(kind) => (text.to_owned(), *score),
+            Kind::Byte => (text.to_owned(), lowest),
+            // Never a piece of a text, which has no spaces when it is cut.
+            _ => (format!(" {text}"), lowest),
         });
+        if self.texts.iter().any(|text| text.len() > check::MAX_TOKEN_BYTES) {
+            return Err(unusable(format!("a token is longer than {} bytes", check::MAX_TOKEN_BYTES)));
+        }
         let unknown = self.unknown().map(|id| id as usize);
         let has_bytes = self.kinds.contains(&Kind::Byte);
         let model = Unigram::from(pieces.collect(), unknown, has_bytes).map_err(failed)?;
@@ -233,24 +245,25 @@ impl<'a> Vocabulary<'a> {
                 reason = "bytes, which `as` saturates"
             )]
             let table: Vec<u8> = table.into_iter().map(|byte| byte as u8).collect();
+            charsmap::check(&BASE64.encode(&table)).map_err(unusable)?;
             steps.push(Precompiled::from(&table).map_err(unusable)?.into());
         }
         let flag = |name: &str| self.metadata.flag(&format!("tokenizer.ggml.{name}"));
         if flag("remove_extra_whitespaces").unwrap_or(false) {
             let several = ReplacePattern::Regex(" {2,}".to_owned());
             steps.push(Replace::new(several, " ").map_err(failed)?.into());
-            // Spaces alone: other white space is text.
-            let around = ReplacePattern::Regex("^ +| +$".to_owned());
+            // Spaces alone: other white space is text. At the end sentencepiece takes `▁` for one.
+            let around = ReplacePattern::Regex("^ +|[ ▁]+$".to_owned());
             steps.push(Replace::new(around, "").map_err(failed)?.into());
+        }
+        if flag("add_space_prefix").unwrap_or(true) {
+            steps.push(Prepend::new("▁".to_owned()).into());
         }
         if !steps.is_empty() {
             tokenizer.with_normalizer(Some(NormalizerWrapper::from(Sequence::new(steps)))).map_err(failed)?;
         }
-        let scheme = match flag("add_space_prefix").unwrap_or(true) {
-            true => PrependScheme::Always,
-            false => PrependScheme::Never,
-        };
-        tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::from(Metaspace::new('▁', scheme, true))));
+        let words = Metaspace::new('▁', PrependScheme::Never, true);
+        tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::from(words)));
         Ok(Engine::Pipeline(Box::new(tokenizer)))
     }
 

@@ -28,17 +28,24 @@ ROOT = HERE.parent.parent.parent.parent
 COUNT = 2000
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 EXTENDED = ["<think>", "</think>", "  \n"]
-# The pre-tokenizers whose llama.cpp code is the model's own expression. Where llama.cpp writes another one, and for
-# `tokenizer.json`, the expression of the model is the truth (TRUE_TO_MODEL).
-PRE = """default llama-bpe falcon3 smaug-bpe glm4 jais-2 minicpm5 deepseek-llm deepseek-coder deepseek-v3 youtu falcon smollm
-starcoder gpt-2 mpt qwen2 stablelm2 qwen35 laguna bailingmoe seed-coder exaone-moe bloom viking tiny_aya""".split()
+# The pre-tokenizers whose llama.cpp code gives what the model's own expression does. Its regular expressions do not tell upper
+# from lower case: where that matters, and for `tokenizer.json`, the expression of the model is the truth (TRUE_TO_MODEL).
+PRE = """default llama-bpe falcon3 smaug-bpe glm4 jais-2 minicpm5 deepseek-llm deepseek-coder deepseek-v3 falcon smollm
+starcoder gpt-2 mpt qwen2 stablelm2 qwen35 laguna bailingmoe seed-coder exaone-moe bloom viking""".split()
 LETTERS = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
 LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 REST = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 ENDING = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+GPT4O = rf"{LETTERS}*{LOWER}+{ENDING}|{LETTERS}+{LOWER}*{ENDING}|\p{{N}}{{1,3}}{REST}"
+EAST = (
+    r"[\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C}"
+    r"\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+"
+)
 TRUE_TO_MODEL = {
-    "tekken": rf"{LETTERS}*{LOWER}+|{LETTERS}+{LOWER}*|\p{{N}}{REST}",
-    "gpt-4o": rf"{LETTERS}*{LOWER}+{ENDING}|{LETTERS}+{LOWER}*{ENDING}|\p{{N}}{{1,3}}{REST}",
+    "tekken": [rf"{LETTERS}*{LOWER}+|{LETTERS}+{LOWER}*|\p{{N}}{REST}"],
+    "gpt-4o": [GPT4O],
+    "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O],
+    "youtu": [EAST, rf"{LETTERS}*{LOWER}+{ENDING}|{LETTERS}+{LOWER}*{ENDING}|\p{{N}}{REST}"],
 }
 
 
@@ -188,12 +195,12 @@ def byte_pairs(texts: list[str]) -> None:
         llama = Llama(vocabulary(pre))
         expected[pre] = [fnv(llama.ids(text)) for text in texts]
         print(pre)
-    for pre, expression in TRUE_TO_MODEL.items():
+    for pre, expressions in TRUE_TO_MODEL.items():
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-            pre_tokenizers.Split(Regex(expression), "isolated"),
+            *[pre_tokenizers.Split(Regex(expression), "isolated") for expression in expressions],
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ])
-        tokenizer.model.ignore_merges = pre == "tekken"
+        tokenizer.model.ignore_merges = pre in ("tekken", "youtu")
         expected[pre] = [fnv(encode_plain(tokenizer, text)) for text in texts]
     write("bpe.json", {"tokens": tokens, "types": types, "merges": merges, "hashes": expected})
 
