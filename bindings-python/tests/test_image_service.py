@@ -90,7 +90,7 @@ def test_an_engine_behind_the_service_shows_in_its_diagnostics_and_stands_in(eng
         assert served.client.get("/health").json()["engine"]["reachable"] is True
         answer = served.client.post("/generate", json={"prompt": "a fox", "temperature": 1, "resolution": "standard"})
         assert answer.json()["served_by"] == "image_engine"
-    with pytest.raises(RuntimeError, match="local models for chat and images are not in this version"), image_service(auto):
+    with pytest.raises(RuntimeError, match="local models for images are not in this version"), image_service(auto):
         pass
 
 

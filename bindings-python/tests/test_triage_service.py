@@ -7,6 +7,8 @@ import urllib.request
 import pytest
 from serving import failure, mock, serving
 
+import ayni
+
 TOKEN = "hf_" + "canary" * 6
 ASKED = {"patient_mrn": "P000123", "query": "What medications am I taking?"}
 ROUTER, SMOL = "/v1/chat/completions", "/hf-inference/models/HuggingFaceTB/SmolLM2-1.7B-Instruct"
@@ -77,10 +79,16 @@ def test_a_mode_without_its_token_says_so_and_never_becomes_mock(triage, mode):
     assert (answer.status_code, kind) == (501, "config_invalid") and "HF_API_TOKEN is not set" in sentence
 
 
-@pytest.mark.parametrize("mode", ["gguf", "qwen", "Qwen3-4B-Thinking-2507"])
-def test_local_models_say_that_they_are_not_there(triage, mode):
-    answer = triage.client.post("/triage", json=ASKED | {"llm_mode": mode})
+def test_a_local_model_without_a_path_says_so(triage):
+    answer = triage.client.post("/triage", json=ASKED | {"llm_mode": "gguf"})
     assert (answer.status_code, failure(answer)[0]) == (501, "unsupported")
+
+
+@pytest.mark.parametrize("mode", ["qwen", "Qwen3-4B-Thinking-2507"])
+def test_a_model_that_cannot_be_fetched_says_so(mode, tmp_path):
+    offline = {"DEFAULT_LLM_MODE": "mock", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    with pytest.raises(ayni.Offline, match="HF_HUB_OFFLINE is set"):
+        ayni.ChatModes.from_env(offline).open(mode)
 
 
 @pytest.mark.parametrize("fault", [{"query": ""}, {"query": " "}, {"query": None}, {"patient_mrn": ""}, {"query": "x" * 20_001}, {"llm_mode": 5}])

@@ -289,7 +289,8 @@ async fn several_answers_to_one_request_have_draws_of_their_own() {
     let request = ChatRequest::user("Invent a name for a ship.").with_seed(3).with_max_tokens(12);
     let answer = chat.chat(&Context::new(), request.clone().with_choices(3)).await.unwrap();
     assert_eq!(answer.alternatives.len(), 2);
-    let alone = |seed| chat.chat(&Context::new(), request.clone().with_seed(seed));
+    let cx = Context::new();
+    let alone = |seed| chat.chat(&cx, request.clone().with_seed(seed));
     assert_eq!(answer.text, alone(3).await.unwrap().text);
     assert_eq!(answer.alternatives[1].text, alone(5).await.unwrap().text);
     let error = chat.chat(&Context::new(), request.with_choices(99)).await.unwrap_err();

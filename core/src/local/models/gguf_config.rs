@@ -39,6 +39,8 @@ pub(crate) fn config_of_gguf(weights: &Weights) -> Result<Value> {
     config.insert("vocab_size".to_owned(), rows.into());
     config.insert("tie_word_embeddings".to_owned(), (!weights.has("lm_head.weight")).into());
     config.insert("hidden_act".to_owned(), "silu".into());
+    config.insert("attention_bias".to_owned(), weights.has("layers.0.self_attn.q_proj.bias").into());
+    config.insert("mlp_bias".to_owned(), weights.has("layers.0.mlp.gate_proj.bias").into());
     config.insert("rope_scaling".to_owned(), reader.rope_scaling(weights)?);
     Ok(Value::Object(config))
 }

@@ -10,6 +10,7 @@ mod vocabulary;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{InferenceCapabilities, SimpleVob};
@@ -17,7 +18,7 @@ use llguidance::{Matcher, ParserFactory};
 use sha2::{Digest, Sha256};
 
 use super::output::Dialect;
-use super::stack::on_large_stack;
+use super::stack::within;
 use crate::chat::ChatRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::tokenizer::{ChatTokenizer, Prompt};
@@ -27,6 +28,9 @@ const MAX_KEPT: usize = 32;
 
 /// The most bytes of a grammar: a schema of this size has thousands of fields.
 const MAX_BYTES: usize = 256 << 10;
+
+/// How long a grammar may take to compile. Real ones take milliseconds.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What compiling a grammar and computing a mask may cost.
 fn limits() -> ParserLimits {
@@ -47,7 +51,7 @@ fn limits() -> ParserLimits {
 pub(crate) struct Grammars {
     tokenizer: Arc<ChatTokenizer>,
     /// Made with the first grammar: it takes tens of milliseconds.
-    factory: OnceLock<Result<ParserFactory, String>>,
+    factory: OnceLock<Result<Arc<ParserFactory>, String>>,
     /// Compiled and untouched, by the hash of their source; the last used is the last.
     kept: Mutex<Vec<([u8; 32], Matcher)>>,
 }
@@ -108,20 +112,20 @@ impl Grammars {
         let factory = factory.as_ref().map_err(|why| {
             Error::new(ErrorKind::ModelLoad, format!("the model's tokenizer takes no grammars: {why}"))
         })?;
-        let compiled = on_large_stack(|| {
+        let factory = Arc::clone(factory);
+        let compiled = within(COMPILE_TIMEOUT, move || {
             let matcher = Matcher::new(factory.create_parser(TopLevelGrammar::from_lark(source)));
             let failure = matcher.get_error();
             (matcher, failure)
-        });
+        })?;
         match compiled {
-            Ok((matcher, None)) => Ok(matcher),
-            Ok((_, Some(why))) => Err(refused(&why)),
-            // The compiler asserts what it believes.
-            Err(_) => Err(refused("it can't be compiled")),
+            Some((matcher, None)) => Ok(matcher),
+            Some((_, Some(why))) => Err(refused(&why)),
+            None => Err(refused("its grammar is too complex to be compiled")),
         }
     }
 
-    fn make_factory(&self) -> Result<ParserFactory, String> {
+    fn make_factory(&self) -> Result<Arc<ParserFactory>, String> {
         let made = catch_unwind(AssertUnwindSafe(|| {
             let slices = llguidance::earley::SlicedBiasComputer::general_slices();
             ParserFactory::new(
@@ -134,7 +138,7 @@ impl Grammars {
         let mut factory = made.unwrap_or_else(|_| Err("its vocabulary is damaged".to_owned()))?;
         factory.quiet();
         *factory.limits_mut() = limits();
-        Ok(factory)
+        Ok(Arc::new(factory))
     }
 }
 
@@ -159,12 +163,8 @@ impl TokenMask {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
     }
 
-    /// One bit for each token, the lowest bit of the first word for token 0.
-    pub(crate) fn words(&self) -> &[u32] {
-        self.0.as_slice()
-    }
-
     /// The tokens that may come next, in order.
+    #[cfg(test)]
     pub(crate) fn tokens(&self) -> impl Iterator<Item = u32> {
         self.0.iter()
     }
@@ -216,6 +216,7 @@ impl Constraint {
     ///
     /// # Errors
     /// `invalid_request` if the grammar costs more than is allowed at this point.
+    #[cfg(test)]
     pub(crate) fn allowed_prefix(&mut self, tokens: &[u32]) -> Result<usize> {
         guarded(|| self.matcher.validate_tokens(tokens).ok())
     }
@@ -226,6 +227,7 @@ impl Constraint {
     }
 
     /// Whether the answer could end here.
+    #[cfg(test)]
     pub(crate) fn may_end(&mut self) -> bool {
         self.is_done() || self.matcher.is_accepting().unwrap_or(false)
     }

@@ -137,10 +137,10 @@ impl ObjectReader {
             }
             _ => self.state = State::Broken,
         }
-        if let (1.., Some(start), None) = (self.depth, self.value_start, &self.arguments) {
-            if self.key.as_deref().is_some_and(|key| ARGUMENT_KEYS.contains(&key)) {
-                self.arguments = Some(start..usize::MAX);
-            }
+        if let (1.., Some(start), None) = (self.depth, self.value_start, &self.arguments)
+            && self.key.as_deref().is_some_and(|key| ARGUMENT_KEYS.contains(&key))
+        {
+            self.arguments = Some(start..usize::MAX);
         }
     }
 

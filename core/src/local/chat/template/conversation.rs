@@ -145,7 +145,7 @@ fn message(
     let called = || {
         let answered = message.tool_call_id.as_ref()?;
         let calls = request.messages.iter().flat_map(|message| &message.tool_calls);
-        calls.filter(|call| call.id == *answered).map(|call| call.name.as_str()).last()
+        calls.filter(|call| call.id == *answered).map(|call| call.name.as_str()).next_back()
     };
     if let Some(name) = message.name.as_deref().or_else(called) {
         fields.insert("name".to_owned(), guards.text(name).into());
