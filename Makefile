@@ -50,7 +50,7 @@ minimal-versions: ## Compiles with the oldest dependencies that Cargo.toml allow
 fmt: ## Formats the Rust code
 	cargo fmt --all
 
-gen: ## Writes docs/reference/, generated Python modules and the picture in docs/ARCHITECTURE.md from the code
+gen: ## Writes docs/reference/, generated modules of the bindings and the picture in docs/ARCHITECTURE.md from the code
 	scripts/generate write
 
 gen-check: ## Fails if what `make gen` writes is not what the code says
