@@ -98,7 +98,7 @@ fn state(kind: RecordKind, text: &str) -> Result<Option<String>> {
 }
 
 /// The letters of a kind: `LE`.
-fn kind_letters(text: &String) -> Result<String> {
+fn kind_letters(text: &str) -> Result<String> {
     let letters = text.trim().to_ascii_uppercase();
     match (1..=3).contains(&letters.len()) && letters.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         true => Ok(letters),
@@ -124,7 +124,7 @@ impl Filter {
         Ok(Self {
             words: SearchWords::new(request.text.as_deref().unwrap_or_default()),
             state: field("state", text(&request.state).map_or(Ok(None), |text| state(kind, &text)))?,
-            kinds: field("kinds", request.kinds.iter().map(kind_letters).collect())?,
+            kinds: field("kinds", request.kinds.iter().map(|kind| kind_letters(kind)).collect())?,
             buyer,
             supplier,
             region: field(

@@ -8,7 +8,7 @@ use super::bytes::{self, Spelling};
 use super::chat::{ChatTokenizer, Engine, Templates};
 use super::decoder::TokenBytes;
 use super::gguf::is_hidden;
-use super::vocabulary;
+use super::{check, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::ModelFiles;
 
@@ -77,10 +77,12 @@ pub(super) fn read(files: &ModelFiles) -> Result<ChatTokenizer> {
         Some(bytes) => bytes,
         None => vocabulary::as_tokenizer_json(files)?,
     };
-    let tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| {
+    let wrong = |why: &dyn std::fmt::Display| {
         let path = files.path("tokenizer.json");
-        Error::new(ErrorKind::ModelLoad, format!("{} cannot be used: {error}", path.display()))
-    })?;
+        Error::new(ErrorKind::ModelLoad, format!("{} cannot be used: {why}", path.display()))
+    };
+    check::check(&bytes).map_err(|why| wrong(&why))?;
+    let tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| wrong(&error))?;
     let config: Config = files.json("tokenizer_config.json")?.unwrap_or_default();
     let generation: Generation = files.json("generation_config.json")?.unwrap_or_default();
     let id = |token: &Option<Named>| token.as_ref().and_then(|token| tokenizer.token_to_id(token.text()));

@@ -37,7 +37,7 @@ fn compare(tokenizer: &ChatTokenizer, expected: &Value, name: &str, part: Option
         .filter(|(at, _)| part.is_none_or(|part| at % 4 == part % 4))
         .filter_map(|(_, (text, expected))| {
             let ids = encode(tokenizer, text);
-            (hash(&ids) != *expected).then(|| (text, ids))
+            (hash(&ids) != *expected).then_some((text, ids))
         })
         .collect();
     assert!(wrong.is_empty(), "{name}: {} texts differ: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
@@ -191,6 +191,22 @@ fn damaged_and_unknown_vocabularies_are_refused() {
             json!({
                 "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.model": "t5",
                 "tokenizer.ggml.scores": [0.5, 0.5, 0.5], "tokenizer.ggml.unknown_token_id": 7,
+            }),
+            ErrorKind::ModelLoad,
+            "cannot be used",
+        ),
+        (
+            json!({
+                "tokenizer.ggml.tokens": ["a", "b".repeat(5000)], "tokenizer.ggml.model": "t5",
+                "tokenizer.ggml.scores": [0.5, 0.5],
+            }),
+            ErrorKind::ModelLoad,
+            "longer than 1024 bytes",
+        ),
+        (
+            json!({
+                "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.model": "t5",
+                "tokenizer.ggml.scores": [0.5, 0.5, 0.5], "tokenizer.ggml.precompiled_charsmap": [255, 255, 255, 255],
             }),
             ErrorKind::ModelLoad,
             "cannot be used",

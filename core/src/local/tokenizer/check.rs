@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::charsmap;
 
 /// The longest token. The trie of unigrams recurses once a byte. No published vocabulary has a token of 512 bytes.
-const MAX_TOKEN_BYTES: usize = 1024;
+pub(super) const MAX_TOKEN_BYTES: usize = 1024;
 
 /// The highest id of a token; the crate counts on from it.
 const MAX_ID: u64 = 0x7fff_ffff;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use ahash::AHashMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::replace::ReplacePattern;
@@ -19,6 +21,7 @@ use super::chat::{ChatTokenizer, Engine, Templates};
 use super::decoder::TokenBytes;
 use super::pre_tokenizers::{self, PreTokenizer};
 use super::scored_pairs::ScoredPairs;
+use super::{charsmap, check};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::weights::Metadata;
 
@@ -220,6 +223,9 @@ impl<'a> Vocabulary<'a> {
             let is_text = matches!(kind, Kind::Normal | Kind::UserDefined);
             (text.to_owned(), if is_text { score } else { f64::from(f32::MIN) })
         });
+        if self.texts.iter().any(|text| text.len() > check::MAX_TOKEN_BYTES) {
+            return Err(unusable(format!("a token is longer than {} bytes", check::MAX_TOKEN_BYTES)));
+        }
         let unknown = self.unknown().map(|id| id as usize);
         let has_bytes = self.kinds.contains(&Kind::Byte);
         let model = Unigram::from(pieces.collect(), unknown, has_bytes).map_err(failed)?;
@@ -233,6 +239,7 @@ impl<'a> Vocabulary<'a> {
                 reason = "bytes, which `as` saturates"
             )]
             let table: Vec<u8> = table.into_iter().map(|byte| byte as u8).collect();
+            charsmap::check(&BASE64.encode(&table)).map_err(unusable)?;
             steps.push(Precompiled::from(&table).map_err(unusable)?.into());
         }
         let flag = |name: &str| self.metadata.flag(&format!("tokenizer.ggml.{name}"));

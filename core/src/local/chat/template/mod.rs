@@ -165,11 +165,16 @@ impl Source {
         if text.len() > MAX_SOURCE_BYTES {
             return Err(Error::new(ErrorKind::ModelLoad, "the model's chat template is longer than 256 KiB"));
         }
-        let engine = on_large_stack(|| engine::environment(text))?.map_err(|error| {
-            let line = error.line().map_or_else(String::new, |line| format!(" in line {line}"));
-            let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            Error::new(ErrorKind::ModelLoad, format!("the model's chat template is not valid{line}: {why}"))
-        })?;
+        let engine = on_large_stack(|| {
+            engine::environment(text).map_err(|error| {
+                let line = error.line().map_or_else(String::new, |line| format!(" in line {line}"));
+                let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+                Error::new(
+                    ErrorKind::ModelLoad,
+                    format!("the model's chat template is not valid{line}: {why}"),
+                )
+            })
+        })??;
         Ok(Self { text: text.to_owned(), engine })
     }
 
@@ -181,13 +186,15 @@ impl Source {
 
     fn render(&self, values: serde_json::Map<String, serde_json::Value>) -> Result<String> {
         let now = engine::time();
-        let rendered = on_large_stack(|| {
+        // An error may hold the values, so it is read and dropped where there is room for them.
+        on_large_stack(|| {
             engine::with_clock(now, || {
-                let template = self.engine.get_template(NAME)?;
-                template.render(minijinja::Value::from(Serde(values)))
+                let template = self.engine.get_template(NAME);
+                let rendered =
+                    template.and_then(|template| template.render(minijinja::Value::from(Serde(values))));
+                rendered.map_err(|error| engine::failure(&error))
             })
-        })?;
-        rendered.map_err(|error| engine::failure(&error))
+        })?
     }
 }
 
