@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz memory bench bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help setup demo test fuzz memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictur
 bench-peers: ## Measures ours and other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
 
+bench-node: ## Measures what a call from Node.js adds, with a release build of the addon
+	scripts/bench-node
+
 bench-http: ## Measures `ayni serve clip` and FastAPI + sentence-transformers: PYTHON=… with the release wheel
 	benches/http/run $(or $(PYTHON),$(error say PYTHON=venv/bin/python: one with the release wheel and its extra fastapi)) $(OPTIONS)
 
@@ -47,7 +50,7 @@ minimal-versions: ## Compiles with the oldest dependencies that Cargo.toml allow
 fmt: ## Formats the Rust code
 	cargo fmt --all
 
-gen: ## Writes docs/reference/, generated Python modules and the picture in docs/ARCHITECTURE.md from the code
+gen: ## Writes docs/reference/, generated modules of the bindings and the picture in docs/ARCHITECTURE.md from the code
 	scripts/generate write
 
 gen-check: ## Fails if what `make gen` writes is not what the code says

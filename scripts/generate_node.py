@@ -161,9 +161,8 @@ def configs() -> str:
     return "\n".join([head, definitions(shared), *shapes.values(), *setups])
 
 
-def of_schema(name: str, skip: tuple[str, ...] = ()) -> str:
-    all_of = {title: schema for title, schema in read(name)["$defs"].items() if title not in skip}
-    return f"{NOTE}\n{definitions(all_of)}"
+def of_schema(name: str) -> str:
+    return f"{NOTE}\n{definitions(read(name)['$defs'])}"
 
 
 def version() -> str:
@@ -180,6 +179,7 @@ def main() -> int:
         "kinds.ts": kinds(),
         "configs.ts": configs(),
         "records.ts": of_schema("records.schema.json"),
+        "requests.ts": of_schema("requests.schema.json"),
         "version.ts": version(),
     }
     PACKAGE.mkdir(parents=True, exist_ok=True)

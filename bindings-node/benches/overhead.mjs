@@ -1,5 +1,4 @@
-// What a call from Node.js costs beside the work itself: run it with a release build of the addon, on an idle machine
-// (`cargo build --release -p ayni-node`, `node build.mjs ADDON`, `node benches/overhead.mjs`).
+// What a call from Node.js costs beside the work itself: `make bench-node`, on an idle machine.
 //
 // The backend `scripted` does next to nothing, so that a whole call is an upper bound of what the binding adds.
 
@@ -51,7 +50,7 @@ async function stall(work) {
   delay.enable();
   await work();
   delay.disable();
-  return delay.max / 1e6 - 1;
+  return Math.max(0, delay.max / 1e6 - 1);
 }
 
 /** A service that streams a chat of many events as fast as it can. */

@@ -1,10 +1,11 @@
 /** Chat with language models. */
 
-import type { ChatEvent, ChatResponse, ProviderData, ToolCall } from "./answers.js";
+import type { ChatEvent, ChatResponse } from "./answers.js";
 import { type CallOptions, MAX_ITEMS, RunningCall, jsonOf, reading, run, split } from "./calls.js";
 import { errorFrom } from "./failure.js";
 import type { ChatConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
+import type { ChatRequest, Message as RequestMessage, Part as RequestPart } from "./generated/requests.js";
 import { LoadableHandle, type OpenOptions, configText, opened, variablesText } from "./handle.js";
 import { type ImageSource, base64Of } from "./images-in.js";
 import { type NativeChat, native, unwrap } from "./native.js";
@@ -12,68 +13,19 @@ import { type Schema, outputFormat, validated } from "./schema.js";
 
 /** A piece of a message. An image as a string is base64, with or without a `data:` prefix. */
 export type Part =
-  | { type: "text"; text: string }
-  | { type: "image"; image: ImageSource | string; detail?: ImageDetail }
-  | { type: "image_url"; url: string; media_type?: string; detail?: ImageDetail }
-  /** A document, sound or video, as a `data:` URL. */
-  | { type: "file"; file: string; name?: string }
-  | { type: "file_url"; url: string; media_type?: string; name?: string }
-  | { type: "file_id"; id: string }
-  /** A hint: everything up to here is worth keeping in the provider's prompt cache. */
-  | { type: "cache_point"; ttl?: "short" | "hour" }
-  | { type: "server_tool_call"; id?: string; name: string; arguments?: unknown }
-  | { type: "server_tool_result"; id?: string; name: string; result?: unknown }
-  | { type: "raw"; data: unknown };
-
-/** How closely a model looks at an image. */
-export type ImageDetail = "auto" | "low" | "high" | "original";
+  | Exclude<RequestPart, { type: "image" }>
+  | (Omit<Extract<RequestPart, { type: "image" }>, "image"> & { image: ImageSource | string });
 
 /** One message of a conversation. */
-export interface Message {
-  role: "system" | "developer" | "user" | "assistant" | "tool";
-  content?: string | readonly Part[];
-  name?: string;
-  reasoning?: string;
-  tool_calls?: readonly ToolCall[];
-  tool_call_id?: string;
-  provider_data?: ProviderData;
+export interface Message extends Omit<RequestMessage, "content"> {
+  content?: string | readonly Part[] | undefined;
 }
 
 /** A conversation: a question, or messages; a string among them is the user's. */
 export type Messages = string | Message | readonly (string | Message)[];
 
-/** A tool that the model may call. */
-export interface Tool {
-  name: string;
-  description?: string;
-  /** The arguments, as a JSON Schema. */
-  parameters?: object;
-  strict?: boolean;
-  /** A hint: this tool and those before it are worth keeping in the provider's prompt cache. */
-  cache?: "short" | "hour";
-}
-
 /** The options of an answer. */
-export interface ChatOptions extends CallOptions {
-  max_tokens?: number | undefined;
-  temperature?: number | undefined;
-  top_p?: number | undefined;
-  top_k?: number | undefined;
-  frequency_penalty?: number | undefined;
-  presence_penalty?: number | undefined;
-  seed?: number | undefined;
-  stop?: readonly string[] | undefined;
-  tools?: readonly Tool[] | undefined;
-  /** Whether tools may, must or must not be called, or which one. */
-  tool_choice?: "auto" | "none" | "required" | { tool: string } | undefined;
-  output?: "text" | "json" | { json_schema: { name: string; description?: string; schema: object; strict?: boolean } } | undefined;
-  reasoning?: "none" | "low" | "medium" | "high" | undefined;
-  logprobs?: number | undefined;
-  /** How many answers to give; the others are `alternatives` of the response. */
-  choices?: number | undefined;
-  /** Further fields of the request body. */
-  extra?: Record<string, unknown> | undefined;
-}
+export interface ChatOptions extends CallOptions, Omit<ChatRequest, "messages"> {}
 
 /** The messages as native code reads them: images are base64. */
 async function readable(messages: Messages): Promise<unknown[]> {

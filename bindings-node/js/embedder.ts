@@ -4,6 +4,7 @@ import type { EmbeddingSpace, Route, Usage } from "./answers.js";
 import { type CallOptions, MAX_ITEMS, RunningCall, jsonOf, reading, run, split } from "./calls.js";
 import type { EmbedderConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
+import type { EmbedRequest } from "./generated/requests.js";
 import { LoadableHandle, type OpenOptions, configText, opened, variablesText } from "./handle.js";
 import { type ImageSource, base64Of } from "./images-in.js";
 import { type NativeEmbedded, type NativeEmbedder, native, unwrap } from "./native.js";
@@ -12,17 +13,19 @@ import { type NativeEmbedded, type NativeEmbedder, native, unwrap } from "./nati
 export type EmbedInput = string | ImageSource;
 
 /** The options of an embedding. */
-export interface EmbedOptions extends CallOptions {
-  /** Which side of a search the inputs are on, for models that embed queries and documents differently. */
-  role?: "query" | "document" | undefined;
-  /** Shortens the vectors to this width, for models trained for it (Matryoshka). */
-  dimensions?: number | undefined;
-  /** What to do with an input longer than the model's window: cut it and say so (`end`, the default), or fail. */
-  truncation?: "end" | "refuse" | undefined;
-  /** Further fields of the request body, sent as they are. */
-  extra?: Record<string, unknown> | undefined;
+export interface EmbedOptions extends CallOptions, Omit<EmbedRequest, "inputs"> {
   /** The numbers: `f32` (the default), `f16` (their bits), `int8` with `scales`, or `ubinary`, one bit a number. */
   encoding?: "f32" | "f16" | "int8" | "ubinary" | undefined;
+}
+
+/** How close vectors are to those of f32 on the CPU. */
+export interface Parity {
+  /** The precision that was measured: `f32`, `bf16` or `int8`. */
+  precision: string;
+  /** The lowest acceptable cosine. */
+  bar: number;
+  /** What was embedded (a language, or the number of an image), and the cosine; null if a vector is none. */
+  probes: { name: string; cosine: number | null }[];
 }
 
 /** An array of numbers of one of the encodings. */
@@ -153,6 +156,14 @@ export class Embedder extends LoadableHandle<NativeEmbedder> {
     if (typeof text !== "string") throw new InvalidRequest("the text is no string");
     const role = reading("the options", () => jsonOf("`role`", options?.role ?? null));
     return unwrap(this.native.countTokens(text, role));
+  }
+
+  /**
+   * Measures how close the vectors of a local model are to those that the same weights make in f32. Loads a second copy of
+   * the weights for that time.
+   */
+  async verify(options?: CallOptions): Promise<Parity> {
+    return JSON.parse(await run(split(options)[1], (call) => this.native.verify(call))) as Parity;
   }
 
   /** Embeds a text, an image, or any number of them. */

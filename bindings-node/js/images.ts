@@ -4,39 +4,18 @@ import type { ImageResponse } from "./answers.js";
 import { type CallOptions, type Progress, jsonOf, reading, run, split } from "./calls.js";
 import type { ImageConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
+import type { GenerateRequest, RefineRequest } from "./generated/requests.js";
 import { LoadableHandle, type OpenOptions, configText, opened, variablesText } from "./handle.js";
 import { type ImageSource, base64Of } from "./images-in.js";
 import { type NativeImages, type NativePictures, native } from "./native.js";
 
 /** The options of an image. */
-export interface GenerateOptions extends CallOptions {
-  negative_prompt?: string | undefined;
-  count?: number | undefined;
-  /** Width and height in pixels. */
-  size?: readonly [number, number] | undefined;
-  /** The aspect ratio (`16:9`), for backends that choose the size themselves. */
-  aspect_ratio?: string | undefined;
-  resolution?: "standard" | "high" | undefined;
-  steps?: number | undefined;
-  guidance?: number | undefined;
-  scheduler?: string | undefined;
-  seed?: number | undefined;
-  temperature?: number | undefined;
-  extra?: Record<string, unknown> | undefined;
-}
+export interface GenerateOptions extends CallOptions, Omit<GenerateRequest, "prompt"> {}
 
 /** How to change images. */
-export interface RefineOptions extends CallOptions {
+export interface RefineOptions extends CallOptions, Omit<RefineRequest, "prompt" | "images" | "mask"> {
   /** The area to change, for backends that support masks. */
   mask?: ImageSource | undefined;
-  negative_prompt?: string | undefined;
-  /** How much to change, from 0 to 1. */
-  strength?: number | undefined;
-  steps?: number | undefined;
-  guidance?: number | undefined;
-  seed?: number | undefined;
-  size?: readonly [number, number] | undefined;
-  extra?: Record<string, unknown> | undefined;
 }
 
 /** Images may be large; more in one call are a mistake. */

@@ -21,14 +21,15 @@ export type {
   Usage,
 } from "./answers.js";
 export type { CallOptions, Progress, Timeouts } from "./calls.js";
-export { Chat, type ChatOptions, ChatStream, type Message, type Messages, type Part, type Tool, openChat, toMessage } from "./chat.js";
+export { Chat, type ChatOptions, ChatStream, type Message, type Messages, type Part, openChat, toMessage } from "./chat.js";
 export { embedImage, embedText, keepAlive } from "./clip.js";
 export { Analysis, type AnalyseOptions, type Claim, type FileForm, analyse, exportRecords, tenderFile } from "./documents.js";
-export { EmbedResponse, Embedder, type EmbedInput, type EmbedOptions, type Numbers, openEmbedder } from "./embedder.js";
+export { EmbedResponse, Embedder, type EmbedInput, type EmbedOptions, type Numbers, type Parity, openEmbedder } from "./embedder.js";
 export { AyniError, type AyniErrorFields, type RouteFailure } from "./failure.js";
 export type { ChatConfig, EmbedderConfig, HttpOptions, ImageConfig, Policy, ProcurementConfig } from "./generated/configs.js";
 export * from "./generated/errors.js";
 export { type ErrorKind, errorKinds } from "./generated/kinds.js";
+export type * as requests from "./generated/requests.js";
 export type * as records from "./generated/records.js";
 export { version } from "./generated/version.js";
 export type { OpenOptions } from "./handle.js";
@@ -49,4 +50,15 @@ export {
 } from "./procurement.js";
 export type { Schema, StandardSchema } from "./schema.js";
 export { type Vector, similarity, topK } from "./search.js";
-export { ChatModes, type ModeInfo, health, models, prometheusText } from "./services.js";
+export {
+  ChatModes,
+  type Hardware,
+  type KnownModel,
+  type ModeInfo,
+  embeddingArchitectures,
+  hardware,
+  health,
+  knownModels,
+  models,
+  prometheusText,
+} from "./services.js";

@@ -34,6 +34,7 @@ export interface NativeEmbedder extends Loadable {
   space(): Outcome<string>;
   window(): Outcome<number | null>;
   countTokens(text: string, role: string): Outcome<number>;
+  verify(call?: NativeCall): Promised<string>;
   embed(fields: string, encoding: string | undefined, call?: NativeCall): Promised<NativeEmbedded>;
   embedStream(fields: string, encoding: string | undefined, call?: NativeCall): Promised<NativeVectorStream>;
 }
@@ -151,6 +152,8 @@ export interface Native {
   ): Promised<NativePieces>;
   models(fields: string, variables?: string, call?: NativeCall): Promised<string>;
   health(fields: string, variables?: string, call?: NativeCall): Promised<string>;
+  hardware(variables?: string): Promised<string>;
+  knownModels(): Outcome<string>;
   prometheusText(): string;
   /** Only in builds for tests. */
   panicInside?(sync: boolean): Outcome<number> | Promised<number>;

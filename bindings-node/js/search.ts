@@ -25,7 +25,8 @@ function numbers(what: string, vector: Vector): Float32Array {
 
 /** Vectors of different spaces have no similarity. */
 function checkSpaces(a: unknown, b: unknown): void {
-  if (!(a instanceof EmbedResponse) || !(b instanceof EmbedResponse)) return;
+  const areResponses = reading("the vectors", () => a instanceof EmbedResponse && b instanceof EmbedResponse);
+  if (!areResponses || !(a instanceof EmbedResponse) || !(b instanceof EmbedResponse)) return;
   const identity = ({ fingerprint, dimensions, ...names }: EmbeddingSpace): string =>
     JSON.stringify(fingerprint === undefined ? [dimensions, names] : [dimensions, fingerprint]);
   if (identity(a.space) !== identity(b.space)) {

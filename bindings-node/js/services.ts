@@ -80,6 +80,51 @@ export async function health(
   return JSON.parse(await run(call, (running) => native().health(fields, variables, running)));
 }
 
+/** What models in this process compute with where nothing else is configured. */
+export interface Hardware {
+  /** `cpu` or `cuda:0`. */
+  device: string;
+  /** The CPU's instruction set that the kernels use. */
+  instruction_set: string;
+  threads: number;
+  /** The precision that `auto` means: `f32` or `bf16`. */
+  precision: string;
+  /** Why it is this one: a sentence for people. */
+  precision_reason: string;
+}
+
+/** What models in this process compute with where nothing else is configured. */
+export async function hardware(env?: OpenOptions["env"]): Promise<Hardware> {
+  return JSON.parse(unwrap(await native().hardware(variablesText({ env })))) as Hardware;
+}
+
+/** A well-known embedding model, as its publisher documents it. */
+export interface KnownModel {
+  /** Its id on the Hub. */
+  id: string;
+  dimensions: number;
+  /** How the vectors of tokens become one; null for models of texts and images. */
+  pooling: string | null;
+  /** The `model_type` of its configuration. */
+  architecture: string;
+  /** The most tokens of a text. */
+  window: number;
+  parameters_in_millions: number;
+  languages: string;
+  /** The licence of the weights; null where the publisher names none. */
+  licence: string | null;
+}
+
+/** The well-known embedding models. Others of the `embeddingArchitectures` run too. */
+export function knownModels(): KnownModel[] {
+  return (JSON.parse(unwrap(native().knownModels())) as [string[], KnownModel[]])[1];
+}
+
+/** The architectures of embedding models that run in this process, as `model_type` names them. */
+export function embeddingArchitectures(): string[] {
+  return (JSON.parse(unwrap(native().knownModels())) as [string[], KnownModel[]])[0];
+}
+
 /** The counters of all calls of this process, as Prometheus reads them. */
 export function prometheusText(): string {
   return native().prometheusText();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ayni::procure::analysis::{self, Analysis, Question};
-use ayni::procure::export::{FileForm, FilePieces, PdfPage, tender_pdf};
+use ayni::procure::export::{FileChunks, FileFormat, PdfPage, tender_pdf};
 use ayni::procure::store::RecordKind;
 use ayni::procure::{GetRequest, ListRequest, Tender};
 use futures_util::TryStreamExt;
@@ -70,7 +70,7 @@ pub fn tender_file<'env>(
 ) -> napi::Result<Promised<'env, Buffer>> {
     let handle = procurement.handle.clone();
     promise(env, call, move |cx| async move {
-        let (wanted, form) = (request::<GetRequest>(&fields)?, request::<FileForm>(&form)?);
+        let (wanted, form) = (request::<GetRequest>(&fields)?, request::<FileFormat>(&form)?);
         form.tender(handle.tender(&cx, wanted).await?.record).await.map(|bytes| Buffer::from(bytes.to_vec()))
     })
 }
@@ -88,14 +88,14 @@ pub fn export_records<'env>(
     let handle = procurement.handle.clone();
     promise(env, call, move |cx| async move {
         let (kind, wanted) = (request::<RecordKind>(&kind)?, request::<ListRequest>(&fields)?);
-        let pieces = request::<FileForm>(&form)?.list(&cx, &handle, kind, wanted)?;
+        let pieces = request::<FileFormat>(&form)?.list(&cx, &handle, kind, wanted)?;
         Ok(Pieces(Slot::new(Some(pieces).into())))
     })
 }
 
 /// A file in pieces. Dropping it stops the work.
 #[napi]
-pub struct Pieces(Slot<FilePieces>);
+pub struct Pieces(Slot<FileChunks>);
 
 #[napi]
 impl Pieces {

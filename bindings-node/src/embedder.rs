@@ -75,6 +75,13 @@ impl Embedder {
         })
     }
 
+    /// How close the vectors are to those of f32, as JSON.
+    #[napi]
+    pub fn verify<'env>(&self, env: &'env Env, call: Option<&Call>) -> napi::Result<Promised<'env, String>> {
+        let handle = self.0.clone();
+        promise(env, call, move |cx| async move { json_text(&handle.verify(&cx).await?) })
+    }
+
     /// Embeds the inputs of a request.
     #[napi]
     pub fn embed<'env>(

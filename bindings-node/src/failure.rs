@@ -30,7 +30,7 @@ struct Described<'a> {
 #[serde(untagged)]
 enum Cause<'a> {
     Ours(Box<Described<'a>>),
-    Other { display: String, cause: Option<Box<Cause<'a>>> },
+    Other { display: String, cause: Option<Box<Self>> },
 }
 
 impl<'a> Described<'a> {

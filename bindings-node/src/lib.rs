@@ -5,6 +5,8 @@
     missing_debug_implementations,
     reason = "JavaScript reaches and prints them, not Rust"
 )]
+// napi leaves its functions out of a build for tests.
+#![cfg_attr(test, allow(dead_code))]
 
 mod call;
 mod chat;

@@ -1,10 +1,13 @@
 //! Procurement clients. Answers cross as JSON text, which keeps every digit of the source.
 
+use std::sync::Arc;
+
 use ayni::backends::mercado_publico::bulk::MonthRequest;
 use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
 use ayni::config::open_procurement_with;
+use ayni::http::Transport;
 use ayni::procure::{AnyProcurement, GetRequest, ListRequest, PlanRequest, SourceInfo};
-use ayni::{BackendInfo, Error, ProcurementConfig, Result, Setup};
+use ayni::{BackendInfo, Context, Error, ProcurementConfig, Result, Setup};
 use napi::Env;
 
 use napi_derive::napi;
@@ -28,16 +31,18 @@ pub struct Procurement {
     pub(crate) handle: AnyProcurement,
     /// For the operations that only this backend has.
     own: Option<MercadoPublico>,
+    /// What sends their requests, unless it is the built-in transport.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 fn open(setup: Setup<ProcurementConfig>, env: &ayni::Environment) -> Result<Procurement> {
     let ProcurementConfig::MercadoPublico(config) = &setup.backend else {
-        return Ok(Procurement { handle: open_procurement_with(setup, env)?, own: None });
+        return Ok(Procurement { handle: open_procurement_with(setup, env)?, own: None, transport: None });
     };
-    let own = config.open(env)?;
+    let (own, policy) = (config.open(env)?, setup.connected_policy()?);
     let fallback = setup.fallback.iter().map(|backend| backend.open(env)).collect::<Result<Vec<_>>>()?;
-    let handle = setup.policy.procurement(AnyProcurement::new(own.clone()), fallback)?;
-    Ok(Procurement { handle, own: Some(own) })
+    let handle = policy.procurement(AnyProcurement::new(own.clone()), fallback)?;
+    Ok(Procurement { handle, own: Some(own), transport: policy.transport().cloned() })
 }
 
 #[napi]
@@ -77,7 +82,12 @@ impl Procurement {
                 Error::unsupported("only the backend 'mercado_publico' syncs, imports and counts a quota")
             })
         };
+        let transport = self.transport.clone();
         promise(env, call, move |cx| async move {
+            let over = |cx: Context| match transport {
+                Some(transport) => cx.with_transport(transport),
+                None => cx,
+            };
             macro_rules! read {
                 ($method:ident, $request:ty) => {
                     json_text(&handle.$method(&cx, request::<$request>(&fields)?).await?)
@@ -85,7 +95,7 @@ impl Procurement {
             }
             macro_rules! own {
                 ($method:ident, $request:ty) => {
-                    json_text(&own()?.$method(&cx, &request::<$request>(&fields)?).await?)
+                    json_text(&own()?.$method(&over(cx), &request::<$request>(&fields)?).await?)
                 };
             }
             match operation.as_str() {
@@ -101,7 +111,7 @@ impl Procurement {
                 "sync" => own!(sync, SyncRequest),
                 "import_month" => own!(import_month, MonthRequest),
                 "download_month" => own!(download_month, MonthRequest),
-                "quota" => json_text(&own()?.quota(&cx).await?),
+                "quota" => json_text(&own()?.quota(&over(cx)).await?),
                 other => Err(Error::invalid_request(format!("procurement has no operation '{other}'"))),
             }
         })

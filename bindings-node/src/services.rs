@@ -1,13 +1,15 @@
 //! The models and the health of hosted services, and the counters of this process.
 
+use ayni::local::Hardware;
 use ayni::{ChatConfig, EmbedderConfig, Error, ImageConfig, Setup};
 use napi::Env;
 
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::call::{Call, Promised, promise};
+use crate::call::{Call, Promised, blocking, promise};
 use crate::convert::{config, environment, json_text};
+use crate::failure::{Outcome, guarded};
 
 /// The models that the vendor of a configuration offers, as JSON.
 #[napi]
@@ -47,6 +49,18 @@ pub fn health<'env>(
         let EmbedderConfig::ClipService(clip) = backend else { return Err(not_offered()) };
         json_text(&clip.open(&env)?.health(&cx).await?)
     })
+}
+
+/// What models in this process compute with, as JSON.
+#[napi]
+pub fn hardware(env: &Env, variables: Option<String>) -> napi::Result<Promised<'_, String>> {
+    blocking(env, move || json_text(&Hardware::detect(&environment(variables.as_deref())?)?))
+}
+
+/// The architectures of embedding models that run in this process, and the well-known models, as JSON.
+#[napi]
+pub fn known_models() -> Outcome<String> {
+    guarded(|| json_text(&(ayni::local::embedding_architectures(), ayni::embed::known_models())))
 }
 
 /// The counters of all calls of this process, as Prometheus reads them.

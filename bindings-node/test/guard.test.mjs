@@ -85,6 +85,14 @@ test("the log holds routes and kinds, and no payload", async () => {
   assert.ok(request_id && !text.includes("canary") && !text.includes("hola"));
 });
 
+test("a base path stands before every route, the root among them", async () => {
+  const modes = await ayni.ChatModes.fromEnv({ DEFAULT_LLM_MODE: "mock" });
+  const mounted = next.service(next.triageRoutes(modes), { basePath: "/api/triage/", log: "none" });
+  const status = async (path) => (await mounted.GET(new Request(`http://localhost${path}`))).status;
+  const paths = ["/api/triage", "/api/triage/", "/api/triage/health", "/api/triage/nothing"];
+  assert.deepEqual(await Promise.all(paths.map(status)), [200, 200, 200, 404]);
+});
+
 test("settings that are wrong are refused at the start", () => {
   const routes = next.clipRoutes({ backend: "scripted" });
   assert.throws(() => next.service(routes, { allowOrigins: ["app.example"] }), { code: "config_invalid", message: /ALLOW_ORIGINS/ });

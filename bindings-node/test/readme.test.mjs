@@ -1,4 +1,4 @@
-// Every block of JavaScript in the README and the guides runs, and prints what its comments say.
+// Every block of JavaScript in the READMEs and the guides runs, and prints what its comments say.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -9,12 +9,12 @@ import { promisify } from "node:util";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const guides = here("../../docs/guides");
-const pages = [here("../README.md"), ...(await readdir(guides)).map((name) => `${guides}/${name}`)];
+const pages = [here("../README.md"), here("../../README.md"), ...(await readdir(guides)).map((name) => `${guides}/${name}`)];
 const texts = await Promise.all(pages.map((page) => readFile(page, "utf8")));
 const blocks = texts.flatMap((text, page) =>
   [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
     .map(([, language, code]) => ({ language, code }))
-    // The guides have other languages too, which run elsewhere.
+    // The other pages have other languages too, which run elsewhere.
     .filter(({ language }) => page === 0 || language === "js"),
 );
 // Inside the package, so that it can name itself; `ai` is installed under the names of its majors.

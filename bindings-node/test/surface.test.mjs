@@ -81,6 +81,14 @@ describe("embeddings", () => {
     assert.throws(() => ayni.similarity([1], [1, 2]), { code: "invalid_request" });
   });
 
+  test("what models in this process compute with, and which ones are known", async () => {
+    const { device, instruction_set, threads, precision } = await ayni.hardware({});
+    assert.ok(device === "cpu" && instruction_set && threads > 0 && ["f32", "bf16"].includes(precision));
+    assert.equal(ayni.knownModels().find(({ id }) => id.endsWith("/all-MiniLM-L6-v2")).dimensions, 384);
+    assert.ok(ayni.embeddingArchitectures().includes("bert"));
+    await assert.rejects((await ayni.openEmbedder(scripted)).verify(), { code: "unsupported" });
+  });
+
   test("two functions embed by what the environment names", async (t) => {
     const vector = [0.6, 0.8, ...Array(510).fill(0)];
     const seen = [];

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use ayni::backends::mercado_publico::bulk::MonthRequest;
-use ayni::backends::mercado_publico::{MercadoPublico, SyncRequest};
+use ayni::backends::mercado_publico::{EventRequest, MercadoPublico, SyncRequest};
 use ayni::config::open_procurement_with;
 use ayni::http::Transport;
 use ayni::procure::{AnyProcurement, GetRequest, ListRequest, PlanRequest, SourceInfo};
@@ -97,6 +97,7 @@ impl Procurement {
             "suppliers" => read!(suppliers, ListRequest),
             "plan" => read!(plan, PlanRequest),
             "sync" => own!(sync, SyncRequest),
+            "events" => own!(events, EventRequest),
             "import_month" => own!(import_month, MonthRequest),
             "download_month" => own!(download_month, MonthRequest),
             "quota" => {

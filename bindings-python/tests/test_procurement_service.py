@@ -118,6 +118,42 @@ def test_records_come_as_files(backend):
     assert len(lines.text.splitlines()) == len(rows(backend, "/api/tenders", on=DAY.isoformat()))
 
 
+def test_filters_of_every_spelling_are_applied(backend):
+    listed = rows(backend, "/api/tenders", on=DAY.isoformat())
+    letters = {row["code"].split("-")[-1][:-2] for row in listed}
+    for kind in letters:
+        found = rows(backend, "/api/tenders", on=DAY.isoformat(), kinds=kind.lower())
+        assert found == [row for row in listed if row["code"].split("-")[-1][:-2] == kind]
+    assert rows(backend, "/api/tenders", on=DAY.isoformat(), kinds="XX") == []
+    for state in ("Publicada", "PUBLICADA", "5"):
+        assert rows(backend, "/api/tenders", state=state) == rows(backend, "/api/tenders", state="publicada")
+
+
+def test_a_list_ends_at_its_ceiling_of_calls_and_goes_on(backend):
+    first = (DAY - timedelta(days=3)).isoformat()
+    query = {"from": first, "to": DAY.isoformat(), "max_calls": 3}
+    found, cursor = [], None
+    for _ in range(10):
+        answer = backend.client.get("/api/tenders", params=query | ({"cursor": cursor} if cursor else {})).json()
+        assert answer["calls"]["made"] <= answer["calls"]["max"] == 3
+        found += answer["rows"]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    whole = rows(backend, "/api/tenders", **{"from": first, "to": DAY.isoformat()})
+    assert {row["code"] for row in found} == {row["code"] for row in whole}
+
+
+def test_syncs_and_what_they_noticed(backend):
+    synced = backend.client.post("/api/sync", json={"kind": "tender", "since": DAY.isoformat()})
+    assert synced.status_code == 200, synced.text
+    assert synced.json()["events"] and synced.json()["failed"] == []
+    page = backend.client.get("/api/events", params={"limit": 2}).json()
+    assert page["events"] == synced.json()["events"][:2]
+    rest = backend.client.get("/api/events", params={"after": page["position"]}).json()
+    assert rest["events"] == synced.json()["events"][2:]
+
+
 FAULTS = {
     "unknown code": ("/api/tenders/1-1-LE26", {}, 404, "not_found"),
     "code that is none": ("/api/tenders/%3Cscript%3E", {}, 422, "invalid_request"),
@@ -125,6 +161,11 @@ FAULTS = {
     "two ways to say when": ("/api/tenders?on=2026-11-02&from=2026-11-01", {}, 400, "invalid_request"),
     "file of a list that fails": (f"/api/export?on={DAY}", {"tickets": ["another"]}, 502, "unauthenticated"),
     "limit": ("/api/tenders?limit=0", {}, 422, "invalid_request"),
+    "filter with another name": ("/api/tenders?desde=2026-11-01", {}, 422, "invalid_request"),
+    "parameter of another route": ("/api/quota?text=x", {}, 422, "invalid_request"),
+    "state that is none": ("/api/tenders?state=abierta", {}, 400, "invalid_request"),
+    "region that is none": ("/api/tenders?region=99", {}, 400, "invalid_request"),
+    "range without end": ("/api/tenders?from=0001-01-01", {}, 400, "invalid_request"),
     "ticket refused": (f"/api/tenders?on={DAY}", {"tickets": ["another"]}, 502, "unauthenticated"),
     "quota spent": (f"/api/tenders?on={DAY}", {"daily_quota": 0}, 429, "quota_exceeded"),
     "HTML instead of JSON": (f"/api/tenders?on={DAY}", {"faults": [{"at": "", "what": "html", "times": 50}]}, None, None),

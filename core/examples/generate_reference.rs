@@ -6,8 +6,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use ayni::backends::mercado_publico::{Quota, SyncReport};
-use ayni::procure::{DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
+use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
+use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
     ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
     ImageConfig, Operation, ProcurementConfig, RefineRequest, Setup,
@@ -60,6 +60,8 @@ struct ProcurementRecords {
     plan: Plan,
     quota: Quota,
     sync: SyncReport,
+    events: EventPage,
+    calls: CallCount,
     list: ListRequest,
 }
 

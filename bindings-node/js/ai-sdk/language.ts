@@ -160,6 +160,9 @@ class Parts<V extends SpecificationVersion> {
         const metadata = this.route ? { providerMetadata: routed(this.route) } : {};
         return [...this.#close(event.provider_data), { type: "finish", finishReason, usage, ...metadata }];
       }
+      default:
+        // What a newer native part tells besides is not for the SDK.
+        return [];
     }
   }
 }

@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 
 import { version } from "../generated/version.js";
 import { native } from "../native.js";
-import { ChatModes } from "../services.js";
+import { ChatModes, hardware } from "../services.js";
 import { cacheFolder } from "./models.js";
 import { type Command, variable } from "./options.js";
 
@@ -44,7 +44,17 @@ function instructionSets(): string {
   }
 }
 
-function machine(): Row[] {
+/** What the kernels use, and the precision that `auto` means. */
+async function kernels(): Promise<Row[]> {
+  try {
+    const { instruction_set, threads, precision, precision_reason } = await hardware();
+    return [["kernels", `${instruction_set}, ${threads} threads`], ["precision auto", `${precision}: ${precision_reason}`]];
+  } catch (error) {
+    return [["kernels", (error as Error).message]];
+  }
+}
+
+async function machine(): Promise<Row[]> {
   return [
     ["ayni", version],
     ["native part", nativePart()],
@@ -52,6 +62,7 @@ function machine(): Row[] {
     ["system", `${process.platform} ${process.arch}`],
     ["threads", `${availableParallelism()} processors`],
     ["instruction sets", instructionSets()],
+    ...(await kernels()),
   ];
 }
 
@@ -100,7 +111,7 @@ export const doctor: Command = {
     const { values } = parseArgs({ args: given, options: { offline: { type: "boolean" } } });
     const isOffline = values.offline || variable("HF_HUB_OFFLINE");
     const parts: [string, Row[]][] = [
-      ["machine", machine()],
+      ["machine", await machine()],
       ["cache", cache()],
       ["variables", variables()],
       ["chat modes", await modes()],

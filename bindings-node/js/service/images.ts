@@ -89,7 +89,7 @@ export function imageRoutes(images?: Images): Router {
           return generated(await part.handle(), prompt, {
             aspect_ratio: fields.optionalText("aspectRatio", 16, SHAPE),
             temperature: fields.number("temperature", 0, 10),
-            resolution: fields.choice("resolution", ["high", "standard"]),
+            resolution: fields.choice("resolution", ["high", "standard"] as const),
             signal: exchange.signal,
           });
         },

@@ -167,7 +167,8 @@ class Running {
 
   #pathOf(url: URL): string {
     const { basePath } = this.#settings;
-    const path = url.pathname.startsWith(`${basePath}/`) ? url.pathname.slice(basePath.length) : url.pathname;
+    const isBelow = url.pathname === basePath || url.pathname.startsWith(`${basePath}/`);
+    const path = (isBelow ? url.pathname.slice(basePath.length) : url.pathname) || "/";
     return path.length > 1 ? path.replace(/\/+$/, "") || "/" : path;
   }
 

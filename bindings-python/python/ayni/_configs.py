@@ -353,6 +353,10 @@ class MercadoPublicoConfig(TypedDict, total=False):
     """The ticket's requests per day."""
     soft_limit: int
     """The most requests per day that ayni sends."""
+    max_calls: int
+    """The most calls of one request, unless the request says otherwise. A listing that needs more ends there with a
+    cursor.
+    """
     min_gap_seconds: float
     """The shortest time between the end of a request and the start of the next."""
     today_ttl_seconds: float
@@ -361,6 +365,10 @@ class MercadoPublicoConfig(TypedDict, total=False):
     """How many past days are read again, because records are added to a day's list late."""
     page_size: int
     """The rows of a page of quick purchases; halved when the service times out. Even, from 10 to 50."""
+    answers_max_megabytes: int
+    """The most megabytes of stored answers. The oldest are deleted first; records and events stay."""
+    answers_max_days: int
+    """The most days that an answer is stored."""
     zone_mark: ZoneMark
     """How to read the ``Z`` in the times of quick purchases and OCDS."""
     personal_data: bool
@@ -585,10 +593,13 @@ class ProcurementFields(TypedDict, total=False):
     lock_dir: str | None
     daily_quota: int
     soft_limit: int
+    max_calls: int
     min_gap_seconds: float
     today_ttl_seconds: float
     reread_days: int
     page_size: int
+    answers_max_megabytes: int
+    answers_max_days: int
     zone_mark: ZoneMark
     personal_data: bool
     policy: Policy

@@ -50,6 +50,9 @@ class ListOptions(CallOptions, total=False):
     """The source, where there are several: ``v1``, ``ocds``."""
     sorting: Literal["newest_first", "oldest_first"] | None
     limit: int | None
+    """The most rows."""
+    max_calls: int | None
+    """The most calls of the source. When they are made, the listing has what was found and a cursor."""
     cursor: str | None
     """The ``next_cursor`` of an earlier listing."""
 
@@ -72,6 +75,8 @@ class Listing(Generic[RecordT]):
     """The total count of rows, where the source reports it."""
     days: tuple[records.DayReport, ...]
     """How complete each day of the range is; empty where the source does not list by day."""
+    calls: records.CallCount | None
+    """The calls that it took, and the most that it could take."""
     source: str
     as_of: datetime
     """When the rows were read; of several times the oldest."""
@@ -106,6 +111,7 @@ def _listing(read: Callable[[Any], RecordT]) -> Callable[[str], Listing[RecordT]
             next_cursor=fields["next_cursor"],
             total=fields["total"],
             days=tuple(map(records.DayReport._of, fields.get("days", ()))),
+            calls=records.CallCount._of(fields["calls"]) if "calls" in fields else None,
             source=fields["source"],
             as_of=moment(fields["as_of"]),
             route=Route._of(fields["route"]),
@@ -336,6 +342,18 @@ class Procurement(Handle[_ayni.Procurement]):
         request, setting = _sync_request(kind, since, max_details, options)
         return _sync_report(self._native.call("sync", request, setting))
 
+    async def events(
+        self, *, after: int = 0, limit: int = 1_000, **options: Unpack[CallOptions]
+    ) -> records.EventPage:
+        """What the syncs have noticed, also those that failed: at most ``limit`` events after a ``position``."""
+        request, setting = {"after": after, "limit": limit}, split_options(options)[1]
+        return await self._call("events", request, setting, _event_page)
+
+    def events_sync(self, *, after: int = 0, limit: int = 1_000, **options: Unpack[CallOptions]) -> records.EventPage:
+        """The same, on the calling thread."""
+        request, setting = {"after": after, "limit": limit}, split_options(options)[1]
+        return _event_page(self._native.call("events", request, setting))
+
     async def quota(self, **options: Unpack[CallOptions]) -> records.Quota:
         """How much of the ticket's daily quota is used."""
         return await self._call("quota", {}, split_options(options)[1], _quota)
@@ -382,6 +400,10 @@ def _sync_request(
 
 def _sync_report(text: str) -> records.SyncReport:
     return records.SyncReport._of(_read(text))
+
+
+def _event_page(text: str) -> records.EventPage:
+    return records.EventPage._of(_read(text))
 
 
 def _quota(text: str) -> records.Quota:

@@ -15,10 +15,13 @@ from ayni._reading import moment, pair, several
 __all__ = [
     "Award",
     "Buyer",
+    "CallCount",
     "ChangeEvent",
     "Contact",
     "DayReport",
     "Document",
+    "EventPage",
+    "FailedRead",
     "LineAward",
     "LineItem",
     "Money",
@@ -671,12 +674,18 @@ class DayReport:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cost of a request, known before anything is sent."""
+    """The cost of a request, known before anything is sent. It never takes more calls than this, apart from retries."""
 
     calls: int
-    """The number of calls, without retries."""
+    """The most calls that the request makes, without retries."""
     exact: bool
-    """Whether that number is exact. It is not if it depends on details or on the number of pages."""
+    """Whether it makes exactly that many. It may make fewer if that depends on details or on the number of pages."""
+    max_calls: int
+    """The ceiling of the request: when it is reached, the listing ends with a cursor."""
+    total_calls: int | None
+    """The calls of the whole list over all its cursors; ``None`` if that depends on details or on the number of
+    pages.
+    """
     quota_calls: int
     """The number of these that count against the ticket's daily quota."""
     quota_left: int
@@ -697,6 +706,8 @@ class Plan:
         return cls(
             calls=fields["calls"],
             exact=fields["exact"],
+            max_calls=fields["max_calls"],
+            total_calls=fields.get("total_calls"),
             quota_calls=fields["quota_calls"],
             quota_left=fields["quota_left"],
             quota_percent=fields["quota_percent"],
@@ -753,6 +764,8 @@ class SyncReport:
     """Days or windows that were brought up to date."""
     left_over: int
     """Tenders that vanished from the lists and were not read, because there were more than ``max_details``."""
+    failed: tuple[FailedRead, ...]
+    """What could not be read, now or earlier. Later syncs try again."""
 
     @classmethod
     def _of(cls, fields: Fields) -> SyncReport:
@@ -761,6 +774,7 @@ class SyncReport:
             rows=fields["rows"],
             steps=fields["steps"],
             left_over=fields["left_over"],
+            failed=several(FailedRead._of)(fields["failed"]),
         )
 
 
@@ -787,4 +801,61 @@ class ChangeEvent:
             change=fields["change"],
             fingerprint=fields["fingerprint"],
             noticed=moment(fields["noticed"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRead:
+    """A record, or the list of a day, that a sync could not read."""
+
+    name: str
+    """The code of the record, or the day."""
+    problem: str
+    """Why, in one sentence."""
+    attempts: int
+    """How often it failed."""
+    retry_at: datetime
+    """From when on a sync tries again."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> FailedRead:
+        return cls(
+            name=fields["name"],
+            problem=fields["problem"],
+            attempts=fields["attempts"],
+            retry_at=moment(fields["retry_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events of all syncs, in the order in which they were written."""
+
+    events: tuple[ChangeEvent, ...]
+    """The events."""
+    position: int
+    """The position of the last one, after which to go on."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> EventPage:
+        return cls(
+            events=several(ChangeEvent._of)(fields["events"]),
+            position=fields["position"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CallCount:
+    """The calls that a listing made, and its ceiling."""
+
+    made: int
+    """The calls that it made, with retries."""
+    max: int
+    """The most that it could make. A listing that needs more ends there with a cursor."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> CallCount:
+        return cls(
+            made=fields["made"],
+            max=fields["max"],
         )

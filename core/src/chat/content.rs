@@ -185,6 +185,11 @@ impl Part {
         matches!(self, Self::ServerToolCall { .. } | Self::ServerToolResult { .. } | Self::Raw { .. })
     }
 
+    /// Whether the part says something to any model: neither a hint for a cache, nor a provider's own.
+    pub(crate) const fn is_for_any_model(&self) -> bool {
+        !self.is_providers_own() && !matches!(self, Self::CachePoint { .. })
+    }
+
     /// Every value of `type`.
     const KINDS: [&'static str; 10] = [
         "text",

@@ -122,7 +122,7 @@ async fn a_hosted_backend_has_nothing_to_load_and_knows_no_tokens() {
 struct Particular(BackendInfo, EmbeddingSpace);
 
 impl Particular {
-    fn new() -> AnyEmbedder {
+    fn embedder() -> AnyEmbedder {
         let info = BackendInfo::new("particular", "m").with_limits(Limits::default().with_max_batch(3));
         AnyEmbedder::new(Self(info, EmbeddingSpace::new("m").with_dimensions(1)))
     }
@@ -156,11 +156,11 @@ impl Embedder for Particular {
 async fn an_error_names_the_input_by_its_place_in_the_caller_s_list() {
     let texts = |bad: usize| (0..20).map(move |number| if number == bad { "bad" } else { "good" }.to_owned());
     for bad in [0, 2, 3, 10, 19] {
-        let error = Particular::new().embed(&Context::new(), EmbedRequest::texts(texts(bad))).await;
+        let error = Particular::embedder().embed(&Context::new(), EmbedRequest::texts(texts(bad))).await;
         let error = error.expect_err("one is bad");
         assert_eq!((error.input(), error.message()), (Some(bad), &*format!("input {bad} is not wanted")));
         let inputs = stream::iter(texts(bad).map(EmbedInput::Text));
-        let parts = Particular::new().embed_stream(&Context::new(), EmbedRequest::default(), inputs);
+        let parts = Particular::embedder().embed_stream(&Context::new(), EmbedRequest::default(), inputs);
         let error = parts.try_collect::<Vec<_>>().await.expect_err("one is bad");
         assert_eq!((error.input(), error.message()), (Some(bad), &*format!("input {bad} is not wanted")));
     }

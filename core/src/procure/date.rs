@@ -62,6 +62,16 @@ impl Date {
         moved.filter(|date| date.year() > 0).map_or(year_end, Self::from_civil)
     }
 
+    /// The first day of its month.
+    pub fn month_start(self) -> Self {
+        Self { day: 1, ..self }
+    }
+
+    /// The last day of its month.
+    pub fn month_end(self) -> Self {
+        self.month_start().plus_days(31).month_start().plus_days(-1)
+    }
+
     /// The number of days to `other`; negative if it is earlier.
     pub fn days_until(self, other: Self) -> i32 {
         self.civil()

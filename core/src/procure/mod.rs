@@ -42,10 +42,12 @@ mod request;
 mod rut;
 #[cfg(feature = "schema")]
 mod schema;
+pub(crate) mod search_words;
 pub mod similar;
 mod source;
 pub mod store;
 pub(crate) mod tables;
+mod tender;
 mod text;
 pub(crate) mod time;
 
@@ -54,7 +56,7 @@ pub use code::{OrderCode, QuickPurchaseCode, TenderCode};
 pub use date::Date;
 pub use money::{Currency, Decimal, Money};
 pub use month::Month;
-pub use plan::{Completeness, DayReport, Plan};
+pub use plan::{CallCount, Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{
     Answer, Award, Buyer, Contact, Document, LineAward, LineItem, Listing, Origin, PurchaseOrder,
@@ -66,7 +68,7 @@ pub use rut::Rut;
 pub use source::SourceInfo;
 pub use tables::{
     AwardAct, Dispatch, Estimation, OrderPayment, OrderState, OrderType, PaymentTerm, QuickPurchaseState,
-    TenderState, TenderType, TimeUnit,
+    Region, TenderState, TenderType, TimeUnit,
 };
 pub use time::{Reading, Timestamp, ZoneMark};
 

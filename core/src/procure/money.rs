@@ -251,6 +251,19 @@ impl Money {
     pub fn new(amount: Decimal, currency: Currency) -> Self {
         Self { amount, currency }
     }
+
+    /// The exact sum; `None` if there is none, if one is missing, or if they are in several currencies.
+    pub fn sum(amounts: impl IntoIterator<Item = Option<Self>>) -> Option<Self> {
+        amounts.into_iter().reduce(|sum, next| {
+            let (sum, next) = (sum?, next?);
+            let scale = sum.amount.scale.max(next.amount.scale);
+            let digits = |amount: Decimal| {
+                10_i128.checked_pow(u32::from(scale - amount.scale))?.checked_mul(amount.digits)
+            };
+            let digits = digits(sum.amount)?.checked_add(digits(next.amount)?)?;
+            (sum.currency == next.currency).then(|| Self::new(Decimal::new(digits, scale), sum.currency))
+        })?
+    }
 }
 
 impl fmt::Display for Money {

@@ -4,15 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use super::date::Date;
 
-/// The cost of a request, known before anything is sent.
+/// The cost of a request, known before anything is sent. It never takes more calls than this, apart from retries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Plan {
-    /// The number of calls, without retries.
+    /// The most calls that the request makes, without retries.
     pub calls: u32,
-    /// Whether that number is exact. It is not if it depends on details or on the number of pages.
+    /// Whether it makes exactly that many. It may make fewer if that depends on details or on the number of pages.
     pub exact: bool,
+    /// The ceiling of the request: when it is reached, the listing ends with a cursor.
+    pub max_calls: u32,
+    /// The calls of the whole list over all its cursors; `None` if that depends on details or on the number of pages.
+    pub total_calls: Option<u32>,
     /// The number of these that count against the ticket's daily quota.
     pub quota_calls: u32,
     /// The calls left in the daily quota.
@@ -27,6 +31,16 @@ pub struct Plan {
     pub days_known: Vec<Date>,
     /// Whether it is large enough that the source asks to run it at night, between 22:00 and 07:00 in Chile.
     pub better_at_night: bool,
+}
+
+/// The calls that a listing made, and its ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CallCount {
+    /// The calls that it made, with retries.
+    pub made: u32,
+    /// The most that it could make. A listing that needs more ends there with a cursor.
+    pub max: u32,
 }
 
 /// How complete a day of a listing is.

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::code::{OrderCode, QuickPurchaseCode, TenderCode};
 use super::money::{Decimal, Money};
-use super::plan::DayReport;
+use super::plan::{CallCount, DayReport};
 use super::raw::Raw;
 use super::tables::{
     AwardAct, Dispatch, Estimation, OrderPayment, OrderState, OrderType, PaymentTerm, QuickPurchaseState,
@@ -91,6 +91,9 @@ pub struct Listing<T> {
     /// How complete each day of the range is; empty for lists that are not by day.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub days: Vec<DayReport>,
+    /// The calls that it took, and the most that it could take; `None` where calls are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<CallCount>,
     /// The source.
     pub source: Source,
     /// The time as of which they are valid: that of the oldest.
@@ -102,7 +105,7 @@ pub struct Listing<T> {
 impl<T> Listing<T> {
     /// A complete list.
     pub fn new(rows: Vec<T>, source: Source, as_of: Timestamp, route: Route) -> Self {
-        Self { rows, next_cursor: None, total: None, days: Vec::new(), source, as_of, route }
+        Self { rows, next_cursor: None, total: None, days: Vec::new(), calls: None, source, as_of, route }
     }
 
     /// Sets the cursor of the next page.
@@ -114,6 +117,12 @@ impl<T> Listing<T> {
     /// Sets the total number of rows.
     pub fn with_total(mut self, total: Option<u64>) -> Self {
         self.total = total;
+        self
+    }
+
+    /// Sets the calls that it took.
+    pub fn with_calls(mut self, calls: CallCount) -> Self {
+        self.calls = Some(calls);
         self
     }
 
@@ -203,18 +212,6 @@ pub struct Tender {
     pub bidders: Vec<Supplier>,
     /// The documents that the source lists.
     pub documents: Vec<Document>,
-}
-
-impl Tender {
-    /// When offers close.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.row.closes
-    }
-
-    /// The time left to make an offer; `None` after the deadline or if the source has none.
-    pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        self.row.closes?.time_left(now)
-    }
 }
 
 /// The dates of a tender, as the source has them.

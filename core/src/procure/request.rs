@@ -17,15 +17,16 @@ pub struct ListRequest {
     pub from: Option<Date>,
     /// The last day.
     pub to: Option<Date>,
-    /// Words that the name or description must contain.
+    /// Words that the name or description must contain, whole: case, accents and number do not matter. Lists without
+    /// descriptions are searched by name.
     pub text: Option<String>,
-    /// The state, as the source names it.
+    /// The state: a name of the source, whatever its case and accents, or a number.
     pub state: Option<String>,
     /// The buyer's code.
     pub buyer: Option<String>,
     /// The supplier's code or tax number.
     pub supplier: Option<String>,
-    /// The region, as the source names it.
+    /// The region: its name, number or Roman number.
     pub region: Option<String>,
     /// Kinds of records, by the letters in their codes: `LE`, `LP`, `SE`. Empty for all.
     pub kinds: Vec<String>,
@@ -40,6 +41,8 @@ pub struct ListRequest {
     pub sorting: Sorting,
     /// The most rows to return.
     pub limit: Option<usize>,
+    /// The most calls to make. When they are made, the listing ends with what it found and a cursor.
+    pub max_calls: Option<u32>,
     /// The cursor of an earlier listing.
     pub cursor: Option<String>,
 }
@@ -130,11 +133,20 @@ impl ListRequest {
         self
     }
 
-    /// Checks that the range does not end before it starts.
+    /// Sets the most calls to make.
+    pub fn with_max_calls(mut self, calls: u32) -> Self {
+        self.max_calls = Some(calls);
+        self
+    }
+
+    /// Checks that the range does not end before it starts, and that the limits allow something.
     ///
     /// # Errors
     /// `invalid_request`.
     pub fn check(&self) -> Result<()> {
+        if self.limit == Some(0) || self.max_calls == Some(0) {
+            return Err(Error::invalid_request("`limit` and `max_calls` must be at least 1"));
+        }
         match (self.from, self.to) {
             (Some(from), Some(to)) if from > to => {
                 Err(Error::invalid_request(format!("the range ends on {to}, before it starts on {from}")))

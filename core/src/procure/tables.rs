@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::{Error, Result};
+
 /// In lower case and without accents, spaces and punctuation: `Recepción Conforme` becomes `recepcionconforme`.
 pub(crate) fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).filter_map(fold_letter).collect()
@@ -55,6 +57,21 @@ macro_rules! numbered {
                 match self {
                     $(Self::$variant => &[$($number),*],)+
                     Self::Unknown(_) | Self::Named(_) => &[],
+                }
+            }
+
+            /// Reads a name or number that has to be known.
+            ///
+            /// # Errors
+            /// `invalid_request` that lists the names.
+            pub fn parse_known(text: &str) -> Result<Self> {
+                match Self::from(text) {
+                    Self::Unknown(_) | Self::Named(_) => Err(Error::invalid_request(format!(
+                        "'{}' is unknown; valid: {}",
+                        text.chars().take(64).collect::<String>(),
+                        [$($text),+].join(", ")
+                    ))),
+                    known => Ok(known),
                 }
             }
 
@@ -162,6 +179,48 @@ numbered! {
         SupplierChosen = [], "proveedorseleccionado";
         /// The purchase order was issued.
         OrderIssued = [], "ocemitida";
+    }
+
+    /// A region of Chile, with its number in the service's guide. Names may be short or official, numbers also Roman.
+    Region {
+        /// I.
+        Tarapaca = [1], "tarapaca" | "regiondetarapaca" | "i";
+        /// II.
+        Antofagasta = [2], "antofagasta" | "regiondeantofagasta" | "ii";
+        /// III.
+        Atacama = [3], "atacama" | "regiondeatacama" | "iii";
+        /// IV.
+        Coquimbo = [4], "coquimbo" | "regiondecoquimbo" | "iv";
+        /// V.
+        Valparaiso = [5], "valparaiso" | "regiondevalparaiso" | "v";
+        /// VI.
+        OHiggins = [6], "ohiggins" | "regiondeohiggins" | "libertadorgeneralbernardoohiggins"
+            | "regiondellibertadorgeneralbernardoohiggins" | "libertadorbernardoohiggins"
+            | "regiondellibertadorbernardoohiggins" | "vi";
+        /// VII.
+        Maule = [7], "maule" | "regiondelmaule" | "delmaule" | "vii";
+        /// VIII.
+        Biobio = [8], "biobio" | "regiondelbiobio" | "regiondebiobio" | "delbiobio" | "viii";
+        /// IX.
+        Araucania = [9], "araucania" | "regiondelaaraucania" | "laaraucania" | "delaaraucania" | "ix";
+        /// X.
+        LosLagos = [10], "loslagos" | "regiondeloslagos" | "deloslagos" | "x";
+        /// XI.
+        Aysen = [11], "aysen" | "aisen" | "regiondeaysen" | "aysendelgeneralcarlosibanezdelcampo"
+            | "regiondeaysendelgeneralcarlosibanezdelcampo" | "regionaysendelgeneralcarlosibanezdelcampo" | "xi";
+        /// XII.
+        Magallanes = [12], "magallanes" | "regiondemagallanes" | "magallanesyantarticachilena"
+            | "magallanesydelaantartica" | "magallanesydelaantarticachilena"
+            | "regiondemagallanesydelaantartica" | "regiondemagallanesydelaantarticachilena" | "xii";
+        /// XIII.
+        Metropolitana = [13], "metropolitana" | "regionmetropolitana" | "metropolitanadesantiago"
+            | "regionmetropolitanadesantiago" | "santiago" | "rm" | "xiii";
+        /// XIV.
+        LosRios = [14], "losrios" | "regiondelosrios" | "delosrios" | "xiv";
+        /// XV.
+        AricaYParinacota = [15], "aricayparinacota" | "regiondearicayparinacota" | "arica" | "xv";
+        /// XVI.
+        Nuble = [16], "nuble" | "regiondenuble" | "regiondelnuble" | "delnuble" | "xvi";
     }
 
     /// The basis of a tender's estimated amount.
@@ -407,6 +466,29 @@ mod tests {
             assert_eq!(OrderState::from(text), state, "{text}");
         }
         assert_eq!(QuickPurchaseState::from("proveedor_seleccionado"), QuickPurchaseState::SupplierChosen);
+    }
+
+    #[test]
+    fn regions_are_known_by_name_number_and_accent_and_nonsense_lists_them() {
+        for (text, region) in [
+            ("13", Region::Metropolitana),
+            ("RM", Region::Metropolitana),
+            ("Región Metropolitana de Santiago ", Region::Metropolitana),
+            ("Región del Libertador General Bernardo O´Higgins", Region::OHiggins),
+            ("BIO-BIO", Region::Biobio),
+            ("Biobío", Region::Biobio),
+            ("Región de Ñuble", Region::Nuble),
+            ("Región Aysén del General Carlos Ibáñez del Campo", Region::Aysen),
+        ] {
+            assert_eq!(Region::parse_known(text).expect("known"), region, "{text}");
+        }
+        for number in 1..=16 {
+            assert!(Region::parse_known(&number.to_string()).is_ok(), "{number}");
+        }
+        for text in ["99", "a", "Cordillera", ""] {
+            let error = Region::parse_known(text).expect_err(text);
+            assert!(error.message().contains("valid: tarapaca, antofagasta"), "{error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 const SEED: u64 = 20_261_129;
 const MUTATIONS: u64 = 2000;
 
+/// The most memory that one of them may add: batches and images have their own, whatever the model.
+const MAX_BYTES: u64 = 256 << 20;
+
 const NAME: &str = "no_model_folder_ends_the_process_or_holds_it";
 
 /// Kinds of errors that a folder may cause.
@@ -41,7 +44,9 @@ pub(crate) fn main() -> ExitCode {
         let outcome = runtime.block_on(embed(base, number as u64));
         assert!(outcome.is_ok(), "model {number}: {outcome:?}");
     }
-    let sweep = Sweep::new(SEED, MUTATIONS).with_env().unwrap();
+    let mut sweep = Sweep::new(SEED, MUTATIONS).with_env().unwrap();
+    // The models have a tenth of a mebibyte.
+    sweep.max_bytes = MAX_BYTES;
     let report = sweep.run().unwrap();
     println!("{NAME}: seed {}, {} mutations: {:?}", sweep.seed, report.attempts, report.outcomes);
     for (number, what) in &report.findings {

@@ -59,6 +59,19 @@ impl Store for Marked {
         self.inner().delete_answers(before)
     }
 
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
+        self.inner().limit_answers(max_bytes)
+    }
+
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        self.inner().records_by_code(kind, form, codes)
+    }
+
     fn record<'a>(
         &'a self,
         kind: RecordKind,

@@ -54,7 +54,7 @@ async fn what_the_feed_of_ocds_knows_agrees_with_v1_and_names_losing_bidders() {
         let value = direct.award.and_then(|award| award.value).expect("a value");
         assert_eq!(value, order.net.expect("a net amount"));
     }
-    let october = range("2026-10-01", "2026-10-14").with_source("ocds");
+    let october = range("2026-10-01", "2026-10-31").with_source("ocds");
     let error = client.tenders(&cx, october).await.expect_err("the feed has not come so far");
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }

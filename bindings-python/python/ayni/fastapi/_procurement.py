@@ -4,14 +4,18 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import asdict
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from ayni import Chat, InvalidRequest, Listing, Procurement, Unsupported
+from ayni import Chat, InvalidRequest, Listing, Money, Procurement, Unsupported
 from ayni.documents import analyse, export, tender_file
 from ayni.fastapi._service import Part, ServiceRouter
 
@@ -62,6 +66,15 @@ class Question(BaseModel):
     most_claims: int | None = Field(default=None, ge=1, le=50)
 
 
+class Sync(BaseModel):
+    """What to sync. `since` is the first day of the first sync; later ones go on where the last one ended."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Kind = "tender"
+    since: date
+    max_details: int | None = Field(default=None, ge=0, le=10_000)
+
+
 class AnalysisOut(BaseModel):
     """Claims that the record supports, and those that it does not."""
 
@@ -85,15 +98,41 @@ class Listed:
         buyer: Annotated[str | None, Query(max_length=64)] = None,
         supplier: Annotated[str | None, Query(max_length=64)] = None,
         region: Annotated[str | None, Query(max_length=64)] = None,
+        kinds: Annotated[
+            list[str] | None, Query(description="Letters of codes: `LE`, `LP`", max_length=20, examples=[["LE"]])
+        ] = None,
+        min_amount: Annotated[Decimal | None, Query(description="In `currency`")] = None,
+        max_amount: Annotated[Decimal | None, Query(description="In `currency`")] = None,
+        currency: Annotated[str, Query(pattern="^[A-Z]{3}$")] = "CLP",
         source: Annotated[str | None, Query(max_length=32)] = None,
         sorting: Literal["newest_first", "oldest_first"] | None = None,
-        limit: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+        limit: Annotated[int | None, Query(ge=1, le=10_000, description="The most rows")] = None,
+        max_calls: Annotated[
+            int | None, Query(ge=1, le=1_000, description="The most calls of the source; then there is a cursor")
+        ] = None,
         cursor: Annotated[str | None, Query(max_length=2_000)] = None,
     ) -> None:
         self.options: dict[str, Any] = {
             "on": on, "from_": first, "to": last, "text": text, "state": state, "buyer": buyer, "supplier": supplier,
-            "region": region, "source": source, "sorting": sorting, "limit": limit, "cursor": cursor,
+            "region": region, "kinds": kinds, "source": source, "sorting": sorting, "limit": limit,
+            "min_amount": None if min_amount is None else Money(min_amount, currency),
+            "max_amount": None if max_amount is None else Money(max_amount, currency),
+            "max_calls": max_calls, "cursor": cursor,
         }  # fmt: skip
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*(_query_names(dependency) for dependency in dependant.dependencies))
+
+
+def known_parameters(request: Request) -> None:
+    """Refuses query parameters that the route does not have: a filter with a misspelt name would be no filter."""
+    known = _query_names(request.scope["route"].dependant)
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        message = f"unknown parameter; valid: {', '.join(sorted(known)) or 'none'}"
+        raise RequestValidationError([{"loc": ("query", name), "msg": message, "type": "extra_forbidden"} for name in unknown])
 
 
 class ProcurementPart(Part):
@@ -151,6 +190,10 @@ def _json(text: str) -> Response:
     return Response(text.encode(), media_type="application/json")
 
 
+def _iso(moment: date) -> str:
+    return moment.isoformat()
+
+
 def _listing(listing: Listing[Any]) -> Response:
     return _json(listing.json)
 
@@ -186,7 +229,7 @@ def procurement_router(
     set there, opened when the first analysis is asked for.
     """
     part = ProcurementPart(procurement, chat)
-    router = ServiceRouter(part, prefix="/api", tags=["procurement"])
+    router = ServiceRouter(part, prefix="/api", tags=["procurement"], dependencies=[Depends(known_parameters)])
     listed = Depends(Listed)
     _add_lists(router, part, listed)
     _add_records(router, part)
@@ -274,3 +317,16 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
             raise Unsupported("only Mercado Público counts a quota")
         found = await part.procurement.quota()
         return _json(json.dumps({name: getattr(found, name) for name in found.__slots__}, default=str))
+
+    @router.post("/sync", summary="Brings the store up to date and returns what changed")
+    async def sync(body: Sync) -> Response:
+        found = await part.procurement.sync(body.kind, since=body.since, max_details=body.max_details)
+        return _json(json.dumps(asdict(found), default=_iso))
+
+    @router.get("/events", summary="What the syncs have noticed, also those that failed; asks nobody")
+    async def events(
+        after: Annotated[int, Query(ge=0, description="The `position` of the page before")] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    ) -> Response:
+        found = await part.procurement.events(after=after, limit=limit)
+        return _json(json.dumps(asdict(found), default=_iso))

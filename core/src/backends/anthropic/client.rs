@@ -42,8 +42,7 @@ impl Anthropic {
             let betas = header_value("betas", &config.betas.join(","))?;
             api = api.with_header(HeaderName::from_static("anthropic-beta"), betas);
         }
-        let mut limits = Limits::default();
-        limits.max_concurrency = config.max_concurrency;
+        let limits = Limits { max_concurrency: config.max_concurrency, ..Limits::default() };
         let info = BackendInfo::new("anthropic", model)
             .with_host(api.host())
             .with_credential(api.credential())

@@ -72,7 +72,7 @@ fn refuse_name(message: &Message) -> Result<()> {
 
 fn plain_parts(message: &Message) -> Result<Vec<SentPart<'_>>> {
     let parts = message.content.parts().iter().filter_map(|part| written(part).transpose());
-    parts.map(|part| part.map(SentPart::Written)).collect()
+    parts.map(|part| part.map(SentPart::written)).collect()
 }
 
 /// A part as Google takes it; nothing for what is another provider's own, and for hints that it does not need.
@@ -161,7 +161,7 @@ fn model_parts<'a>(model: &str, message: &'a Message) -> Result<Vec<SentPart<'a>
     for (index, call) in message.tool_calls.iter().enumerate() {
         // Gemini 3 and later refuse a call without a signature; a call of another model has none.
         let foreign = index == 0 && !signed && !is_older_than_3(model);
-        parts.push(SentPart::Written(PartOut {
+        parts.push(SentPart::written(PartOut {
             function_call: Some(FunctionCallOut {
                 id: call_id_of(&call.provider_data),
                 name: &call.name,
@@ -172,7 +172,7 @@ fn model_parts<'a>(model: &str, message: &'a Message) -> Result<Vec<SentPart<'a>
         }));
     }
     if parts.is_empty() {
-        parts.push(SentPart::Written(text_part("")));
+        parts.push(SentPart::written(text_part("")));
     }
     Ok(parts)
 }
@@ -214,5 +214,5 @@ fn function_response<'a>(message: &'a Message, before: &'a [Message]) -> Result<
     let parts = media.filter_map(|part| written(part).transpose()).collect::<Result<_>>()?;
     let id = answered.and_then(|call| call_id_of(&call.provider_data));
     let function_response = Some(FunctionResponse { id, name, response, parts });
-    Ok(SentPart::Written(PartOut { function_response, ..PartOut::default() }))
+    Ok(SentPart::written(PartOut { function_response, ..PartOut::default() }))
 }

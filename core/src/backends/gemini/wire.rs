@@ -33,8 +33,14 @@ pub(super) struct ContentOut<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum SentPart<'a> {
-    Written(PartOut<'a>),
+    Written(Box<PartOut<'a>>),
     Kept(Value),
+}
+
+impl<'a> SentPart<'a> {
+    pub(super) fn written(part: PartOut<'a>) -> Self {
+        Self::Written(Box::new(part))
+    }
 }
 
 #[derive(Default, Serialize)]

@@ -37,6 +37,19 @@ impl Store for Breaking {
         self.store.delete_answers(before)
     }
 
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
+        self.store.limit_answers(max_bytes)
+    }
+
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        self.store.records_by_code(kind, form, codes)
+    }
+
     fn record<'a>(
         &'a self,
         kind: RecordKind,

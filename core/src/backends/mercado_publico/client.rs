@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::header::USER_AGENT;
@@ -50,7 +51,14 @@ pub(super) struct Inner {
     has_ticket: bool,
     address: StoreAddress,
     store: OnceCell<SharedStore>,
+    /// The answers that this client has stored.
+    pub(super) answers_stored: AtomicU64,
+    /// By how many seconds this machine's clock is ahead of the services', as of the last answer.
+    pub(super) clock_ahead: AtomicI64,
 }
+
+/// By how much the clocks of a machine and of a service may differ.
+pub(super) const MAX_CLOCK_ERROR: Duration = Duration::from_secs(600);
 
 /// One of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +137,8 @@ impl MercadoPublico {
             quick_account,
             address,
             store: OnceCell::new(),
+            answers_stored: AtomicU64::new(0),
+            clock_ahead: AtomicI64::new(0),
         })))
     }
 
@@ -198,6 +208,22 @@ impl MercadoPublico {
         Err(Error::config("MERCADO_PUBLICO_TICKET is not set, and the configuration holds no `ticket`"))
     }
 
+    /// Fails if this machine's clock differs from the service's.
+    ///
+    /// # Errors
+    /// `config_invalid`, saying by how much.
+    pub(super) fn check_clock(&self) -> Result<()> {
+        let seconds = self.0.clock_ahead.load(Ordering::Relaxed);
+        if seconds.unsigned_abs() <= MAX_CLOCK_ERROR.as_secs() {
+            return Ok(());
+        }
+        let side = if seconds > 0 { "ahead of" } else { "behind" };
+        let minutes = seconds.unsigned_abs() / 60;
+        Err(Error::config(format!(
+            "this machine's clock is {minutes} minutes {side} the service's: set it, or days are taken as over too early"
+        )))
+    }
+
     pub(super) fn now(&self, cx: &Context) -> Timestamp {
         Timestamp::of_system_time(cx.clock().system_time())
     }
@@ -245,6 +271,9 @@ fn check(config: &MercadoPublicoConfig) -> Result<Duration> {
     };
     if config.soft_limit == 0 || config.soft_limit > config.daily_quota {
         return refuse("soft_limit", "must be from 1 to `daily_quota`");
+    }
+    if config.max_calls == 0 {
+        return refuse("max_calls", "must be at least 1");
     }
     if !(10..=50).contains(&config.page_size) || !config.page_size.is_multiple_of(2) {
         return refuse("page_size", "must be an even number from 10 to 50");

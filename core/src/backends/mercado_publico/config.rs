@@ -42,6 +42,8 @@ pub struct MercadoPublicoConfig {
     pub daily_quota: u32,
     /// The most requests per day that ayni sends.
     pub soft_limit: u32,
+    /// The most calls of one request, unless the request says otherwise. A listing that needs more ends there with a cursor.
+    pub max_calls: u32,
     /// The shortest time between the end of a request and the start of the next.
     pub min_gap_seconds: f64,
     /// How old a stored list of today may be.
@@ -50,6 +52,10 @@ pub struct MercadoPublicoConfig {
     pub reread_days: u32,
     /// The rows of a page of quick purchases; halved when the service times out. Even, from 10 to 50.
     pub page_size: u32,
+    /// The most megabytes of stored answers. The oldest are deleted first; records and events stay.
+    pub answers_max_megabytes: u32,
+    /// The most days that an answer is stored.
+    pub answers_max_days: u32,
     /// How to read the `Z` in the times of quick purchases and OCDS.
     pub zone_mark: ZoneMark,
     /// Whether to keep names, telephone numbers and mail addresses of persons. Otherwise they are removed from every
@@ -72,10 +78,13 @@ impl Default for MercadoPublicoConfig {
             lock_dir: None,
             daily_quota: 10_000,
             soft_limit: 9_500,
+            max_calls: 50,
             min_gap_seconds: 2.0,
             today_ttl_seconds: 300.0,
             reread_days: 2,
             page_size: 20,
+            answers_max_megabytes: 256,
+            answers_max_days: 400,
             zone_mark: ZoneMark::WallClock,
             personal_data: true,
         }
@@ -119,6 +128,12 @@ impl MercadoPublicoConfig {
     /// Sets the most requests per day that ayni sends.
     pub fn with_soft_limit(mut self, requests: u32) -> Self {
         self.soft_limit = requests;
+        self
+    }
+
+    /// Sets the most calls of one request.
+    pub fn with_max_calls(mut self, calls: u32) -> Self {
+        self.max_calls = calls;
         self
     }
 

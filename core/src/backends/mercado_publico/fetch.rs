@@ -1,24 +1,27 @@
 //! Fetching one answer: from the store while it is fresh, else from the service, with the retries that the services
-//! need.
+//! need. Equal requests at once are one call.
 
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::client::{Api, MercadoPublico};
+use super::client::{Api, MAX_CLOCK_ERROR, MercadoPublico};
 use super::gate::account_lock::AccountLock;
-use super::gate::ledger::{Ledger, Reservation, quota_exceeded};
+use super::gate::budget::{CallBudget, is_ceiling};
+use super::gate::ledger::{Ledger, quota_exceeded};
 use super::wire::{Body, compra_agil, ocds, privacy, v1};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Persistence, Result, Sent};
+use crate::http::HeaderText;
 use crate::http::client::ApiReply;
 use crate::http::status::read_error_body;
 use crate::policy::backoff::{Backoff, wait_for_attempt};
 use crate::policy::breaker::Breaker;
 use crate::procure::json::walk;
-use crate::procure::store::StoredAnswer;
+use crate::procure::store::{SharedStore, StoredAnswer};
 use crate::procure::{Date, Timestamp};
 
 /// How long a stored answer may be used instead of a new one.
@@ -43,7 +46,7 @@ pub(super) struct ApiRequest<'a> {
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) freshness: Freshness,
-    pub(super) reservation: Option<&'a Reservation>,
+    pub(super) budget: Option<&'a CallBudget>,
     /// Whether to retry when the gateway times out. A page that can be halved is not retried.
     pub(super) retry_timeouts: bool,
 }
@@ -56,7 +59,7 @@ impl<'a> ApiRequest<'a> {
             path: path.into(),
             query: Vec::new(),
             freshness: Freshness::Never,
-            reservation: None,
+            budget: None,
             retry_timeouts: true,
         }
     }
@@ -71,8 +74,8 @@ impl<'a> ApiRequest<'a> {
         self
     }
 
-    pub(super) fn with_reservation(mut self, reservation: Option<&'a Reservation>) -> Self {
-        self.reservation = reservation;
+    pub(super) fn with_budget(mut self, budget: Option<&'a CallBudget>) -> Self {
+        self.budget = budget;
         self
     }
 
@@ -92,12 +95,18 @@ pub(super) struct Fetched {
 
 /// How long the list of a past day is fresh while records may still be added to it.
 const LATE_LIST_TTL: Duration = Duration::from_secs(6 * 3600);
+/// After how many stored answers the oldest are deleted.
+const ANSWERS_BETWEEN_DELETIONS: u64 = 64;
 /// The longest wait that a service may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
 impl MercadoPublico {
     /// Whether an answer of `as_of` is still fresh.
     pub(super) fn is_fresh(&self, freshness: Freshness, as_of: Timestamp, now: Timestamp) -> bool {
+        // An answer from the future was stored by a machine whose clock was wrong.
+        if as_of > now.plus(MAX_CLOCK_ERROR) {
+            return false;
+        }
         let younger_than = |age: Duration| as_of.plus(age) > now;
         match freshness {
             Freshness::Never => false,
@@ -145,12 +154,31 @@ impl MercadoPublico {
         if let Some(cached) = self.cached(cx, request).await? {
             return Ok(cached);
         }
+        request.budget.map_or(Ok(()), CallBudget::check)?;
+        // Whoever asks for the same meanwhile waits here and then finds it in the store.
+        let flight = self.queue(request.api).flight(&request.key());
+        let _flight = cx.guard(async { Ok::<_, Error>(flight.lock().await) }).await?;
+        if let Some(cached) = self.cached(cx, request).await? {
+            return Ok(cached);
+        }
         let store = self.store().await?;
         match self.send_with_retries(cx, request).await {
-            Ok(body) => {
-                let answer = StoredAnswer { as_of: body.as_of, body: body.bytes.clone() };
-                store.store_answer(&request.key(), answer).await?;
-                Ok(Fetched { body, from_store: false })
+            Ok((fetched, lock)) => {
+                if !fetched.from_store {
+                    let body = &fetched.body;
+                    let answer = StoredAnswer { as_of: body.as_of, body: body.bytes.clone() };
+                    store.store_answer(&request.key(), answer).await?;
+                }
+                if let Some(lock) = lock {
+                    lock.release().await;
+                }
+                if !fetched.from_store {
+                    // The answer is there all the same.
+                    if let Err(error) = self.forget_old_answers(cx, &store).await {
+                        tracing::warn!(error = %error, "the oldest answers in the store were not deleted");
+                    }
+                }
+                Ok(fetched)
             }
             Err(error) if allows_stale_answer(&error) => match store.answer(&request.key()).await? {
                 Some(cached) => {
@@ -163,13 +191,29 @@ impl MercadoPublico {
         }
     }
 
+    /// Deletes the oldest answers now and then, so that the store does not grow for ever.
+    async fn forget_old_answers(&self, cx: &Context, store: &SharedStore) -> Result<()> {
+        let number = self.0.answers_stored.fetch_add(1, Ordering::Relaxed);
+        if !number.is_multiple_of(ANSWERS_BETWEEN_DELETIONS) {
+            return Ok(());
+        }
+        let config = &self.0.config;
+        let age = Duration::from_secs(u64::from(config.answers_max_days) * 24 * 3600);
+        store.delete_answers(self.now(cx).minus(age)).await?;
+        store.limit_answers(u64::from(config.answers_max_megabytes) << 20).await.map(drop)
+    }
+
     /// Sends the request, and retries where that helps.
-    async fn send_with_retries(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Body> {
+    async fn send_with_retries(
+        &self,
+        cx: &Context,
+        request: &ApiRequest<'_>,
+    ) -> Result<(Fetched, Option<AccountLock>)> {
         self.check_ticket(request.api)?;
         let mut attempt = 1;
         loop {
             let error = match self.send_once(cx, request).await {
-                Ok(body) => return Ok(body),
+                Ok(fetched) => return Ok(fetched),
                 Err(error) => error,
             };
             let backoff = backoff(&error, attempt, request);
@@ -180,19 +224,40 @@ impl MercadoPublico {
         }
     }
 
-    /// One attempt, while holding the lock of the account where the service needs that.
-    async fn send_once(&self, cx: &Context, request: &ApiRequest<'_>) -> Result<Body> {
+    /// One attempt, while holding the lock of the account where the service needs that. An answer is returned with the
+    /// lock: it has to be stored first, so that another process that waits to ask for the same finds it.
+    async fn send_once(
+        &self,
+        cx: &Context,
+        request: &ApiRequest<'_>,
+    ) -> Result<(Fetched, Option<AccountLock>)> {
         let breaker = self.queue(request.api).breaker(request.api.name());
         breaker.check(cx)?;
         let lock = match request.api {
             Api::V1 => Some(self.lock_account(cx).await.inspect_err(|_| breaker.not_sent(cx))?),
             _ => None,
         };
-        let outcome = self.send(cx, request, &breaker).await;
-        if let Some(lock) = lock {
-            lock.release().await;
+        let by_others = if lock.is_some() { self.cached(cx, request).await } else { Ok(None) };
+        let outcome = match by_others.inspect_err(|_| breaker.not_sent(cx)) {
+            Ok(Some(cached)) => {
+                breaker.not_sent(cx);
+                Ok(cached)
+            }
+            Ok(None) => {
+                let sent = self.send(cx, request, &breaker).await;
+                sent.map(|body| Fetched { body, from_store: false })
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(fetched) => Ok((fetched, lock)),
+            Err(error) => {
+                if let Some(lock) = lock {
+                    lock.release().await;
+                }
+                Err(error)
+            }
         }
-        outcome
     }
 
     /// Waits for the right to have v1's one request in flight.
@@ -224,12 +289,13 @@ impl MercadoPublico {
 
     /// Counts the request and returns its ledger.
     async fn count_request(&self, request: &ApiRequest<'_>, now: Timestamp) -> Result<Option<Ledger>> {
+        request.budget.map_or(Ok(()), CallBudget::take)?;
         // OCDS has neither ticket nor quota.
         if request.api == Api::Ocds {
             return Ok(None);
         }
         let ledger = self.ledger(request.api).await?;
-        ledger.spend(now, request.reservation).await?;
+        ledger.spend(now, request.budget.and_then(CallBudget::reservation)).await?;
         Ok(Some(ledger))
     }
 
@@ -239,7 +305,7 @@ impl MercadoPublico {
             request.query.iter().fold(api.get(&request.path), |call, (name, value)| call.query(name, value));
         // The time of the request, not of the answer: later changes need not be in it, and a list that arrives after
         // midnight may have been made before.
-        let as_of = self.now(cx);
+        let (as_of, sent_at) = (self.now(cx), cx.clock().now());
         let reply = call.bytes_reply(cx).await.map_err(|error| error.with_operation(request.operation))?;
         let bytes = self.decoded(request, &reply).map_err(|error| {
             if error.response_excerpt().is_some() {
@@ -252,7 +318,21 @@ impl MercadoPublico {
                 None => error,
             }
         })?;
-        Ok(self.body(request, bytes, as_of))
+        let elapsed = cx.clock().now().saturating_duration_since(sent_at);
+        Ok(self.body(request, bytes, self.as_of(&reply, as_of, elapsed)))
+    }
+
+    /// The time of a request by the service's clock where this machine's is wrong.
+    fn as_of(&self, reply: &ApiReply<Bytes>, own: Timestamp, elapsed: Duration) -> Timestamp {
+        let text = |name: &str| reply.headers.text(name);
+        let date = text("Date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let Some(date) = date else { return own };
+        let age =
+            text("Age").and_then(|age| age.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
+        let theirs = Timestamp::of_system_time(date).plus(age).minus(elapsed);
+        let ahead = (own.unix_millis() - theirs.unix_millis()) / 1000;
+        self.0.clock_ahead.store(ahead, Ordering::Relaxed);
+        if ahead.unsigned_abs() > MAX_CLOCK_ERROR.as_secs() { theirs } else { own }
     }
 
     /// The body of a successful answer, as it is stored.
@@ -309,6 +389,9 @@ pub(super) fn exhausted(error: Error, attempts: u32) -> Error {
 
 /// Whether a stale answer is better than this error.
 fn allows_stale_answer(error: &Error) -> bool {
+    if is_ceiling(error) {
+        return false;
+    }
     matches!(
         error.kind(),
         ErrorKind::Timeout

@@ -1,75 +1,136 @@
-//! The filters that the service does not have, applied to its rows here.
-
-use std::sync::LazyLock;
+//! The filters of a request. Those that the service does not have are applied to its rows here; those that nobody can
+//! apply are refused.
 
 use super::client::{Api, MercadoPublico};
 use super::fetch::{ApiRequest, Freshness};
+use super::gate::budget::CallBudget;
 use super::search::Daily;
 use super::wire::v1;
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
+use crate::procure::search_words::SearchWords;
+use crate::procure::store::RecordKind;
 use crate::procure::tables::folded;
 use crate::procure::{
-    ListRequest, Money, PurchaseOrder, QuickPurchaseRow, QuickPurchaseState, Rut, Supplier, Tender,
+    ListRequest, Money, OrderState, PurchaseOrder, QuickPurchaseRow, QuickPurchaseState, Region, Rut,
+    Supplier, Tender, TenderState,
 };
 
-/// The regions by number, in the order of the service's guide.
-const REGIONS: [&str; 16] = [
-    "Tarapacá",
-    "Antofagasta",
-    "Atacama",
-    "Coquimbo",
-    "Valparaíso",
-    "O'Higgins",
-    "Maule",
-    "Biobío",
-    "Araucanía",
-    "Los Lagos",
-    "Aysén",
-    "Magallanes",
-    "Metropolitana",
-    "Los Ríos",
-    "Arica y Parinacota",
-    "Ñuble",
-];
-
 /// The filters of a request, parsed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Filter {
-    words: Vec<String>,
+    words: SearchWords,
+    /// The state, as its `Display` writes it.
     state: Option<String>,
     kinds: Vec<String>,
     buyer: Option<String>,
     supplier: Option<String>,
-    region: Option<String>,
+    region: Option<Region>,
     min: Option<Money>,
     max: Option<Money>,
 }
 
+/// The filters of a [`ListRequest`], by their names.
+const FILTERS: [&str; 10] =
+    ["from", "to", "text", "state", "buyer", "supplier", "region", "kinds", "min_amount", "max_amount"];
+
+/// Fails if a request has other filters than these.
+///
+/// # Errors
+/// `unsupported`, naming the first that cannot be applied to `what`.
+pub(super) fn allow_only(request: &ListRequest, allowed: &[&str], what: &str) -> Result<()> {
+    let is_set = |name: &str| match name {
+        "from" => request.from.is_some(),
+        "to" => request.to.is_some(),
+        "text" => request.text.is_some(),
+        "state" => request.state.is_some(),
+        "buyer" => request.buyer.is_some(),
+        "supplier" => request.supplier.is_some(),
+        "region" => request.region.is_some(),
+        "kinds" => !request.kinds.is_empty(),
+        "min_amount" => request.min_amount.is_some(),
+        _ => request.max_amount.is_some(),
+    };
+    match FILTERS.into_iter().find(|name| is_set(name) && !allowed.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::unsupported(format!(
+            "{what} cannot be filtered by `{name}`; possible: {}",
+            allowed.join(", ")
+        ))
+        .with_context("field", name)),
+    }
+}
+
+/// Fails if a request names a source that its records do not come from.
+///
+/// # Errors
+/// `invalid_request`, listing the valid names.
+pub(super) fn check_source(request: &ListRequest, valid: &[&str]) -> Result<()> {
+    match request.source.as_deref() {
+        Some(name) if !valid.contains(&name) => Err(unknown_source(name, valid)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn unknown_source(name: &str, valid: &[&str]) -> Error {
+    Error::invalid_request(format!("unknown source '{name}' of these records; valid: {}", valid.join(", ")))
+        .with_context("field", "source")
+}
+
+/// The value of a field, or an error that names the field.
+fn field<T>(name: &'static str, parsed: Result<T>) -> Result<T> {
+    parsed.map_err(|error| {
+        Error::invalid_request(format!("`{name}`: {}", error.message())).with_context("field", name)
+    })
+}
+
+/// The state, as its `Display` writes it; `None` for all.
+fn state(kind: RecordKind, text: &str) -> Result<Option<String>> {
+    let state = match (kind, folded(text).as_str()) {
+        (_, "todos") => return Ok(None),
+        (RecordKind::Tender, "activas") => TenderState::Published.to_string(),
+        (RecordKind::Tender, _) => TenderState::parse_known(text)?.to_string(),
+        (RecordKind::PurchaseOrder, _) => OrderState::parse_known(text)?.to_string(),
+        (RecordKind::QuickPurchase, _) => QuickPurchaseState::parse_known(text)?.to_string(),
+    };
+    Ok(Some(state))
+}
+
+/// The letters of a kind: `LE`.
+fn kind_letters(text: &str) -> Result<String> {
+    let letters = text.trim().to_ascii_uppercase();
+    match (1..=3).contains(&letters.len()) && letters.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Ok(letters),
+        false => Err(Error::invalid_request("a kind is the letters of a code, such as LE, LP or SE")),
+    }
+}
+
 impl Filter {
+    /// The filters of a request for records of a kind.
+    ///
     /// # Errors
-    /// `invalid_request` for a tax number whose check digit does not hold.
-    pub(super) fn new(request: &ListRequest) -> Result<Self> {
-        if let Some(supplier) = request.supplier.as_deref().filter(|supplier| supplier.contains('-')) {
-            supplier.parse::<Rut>()?;
-        }
+    /// `invalid_request` for a state, region, kind, code or tax number that does not exist.
+    pub(super) fn new(kind: RecordKind, request: &ListRequest) -> Result<Self> {
         let text = |text: &Option<String>| {
             text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
         };
+        let (buyer, supplier) = (text(&request.buyer), text(&request.supplier));
+        // Quick purchases know buyers by name and tax number, the others by the service's code.
+        if kind != RecordKind::QuickPurchase {
+            field("buyer", buyer.as_deref().map_or(Ok(()), check_code))?;
+            field("supplier", supplier.as_deref().map_or(Ok(()), check_code_or_rut))?;
+        }
         Ok(Self {
-            words: request
-                .text
-                .iter()
-                .flat_map(|text| text.split_whitespace())
-                .map(folded)
-                .filter(|word| !word.is_empty())
-                .collect(),
-            state: text(&request.state).filter(|state| !matches!(state.as_str(), "todos" | "activas")),
-            kinds: request.kinds.iter().map(|kind| kind.trim().to_ascii_uppercase()).collect(),
-            buyer: text(&request.buyer),
-            supplier: text(&request.supplier),
-            region: text(&request.region),
+            words: SearchWords::new(request.text.as_deref().unwrap_or_default()),
+            state: field("state", text(&request.state).map_or(Ok(None), |text| state(kind, &text)))?,
+            kinds: field("kinds", request.kinds.iter().map(|kind| kind_letters(kind)).collect())?,
+            buyer,
+            supplier,
+            region: field(
+                "region",
+                text(&request.region).map(|text| Region::parse_known(&text)).transpose(),
+            )?,
             min: request.min_amount.clone(),
             max: request.max_amount.clone(),
         })
@@ -82,9 +143,24 @@ impl Filter {
         buyer.chain(supplier).collect()
     }
 
+    /// The state, as its `Display` writes it.
+    pub(super) fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// The region's number, for the API that filters by it.
+    pub(super) fn region_number(&self) -> Option<i64> {
+        self.region.as_ref().and_then(|region| region.numbers().first().copied())
+    }
+
     /// Whether the rows of a list are not enough to decide.
     pub(super) fn needs_details(&self) -> bool {
         self.region.is_some() || self.min.is_some() || self.max.is_some()
+    }
+
+    /// Whether all rows of a page of quick purchases pass, because the service applies what there is.
+    pub(super) fn keeps_all_quick(&self) -> bool {
+        self.buyer.is_none() && self.kinds.is_empty() && self.min.is_none() && self.max.is_none()
     }
 
     /// Whether the supplier is given by tax number, so that the service's own code for it must be looked up.
@@ -95,7 +171,7 @@ impl Filter {
     pub(super) fn keeps_row<T: Daily>(&self, row: &T) -> bool {
         self.keeps_code(row.code())
             && self.state.as_deref().is_none_or(|state| row.is_in_state(state))
-            && self.keeps_text(&[row.name()])
+            && self.words.are_in(&[row.name()])
     }
 
     fn keeps_code(&self, code: &str) -> bool {
@@ -104,15 +180,6 @@ impl Filter {
             last.get(..last.len().saturating_sub(2)).unwrap_or_default().to_ascii_uppercase()
         };
         self.kinds.is_empty() || self.kinds.contains(&kind())
-    }
-
-    /// Whether every word is in one of the texts, ignoring accents and case.
-    fn keeps_text(&self, texts: &[&str]) -> bool {
-        if self.words.is_empty() {
-            return true;
-        }
-        let all: String = texts.iter().map(|text| folded(text) + " ").collect();
-        self.words.iter().all(|word| all.contains(word.as_str()))
     }
 
     fn keeps_amount(&self, amount: Option<&Money>) -> bool {
@@ -124,10 +191,7 @@ impl Filter {
     }
 
     fn keeps_region(&self, own: Option<&str>) -> bool {
-        self.region.as_deref().is_none_or(|wanted| {
-            let wanted = region_name(wanted);
-            own.is_some_and(|own| folded(own).contains(&folded(&wanted)))
-        })
+        self.region.as_ref().is_none_or(|wanted| own.is_some_and(|own| Region::from(own) == *wanted))
     }
 
     pub(super) fn keeps_tender(&self, tender: &Tender) -> bool {
@@ -147,42 +211,38 @@ impl Filter {
             (Some(wanted), own) => own == Some(wanted),
             (None, _) => row.buyer_name.as_deref().is_some_and(|name| folded(name).contains(&folded(wanted))),
         };
-        self.state.as_deref().is_none_or(|state| row.state == QuickPurchaseState::from(state))
+        self.keeps_code(&row.code)
+            && self.state.as_deref().is_none_or(|state| row.state == QuickPurchaseState::from(state))
             && self.buyer.as_ref().is_none_or(buyer)
             && self.keeps_amount(row.budget.as_ref())
     }
+}
 
-    /// The region's number, for the API that filters by it.
-    pub(super) fn region_number(&self) -> Result<Option<usize>> {
-        let Some(region) = &self.region else { return Ok(None) };
-        region_of(&region_name(region))
-            .map(Some)
-            .ok_or_else(|| Error::invalid_request(format!("unknown region '{region}'")))
+/// The service answers anything but a number with a failure that names no field.
+fn check_code(code: &str) -> Result<()> {
+    match code.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(()),
+        false => Err(Error::invalid_request("expected the service's number, such as 7248")),
     }
 }
 
-/// The number of a region by its name: `Región del Maule` is 7.
-pub(super) fn region_of(name: &str) -> Option<usize> {
-    static FOLDED: LazyLock<[String; 16]> = LazyLock::new(|| REGIONS.map(folded));
-    let wanted = folded(name);
-    let is_it = |name: &String| name.contains(&wanted) || wanted.contains(name);
-    FOLDED.iter().position(is_it).map(|index| index + 1)
-}
-
-/// The name of a region that is given by number; other texts as they are.
-fn region_name(region: &str) -> String {
-    let number = region.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-    number.and_then(|index| REGIONS.get(index)).map_or_else(|| region.to_owned(), |name| (*name).to_owned())
+fn check_code_or_rut(code: &str) -> Result<()> {
+    if code.contains('-') { code.parse::<Rut>().map(drop) } else { check_code(code) }
 }
 
 impl MercadoPublico {
     /// The filter, with the service's own code for a supplier that was given by tax number.
-    pub(super) async fn resolved(&self, cx: &Context, filter: Filter) -> Result<Filter> {
+    pub(super) async fn resolved(
+        &self,
+        cx: &Context,
+        filter: Filter,
+        budget: Option<&CallBudget>,
+    ) -> Result<Filter> {
         if !filter.needs_supplier_code() {
             return Ok(filter);
         }
         let rut: Rut = filter.supplier.as_deref().unwrap_or_default().parse()?;
-        let found = self.suppliers_by_rut(cx, rut).await?.0;
+        let found = self.suppliers_by_rut(cx, rut, budget).await?.0;
         let code = found.into_iter().next().map(|supplier| supplier.code).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "no supplier has this tax number").with_sent(Sent::Yes)
         })?;
@@ -194,10 +254,12 @@ impl MercadoPublico {
         &self,
         cx: &Context,
         rut: Rut,
+        budget: Option<&CallBudget>,
     ) -> Result<(Vec<Supplier>, crate::procure::Timestamp)> {
         let call = ApiRequest::new(Api::V1, Operation::ListSuppliers, "/Publico/Empresas/BuscarProveedor")
             .with("rutempresaproveedor", rut.to_string())
-            .with_freshness(Freshness::For(std::time::Duration::from_secs(24 * 3600)));
+            .with_freshness(Freshness::For(std::time::Duration::from_secs(24 * 3600)))
+            .with_budget(budget);
         let body = self.fetch(cx, &call).await?.body;
         let rows = v1::suppliers(&body)?.into_rows()?.into_iter();
         let rows = rows.map(|row| Supplier { tax_number: Some(rut.to_string()), ..row }).collect();

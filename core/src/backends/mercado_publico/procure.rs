@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::client::{Api, MercadoPublico};
+use super::cursor::{fingerprint, foreign_cursor, own_cursor, paged};
 use super::fetch::{ApiRequest, Freshness};
-use super::gate::ledger::Reservation;
+use super::filter::{allow_only, check_source, unknown_source};
+use super::gate::budget::CallBudget;
 use super::wire::{Body, compra_agil, ocds, order, tender, v1};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::BackendInfo;
-use crate::procure::tables::folded;
+use crate::procure::search_words::SearchWords;
 use crate::procure::{
     Answer, Buyer, GetRequest, ListRequest, Listing, OrderCode, OrderState, Plan, PlanRequest,
     ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseCode, QuickPurchaseRow,
@@ -21,6 +23,9 @@ use crate::procure::{
 const OPEN_DETAIL_TTL: Duration = Duration::from_secs(300);
 /// How long the list of buyers is fresh.
 const BUYERS_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// The sources of tenders.
+const TENDER_SOURCES: [&str; 4] = ["v1", "ocds", "ocds_direct", "ocds_framework"];
 
 /// A record in full, as a source's detail answer has it.
 pub(super) trait FullRecord: Sized {
@@ -93,18 +98,18 @@ impl MercadoPublico {
         &self,
         cx: &Context,
         code: &str,
-        reservation: Option<&Reservation>,
+        budget: Option<&CallBudget>,
     ) -> Result<Tender> {
-        Ok(self.detail(cx, tender_request(code).with_reservation(reservation)).await?.0)
+        Ok(self.detail(cx, tender_request(code).with_budget(budget)).await?.0)
     }
 
     pub(super) async fn order_by_code(
         &self,
         cx: &Context,
         code: &str,
-        reservation: Option<&Reservation>,
+        budget: Option<&CallBudget>,
     ) -> Result<PurchaseOrder> {
-        Ok(self.detail(cx, order_request(code).with_reservation(reservation)).await?.0)
+        Ok(self.detail(cx, order_request(code).with_budget(budget)).await?.0)
     }
 
     fn answer<T>(&self, record: T, body: &Body) -> Answer<T> {
@@ -124,7 +129,7 @@ impl MercadoPublico {
                 let (OcdsTender(record), body) = self.detail(cx, call).await?;
                 Ok(self.answer(record, &body))
             }
-            Some(other) => Err(unknown_source(other)),
+            Some(other) => Err(unknown_source(other, &TENDER_SOURCES)),
         }
     }
 
@@ -143,11 +148,11 @@ impl MercadoPublico {
 
     async fn list_tenders(&self, cx: &Context, request: &ListRequest) -> Result<Listing<TenderRow>> {
         match request.source.as_deref() {
-            None | Some("v1") => self.list_days(cx, request).await,
+            None | Some("v1") => self.search(cx, request).await,
             Some("ocds") => self.list_ocds(cx, request, "").await,
             Some("ocds_direct") => self.list_ocds(cx, request, "TratoDirecto").await,
             Some("ocds_framework") => self.list_ocds(cx, request, "Convenio").await,
-            Some(other) => Err(unknown_source(other)),
+            Some(other) => Err(unknown_source(other, &TENDER_SOURCES)),
         }
     }
 
@@ -163,25 +168,19 @@ impl MercadoPublico {
     /// A month of OCDS: codes only, because its index has nothing else.
     async fn list_ocds(&self, cx: &Context, request: &ListRequest, of: &str) -> Result<Listing<TenderRow>> {
         request.check()?;
-        let offset = match &request.cursor {
+        allow_only(request, &["from", "to"], "the index of OCDS, which has codes only,")?;
+        let offset = match own_cursor(request)? {
             None => 0,
-            Some(cursor) => cursor
-                .parse::<usize>()
-                .map_err(|_| Error::invalid_request("the cursor is not one that an earlier listing gave"))?,
+            Some(cursor) => cursor.parse::<usize>().map_err(|_| foreign_cursor())?,
         };
         let first = request.from.or(request.to).unwrap_or_else(|| self.now(cx).date());
-        let last = request.to.unwrap_or(first);
-        if (first.year(), first.month()) != (last.year(), last.month()) {
-            return Err(Error::unsupported("OCDS lists one month at a time: ask for days of a single month"));
-        }
-        if request.text.is_some()
-            || request.state.is_some()
-            || request.buyer.is_some()
-            || request.region.is_some()
-        {
-            return Err(Error::unsupported(
-                "the index of OCDS has codes only: read the tenders and filter those",
-            ));
+        // The index has no days, so that a part of a month would be all of it.
+        let (begin, end) = (first.month_start(), first.month_end());
+        let is_whole = request.from.is_none_or(|from| from == begin) && request.to.is_none_or(|to| to == end);
+        if !is_whole {
+            return Err(Error::unsupported(format!(
+                "OCDS lists whole months: ask for {begin} to {end}, or another month"
+            )));
         }
         let size = request.limit.unwrap_or(1000).clamp(1, 1000);
         let (list, year, month) = (self.ocds_list(), first.year(), first.month());
@@ -198,32 +197,42 @@ impl MercadoPublico {
             origin: origin.clone(),
             ..TenderRow::default()
         });
+        let next = (more && end > offset).then(|| Ok::<_, Error>(format!("{}/{end}", fingerprint(request)?)));
         Ok(Listing::new(rows.collect(), body.source.clone(), body.as_of, self.route())
             .with_total(index.total.and_then(|total| u64::try_from(total).ok()))
-            .with_next_cursor((more && end > offset).then(|| end.to_string())))
+            .with_next_cursor(next.transpose()?))
     }
 
     async fn list_buyers(&self, cx: &Context, request: &ListRequest) -> Result<Listing<Buyer>> {
+        request.check()?;
+        check_source(request, &["v1"])?;
+        allow_only(request, &["text", "buyer"], "buyers")?;
         let call = ApiRequest::new(Api::V1, Operation::ListBuyers, "/Publico/Empresas/BuscarComprador")
             .with_freshness(Freshness::For(BUYERS_TTL));
         let body = self.fetch(cx, &call).await?.body;
         let rows = v1::buyers(&body)?.into_rows()?;
-        let wanted = request.text.as_deref().map(folded);
+        let words = SearchWords::new(request.text.as_deref().unwrap_or_default());
         let keeps = |buyer: &Buyer| {
-            wanted.as_ref().is_none_or(|wanted| folded(&buyer.name).contains(wanted))
-                && request.buyer.as_ref().is_none_or(|code| *code == buyer.code)
+            words.are_in(&[&buyer.name]) && request.buyer.as_ref().is_none_or(|code| *code == buyer.code)
         };
-        let rows: Vec<Buyer> =
-            rows.into_iter().filter(keeps).take(request.limit.unwrap_or(usize::MAX)).collect();
-        Ok(Listing::new(rows, body.source.clone(), body.as_of, self.route()))
+        let kept: Vec<Buyer> = rows.into_iter().filter(keeps).collect();
+        let total = kept.len() as u64;
+        let (rows, next) = paged(request, kept, |buyer| &buyer.code)?;
+        Ok(Listing::new(rows, body.source.clone(), body.as_of, self.route())
+            .with_total(Some(total))
+            .with_next_cursor(next))
     }
 
     async fn list_suppliers(&self, cx: &Context, request: &ListRequest) -> Result<Listing<Supplier>> {
+        request.check()?;
+        check_source(request, &["v1"])?;
+        allow_only(request, &["text", "supplier"], "suppliers")?;
         let rut = request.supplier.as_deref().or(request.text.as_deref()).ok_or_else(|| {
             Error::invalid_request("suppliers can be found by tax number only: set `supplier` to a RUT")
         })?;
-        let (rows, as_of) = self.suppliers_by_rut(cx, rut.parse::<Rut>()?).await?;
-        Ok(Listing::new(rows, Api::V1.source(), as_of, self.route()))
+        let (found, as_of) = self.suppliers_by_rut(cx, rut.parse::<Rut>()?, None).await?;
+        let (rows, next) = paged(request, found, |supplier| &supplier.code)?;
+        Ok(Listing::new(rows, Api::V1.source(), as_of, self.route()).with_next_cursor(next))
     }
 }
 
@@ -239,12 +248,6 @@ fn order_request<'a>(code: &str) -> ApiRequest<'a> {
 fn parsed_code<C: std::str::FromStr<Err = Error>>(request: &GetRequest) -> Result<C> {
     request.check()?;
     request.code.parse()
-}
-
-fn unknown_source(name: &str) -> Error {
-    Error::invalid_request(format!(
-        "unknown source '{name}' of tenders; valid: v1, ocds, ocds_direct, ocds_framework"
-    ))
 }
 
 macro_rules! client {
@@ -269,7 +272,7 @@ macro_rules! client {
 client! {
     tenders(ListRequest) -> Listing<TenderRow>, list_tenders;
     tender(GetRequest) -> Answer<Tender>, read_tender;
-    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>, list_days;
+    purchase_orders(ListRequest) -> Listing<PurchaseOrderRow>, search;
     purchase_order(GetRequest) -> Answer<PurchaseOrder>, read_order;
     quick_purchases(ListRequest) -> Listing<QuickPurchaseRow>, list_quick;
     quick_purchase(GetRequest) -> Answer<QuickPurchase>, read_quick;

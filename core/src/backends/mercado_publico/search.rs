@@ -1,15 +1,18 @@
 //! Searching: the API lists one day per call, so a range is one call per day, and the other filters are applied here.
+//!
+//! A search ends for one of three reasons: there is nothing left, the limit of rows is reached, or the ceiling of calls.
+//! In the last two cases it has a cursor: the list, and the last row of it that was looked at.
 
 use std::collections::HashSet;
 
 use futures_core::Stream;
 use futures_util::stream;
-use sha2::{Digest, Sha256};
 
 use super::client::{Api, MercadoPublico};
+use super::cursor::{List, SearchCursor, lists, rows_after, v1_date};
 use super::fetch::{ApiRequest, Fetched, Freshness};
-use super::filter::Filter;
-use super::gate::ledger::Reservation;
+use super::filter::{Filter, check_source};
+use super::gate::budget::{CallBudget, is_ceiling};
 use super::wire::v1::{self, V1};
 use crate::context::Context;
 use crate::error::Operation;
@@ -17,12 +20,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::Route;
 use crate::procure::store::RecordKind;
 use crate::procure::{
-    Answer, Completeness, Date, DayReport, ListRequest, Listing, Plan, PlanRequest, PurchaseOrderRow,
-    Sorting, Source, TenderRow,
+    Answer, CallCount, Completeness, Date, DayReport, ListRequest, Listing, Plan, PlanRequest,
+    PurchaseOrderRow, Sorting, Source, TenderRow, Timestamp,
 };
 
 /// A kind of record that v1 lists by day.
 pub(super) trait Daily: Sized + Send + Sync {
+    const KIND: RecordKind;
     const PATH: &'static str;
     const OPERATION: Operation;
 
@@ -33,6 +37,7 @@ pub(super) trait Daily: Sized + Send + Sync {
 }
 
 impl Daily for TenderRow {
+    const KIND: RecordKind = RecordKind::Tender;
     const PATH: &'static str = "/publico/licitaciones.json";
     const OPERATION: Operation = Operation::ListTenders;
 
@@ -54,6 +59,7 @@ impl Daily for TenderRow {
 }
 
 impl Daily for PurchaseOrderRow {
+    const KIND: RecordKind = RecordKind::PurchaseOrder;
     const PATH: &'static str = "/publico/ordenesdecompra.json";
     const OPERATION: Operation = Operation::ListPurchaseOrders;
 
@@ -74,76 +80,28 @@ impl Daily for PurchaseOrderRow {
     }
 }
 
-/// The days of a request, in its order; today if it names none.
-pub(super) fn days(request: &ListRequest, today: Date) -> Vec<Date> {
-    let last = request.to.unwrap_or(today).min(today);
-    let first = request.from.unwrap_or(last);
-    match request.sorting {
-        Sorting::OldestFirst => first.through(last).collect(),
-        _ => first.through(last).rev().collect(),
-    }
-}
-
-/// A day as v1 writes it: `15012026`.
-pub(super) fn v1_date(day: Date) -> String {
-    format!("{:02}{:02}{:04}", day.day(), day.month(), day.year())
-}
-
-/// Where a listing goes on: the day, and the code of the last row returned from it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SearchCursor {
-    pub(super) day: Date,
-    pub(super) after: Option<String>,
-}
-
-/// Identifies the request that a cursor belongs to, so that it is not used with another one.
-fn fingerprint(request: &ListRequest) -> Result<String> {
-    let same = ListRequest { cursor: None, limit: None, ..request.clone() };
-    let json = serde_json::to_vec(&same)
-        .map_err(|_| Error::invalid_request("the request cannot be written as JSON"))?;
-    Ok(Sha256::digest(json).iter().take(4).map(|byte| format!("{byte:02x}")).collect())
-}
-
-impl SearchCursor {
-    pub(super) fn write(&self, request: &ListRequest) -> Result<String> {
-        let after = self.after.as_deref().unwrap_or_default();
-        Ok(format!("{}/{}/{after}", fingerprint(request)?, self.day))
-    }
-
-    pub(super) fn read(request: &ListRequest) -> Result<Option<Self>> {
-        let Some(cursor) = &request.cursor else { return Ok(None) };
-        let refuse =
-            || Error::invalid_request("the cursor is not one that an earlier listing of this request gave");
-        let mut parts = cursor.splitn(3, '/');
-        let (of, day, after) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-        if of != Some(fingerprint(request)?.as_str()) {
-            return Err(refuse());
-        }
-        let day = day.and_then(|day| day.parse().ok()).ok_or_else(refuse)?;
-        Ok(Some(Self { day, after: (!after.is_empty()).then(|| after.to_owned()) }))
-    }
-}
-
-/// The rows of one day.
-pub(super) struct DayRows<T> {
-    pub(super) rows: Vec<T>,
-    pub(super) report: DayReport,
-    pub(super) as_of: crate::procure::Timestamp,
+/// What stays the same while a request's lists are read.
+struct Search<'a> {
+    filter: Filter,
+    sorting: Sorting,
+    budget: &'a CallBudget,
 }
 
 impl MercadoPublico {
-    /// The request for a day's list.
-    pub(super) fn day_request<'a, T: Daily>(
+    /// The request for a list of v1.
+    pub(super) fn list_request<'a, T: Daily>(
         &self,
         filter: &Filter,
-        day: Date,
-        reservation: Option<&'a Reservation>,
+        list: List,
+        budget: Option<&'a CallBudget>,
     ) -> ApiRequest<'a> {
-        let mut call = ApiRequest::new(Api::V1, T::OPERATION, T::PATH)
-            .with("fecha", v1_date(day))
-            .with_freshness(Freshness::Day(day))
-            .with_reservation(reservation);
-        if T::OPERATION == Operation::ListPurchaseOrders {
+        let call = ApiRequest::new(Api::V1, T::OPERATION, T::PATH).with_budget(budget);
+        let List::Day(day) = list else {
+            let freshness = Freshness::For(std::time::Duration::from_secs(300));
+            return call.with("estado", "activas").with_freshness(freshness);
+        };
+        let mut call = call.with("fecha", v1_date(day)).with_freshness(Freshness::Day(day));
+        if T::KIND == RecordKind::PurchaseOrder {
             // Without it the service lists only orders that are in process.
             call = call.with("estado", "todos");
         }
@@ -153,191 +111,220 @@ impl MercadoPublico {
         call
     }
 
-    /// What a listing costs. Days that are in the store cost nothing.
+    /// The most calls of a request.
+    pub(super) fn max_calls(&self, request: &ListRequest) -> u32 {
+        request.max_calls.unwrap_or(self.0.config.max_calls)
+    }
+
+    /// What a listing costs. Answers that are in the store cost nothing.
     pub(super) async fn plan_listing(&self, cx: &Context, request: &PlanRequest) -> Result<Answer<Plan>> {
         let list = &request.list;
         let (plan, source) = match request.kind {
-            RecordKind::Tender => (self.plan_days::<TenderRow>(cx, list).await?, Source::V1),
-            RecordKind::PurchaseOrder => (self.plan_days::<PurchaseOrderRow>(cx, list).await?, Source::V1),
+            RecordKind::Tender => (self.plan_search::<TenderRow>(cx, list).await?, Source::V1),
+            RecordKind::PurchaseOrder => (self.plan_search::<PurchaseOrderRow>(cx, list).await?, Source::V1),
             RecordKind::QuickPurchase => (self.plan_pages(cx, list).await?, Source::COMPRA_AGIL),
         };
         Ok(Answer::new(plan, source, self.now(cx), self.route()))
     }
 
-    async fn plan_days<T: Daily>(&self, cx: &Context, request: &ListRequest) -> Result<Plan> {
+    async fn plan_search<T: Daily>(&self, cx: &Context, request: &ListRequest) -> Result<Plan> {
         request.check()?;
-        let filter = Filter::new(request)?;
-        let today = self.now(cx).date();
+        check_source(request, &["v1"])?;
+        let filter = Filter::new(T::KIND, request)?;
         let cursor = SearchCursor::read(request)?;
-        let is_open_list = is_open_list::<T>(request);
-        let all = if is_open_list { Vec::new() } else { days(request, today) };
-        let asked: Vec<Date> = all
-            .into_iter()
-            .skip_while(|day| cursor.as_ref().is_some_and(|cursor| cursor.day != *day))
-            .collect();
-        let mut known = Vec::new();
-        for day in &asked {
-            if self.cached(cx, &self.day_request::<T>(&filter, *day, None)).await?.is_some() {
-                known.push(*day);
+        let lists = lists::<T>(request, &filter, self.now(cx).date())?;
+        let (mut asked, mut known, mut unknown_lists, mut details) =
+            (Vec::new(), Vec::new(), 0_usize, 0_usize);
+        for list in lists.into_iter().skip_while(|list| cursor.as_ref().is_some_and(|at| at.list != *list)) {
+            let day = if let List::Day(day) = list { Some(day) } else { None };
+            asked.extend(day);
+            let Some(stored) = self.cached(cx, &self.list_request::<T>(&filter, list, None)).await? else {
+                unknown_lists += 1;
+                continue;
+            };
+            known.extend(day);
+            if filter.needs_details() {
+                let rows = T::read(&stored.body)?.into_rows()?;
+                details += rows.iter().filter(|row| filter.keeps_row(*row)).count();
             }
         }
-        let open_calls = usize::from(is_open_list && self.cached(cx, &open_list_request()).await?.is_none());
-        let lookups = usize::from(filter.needs_supplier_code());
-        let calls = u32::try_from(asked.len() - known.len() + open_calls + lookups).unwrap_or(u32::MAX);
+        let lookups = u32::from(filter.needs_supplier_code());
+        let lists = u32::try_from(unknown_lists).unwrap_or(u32::MAX).saturating_add(lookups);
+        let most = match (filter.needs_details(), unknown_lists) {
+            (false, _) => lists,
+            (true, 0) => lists.saturating_add(u32::try_from(details).unwrap_or(u32::MAX)),
+            // How many details there are is known only from the lists.
+            (true, _) => u32::MAX,
+        };
         let exact = !filter.needs_details() && request.limit.is_none();
-        self.priced(cx, calls, exact, asked, known).await
+        let plan = self.priced(cx, request, most, exact).await?;
+        Ok(Plan { days_asked: asked, days_known: known, ..plan })
     }
 
-    /// A plan for this many calls, with their share of the quota.
+    /// A plan for at most this many calls, with their share of the quota.
     pub(super) async fn priced(
         &self,
         cx: &Context,
-        calls: u32,
+        request: &ListRequest,
+        most: u32,
         exact: bool,
-        days_asked: Vec<Date>,
-        days_known: Vec<Date>,
     ) -> Result<Plan> {
         let quota = self.quota(cx).await?;
+        let max_calls = self.max_calls(request);
+        let calls = most.min(max_calls);
         Ok(Plan {
             calls,
             exact,
+            max_calls,
+            total_calls: exact.then_some(most),
             quota_calls: calls,
             quota_left: quota.left(),
             quota_percent: 100.0 * f64::from(calls) / f64::from(self.0.config.daily_quota),
             least_seconds: f64::from(calls.saturating_sub(1)) * self.0.config.min_gap_seconds,
-            days_asked,
-            days_known,
             better_at_night: calls > 500,
+            ..Plan::default()
         })
     }
 
-    /// Lists by day, newest or oldest first, and reports how complete each day is.
-    pub(super) async fn list_days<T: Daily + Detailed>(
+    /// The calls that a planned request may make. They are reserved at the start, so that the quota does not run out in
+    /// the middle of it.
+    pub(super) async fn budget(&self, cx: &Context, plan: &Plan) -> Result<CallBudget> {
+        // A request of which only the ceiling is known takes what is left.
+        let calls = if plan.exact { plan.calls } else { plan.calls.min(plan.quota_left) };
+        let reservation = match calls {
+            0 | 1 => None,
+            calls => {
+                let holder = format!("{}-{}", std::process::id(), crate::procure::store::unique());
+                let ledger = self.ledger(Api::V1).await?;
+                Some(ledger.reserve(self.now(cx), &holder, calls).await?)
+            }
+        };
+        Ok(CallBudget::new(plan.max_calls, reservation))
+    }
+
+    /// Lists tenders or purchase orders, newest or oldest first, and reports how complete each day is.
+    pub(super) async fn search<T: Detailed>(
         &self,
         cx: &Context,
         request: &ListRequest,
     ) -> Result<Listing<T>> {
-        request.check()?;
-        if is_open_list::<T>(request) {
-            return self.list_open(cx, request).await;
-        }
-        let plan = self.plan_days::<T>(cx, request).await?;
-        let ledger = self.ledger(Api::V1).await?;
-        // Reserved at the start, so that the quota does not run out in the middle of the search.
-        let holder = format!("{}-{}", std::process::id(), crate::procure::store::unique());
-        let reservation = match plan.calls {
-            0 | 1 => None,
-            calls => Some(ledger.reserve(self.now(cx), &holder, calls).await?),
-        };
-        let outcome = self.list_days_reserved::<T>(cx, request, reservation.as_ref()).await;
-        if let Some(reservation) = &reservation {
-            ledger.release(self.now(cx), reservation).await?;
-        }
+        let plan = self.plan_search::<T>(cx, request).await?;
+        let mut budget = self.budget(cx, &plan).await?;
+        let outcome = self.search_within(cx, request, &budget).await;
+        budget.release().await?;
         outcome
     }
 
-    async fn list_days_reserved<T: Daily + Detailed>(
+    async fn search_within<T: Detailed>(
         &self,
         cx: &Context,
         request: &ListRequest,
-        reservation: Option<&Reservation>,
+        budget: &CallBudget,
     ) -> Result<Listing<T>> {
-        let filter = self.resolved(cx, Filter::new(request)?).await?;
+        let filter = self.resolved(cx, Filter::new(T::KIND, request)?, Some(budget)).await?;
         let cursor = SearchCursor::read(request)?;
         let now = self.now(cx);
+        let lists = lists::<T>(request, &filter, now.date())?;
+        let search = Search { filter, sorting: request.sorting, budget };
         let mut found = SearchResults::new(request.limit, now);
-        let skipped = |day: &Date| cursor.as_ref().is_some_and(|cursor| cursor.day != *day);
-        for day in days(request, now.date()).into_iter().skip_while(skipped) {
-            if found.is_full() {
-                found.next = Some(SearchCursor { day, after: None });
+        for list in lists.into_iter().skip_while(|list| cursor.as_ref().is_some_and(|at| at.list != *list)) {
+            let after = cursor.as_ref().filter(|at| at.list == list).and_then(|at| at.after.as_deref());
+            self.read_list(cx, &search, list, after, &mut found).await?;
+            if found.next.is_some() {
                 break;
             }
-            let after =
-                cursor.as_ref().filter(|cursor| cursor.day == day).and_then(|cursor| cursor.after.as_deref());
-            match self.day_rows::<T>(cx, &filter, day, request.sorting, reservation).await {
-                Ok(rows) => found.take(rows, day, after),
-                Err(error) if fails_all_days(&error) => {
-                    // Return what was found so far, and a cursor to go on from.
-                    if found.reports.is_empty() {
-                        return Err(error);
-                    }
+        }
+        found.into_listing(request, budget.count(), self.route())
+    }
+
+    /// Reads a list and takes its rows that pass the filter. If it was not read to its end, `found.next` says where to go
+    /// on.
+    ///
+    /// # Errors
+    /// Those with which the other lists would fail too, if nothing was found so far.
+    async fn read_list<T: Detailed>(
+        &self,
+        cx: &Context,
+        search: &Search<'_>,
+        list: List,
+        after: Option<&str>,
+        found: &mut SearchResults<T>,
+    ) -> Result<()> {
+        if found.is_full() {
+            found.next = Some(SearchCursor { list, after: None });
+            return Ok(());
+        }
+        let mut report = None;
+        let mut seen = after.map(str::to_owned);
+        let outcome = self.read_rows(cx, search, list, &mut seen, &mut report, found).await;
+        let Err(error) = outcome else {
+            found.reports.extend(report);
+            return Ok(());
+        };
+        match (list, is_ceiling(&error)) {
+            (_, true) => {
+                found.reports.extend(report.map(DayReport::broken_off));
+                found.next = Some(SearchCursor { list, after: seen });
+            }
+            (List::Day(day), false) if !fails_all_lists(&error) => {
+                found.fail(day, &error);
+                found.last_error = Some(error);
+            }
+            (_, false) if !found.reports.is_empty() || !found.rows.is_empty() => {
+                // Return what was found so far, and a cursor to go on from.
+                if let List::Day(day) = list {
                     found.fail(day, &error);
-                    found.next = Some(SearchCursor { day, after: None });
-                    break;
                 }
-                Err(error) => found.fail_with(day, error),
+                found.next = Some(SearchCursor { list, after: seen });
             }
+            _ => return Err(error),
         }
-        found.into_listing(request, self.route())
+        Ok(())
     }
 
-    /// The rows of a day that pass the filter.
-    pub(super) async fn day_rows<T: Daily + Detailed>(
+    /// Takes the rows of a list. `seen` becomes the code of the last row that was looked at.
+    async fn read_rows<T: Detailed>(
         &self,
         cx: &Context,
-        filter: &Filter,
-        day: Date,
-        sorting: Sorting,
-        reservation: Option<&Reservation>,
-    ) -> Result<DayRows<T>> {
-        let Fetched { body, from_store } =
-            self.fetch(cx, &self.day_request::<T>(filter, day, reservation)).await?;
+        search: &Search<'_>,
+        list: List,
+        seen: &mut Option<String>,
+        report: &mut Option<DayReport>,
+        found: &mut SearchResults<T>,
+    ) -> Result<()> {
+        let filter = &search.filter;
+        let call = self.list_request::<T>(filter, list, Some(search.budget));
+        let Fetched { body, from_store } = self.fetch(cx, &call).await?;
         let (count, mut rows) = T::read(&body)?.into_list()?;
-        let mut report = DayReport::new(day, completeness(day, &body, filter));
-        if count.is_some_and(|count| usize::try_from(count) != Ok(rows.len())) {
-            report.completeness = Completeness::Partial;
-            report.problem = Some("the source's row count does not match its rows".to_owned());
-        }
-        (report.rows, report.from_store) = (rows.len(), from_store);
-        if sorting != Sorting::OldestFirst {
-            rows.reverse();
-        }
-        rows.retain(|row| filter.keeps_row(row));
-        if filter.needs_details() {
-            rows = self.keep_by_detail(cx, filter, rows, reservation).await?;
-        }
-        Ok(DayRows { rows, report, as_of: body.as_of })
-    }
-
-    async fn keep_by_detail<T: Daily + Detailed>(
-        &self,
-        cx: &Context,
-        filter: &Filter,
-        rows: Vec<T>,
-        reservation: Option<&Reservation>,
-    ) -> Result<Vec<T>> {
-        let mut cached = Vec::new();
-        for row in rows {
-            cx.check()?;
-            match T::passes(self, cx, filter, row.code(), reservation).await {
-                Ok(true) => cached.push(row),
-                Ok(false) => {}
-                // A list may name a record that has no detail.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+        if let List::Day(day) = list {
+            let report = report.insert(DayReport::new(day, completeness(day, &body, filter)));
+            if count.is_some_and(|count| usize::try_from(count) != Ok(rows.len())) {
+                report.completeness = Completeness::Partial;
+                report.problem = Some("the source's row count does not match its rows".to_owned());
             }
+            (report.rows, report.from_store) = (rows.len(), from_store);
         }
-        Ok(cached)
-    }
-
-    /// All tenders that are open for offers, in one call.
-    async fn list_open<T: Daily + Detailed>(
-        &self,
-        cx: &Context,
-        request: &ListRequest,
-    ) -> Result<Listing<T>> {
-        let filter = self.resolved(cx, Filter::new(request)?).await?;
-        let Fetched { body, .. } = self.fetch(cx, &open_list_request()).await?;
-        let mut rows = T::read(&body)?.into_rows()?;
-        rows.retain(|row| filter.keeps_row(row));
-        if filter.needs_details() {
-            rows = self.keep_by_detail(cx, &filter, rows, None).await?;
-        }
-        if request.sorting != Sorting::OldestFirst {
+        found.as_of(body.as_of);
+        if search.sorting != Sorting::OldestFirst {
             rows.reverse();
         }
-        rows.truncate(request.limit.unwrap_or(usize::MAX));
-        Ok(Listing::new(rows, body.source.clone(), body.as_of, self.route()))
+        for row in rows_after(rows, seen.as_deref(), T::code) {
+            let code = row.code().to_owned();
+            if filter.keeps_row(&row) && !found.codes.contains(&code) {
+                if found.is_full() {
+                    *report = report.take().map(DayReport::broken_off);
+                    found.next = Some(SearchCursor { list, after: seen.take() });
+                    return Ok(());
+                }
+                cx.check()?;
+                if !filter.needs_details() || passes::<T>(self, cx, search, &code).await? {
+                    found.codes.insert(code.clone());
+                    found.rows.push(row);
+                }
+            }
+            *seen = Some(code);
+        }
+        Ok(())
     }
 
     pub(super) fn route(&self) -> Route {
@@ -345,74 +332,107 @@ impl MercadoPublico {
     }
 
     /// The tenders of a range as a stream of one listing per day. Each says how complete the day is and has the cursor
-    /// of the next day. Dropping the stream stops the search; a request with a cursor goes on from it.
+    /// of the next day. Dropping the stream stops the search; a request with a cursor goes on from it. The limits of rows
+    /// and of calls hold for the whole stream: when one is reached, its last listing has a cursor.
     pub fn tender_stream(
         &self,
         cx: &Context,
         request: ListRequest,
     ) -> impl Stream<Item = Result<Listing<TenderRow>>> + Send + use<> {
-        self.day_stream(cx.clone(), request)
+        self.list_stream(cx.clone(), request)
     }
 
-    /// The purchase orders of a range as a stream of one listing per day.
+    /// The purchase orders of a range as a stream of one listing per day, as [`tender_stream`](Self::tender_stream).
     pub fn purchase_order_stream(
         &self,
         cx: &Context,
         request: ListRequest,
     ) -> impl Stream<Item = Result<Listing<PurchaseOrderRow>>> + Send + use<> {
-        self.day_stream(cx.clone(), request)
+        self.list_stream(cx.clone(), request)
     }
 
-    fn day_stream<T: Daily + Detailed + 'static>(
+    fn list_stream<T: Detailed + 'static>(
         &self,
         cx: Context,
         request: ListRequest,
     ) -> impl Stream<Item = Result<Listing<T>>> + Send + use<T> {
         let client = self.clone();
-        let today = self.now(&cx).date();
-        let start = request.check().and_then(|()| SearchCursor::read(&request)).map(|cursor| {
-            let skipped = |day: &Date| cursor.as_ref().is_some_and(|cursor| cursor.day != *day);
-            let days: Vec<Date> = days(&request, today).into_iter().skip_while(skipped).collect();
-            (days.into_iter(), cursor.and_then(|cursor| cursor.after), HashSet::new())
-        });
+        let start = self.start_stream::<T>(&cx, &request);
         stream::try_unfold(start, move |state| {
             let (client, cx, request) = (client.clone(), cx.clone(), request.clone());
             async move {
-                let (mut days, mut after, mut seen) = state?;
-                let Some(day) = days.next() else { return Ok(None) };
-                let filter = client.resolved(&cx, Filter::new(&request)?).await?;
-                let mut found = SearchResults::new(None, client.now(&cx));
-                found.next = days.as_slice().first().map(|next| SearchCursor { day: *next, after: None });
-                let after = after.take();
-                match client.day_rows::<T>(&cx, &filter, day, request.sorting, None).await {
-                    Ok(rows) => found.take(rows, day, after.as_deref()),
-                    Err(error) if fails_all_days(&error) => return Err(error),
-                    Err(error) => found.fail(day, &error),
+                let mut state = state?;
+                let Some(list) = state.lists.next() else { return Ok(None) };
+                let filter = Filter::new(T::KIND, &request)?;
+                let filter = client.resolved(&cx, filter, Some(&state.budget)).await?;
+                let search = Search { filter, sorting: request.sorting, budget: &state.budget };
+                let mut found = SearchResults::new(state.left, client.now(&cx));
+                std::mem::swap(&mut found.codes, &mut state.seen);
+                let after = state.after.take();
+                client.read_list::<T>(&cx, &search, list, after.as_deref(), &mut found).await?;
+                std::mem::swap(&mut found.codes, &mut state.seen);
+                state.left = state.left.map(|left| left.saturating_sub(found.rows.len()));
+                let upcoming = state.lists.as_slice().first().map(|next| SearchCursor::start_of(*next));
+                if found.next.is_some() || state.left == Some(0) {
+                    found.next = found.next.take().or(upcoming);
+                    state.lists = Vec::new().into_iter();
+                } else {
+                    found.next = upcoming;
                 }
-                found.rows.retain(|row: &T| seen.insert(row.code().to_owned()));
-                let listing = found.into_listing(&request, client.route())?;
-                Ok(Some((listing, Ok((days, None, seen)))))
+                // A day that failed is a report here, not the end of the stream.
+                found.last_error = None;
+                let listing = found.into_listing(&request, state.budget.count(), client.route())?;
+                Ok(Some((listing, Ok(state))))
             }
+        })
+    }
+
+    fn start_stream<T: Daily>(&self, cx: &Context, request: &ListRequest) -> Result<StreamState> {
+        request.check()?;
+        check_source(request, &["v1"])?;
+        let cursor = SearchCursor::read(request)?;
+        let lists = lists::<T>(request, &Filter::new(T::KIND, request)?, self.now(cx).date())?;
+        let skipped = |list: &List| cursor.as_ref().is_some_and(|at| at.list != *list);
+        let lists: Vec<List> = lists.into_iter().skip_while(skipped).collect();
+        Ok(StreamState {
+            lists: lists.into_iter(),
+            after: cursor.and_then(|at| at.after),
+            seen: HashSet::new(),
+            left: request.limit,
+            budget: CallBudget::new(self.max_calls(request), None),
         })
     }
 }
 
-/// The request for all tenders that are open for offers.
-pub(super) fn open_list_request<'a>() -> ApiRequest<'a> {
-    ApiRequest::new(Api::V1, Operation::ListTenders, TenderRow::PATH)
-        .with("estado", "activas")
-        .with_freshness(Freshness::For(std::time::Duration::from_secs(300)))
+/// Where a stream of listings is.
+struct StreamState {
+    lists: std::vec::IntoIter<List>,
+    after: Option<String>,
+    /// The codes of all rows so far.
+    seen: HashSet<String>,
+    /// The rows that the limit leaves.
+    left: Option<usize>,
+    budget: CallBudget,
 }
 
-/// Whether a request asks for the tenders that are open for offers, which one call lists.
-fn is_open_list<T: Daily>(request: &ListRequest) -> bool {
-    let no_range = request.from.is_none() && request.to.is_none();
-    let open = request.state.as_deref().is_none_or(|state| matches!(state, "activas" | "publicada"));
-    T::OPERATION == Operation::ListTenders
-        && no_range
-        && open
-        && request.buyer.is_none()
-        && request.supplier.is_none()
+impl DayReport {
+    /// The listing ended within the day.
+    fn broken_off(self) -> Self {
+        Self { completeness: Completeness::Partial, ..self }
+    }
+}
+
+/// Whether the detail of a record passes. A list may name a record that has no detail.
+async fn passes<T: Detailed>(
+    client: &MercadoPublico,
+    cx: &Context,
+    search: &Search<'_>,
+    code: &str,
+) -> Result<bool> {
+    match T::passes(client, cx, &search.filter, code, search.budget).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        outcome => outcome,
+    }
 }
 
 /// A day is complete once it is over. Lists that the service filtered never are: its filters miss some records.
@@ -425,8 +445,8 @@ fn completeness(day: Date, body: &super::wire::Body, filter: &Filter) -> Complet
     }
 }
 
-/// Whether the other days would fail with the same error.
-fn fails_all_days(error: &Error) -> bool {
+/// Whether the other lists would fail with the same error.
+fn fails_all_lists(error: &Error) -> bool {
     !matches!(
         error.kind(),
         ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Interrupted | ErrorKind::ResponseInvalid
@@ -443,7 +463,7 @@ pub(super) trait Detailed: Daily {
         cx: &Context,
         filter: &Filter,
         code: &str,
-        reservation: Option<&Reservation>,
+        budget: &CallBudget,
     ) -> impl Future<Output = Result<bool>> + Send;
 }
 
@@ -453,9 +473,9 @@ impl Detailed for TenderRow {
         cx: &Context,
         filter: &Filter,
         code: &str,
-        reservation: Option<&Reservation>,
+        budget: &CallBudget,
     ) -> Result<bool> {
-        Ok(filter.keeps_tender(&client.tender_by_code(cx, code, reservation).await?))
+        Ok(filter.keeps_tender(&client.tender_by_code(cx, code, Some(budget)).await?))
     }
 }
 
@@ -465,9 +485,9 @@ impl Detailed for PurchaseOrderRow {
         cx: &Context,
         filter: &Filter,
         code: &str,
-        reservation: Option<&Reservation>,
+        budget: &CallBudget,
     ) -> Result<bool> {
-        Ok(filter.keeps_order(&client.order_by_code(cx, code, reservation).await?))
+        Ok(filter.keeps_order(&client.order_by_code(cx, code, Some(budget)).await?))
     }
 }
 
@@ -476,14 +496,14 @@ struct SearchResults<T> {
     rows: Vec<T>,
     codes: HashSet<String>,
     reports: Vec<DayReport>,
-    oldest: crate::procure::Timestamp,
+    oldest: Timestamp,
     limit: Option<usize>,
     next: Option<SearchCursor>,
     last_error: Option<Error>,
 }
 
 impl<T: Daily> SearchResults<T> {
-    fn new(limit: Option<usize>, now: crate::procure::Timestamp) -> Self {
+    fn new(limit: Option<usize>, now: Timestamp) -> Self {
         let (rows, codes, reports) = (Vec::new(), HashSet::new(), Vec::new());
         Self { rows, codes, reports, oldest: now, limit, next: None, last_error: None }
     }
@@ -492,26 +512,8 @@ impl<T: Daily> SearchResults<T> {
         self.limit.is_some_and(|limit| self.rows.len() >= limit)
     }
 
-    fn take(&mut self, day_rows: DayRows<T>, day: Date, after: Option<&str>) {
-        let DayRows { mut rows, mut report, as_of } = day_rows;
-        if let Some(given) = after.and_then(|after| rows.iter().position(|row| row.code() == after)) {
-            rows.drain(..=given);
-        }
-        for row in rows {
-            if self.codes.contains(row.code()) {
-                continue;
-            }
-            if self.is_full() {
-                report.completeness = Completeness::Partial;
-                let after = self.rows.last().map(|row| row.code().to_owned());
-                self.next = Some(SearchCursor { day, after });
-                break;
-            }
-            self.codes.insert(row.code().to_owned());
-            self.rows.push(row);
-        }
+    fn as_of(&mut self, as_of: Timestamp) {
         self.oldest = self.oldest.min(as_of);
-        self.reports.push(report);
     }
 
     fn fail(&mut self, day: Date, error: &Error) {
@@ -519,12 +521,7 @@ impl<T: Daily> SearchResults<T> {
         self.reports.push(DayReport { problem, ..DayReport::new(day, Completeness::Failed) });
     }
 
-    fn fail_with(&mut self, day: Date, error: Error) {
-        self.fail(day, &error);
-        self.last_error = Some(error);
-    }
-
-    fn into_listing(self, request: &ListRequest, route: Route) -> Result<Listing<T>> {
+    fn into_listing(self, request: &ListRequest, calls: CallCount, route: Route) -> Result<Listing<T>> {
         let all_failed = self.reports.iter().all(|report| report.completeness == Completeness::Failed);
         if let (true, Some(error)) = (all_failed, self.last_error) {
             return Err(error);
@@ -532,6 +529,7 @@ impl<T: Daily> SearchResults<T> {
         let cursor = self.next.map(|cursor| cursor.write(request)).transpose()?;
         Ok(Listing::new(self.rows, Api::V1.source(), self.oldest, route)
             .with_days(self.reports)
+            .with_calls(calls)
             .with_next_cursor(cursor))
     }
 }

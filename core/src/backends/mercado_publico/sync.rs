@@ -2,24 +2,27 @@
 //!
 //! Records and their events are written in atomic batches. The last batch of a day or window also moves the checkpoint
 //! from which the next sync goes on. A sync that is killed in between reads that day or window again and finds most of it
-//! unchanged.
+//! unchanged. What a sync that failed has written can be read with [`MercadoPublico::events`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::client::{Api, MercadoPublico, NAME};
-use super::fetch::Freshness;
+use super::cursor::List;
+use super::fetch::{ApiRequest, Freshness};
 use super::filter::Filter;
 use super::quick::QuickQuery;
-use super::search::{Daily, open_list_request};
+use super::search::Daily;
+use super::set_aside::{FailedRead, SetAside, is_about_the_record};
+use super::wire::Body;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Persistence, Result};
 use crate::procure::store::{Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord};
 use crate::procure::{
-    Change, ChangeEvent, Date, ListRequest, OrderState, Origin, PurchaseOrderRow, QuickPurchaseRow,
-    QuickPurchaseState, TenderRow, TenderState, Timestamp,
+    Change, ChangeEvent, Date, OrderState, Origin, PurchaseOrderRow, QuickPurchaseRow, QuickPurchaseState,
+    TenderRow, TenderState, Timestamp,
 };
 
 /// How many rows are written at once.
@@ -30,6 +33,9 @@ const SETTLING_TIME: Duration = Duration::from_secs(120);
 const MAX_WINDOW: Duration = Duration::from_secs(25 * 3600);
 /// How much windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
+
+/// After this many days in a row that cannot be read, it is the service and not the days.
+const MAX_FAILED_DAYS: usize = 2;
 
 /// The default of [`SyncRequest::max_details`].
 const DEFAULT_MAX_DETAILS: usize = 100;
@@ -78,6 +84,49 @@ pub struct SyncReport {
     pub steps: usize,
     /// Tenders that vanished from the lists and were not read, because there were more than `max_details`.
     pub left_over: usize,
+    /// What could not be read, now or earlier. Later syncs try again.
+    pub failed: Vec<FailedRead>,
+}
+
+/// Which events to read from the store.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct EventRequest {
+    /// Only events after this position: the last one of the page before.
+    pub after: u64,
+    /// The most events to return.
+    pub limit: usize,
+}
+
+impl Default for EventRequest {
+    fn default() -> Self {
+        Self { after: 0, limit: 1000 }
+    }
+}
+
+impl EventRequest {
+    /// The first events after a position; 0 for all.
+    pub fn after(position: u64) -> Self {
+        Self { after: position, ..Self::default() }
+    }
+
+    /// Sets the most events to return.
+    pub fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// Events of all syncs, in the order in which they were written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<ChangeEvent>,
+    /// The position of the last one, after which to go on.
+    pub position: u64,
 }
 
 /// Where the next sync goes on.
@@ -89,6 +138,20 @@ struct Checkpoint {
     /// The end of the last window of changes.
     #[serde(default)]
     until: Option<i64>,
+}
+
+impl Checkpoint {
+    /// Starts from the beginning if it lies in the future: it was written by a machine whose clock was wrong.
+    fn refuse_future(&mut self, now: Timestamp) {
+        let is_future = self.day.is_some_and(|day| day > now.date())
+            || self.until.is_some_and(|until| until > now.unix_millis());
+        if is_future {
+            tracing::warn!(
+                "the checkpoint of the sync lies in the future; the sync starts from its first day"
+            );
+            *self = Self::default();
+        }
+    }
 }
 
 /// A row that a sync compares with the stored one.
@@ -238,6 +301,7 @@ struct SyncRun {
     checkpoint: Checkpoint,
     version: u64,
     report: SyncReport,
+    set_aside: SetAside,
 }
 
 impl SyncRun {
@@ -251,7 +315,8 @@ impl SyncRun {
             Error::new(ErrorKind::Unexpected, "the checkpoint of the sync in the store cannot be read")
                 .with_source(error)
         })?;
-        Ok(Self { store, name, checkpoint, version, report: SyncReport::default() })
+        let set_aside = SetAside::read(SharedStore::clone(&store), kind).await?;
+        Ok(Self { store, name, checkpoint, version, report: SyncReport::default(), set_aside })
     }
 
     /// Writes the changes among `rows`, and the checkpoint with the last batch.
@@ -266,14 +331,21 @@ impl SyncRun {
         let chunks = rows.chunks(BATCH_ROWS).map(Some).chain(rows.is_empty().then_some(None));
         for (index, chunk) in chunks.enumerate() {
             let mut batch = Batch::new();
+            let rows = chunk.unwrap_or_default();
+            let codes: Vec<String> = rows.iter().map(|row| row.code().to_owned()).collect();
+            let stored = match codes.is_empty() {
+                true => Vec::new(),
+                false => self.store.records_by_code(R::KIND, Form::Row, &codes).await?,
+            };
+            let stored: HashMap<&str, &StoredRecord> =
+                stored.iter().map(|record| (record.code.as_str(), record)).collect();
             let mut codes = HashSet::new();
-            for row in chunk.unwrap_or_default() {
+            for row in rows {
                 // A list may contain a record twice.
                 if !codes.insert(row.code()) {
                     continue;
                 }
-                let stored = self.store.record(R::KIND, Form::Row, row.code()).await?;
-                if let Some((record, event)) = compare(row, day, stored.as_ref()) {
+                if let Some((record, event)) = compare(row, day, stored.get(row.code()).copied()) {
                     batch.events.extend(event.map(|event| (event, record.revision)));
                     batch.records.push(record);
                 }
@@ -308,6 +380,18 @@ impl SyncRun {
     }
 }
 
+fn no_fresh_answer() -> Error {
+    Error::new(ErrorKind::Unavailable, "the service is unavailable, and a sync does not use stored answers")
+        .with_persistence(Persistence::Exhausted)
+        .with_context("source", Api::V1.name())
+}
+
+/// The days before `begin` that were set aside and are to be tried again.
+fn due_days(set_aside: &SetAside, now: Timestamp, begin: Date) -> Vec<Date> {
+    let days = set_aside.entries().filter(|entry| !set_aside.waits(&entry.name, now));
+    days.filter_map(|entry| entry.name.parse().ok()).filter(|day| *day < begin).collect()
+}
+
 impl MercadoPublico {
     /// Brings the store up to date and reports what changed. If it is killed, the next sync goes on where it was.
     ///
@@ -315,10 +399,13 @@ impl MercadoPublico {
     /// open and vanished. Purchase orders cost one call per day, quick purchases one per page of changes.
     ///
     /// # Errors
-    /// Those of the calls and of the store; `conflict` while another sync of the same kind is running.
+    /// Those of the calls and of the store; `conflict` while another sync of the same kind is running; `config_invalid` if
+    /// this machine's clock is wrong by the service's. A record or day that cannot be read is no error: it is reported as
+    /// [`failed`](SyncReport::failed) and tried again later.
     pub async fn sync(&self, cx: &Context, request: &SyncRequest) -> Result<SyncReport> {
         let outcome = Box::pin(async {
             let mut run = SyncRun::begin(self.store().await?, request.kind).await?;
+            run.checkpoint.refuse_future(self.now(cx));
             match request.kind {
                 RecordKind::Tender => self.sync_tenders(cx, request, &mut run).await?,
                 RecordKind::PurchaseOrder => {
@@ -326,30 +413,47 @@ impl MercadoPublico {
                 }
                 RecordKind::QuickPurchase => self.sync_quick(cx, request, &mut run).await?,
             }
+            run.report.failed = run.set_aside.entries().cloned().collect();
             Ok(run.report)
         });
         outcome.await.map_err(|error: Error| error.with_backend(NAME))
     }
 
     async fn sync_tenders(&self, cx: &Context, request: &SyncRequest, run: &mut SyncRun) -> Result<()> {
-        let call = open_list_request().with_freshness(Freshness::Never);
-        let body = self.fresh(self.fetch(cx, &call).await?.body)?;
+        let call = self.list_request::<TenderRow>(&Filter::default(), List::Open, None);
+        let call = call.with_freshness(Freshness::Never);
+        let body = self.fetch_fresh(cx, &call).await?;
         let open = TenderRow::read(&body)?.into_rows()?;
         run.write(&open, None, None).await?;
         run.report.steps += 1;
         let mut listed: HashSet<String> = open.into_iter().map(|row| row.code).collect();
         listed.extend(self.sync_days::<TenderRow>(cx, request, run).await?);
-        let vanished = self.vanished(run, &listed).await?;
+        let mut vanished = self.vanished(run, &listed).await?;
+        let gone: HashSet<String> = vanished.iter().cloned().collect();
+        run.set_aside.remove(|name| name.parse::<Date>().is_err() && !gone.contains(name)).await?;
+        let now = self.now(cx);
+        vanished.retain(|code| !run.set_aside.waits(code, now));
+        vanished.sort_by_key(|code| run.set_aside.attempts(code));
         run.report.left_over = vanished.len().saturating_sub(request.max_details);
         for code in vanished.iter().take(request.max_details) {
-            match self.tender_by_code(cx, code, None).await {
-                Ok(tender) if !tender.row.origin.stale => run.write(&[tender.row], None, None).await?,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+            match self.vanished_row(cx, code).await {
+                Ok(row) => {
+                    run.write(&[row], None, None).await?;
+                    run.set_aside.remove(|name| name == code).await?;
+                }
+                Err(error) if is_about_the_record(&error) => {
+                    run.set_aside.put(code, &error, self.now(cx)).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    async fn vanished_row(&self, cx: &Context, code: &str) -> Result<TenderRow> {
+        let row = self.tender_by_code(cx, code, None).await?.row;
+        self.check_clock()?;
+        if row.origin.stale { Err(no_fresh_answer()) } else { Ok(row) }
     }
 
     /// Tenders that were open for offers when last seen and are on no list now.
@@ -378,34 +482,75 @@ impl MercadoPublico {
         let reread_days = i32::try_from(self.0.config.reread_days).unwrap_or(i32::MAX);
         let begin =
             run.checkpoint.day.map_or(request.since, |day| day.plus_days(-reread_days).max(request.since));
-        let filter = Filter::new(&ListRequest::new())?;
         let mut listed = HashSet::new();
-        for day in begin.through(today) {
-            let mut call = self.day_request::<R>(&filter, day, None);
-            if day == today {
-                call = call.with_freshness(Freshness::Never);
+        for day in due_days(&run.set_aside, self.now(cx), begin) {
+            match self.sync_day::<R>(cx, day, today, None, run, &mut listed).await {
+                Ok(()) => run.set_aside.remove(|name| name == day.to_string()).await?,
+                Err(error) if is_about_the_record(&error) => {
+                    run.set_aside.put(&day.to_string(), &error, self.now(cx)).await?;
+                }
+                Err(error) => return Err(error),
             }
-            let body = self.fresh(self.fetch(cx, &call).await?.body)?;
-            let rows = R::read(&body)?.into_rows()?;
+        }
+        let mut failed: Vec<(Date, Error)> = Vec::new();
+        for day in begin.through(today) {
             let checkpoint = Checkpoint { day: Some(day), until: None };
-            run.write(&rows, Some(day), Some(checkpoint)).await?;
-            run.report.steps += 1;
-            listed.extend(rows.iter().map(|row| Daily::code(row).to_owned()));
+            match self.sync_day::<R>(cx, day, today, Some(checkpoint), run, &mut listed).await {
+                Ok(()) => {
+                    run.set_aside.remove(|name| name == day.to_string()).await?;
+                    // Later days can be read, so that it is these days and not the service.
+                    for (day, error) in failed.drain(..) {
+                        run.set_aside.put(&day.to_string(), &error, self.now(cx)).await?;
+                    }
+                }
+                Err(error)
+                    if is_about_the_record(&error) && day < today && failed.len() < MAX_FAILED_DAYS =>
+                {
+                    failed.push((day, error));
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(listed)
     }
 
-    /// Refuses stale answers: a sync must not report them as changes.
-    fn fresh(&self, body: super::wire::Body) -> Result<super::wire::Body> {
-        if body.stale {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                "the service is unavailable, and a sync does not use stored answers",
-            )
-            .with_persistence(Persistence::Exhausted)
-            .with_context("source", Api::V1.name()));
+    async fn sync_day<R: Daily + SyncRow>(
+        &self,
+        cx: &Context,
+        day: Date,
+        today: Date,
+        checkpoint: Option<Checkpoint>,
+        run: &mut SyncRun,
+        listed: &mut HashSet<String>,
+    ) -> Result<()> {
+        let mut call = self.list_request::<R>(&Filter::default(), List::Day(day), None);
+        if day == today {
+            call = call.with_freshness(Freshness::Never);
         }
-        Ok(body)
+        let rows = R::read(&self.fetch_fresh(cx, &call).await?)?.into_rows()?;
+        run.write(&rows, Some(day), checkpoint).await?;
+        run.report.steps += 1;
+        listed.extend(rows.iter().map(|row| Daily::code(row).to_owned()));
+        Ok(())
+    }
+
+    /// The answer to a request. Stale ones are refused, because a sync must not report them as changes, and so are those
+    /// that show that this machine's clock is wrong.
+    async fn fetch_fresh(&self, cx: &Context, call: &ApiRequest<'_>) -> Result<Body> {
+        let body = self.fetch(cx, call).await?.body;
+        self.check_clock()?;
+        if body.stale { Err(no_fresh_answer()) } else { Ok(body) }
+    }
+
+    /// Events that the syncs have written to the store, also those of a sync that failed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn events(&self, _: &Context, request: &EventRequest) -> Result<EventPage> {
+        let stored = self.store().await?.events(request.after, request.limit).await;
+        let stored = stored.map_err(|error| error.with_backend(NAME))?;
+        let position = stored.last().map_or(request.after, |last| last.position);
+        Ok(EventPage { events: stored.into_iter().map(|stored| stored.event).collect(), position })
     }
 
     /// Syncs the changes, window by window. The service compares with Santiago's local time, marked `Z` as if it were UTC.
@@ -425,7 +570,8 @@ impl MercadoPublico {
                 ("ordenar_por", "FechaUltimaModificacion".to_owned()),
             ];
             let query = QuickQuery { parameters, freshness: Freshness::Never };
-            let pages = self.all_pages(cx, &query, |_| true, None).await?;
+            let pages = self.all_pages(cx, &query, |_, is_truncated| is_truncated, None).await?;
+            self.check_clock()?;
             if pages.is_truncated() && span > SETTLING_TIME {
                 span = end.time_left(begin).unwrap_or(span) / 2;
                 continue;

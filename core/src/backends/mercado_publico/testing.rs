@@ -1,6 +1,6 @@
 //! ChileCompra for tests: tenders by day, one request in flight, a quota, and whatever a test makes fail.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ struct State {
     scripted: VecDeque<(u16, String)>,
     seen: Vec<HttpRequest>,
     lets_go: bool,
+    /// The codes and days whose parameters the service refuses.
+    refused: BTreeSet<String>,
+    /// The clock of the service, if it tells it.
+    date: Option<Timestamp>,
     in_flight: usize,
     most_in_flight: usize,
 }
@@ -89,6 +93,20 @@ impl ChileCompra {
         self.state().seen.iter().map(line).collect()
     }
 
+    /// Refuses a code or a day, `ddmmaaaa`, or no longer.
+    pub(super) fn refuses(&self, what: &str, refused: bool) {
+        let mut state = self.state();
+        match refused {
+            true => drop(state.refused.insert(what.to_owned())),
+            false => drop(state.refused.remove(what)),
+        }
+    }
+
+    /// Has the service tell its clock in every answer.
+    pub(super) fn tells_time(&self, moment: &str) {
+        self.state().date = Some(Timestamp::read(moment, ZoneMark::WallClock).expect("a moment"));
+    }
+
     /// Has every request let the others run before it is answered.
     pub(super) fn lets_go(&self) {
         self.state().lets_go = true;
@@ -123,6 +141,10 @@ impl ChileCompra {
         if request.url.path().contains("compra-agil") {
             let window = (parameter("cambio_desde"), parameter("cambio_hasta"));
             return quick_page(&state, window, parameter("numero_pagina"), parameter("tamano_pagina"));
+        }
+        let what = parameter("codigo").or_else(|| parameter("fecha")).unwrap_or_default();
+        if state.refused.contains(&what) {
+            return (200, "{\"Codigo\":10300,\"Mensaje\":\"Los parámetros no son válidos.\"}".to_owned());
         }
         if let Some(code) = parameter("codigo") {
             let empty = || "{\"Cantidad\":0,\"Listado\":[]}".to_owned();
@@ -220,7 +242,13 @@ impl Transport for ChileCompra {
                 return Err(TransportError::new(TransportPhase::Connect, "refused"));
             }
             let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
-            Ok(HttpResponse::of(status, &[("Content-Type", kind)], body))
+            let date = self.state().date.map(|date| {
+                let millis = u64::try_from(date.unix_millis()).expect("after 1970");
+                httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(millis))
+            });
+            let date = date.as_deref().map(|date| ("Date", date));
+            let headers: Vec<(&str, &str)> = std::iter::once(("Content-Type", kind)).chain(date).collect();
+            Ok(HttpResponse::of(status, &headers, body))
         })
     }
 }

@@ -6,6 +6,7 @@ use super::{NAME, Scripted};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::{BackendInfo, Route};
+use crate::procure::search_words::SearchWords;
 use crate::procure::{
     Answer, Buyer, Currency, Date, Decimal, GetRequest, LineItem, ListRequest, Listing, Money, Origin, Plan,
     PlanRequest, ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Raw,
@@ -87,12 +88,17 @@ impl Purchase {
 
     fn matches(&self, request: &ListRequest) -> Result<bool> {
         let day = self.day()?;
-        let holds = |text: &String| {
-            let text = text.to_lowercase();
-            self.name.to_lowercase().contains(&text) || self.description.to_lowercase().contains(&text)
-        };
+        let holds = |text: &String| SearchWords::new(text).are_in(&[self.name, self.description]);
         let same = |wanted: &Option<String>, own: &[&str]| {
             wanted.as_ref().is_none_or(|wanted| own.iter().any(|own| own.eq_ignore_ascii_case(wanted)))
+        };
+        let amount = self.money();
+        let is_comparable = |limit: &Money| limit.currency == amount.currency;
+        let is_kind = |kind: &String| {
+            [self.tender, self.order, self.quick]
+                .iter()
+                .filter_map(|code| code.rsplit('-').next()?.strip_suffix("26"))
+                .any(|letters| letters.eq_ignore_ascii_case(kind.trim()))
         };
         Ok(request.text.as_ref().is_none_or(holds)
             && request.from.is_none_or(|from| from <= day)
@@ -100,7 +106,16 @@ impl Purchase {
             && same(&request.state, &[self.state])
             && same(&request.buyer, &[self.buyer.0])
             && same(&request.supplier, &[self.supplier.0, self.supplier.2])
-            && same(&request.region, &[self.buyer.2]))
+            && same(&request.region, &[self.buyer.2])
+            && (request.kinds.is_empty() || request.kinds.iter().any(is_kind))
+            && request
+                .min_amount
+                .as_ref()
+                .is_none_or(|min| is_comparable(min) && min.amount <= amount.amount)
+            && request
+                .max_amount
+                .as_ref()
+                .is_none_or(|max| is_comparable(max) && amount.amount <= max.amount))
     }
 
     fn published(&self) -> Option<Timestamp> {

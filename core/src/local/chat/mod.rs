@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::LocalChatConfig;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
-use super::runtime::Worker;
+use super::runtime::{Worker, log_loaded};
 use super::source::{Located, locate};
 use super::weights::Weights;
 use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream};
@@ -114,11 +114,13 @@ impl LocalChat {
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
             config.max_queued.unwrap_or(DEFAULT_QUEUED),
         );
-        let (transport, config) = (transport.cloned(), config.clone());
+        let (transport, config, loaded) = (transport.cloned(), config.clone(), info.clone());
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
             let files = located.files(cx)?.with_copied_weights(copies);
-            ChatModel::load(&files, &device, &config).map(&change)
+            let model = ChatModel::load(&files, &device, &config)?;
+            log_loaded(&loaded);
+            Ok(change(model))
         };
         Ok(Self { info, worker: Worker::start(name, load)?, queue })
     }

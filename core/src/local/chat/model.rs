@@ -198,11 +198,12 @@ impl ChatModel {
     fn check(&self, request: &ChatRequest) -> Result<()> {
         request.check()?;
         let parts = request.messages.iter().flat_map(|message| message.content.parts());
-        let mut others = parts.filter(|part| !matches!(part, Part::Text { .. }));
-        if others.next().is_some() {
+        let mut others = parts.filter(|part| part.is_for_any_model() && !matches!(part, Part::Text { .. }));
+        if let Some(other) = others.next() {
             return Err(Error::unsupported(format!(
-                "{} reads text only; the conversation holds an image",
-                self.name
+                "{} reads text only; the conversation holds a part of the type `{}`",
+                self.name,
+                other.kind()
             )));
         }
         if request.logprobs.is_some_and(|top| top > MAX_LOGPROBS) {

@@ -15,7 +15,7 @@ use repository::Repository;
 use super::LocalEmbedderConfig;
 use super::models::text_architectures;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
-use super::runtime::Worker;
+use super::runtime::{Worker, log_loaded};
 use super::source::{DUAL_TYPES, Located, locate};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity};
@@ -110,15 +110,7 @@ impl LocalEmbedder {
             };
             model.space = named.space(model.space.with_fingerprint(repository.fingerprint()?))?;
             model.info = info_of(&name, model.device(), Some(&repository));
-            let computed = model.device();
-            tracing::info!(
-                model = %name,
-                device = computed.name(),
-                precision = computed.precision.name(),
-                precision_reason = computed.precision_reason,
-                prompts = repository.prompt_origin.name(),
-                "model loaded"
-            );
+            log_loaded(&model.info);
             Ok(model)
         };
         let worker = Worker::start(expected.model.clone(), load)?;

@@ -73,7 +73,7 @@ impl Golden {
     }
 
     /// The same model from its GGUF file, if there is one.
-    fn from_gguf(&self) -> Option<Self> {
+    fn of_gguf(&self) -> Option<Self> {
         let path = folder(self.family).join("model.gguf");
         let weights = path.is_file().then(|| Weights::open_files(&[path]).unwrap())?;
         let config = config_of_gguf(&weights).unwrap();
@@ -149,7 +149,7 @@ fn logits_are_those_of_transformers_with_the_operations_of_a_gpu() {
 #[test]
 fn a_gguf_file_of_a_model_gives_the_same_logits() {
     let mut files = 0;
-    for golden in Golden::all().filter_map(|golden| golden.from_gguf()) {
+    for golden in Golden::all().filter_map(|golden| golden.of_gguf()) {
         files += 1;
         let (tokens, rows, truth) = golden.texts(usize::MAX);
         for storage in [Storage::Precision, Storage::AsInFile] {

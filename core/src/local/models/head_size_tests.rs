@@ -18,6 +18,8 @@ const INNER: usize = 600;
 const LAYERS: usize = 2;
 
 type Tensors = BTreeMap<String, Tensor>;
+/// Adds a tensor of noise by name and shape, scaled and shifted.
+type Add<'a> = &'a mut dyn FnMut(String, &[usize], f32, f32);
 
 /// Seeded weights by the names of transformers.
 fn tensors() -> Tensors {
@@ -29,7 +31,7 @@ fn tensors() -> Tensors {
             noise(dims.iter().product(), seed).iter().map(|x| offset + scale * x).collect();
         tensors.insert(name, Tensor::from_vec(values, dims, &candle_core::Device::Cpu).unwrap());
     };
-    let norm = |add: &mut dyn FnMut(String, &[usize], f32, f32), name: String| {
+    let norm = |add: Add<'_>, name: String| {
         add(format!("{name}.weight"), &[HIDDEN], 0.1, 1.0);
         add(format!("{name}.bias"), &[HIDDEN], 0.1, 0.0);
     };

@@ -12,3 +12,17 @@ pub(crate) use schedule::BatchModel;
 #[cfg(test)]
 pub(crate) use schedule::Job;
 pub(crate) use worker::{Queued, Work, Worker, thread_lost};
+
+use crate::info::BackendInfo;
+
+/// Says that a model is loaded, where it computes, in which precision and why.
+pub(crate) fn log_loaded(info: &BackendInfo) {
+    tracing::info!(
+        model = %info.model,
+        device = info.device.as_deref(),
+        precision = info.precision.as_deref(),
+        precision_reason = info.precision_reason.as_deref(),
+        prompts = info.prompts.as_deref(),
+        "model loaded"
+    );
+}

@@ -2,6 +2,7 @@
 
 use super::outcome::{CheckKind, Checked, Citation, Claim, RejectedClaim, Rejection};
 use super::question::Language;
+use super::subjects::subjects;
 use super::values::{Day, FoundValue, Value, scan};
 use super::view::{Field, View};
 use crate::procure::tables::folded;
@@ -42,7 +43,7 @@ pub(super) fn claim(view: &View, made: RawClaim, language: Language) -> Result<C
     };
     let text: String = made.text.chars().take(MAX_CLAIM_CHARS).collect();
     match outcome {
-        Ok(checked) => Ok(Claim { text, citations, checked }),
+        Ok(checked) => Ok(Claim { text, citations, opinion: checked.is_empty(), checked }),
         Err(reason) => Err(RejectedClaim { text, citations, reason }),
     }
 }
@@ -63,6 +64,15 @@ fn check_values(text: &str, fields: &[&Field], language: Language) -> Result<Vec
                 check_values.push(Checked { kind: what, written: found.written, path: field.path.clone() });
             }
             None => return Err(Rejection::NotInFields { what, written: found.written }),
+        }
+    }
+    for subject in subjects(text) {
+        let what = CheckKind::Name;
+        match fields.iter().find(|field| subject.is_said_by(field)) {
+            Some(field) => {
+                check_values.push(Checked { kind: what, written: subject.written, path: field.path.clone() });
+            }
+            None => return Err(Rejection::NotInFields { what, written: subject.written }),
         }
     }
     Ok(check_values)

@@ -36,6 +36,7 @@ pub(crate) mod clean;
 mod outcome;
 mod prompt;
 mod question;
+mod subjects;
 mod values;
 mod view;
 
@@ -209,7 +210,9 @@ fn contradiction(verdict: Verdict, tender: &Tender, claims: &[Claim], now: Times
     let is_over = tender.row.closes.is_some_and(|closes| closes.time_left(now).is_none());
     match verdict {
         Verdict::Go if decided || is_over => Some(Rejection::TakesNoOffers),
-        Verdict::Go | Verdict::NoGo if claims.is_empty() => Some(Rejection::NothingLeft),
+        Verdict::Go | Verdict::NoGo if claims.iter().all(|claim| claim.opinion) => {
+            Some(Rejection::NothingLeft)
+        }
         _ => None,
     }
 }

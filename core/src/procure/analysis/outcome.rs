@@ -54,9 +54,10 @@ pub struct Claim {
     pub text: String,
     /// The cited fields; at least one.
     pub citations: Vec<Citation>,
-    /// The values in the sentence that were checked against the fields. If there are none, the claim is only an
-    /// interpretation of the fields.
+    /// The values and names in the sentence that were checked against the fields.
     pub checked: Vec<Checked>,
+    /// Whether nothing in it could be checked, so that it is only the model's interpretation of the fields.
+    pub opinion: bool,
 }
 
 /// A cited field.
@@ -126,7 +127,7 @@ pub enum Rejection {
     TooMany,
     /// It advises an offer for a tender that is closed for offers.
     TakesNoOffers,
-    /// It is advice for or against an offer, and no claim is left that supports it.
+    /// It is advice for or against an offer, and no claim is left that supports it. Opinions do not.
     NothingLeft,
 }
 
@@ -152,10 +153,12 @@ pub enum CheckKind {
     Link,
     /// A quotation.
     Quotation,
+    /// A winner, a region, a day of the week or a kind of tender in plain words.
+    Name,
 }
 
 impl CheckKind {
-    /// `amount`, `date`, `rut`, `code`, `percentage`, `number`, `state`, `link` or `quotation`.
+    /// `amount`, `date`, `rut`, `code`, `percentage`, `number`, `state`, `link`, `quotation` or `name`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Amount => "amount",
@@ -167,6 +170,7 @@ impl CheckKind {
             Self::State => "state",
             Self::Link => "link",
             Self::Quotation => "quotation",
+            Self::Name => "name",
         }
     }
 }

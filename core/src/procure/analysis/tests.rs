@@ -244,6 +244,7 @@ async fn repeated_and_superfluous_claims_are_listed_too() {
 async fn advice_needs_a_claim_and_a_tender_that_takes_offers() {
     let answer = |verdict: &str, claims: Json| json!({ "claims": claims, "verdict": verdict });
     let good = json!([{ "text": "Son 12 meses.", "fields": ["/contract_duration"] }]);
+    let opinion = json!([{ "text": "Conviene poco y es muy exigente.", "fields": ["/contract_duration"] }]);
     let mut closed = tender();
     closed.row.state = TenderState::Closed;
     let mut late = tender();
@@ -251,6 +252,7 @@ async fn advice_needs_a_claim_and_a_tender_that_takes_offers() {
     for (tender, verdict, claims, expected) in [
         (&tender(), "go", &good, Ok(Verdict::Go)),
         (&tender(), "no_go", &json!([]), Err(Rejection::NothingLeft)),
+        (&tender(), "no_go", &opinion, Err(Rejection::NothingLeft)),
         (&tender(), "unclear", &json!([]), Ok(Verdict::Unclear)),
         (&closed, "go", &good, Err(Rejection::TakesNoOffers)),
         (&late, "go", &good, Err(Rejection::TakesNoOffers)),

@@ -67,7 +67,8 @@ impl CsvFormat {
 }
 
 /// Writes records as CSV, with CR LF at the end of lines. Times are Santiago's local time: `2026-10-26 15:30:00`. A text
-/// that a spreadsheet could take for a formula (starting with `=`, `+`, `-` or `@`) gets a `'` before it.
+/// that a spreadsheet could take for a formula (starting with `=`, `+`, `-` or `@`) gets a `'` before it, also within a
+/// cell after a character at which a reader with another separator would split it.
 pub fn csv<'a, T: Table + Send + 'a>(
     records: impl Stream<Item = Result<T>> + Send + 'a,
     format: CsvFormat,
@@ -112,7 +113,8 @@ impl CsvFormat {
             if at > 0 {
                 out.push(self.mark() as u8);
             }
-            let needs_quotes = cell.contains([self.mark(), '"', '\r', '\n']) || cell.trim() != cell;
+            let needs_quotes =
+                cell.contains(SEPARATORS) || cell.contains(['"', '\r', '\n']) || cell.trim() != cell;
             if needs_quotes {
                 out.push(b'"');
                 out.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
@@ -140,14 +142,26 @@ impl CsvFormat {
     }
 }
 
-/// Prefixes a text that a spreadsheet could take for a formula.
+/// The characters at which some reader splits cells.
+const SEPARATORS: [char; 4] = [';', ',', '\t', '|'];
+
+/// Prefixes a text that a spreadsheet could take for a formula, and the parts of it into which a reader with another
+/// separator would split it.
 fn without_formula(text: String) -> String {
     let text = if text.contains('\0') { text.replace('\0', "") } else { text };
-    let first = text.chars().find(|c| !c.is_whitespace() && !c.is_control());
-    let begins = text.chars().next();
-    let is_formula = matches!(first, Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠'));
-    match is_formula || matches!(begins, Some('\t' | '\r' | '\n')) {
-        true => format!("'{text}"),
-        false => text,
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    let is_formula = |part: &str| {
+        part.trim_start_matches(is_blank).starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+    };
+    let mut safe = String::with_capacity(text.len() + 1);
+    if is_formula(&text) || text.starts_with(['\t', '\r', '\n']) {
+        safe.push('\'');
     }
+    for (at, part) in text.split_inclusive(SEPARATORS).enumerate() {
+        if at > 0 && is_formula(part) {
+            safe.push('\'');
+        }
+        safe.push_str(part);
+    }
+    safe
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CsvFormat, JsonLinesFormat, OcdsPackage, PdfPage, csv, json_lines, ocds, tender_pdf};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::RecordKind;
 use crate::procure::{AnyProcurement, ListRequest, Listing, Tender};
 
@@ -48,10 +48,11 @@ impl FileFormat {
         Ok(chunks.concat())
     }
 
-    /// Writes a list of `client`, page after page.
+    /// Writes a list of `client`, page after page: all of it, or as many rows as its limit allows.
     ///
     /// # Errors
-    /// `unsupported` for the formats of a single tender. Errors of listing come as the last item of the stream.
+    /// `unsupported` for the formats of a single tender. Errors of listing come as the last item of the stream, and so does
+    /// a ceiling of calls that is reached before the end: a file never ends early without saying so.
     pub fn list(
         self,
         cx: &Context,
@@ -83,7 +84,7 @@ impl FileFormat {
     }
 }
 
-/// The rows of all pages of a list.
+/// The rows of all pages of a list. Its limits hold for all of them together.
 fn all_rows<T, W>(
     first: ListRequest,
     list: impl Fn(ListRequest) -> W + Send + 'static,
@@ -95,21 +96,43 @@ where
     let pages = stream::try_unfold((Some(first), list), |(request, list)| async move {
         let Some(mut request) = request else { return Ok(None) };
         let page = list(request.clone()).await?;
-        let more = page.next_cursor.is_some();
-        request.cursor = page.next_cursor;
-        let rows = stream::iter(page.rows.into_iter().map(Ok));
-        Ok::<_, Error>(Some((rows, (more.then_some(request), list))))
+        request.limit = request.limit.map(|limit| limit.saturating_sub(page.rows.len()));
+        let is_enough = page.next_cursor.is_none() || request.limit == Some(0);
+        let mut rows: Vec<Result<T>> = page.rows.into_iter().map(Ok).collect();
+        let mut next = None;
+        if !is_enough {
+            let left = page.calls.map(|calls| calls.max.saturating_sub(calls.made));
+            match left {
+                Some(0) => rows.push(Err(too_many_calls(page.calls.unwrap_or_default().max))),
+                _ => {
+                    request.max_calls = left.or(request.max_calls);
+                    request.cursor = page.next_cursor;
+                    next = Some(request);
+                }
+            }
+        }
+        Ok::<_, Error>(Some((stream::iter(rows), (next, list))))
     });
     pages.try_flatten()
 }
 
+fn too_many_calls(max: u32) -> Error {
+    Error::new(
+        ErrorKind::QuotaExceeded,
+        format!(
+            "the list needs more than the {max} calls that `max_calls` allows: raise it, or ask for less"
+        ),
+    )
+    .with_context("reason", "max_calls")
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
     use serde_json::json;
 
     use super::*;
     use crate::backends::scripted::Scripted;
-    use crate::error::ErrorKind;
     use crate::procure::GetRequest;
 
     fn form(json: serde_json::Value) -> FileFormat {
@@ -121,11 +144,38 @@ mod tests {
         let (cx, client) = (Context::new(), AnyProcurement::new(Scripted::default()));
         let all = client.tenders(&cx, ListRequest::new()).await.expect("a listing").rows.len();
         assert!(all > 1, "more than one page of one row");
-        let mut request = ListRequest::new();
-        request.limit = Some(1);
-        let chunks = form(json!({"form": "json_lines"})).list(&cx, &client, RecordKind::Tender, request);
-        let chunks: Vec<_> = chunks.expect("a file").try_collect().await.expect("written");
-        assert_eq!(chunks.concat().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(), all);
+        for (limit, expected) in [(None, all), (Some(all + 1), all), (Some(1), 1)] {
+            let request = ListRequest { limit, ..ListRequest::new() };
+            let chunks = form(json!({"form": "json_lines"})).list(&cx, &client, RecordKind::Tender, request);
+            let chunks: Vec<_> = chunks.expect("a file").try_collect().await.expect("written");
+            let lines = chunks.concat().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+            assert_eq!(lines, expected, "{limit:?}");
+        }
+    }
+
+    /// A list of ten rows, of which each page gives three for one call.
+    async fn page_of_three(request: ListRequest) -> Result<Listing<usize>> {
+        let start: usize = request.cursor.map_or(0, |cursor| cursor.parse().expect("a cursor"));
+        let end = (start + 3).min(10);
+        let route = crate::info::Route::new(AnyProcurement::new(Scripted::default()).info());
+        let calls = crate::procure::CallCount { made: 1, max: request.max_calls.unwrap_or(50) };
+        Ok(Listing::new((start..end).collect(), crate::procure::Source::V1, moment(), route)
+            .with_calls(calls)
+            .with_next_cursor((end < 10).then(|| end.to_string())))
+    }
+
+    fn moment() -> crate::procure::Timestamp {
+        crate::procure::Timestamp::of_unix_millis(0)
+    }
+
+    #[tokio::test]
+    async fn limits_hold_for_all_pages_together_and_no_file_ends_early_in_silence() {
+        let rows = |request: ListRequest| all_rows(request, page_of_three).collect::<Vec<_>>();
+        assert_eq!(rows(ListRequest::new()).await.len(), 10);
+        let few = rows(ListRequest::new().with_max_calls(2)).await;
+        assert_eq!(few.iter().filter(|row| row.is_ok()).count(), 6);
+        let error = few.last().expect("an end").as_ref().expect_err("not all");
+        assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
     }
 
     #[tokio::test]

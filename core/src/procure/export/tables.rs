@@ -126,6 +126,10 @@ impl Table for Tender {
         ["pagina", "page"],
         ["fuente", "source"],
         ["al", "as_of"],
+        ["fecha_adjudicacion", "awarded"],
+        ["adjudicatarios", "winners"],
+        ["monto_adjudicado", "awarded_amount"],
+        ["moneda_adjudicada", "awarded_currency"],
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -142,9 +146,16 @@ impl Table for Tender {
         cells.extend(buyer(self.buyer.as_ref()));
         cells.push(self.description.as_str().into());
         cells.push(self.items.len().into());
-        cells.push(if self.bidders.is_empty() { Cell::Empty } else { self.bidders.len().into() });
+        cells.push(self.bidder_count().into());
         cells.push(row.parsed_code().ok().map(|code: TenderCode| code.public_page()).into());
         cells.extend(origin(&row.origin));
+        cells.push(self.award.as_ref().and_then(|award| award.date).or(self.dates.awarded).into());
+        let winners = self.winners().into_iter().map(|supplier| match &supplier.tax_number {
+            Some(tax_number) => format!("{} ({tax_number})", supplier.name),
+            None => supplier.name.clone(),
+        });
+        cells.push(winners.collect::<Vec<_>>().join(" / ").into());
+        cells.extend(money(self.awarded_total().as_ref()));
         cells
     }
 }

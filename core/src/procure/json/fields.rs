@@ -118,14 +118,16 @@ fn parse_whole(text: &str) -> Option<i64> {
 }
 
 /// A text without surrounding white space, and without NULs, which the services sometimes write and databases refuse.
+/// Entities of HTML are decoded: `Adquisici&oacute;n`.
 pub(crate) fn tidied(text: &str) -> String {
-    let trimmed = text.trim_matches(is_blank);
+    let decoded = html_escape::decode_html_entities(text);
+    let trimmed = decoded.trim_matches(is_blank);
     if trimmed.contains('\0') { trimmed.replace('\0', "") } else { trimmed.to_owned() }
 }
 
 /// Whether [`tidied`] would leave a text as it is.
 pub(crate) fn is_tidy(text: &str) -> bool {
-    !text.starts_with(is_blank) && !text.ends_with(is_blank) && !text.contains('\0')
+    !text.starts_with(is_blank) && !text.ends_with(is_blank) && !text.contains(['\0', '&'])
 }
 
 fn is_blank(character: char) -> bool {

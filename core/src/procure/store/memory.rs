@@ -44,6 +44,24 @@ impl MemoryStore {
 }
 
 impl Contents {
+    fn limit_answers(&mut self, max_bytes: u64) -> u64 {
+        let mut newest: Vec<(Timestamp, u64, String)> = self
+            .answers
+            .iter()
+            .map(|(key, answer)| (answer.as_of, answer.body.len() as u64, key.clone()))
+            .collect();
+        newest.sort_unstable_by_key(|(as_of, _, _)| std::cmp::Reverse(*as_of));
+        let (mut total, mut deleted) = (0_u64, 0);
+        for (_, bytes, key) in newest {
+            total = total.saturating_add(bytes);
+            if total > max_bytes {
+                self.answers.remove(&key);
+                deleted += 1;
+            }
+        }
+        deleted
+    }
+
     fn apply(&mut self, batch: Batch) -> bool {
         let version =
             |contents: &Self, name: &str| contents.documents.get(name).map_or(0, |document| document.version);
@@ -104,6 +122,21 @@ impl Store for MemoryStore {
         contents.answers.retain(|_, answer| answer.as_of >= before);
         let forgotten = (count - contents.answers.len()) as u64;
         Box::pin(ready(Ok(forgotten)))
+    }
+
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(ready(Ok(self.contents().limit_answers(max_bytes))))
+    }
+
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        let contents = self.contents();
+        let found = codes.iter().filter_map(|code| contents.records.get(&(kind, form, code.clone())));
+        Box::pin(ready(Ok(found.cloned().collect())))
     }
 
     fn record<'a>(

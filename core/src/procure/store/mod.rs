@@ -63,6 +63,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Deletes the answers from before this time, and returns how many there were.
     fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>>;
 
+    /// Deletes the oldest answers until all bodies together have at most `max_bytes`, and returns how many it deleted.
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>>;
+
+    /// The records with these codes, in any order.
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>>;
+
     /// One record.
     fn record<'a>(
         &'a self,

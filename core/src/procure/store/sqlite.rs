@@ -104,17 +104,34 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
 fn to_error(error: rusqlite::Error) -> Error {
-    let (kind, message) = match is_busy(&error) {
-        true => (ErrorKind::Unavailable, "the store's file is locked by another process"),
-        false => (ErrorKind::Unexpected, "the store's file could not be read or written"),
+    use rusqlite::ErrorCode;
+    let (kind, message) = match error.sqlite_error_code() {
+        _ if is_busy(&error) => (ErrorKind::Unavailable, "the store's file is locked by another process"),
+        Some(ErrorCode::DiskFull) => {
+            (ErrorKind::Unavailable, "the disk of the store is full; nothing was written: make room on it")
+        }
+        _ if is_damage(&error) => (
+            ErrorKind::Unexpected,
+            "the store's file is damaged: restore a copy, or move it away and a new one is made",
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            (ErrorKind::PermissionDenied, "the store's file may not be written")
+        }
+        _ => (ErrorKind::Unexpected, "the store's file could not be read or written"),
     };
     Error::new(kind, message).with_source(error)
 }
 
 fn connect(path: &Path) -> Result<Connection> {
-    let refuse = |error: rusqlite::Error| {
-        Error::config(format!("the store '{}' cannot be opened", path.display())).with_source(error)
+    let refuse = |error: rusqlite::Error| match is_damage(&error) {
+        true => to_error(error).with_context("path", path.display().to_string()),
+        false => Error::config(format!("the store '{}' cannot be opened", path.display())).with_source(error),
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -306,6 +323,45 @@ impl Store for SqliteStore {
         }))
     }
 
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+            let deleted = self
+                .write(move |transaction| {
+                    transaction.execute(
+                        "DELETE FROM answers WHERE key IN (SELECT key FROM (SELECT key, SUM(length(body)) OVER
+                             (ORDER BY as_of DESC, key) AS total FROM answers) WHERE total > ?1)",
+                        [max_bytes],
+                    )
+                })
+                .await?;
+            Ok(deleted as u64)
+        })
+    }
+
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        Box::pin(async move {
+            let codes = serde_json::to_string(codes).map_err(|error| {
+                Error::new(ErrorKind::Unexpected, "the codes cannot be written").with_source(error)
+            })?;
+            self.read(move |connection| {
+                let query = format!(
+                    "{RECORD} WHERE kind = ?1 AND form = ?2 AND code IN (SELECT value FROM json_each(?3))"
+                );
+                let mut statement = connection.prepare_cached(&query)?;
+                let rows =
+                    statement.query_map(params![kind.as_str(), form.as_str(), codes], stored_record)?;
+                rows.collect()
+            })
+            .await
+        })
+    }
+
     fn record<'a>(
         &'a self,
         kind: RecordKind,
@@ -361,5 +417,39 @@ impl Store for SqliteStore {
 
     fn line_store(&self) -> Result<&dyn LineStore> {
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_and_a_damaged_file_are_errors_of_their_own_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(&path).await.expect("opened");
+        let answer = |bytes: usize| StoredAnswer {
+            as_of: Timestamp::of_unix_millis(0),
+            body: Bytes::from(vec![b'x'; bytes]),
+        };
+        store.store_answer("kept", answer(10)).await.expect("written");
+        let limit = |pages: i64| {
+            let connection = store.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            connection.pragma_update(None, "max_page_count", pages).expect("set");
+        };
+        limit(1);
+        let error = store.store_answer("large", answer(1 << 20)).await.expect_err("full");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("full"), "{error}");
+        limit(1 << 20);
+        store.store_answer("large", answer(1 << 20)).await.expect("written");
+        assert_eq!(store.answer("kept").await.expect("read"), Some(answer(10)));
+
+        let damaged = folder.path().join("damaged.db");
+        std::fs::write(&damaged, vec![b'?'; 8192]).expect("written");
+        let error = SqliteStore::open(&damaged).await.expect_err("damaged");
+        assert!(error.message().contains("damaged"), "{error}");
+        assert_eq!(std::fs::read(&damaged).expect("read"), vec![b'?'; 8192]);
     }
 }

@@ -72,6 +72,11 @@ async fn records_are_found_by_day_state_and_page(store: &dyn Store) {
     assert_eq!(codes(days).await, ["1-2-LE26", "1-3-LE26"]);
     assert_eq!(codes(query.clone().with_after("1-1-LE26").with_limit(1)).await, ["1-2-LE26"]);
     assert!(codes(RecordQuery::new(RecordKind::Tender, Form::Detail)).await.is_empty());
+    let wanted = ["1-3-LE26", "9-9-LE26", "1-1-LE26"].map(str::to_owned);
+    let found = store.records_by_code(RecordKind::Tender, Form::Row, &wanted).await.expect("read");
+    let mut found: Vec<String> = found.into_iter().map(|record| record.code).collect();
+    found.sort();
+    assert_eq!(found, ["1-1-LE26", "1-3-LE26"]);
     let changed = StoredRecord { revision: 2, ..row("1-1-LE26", "cerrada", false, "2026-10-14") };
     assert!(store.apply(Batch::new().with_record(changed.clone())).await.expect("written"));
     let read = store.record(RecordKind::Tender, Form::Row, "1-1-LE26").await.expect("read");
@@ -122,8 +127,17 @@ async fn answers_are_kept_and_forgotten_by_age(store: &dyn Store) {
     store.store_answer("new", answer("2026-10-10")).await.expect("kept");
     store.store_answer("new", answer("2026-10-11")).await.expect("kept");
     assert_eq!(store.answer("new").await.expect("read"), Some(answer("2026-10-11")));
+    assert_eq!(store.limit_answers(1_000).await.expect("bounded"), 0);
     assert_eq!(store.delete_answers(moment("2026-10-05T00:00:00-03:00")).await.expect("forgotten"), 1);
     assert_eq!(store.answer("old").await.expect("read"), None);
+    let large = |day: &str| StoredAnswer { body: Bytes::from("0123456789"), ..answer(day) };
+    for (key, day) in [("a", "2026-10-12"), ("c", "2026-10-14"), ("b", "2026-10-13")] {
+        store.store_answer(key, large(day)).await.expect("kept");
+    }
+    assert_eq!(store.limit_answers(25).await.expect("bounded"), 2, "the oldest");
+    for (key, is_there) in [("new", false), ("a", false), ("b", true), ("c", true)] {
+        assert_eq!(store.answer(key).await.expect("read").is_some(), is_there, "{key}");
+    }
 }
 
 async fn counting_at_the_same_time_loses_nothing(store: Arc<dyn Store>) {

@@ -1,6 +1,7 @@
 //! Zip archives, read in a stream. What an archive says about itself is checked before and while it is unpacked, and its
 //! file names are never used as paths.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -296,10 +297,15 @@ fn is_safe_name(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
-/// Refuses archives that would unpack to more than their limits, and files that overlap.
+/// Refuses archives that would unpack to more than their limits, files that overlap, and two files of one name: readers
+/// differ in which of them they take.
 fn check(files: &[PackedFile], list_at: u64, limits: ArchiveLimits) -> Result<()> {
     let mut all = 0_u64;
+    let mut names = HashSet::new();
     for file in files {
+        if !names.insert(file.name.to_lowercase()) {
+            return Err(invalid("has two files of the same name"));
+        }
         all = all.saturating_add(file.bytes);
         let is_small = file.bytes <= MAX_UNCHECKED_BYTES;
         if all > limits.bytes || (!is_small && file.bytes / file.packed.max(1) > limits.ratio) {

@@ -173,6 +173,14 @@ fn bombs_are_refused_before_and_while_they_are_unpacked() {
 }
 
 #[test]
+fn two_files_of_one_name_are_refused() {
+    for names in [["a.csv", "a.csv"], ["a.csv", "A.CSV"]] {
+        let bytes = zip(&names.map(|name| (name, TEXT)));
+        assert!(opened(bytes).expect_err("twice").message().contains("two files of the same name"));
+    }
+}
+
+#[test]
 fn files_that_share_their_bytes_are_refused() {
     let mut bytes = zip(&[("a.csv", TEXT), ("b.csv", TEXT)]);
     let entry = entry_at(&bytes);

@@ -415,11 +415,14 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     Some((part.split_once('-')?.0.parse().ok()?, size.parse().ok()))
 }
 
-/// The file, if it still has its size.
+/// The file, if it is still there and has its size.
 async fn if_unchanged(file: MonthFile) -> Result<Option<MonthFile>> {
     let (path, bytes) = (file.path.clone(), file.bytes);
-    let same =
-        run_blocking(move || Ok(std::fs::metadata(path).is_ok_and(|found| found.len() == bytes))).await?;
+    let same = run_blocking(move || {
+        let found = std::fs::symlink_metadata(path);
+        Ok(found.is_ok_and(|found| found.is_file() && found.len() == bytes))
+    })
+    .await?;
     Ok(same.then_some(file))
 }
 

@@ -13,7 +13,7 @@ use super::rows::{BulkRow, ReadOptions, ReadProgress, Rows};
 use super::sealed::ReadRow;
 use super::{BulkSet, MonthRequest, OrderLine, QuoteLine, TenderOffer};
 use crate::context::{Context, Progress};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Persistence, Result};
 use crate::procure::store::{Batch, LineStore, StoredLine};
 use crate::procure::{Month, Origin, Timestamp};
 use crate::runtime;
@@ -111,6 +111,15 @@ impl MercadoPublico {
             .with_unknown_columns(request.unknown_columns)
             .with_personal_data(self.0.config.personal_data);
         let (lines, unread) = write_lines(cx, request, store, edition, (file, options)).await?;
+        // Published, it would replace the month's lines by nothing.
+        if lines == 0 {
+            return Err(Error::response_invalid(format!(
+                "the file of {} has a header and no rows; the store keeps what it has of the month",
+                request.month
+            ))
+            .with_persistence(Persistence::Temporary)
+            .with_context("reason", "no_rows"));
+        }
         let MonthRequest { set, month, .. } = *request;
         let report = ImportReport { set, month, changed: true, lines, unread, as_of: file.as_of };
         let imported = ImportedMonth {

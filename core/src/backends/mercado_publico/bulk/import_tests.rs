@@ -184,6 +184,18 @@ async fn a_month_is_imported_once_and_again_only_when_it_has_changed() {
 }
 
 #[tokio::test]
+async fn a_month_without_rows_is_an_error_and_replaces_nothing() {
+    let bench = ImportBench::new(Files::serving(orders(1, 30), "\"a\""));
+    bench.import(BulkSet::OrderLines).await.expect("imported");
+    bench.files.serve(orders(2, 0), "\"b\"");
+    let error = bench.import(BulkSet::OrderLines).await.expect_err("a header only");
+    assert!(error.message().contains("no rows"), "{error}");
+    assert_eq!(bench.lines(BulkSet::OrderLines).await.len(), 30);
+    bench.files.serve(orders(3, 20), "\"c\"");
+    assert_eq!(bench.import(BulkSet::OrderLines).await.expect("imported").lines, 20);
+}
+
+#[tokio::test]
 async fn the_three_sets_go_into_the_store_from_their_own_places() {
     for (set, path, file) in [
         (BulkSet::OrderLines, "/oc-da/2026-6.zip", order_lines(3).with_rows(40).csv()),

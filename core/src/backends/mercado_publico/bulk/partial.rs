@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::super::own_file;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A locked, partly downloaded file. It stays on disk when this is dropped.
@@ -34,18 +35,13 @@ impl PartialFile {
     pub(super) fn open(target: &Path) -> Result<Self> {
         let refuse = |error: io::Error| {
             Error::config(format!(
-                "the file '{}' cannot be written: set `bulk_dir` to a folder for it",
+                "the file '{}' cannot be written ({error}): set `bulk_dir` to a folder for it",
                 target.display()
             ))
             .with_context("field", "bulk_dir")
             .with_source(error)
         };
-        if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder).map_err(refuse)?;
-        }
-        let path = with_suffix(target, ".part");
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(refuse)?;
+        let file = own_file::open(&with_suffix(target, ".part")).map_err(refuse)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -54,8 +50,9 @@ impl PartialFile {
             Err(TryLockError::Error(error)) => return Err(refuse(error)),
         }
         let length = file.metadata().map_err(refuse)?.len();
-        let etag =
-            std::fs::read_to_string(with_suffix(target, ".part.etag")).ok().filter(|etag| !etag.is_empty());
+        let etag_path = with_suffix(target, ".part.etag");
+        let etag = own_file::is_file(&etag_path).then(|| std::fs::read_to_string(etag_path).ok()).flatten();
+        let etag = etag.filter(|etag| !etag.is_empty());
         let partial = Self { target: target.to_owned(), file, length, etag };
         // Without a version, the bytes are of no use.
         if partial.etag.is_none() && length > 0 { partial.restart(None) } else { Ok(partial) }
@@ -83,7 +80,7 @@ impl PartialFile {
     pub(super) fn restart(mut self, etag: Option<String>) -> Result<Self> {
         self.file.set_len(0).map_err(|error| self.write_error(error))?;
         let etag_path = with_suffix(&self.target, ".part.etag");
-        std::fs::write(etag_path, etag.as_deref().unwrap_or_default())
+        own_file::write(&etag_path, etag.as_deref().unwrap_or_default())
             .map_err(|error| self.write_error(error))?;
         (self.length, self.etag) = (0, etag);
         Ok(self)

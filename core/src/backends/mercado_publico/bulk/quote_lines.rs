@@ -6,11 +6,10 @@ use super::cells::Cells;
 use super::columns::columns;
 use super::rows::BulkRow;
 use super::sealed::ReadRow;
-use crate::backends::mercado_publico::filter::region_of;
 use crate::procure::store::StoredLine;
 use crate::procure::{
-    Buyer, Contact, LineItem, Origin, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
-    Timestamp,
+    Buyer, Contact, LineItem, Origin, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Region,
+    Supplier, Timestamp,
 };
 
 columns! {
@@ -137,7 +136,7 @@ fn purchase(cells: &mut Cells<'_>, origin: Origin) -> QuickPurchase {
             budget: cells.money(Column::Budget, currency.as_ref()),
             buyer_name: name.clone(),
             buyer_tax_number: tax_number.clone(),
-            region: region.as_deref().and_then(region_of).and_then(|number| i64::try_from(number).ok()),
+            region: region.as_deref().and_then(|name| Region::from(name).numbers().first().copied()),
             ..QuickPurchaseRow::new(
                 cells.text_or_empty(Column::Code),
                 cells.text_or_empty(Column::Name),

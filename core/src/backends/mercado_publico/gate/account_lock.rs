@@ -30,6 +30,8 @@ pub(crate) struct AccountQueue {
     state: Mutex<QueueState>,
     /// One breaker per API of this account, by the API's name.
     breakers: Mutex<HashMap<&'static str, Arc<Breaker>>>,
+    /// The requests in flight, by the keys of their answers.
+    flights: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,7 @@ impl AccountQueue {
                 permit: Arc::new(Semaphore::new(1)),
                 state: Mutex::default(),
                 breakers: Mutex::default(),
+                flights: Mutex::default(),
             });
             queues.insert(account.to_owned(), Arc::downgrade(&new));
             new
@@ -73,6 +76,18 @@ impl AccountQueue {
     pub(crate) fn breaker(&self, api: &'static str) -> Arc<Breaker> {
         let new = || Arc::new(Breaker::new(BREAKER.0, BREAKER.1));
         Arc::clone(locked(&self.breakers).entry(api).or_insert_with(new))
+    }
+
+    /// What equal requests lock one after the other, so that only the first is sent.
+    pub(crate) fn flight(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut flights = locked(&self.flights);
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let known = flights.get(key).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let new = Arc::default();
+            flights.insert(key.to_owned(), Arc::downgrade(&new));
+            new
+        })
     }
 
     /// Waits for the lock. Clients of one process are served in the order in which they came. Processes and machines

@@ -47,11 +47,43 @@ impl Quota {
     }
 }
 
-/// Requests of a day that are set aside for one caller.
+/// Requests of a day that are set aside for one caller. What was not used is given back when it is released or dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
+    ledger: Ledger,
     holder: String,
-    day: Date,
+    reserved_at: Timestamp,
+    /// Where to give it back when the caller leaves.
+    runtime: Option<tokio::runtime::Handle>,
+    held: bool,
+}
+
+impl Reservation {
+    fn day(&self) -> Date {
+        self.reserved_at.date()
+    }
+
+    /// Gives back what was not used.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn release(mut self) -> Result<()> {
+        self.ledger.forget(self.reserved_at, &self.holder).await?;
+        self.held = false;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take().filter(|_| self.held) else { return };
+        let (ledger, holder, reserved_at) = (self.ledger.clone(), self.holder.clone(), self.reserved_at);
+        drop(runtime.spawn(async move {
+            if let Err(error) = ledger.forget(reserved_at, &holder).await {
+                tracing::warn!(error = %error, "a reservation of the quota was not given back; it expires by itself");
+            }
+        }));
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -115,7 +147,7 @@ impl Ledger {
     /// # Errors
     /// `quota_exceeded` if none is left.
     pub(crate) async fn spend(&self, now: Timestamp, under: Option<&Reservation>) -> Result<()> {
-        let own = under.filter(|reservation| reservation.day == now.date()).map(|own| own.holder.as_str());
+        let own = under.filter(|reservation| reservation.day() == now.date()).map(|own| own.holder.as_str());
         self.change(now, |document| {
             let by_others = document.reserved_by_others(own);
             let reserved =
@@ -159,6 +191,14 @@ impl Ledger {
     /// # Errors
     /// `quota_exceeded` if fewer are left.
     pub(crate) async fn reserve(&self, now: Timestamp, holder: &str, calls: u32) -> Result<Reservation> {
+        // It is there before anything is written, so that a caller who leaves meanwhile gives it back too.
+        let reservation = Reservation {
+            ledger: self.clone(),
+            holder: holder.to_owned(),
+            reserved_at: now,
+            runtime: tokio::runtime::Handle::try_current().ok(),
+            held: true,
+        };
         self.change(now, |document| {
             let taken = document.used.saturating_add(document.reserved_by_others(Some(holder)));
             if document.spent || taken.saturating_add(calls) > self.limit {
@@ -169,16 +209,13 @@ impl Ledger {
             Ok(())
         })
         .await?;
-        Ok(Reservation { holder: holder.to_owned(), day: now.date() })
+        Ok(reservation)
     }
 
     /// Frees what a caller has reserved and not used.
-    pub(crate) async fn release(&self, now: Timestamp, reservation: &Reservation) -> Result<()> {
-        if reservation.day != now.date() {
-            return Ok(());
-        }
-        self.change(now, |document| {
-            document.reserved.remove(&reservation.holder);
+    async fn forget(&self, at: Timestamp, holder: &str) -> Result<()> {
+        self.change(at, |document| {
+            document.reserved.remove(holder);
             Ok(())
         })
         .await
@@ -277,12 +314,24 @@ mod tests {
     async fn reservations_are_given_back_or_forgotten() {
         let (ledger, now) = (ledger(10), at("2026-10-14T10:00:00"));
         let job = ledger.reserve(now, "job", 8).await.expect("reserved");
-        ledger.release(now, &job).await.expect("released");
-        ledger.reserve(now, "killed", 9).await.expect("reserved");
+        job.release().await.expect("released");
+        let mut killed = ledger.reserve(now, "killed", 9).await.expect("reserved");
+        killed.held = false;
+        drop(killed);
         assert_eq!(ledger.quota(now).await.expect("read").left(), 1);
         let later = now.plus(RESERVATION_EXPIRY);
         assert_eq!(ledger.quota(later).await.expect("read").left(), 10);
         ledger.reserve(later, "next", 10).await.expect("free again");
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_leaves_gives_its_reservation_back() {
+        let (ledger, now) = (ledger(10), at("2026-10-14T10:00:00"));
+        let left = ledger.reserve(now, "abandoned", 9).await.expect("reserved");
+        assert_eq!(ledger.quota(now).await.expect("read").left(), 1);
+        drop(left);
+        tokio::task::yield_now().await;
+        assert_eq!(ledger.quota(now).await.expect("read").left(), 10);
     }
 
     #[tokio::test]

@@ -3,11 +3,12 @@
 //! The operating system releases it when a process dies. The file holds the time at which the last request ended, so
 //! that the gap is kept between processes too.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::super::own_file;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The lock file of an account.
@@ -36,20 +37,13 @@ impl LockFile {
     pub(crate) fn try_lock(&self) -> Result<Option<LockedFile>> {
         let refuse = |error: std::io::Error| {
             let path = self.path.display();
-            Error::config(format!("the lock file '{path}' cannot be used: set `lock_dir` to a folder for it"))
-                .with_context("field", "lock_dir")
-                .with_source(error)
+            Error::config(format!(
+                "the lock file '{path}' cannot be used ({error}): set `lock_dir` to a folder for it"
+            ))
+            .with_context("field", "lock_dir")
+            .with_source(error)
         };
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(refuse)?;
-        }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.path)
-            .map_err(refuse)?;
+        let mut file = own_file::open(&self.path).map_err(refuse)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
@@ -91,6 +85,19 @@ mod tests {
         let ended = UNIX_EPOCH + Duration::from_millis(1_792_000_000_123);
         locked.release(ended).expect("released");
         assert_eq!(lock.try_lock().expect("usable").expect("free").last_end, Some(ended));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_lock_file_is_refused_and_overwrites_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stranger = folder.path().join("stranger");
+        std::fs::write(&stranger, "private").expect("written");
+        let lock = LockFile::new(folder.path(), "abc");
+        std::os::unix::fs::symlink(&stranger, &lock.path).expect("linked");
+        let error = lock.try_lock().expect_err("a link");
+        assert!(error.message().contains("it is a link"), "{error}");
+        assert_eq!(std::fs::read_to_string(&stranger).expect("read"), "private");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What every request passes first: the lock of its account, and the quota.
 
 pub(crate) mod account_lock;
+pub(crate) mod budget;
 pub(crate) mod ledger;
 pub(crate) mod lock_file;
 pub(crate) mod store_lease;

@@ -98,10 +98,7 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
         },
         description: tender.text_or_empty("description"),
         kind: code.parse::<crate::procure::TenderCode>().ok().map(|code| TenderType::clone(code.kind())),
-        buyer: parties
-            .iter()
-            .find(|party| has_role(party, "procuringEntity") || has_role(party, "buyer"))
-            .map(buyer),
+        buyer: named_buyer(&release, &tender, &parties),
         estimated_amount: tender.object("value").and_then(|value| money(&value)),
         published: period.time("startDate", body.mark),
         award: award(body, &awards),
@@ -110,6 +107,18 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
         documents: tender.objects("documents").iter().map(document).collect(),
         ..Tender::default()
     })
+}
+
+/// The buyer: the party with that role, else the one that the release or its tender refers to.
+fn named_buyer(release: &Fields<'_>, tender: &Fields<'_>, parties: &[Fields<'_>]) -> Option<Buyer> {
+    let by_role = |role: &str| parties.iter().find(|party| has_role(party, role));
+    if let Some(party) = by_role("procuringEntity").or_else(|| by_role("buyer")) {
+        return Some(buyer(party));
+    }
+    let reference = tender.object("procuringEntity").or_else(|| release.object("buyer"))?;
+    let id = reference.text("id");
+    let party = parties.iter().find(|party| id.is_some() && party.text("id") == id);
+    Some(party.map_or_else(|| buyer(&reference), buyer))
 }
 
 fn has_role(party: &Fields<'_>, role: &str) -> bool {
@@ -165,24 +174,10 @@ fn award(body: &Body, awards: &[Fields<'_>]) -> Option<Award> {
     Some(Award {
         number: first.text("id"),
         date: first.time("date", body.mark),
-        value: sum(awards.iter().map(|award| award.object("value").and_then(|value| money(&value)))),
+        value: Money::sum(awards.iter().map(|award| award.object("value").and_then(|value| money(&value)))),
         suppliers,
         ..Award::default()
     })
-}
-
-/// The sum of amounts; `None` if one is missing or if they are in several currencies.
-fn sum(amounts: impl Iterator<Item = Option<Money>>) -> Option<Money> {
-    amounts.reduce(|sum, next| {
-        let (sum, next) = (sum?, next?);
-        let scale = sum.amount.scale().max(next.amount.scale());
-        let digits = |amount: crate::procure::Decimal| {
-            10_i128.checked_pow(u32::from(scale - amount.scale()))?.checked_mul(amount.digits())
-        };
-        let digits = digits(sum.amount)?.checked_add(digits(next.amount)?)?;
-        (sum.currency == next.currency)
-            .then(|| Money::new(crate::procure::Decimal::new(digits, scale), sum.currency))
-    })?
 }
 
 /// The lines of a tender with their winners; for direct awards the lines of the awards.

@@ -282,7 +282,7 @@ fn hostile_grammars_end_in_an_error_or_a_mask_within_their_limits() {
     for (at, request) in requests.iter().enumerate() {
         let started = std::time::Instant::now();
         if let Ok(Some(mut constraint)) =
-            grammars.constraint(&request, &Dialect::default(), &Prompt::default())
+            grammars.constraint(request, &Dialect::default(), &Prompt::default())
         {
             for _ in 0..20 {
                 let Ok(mask) = constraint.mask() else { break };

@@ -116,8 +116,10 @@ fn message(
     let is_own = message.role == Role::Assistant;
     let text = |text: &str| if is_own { guards.own_text(text) } else { guards.text(text) };
     let mut fields = Map::new();
-    fields.insert("role".to_owned(), message.role.as_str().into());
-    let parts = message.content.parts();
+    // Templates know one role for the application.
+    let role = if message.role.instructs() { Role::System } else { message.role };
+    fields.insert("role".to_owned(), role.as_str().into());
+    let parts: Vec<&Part> = message.content.parts().iter().filter(|part| part.is_for_any_model()).collect();
     let content = match parts.iter().all(|part| matches!(part, Part::Text { .. })) {
         true => text(&message.content.to_text()).into(),
         false => parts

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::chat::{Part, Tool, ToolCall};
+use crate::chat::{CacheTtl, Part, Tool, ToolCall};
 use crate::local::tokenizer::testing::byte_level;
 
 fn render(source: &str, request: &ChatRequest) -> Result<Prompt> {
@@ -13,6 +13,15 @@ fn text(source: &str, request: &ChatRequest) -> String {
 }
 
 const ALL: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}";
+
+#[test]
+fn hints_and_what_is_another_providers_own_are_left_out() {
+    let asked = vec![Part::text("hola"), Part::CachePoint { ttl: CacheTtl::Hour }];
+    let brief = Message::new(Role::Developer, "brief");
+    let request = ChatRequest::new([brief, Message::user(asked)]);
+    let expected = "<|im_start|>system\nbrief<|im_end|>\n<|im_start|>user\nhola<|im_end|>\n";
+    assert_eq!(text(ALL, &request), expected);
+}
 
 #[test]
 fn nobody_can_smuggle_control_tokens_into_a_conversation() {

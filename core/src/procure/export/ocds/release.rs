@@ -7,7 +7,8 @@ use super::super::not_json;
 use super::parties::{self, Party, Reference, supplier_reference};
 use crate::error::{Error, Result};
 use crate::procure::{
-    Award, Currency, Decimal, LineItem, Money, Supplier, Tender, TenderState, TenderType, Timestamp,
+    Award, Currency, Decimal, LineAward, LineItem, Money, Supplier, Tender, TenderState, TenderType,
+    Timestamp,
 };
 
 /// The registered prefix of Mercado Público.
@@ -186,7 +187,7 @@ fn process(tender: &Tender, buyer: Option<Reference>) -> Result<Process<'_>> {
         value,
         tender_period: period(tender.published, row.closes),
         enquiry_period: period(tender.dates.questions_from, tender.dates.questions_until),
-        number_of_tenderers: (!tenderers.is_empty()).then_some(tenderers.len()),
+        number_of_tenderers: tender.bidder_count(),
         tenderers,
         items: items(tender.items.iter(), false)?,
         documents: tender.documents.iter().enumerate().map(document).collect(),
@@ -295,6 +296,11 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
     }
     // If several suppliers won the whole, the record does not say how it is shared.
     let mut total = total.filter(|_| winners.len() == 1);
+    let of_lines = |reference: &Reference| {
+        let lines = tender.items.iter().filter_map(|item| item.award.as_ref());
+        let own = lines.filter(|award| supplier_reference(&award.supplier) == *reference);
+        Money::sum(own.map(LineAward::total))
+    };
     let mut decisions = Vec::new();
     for (at, winner) in winners.into_iter().enumerate() {
         let reference = supplier_reference(winner);
@@ -303,7 +309,11 @@ fn decisions(tender: &Tender) -> Result<Vec<Decision>> {
             item.award.as_ref().is_some_and(|award| supplier_reference(&award.supplier) == reference)
         };
         let items = items(tender.items.iter().filter(won), true)?;
-        decisions.push(decision(id, vec![reference.clone()], items, total.take()));
+        let total = match total.take() {
+            Some(total) => Some(total),
+            None => of_lines(&reference).as_ref().map(value).transpose()?.flatten(),
+        };
+        decisions.push(decision(id, vec![reference.clone()], items, total));
     }
     Ok(decisions)
 }

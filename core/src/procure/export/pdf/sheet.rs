@@ -83,6 +83,7 @@ impl Sheet<'_> {
         let tender = self.tender;
         let moment = |moment: Option<Timestamp>| moment.map(Timestamp::chilean);
         let buyer = tender.buyer.as_ref();
+        let awarded = tender.award.as_ref().and_then(|award| award.date).or(tender.dates.awarded);
         let facts = [
             (self.say("Cierre de ofertas", "Offers close"), moment(tender.row.closes)),
             (self.say("Monto estimado", "Estimated amount"), self.amount()),
@@ -93,9 +94,24 @@ impl Sheet<'_> {
             (self.say("Publicación", "Published"), moment(tender.published)),
             (self.say("Preguntas hasta", "Questions until"), moment(tender.dates.questions_until)),
             (self.say("Visita a terreno", "Site visit"), moment(tender.dates.site_visit)),
-            (self.say("Adjudicación estimada", "Expected award"), moment(tender.dates.expected_award)),
+            (
+                self.say("Adjudicación estimada", "Expected award"),
+                moment(tender.dates.expected_award.filter(|_| awarded.is_none())),
+            ),
+            (self.say("Adjudicación", "Awarded"), moment(awarded)),
+            (self.say("Adjudicatarios", "Winners"), self.winners()),
+            (
+                self.say("Monto adjudicado", "Awarded amount"),
+                tender.awarded_total().as_ref().map(Money::chilean),
+            ),
+            (self.say("Oferentes", "Bidders"), tender.bidder_count().map(|bidders| bidders.to_string())),
         ];
         facts.into_iter().filter_map(|(name, value)| Some((name, visible(value?.trim(), false)))).collect()
+    }
+
+    fn winners(&self) -> Option<String> {
+        let names: Vec<&str> = self.tender.winners().into_iter().map(|winner| winner.name.as_str()).collect();
+        (!names.is_empty()).then(|| self.clean(&names.join(", ")))
     }
 
     fn amount(&self) -> Option<String> {
@@ -151,6 +167,12 @@ impl Sheet<'_> {
                 self.clean(unit)
             ));
         }
+        if let Some(award) = &item.award {
+            line.push_str(&format!(" — {}", self.clean(&award.supplier.name)));
+            if let Some(price) = &award.unit_price {
+                line.push_str(&format!(": {} c/u", price.chilean()));
+            }
+        }
         line
     }
 
@@ -171,7 +193,10 @@ impl Sheet<'_> {
             }
             canvas.text("•", Style::BODY, 0.0, 10.0, 1);
             canvas.gap(-Style::BODY.leading());
-            canvas.text(&visible(&claim.text, false), Style::BODY, 10.0, Canvas::width() - 10.0, 3);
+            let mark =
+                if claim.opinion { self.say("[Opinión del modelo] ", "[The model's opinion] ") } else { "" };
+            let text = format!("{mark}{}", visible(&claim.text, false));
+            canvas.text(&text, Style::BODY, 10.0, Canvas::width() - 10.0, 3);
             let fields = claim.citations.iter().map(|citation| {
                 let (value, missing) = cut(&visible(&citation.value, false), MAX_VALUE_CHARS);
                 format!("{} = {value}{}", citation.path, if missing > 0 { " […]" } else { "" })

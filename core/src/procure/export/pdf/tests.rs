@@ -99,7 +99,7 @@ fn tender() -> Tender {
 
 fn claim(text: &str) -> Claim {
     let citation = Citation { path: "/row/closes".to_owned(), value: "2026-10-26 15:30".to_owned() };
-    Claim { text: text.to_owned(), citations: vec![citation], checked: Vec::new() }
+    Claim { text: text.to_owned(), citations: vec![citation], checked: Vec::new(), opinion: true }
 }
 
 fn analysis(claims: Vec<Claim>) -> Analysis {

@@ -185,6 +185,31 @@ impl Store for PostgresStore {
         })
     }
 
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+            let statement = "DELETE FROM ayni.answers WHERE key IN (SELECT key FROM (SELECT key,
+                 SUM(octet_length(body)) OVER (ORDER BY as_of DESC, key) AS total FROM ayni.answers) AS sizes
+                 WHERE total > $1)";
+            self.pool.execute(statement, &[(&max_bytes, Type::INT8)], Retry::IfRolledBack).await
+        })
+    }
+
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        Box::pin(async move {
+            let statement = format!("{RECORD} WHERE kind = $1 AND form = $2 AND code = ANY($3)");
+            let (kind, form) = (kind.as_str(), form.as_str());
+            let values: [SqlValue<'_>; 3] =
+                [(&kind, Type::TEXT), (&form, Type::TEXT), (&codes, Type::TEXT_ARRAY)];
+            self.pool.rows(&statement, &values).await?.iter().map(stored_record).collect()
+        })
+    }
+
     fn record<'a>(
         &'a self,
         kind: RecordKind,

@@ -87,10 +87,9 @@ impl Delta {
 
     /// Whether the chunk delivers something to the caller.
     pub(super) fn says_something(&self) -> bool {
-        !(self.text.is_empty() && self.reasoning.is_empty() && self.calls.is_empty())
-            || !self.annotations.is_empty()
-            || !self.images.is_empty()
-            || self.audio.is_some()
+        let has_words = !self.text.is_empty() || !self.reasoning.is_empty() || !self.calls.is_empty();
+        let has_more = !self.annotations.is_empty() || !self.images.is_empty() || self.audio.is_some();
+        has_words || has_more
     }
 
     /// Content is a text, one part or a list of parts.
