@@ -60,7 +60,7 @@ fn copy_workspace(from: &Path, to: &Path) {
     for name in ["Cargo.toml", "Cargo.lock", "rustfmt.toml", "README.md"] {
         std::fs::copy(from.join(name), to.join(name)).unwrap();
     }
-    for folder in ["core", "docs"] {
+    for folder in ["core", "docs", "examples/minimal"] {
         copy_folder(&from.join(folder), &to.join(folder));
     }
     for member in ["bindings-python", "bindings-node", "examples/tour", "benches"] {
