@@ -103,7 +103,7 @@ async fn structured_answers_say_that_a_grammar_held_them() {
         "required": ["urgent", "days"], "additionalProperties": false,
     });
     let output = OutputFormat::json_schema("triage", schema, true);
-    let request = ask("I have a headache.", 2).with_output(output);
+    let request = ask("I have a headache.", 2).with_output(output).with_max_tokens(400);
     let found = chat().await.structured::<Triage>(&Context::new(), request).await.unwrap();
     assert_eq!(found.enforcement, Enforcement::Grammar);
     assert!((1..=9).contains(&found.value.days), "{:?} {}", found.value, found.value.urgent);

@@ -186,6 +186,7 @@ impl Part {
     }
 
     /// Whether the part says something to any model: neither a hint for a cache, nor a provider's own.
+    #[cfg(feature = "candle")]
     pub(crate) const fn is_for_any_model(&self) -> bool {
         !self.is_providers_own() && !matches!(self, Self::CachePoint { .. })
     }
