@@ -165,9 +165,10 @@ async function readJson<T>(response: Response): Promise<T> {
   }
 }
 
+// Others are `invalid_request` below 500, `unavailable` from there.
 const KINDS: Record<number, ErrorKind> = {
-  400: "invalid_request", 401: "unauthenticated", 403: "permission_denied", 404: "not_found", 408: "timeout",
-  413: "invalid_request", 422: "invalid_request", 429: "rate_limited", 501: "unsupported", 503: "unavailable", 504: "timeout",
+  401: "unauthenticated", 403: "permission_denied", 404: "not_found", 408: "timeout", 429: "rate_limited",
+  501: "unsupported", 504: "timeout",
 };
 
 /** The error of a response that says failure. */
@@ -219,8 +220,8 @@ export async function* readServerSentEvents(
       const lines = buffer.split(/\r\n|\n|\r(?!$)/);
       buffer = lines.pop() ?? "";
       for (const line of lines) {
-        if (line === "") {
-          if (data.length > 0) yield { event: event || "message", data: data.join("\n"), id, retryMs };
+        if (!line) {
+          if (data.length) yield { event: event || "message", data: data.join("\n"), id, retryMs };
           [data, event] = [[], ""];
           continue;
         }

@@ -619,6 +619,11 @@ export interface MercadoPublicoConfig {
   daily_quota?: number | undefined;
   /** The most requests per day that ayni sends. */
   soft_limit?: number | undefined;
+  /**
+   * The most calls of one request, unless the request says otherwise. A listing that needs more ends there with a
+   * cursor.
+   */
+  max_calls?: number | undefined;
   /** The shortest time between the end of a request and the start of the next. */
   min_gap_seconds?: number | undefined;
   /** How old a stored list of today may be. */
@@ -627,6 +632,10 @@ export interface MercadoPublicoConfig {
   reread_days?: number | undefined;
   /** The rows of a page of quick purchases; halved when the service times out. Even, from 10 to 50. */
   page_size?: number | undefined;
+  /** The most megabytes of stored answers. The oldest are deleted first; records and events stay. */
+  answers_max_megabytes?: number | undefined;
+  /** The most days that an answer is stored. */
+  answers_max_days?: number | undefined;
   /** How to read the `Z` in the times of quick purchases and OCDS. */
   zone_mark?: ZoneMark | undefined;
   /**

@@ -48,6 +48,14 @@ export interface Buyer {
   origin?: Origin | undefined | null;
 }
 
+/** The calls that a listing made, and its ceiling. */
+export interface CallCount {
+  /** The calls that it made, with retries. */
+  made: number;
+  /** The most that it could make. A listing that needs more ends there with a cursor. */
+  max: number;
+}
+
 /** A kind of change. */
 export type Change = "opened" | "amended" | "closed" | "awarded" | "cancelled";
 
@@ -61,7 +69,7 @@ export interface ChangeEvent {
   change: Change;
   /** The new state and closing time. */
   fingerprint: string;
-  /** When the sync noticed it. */
+  /** When the sync noticed it, to the millisecond, as stores keep it. */
   noticed: Timestamp;
 }
 
@@ -116,6 +124,26 @@ export interface Document {
 /** What an estimated amount is. */
 export type Estimation = string;
 
+/** Events of all syncs, in the order in which they were written. */
+export interface EventPage {
+  /** The events. */
+  events: readonly ChangeEvent[];
+  /** The position of the last one, after which to go on. */
+  position: number;
+}
+
+/** A record, or the list of a day, that a sync could not read. */
+export interface FailedRead {
+  /** The code of the record, or the day. */
+  name: string;
+  /** Why, in one sentence. */
+  problem: string;
+  /** How often it failed. */
+  attempts: number;
+  /** From when on a sync tries again. */
+  retry_at: Timestamp;
+}
+
 /** The award of a line of a tender. */
 export interface LineAward {
   /** The winner. */
@@ -160,15 +188,18 @@ export interface ListRequest {
   from?: Date | undefined | null;
   /** The last day. */
   to?: Date | undefined | null;
-  /** Words that the name or description must contain. */
+  /**
+   * Words that the name or description must contain, whole: case, accents and number do not matter. Lists without
+   * descriptions are searched by name.
+   */
   text?: string | undefined | null;
-  /** The state, as the source names it. */
+  /** The state: a name of the source, whatever its case and accents, or a number. */
   state?: string | undefined | null;
   /** The buyer's code. */
   buyer?: string | undefined | null;
   /** The supplier's code or tax number. */
   supplier?: string | undefined | null;
-  /** The region, as the source names it. */
+  /** The region: its name, number or Roman number. */
   region?: string | undefined | null;
   /** Kinds of records, by the letters in their codes: `LE`, `LP`, `SE`. Empty for all. */
   kinds?: readonly string[] | undefined;
@@ -185,6 +216,8 @@ export interface ListRequest {
   sorting?: Sorting | undefined;
   /** The most rows to return. */
   limit?: number | undefined | null;
+  /** The most calls to make. When they are made, the listing ends with what it found and a cursor. */
+  max_calls?: number | undefined | null;
   /** The cursor of an earlier listing. */
   cursor?: string | undefined | null;
 }
@@ -221,12 +254,16 @@ export interface Origin {
 /** When a buyer pays. */
 export type PaymentTerm = string;
 
-/** The cost of a request, known before anything is sent. */
+/** The cost of a request, known before anything is sent. It never takes more calls than this, apart from retries. */
 export interface Plan {
-  /** The number of calls, without retries. */
+  /** The most calls that the request makes, without retries. */
   calls: number;
-  /** Whether that number is exact. It is not if it depends on details or on the number of pages. */
+  /** Whether it makes exactly that many. It may make fewer if that depends on details or on the number of pages. */
   exact: boolean;
+  /** The ceiling of the request: when it is reached, the listing ends with a cursor. */
+  max_calls: number;
+  /** The calls of the whole list over all its cursors; `None` if that depends on details or on the number of pages. */
+  total_calls?: number | undefined | null;
   /** The number of these that count against the ticket's daily quota. */
   quota_calls: number;
   /** The calls left in the daily quota. */
@@ -434,6 +471,8 @@ export interface SyncReport {
   steps: number;
   /** Tenders that vanished from the lists and were not read, because there were more than `max_details`. */
   left_over: number;
+  /** What could not be read, now or earlier. Later syncs try again. */
+  failed: readonly FailedRead[];
 }
 
 /** The details of a tender. */

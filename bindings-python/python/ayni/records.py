@@ -791,7 +791,7 @@ class ChangeEvent:
     fingerprint: str
     """The new state and closing time."""
     noticed: datetime
-    """When the sync noticed it."""
+    """When the sync noticed it, to the millisecond, as stores keep it."""
 
     @classmethod
     def _of(cls, fields: Fields) -> ChangeEvent:

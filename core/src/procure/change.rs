@@ -64,7 +64,7 @@ pub struct ChangeEvent {
     pub change: Change,
     /// The new state and closing time.
     pub fingerprint: String,
-    /// When the sync noticed it.
+    /// When the sync noticed it, to the millisecond, as stores keep it.
     pub noticed: Timestamp,
 }
 
@@ -77,6 +77,7 @@ impl ChangeEvent {
         fingerprint: impl Into<String>,
         noticed: Timestamp,
     ) -> Self {
+        let noticed = Timestamp::of_unix_millis(noticed.unix_millis());
         Self { kind, code: code.into(), change, fingerprint: fingerprint.into(), noticed }
     }
 }
