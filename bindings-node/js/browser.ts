@@ -165,7 +165,6 @@ async function readJson<T>(response: Response): Promise<T> {
   }
 }
 
-// Others are `invalid_request` below 500, `unavailable` from there.
 const KINDS: Record<number, ErrorKind> = {
   401: "unauthenticated", 403: "permission_denied", 404: "not_found", 408: "timeout", 429: "rate_limited",
   501: "unsupported", 504: "timeout",
@@ -216,7 +215,7 @@ export async function* readServerSentEvents(
       if (done) return;
       buffer += first ? value.replace(/^\uFEFF/, "") : value;
       first = false;
-      // A carriage return at the end may be the first half of a line's end.
+      // A last carriage return may be half a line end.
       const lines = buffer.split(/\r\n|\n|\r(?!$)/);
       buffer = lines.pop() ?? "";
       for (const line of lines) {
