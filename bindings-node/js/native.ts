@@ -83,15 +83,13 @@ export interface NativePieces {
 interface Opens<H> {
   open(fields?: string, variables?: string): Promised<H>;
 }
-interface Reads<R> {
-  read(body: Buffer, contentType?: string): Promised<R>;
-}
-export interface NativeOpenAiChat {
-  model(): string;
+type NativeServed = NativeChat | NativeEmbedder | NativeImages;
+export interface NativeOpenAiRequest {
+  model(): string | null;
   streams(): boolean;
-  answer(chat: NativeChat, id: string, created: number, call?: NativeCall): Promised<string>;
+  answer(served: NativeServed, id: string, created: number, call?: NativeCall): Promised<string>;
   events(
-    chat: NativeChat,
+    served: NativeServed,
     id: string,
     created: number,
     requestId?: string,
@@ -101,14 +99,6 @@ export interface NativeOpenAiChat {
 export interface NativeOpenAiEvents {
   next(): Promised<{ text: string; kind?: string }>;
   close(): void;
-}
-export interface NativeOpenAiEmbeddings {
-  model(): string;
-  answer(embedder: NativeEmbedder, call?: NativeCall): Promised<string>;
-}
-export interface NativeOpenAiImages {
-  model(): string | null;
-  answer(images: NativeImages, created: number, call?: NativeCall): Promised<string>;
 }
 
 /** Everything that the addon exports. */
@@ -127,9 +117,9 @@ export interface Native {
   ImageGenerator: Opens<NativeImages>;
   Procurement: Opens<NativeProcurement>;
   Modes: { open(variables?: string): Promised<NativeModes> };
-  OpenAiChat: Reads<NativeOpenAiChat>;
-  OpenAiEmbeddings: Reads<NativeOpenAiEmbeddings>;
-  OpenAiImages: Reads<NativeOpenAiImages>;
+  OpenAiRequest: {
+    read(route: "chat" | "embeddings" | "images", body: Buffer, contentType?: string): Promised<NativeOpenAiRequest>;
+  };
   openaiModels(names: string[], created: number, name?: string): Outcome<string>;
   failureBody(fields: string): Outcome<string>;
   statuses(): Outcome<string>;

@@ -1,20 +1,15 @@
-//! OpenAI's routes: reads request bodies, makes the calls and gives response bodies.
+//! OpenAI's routes: bodies and handles cross, core reads and answers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
-use ayni::wire::openai::chat::{Completion, CompletionEvents, CompletionHead, CompletionRequest};
-use ayni::wire::openai::check_content_type;
-use ayni::wire::openai::embeddings::{EmbeddingList, EmbeddingsRequest};
-use ayni::wire::openai::error::{self, ErrorBody};
-use ayni::wire::openai::images::{ImageList, ImagesRequest};
+use ayni::ErrorKind;
+use ayni::wire::openai::chat::CompletionEvents;
+use ayni::wire::openai::error::{self, Failure};
 use ayni::wire::openai::models::{Model, ModelList};
-use ayni::{Error, ErrorKind, Persistence, Result};
+use ayni::wire::openai::{ServedHandle, ServedRequest};
 use napi::Env;
-use napi::bindgen_prelude::ToNapiValue;
+use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
-use serde::Deserialize;
 
 use crate::call::{Call, Promised, blocking, promise};
 use crate::chat::{Chat, Slot, drop_stream};
@@ -23,49 +18,51 @@ use crate::embedder::Embedder;
 use crate::failure::{Outcome, guarded};
 use crate::image::ImageGenerator;
 
-/// Reads a body off the event loop.
-fn reading<'env, T: ToNapiValue + Send + 'static>(
-    env: &'env Env,
-    body: &[u8],
-    content_type: Option<String>,
-    read: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
-) -> napi::Result<Promised<'env, T>> {
-    let body = body.to_vec();
-    blocking(env, move || check_content_type(content_type.as_deref()).and_then(|()| read(&body)))
-}
-
 /// Seconds since 1970, which JavaScript has as a number.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast that saturates")]
 fn moment(seconds: f64) -> u64 {
     seconds as u64
 }
 
-/// A request for a chat completion.
+/// The handle that answers.
+type Served<'a> = Either3<&'a Chat, &'a Embedder, &'a ImageGenerator>;
+
+fn handle_of(served: &Served<'_>) -> ServedHandle {
+    match served {
+        Either3::A(chat) => ServedHandle::Chat(chat.0.clone()),
+        Either3::B(embedder) => ServedHandle::Embedder(embedder.0.clone()),
+        Either3::C(images) => ServedHandle::Images(images.0.clone()),
+    }
+}
+
+/// A request to one of the routes.
 #[napi]
-pub struct OpenAiChat(Arc<CompletionRequest>);
+pub struct OpenAiRequest(ServedRequest);
 
 #[napi]
-impl OpenAiChat {
-    /// Reads a body.
+impl OpenAiRequest {
+    /// Reads the body of a request to the route `chat`, `embeddings` or `images`, off the event loop.
     #[napi]
     pub fn read<'env>(
         env: &'env Env,
+        route: String,
         body: &[u8],
         content_type: Option<String>,
     ) -> napi::Result<Promised<'env, Self>> {
-        reading(env, body, content_type, |body| CompletionRequest::read(body).map(Arc::new).map(Self))
+        let body = body.to_vec();
+        blocking(env, move || ServedRequest::read(&route, content_type.as_deref(), &body).map(Self))
     }
 
     /// The model that is asked for.
     #[napi]
-    pub fn model(&self) -> String {
-        self.0.model.clone()
+    pub fn model(&self) -> Option<String> {
+        self.0.model().map(str::to_owned)
     }
 
     /// Whether events are asked for.
     #[napi]
     pub fn streams(&self) -> bool {
-        self.0.stream
+        self.0.streams()
     }
 
     /// Gives the body of the response.
@@ -73,16 +70,13 @@ impl OpenAiChat {
     pub fn answer<'env>(
         &self,
         env: &'env Env,
-        chat: &Chat,
+        served: Served<'_>,
         id: String,
         created: f64,
         call: Option<&Call>,
     ) -> napi::Result<Promised<'env, String>> {
-        let (handle, asked) = (chat.0.clone(), Arc::clone(&self.0));
-        promise(env, call, move |cx| async move {
-            let head = CompletionHead::new(&id, moment(created), &asked.model);
-            json_text(&Completion::new(&handle.chat(&cx, asked.request.clone()).await?, &head))
-        })
+        let (handle, asked) = (handle_of(&served), self.0.clone());
+        promise(env, call, move |cx| async move { asked.answer(&cx, &handle, &id, moment(created)).await })
     }
 
     /// Gives the events after the first one: a failure before it can still set the status.
@@ -90,17 +84,15 @@ impl OpenAiChat {
     pub fn events<'env>(
         &self,
         env: &'env Env,
-        chat: &Chat,
+        served: Served<'_>,
         id: String,
         created: f64,
         request_id: Option<String>,
         call: Option<&Call>,
     ) -> napi::Result<Promised<'env, OpenAiEvents>> {
-        let (handle, asked) = (chat.0.clone(), Arc::clone(&self.0));
+        let (handle, asked) = (handle_of(&served), self.0.clone());
         promise(env, call, move |cx| async move {
-            let head = CompletionHead::new(&id, moment(created), &asked.model);
-            let stream = handle.stream(&cx, asked.request.clone()).await?;
-            let events = CompletionEvents::open(stream, head, asked.include_usage, request_id).await?;
+            let events = asked.events(&cx, &handle, (&id, moment(created)), request_id).await?;
             Ok(OpenAiEvents(Slot::new(Some(events).into())))
         })
     }
@@ -142,82 +134,6 @@ impl OpenAiEvents {
     }
 }
 
-/// A request for embeddings.
-#[napi]
-pub struct OpenAiEmbeddings(Arc<EmbeddingsRequest>);
-
-#[napi]
-impl OpenAiEmbeddings {
-    /// Reads a body.
-    #[napi]
-    pub fn read<'env>(
-        env: &'env Env,
-        body: &[u8],
-        content_type: Option<String>,
-    ) -> napi::Result<Promised<'env, Self>> {
-        reading(env, body, content_type, |body| EmbeddingsRequest::read(body).map(Arc::new).map(Self))
-    }
-
-    /// The model that is asked for.
-    #[napi]
-    pub fn model(&self) -> String {
-        self.0.model.clone()
-    }
-
-    /// Gives the body of the response.
-    #[napi]
-    pub fn answer<'env>(
-        &self,
-        env: &'env Env,
-        embedder: &Embedder,
-        call: Option<&Call>,
-    ) -> napi::Result<Promised<'env, String>> {
-        let (handle, asked) = (embedder.0.clone(), Arc::clone(&self.0));
-        promise(env, call, move |cx| async move {
-            let response = handle.embed(&cx, asked.request.clone()).await?;
-            json_text(&EmbeddingList::new(&response, &asked.model, asked.encoding_format))
-        })
-    }
-}
-
-/// A request for images.
-#[napi]
-pub struct OpenAiImages(Arc<ImagesRequest>);
-
-#[napi]
-impl OpenAiImages {
-    /// Reads a body.
-    #[napi]
-    pub fn read<'env>(
-        env: &'env Env,
-        body: &[u8],
-        content_type: Option<String>,
-    ) -> napi::Result<Promised<'env, Self>> {
-        reading(env, body, content_type, |body| ImagesRequest::read(body).map(Arc::new).map(Self))
-    }
-
-    /// The model that is asked for.
-    #[napi]
-    pub fn model(&self) -> Option<String> {
-        self.0.model.clone()
-    }
-
-    /// Gives the body of the response.
-    #[napi]
-    pub fn answer<'env>(
-        &self,
-        env: &'env Env,
-        images: &ImageGenerator,
-        created: f64,
-        call: Option<&Call>,
-    ) -> napi::Result<Promised<'env, String>> {
-        let (handle, asked) = (images.0.clone(), Arc::clone(&self.0));
-        promise(env, call, move |cx| async move {
-            json_text(&ImageList::new(&handle.generate(&cx, asked.request.clone()).await?, moment(created)))
-        })
-    }
-}
-
 /// The list of models, or the one with `name`, as JSON.
 #[napi]
 pub fn openai_models(names: Vec<String>, created: f64, name: Option<String>) -> Outcome<String> {
@@ -227,37 +143,10 @@ pub fn openai_models(names: Vec<String>, created: f64, name: Option<String>) -> 
     })
 }
 
-#[derive(Deserialize)]
-struct Failure {
-    status: u16,
-    kind: ErrorKind,
-    message: String,
-    retryable: bool,
-    retry_after_ms: Option<f64>,
-    backend: Option<String>,
-    param: Option<String>,
-    request_id: Option<String>,
-}
-
 /// The JSON of a failure.
 #[napi]
 pub fn failure_body(fields: String) -> Outcome<String> {
-    guarded(|| {
-        let failure: Failure = request(&fields)?;
-        let persistence = if failure.retryable { Persistence::Temporary } else { Persistence::Permanent };
-        let mut error = Error::new(failure.kind, failure.message).with_persistence(persistence);
-        let wait = failure.retry_after_ms.map(|wait| Duration::try_from_secs_f64(wait / 1000.0));
-        if let Some(Ok(wait)) = wait {
-            error = error.with_retry_after(wait);
-        }
-        if let Some(backend) = failure.backend {
-            error = error.with_backend(backend);
-        }
-        if let Some(param) = failure.param {
-            error = error.with_context("param", param);
-        }
-        json_text(&ErrorBody::with_status(&error, failure.request_id.as_deref(), failure.status))
-    })
+    guarded(|| json_text(&request::<Failure>(&fields)?.body()))
 }
 
 /// The HTTP status of every kind of error, as JSON.

@@ -43,7 +43,8 @@ interface Failure {
 /** A failure as a response. */
 export function failureResponse(failure: Failure, requestId: string, headers: Record<string, string> = {}): Response {
   const { status, kind, message, retryable = false, retryAfterMs, backend, param } = failure;
-  const described = { status, kind, message, retryable, retry_after_ms: retryAfterMs, backend, param, request_id: requestId };
+  const retryAfter = retryAfterMs === undefined ? undefined : retryAfterMs / 1000;
+  const described = { status, kind, message, retryable, retry_after: retryAfter, backend, param, request_id: requestId };
   const body = unwrap(native().failureBody(JSON.stringify(described)));
   const wait: Record<string, string> = {};
   if (retryAfterMs !== undefined || status === 429 || status === 503) {

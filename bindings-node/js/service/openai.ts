@@ -7,7 +7,7 @@ import { Chat } from "../chat.js";
 import { Embedder } from "../embedder.js";
 import { NotFound, Unsupported } from "../generated/errors.js";
 import { ImageGenerator } from "../images.js";
-import { type NativeOpenAiEvents, native, unwrap } from "../native.js";
+import { type NativeOpenAiEvents, type NativeOpenAiRequest, native, unwrap } from "../native.js";
 import { keptAlive } from "./events.js";
 import type { Exchange, Part, Router } from "./router.js";
 import { jsonText } from "./router.js";
@@ -36,8 +36,9 @@ function served<H>(handles: Map<string, H>, model: string, what: string): H {
 
 const now = (): number => Math.floor(Date.now() / 1000);
 
-function sent({ request, body }: Exchange): [Buffer, string | undefined] {
-  return [Buffer.from(body), request.headers.get("content-type") ?? undefined];
+async function read(route: "chat" | "embeddings" | "images", { request, body }: Exchange): Promise<NativeOpenAiRequest> {
+  const contentType = request.headers.get("content-type") ?? undefined;
+  return unwrap(await native().OpenAiRequest.read(route, Buffer.from(body), contentType));
 }
 
 /** Server-sent events of native code. The first piece is there already: a failure before it sets the status. */
@@ -95,8 +96,8 @@ export function openaiRoutes(handles: OpenAiHandles): Router {
         method: "POST",
         path: "/v1/chat/completions",
         handle: async (exchange) => {
-          const asked = unwrap(await native().OpenAiChat.read(...sent(exchange)));
-          const chat = served(chats, asked.model(), "chat").native;
+          const asked = await read("chat", exchange);
+          const chat = served(chats, asked.model() ?? "", "chat").native;
           const [id, signal] = [`chatcmpl-${randomUUID().replaceAll("-", "")}`, exchange.signal];
           if (!asked.streams()) {
             return jsonText(await run({ signal }, (call) => asked.answer(chat, id, now(), call)));
@@ -117,19 +118,19 @@ export function openaiRoutes(handles: OpenAiHandles): Router {
         method: "POST",
         path: "/v1/embeddings",
         handle: async (exchange) => {
-          const asked = unwrap(await native().OpenAiEmbeddings.read(...sent(exchange)));
-          const embedder = served(embedders, asked.model(), "embeddings").native;
-          return jsonText(await run({ signal: exchange.signal }, (call) => asked.answer(embedder, call)));
+          const asked = await read("embeddings", exchange);
+          const embedder = served(embedders, asked.model() ?? "", "embeddings").native;
+          return jsonText(await run({ signal: exchange.signal }, (call) => asked.answer(embedder, "", now(), call)));
         },
       },
       {
         method: "POST",
         path: "/v1/images/generations",
         handle: async (exchange) => {
-          const asked = unwrap(await native().OpenAiImages.read(...sent(exchange)));
+          const asked = await read("images", exchange);
           const first = generators.keys().next().value ?? "";
           const images = served(generators, asked.model() ?? first, "images").native;
-          return jsonText(await run({ signal: exchange.signal }, (call) => asked.answer(images, now(), call)));
+          return jsonText(await run({ signal: exchange.signal }, (call) => asked.answer(images, "", now(), call)));
         },
       },
       {
