@@ -74,6 +74,7 @@ export function clipRoutes(embedder?: Embedder | Promise<Embedder> | EmbedderCon
       {
         method: "POST",
         path: "/embed/image",
+        takesImages: true,
         handle: async (exchange) => {
           const fields = new Fields(objectOf(exchange));
           fields.optionalText("mime_type", 128);

@@ -21,6 +21,7 @@ __all__ = [
     "CallSettings",
     "VectorStream",
     "__version__",
+    "check_body",
     "failure_body",
     "hardware",
     "health",
@@ -155,6 +156,7 @@ class OpenAiEvents:
     def close(self) -> None: ...
 
 def openai_models(names: list[str], created: int, name: str | None) -> dict[str, Any]: ...
+def check_body(body: bytes, content_type: str | None) -> None: ...
 def failure_body(fields: _Fields) -> dict[str, Any]: ...
 
 @final
