@@ -72,6 +72,12 @@ def add(commands: Any) -> None:
         one.add_argument(
             "--keep-alive", type=float, metavar="SECONDS", help="how long a stream is silent before a comment (15)"
         )
+        if name == "openai":
+            one.add_argument(
+                "--token-ids",
+                metavar="ENCODING",
+                help="whose token ids /v1/embeddings takes: tiktoken's cl100k_base, as LangChain sends them; by default the model's own",
+            )
         if name in ("clip", "openai"):
             one.add_argument("--model", help="a local model of embeddings: a folder, or org/name on the Hub")
         if name == "openai":
@@ -212,7 +218,23 @@ def _openai(given: argparse.Namespace) -> ServiceRouter:
     images = _opened(ImageGenerator, config.get("images"))
     if chat is None and embedder is None and images is None:
         raise ConfigInvalid("there is nothing to serve: give --model or --config, or set the variables of --help")
-    return openai_router(chat, embedder, images)
+    return openai_router(chat, embedder, images, text_of_tokens=_text_of_tokens(given.token_ids))
+
+
+def _text_of_tokens(encoding: str | None) -> Any:
+    """What makes texts of token ids that are not the model's own."""
+    from ayni import ConfigInvalid
+
+    if encoding is None:
+        return None
+    try:
+        import tiktoken
+
+        return tiktoken.get_encoding(encoding).decode
+    except ImportError:
+        raise ConfigInvalid("`--token-ids` needs the package tiktoken: pip install tiktoken") from None
+    except Exception as error:  # It may have to download the encoding, and fails in many ways.
+        raise ConfigInvalid(f"tiktoken has no encoding '{encoding}' ({type(error).__name__})") from None
 
 
 def _opened(kind: Any, config: Any) -> Any:

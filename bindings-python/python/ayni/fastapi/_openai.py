@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.types import Receive, Scope, Send
 
-from ayni import AyniError, Chat, Embedder, ImageGenerator, NotFound, __version__, _ayni
+from ayni import AyniError, Chat, Embedder, ImageGenerator, InvalidRequest, NotFound, __version__, _ayni
 from ayni._calls import awaited
 from ayni.fastapi._failures import body_of, failure_body, request_id_of, status_of
 from ayni.fastapi._guard import text_route
@@ -236,6 +236,23 @@ async def _sent(request: Request) -> tuple[bytes, str | None]:
     return await request.body(), request.headers.get("content-type")
 
 
+def _as_texts(body: bytes, text_of: Callable[[list[int]], str]) -> bytes:
+    """The body with texts where it has token ids."""
+    asked = json.loads(body)
+    given = asked.get("input") if isinstance(asked, dict) else None
+    if not isinstance(given, list) or not given:
+        return body
+    lists = [given] if isinstance(given[0], int) else given
+    if not all(isinstance(one, list) and one and all(type(token) is int and token >= 0 for token in one) for one in lists):
+        return body
+    try:
+        asked["input"] = [text_of(one) for one in lists]
+    except (KeyError, ValueError, OverflowError):
+        message = "`input` holds a number that is no token"
+        raise InvalidRequest(message=message, context={"param": "input"}) from None
+    return json.dumps(asked).encode()
+
+
 def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
@@ -327,8 +344,14 @@ def openai_router(
     chat: Chat | Mapping[str, Chat] | None = None,
     embedder: Embedder | Mapping[str, Embedder] | None = None,
     images: ImageGenerator | Mapping[str, ImageGenerator] | None = None,
+    *,
+    text_of_tokens: Callable[[list[int]], str] | None = None,
 ) -> ServiceRouter:
-    """OpenAI's routes. A handle is served under its model's name; a mapping gives the names."""
+    """OpenAI's routes. A handle is served under its model's name; a mapping gives the names.
+
+    Texts to embed may come as token ids: of the model's own tokenizer, or of the one behind ``text_of_tokens``. Clients that
+    take every model for OpenAI's send those of ``tiktoken.get_encoding("cl100k_base").decode``.
+    """
     part = OpenAiPart(_named(chat), _named(embedder), _named(images))
     router = ServiceRouter(part, tags=["openai"])
     first = {kind: next(iter(handles), None) for kind, handles in part.handles().items()}
@@ -373,7 +396,11 @@ def openai_router(
     )
     @text_route
     async def embeddings(request: Request) -> Response:
-        asked = _ayni.OpenAiRequest("embeddings", *await _sent(request))
+        body, content_type = await _sent(request)
+        if text_of_tokens is not None:
+            _ayni.check_body(body, content_type)
+            body = await asyncio.to_thread(_as_texts, body, text_of_tokens)
+        asked = _ayni.OpenAiRequest("embeddings", body, content_type)
         handle = _served(part.embedders, asked.model or "", "embeddings")
         return _json(await awaited(asked.answer, handle._native, "", 0))
 

@@ -145,6 +145,8 @@ class Ready(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"ready": True, "problems": {}}]})
     ready: bool
     problems: dict[str, str] = {}
+    loading: bool = False
+    """Whether models are being fetched or loaded; `problems` says how far."""
 
 
 def health_router(*routers: ServiceRouter) -> APIRouter:
@@ -177,7 +179,10 @@ def health_router(*routers: ServiceRouter) -> APIRouter:
             problems = {part.name: problem for part, problem in zip(parts, found, strict=True) if problem is not None}
         if getattr(request.app.state, "draining", False):
             problems["service"] = "it is stopping"
-        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+        found: dict[str, Any] = {"ready": not problems, "problems": problems}
+        if getattr(request.app.state, "loading", None) is not None:
+            found["loading"] = True
+        return JSONResponse(found, 503 if problems else 200)
 
     return router
 
