@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ def address(served):
 
 def memory(served):
     """The most memory that the process has used, in MB."""
-    status = open(f"/proc/{served.process.pid}/status", encoding="ascii").read()
+    status = Path(f"/proc/{served.process.pid}/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 

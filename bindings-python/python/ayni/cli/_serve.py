@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import socket
 import sys
@@ -122,6 +123,9 @@ def _serve(given: argparse.Namespace, uvicorn: Any) -> int:
     listening = _listening(given.host, given.port)
     options = server_options(ServiceSettings.from_env())
     server = uvicorn.Server(uvicorn.Config(app, host=given.host, port=given.port, **options))
+    address, chosen = listening.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s:%d", shown, chosen)
     server.run(sockets=[listening])
     for error in failures[:1]:
         print(f"ayni: {_sentence(error)}", file=sys.stderr)
@@ -161,12 +165,14 @@ def _app(given: argparse.Namespace, failed: Callable[[Exception], None]) -> Fast
 def _listening(host: str, port: int) -> socket.socket:
     """The socket, before anything is loaded: a port that is taken is noticed at once."""
     from ayni import ConfigInvalid
+    from ayni.fastapi._server import BACKLOG
 
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         found = socket.socket(family)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigInvalid(f"{host}:{port} cannot be listened on: {why}") from None

@@ -10,7 +10,7 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -214,10 +214,7 @@ class Guard:
         """How long the body may be: only routes with images need many bytes."""
         app = exchange.scope.get("app")
         if self._text_paths is None:
-            routes = getattr(app, "routes", ())
-            self._text_paths = {
-                route.path for route in routes if hasattr(getattr(route, "endpoint", None), "takes_text_only")
-            }
+            self._text_paths = set(_text_paths(getattr(app, "routes", ()), ""))
         most = self.settings.max_body_bytes
         return min(most, self.settings.max_text_bytes) if exchange.path in self._text_paths else most
 
@@ -351,6 +348,15 @@ async def _answer_while_sent_to(exchange: _Exchange, response: Response) -> None
     except TimeoutError:
         pass
     await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _text_paths(routes: Iterable[Any], prefix: str) -> Iterator[str]:
+    """The paths of routes that take no images, those of included routers too."""
+    for route in routes:
+        if (inner := getattr(route, "original_router", None)) is not None:
+            yield from _text_paths(inner.routes, prefix + getattr(route.include_context, "prefix", ""))
+        elif hasattr(getattr(route, "endpoint", None), "takes_text_only"):
+            yield prefix + route.path
 
 
 def _is_loopback(host: str) -> bool:

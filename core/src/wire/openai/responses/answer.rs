@@ -97,7 +97,7 @@ pub(crate) fn response_body(
     asked: &ResponsesRequest,
     ignored: Vec<String>,
 ) -> Value {
-    let head = CompletionHead { model: answer.route.model.clone(), ..head };
+    let head = CompletionHead { model: answer.route.model.to_string(), ..head };
     let frame = Frame::new(head, asked, ignored);
     let mut output = Vec::new();
     if let Some(reasoning) = &answer.reasoning {
@@ -159,7 +159,7 @@ impl ResponseEvents {
             request_id,
         };
         if let Some(ChatEvent::Started { route }) = &first {
-            events.frame.head.model.clone_from(&route.model);
+            events.frame.head.model = route.model.to_string();
         }
         let response = events.frame.response("in_progress", &[], None);
         events.send("response.created", json!({ "response": response }));
