@@ -48,8 +48,10 @@ class Served:
         try:
             return self.client.get("/ready").json().get("loading", False)
         except (httpx.HTTPError, ValueError):
-            self.process.wait(20)
-            time.sleep(0.1)
+            # Several processes listen a little after the first of them says where.
+            time.sleep(0.2)
+            if self.process.poll() is None:
+                return True
             raise RuntimeError("the service did not start:\n" + "".join(self.lines)) from None
 
     def log(self, message, until=lambda records: records):

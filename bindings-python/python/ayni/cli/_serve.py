@@ -123,9 +123,7 @@ def _serve(given: argparse.Namespace, uvicorn: Any) -> int:
     listening = _listening(given.host, given.port)
     options = server_options(ServiceSettings.from_env())
     server = uvicorn.Server(uvicorn.Config(app, host=given.host, port=given.port, **options))
-    address, chosen = listening.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s:%d", shown, chosen)
+    _say_where(listening)
     server.run(sockets=[listening])
     for error in failures[:1]:
         print(f"ayni: {_sentence(error)}", file=sys.stderr)
@@ -142,6 +140,7 @@ def _workers(given: argparse.Namespace) -> int:
     wanted = {name: value for name, value in vars(given).items() if name != "run"}
     os.environ[WORKER] = json.dumps(wanted)
     options = {**server_options(ServiceSettings.from_env()), "http": HttpProtocol}
+    _listening(given.host, given.port).close()
     uvicorn.run("ayni.cli._serve:worker", factory=True, workers=given.workers, host=given.host, port=given.port, **options)
     return 0
 
@@ -177,6 +176,12 @@ def _listening(host: str, port: int) -> socket.socket:
         why = getattr(error, "strerror", None) or error
         raise ConfigInvalid(f"{host}:{port} cannot be listened on: {why}") from None
     return found
+
+
+def _say_where(listening: socket.socket) -> None:
+    address, port = listening.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s:%d", shown, port)
 
 
 def _sentence(error: Exception) -> str:
