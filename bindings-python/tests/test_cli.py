@@ -106,3 +106,19 @@ def test_every_service_has_its_port_and_address():
     for name in SERVICES:
         given = parser().parse_args(["serve", name, "--host", "0.0.0.0", "--port", "1234"])
         assert (given.service, given.host, given.port) == (name, "0.0.0.0", 1234)
+
+
+def test_shells_complete_commands_services_and_options(tmp_path):
+    script = tmp_path / "completion"
+    script.write_text(ayni_command("completion", "bash").stdout)
+
+    def completed(*words):
+        code = f'source "{script}"; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _ayni; echo "${{COMPREPLY[@]}}"'
+        return subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=20).stdout.split()
+
+    assert completed("ayni", "ser") == ["serve"]
+    assert set(SERVICES) <= set(completed("ayni", "serve", "''"))
+    assert completed("ayni", "serve", "openai", "--token") == ["--token-ids"]
+    assert completed("ayni", "completion", "f") == ["fish"]
+    assert "-a serve" in ayni_command("completion", "fish").stdout
+    assert "bashcompinit" in ayni_command("completion", "zsh").stdout

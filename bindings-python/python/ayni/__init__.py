@@ -1,5 +1,6 @@
 """Local and hosted models behind one typed interface."""
 
+from ayni import _interpreter  # noqa: F401, I001  # isort: skip
 from ayni import _ayni, _errors
 from ayni._answers import (
     Alternative,
