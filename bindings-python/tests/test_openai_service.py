@@ -218,11 +218,13 @@ def test_what_cannot_be_served_fails_as_what_it_is(served, fault):
     "body, param",
     [
         (b'{"model": "echo", "messages": [{"role": "boss"}]}', "messages.0.role"),
-        (b'{"model": "echo", "messages": [' + b"{}," * 300_000 + b"{}]}", "messages.0.role"),
+        (b'{"model": "echo", "messages": [' + b"{}," * 30_000 + b"{}]}", "messages.0.role"),
+        (b'{"model": "echo", "messages": [' + b"{}," * 300_000 + b"{}]}", None),
         (b'{"model": "echo", "messages": [{"role": "user", "content": "x"}], "temperature": 9}', "temperature"),
         (b'{"model": "echo", "messages": [{"role": "user", "content": "\\ud800"}]}', None),
         (b'{"model": "echo", "temperature": Infinity}', None),
-        (b'{"model": "echo", "metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b', "messages": 1}', "messages"),
+        (b'{"model": "echo", "metadata": ' + b"[" * 60 + b"]" * 60 + b', "messages": 1}', "messages"),
+        (b'{"model": "echo", "metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b', "messages": 1}', None),
         (b"", None),
     ],
 )
@@ -265,7 +267,7 @@ def test_the_openai_package_gets_several_answers(client):
 
 def test_the_openai_package_uses_the_newer_api(client):
     answer = client.responses.create(model="echo", input="hola", instructions="be brief", max_output_tokens=50)
-    assert answer.output_text == "You asked: hola" and answer.status == "completed" and answer.usage.total_tokens > 0
+    assert answer.output_text.startswith("You asked: hola\nI was told: be brief") and answer.status == "completed" and answer.usage.total_tokens > 0
     tool = {"type": "function", **TOOL["function"]}
     asked = client.responses.create(model="echo", input=[{"role": "user", "content": "hola"}], tools=[tool], tool_choice="required")
     [call] = [item for item in asked.output if item.type == "function_call"]
@@ -330,11 +332,11 @@ uvicorn.run(service(openai_router(embedder={"local": Embedder(%r)}, text_of_toke
 
 def test_token_ids_are_embedded(tiny):
     with serving(code=TOKENS % str(TINY)) as served:
-        counted = served.client.post("/tokenize", json={"model": "local", "prompt": "hello world"}).json()
-        assert counted["count"] == len(counted["tokens"]) == tiny.count_tokens("hello world")
+        counted = served.client.post("/tokenize", json={"model": "local", "prompt": "the road"}).json()
+        assert counted["count"] == len(counted["tokens"]) == tiny.count_tokens("the road")
         given = [counted["tokens"], counted["tokens"][1:-1]]
         found = served.client.post("/v1/embeddings", json={"model": "local", "input": given}).json()["data"]
-        expected = tiny.embed_sync("hello world").tolist()[0]
+        expected = tiny.embed_sync("the road").tolist()[0]
         for one in found:
             assert np.allclose(one["embedding"], expected, atol=1e-6)
         answer = served.client.post("/v1/embeddings", json={"model": "local", "input": [10_000_000]})
