@@ -273,3 +273,37 @@ def test_model_names_that_share_a_folder_are_refused():
         with pytest.raises(ayni.ConfigInvalid, match="--"):
             ayni.Embedder(name)
 
+
+
+def test_the_log_tells_of_attempts_waits_and_the_status_of_the_hosted_service(tmp_path):
+    async def busy(writer, _):
+        body = b'{"error": {"message": "busy"}}'
+        writer.write(b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+
+    config = tmp_path / "models.json"
+    with Server(busy) as backend:
+        retry = {"retry": {"max_retries": 1}}
+        config.write_text(json.dumps(hosted(backend.url, policy=retry)))
+        with serving("openai", "--config", str(config)) as served:
+            asked = {"model": "m", "messages": [{"role": "user", "content": "canary"}]}
+            assert served.client.post("/v1/chat/completions", json=asked).status_code == 503
+            [waited] = served.log("waiting before another attempt", until=lambda found: found)
+            [failed] = served.log("failed", until=lambda found: found)
+            assert "canary" not in "".join(served.lines)
+    assert (waited["logger"], waited["attempt"], waited["status"]) == ("ayni.call", 2, 503)
+    assert (failed["level"], failed["status"], failed["error_type"]) == ("warning", 503, "unavailable")
+
+
+def test_a_store_that_cannot_be_read_is_not_ready(tmp_path):
+    env = {"MERCADO_PUBLICO_TICKET": "F8537A18-0000-4000-8000-000000000000", "DATABASE_URL": f"sqlite:{tmp_path}/store"}
+    with serving("procurement", env=env) as served:
+        assert served.client.get("/ready").json() == {"ready": True, "problems": {}}
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        env["DATABASE_URL"] = f"postgres://me:canary@127.0.0.1:{nobody.getsockname()[1]}/db"
+        with serving("procurement", env=env) as served:
+            ready = served.client.get("/ready")
+            assert ready.status_code == 503 and ready.json()["problems"]["procurement"], ready.text
+            assert served.client.get("/health").status_code == 200
+            assert "canary" not in ready.text + "".join(served.lines)

@@ -27,6 +27,7 @@ __all__ = [
     "health",
     "known_models",
     "models",
+    "next_events",
     "openai_models",
     "prometheus_text",
     "similarity",
@@ -157,6 +158,7 @@ class OpenAiEvents:
 
 def openai_models(names: list[str], created: int, name: str | None) -> dict[str, Any]: ...
 def check_body(body: bytes, content_type: str | None) -> None: ...
+def next_events(seconds: float) -> list[dict[str, Any]] | None: ...
 def failure_body(fields: _Fields) -> dict[str, Any]: ...
 
 @final

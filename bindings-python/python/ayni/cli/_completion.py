@@ -59,7 +59,9 @@ def _tree(parser: argparse.ArgumentParser, path: tuple[str, ...]) -> Iterator[tu
 
 
 def _bash(tree: list[tuple[tuple[str, ...], list[str]]], *, is_zsh: bool) -> str:
-    spelt = lambda path: "".join(f" {word}" for word in path)
+    def spelt(path: tuple[str, ...]) -> str:
+        return "".join(f" {word}" for word in path)
+
     paths = "\n".join(f'      "{spelt(path)}") path="{spelt(path)}" ;;' for path, _ in tree if path)
     words = "\n".join(f'    "{spelt(path)}") words="{" ".join(words)}" ;;' for path, words in tree)
     start = "autoload -U +X bashcompinit && bashcompinit\n" if is_zsh else ""

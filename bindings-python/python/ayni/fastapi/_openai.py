@@ -131,8 +131,7 @@ class OpenAiPart(Part):
 
     def is_paid(self) -> bool:
         """Whether somebody else's service does some of the work."""
-        handles = (*self.chats.values(), *self.embedders.values(), *self.generators.values())
-        return any(handle.info().host is not None for handle in handles)
+        return any(handle.info().host is not None for handles in self.handles().values() for handle in handles.values())
 
     def forms(self) -> Sequence[Form]:
         """One form a capability."""
@@ -159,7 +158,7 @@ class OpenAiPart(Part):
         for kind, handles in self.handles().items():
             for name, handle in handles.items():
                 info = handle.info()
-                one = {"id": name, "kind": kind, "backend": info.backend, "model": info.model}
+                one: dict[str, Any] = {"id": name, "kind": kind, "backend": info.backend, "model": info.model}
                 one |= {"device": info.device, "precision": info.precision}
                 if not isinstance(handle, ImageGenerator):
                     one["window"] = handle.window()
@@ -168,7 +167,7 @@ class OpenAiPart(Part):
                 found.append(one)
         return found
 
-    def handles(self) -> dict[str, Mapping[str, Any]]:
+    def handles(self) -> dict[str, Mapping[str, Chat | Embedder | ImageGenerator]]:
         """The handles of each capability."""
         return {"chat": self.chats, "embeddings": self.embedders, "images": self.generators}
 
@@ -432,7 +431,8 @@ def _add_descriptions(router: ServiceRouter, part: OpenAiPart, first: Mapping[st
     @text_route
     async def tokenize(request: Request) -> Response:
         asked = _ayni.OpenAiRequest("tokens", *await _sent(request))
-        handle = _served({**part.chats, **part.embedders}, asked.model or "", "texts")
+        texts: dict[str, Any] = {**part.chats, **part.embedders}
+        handle = _served(texts, asked.model or "", "texts")
         return _json(await awaited(asked.answer, handle._native, "", 0))
 
     @router.get("/info", response_model=About, summary="The models, and what they run on")

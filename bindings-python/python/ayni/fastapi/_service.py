@@ -15,7 +15,7 @@ from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ConfigDict
 from starlette.middleware.cors import CORSMiddleware
 
-from ayni import AyniError, InvalidRequest, Progress, __version__, _ayni, prometheus_text
+from ayni import AyniError, InvalidRequest, Progress, __version__, _ayni, forward_logs, prometheus_text
 from ayni.fastapi._failures import DOCUMENTED, add_failure_handlers
 from ayni.fastapi._guard import LOG, Guard
 from ayni.fastapi._logs import show_logs
@@ -175,8 +175,8 @@ def health_router(*routers: ServiceRouter) -> APIRouter:
         if getattr(request.app.state, "loading", None) is not None:
             problems = {part.name: part.loading or "it is waiting to be loaded" for part in parts}
         else:
-            found = await asyncio.gather(*map(_problem, parts))
-            problems = {part.name: problem for part, problem in zip(parts, found, strict=True) if problem is not None}
+            checked = await asyncio.gather(*map(_problem, parts))
+            problems = {part.name: problem for part, problem in zip(parts, checked, strict=True) if problem is not None}
         if getattr(request.app.state, "draining", False):
             problems["service"] = "it is stopping"
         found: dict[str, Any] = {"ready": not problems, "problems": problems}
@@ -298,6 +298,8 @@ def guard(app: FastAPI, settings: ServiceSettings | None = None) -> FastAPI:
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     show_logs(settings.log)
+    if settings.log is not None:
+        forward_logs()
     return app
 
 
