@@ -305,7 +305,10 @@ impl ChatModes {
 /// The router's address as it may be shown: no user, key or query.
 fn router(url: &str) -> Result<String> {
     let plain = |url: &Url| {
-        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+        url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
     };
     match Url::parse(url) {
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && plain(&parsed) => {

@@ -10,7 +10,8 @@ use url::{Host, Url};
 /// Whether a URL leads to a host of the public internet by http or https. Names are not resolved; those that mean something in
 /// a private network only are not public.
 pub(crate) fn is_public_url(url: &Url) -> bool {
-    const PRIVATE_ENDINGS: [&str; 6] = [".localhost", ".local", ".internal", ".lan", ".home.arpa", ".localdomain"];
+    const PRIVATE_ENDINGS: [&str; 6] =
+        [".localhost", ".local", ".internal", ".lan", ".home.arpa", ".localdomain"];
     let public_host = match url.host() {
         Some(Host::Ipv4(ip)) => is_public(ip.into()),
         Some(Host::Ipv6(ip)) => is_public(ip.into()),

@@ -144,7 +144,10 @@ mod tests {
             log.push(Map::new());
         }
         let events = log.next(Duration::ZERO);
-        assert_eq!((events.len(), events[MAX_WAITING - 1]["events_dropped"].as_u64()), (MAX_WAITING, Some(3)));
+        assert_eq!(
+            (events.len(), events[MAX_WAITING - 1]["events_dropped"].as_u64()),
+            (MAX_WAITING, Some(3))
+        );
         assert!(log.next(Duration::from_millis(1)).is_empty());
     }
 }

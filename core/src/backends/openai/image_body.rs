@@ -102,7 +102,9 @@ fn refuse_given(given: &[Given<'_>], vendor: &str) -> Result<()> {
     match given.iter().find(|(_, given)| *given) {
         Some((name, _)) => Err(Error::unsupported_option(
             name,
-            format!("vendor '{vendor}' takes no `{name}` for images; what only one model takes goes into `extra`"),
+            format!(
+                "vendor '{vendor}' takes no `{name}` for images; what only one model takes goes into `extra`"
+            ),
         )),
         None => Ok(()),
     }

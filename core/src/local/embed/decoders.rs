@@ -67,7 +67,13 @@ impl Decoding {
 
 impl Decoders {
     pub(super) fn new(preprocessor: Preprocessor, limits: Limits, cpu: Cpu) -> Arc<Self> {
-        Arc::new(Self { preprocessor, limits, cpu, queue: Mutex::default(), undelivered: AtomicUsize::new(0) })
+        Arc::new(Self {
+            preprocessor,
+            limits,
+            cpu,
+            queue: Mutex::default(),
+            undelivered: AtomicUsize::new(0),
+        })
     }
 
     /// Decodes one image on the calling thread.
@@ -83,7 +89,11 @@ impl Decoders {
     ///
     /// # Errors
     /// `out_of_memory` where no thread can be started.
-    pub(super) fn start(self: &Arc<Self>, images: &[(usize, &ImageData)], decoding: &mut Decoding) -> Result<()> {
+    pub(super) fn start(
+        self: &Arc<Self>,
+        images: &[(usize, &ImageData)],
+        decoding: &mut Decoding,
+    ) -> Result<()> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         for (position, image) in images {
             queue.jobs.push_back(Job {
@@ -122,7 +132,9 @@ impl Decoders {
                 // A panic of a decoder fails its own image.
                 let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&job.image)));
                 let pixels = decoded.unwrap_or_else(|_| {
-                    Err(Error::invalid_request("the image is damaged in a way that its decoder does not survive"))
+                    Err(Error::invalid_request(
+                        "the image is damaged in a way that its decoder does not survive",
+                    ))
                 });
                 // It fails if the caller has left.
                 let _ = job.to.send((job.position, pixels));

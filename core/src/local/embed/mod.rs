@@ -236,7 +236,9 @@ fn limits(config: &LocalEmbedderConfig, env: &Environment) -> Result<Limits> {
         None => env.number::<u64>("AYNI_MAX_IMAGE_PIXELS")?,
     };
     match pixels {
-        Some(0) => Err(Error::config("`max_image_pixels` (AYNI_MAX_IMAGE_PIXELS) is 0; an image has at least one")),
+        Some(0) => {
+            Err(Error::config("`max_image_pixels` (AYNI_MAX_IMAGE_PIXELS) is 0; an image has at least one"))
+        }
         Some(max_pixels) => Ok(Limits { max_pixels, ..Limits::default() }),
         None => Ok(Limits::default()),
     }

@@ -135,7 +135,8 @@ fn vectors(cx: &Context, model: &Model, probes: &[(String, EmbedInput)]) -> Resu
                 model.embed_texts(&ids, &[model.skip(None)])?
             }
             EmbedInput::Image(image) => {
-                let decoders = model.decoders().ok_or_else(|| Error::unsupported("this model embeds text only"))?;
+                let decoders =
+                    model.decoders().ok_or_else(|| Error::unsupported("this model embeds text only"))?;
                 model.embed_images(&[decoders.decode(image)?])?
             }
         });

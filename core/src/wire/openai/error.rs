@@ -82,7 +82,8 @@ struct Upstream<'a> {
 impl<'a> Upstream<'a> {
     fn of(error: &'a Error) -> Option<Self> {
         let (status, reason) = (error.http_status(), error.response_excerpt());
-        let reason = reason.map(|text| text.char_indices().nth(MAX_REASON_CHARS).map_or(text, |(end, _)| &text[..end]));
+        let reason = reason
+            .map(|text| text.char_indices().nth(MAX_REASON_CHARS).map_or(text, |(end, _)| &text[..end]));
         (status.is_some() || reason.is_some()).then_some(Self { status, reason })
     }
 }
@@ -220,7 +221,10 @@ mod tests {
             .with_http_status(400)
             .with_response_excerpt("ñ".repeat(2 * MAX_REASON_CHARS));
         let json = serde_json::to_value(ErrorBody::new(&error, None)).expect("JSON");
-        assert_eq!(json["error"]["upstream"], json!({ "status": 400, "reason": "ñ".repeat(MAX_REASON_CHARS) }));
+        assert_eq!(
+            json["error"]["upstream"],
+            json!({ "status": 400, "reason": "ñ".repeat(MAX_REASON_CHARS) })
+        );
     }
 
     #[test]

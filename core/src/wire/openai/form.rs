@@ -22,8 +22,9 @@ pub(super) struct FormPart<'a> {
 /// # Errors
 /// `invalid_request` about the form of the body.
 pub(super) fn parts<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Vec<FormPart<'a>>> {
-    let boundary = boundary(content_type.unwrap_or_default())
-        .ok_or_else(|| malformed("", "the body needs the content type multipart/form-data with a boundary"))?;
+    let boundary = boundary(content_type.unwrap_or_default()).ok_or_else(|| {
+        malformed("", "the body needs the content type multipart/form-data with a boundary")
+    })?;
     let cut_off = || malformed("", "the form is cut off or damaged");
     let mark = format!("--{boundary}");
     // Every mark but the first begins on a line of its own.
@@ -45,7 +46,8 @@ pub(super) fn parts<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Ve
         let end = memmem::find(part, inner.as_bytes()).ok_or_else(cut_off)?;
         let (whole, after) = part.split_at_checked(end).ok_or_else(cut_off)?;
         rest = after.get(inner.len()..);
-        let head_end = memmem::find(whole, b"\r\n\r\n").filter(|end| *end <= MAX_HEAD_BYTES).ok_or_else(cut_off)?;
+        let head_end =
+            memmem::find(whole, b"\r\n\r\n").filter(|end| *end <= MAX_HEAD_BYTES).ok_or_else(cut_off)?;
         let (head, content) = whole.split_at_checked(head_end).ok_or_else(cut_off)?;
         let name = name_of(&String::from_utf8_lossy(head)).ok_or_else(cut_off)?;
         found.push(FormPart { name, content: content.get(4..).unwrap_or_default() });

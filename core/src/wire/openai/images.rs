@@ -73,7 +73,9 @@ impl EditsRequest {
         let (mut fields, mut images, mut mask) = (Map::new(), Vec::new(), None);
         for part in form::parts(content_type, body)? {
             match part.name.as_str() {
-                "image" | "image[]" if images.len() < MAX_EDITED => images.push(ImageData::new(part.content.to_vec())?),
+                "image" | "image[]" if images.len() < MAX_EDITED => {
+                    images.push(ImageData::new(part.content.to_vec())?)
+                }
                 "image" | "image[]" => {
                     let message = format!("`image`: there are more than {MAX_EDITED}");
                     return Err(about("image", Error::invalid_request(message)));
@@ -94,7 +96,10 @@ impl EditsRequest {
             return Err(body::malformed("image", "is missing"));
         }
         if body.n.is_some_and(|n| n != 1) {
-            return Err(about("n", Error::invalid_request("`n`: each image becomes one image; send it several times")));
+            return Err(about(
+                "n",
+                Error::invalid_request("`n`: each image becomes one image; send it several times"),
+            ));
         }
         let ignored = body.ignored();
         let mut request = RefineRequest::new(body.prompt, images);

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::chat::{Completion, CompletionEvents, CompletionHead, CompletionRequest, EventsPiece, ask, ask_streams};
+use super::chat::{
+    Completion, CompletionEvents, CompletionHead, CompletionRequest, EventsPiece, ask, ask_streams,
+};
 use super::check_content_type;
 use super::embeddings::{EmbeddingList, EmbeddingsRequest};
 use super::images::{EditsRequest, ImageList, ImagesRequest};
@@ -62,7 +64,9 @@ impl ServedRequest {
             "tokens" => TokensRequest::read(body).map(Self::Tokens),
             other => Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no route '{other}'; valid: chat, responses, embeddings, images, edits, tokens"),
+                format!(
+                    "there is no route '{other}'; valid: chat, responses, embeddings, images, edits, tokens"
+                ),
             )),
         }
     }
@@ -149,7 +153,9 @@ impl ServedRequest {
                 let mut ignored = asked.ignored.clone();
                 let mut streams = ask_streams(chat, cx, asked.request.clone(), &mut ignored).await?;
                 let stream = streams.pop().ok_or_else(another_capability)?;
-                ResponseEvents::open(stream, head, &asked, ignored, request_id).await.map(ServedEvents::Response)
+                ResponseEvents::open(stream, head, &asked, ignored, request_id)
+                    .await
+                    .map(ServedEvents::Response)
             }
             _ => Err(another_capability()),
         }

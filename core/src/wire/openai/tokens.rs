@@ -88,7 +88,9 @@ impl TokenCount {
                 let count = chat.count_tokens(&request)?;
                 Ok(Self { count, max_model_len: chat.window(), tokens: None })
             }
-            _ => Err(Error::unsupported("only texts and conversations have tokens, each with a model for them")),
+            _ => Err(Error::unsupported(
+                "only texts and conversations have tokens, each with a model for them",
+            )),
         }
     }
 }

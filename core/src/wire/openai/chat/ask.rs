@@ -105,8 +105,9 @@ pub(crate) fn check_addresses(request: &ChatRequest) -> Result<()> {
             let (Part::ImageUrl { url, .. } | Part::FileUrl { url, .. }) = part else { continue };
             if !Url::parse(url).is_ok_and(|url| is_public_url(&url)) {
                 let field = format!("messages.{index}.content");
-                let message =
-                    format!("`{field}`: an address must begin with https:// or http:// and name a public host");
+                let message = format!(
+                    "`{field}`: an address must begin with https:// or http:// and name a public host"
+                );
                 return Err(about(&field, Error::invalid_request(message)));
             }
         }

@@ -103,8 +103,10 @@ impl CompletionEvents {
             written += &writer.start_of(index, if index == 0 { ignored } else { &[] });
         }
         let count = streams.len();
-        let streams = select_all(streams.into_iter().enumerate().map(|(index, stream)| Numbered(index, stream)));
-        let mut events = Self { streams, writer, usage: Usage::default(), count, finished: 0, written, request_id };
+        let streams =
+            select_all(streams.into_iter().enumerate().map(|(index, stream)| Numbered(index, stream)));
+        let mut events =
+            Self { streams, writer, usage: Usage::default(), count, finished: 0, written, request_id };
         if let Some((index, first)) = events.streams.next().await {
             events.write(index, &first?);
         }

@@ -78,7 +78,11 @@ mod tests {
             (json!([1, "a"]), ErrorKind::InvalidRequest, "`input.1`: expected u32"),
             (json!([[1], []]), ErrorKind::InvalidRequest, "`input.1`: a list of token ids is empty"),
             (json!([-1]), ErrorKind::InvalidRequest, "`input.0`: expected a text or token ids"),
-            (json!(5), ErrorKind::InvalidRequest, "`input`: expected a text, a list of texts, or a list of token ids"),
+            (
+                json!(5),
+                ErrorKind::InvalidRequest,
+                "`input`: expected a text, a list of texts, or a list of token ids",
+            ),
             (json!(["a", null]), ErrorKind::InvalidRequest, "`input.1`: expected a text or token ids"),
         ] {
             let body = json!({ "model": "m", "input": input }).to_string();
@@ -89,10 +93,15 @@ mod tests {
 
     #[test]
     fn token_ids_are_read_as_one_text_or_several() {
-        for (input, expected) in [(json!([1, 2]), vec![vec![1, 2]]), (json!([[1], [2, 3]]), vec![vec![1], vec![2, 3]])] {
+        for (input, expected) in
+            [(json!([1, 2]), vec![vec![1, 2]]), (json!([[1], [2, 3]]), vec![vec![1], vec![2, 3]])]
+        {
             let body = json!({ "model": "m", "input": input, "truncate": "NONE", "priority": 1 }).to_string();
             let read = EmbeddingsRequest::read(body.as_bytes()).expect("a request");
-            assert_eq!((read.tokens.clone(), read.ignored.as_slice()), (expected, &["priority".to_owned()][..]));
+            assert_eq!(
+                (read.tokens.clone(), read.ignored.as_slice()),
+                (expected, &["priority".to_owned()][..])
+            );
             assert_eq!(read.request.truncation, Truncation::Refuse);
             let error = read.request_for(&AnyEmbedder::new(Scripted::default())).expect_err("unknown tokens");
             assert_eq!(error.kind(), ErrorKind::InvalidRequest);

@@ -73,7 +73,9 @@ impl EmbeddingsRequest {
         let text_of = |tokens: &Vec<u32>| embedder.text_of_tokens(tokens).map(EmbedInput::Text);
         let texts = self.tokens.iter().map(text_of).collect::<Result<_>>().map_err(|error| {
             let message = match error.kind() {
-                ErrorKind::Unsupported => "`input`: this model's tokens are not known here; send texts".to_owned(),
+                ErrorKind::Unsupported => {
+                    "`input`: this model's tokens are not known here; send texts".to_owned()
+                }
                 ErrorKind::InvalidRequest => {
                     format!("`input`: {}; send texts, or ids of the model's own tokenizer", error.message())
                 }
@@ -183,7 +185,9 @@ impl<'de> Deserialize<'de> for InputJson<'_> {
                 while input.count < MAX_INPUTS {
                     match items.next_element()? {
                         None => return Ok(input),
-                        Some(ItemJson::Text(text)) if input.tokens.is_empty() => input.texts.push(text.into()),
+                        Some(ItemJson::Text(text)) if input.tokens.is_empty() => {
+                            input.texts.push(text.into())
+                        }
                         Some(ItemJson::Tokens(tokens)) if input.texts.is_empty() => input.tokens.push(tokens),
                         Some(ItemJson::Token(first)) if input.count == 0 => {
                             input.tokens.push(one_text(first, &mut items)?);
@@ -215,9 +219,7 @@ impl schemars::JsonSchema for InputJson<'_> {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let list = |items: &Value, most: usize| {
-            serde_json::json!({ "type": "array", "items": items, "minItems": 1, "maxItems": most })
-        };
+        let list = |items: &Value, most: usize| serde_json::json!({ "type": "array", "items": items, "minItems": 1, "maxItems": most });
         let text = serde_json::json!({ "type": "string" });
         let tokens = list(&serde_json::json!({ "type": "integer", "minimum": 0 }), MAX_TOKENS);
         schemars::json_schema!({ "anyOf": [text, list(&text, MAX_INPUTS), tokens, list(&tokens, MAX_INPUTS)] })

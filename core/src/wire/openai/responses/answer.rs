@@ -79,7 +79,8 @@ fn message_item(id: &str, status: &str, content: &[Value]) -> Value {
 }
 
 fn reasoning_item(id: &str, status: &str, text: &str) -> Value {
-    let content = if text.is_empty() { json!([]) } else { json!([{ "type": "reasoning_text", "text": text }]) };
+    let content =
+        if text.is_empty() { json!([]) } else { json!([{ "type": "reasoning_text", "text": text }]) };
     json!({ "id": id, "type": "reasoning", "status": status, "summary": [], "content": content })
 }
 
@@ -197,10 +198,14 @@ impl ResponseEvents {
 
     fn fail(&mut self, failure: &Error) {
         self.stream = None;
-        let body = serde_json::to_value(ErrorBody::new(failure, self.request_id.as_deref())).unwrap_or_default();
+        let body =
+            serde_json::to_value(ErrorBody::new(failure, self.request_id.as_deref())).unwrap_or_default();
         let fields = body.get("error").cloned().unwrap_or_default();
         let code = failure.kind().as_str();
-        self.send("error", json!({ "code": code, "message": failure.message(), "param": null, "error": fields }));
+        self.send(
+            "error",
+            json!({ "code": code, "message": failure.message(), "param": null, "error": fields }),
+        );
     }
 
     fn send(&mut self, kind: &str, mut fields: Value) {
@@ -261,7 +266,8 @@ impl ResponseEvents {
             self.close();
             let (id, index) = (self.id("msg"), self.output.len());
             self.add(message_item(&id, "in_progress", &[]));
-            let part = json!({ "item_id": id, "output_index": index, "content_index": 0, "part": text_part("") });
+            let part =
+                json!({ "item_id": id, "output_index": index, "content_index": 0, "part": text_part("") });
             self.send("response.content_part.added", part);
             self.open = Open::Text(String::new());
             return self.text(piece);
@@ -270,8 +276,7 @@ impl ResponseEvents {
             text.push_str(piece);
         }
         if !piece.is_empty() {
-            let delta =
-                json!({ "item_id": id, "output_index": index, "content_index": 0, "delta": piece, "logprobs": [] });
+            let delta = json!({ "item_id": id, "output_index": index, "content_index": 0, "delta": piece, "logprobs": [] });
             self.send("response.output_text.delta", delta);
         }
     }

@@ -96,7 +96,9 @@ fn refuse_unsupported(request: &ChatRequest, vendor: &str) -> Result<()> {
         None => Ok(()),
         Some((option, _)) => Err(Error::unsupported_option(
             option,
-            format!("vendor '{vendor}' does not take `{option}` by the API `responses`; `chat_completions` may"),
+            format!(
+                "vendor '{vendor}' does not take `{option}` by the API `responses`; `chat_completions` may"
+            ),
         )),
     }
 }

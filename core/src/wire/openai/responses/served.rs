@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatRequest, Content, ImageDetail, Message, OutputFormat, Part, ReasoningEffort, Tool, ToolCall, ToolChoice};
+use crate::chat::{
+    ChatRequest, Content, ImageDetail, Message, OutputFormat, Part, ReasoningEffort, Tool, ToolCall,
+    ToolChoice,
+};
 use crate::error::{Error, Result};
 use crate::media::{FileData, ImageData};
 use crate::wire::openai::MAX_MODEL_CHARS;
@@ -87,8 +90,18 @@ pub(crate) struct ResponsesBody<'a> {
 
 /// Fields that change nothing about the answer.
 const WITHOUT_EFFECT: [&str; 12] = [
-    "conversation", "include", "max_tool_calls", "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier",
-    "service_tier", "store", "stream_options", "truncation", "user",
+    "conversation",
+    "include",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "stream_options",
+    "truncation",
+    "user",
 ];
 
 impl ResponsesRequest {
@@ -99,7 +112,10 @@ impl ResponsesRequest {
     pub fn read(body: &[u8]) -> Result<Self> {
         let mut body: ResponsesBody<'_> = body::read(body)?;
         if body.previous_response_id.is_some() {
-            return refuse("previous_response_id", "no answers are kept here; send the whole conversation as `input`");
+            return refuse(
+                "previous_response_id",
+                "no answers are kept here; send the whole conversation as `input`",
+            );
         }
         if body.background == Some(true) {
             return refuse("background", "no answers are kept here; wait for the answer or stream it");
@@ -120,7 +136,9 @@ impl ResponsesRequest {
         Ok(Self {
             model: body.model.clone().into_owned(),
             stream: body.stream.unwrap_or_default(),
-            ignored: ignored.map(|name| name.chars().filter(|c| !c.is_control()).take(80).collect()).collect(),
+            ignored: ignored
+                .map(|name| name.chars().filter(|c| !c.is_control()).take(80).collect())
+                .collect(),
             echo: body.into_echo(),
             request,
         })
@@ -135,7 +153,10 @@ impl ResponsesBody<'_> {
         let mut set = |name: &str, value: Value| drop(echo.insert(name.to_owned(), value));
         set("instructions", self.instructions.into());
         set("max_output_tokens", self.max_output_tokens.into());
-        set("temperature", self.temperature.map_or(1.0.into(), |number| crate::wire::numbers::decimal(number).into()));
+        set(
+            "temperature",
+            self.temperature.map_or(1.0.into(), |number| crate::wire::numbers::decimal(number).into()),
+        );
         set("top_p", self.top_p.map_or(1.0.into(), |number| crate::wire::numbers::decimal(number).into()));
         set("tools", self.tools.into());
         set("tool_choice", or(self.tool_choice, "auto".into()));
@@ -185,7 +206,8 @@ fn read_item(mut item: Value, field: &str, messages: &mut Vec<Message>) -> Resul
             });
         }
         "function_call" => {
-            let call = ToolCall::new(needed(&item, "call_id")?, needed(&item, "name")?, needed(&item, "arguments")?);
+            let call =
+                ToolCall::new(needed(&item, "call_id")?, needed(&item, "name")?, needed(&item, "arguments")?);
             // Several calls in a row are one turn of the assistant.
             match messages.last_mut().filter(|last| last.role == crate::chat::Role::Assistant) {
                 Some(last) => last.tool_calls.push(call),
@@ -220,7 +242,9 @@ fn read_part(part: &Value, field: &str) -> Result<Part> {
     let wrong = |what: &str| malformed(field, what);
     let text = |name: &str| text_of(part, name);
     match part.get("type").and_then(Value::as_str).unwrap_or_default() {
-        "input_text" | "output_text" | "text" => Ok(Part::text(text("text").ok_or_else(|| wrong("has no `text`"))?)),
+        "input_text" | "output_text" | "text" => {
+            Ok(Part::text(text("text").ok_or_else(|| wrong("has no `text`"))?))
+        }
         "refusal" => Ok(Part::text(text("refusal").unwrap_or_default())),
         "input_image" => {
             let url = text("image_url").ok_or_else(|| wrong("has no `image_url`"))?;
@@ -254,9 +278,13 @@ fn read_tool(tool: &Value) -> Result<Tool> {
             let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).cloned();
             let parameters = parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
             let strict = tool.get("strict").and_then(Value::as_bool).unwrap_or_default();
-            Ok(Tool::new(name, text_of(tool, "description").unwrap_or_default(), parameters).with_strict(strict))
+            Ok(Tool::new(name, text_of(tool, "description").unwrap_or_default(), parameters)
+                .with_strict(strict))
         }
-        _ => refuse("tools", "a tool has the type function and a name; OpenAI's own tools are not offered here"),
+        _ => refuse(
+            "tools",
+            "a tool has the type function and a name; OpenAI's own tools are not offered here",
+        ),
     }
 }
 
@@ -278,12 +306,14 @@ fn read_format(text: &Value) -> Result<Option<OutputFormat>> {
         None => Ok(None),
         Some("text") => Ok(Some(OutputFormat::Text)),
         Some("json_object") => Ok(Some(OutputFormat::Json)),
-        Some("json_schema") if format.get("schema").is_some_and(Value::is_object) => Ok(Some(OutputFormat::JsonSchema {
-            name: text_of(format, "name").unwrap_or_else(|| "answer".to_owned()),
-            description: text_of(format, "description"),
-            schema: format.get("schema").cloned().unwrap_or_default(),
-            strict: format.get("strict").and_then(Value::as_bool).unwrap_or_default(),
-        })),
+        Some("json_schema") if format.get("schema").is_some_and(Value::is_object) => {
+            Ok(Some(OutputFormat::JsonSchema {
+                name: text_of(format, "name").unwrap_or_else(|| "answer".to_owned()),
+                description: text_of(format, "description"),
+                schema: format.get("schema").cloned().unwrap_or_default(),
+                strict: format.get("strict").and_then(Value::as_bool).unwrap_or_default(),
+            }))
+        }
         Some(_) => refuse("text.format", "expected text, json_object, or json_schema with a schema"),
     }
 }
