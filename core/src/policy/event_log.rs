@@ -34,7 +34,7 @@ impl EventLog {
     pub fn global() -> Option<&'static Self> {
         static LOG: OnceLock<Option<&'static EventLog>> = OnceLock::new();
         *LOG.get_or_init(|| {
-            let log: &'static EventLog = Box::leak(Box::default());
+            let log: &'static Self = Box::leak(Box::default());
             tracing::subscriber::set_global_default(Forwarding(log)).is_ok().then_some(log)
         })
     }

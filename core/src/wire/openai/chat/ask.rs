@@ -114,3 +114,81 @@ pub(crate) fn check_addresses(request: &ChatRequest) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::chat::{ChatBackend, ChatEvent, FinishReason};
+    use crate::info::{BackendInfo, Route};
+
+    /// Gives one answer a call, and has neither seeds nor `min_p`.
+    #[derive(Debug)]
+    struct Picky(BackendInfo);
+
+    impl Picky {
+        fn check(&self, request: &ChatRequest) -> Result<()> {
+            request.check()?;
+            let refused = |option: &str| Err(Error::unsupported_option(option, format!("no `{option}` here")));
+            match () {
+                () if request.seed.is_some() => refused("seed"),
+                () if request.extra.contains_key("min_p") => refused("min_p"),
+                () if !request.tools.is_empty() => refused("tools"),
+                () => Ok(()),
+            }
+        }
+    }
+
+    impl ChatBackend for Picky {
+        fn info(&self) -> &BackendInfo {
+            &self.0
+        }
+
+        async fn chat(&self, _: &Context, request: ChatRequest) -> Result<ChatResponse> {
+            self.check(&request)?;
+            Ok(ChatResponse::new("yes", Route::new(&self.0)))
+        }
+
+        async fn stream(&self, _: &Context, request: ChatRequest) -> Result<ChatStream> {
+            self.check(&request)?;
+            Ok(ChatStream::from_response(ChatResponse::new("yes", Route::new(&self.0))))
+        }
+    }
+
+    fn picky() -> AnyChat {
+        AnyChat::new(Picky(BackendInfo::new("picky", "m")))
+    }
+
+    #[tokio::test]
+    async fn what_the_backend_lacks_is_left_out_and_named_and_several_answers_are_asked_for_one_by_one() {
+        let cx = Context::new();
+        let request = ChatRequest::user("x").with_seed(7).with_extra("min_p", 0.1).with_choices(3);
+        let mut ignored = Vec::new();
+        let answer = ask(&picky(), &cx, request.clone(), &mut ignored).await.unwrap();
+        assert_eq!((answer.text.as_str(), answer.alternatives.len()), ("yes", 2));
+        assert_eq!(ignored, ["seed", "min_p"]);
+        let mut ignored = Vec::new();
+        let streams = ask_streams(&picky(), &cx, request, &mut ignored).await.unwrap();
+        assert_eq!((streams.len(), ignored.as_slice()), (3, &["seed".to_owned(), "min_p".to_owned()][..]));
+        for mut stream in streams {
+            let mut finish = None;
+            while let Some(event) = stream.next().await {
+                if let ChatEvent::Finish { reason, .. } = event.unwrap() {
+                    finish = Some(reason);
+                }
+            }
+            assert_eq!(finish, Some(FinishReason::Stop));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_decides_the_answer_is_not_left_out() {
+        let tool = crate::chat::Tool::new("look", "", json!({ "type": "object" }));
+        let request = ChatRequest::user("x").with_tools([tool]);
+        let mut ignored = Vec::new();
+        let error = ask(&picky(), &Context::new(), request, &mut ignored).await.unwrap_err();
+        assert_eq!((error.kind(), ignored.len()), (ErrorKind::Unsupported, 0));
+    }
+}

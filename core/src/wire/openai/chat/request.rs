@@ -238,7 +238,7 @@ impl<'a> CompletionBody<'a> {
         check_addresses(&request)?;
         request.choices = self.n.filter(|n| *n != 1);
         let passed_on =
-            |(name, value): &(String, Value)| PASSED_ON.contains(&name.as_str()) && !value.is_null();
+            |(name, value): &(String, Value)| PASSED_ON.contains(&name.as_str()) && !value.is_null() && *value != Value::Object(Map::new());
         request.extra = self.further.into_iter().filter(passed_on).collect();
         request.max_tokens = self.max_completion_tokens.or(self.max_tokens);
         request.temperature = self.temperature;
