@@ -6,6 +6,7 @@ import { ResponseInvalid, Unsupported } from "../generated/errors.js";
 import { type GenerateOptions, ImageGenerator, openImages } from "../images.js";
 import { health } from "../services.js";
 import { type Given, HandlePart } from "./handles.js";
+import type { Form } from "./pages.js";
 import { Fields, type Router, base64Of, objectOf } from "./router.js";
 
 const LONGEST_PROMPT = 20_000;
@@ -27,6 +28,17 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
   constructor(given: Given<ImageGenerator>, config: ImageConfig | undefined) {
     super(given);
     this.#config = config;
+  }
+
+  forms(): Form[] {
+    const prompt = { name: "prompt", label: "What the image shows", kind: "text", value: "a red fox in the snow" } as const;
+    const change = { name: "prompt", label: "What to change", kind: "text", value: "make it night" } as const;
+    const image = { name: "image", label: "Image", kind: "image" } as const;
+    const changed = { refinePrompt: "$prompt", images: ["$image"] };
+    return [
+      { title: "Make an image", path: "/generate", inputs: [prompt], shows: "images", body: { prompt: "$prompt" } },
+      { title: "Change an image", path: "/refine", inputs: [change, image], shows: "images", body: changed },
+    ];
   }
 
   /** What is known, and what an engine behind it says of itself. */

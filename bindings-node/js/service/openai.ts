@@ -12,6 +12,7 @@ import { ImageGenerator } from "../images.js";
 import { type NativeOpenAiEvents, type NativeOpenAiRequest, type OpenAiRouteName, native, unwrap } from "../native.js";
 import { keptAlive } from "./events.js";
 import { responseOf, statusOf } from "./failures.js";
+import type { Form } from "./pages.js";
 import type { Exchange, Part, Route, Router } from "./router.js";
 import { jsonText } from "./router.js";
 
@@ -123,6 +124,7 @@ export function openaiRoutes(handles: OpenAiHandles): Router {
     close: async () => undefined,
     health: async () => ({ models: names }),
     problem: () => (isLoaded ? undefined : "the models are not loaded"),
+    forms: () => formsOf([...chats.keys()], [...embedders.keys()], [...generators.keys()]),
   };
   type Answering = Chat["native"] | Embedder["native"] | ImageGenerator["native"];
   const answered = (path: string, name: OpenAiRouteName, prefix: string, find: (model: string) => Answering): Route => ({
@@ -159,6 +161,20 @@ export function openaiRoutes(handles: OpenAiHandles): Router {
       ...listed(names),
     ],
   };
+}
+
+function formsOf(chats: string[], embedders: string[], generators: string[]): Form[] {
+  const form = (title: string, path: string, models: string[], value: string, shows: Form["shows"], body: object): Form[] => {
+    const model = { name: "model", label: "Model", kind: "choice", choices: models } as const;
+    const prompt = { name: "prompt", label: "Text", kind: "text", value } as const;
+    return models.length === 0 ? [] : [{ title, path, inputs: [model, prompt], shows, body: { model: "$model", ...body } }];
+  };
+  const messages = [{ role: "user", content: "$prompt" }];
+  return [
+    ...form("Chat", "/v1/chat/completions", chats, "hola", "text", { messages }),
+    ...form("Vector of a text", "/v1/embeddings", embedders, "hola", "vector", { input: "$prompt" }),
+    ...form("Make an image", "/v1/images/generations", generators, "a red fox in the snow", "images", { prompt: "$prompt" }),
+  ];
 }
 
 /** What is known about every model, without asking anybody. */

@@ -3,6 +3,7 @@
 import { InvalidRequest } from "../generated/errors.js";
 import { native, unwrap } from "../native.js";
 import { malformed } from "./failures.js";
+import type { Form } from "./pages.js";
 
 /** What a router works with: something that is loaded at the start and closed at the end. */
 export interface Part {
@@ -17,6 +18,8 @@ export interface Part {
   health(): Promise<Record<string, unknown>>;
   /** Why it cannot serve yet; undefined if it can. */
   problem(): string | undefined;
+  /** What people can try on the front page. */
+  forms?(): readonly Form[];
 }
 
 /** One request as a route sees it. */

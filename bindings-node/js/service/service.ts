@@ -5,6 +5,7 @@ import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { bodyOf, counted } from "./body.js";
 import { Refused, responseOf } from "./failures.js";
 import { Metrics } from "./metrics.js";
+import { frontPage } from "./pages.js";
 import { type Exchange, type Route, type Router, matched } from "./router.js";
 import { type ServiceSettings, type Settled, settingsFromEnv, settle } from "./settings.js";
 
@@ -116,6 +117,10 @@ class Running {
     const path = this.#pathOf(url);
     const preflight = this.#preflight(request);
     if (preflight) return preflight;
+    if (this.#wantsPage(request, path)) {
+      const page = frontPage(this.#routers.map(({ part }) => part), this.#settings.apiKey !== undefined);
+      return this.#dressed(request, requestId, request.method === "HEAD" ? new Response(null, page) : page);
+    }
     const told: Record<string, unknown> = {};
     let [template, kind]: [string, string | undefined] = ["unmatched", undefined];
     let isCounted = false;
@@ -167,6 +172,13 @@ class Running {
     const { status } = response;
     const shown = request.method === "HEAD" ? new Response(null, response) : response;
     return this.#dressed(request, requestId, counted(shown, (left) => finish(left ? CLIENT_CLOSED_REQUEST : status)));
+  }
+
+  /** Whether a browser asks for the front page; where the routes are mounted below others, the root is somebody else's. */
+  #wantsPage(request: Request, path: string): boolean {
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    const isRoot = path === "/" && this.#settings.basePath === "";
+    return isRead && isRoot && (request.headers.get("accept") ?? "").includes("text/html");
   }
 
   #pathOf(url: URL): string {
