@@ -140,6 +140,14 @@ test("open routes read no body, and texts have a limit of their own", { timeout:
   assert.equal(answer.status, 413);
 });
 
+test("metrics have the counters of backends", { timeout: 10_000 }, async () => {
+  const made = next.service(next.clipRoutes({ backend: "scripted" }), { log: "none" });
+  await made.handle(new Request("http://localhost/embed/text", { method: "POST", body: '{"text": "hola"}', headers }));
+  const text = await (await made.handle(new Request("http://localhost/metrics"))).text();
+  assert.match(text, /^ayni_http_requests_total/m);
+  assert.match(text, /^ayni_requests_total\{backend="scripted"/m);
+});
+
 test("a stream has comments before its first token", { timeout: 10_000 }, async () => {
   const chat = { slow: await ayni.openChat({ ...slow, latency_seconds: 1 }) };
   const made = next.service(next.openaiRoutes({ chat }), { log: "none", keepAliveMs: 100 });

@@ -2,6 +2,7 @@
 
 import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 
+import { native } from "../native.js";
 import { bodyOf, counted } from "./body.js";
 import { Refused, responseOf } from "./failures.js";
 import { Metrics } from "./metrics.js";
@@ -69,7 +70,7 @@ class Running {
       return Response.json({ ready: isReady, problems }, { status: isReady ? 200 : 503 });
     };
     const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
-    const metrics = async (): Promise<Response> => new Response(this.#metrics.text(), { headers });
+    const metrics = async (): Promise<Response> => new Response(this.#metrics.text() + native().prometheusText(), { headers });
     return [
       { method: "GET", path: "/health", handle: health },
       { method: "GET", path: "/ready", handle: ready },
