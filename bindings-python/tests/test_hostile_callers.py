@@ -159,8 +159,18 @@ def test_health_asks_the_engine_once_for_everybody_and_not_for_long():
         assert all(one["engine"]["reachable"] for one in found), found[0]
         assert found[0]["engine"]["diagnostics"]["device"] == "cuda"
         assert engine._counts["requests"] <= 4
-    config = {"backend": "scripted", "fallback": []}
-    assert config
+    code = """
+import sys, uvicorn
+from ayni import ImageGenerator
+from ayni.fastapi import image_router, server_options, service
+away = {"backend": "image_engine", "url": "http://127.0.0.1:1"}
+generator = ImageGenerator(backend="image_engine", url=%r, fallback=[away])
+uvicorn.run(service(image_router(generator)), port=0, **server_options())
+"""
+    with Server(quick) as engine, serving(code=code % engine.url) as served:
+        health = served.client.get("/health").json()
+        assert health["engine"]["diagnostics"]["device"] == "cuda"
+        assert [one["reachable"] for one in health["fallback_engines"]] == [False]
     with Server(slow) as engine, serving("images", env={"CLOUD_ENGINE_URL": engine.url}) as served:
         began = time.monotonic()
         health = served.client.get("/health")

@@ -145,9 +145,8 @@ class GeneratorPart(Part):
 
     def _configs(self) -> list[Mapping[str, Any]]:
         """The configurations of the engine and of those that stand in for it."""
-        if not self._owned:
-            return []
-        config = dict(self._config or _of_environment())
+        given = self._config if self._owned else self.generator._config
+        config = dict(given or _of_environment())
         fallback = config.pop("fallback", None) or []
         config.pop("policy", None)
         return [config, *({name: value for name, value in one.items() if name != "policy"} for one in fallback)]
