@@ -19,14 +19,15 @@ pub(crate) async fn ask(
     mut request: ChatRequest,
     ignored: &mut Vec<String>,
 ) -> Result<ChatResponse> {
+    let mut missing = 0;
     loop {
         let error = match chat.chat(cx, request.clone()).await {
-            Ok(response) => return Ok(response),
+            Ok(first) => return with_others(first, missing, chat, cx, &request).await,
             Err(error) => error,
         };
         match lacking(&error) {
             Some("choices") if request.choices.is_some_and(|count| count > 1) => {
-                return one_by_one(chat, cx, &request).await;
+                missing = request.choices.take().unwrap_or(1) - 1;
             }
             Some(option) if leave_out(&mut request, option) => ignored.push(field_name(option)),
             _ => return Err(error),
@@ -77,12 +78,17 @@ fn leave_out(request: &mut ChatRequest, option: &str) -> bool {
     }
 }
 
-async fn one_by_one(chat: &AnyChat, cx: &Context, request: &ChatRequest) -> Result<ChatResponse> {
-    let count = request.choices.unwrap_or(1);
-    let answers = (0..count).map(|number| chat.chat(cx, nth(request, number)));
-    let mut answers = try_join_all(answers).await?.into_iter();
-    let mut first = answers.next().ok_or_else(|| Error::response_invalid("there is no answer"))?;
-    for other in answers {
+/// Adds so many further answers of a backend that gives one a call.
+async fn with_others(
+    mut first: ChatResponse,
+    missing: u32,
+    chat: &AnyChat,
+    cx: &Context,
+    request: &ChatRequest,
+) -> Result<ChatResponse> {
+    let others = (1..=missing).map(|number| chat.chat(cx, nth(request, number)));
+    for other in try_join_all(others).await? {
+        // The conversation counts once.
         first.usage = first.usage.plus(Usage { input_tokens: None, cached_tokens: None, ..other.usage });
         first.alternatives.push(other.into());
     }
@@ -131,7 +137,8 @@ mod tests {
     impl Picky {
         fn check(&self, request: &ChatRequest) -> Result<()> {
             request.check()?;
-            let refused = |option: &str| Err(Error::unsupported_option(option, format!("no `{option}` here")));
+            let refused =
+                |option: &str| Err(Error::unsupported_option(option, format!("no `{option}` here")));
             match () {
                 () if request.seed.is_some() => refused("seed"),
                 () if request.extra.contains_key("min_p") => refused("min_p"),

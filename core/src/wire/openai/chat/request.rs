@@ -237,8 +237,9 @@ impl<'a> CompletionBody<'a> {
         let mut request = ChatRequest::new(messages.collect::<Result<Vec<_>>>()?);
         check_addresses(&request)?;
         request.choices = self.n.filter(|n| *n != 1);
-        let passed_on =
-            |(name, value): &(String, Value)| PASSED_ON.contains(&name.as_str()) && !value.is_null() && *value != Value::Object(Map::new());
+        let passed_on = |(name, value): &(String, Value)| {
+            PASSED_ON.contains(&name.as_str()) && !value.is_null() && *value != Value::Object(Map::new())
+        };
         request.extra = self.further.into_iter().filter(passed_on).collect();
         request.max_tokens = self.max_completion_tokens.or(self.max_tokens);
         request.temperature = self.temperature;

@@ -355,7 +355,9 @@ fn options_of_other_servers_are_passed_on_and_unknown_fields_named() {
 
 #[test]
 fn addresses_that_are_not_public_are_refused() {
-    for url in ["file:///etc/passwd", "http://localhost:6379/", "http://10.0.0.1/x.png", "gopher://a.example/", "x"] {
+    for url in
+        ["file:///etc/passwd", "http://localhost:6379/", "http://10.0.0.1/x.png", "gopher://a.example/", "x"]
+    {
         let part = json!({ "type": "image_url", "image_url": { "url": url } });
         let error = read(&with("messages", json!([{ "role": "user", "content": [part] }]))).expect_err(url);
         assert_eq!((error.kind(), status(&error)), (ErrorKind::InvalidRequest, 400), "{url}");
