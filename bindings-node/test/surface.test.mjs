@@ -189,7 +189,7 @@ describe("procurement", () => {
     let csv = "";
     for await (const piece of ayni.exportRecords(procurement, "tender", { form: "csv", separator: "comma" })) csv += piece;
     assert.match(csv, /9002-7-LR26/);
-    const chat = await ayni.openChat({ ...scripted, replies: [{ text: '{"claims": [{"text": "La licitación es 9002-7-LR26.", "fields": [1]}]}' }] });
+    const chat = await ayni.openChat({ ...scripted, replies: [{ text: '{"claims": ["La licitación es {1}."]}' }] });
     const analysis = await ayni.analyse(procurement, "9002-7-LR26", chat);
     assert.deepEqual(analysis.claims.map(({ text }) => text), ["La licitación es 9002-7-LR26."]);
     assert.equal((await analysis.pdf({ language: "en" })).subarray(0, 4).toString(), "%PDF");

@@ -10,7 +10,7 @@ import pytest
 from serving import failure, mock, serving
 
 TICKET = "AC3F8E0F-14CA-4DD9-A1BC-CA4A00CANARY"
-REPLY = {"claims": [{"text": "Es una licitación.", "fields": [1]}, {"text": "Cierra el 3 de febrero de 1999.", "fields": [1]}]}
+REPLY = {"claims": ["Es la licitación {1}.", "Cierra el 3 de febrero de 1999."]}
 
 CODE = """
 import json, os, uvicorn

@@ -259,10 +259,9 @@ impl Sheet<'_> {
         canvas.text(&from, Style::SMALL, 0.0, Canvas::width(), 1);
         if let Some(analysis) = self.analysis {
             let checked = self.say(
-                "Montos, fechas, RUT, códigos y estados se contrastaron con los campos citados; lo demás lo redactó el \
-                 modelo. No reemplaza las bases.",
-                "Amounts, dates, tax numbers, codes and states were held against the fields cited; the rest is the \
-                 model's wording. It does not replace the terms of the tender.",
+                "Los valores son los de los campos citados; lo demás lo redactó el modelo. No reemplaza las bases.",
+                "The values are those of the fields cited; the rest is the model's wording. It does not replace the \
+                 terms of the tender.",
             );
             let by = format!(
                 "{} {} ({}). {checked}",
