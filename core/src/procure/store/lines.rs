@@ -1,11 +1,12 @@
 //! Lines of monthly files: millions of small records that are replaced a month at a time.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Batch, RecordKind};
 use crate::context::BoxFuture;
 use crate::error::Result;
-use crate::procure::{Date, Decimal, Money, Month};
+use crate::procure::{Date, Decimal, Money, Month, Raw};
 
 /// The columns by which lines are queried. Databases index each.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -38,8 +39,29 @@ pub trait LineStore: Send + Sync {
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>>;
 }
 
+/// A published month, and its number of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StoredMonth {
+    /// The month.
+    pub month: Month,
+    /// Its number of lines.
+    pub lines: u64,
+}
+
+/// A line and its month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MonthLine {
+    /// The month.
+    pub month: Month,
+    /// The line.
+    pub line: StoredLine,
+}
+
 /// A line of an order, an offer for a line of a tender, or a quote for a product of a quick purchase.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StoredLine {
     /// The position in the month's files, from 1.
@@ -75,11 +97,14 @@ pub struct StoredLine {
     /// Whether the offer or quote was chosen.
     pub chosen: Option<bool>,
     /// The whole row as JSON; empty if it was not stored.
+    #[serde(serialize_with = "as_json")]
+    #[cfg_attr(feature = "schema", schemars(with = "Raw"))]
     pub body: Bytes,
 }
 
 /// Selects lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LineQuery {
     /// The kind of record that the lines belong to.
@@ -97,7 +122,16 @@ pub struct LineQuery {
     /// Only lines after this month and position, those of the last line of the previous page.
     pub after: Option<(Month, u64)>,
     /// The page size.
+    #[serde(default = "default_limit")]
     pub limit: usize,
+}
+
+fn default_limit() -> usize {
+    1000
+}
+
+fn as_json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    Raw::of_parsed(body.clone()).serialize(serializer)
 }
 
 impl LineQuery {
@@ -111,7 +145,7 @@ impl LineQuery {
             product: None,
             supplier: None,
             after: None,
-            limit: 1000,
+            limit: default_limit(),
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) mod tests;
 
 pub use address::StoreAddress;
 pub(crate) use address::StoreKind;
-pub use lines::{LineQuery, LineStore, StoredLine};
+pub use lines::{LineQuery, LineStore, MonthLine, StoredLine, StoredMonth};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
