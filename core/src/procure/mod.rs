@@ -25,6 +25,35 @@ use crate::context::{BoxFuture, Context};
 use crate::error::{Operation, Result};
 use crate::info::BackendInfo;
 
+/// Builder methods that set one field each: to the value, to `into` of it, or to `some` of either.
+macro_rules! setters {
+    () => {};
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = some into $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, impl Into<$kind>, |value| Some(value.into()));
+        $crate::procure::setters! { $($rest)* }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = into $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, impl Into<$kind>, |value| value.into());
+        $crate::procure::setters! { $($rest)* }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = some $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, $kind, |value| Some(value));
+        $crate::procure::setters! { $($rest)* }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, $kind, |value| value);
+        $crate::procure::setters! { $($rest)* }
+    };
+    (@ [$($doc:literal)+] $name:ident, $field:ident, $kind:ty, |$value:ident| $new:expr) => {
+        $(#[doc = $doc])+
+        pub fn $name(mut self, $value: $kind) -> Self {
+            self.$field = $new;
+            self
+        }
+    };
+}
+pub(crate) use setters;
+
 pub mod analysis;
 mod change;
 mod chilean;

@@ -108,28 +108,15 @@ impl<T> Listing<T> {
         Self { rows, next_cursor: None, total: None, days: Vec::new(), calls: None, source, as_of, route }
     }
 
-    /// Sets the cursor of the next page.
-    pub fn with_next_cursor(mut self, cursor: Option<String>) -> Self {
-        self.next_cursor = cursor;
-        self
-    }
-
-    /// Sets the total number of rows.
-    pub fn with_total(mut self, total: Option<u64>) -> Self {
-        self.total = total;
-        self
-    }
-
-    /// Sets the calls that it took.
-    pub fn with_calls(mut self, calls: CallCount) -> Self {
-        self.calls = Some(calls);
-        self
-    }
-
-    /// Sets how complete each day is.
-    pub fn with_days(mut self, days: Vec<DayReport>) -> Self {
-        self.days = days;
-        self
+    setters! {
+        /// Sets the cursor of the next page.
+        with_next_cursor: next_cursor = Option<String>;
+        /// Sets the total number of rows.
+        with_total: total = Option<u64>;
+        /// Sets the calls that it took.
+        with_calls: calls = some CallCount;
+        /// Sets how complete each day is.
+        with_days: days = Vec<DayReport>;
     }
 }
 
@@ -155,10 +142,9 @@ impl<T> Answer<T> {
         Self { record, source, as_of, stale: false, route }
     }
 
-    /// Sets whether the record is from an old answer.
-    pub fn with_stale(mut self, stale: bool) -> Self {
-        self.stale = stale;
-        self
+    setters! {
+        /// Sets whether the record is from an old answer.
+        with_stale: stale = bool;
     }
 }
 

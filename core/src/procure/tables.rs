@@ -14,18 +14,13 @@ pub(crate) fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).filter_map(fold_letter).collect()
 }
 
-/// A letter in lower case without its accent; `None` for other characters than letters and digits.
+/// A letter without its accent; `None` for other characters than letters and digits.
 pub(crate) fn fold_letter(letter: char) -> Option<char> {
-    Some(match letter {
-        'á' | 'à' | 'â' | 'ä' => 'a',
-        'é' | 'è' | 'ê' | 'ë' => 'e',
-        'í' | 'ì' | 'î' | 'ï' => 'i',
-        'ó' | 'ò' | 'ô' | 'ö' => 'o',
-        'ú' | 'ù' | 'û' | 'ü' => 'u',
-        'ñ' => 'n',
-        other if other.is_alphanumeric() => other,
-        _ => return None,
-    })
+    let mut base = None;
+    unicode_normalization::char::decompose_canonical(letter, |part| {
+        base.get_or_insert(part);
+    });
+    base.filter(|base| base.is_alphanumeric())
 }
 
 macro_rules! numbered {

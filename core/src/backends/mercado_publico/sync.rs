@@ -17,6 +17,7 @@ use super::quick::QuickQuery;
 use super::search::Daily;
 use super::set_aside::{FailedRead, SetAside, is_about_the_record};
 use super::wire::Body;
+use crate::procure::setters;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Persistence, Result};
 use crate::procure::store::{Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord};
@@ -64,10 +65,9 @@ impl SyncRequest {
         Self { kind, since, max_details: DEFAULT_MAX_DETAILS }
     }
 
-    /// Sets the most details that are read.
-    pub fn with_max_details(mut self, details: usize) -> Self {
-        self.max_details = details;
-        self
+    setters! {
+        /// Sets the most details that are read.
+        with_max_details: max_details = usize;
     }
 }
 
@@ -111,10 +111,9 @@ impl EventRequest {
         Self { after: position, ..Self::default() }
     }
 
-    /// Sets the most events to return.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Sets the most events to return.
+        with_limit: limit = usize;
     }
 }
 

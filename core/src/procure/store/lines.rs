@@ -155,22 +155,13 @@ impl LineQuery {
         self
     }
 
-    /// Selects lines of the record with this code.
-    pub fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
-        self
-    }
-
-    /// Selects lines of this product.
-    pub fn with_product(mut self, product: impl Into<String>) -> Self {
-        self.product = Some(product.into());
-        self
-    }
-
-    /// Selects lines of the supplier with this tax number, as the source writes it.
-    pub fn with_supplier(mut self, tax_number: impl Into<String>) -> Self {
-        self.supplier = Some(tax_number.into());
-        self
+    setters! {
+        /// Selects lines of the record with this code.
+        with_code: code = some into String;
+        /// Selects lines of this product.
+        with_product: product = some into String;
+        /// Selects lines of the supplier with this tax number, as the source writes it.
+        with_supplier: supplier = some into String;
     }
 
     /// Selects the page after this line.
@@ -179,10 +170,9 @@ impl LineQuery {
         self
     }
 
-    /// Sets the page size.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Sets the page size.
+        with_limit: limit = usize;
     }
 
     /// The indexed columns that have a condition, each with the value to match.

@@ -264,10 +264,9 @@ impl RecordQuery {
         Self { kind, form, open: None, from: None, to: None, after: None, limit: 1000 }
     }
 
-    /// Selects only open records, or only closed ones.
-    pub fn with_open(mut self, open: bool) -> Self {
-        self.open = Some(open);
-        self
+    setters! {
+        /// Selects only open records, or only closed ones.
+        with_open: open = some bool;
     }
 
     /// Selects records of these days, both included.
@@ -276,16 +275,11 @@ impl RecordQuery {
         self
     }
 
-    /// Selects the page after this code.
-    pub fn with_after(mut self, code: impl Into<String>) -> Self {
-        self.after = Some(code.into());
-        self
-    }
-
-    /// Sets the page size.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Selects the page after this code.
+        with_after: after = some into String;
+        /// Sets the page size.
+        with_limit: limit = usize;
     }
 }
 

@@ -11,6 +11,7 @@ use super::super::client::{MercadoPublico, NAME};
 use super::super::fetch::exhausted;
 use super::partial::PartialFile;
 use super::{BulkSet, UnknownColumns};
+use crate::procure::setters;
 use crate::context::{Context, Progress};
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::http::body::Body;
@@ -79,40 +80,19 @@ impl MonthRequest {
         }
     }
 
-    /// Sets the folder for the file.
-    pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = Some(folder.into());
-        self
-    }
-
-    /// Sets the largest file to download, in bytes.
-    pub fn with_most_bytes(mut self, bytes: u64) -> Self {
-        self.most_bytes = bytes;
-        self
-    }
-
-    /// Sets whether to download it even if it has not changed.
-    pub fn with_anew(mut self, anew: bool) -> Self {
-        self.anew = anew;
-        self
-    }
-
-    /// Sets what an import does with unknown columns.
-    pub fn with_unknown_columns(mut self, unknown: UnknownColumns) -> Self {
-        self.unknown_columns = unknown;
-        self
-    }
-
-    /// Sets whether an import stores the whole text of each row.
-    pub fn with_raw(mut self, raw: bool) -> Self {
-        self.raw = raw;
-        self
-    }
-
-    /// Sets whether an import keeps the file.
-    pub fn with_keep_file(mut self, keep: bool) -> Self {
-        self.keep_file = keep;
-        self
+    setters! {
+        /// Sets the folder for the file.
+        with_folder: folder = some into PathBuf;
+        /// Sets the largest file to download, in bytes.
+        with_most_bytes: most_bytes = u64;
+        /// Sets whether to download it even if it has not changed.
+        with_anew: anew = bool;
+        /// Sets what an import does with unknown columns.
+        with_unknown_columns: unknown_columns = UnknownColumns;
+        /// Sets whether an import stores the whole text of each row.
+        with_raw: raw = bool;
+        /// Sets whether an import keeps the file.
+        with_keep_file: keep_file = bool;
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Read;
 use memchr::{memchr, memchr2, memmem};
 
 use super::archive::read_failure;
-use super::text::{decoded, push_decoded};
+use super::text::decoded;
 use crate::error::{Error, Persistence, Result};
 
 /// How many bytes to read at once.
@@ -281,7 +281,7 @@ impl<'a> CsvRow<'a> {
     pub(super) fn push_json(self, index: usize, json: &mut Vec<u8>) {
         let bytes = self.bytes(index);
         if !self.has_doubled_quotes(index) && is_plain_json(bytes) {
-            return push_decoded(bytes, json);
+            return json.extend_from_slice(decoded(bytes).as_bytes());
         }
         let text = self.text(index);
         let mut rest = text.as_bytes();
