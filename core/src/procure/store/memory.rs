@@ -139,15 +139,6 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(found.cloned().collect())))
     }
 
-    fn record<'a>(
-        &'a self,
-        kind: RecordKind,
-        form: Form,
-        code: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
-        Box::pin(ready(Ok(self.contents().records.get(&(kind, form, code.to_owned())).cloned())))
-    }
-
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
         Box::pin(ready(Ok(self.contents().find(&query))))
     }

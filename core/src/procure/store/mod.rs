@@ -22,6 +22,8 @@ mod lines;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
@@ -80,7 +82,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         kind: RecordKind,
         form: Form,
         code: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredRecord>>>;
+    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
+        Box::pin(async move {
+            let found = self.records_by_code(kind, form, &[code.to_owned()]).await?;
+            Ok(found.into_iter().next())
+        })
+    }
 
     /// Records, ordered by code.
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>>;

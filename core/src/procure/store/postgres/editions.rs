@@ -9,11 +9,7 @@ use super::pool::{TransactionEnd, TransactionWork};
 use super::schema::EDITION_LOCK;
 use crate::procure::Month;
 use crate::procure::store::RecordKind;
-
-/// The states of an edition.
-pub(super) const PENDING: i16 = 0;
-pub(super) const PUBLISHED: i16 = 1;
-const SUPERSEDED: i16 = 2;
+use crate::procure::store::sql::{PENDING, PUBLISHED, SUPERSEDED};
 
 /// The table of editions, which the second version of the schema adds.
 pub(super) const EDITIONS: &str = r#"
