@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::tables::fold_letter;
 
-/// The words of a search.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SearchWords(Vec<String>);
 
@@ -13,7 +12,6 @@ impl SearchWords {
         Self(stems(text).collect())
     }
 
-    /// Whether every word is in one of the texts.
     pub(crate) fn are_in(&self, texts: &[&str]) -> bool {
         if self.0.is_empty() {
             return true;

@@ -232,7 +232,6 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Checks that the time zone database has Santiago.
 pub(crate) fn check_zone() -> Result<()> {
     match TimeZone::get("America/Santiago") {
         Ok(_) => Ok(()),

@@ -404,7 +404,6 @@ impl MercadoPublico {
     }
 }
 
-/// Where a stream of listings is.
 struct StreamState {
     lists: std::vec::IntoIter<List>,
     after: Option<String>,
@@ -416,7 +415,6 @@ struct StreamState {
 }
 
 impl DayReport {
-    /// The listing ended within the day.
     fn broken_off(self) -> Self {
         Self { completeness: Completeness::Partial, ..self }
     }
@@ -457,7 +455,6 @@ fn fails_all_lists(error: &Error) -> bool {
 
 /// A record with filters that only its detail can decide.
 pub(super) trait Detailed: Daily {
-    /// Whether the record's detail passes the filter.
     fn passes(
         client: &MercadoPublico,
         cx: &Context,
@@ -491,7 +488,6 @@ impl Detailed for PurchaseOrderRow {
     }
 }
 
-/// The results of a search so far.
 struct SearchResults<T> {
     rows: Vec<T>,
     codes: HashSet<String>,

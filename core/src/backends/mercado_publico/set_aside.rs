@@ -11,7 +11,6 @@ use crate::procure::store::{RecordKind, SharedStore, update_document};
 
 /// The wait after the first failure. It doubles with each one.
 const FIRST_WAIT: Duration = Duration::from_secs(3600);
-/// The longest wait.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A record, or the list of a day, that a sync could not read.
@@ -29,7 +28,6 @@ pub struct FailedRead {
     pub retry_at: Timestamp,
 }
 
-/// What the syncs of a kind have set aside.
 #[derive(Debug)]
 pub(super) struct SetAside {
     store: SharedStore,
@@ -45,12 +43,10 @@ impl SetAside {
         Ok(Self { store, name, entries })
     }
 
-    /// What is set aside, by name.
     pub(super) fn entries(&self) -> impl Iterator<Item = &FailedRead> {
         self.entries.values()
     }
 
-    /// How often it failed so far.
     pub(super) fn attempts(&self, name: &str) -> u32 {
         self.entries.get(name).map_or(0, |entry| entry.attempts)
     }

@@ -26,13 +26,11 @@ use crate::procure::{
     TenderRow, TenderState, Timestamp,
 };
 
-/// How many rows are written at once.
 const BATCH_ROWS: usize = 100;
 /// The service records changes in batches of five minutes. Each batch is complete about two minutes later.
 const SETTLING_TIME: Duration = Duration::from_secs(120);
 /// The longest window: a day of 25 hours, as there is one when the clocks change.
 const MAX_WINDOW: Duration = Duration::from_secs(25 * 3600);
-/// How much windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
 
 /// After this many days in a row that cannot be read, it is the service and not the days.
@@ -128,7 +126,6 @@ pub struct EventPage {
     pub position: u64,
 }
 
-/// Where the next sync goes on.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Checkpoint {
     /// The last day that was brought up to date.
@@ -153,7 +150,6 @@ impl Checkpoint {
     }
 }
 
-/// A row that a sync compares with the stored one.
 trait SyncRow {
     const KIND: RecordKind;
 
@@ -293,7 +289,6 @@ fn compare<R: SyncRow>(
     Some((record, Some(event)))
 }
 
-/// A running sync.
 struct SyncRun {
     store: SharedStore,
     name: String,

@@ -6,16 +6,13 @@ use super::clean::visible;
 use super::outcome::Verdict;
 use super::question::QuestionKind;
 
-/// The name of the JSON Schema.
 pub(super) const SCHEMA_NAME: &str = "tender_analysis";
 
 /// The most claims that are read from an answer; the rest is ignored.
 const MAX_CLAIMS_READ: usize = 100;
 
-/// The parsed answer of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RawAnswer {
-    /// The sentences, cleaned, with their references.
     pub(super) claims: Vec<String>,
     pub(super) verdict: Option<Verdict>,
 }

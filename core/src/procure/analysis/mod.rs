@@ -193,7 +193,6 @@ fn checked(view: &View, question: &Question, made: Vec<String>) -> (Vec<Claim>, 
     (claims, rejected)
 }
 
-/// Why the record contradicts a verdict.
 fn contradiction(verdict: Verdict, tender: &Tender, claims: &[Claim], now: Timestamp) -> Option<Rejection> {
     let decided = matches!(
         tender.row.state,

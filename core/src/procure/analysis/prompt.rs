@@ -27,7 +27,6 @@ impl AnswerFormat {
         }
     }
 
-    /// Requests this format.
     pub(super) fn apply(self, request: ChatRequest, ask: &QuestionKind) -> ChatRequest {
         let schema = answer::schema(ask);
         let output = match self {

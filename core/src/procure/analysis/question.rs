@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 
 /// The lowest value of [`Question::most_characters`].
 const MIN_CHARACTERS: usize = 2_000;
-/// The longest free question, in characters.
 const MAX_QUESTION_CHARS: usize = 4_000;
 
 /// A question about a tender, with its options.

@@ -12,20 +12,16 @@ const MAX_TEXT_CHARS: usize = 6_000;
 /// The most characters of a text in a line.
 const MAX_LINE_TEXT_CHARS: usize = 600;
 
-/// A field.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     /// The number in the view, from 1.
     pub(super) number: usize,
     /// The path: a JSON pointer into the record's JSON form, or below `/derived`.
     pub(super) path: String,
-    /// The value as it is shown.
     pub(super) shown: String,
-    /// The value as a claim writes it.
     pub(super) written: String,
 }
 
-/// The fields of a record that are shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// The fields, the most important first.
@@ -35,7 +31,6 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The view of a tender for a question.
     pub(super) fn of(tender: &Tender, question: &Question, now: Timestamp) -> Self {
         let mut builder = ViewBuilder::new(tender, question);
         sections::head(&mut builder, tender, now);
@@ -60,7 +55,6 @@ impl View {
     }
 }
 
-/// Builds a view within a limit of characters.
 struct ViewBuilder {
     view: View,
     room: usize,
@@ -74,7 +68,6 @@ impl ViewBuilder {
         Self { view: View::default(), room: question.most_characters, language: question.language, person_names }
     }
 
-    /// Whether the limit is reached.
     fn is_full(&self) -> bool {
         self.room == 0
     }
@@ -175,7 +168,6 @@ fn written_number(number: Decimal, language: Language) -> String {
     if language == Language::Spanish { chilean } else { chilean.chars().map(swapped).collect() }
 }
 
-/// The names of contact persons in the record.
 fn person_names(tender: &Tender) -> Vec<String> {
     let suppliers = tender.bidders.iter().chain(tender.award.iter().flat_map(|award| &award.suppliers));
     let contacts = suppliers
@@ -184,7 +176,6 @@ fn person_names(tender: &Tender) -> Vec<String> {
     contacts.filter_map(|contact: &Contact| contact.name.clone()).collect()
 }
 
-/// Whether a line is empty.
 fn is_blank(item: &LineItem) -> bool {
     *item == LineItem::default()
 }

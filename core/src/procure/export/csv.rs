@@ -133,7 +133,6 @@ impl CsvFormat {
     }
 }
 
-/// The characters at which some reader splits cells.
 const SEPARATORS: [char; 4] = [';', ',', '\t', '|'];
 
 /// Prefixes a text that a spreadsheet could take for a formula, and the parts of it into which a reader with another

@@ -27,7 +27,6 @@ fn fingerprint(text: &str) -> Fingerprint {
     half
 }
 
-/// A tender with the text to embed.
 #[derive(Clone, Debug)]
 pub(super) struct TenderText {
     pub(super) code: String,
@@ -82,12 +81,10 @@ impl TenderText {
         }
     }
 
-    /// The fingerprints of the title and of the whole text.
     pub(super) fn fingerprints(&self) -> [Fingerprint; 2] {
         [fingerprint(self.name.trim()), fingerprint(&self.text)]
     }
 
-    /// The record with its vector.
     pub(super) fn record(
         &self,
         space: &str,
@@ -131,7 +128,6 @@ pub(super) struct Fingerprints {
     pub(super) in_full: bool,
 }
 
-/// A vector from the store.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StoredVector {
     pub(super) fingerprints: Fingerprints,

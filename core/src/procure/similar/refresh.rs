@@ -14,7 +14,6 @@ use crate::procure::store::{Batch, StoredRecord};
 /// How often to write a batch again because another writer was faster.
 const MAX_ATTEMPTS: usize = 64;
 
-/// An embedding space and its name in the store.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct VectorSpace {
     /// A fingerprint of everything that makes vectors comparable.
@@ -120,7 +119,6 @@ impl SimilarTenders {
     }
 }
 
-/// What to do with a tender.
 enum Action {
     Nothing,
     NoText,

@@ -13,7 +13,6 @@ use crate::context::BoxFuture;
 use crate::error::Result;
 use crate::procure::Month;
 
-/// The tables that the second version of the file adds.
 pub(super) const TABLES: &str = "
     CREATE TABLE editions (
         edition INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -22,7 +21,6 @@ pub(super) const TABLES: &str = "
     CREATE UNIQUE INDEX editions_seen ON editions (kind, month) WHERE state = 1;
 ";
 
-/// The statement that creates the table of an edition.
 fn table(edition: i64) -> String {
     format!(
         "CREATE TABLE lines_{edition} (

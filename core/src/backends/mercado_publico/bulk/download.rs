@@ -22,7 +22,6 @@ use crate::procure::store::update_document;
 use crate::procure::{Month, Timestamp};
 use crate::runtime::{self, run_blocking};
 
-/// How often an interrupted download is resumed.
 const MAX_ATTEMPTS: u32 = 4;
 /// The waits before the next attempt.
 static BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
@@ -132,7 +131,6 @@ impl Download {
     }
 }
 
-/// What identifies a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Version {
     pub(super) etag: Option<String>,
@@ -314,7 +312,6 @@ impl MercadoPublico {
     }
 }
 
-/// Receives the body of one answer.
 struct ChunkReceiver<'a> {
     cx: &'a Context,
     request: &'a MonthRequest,

@@ -81,7 +81,6 @@ pub struct ReadProgress {
     pub of_bytes: Option<u64>,
 }
 
-/// A file that is being read.
 type FileReader = Box<dyn Read + Send>;
 
 /// The rows of a month, in order. After an error there are no more.

@@ -13,7 +13,6 @@ use crate::procure::{Date, Timestamp};
 /// A reservation expires after this time without a request: its process has probably died.
 const RESERVATION_EXPIRY: Duration = Duration::from_secs(600);
 
-/// The quota of one account.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     store: SharedStore,
@@ -177,7 +176,6 @@ impl Ledger {
         .await
     }
 
-    /// Records that the service calls the quota used up.
     pub(crate) async fn exhaust(&self, now: Timestamp) -> Result<()> {
         self.change(now, |document| {
             document.spent = true;
@@ -221,7 +219,6 @@ impl Ledger {
         .await
     }
 
-    /// The state of the quota. Nothing is written.
     pub(crate) async fn quota(&self, now: Timestamp) -> Result<Quota> {
         let name = format!("quota/{}/{}", self.account, now.date());
         let stored = self.store.document(&name).await?;
@@ -246,7 +243,6 @@ impl Ledger {
     }
 }
 
-/// Santiago's next midnight.
 fn resets_at(now: Timestamp) -> Timestamp {
     Timestamp::start_of(now.date().plus_days(1))
 }

@@ -18,21 +18,18 @@ use crate::runtime;
 
 /// How long the document may stay the same before the lease is free.
 const LEASE_DURATION: Duration = Duration::from_secs(12);
-/// How often the holder rewrites the document.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 /// How often to check a lease that another machine holds.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Polls further apart than this prove nothing: the store itself may have been unreachable in between.
 const MAX_POLL_GAP: Duration = Duration::from_secs(4);
 
-/// The lease of an account in a store.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreLease {
     store: SharedStore,
     name: String,
 }
 
-/// The content of the document.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct LeaseDocument {
     /// The holder; without it the lease is free.
@@ -52,7 +49,6 @@ pub(crate) struct HeldLease {
     renewal: JoinHandle<()>,
 }
 
-/// When the last request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LastEnd {
     /// Just now: this process saw it end.
@@ -73,7 +69,6 @@ impl std::fmt::Debug for LeaseEnd {
     }
 }
 
-/// Watches whether the document's version changes.
 struct VersionWatch {
     version: u64,
     since: Instant,

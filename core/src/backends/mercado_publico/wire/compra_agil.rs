@@ -8,10 +8,8 @@ use crate::procure::{
     Buyer, Currency, Document, LineItem, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
 };
 
-/// A page of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    /// The rows.
     pub(crate) rows: Vec<QuickPurchaseRow>,
     /// The number of pages of the requested size; 0 if the source does not say.
     pub(crate) pages: i64,
@@ -51,7 +49,6 @@ pub(crate) fn success(body: &[u8]) -> Result<&str> {
     })
 }
 
-/// The rows of a list's payload.
 pub(crate) fn page(body: &Body, payload: &str) -> Result<Page> {
     let mut page = Page::default();
     let mut has_items = false;
@@ -110,7 +107,6 @@ fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
     }
 }
 
-/// Reads a quick purchase in full.
 pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
     let fields = Fields::read(written)
         .filter(|fields| fields.text("codigo").is_some())

@@ -12,12 +12,9 @@ use crate::procure::{
 /// The prefix of an `ocid`, before the code.
 const PREFIX: &str = "ocds-70d2nz-";
 
-/// A page of a month's index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    /// The codes of the page.
     pub(crate) codes: Vec<String>,
-    /// The number of codes in the month.
     pub(crate) total: Option<i64>,
 }
 
@@ -71,7 +68,6 @@ pub(crate) fn tenders(body: &Body) -> Result<Vec<Tender>> {
     Ok(releases.into_iter().filter_map(|written| tender(body, written)).collect())
 }
 
-/// Reads a tender from one release.
 pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     let release = Fields::read(written)?;
     let tender = release.object("tender").unwrap_or_default();

@@ -136,7 +136,6 @@ struct WireCompany<'a> {
     name: Text<'a>,
 }
 
-/// A tidy, owned text.
 fn owned(text: Text<'_>) -> String {
     match text.0 {
         std::borrow::Cow::Owned(text) if is_tidy(&text) => text,
@@ -153,7 +152,6 @@ fn row_of<'a, W: Deserialize<'a>, T>(
     Ok(build(wire, Raw::of_parsed(body.bytes.slice(place))))
 }
 
-/// Reads a list of tenders.
 pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireTender<'_>, raw| TenderRow {
@@ -166,7 +164,6 @@ pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
     })
 }
 
-/// Reads a list of purchase orders.
 pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireOrder<'_>, raw| PurchaseOrderRow {
@@ -178,7 +175,6 @@ pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
     })
 }
 
-/// Reads a list of public buyers.
 pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireCompany<'_>, raw| Buyer {
@@ -188,7 +184,6 @@ pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
     })
 }
 
-/// Reads a list of suppliers.
 pub(crate) fn suppliers(body: &Body) -> Result<V1<Supplier>> {
     read(&body.bytes, |walker| {
         row_of(body, walker, |wire: WireCompany<'_>, raw| Supplier {

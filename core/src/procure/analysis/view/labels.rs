@@ -3,7 +3,6 @@
 use crate::procure::analysis::question::Language;
 use crate::procure::{Estimation, PaymentTerm, TenderState, TimeUnit};
 
-/// The state in words.
 pub(in crate::procure) fn state(state: &TenderState, language: Language) -> String {
     let [spanish, english] = match state {
         TenderState::Published => ["Publicada", "Published"],
@@ -17,7 +16,6 @@ pub(in crate::procure) fn state(state: &TenderState, language: Language) -> Stri
     if language == Language::Spanish { spanish } else { english }.to_owned()
 }
 
-/// The basis of the estimated amount, in words.
 pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
     match estimation {
         Estimation::Budget => "presupuesto disponible".to_owned(),
@@ -27,7 +25,6 @@ pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
     }
 }
 
-/// The payment term in words.
 pub(super) fn payment(term: &PaymentTerm) -> String {
     match term {
         PaymentTerm::Days30 => "pago a 30 días".to_owned(),
@@ -38,7 +35,6 @@ pub(super) fn payment(term: &PaymentTerm) -> String {
     }
 }
 
-/// A unit of time in words.
 pub(super) fn unit(unit: &TimeUnit, language: Language) -> String {
     let [spanish, english] = match unit {
         TimeUnit::Hours => ["horas", "hours"],

@@ -56,7 +56,6 @@ fn dates(builder: &mut ViewBuilder, tender: &Tender) {
     }
 }
 
-/// The descriptions.
 pub(super) fn texts(builder: &mut ViewBuilder, tender: &Tender) {
     // Leave room for the lines.
     let most = MAX_TEXT_CHARS.min(builder.room / 2);
@@ -80,7 +79,6 @@ pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     }
 }
 
-/// The award.
 pub(super) fn award(builder: &mut ViewBuilder, tender: &Tender) {
     let Some(award) = &tender.award else { return };
     builder.short("/award/number", award.number.as_deref());
@@ -94,7 +92,6 @@ pub(super) fn award(builder: &mut ViewBuilder, tender: &Tender) {
     }
 }
 
-/// Lines, bidders and documents, as many as fit.
 pub(super) fn lists(builder: &mut ViewBuilder, tender: &Tender) {
     each(builder, "/items", &tender.items, |builder, path, item| {
         if !is_blank(item) {

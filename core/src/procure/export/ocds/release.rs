@@ -11,7 +11,6 @@ use crate::procure::{
     Timestamp,
 };
 
-/// The registered prefix of Mercado Público.
 const PREFIX: &str = "ocds-70d2nz-";
 
 #[derive(Clone, Debug, Serialize)]
@@ -79,7 +78,6 @@ struct Decision {
     items: Vec<Item>,
 }
 
-/// An amount, as a JSON number with all digits.
 #[derive(Clone, Debug, Serialize)]
 struct OcdsValue {
     amount: Box<RawValue>,
@@ -155,7 +153,6 @@ impl<'a> Release<'a> {
         })
     }
 
-    /// The compiled release.
     pub(super) fn compiled(&self) -> Self {
         let mut compiled = self.clone();
         compiled.id = format!("{}-compiled", self.id);

@@ -3,14 +3,12 @@
 use encoding_rs::WINDOWS_1252;
 use unicode_normalization::UnicodeNormalization;
 
-/// A font that every PDF reader has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Font {
     Regular,
     Bold,
 }
 
-/// Replacements for characters that the fonts lack.
 const REPLACEMENTS: [(char, &str); 12] = [
     ('≥', ">="),
     ('≤', "<="),
@@ -44,7 +42,6 @@ pub(super) fn encoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The width of a text in points.
 pub(super) fn width(bytes: &[u8], font: Font, size: f32) -> f32 {
     let widths = match font {
         Font::Regular => &REGULAR,
@@ -126,7 +123,6 @@ const REGULAR: [u16; 224] = [
     556, 500, 556, 500,
 ];
 
-/// The widths of Helvetica-Bold.
 #[rustfmt::skip]
 const BOLD: [u16; 224] = [
     278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556,

@@ -22,7 +22,6 @@ pub(super) const EDITIONS: &str = r#"
     CREATE UNIQUE INDEX editions_seen ON ayni.editions (kind, month) WHERE state = 1;
 "#;
 
-/// Begins an edition and returns its number.
 pub(super) struct BeginEdition {
     pub(super) kind: RecordKind,
     pub(super) month: Month,

@@ -20,10 +20,8 @@ pub(super) const TABLE: &str = r#"
 /// The most lines of one statement.
 const LINES_PER_STATEMENT: usize = 4_000;
 
-/// The values of one column.
 type SqlArray<'a> = (Box<dyn ToSql + Sync + Send + 'a>, Type);
 
-/// Some lines as arrays, one per column.
 pub(super) struct LineColumns<'a>(Vec<SqlArray<'a>>);
 
 /// Splits lines into as many as one statement takes. No lines are one empty chunk.

@@ -74,7 +74,6 @@ impl PostgresStore {
         self.pool.transact(&batch, repeat).await
     }
 
-    /// The first row of a statement's result.
     async fn row(&self, statement: &str, values: &[SqlValue<'_>]) -> Result<Option<Row>> {
         Ok(self.pool.rows(statement, values).await?.into_iter().next())
     }

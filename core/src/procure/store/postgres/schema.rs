@@ -41,7 +41,6 @@ pub(super) const MIGRATIONS: [&str; 2] = [
 const MIGRATION_LOCK: i64 = 0x6179_6e69_0000_0001;
 /// The lock for writing events, held until they are committed.
 pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
-/// The lock for beginning an edition.
 pub(super) const EDITION_LOCK: i64 = 0x6179_6e69_0000_0003;
 
 /// Migrates the schema to the newest version. Other processes that migrate at the same time wait.
