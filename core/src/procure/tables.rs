@@ -23,6 +23,23 @@ pub(crate) fn fold_letter(letter: char) -> Option<char> {
     base.filter(|base| base.is_alphanumeric())
 }
 
+/// Writes a value as the text that `Display` gives, and reads it with `From`.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+            }
+        }
+    };
+}
+
 macro_rules! numbered {
     ($($(#[doc = $doc:literal])+ $name:ident {
         $($(#[doc = $variant_doc:literal])+ $variant:ident = [$($number:literal),*], $text:literal $(| $alias:literal)*;)+
@@ -109,17 +126,7 @@ macro_rules! numbered {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
-            }
-        })+
+        as_text! { $name })+
     };
 }
 
@@ -330,17 +337,7 @@ macro_rules! lettered {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
-            }
-        })+
+        as_text! { $name })+
     };
 }
 
