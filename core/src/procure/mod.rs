@@ -89,7 +89,7 @@ pub use plan::{CallCount, Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{
     Answer, Award, Buyer, Contact, Document, LineAward, LineItem, Listing, Origin, PurchaseOrder,
-    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, Source, Supplier, Tender, TenderDates,
+    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, RelatedProcess, Source, Supplier, Tender, TenderDates,
     TenderRow,
 };
 pub use request::{GetRequest, ListRequest, PlanRequest, Sorting};

@@ -198,6 +198,23 @@ pub struct Tender {
     pub bidders: Vec<Supplier>,
     /// The documents that the source lists.
     pub documents: Vec<Document>,
+    /// Other processes that it belongs to, as OCDS has them: the framework agreement of an order.
+    pub related: Vec<RelatedProcess>,
+}
+
+/// A process that another one belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct RelatedProcess {
+    /// The source's id of the relation.
+    pub id: String,
+    /// The code of the other process.
+    pub identifier: Option<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// The kinds of relation, in OCDS's words: `framework`, `prior`.
+    pub relationships: Vec<String>,
 }
 
 /// The dates of a tender, as the source has them.
@@ -385,6 +402,12 @@ pub struct QuickPurchase {
     pub quotes: Vec<Quote>,
     /// The documents that the source lists.
     pub documents: Vec<Document>,
+    /// Why it was cancelled, in the buyer's words.
+    pub cancel_reason: Option<String>,
+    /// Why no offer was accepted.
+    pub deserted_reason: Option<String>,
+    /// Why the supplier was chosen.
+    pub choice_reason: Option<String>,
 }
 
 impl QuickPurchase {
@@ -416,6 +439,16 @@ pub struct Quote {
     pub chosen: Option<bool>,
     /// When the offer was made.
     pub made: Option<Timestamp>,
+    /// Until when it holds.
+    pub valid_until: Option<Timestamp>,
+    /// The taxes.
+    pub taxes: Option<Money>,
+    /// The price of the delivery.
+    pub shipping: Option<Money>,
+    /// Why the buyer did not admit it.
+    pub inadmissible: Option<String>,
+    /// The lines.
+    pub items: Vec<LineItem>,
 }
 
 /// A line of a tender, an order or a quick purchase.

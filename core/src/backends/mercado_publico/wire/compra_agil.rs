@@ -112,6 +112,7 @@ pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
         .filter(|fields| fields.text("codigo").is_some())
         .ok_or_else(|| Error::response_invalid("the answer contains no quick purchase"))?;
     let part = |name: &str| fields.object(name).unwrap_or_default();
+    let reasons = part("motivos");
     let (call, delivery, buyer) = (part("convocatoria"), part("entrega"), part("institucion"));
     let currency = part("presupuesto").currency("moneda");
     let row = row_of(body, &fields, written);
@@ -140,6 +141,9 @@ pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
             .iter()
             .map(|document| Document::new(document.text_or_empty("id"), document.text_or_empty("nombre")))
             .collect(),
+        cancel_reason: reasons.text("motivo_cancelacion"),
+        deserted_reason: reasons.text("motivo_desierta"),
+        choice_reason: reasons.text("motivo_seleccion"),
         row,
     })
 }
@@ -166,5 +170,20 @@ fn quote(body: &Body, fields: &Fields<'_>, currency: Option<&Currency>) -> Quote
         total: fields.money("monto_total", currency),
         chosen: fields.flag("proveedor_seleccionado"),
         made: fields.time("fecha_creacion", body.mark),
+        valid_until: fields.time("fecha_vigencia", body.mark),
+        taxes: fields.money("total_impuesto", currency),
+        shipping: fields.money("monto_despacho", currency),
+        inadmissible: fields.text("justificacion_inadmisibilidad"),
+        items: fields.objects("productos_cotizados").iter().map(|line| quoted(line, currency)).collect(),
+    }
+}
+
+/// A line of a quote. No capture has one: the names are those of the requested lines, and of the quote's own amounts.
+fn quoted(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
+    let money = |names: [&str; 2]| names.into_iter().find_map(|name| fields.money(name, currency));
+    LineItem {
+        unit_price: money(["precio_unitario", "valor_unitario"]),
+        total: money(["monto_total", "total"]),
+        ..item(fields)
     }
 }
