@@ -36,48 +36,35 @@ pub(super) trait Daily: Sized + Send + Sync {
     fn is_in_state(&self, wanted: &str) -> bool;
 }
 
-impl Daily for TenderRow {
-    const KIND: RecordKind = RecordKind::Tender;
-    const PATH: &'static str = "/publico/licitaciones.json";
-    const OPERATION: Operation = Operation::ListTenders;
+macro_rules! daily {
+    ($($row:ident as $kind:ident in $state:ident at $path:literal, $operation:ident, $read:path;)+) => {
+        $(impl Daily for $row {
+            const KIND: RecordKind = RecordKind::$kind;
+            const PATH: &'static str = $path;
+            const OPERATION: Operation = Operation::$operation;
 
-    fn read(body: &super::wire::Body) -> Result<V1<Self>> {
-        v1::tenders(body)
-    }
+            fn read(body: &super::wire::Body) -> Result<V1<Self>> {
+                $read(body)
+            }
 
-    fn code(&self) -> &str {
-        &self.code
-    }
+            fn code(&self) -> &str {
+                &self.code
+            }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
+            fn name(&self) -> &str {
+                &self.name
+            }
 
-    fn is_in_state(&self, wanted: &str) -> bool {
-        self.state == crate::procure::TenderState::from(wanted)
-    }
+            fn is_in_state(&self, wanted: &str) -> bool {
+                self.state == crate::procure::$state::from(wanted)
+            }
+        })+
+    };
 }
 
-impl Daily for PurchaseOrderRow {
-    const KIND: RecordKind = RecordKind::PurchaseOrder;
-    const PATH: &'static str = "/publico/ordenesdecompra.json";
-    const OPERATION: Operation = Operation::ListPurchaseOrders;
-
-    fn read(body: &super::wire::Body) -> Result<V1<Self>> {
-        v1::orders(body)
-    }
-
-    fn code(&self) -> &str {
-        &self.code
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn is_in_state(&self, wanted: &str) -> bool {
-        self.state == crate::procure::OrderState::from(wanted)
-    }
+daily! {
+    TenderRow as Tender in TenderState at "/publico/licitaciones.json", ListTenders, v1::tenders;
+    PurchaseOrderRow as PurchaseOrder in OrderState at "/publico/ordenesdecompra.json", ListPurchaseOrders, v1::orders;
 }
 
 /// What stays the same while a request's lists are read.

@@ -161,93 +161,60 @@ trait SyncRow {
     fn standing(&self) -> (Change, bool);
 }
 
-impl SyncRow for TenderRow {
-    const KIND: RecordKind = RecordKind::Tender;
+macro_rules! sync_rows {
+    ($($row:ident as $kind:ident closes $closes:expr, {
+        $($state:pat => ($change:ident, $open:literal),)+
+    })+) => {
+        $(impl SyncRow for $row {
+            const KIND: RecordKind = RecordKind::$kind;
 
-    fn code(&self) -> &str {
-        &self.code
-    }
+            fn code(&self) -> &str {
+                &self.code
+            }
 
-    fn closes(&self) -> Option<Timestamp> {
-        self.closes
-    }
+            fn closes(&self) -> Option<Timestamp> {
+                let closes: fn(&Self) -> Option<Timestamp> = $closes;
+                closes(self)
+            }
 
-    fn state(&self) -> String {
-        self.state.to_string()
-    }
+            fn state(&self) -> String {
+                self.state.to_string()
+            }
 
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
+            fn origin(&self) -> &Origin {
+                &self.origin
+            }
 
-    fn standing(&self) -> (Change, bool) {
-        match self.state {
-            TenderState::Published => (Change::Opened, true),
-            TenderState::Closed => (Change::Closed, true),
-            TenderState::Awarded => (Change::Awarded, false),
-            TenderState::Deserted | TenderState::Revoked => (Change::Cancelled, false),
-            _ => (Change::Amended, true),
-        }
-    }
+            fn standing(&self) -> (Change, bool) {
+                match self.state {
+                    $($state => (Change::$change, $open),)+
+                }
+            }
+        })+
+    };
 }
 
-impl SyncRow for PurchaseOrderRow {
-    const KIND: RecordKind = RecordKind::PurchaseOrder;
-
-    fn code(&self) -> &str {
-        &self.code
+sync_rows! {
+    TenderRow as Tender closes |row| row.closes, {
+        TenderState::Published => (Opened, true),
+        TenderState::Closed => (Closed, true),
+        TenderState::Awarded => (Awarded, false),
+        TenderState::Deserted | TenderState::Revoked => (Cancelled, false),
+        _ => (Amended, true),
     }
-
-    fn closes(&self) -> Option<Timestamp> {
-        None
+    PurchaseOrderRow as PurchaseOrder closes |_| None, {
+        OrderState::Sent | OrderState::InProcess => (Opened, true),
+        OrderState::Accepted => (Awarded, true),
+        OrderState::Cancelled => (Cancelled, false),
+        OrderState::Received => (Closed, false),
+        _ => (Amended, true),
     }
-
-    fn state(&self) -> String {
-        self.state.to_string()
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    fn standing(&self) -> (Change, bool) {
-        match self.state {
-            OrderState::Sent | OrderState::InProcess => (Change::Opened, true),
-            OrderState::Accepted => (Change::Awarded, true),
-            OrderState::Cancelled => (Change::Cancelled, false),
-            OrderState::Received => (Change::Closed, false),
-            _ => (Change::Amended, true),
-        }
-    }
-}
-
-impl SyncRow for QuickPurchaseRow {
-    const KIND: RecordKind = RecordKind::QuickPurchase;
-
-    fn code(&self) -> &str {
-        &self.code
-    }
-
-    fn closes(&self) -> Option<Timestamp> {
-        self.closes
-    }
-
-    fn state(&self) -> String {
-        self.state.to_string()
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    fn standing(&self) -> (Change, bool) {
-        match self.state {
-            QuickPurchaseState::Published => (Change::Opened, true),
-            QuickPurchaseState::Closed => (Change::Closed, true),
-            QuickPurchaseState::SupplierChosen | QuickPurchaseState::OrderIssued => (Change::Awarded, false),
-            QuickPurchaseState::Deserted | QuickPurchaseState::Cancelled => (Change::Cancelled, false),
-            _ => (Change::Amended, true),
-        }
+    QuickPurchaseRow as QuickPurchase closes |row| row.closes, {
+        QuickPurchaseState::Published => (Opened, true),
+        QuickPurchaseState::Closed => (Closed, true),
+        QuickPurchaseState::SupplierChosen | QuickPurchaseState::OrderIssued => (Awarded, false),
+        QuickPurchaseState::Deserted | QuickPurchaseState::Cancelled => (Cancelled, false),
+        _ => (Amended, true),
     }
 }
 
