@@ -81,30 +81,16 @@ impl SetAside {
 
     async fn change(&mut self, change: impl Fn(&mut BTreeMap<String, FailedRead>)) -> Result<()> {
         self.entries = update_document(&*self.store, &self.name, |body| {
-            let mut entries = parse(body)?;
+            let mut entries = read_document(SET_ASIDE, body)?;
             change(&mut entries);
-            let body = serde_json::to_vec(&entries).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "what the sync set aside cannot be written")
-                    .with_source(error)
-            })?;
-            Ok((Some(body), entries))
+            Ok((Some(document_body(&entries)?), entries))
         })
         .await?;
         Ok(())
     }
 }
 
-fn parse(body: Option<&[u8]>) -> Result<BTreeMap<String, FailedRead>> {
-    body.map_or_else(
-        || Ok(BTreeMap::new()),
-        |body| {
-            serde_json::from_slice(body).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "what the sync set aside cannot be read from the store")
-                    .with_source(error)
-            })
-        },
-    )
-}
+const SET_ASIDE: &str = "what the sync set aside";
 
 /// Whether an error is about what was read, so that the rest can still be read.
 pub(super) fn is_about_the_record(error: &Error) -> bool {

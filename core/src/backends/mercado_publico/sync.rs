@@ -20,7 +20,9 @@ use super::wire::Body;
 use crate::procure::setters;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Persistence, Result};
-use crate::procure::store::{Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord};
+use crate::procure::store::{
+    Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord, document_body, read_document,
+};
 use crate::procure::{
     Change, ChangeEvent, Date, OrderState, Origin, PurchaseOrderRow, QuickPurchaseRow, QuickPurchaseState,
     TenderRow, TenderState, Timestamp,
@@ -270,12 +272,8 @@ impl SyncRun {
         let name = format!("sync/{}", kind.as_str());
         let document = store.document(&name).await?;
         let version = document.as_ref().map_or(0, |document| document.version);
-        let checkpoint = document
-            .map_or_else(|| Ok(Checkpoint::default()), |document| serde_json::from_slice(&document.body));
-        let checkpoint = checkpoint.map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the checkpoint of the sync in the store cannot be read")
-                .with_source(error)
-        })?;
+        let checkpoint =
+            read_document("the checkpoint of the sync", document.as_ref().map(|document| &*document.body))?;
         let set_aside = SetAside::read(SharedStore::clone(&store), kind).await?;
         Ok(Self { store, name, checkpoint, version, report: SyncReport::default(), set_aside })
     }
@@ -312,10 +310,7 @@ impl SyncRun {
                 }
             }
             if let Some(checkpoint) = checkpoint.take_if(|_| index == last) {
-                let body = serde_json::to_vec(&checkpoint).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "the checkpoint of the sync cannot be written")
-                        .with_source(error)
-                })?;
+                let body = document_body(&checkpoint)?;
                 batch.documents.push((self.name.clone(), self.version, body.into()));
                 self.checkpoint = checkpoint;
             }

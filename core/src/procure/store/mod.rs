@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::change::ChangeEvent;
@@ -15,7 +16,7 @@ use super::date::Date;
 use super::record::Source;
 use super::time::Timestamp;
 use crate::context::BoxFuture;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 mod address;
 mod lines;
@@ -362,9 +363,30 @@ pub async fn update_document<T>(
         }
     }
     Err(Error::new(
-        crate::error::ErrorKind::Conflict,
+        ErrorKind::Conflict,
         format!("other writers keep changing the document '{name}' of the store"),
     ))
+}
+
+/// A value as the body of a document.
+///
+/// # Errors
+/// `unexpected` if it cannot be written as JSON.
+pub(crate) fn document_body(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "a document of the store cannot be written").with_source(error)
+    })
+}
+
+/// The value in the body of a document, or the default if there is none.
+///
+/// # Errors
+/// `unexpected`, saying `what` cannot be read.
+pub(crate) fn read_document<T: DeserializeOwned + Default>(what: &str, body: Option<&[u8]>) -> Result<T> {
+    let Some(body) = body else { return Ok(T::default()) };
+    serde_json::from_slice(body).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, format!("{what} in the store cannot be read")).with_source(error)
+    })
 }
 
 /// Opens the store at an address: `memory`, `sqlite:<path>`, a path, or

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::procure::store::{SharedStore, update_document};
+use crate::procure::store::{SharedStore, document_body, read_document, update_document};
 use crate::procure::{Date, Timestamp};
+
+const LEDGER: &str = "the quota ledger";
 
 /// A reservation expires after this time without a request: its process has probably died.
 const RESERVATION_EXPIRY: Duration = Duration::from_secs(600);
@@ -101,24 +103,6 @@ struct ReservedCalls {
 }
 
 impl QuotaDocument {
-    fn read(body: Option<&[u8]>) -> Result<Self> {
-        body.map_or_else(
-            || Ok(Self::default()),
-            |body| {
-                serde_json::from_slice(body).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "the quota ledger in the store cannot be read")
-                        .with_source(error)
-                })
-            },
-        )
-    }
-
-    fn write(&self) -> Result<Option<Vec<u8>>> {
-        serde_json::to_vec(self).map(Some).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the quota ledger cannot be written").with_source(error)
-        })
-    }
-
     fn reserved_by_others(&self, own: Option<&str>) -> u32 {
         let others = self.reserved.iter().filter(|(holder, _)| own != Some(holder.as_str()));
         others.fold(0, |sum, (_, reserved)| sum.saturating_add(reserved.left))
@@ -133,10 +117,10 @@ impl Ledger {
     async fn change<T>(&self, now: Timestamp, change: impl Fn(&mut QuotaDocument) -> Result<T>) -> Result<T> {
         let name = format!("quota/{}/{}", self.account, now.date());
         update_document(&*self.store, &name, |body| {
-            let mut document = QuotaDocument::read(body)?;
+            let mut document = read_document::<QuotaDocument>(LEDGER, body)?;
             document.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
             let outcome = change(&mut document)?;
-            Ok((document.write()?, outcome))
+            Ok((Some(document_body(&document)?), outcome))
         })
         .await
     }
@@ -222,7 +206,8 @@ impl Ledger {
     pub(crate) async fn quota(&self, now: Timestamp) -> Result<Quota> {
         let name = format!("quota/{}/{}", self.account, now.date());
         let stored = self.store.document(&name).await?;
-        let mut document = QuotaDocument::read(stored.as_ref().map(|stored| &*stored.body))?;
+        let body = stored.as_ref().map(|stored| &*stored.body);
+        let mut document = read_document::<QuotaDocument>(LEDGER, body)?;
         document.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
         Ok(Quota {
             day: now.date(),

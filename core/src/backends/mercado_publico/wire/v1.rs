@@ -6,7 +6,7 @@ use super::Body;
 use crate::error::{Error, Result};
 use crate::procure::json::fields::{Text, WholeNumber, is_tidy, tidied};
 use crate::procure::json::walk::Walker;
-use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
+use crate::procure::{Buyer, OrderState, Origin, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
 
 /// A body of v1.
 #[derive(Debug, PartialEq)]
