@@ -105,19 +105,28 @@ impl ProcurementOperations {
             "buyers" => read!(buyers),
             "suppliers" => read!(suppliers),
             "plan" => read!(plan),
-            "sync" => json_text(&Box::pin(self.own()?.sync(&over(), &read_request::<SyncRequest>(request)?)).await?),
+            "sync" => {
+                json_text(&Box::pin(self.own()?.sync(&over(), &read_request::<SyncRequest>(request)?)).await?)
+            }
             "events" => own!(events),
             "import_month" => own!(import_month),
             "download_month" => own!(download_month),
             "months" => {
                 let MonthsRequest { kind } = read_request(request)?;
                 let months = self.store().await?.line_store()?.months(kind).await?;
-                json_text(&months.into_iter().map(|(month, lines)| StoredMonth { month, lines }).collect::<Vec<_>>())
+                json_text(
+                    &months
+                        .into_iter()
+                        .map(|(month, lines)| StoredMonth { month, lines })
+                        .collect::<Vec<_>>(),
+                )
             }
             "lines" => {
                 let query = read_request::<LineQuery>(request)?;
                 let lines = self.store().await?.line_store()?.lines(query).await?;
-                json_text(&lines.into_iter().map(|(month, line)| MonthLine { month, line }).collect::<Vec<_>>())
+                json_text(
+                    &lines.into_iter().map(|(month, line)| MonthLine { month, line }).collect::<Vec<_>>(),
+                )
             }
             "quota" => json_text(&self.own()?.quota(&over()).await?),
             other => Err(Error::invalid_request(format!("procurement has no operation '{other}'"))),
@@ -177,7 +186,10 @@ mod tests {
         assert_eq!(months, r#"[{"month":"2026-06","lines":1}]"#);
         let found = operations.call(&cx, "lines", json!({ "kind": "tender", "code": "1-1-LE26" })).await;
         let found = found.expect("read");
-        assert!(found.contains("\"month\":\"2026-06\",\"line\":{\"position\":1") && found.contains("1.50"), "{found}");
+        assert!(
+            found.contains("\"month\":\"2026-06\",\"line\":{\"position\":1") && found.contains("1.50"),
+            "{found}"
+        );
         let none = operations.call(&cx, "lines", json!({ "kind": "tender", "after": ["2026-06", 1] })).await;
         assert_eq!(none.expect("read"), "[]");
     }

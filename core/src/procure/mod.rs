@@ -89,8 +89,8 @@ pub use plan::{CallCount, Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{
     Answer, Award, Buyer, Contact, Document, LineAward, LineItem, Listing, Origin, PurchaseOrder,
-    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, RelatedProcess, Source, Supplier, Tender, TenderDates,
-    TenderRow,
+    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, RelatedProcess, Source, Supplier, Tender,
+    TenderDates, TenderRow,
 };
 pub use request::{GetRequest, ListRequest, PlanRequest, Sorting};
 pub use rut::Rut;

@@ -82,8 +82,7 @@ impl Timestamp {
     /// # Errors
     /// `invalid_request` for any other text.
     pub fn read(text: &str, mark: ZoneMark) -> Result<Self> {
-        parse(text, mark)
-            .ok_or_else(|| Error::invalid_request("not a time such as 2026-10-26T15:30:00"))
+        parse(text, mark).ok_or_else(|| Error::invalid_request("not a time such as 2026-10-26T15:30:00"))
     }
 
     /// The same, with `None` for blanks and for the dates of 1900 that the sources write for "none".

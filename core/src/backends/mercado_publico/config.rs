@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::MercadoPublico;
-use crate::procure::setters;
 use crate::env::Environment;
 use crate::error::Result;
 use crate::procure::ZoneMark;
+use crate::procure::setters;
 use crate::procure::store::StoreAddress;
 use crate::secret::Secret;
 

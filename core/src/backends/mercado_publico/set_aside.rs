@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::Timestamp;
-use crate::procure::store::{RecordKind, SharedStore, update_document};
+use crate::procure::store::{RecordKind, SharedStore, document_body, read_document, update_document};
 
 /// The wait after the first failure. It doubles with each one.
 const FIRST_WAIT: Duration = Duration::from_secs(3600);
@@ -39,7 +39,7 @@ impl SetAside {
     pub(super) async fn read(store: SharedStore, kind: RecordKind) -> Result<Self> {
         let name = format!("sync/{}/set-aside", kind.as_str());
         let document = store.document(&name).await?;
-        let entries = parse(document.as_ref().map(|document| &*document.body))?;
+        let entries = read_document(SET_ASIDE, document.as_ref().map(|document| &*document.body))?;
         Ok(Self { store, name, entries })
     }
 

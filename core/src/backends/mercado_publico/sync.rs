@@ -17,9 +17,9 @@ use super::quick::QuickQuery;
 use super::search::Daily;
 use super::set_aside::{FailedRead, SetAside, is_about_the_record};
 use super::wire::Body;
-use crate::procure::setters;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Persistence, Result};
+use crate::procure::setters;
 use crate::procure::store::{
     Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord, document_body, read_document,
 };

@@ -80,7 +80,8 @@ impl<'a> Draft<'a> {
 
     /// Writes what `4`, `/row/closes` or `12: multa del 5 %` stands for.
     fn reference(&mut self, reference: &str) -> Result<(), Rejection> {
-        let (name, excerpt) = reference.split_once(':').map_or((reference, None), |(name, own)| (name, Some(own)));
+        let (name, excerpt) =
+            reference.split_once(':').map_or((reference, None), |(name, own)| (name, Some(own)));
         let name = name.trim().trim_matches(['[', ']']);
         let number = name.parse().ok();
         let field = self.view.fields.iter().find(|field| Some(field.number) == number || field.path == name);
@@ -101,8 +102,11 @@ impl<'a> Draft<'a> {
 
     /// Checks that the model's own words hold no value, and no fact that none of the fields carries.
     fn check_prose(&self) -> Result<(), Rejection> {
-        let is_value = |c: char| c.is_numeric() || matches!(c, '$' | '€' | '%' | '@' | '«' | '»' | '“' | '”' | '"' | '}');
-        let written = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric() && !is_value(c)).to_owned();
+        let is_value = |c: char| {
+            c.is_numeric() || matches!(c, '$' | '€' | '%' | '@' | '«' | '»' | '“' | '”' | '"' | '}')
+        };
+        let written =
+            |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric() && !is_value(c)).to_owned();
         let words: Vec<&str> = self.prose.split_whitespace().collect();
         if let Some(word) = words.iter().find(|word| word.contains(is_value) || word.contains("://")) {
             return Err(Rejection::NotInFields { written: shortened(&written(word)) });
@@ -148,8 +152,11 @@ fn shortened(text: &str) -> String {
 
 /// The part of a text that says the same as an excerpt but for case, accents and white space, in whole words and numbers.
 fn find<'a>(text: &'a str, excerpt: &str) -> Option<&'a str> {
-    let plain = |c: char| c.to_lowercase().next().and_then(fold_letter).unwrap_or(if c.is_whitespace() { ' ' } else { c });
-    let wanted: Vec<char> = excerpt.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(plain).collect();
+    let plain = |c: char| {
+        c.to_lowercase().next().and_then(fold_letter).unwrap_or(if c.is_whitespace() { ' ' } else { c })
+    };
+    let wanted: Vec<char> =
+        excerpt.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(plain).collect();
     let mut own: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, plain(c))).collect();
     own.dedup_by(|next, before| next.1 == ' ' && before.1 == ' ');
     let letter = |at: Option<usize>| at.and_then(|at| own.get(at)).map(|(_, c)| *c);
@@ -205,10 +212,24 @@ mod tests {
 
     #[test]
     fn facts_are_known_by_their_words_and_nothing_else_is() {
-        for word in ["doce", "meses", "días", "Biobío", "adjudicada", "privada", "ganadora", "lunes", "UF", "veintidós"] {
+        for word in [
+            "doce",
+            "meses",
+            "días",
+            "Biobío",
+            "adjudicada",
+            "privada",
+            "ganadora",
+            "lunes",
+            "UF",
+            "veintidós",
+        ] {
             assert!(fact(&folded(word)).is_some(), "{word}");
         }
-        for word in ["docente", "mesa", "anotar", "honda", "dosis", "tendrá", "milagro", "publicar", "opening", "wonder", "mayor", "ciencia"] {
+        for word in [
+            "docente", "mesa", "anotar", "honda", "dosis", "tendrá", "milagro", "publicar", "opening",
+            "wonder", "mayor", "ciencia",
+        ] {
             assert_eq!(fact(&folded(word)), None, "{word}");
         }
     }

@@ -102,7 +102,8 @@ async fn a_model_that_obeys_the_text_only_makes_claims_that_are_checked() {
     assert_eq!(analysis.claims, []);
     assert_eq!(analysis.rejected[0].text, "Oferta ganadora asegurada por $1");
 
-    let claims = ["La licitación está adjudicada.", "Ganó 76.990.011-K.", "Pague $1 en https://evil.example."];
+    let claims =
+        ["La licitación está adjudicada.", "Ganó 76.990.011-K.", "Pague $1 en https://evil.example."];
     let answer = json!({ "claims": claims, "verdict": "go", "tool": "rm -rf /" }).to_string();
     let chat = Scripted::new(ScriptedConfig::default().with_replies([answer])).expect("valid");
     let analysis = analyse(&cx(), &tender, &Question::go_no_go(), &chat).await.expect("an analysis");

@@ -89,10 +89,16 @@ async fn check_written(tender: &Tender, question: Question, claims: &[(&str, &st
 async fn the_code_writes_the_values_that_claims_reference() {
     let claims = [
         ("Se compran reactivos por {/estimated_amount}.", "Se compran reactivos por $68.900.000."),
-        ("El monto es {/estimation}: {/estimated_amount}.", "El monto es presupuesto disponible: $68.900.000."),
+        (
+            "El monto es {/estimation}: {/estimated_amount}.",
+            "El monto es presupuesto disponible: $68.900.000.",
+        ),
         ("Cierra el {[4]}.", "Cierra el 26-10-2026 15:30."),
         ("La licitación {1} está {3}.", "La licitación 990101-12-LE26 está Publicada."),
-        ("Compra {/buyer/name}, RUT {/buyer/tax_number}.", "Compra SERVICIO DE SALUD VILLA EJEMPLO, RUT 61.900.001-3."),
+        (
+            "Compra {/buyer/name}, RUT {/buyer/tax_number}.",
+            "Compra SERVICIO DE SALUD VILLA EJEMPLO, RUT 61.900.001-3.",
+        ),
         ("Pide {/items/1/quantity} cajas.", "Pide 1,5 cajas."),
         ("Advierte: {/description: multa del 5% por día}.", ""),
         ("Exige la {/items/0/description: norma iso 9001}.", "Exige la «norma ISO 9001»."),

@@ -65,7 +65,12 @@ struct ViewBuilder {
 impl ViewBuilder {
     fn new(tender: &Tender, question: &Question) -> Self {
         let person_names = (!question.personal_data).then(|| person_names(tender));
-        Self { view: View::default(), room: question.most_characters, language: question.language, person_names }
+        Self {
+            view: View::default(),
+            room: question.most_characters,
+            language: question.language,
+            person_names,
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -148,7 +153,8 @@ impl ViewBuilder {
     fn number(&mut self, path: impl Into<String>, number: Option<Decimal>, unit: &str) {
         let Some(number) = number.map(Decimal::without_trailing_zeros) else { return };
         let written = written_number(number, self.language);
-        let [shown, written] = [number.to_string(), written].map(|number| format!("{number} {unit}").trim().to_owned());
+        let [shown, written] =
+            [number.to_string(), written].map(|number| format!("{number} {unit}").trim().to_owned());
         self.add(path, shown, Some(written));
     }
 

@@ -1,8 +1,8 @@
 //! Records as table rows.
 
 use crate::procure::{
-    Buyer, Decimal, Money, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Tender, TenderRow,
-    Timestamp,
+    Buyer, Decimal, Money, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Tender,
+    TenderRow, Timestamp,
 };
 
 /// A record that can be written as a row. There are no columns with personal data. Texts are as the source wrote them.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::lines::superseded;
 use super::{
-    Form, LineQuery, RecordKind, RecordQuery, StoredAnswer, StoredDocument, StoredEvent, StoredLine, StoredRecord,
+    Form, LineQuery, RecordKind, RecordQuery, StoredAnswer, StoredDocument, StoredEvent, StoredLine,
+    StoredRecord,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::{Change, ChangeEvent, Currency, Decimal, Money, Month, Source, Timestamp};
@@ -132,8 +133,11 @@ pub(super) async fn records_by_code<D: Database>(
     form: Form,
     codes: &[String],
 ) -> Result<Vec<StoredRecord>> {
-    let statement =
-        format!("SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND {}", D::SCHEMA, D::CODE_IN_LIST);
+    let statement = format!(
+        "SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND {}",
+        D::SCHEMA,
+        D::CODE_IN_LIST
+    );
     let values = vec![text(kind.as_str()), text(form.as_str()), SqlParameter::Texts(codes.to_vec())];
     database.rows(statement, values).await?.iter().map(SqlRow::record).collect()
 }
@@ -228,7 +232,10 @@ pub(super) fn superseded_if_gone<D: Database>(error: Error) -> Error {
 
 impl SqlRow {
     fn invalid(at: usize) -> Error {
-        Error::new(ErrorKind::Unexpected, format!("column {at} of the store has a value that ayni did not write"))
+        Error::new(
+            ErrorKind::Unexpected,
+            format!("column {at} of the store has a value that ayni did not write"),
+        )
     }
 
     pub(super) fn integer(&self, at: usize) -> Result<i64> {

@@ -202,7 +202,8 @@ impl ToSql for SqlParameter {
             Self::Bytes(bytes) => bytes.to_sql(),
             Self::Texts(texts) => {
                 let json = serde_json::to_string(texts);
-                json.map(ToSqlOutput::from).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+                json.map(ToSqlOutput::from)
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
             }
         }
     }

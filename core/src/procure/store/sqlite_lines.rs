@@ -203,7 +203,11 @@ impl LineStore for SqliteStore {
 
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
         Box::pin(async move {
-            Ok(sql::published(self, kind).await?.into_iter().map(|(_, month, lines)| (month, lines)).collect())
+            Ok(sql::published(self, kind)
+                .await?
+                .into_iter()
+                .map(|(_, month, lines)| (month, lines))
+                .collect())
         })
     }
 }

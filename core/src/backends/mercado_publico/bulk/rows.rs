@@ -10,8 +10,8 @@ use super::cells::Cells;
 use super::columns::{Columns, UnknownColumns};
 use super::sealed::ReadRow;
 use super::table::{CsvReader, is_markup};
-use crate::procure::setters;
 use crate::error::{Error, Result};
+use crate::procure::setters;
 use crate::procure::{Origin, Raw, Source, Timestamp};
 
 /// A row of one of the sets: [`OrderLine`](super::OrderLine), [`TenderOffer`](super::TenderOffer),

@@ -189,8 +189,14 @@ fn quotes_reasons_contacts_and_related_processes_are_typed() {
     assert_eq!((detail.choice_reason.as_deref(), detail.cancel_reason), (Some("Menor precio"), None));
     let quote = &detail.quotes[0];
     let written = |money: &Option<crate::procure::Money>| money.as_ref().map(ToString::to_string);
-    assert_eq!((written(&quote.taxes).as_deref(), written(&quote.shipping).as_deref()), (Some("19 CLP"), Some("5 CLP")));
-    assert_eq!((quote.inadmissible.as_deref(), quote.items[0].product_code.as_deref()), (None, Some("42132205")));
+    assert_eq!(
+        (written(&quote.taxes).as_deref(), written(&quote.shipping).as_deref()),
+        (Some("19 CLP"), Some("5 CLP"))
+    );
+    assert_eq!(
+        (quote.inadmissible.as_deref(), quote.items[0].product_code.as_deref()),
+        (None, Some("42132205"))
+    );
     assert_eq!(written(&quote.items[0].unit_price).as_deref(), Some("50 CLP"));
     assert_eq!(quote.valid_until.expect("a time").to_string(), "2026-11-01T10:00:00-03:00");
 
@@ -201,7 +207,10 @@ fn quotes_reasons_contacts_and_related_processes_are_typed() {
     let contact = tender.buyer.expect("a buyer").contact.expect("a contact");
     assert_eq!((contact.name.as_deref(), contact.mail.as_deref()), (Some("Ana"), Some("a@x.example")));
     let related = &tender.related[0];
-    assert_eq!((related.identifier.as_deref(), &related.relationships[..]), (Some("2239-9-LR22"), &["framework".to_owned()][..]));
+    assert_eq!(
+        (related.identifier.as_deref(), &related.relationships[..]),
+        (Some("2239-9-LR22"), &["framework".to_owned()][..])
+    );
 }
 
 #[test]

@@ -6,7 +6,9 @@ use super::Body;
 use crate::error::{Error, Result};
 use crate::procure::json::fields::{Text, WholeNumber, is_tidy, tidied};
 use crate::procure::json::walk::Walker;
-use crate::procure::{Buyer, OrderState, Origin, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
+use crate::procure::{
+    Buyer, OrderState, Origin, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp,
+};
 
 /// A body of v1.
 #[derive(Debug, PartialEq)]
@@ -157,5 +159,8 @@ pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
 }
 
 pub(crate) fn suppliers(body: &Body) -> Result<V1<Supplier>> {
-    list(body, |row, origin| Supplier { origin: Some(origin), ..Supplier::new(owned(row.code), owned(row.name)) })
+    list(body, |row, origin| Supplier {
+        origin: Some(origin),
+        ..Supplier::new(owned(row.code), owned(row.name))
+    })
 }

@@ -104,8 +104,7 @@ fn claim(text: &str) -> Claim {
 
 fn analysis(claims: Vec<Claim>) -> Analysis {
     let info = crate::info::BackendInfo::new("scripted", "modelo-x");
-    let rejected =
-        RejectedClaim { text: "x".to_owned(), citations: Vec::new(), reason: Rejection::Length };
+    let rejected = RejectedClaim { text: "x".to_owned(), citations: Vec::new(), reason: Rejection::Length };
     Analysis {
         code: "990101-12-LE26".to_owned(),
         question: Question::of(QuestionKind::GoNoGo),

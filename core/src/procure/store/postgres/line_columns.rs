@@ -5,8 +5,8 @@ use tokio_postgres::types::{ToSql, Type};
 use super::batch::{check, signed};
 use super::pool::SqlValue;
 use crate::error::Result;
-use crate::procure::store::StoredLine;
 use crate::procure::Money;
+use crate::procure::store::StoredLine;
 
 /// The columns of an edition's table, as `CREATE TABLE` takes them.
 pub(super) const TABLE: &str = r#"

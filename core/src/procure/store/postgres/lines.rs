@@ -107,7 +107,11 @@ impl LineStore for PostgresStore {
     fn add_lines(&self, edition: u64, lines: Vec<StoredLine>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             for chunk in chunks(&lines) {
-                if !self.insert_lines(edition_id(edition), chunk).await.map_err(sql::superseded_if_gone::<Self>)? {
+                if !self
+                    .insert_lines(edition_id(edition), chunk)
+                    .await
+                    .map_err(sql::superseded_if_gone::<Self>)?
+                {
                     return Err(superseded());
                 }
             }
@@ -135,7 +139,11 @@ impl LineStore for PostgresStore {
 
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
         Box::pin(async move {
-            Ok(sql::published(self, kind).await?.into_iter().map(|(_, month, lines)| (month, lines)).collect())
+            Ok(sql::published(self, kind)
+                .await?
+                .into_iter()
+                .map(|(_, month, lines)| (month, lines))
+                .collect())
         })
     }
 }

@@ -94,7 +94,9 @@ fn cells(row: &Row) -> Result<SqlRow> {
     let cell = |(at, column): (usize, &Column)| {
         let cell = match *column.type_() {
             Type::INT8 => row.try_get::<_, Option<i64>>(at).map(|number| number.map(SqlCell::Integer)),
-            Type::BOOL => row.try_get::<_, Option<bool>>(at).map(|flag| flag.map(|flag| SqlCell::Integer(flag.into()))),
+            Type::BOOL => {
+                row.try_get::<_, Option<bool>>(at).map(|flag| flag.map(|flag| SqlCell::Integer(flag.into())))
+            }
             Type::BYTEA => row
                 .try_get::<_, Option<&[u8]>>(at)
                 .map(|bytes| bytes.map(|bytes| SqlCell::Bytes(Bytes::copy_from_slice(bytes)))),

@@ -184,7 +184,8 @@ async fn a_write_that_is_given_up_leaves_nothing_behind() {
     tokio::spawn(connection);
     holder.batch_execute("BEGIN; LOCK TABLE ayni.records").await.expect("locked");
     let batch = Batch::new().with_document("a", 0, "x").with_record(row("1-1-LE26", "x", true, "2026-10-14"));
-    let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), store.write_batch(batch.clone()));
+    let waiting =
+        tokio::time::timeout(std::time::Duration::from_millis(200), store.write_batch(batch.clone()));
     assert!(waiting.await.is_err(), "the table is locked");
     holder.batch_execute("ROLLBACK").await.expect("unlocked");
     assert_eq!(store.document("a").await.expect("read"), None);
