@@ -157,16 +157,20 @@ fn find<'a>(text: &'a str, excerpt: &str) -> Option<&'a str> {
     };
     let wanted: Vec<char> =
         excerpt.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(plain).collect();
+    if wanted.is_empty() {
+        return None;
+    }
     let mut own: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, plain(c))).collect();
     own.dedup_by(|next, before| next.1 == ' ' && before.1 == ' ');
     let letter = |at: Option<usize>| at.and_then(|at| own.get(at)).map(|(_, c)| *c);
-    // `5` is not in `25`, `1.5`, `-5` or `$5`.
+    // `5` is not in `25`, `1.5`, `-5`, `$5` or `5 %`.
     let joins = |inner: Option<char>, next: Option<char>, beyond: Option<char>| {
         let digit = |c: Option<char>| c.is_some_and(char::is_numeric);
         let both = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         (both(inner) && both(next))
             || (digit(inner) && next.is_some_and(|c| ".,-/:+".contains(c)) && digit(beyond))
             || (digit(inner) && next.is_some_and(|c| "$€%-+".contains(c)))
+            || (digit(inner) && next == Some(' ') && beyond.is_some_and(|c| "$€%".contains(c)))
     };
     let starts = 0..(own.len() + 1).checked_sub(wanted.len())?;
     let start = starts.clone().find(|start| {
@@ -177,7 +181,7 @@ fn find<'a>(text: &'a str, excerpt: &str) -> Option<&'a str> {
             && !joins(letter(Some(*start)), before(1), before(2))
             && !joins(letter(Some(end - 1)), letter(Some(end)), letter(Some(end + 1)))
     });
-    let start = start.filter(|_| !wanted.is_empty())?;
+    let start = start?;
     let end = own.get(start + wanted.len()).map_or(text.len(), |(at, _)| *at);
     text.get(own.get(start)?.0..end)
 }
@@ -198,7 +202,7 @@ mod tests {
             ("ult", None),
             ("5 %", None),
             ("1", None),
-            ("1,5", Some("1,5")),
+            ("1,5", None),
             ("25.000", None),
             ("000", None),
             ("3", None),

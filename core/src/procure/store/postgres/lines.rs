@@ -12,7 +12,7 @@ use super::editions::{BeginEdition, DropSuperseded, PublishEdition};
 use super::line_columns::{LineColumns, chunks};
 use super::pool::{Retry, SqlValue, has_sqlstate, with_long_timeout};
 use crate::context::BoxFuture;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::procure::Month;
 use crate::procure::store::lines::{INDEXED_COLUMNS, superseded};
 use crate::procure::store::sql::{self, LINE, PENDING};
