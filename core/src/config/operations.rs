@@ -75,7 +75,7 @@ impl ProcurementOperations {
 
     /// Makes the call that `operation` names, and returns its answer as JSON text with every digit of the source: an
     /// operation of [`ProcurementClient`](crate::procure::ProcurementClient), or `sync`, `events`, `import_month`,
-    /// `download_month`, `months`, `lines`, `quota`.
+    /// `download_month`, `months`, `lines`, `stored`, `quota`.
     ///
     /// # Errors
     /// `invalid_request` for an unknown operation or an invalid request; `unsupported` where the backend lacks it; those of
@@ -128,6 +128,7 @@ impl ProcurementOperations {
                     &lines.into_iter().map(|(month, line)| MonthLine { month, line }).collect::<Vec<_>>(),
                 )
             }
+            "stored" => json_text(&self.store().await?.records(read_request(request)?).await?),
             "quota" => json_text(&self.own()?.quota(&over()).await?),
             other => Err(Error::invalid_request(format!("procurement has no operation '{other}'"))),
         }

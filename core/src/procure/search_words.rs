@@ -1,7 +1,9 @@
 //! The words of a text as a search compares them: whole, without accents and case, by their Spanish stems.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::json::fields::Fields;
+use super::store::{Form, StoredRecord};
 use super::tables::fold_letter;
 
 #[derive(Clone, Debug, Default)]
@@ -12,6 +14,12 @@ impl SearchWords {
         Self(stems(text).collect())
     }
 
+    /// The stems; none for a text without words.
+    pub(crate) fn stems(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether every word is in one of the texts.
     pub(crate) fn are_in(&self, texts: &[&str]) -> bool {
         if self.0.is_empty() {
             return true;
@@ -43,6 +51,33 @@ fn stem(mut word: String) -> String {
         word.truncate(word.len() - 1);
     }
     word
+}
+
+/// The title and description, under any of the names that the sources use.
+pub(crate) fn texts(fields: &Fields<'_>) -> (String, String) {
+    let first = |names: &[&str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
+    let own = (first(&["Nombre", "title", "name"]), first(&["Descripcion", "description"]));
+    match fields.object("tender").filter(|_| own.0.is_empty()) {
+        Some(tender) => texts(&tender),
+        None => own,
+    }
+}
+
+/// The stems of a record's title and description, each once and with blanks between; `None` for a vector.
+pub(crate) fn of_record(record: &StoredRecord) -> Option<String> {
+    (record.form != Form::Vector).then(|| of_body(&record.body))
+}
+
+/// Title and description in a body that the source wrote.
+pub(crate) fn texts_of(body: &[u8]) -> (String, String) {
+    texts(&Fields::read(std::str::from_utf8(body).unwrap_or_default()).unwrap_or_default())
+}
+
+/// The stems of such a body.
+pub(crate) fn of_body(body: &[u8]) -> String {
+    let (name, description) = texts_of(body);
+    let own: BTreeSet<String> = stems(&name).chain(stems(&description)).collect();
+    own.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::procure::analysis::clean::cut;
 use crate::procure::json::fields::Fields;
+use crate::procure::search_words::texts;
 use crate::procure::store::{Form, RecordKind, StoredRecord};
 use crate::procure::{Source, Tender, TenderState, Timestamp};
 
@@ -101,16 +102,6 @@ impl TenderText {
             revision,
             ..StoredRecord::new(RecordKind::Tender, Form::Vector, code, self.source.clone(), self.as_of, body)
         }
-    }
-}
-
-/// The title and description, under any of the names that the sources use.
-fn texts(fields: &Fields<'_>) -> (String, String) {
-    let first = |names: &[&str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
-    let own = (first(&["Nombre", "title", "name"]), first(&["Descripcion", "description"]));
-    match fields.object("tender").filter(|_| own.0.is_empty()) {
-        Some(tender) => texts(&tender),
-        None => own,
     }
 }
 

@@ -126,11 +126,11 @@ pub struct LineQuery {
     pub limit: usize,
 }
 
-fn default_limit() -> usize {
+pub(super) fn default_limit() -> usize {
     1000
 }
 
-fn as_json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
     Raw::of_parsed(body.clone()).serialize(serializer)
 }
 

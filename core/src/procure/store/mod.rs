@@ -165,14 +165,18 @@ impl RecordKind {
 }
 
 /// The form of a record: the row of a list, the detail, or an embedding of one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Form {
     /// The row of a list.
+    #[default]
     Row,
     /// The detail.
     Detail,
     /// The embedding; its code starts with the name of the embedding space.
+    #[serde(skip)]
     Vector,
 }
 
@@ -193,7 +197,8 @@ impl Form {
 }
 
 /// A record in the store: the source's own text, and the fields by which records are queried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StoredRecord {
     /// The kind.
@@ -217,6 +222,8 @@ pub struct StoredRecord {
     /// The revision: 1 at first, one more with each change.
     pub revision: u64,
     /// The source's own text.
+    #[serde(serialize_with = "lines::as_json")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::raw::Raw"))]
     pub body: Bytes,
 }
 
@@ -247,12 +254,14 @@ impl StoredRecord {
 }
 
 /// Selects records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RecordQuery {
     /// The kind.
     pub kind: RecordKind,
     /// The form.
+    #[serde(default)]
     pub form: Form,
     /// Only open records, or only closed ones.
     pub open: Option<bool>,
@@ -260,16 +269,21 @@ pub struct RecordQuery {
     pub from: Option<Date>,
     /// The last day.
     pub to: Option<Date>,
+    /// Only records whose title or description has all of these words: whole, whatever their case, accents and Spanish
+    /// endings.
+    #[serde(default)]
+    pub text: Option<String>,
     /// Only codes after this one, which is the last of the previous page.
     pub after: Option<String>,
     /// The page size.
+    #[serde(default = "lines::default_limit")]
     pub limit: usize,
 }
 
 impl RecordQuery {
     /// The first page of all records of a kind and form.
     pub fn new(kind: RecordKind, form: Form) -> Self {
-        Self { kind, form, open: None, from: None, to: None, after: None, limit: 1000 }
+        Self { kind, form, open: None, from: None, to: None, text: None, after: None, limit: 1000 }
     }
 
     setters! {
@@ -286,6 +300,8 @@ impl RecordQuery {
     setters! {
         /// Selects the page after this code.
         with_after: after = some into String;
+        /// Selects records with these words in title or description.
+        with_text: text = some into String;
         /// Sets the page size.
         with_limit: limit = usize;
     }

@@ -8,6 +8,7 @@ use super::{
     StoredRecord,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::procure::search_words::SearchWords;
 use crate::procure::{Change, ChangeEvent, Currency, Decimal, Money, Month, Source, Timestamp};
 
 /// The columns of a record, in the order of [`SqlRow::record`].
@@ -54,6 +55,12 @@ pub(super) trait Database: Sync {
     const CODE_IN_LIST: &'static str;
     /// The conditions for records that are open and for others, such that an index is used.
     const OPEN: [&'static str; 2];
+
+    /// Whether a record has the words in `$6`.
+    const HAS_WORDS: &'static str;
+
+    /// How `$6` is written.
+    fn words(stems: &[String]) -> String;
 
     /// The rows of a statement that only reads.
     fn rows(
@@ -147,19 +154,25 @@ pub(super) async fn records<D: Database>(database: &D, query: RecordQuery) -> Re
         None => String::new(),
         Some(open) => format!(" AND {}", D::OPEN[usize::from(!open)]),
     };
-    let statement = format!(
+    let mut statement = format!(
         "SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND ($3 IS NULL OR code > $3)
-         AND ($4 IS NULL OR day >= $4) AND ($5 IS NULL OR day <= $5){open} ORDER BY code LIMIT $6",
+         AND ($4 IS NULL OR day >= $4) AND ($5 IS NULL OR day <= $5){open}",
         D::SCHEMA
     );
-    let values = vec![
+    let mut values = vec![
         text(query.kind.as_str()),
         text(query.form.as_str()),
         optional(query.after),
         optional(query.from),
         optional(query.to),
-        integer(query.limit),
     ];
+    let words = SearchWords::new(query.text.as_deref().unwrap_or_default());
+    if !words.stems().is_empty() {
+        statement.push_str(&format!(" AND {}", D::HAS_WORDS));
+        values.push(text(D::words(words.stems())));
+    }
+    values.push(integer(query.limit));
+    statement.push_str(&format!(" ORDER BY code LIMIT ${}", values.len()));
     database.rows(statement, values).await?.iter().map(SqlRow::record).collect()
 }
 

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
-use crate::procure::Timestamp;
+use crate::procure::{Timestamp, search_words};
 use crate::runtime::run_blocking;
 
 /// The changes from each version of the file to the next. Existing ones are never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE documents (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE answers (key TEXT PRIMARY KEY, as_of INTEGER NOT NULL, body BLOB NOT NULL);
@@ -40,6 +40,12 @@ const MIGRATIONS: [&str; 2] = [
     );
 ",
     super::sqlite_lines::TABLES,
+    "
+    CREATE TABLE record_ids (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, form TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (kind, form, code)
+    );
+    CREATE VIRTUAL TABLE record_words USING fts5(words, content='', contentless_delete=1);
+",
 ];
 
 /// How long a writer waits for another process's transaction.
@@ -190,8 +196,37 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     for migration in pending {
         transaction.execute_batch(migration).map_err(to_error)?;
     }
+    if !pending.is_empty() {
+        index_all_words(&transaction).map_err(to_error)?;
+    }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(to_error)?;
     transaction.commit().map_err(to_error)
+}
+
+/// Files the words of records that an earlier release has written.
+fn index_all_words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut statement =
+        transaction.prepare("SELECT kind, form, code, body FROM records WHERE form IN ('row', 'detail')")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let words = search_words::of_body(row.get_ref(3)?.as_blob()?);
+        let key: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+        index_words(transaction, [&key[0], &key[1], &key[2]], &words)?;
+    }
+    Ok(())
+}
+
+fn index_words(transaction: &Transaction<'_>, key: [&str; 3], words: &str) -> rusqlite::Result<()> {
+    let id: i64 = transaction
+        .prepare_cached(
+            "INSERT INTO record_ids (kind, form, code) VALUES (?1, ?2, ?3)
+             ON CONFLICT (kind, form, code) DO UPDATE SET code = excluded.code RETURNING id",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO record_words (rowid, words) VALUES (?1, ?2)")?
+        .execute(params![id, words])
+        .map(drop)
 }
 
 impl ToSql for SqlParameter {
@@ -222,6 +257,12 @@ impl Database for SqliteStore {
     const SCHEMA: &'static str = "";
     const CODE_IN_LIST: &'static str = "code IN (SELECT value FROM json_each($3))";
     const OPEN: [&'static str; 2] = ["open = 1", "open = 0"];
+    const HAS_WORDS: &'static str = "code IN (SELECT code FROM record_ids WHERE kind = $1 AND form = $2
+         AND id IN (SELECT rowid FROM record_words WHERE record_words MATCH $6))";
+
+    fn words(stems: &[String]) -> String {
+        stems.iter().map(|stem| format!("\"{stem}\"")).collect::<Vec<_>>().join(" ")
+    }
 
     async fn rows(&self, statement: String, values: Vec<SqlParameter>) -> Result<Vec<SqlRow>> {
         self.read(move |connection| {
@@ -280,6 +321,9 @@ pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::R
                 record.revision,
                 &*record.body,
             ])?;
+        if let Some(words) = search_words::of_record(record) {
+            index_words(transaction, [record.kind.as_str(), record.form.as_str(), &record.code], &words)?;
+        }
     }
     for (event, revision) in &batch.events {
         transaction

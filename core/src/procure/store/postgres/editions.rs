@@ -3,7 +3,7 @@
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::batch::BatchColumns;
+use super::batch::BatchRows;
 use super::line_columns::TABLE;
 use super::pool::{TransactionEnd, TransactionWork};
 use super::schema::EDITION_LOCK;
@@ -60,7 +60,7 @@ impl TransactionWork for BeginEdition {
 /// Publishes an edition; `None` if it is not the one that is being written.
 pub(super) struct PublishEdition {
     pub(super) edition: i64,
-    pub(super) batch: BatchColumns,
+    pub(super) batch: BatchRows,
 }
 
 impl TransactionWork for PublishEdition {

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
-use super::batch::BatchColumns;
+use super::batch::BatchRows;
 use super::editions::{BeginEdition, DropSuperseded, PublishEdition};
 use super::line_columns::{LineColumns, chunks};
 use super::pool::{Retry, SqlValue, has_sqlstate, with_long_timeout};
@@ -122,7 +122,7 @@ impl LineStore for PostgresStore {
     fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>> {
         let edition = edition_id(edition);
         Box::pin(async move {
-            let batch = BatchColumns::of(batch)?;
+            let batch = BatchRows::of(batch)?;
             self.create_indexes(edition).await.map_err(sql::superseded_if_gone::<Self>)?;
             let published =
                 self.pool.transact(&PublishEdition { edition, batch }, Retry::IfRolledBack).await?;

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Column, Row};
 
-use self::batch::BatchColumns;
+use self::batch::BatchRows;
 use self::pool::{Pool, Retry, SqlValue, with_timeout};
 use self::server::Server;
 use super::sql::{self, Database, SqlCell, SqlParameter, SqlRow, sql_store};
@@ -65,7 +65,7 @@ impl PostgresStore {
     }
 
     async fn write_batch(&self, batch: Batch) -> Result<bool> {
-        let batch = BatchColumns::of(batch)?;
+        let batch = BatchRows::of(batch)?;
         let repeat = if batch.is_idempotent() { Retry::Idempotent } else { Retry::IfRolledBack };
         // The most common batch: one round trip instead of three.
         if let Some((statement, values)) = batch.single_document() {
@@ -111,6 +111,11 @@ impl Database for PostgresStore {
     const SCHEMA: &'static str = "ayni.";
     const CODE_IN_LIST: &'static str = "code = ANY($3)";
     const OPEN: [&'static str; 2] = ["open", "NOT open"];
+    const HAS_WORDS: &'static str = "words @@ $6::text::tsquery";
+
+    fn words(stems: &[String]) -> String {
+        stems.iter().map(|stem| format!("'{stem}'")).collect::<Vec<_>>().join(" & ")
+    }
 
     async fn rows(&self, statement: String, values: Vec<SqlParameter>) -> Result<Vec<SqlRow>> {
         let values: Vec<SqlValue<'_>> = values.iter().map(SqlParameter::typed).collect();
