@@ -17,6 +17,7 @@ import type {
   QuickPurchaseRow,
   Quota,
   StoredMonth,
+  StoredRecord,
   Supplier,
   SyncReport,
   Tender,
@@ -108,6 +109,20 @@ export interface LineOptions extends CallOptions {
   supplier?: string | undefined;
   /** Month and position of the last line of the page before. */
   after?: readonly [month: string, position: number] | undefined;
+  limit?: number | undefined;
+}
+
+/** Which records in the store to read. */
+export interface StoredOptions extends CallOptions {
+  /** Words that title or description must have, whole; case, accents and Spanish endings do not matter. */
+  text?: string | undefined;
+  form?: "row" | "detail" | undefined;
+  open?: boolean | undefined;
+  /** The first and the last day: `2026-11-20`. */
+  from?: string | undefined;
+  to?: string | undefined;
+  /** The code of the last record of the page before. */
+  after?: string | undefined;
   limit?: number | undefined;
 }
 
@@ -255,6 +270,12 @@ export class Procurement extends Handle<NativeProcurement> {
   async importMonth(set: BulkSet, month: string, options?: MonthOptions): Promise<ImportReport> {
     const [request, call] = split(options);
     return JSON.parse(await this.#call("import_month", { set, month, ...request }, call)) as ImportReport;
+  }
+
+  /** Records that syncs have stored, by code. Asks nobody. */
+  async stored(kind: RecordKind, options?: StoredOptions): Promise<StoredRecord[]> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("stored", { kind, ...request }, call)) as StoredRecord[];
   }
 
   /** The imported months of a kind, each with its number of lines. */

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
-use ayni::procure::store::{MonthLine, StoredMonth};
+use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
 use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
     ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
@@ -64,6 +64,7 @@ struct ProcurementRecords {
     events: EventPage,
     months: StoredMonth,
     lines: MonthLine,
+    stored: StoredRecord,
     calls: CallCount,
     list: ListRequest,
 }

@@ -50,6 +50,22 @@ class LineOptions(CallOptions, total=False):
     limit: int
 
 
+class StoredOptions(CallOptions, total=False):
+    """Which records in the store to read."""
+
+    text: str | None
+    """Words that title or description must have, whole; case, accents and Spanish endings do not matter."""
+    form: Literal["row", "detail"]
+    open: bool | None
+    from_: str | None
+    """The first day: ``2026-11-20``."""
+    to: str | None
+    """The last day."""
+    after: str | None
+    """The code of the last record of the page before."""
+    limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What the import of a month did."""

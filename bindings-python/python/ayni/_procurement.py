@@ -376,6 +376,20 @@ class Procurement(Handle[_ayni.Procurement]):
         request, setting = _months.request(set, month, options)
         return _months.import_report(self._native.call("import_month", request, setting))
 
+    async def stored(
+        self, kind: RecordKind, /, **options: Unpack[_months.StoredOptions]
+    ) -> tuple[records.StoredRecord, ...]:
+        """Records that syncs have stored, by code; ``text`` finds words in title and description. Asks nobody."""
+        request, setting = _months.line_request(kind, options)
+        return await self._call("stored", request, setting, _stored_records)
+
+    def stored_sync(
+        self, kind: RecordKind, /, **options: Unpack[_months.StoredOptions]
+    ) -> tuple[records.StoredRecord, ...]:
+        """The same, on the calling thread."""
+        request, setting = _months.line_request(kind, options)
+        return _stored_records(self._native.call("stored", request, setting))
+
     async def months(self, kind: RecordKind, /, **options: Unpack[CallOptions]) -> tuple[records.StoredMonth, ...]:
         """The imported months of a kind, each with its number of lines."""
         return await self._call("months", {"kind": kind}, split_options(options)[1], _stored_months)
@@ -424,6 +438,10 @@ def _sync_report(text: str) -> records.SyncReport:
 
 def _event_page(text: str) -> records.EventPage:
     return records.EventPage._of(_read(text))
+
+
+def _stored_records(text: str) -> tuple[records.StoredRecord, ...]:
+    return tuple(records.StoredRecord._of(record) for record in _read(text))
 
 
 def _stored_months(text: str) -> tuple[records.StoredMonth, ...]:

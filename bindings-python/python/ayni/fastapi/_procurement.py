@@ -194,6 +194,10 @@ def _iso(moment: date) -> str:
     return moment.isoformat()
 
 
+def _plain(value: date | Decimal) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
 def _listing(listing: Listing[Any]) -> Response:
     return _json(listing.json)
 
@@ -331,6 +335,16 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
         found = await part.procurement.events(after=after, limit=limit)
         return _json(json.dumps(asdict(found), default=_iso))
 
+    @router.get("/stored", summary="Records that syncs have stored, also by words; asks nobody")
+    async def stored(
+        kind: Kind = "tender",
+        text: Annotated[str | None, Query(max_length=500, description="Words of title or description")] = None,
+        after: Annotated[str | None, Query(description="The code of the last record of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    ) -> Response:
+        found = await part.procurement.stored(kind, text=text, after=after, limit=limit)
+        return _json(json.dumps([asdict(record) for record in found], default=_plain))
+
     @router.get("/months", summary="The imported months of a kind, each with its number of lines; asks nobody")
     async def months(kind: Kind = "purchase_order") -> Response:
         found = await part.procurement.months(kind)
@@ -352,4 +366,4 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
         found = await part.procurement.lines(
             kind, from_=first, to=to, code=code, product=product, supplier=supplier, after=place, limit=limit
         )
-        return _json(json.dumps([asdict(line) for line in found], default=_iso))
+        return _json(json.dumps([asdict(line) for line in found], default=_plain))
