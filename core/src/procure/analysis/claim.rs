@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
                 let texts = [field.shown.as_str(), &field.written];
                 texts.iter().any(|text| said(text).any(|own| own.starts_with(fact)))
             };
-            if !self.fields.iter().any(|field| carries(&field)) {
+            if !self.fields.iter().any(carries) {
                 return Err(Rejection::NotInFields { written: written(&word) });
             }
         }
