@@ -54,6 +54,24 @@ macro_rules! setters {
 }
 pub(crate) use setters;
 
+/// The names of an enum's variants.
+macro_rules! names {
+    ($kind:ident { $($variant:ident = $name:literal),+ }) => {
+        impl $kind {
+            /// The name, as JSON has it too.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Reads a name.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use names;
+
 pub mod analysis;
 mod change;
 mod chilean;

@@ -142,18 +142,4 @@ pub enum Verdict {
     Unclear,
 }
 
-impl Verdict {
-    /// `go`, `no_go` or `unclear`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Go => "go",
-            Self::NoGo => "no_go",
-            Self::Unclear => "unclear",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Go, Self::NoGo, Self::Unclear].into_iter().find(|verdict| verdict.as_str() == text)
-    }
-}
+names! { Verdict { Go = "go", NoGo = "no_go", Unclear = "unclear" } }

@@ -146,23 +146,7 @@ pub enum RecordKind {
     QuickPurchase,
 }
 
-impl RecordKind {
-    /// `tender`, `purchase_order` or `quick_purchase`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tender => "tender",
-            Self::PurchaseOrder => "purchase_order",
-            Self::QuickPurchase => "quick_purchase",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Tender, Self::PurchaseOrder, Self::QuickPurchase]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-    }
-}
+names! { RecordKind { Tender = "tender", PurchaseOrder = "purchase_order", QuickPurchase = "quick_purchase" } }
 
 /// The form of a record: the row of a list, the detail, or an embedding of one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -180,21 +164,7 @@ pub enum Form {
     Vector,
 }
 
-impl Form {
-    /// `row`, `detail` or `vector`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Row => "row",
-            Self::Detail => "detail",
-            Self::Vector => "vector",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Row, Self::Detail, Self::Vector].into_iter().find(|form| form.as_str() == text)
-    }
-}
+names! { Form { Row = "row", Detail = "detail", Vector = "vector" } }
 
 /// A record in the store: the source's own text, and the fields by which records are queried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
