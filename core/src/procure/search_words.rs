@@ -1,8 +1,11 @@
 //! The words of a text as a search compares them: whole, without accents and case, by their Spanish stems.
 
-use std::collections::{BTreeSet, HashSet};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::json::fields::Fields;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use super::store::{Form, StoredRecord};
 use super::tables::fold_letter;
 
@@ -64,6 +67,7 @@ pub(crate) fn texts(fields: &Fields<'_>) -> (String, String) {
 }
 
 /// The stems of a record's title and description, each once and with blanks between; `None` for a vector.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn of_record(record: &StoredRecord) -> Option<String> {
     (record.form != Form::Vector).then(|| of_body(&record.body))
 }
@@ -74,6 +78,7 @@ pub(crate) fn texts_of(body: &[u8]) -> (String, String) {
 }
 
 /// The stems of such a body.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn of_body(body: &[u8]) -> String {
     let (name, description) = texts_of(body);
     let own: BTreeSet<String> = stems(&name).chain(stems(&description)).collect();

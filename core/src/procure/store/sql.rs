@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+#[cfg(feature = "postgres")]
 use super::lines::superseded;
 use super::{
     Form, LineQuery, RecordKind, RecordQuery, StoredAnswer, StoredDocument, StoredEvent, StoredLine,
@@ -239,6 +240,7 @@ async fn lines_once<D: Database>(database: &D, query: &LineQuery) -> Result<Vec<
 }
 
 /// The error of a write to an edition whose table is gone: a newer edition has replaced it.
+#[cfg(feature = "postgres")]
 pub(super) fn superseded_if_gone<D: Database>(error: Error) -> Error {
     if D::is_missing_table(&error) { superseded() } else { error }
 }
