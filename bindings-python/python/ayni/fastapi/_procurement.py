@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -17,6 +17,8 @@ from starlette.responses import StreamingResponse
 
 from ayni import Chat, InvalidRequest, Listing, Money, Procurement, Unsupported
 from ayni.documents import analyse, export, tender_file
+from ayni.fastapi._guard import text_route
+from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
 
 Code = Annotated[
@@ -184,6 +186,24 @@ class ProcurementPart(Part):
         """Why it cannot serve yet."""
         return self._problem
 
+    async def check(self) -> str | None:
+        """Reads one event of the store, which asks nobody else."""
+        if self._problem is None and self.procurement.info().backend == "mercado_publico":
+            await self.procurement.events(limit=1)
+        return self._problem
+
+    def is_paid(self) -> bool:
+        """Whether there is a ticket whose requests are counted."""
+        return self.procurement.info().backend == "mercado_publico"
+
+    def forms(self) -> Sequence[Form]:
+        """A search."""
+        text = Input("text", "Words", value="ambulancia")
+        return (
+            Form("Search tenders", "/api/tenders", [text], "rows"),
+            Form("Search purchase orders", "/api/purchase-orders", [text], "rows"),
+        )
+
 
 def _json(text: str) -> Response:
     # The text as it is, because a JSON library would round amounts.
@@ -240,11 +260,13 @@ def procurement_router(
     _add_accounts(router, part, listed)
 
     @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
+    @text_route
     async def analysis(code: Code, body: Question) -> Response:
         found = await analyse(part.procurement, code, part.chat, **_asked(body))
         return _json(found.json)
 
     @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
+    @text_route
     async def analysis_pdf(code: Code, body: Question) -> Response:
         found = await analyse(part.procurement, code, part.chat, **_asked(body))
         return _attachment(found.pdf(), "pdf", code)
@@ -323,6 +345,7 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
         return _json(json.dumps({name: getattr(found, name) for name in found.__slots__}, default=str))
 
     @router.post("/sync", summary="Brings the store up to date and returns what changed")
+    @text_route
     async def sync(body: Sync) -> Response:
         found = await part.procurement.sync(body.kind, since=body.since, max_details=body.max_details)
         return _json(json.dumps(asdict(found), default=_iso))
