@@ -214,6 +214,10 @@ def _iso(moment: date) -> str:
     return moment.isoformat()
 
 
+def _plain(value: date | Decimal) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
 def _listing(listing: Listing[Any]) -> Response:
     return _json(listing.json)
 
@@ -353,3 +357,36 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
     ) -> Response:
         found = await part.procurement.events(after=after, limit=limit)
         return _json(json.dumps(asdict(found), default=_iso))
+
+    @router.get("/stored", summary="Records that syncs have stored, also by words; asks nobody")
+    async def stored(
+        kind: Kind = "tender",
+        text: Annotated[str | None, Query(max_length=500, description="Words of title or description")] = None,
+        after: Annotated[str | None, Query(description="The code of the last record of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    ) -> Response:
+        found = await part.procurement.stored(kind, text=text, after=after, limit=limit)
+        return _json(json.dumps([asdict(record) for record in found], default=_plain))
+
+    @router.get("/months", summary="The imported months of a kind, each with its number of lines; asks nobody")
+    async def months(kind: Kind = "purchase_order") -> Response:
+        found = await part.procurement.months(kind)
+        return _json(json.dumps([asdict(month) for month in found]))
+
+    @router.get("/lines", summary="Lines of imported months, by month and position; asks nobody")
+    async def lines(
+        kind: Kind = "purchase_order",
+        first: Annotated[str | None, Query(alias="from", description="The first month: 2026-06")] = None,
+        to: Annotated[str | None, Query(description="The last month")] = None,
+        code: str | None = None,
+        product: str | None = None,
+        supplier: Annotated[str | None, Query(description="The tax number, as the source writes it")] = None,
+        after: Annotated[str | None, Query(pattern=r"^\d{4}-\d{2}:\d+$", description="Month and position: 2026-06:1000")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    ) -> Response:
+        month, _, position = (after or "").partition(":")
+        place = (month, int(position)) if after else None
+        found = await part.procurement.lines(
+            kind, from_=first, to=to, code=code, product=product, supplier=supplier, after=place, limit=limit
+        )
+        return _json(json.dumps([asdict(line) for line in found], default=_plain))
