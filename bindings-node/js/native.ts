@@ -97,7 +97,7 @@ export interface NativeOpenAiRequest {
   ): Promised<NativeOpenAiEvents>;
 }
 /** The routes whose bodies core reads. */
-export type OpenAiRouteName = "chat" | "responses" | "embeddings" | "images" | "edits" | "tokens";
+export type OpenAiRouteName = "chat" | "completions" | "responses" | "embeddings" | "images" | "edits" | "tokens";
 export interface NativeOpenAiEvents {
   next(): Promised<{ text: string; kind?: string }>;
   close(): void;

@@ -233,13 +233,13 @@ def test_a_slow_image_holds_no_texts(tmp_path):
             slowest = max(slowest, time.monotonic() - began)
         thread.join()
         assert took[0] > 0.7, "the image is not slow enough to show anything"
-        assert slowest < took[0] / 3, (slowest, took)
+        assert slowest < took[0] / 2, (slowest, took)
 
 
 def slow_jpeg(jpeg):
     """Repeats the last scan of a progressive JPEG: each costs a pass over all coefficients."""
     start = jpeg.rindex(b"\xff\xda")
-    return jpeg[:start] + jpeg[start:-2] * 12 + b"\xff\xd9"
+    return jpeg[:start] + jpeg[start:-2] * 24 + b"\xff\xd9"
 
 
 def test_images_of_many_pixels_are_refused_before_they_are_decoded(tmp_path):

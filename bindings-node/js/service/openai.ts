@@ -152,6 +152,7 @@ export function openaiRoutes(handles: OpenAiHandles): Router {
     part,
     routes: [
       answered("/v1/chat/completions", "chat", "chatcmpl-", chat),
+      answered("/v1/completions", "completions", "cmpl-", chat),
       answered("/v1/responses", "responses", "resp_", chat),
       answered("/v1/embeddings", "embeddings", "", (model) => served(embedders, model, "embeddings").native),
       answered("/v1/images/generations", "images", "", images),

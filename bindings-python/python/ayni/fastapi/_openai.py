@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -200,12 +201,21 @@ def _served(handles: dict[str, HandleT], model: str, what: str) -> HandleT:
     return handles[model]
 
 
+@cache
+def _schemas() -> dict[str, dict[str, Any]]:
+    """The bodies that the native module reads, by their routes."""
+    found: dict[str, dict[str, Any]] = json.loads(
+        resources.files("ayni.fastapi").joinpath("openai-requests.schema.json").read_text()
+    )
+    return found
+
+
 def _documented(name: str, model: str | None) -> dict[str, Any]:
     """A request body for /docs, whose example asks for a model that is served. The native module reads the body: it says which
     field is wrong and stops there."""
-    schema = json.loads(resources.files("ayni.fastapi").joinpath("openai-requests.schema.json").read_text())[name]
+    schema = _schemas()[name]
     if model is not None:
-        schema["examples"] = [{**example, "model": model} for example in schema["examples"]]
+        schema = {**schema, "examples": [{**example, "model": model} for example in schema["examples"]]}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -377,6 +387,18 @@ def openai_router(
     )
     async def chat_completions(request: Request) -> Response:
         return await spoken(request, "chat", "chatcmpl-")
+
+    if "completions" in _schemas():
+
+        @router.post(
+            "/v1/completions",
+            response_model=ChatCompletion,
+            openapi_extra=_documented("completions", first["chat"]),
+            summary="What a local model continues prompts with, without a template",
+        )
+        @text_route
+        async def completions(request: Request) -> Response:
+            return await spoken(request, "completions", "cmpl-")
 
     @router.post(
         "/v1/responses",
