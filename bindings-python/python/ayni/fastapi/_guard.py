@@ -89,7 +89,7 @@ class _Exchange:
     def wants_page(self) -> bool:
         """Whether a browser asks for the front page. It needs no key; what its forms ask of other routes does."""
         is_read = self.path == "/" and self.scope["method"] in ("GET", "HEAD")
-        has_page = getattr(getattr(self.scope.get("app"), "state", None), "page", None) is not None
+        has_page = getattr(getattr(self.scope.get("app"), "state", None), "ayni_page", None) is not None
         return is_read and has_page and b"text/html" in self.headers.get(b"accept", b"")
 
     def _within(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
@@ -191,7 +191,7 @@ class Guard:
             self._buffered -= size
 
     async def _show_page(self, exchange: _Exchange) -> None:
-        page: str = exchange.scope["app"].state.page
+        page: str = exchange.scope["app"].state.ayni_page
         await page_response(page)(exchange.scope, exchange.receive, exchange.send)
 
     def _check_host(self, exchange: _Exchange) -> None:
@@ -206,7 +206,7 @@ class Guard:
 
     def _check_loaded(self, exchange: _Exchange) -> None:
         state = getattr(exchange.scope.get("app"), "state", None)
-        if (loading := getattr(state, "loading", None)) is not None:
+        if (loading := getattr(state, "ayni_loading", None)) is not None:
             message = f"the service is not ready yet: {loading}"
             raise _Refused(503, "unavailable", message, "loading", {"Retry-After": "5"})
 

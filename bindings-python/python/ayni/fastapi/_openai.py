@@ -337,7 +337,7 @@ def _event(fields: Mapping[str, Any]) -> bytes:
 
 async def _streamed(request: Request, opening: asyncio.Future[_ayni.OpenAiEvents]) -> Response:
     """Waits for the first event, whose failure still sets the status; not for longer than a connection may be silent."""
-    settings = getattr(request.app.state, "settings", None) or ServiceSettings()
+    settings = getattr(request.app.state, "ayni_settings", None) or ServiceSettings()
     try:
         await asyncio.wait((opening,), timeout=settings.keep_alive_seconds)
     except asyncio.CancelledError:

@@ -159,7 +159,7 @@ def health_router(*routers: ServiceRouter) -> APIRouter:
     async def health(request: Request) -> JSONResponse:
         found: dict[str, Any] = {"status": "healthy"}
         # What is being opened would have to be waited for.
-        if getattr(request.app.state, "loading", None) is None:
+        if getattr(request.app.state, "ayni_loading", None) is None:
             for one in await asyncio.gather(*map(_diagnosis, parts)):
                 found |= one
         return JSONResponse(found)
@@ -172,7 +172,7 @@ def health_router(*routers: ServiceRouter) -> APIRouter:
         responses={503: {"model": Ready, "description": "Not yet, or no longer"}},
     )
     async def ready(request: Request) -> JSONResponse:
-        if getattr(request.app.state, "loading", None) is not None:
+        if getattr(request.app.state, "ayni_loading", None) is not None:
             problems = {part.name: part.loading or "it is waiting to be loaded" for part in parts}
         else:
             checked = await asyncio.gather(*map(_problem, parts))
@@ -180,7 +180,7 @@ def health_router(*routers: ServiceRouter) -> APIRouter:
         if getattr(request.app.state, "draining", False):
             problems["service"] = "it is stopping"
         found: dict[str, Any] = {"ready": not problems, "problems": problems}
-        if getattr(request.app.state, "loading", None) is not None:
+        if getattr(request.app.state, "ayni_loading", None) is not None:
             found["loading"] = True
         return JSONResponse(found, 503 if problems else 200)
 
@@ -238,10 +238,10 @@ def lifespan(
         try:
             await load(stack)
         except Exception as error:
-            app.state.loading = "it cannot be loaded"
+            app.state.ayni_loading = "it cannot be loaded"
             failed(error)
         else:
-            app.state.loading = None
+            app.state.ayni_loading = None
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
@@ -250,7 +250,7 @@ def lifespan(
             if on_failure is None:
                 await load(stack)
             else:
-                app.state.loading = "it is loading; see /ready"
+                app.state.ayni_loading = "it is loading; see /ready"
                 loading = asyncio.create_task(load_in_background(app, stack, on_failure))
             try:
                 yield
@@ -279,7 +279,7 @@ def guard(app: FastAPI, settings: ServiceSettings | None = None) -> FastAPI:
     JSON, the log; and stops the work for callers who disconnect."""
     settings = settings or ServiceSettings.from_env()
     metrics = Metrics()
-    app.state.metrics, app.state.settings = metrics, settings
+    app.state.metrics, app.state.ayni_settings = metrics, settings
     add_failure_handlers(app)
 
     @app.get("/metrics", response_class=PlainTextResponse, tags=["health"], summary="Counts for Prometheus")
@@ -334,5 +334,5 @@ def service(
             return page_response(docs_page(title))
 
     forms = [form for router in routers for form in router.part.forms()]
-    app.state.page = front_page(title, forms, needs_key=settings.api_key is not None)
+    app.state.ayni_page = front_page(title, forms, needs_key=settings.api_key is not None)
     return guard(app, settings)
