@@ -8,6 +8,8 @@ mod embed;
 #[cfg(feature = "candle")]
 mod hardware;
 #[cfg(feature = "candle")]
+mod image;
+#[cfg(feature = "candle")]
 pub(crate) mod models;
 #[cfg(feature = "candle")]
 #[doc(hidden)]
