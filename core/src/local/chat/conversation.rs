@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::grammar::Constraint;
 use super::output::OutputReader;
-use super::queue::Ticket;
+use crate::local::runtime::Ticket;
 use super::sampling::{Sampler, log_probabilities};
 use crate::chat::{ChatEvent, FinishReason, TokenLogprob};
 use crate::context::Context;

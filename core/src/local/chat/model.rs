@@ -9,7 +9,7 @@ use super::conversation::{ChatJob, EventSender};
 use super::grammar::Grammars;
 use super::output::OutputReader;
 use super::prefix::PrefixStore;
-use super::queue::Ticket;
+use crate::local::runtime::Ticket;
 use super::sampling::{self, Sampler, SamplingOptions};
 use super::template::{RenderOptions, Template};
 use crate::chat::{ChatRequest, Part};

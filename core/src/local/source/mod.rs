@@ -10,6 +10,7 @@ mod reference;
 mod weight_files;
 
 pub(crate) use files::ModelFiles;
-pub(crate) use locate::{Located, locate};
+pub(crate) use hub::Wanted;
+pub(crate) use locate::{Located, locate, locate_part};
 pub use reference::ModelReference;
 pub(crate) use weight_files::{DUAL_TYPES, OPEN_CLIP_CONFIG};
