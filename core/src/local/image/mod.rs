@@ -33,10 +33,10 @@ use tokio::sync::oneshot;
 pub use receipt::{ImageReceipt, LoraReceipt};
 pub use replay::ImageReplay;
 
-use super::LocalImageConfig;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::{Queue, Worker, log_loaded, thread_lost};
-use super::source::{Located, Wanted, locate_part};
+use super::source::{Located, locate};
+use super::{LocalImageConfig, ModelSource};
 use crate::context::{Context, Progress};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -77,16 +77,13 @@ struct Parts {
 
 impl Parts {
     fn locate(config: &LocalImageConfig, env: &Environment) -> Result<Self> {
-        let find = |model: &str, wanted| locate_part(model, wanted, env);
+        let find = |model: &str| locate(&ModelSource::new(model), env);
+        let loras = config.loras.iter().map(|lora| Ok((find(&lora.model)?, lora.weight)));
         let parts = Self {
-            model: find(&config.source.model, Wanted::Diffusion)?,
-            vae: config.vae.as_deref().map(|vae| find(vae, Wanted::Diffusion)).transpose()?,
-            unet: config.unet.as_deref().map(|unet| find(unet, Wanted::Weights)).transpose()?,
-            loras: config
-                .loras
-                .iter()
-                .map(|lora| Ok((find(&lora.model, Wanted::Weights)?, lora.weight)))
-                .collect::<Result<_>>()?,
+            model: find(&config.source.model)?,
+            vae: config.vae.as_deref().map(find).transpose()?,
+            unet: config.unet.as_deref().map(find).transpose()?,
+            loras: loras.collect::<Result<_>>()?,
         };
         if let Located::Local(files) = &parts.model
             && files.weights.is_none()

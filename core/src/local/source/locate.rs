@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::hub::{Hub, Wanted, is_commit};
+use super::hub::{Hub, is_commit};
 use super::{ModelFiles, ModelReference};
 use crate::context::Context;
 use crate::env::Environment;
@@ -36,20 +36,12 @@ pub(crate) struct RemoteModel {
 /// `HF_HUB_OFFLINE` is set and the cache lacks something.
 pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located> {
     source.check()?;
-    locate_part(&source.model, Wanted::Model, env)
-}
-
-/// The same for a model of another kind, or a part of one.
-///
-/// # Errors
-/// As above.
-pub(crate) fn locate_part(model: &str, wanted: Wanted, env: &Environment) -> Result<Located> {
-    let (id, revision, file) = match model.parse()? {
+    let (id, revision, file) = match source.model.parse()? {
         ModelReference::Folder(folder) => return ModelFiles::in_folder(&folder).map(Located::Local),
         ModelReference::File(file) => return files_around(&file).map(Located::Local),
         ModelReference::Hub { id, revision, file } => (id, revision, file),
     };
-    let hub = Hub::from_env(env)?.with_wanted(wanted, file);
+    let hub = Hub::from_env(env)?.with_gguf(file);
     if let Some(files) = hub.cached(&id, revision.as_deref()) {
         return Ok(Located::Local(files));
     }

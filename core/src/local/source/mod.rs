@@ -10,7 +10,6 @@ mod reference;
 mod weight_files;
 
 pub(crate) use files::ModelFiles;
-pub(crate) use hub::Wanted;
-pub(crate) use locate::{Located, locate, locate_part};
+pub(crate) use locate::{Located, locate};
 pub use reference::ModelReference;
 pub(crate) use weight_files::{DUAL_TYPES, OPEN_CLIP_CONFIG};

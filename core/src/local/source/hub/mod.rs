@@ -13,7 +13,6 @@ use crate::local::source::ModelFiles;
 
 mod cache;
 mod client;
-mod diffusion;
 mod disk;
 mod download;
 #[cfg(test)]
@@ -43,20 +42,8 @@ const MAIN: &str = "main";
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
     settings: Settings,
-    wanted: Wanted,
-    /// Which file of a repository is wanted, by a part of its name.
-    file: Option<String>,
-}
-
-/// What is wanted of a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// A model of transformers or sentence-transformers; where a file is named, a GGUF file.
-    Model,
-    /// A pipeline of diffusers, one of its parts, or a checkpoint in one file.
-    Diffusion,
-    /// One file of weights: a LoRA, or another UNet.
-    Weights,
+    /// Which GGUF file of a repository is wanted, by a part of its name; else its safetensors or pickles.
+    gguf: Option<String>,
 }
 
 /// What the cache has of a model.
@@ -76,29 +63,26 @@ impl Hub {
     /// # Errors
     /// `config_invalid` if there is no folder for models.
     pub(crate) fn from_env(env: &Environment) -> Result<Self> {
-        Ok(Self { settings: Settings::from_env(env)?, wanted: Wanted::Model, file: None })
+        Ok(Self { settings: Settings::from_env(env)?, gguf: None })
     }
 
-    /// The same for what is wanted, and for one file of a repository where there is one named.
-    pub(crate) fn with_wanted(self, wanted: Wanted, file: Option<String>) -> Self {
-        Self { wanted, file, ..self }
+    /// The same for one GGUF file of a repository.
+    pub(crate) fn with_gguf(self, gguf: Option<String>) -> Self {
+        Self { gguf, ..self }
     }
 
     /// The files that are needed of a repository.
     fn plan(&self, contents: &Contents<'_>) -> Result<Plan> {
-        match (self.wanted, &self.file) {
-            (Wanted::Model, Some(gguf)) => contents.gguf_plan(gguf),
-            (Wanted::Model, None) => contents.plan(),
-            (Wanted::Diffusion, None) => contents.diffusion_plan(),
-            (Wanted::Diffusion | Wanted::Weights, file) => contents.weights_plan(file.as_deref()),
+        match &self.gguf {
+            Some(gguf) => contents.gguf_plan(gguf),
+            None => contents.plan(),
         }
     }
 
     /// A model's files in a folder, by what was planned.
     fn files_of(&self, folder: &Path, plan: &Plan) -> Result<ModelFiles> {
         let files = ModelFiles::in_folder(folder)?;
-        let is_one_file = self.file.is_some() || self.wanted == Wanted::Weights;
-        Ok(match plan.files.first().filter(|_| is_one_file) {
+        Ok(match plan.files.first().filter(|_| self.gguf.is_some()) {
             Some(weights) => files.with_weights(weights),
             None => files,
         })

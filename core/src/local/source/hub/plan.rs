@@ -42,9 +42,6 @@ const OPTIONAL: [&str; 12] = [
 
 const MODULES: &str = "modules.json";
 
-/// What lists the parts of a pipeline of diffusers.
-pub(super) const MODEL_INDEX: &str = "model_index.json";
-
 /// The files that name further files; a plan needs to read them.
 pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> {
     let is_of_open_clip = names.contains(OPEN_CLIP_CONFIG);
@@ -54,7 +51,7 @@ pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> 
             is_read && !names.contains(whole)
         }
         // Beside open_clip's configuration, it says whether `model.safetensors` is the whole model.
-        None => *name == MODULES || *name == MODEL_INDEX || is_of_open_clip && *name == CONFIG,
+        None => *name == MODULES || is_of_open_clip && *name == CONFIG,
     })
 }
 
