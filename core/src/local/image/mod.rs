@@ -4,6 +4,8 @@
 //! conditioning, one denoising step over a batch of rows, latents to pixels and back. [`scheduler`] computes what the
 //! steps are and what follows each; [`noise`] is where random numbers come from.
 
+mod loading;
 pub(crate) mod noise;
 pub(crate) mod pipeline;
+mod prompt;
 pub(crate) mod scheduler;
