@@ -24,16 +24,26 @@
 
 use std::sync::Arc;
 
+use super::loading;
+use super::prompt::{self, PromptTokenizer};
 use super::scheduler::SchedulerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::models::diffusion::{Bounds, Denoiser, DenoiserInput, Extra, Vae};
+use crate::local::models::{PromptEncoder, Tokens};
 use crate::local::ops::{Device, Tensor};
 use crate::local::source::ModelFiles;
 use crate::local::vision::RgbImage;
 
+pub(crate) use super::prompt::{MAX_PROMPT_TOKENS, Prompt};
+
 /// A loaded diffusion model.
+#[derive(Debug)]
 pub(crate) struct Pipeline {
-    facts: Facts,
-    // text encoders, tokenizers, Box<dyn Denoiser>, Vae
+    pub(super) facts: Facts,
+    pub(super) device: Device,
+    pub(super) encoders: Vec<(PromptEncoder, PromptTokenizer)>,
+    pub(super) denoiser: Box<dyn Denoiser>,
+    pub(super) vae: Box<dyn Vae>,
 }
 
 /// What a model is, read from its files (configurations and the shapes of tensors), never from names.
@@ -47,8 +57,7 @@ pub(crate) struct Facts {
     pub(crate) scale: usize,
     /// Channels of a latent: 4.
     pub(crate) latent_channels: usize,
-    /// Sizes in pixels must be multiples of this: [`scale`](Self::scale) · 2^(levels - 1) of the UNet, as odd sizes of a
-    /// level are not supported (64 for SD 1.x, 2.x; 32 for SDXL).
+    /// Sizes in pixels must be multiples of this: 8. (Multiples of 64 are what models were trained with.)
     pub(crate) size_multiple: usize,
     /// The repository's own `scheduler_config.json` (a single file's: by family): kind, spacing, prediction and all.
     pub(crate) scheduler: SchedulerConfig,
@@ -144,16 +153,6 @@ pub(crate) enum Part {
     Vae,
 }
 
-/// A prompt to be encoded.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Prompt {
-    pub(crate) text: String,
-    /// Whether `(word:1.2)`, `(word)` and `[word]` are weights; else they are text.
-    pub(crate) weighted: bool,
-    /// How many of the last layers of the text encoder are left out: 0 is diffusers' default for the family.
-    pub(crate) clip_skip: usize,
-}
-
 /// What the denoiser is conditioned on. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Conditioning {
@@ -226,8 +225,7 @@ impl Pipeline {
     /// `model_load` for a part that is missing, damaged, or does not fit the others, and for a LoRA of another base;
     /// `unsupported` for another kind of model, and for DoRA and LoHa.
     pub(crate) fn load(files: &PipelineFiles, device: &Device, progress: &mut dyn FnMut(Part)) -> Result<Self> {
-        let _ = (files, device, progress);
-        Err(Error::unsupported("being written"))
+        loading::load(files, device, progress)
     }
 
     /// What the model is.
@@ -238,10 +236,43 @@ impl Pipeline {
     /// The conditioning of a prompt. Prompts of more than 75 tokens are encoded in pieces of 75.
     ///
     /// # Errors
-    /// `invalid_request` for more than [`MAX_PROMPT_TOKENS`] tokens, unbalanced weights, or a clip-skip of all layers.
+    /// `invalid_request` for more than [`MAX_PROMPT_TOKENS`] tokens, or a clip-skip of all layers.
     pub(crate) fn encode(&self, prompt: &Prompt) -> Result<Conditioning> {
-        let _ = prompt;
-        Err(Error::unsupported("being written"))
+        let is_xl = self.facts.family == Family::Sdxl;
+        // SDXL leaves the last layer out, and the final norm with it.
+        let skipped = prompt.clip_skip.saturating_add(usize::from(is_xl));
+        let (mut states, mut pooled, mut tokens) = (Vec::new(), None, 0);
+        for (encoder, tokenizer) in &self.encoders {
+            if skipped >= encoder.layers() {
+                return Err(Error::invalid_request(format!(
+                    "a clip-skip of {} leaves nothing of the {} layers of a text encoder",
+                    prompt.clip_skip,
+                    encoder.layers()
+                )));
+            }
+            let found = tokenizer.tokens(prompt)?;
+            tokens = found.count;
+            let pieces = Tokens::new(found.pieces.iter().map(Vec::as_slice));
+            let encoded = encoder.encode(&pieces, skipped, !is_xl)?;
+            states.push(match found.weights.as_slice() {
+                [] => encoded.states,
+                weights => {
+                    let mut values = encoded.states.values()?.into_owned();
+                    prompt::apply_weights(&mut values, encoder.width(), weights);
+                    Tensor::from_vec(&self.device, values, encoded.states.dims())?
+                }
+            });
+            if let Some(of_text) = encoded.pooled.filter(|_| is_xl) {
+                // That of the first piece.
+                let width = encoder.pooled_width().unwrap_or_default();
+                pooled = of_text.values()?.get(..width).map(Arc::from);
+            }
+        }
+        let states = match states.as_slice() {
+            [only] => only.clone(),
+            several => Tensor::side_by_side(&several.iter().collect::<Vec<_>>())?,
+        };
+        Ok(Conditioning { states, pooled, tokens })
     }
 
     /// The conditioning of a negative prompt, or of none: that of the empty text, or zeros where the model says so.
@@ -249,8 +280,17 @@ impl Pipeline {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub(crate) fn encode_negative(&self, prompt: Option<&Prompt>) -> Result<Conditioning> {
-        let _ = prompt;
-        Err(Error::unsupported("being written"))
+        match prompt {
+            Some(prompt) => self.encode(prompt),
+            None => {
+                let empty = self.encode(&Prompt::default())?;
+                if !self.facts.zeros_for_no_prompt {
+                    return Ok(empty);
+                }
+                let pooled = empty.pooled.map(|pooled| vec![0.0; pooled.len()].into());
+                Ok(Conditioning { states: (empty.states * 0.0)?, pooled, tokens: 0 })
+            }
+        }
     }
 
     /// The model's output for each row, in one pass over the weights. Rows may differ in everything; those of one size
@@ -259,8 +299,89 @@ impl Pipeline {
     /// # Errors
     /// `invalid_request` for a latent of another layout, or a missing guidance or inpainting input; `out_of_memory`.
     pub(crate) fn denoise(&self, rows: &[Row<'_>]) -> Result<Vec<Latent>> {
-        let _ = rows;
-        Err(Error::unsupported("being written"))
+        let mut results: Vec<Option<Latent>> = rows.iter().map(|_| None).collect();
+        while let Some(first) = results.iter().position(Option::is_none) {
+            let shape = rows[first].latent.shape;
+            let of_shape = (first..rows.len()).filter(|number| rows[*number].latent.shape == shape);
+            let numbers: Vec<usize> = of_shape.collect();
+            let of_numbers: Vec<&Row<'_>> = numbers.iter().map(|number| &rows[*number]).collect();
+            let predicted = self.denoise_alike(&of_numbers, shape)?;
+            let shape = LatentShape { channels: predicted.len() / numbers.len() / shape.height / shape.width, ..shape };
+            for (number, values) in numbers.into_iter().zip(predicted.chunks_exact(shape.len().max(1))) {
+                results[number] = Some(Latent::new(shape, values.to_vec())?);
+            }
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// The output for rows of one size, one row after another.
+    fn denoise_alike(&self, rows: &[&Row<'_>], shape: LatentShape) -> Result<Vec<f32>> {
+        let mut latents = Vec::new();
+        for row in rows {
+            self.write_input(row, &mut latents)?;
+        }
+        let channels = latents.len() / (rows.len() * shape.height * shape.width).max(1);
+        let mut starts = vec![0];
+        for row in rows {
+            starts.push(starts.last().copied().unwrap_or(0) + row.conditioning.states.dims()[0]);
+        }
+        let states = match rows {
+            [row] => row.conditioning.states.clone(),
+            rows => {
+                let width = rows[0].conditioning.states.dims().last().copied().unwrap_or(0);
+                let mut all = Vec::with_capacity(starts[rows.len()] * width);
+                for row in rows {
+                    all.extend_from_slice(&row.conditioning.states.values()?);
+                }
+                Tensor::from_vec(&self.device, all, [starts[rows.len()], width])?
+            }
+        };
+        let timesteps: Vec<f32> = rows.iter().map(|row| row.timestep).collect();
+        let guidance: Option<Vec<f32>> = rows.iter().map(|row| row.guidance).collect();
+        let pooled: Option<Vec<(&[f32], [f32; 6])>> = rows
+            .iter()
+            .map(|row| row.conditioning.pooled.as_deref().map(|pooled| (pooled, row.sizes.numbers())))
+            .collect();
+        let size = [rows.len(), shape.height, shape.width, channels];
+        let predicted = self.denoiser.predict(&DenoiserInput {
+            latents: Tensor::from_vec(&self.device, latents, size)?,
+            timesteps: &timesteps,
+            states,
+            starts: &starts,
+            extra: Extra {
+                pooled: pooled.as_deref().filter(|_| self.facts.family == Family::Sdxl),
+                guidance: guidance.as_deref().filter(|_| self.facts.embeds_guidance),
+            },
+        })?;
+        Ok(predicted.values()?.into_owned())
+    }
+
+    /// Appends what the UNet sees of a row.
+    fn write_input(&self, row: &Row<'_>, to: &mut Vec<f32>) -> Result<()> {
+        let LatentShape { height, width, channels } = row.latent.shape;
+        if channels != self.facts.latent_channels || height == 0 || width == 0 {
+            return Err(Error::invalid_request(format!(
+                "a latent of {:?} does not fit a model of {} channels",
+                row.latent.shape, self.facts.latent_channels
+            )));
+        }
+        if !self.facts.is_inpaint {
+            to.extend_from_slice(&row.latent.values);
+            return Ok(());
+        }
+        let fits = |input: &&InpaintInput| {
+            input.mask.len() == height * width && input.masked_image.shape == row.latent.shape
+        };
+        let Some(input) = row.inpaint.filter(fits) else {
+            return Err(Error::invalid_request("an inpainting model needs a mask and the masked image, of the latent's size"));
+        };
+        let pixels = row.latent.values.chunks_exact(channels).zip(input.masked_image.values.chunks_exact(channels));
+        for ((latent, image), mask) in pixels.zip(&input.mask) {
+            to.extend_from_slice(latent);
+            to.push(*mask);
+            to.extend_from_slice(image);
+        }
+        Ok(())
     }
 
     /// The image of a latent. `should_stop` is asked between strips and layers.
@@ -273,21 +394,48 @@ impl Pipeline {
         options: DecodeOptions,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<RgbImage> {
-        let _ = (latent, options, should_stop);
-        Err(Error::unsupported("being written"))
+        let LatentShape { height, width, channels } = latent.shape;
+        let latent = Tensor::from_vec(&self.device, latent.values.clone(), [1, height, width, channels])?;
+        let pixels = self.vae.decode(latent, &Bounds { max_bytes: options.max_bytes, should_stop })?;
+        let [_, height, width, _] = pixels.dims_of()?;
+        let byte = |x: &f32| ((x / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+        RgbImage::new(width, height, pixels.values()?.iter().map(byte).collect())
     }
 
-    /// A small picture of a latent in the middle of denoising, by a linear projection: an eighth of the size.
+    /// A small picture of a latent in the middle of denoising, by a linear projection: a pixel of it a pixel.
+    ///
+    /// # Errors
+    /// `unsupported` for latents of other than four channels.
     pub(crate) fn preview(&self, latent: &Latent) -> Result<RgbImage> {
-        let _ = latent;
-        Err(Error::unsupported("being written"))
+        let LatentShape { height, width, channels: 4 } = latent.shape else {
+            return Err(Error::unsupported("previews of latents of other than four channels"));
+        };
+        // Colours of the channels, as fitted by users of each family's VAE, and what is added.
+        let (colours, added) = match self.facts.family {
+            Family::Sd1 | Family::Sd2 => (
+                [[0.3512, 0.2297, 0.3227], [0.3250, 0.4974, 0.2350], [-0.2829, 0.1762, 0.2721], [-0.2120, -0.2616, -0.7177]],
+                [0.0; 3],
+            ),
+            Family::Sdxl => (
+                [[0.3651, 0.4232, 0.4341], [-0.2533, -0.0042, 0.1068], [0.1076, 0.1111, -0.0362], [-0.3165, -0.2492, -0.2188]],
+                [0.1084, -0.0175, -0.0011],
+            ),
+        };
+        let colour = |pixel: &[f32]| {
+            let pixel: Vec<f32> = pixel.to_vec();
+            (0..3).map(move |i| {
+                let sum: f32 = added[i] + pixel.iter().zip(&colours).map(|(x, colour)| x * colour[i]).sum::<f32>();
+                ((sum + 1.0) / 2.0 * 255.0).clamp(0.0, 255.0) as u8
+            })
+        };
+        RgbImage::new(width, height, latent.values.chunks_exact(4).flat_map(colour).collect())
     }
 
     /// The latent of an image whose sides are multiples of [`Facts::scale`]; `noise` draws from its distribution as
     /// diffusers does, without it the mean is taken.
     ///
     /// # Errors
-    /// `invalid_request` for other sides; `cancelled`; `unsupported` for a VAE without an encoder.
+    /// `invalid_request` for other sides; `cancelled`.
     pub(crate) fn encode_image(
         &self,
         image: &RgbImage,
@@ -295,13 +443,27 @@ impl Pipeline {
         options: DecodeOptions,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Latent> {
-        let _ = (image, noise, options, should_stop);
-        Err(Error::unsupported("being written"))
+        let (height, width, scale) = (image.height(), image.width(), self.facts.scale);
+        if !height.is_multiple_of(scale) || !width.is_multiple_of(scale) {
+            return Err(Error::invalid_request(format!("{width}×{height}: sides must be multiples of {scale}")));
+        }
+        let pixels = image.rgb().iter().map(|byte| f32::from(*byte) / 255.0 * 2.0 - 1.0).collect();
+        let pixels = Tensor::from_vec(&self.device, pixels, [1, height, width, 3])?;
+        let (mean, deviation) = self.vae.encode(pixels, &Bounds { max_bytes: options.max_bytes, should_stop })?;
+        let [_, height, width, channels] = mean.dims_of()?;
+        let mut values = mean.values()?.into_owned();
+        if let (Some(noise), Some(deviation)) = (noise, deviation) {
+            if noise.len() != values.len() {
+                return Err(Error::new(ErrorKind::Unexpected, "the noise has another size than the latent"));
+            }
+            let deviation = deviation.values()?;
+            for ((value, deviation), noise) in values.iter_mut().zip(deviation.iter()).zip(noise) {
+                *value += deviation * noise;
+            }
+        }
+        Latent::new(LatentShape { height, width, channels }, values)
     }
 }
-
-/// The most tokens of a prompt.
-pub(crate) const MAX_PROMPT_TOKENS: usize = 75 * 8;
 
 impl Facts {
     /// The latent's shape for an image of this size.
@@ -354,5 +516,10 @@ impl MicroConditions {
     /// Those of an image that was neither cropped nor scaled: what diffusers takes by default.
     pub(crate) fn plain(height: usize, width: usize) -> Self {
         Self { original: [height, width], crop: [0, 0], target: [height, width] }
+    }
+
+    fn numbers(self) -> [f32; 6] {
+        let Self { original, crop, target } = self;
+        [original[0], original[1], crop[0], crop[1], target[0], target[1]].map(|size| size as f32)
     }
 }
