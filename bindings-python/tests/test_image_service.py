@@ -134,11 +134,11 @@ def test_a_model_in_the_process_draws_and_refines(local):
     assert answer.status_code == 200, answer.text
     made = answer.json()
     assert (made["served_by"], made["model"], made["scheduler"], made["ignored"]) == ("local", "sd", "pndm", [])
-    assert pixels(made["images"][0]) == (96, 48)
+    assert pixels(made["images"][0]) == (88, 48)
     config = {"steps": 4, "guidanceScale": 2}
     refined = local.client.post("/refine", json={"refinePrompt": "at night", "images": [PIXEL, made["images"][0]], "config": config})
     assert refined.status_code == 200 and refined.json()["steps"] == 4
-    assert [pixels(image) for image in refined.json()["images"]] == [(1, 1), (91, 45)]
+    assert [pixels(image) for image in refined.json()["images"]] == [(1, 1), (87, 47)]
 
 
 def test_pillow_reads_what_automatic1111_writes(local):

@@ -1,7 +1,7 @@
 //! What an image takes in memory, before it is begun.
 //!
 //! Weights stay as they are loaded. Beside them, each image in progress holds its latents and conditioning; a step holds
-//! the activations of all rows of one size, and a VAE those of one image, in strips that get smaller where there is less room.
+//! the activations of all rows of one size, and the VAE those of one image at full size.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,9 +23,9 @@ const UNET_TENSORS: u64 = 14;
 const LATENTS: u64 = 8;
 const CONDITIONING: u64 = 2 * 77 * 2048;
 
-/// Tensors of the VAE's widest layers at full size; and the rows of latents of its smallest strip with what is around it.
-const VAE_TENSORS: u64 = 4;
-const VAE_STRIP_ROWS: u64 = 16;
+/// Tensors of the VAE's widest layer at full size that live at the same time: its input, that after a norm, and two of
+/// half as many channels.
+const VAE_TENSORS: u64 = 3;
 
 /// An image in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Memory {
             let rows: u64 = loads.iter().filter(|other| other.shape == load.shape).map(|other| other.rows as u64).sum();
             self.row(load.shape).saturating_mul(rows)
         });
-        let decoding = loads.iter().map(|load| self.vae_least(load.shape));
+        let decoding = loads.iter().map(|load| self.vae(load.shape));
         BASE_BYTES + kept + step.chain(decoding).max().unwrap_or(0)
     }
 
@@ -154,12 +154,11 @@ impl Memory {
         skips.saturating_add(widest).saturating_mul(NUMBER)
     }
 
-    /// The least that the VAE takes for an image: its pixels, and the activations of one strip.
-    fn vae_least(&self, shape: LatentShape) -> u64 {
+    /// The activations of the VAE for an image, and its pixels.
+    fn vae(&self, shape: LatentShape) -> u64 {
         let (height, width) = (shape.height as u64 * self.scale, shape.width as u64 * self.scale);
-        let strip = height.min(VAE_STRIP_ROWS * self.scale).saturating_mul(width);
-        let pixels = height.saturating_mul(width).saturating_mul(3 * NUMBER);
-        strip.saturating_mul(self.vae_channels * VAE_TENSORS * NUMBER).saturating_add(pixels)
+        let pixels = height.saturating_mul(width);
+        pixels.saturating_mul((self.vae_channels * VAE_TENSORS + 2 * 3) * NUMBER)
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    const SIZES: Sizes = Sizes { multiple: 8, native: 64 };
+    const SIZES: Sizes = Sizes { multiple: 8, usual_multiple: 8, native: 64 };
 
     fn cpu() -> Cpu {
         Cpu::new(ayni_kernels::Isa::PORTABLE, 1)

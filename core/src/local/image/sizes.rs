@@ -2,8 +2,8 @@
 //!
 //! | asked for | size |
 //! | --- | --- |
-//! | `size` | exactly this; sides are multiples of the model's (64 for SD 1.x, 2.x and SDXL) |
-//! | `resolution: "high"` | as many pixels as the model was trained for, in the shape of `aspect_ratio` |
+//! | `size` | exactly this; sides are multiples of 8, of 64 for SDXL |
+//! | `resolution: "high"` | as many pixels as the model was trained for, in the shape of `aspect_ratio`; sides are multiples of 64 |
 //! | `resolution: "standard"`, or none | the same, or the largest of 3/4, 5/8, 1/2 and 3/8 of its sides that fits the memory at hand |
 //! | an image to refine | the image's own, made smaller where it has more pixels than the model was trained for |
 
@@ -14,8 +14,8 @@ use crate::image::{AspectRatio, GenerateRequest, Resolution};
 /// A side that no request needs.
 const MAX_SIDE: u32 = 8192;
 
-/// What the contract says for SDXL.
-const SDXL_MULTIPLE: usize = 64;
+/// What models were trained with, and what the contract says for SDXL.
+const USUAL_MULTIPLE: usize = 64;
 
 /// Eighths of the native sides that are tried in turn.
 const EIGHTHS: [u64; 5] = [8, 6, 5, 4, 3];
@@ -32,6 +32,8 @@ pub(crate) struct Size {
 pub(crate) struct Sizes {
     /// Both sides are multiples of this.
     pub(crate) multiple: usize,
+    /// Sides that are chosen here are multiples of this: what models were trained with.
+    pub(crate) usual_multiple: usize,
     /// The side of the square that the model was trained for.
     pub(crate) native: usize,
 }
@@ -39,12 +41,13 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) fn of(facts: &Facts) -> Self {
         let multiple = match facts.family {
-            Family::Sdxl => facts.size_multiple.max(SDXL_MULTIPLE),
-            Family::Sd1 | Family::Sd2 => facts.size_multiple,
+            Family::Sdxl => facts.size_multiple.max(USUAL_MULTIPLE),
+            Family::Sd1 | Family::Sd2 => facts.size_multiple.max(1),
         };
-        let multiple = multiple.max(1);
-        // Small models of tests have less than a multiple.
-        Self { multiple, native: facts.native_size.max(multiple) }
+        let native = facts.native_size.max(multiple);
+        // Small models would be left with few sizes.
+        let usual_multiple = if native < 4 * USUAL_MULTIPLE { multiple } else { multiple.max(USUAL_MULTIPLE) };
+        Self { multiple, usual_multiple, native }
     }
 
     /// The size of a request. `fits` says whether there is memory for one.
@@ -113,10 +116,10 @@ impl Sizes {
 
     /// The sizes of a shape, the largest first.
     fn shapes(&self, ratio: Option<AspectRatio>) -> Vec<Size> {
-        let multiple = u32::try_from(self.multiple).unwrap_or(u32::MAX);
+        let multiple = u32::try_from(self.usual_multiple).unwrap_or(u32::MAX);
         let mut sizes: Vec<Size> = Vec::new();
         for eighths in EIGHTHS {
-            let side = (self.native as u64 * eighths / 8).max(self.multiple as u64);
+            let side = (self.native as u64 * eighths / 8).max(self.usual_multiple as u64);
             let (width, height) = match ratio {
                 Some(ratio) => ratio.size(side * side, multiple),
                 None => {
@@ -149,7 +152,7 @@ impl Sizes {
 mod tests {
     use super::*;
 
-    const SDXL: Sizes = Sizes { multiple: 64, native: 1024 };
+    const SDXL: Sizes = Sizes { multiple: 64, usual_multiple: 64, native: 1024 };
 
     fn fit(most: usize) -> impl Fn(Size) -> Result<()> {
         move |size| match size.width * size.height <= most {
