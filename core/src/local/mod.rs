@@ -38,6 +38,6 @@ pub use embed::{LocalEmbedder, embedding_architectures};
 #[cfg(feature = "candle")]
 pub use hardware::Hardware;
 #[cfg(feature = "candle")]
-pub use image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
+pub use self::image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
 #[cfg(feature = "candle")]
 pub use source::ModelReference;

@@ -119,7 +119,8 @@ impl Drawing {
     /// What is wrong with the image or the prompt; `out_of_memory` if there would be no room for it alone.
     pub(super) fn begin(&mut self, engine: &Engine, loads: &[Load]) -> Result<bool> {
         let image = self.begun;
-        let named = |error: Error| if self.job.plan.strength < 1.0 { error.about_input(image) } else { error };
+        let is_given = matches!(self.job.plan.images.get(image), Some(Start::Image(..)));
+        let named = |error: Error| if is_given { error.about_input(image) } else { error };
         let size = self.expected_size(engine, image)?;
         let all: Vec<Load> = loads.iter().copied().chain([engine.load(size, self.job.plan.rows())?]).collect();
         if let Err(error) = engine.memory.check(&all) {

@@ -174,7 +174,9 @@ impl Line<'_> {
     }
 
     fn step_together(&mut self, members: &[(usize, usize)]) {
-        match self.predict(members) {
+        // A request with images of several sizes may have ended by one of another size.
+        let members: Vec<_> = members.iter().copied().filter(|member| !self.drawings[member.0].is_over()).collect();
+        match self.predict(&members) {
             Ok(outputs) => {
                 for (member, output) in members.iter().zip(outputs) {
                     self.advance(*member, output);
@@ -183,7 +185,7 @@ impl Line<'_> {
             Err(error) if members.len() == 1 => self.drawings[members[0].0].end(Err(error)),
             // Whoever's fault it is: alone, the others go on with the same bits.
             Err(_) => {
-                for member in members {
+                for member in &members {
                     if self.drawings[member.0].is_over() {
                         continue;
                     }

@@ -232,7 +232,7 @@ impl Engine {
             .with_precision(facts.precision, facts.precision_reason)
             .with_image_model(said);
         log_loaded(&info);
-        tracing::info!(recipe = recipe.name, weights = megabytes(memory.weights()), "image model ready");
+        tracing::info!(recipe = %recipe.name, weights = %megabytes(memory.weights()), "image model ready");
         let weights = WeightHash::begin(facts.weight_files.clone());
         let has_receipts = !config.without_receipts;
         Ok(Self { recipe, sizes, memory, cpu: device.cpu.clone(), info, max_batch, has_receipts, weights, model })
