@@ -181,8 +181,8 @@ fn vae(folder: &Path) -> io::Result<()> {
     const LEVELS: usize = 4;
     let config = json!({
         "_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
-        "block_out_channels": [WIDTH; LEVELS], "layers_per_block": 1, "norm_num_groups": 32, "act_fn": "silu",
-        "down_block_types": ["DownEncoderBlock2D"; LEVELS], "up_block_types": ["UpDecoderBlock2D"; LEVELS],
+        "block_out_channels": vec![WIDTH; LEVELS], "layers_per_block": 1, "norm_num_groups": 32, "act_fn": "silu",
+        "down_block_types": vec!["DownEncoderBlock2D"; LEVELS], "up_block_types": vec!["UpDecoderBlock2D"; LEVELS],
         "sample_size": 64, "scaling_factor": 0.182_15
     });
     write_json(&folder.join("config.json"), &config)?;
