@@ -9,3 +9,8 @@ pub(crate) mod noise;
 pub(crate) mod pipeline;
 mod prompt;
 pub(crate) mod scheduler;
+
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -85,6 +85,3 @@ pub(crate) fn open_vae(config: &Value, weights: &Weights, device: &Device) -> Re
         ))),
     }
 }
-
-#[cfg(test)]
-mod golden_tests;
