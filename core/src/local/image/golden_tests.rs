@@ -49,7 +49,8 @@ fn open(folder: &Path, device: &Device) -> Pipeline {
 /// A latent of channels first, as torch has it.
 fn latent(planes: &[f32], [channels, height, width]: [usize; 3]) -> Latent {
     let pixels = height * width;
-    let values = (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| planes[channel * pixels + pixel]));
+    let values =
+        (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| planes[channel * pixels + pixel]));
     Latent::new(LatentShape { height, width, channels }, values.collect()).unwrap()
 }
 
@@ -77,15 +78,24 @@ fn assert_near(found: &[f32], truth: &[f32], bar: Bar, what: &str) {
     let greatest = truth.iter().fold(0.0, |most: f64, x| most.max(f64::from(x.abs())));
     let off = found.iter().zip(truth).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
     // Written so that NaN is too far.
-    assert!(cosine >= bar.cosine && off <= bar.difference * greatest, "{what}: cosine {cosine}, off by {off} of {greatest}");
+    assert!(
+        cosine >= bar.cosine && off <= bar.difference * greatest,
+        "{what}: cosine {cosine}, off by {off} of {greatest}"
+    );
 }
 
 /// The inputs of `unet` in the goldens: two rows of 9 channels for inpainting models, which are split here.
-fn unet_rows(pipeline: &Pipeline, name: &str, rows: usize, [height, width]: [usize; 2]) -> Vec<(Latent, Option<InpaintInput>)> {
+fn unet_rows(
+    pipeline: &Pipeline,
+    name: &str,
+    rows: usize,
+    [height, width]: [usize; 2],
+) -> Vec<(Latent, Option<InpaintInput>)> {
     let channels = if pipeline.facts().is_inpaint { 9 } else { 4 };
     let all = normal(name, rows * channels * height * width);
     let planes = all.chunks_exact(channels * height * width).map(|planes| {
-        let part = |first: usize, count: usize| &planes[first * height * width..(first + count) * height * width];
+        let part =
+            |first: usize, count: usize| &planes[first * height * width..(first + count) * height * width];
         let inpaint = (channels == 9).then(|| InpaintInput {
             mask: part(4, 1).to_vec(),
             masked_image: latent(part(5, 4), [4, height, width]),
@@ -96,7 +106,8 @@ fn unet_rows(pipeline: &Pipeline, name: &str, rows: usize, [height, width]: [usi
 }
 
 fn unet(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
-    let [positive, negative] = ["a cat on the moon", "blurry dog"].map(|text| pipeline.encode(&prompt(text)).unwrap());
+    let [positive, negative] =
+        ["a cat on the moon", "blurry dog"].map(|text| pipeline.encode(&prompt(text)).unwrap());
     let inputs = unet_rows(pipeline, "latents", 2, [6, 10]);
     let sizes = [
         MicroConditions { original: [64, 80], crop: [0, 8], target: [48, 80] },
@@ -134,11 +145,26 @@ fn unet(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
 fn text(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
     let encode = |prompt: &Prompt| pipeline.encode(prompt).unwrap();
     let positive = encode(&prompt("a cat on the moon"));
-    assert_near(&positive.states.values().unwrap(), &values(outputs, "prompt"), bar, &format!("{what}: prompt"));
+    assert_near(
+        &positive.states.values().unwrap(),
+        &values(outputs, "prompt"),
+        bar,
+        &format!("{what}: prompt"),
+    );
     let negative = encode(&prompt("blurry dog"));
-    assert_near(&negative.states.values().unwrap(), &values(outputs, "negative"), bar, &format!("{what}: negative"));
+    assert_near(
+        &negative.states.values().unwrap(),
+        &values(outputs, "negative"),
+        bar,
+        &format!("{what}: negative"),
+    );
     let skipped = encode(&Prompt { clip_skip: 1, ..prompt("a cat on the moon") });
-    assert_near(&skipped.states.values().unwrap(), &values(outputs, "skipped"), bar, &format!("{what}: clip-skip"));
+    assert_near(
+        &skipped.states.values().unwrap(),
+        &values(outputs, "skipped"),
+        bar,
+        &format!("{what}: clip-skip"),
+    );
     if let Some(pooled) = &positive.pooled {
         assert_near(pooled, &values(outputs, "pooled"), bar, &format!("{what}: pooled"));
     }
@@ -156,7 +182,12 @@ fn vae(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
     let (mean, deviation) = pipeline.vae.encode(tensor(pixels.values, [1, 32, 24, 3]), &bounds).unwrap();
     assert_near(&mean.values().unwrap(), &values(outputs, "mean"), bar, &format!("{what}: encoder"));
     if let Some(deviation) = deviation {
-        assert_near(&deviation.values().unwrap(), &values(outputs, "deviation"), bar, &format!("{what}: deviation"));
+        assert_near(
+            &deviation.values().unwrap(),
+            &values(outputs, "deviation"),
+            bar,
+            &format!("{what}: deviation"),
+        );
     }
 }
 
@@ -253,7 +284,9 @@ fn facts_are_read_from_the_files() {
 fn a_missing_negative_prompt_is_zeros_where_the_model_says_so() {
     let of = |name: &str| open(repository(name).path(), &first_device()).encode_negative(None).unwrap();
     let xl = of("sdxl");
-    assert!(xl.states.values().unwrap().iter().all(|x| *x == 0.0) && xl.pooled.unwrap().iter().all(|x| *x == 0.0));
+    assert!(
+        xl.states.values().unwrap().iter().all(|x| *x == 0.0) && xl.pooled.unwrap().iter().all(|x| *x == 0.0)
+    );
     assert!(of("sd1").states.values().unwrap().iter().any(|x| *x != 0.0));
 }
 
@@ -279,7 +312,8 @@ fn a_tiny_autoencoder_is_that_of_diffusers() {
     save(&folder.path().join("diffusion_pytorch_model.safetensors"), &tensors("taesd", ""));
     let base = repository("sd1");
     for cpu in cpus() {
-        let with = PipelineFiles { vae: Some(ModelFiles::in_folder(folder.path()).unwrap()), ..files(base.path()) };
+        let with =
+            PipelineFiles { vae: Some(ModelFiles::in_folder(folder.path()).unwrap()), ..files(base.path()) };
         let pipeline = Pipeline::load(&with, &device(cpu, Precision::F32), &mut |_| {}).unwrap();
         assert!(pipeline.facts().is_tiny_vae);
         vae(&pipeline, &outputs, F32, "TAESD");
@@ -292,7 +326,9 @@ fn lora(folder: &Path, style: &str, change: impl Fn(&mut BTreeMap<String, Tensor
     let shapes: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_slice(&shapes).unwrap();
     let tensor = |name: &String, shape: &Value| match shape.as_f64() {
         Some(number) => Tensor::new(number as f32, &candle_core::Device::Cpu).unwrap(),
-        None => weight(&format!("lora/{name}"), &serde_json::from_value::<Vec<usize>>(shape.clone()).unwrap()),
+        None => {
+            weight(&format!("lora/{name}"), &serde_json::from_value::<Vec<usize>>(shape.clone()).unwrap())
+        }
     };
     let mut tensors = shapes[style].iter().map(|(name, shape)| (name.clone(), tensor(name, shape))).collect();
     change(&mut tensors);
@@ -308,7 +344,12 @@ fn loras_of_every_trainer_are_merged_as_diffusers_does_it() {
         let with = PipelineFiles { loras: vec![lora(folder.path(), style, |_| {})], ..files(base.path()) };
         let pipeline = Pipeline::load(&with, &first_device(), &mut |_| {}).unwrap();
         let positive = pipeline.encode(&prompt("a cat on the moon")).unwrap();
-        assert_near(&positive.states.values().unwrap(), &values(&outputs, &format!("{style}/prompt")), F32, style);
+        assert_near(
+            &positive.states.values().unwrap(),
+            &values(&outputs, &format!("{style}/prompt")),
+            F32,
+            style,
+        );
         let inputs = unet_rows(&pipeline, "latents", 2, [6, 10]);
         let row = Row {
             latent: &inputs[0].0,
@@ -338,7 +379,8 @@ fn loras_that_cannot_be_merged_are_named() {
     assert!(dora.kind() == ErrorKind::Unsupported && dora.message().contains("DoRA"), "{dora}");
     let loha = error(&|all| drop(all.insert(format!("{name}.hada_w1_a"), tensor(&[3, 3]))));
     assert!(loha.kind() == ErrorKind::Unsupported && loha.message().contains("LoHa"), "{loha}");
-    let other = error(&|all| drop(all.insert("lora_unet_blocks_7_to_q.lora_up.weight".to_owned(), tensor(&[3, 3]))));
+    let other =
+        error(&|all| drop(all.insert("lora_unet_blocks_7_to_q.lora_up.weight".to_owned(), tensor(&[3, 3]))));
     assert!(other.kind() == ErrorKind::ModelLoad && other.message().contains("another base"), "{other}");
     let half = error(&|all| drop(all.remove(&format!("{name}.lora_up.weight"))));
     assert!(half.message().contains("only one of the two matrices"), "{half}");
@@ -351,7 +393,8 @@ fn a_single_file_checkpoint_is_its_repository() {
     let base = repository("sd1");
     let names = std::fs::read(goldens().join("checkpoint.json")).unwrap();
     let names: BTreeMap<String, [String; 2]> = serde_json::from_slice(&names).unwrap();
-    let parts: HashMap<&str, _> = ["unet", "vae", "text_encoder"].map(|part| (part, tensors("sd1", part))).into();
+    let parts: HashMap<&str, _> =
+        ["unet", "vae", "text_encoder"].map(|part| (part, tensors("sd1", part))).into();
     let tensor = |[part, name]: &[String; 2]| {
         let tensor = parts[part.as_str()][name].clone();
         // Attention of VAEs is stored as convolutions.
@@ -393,7 +436,8 @@ fn parts_that_are_missing_or_do_not_belong_together_are_named() {
         assert!(message.contains(said), "{path}: {message}");
     }
     let other = repository("sdxl");
-    let message = damaged("sd1", &|folder| copy(&other.path().join("text_encoder"), &folder.join("text_encoder")));
+    let message =
+        damaged("sd1", &|folder| copy(&other.path().join("text_encoder"), &folder.join("text_encoder")));
     assert!(message.contains("the UNet takes 128"), "{message}");
     let message = damaged("sd1", &|folder| copy(&other.path().join("unet"), &folder.join("unet")));
     assert!(message.contains("the UNet takes"), "{message}");

@@ -20,7 +20,8 @@ struct Golden {
 }
 
 fn all() -> (Vec<Golden>, HashMap<String, Tensor>) {
-    let described: Vec<Value> = serde_json::from_slice(&std::fs::read(goldens().join("schedulers.json")).unwrap()).unwrap();
+    let described: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(goldens().join("schedulers.json")).unwrap()).unwrap();
     let golden = |value: &Value| Golden {
         key: value["key"].as_str().unwrap().to_owned(),
         config: SchedulerConfig::from_json(&value["config"]).unwrap(),
@@ -71,8 +72,18 @@ fn timesteps_and_sigmas_are_those_of_diffusers() {
                 _ => Vec::new(),
             });
         }
-        assert_numbers(&timesteps, &numbers(&truth, &format!("{key}/timesteps")).unwrap(), NUMBERS, &format!("{key} {config:?}: timesteps"));
-        assert_numbers(&starts, &numbers(&truth, &format!("{key}/init")).unwrap(), NUMBERS, &format!("{key}: first noise"));
+        assert_numbers(
+            &timesteps,
+            &numbers(&truth, &format!("{key}/timesteps")).unwrap(),
+            NUMBERS,
+            &format!("{key} {config:?}: timesteps"),
+        );
+        assert_numbers(
+            &starts,
+            &numbers(&truth, &format!("{key}/init")).unwrap(),
+            NUMBERS,
+            &format!("{key}: first noise"),
+        );
         if let Some(truth) = numbers(&truth, &format!("{key}/sigmas")) {
             assert_numbers(&sigmas, &truth, NUMBERS, &format!("{key} {config:?}: sigmas"));
         }
@@ -91,7 +102,8 @@ fn trajectories_are_those_of_diffusers() {
             for step in 0..schedule.timesteps().len() {
                 let scaled = schedule.scale_input(step, &sample);
                 let output = normal(&format!("output/{step}"), 8);
-                let output: Vec<f32> = output.iter().zip(&scaled).map(|(o, x)| 0.5 * o + 0.5 * x.sin()).collect();
+                let output: Vec<f32> =
+                    output.iter().zip(&scaled).map(|(o, x)| 0.5 * o + 0.5 * x.sin()).collect();
                 let noise = schedule.needs_noise(step).then(|| {
                     draws += 1;
                     normal(&format!("{key}/{steps}/{}", draws - 1), 8)
@@ -105,7 +117,11 @@ fn trajectories_are_those_of_diffusers() {
             assert_eq!(found.len(), trajectory.len(), "{key}");
             for (index, (found, truth)) in found.iter().zip(&trajectory).enumerate() {
                 let off = (found - truth).abs();
-                assert!(off <= TRAJECTORY * greatest, "{key} {config:?} in {steps}: step {}: {found}, not {truth}", index / 8);
+                assert!(
+                    off <= TRAJECTORY * greatest,
+                    "{key} {config:?} in {steps}: step {}: {found}, not {truth}",
+                    index / 8
+                );
             }
             let noised = schedule.add_noise(steps / 2, &normal("original", 8), &normal("noise", 8));
             assert_numbers(&noised, &truth_of("noised"), 2e-5, &format!("{key}: noised"));
@@ -115,8 +131,7 @@ fn trajectories_are_those_of_diffusers() {
 
 #[test]
 fn strength_leaves_out_the_first_steps() {
-    let config = SchedulerConfig::of_kind(SchedulerKind::Euler, &Value::Null.clone());
-    let config = config.or_else(|_| SchedulerConfig::of_kind(SchedulerKind::Euler, &serde_json::json!({}))).unwrap();
+    let config = SchedulerConfig::of_kind(SchedulerKind::Euler, &serde_json::json!({})).unwrap();
     let whole = config.schedule(10, 1.0).unwrap();
     for (strength, done) in [(0.3, 3), (0.7, 7), (0.55, 5), (1.0, 10)] {
         let part = config.schedule(10, strength).unwrap();
@@ -124,13 +139,14 @@ fn strength_leaves_out_the_first_steps() {
         assert_eq!(part.add_noise(0, &[1.0], &[2.0]), whole.add_noise(10 - done, &[1.0], &[2.0]));
     }
     let heun = config.with_kind(SchedulerKind::Heun);
-    assert_eq!(heun.schedule(10, 0.3).unwrap().timesteps().len(), 6 - 1 + 0);
+    assert_eq!(heun.schedule(10, 0.3).unwrap().timesteps().len(), 5);
 }
 
 #[test]
 fn steps_and_strengths_without_sense_are_errors() {
     let config = SchedulerConfig::of_kind(SchedulerKind::Lcm, &serde_json::json!({})).unwrap();
-    for (steps, strength) in [(0, 1.0), (10_000, 1.0), (51, 1.0), (4, 0.1), (4, f32::NAN), (4, 1.5), (4, 0.0)] {
+    for (steps, strength) in [(0, 1.0), (10_000, 1.0), (51, 1.0), (4, 0.1), (4, f32::NAN), (4, 1.5), (4, 0.0)]
+    {
         let error = config.schedule(steps, strength).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{steps} {strength}");
     }
@@ -149,7 +165,11 @@ fn what_is_not_computed_is_named() {
         serde_json::json!({ "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver" }),
         serde_json::json!({ "_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous" }),
     ] {
-        assert_eq!(SchedulerConfig::from_json(&config).unwrap_err().kind(), ErrorKind::Unsupported, "{config}");
+        assert_eq!(
+            SchedulerConfig::from_json(&config).unwrap_err().kind(),
+            ErrorKind::Unsupported,
+            "{config}"
+        );
     }
     for config in [
         serde_json::json!({ "_class_name": "DDIMScheduler", "num_train_timesteps": 0 }),

@@ -7,6 +7,7 @@
 mod autoencoder;
 mod config;
 mod resnet;
+mod strips;
 mod taesd;
 mod transformer;
 mod unet;
