@@ -35,7 +35,11 @@ struct Parts {
     vae: Described,
 }
 
-pub(super) fn load(files: &PipelineFiles, device: &Device, progress: &mut dyn FnMut(Part)) -> Result<Pipeline> {
+pub(super) fn load(
+    files: &PipelineFiles,
+    device: &Device,
+    progress: &mut dyn FnMut(Part),
+) -> Result<Pipeline> {
     let mut parts = match files.model.has(MODEL_INDEX) && files.model.weights.is_none() {
         true => Parts::of_repository(files)?,
         false => Parts::of_checkpoint(files)?,
@@ -115,7 +119,8 @@ impl Parts {
         let index: Value = model.needed_json(MODEL_INDEX)?;
         let class = index.get("_class_name").and_then(Value::as_str).map(str::to_owned);
         let is_known = class.as_deref().is_none_or(|class| {
-            class.starts_with("StableDiffusion") && !class.starts_with("StableDiffusion3") || class.starts_with("LatentConsistency")
+            class.starts_with("StableDiffusion") && !class.starts_with("StableDiffusion3")
+                || class.starts_with("LatentConsistency")
         });
         if !is_known {
             let class = class.unwrap_or_default();
@@ -140,7 +145,10 @@ impl Parts {
             class,
             scheduler: scheduler_file(&model.within("scheduler"))?,
             // diffusers' default for pipelines of SDXL, the only ones that look at it.
-            zeros_for_no_prompt: index.get("force_zeros_for_empty_prompt").and_then(Value::as_bool).unwrap_or(true),
+            zeros_for_no_prompt: index
+                .get("force_zeros_for_empty_prompt")
+                .and_then(Value::as_bool)
+                .unwrap_or(true),
             text,
             unet,
             vae: described(&vae)?,
@@ -169,7 +177,11 @@ impl Parts {
         let is_xl = unet.has("add_embedding.linear_1.weight");
         let is_first = !is_xl && text.first().is_some_and(|(_, is_open_clip)| !is_open_clip);
         let levels = |weights: &Weights| {
-            (0..16).take_while(|n| weights.has(&format!("{}encoder.down.{n}.block.0.norm1.weight", single_file::VAE))).count()
+            (0..16)
+                .take_while(|n| {
+                    weights.has(&format!("{}encoder.down.{n}.block.0.norm1.weight", single_file::VAE))
+                })
+                .count()
         };
         let levels = levels(&all);
         let vae = all.renamed(|name| single_file::vae_name(name.strip_prefix(single_file::VAE)?, levels));
@@ -183,7 +195,10 @@ impl Parts {
             zeros_for_no_prompt: true,
             text: text.collect::<Result<_>>()?,
             unet: Described { config: unet_of_tensors(&unet, is_first.then_some(8))?, weights: unet },
-            vae: Described { config: vae_of_tensors(&vae, if is_xl { 0.13025 } else { 0.18215 })?, weights: vae },
+            vae: Described {
+                config: vae_of_tensors(&vae, if is_xl { 0.13025 } else { 0.18215 })?,
+                weights: vae,
+            },
         })
     }
 
@@ -217,8 +232,8 @@ impl Parts {
                 return Err(Error::config(format!("the scale of a LoRA is {}", file.scale)));
             }
             let name = file.files.weight_files()?.names.first().cloned().unwrap_or_default();
-            let lora = Lora::read(&file.files, file.scale, &names)
-                .map_err(|error| error_of_lora(&name, error))?;
+            let lora =
+                Lora::read(&file.files, file.scale, &names).map_err(|error| error_of_lora(&name, error))?;
             let sha256 = sha256(&file.files, &name)?;
             facts.push(LoraFacts { name, scale: file.scale, layers: lora.len(), rank: lora.rank(), sha256 });
             loras.push(lora);
@@ -252,7 +267,10 @@ impl Parts {
             }
         }
         if config.sample_size == 0 || config.sample_size > 1024 {
-            return Err(load_error(format!("`sample_size` is {} in the UNet's config.json", config.sample_size)));
+            return Err(load_error(format!(
+                "`sample_size` is {} in the UNet's config.json",
+                config.sample_size
+            )));
         }
         let valid = [config.out_channels, 2 * config.out_channels + 1];
         if !valid.contains(&config.in_channels) {
@@ -293,7 +311,8 @@ impl Parts {
             is_inpaint: config.in_channels != config.out_channels,
             embeds_guidance: config.guidance_width.is_some(),
             zeros_for_no_prompt: self.zeros_for_no_prompt && family == Family::Sdxl,
-            is_tiny_vae: self.vae.config.get("_class_name").and_then(Value::as_str) == Some("AutoencoderTiny"),
+            is_tiny_vae: self.vae.config.get("_class_name").and_then(Value::as_str)
+                == Some("AutoencoderTiny"),
             pipeline_class: self.class.clone(),
             loras,
             weight_files: Vec::new(),
@@ -354,7 +373,9 @@ fn text_part(weights: Weights, is_open_clip: bool, is_xl: bool) -> Result<Descri
         return Err(missing("text_model.embeddings.token_embedding.weight"));
     };
     let inner = shape("text_model.encoder.layers.0.mlp.fc1.weight")?.first().copied();
-    let layers = (0..1000).take_while(|n| weights.has(&format!("text_model.encoder.layers.{n}.mlp.fc1.weight"))).count();
+    let layers = (0..1000)
+        .take_while(|n| weights.has(&format!("text_model.encoder.layers.{n}.mlp.fc1.weight")))
+        .count();
     // Stable Diffusion 2 was trained with the states before the last layer.
     let layers = layers - usize::from(is_open_clip && !is_xl);
     let config = json!({

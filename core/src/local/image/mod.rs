@@ -25,7 +25,9 @@ mod replay;
 pub(crate) mod scheduler;
 mod sizes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+#[cfg(test)]
+mod toy;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -145,8 +145,8 @@ impl Mt19937 {
     fn word(&mut self) -> u32 {
         if self.next == Self::SIZE {
             for index in 0..Self::SIZE {
-                let joined = self.state[index] & 0x8000_0000
-                    | self.state[(index + 1) % Self::SIZE] & 0x7fff_ffff;
+                let joined =
+                    self.state[index] & 0x8000_0000 | self.state[(index + 1) % Self::SIZE] & 0x7fff_ffff;
                 let odd = if joined & 1 == 1 { 0x9908_b0df } else { 0 };
                 self.state[index] = self.state[(index + Self::SHIFT) % Self::SIZE] ^ joined >> 1 ^ odd;
             }
@@ -218,13 +218,20 @@ mod tests {
         let first = used.latent(SHAPE, Draw::Step(3));
         used.latent(SHAPE, Draw::Initial);
         assert_eq!(used.latent(SHAPE, Draw::Step(3)), first);
-        assert_ne!(Noise::new(0, NoiseKind::Ayni).latent(SHAPE, Draw::Step(3)), first, "all 64 bits of a seed count");
+        assert_ne!(
+            Noise::new(0, NoiseKind::Ayni).latent(SHAPE, Draw::Step(3)),
+            first,
+            "all 64 bits of a seed count"
+        );
     }
 
     #[test]
     fn the_generator_is_philox_as_its_authors_publish_it() {
         // The known answers of Random123.
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(
+            philox([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
     }
 }

@@ -224,7 +224,11 @@ impl Pipeline {
     /// # Errors
     /// `model_load` for a part that is missing, damaged, or does not fit the others, and for a LoRA of another base;
     /// `unsupported` for another kind of model, and for DoRA and LoHa.
-    pub(crate) fn load(files: &PipelineFiles, device: &Device, progress: &mut dyn FnMut(Part)) -> Result<Self> {
+    pub(crate) fn load(
+        files: &PipelineFiles,
+        device: &Device,
+        progress: &mut dyn FnMut(Part),
+    ) -> Result<Self> {
         loading::load(files, device, progress)
     }
 
@@ -306,7 +310,10 @@ impl Pipeline {
             let numbers: Vec<usize> = of_shape.collect();
             let of_numbers: Vec<&Row<'_>> = numbers.iter().map(|number| &rows[*number]).collect();
             let predicted = self.denoise_alike(&of_numbers, shape)?;
-            let shape = LatentShape { channels: predicted.len() / numbers.len() / shape.height / shape.width, ..shape };
+            let shape = LatentShape {
+                channels: predicted.len() / numbers.len() / shape.height / shape.width,
+                ..shape
+            };
             for (number, values) in numbers.into_iter().zip(predicted.chunks_exact(shape.len().max(1))) {
                 results[number] = Some(Latent::new(shape, values.to_vec())?);
             }
@@ -373,9 +380,12 @@ impl Pipeline {
             input.mask.len() == height * width && input.masked_image.shape == row.latent.shape
         };
         let Some(input) = row.inpaint.filter(fits) else {
-            return Err(Error::invalid_request("an inpainting model needs a mask and the masked image, of the latent's size"));
+            return Err(Error::invalid_request(
+                "an inpainting model needs a mask and the masked image, of the latent's size",
+            ));
         };
-        let pixels = row.latent.values.chunks_exact(channels).zip(input.masked_image.values.chunks_exact(channels));
+        let pixels =
+            row.latent.values.chunks_exact(channels).zip(input.masked_image.values.chunks_exact(channels));
         for ((latent, image), mask) in pixels.zip(&input.mask) {
             to.extend_from_slice(latent);
             to.push(*mask);
@@ -413,18 +423,29 @@ impl Pipeline {
         // Colours of the channels, as fitted by users of each family's VAE, and what is added.
         let (colours, added) = match self.facts.family {
             Family::Sd1 | Family::Sd2 => (
-                [[0.3512, 0.2297, 0.3227], [0.3250, 0.4974, 0.2350], [-0.2829, 0.1762, 0.2721], [-0.2120, -0.2616, -0.7177]],
+                [
+                    [0.3512, 0.2297, 0.3227],
+                    [0.3250, 0.4974, 0.2350],
+                    [-0.2829, 0.1762, 0.2721],
+                    [-0.2120, -0.2616, -0.7177],
+                ],
                 [0.0; 3],
             ),
             Family::Sdxl => (
-                [[0.3651, 0.4232, 0.4341], [-0.2533, -0.0042, 0.1068], [0.1076, 0.1111, -0.0362], [-0.3165, -0.2492, -0.2188]],
+                [
+                    [0.3651, 0.4232, 0.4341],
+                    [-0.2533, -0.0042, 0.1068],
+                    [0.1076, 0.1111, -0.0362],
+                    [-0.3165, -0.2492, -0.2188],
+                ],
                 [0.1084, -0.0175, -0.0011],
             ),
         };
         let colour = |pixel: &[f32]| {
             let pixel: Vec<f32> = pixel.to_vec();
             (0..3).map(move |i| {
-                let sum: f32 = added[i] + pixel.iter().zip(&colours).map(|(x, colour)| x * colour[i]).sum::<f32>();
+                let sum: f32 =
+                    added[i] + pixel.iter().zip(&colours).map(|(x, colour)| x * colour[i]).sum::<f32>();
                 ((sum + 1.0) / 2.0 * 255.0).clamp(0.0, 255.0) as u8
             })
         };
@@ -445,11 +466,14 @@ impl Pipeline {
     ) -> Result<Latent> {
         let (height, width, scale) = (image.height(), image.width(), self.facts.scale);
         if !height.is_multiple_of(scale) || !width.is_multiple_of(scale) {
-            return Err(Error::invalid_request(format!("{width}×{height}: sides must be multiples of {scale}")));
+            return Err(Error::invalid_request(format!(
+                "{width}×{height}: sides must be multiples of {scale}"
+            )));
         }
         let pixels = image.rgb().iter().map(|byte| f32::from(*byte) / 255.0 * 2.0 - 1.0).collect();
         let pixels = Tensor::from_vec(&self.device, pixels, [1, height, width, 3])?;
-        let (mean, deviation) = self.vae.encode(pixels, &Bounds { max_bytes: options.max_bytes, should_stop })?;
+        let (mean, deviation) =
+            self.vae.encode(pixels, &Bounds { max_bytes: options.max_bytes, should_stop })?;
         let [_, height, width, channels] = mean.dims_of()?;
         let mut values = mean.values()?.into_owned();
         if let (Some(noise), Some(deviation)) = (noise, deviation) {
@@ -500,7 +524,10 @@ impl Latent {
     /// `invalid_request` if there are more or fewer than the shape says.
     pub(crate) fn new(shape: LatentShape, values: Vec<f32>) -> Result<Self> {
         if values.len() != shape.len() {
-            return Err(Error::invalid_request(format!("{} numbers are not a latent of {shape:?}", values.len())));
+            return Err(Error::invalid_request(format!(
+                "{} numbers are not a latent of {shape:?}",
+                values.len()
+            )));
         }
         Ok(Self { shape, values })
     }

@@ -104,7 +104,8 @@ impl PromptTokenizer {
             all[1..=weights.len()].copy_from_slice(weights);
             all
         };
-        let weights = if is_weighted { weights.chunks(room).flat_map(of_piece).collect() } else { Vec::new() };
+        let weights =
+            if is_weighted { weights.chunks(room).flat_map(of_piece).collect() } else { Vec::new() };
         Ok(PromptTokens { pieces, weights, count })
     }
 
@@ -187,7 +188,8 @@ fn weight(text: &str) -> Option<(f32, usize)> {
 
 /// Multiplies each token's states with its weight, and restores their mean, as A1111 does.
 pub(super) fn apply_weights(states: &mut [f32], width: usize, weights: &[f32]) {
-    let mean = |states: &[f32]| states.iter().map(|x| f64::from(*x)).sum::<f64>() / states.len().max(1) as f64;
+    let mean =
+        |states: &[f32]| states.iter().map(|x| f64::from(*x)).sum::<f64>() / states.len().max(1) as f64;
     let before = mean(states);
     for (state, weight) in states.chunks_exact_mut(width.max(1)).zip(weights) {
         state.iter_mut().for_each(|value| *value *= weight);
@@ -233,7 +235,10 @@ mod tests {
                 (".".to_owned(), 1.1),
             ]
         );
-        assert_eq!(parts("a:b (c:d) 1:2"), [("a:b ".to_owned(), 1.0), ("c:d".to_owned(), 1.1), (" 1:2".to_owned(), 1.0)]);
+        assert_eq!(
+            parts("a:b (c:d) 1:2"),
+            [("a:b ".to_owned(), 1.0), ("c:d".to_owned(), 1.1), (" 1:2".to_owned(), 1.0)]
+        );
         assert_eq!(parts("(x:nan) (y:1e9)").len(), 3, "no numbers");
     }
 

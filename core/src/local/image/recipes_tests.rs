@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::testing::facts;
+use super::super::toy::facts;
 use super::*;
 use crate::error::ErrorKind;
 

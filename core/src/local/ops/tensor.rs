@@ -417,18 +417,25 @@ impl Tensor {
     pub fn doubled_to(&self, rows: usize, columns: usize) -> Result<Self> {
         let [images, height, width, channels] = self.dims_of()?;
         if rows > 2 * height || columns > 2 * width {
-            return Err(Error::invalid_request(format!("{rows} × {columns} is more than twice {height} × {width}")));
+            return Err(Error::invalid_request(format!(
+                "{rows} × {columns} is more than twice {height} × {width}"
+            )));
         }
         if let Data::Gpu(x) = &self.data {
-            let planes = x.permute((0, 3, 1, 2)).and_then(|x| x.contiguous()?.upsample_nearest2d(2 * height, 2 * width));
-            let cut = planes.and_then(|x| x.permute((0, 2, 3, 1))?.narrow(1, 0, rows)?.narrow(2, 0, columns)?.contiguous());
+            let planes = x
+                .permute((0, 3, 1, 2))
+                .and_then(|x| x.contiguous()?.upsample_nearest2d(2 * height, 2 * width));
+            let cut = planes.and_then(|x| {
+                x.permute((0, 2, 3, 1))?.narrow(1, 0, rows)?.narrow(2, 0, columns)?.contiguous()
+            });
             return Self::from_gpu(&self.device, cut);
         }
         let x = self.clone().contiguous()?;
         let from = x.cpu_values("the images")?;
         Self::build(&self.device, [images, rows, columns, channels], |to| {
             for (number, to) in to.chunks_exact_mut(channels.max(1)).enumerate() {
-                let (image, row, column) = (number / columns / rows, number / columns % rows, number % columns);
+                let (image, row, column) =
+                    (number / columns / rows, number / columns % rows, number % columns);
                 let start = ((image * height + row / 2) * width + column / 2) * channels;
                 to.copy_from_slice(&from[start..start + channels]);
             }

@@ -111,7 +111,9 @@ impl Lora {
         let mut found: BTreeMap<String, Found> = BTreeMap::new();
         for (name, tensor) in &weights.tensors {
             if let Some((_, kind)) = OTHERS.iter().find(|(mark, _)| name.contains(mark)) {
-                return Err(Error::unsupported(format!("{kind} is not supported (`{name}`); LoRA and LoCon are")));
+                return Err(Error::unsupported(format!(
+                    "{kind} is not supported (`{name}`); LoRA and LoCon are"
+                )));
             }
             let end = ROLES.iter().find_map(|(end, role)| Some((name.strip_suffix(end)?, *role)));
             let Some((layer, role)) = end else {
@@ -129,7 +131,9 @@ impl Lora {
         }
         let layers = found.into_iter().map(|(layer, found)| {
             let (part, name) = target(&layer, names).ok_or_else(|| {
-                load_error(format!("the LoRA changes `{layer}`, which this model does not have: it was made for another base"))
+                load_error(format!(
+                    "the LoRA changes `{layer}`, which this model does not have: it was made for another base"
+                ))
             })?;
             let (Some(down), Some(up)) = (found.down, found.up) else {
                 return Err(load_error(format!("the LoRA has only one of the two matrices of `{layer}`")));
@@ -164,21 +168,25 @@ impl Lora {
 
 /// The part and the layer that a LoRA's name means.
 fn target(layer: &str, names: &HashMap<LoraPart, FlatNames>) -> Option<(LoraPart, String)> {
-    PREFIXES.iter().filter_map(|(prefix, part)| Some((layer.strip_prefix(prefix)?, *part))).find_map(|(rest, part)| {
-        let names = names.get(&part)?;
-        let flat = rest.replace(".processor.", ".").replace('.', "_");
-        let of_checkpoint = single_file::unet_name(&flat, '_').unwrap_or_default();
-        let of_attention = match part {
-            LoraPart::Unet => format!("{}_to_out_0", flat.strip_suffix("_to_out").unwrap_or("-")),
-            // The first diffusers called the projections of text encoders as those of UNets.
-            LoraPart::Text(_) => ["q", "k", "v", "out"]
-                .iter()
-                .find_map(|name| Some(format!("{}_{name}_proj", flat.strip_suffix(&format!("_to_{name}"))?)))
-                .unwrap_or_default(),
-        };
-        let found = [flat, of_checkpoint, of_attention].into_iter().find_map(|flat| names.get(&flat));
-        found.map(|name| (part, name.clone()))
-    })
+    PREFIXES.iter().filter_map(|(prefix, part)| Some((layer.strip_prefix(prefix)?, *part))).find_map(
+        |(rest, part)| {
+            let names = names.get(&part)?;
+            let flat = rest.replace(".processor.", ".").replace('.', "_");
+            let of_checkpoint = single_file::unet_name(&flat, '_').unwrap_or_default();
+            let of_attention = match part {
+                LoraPart::Unet => format!("{}_to_out_0", flat.strip_suffix("_to_out").unwrap_or("-")),
+                // The first diffusers called the projections of text encoders as those of UNets.
+                LoraPart::Text(_) => ["q", "k", "v", "out"]
+                    .iter()
+                    .find_map(|name| {
+                        Some(format!("{}_{name}_proj", flat.strip_suffix(&format!("_to_{name}"))?))
+                    })
+                    .unwrap_or_default(),
+            };
+            let found = [flat, of_checkpoint, of_attention].into_iter().find_map(|flat| names.get(&flat));
+            found.map(|name| (part, name.clone()))
+        },
+    )
 }
 
 fn number(name: &str, tensor: &StoredTensor) -> Result<f32> {

@@ -410,7 +410,9 @@ impl<'a> Parameters<'a> {
     /// The weight of such a layer as a matrix.
     pub(crate) fn pointwise_weight(&self, inputs: usize, outputs: usize) -> Result<Tensor> {
         match self.weights.shape(&self.full("weight")).map(<[usize]>::len) {
-            Some(4) => self.tensor("weight", &[outputs, inputs, 1, 1])?.reshape((outputs, inputs)).map_err(of_candle),
+            Some(4) => {
+                self.tensor("weight", &[outputs, inputs, 1, 1])?.reshape((outputs, inputs)).map_err(of_candle)
+            }
             _ => self.tensor("weight", &[outputs, inputs]),
         }
     }
@@ -419,10 +421,17 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape, or channels are not whole groups.
-    pub(crate) fn group_norm(&self, name: &str, channels: usize, groups: usize, epsilon: f64) -> Result<Norm> {
+    pub(crate) fn group_norm(
+        &self,
+        name: &str,
+        channels: usize,
+        groups: usize,
+        epsilon: f64,
+    ) -> Result<Norm> {
         let here = self.at(name);
         let (weight, bias) = (here.tensor("weight", &[channels])?, here.tensor("bias", &[channels])?);
-        Norm::group(self.device, &weight, &bias, groups, as_f32(epsilon)).map_err(|error| here.unusable(error))
+        Norm::group(self.device, &weight, &bias, groups, as_f32(epsilon))
+            .map_err(|error| here.unusable(error))
     }
 
     /// The shape of a tensor under the prefix, if it is there.

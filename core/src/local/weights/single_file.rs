@@ -69,7 +69,8 @@ pub(crate) fn unet_name(name: &str, separator: char) -> Option<String> {
         });
     }
     let is_up = name.starts_with("output_blocks");
-    let rest = name.strip_prefix(if is_up { "output_blocks" } else { "input_blocks" })?.strip_prefix(separator)?;
+    let rest =
+        name.strip_prefix(if is_up { "output_blocks" } else { "input_blocks" })?.strip_prefix(separator)?;
     let (block, rest) = number(rest, separator)?;
     let (place, rest) = number(rest, separator)?;
     let index = if is_up { block } else { block.checked_sub(1)? };
@@ -175,14 +176,20 @@ mod tests {
         let flat = "input_blocks_4_1_transformer_blocks_0_attn1_to_q";
         let found = "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q";
         assert_eq!(unet_name(flat, '_').as_deref(), Some(found));
-        assert_eq!(unet_name("input_blocks_1_0_emb_layers_1", '_').as_deref(), Some("down_blocks_0_resnets_0_time_emb_proj"));
+        assert_eq!(
+            unet_name("input_blocks_1_0_emb_layers_1", '_').as_deref(),
+            Some("down_blocks_0_resnets_0_time_emb_proj")
+        );
         assert_eq!(unet_name("something.else", '.'), None);
     }
 
     #[test]
     fn names_of_a_vae_are_those_of_diffusers() {
         for (old, new) in [
-            ("encoder.down.1.block.0.nin_shortcut.weight", "encoder.down_blocks.1.resnets.0.conv_shortcut.weight"),
+            (
+                "encoder.down.1.block.0.nin_shortcut.weight",
+                "encoder.down_blocks.1.resnets.0.conv_shortcut.weight",
+            ),
             ("encoder.down.0.downsample.conv.bias", "encoder.down_blocks.0.downsamplers.0.conv.bias"),
             ("decoder.up.3.upsample.conv.bias", "decoder.up_blocks.0.upsamplers.0.conv.bias"),
             ("decoder.mid.attn_1.proj_out.weight", "decoder.mid_block.attentions.0.to_out.0.weight"),

@@ -83,7 +83,9 @@ pub(super) fn sigmas(alphas_cumprod: &[f32]) -> Vec<f32> {
 fn linspace(start: f64, end: f64, count: usize) -> Vec<f64> {
     let step = (end - start) / (count.max(2) - 1) as f64;
     let last = count.saturating_sub(1);
-    (0..count).map(|index| if index == last && index > 0 { end } else { start + index as f64 * step }).collect()
+    (0..count)
+        .map(|index| if index == last && index > 0 { end } else { start + index as f64 * step })
+        .collect()
 }
 
 /// `numpy.arange(count, 0, -count / steps)`, rounded, less one.
@@ -142,7 +144,10 @@ pub(super) fn distilled(config: &SchedulerConfig, steps: usize) -> Result<Vec<f6
     }
     let ratio = config.train_steps / original;
     let step = original as f64 / steps as f64;
-    Ok((0..steps).map(|index| (index as f64 * step) as usize).map(|index| ((original - index) * ratio - 1) as f64).collect())
+    Ok((0..steps)
+        .map(|index| (index as f64 * step) as usize)
+        .map(|index| ((original - index) * ratio - 1) as f64)
+        .collect())
 }
 
 /// Timesteps and sigmas of schedulers that count by sigmas; the last sigma is that after the last step.

@@ -191,7 +191,10 @@ impl SchedulerConfig {
         let kind = SchedulerKind::ALL.iter().find(|(_, name)| *name == class).map(|(kind, _)| *kind);
         let kind = kind.ok_or_else(|| {
             let valid: Vec<&str> = SchedulerKind::ALL.iter().map(|(_, name)| *name).collect();
-            Error::unsupported(format!("the scheduler '{class}' is not supported; valid: {}", valid.join(", ")))
+            Error::unsupported(format!(
+                "the scheduler '{class}' is not supported; valid: {}",
+                valid.join(", ")
+            ))
         })?;
         Self::of_kind(kind, config)
     }
@@ -210,7 +213,8 @@ impl SchedulerConfig {
                 Some(value) => return Err(unsupported(key, value)),
             }
         }
-        let file = File::deserialize(config).map_err(|error| wrong(format!("is not as expected: {error}")))?;
+        let file =
+            File::deserialize(config).map_err(|error| wrong(format!("is not as expected: {error}")))?;
         for (key, found, valid) in [
             ("final_sigmas_type", &file.final_sigmas_type, &["zero", "sigma_min"][..]),
             ("algorithm_type", &file.algorithm_type, &["dpmsolver++", "sde-dpmsolver++", "deis"]),
@@ -244,8 +248,8 @@ impl SchedulerConfig {
     fn of_file(kind: SchedulerKind, file: File) -> Self {
         let is_consistency = matches!(kind, SchedulerKind::Lcm | SchedulerKind::Tcd);
         let has_own_betas = is_consistency || kind == SchedulerKind::Heun;
-        let is_leading = is_consistency
-            || matches!(kind, SchedulerKind::Ddim | SchedulerKind::Ddpm | SchedulerKind::Pndm);
+        let is_leading =
+            is_consistency || matches!(kind, SchedulerKind::Ddim | SchedulerKind::Ddpm | SchedulerKind::Pndm);
         let schedule = if is_consistency { BetaSchedule::ScaledLinear } else { BetaSchedule::Linear };
         let clips = file.clip_sample.unwrap_or(matches!(kind, SchedulerKind::Ddim | SchedulerKind::Ddpm));
         let is_flow = kind == SchedulerKind::FlowMatchEuler;

@@ -118,6 +118,8 @@ fn check(output: &[f32], sample: &[f32], noise: Option<&[f32]>, needs_noise: boo
     let is_right = fits(output) && noise.is_none_or(fits) && (noise.is_some() || !needs_noise);
     match is_right {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Unexpected, "a step of a scheduler got other numbers than it needs")),
+        false => {
+            Err(Error::new(ErrorKind::Unexpected, "a step of a scheduler got other numbers than it needs"))
+        }
     }
 }

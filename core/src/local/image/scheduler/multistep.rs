@@ -43,7 +43,11 @@ impl MultistepScheduler {
 
     /// The image of `back` steps ago; 1 is the newest.
     fn image(&self, back: usize) -> &[f32] {
-        self.images.len().checked_sub(back).and_then(|index| self.images.get(index)).map_or(&[], Vec::as_slice)
+        self.images
+            .len()
+            .checked_sub(back)
+            .and_then(|index| self.images.get(index))
+            .map_or(&[], Vec::as_slice)
     }
 
     fn predicted(&self, index: usize, output: &[f32], sample: &[f32]) -> Vec<f32> {
@@ -67,8 +71,7 @@ impl MultistepScheduler {
         let config = &self.config;
         let (count, order) = (self.timesteps.len(), config.solver_order);
         let is_short = config.lower_order_final && count < 15;
-        let is_last =
-            index + 1 == count && (config.euler_at_final || is_short || config.final_sigma_zero);
+        let is_last = index + 1 == count && (config.euler_at_final || is_short || config.final_sigma_zero);
         let is_second_last = index + 2 == count && is_short;
         let image = self.predicted(index, output, sample);
         self.remember(image);
@@ -169,7 +172,9 @@ impl MultistepScheduler {
             phi = phi / k - 1.0 / factorial;
         }
         let rows = |size: usize| -> Vec<Vec<f64>> {
-            (0..size).map(|power| ratios[..size].iter().map(|ratio| ratio.powi(power as i32)).collect()).collect()
+            (0..size)
+                .map(|power| ratios[..size].iter().map(|ratio| ratio.powi(power as i32)).collect())
+                .collect()
         };
         let weights = match (there.is_some(), order) {
             (false, 1) => Vec::new(),
@@ -215,7 +220,8 @@ impl Scheduler for MultistepScheduler {
     }
 
     fn needs_noise(&self, _: usize) -> bool {
-        self.config.kind == SchedulerKind::DpmMultistep && matches!(self.config.solver, Solver::Dpm { sde: true, .. })
+        self.config.kind == SchedulerKind::DpmMultistep
+            && matches!(self.config.solver, Solver::Dpm { sde: true, .. })
     }
 
     fn step(&mut self, step: usize, output: &[f32], sample: &mut [f32], noise: Option<&[f32]>) -> Result<()> {

@@ -27,7 +27,11 @@ impl SigmaScheduler {
         if config.kind == SchedulerKind::Heun {
             // Every step but the first at the end of the one before it too.
             let twice = |values: &[f32]| -> Vec<f32> {
-                values.iter().enumerate().flat_map(|(i, value)| vec![*value; if i == 0 { 1 } else { 2 }]).collect()
+                values
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(i, value)| vec![*value; if i == 0 { 1 } else { 2 }])
+                    .collect()
             };
             timesteps = twice(&timesteps);
             let last = sigmas.pop();

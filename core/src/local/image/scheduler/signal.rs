@@ -57,7 +57,8 @@ impl SignalScheduler {
             (SchedulerKind::Ddpm, _) | (_, true) => 1.0,
             _ => self.signal.first().copied().unwrap_or(1.0),
         };
-        let found = usize::try_from(timestep).ok().map(|t| self.signal.get(t).or(self.signal.last()).copied());
+        let found =
+            usize::try_from(timestep).ok().map(|t| self.signal.get(t).or(self.signal.last()).copied());
         f64::from(found.flatten().unwrap_or(last))
     }
 
@@ -69,9 +70,7 @@ impl SignalScheduler {
     fn predicted(&self, signal: f64, output: &[f32], sample: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (a, b) = (signal.sqrt(), (1.0 - signal).sqrt());
         let (mut image, noise) = match self.config.prediction {
-            Prediction::Sample => {
-                (output.to_vec(), combined(&[(1.0 / b, sample), (-a / b, output)]))
-            }
+            Prediction::Sample => (output.to_vec(), combined(&[(1.0 / b, sample), (-a / b, output)])),
             Prediction::VPrediction => {
                 (combined(&[(a, sample), (-b, output)]), combined(&[(a, output), (b, sample)]))
             }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Vae;
 use super::config::VaeConfig;
 use super::resnet::{Groups, Resnet, Upsample, downsample};
+use super::strips::{Stage, Strips};
 use super::transformer::split;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::models::config;
@@ -131,7 +132,12 @@ impl Encoder {
             let here = weights.at("down_blocks").at(number);
             let mut blocks = Vec::new();
             for block in 0..config.blocks {
-                blocks.push(Resnet::new(&here.at("resnets").at(block), [inputs, *outputs], None, groups(config))?);
+                blocks.push(Resnet::new(
+                    &here.at("resnets").at(block),
+                    [inputs, *outputs],
+                    None,
+                    groups(config),
+                )?);
                 inputs = *outputs;
             }
             let halves = number + 1 < channels.len();
@@ -172,7 +178,12 @@ impl Decoder {
             let here = weights.at("up_blocks").at(number);
             let mut blocks = Vec::new();
             for block in 0..=config.blocks {
-                blocks.push(Resnet::new(&here.at("resnets").at(block), [inputs, *outputs], None, groups(config))?);
+                blocks.push(Resnet::new(
+                    &here.at("resnets").at(block),
+                    [inputs, *outputs],
+                    None,
+                    groups(config),
+                )?);
                 inputs = *outputs;
             }
             let doubles = number + 1 < channels.len();
@@ -187,27 +198,72 @@ impl Decoder {
         })
     }
 
-    fn forward(&self, latent: Tensor, bounds: &Bounds<'_>) -> Result<Tensor> {
+    fn forward(&self, latent: Tensor, channels: &[usize], bounds: &Bounds<'_>) -> Result<Tensor> {
+        let [_, height, width, _] = latent.dims_of()?;
+        let whole = self.whole_levels(channels, [height, width], bounds.max_bytes)?;
         let mut x = self.middle.forward(self.conv_in.forward(latent)?, bounds)?;
-        for (blocks, upsample) in &self.levels {
-            for block in blocks {
-                bounds.check()?;
-                x = block.forward(x, None)?;
+        let mut rest = Vec::new();
+        for (number, (blocks, upsample)) in self.levels.iter().enumerate() {
+            if number >= whole {
+                rest.extend(blocks.iter().map(Stage::Resnet));
+            } else {
+                for block in blocks {
+                    bounds.check()?;
+                    x = block.forward(x, None)?;
+                }
             }
-            if let Some(upsample) = upsample {
-                bounds.check()?;
-                x = upsample.forward(x, None)?;
+            match upsample {
+                // What doubles the size belongs to the level after it.
+                Some(upsample) if number + 1 >= whole => rest.push(Stage::Upsample(upsample)),
+                Some(upsample) => {
+                    bounds.check()?;
+                    x = upsample.forward(x, None)?;
+                }
+                None => {}
             }
         }
         bounds.check()?;
+        if whole < self.levels.len() {
+            return Strips::new(x, rest, (&self.norm_out, &self.conv_out), bounds)?.forward();
+        }
         self.conv_out.forward(self.norm_out.forward_with(x, Activation::Silu)?)
     }
+
+    /// How many levels are computed whole, so that no more than `max_bytes` are needed; the others are done in strips.
+    fn whole_levels(&self, channels: &[usize], size: [usize; 2], max_bytes: Option<usize>) -> Result<usize> {
+        let levels = self.levels.len();
+        let Some(max_bytes) = max_bytes else { return Ok(levels) };
+        let needed = decoder_bytes(channels, size);
+        let whole = needed.iter().take_while(|bytes| **bytes <= max_bytes).count();
+        match whole {
+            0 => Err(Error::new(
+                ErrorKind::OutOfMemory,
+                format!("decoding needs {} bytes for its smallest level; {max_bytes} are allowed", needed[0]),
+            )),
+            whole => Ok(whole.min(levels)),
+        }
+    }
+}
+
+/// Bytes of activations while each level of a decoder is computed whole, for a latent of a size. `channels` are those of the
+/// levels on the way down.
+pub(crate) fn decoder_bytes(channels: &[usize], [height, width]: [usize; 2]) -> Vec<usize> {
+    let mut before = channels.last().copied().unwrap_or(0);
+    let of_level = |(number, channels): (usize, &usize)| {
+        // In the first block its input, a shortcut and what lies between them; later three of one size.
+        let most = (before + 2 * channels).max(3 * channels);
+        before = *channels;
+        (height << number).saturating_mul(width << number).saturating_mul(most * size_of::<f32>())
+    };
+    channels.iter().rev().enumerate().map(of_level).collect()
 }
 
 impl Middle {
     fn new(weights: &Parameters<'_>, config: &VaeConfig) -> Result<Self> {
         let channels = config.channels[config.channels.len() - 1];
-        let resnet = |number: usize| Resnet::new(&weights.at("resnets").at(number), [channels; 2], None, groups(config));
+        let resnet = |number: usize| {
+            Resnet::new(&weights.at("resnets").at(number), [channels; 2], None, groups(config))
+        };
         Ok(Self {
             first: resnet(0)?,
             attention: Attention::new(&weights.at("attentions.0"), channels, config.groups)?,
@@ -246,13 +302,16 @@ impl Attention {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         let [images, height, width, channels] = x.dims_of()?;
         let pixels = height * width;
-        let (starts, flat) = ((0..=images).map(|image| image * pixels).collect::<Vec<_>>(), [images * pixels, channels]);
+        let (starts, flat) =
+            ((0..=images).map(|image| image * pixels).collect::<Vec<_>>(), [images * pixels, channels]);
         let normal = self.norm.forward(&x)?.reshape(flat)?;
         let [queries, keys, values] = split(self.qkv.forward(normal)?, self.heads)?;
         let over = KeyValues::Ragged { keys: &keys, values: &values, starts: &starts };
         let options = AttentionOptions { scale: self.heads.scale(), ..AttentionOptions::default() };
         let attended = attention(&queries, &starts, over, options)?;
-        self.out.forward_with(attended, Epilogue::residual(x.reshape(flat)?))?.reshape([images, height, width, channels])
+        self.out
+            .forward_with(attended, Epilogue::residual(x.reshape(flat)?))?
+            .reshape([images, height, width, channels])
     }
 }
 
@@ -266,10 +325,19 @@ impl Vae for Autoencoder {
             x = (x.clone() + &Tensor::from_vec(&device, shifts, x.dims())?)?;
         }
         let x = self.post_quant.as_ref().map_or(Ok(x.clone()), |layer| layer.forward(&x))?;
-        self.decoder.forward(x, bounds)
+        self.decoder.forward(x, &self.config.channels, bounds)
     }
 
     fn encode(&self, pixels: Tensor, bounds: &Bounds<'_>) -> Result<(Tensor, Option<Tensor>)> {
+        let [_, height, width, _] = pixels.dims_of()?;
+        let first = self.config.channels.first().copied().unwrap_or(0);
+        let needed = height.saturating_mul(width).saturating_mul(3 * first * size_of::<f32>());
+        if let Some(max_bytes) = bounds.max_bytes.filter(|max_bytes| needed > *max_bytes) {
+            return Err(Error::new(
+                ErrorKind::OutOfMemory,
+                format!("encoding {width}×{height} pixels needs {needed} bytes; {max_bytes} are allowed"),
+            ));
+        }
         let moments = self.encoder.forward(pixels, bounds)?;
         let moments = self.quant.as_ref().map_or(Ok(moments.clone()), |layer| layer.forward(&moments))?;
         let VaeConfig { scaling, shift, latent_channels, .. } = self.config;

@@ -165,15 +165,21 @@ impl UNetConfig {
                 up: is_up.then(|| depth_of(&reversed[up], blocks + 1)).transpose()?,
             })
         };
-        let context = file.cross_attention_dim.unwrap_or(Each::All(1280)).per_level("cross_attention_dim", levels)?;
+        let context =
+            file.cross_attention_dim.unwrap_or(Each::All(1280)).per_level("cross_attention_dim", levels)?;
         if context.iter().any(|width| *width != context[0]) {
-            return Err(unsupported("cross_attention_dim", format_args!("{context:?}"), "one width for all levels"));
+            return Err(unsupported(
+                "cross_attention_dim",
+                format_args!("{context:?}"),
+                "one width for all levels",
+            ));
         }
         let added = match file.addition_embed_type.as_deref() {
             None => None,
-            Some("text_time") => {
-                Some([file.addition_time_embed_dim, file.projection_class_embeddings_input_dim].map(Option::unwrap_or_default))
-            }
+            Some("text_time") => Some(
+                [file.addition_time_embed_dim, file.projection_class_embeddings_input_dim]
+                    .map(Option::unwrap_or_default),
+            ),
             Some(other) => return Err(unsupported("addition_embed_type", other, "text_time")),
         };
         let middle = depths.last().map(|depth| depth_of(depth, 1)).transpose()?;
@@ -210,9 +216,9 @@ fn has_attention(kind: &str, with: &str, without: &str) -> Result<bool> {
 fn depth_of(depth: &Value, blocks: usize) -> Result<Vec<usize>> {
     let one = |depth: &Value| {
         let count = depth.as_u64().and_then(|count| usize::try_from(count).ok());
-        count.filter(|count| *count <= MAX_PARTS).ok_or_else(|| {
-            wrong(format_args!("`transformer_layers_per_block` has {depth}"))
-        })
+        count
+            .filter(|count| *count <= MAX_PARTS)
+            .ok_or_else(|| wrong(format_args!("`transformer_layers_per_block` has {depth}")))
     };
     match depth {
         Value::Array(depths) if depths.len() >= blocks => depths.iter().take(blocks).map(one).collect(),
@@ -284,9 +290,13 @@ impl VaeConfig {
 /// What `unet/config.json` would say about tensors with the names of diffusers. `heads` is how many heads all levels have;
 /// without it heads have 64 numbers.
 pub(crate) fn unet_of_tensors(weights: &Weights, heads: Option<usize>) -> Result<Value> {
-    let shape = |name: &str| weights.shape(name).ok_or_else(|| wrong(format_args!("the UNet has no `{name}`")));
-    let dim = |name: &str, at: usize| Ok::<_, crate::error::Error>(shape(name)?.get(at).copied().unwrap_or(0));
-    let levels = (0..MAX_PARTS).take_while(|n| weights.has(&format!("down_blocks.{n}.resnets.0.conv1.weight"))).count();
+    let shape =
+        |name: &str| weights.shape(name).ok_or_else(|| wrong(format_args!("the UNet has no `{name}`")));
+    let dim =
+        |name: &str, at: usize| Ok::<_, crate::error::Error>(shape(name)?.get(at).copied().unwrap_or(0));
+    let levels = (0..MAX_PARTS)
+        .take_while(|n| weights.has(&format!("down_blocks.{n}.resnets.0.conv1.weight")))
+        .count();
     let channels = (0..levels).map(|n| dim(&format!("down_blocks.{n}.resnets.0.conv1.weight"), 0));
     let channels = channels.collect::<Result<Vec<usize>>>()?;
     let depth = |place: &str| {
@@ -326,9 +336,12 @@ pub(crate) fn unet_of_tensors(weights: &Weights, heads: Option<usize>) -> Result
 /// What `vae/config.json` would say about tensors with the names of diffusers.
 pub(crate) fn vae_of_tensors(weights: &Weights, scaling: f32) -> Result<Value> {
     let channels: Vec<usize> = (0..MAX_PARTS)
-        .map_while(|n| weights.shape(&format!("encoder.down_blocks.{n}.resnets.0.conv1.weight"))?.first().copied())
+        .map_while(|n| {
+            weights.shape(&format!("encoder.down_blocks.{n}.resnets.0.conv1.weight"))?.first().copied()
+        })
         .collect();
-    let blocks = (0..MAX_PARTS).take_while(|n| weights.has(&format!("encoder.down_blocks.0.resnets.{n}.conv1.weight")));
+    let blocks = (0..MAX_PARTS)
+        .take_while(|n| weights.has(&format!("encoder.down_blocks.0.resnets.{n}.conv1.weight")));
     let latent = weights.shape("decoder.conv_in.weight").and_then(|shape| shape.get(1).copied());
     Ok(json!({
         "block_out_channels": channels,

@@ -7,6 +7,7 @@
 mod autoencoder;
 mod config;
 mod resnet;
+mod strips;
 mod taesd;
 mod transformer;
 mod unet;
@@ -85,6 +86,3 @@ pub(crate) fn open_vae(config: &Value, weights: &Weights, device: &Device) -> Re
         ))),
     }
 }
-
-#[cfg(test)]
-mod golden_tests;

@@ -14,13 +14,13 @@ pub(super) struct Groups {
 /// Two convolutions with norms before them, added to their input.
 #[derive(Debug)]
 pub(super) struct Resnet {
-    norm1: Norm,
-    conv1: Conv2d,
+    pub(super) norm1: Norm,
+    pub(super) conv1: Conv2d,
     /// What the embedding of the timestep adds after the first convolution.
     time: Option<Linear>,
-    norm2: Norm,
-    conv2: Conv2d,
-    shortcut: Option<Conv2d>,
+    pub(super) norm2: Norm,
+    pub(super) conv2: Conv2d,
+    pub(super) shortcut: Option<Conv2d>,
 }
 
 impl Resnet {
@@ -39,7 +39,10 @@ impl Resnet {
         let time = time.map(|width| {
             let here = weights.at("time_emb_proj");
             let bias = here.tensor("bias", &[outputs])?;
-            here.linear_in(weights.device.precision_above_int8(), (here.tensor("weight", &[outputs, width])?, Some(bias)))
+            here.linear_in(
+                weights.device.precision_above_int8(),
+                (here.tensor("weight", &[outputs, width])?, Some(bias)),
+            )
         });
         let has_shortcut = inputs != outputs;
         let shortcut = has_shortcut
@@ -58,14 +61,15 @@ impl Resnet {
     /// `time` is the activated embedding of the timestep, a row an image.
     pub(super) fn forward(&self, x: Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let of_time = self.time.as_ref().zip(time).map(|(layer, time)| layer.forward(time)).transpose()?;
-        let hidden = self.norm1.forward_with(&x, Activation::Silu)?;
+        // The shortcut first, so that the norm may take the memory of `x`.
+        let (residual, x) = match &self.shortcut {
+            Some(shortcut) => (shortcut.forward(&x)?, x),
+            None => (x.clone(), x),
+        };
+        let hidden = self.norm1.forward_with(x, Activation::Silu)?;
         let hidden = self.conv1.forward_with(hidden, Epilogue::default(), of_time.as_ref())?;
         let hidden = self.norm2.forward_with(hidden, Activation::Silu)?;
-        let x = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x)?,
-            None => x,
-        };
-        self.conv2.forward_with(hidden, Epilogue::residual(x), None)
+        self.conv2.forward_with(hidden, Epilogue::residual(residual), None)
     }
 }
 
@@ -80,7 +84,7 @@ pub(super) fn downsample(weights: &Parameters<'_>, channels: usize, padding: [us
 pub(super) struct Upsample {
     conv: Conv2d,
     /// The same convolution for an image that was doubled before.
-    plain: Conv2d,
+    pub(super) plain: Conv2d,
 }
 
 impl Upsample {

@@ -59,7 +59,8 @@ impl TinyAutoencoder {
         let down = file.num_encoder_blocks.unwrap_or(vec![1, 3, 3, 3]);
         let up = file.num_decoder_blocks.unwrap_or(vec![3, 3, 3, 1]);
         // Blocks keep their channels, so all levels have as many.
-        let is_even = |channels: &[usize]| channels.first().is_some_and(|first| channels.iter().all(|c| c == first));
+        let is_even =
+            |channels: &[usize]| channels.first().is_some_and(|first| channels.iter().all(|c| c == first));
         if [encoder_channels.len(), down.len(), up.len()] != [channels.len(); 3]
             || !(1..=8).contains(&channels.len())
             || down.iter().chain(&up).any(|blocks| *blocks > 64)

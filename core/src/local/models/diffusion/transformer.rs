@@ -108,13 +108,25 @@ impl Block {
         let [k, v] = split(self.cross_kv.forward(context.states)?, self.heads)?;
         let attended = self.attend(&q, starts, [&k, &v], context.starts)?;
         let x = self.cross_out.forward_with(attended, Epilogue::residual(x))?;
-        let hidden = self.up.forward_with(self.mlp_norm.forward(&x)?, Epilogue::activation(Activation::Gelu))?;
+        let hidden =
+            self.up.forward_with(self.mlp_norm.forward(&x)?, Epilogue::activation(Activation::Gelu))?;
         self.down.forward_with(hidden, Epilogue::residual(x))
     }
 
-    fn attend(&self, q: &Tensor, starts: &[usize], [keys, values]: [&Tensor; 2], of_keys: &[usize]) -> Result<Tensor> {
+    fn attend(
+        &self,
+        q: &Tensor,
+        starts: &[usize],
+        [keys, values]: [&Tensor; 2],
+        of_keys: &[usize],
+    ) -> Result<Tensor> {
         let over = KeyValues::Ragged { keys, values, starts: of_keys };
-        attention(q, starts, over, AttentionOptions { scale: self.heads.scale(), ..AttentionOptions::default() })
+        attention(
+            q,
+            starts,
+            over,
+            AttentionOptions { scale: self.heads.scale(), ..AttentionOptions::default() },
+        )
     }
 }
 

@@ -118,7 +118,12 @@ impl Parts<'_> {
         Resnet::new(weights, channels, Some(self.width), groups)
     }
 
-    fn transformer(&self, weights: &Parameters<'_>, level: &Level, layers: usize) -> Result<SpatialTransformer> {
+    fn transformer(
+        &self,
+        weights: &Parameters<'_>,
+        level: &Level,
+        layers: usize,
+    ) -> Result<SpatialTransformer> {
         let heads = config::heads(level.channels, level.heads)?;
         let sizes = Sizes { channels: level.channels, heads, layers, context: self.config.context };
         SpatialTransformer::new(weights, sizes, self.config.groups)
@@ -164,7 +169,8 @@ impl Parts<'_> {
             let mut blocks = Vec::new();
             for block in 0..=level.blocks {
                 let skipped = if block == level.blocks { above } else { level.channels };
-                let resnet = self.resnet(&here.at("resnets").at(block), [before + skipped, level.channels])?;
+                let resnet =
+                    self.resnet(&here.at("resnets").at(block), [before + skipped, level.channels])?;
                 blocks.push((resnet, self.attention(&here, level, level.up.as_ref(), block)?));
                 before = level.channels;
             }
@@ -221,14 +227,21 @@ impl TimeEmbedding {
         let precision = weights.device.precision_above_int8();
         let linear = |name: &str, inputs: usize| {
             let here = weights.at(name);
-            here.linear_in(precision, (here.tensor("weight", &[width, inputs])?, Some(here.tensor("bias", &[width])?)))
+            here.linear_in(
+                precision,
+                (here.tensor("weight", &[width, inputs])?, Some(here.tensor("bias", &[width])?)),
+            )
         };
         let guidance = config.guidance_width.map(|inputs| {
             let here = weights.at("time_embedding.cond_proj");
             here.linear_in(precision, (here.tensor("weight", &[channels, inputs])?, None))
         });
         let added = config.added.map(|[size, inputs]| {
-            Ok::<_, Error>((linear("add_embedding.linear_1", inputs)?, linear("add_embedding.linear_2", width)?, size))
+            Ok::<_, Error>((
+                linear("add_embedding.linear_1", inputs)?,
+                linear("add_embedding.linear_2", width)?,
+                size,
+            ))
         });
         Ok(Self {
             channels,
@@ -246,7 +259,8 @@ impl TimeEmbedding {
         let device = input.latents.device();
         let rows = input.timesteps.len();
         let of = |t: &f32| sinusoid(*t, self.channels, self.cosine_first, self.frequency_shift);
-        let times = Tensor::from_vec(device, input.timesteps.iter().flat_map(of).collect(), [rows, self.channels])?;
+        let times =
+            Tensor::from_vec(device, input.timesteps.iter().flat_map(of).collect(), [rows, self.channels])?;
         let times = match (&self.guidance, input.extra.guidance) {
             (None, _) => times,
             (Some(layer), Some(scales)) => {
@@ -256,7 +270,9 @@ impl TimeEmbedding {
                 let scales = Tensor::from_vec(device, scales.iter().flat_map(of).collect(), [rows, width])?;
                 layer.forward_with(scales, Epilogue::residual(times))?
             }
-            (Some(_), None) => return Err(Error::invalid_request("the model takes the guidance scale as an input")),
+            (Some(_), None) => {
+                return Err(Error::invalid_request("the model takes the guidance scale as an input"));
+            }
         };
         let silu = || Epilogue::activation(Activation::Silu);
         let embedded = self.linear_2.forward(self.linear_1.forward_with(times, silu())?)?;
@@ -267,7 +283,11 @@ impl TimeEmbedding {
         let mut values = Vec::with_capacity(rows * linear_1.inputs());
         for (text, sizes) in pooled {
             values.extend_from_slice(text);
-            values.extend(sizes.iter().flat_map(|value| sinusoid(*value, *size, self.cosine_first, self.frequency_shift)));
+            values.extend(
+                sizes
+                    .iter()
+                    .flat_map(|value| sinusoid(*value, *size, self.cosine_first, self.frequency_shift)),
+            );
         }
         let added = Tensor::from_vec(device, values, [rows, linear_1.inputs()])?;
         linear_2.forward_with(linear_1.forward_with(added, silu())?, Epilogue::residual(embedded))

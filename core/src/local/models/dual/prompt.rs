@@ -59,7 +59,14 @@ impl PromptEncoder {
     /// `model_load` if the config is not as expected.
     pub(crate) fn layer_names(config: &Value) -> Result<Vec<String>> {
         let layers = parse::<Half>(config)?.shape(TEXTS)?.layers.min(1000);
-        let parts = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2"];
+        let parts = [
+            "self_attn.q_proj",
+            "self_attn.k_proj",
+            "self_attn.v_proj",
+            "self_attn.out_proj",
+            "mlp.fc1",
+            "mlp.fc2",
+        ];
         let of_layer = |layer| parts.map(|part| format!("text_model.encoder.layers.{layer}.{part}"));
         Ok((0..layers).flat_map(of_layer).collect())
     }
@@ -103,11 +110,14 @@ impl PromptEncoder {
         let ends: Option<Vec<u32>> = ends.collect();
         let ends = ends.ok_or_else(|| Error::invalid_request("a text has no end"))?;
         let positions = tokens.positions(0);
-        let parts = [(&self.tower.token_embedding, tokens.ids()), (&self.tower.position_embedding, &positions)];
-        let [early, last] = self.tower.transformer.states(Embedding::sum(&parts)?, tokens.starts(), skipped)?;
-        let pooled = self.projection.as_ref().map(|projection| {
-            projection.forward(self.tower.norm.forward(last.select_rows(&ends)?)?)
-        });
+        let parts =
+            [(&self.tower.token_embedding, tokens.ids()), (&self.tower.position_embedding, &positions)];
+        let [early, last] =
+            self.tower.transformer.states(Embedding::sum(&parts)?, tokens.starts(), skipped)?;
+        let pooled = self
+            .projection
+            .as_ref()
+            .map(|projection| projection.forward(self.tower.norm.forward(last.select_rows(&ends)?)?));
         let states = if normed { self.tower.norm.forward(early)? } else { early };
         Ok(PromptStates { states, pooled: pooled.transpose()? })
     }

@@ -215,7 +215,8 @@ impl Contents<'_> {
                     };
                     let found: Vec<String> = self.names.iter().filter(is_wanted).cloned().collect();
                     if found.is_empty() {
-                        let text = format!("{part} of the repository has no weights of the variant '{variant}'");
+                        let text =
+                            format!("{part} of the repository has no weights of the variant '{variant}'");
                         return Err(Error::new(ErrorKind::ModelLoad, text));
                     }
                     found
