@@ -394,7 +394,10 @@ impl LocalImageConfig {
                 return Err(Error::config("`loras` has one without a `model`"));
             }
             if !lora.weight.is_finite() {
-                return Err(Error::config(format!("the `weight` of the LoRA {} is not a number", lora.model)));
+                return Err(Error::config(format!(
+                    "the `weight` of the LoRA {} is not a number",
+                    lora.model
+                )));
             }
         }
         match (self.max_batch, self.memory_bytes) {

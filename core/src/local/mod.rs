@@ -29,6 +29,8 @@ pub mod vision;
 pub(crate) mod weights;
 
 #[cfg(feature = "candle")]
+pub use self::image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
+#[cfg(feature = "candle")]
 pub use crate::embed::{Parity, ProbeParity};
 #[cfg(feature = "candle")]
 pub use chat::LocalChat;
@@ -37,7 +39,5 @@ pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, LoraSou
 pub use embed::{LocalEmbedder, embedding_architectures};
 #[cfg(feature = "candle")]
 pub use hardware::Hardware;
-#[cfg(feature = "candle")]
-pub use self::image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
 #[cfg(feature = "candle")]
 pub use source::ModelReference;

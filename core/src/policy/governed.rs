@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
@@ -311,7 +311,9 @@ impl ImageGenerator for Governed<AnyImageGenerator> {
         match (info.limits == self.info.limits, &info.image_model) {
             (true, _) => info,
             (false, None) => &self.info,
-            (false, Some(_)) => self.loaded.get_or_init(|| info.clone().with_limits(self.info.limits.clone())),
+            (false, Some(_)) => {
+                self.loaded.get_or_init(|| info.clone().with_limits(self.info.limits.clone()))
+            }
         }
     }
 

@@ -24,21 +24,29 @@ const MERGES: [&str; 6] = ["t h", "th e</w>", "a n", "o n", "i n", "e r</w>"];
 /// # Errors
 /// What the system says.
 pub fn write(folder: &Path) -> io::Result<()> {
-    pipeline(&folder.join("sd"), 4, &json!({
-        "_class_name": "PNDMScheduler", "beta_start": 0.000_85, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-        "num_train_timesteps": 1000, "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1,
-        "prediction_type": "epsilon", "timestep_spacing": "leading"
-    }))?;
+    pipeline(
+        &folder.join("sd"),
+        4,
+        &json!({
+            "_class_name": "PNDMScheduler", "beta_start": 0.000_85, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+            "num_train_timesteps": 1000, "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1,
+            "prediction_type": "epsilon", "timestep_spacing": "leading"
+        }),
+    )?;
     let turbo = json!({
         "_class_name": "EulerDiscreteScheduler", "beta_start": 0.000_85, "beta_end": 0.012,
         "beta_schedule": "scaled_linear", "num_train_timesteps": 1000, "steps_offset": 1,
         "prediction_type": "epsilon", "timestep_spacing": "trailing"
     });
     pipeline(&folder.join("turbo"), 4, &turbo)?;
-    pipeline(&folder.join("sd-inpaint"), 9, &json!({
-        "_class_name": "DDIMScheduler", "beta_start": 0.000_85, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-        "num_train_timesteps": 1000, "set_alpha_to_one": false, "steps_offset": 1, "clip_sample": false
-    }))?;
+    pipeline(
+        &folder.join("sd-inpaint"),
+        9,
+        &json!({
+            "_class_name": "DDIMScheduler", "beta_start": 0.000_85, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+            "num_train_timesteps": 1000, "set_alpha_to_one": false, "steps_offset": 1, "clip_sample": false
+        }),
+    )?;
     for (name, width) in [("tiny_lightning_4step_lora", WIDTH), ("tiny_other_base_lora", 3 * WIDTH)] {
         let mut weights = Weights::new(9);
         let layer = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
@@ -96,7 +104,8 @@ fn tokenizer(folder: &Path) -> io::Result<usize> {
         .filter_map(char::from_u32)
         .collect();
     let plain = letters.iter().copied().filter(|letter| is_plain(u32::from(*letter)));
-    let ordered: Vec<char> = plain.chain(letters.iter().copied().filter(|letter| u32::from(*letter) > 255)).collect();
+    let ordered: Vec<char> =
+        plain.chain(letters.iter().copied().filter(|letter| u32::from(*letter) > 255)).collect();
     let single = ordered.iter().map(char::to_string);
     let ends = ordered.iter().map(|letter| format!("{letter}</w>"));
     let merged = MERGES.iter().map(|pair| pair.replace(' ', ""));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig, LocalImage, LocalImageConfig};
 use ayni::{
-    AnyEmbedder, AnyImageGenerator, Context, EmbedInput, EmbedRequest, Environment, Error, ErrorKind, GenerateRequest,
-    ImageData,
+    AnyEmbedder, AnyImageGenerator, Context, EmbedInput, EmbedRequest, Environment, Error, ErrorKind,
+    GenerateRequest, ImageData,
 };
 use ayni_testkit::fuzz::{Folder, Sweep};
 use ayni_testkit::tiny_images;
@@ -91,7 +91,8 @@ async fn draw(folder: &Folder, number: u64) -> Result<(), Error> {
         .with_memory_bytes(MAX_BYTES);
     let image = AnyImageGenerator::new(LocalImage::open(&config, &Environment::empty())?);
     let cx = Context::new().with_timeout(Duration::from_secs(30));
-    let request = GenerateRequest::new("the road (to:1.2) niño 漢字 😀").with_size(64, 64).with_steps(1).with_seed(1);
+    let request =
+        GenerateRequest::new("the road (to:1.2) niño 漢字 😀").with_size(64, 64).with_steps(1).with_seed(1);
     let response = image.generate(&cx, request).await?;
     assert_eq!(response.size, Some((64, 64)));
     Ok(())
@@ -104,7 +105,9 @@ async fn attempt(bases: &[Folder], seed: u64, number: u64) -> Result<String, Str
     match run(&folder, number).await {
         Ok(()) if is_image_model(base) => Ok("images".to_owned()),
         Ok(()) => Ok("vectors".to_owned()),
-        Err(error) if is_image_model(base) && IMAGE_KINDS.contains(&error.kind()) => Ok(error.kind().to_string()),
+        Err(error) if is_image_model(base) && IMAGE_KINDS.contains(&error.kind()) => {
+            Ok(error.kind().to_string())
+        }
         Err(error) if KINDS.contains(&error.kind()) => Ok(error.kind().to_string()),
         Err(error) => Err(format!("{changed:?}: {error}")),
     }

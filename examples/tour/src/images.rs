@@ -3,7 +3,8 @@
 use ayni::backends::image_engine::ImageEngineConfig;
 use ayni::local::{ImageReceipt, LocalImageConfig};
 use ayni::{
-    AspectRatio, Context, Error, GenerateRequest, ImageConfig, Progress, RefineRequest, Resolution, Result, Setup,
+    AspectRatio, Context, Error, GenerateRequest, ImageConfig, Progress, RefineRequest, Resolution, Result,
+    Setup,
 };
 use ayni_testkit::{MockServer, PNG};
 use serde_json::json;
@@ -30,7 +31,8 @@ pub(crate) async fn draw_here() -> Result<()> {
             show::fact("steps", format!("{step} of {of}"));
         }
     });
-    let request = GenerateRequest::new("a lighthouse in Valparaíso").with_size(64, 64).with_steps(8).with_seed(7);
+    let request =
+        GenerateRequest::new("a lighthouse in Valparaíso").with_size(64, 64).with_steps(8).with_seed(7);
     let response = engine.generate(&cx, request).await?;
     for image in &response.images {
         let receipt = ImageReceipt::of(image)?;
@@ -40,7 +42,10 @@ pub(crate) async fn draw_here() -> Result<()> {
     let turbo = open("turbo")?;
     turbo.ready(&cx).await?;
     if let Some(model) = &turbo.info().image_model {
-        show::fact("another model", format!("recipe {}, {} step, {}", model.recipe, model.steps, model.scheduler));
+        show::fact(
+            "another model",
+            format!("recipe {}, {} step, {}", model.recipe, model.steps, model.scheduler),
+        );
     }
     if let Err(error) = turbo.generate(&cx, GenerateRequest::new("a fox").with_steps(20)).await {
         show::fact("20 steps of it", error.message());

@@ -7,9 +7,7 @@ use super::engine::{Engine, not_finite};
 use super::job::{ImageJob, Plan, Start, noise_name};
 use super::memory::Load;
 use super::noise::{Draw, Noise};
-use super::pipeline::{
-    Conditioning, DecodeOptions, InpaintInput, Latent, LatentShape, MicroConditions, Row,
-};
+use super::pipeline::{Conditioning, DecodeOptions, InpaintInput, Latent, LatentShape, MicroConditions, Row};
 use super::receipt::{ImageReceipt, LoraReceipt, sha256};
 use super::recipes::Named;
 use super::refine::Canvas;
@@ -122,7 +120,8 @@ impl Drawing {
         let is_given = matches!(self.job.plan.images.get(image), Some(Start::Image(..)));
         let named = |error: Error| if is_given { error.about_input(image) } else { error };
         let size = self.expected_size(engine, image)?;
-        let all: Vec<Load> = loads.iter().copied().chain([engine.load(size, self.job.plan.rows())?]).collect();
+        let all: Vec<Load> =
+            loads.iter().copied().chain([engine.load(size, self.job.plan.rows())?]).collect();
         if let Err(error) = engine.memory.check(&all) {
             return if loads.is_empty() { Err(named(error)) } else { Ok(false) };
         }
@@ -186,8 +185,11 @@ impl Drawing {
             Latent::new(shape, schedule.add_noise(0, &original.values, &drawn))?
         };
         let mask = canvas.latent_mask(facts.scale);
-        let kept = (canvas.mask.is_some() && !facts.is_inpaint)
-            .then(|| Kept { mask: mask.clone(), original: original.values, noise: drawn });
+        let kept = (canvas.mask.is_some() && !facts.is_inpaint).then(|| Kept {
+            mask: mask.clone(),
+            original: original.values,
+            noise: drawn,
+        });
         let inpaint = masked_image.map(|masked_image| InpaintInput { mask, masked_image });
         let sizes = MicroConditions::plain(height, width);
         Ok(Lane { image, latent, schedule, step: 0, noise, sizes, canvas: Some(canvas), inpaint, kept })
@@ -199,7 +201,12 @@ impl Drawing {
     }
 
     /// What the model is asked about an image: with the prompt and, where there is guidance, without it.
-    pub(super) fn rows<'a>(&'a self, engine: &Engine, lane: &'a Lane, input: &'a Latent) -> Result<Vec<Row<'a>>> {
+    pub(super) fn rows<'a>(
+        &'a self,
+        engine: &Engine,
+        lane: &'a Lane,
+        input: &'a Latent,
+    ) -> Result<Vec<Row<'a>>> {
         let (positive, negative) = self.conditioning.as_ref().ok_or_else(thread_lost)?;
         let timestep = *lane.schedule.timesteps().get(lane.step).ok_or_else(thread_lost)?;
         let guidance = engine.facts().embeds_guidance.then_some(self.job.plan.steps.guidance);
@@ -328,7 +335,8 @@ fn texts(engine: &Engine, plan: &Plan, lane: &Lane, drawn: &RgbImage) -> Texts {
         Some(Start::Image(data, _)) => Some(sha256(data.bytes())),
         _ => None,
     };
-    let loras = facts.loras.iter().map(|lora| LoraReceipt::new(lora.name.clone(), lora.scale, lora.sha256.clone()));
+    let loras =
+        facts.loras.iter().map(|lora| LoraReceipt::new(lora.name.clone(), lora.scale, lora.sha256.clone()));
     let receipt = ImageReceipt {
         engine: concat!("ayni ", env!("CARGO_PKG_VERSION")).to_owned(),
         operation: if input.is_some() { "refine" } else { "generate" }.to_owned(),

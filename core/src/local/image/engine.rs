@@ -175,7 +175,8 @@ impl Line<'_> {
 
     fn step_together(&mut self, members: &[(usize, usize)]) {
         // A request with images of several sizes may have ended by one of another size.
-        let members: Vec<_> = members.iter().copied().filter(|member| !self.drawings[member.0].is_over()).collect();
+        let members: Vec<_> =
+            members.iter().copied().filter(|member| !self.drawings[member.0].is_over()).collect();
         match self.predict(&members) {
             Ok(outputs) => {
                 for (member, output) in members.iter().zip(outputs) {
@@ -201,8 +202,10 @@ impl Line<'_> {
     /// What the model says of some images at their steps.
     fn predict(&self, members: &[(usize, usize)]) -> Result<Vec<Vec<f32>>> {
         guarded(|| {
-            let lanes: Vec<(&Drawing, &Lane)> =
-                members.iter().map(|(drawing, lane)| (&self.drawings[*drawing], &self.drawings[*drawing].lanes[*lane])).collect();
+            let lanes: Vec<(&Drawing, &Lane)> = members
+                .iter()
+                .map(|(drawing, lane)| (&self.drawings[*drawing], &self.drawings[*drawing].lanes[*lane]))
+                .collect();
             let inputs = lanes.iter().map(|(_, lane)| lane.input()).collect::<Result<Vec<Latent>>>()?;
             let mut rows: Vec<Row<'_>> = Vec::new();
             for ((drawing, lane), input) in lanes.iter().zip(&inputs) {
@@ -265,7 +268,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// The error of latents that are no numbers any more.
 pub(super) fn not_finite(precision: &str) -> Error {
-    let text = format!("the model's numbers overflowed in {precision}; try precision f32, or a VAE made for it");
+    let text =
+        format!("the model's numbers overflowed in {precision}; try precision f32, or a VAE made for it");
     Error::new(ErrorKind::ResponseInvalid, text)
 }
 

@@ -77,7 +77,8 @@ async fn a_short_request_joins_a_long_one_and_leaves_before_it() {
 #[tokio::test]
 async fn whoever_breaks_the_model_ends_alone() {
     let (_, sound) = toy();
-    let expected = [made(&sound, request("a fox")).await.unwrap(), made(&sound, request("a hare")).await.unwrap()];
+    let expected =
+        [made(&sound, request("a fox")).await.unwrap(), made(&sound, request("a hare")).await.unwrap()];
     for (fault, kind) in [
         (Fault::Panic, ErrorKind::Unexpected),
         (Fault::Error, ErrorKind::OutOfMemory),
@@ -85,8 +86,11 @@ async fn whoever_breaks_the_model_ends_alone() {
     ] {
         let broken = Toy { fault: Some(fault), step_time: Duration::from_millis(2), ..Toy::new(facts()) };
         let image = local(&Arc::new(broken), LocalImageConfig::new("toy"));
-        let (fox, bad, hare) =
-            tokio::join!(made(&image, request("a fox")), made(&image, request(FAULTY)), made(&image, request("a hare")));
+        let (fox, bad, hare) = tokio::join!(
+            made(&image, request("a fox")),
+            made(&image, request(FAULTY)),
+            made(&image, request("a hare"))
+        );
         assert_eq!(bad.unwrap_err().kind(), kind, "{fault:?}");
         assert_eq!([fox.unwrap(), hare.unwrap()], expected, "{fault:?}");
         assert_eq!(made(&image, request("a fox")).await.unwrap(), expected[0], "{fault:?}");
@@ -122,7 +126,10 @@ async fn a_cancelled_request_stops_within_a_step() {
     made(&image, request("a hare").with_steps(1)).await.unwrap();
     assert!(slow.steps.lock().unwrap().len() <= 5, "three steps, perhaps one more, and the last request's");
     let late = Context::new().with_timeout(Duration::from_millis(25));
-    assert_eq!(image.generate(&late, request("a").with_steps(200)).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(
+        image.generate(&late, request("a").with_steps(200)).await.unwrap_err().kind(),
+        ErrorKind::Timeout
+    );
 }
 
 #[tokio::test]
@@ -155,7 +162,10 @@ async fn every_step_is_told_with_a_preview_if_asked_for() {
     let two = request("a fox").with_count(2).with_steps(3).with_scheduler("euler");
     image.generate(&cx, two.with_extra("previews", true)).await.unwrap();
     let seen = seen.lock().unwrap();
-    assert_eq!(seen.iter().map(|(step, of, _)| (*step, *of)).collect::<Vec<_>>(), (1..=6).map(|step| (step, 6)).collect::<Vec<_>>());
+    assert_eq!(
+        seen.iter().map(|(step, of, _)| (*step, *of)).collect::<Vec<_>>(),
+        (1..=6).map(|step| (step, 6)).collect::<Vec<_>>()
+    );
     assert!(seen.iter().all(|(_, _, preview)| preview.as_ref().unwrap().dimensions() == Some((16, 16))));
 }
 
@@ -223,13 +233,20 @@ async fn images_of_any_size_are_refined_each_in_its_own() {
 async fn a_mask_says_what_may_change() {
     let (_, image) = toy();
     let input = png(64, 32);
-    let left = RgbImage::new(64, 32, (0..64 * 32).flat_map(|index| [if index % 64 < 32 { 255 } else { 0 }; 3]).collect());
+    let left = RgbImage::new(
+        64,
+        32,
+        (0..64 * 32).flat_map(|index| [if index % 64 < 32 { 255 } else { 0 }; 3]).collect(),
+    );
     let mask = Format::Png.encode(&left.unwrap(), None).unwrap();
     let request = RefineRequest::new("a door", [input.clone()]).with_mask(mask).with_seed(3);
     let refined = image.refine(&Context::new(), request.clone()).await.unwrap();
-    let (before, after) =
-        (decode(&input, &Limits::default()).unwrap(), decode(&refined.images[0], &Limits::default()).unwrap());
-    let changed: Vec<bool> = before.rgb().chunks(3).zip(after.rgb().chunks(3)).map(|(one, other)| one != other).collect();
+    let (before, after) = (
+        decode(&input, &Limits::default()).unwrap(),
+        decode(&refined.images[0], &Limits::default()).unwrap(),
+    );
+    let changed: Vec<bool> =
+        before.rgb().chunks(3).zip(after.rgb().chunks(3)).map(|(one, other)| one != other).collect();
     assert!(changed.iter().enumerate().all(|(index, changed)| !changed || index % 64 < 32));
     assert!(changed.iter().filter(|changed| **changed).count() > 900);
     let error = image.refine(&Context::new(), request.with_mask(png(8, 8))).await.unwrap_err();
@@ -245,15 +262,21 @@ async fn inputs_that_are_no_images_are_named() {
     // The header of a PNG of 200 megapixels.
     let mut huge = whole.bytes().to_vec();
     huge[16..24].copy_from_slice(&[0, 0, 0x3a, 0x98, 0, 0, 0x34, 0xbc]);
-    for (bad, part) in [(cut, "cut off"), (text, "not an image"), (ImageData::with_media_type(huge, "image/png"), "pixels")] {
-        let error = image.refine(&Context::new(), RefineRequest::new("p", [whole.clone(), bad])).await.unwrap_err();
+    for (bad, part) in
+        [(cut, "cut off"), (text, "not an image"), (ImageData::with_media_type(huge, "image/png"), "pixels")]
+    {
+        let error =
+            image.refine(&Context::new(), RefineRequest::new("p", [whole.clone(), bad])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
         assert!(error.message().contains(part), "{part}: {error}");
         assert_eq!(error.input(), Some(1), "{error}");
     }
     for strength in [0.0, -1.0, 1.5, f32::NAN] {
         let request = RefineRequest::new("p", [whole.clone()]).with_strength(strength);
-        assert_eq!(image.refine(&Context::new(), request).await.unwrap_err().kind(), ErrorKind::InvalidRequest);
+        assert_eq!(
+            image.refine(&Context::new(), request).await.unwrap_err().kind(),
+            ErrorKind::InvalidRequest
+        );
     }
     let request = RefineRequest::new("p", [whole]).with_strength(0.1).with_steps(4);
     let error = image.refine(&Context::new(), request).await.unwrap_err();
@@ -273,8 +296,12 @@ async fn an_inpainting_model_needs_an_image() {
 #[tokio::test]
 async fn an_image_is_drawn_again_by_its_receipt() {
     let (_, image) = toy();
-    let response = made(&image, request("un faro, 漢字").with_count(2).with_scheduler("euler_ancestral")).await.unwrap();
-    assert_eq!((response.seed, response.steps, response.scheduler.as_deref()), (Some(11), Some(6), Some("euler_ancestral")));
+    let response =
+        made(&image, request("un faro, 漢字").with_count(2).with_scheduler("euler_ancestral")).await.unwrap();
+    assert_eq!(
+        (response.seed, response.steps, response.scheduler.as_deref()),
+        (Some(11), Some(6), Some("euler_ancestral"))
+    );
     let replay = image.replay(&Context::new(), &response.images[1]).await.unwrap();
     assert_eq!((replay.receipt.seed, replay.max_difference), (12, 0));
     assert_eq!(replay.image, response.images[1]);
@@ -289,7 +316,10 @@ async fn an_image_is_drawn_again_by_its_receipt() {
     let other = local(&Arc::new(Toy::new(facts)), LocalImageConfig::new("toy"));
     let error = other.replay(&Context::new(), &response.images[0]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    let bare = local(&Arc::new(Toy::new(super::super::toy::facts())), LocalImageConfig::new("toy").with_receipts(false));
+    let bare = local(
+        &Arc::new(Toy::new(super::super::toy::facts())),
+        LocalImageConfig::new("toy").with_receipts(false),
+    );
     let without = made(&bare, request("secret")).await.unwrap();
     assert!(ImageReceipt::of(&without.images[0]).is_err());
     assert!(!without.images[0].bytes().windows(6).any(|bytes| bytes == b"secret"));

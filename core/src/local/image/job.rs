@@ -94,7 +94,9 @@ fn noise_kind(name: &str) -> Result<NoiseKind> {
     [NoiseKind::Ayni, NoiseKind::TorchCpu, NoiseKind::TorchCuda]
         .into_iter()
         .find(|kind| noise_name(*kind) == name)
-        .ok_or_else(|| Error::invalid_request(format!("noise '{name}' is unknown; valid: ayni, torch_cpu, torch_cuda")))
+        .ok_or_else(|| {
+            Error::invalid_request(format!("noise '{name}' is unknown; valid: ayni, torch_cpu, torch_cuda"))
+        })
 }
 
 /// What an image begins with.
@@ -187,10 +189,13 @@ impl Plan {
         #[allow(clippy::cast_precision_loss, reason = "a few hundred at most")]
         let strength = request.strength.unwrap_or(f32::max(usual, 1.0 / steps.count as f32));
         if !(strength > 0.0 && strength <= 1.0) {
-            return Err(Error::invalid_request(format!("`strength` is {strength}; it must be above 0 and at most 1")));
+            return Err(Error::invalid_request(format!(
+                "`strength` is {strength}; it must be above 0 and at most 1"
+            )));
         }
         let rows = 1 + usize::from(steps.is_guided);
-        let size = request.size.map(|size| engine.sizes.exact(size, &|size| engine.fits(size, rows))).transpose()?;
+        let size =
+            request.size.map(|size| engine.sizes.exact(size, &|size| engine.fits(size, rows))).transpose()?;
         let images = request.images.iter().map(|image| Start::Image(image.clone(), size)).collect();
         let negative = request.negative_prompt.as_deref();
         let plan = Self::new(&request.prompt, negative, &options, steps, request.seed, images)?;

@@ -81,7 +81,8 @@ fn weight_files(files: &PipelineFiles) -> Result<Vec<PathBuf>> {
     let model = &files.model;
     let part = |name: &str| model.within(name);
     let of_repository = || {
-        let text = ["text_encoder", "text_encoder_2"].map(part).into_iter().filter(|part| part.has("config.json"));
+        let text =
+            ["text_encoder", "text_encoder_2"].map(part).into_iter().filter(|part| part.has("config.json"));
         let unet = files.unet.clone().unwrap_or_else(|| part("unet"));
         [unet].into_iter().chain(text).chain([files.vae.clone().unwrap_or_else(|| part("vae"))]).collect()
     };

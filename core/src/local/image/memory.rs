@@ -107,7 +107,9 @@ impl Memory {
         if need <= room {
             return Ok(());
         }
-        let sides = loads.iter().map(|load| (load.shape.width as u64 * self.scale, load.shape.height as u64 * self.scale));
+        let sides = loads
+            .iter()
+            .map(|load| (load.shape.width as u64 * self.scale, load.shape.height as u64 * self.scale));
         let size = sides.max().map_or_else(String::new, |(width, height)| format!("{width}×{height} "));
         let text = format!(
             "an image of {size}pixels takes {} beside the weights, and there are {}",
@@ -121,7 +123,8 @@ impl Memory {
     pub(crate) fn need(&self, loads: &[Load]) -> u64 {
         let kept: u64 = loads.iter().map(|load| self.kept(*load)).sum();
         let step = loads.iter().map(|load| {
-            let rows: u64 = loads.iter().filter(|other| other.shape == load.shape).map(|other| other.rows as u64).sum();
+            let rows: u64 =
+                loads.iter().filter(|other| other.shape == load.shape).map(|other| other.rows as u64).sum();
             self.row(load.shape).saturating_mul(rows)
         });
         let decoding = loads.iter().map(|load| self.vae(load.shape));
@@ -132,7 +135,8 @@ impl Memory {
     pub(crate) fn for_vae(&self, loads: &[Load]) -> Option<usize> {
         let kept: u64 = loads.iter().map(|load| self.kept(*load)).sum();
         let room = self.room();
-        (room < u64::MAX).then(|| usize::try_from(room.saturating_sub(BASE_BYTES + kept)).unwrap_or(usize::MAX))
+        (room < u64::MAX)
+            .then(|| usize::try_from(room.saturating_sub(BASE_BYTES + kept)).unwrap_or(usize::MAX))
     }
 
     fn kept(&self, load: Load) -> u64 {

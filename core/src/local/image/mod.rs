@@ -11,6 +11,8 @@
 mod drawing;
 mod encode;
 mod engine;
+#[cfg(test)]
+mod golden_tests;
 mod job;
 mod loading;
 mod memory;
@@ -237,7 +239,17 @@ impl Engine {
         tracing::info!(recipe = %recipe.name, weights = %megabytes(memory.weights()), "image model ready");
         let weights = WeightHash::begin(facts.weight_files.clone());
         let has_receipts = !config.without_receipts;
-        Ok(Self { recipe, sizes, memory, cpu: device.cpu.clone(), info, max_batch, has_receipts, weights, model })
+        Ok(Self {
+            recipe,
+            sizes,
+            memory,
+            cpu: device.cpu.clone(),
+            info,
+            max_batch,
+            has_receipts,
+            weights,
+            model,
+        })
     }
 }
 

@@ -13,7 +13,12 @@ pub(crate) trait ImageModel: Send + Sync + fmt::Debug {
     fn encode(&self, prompt: &Prompt) -> Result<Conditioning>;
     fn encode_negative(&self, prompt: Option<&Prompt>) -> Result<Conditioning>;
     fn denoise(&self, rows: &[Row<'_>]) -> Result<Vec<Latent>>;
-    fn decode(&self, latent: &Latent, options: DecodeOptions, should_stop: &dyn Fn() -> bool) -> Result<RgbImage>;
+    fn decode(
+        &self,
+        latent: &Latent,
+        options: DecodeOptions,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<RgbImage>;
     fn preview(&self, latent: &Latent) -> Result<RgbImage>;
     fn encode_image(
         &self,
@@ -42,7 +47,12 @@ impl ImageModel for Pipeline {
         self.denoise(rows)
     }
 
-    fn decode(&self, latent: &Latent, options: DecodeOptions, should_stop: &dyn Fn() -> bool) -> Result<RgbImage> {
+    fn decode(
+        &self,
+        latent: &Latent,
+        options: DecodeOptions,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<RgbImage> {
         self.decode(latent, options, should_stop)
     }
 

@@ -138,7 +138,11 @@ impl ImageReceipt {
         }
         if !self.loras.is_empty() {
             let hashes = self.loras.iter().map(|lora| {
-                format!("{}: {}", lora.name.replace([',', '"'], " "), lora.sha256.get(..12).unwrap_or_default())
+                format!(
+                    "{}: {}",
+                    lora.name.replace([',', '"'], " "),
+                    lora.sha256.get(..12).unwrap_or_default()
+                )
             });
             let _ = write!(text, ", Lora hashes: \"{}\"", hashes.collect::<Vec<_>>().join(", "));
         }

@@ -32,7 +32,13 @@ const fn named(name: &'static str, label: &'static str, kind: SchedulerKind) -> 
     Named { name, label, kind, karras: false, sde: false }
 }
 
-const fn variant(name: &'static str, label: &'static str, kind: SchedulerKind, karras: bool, sde: bool) -> Named {
+const fn variant(
+    name: &'static str,
+    label: &'static str,
+    kind: SchedulerKind,
+    karras: bool,
+    sde: bool,
+) -> Named {
     Named { name, label, kind, karras, sde }
 }
 
@@ -59,7 +65,8 @@ static FLOW: Named = named("flow_match_euler", "Euler", SchedulerKind::FlowMatch
 impl Named {
     /// The name of a configuration's scheduler.
     pub(crate) fn of(config: &SchedulerConfig) -> &'static Self {
-        let sde = matches!(config.solver, Solver::Dpm { sde: true, .. }) && config.kind == SchedulerKind::DpmMultistep;
+        let sde = matches!(config.solver, Solver::Dpm { sde: true, .. })
+            && config.kind == SchedulerKind::DpmMultistep;
         let of_kind = || SCHEDULERS.iter().filter(|named| named.kind == config.kind && named.sde == sde);
         let exact = of_kind().find(|named| named.karras == config.karras);
         exact.or_else(|| of_kind().next()).unwrap_or(&FLOW)
@@ -221,7 +228,8 @@ impl Recipe {
             let made = Made::of_recipe(name)?;
             return Ok(Self::new(made, "the configuration says so".to_owned(), facts));
         }
-        let parts = names.loras.iter().map(|name| ("LoRA", name)).chain(names.unet.iter().map(|name| ("UNet", name)));
+        let parts =
+            names.loras.iter().map(|name| ("LoRA", name)).chain(names.unet.iter().map(|name| ("UNet", name)));
         let mut found: Option<(Made, String)> = None;
         for (part, name) in parts {
             let Some(made) = Made::of_name(name) else { continue };
@@ -237,7 +245,9 @@ impl Recipe {
                 return Err(contradiction(&base_why, &why));
             }
             (Some(found), _) | (None, Some(found)) => found,
-            (None, None) => (Made::Standard, "neither its files nor its name say that it is distilled".to_owned()),
+            (None, None) => {
+                (Made::Standard, "neither its files nor its name say that it is distilled".to_owned())
+            }
         };
         Ok(Self::new(made, why, facts))
     }
@@ -264,34 +274,37 @@ impl Recipe {
     fn new(made: Made, why: String, facts: &Facts) -> Self {
         use SchedulerKind::{Euler, EulerAncestral, Lcm};
         let own = &facts.scheduler;
-        let trailing = |kind| SchedulerConfig { spacing: Spacing::Trailing, karras: false, ..own.with_kind(kind) };
+        let trailing =
+            |kind| SchedulerConfig { spacing: Spacing::Trailing, karras: false, ..own.with_kind(kind) };
         let usual = if facts.family == Family::Sdxl { (5.0, (2.0, 9.0)) } else { (7.5, (3.0, 12.0)) };
         let none = (0.0..=NO_GUIDANCE, 0.0, (0.0, 0.0));
-        let (steps, usual_steps, guidance, schedulers, scheduler): (_, _, _, &'static [SchedulerKind], _) = match made {
-            Made::Standard => (1..=200, 25, (0.0..=30.0, usual.0, usual.1), &[], own.clone()),
-            Made::Lcm => {
-                let guidance = if facts.embeds_guidance {
-                    (1.0..=14.0, 8.5, (6.0, 11.0))
-                } else {
-                    (0.0..=2.0, NO_GUIDANCE, (NO_GUIDANCE, NO_GUIDANCE))
-                };
-                let is_own = own.kind == Lcm;
-                (1..=8, 4, guidance, &[Lcm], if is_own { own.clone() } else { own.with_kind(Lcm) })
-            }
-            Made::Turbo => {
-                let is_own = matches!(own.kind, Euler | EulerAncestral) && own.spacing == Spacing::Trailing;
-                let scheduler = if is_own { own.clone() } else { trailing(EulerAncestral) };
-                (1..=4, 1, none, &[Euler, EulerAncestral], scheduler)
-            }
-            Made::Lightning(count) => {
-                let mut scheduler = trailing(Euler);
-                if count == Some(1) {
-                    scheduler.prediction = Prediction::Sample;
+        let (steps, usual_steps, guidance, schedulers, scheduler): (_, _, _, &'static [SchedulerKind], _) =
+            match made {
+                Made::Standard => (1..=200, 25, (0.0..=30.0, usual.0, usual.1), &[], own.clone()),
+                Made::Lcm => {
+                    let guidance = if facts.embeds_guidance {
+                        (1.0..=14.0, 8.5, (6.0, 11.0))
+                    } else {
+                        (0.0..=2.0, NO_GUIDANCE, (NO_GUIDANCE, NO_GUIDANCE))
+                    };
+                    let is_own = own.kind == Lcm;
+                    (1..=8, 4, guidance, &[Lcm], if is_own { own.clone() } else { own.with_kind(Lcm) })
                 }
-                let steps = count.map_or(2..=8, |count| count..=count);
-                (steps, count.unwrap_or(4), none, &[Euler], scheduler)
-            }
-        };
+                Made::Turbo => {
+                    let is_own =
+                        matches!(own.kind, Euler | EulerAncestral) && own.spacing == Spacing::Trailing;
+                    let scheduler = if is_own { own.clone() } else { trailing(EulerAncestral) };
+                    (1..=4, 1, none, &[Euler, EulerAncestral], scheduler)
+                }
+                Made::Lightning(count) => {
+                    let mut scheduler = trailing(Euler);
+                    if count == Some(1) {
+                        scheduler.prediction = Prediction::Sample;
+                    }
+                    let steps = count.map_or(2..=8, |count| count..=count);
+                    (steps, count.unwrap_or(4), none, &[Euler], scheduler)
+                }
+            };
         let (guidance, usual_guidance, useful_guidance) = guidance;
         let embeds_guidance = facts.embeds_guidance;
         Self {
@@ -343,7 +356,9 @@ impl Recipe {
                 true => format!("raise `guidance`, which is {guidance}, above {NO_GUIDANCE}"),
                 false => format!("this model is `{}`, which takes none: {}", self.name, self.why),
             };
-            return Err(Error::invalid_request(format!("a negative prompt works by guidance only; {advice}")));
+            return Err(Error::invalid_request(format!(
+                "a negative prompt works by guidance only; {advice}"
+            )));
         }
         let scheduler = match wanted.scheduler {
             Some(name) => self.scheduler_of(name)?,
@@ -360,7 +375,9 @@ impl Recipe {
     /// The guidance of a temperature: the usual one at 0.7, the most useful at 0, the least from 2 on.
     fn guidance_of(&self, temperature: f32) -> Result<f32> {
         if !temperature.is_finite() || temperature < 0.0 {
-            return Err(Error::invalid_request(format!("`temperature` is {temperature}; it must be 0 or more")));
+            return Err(Error::invalid_request(format!(
+                "`temperature` is {temperature}; it must be 0 or more"
+            )));
         }
         let (least, most) = self.useful_guidance;
         let between = |from: f32, to: f32, share: f32| from + (to - from) * share;

@@ -42,9 +42,11 @@ fn names_of_loras_and_unets_say_what_they_were_made_for() {
         let found = of_lora(name);
         assert_eq!((found.name.as_str(), found.usual_steps), (expected, usual), "{name}");
     }
-    for (name, expected) in
-        [("stabilityai/sdxl-turbo", "turbo"), ("SimianLuo/LCM_Dreamshaper_v7", "lcm"), ("runwayml/stable-diffusion-v1-5", "standard")]
-    {
+    for (name, expected) in [
+        ("stabilityai/sdxl-turbo", "turbo"),
+        ("SimianLuo/LCM_Dreamshaper_v7", "lcm"),
+        ("runwayml/stable-diffusion-v1-5", "standard"),
+    ] {
         assert_eq!(of_model(name).name, expected);
     }
 }

@@ -90,7 +90,8 @@ impl Canvas {
 }
 
 fn decoded_mask(mask: &ImageData, image: &RgbImage) -> Result<RgbImage> {
-    let named = |error: Error| Error::invalid_request(format!("the mask: {}", error.message())).with_source(error);
+    let named =
+        |error: Error| Error::invalid_request(format!("the mask: {}", error.message())).with_source(error);
     let mask = decode(mask, &Limits::default()).map_err(named)?;
     let (found, wanted) = ((mask.width(), mask.height()), (image.width(), image.height()));
     if found != wanted {

@@ -33,12 +33,17 @@ pub struct ImageReplay {
 /// `conflict` if it was made with other weights; `unsupported` if an image is missing.
 pub(super) fn request(engine: &Engine, receipt: &ImageReceipt) -> Result<GenerateRequest> {
     if receipt.operation != "generate" {
-        let text = "the receipt is of an image that was refined; the image that it was made from is not in it";
+        let text =
+            "the receipt is of an image that was refined; the image that it was made from is not in it";
         return Err(Error::unsupported(text));
     }
     let own = &engine.facts().loras;
     let same_loras = receipt.loras.len() == own.len()
-        && receipt.loras.iter().zip(own).all(|(one, other)| one.sha256 == other.sha256 && one.weight == other.scale);
+        && receipt
+            .loras
+            .iter()
+            .zip(own)
+            .all(|(one, other)| one.sha256 == other.sha256 && one.weight == other.scale);
     if receipt.model_sha256 != engine.weights.sha256() || !same_loras {
         return Err(Error::new(
             ErrorKind::Conflict,
@@ -70,14 +75,14 @@ pub(super) async fn compare(
     let second = image.clone();
     let compare = move || {
         let limits = Limits::default();
-        let distance = decode(&first, &limits).and_then(|first| Ok(distance(&first, &decode(&second, &limits)?)));
+        let distance =
+            decode(&first, &limits).and_then(|first| Ok(distance(&first, &decode(&second, &limits)?)));
         // Nobody may wait any more.
         let _ = sender.send(distance);
     };
-    std::thread::Builder::new()
-        .name("ayni-compare".to_owned())
-        .spawn(compare)
-        .map_err(|error| Error::new(ErrorKind::Unavailable, "no thread to compare images").with_source(error))?;
+    std::thread::Builder::new().name("ayni-compare".to_owned()).spawn(compare).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "no thread to compare images").with_source(error)
+    })?;
     let (max_difference, mean_difference) =
         cx.guard(async { answer.await.map_err(|_| thread_lost())? }).await?;
     Ok(ImageReplay { receipt, image, max_difference, mean_difference })

@@ -46,7 +46,8 @@ impl Sizes {
         };
         let native = facts.native_size.max(multiple);
         // Small models would be left with few sizes.
-        let usual_multiple = if native < 4 * USUAL_MULTIPLE { multiple } else { multiple.max(USUAL_MULTIPLE) };
+        let usual_multiple =
+            if native < 4 * USUAL_MULTIPLE { multiple } else { multiple.max(USUAL_MULTIPLE) };
         Self { multiple, usual_multiple, native }
     }
 
@@ -55,7 +56,11 @@ impl Sizes {
     /// # Errors
     /// `invalid_request` for sides that the model does not have, and for contradictions; `out_of_memory` naming the
     /// largest size of this shape that fits.
-    pub(crate) fn of_request(&self, request: &GenerateRequest, fits: &dyn Fn(Size) -> Result<()>) -> Result<Size> {
+    pub(crate) fn of_request(
+        &self,
+        request: &GenerateRequest,
+        fits: &dyn Fn(Size) -> Result<()>,
+    ) -> Result<Size> {
         if let Some(size) = request.size {
             if request.aspect_ratio.is_some() || request.resolution.is_some() {
                 let text = "`size` says all: leave `aspect_ratio` and `resolution` out, or `size`";
@@ -68,7 +73,9 @@ impl Sizes {
         let outcome = fits(full);
         match outcome {
             Ok(()) => Ok(full),
-            Err(error) if request.resolution == Some(Resolution::High) => Err(self.advised(error, &shapes, fits)),
+            Err(error) if request.resolution == Some(Resolution::High) => {
+                Err(self.advised(error, &shapes, fits))
+            }
             Err(error) => shapes.into_iter().find(|size| fits(*size).is_ok()).ok_or(error),
         }
     }
@@ -77,7 +84,11 @@ impl Sizes {
     ///
     /// # Errors
     /// As above.
-    pub(crate) fn exact(&self, (width, height): (u32, u32), fits: &dyn Fn(Size) -> Result<()>) -> Result<Size> {
+    pub(crate) fn exact(
+        &self,
+        (width, height): (u32, u32),
+        fits: &dyn Fn(Size) -> Result<()>,
+    ) -> Result<Size> {
         let multiple = u32::try_from(self.multiple).unwrap_or(u32::MAX);
         let is_side = |side: u32| side > 0 && side <= MAX_SIDE && side.is_multiple_of(multiple);
         if !is_side(width) || !is_side(height) {
@@ -178,7 +189,10 @@ mod tests {
             let high = request(shape).with_resolution(Resolution::High);
             assert_eq!(SDXL.of_request(&high, &all).unwrap(), Size { width, height }, "{shape}");
         }
-        assert_eq!(SDXL.of_request(&GenerateRequest::new("p"), &all).unwrap(), Size { width: 1024, height: 1024 });
+        assert_eq!(
+            SDXL.of_request(&GenerateRequest::new("p"), &all).unwrap(),
+            Size { width: 1024, height: 1024 }
+        );
     }
 
     #[test]

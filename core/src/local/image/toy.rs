@@ -68,7 +68,7 @@ pub(super) const FAULTY: &str = "faulty";
 #[derive(Debug)]
 pub(super) struct Toy {
     pub(super) facts: Facts,
-    device: Device,
+    pub(super) device: Device,
     pub(super) fault: Option<Fault>,
     /// How many rows each step had.
     pub(super) steps: Mutex<Vec<usize>>,
@@ -92,7 +92,8 @@ impl ImageModel for Arc<Toy> {
     }
 
     fn encode(&self, prompt: &Prompt) -> Result<Conditioning> {
-        let number = prompt.text.bytes().fold(0.0, |sum, byte| (sum * 0.7 + f32::from(byte) / 64.0) % 2.0) - 1.0;
+        let number =
+            prompt.text.bytes().fold(0.0, |sum, byte| (sum * 0.7 + f32::from(byte) / 64.0) % 2.0) - 1.0;
         let number = if prompt.text == FAULTY { f32::MAX } else { number };
         let states = Tensor::from_vec(&self.device, vec![number], [1, 1])?;
         Ok(Conditioning { states, pooled: None, tokens: prompt.text.split_whitespace().count() })
@@ -110,7 +111,9 @@ impl ImageModel for Arc<Toy> {
             if target == f32::MAX {
                 target = match self.fault {
                     Some(Fault::Panic) => panic!("a prompt broke the model"),
-                    Some(Fault::Error) => return Err(Error::new(ErrorKind::OutOfMemory, "a prompt was too much")),
+                    Some(Fault::Error) => {
+                        return Err(Error::new(ErrorKind::OutOfMemory, "a prompt was too much"));
+                    }
                     Some(Fault::NotANumber) => f32::NAN,
                     None => 0.5,
                 };

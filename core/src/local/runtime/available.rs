@@ -5,10 +5,14 @@ use std::path::Path;
 
 /// Bytes that can be had now; `None` where the system does not say.
 pub(crate) fn available_memory() -> Option<u64> {
-    [machine(Path::new("/proc")), cgroup(Path::new("/proc"), Path::new("/sys/fs/cgroup")), limits(Path::new("/proc"))]
-        .into_iter()
-        .flatten()
-        .min()
+    [
+        machine(Path::new("/proc")),
+        cgroup(Path::new("/proc"), Path::new("/sys/fs/cgroup")),
+        limits(Path::new("/proc")),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }
 
 /// The first number of the line that begins so.
@@ -108,7 +112,10 @@ mod tests {
     #[test]
     fn a_limit_of_the_shell_counts() {
         let proc = folder(&[
-            ("self/limits", "Max data size             unlimited            unlimited            bytes\nMax address space         8192000              unlimited            bytes\n"),
+            (
+                "self/limits",
+                "Max data size             unlimited            unlimited            bytes\nMax address space         8192000              unlimited            bytes\n",
+            ),
             ("self/status", "VmSize:\t    4000 kB\nVmData:\t 12 kB\n"),
         ]);
         assert_eq!(limits(proc.path()), Some(4_096_000));

@@ -145,7 +145,9 @@ mod tests {
         assert!(matches!(&one, ModelReference::Hub { file: Some(file), .. } if file == "Q4_K_M"));
         assert_eq!(one.to_string(), "org/name:Q4_K_M@main");
         let lora: ModelReference = "org/name:a/lora.safetensors".parse().unwrap();
-        assert!(matches!(&lora, ModelReference::Hub { file: Some(file), .. } if file == "a/lora.safetensors"));
+        assert!(
+            matches!(&lora, ModelReference::Hub { file: Some(file), .. } if file == "a/lora.safetensors")
+        );
     }
 
     #[test]
