@@ -65,9 +65,25 @@ def normal(name: str, shape: list[int]) -> torch.Tensor:
 def fill(part: str, model: torch.nn.Module) -> dict:
     """Sets a model's weights; returns the shapes."""
     state = {name: list(value.shape) for name, value in model.state_dict().items() if "position_ids" not in name}
-    model.load_state_dict({name: weight(f"{part}/{name}", shape) for name, shape in state.items()}, strict=False)
+    model.load_state_dict({name: weight(f"{part}/{stored(part, name)}", shape) for name, shape in state.items()}, strict=False)
     model.eval()
-    return state
+    return {stored(part, name): shape for name, shape in state.items()}
+
+
+def stored(part: str, name: str) -> str:
+    """The name in repositories: this version of transformers leaves a prefix out in memory."""
+    has_prefix = not part.startswith("text") or name.startswith(("text_model.", "text_projection."))
+    return name if has_prefix else f"text_model.{name}"
+
+
+def skipped(pipe) -> torch.Tensor:
+    """The states of a prompt with clip_skip=1. diffusers' own code for it does not run with this version of transformers."""
+    if hasattr(pipe, "tokenizer_2"):
+        return pipe.encode_prompt(PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False, clip_skip=1)[0][0]
+    ids = pipe.tokenizer(PROMPT, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+    encoder = pipe.text_encoder
+    states = encoder(ids, output_hidden_states=True).hidden_states[-2]
+    return getattr(encoder, "text_model", encoder).final_layer_norm(states)[0]
 
 
 def tokenizer(folder: Path, pad: str) -> int:
@@ -210,8 +226,7 @@ def pipeline(name: str, parts: dict) -> None:
         is_xl = len(parts["text"]) == 2
         encoded = pipe.encode_prompt(PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True, negative_prompt=NEGATIVE)
         out["prompt"], out["negative"] = encoded[0][0], encoded[1][0]
-        skipped = pipe.encode_prompt(PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False, clip_skip=1)
-        out["skipped"] = skipped[0][0]
+        out["skipped"] = skipped(pipe)
         out["ids"] = torch.tensor(pipe.tokenizer("It's 3 cats, ON the MÖÖN!\t(x)").input_ids, dtype=torch.int64)
         unet, context = pipe.unet, 77
         channels = unet.config.in_channels
@@ -270,7 +285,8 @@ SGM_RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "
 
 def lora_tensors(style: str, pipe) -> dict:
     """A LoRA over some layers of the UNet and the text encoder, with the names of a trainer: name → shape, or a number."""
-    unet, text = pipe.unet.state_dict(), pipe.text_encoder.state_dict()
+    unet = pipe.unet.state_dict()
+    text = {stored("text_encoder", name): value for name, value in pipe.text_encoder.state_dict().items()}
     front = "down_blocks.0.attentions.0.transformer_blocks.0"
     layers = [f"{front}.attn1.to_q", f"{front}.attn2.to_v", f"{front}.attn1.to_out.0", f"{front}.ff.net.0.proj",
               "down_blocks.0.attentions.1.proj_in", "up_blocks.1.resnets.0.conv1", "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"]
@@ -358,9 +374,8 @@ def checkpoint() -> None:
     converted = single.convert_ldm_vae_checkpoint(state, dict(pipe.vae.config))
     order = list(vae.values())
     assert {name: order[int(value.flatten()[0].item())][1] for name, value in converted.items()} == {name: name for _, name in order}
-    text = {f"cond_stage_model.transformer.{name}": ["text_encoder", name] for name in pipe.text_encoder.state_dict()}
-    if not any(".text_model." in name for name in text):
-        text = {name.replace("transformer.", "transformer.text_model.", 1): value for name, value in text.items()}
+    in_file = [stored("text_encoder", name) for name in pipe.text_encoder.state_dict() if "position_ids" not in name]
+    text = {f"cond_stage_model.transformer.{name}": ["text_encoder", name] for name in in_file}
     (HERE / "checkpoint.json").write_text(json.dumps(names | vae | text, indent=0) + "\n")
 
 
@@ -373,6 +388,9 @@ def loras() -> None:
         shapes = lora_tensors(style, pipe)
         described[style] = shapes
         state = {name: torch.tensor(shape) if isinstance(shape, float) else weight(f"lora/{name}", shape) for name, shape in shapes.items()}
+        if style == "sgm":
+            # diffusers reads these names for SDXL only, and as those that `checkpoint` has compared.
+            state = dict(zip(lora_tensors("kohya", pipe), state.values(), strict=True))
         pipe.load_lora_weights(state, adapter_name="a")
         pipe.fuse_lora(lora_scale=0.7)
         with torch.no_grad():
