@@ -120,8 +120,8 @@ impl Drawing {
         let is_given = matches!(self.job.plan.images.get(image), Some(Start::Image(..)));
         let named = |error: Error| if is_given { error.about_input(image) } else { error };
         let size = self.expected_size(engine, image)?;
-        let all: Vec<Load> =
-            loads.iter().copied().chain([engine.load(size, self.job.plan.rows())?]).collect();
+        let own = Load { encodes: is_given, ..engine.load(size, self.job.plan.rows())? };
+        let all: Vec<Load> = loads.iter().copied().chain([own]).collect();
         if let Err(error) = engine.memory.check(&all) {
             return if loads.is_empty() { Err(named(error)) } else { Ok(false) };
         }

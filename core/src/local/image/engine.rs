@@ -71,7 +71,7 @@ impl Engine {
     /// # Errors
     /// `invalid_request` for sides that the model does not have.
     pub(super) fn load(&self, size: Size, rows: usize) -> Result<Load> {
-        Ok(Load { shape: self.facts().latent_shape(size.height, size.width)?, rows })
+        Ok(Load { shape: self.facts().latent_shape(size.height, size.width)?, rows, encodes: false })
     }
 
     /// Whether there is memory for an image of this size.
@@ -152,7 +152,7 @@ impl Line<'_> {
     fn loads(&self) -> Vec<Load> {
         let lanes = self.drawings.iter().flat_map(|drawing| {
             let rows = drawing.job.plan.rows();
-            drawing.lanes.iter().map(move |lane| Load { shape: lane.latent.shape, rows })
+            drawing.lanes.iter().map(move |lane| Load { shape: lane.latent.shape, rows, encodes: false })
         });
         lanes.collect()
     }

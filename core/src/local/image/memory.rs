@@ -1,12 +1,13 @@
 //! What an image takes in memory, before it is begun.
 //!
 //! Weights stay as they are loaded. Beside them, each image in progress holds its latents and conditioning; a step holds
-//! the activations of all rows of one size, and the VAE those of one image at full size.
+//! the activations of all rows of one size, and the VAE those of one image, in strips where there is less room.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pipeline::{Facts, LatentShape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::local::models::diffusion::decoder_bytes;
 use crate::local::runtime::available_memory;
 
 /// Bytes of a number.
@@ -23,9 +24,12 @@ const UNET_TENSORS: u64 = 14;
 const LATENTS: u64 = 8;
 const CONDITIONING: u64 = 2 * 77 * 2048;
 
-/// Tensors of the VAE's widest layer at full size that live at the same time: its input, that after a norm, and two of
-/// half as many channels.
-const VAE_TENSORS: u64 = 3;
+/// Rows of a decoder's smallest strip, and how many each layer after it adds above and below.
+const STRIP_ROWS: u64 = 8;
+const ROWS_A_LAYER: u64 = 4;
+
+/// Layers of a decoder's level: three blocks, and what doubles the size.
+const LAYERS: u64 = 4;
 
 /// An image in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(crate) struct Load {
     pub(crate) shape: LatentShape,
     /// How often a step asks the model about it: twice with guidance.
     pub(crate) rows: usize,
+    /// Whether latents have to be made of an image first.
+    pub(crate) encodes: bool,
 }
 
 /// The memory of a model and its images.
@@ -40,8 +46,7 @@ pub(crate) struct Load {
 pub(crate) struct Memory {
     weights: u64,
     unet_channels: Vec<u64>,
-    /// The widest channels of the VAE at full size.
-    vae_channels: u64,
+    vae_channels: Vec<usize>,
     /// Pixels of a side of one latent pixel.
     scale: u64,
     /// What the configuration allows for all.
@@ -56,12 +61,10 @@ impl Memory {
     pub(crate) fn new(facts: &Facts, configured: Option<u64>) -> Result<Self> {
         let numbers = |values: &[usize]| values.iter().map(|value| *value as u64).collect::<Vec<_>>();
         let bytes = facts.weight_bytes;
-        let vae_channels = numbers(&facts.vae_channels);
         let memory = Self {
             weights: (bytes.text + bytes.denoiser + bytes.vae) as u64,
             unet_channels: numbers(&facts.unet_channels),
-            // The second level's channels are still there when an upsampling has given it full size.
-            vae_channels: vae_channels.iter().take(2).max().copied().unwrap_or(128),
+            vae_channels: facts.vae_channels.clone(),
             scale: facts.scale as u64,
             configured,
             machine: AtomicU64::new(u64::MAX),
@@ -127,7 +130,7 @@ impl Memory {
                 loads.iter().filter(|other| other.shape == load.shape).map(|other| other.rows as u64).sum();
             self.row(load.shape).saturating_mul(rows)
         });
-        let decoding = loads.iter().map(|load| self.vae(load.shape));
+        let decoding = loads.iter().map(|load| self.vae(*load));
         BASE_BYTES + kept + step.chain(decoding).max().unwrap_or(0)
     }
 
@@ -158,11 +161,21 @@ impl Memory {
         skips.saturating_add(widest).saturating_mul(NUMBER)
     }
 
-    /// The activations of the VAE for an image, and its pixels.
-    fn vae(&self, shape: LatentShape) -> u64 {
-        let (height, width) = (shape.height as u64 * self.scale, shape.width as u64 * self.scale);
-        let pixels = height.saturating_mul(width);
-        pixels.saturating_mul((self.vae_channels * VAE_TENSORS + 2 * 3) * NUMBER)
+    /// The least that the VAE takes for an image, and the pixels.
+    fn vae(&self, load: Load) -> u64 {
+        let LatentShape { height, width, .. } = load.shape;
+        let needed = decoder_bytes(&self.vae_channels, [height, width]);
+        let (first, whole) =
+            (needed.first().copied().unwrap_or(0) as u64, needed.into_iter().max().unwrap_or(0) as u64);
+        let widest = self.vae_channels.iter().max().copied().unwrap_or(0) as u64;
+        let (rows, columns) = (height as u64 * self.scale, width as u64 * self.scale);
+        let layers = LAYERS * (self.vae_channels.len() as u64).saturating_sub(1);
+        let strip = (ROWS_A_LAYER * layers + STRIP_ROWS).min(rows);
+        let base = (height * width) as u64 * widest * NUMBER;
+        let strips = first.max(base + strip * columns * widest * ROWS_A_LAYER * NUMBER);
+        let narrow = self.vae_channels.first().copied().unwrap_or(0) as u64;
+        let encoding = if load.encodes { rows * columns * 3 * narrow * NUMBER } else { 0 };
+        strips.min(whole).max(encoding) + 2 * 3 * rows * columns * NUMBER
     }
 }
 

@@ -199,10 +199,10 @@ mod tests {
     fn the_standard_size_follows_the_memory_and_the_high_one_says_what_fits() {
         let fits = fit(700 * 700);
         let standard = request("16:9").with_resolution(Resolution::Standard);
-        assert_eq!(SDXL.of_request(&standard, &fits).unwrap(), Size { width: 832, height: 448 });
+        assert_eq!(SDXL.of_request(&standard, &fits).unwrap(), Size { width: 832, height: 512 });
         let error = SDXL.of_request(&request("16:9").with_resolution(Resolution::High), &fits).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
-        assert!(error.message().ends_with("832×448 would fit"), "{error}");
+        assert!(error.message().ends_with("832×512 would fit"), "{error}");
         let error = SDXL.of_request(&GenerateRequest::new("p").with_size(2048, 2048), &fits).unwrap_err();
         assert!(error.message().ends_with("640×640 would fit"), "{error}");
         let error = SDXL.of_request(&GenerateRequest::new("p"), &fit(100)).unwrap_err();
