@@ -379,6 +379,20 @@ def checkpoint() -> None:
     (HERE / "checkpoint.json").write_text(json.dumps(names | vae | text, indent=0) + "\n")
 
 
+def merge(model, state: dict, scale: float) -> None:
+    """Adds scale · alpha / rank · up · down to the layers that a text encoder's LoRA means."""
+    names = {stored("text_encoder", name).replace(".", "_"): value for name, value in model.state_dict().items()}
+    for name, up in state.items():
+        if not any(mark in name for mark in ["lora_up", "lora_B", "lora.up"]):
+            continue
+        down = state[name.replace("lora_up", "lora_down").replace("lora_B", "lora_A").replace("lora.up", "lora.down")]
+        layer = name.removeprefix("lora_te_").removeprefix("text_encoder.")
+        layer = layer.replace(".lora_up", "").replace(".lora_B", "").replace("_lora.up", "").replace(".", "_")
+        layer = layer.replace("to_q", "q_proj").replace("to_out", "out_proj")
+        alpha = state.get(name.replace("lora_up.weight", "alpha"), torch.tensor(float(len(down))))
+        names[layer].data += scale * alpha / len(down) * up @ down
+
+
 def loras() -> None:
     folder = HERE / "loras"
     folder.mkdir(parents=True, exist_ok=True)
@@ -391,7 +405,10 @@ def loras() -> None:
         if style == "sgm":
             # diffusers reads these names for SDXL only, and as those that `checkpoint` has compared.
             state = dict(zip(lora_tensors("kohya", pipe), state.values(), strict=True))
-        pipe.load_lora_weights(state, adapter_name="a")
+        # transformers initialises the text encoder anew when it gets a LoRA, so there the sum is written out.
+        of_text = {name: value for name, value in state.items() if "te_" in name[:9] or name.startswith("text_encoder.")}
+        merge(pipe.text_encoder, of_text, 0.7)
+        pipe.load_lora_weights({name: value for name, value in state.items() if name not in of_text}, adapter_name="a")
         pipe.fuse_lora(lora_scale=0.7)
         with torch.no_grad():
             encoded = pipe.encode_prompt(PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)[0]
