@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -70,8 +71,30 @@ pub(super) fn load(
         )));
     }
     progress(Part::Vae);
-    let facts = parts.facts(&config, &*vae, scheduler, loras, device);
+    let mut facts = parts.facts(&config, &*vae, scheduler, loras, device);
+    facts.weight_files = weight_files(files)?;
     Ok(Pipeline { facts, device: device.clone(), encoders, denoiser: Box::new(denoiser), vae })
+}
+
+/// The files of weights, those of the UNet first.
+fn weight_files(files: &PipelineFiles) -> Result<Vec<PathBuf>> {
+    let model = &files.model;
+    let part = |name: &str| model.within(name);
+    let of_repository = || {
+        let text =
+            ["text_encoder", "text_encoder_2"].map(part).into_iter().filter(|part| part.has("config.json"));
+        let unet = files.unet.clone().unwrap_or_else(|| part("unet"));
+        [unet].into_iter().chain(text).chain([files.vae.clone().unwrap_or_else(|| part("vae"))]).collect()
+    };
+    let parts: Vec<ModelFiles> = match model.has(MODEL_INDEX) && model.weights.is_none() {
+        true => of_repository(),
+        false => [files.unet.clone(), Some(model.clone()), files.vae.clone()].into_iter().flatten().collect(),
+    };
+    let mut paths = Vec::new();
+    for part in parts {
+        paths.extend(part.weight_files()?.names.iter().map(|name| part.path(name)));
+    }
+    Ok(paths)
 }
 
 fn load_error(message: impl std::fmt::Display) -> Error {
@@ -293,6 +316,7 @@ impl Parts {
                 == Some("AutoencoderTiny"),
             pipeline_class: self.class.clone(),
             loras,
+            weight_files: Vec::new(),
             weight_bytes: WeightBytes {
                 text: self.text.iter().map(|(part, _)| part.weights.count() * careful).sum(),
                 denoiser: self.unet.weights.count() * bytes(device.precision),

@@ -77,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) pipeline_class: Option<String>,
     /// The LoRAs that were merged, in order.
     pub(crate) loras: Vec<LoraFacts>,
+    /// The files that were read as weights, the denoiser's first: what receipts hash. LoRAs are not among them.
+    pub(crate) weight_files: Vec<std::path::PathBuf>,
     /// Bytes of the weights in memory: text encoders, denoiser, VAE.
     pub(crate) weight_bytes: WeightBytes,
     /// The channels of the UNet's levels, and of the VAE's: what memory of activations is estimated by.

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The line of one model. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Queue(Arc<State>);
+pub(crate) struct Queue(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -21,14 +21,14 @@ struct State {
 
 /// A place in line, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     queue: Queue,
     since: Instant,
 }
 
 impl Queue {
     /// A line for `running` answers in progress and `waiting` requests.
-    pub(super) fn new(running: usize, waiting: usize) -> Self {
+    pub(crate) fn new(running: usize, waiting: usize) -> Self {
         let most = running.saturating_add(waiting);
         Self(Arc::new(State { running, most, inside: AtomicUsize::new(0), usual_ms: AtomicU64::new(0) }))
     }
@@ -37,7 +37,7 @@ impl Queue {
     ///
     /// # Errors
     /// `rate_limited` with a wait if there is none.
-    pub(super) fn enter(&self) -> Result<Ticket> {
+    pub(crate) fn enter(&self) -> Result<Ticket> {
         let state = &self.0;
         let entered = state.inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, |inside| {
             (inside < state.most).then_some(inside + 1)
