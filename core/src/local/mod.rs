@@ -29,6 +29,9 @@ pub mod vision;
 pub(crate) mod weights;
 
 #[cfg(feature = "candle")]
+#[doc(hidden)]
+pub use self::image::ImageParts;
+#[cfg(feature = "candle")]
 pub use self::image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
 #[cfg(feature = "candle")]
 pub use crate::embed::{Parity, ProbeParity};

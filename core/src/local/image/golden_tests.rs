@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::pipeline::*;
 use super::testing::{copy, goldens, normal, numbers, repository, save, tensors, weight};
 use crate::error::{ErrorKind, Result};
-use crate::local::models::diffusion::Bounds;
+use crate::local::models::diffusion::{Bounds, decoder_bytes};
 use crate::local::ops::{self, Device, Precision};
 use crate::local::source::ModelFiles;
 use crate::local::testing::cpus;
@@ -460,6 +460,75 @@ fn work_is_stopped_between_layers() {
     };
     let error = pipeline.decode(&input, DecodeOptions::default(), &stop).unwrap_err();
     assert_eq!((error.kind(), asked.get()), (ErrorKind::Cancelled, 4));
+}
+
+#[test]
+fn a_decoder_in_strips_gives_the_image_of_the_whole_one() {
+    let folder = repository("sd1");
+    for cpu in cpus() {
+        let pipeline = open(folder.path(), &device(cpu, Precision::F32));
+        let [height, width] = [24, 9];
+        let input = latent(&normal("latent", 4 * height * width), [4, height, width]);
+        let decode = |max_bytes| pipeline.decode(&input, DecodeOptions { max_bytes }, &|| false);
+        let whole = decode(None).unwrap();
+        let needed = decoder_bytes(&pipeline.facts().vae_channels, [height, width]);
+        let [first, .., before, last] = needed.as_slice() else { panic!("{needed:?}") };
+        assert_eq!(decode(Some(*last)).unwrap(), whole, "enough for the whole image");
+        // The last level in two strips, the last level in many, and the last two levels.
+        for max_bytes in [last - 1, *before, *before - 1] {
+            let strips = decode(Some(max_bytes)).unwrap();
+            let off = strips.rgb().iter().zip(whole.rgb()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(off <= 1, "{max_bytes} of {needed:?}: off by {off}");
+        }
+        for max_bytes in [0, first - 1, *first] {
+            let error = decode(Some(max_bytes)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+        }
+        let image = RgbImage::new(72, 192, vec![7; 72 * 192 * 3]).unwrap();
+        let small = DecodeOptions { max_bytes: Some(1 << 16) };
+        let error = pipeline.encode_image(&image, None, small, &|| false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    }
+}
+
+#[test]
+fn a_scheduler_s_file_may_hold_what_python_writes_and_json_does_not_know() {
+    let folder = repository("sd1");
+    let config = r#"{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "beta_end": 0.012}"#;
+    std::fs::write(folder.path().join("scheduler/scheduler_config.json"), config).unwrap();
+    let facts = open(folder.path(), &first_device()).facts().clone();
+    assert_eq!(
+        (facts.scheduler.kind.class_name(), facts.scheduler.beta_end),
+        ("DPMSolverMultistepScheduler", 0.012)
+    );
+}
+
+#[test]
+fn weights_in_16_bits_and_older_names_are_read() {
+    let (folder, truth) = (repository("sd1"), repository("sd1"));
+    let half = |part: &str| {
+        tensors("sd1", part)
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.to_dtype(candle_core::DType::F16).unwrap()))
+    };
+    for (part, name) in
+        [("unet", "diffusion_pytorch_model"), ("text_encoder", "model"), ("vae", "diffusion_pytorch_model")]
+    {
+        let older = [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
+        let renamed = |name: String| match part {
+            "vae" => older
+                .iter()
+                .fold(name, |name, (new, old)| name.replace(&format!(".{new}."), &format!(".{old}."))),
+            _ => name,
+        };
+        let tensors = half(part).map(|(name, tensor)| (renamed(name), tensor)).collect();
+        std::fs::remove_file(folder.path().join(part).join(format!("{name}.safetensors"))).unwrap();
+        save(&folder.path().join(part).join(format!("{name}.fp16.safetensors")), &tensors);
+    }
+    let [found, truth] =
+        [&folder, &truth].map(|folder| image(&open(folder.path(), &first_device()), "sd1").rgb().to_vec());
+    let off = found.iter().zip(&truth).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>() as f32;
+    assert!(off / (truth.len() as f32) < 2.0, "off by {off} of {}", truth.len());
 }
 
 #[test]

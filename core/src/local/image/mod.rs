@@ -15,6 +15,7 @@ mod engine;
 mod golden_tests;
 mod job;
 mod loading;
+mod measured;
 mod memory;
 mod model;
 pub(crate) mod noise;
@@ -36,6 +37,8 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+#[doc(hidden)]
+pub use measured::ImageParts;
 pub use receipt::{ImageReceipt, LoraReceipt};
 pub use replay::ImageReplay;
 

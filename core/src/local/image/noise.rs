@@ -225,6 +225,43 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn assert_near(found: &[f32], truth: &[f32]) {
+        let off = found.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(found.len() >= truth.len() && off <= 2e-6, "off by {off}");
+    }
+
+    #[test]
+    fn noise_of_torch_is_torch_s() {
+        let path = super::super::testing::goldens().join("randn.safetensors");
+        let truth = candle_core::safetensors::load(path, &candle_core::Device::Cpu).unwrap();
+        for seed in [0, 42, (1 << 40) + 7] {
+            let mut noise = Noise::new(seed, NoiseKind::TorchCpu);
+            for (name, count) in [("first", 256), ("second", 84), ("third", 256)] {
+                let truth: Vec<f32> =
+                    truth[&format!("{seed}/{name}")].flatten_all().unwrap().to_vec1().unwrap();
+                assert_near(&noise.normal(count, Draw::Initial), &truth);
+            }
+        }
+        // What torch 2 gives on CUDA for seed 0, as published with the imitation of it in AUTOMATIC1111's web UI.
+        let found = Noise::new(0, NoiseKind::TorchCuda).normal(12, Draw::Initial);
+        let truth = [
+            -0.924_662_6,
+            -0.425_344_15,
+            -2.643_845_7,
+            0.145_183_88,
+            -0.120_866_47,
+            -0.579_725_64,
+            -0.622_851_2,
+            -0.328_387_1,
+            -1.074_542_3,
+            -0.363_144_07,
+            -1.671_050_7,
+            2.265_505,
+        ];
+        assert_near(&found, &truth);
+    }
+
     #[test]
     fn the_generator_is_philox_as_its_authors_publish_it() {
         // The known answers of Random123.

@@ -320,7 +320,9 @@ def sgm(layer: str) -> str:
     """The name in a single-file checkpoint."""
     parts = layer.split(".")
     if parts[0] == "mid_block":
-        return ".".join(["middle_block", "1" if parts[1] == "attentions" else str(2 * int(parts[2])), *parts[3:]])
+        if parts[1] == "attentions":
+            return ".".join(["middle_block", "1", *parts[3:]])
+        return ".".join(["middle_block", str(2 * int(parts[2])), SGM_RESNET[parts[3]], *parts[4:]])
     index = int(parts[1]) * 3 + int(parts[3])
     rest = parts[4:] if parts[2] == "attentions" else [SGM_RESNET[parts[4]], *parts[5:]]
     side, index = ("input_blocks", index + 1) if parts[0] == "down_blocks" else ("output_blocks", index)
@@ -389,7 +391,7 @@ def merge(model, state: dict, scale: float) -> None:
         layer = name.removeprefix("lora_te_").removeprefix("text_encoder.")
         layer = layer.replace(".lora_up", "").replace(".lora_B", "").replace("_lora.up", "").replace(".", "_")
         layer = layer.replace("to_q", "q_proj").replace("to_out", "out_proj")
-        alpha = state.get(name.replace("lora_up.weight", "alpha"), torch.tensor(float(len(down))))
+        alpha = state.get(name.removesuffix("lora_up.weight") + "alpha", len(down))
         names[layer].data += scale * alpha / len(down) * up @ down
 
 
@@ -436,7 +438,7 @@ def schedulers() -> None:
         "DPMSolverMultistepScheduler": spaced + karras + zero + predictions
         + [dict(algorithm_type="sde-dpmsolver++"), dict(algorithm_type="sde-dpmsolver++", use_karras_sigmas=True, solver_type="heun"), dict(solver_order=3), dict(solver_order=3, algorithm_type="sde-dpmsolver++"), dict(solver_order=1), dict(solver_type="heun"),
            dict(euler_at_final=True, final_sigmas_type="sigma_min"), dict(lower_order_final=False, final_sigmas_type="sigma_min")],
-        "UniPCMultistepScheduler": spaced + karras + zero + predictions + [dict(solver_order=3), dict(solver_type="bh1"), dict(final_sigmas_type="sigma_min")],
+        "UniPCMultistepScheduler": spaced + karras + zero + predictions + [dict(solver_order=3), dict(solver_type="bh1", final_sigmas_type="sigma_min"), dict(final_sigmas_type="sigma_min")],
         "LCMScheduler": [dict(), *predictions],
         "TCDScheduler": [dict(), *predictions],
         "FlowMatchEulerDiscreteScheduler": [dict(), dict(shift=3.0)],
@@ -447,7 +449,7 @@ def schedulers() -> None:
             key = f"{class_name}/{number}"
             betas = {} if class_name.startswith("Flow") else BETAS
             make = lambda: getattr(diffusers, class_name)(**{**betas, **config})  # noqa: E731
-            described.append({"key": key, "config": json.loads(make().to_json_string())})
+            described.append({"key": key, "config": json.loads(make().to_json_string().replace("-Infinity", "null"))})
             timesteps, sigmas, starts = [], [], []
             for steps in range(1, 51):
                 scheduler = make()

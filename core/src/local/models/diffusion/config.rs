@@ -14,8 +14,9 @@ const MAX_PARTS: usize = 64;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(untagged)]
 enum Each<T> {
-    All(T),
+    // First, because any JSON is a value.
     Level(Vec<T>),
+    All(T),
 }
 
 impl<T: Clone> Each<T> {
