@@ -367,6 +367,38 @@ fn loras_of_every_trainer_are_merged_as_diffusers_does_it() {
 }
 
 #[test]
+fn the_alpha_that_peft_writes_into_the_header_counts() {
+    let (base, outputs, folder) = (repository("sd1"), outputs("loras"), tempfile::tempdir().unwrap());
+    let plain = lora(folder.path(), "peft", |_| {});
+    let path = folder.path().join("peft.safetensors");
+    let tensors = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap();
+    // Half the rank: as strong as without it at half the scale.
+    let metadata = r#"{"unet.lora_alpha": 1.5, "text_encoder.lora_alpha": 1.5, "unet.alpha_pattern": {}}"#;
+    let metadata = HashMap::from([("lora_adapter_metadata".to_owned(), metadata.to_owned())]);
+    safetensors::serialize_to_file(&tensors, Some(metadata), &path).unwrap();
+    let with = PipelineFiles { loras: vec![LoraFile { scale: 1.4, ..plain }], ..files(base.path()) };
+    let pipeline = Pipeline::load(&with, &first_device(), &mut |_| {}).unwrap();
+    let positive = pipeline.encode(&prompt("a cat on the moon")).unwrap();
+    assert_near(
+        &positive.states.values().unwrap(),
+        &values(&outputs, "peft/prompt"),
+        F32,
+        "alpha in the header",
+    );
+}
+
+#[test]
+fn a_gpu_would_compute_the_same() {
+    for name in ["sd1", "sdxl"] {
+        let (folder, outputs) = (repository(name), outputs(name));
+        let pipeline = open(folder.path(), &Device::as_on_gpu(cpus().remove(0), Precision::F32));
+        text(&pipeline, &outputs, F32, name);
+        vae(&pipeline, &outputs, F32, name);
+        assert_image(&image(&pipeline, name), &outputs["image"], 2, name);
+    }
+}
+
+#[test]
 fn loras_that_cannot_be_merged_are_named() {
     let (base, folder) = (repository("sd1"), tempfile::tempdir().unwrap());
     let error = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {

@@ -5,8 +5,11 @@
 //! (`….processor.to_q_lora.down`). [`Lora::read`] finds the layers of a model that are meant.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
 
 use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
 
 use super::tensor::StoredTensor;
 use super::{Weights, load_error, single_file};
@@ -72,6 +75,9 @@ const OTHERS: [(&str, &str); 7] = [
     (".diff", "a LoRA with full differences"),
 ];
 
+/// The longest header of a safetensors file.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
 /// A LoRA's matrices by layer.
 #[derive(Debug)]
 pub(crate) struct Lora {
@@ -129,6 +135,7 @@ impl Lora {
         if found.is_empty() {
             return Err(load_error("the LoRA has no tensors"));
         }
+        let adapters = Adapters::read(files)?;
         let layers = found.into_iter().map(|(layer, found)| {
             let (part, name) = target(&layer, names).ok_or_else(|| {
                 load_error(format!(
@@ -140,7 +147,8 @@ impl Lora {
             };
             let rank = down.shape().first().copied().filter(|rank| *rank > 0);
             let rank = rank.ok_or_else(|| load_error(format!("`{layer}` of the LoRA is empty")))?;
-            let scale = scale * found.alpha.map_or(1.0, |alpha| alpha / rank as f32);
+            let scale =
+                scale * found.alpha.map_or_else(|| adapters.scale(part, rank), |alpha| alpha / rank as f32);
             Ok((part, name, Delta { down, up, scale }))
         });
         Ok(Self { layers: layers.collect::<Result<_>>()? })
@@ -163,6 +171,53 @@ impl Lora {
             deltas.0.entry(format!("{name}.weight")).or_default().push(delta.clone());
         }
         (!deltas.0.is_empty()).then_some(deltas)
+    }
+}
+
+/// What PEFT's LoRAs say in the header of their file, where they say it: `unet.lora_alpha` and the like.
+#[derive(Default)]
+struct Adapters(Value);
+
+impl Adapters {
+    /// What the header holds. It was read before as one of tensors, so damage is no question here.
+    fn read(files: &ModelFiles) -> Result<Self> {
+        const KEY: &str = "lora_adapter_metadata";
+        let header = files.weight_files()?.names.first().and_then(|name| {
+            let mut file = File::open(files.path(name)).ok()?;
+            let mut length = [0; 8];
+            file.read_exact(&mut length).ok()?;
+            let length = u64::from_le_bytes(length);
+            let mut header = Vec::new();
+            (length <= MAX_HEADER_BYTES).then(|| file.take(length).read_to_end(&mut header).ok())??;
+            serde_json::from_slice::<Value>(&header).ok()
+        });
+        let text = header.as_ref().and_then(|header| header.get("__metadata__")?.get(KEY)?.as_str());
+        let Some(text) = text else { return Ok(Self::default()) };
+        let adapters: Value =
+            serde_json::from_str(text).map_err(|error| load_error(format!("the LoRA's `{KEY}`: {error}")))?;
+        let entries = adapters.as_object().into_iter().flatten();
+        let is_pattern = |key: &str| key.ends_with("alpha_pattern");
+        match entries
+            .into_iter()
+            .find(|(key, value)| is_pattern(key) && value.as_object().is_some_and(|map| !map.is_empty()))
+        {
+            Some((key, _)) => Err(Error::unsupported(format!("the LoRA's `{key}` is not supported"))),
+            None => Ok(Self(adapters)),
+        }
+    }
+
+    /// What a layer's product is multiplied by: alpha / rank, or by the square root of the rank.
+    fn scale(&self, part: LoraPart, rank: usize) -> f32 {
+        let part = match part {
+            LoraPart::Unet => "unet",
+            LoraPart::Text(0) => "text_encoder",
+            LoraPart::Text(_) => "text_encoder_2",
+        };
+        let get = |key: &str| self.0.get(format!("{part}.{key}"));
+        let Some(alpha) = get("lora_alpha").and_then(Value::as_f64) else { return 1.0 };
+        let rank = rank as f64;
+        let is_root = get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
+        (alpha / if is_root { rank.sqrt() } else { rank }) as f32
     }
 }
 
