@@ -497,9 +497,9 @@ fn work_is_stopped_between_layers() {
 #[test]
 fn a_decoder_in_strips_gives_the_image_of_the_whole_one() {
     let folder = repository("sd1");
-    for cpu in cpus() {
+    for cpu in cpus().pop() {
         let pipeline = open(folder.path(), &device(cpu, Precision::F32));
-        let [height, width] = [24, 9];
+        let [height, width] = [64, 9];
         let input = latent(&normal("latent", 4 * height * width), [4, height, width]);
         let decode = |max_bytes| pipeline.decode(&input, DecodeOptions { max_bytes }, &|| false);
         let whole = decode(None).unwrap();
@@ -516,7 +516,7 @@ fn a_decoder_in_strips_gives_the_image_of_the_whole_one() {
             let error = decode(Some(max_bytes)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
         }
-        let image = RgbImage::new(72, 192, vec![7; 72 * 192 * 3]).unwrap();
+        let image = RgbImage::new(72, 512, vec![7; 72 * 512 * 3]).unwrap();
         let small = DecodeOptions { max_bytes: Some(1 << 16) };
         let error = pipeline.encode_image(&image, None, small, &|| false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
