@@ -118,15 +118,16 @@ def test_an_image_is_drawn_and_changed_into_files(tiny_images, tmp_path):
     told = ayni_command("image", "a fox", "-o", str(out), "--size", "64x48", *model)
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith(f"{out}: 64x48, seed 3, 2 steps, pndm, sd, ")
-    drawn = PIL.Image.open(out)
-    assert drawn.size == (64, 48) and drawn.text["parameters"].startswith("a fox\nSteps: 2, ")
+    with PIL.Image.open(out) as drawn:
+        assert drawn.size == (64, 48) and drawn.text["parameters"].startswith("a fox\nSteps: 2, ")
     night = tmp_path / "night.jpg"
     told = ayni_command("image", "at night", "--from", str(out), "--strength", "0.5", "-o", str(night), "--scheduler", "euler", *model)
     assert told.returncode == 0, told.stderr
-    changed = PIL.Image.open(night)
-    comment = changed.getexif().get_ifd(0x8769)[0x9286]
-    assert changed.format == "JPEG" and comment[8:].decode("utf-16-be").startswith("at night\nSteps: 2, Sampler: Euler, ")
-    assert json.loads(changed.getexif()[0x010E])["operation"] == "refine"
+    with PIL.Image.open(night) as changed:
+        exif, kind = changed.getexif(), changed.format
+        comment = exif.get_ifd(0x8769)[0x9286]
+    assert kind == "JPEG" and comment[8:].decode("utf-16-be").startswith("at night\nSteps: 2, Sampler: Euler, ")
+    assert json.loads(exif[0x010E])["operation"] == "refine"
 
 
 def test_the_service_of_images_has_a_short_name():

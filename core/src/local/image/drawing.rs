@@ -151,12 +151,12 @@ impl Drawing {
         let noise = Noise::new(plan.seed.wrapping_add(image as u64), plan.noise);
         let schedule = plan.steps.scheduler.schedule(plan.steps.count as usize, plan.strength)?;
         match plan.images.get(image).ok_or_else(thread_lost)? {
-            Start::Noise(size) => from_noise(engine, image, *size, noise, schedule),
-            Start::Image(data, size) => self.from_image(engine, image, (data, *size), noise, schedule, loads),
+            Start::Noise(size) => of_noise(engine, image, *size, noise, schedule),
+            Start::Image(data, size) => self.of_image(engine, image, (data, *size), noise, schedule, loads),
         }
     }
 
-    fn from_image(
+    fn of_image(
         &self,
         engine: &Engine,
         image: usize,
@@ -303,7 +303,7 @@ impl Kept {
     }
 }
 
-fn from_noise(
+fn of_noise(
     engine: &Engine,
     image: usize,
     size: Size,

@@ -56,7 +56,7 @@ use engine::{Engine, WeightHash};
 use job::{ImageJob, MAX_IMAGES, Plan};
 use memory::{Memory, megabytes};
 use model::ImageModel;
-use pipeline::{LoraFile, Part, Pipeline, PipelineFiles};
+use pipeline::{Facts, LoraFile, Part, Pipeline, PipelineFiles};
 use recipes::{Named, Names, Recipe};
 use sizes::Sizes;
 
@@ -229,7 +229,7 @@ impl Engine {
             steps: recipe.usual_steps,
             guidance: recipe.usual_guidance,
             size: (native, native),
-            optimisations: optimisations(config, &recipe, max_batch),
+            optimisations: optimisations(facts, &recipe, max_batch),
             weights_bytes: memory.weights(),
             memory_bytes: Some(memory.room()).filter(|room| *room < u64::MAX),
         };
@@ -257,16 +257,21 @@ impl Engine {
 }
 
 /// What makes the model faster or smaller, in words.
-fn optimisations(config: &LocalImageConfig, recipe: &Recipe, max_batch: usize) -> Vec<String> {
+fn optimisations(facts: &Facts, recipe: &Recipe, max_batch: usize) -> Vec<String> {
+    let vae = if facts.is_tiny_vae {
+        "TAESD instead of the VAE"
+    } else {
+        "VAE in strips where there is less memory"
+    };
     let mut words = vec![
         "attention without S × S".to_owned(),
-        "VAE in strips where there is less memory".to_owned(),
+        vae.to_owned(),
         format!("steps of up to {max_batch} images in one pass"),
     ];
     if recipe.usual_guidance <= recipes::NO_GUIDANCE {
         words.push("no guidance: a step asks the model once".to_owned());
     }
-    if !config.loras.is_empty() {
+    if !facts.loras.is_empty() {
         words.push("LoRAs merged into the weights".to_owned());
     }
     words
