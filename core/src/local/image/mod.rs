@@ -15,6 +15,8 @@ mod engine;
 mod golden_tests;
 mod job;
 mod loading;
+#[cfg(test)]
+mod loading_tests;
 mod measured;
 mod memory;
 mod model;
