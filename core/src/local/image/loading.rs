@@ -324,7 +324,6 @@ impl Parts {
             },
             unet_channels: config.levels.iter().map(|level| level.channels).collect(),
             vae_channels: vae.channels().to_vec(),
-            unet_heads: config.levels.iter().map(|level| level.heads).collect(),
             device: device.name(),
             precision: device.precision.name(),
             precision_reason: device.precision_reason,

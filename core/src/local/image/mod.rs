@@ -241,7 +241,7 @@ impl Engine {
             .with_precision(facts.precision, facts.precision_reason)
             .with_image_model(said);
         log_loaded(&info);
-        tracing::info!(recipe = %recipe.name, weights = %megabytes(memory.weights()), "image model ready");
+        tracing::info!(pipeline = facts.pipeline_class.as_deref(), recipe = %recipe.name, weights = %megabytes(memory.weights()), "image model ready");
         let weights = WeightHash::begin(facts.weight_files.clone());
         let has_receipts = !config.without_receipts;
         Ok(Self {

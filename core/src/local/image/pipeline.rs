@@ -34,7 +34,7 @@ use crate::local::ops::{Device, Tensor};
 use crate::local::source::ModelFiles;
 use crate::local::vision::RgbImage;
 
-pub(crate) use super::prompt::{MAX_PROMPT_TOKENS, Prompt};
+pub(crate) use super::prompt::Prompt;
 
 /// A loaded diffusion model.
 #[derive(Debug)]
@@ -84,8 +84,6 @@ pub(crate) struct Facts {
     /// The channels of the UNet's levels, and of the VAE's: what memory of activations is estimated by.
     pub(crate) unet_channels: Vec<usize>,
     pub(crate) vae_channels: Vec<usize>,
-    /// Heads of attention at the UNet's levels.
-    pub(crate) unet_heads: Vec<usize>,
     /// Device and precision, and why that precision.
     pub(crate) device: String,
     pub(crate) precision: &'static str,
@@ -240,7 +238,7 @@ impl Pipeline {
     /// The conditioning of a prompt. Prompts of more than 75 tokens are encoded in pieces of 75.
     ///
     /// # Errors
-    /// `invalid_request` for more than [`MAX_PROMPT_TOKENS`] tokens, or a clip-skip of all layers.
+    /// `invalid_request` for more than [`MAX_PROMPT_TOKENS`](super::prompt::MAX_PROMPT_TOKENS) tokens, or a clip-skip of all layers.
     pub(crate) fn encode(&self, prompt: &Prompt) -> Result<Conditioning> {
         let is_xl = self.facts.family == Family::Sdxl;
         // SDXL leaves the last layer out, and the final norm with it.

@@ -45,7 +45,6 @@ pub(super) fn facts() -> Facts {
         weight_bytes: WeightBytes { text: 1 << 20, denoiser: 4 << 20, vae: 1 << 20 },
         unet_channels: vec![32, 64],
         vae_channels: vec![32, 64],
-        unet_heads: vec![2, 2],
         weight_files: Vec::new(),
         device: "cpu".to_owned(),
         precision: "f32",

@@ -6,16 +6,22 @@ use serde_json::{Map, Value, json};
 use super::chat::CompletionBody;
 use super::embeddings::EmbeddingsBody;
 use super::images::ImagesBody;
+use super::responses::ResponsesBody;
+use super::tokens::TokensBody;
 
-/// The schema of each request body that servers read: `chat`, `embeddings`, `images`. Each is complete in
+/// The schema of each request body that servers read as JSON: `chat`, `responses`, `embeddings`, `images`, `tokens`. Each is complete in
 /// itself and has an example.
 pub fn request_schemas() -> Map<String, Value> {
     let chat =
         json!({ "model": "scripted", "messages": [{ "role": "user", "content": "hola" }], "max_tokens": 64 });
     let embeddings = json!({ "model": "scripted", "input": ["hola", "hello"], "encoding_format": "float" });
     let images = json!({ "model": "scripted", "prompt": "a red fox in the snow", "size": "64x64" });
+    let responses = json!({ "model": "scripted", "input": "hola", "max_output_tokens": 64 });
+    let tokens = json!({ "model": "scripted", "prompt": "hola" });
     Map::from_iter([
         ("chat".to_owned(), schema::<CompletionBody<'_>>(chat)),
+        ("responses".to_owned(), schema::<ResponsesBody<'_>>(responses)),
+        ("tokens".to_owned(), schema::<TokensBody<'_>>(tokens)),
         ("embeddings".to_owned(), schema::<EmbeddingsBody<'_>>(embeddings)),
         ("images".to_owned(), schema::<ImagesBody<'_>>(images)),
     ])

@@ -97,6 +97,7 @@ impl SchedulerKind {
 /// What the model predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "diffusers' own name")]
 pub(crate) enum Prediction {
     Epsilon,
     VPrediction,

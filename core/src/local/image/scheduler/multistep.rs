@@ -205,8 +205,9 @@ fn solve(mut rows: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         right.swap(column, best.unwrap_or(column));
         for row in (0..size).filter(|row| *row != column) {
             let factor = rows[row][column] / rows[column][column];
-            for at in column..size {
-                rows[row][at] -= factor * rows[column][at];
+            let pivot = rows[column].clone();
+            for (value, of_pivot) in rows[row].iter_mut().zip(&pivot).skip(column) {
+                *value -= factor * of_pivot;
             }
             right[row] -= factor * right[column];
         }

@@ -21,7 +21,7 @@ use crate::local::ops::{Device, Tensor};
 use crate::local::weights::Weights;
 
 pub(crate) use autoencoder::{Autoencoder, Bounds, decoder_bytes, with_today_s_names};
-pub(crate) use config::{UNetConfig, VaeConfig, unet_of_tensors, vae_of_tensors};
+pub(crate) use config::{UNetConfig, unet_of_tensors, vae_of_tensors};
 pub(crate) use taesd::TinyAutoencoder;
 pub(crate) use unet::UNet;
 
