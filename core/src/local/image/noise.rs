@@ -232,6 +232,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::excessive_precision, reason = "as it was published")]
     fn noise_of_torch_is_torch_s() {
         let path = super::super::testing::goldens().join("randn.safetensors");
         let truth = candle_core::safetensors::load(path, &candle_core::Device::Cpu).unwrap();
