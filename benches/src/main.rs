@@ -4,6 +4,8 @@
 mod allocations;
 #[cfg(feature = "embed")]
 mod embed;
+#[cfg(feature = "embed")]
+mod images;
 #[cfg(feature = "kernels")]
 mod kernels;
 mod overhead;
@@ -26,6 +28,7 @@ Suites:
   overhead   the policy stack around a backend that does nothing, and the stream parsers
   kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
   embed      local embedders against the CPU's limits; `make bench-peers SUITE=embed` runs the peers beside them
+  image      the parts of a Stable Diffusion 1.5 with random weights; AYNI_BENCH_IMAGES names its folder
   procurement  public procurement: lists, monthly files, the store
   pictures   from an encoded image to the tensor of a vision model, step by step
 
@@ -33,7 +36,7 @@ Options:
   --quick          fewer repetitions, fewer cases
   --json FILE      also write the figures as JSON
   --markdown FILE  also write the tables of the documentation (kernels, procurement)
-  --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed)
+  --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed, image)
   --help           this text
 
 Every line is `figure NAME VALUE UNIT` (medians) or `ratio NAME VALUE`; a target that is missed is marked and
@@ -76,6 +79,8 @@ fn main() -> ExitCode {
     }
     let outcome = match suite.as_deref() {
         Some("overhead") => overhead::run(options.quick),
+        #[cfg(feature = "embed")]
+        Some("image") => images::run(&options),
         #[cfg(feature = "kernels")]
         Some("kernels") => kernels::run(&options),
         #[cfg(feature = "kernels")]

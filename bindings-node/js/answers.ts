@@ -37,10 +37,28 @@ export interface BackendInfo {
   precision_reason: string | null;
   /** Where a local embedder has its prompts from: `repository`, `catalogue` or `none`. */
   prompts: string | null;
+  /** What a local image model draws with, once it is loaded. */
+  image_model?: ImageModelInfo;
   limits: { max_batch: number | null; max_concurrency: number | null; max_images: number | null };
   cold_starts: boolean;
   /** Of a procurement backend: what each of its sources can do. */
   sources?: readonly SourceInfo[];
+}
+
+/** What a local image model draws with. */
+export interface ImageModelInfo {
+  /** What it was made for: `standard`, `lcm`, `turbo`, `lightning-4`. It decides which steps are legal. */
+  recipe: string;
+  /** The scheduler of requests without one. */
+  scheduler: string;
+  steps: number;
+  guidance: number;
+  /** Width and height that it was trained for. */
+  size: [number, number];
+  optimisations: readonly string[];
+  weights_bytes: number;
+  /** Bytes that images in progress may take beside the weights, when the model was loaded. */
+  memory_bytes: number | null;
 }
 
 /** What one source of a procurement backend can do by itself. */

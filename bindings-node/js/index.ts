@@ -5,6 +5,7 @@ export type {
   Annotation,
   AnswerPart,
   BackendInfo,
+  ImageModelInfo,
   ChatEvent,
   ChatResponse,
   EmbeddingSpace,

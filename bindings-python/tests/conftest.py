@@ -1,7 +1,9 @@
 """What several tests use."""
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,14 @@ def scripted():
 def tiny():
     """A local embedder with seeded weights."""
     return ayni.Embedder(backend="local", model=str(TINY))
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory):
+    """A folder with image models of random weights: sd, turbo, sd-inpaint, and LoRAs."""
+    folder = tmp_path_factory.mktemp("tiny-images")
+    subprocess.run([os.environ["AYNI_MOCK"], "tiny-images", str(folder)], check=True)
+    return folder
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def ayni_command(*arguments, env=None, given=None):
 SERVICES = ("clip", "triage", "procurement", "images", "openai")
 
 
-@pytest.mark.parametrize("words", [[], ["chat"], ["pull"], ["embed"], ["models"], ["doctor"], ["serve"], *(["serve", name] for name in SERVICES)])
+@pytest.mark.parametrize("words", [[], ["chat"], ["pull"], ["image"], ["embed"], ["models"], ["doctor"], ["serve"], *(["serve", name] for name in SERVICES)])
 def test_everything_explains_itself(words):
     told = ayni_command(*words, "--help")
     assert told.returncode == 0 and told.stdout.startswith(f"usage: {' '.join(['ayni', *words])}")
@@ -52,6 +52,9 @@ def test_lines_and_images_are_embedded(tmp_path):
         (["embed", "-"], "EMBEDDING_PROVIDER is not set"),
         (["chat", "nowhere.gguf"], "nowhere.gguf"),
         (["pull", "nowhere"], "nowhere"),
+        (["image", "a fox", "--model", "/nowhere"], "/nowhere"),
+        (["image", "a fox", "-o", "fox.gif"], ".png, .jpg, .webp"),
+        (["image", "a fox", "--size", "big", "--model", "/nowhere"], "768x512"),
         (["serve", "openai"], "there is nothing to serve"),
         (["serve", "images", "--config", "nowhere.json"], "nowhere.json cannot be read"),
         (["models", "--vendor", "nobody"], "nobody"),
@@ -106,6 +109,29 @@ def test_every_service_has_its_port_and_address():
     for name in SERVICES:
         given = parser().parse_args(["serve", name, "--host", "0.0.0.0", "--port", "1234"])
         assert (given.service, given.host, given.port) == (name, "0.0.0.0", 1234)
+
+
+def test_an_image_is_drawn_and_changed_into_files(tiny_images, tmp_path):
+    import PIL.Image
+
+    model, out = ["--model", str(tiny_images / "sd"), "--device", "cpu", "--steps", "2", "--seed", "3"], tmp_path / "fox.png"
+    told = ayni_command("image", "a fox", "-o", str(out), "--size", "64x48", *model)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(f"{out}: 64x48, seed 3, 2 steps, pndm, sd, ")
+    with PIL.Image.open(out) as drawn:
+        assert drawn.size == (64, 48) and drawn.text["parameters"].startswith("a fox\nSteps: 2, ")
+    night = tmp_path / "night.jpg"
+    told = ayni_command("image", "at night", "--from", str(out), "--strength", "0.5", "-o", str(night), "--scheduler", "euler", *model)
+    assert told.returncode == 0, told.stderr
+    with PIL.Image.open(night) as changed:
+        exif, kind = changed.getexif(), changed.format
+        comment = exif.get_ifd(0x8769)[0x9286]
+    assert kind == "JPEG" and comment[8:].decode("utf-16-be").startswith("at night\nSteps: 2, Sampler: Euler, ")
+    assert json.loads(exif[0x010E])["operation"] == "refine"
+
+
+def test_the_service_of_images_has_a_short_name():
+    assert parser().parse_args(["serve", "image"]).service == "images"
 
 
 def test_shells_complete_commands_services_and_options(tmp_path):

@@ -84,14 +84,17 @@ def test_our_own_client_works_on_the_service(engine):
 
 
 def test_an_engine_behind_the_service_shows_in_its_diagnostics_and_stands_in(engine):
-    auto = {"backend": "local", "model": "runwayml/stable-diffusion-v1-5"}
     cloud = {"backend": "image_engine", "url": engine.url}
     with image_service(cloud) as served:
         assert served.client.get("/health").json()["engine"]["reachable"] is True
         answer = served.client.post("/generate", json={"prompt": "a fox", "temperature": 1, "resolution": "standard"})
         assert answer.json()["served_by"] == "image_engine"
-    with pytest.raises(RuntimeError, match="local models for images are not in this version"), image_service(auto):
+    absent = {"backend": "local", "model": "/nowhere/at/all"}
+    with pytest.raises(RuntimeError, match="there is no model folder /nowhere/at/all"), image_service(absent):
         pass
+    with image_service({**absent, "fallback": [cloud]}) as served:
+        answer = served.client.post("/generate", json={"prompt": "a fox", "aspectRatio": "1:1", "resolution": "high"})
+        assert answer.json()["served_by"] == "image_engine"
 
 
 def test_what_a_hosted_model_has_no_notion_of_is_told_or_refused():
@@ -116,6 +119,56 @@ def test_what_a_hosted_model_has_no_notion_of_is_told_or_refused():
             steps = {"refinePrompt": "at night", "images": [PIXEL], "config": {"steps": 4}}
             answer = served.client.post("/refine", json=steps)
             assert answer.status_code == 400 and "steps" in failure(answer)[1] and len(sent) == 2
+
+
+@pytest.fixture(scope="module")
+def local(tiny_images):
+    config = {"backend": "local", "model": str(tiny_images / "sd"), "device": "cpu", "fallback": [{"backend": "scripted"}]}
+    with image_service(config, TORCH_COMPILE="1") as served:
+        yield served
+
+
+def test_a_model_in_the_process_draws_and_refines(local):
+    body = {"prompt": "un faro, 漢字", "aspectRatio": "2:1", "temperature": 0.7, "resolution": "high"}
+    answer = local.client.post("/generate", json=body)
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert (made["served_by"], made["model"], made["scheduler"], made["ignored"]) == ("local", "sd", "pndm", [])
+    assert pixels(made["images"][0]) == (88, 48)
+    config = {"steps": 4, "guidanceScale": 2}
+    refined = local.client.post("/refine", json={"refinePrompt": "at night", "images": [PIXEL, made["images"][0]], "config": config})
+    assert refined.status_code == 200 and refined.json()["steps"] == 4
+    assert [pixels(image) for image in refined.json()["images"]] == [(1, 1), (87, 47)]
+
+
+def test_pillow_reads_what_automatic1111_writes(local):
+    import io
+
+    import PIL.Image
+
+    [image] = local.client.post("/generate", json={"prompt": "un faro, 漢字"}).json()["images"]
+    told = PIL.Image.open(io.BytesIO(base64.b64decode(image))).text
+    prompt, settings = told["parameters"].rsplit("\n", 1)
+    assert prompt == "un faro, 漢字" and settings.startswith("Steps: 25, Sampler: PLMS, CFG scale: 7.5, Seed: ")
+    receipt = json.loads(told["ayni"])
+    assert receipt["engine"] == f"ayni {ayni.__version__}" and receipt["prompt"] == "un faro, 漢字"
+    assert len(receipt["model_sha256"]) == 64 and f"Model hash: {receipt['model_sha256'][:10]}" in settings
+
+
+def test_health_names_what_draws(local):
+    told = local.client.get("/health").json()
+    assert (told["device"], told["model"], told["scheduler"], told["precision"] in ("f32", "bf16")) == ("cpu", "sd", "pndm", True)
+    assert told["recipe"]["name"] == "standard" and told["recipe"]["size"] == [64, 64]
+    assert told["memory"]["weights_bytes"] > 1_000_000 and "attention without S × S" in told["optimisations"]
+    assert len(local.log("TORCH_COMPILE is set; there is nothing to compile here")) == 1
+
+
+def test_a_wrong_step_count_says_which_is_right(tiny_images):
+    with image_service({"backend": "local", "model": str(tiny_images / "turbo"), "device": "cpu"}) as served:
+        body = {"refinePrompt": "x", "images": [PIXEL], "config": {"steps": 20}}
+        answer = served.client.post("/refine", json=body)
+        assert answer.status_code == 400 and failure(answer)[0] == "invalid_request" and "1 to 4" in failure(answer)[1]
+        assert served.client.post("/generate", json={"prompt": "x"}).json()["steps"] == 1
 
 
 @pytest.mark.parametrize(

@@ -213,12 +213,21 @@ fn configuration_page(capabilities: &[(&str, Value)]) -> String {
          and `fallback`, a list of further backends. Unknown fields are errors. The JSON Schemas are in this folder.\n",
     );
     let mut definitions: BTreeMap<&str, &Value> = BTreeMap::new();
-    let mut backends: BTreeMap<&str, (&Map<String, Value>, Vec<String>)> = BTreeMap::new();
+    let mut backends: BTreeMap<&str, (Map<String, Value>, Vec<String>)> = BTreeMap::new();
     for (capability, schema) in capabilities {
         for variant in schema["oneOf"].as_array().into_iter().flatten() {
             let name = variant["properties"]["backend"]["const"].as_str().unwrap_or_default();
             let Some(fields) = variant["properties"].as_object() else { continue };
-            let (_, uses) = backends.entry(name).or_insert_with(|| (fields, Vec::new()));
+            let (known, uses) = backends.entry(name).or_insert_with(|| (fields.clone(), Vec::new()));
+            // Models in this process have a configuration for each capability.
+            for (field, value) in fields.iter().filter(|(field, _)| !uses.is_empty() && *field != "backend") {
+                if !known.contains_key(field) {
+                    let mut value = value.clone();
+                    let description = value["description"].as_str().unwrap_or_default();
+                    value["description"] = format!("For {capability}: {description}").into();
+                    known.insert(field.clone(), value);
+                }
+            }
             uses.push(format!("{capability}: {}", one_line(&variant["description"])));
         }
         for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {

@@ -18,6 +18,28 @@ pub struct Limits {
     pub max_images: Option<usize>,
 }
 
+/// What a local image model draws with: for health addresses and status panels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ImageModelInfo {
+    /// What the model was made for: `standard`, `lcm`, `turbo`, `lightning-4`. It decides which steps are legal.
+    pub recipe: String,
+    /// The scheduler of requests without one.
+    pub scheduler: String,
+    /// The steps of requests without any.
+    pub steps: u32,
+    /// The guidance of requests without one; up to 1 means none.
+    pub guidance: f32,
+    /// Width and height that the model was trained for.
+    pub size: (u32, u32),
+    /// What makes it faster or smaller, in words.
+    pub optimisations: Vec<String>,
+    /// Bytes of the weights in memory.
+    pub weights_bytes: u64,
+    /// Bytes that images in progress may take beside them, when the model was loaded.
+    pub memory_bytes: Option<u64>,
+}
+
 /// Identity of a backend: fixed when it is built. Of a local model, precision and prompts are known once it is loaded.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -36,6 +58,9 @@ pub struct BackendInfo {
     pub precision_reason: Option<Arc<str>>,
     /// Where a local embedder has its prompts from: `repository`, `catalogue` or `none`.
     pub prompts: Option<Arc<str>>,
+    /// What a local image model draws with, once it is loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_model: Option<Arc<ImageModelInfo>>,
     /// Its limits.
     pub limits: Limits,
     /// Which account pays, without the credential itself. Backends with the same one share their limits.
@@ -56,6 +81,7 @@ impl BackendInfo {
             precision: None,
             precision_reason: None,
             prompts: None,
+            image_model: None,
             limits: Limits::default(),
             credential: None,
             cold_starts: false,
@@ -83,6 +109,12 @@ impl BackendInfo {
     /// Sets where a local embedder has its prompts from.
     pub fn with_prompts(mut self, origin: impl Into<Arc<str>>) -> Self {
         self.prompts = Some(origin.into());
+        self
+    }
+
+    /// Sets what a local image model draws with.
+    pub fn with_image_model(mut self, model: ImageModelInfo) -> Self {
+        self.image_model = Some(Arc::new(model));
         self
     }
 

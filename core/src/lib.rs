@@ -45,7 +45,7 @@ pub use error::{Error, ErrorKind, Operation, Persistence, Result, RouteFailure, 
 pub use image::{
     AnyImageGenerator, AspectRatio, GenerateRequest, ImageGenerator, ImageResponse, RefineRequest, Resolution,
 };
-pub use info::{BackendInfo, CredentialId, Limits, Route, Usage};
+pub use info::{BackendInfo, CredentialId, ImageModelInfo, Limits, Route, Usage};
 pub use media::{FileData, ImageData};
 pub use secret::Secret;
 

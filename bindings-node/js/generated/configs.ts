@@ -110,6 +110,14 @@ export interface Limit {
   max_queue_seconds?: number | undefined | null;
 }
 
+/** A LoRA, and how strongly it applies. */
+export interface LoraSource {
+  /** A file, a folder with one, or `org/name[:file][@revision]` on the Hub. */
+  model?: string | undefined;
+  /** How strongly it applies; 1 is as it was trained. */
+  weight?: number | undefined;
+}
+
 /**
  * What is recorded about calls: one `tracing` span per call (target `ayni::call`) with OpenTelemetry's GenAI names,
  * one event at its end (debug for an answer, warn for a failure), and counters. Prompts, inputs, answers,
@@ -587,6 +595,33 @@ export interface ImageLocalConfig {
    * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
    */
   load?: string | undefined | null;
+  /** LoRAs that are merged into the weights when the model is loaded, in order. */
+  loras?: readonly LoraSource[] | undefined;
+  /** Other weights for the model's UNet, such as those of SDXL-Lightning: a file, or `org/name:file` on the Hub. */
+  unet?: string | undefined | null;
+  /** Another VAE: a folder, or `org/name` on the Hub. `AutoencoderTiny` (TAESD) and fp16-fix are read. */
+  vae?: string | undefined | null;
+  /**
+   * What the model was made for, where neither its files nor the names of model, UNet and LoRAs say it: `standard`,
+   * `lcm`, `turbo` or `lightning-N` for N steps. It decides which steps, guidance and schedulers are legal.
+   */
+  recipe?: string | undefined | null;
+  /**
+   * The scheduler of requests without one: `euler`, `euler_ancestral`, `dpmpp_2m`, `lcm`, …; by default the
+   * recipe's.
+   */
+  scheduler?: string | undefined | null;
+  /**
+   * The most memory that weights and images in progress may take, in bytes; by default what the machine and the
+   * cgroup leave. Larger requests fail with `out_of_memory`, which names the size that fits.
+   */
+  memory_bytes?: number | undefined | null;
+  /** The most images in progress; 4 by default. Their steps are computed together. */
+  max_batch?: number | undefined | null;
+  /** The most requests that wait; 16 by default. Further ones fail with `rate_limited`. */
+  max_queued?: number | undefined | null;
+  /** Whether images hold no prompt and no receipt of how they were made. */
+  without_receipts?: boolean | undefined;
 }
 
 /** Chile's public procurement. */

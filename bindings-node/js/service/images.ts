@@ -30,6 +30,12 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
     this.#config = config;
   }
 
+  /** Opens the generator and loads a local model. */
+  override async load(): Promise<void> {
+    await (await this.handle()).ready();
+    this.isLoaded = true;
+  }
+
   forms(): Form[] {
     const prompt = { name: "prompt", label: "What the image shows", kind: "text", value: "a red fox in the snow" } as const;
     const change = { name: "prompt", label: "What to change", kind: "text", value: "make it night" } as const;
@@ -45,7 +51,15 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
   async health(): Promise<Record<string, unknown>> {
     const info = (await this.handle()).info();
     const device = info.device ?? (info.host === null ? "cpu" : "remote");
-    const found = { device, model: info.model, backend: info.backend, scheduler: null, optimisations: [] };
+    const found: Record<string, unknown> = { device, model: info.model, backend: info.backend, precision: info.precision };
+    const model = info.image_model;
+    found["scheduler"] = model?.scheduler ?? null;
+    found["optimisations"] = model?.optimisations ?? [];
+    if (model) {
+      const { recipe: name, steps, guidance, size } = model;
+      found["recipe"] = { name, steps, guidance, size };
+      found["memory"] = { weights_bytes: model.weights_bytes, images_bytes: model.memory_bytes };
+    }
     if (this.#config?.backend !== "image_engine") return found;
     const { policy: _, fallback: __, ...own } = this.#config;
     // Callers without a key ask as often as they like; the engine is asked once in a while, for all of them.

@@ -32,6 +32,7 @@ from ayni._months import ImportReport, MonthFile, MonthOptions
 from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
 from ayni._results import (
     BackendInfo,
+    ImageModelInfo,
     EmbeddingSpace,
     Hardware,
     Limits,
@@ -86,6 +87,7 @@ __all__ = [
     "Answer",
     "AsyncChatStream",
     "BackendInfo",
+    "ImageModelInfo",
     "BinaryMatch",
     "Buyer",
     "CallOptions",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Required, TypeAlias
 
-    from ayni._policies import ChatApi, EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
+    from ayni._policies import ChatApi, EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, LoraSource, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
 
 
 class ScriptedConfig(TypedDict, total=False):
@@ -562,6 +562,14 @@ class ImageFields(TypedDict, total=False):
     device: str | None
     precision: str | None
     load: str | None
+    loras: Sequence[LoraSource]
+    unet: str | None
+    vae: str | None
+    recipe: str | None
+    scheduler: str | None
+    memory_bytes: int | None
+    max_queued: int | None
+    without_receipts: bool
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ImageConfig]

@@ -123,6 +123,15 @@ class Limit(TypedDict, total=False):
     """The longest time in the queue; ``null`` sets no bound but the call's own."""
 
 
+class LoraSource(TypedDict, total=False):
+    """A LoRA, and how strongly it applies."""
+
+    model: str
+    """A file, a folder with one, or ``org/name[:file][@revision]`` on the Hub."""
+    weight: float
+    """How strongly it applies; 1 is as it was trained."""
+
+
 class Observe(TypedDict, total=False):
     """What is recorded about calls: one ``tracing`` span per call (target ``ayni::call``) with OpenTelemetry's GenAI
     names, one event at its end (debug for an answer, warn for a failure), and counters. Prompts, inputs, answers,

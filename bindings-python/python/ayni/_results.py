@@ -74,6 +74,31 @@ class SourceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageModelInfo:
+    """What a local image model draws with."""
+
+    recipe: str
+    """What it was made for: ``standard``, ``lcm``, ``turbo``, ``lightning-4``. It decides which steps are legal."""
+    scheduler: str
+    """The scheduler of requests without one."""
+    steps: int
+    guidance: float
+    size: tuple[int, int]
+    """Width and height that it was trained for."""
+    optimisations: tuple[str, ...] = ()
+    weights_bytes: int = 0
+    memory_bytes: int | None = None
+    """Bytes that images in progress may take beside the weights, when the model was loaded."""
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any] | None) -> ImageModelInfo | None:
+        if fields is None:
+            return None
+        width, height = fields["size"]
+        return cls(**{**fields, "size": (width, height), "optimisations": tuple(fields["optimisations"])})
+
+
+@dataclass(frozen=True, slots=True)
 class BackendInfo:
     """The identity of a backend."""
 
@@ -88,6 +113,8 @@ class BackendInfo:
     """Why it is this one: a sentence for people."""
     prompts: str | None = None
     """Where a local embedder has its prompts from: ``repository``, ``catalogue`` or ``none``."""
+    image_model: ImageModelInfo | None = None
+    """What a local image model draws with, once it is loaded."""
     limits: Limits = field(default_factory=Limits)
     cold_starts: bool = False
     sources: tuple[SourceInfo, ...] = ()
@@ -96,7 +123,8 @@ class BackendInfo:
     def _of(cls, fields: Mapping[str, Any]) -> BackendInfo:
         sources = fields.get("sources", ())
         sources = (SourceInfo(**{**source, "operations": tuple(source["operations"])}) for source in sources)
-        return cls(**{**fields, "limits": Limits(**fields["limits"]), "sources": tuple(sources)})
+        model = ImageModelInfo._of(fields.get("image_model"))
+        return cls(**{**fields, "limits": Limits(**fields["limits"]), "sources": tuple(sources), "image_model": model})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

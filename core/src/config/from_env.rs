@@ -14,7 +14,7 @@ use crate::backends::scripted::ScriptedConfig;
 use crate::backends::tei::TeiConfig;
 use crate::env::Environment;
 use crate::error::{Error, Result};
-use crate::local::{LocalEmbedderConfig, LocalImageConfig};
+use crate::local::{LocalEmbedderConfig, LocalImageConfig, LoraSource};
 use crate::policy::{Policy, Timeout};
 use crate::secret::Secret;
 
@@ -191,8 +191,14 @@ impl Setup<ImageConfig> {
     /// | `IMAGE_ENGINE_MODE` | |
     /// | --- | --- |
     /// | `cloud` | the engine at `CLOUD_ENGINE_URL`, else `VITE_CLOUD_ENGINE_URL` |
-    /// | `local` | `SD_MODEL_ID` (`runwayml/stable-diffusion-v1-5`) in this process, on `SD_DEVICE` |
+    /// | `local` | `SD_MODEL_ID` (`runwayml/stable-diffusion-v1-5`) in this process |
     /// | `auto` (the default) | the local one; where it fails, the cloud engine, if its address is set |
+    ///
+    /// | of the local engine | |
+    /// | --- | --- |
+    /// | `SD_LCM_LORA_ID` | a LoRA, or `none`; for Stable Diffusion 1.5 and SDXL by their ids it is `latent-consistency/lcm-lora-sdv1-5` or `latent-consistency/lcm-lora-sdxl` by default |
+    /// | `SD_DEVICE` | `auto`, `cpu`, `cuda`, `cuda:N` |
+    /// | `SD_PRECISION` | `auto`, `f32`, `bf16`, `int8`; `fp16` means half precision, which is bf16 here |
     ///
     /// A private Space gets `HF_API_TOKEN`. The answer's route says which engine served.
     ///
@@ -212,10 +218,7 @@ impl Setup<ImageConfig> {
             let hf_token = token_for_space(env, &url);
             ImageEngineConfig::new(url).with_hf_token(hf_token)
         });
-        let mut local = LocalImageConfig::new(
-            env.get("SD_MODEL_ID").unwrap_or_else(|| "runwayml/stable-diffusion-v1-5".to_owned()),
-        );
-        local.source.device = env.get("SD_DEVICE");
+        let local = local_images(env);
         match env.get("IMAGE_ENGINE_MODE").as_deref() {
             Some("cloud") => cloud.map(Self::new).ok_or_else(|| {
                 Error::config("CLOUD_ENGINE_URL (or VITE_CLOUD_ENGINE_URL) is not set; IMAGE_ENGINE_MODE=cloud needs it")
@@ -227,6 +230,29 @@ impl Setup<ImageConfig> {
             ))),
         }
     }
+}
+
+/// The models whose LCM-LoRA is known by their names.
+const LCM_LORAS: [(&str, &str); 4] = [
+    ("runwayml/stable-diffusion-v1-5", "latent-consistency/lcm-lora-sdv1-5"),
+    ("stable-diffusion-v1-5/stable-diffusion-v1-5", "latent-consistency/lcm-lora-sdv1-5"),
+    ("sd-legacy/stable-diffusion-v1-5", "latent-consistency/lcm-lora-sdv1-5"),
+    ("stabilityai/stable-diffusion-xl-base-1.0", "latent-consistency/lcm-lora-sdxl"),
+];
+
+/// The local engine of the variables `SD_…`.
+fn local_images(env: &Environment) -> LocalImageConfig {
+    let model = env.get("SD_MODEL_ID").unwrap_or_else(|| LCM_LORAS[0].0.to_owned());
+    let usual = || LCM_LORAS.iter().find(|(id, _)| *id == model).map(|(_, lora)| (*lora).to_owned());
+    let lora = env.get("SD_LCM_LORA_ID").or_else(usual).filter(|lora| lora != "none");
+    let mut local = LocalImageConfig::new(model);
+    local.loras = lora.into_iter().map(LoraSource::new).collect();
+    local.source.device = env.get("SD_DEVICE");
+    local.source.precision = env.get("SD_PRECISION").map(|name| match name.as_str() {
+        "fp16" | "float16" => "bf16".to_owned(),
+        _ => name,
+    });
+    local
 }
 
 #[cfg(feature = "procurement")]
@@ -338,6 +364,22 @@ mod tests {
         assert!(matches!(&setup.fallback[..], [ImageConfig::ImageEngine(_)]));
         let error = Setup::<ImageConfig>::from_env_with(&env(&[("IMAGE_ENGINE_MODE", "cloud")]));
         assert!(error.is_err_and(|error| error.message().contains("CLOUD_ENGINE_URL")));
+    }
+
+    #[test]
+    fn the_local_image_engine_is_told_by_variables() {
+        let local = |pairs: &[(&str, &str)]| local_images(&env(pairs));
+        let usual = local(&[]);
+        assert_eq!(usual.source.model, "runwayml/stable-diffusion-v1-5");
+        assert_eq!(usual.loras, [LoraSource::new("latent-consistency/lcm-lora-sdv1-5")]);
+        let xl = [("SD_MODEL_ID", "stabilityai/stable-diffusion-xl-base-1.0"), ("SD_PRECISION", "fp16")];
+        let xl = local(&xl);
+        assert_eq!(xl.loras, [LoraSource::new("latent-consistency/lcm-lora-sdxl")]);
+        assert_eq!(xl.source.precision.as_deref(), Some("bf16"));
+        assert!(local(&[("SD_LCM_LORA_ID", "none")]).loras.is_empty());
+        assert!(local(&[("SD_MODEL_ID", "./weights")]).loras.is_empty());
+        let own = local(&[("SD_LCM_LORA_ID", "o/lora"), ("SD_DEVICE", "cpu"), ("SD_PRECISION", "auto")]);
+        assert_eq!((own.loras[0].model.as_str(), own.source.device.as_deref()), ("o/lora", Some("cpu")));
     }
 
     #[test]

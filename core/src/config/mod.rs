@@ -118,9 +118,8 @@ macro_rules! configs {
             }
         })+)+
     };
-    // A backend's own type becomes a handle; some open as a handle already, and may download.
+    // A backend's own type becomes a handle; those in this process open as a handle already, and may download.
     (@open $config:ident $env:ident $transport:ident $handle:ident) => { $config.open($env).map($handle::new) };
-    (@open $config:ident $env:ident $transport:ident $handle:ident handle) => { $config.open($env) };
     (@open $config:ident $env:ident $transport:ident $handle:ident download) => {
         $config.open_over($env, $transport)
     };
@@ -176,7 +175,7 @@ configs! {
         /// An image engine (`/generate`, `/refine`).
         ImageEngine(ImageEngineConfig) = "image_engine",
         /// In this process.
-        Local(LocalImageConfig) = "local" as handle,
+        Local(LocalImageConfig) = "local" as download,
     }
 
     /// Which backend reads public procurement.

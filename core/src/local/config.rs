@@ -277,29 +277,170 @@ impl LocalChatConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LocalImageConfig {
-    /// The model, where it runs and in which precision.
+    /// The model, where it runs and in which precision: a folder of diffusers (`model_index.json`), a checkpoint in one
+    /// file, or either on the Hub.
     #[serde(flatten)]
     pub source: ModelSource,
+    /// LoRAs that are merged into the weights when the model is loaded, in order.
+    pub loras: Vec<LoraSource>,
+    /// Other weights for the model's UNet, such as those of SDXL-Lightning: a file, or `org/name:file` on the Hub.
+    pub unet: Option<String>,
+    /// Another VAE: a folder, or `org/name` on the Hub. `AutoencoderTiny` (TAESD) and fp16-fix are read.
+    pub vae: Option<String>,
+    /// What the model was made for, where neither its files nor the names of model, UNet and LoRAs say it: `standard`,
+    /// `lcm`, `turbo` or `lightning-N` for N steps. It decides which steps, guidance and schedulers are legal.
+    pub recipe: Option<String>,
+    /// The scheduler of requests without one: `euler`, `euler_ancestral`, `dpmpp_2m`, `lcm`, …; by default the recipe's.
+    pub scheduler: Option<String>,
+    /// The most memory that weights and images in progress may take, in bytes; by default what the machine and the
+    /// cgroup leave. Larger requests fail with `out_of_memory`, which names the size that fits.
+    pub memory_bytes: Option<u64>,
+    /// The most images in progress; 4 by default. Their steps are computed together.
+    pub max_batch: Option<usize>,
+    /// The most requests that wait; 16 by default. Further ones fail with `rate_limited`.
+    pub max_queued: Option<usize>,
+    /// Whether images hold no prompt and no receipt of how they were made.
+    pub without_receipts: bool,
+}
+
+/// A LoRA, and how strongly it applies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LoraSource {
+    /// A file, a folder with one, or `org/name[:file][@revision]` on the Hub.
+    pub model: String,
+    /// How strongly it applies; 1 is as it was trained.
+    pub weight: f32,
+}
+
+impl Default for LoraSource {
+    fn default() -> Self {
+        Self { model: String::new(), weight: 1.0 }
+    }
+}
+
+impl LoraSource {
+    /// A LoRA as it was trained.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self { model: model.into(), ..Self::default() }
+    }
+
+    /// Sets how strongly it applies.
+    pub fn with_weight(mut self, weight: f32) -> Self {
+        self.weight = weight;
+        self
+    }
 }
 
 impl LocalImageConfig {
-    /// Says that this version of ayni has no local image models.
+    /// Adds a LoRA.
+    pub fn with_lora(mut self, lora: LoraSource) -> Self {
+        self.loras.push(lora);
+        self
+    }
+
+    /// Sets other weights for the UNet.
+    pub fn with_unet(mut self, model: impl Into<String>) -> Self {
+        self.unet = Some(model.into());
+        self
+    }
+
+    /// Sets another VAE.
+    pub fn with_vae(mut self, model: impl Into<String>) -> Self {
+        self.vae = Some(model.into());
+        self
+    }
+
+    /// Says what the model was made for.
+    pub fn with_recipe(mut self, name: impl Into<String>) -> Self {
+        self.recipe = Some(name.into());
+        self
+    }
+
+    /// Sets the scheduler of requests without one.
+    pub fn with_scheduler(mut self, name: impl Into<String>) -> Self {
+        self.scheduler = Some(name.into());
+        self
+    }
+
+    /// Bounds the memory of weights and images in progress.
+    pub fn with_memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many images may be in progress.
+    pub fn with_max_batch(mut self, images: usize) -> Self {
+        self.max_batch = Some(images);
+        self
+    }
+
+    /// Sets how many requests may wait.
+    pub fn with_max_queued(mut self, requests: usize) -> Self {
+        self.max_queued = Some(requests);
+        self
+    }
+
+    /// Leaves prompts and receipts out of the images.
+    pub fn with_receipts(mut self, receipts: bool) -> Self {
+        self.without_receipts = !receipts;
+        self
+    }
+
+    /// Checks what can be checked without the model.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.source.check()?;
+        for lora in &self.loras {
+            if lora.model.trim().is_empty() {
+                return Err(Error::config("`loras` has one without a `model`"));
+            }
+            if !lora.weight.is_finite() {
+                return Err(Error::config(format!(
+                    "the `weight` of the LoRA {} is not a number",
+                    lora.model
+                )));
+            }
+        }
+        match (self.max_batch, self.memory_bytes) {
+            (Some(0), _) => Err(Error::config("`max_batch` is 0; it must be at least 1")),
+            (_, Some(0)) => Err(Error::config("`memory_bytes` is 0; no model fits that")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts to load the model in the background; calls wait for it, and so does
+    /// [`ready`](crate::AnyImageGenerator::ready).
     ///
     /// # Errors
-    /// Always: `config_invalid` without a model, else `unsupported`.
-    pub fn open(&self, _env: &Environment) -> Result<AnyImageGenerator> {
-        self.source.check()?;
-        Err(Error::unsupported(unavailable_reason()))
+    /// `config_invalid` for a model, device, precision, recipe or scheduler that is misspelt; `model_load` for files on
+    /// this machine that make no model; `device_unavailable`; `unsupported` without the feature `candle`.
+    pub fn open(&self, env: &Environment) -> Result<AnyImageGenerator> {
+        self.open_over(env, None)
+    }
+
+    /// The same, with a transport for downloads.
+    pub(crate) fn open_over(
+        &self,
+        env: &Environment,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> Result<AnyImageGenerator> {
+        #[cfg(feature = "candle")]
+        return super::LocalImage::open_over(self, env, transport).map(AnyImageGenerator::new);
+        #[cfg(not(feature = "candle"))]
+        {
+            let _ = (env, transport);
+            self.check()?;
+            Err(Error::unsupported(unavailable_reason()))
+        }
     }
 }
 
 /// Why a local model can't be opened in this build.
+#[cfg(not(feature = "candle"))]
 fn unavailable_reason() -> &'static str {
-    if cfg!(feature = "candle") {
-        "local models for images are not in this version of ayni"
-    } else {
-        "ayni was built without the `candle` feature, which local models need"
-    }
+    "ayni was built without the `candle` feature, which local models need"
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Models in this process: embedders and chat models. Opening a local image model says that it is not in this version.
+//! Models in this process: embedders, chat models and image models.
 
 #[cfg(feature = "candle")]
 mod chat;
@@ -7,6 +7,8 @@ mod config;
 mod embed;
 #[cfg(feature = "candle")]
 mod hardware;
+#[cfg(feature = "candle")]
+mod image;
 #[cfg(feature = "candle")]
 pub(crate) mod models;
 #[cfg(feature = "candle")]
@@ -27,10 +29,15 @@ pub mod vision;
 pub(crate) mod weights;
 
 #[cfg(feature = "candle")]
+#[doc(hidden)]
+pub use self::image::ImageParts;
+#[cfg(feature = "candle")]
+pub use self::image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
+#[cfg(feature = "candle")]
 pub use crate::embed::{Parity, ProbeParity};
 #[cfg(feature = "candle")]
 pub use chat::LocalChat;
-pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, ModelSource};
+pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, LoraSource, ModelSource};
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, embedding_architectures};
 #[cfg(feature = "candle")]

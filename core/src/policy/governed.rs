@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
@@ -113,6 +113,8 @@ impl<H: Handle> GovernedHandle<H> {
 /// A primary handle and its fallbacks under a policy.
 pub(super) struct Governed<H: Handle> {
     pub(super) info: BackendInfo,
+    /// The primary's once it is loaded, with the limits of all.
+    loaded: OnceLock<BackendInfo>,
     space: H::Space,
     /// The primary first, then its fallbacks in order.
     handles: Vec<GovernedHandle<H>>,
@@ -142,6 +144,7 @@ impl<H: Handle> Governed<H> {
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             info,
+            loaded: OnceLock::new(),
             space,
             handles,
             observe: policy.observe.clone(),
@@ -310,8 +313,16 @@ impl ChatBackend for Governed<AnyChat> {
 
 #[deny(clippy::missing_trait_methods)]
 impl ImageGenerator for Governed<AnyImageGenerator> {
+    /// With what a local model knows of itself once it is loaded, also where a fallback narrows its limits.
     fn info(&self) -> &BackendInfo {
-        &self.info
+        let Some(info) = self.handles.first().map(|primary| primary.handle.info()) else { return &self.info };
+        match (info.limits == self.info.limits, &info.image_model) {
+            (true, _) => info,
+            (false, None) => &self.info,
+            (false, Some(_)) => {
+                self.loaded.get_or_init(|| info.clone().with_limits(self.info.limits.clone()))
+            }
+        }
     }
 
     fn generate(

@@ -19,6 +19,7 @@ mod server;
 mod services;
 mod suite;
 mod test_main;
+pub mod tiny_images;
 
 pub use call::OtherCalls;
 pub use case::{

@@ -1,5 +1,7 @@
 //! Fills `{{name}}` in cases. Some of the values are canaries, which no log, error or debug output may show.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 
 use ayni::{Error, Result};
@@ -85,11 +87,25 @@ impl Placeholders {
     }
 
     fn value(&self, name: &str) -> Result<&str> {
+        if name == "tiny_images" {
+            return tiny_images();
+        }
         let found = self.values.iter().find(|(known, _)| *known == name);
         found
             .map(|(_, value)| value.as_str())
             .ok_or_else(|| Error::config(format!("the placeholder {{{{{name}}}}} is unknown")))
     }
+}
+
+/// The folder of the tiny image models, which is written when a case first names it.
+fn tiny_images() -> Result<&'static str> {
+    static FOLDER: OnceLock<String> = OnceLock::new();
+    if let Some(folder) = FOLDER.get() {
+        return Ok(folder);
+    }
+    let folder = crate::tiny_images::shared()
+        .map_err(|error| Error::config(format!("the tiny image models cannot be written: {error}")))?;
+    Ok(FOLDER.get_or_init(|| folder.display().to_string()))
 }
 
 fn is_name(text: &str) -> bool {

@@ -4,9 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
-use ayni::{AnyEmbedder, Context, EmbedInput, EmbedRequest, Environment, Error, ErrorKind, ImageData};
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig, LocalImage, LocalImageConfig};
+use ayni::{
+    AnyEmbedder, AnyImageGenerator, Context, EmbedInput, EmbedRequest, Environment, Error, ErrorKind,
+    GenerateRequest, ImageData,
+};
 use ayni_testkit::fuzz::{Folder, Sweep};
+use ayni_testkit::tiny_images;
 use serde_json::{Value, json};
 
 /// Where a run of the tests starts, and how many mutations it tries.
@@ -21,6 +25,9 @@ const NAME: &str = "no_model_folder_ends_the_process_or_holds_it";
 /// Kinds of errors that a folder may cause.
 const KINDS: [ErrorKind; 4] =
     [ErrorKind::ModelLoad, ErrorKind::Unsupported, ErrorKind::ConfigInvalid, ErrorKind::ResponseInvalid];
+
+/// Those that a folder of an image model may cause besides: settings that leave no step, sizes that do not fit.
+const IMAGE_KINDS: [ErrorKind; 2] = [ErrorKind::InvalidRequest, ErrorKind::OutOfMemory];
 
 pub(crate) fn main() -> ExitCode {
     let bases = bases();
@@ -41,7 +48,7 @@ pub(crate) fn main() -> ExitCode {
     }
     // Unchanged, each of them works: else its mutations would show nothing.
     for (number, base) in bases.iter().enumerate() {
-        let outcome = runtime.block_on(embed(base, number as u64));
+        let outcome = runtime.block_on(run(base, number as u64));
         assert!(outcome.is_ok(), "model {number}: {outcome:?}");
     }
     let mut sweep = Sweep::new(SEED, MUTATIONS).with_env().unwrap();
@@ -62,12 +69,45 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Opens one mutation and embeds with it.
+fn is_image_model(folder: &Folder) -> bool {
+    folder.files.keys().any(|name| name.starts_with("unet/"))
+}
+
+/// Embeds, or draws.
+async fn run(folder: &Folder, number: u64) -> Result<(), Error> {
+    match is_image_model(folder) {
+        true => draw(folder, number).await,
+        false => embed(folder, number).await,
+    }
+}
+
+async fn draw(folder: &Folder, number: u64) -> Result<(), Error> {
+    let place = tempfile::tempdir().unwrap();
+    folder.write(place.path()).unwrap();
+    let precision = ["f32", "bf16", "int8"][usize::try_from(number / 7 % 3).unwrap_or_default()];
+    let config = LocalImageConfig::new(place.path().to_str().unwrap())
+        .with_device("cpu")
+        .with_precision(precision)
+        .with_memory_bytes(MAX_BYTES);
+    let image = AnyImageGenerator::new(LocalImage::open(&config, &Environment::empty())?);
+    let cx = Context::new().with_timeout(Duration::from_secs(30));
+    let request =
+        GenerateRequest::new("the road (to:1.2) niño 漢字 😀").with_size(64, 64).with_steps(1).with_seed(1);
+    let response = image.generate(&cx, request).await?;
+    assert_eq!(response.size, Some((64, 64)));
+    Ok(())
+}
+
+/// Opens one mutation and embeds or draws with it.
 async fn attempt(bases: &[Folder], seed: u64, number: u64) -> Result<String, String> {
     let base = &bases[usize::try_from(number).unwrap_or_default() % bases.len()];
     let (folder, changed) = base.mutated(seed, number);
-    match embed(&folder, number).await {
+    match run(&folder, number).await {
+        Ok(()) if is_image_model(base) => Ok("images".to_owned()),
         Ok(()) => Ok("vectors".to_owned()),
+        Err(error) if is_image_model(base) && IMAGE_KINDS.contains(&error.kind()) => {
+            Ok(error.kind().to_string())
+        }
         Err(error) if KINDS.contains(&error.kind()) => Ok(error.kind().to_string()),
         Err(error) => Err(format!("{changed:?}: {error}")),
     }
@@ -126,6 +166,9 @@ fn bases() -> Vec<Folder> {
     for tokenizer in ["tokenizer.json", "spiece.model"] {
         bases.push(siglip(tokenizer));
     }
+    let images = tempfile::tempdir().unwrap();
+    tiny_images::write(images.path()).unwrap();
+    bases.extend(["sd", "turbo", "sd"].map(|name| Folder::read(&images.path().join(name)).unwrap()));
     bases
 }
 

@@ -28,6 +28,7 @@ async fn main() -> ayni::Result<()> {
     embed::any_number().await?;
     embed::a_space_wakes_up().await?;
     search::search().await?;
+    images::draw_here().await?;
     images::generate_and_refine().await?;
     failures::statuses_that_lie().await?;
     market::market().await?;

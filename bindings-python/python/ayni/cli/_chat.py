@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 def fetch(given: argparse.Namespace) -> int:
     """Fetches and loads a model."""
     with Chat(given.model) as chat:
-        chat.ready_sync(progress=_Loading())
+        chat.ready_sync(progress=Loading())
         print(f"{given.model}: ready, {chat.window()} tokens")
     return 0
 
@@ -50,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
     options = {name: value for name, value in options.items() if value is not None}
     start: list[dict[str, Any]] = [{"role": "system", "content": given.system}] if given.system else []
     with Chat(config) as chat:
-        chat.ready_sync(progress=_Loading())
+        chat.ready_sync(progress=Loading())
         print(f"{given.model}: {chat.window()} tokens; /new starts again, Ctrl-C stops an answer, Ctrl-D ends", file=sys.stderr)
         messages = list(start)
         while (question := _question()) is not None:
@@ -89,7 +89,7 @@ def _answer(chat: Chat, messages: list[dict[str, Any]], options: dict[str, Any])
     return text
 
 
-class _Loading:
+class Loading:
     """Tells how far loading is, where somebody sees it."""
 
     def __call__(self, progress: Progress) -> None:

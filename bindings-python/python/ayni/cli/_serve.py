@@ -45,7 +45,7 @@ SERVICES = {
     ),
     "images": (
         "generates images: POST /generate, /refine",
-        "IMAGE_ENGINE_MODE, CLOUD_ENGINE_URL. Local image models are not in this version.",
+        "IMAGE_ENGINE_MODE (auto, local, cloud), CLOUD_ENGINE_URL, SD_MODEL_ID, SD_LCM_LORA_ID, SD_DEVICE, SD_PRECISION",
     ),
     "openai": (
         "speaks OpenAI's API: /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/models",
@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
     for name, (what, variables) in SERVICES.items():
         one = services.add_parser(
             name,
+            aliases=["image"] if name == "images" else [],
             help=what,
             description=f"{what[0].upper()}{what[1:]}. /docs describes it.",
             epilog=f"Variables: {variables}\n\n{VARIABLES}",

@@ -105,8 +105,9 @@ class GeneratorPart(Part):
         return self._generator
 
     async def load(self) -> None:
-        """Opens the generator, so that a wrong configuration shows at once."""
+        """Opens the generator, so that a wrong configuration shows at once, and loads a local model."""
         LOG.info("image generator", extra={"model": self.generator.info().model})
+        await self.generator.ready()
         if os.environ.get("TORCH_COMPILE", "").strip() not in ("", "0"):
             LOG.info("TORCH_COMPILE is set; there is nothing to compile here")
 
@@ -119,13 +120,19 @@ class GeneratorPart(Part):
     def health(self) -> Mapping[str, Any]:
         """What is known without asking."""
         info = self.generator.info()
-        return {
+        found: dict[str, Any] = {
             "device": info.device or ("cpu" if info.host is None else "remote"),
             "model": info.model,
             "backend": info.backend,
+            "precision": info.precision,
             "scheduler": None,
             "optimisations": [],
         }
+        if (model := info.image_model) is not None:
+            found["scheduler"], found["optimisations"] = model.scheduler, list(model.optimisations)
+            found["recipe"] = {"name": model.recipe, "steps": model.steps, "guidance": model.guidance, "size": model.size}
+            found["memory"] = {"weights_bytes": model.weights_bytes, "images_bytes": model.memory_bytes}
+        return found
 
     async def diagnose(self) -> Mapping[str, Any]:
         """The same, and what the engines behind it say. Callers without a key ask as often as they like; the engines are

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::buffer::{Aligned, Scratch};
 use super::super::dispatch::with_simd;
@@ -70,7 +71,7 @@ pub struct Conv {
     /// Numbers of a pixel in a word.
     group: usize,
     weight_bytes: usize,
-    data: Aligned<u8>,
+    data: Arc<Aligned<u8>>,
     bias: Option<Aligned<f32>>,
 }
 
@@ -104,7 +105,7 @@ impl Conv {
                 geometry.stride
             )));
         }
-        let data = Aligned::EMPTY;
+        let data = Arc::new(Aligned::EMPTY);
         let (isa, bias) = (cpu.isa, None);
         let mut conv = Self { isa, precision, window, geometry, lanes, group, weight_bytes, data, bias };
         conv.fill(cpu, weights)?;
@@ -122,6 +123,11 @@ impl Conv {
         }
         self.bias = Some(Aligned::from_slice(bias)?);
         Ok(self)
+    }
+
+    /// The same weights with another stride, padding or upsampling; they are shared.
+    pub fn with_geometry(&self, geometry: Geometry) -> Self {
+        Self { geometry, ..self.clone() }
     }
 
     /// Rows and columns of the result for an image.
@@ -233,7 +239,7 @@ impl Conv {
                 }
             }
         });
-        self.data = data;
+        self.data = Arc::new(data);
         Ok(())
     }
 

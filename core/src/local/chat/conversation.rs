@@ -6,13 +6,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::grammar::Constraint;
 use super::output::OutputReader;
-use super::queue::Ticket;
 use super::sampling::{Sampler, log_probabilities};
 use crate::chat::{ChatEvent, FinishReason, TokenLogprob};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::info::Usage;
 use crate::local::models::TextCache;
+use crate::local::runtime::Ticket;
 use crate::local::tokenizer::{ChatTokenizer, TokenDecoder};
 
 /// Where the events of an answer go; closed when nobody reads them any more.

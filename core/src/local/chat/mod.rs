@@ -6,7 +6,6 @@ pub(crate) mod grammar;
 mod model;
 pub(crate) mod output;
 mod prefix;
-mod queue;
 mod sampling;
 mod scheduler;
 mod stack;
@@ -20,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::LocalChatConfig;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
-use super::runtime::{Worker, log_loaded};
+use super::runtime::{Queue, Worker, log_loaded};
 use super::source::{Located, locate};
 use super::weights::Weights;
 use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream};
@@ -30,7 +29,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::transport::Transport;
 use model::{ChatModel, DEFAULT_RUNNING, model_config};
-use queue::Queue;
 
 /// Requests that wait where the configuration does not say.
 const DEFAULT_QUEUED: usize = 64;

@@ -1,13 +1,14 @@
 //! Model architectures, one file each, written over [`ops`](super::ops) and configured by the model's own
 //! `config.json`. What several share is in `encoder.rs`, `decoder.rs` and `dual/`.
 //!
-//! What a model computes is a trait here: [`TextEncoder`], [`DualEncoder`] and [`CausalLm`]. Those of images (`Denoiser`,
-//! `Vae`) belong beside them.
+//! What a model computes is a trait here: [`TextEncoder`], [`DualEncoder`] and [`CausalLm`]; those of images are in
+//! `diffusion/`.
 
 mod bert;
 mod causal;
 mod config;
 mod decoder;
+pub(crate) mod diffusion;
 mod distilbert;
 mod dual;
 mod encoder;
@@ -47,7 +48,7 @@ use crate::local::weights::{Parameters, Weights};
 
 pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm};
 pub(crate) use decoder::{Cached, TextCache};
-pub(crate) use dual::open_dual_encoder;
+pub(crate) use dual::{PromptEncoder, open_dual_encoder};
 pub(crate) use gguf_config::config_of_gguf;
 
 /// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to

@@ -67,6 +67,15 @@ impl Conv2d {
         Ok(Self { window, geometry, weights: ConvWeights::Packed(Arc::new(packed)) })
     }
 
+    /// The same weights with another stride, padding or upsampling; they are shared.
+    pub fn with_geometry(&self, geometry: Geometry) -> Self {
+        let weights = match &self.weights {
+            ConvWeights::Packed(packed) => ConvWeights::Packed(Arc::new(packed.with_geometry(geometry))),
+            gpu @ ConvWeights::Gpu(..) => gpu.clone(),
+        };
+        Self { geometry, weights, ..self.clone() }
+    }
+
     /// Applies the convolution.
     ///
     /// # Errors

@@ -268,7 +268,7 @@ impl Linear {
                 let on_gpu = x.expect_gpu("the input of a linear layer")?;
                 epilogue.apply(Tensor::from_gpu(x.device(), layer.forward(on_gpu))?)
             }
-            LinearWeights::Stacked(layers) => epilogue.apply(stacked(layers, &x, &dims)?),
+            LinearWeights::Stacked(layers) => epilogue.apply(stacked(layers, &x)?),
             LinearWeights::Gated(layers) => {
                 let [gating, up] = &**layers;
                 let y = gate(gating.forward(&x)?, up.forward(&x)?, epilogue.activation)?;
@@ -324,26 +324,9 @@ fn gated_halves(y: Tensor, dims: &[usize], activation: Activation) -> Result<Ten
 }
 
 /// The outputs of layers side by side.
-fn stacked(layers: &[Linear], x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+fn stacked(layers: &[Linear], x: &Tensor) -> Result<Tensor> {
     let parts = layers.iter().map(|layer| layer.forward(x)).collect::<Result<Vec<_>>>()?;
-    if !x.device().is_cpu() {
-        let parts =
-            parts.iter().map(|part| part.expect_gpu("a stacked layer")).collect::<Result<Vec<_>>>()?;
-        return Tensor::from_gpu(x.device(), candle_core::Tensor::cat(&parts, dims.len() - 1));
-    }
-    Tensor::build(x.device(), dims, |to| {
-        let width = dims.last().copied().unwrap_or_default();
-        let mut first = 0;
-        for part in &parts {
-            let (_, outputs) = part.rows("a stacked layer")?;
-            let values = part.cpu_values("a stacked layer")?;
-            for (to, from) in to.chunks_exact_mut(width.max(1)).zip(values.chunks_exact(outputs.max(1))) {
-                to[first..first + outputs].copy_from_slice(from);
-            }
-            first += outputs;
-        }
-        Ok(())
-    })
+    Tensor::side_by_side(&parts.iter().collect::<Vec<_>>())
 }
 
 /// Outputs and inputs of a layer whose weight and bias belong together.

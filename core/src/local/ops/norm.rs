@@ -161,6 +161,56 @@ impl Norm {
         })
     }
 
+    /// A norm of groups over a strip of an image, with the sums of the whole image.
+    ///
+    /// # Errors
+    /// `invalid_request` if it is no norm of groups, or the channels differ.
+    pub fn forward_with_sums(&self, x: Tensor, sums: &ChannelSums, activation: Activation) -> Result<Tensor> {
+        let (Kind::Group(groups), Some(&channels)) = (self.kind, x.dims().last()) else {
+            return Err(Error::invalid_request("sums of channels are for norms of groups"));
+        };
+        if channels != self.width || sums.sums.len() != 2 * channels {
+            return Err(Error::invalid_request(format!(
+                "a norm of {} channels over {:?}",
+                self.width,
+                x.dims()
+            )));
+        }
+        let (weight, bias) = match &self.weights {
+            NormWeights::Cpu { weight, bias } => {
+                (weight.to_vec(), bias.as_ref().map_or_else(|| vec![0.0; channels], |bias| bias.to_vec()))
+            }
+            NormWeights::Gpu { weight, bias } => (numbers(weight)?, numbers(bias)?),
+        };
+        let width = channels / groups;
+        let (mut factors, mut shifts) = (vec![0.0; channels], vec![0.0; channels]);
+        for group in (0..channels).step_by(width) {
+            let total = |from: usize| {
+                sums.sums[from..from + width].iter().sum::<f64>() / (sums.pixels * width as f64)
+            };
+            let (mean, square) = (total(group), total(channels + group));
+            let factor = 1.0 / (square - mean * mean + f64::from(self.epsilon)).sqrt();
+            for channel in group..group + width {
+                let scaled = factor * f64::from(weight[channel]);
+                factors[channel] = scaled as f32;
+                shifts[channel] = (f64::from(bias[channel]) - mean * scaled) as f32;
+            }
+        }
+        if let Some(on_gpu) = x.as_gpu() {
+            let row = |values: Vec<f32>| {
+                candle_core::Tensor::new(values, on_gpu.device())?.to_dtype(on_gpu.dtype())
+            };
+            let normal =
+                row(factors).and_then(|factors| on_gpu.broadcast_mul(&factors)?.broadcast_add(&row(shifts)?));
+            return activate(Tensor::from_gpu(x.device(), normal)?, activation);
+        }
+        let normal = x.update_in_place(|cpu, to| {
+            elementwise::mul_row(cpu, to, &factors)?;
+            elementwise::add_row(cpu, to, &shifts)
+        })?;
+        activate(normal, activation)
+    }
+
     /// The weights as the kernels take them.
     pub(super) fn scaling(&self) -> Result<Scaling<'_>> {
         match &self.weights {
@@ -176,6 +226,35 @@ impl Norm {
     /// Whether it is a root-mean-square norm of so many columns.
     pub(super) fn is_rms_of(&self, width: usize) -> bool {
         self.kind == Kind::RootMeanSquare && self.width == width
+    }
+}
+
+/// The sums of an image's channels and of their squares, to which strips of the image are added.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelSums {
+    /// Those of the numbers, then those of the squares.
+    sums: Vec<f64>,
+    pixels: f64,
+}
+
+impl ChannelSums {
+    /// Adds a strip.
+    ///
+    /// # Errors
+    /// `unexpected` if a GPU fails.
+    pub fn add(&mut self, x: &Tensor) -> Result<()> {
+        let channels = x.dims().last().copied().unwrap_or_default();
+        self.sums.resize(2 * channels, 0.0);
+        let (sums, squares) = self.sums.split_at_mut(channels);
+        for pixel in x.values()?.chunks_exact(channels.max(1)) {
+            self.pixels += 1.0;
+            for ((x, sum), square) in pixel.iter().zip(sums.iter_mut()).zip(squares.iter_mut()) {
+                let x = f64::from(*x);
+                *sum += x;
+                *square += x * x;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -225,6 +304,24 @@ mod tests {
                 );
                 assert_near(&held, &x.tensor(&device), 0.0, "a tensor that is lent stays as it is");
             }
+        }
+    }
+
+    #[test]
+    fn a_norm_of_groups_in_strips_is_that_of_the_whole() {
+        let x = noise(&[1, 9, 7, 24], 1.5);
+        for device in devices().into_iter().chain([on_gpu()]) {
+            let (norm, x) = (&norms(&device)[3], x.tensor(&device));
+            let whole = norm.forward_with(&x, Activation::Silu).unwrap();
+            let mut sums = ChannelSums::default();
+            let strips = [x.narrow(1, 0, 4).unwrap(), x.narrow(1, 4, 5).unwrap()];
+            strips.iter().for_each(|strip| sums.add(strip).unwrap());
+            for (strip, first) in strips.into_iter().zip([0, 4]) {
+                let count = strip.dims()[1];
+                let found = norm.forward_with_sums(strip, &sums, Activation::Silu).unwrap();
+                assert_near(&found, &whole.narrow(1, first, count).unwrap(), 1e-5, "strip");
+            }
+            assert!(norms(&device)[2].forward_with_sums(x, &sums, Activation::None).is_err());
         }
     }
 

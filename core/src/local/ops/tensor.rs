@@ -18,6 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 5;
 
+/// How much a thread copies at a time.
+const ROWS_BYTES: usize = 1 << 18;
+
 /// Numbers in a model, between one layer and the next: f32 on the CPU, candle's tensor on a GPU.
 ///
 /// Clones and views share their memory; the last one gives it back when it is dropped. Operations take `x` or `&x`: a
@@ -408,6 +411,78 @@ impl Tensor {
         let from = x.cpu_values("the tensor")?;
         Self::build(&self.device, &dims, |to| {
             to.chunks_exact_mut(from.len().max(1)).for_each(|to| to.copy_from_slice(from));
+            Ok(())
+        })
+    }
+}
+
+impl Tensor {
+    /// Images with every pixel four times, cut to so many rows and columns.
+    ///
+    /// # Errors
+    /// `invalid_request` for another shape than `[image, row, column, channel]`, or more than twice the size.
+    pub fn doubled_to(&self, rows: usize, columns: usize) -> Result<Self> {
+        let [images, height, width, channels] = self.dims_of()?;
+        if rows > 2 * height || columns > 2 * width {
+            return Err(Error::invalid_request(format!(
+                "{rows} × {columns} is more than twice {height} × {width}"
+            )));
+        }
+        if let Data::Gpu(x) = &self.data {
+            let planes = x
+                .permute((0, 3, 1, 2))
+                .and_then(|x| x.contiguous()?.upsample_nearest2d(2 * height, 2 * width));
+            let cut = planes.and_then(|x| {
+                x.permute((0, 2, 3, 1))?.narrow(1, 0, rows)?.narrow(2, 0, columns)?.contiguous()
+            });
+            return Self::from_gpu(&self.device, cut);
+        }
+        let x = self.clone().contiguous()?;
+        let from = x.cpu_values("the images")?;
+        Self::build(&self.device, [images, rows, columns, channels], |to| {
+            for (number, to) in to.chunks_exact_mut(channels.max(1)).enumerate() {
+                let (image, row, column) =
+                    (number / columns / rows, number / columns % rows, number % columns);
+                let start = ((image * height + row / 2) * width + column / 2) * channels;
+                to.copy_from_slice(&from[start..start + channels]);
+            }
+            Ok(())
+        })
+    }
+
+    /// Tensors side by side: their last dimensions one after another, the others alike.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are none or they differ otherwise; `out_of_memory` on a GPU.
+    pub fn side_by_side(parts: &[&Self]) -> Result<Self> {
+        let Some((first, [leading @ .., _])) = parts.first().map(|first| (first, first.dims())) else {
+            return Err(Error::invalid_request("no tensors to put side by side"));
+        };
+        let widths = parts.iter().map(|part| match part.dims() {
+            [others @ .., width] if others == leading => Ok(*width),
+            dims => Err(Error::invalid_request(format!("{dims:?} cannot stand beside {:?}", first.dims()))),
+        });
+        let widths = widths.collect::<Result<Vec<usize>>>()?;
+        let width: usize = widths.iter().sum();
+        let dims = [leading, &[width]].concat();
+        if first.as_gpu().is_some() {
+            let parts = parts.iter().map(|part| part.expect_gpu("a part")).collect::<Result<Vec<_>>>()?;
+            return Self::from_gpu(&first.device, candle_core::Tensor::cat(&parts, leading.len()));
+        }
+        let parts = parts.iter().map(|part| (*part).clone().contiguous()).collect::<Result<Vec<_>>>()?;
+        let values = parts.iter().map(|part| part.cpu_values("a part")).collect::<Result<Vec<_>>>()?;
+        let rows_at_once = (ROWS_BYTES / 4 / width.max(1)).max(1);
+        Self::build(&first.device, dims, |to| {
+            first.device.cpu.pool.parallel_chunks(to, rows_at_once * width.max(1), |number, to| {
+                for (row, mut to) in to.chunks_exact_mut(width.max(1)).enumerate() {
+                    for (values, width) in values.iter().zip(&widths) {
+                        let (here, rest) = to.split_at_mut(*width);
+                        let start = (number * rows_at_once + row) * width;
+                        here.copy_from_slice(&values[start..start + width]);
+                        to = rest;
+                    }
+                }
+            });
             Ok(())
         })
     }

@@ -3,11 +3,15 @@
 //!
 //! A model implements [`BatchModel`]; a [`Worker`] loads it on a thread of its own and serves requests to it.
 
+mod available;
 mod budget;
+mod queue;
 mod schedule;
 mod worker;
 
+pub(crate) use available::available_memory;
 pub(crate) use budget::Budget;
+pub(crate) use queue::{Queue, Ticket};
 pub(crate) use schedule::BatchModel;
 #[cfg(test)]
 pub(crate) use schedule::Job;

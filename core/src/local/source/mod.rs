@@ -12,4 +12,4 @@ mod weight_files;
 pub(crate) use files::ModelFiles;
 pub(crate) use locate::{Located, locate};
 pub use reference::ModelReference;
-pub(crate) use weight_files::{DUAL_TYPES, OPEN_CLIP_CONFIG};
+pub(crate) use weight_files::{DUAL_TYPES, MODEL_INDEX, OPEN_CLIP_CONFIG};

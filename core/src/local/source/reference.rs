@@ -50,7 +50,9 @@ impl FromStr for ModelReference {
             return Ok(Self::Folder(path));
         }
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if path.is_file() || FILE_ENDINGS.contains(&ending) {
+        // `org/name:file.safetensors` is a file of a repository.
+        let is_of_hub = text.split_once(':').is_some_and(|(id, _)| is_hub_id(id));
+        if path.is_file() || FILE_ENDINGS.contains(&ending) && !is_of_hub {
             return Ok(Self::File(path));
         }
         if is_written_as_path(text) {
@@ -64,13 +66,12 @@ impl FromStr for ModelReference {
             Some((id, file)) => (id, Some(file)),
             None => (id, None),
         };
-        let is_id = id.split('/').count() == 2 && id.split('/').all(is_hub_name);
         let is_wrong = |part: Option<&str>| part.is_some_and(|part| !part.split('/').all(is_hub_name));
         // The cache names a folder by the id with `--` for the slash: `a--b/c` and `a/b--c` would share one.
-        if is_id && id.contains("--") {
+        if is_hub_id(id) && id.contains("--") {
             return Err(Error::config(format!("model '{text}': the Hub has no ids with `--`")));
         }
-        if !is_id || is_wrong(revision) || is_wrong(file) {
+        if !is_hub_id(id) || is_wrong(revision) || is_wrong(file) {
             return Err(Error::config(format!(
                 "model '{text}' is neither a folder or file on this machine nor a Hub id of the form `org/name[:file][@revision]`"
             )));
@@ -104,6 +105,11 @@ fn expand_home(text: &str) -> PathBuf {
         (Some(rest), Some(home)) => home.join(rest),
         _ => Path::new(text).to_owned(),
     }
+}
+
+/// Whether this is `org/name`.
+fn is_hub_id(id: &str) -> bool {
+    id.split('/').count() == 2 && id.split('/').all(is_hub_name)
 }
 
 fn is_hub_name(name: &str) -> bool {
@@ -142,6 +148,10 @@ mod tests {
         let one: ModelReference = "org/name:Q4_K_M@main".parse().unwrap();
         assert!(matches!(&one, ModelReference::Hub { file: Some(file), .. } if file == "Q4_K_M"));
         assert_eq!(one.to_string(), "org/name:Q4_K_M@main");
+        let lora: ModelReference = "org/name:a/lora.safetensors".parse().unwrap();
+        assert!(
+            matches!(&lora, ModelReference::Hub { file: Some(file), .. } if file == "a/lora.safetensors")
+        );
     }
 
     #[test]

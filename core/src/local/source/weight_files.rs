@@ -20,6 +20,20 @@ const OPEN_CLIP: [&str; 3] =
     ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"];
 const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
+/// What lists the parts of a diffusers repository.
+pub(crate) const MODEL_INDEX: &str = "model_index.json";
+
+/// Weights of the parts of diffusion models, those in 16 bits where there are no others, and LoRAs.
+const OF_DIFFUSION: [&str; 4] = [
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "model.fp16.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+];
+const PICKLES_OF_DIFFUSION: [&str; 3] =
+    ["diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.bin", "pytorch_lora_weights.bin"];
+const LORA: [&str; 1] = ["pytorch_lora_weights.safetensors"];
+
 /// What the name of an index ends with.
 pub(super) const INDEX_ENDING: &str = ".index.json";
 
@@ -78,7 +92,16 @@ impl WeightFiles {
         let names = folder.names();
         let in_order: Vec<&str> = match is_open_clip_alone(folder, &names)? {
             true => [&OPEN_CLIP[..], &SAFETENSORS, &PICKLES].concat(),
-            false => [&SAFETENSORS[..], &OPEN_CLIP[..2], &PICKLES, &OPEN_CLIP[2..]].concat(),
+            false => [
+                &SAFETENSORS[..],
+                &OPEN_CLIP[..2],
+                &OF_DIFFUSION,
+                &LORA,
+                &PICKLES,
+                &OPEN_CLIP[2..],
+                &PICKLES_OF_DIFFUSION,
+            ]
+            .concat(),
         };
         let Some(found) = in_order.into_iter().find(|name| names.contains(*name)) else { return Ok(None) };
         match found.ends_with(INDEX_ENDING) {

@@ -161,6 +161,24 @@ impl Tokenizer {
         })
     }
 
+    /// The id of a token, if there is one of this spelling.
+    pub(crate) fn id_of(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The special tokens before and after every text.
+    pub(crate) fn special_ids(&self) -> (&[u32], &[u32]) {
+        (&self.prefix, &self.suffix)
+    }
+
+    /// All tokens of a text, without special ones. The caller bounds its length.
+    ///
+    /// # Errors
+    /// `invalid_request` if it cannot be tokenised.
+    pub(crate) fn plain_ids(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.content(text)?.get_ids().to_vec())
+    }
+
     /// The most tokens of a text, special ones included.
     pub(crate) fn window(&self) -> usize {
         self.window

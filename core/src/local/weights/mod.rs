@@ -6,10 +6,12 @@
 
 mod gguf;
 mod key_map;
+mod lora;
 mod mapped;
 mod parameters;
 mod pickle;
 mod safetensors;
+pub(crate) mod single_file;
 mod tensor;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -26,6 +28,7 @@ use tensor::StoredTensor;
 
 pub(crate) use gguf::Metadata;
 pub(crate) use key_map::KeyMap;
+pub(crate) use lora::{Deltas, Lora, LoraPart, flat_names};
 pub(crate) use mapped::FileWatch;
 pub(crate) use parameters::{Biases, Parameters, Storage};
 
@@ -40,6 +43,8 @@ pub(crate) struct Weights {
     metadata: Option<Metadata>,
     /// The names, in the files, of the tensors that were asked for.
     used: Arc<Mutex<HashSet<String>>>,
+    /// What LoRAs add to the tensors.
+    deltas: Option<Arc<Deltas>>,
 }
 
 /// What a weight file is, by its first bytes.
@@ -132,6 +137,30 @@ impl Weights {
     /// The same tensors, asked for by the names of transformers where the files have others.
     pub(crate) fn with_names(&self, names: KeyMap) -> Self {
         Self { names: Some(names), ..self.clone() }
+    }
+
+    /// The same tensors under other names; those for which `rename` has none are left out.
+    pub(crate) fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
+        let rename = |(name, tensor): (&String, &StoredTensor)| Some((rename(name)?, tensor.clone()));
+        Self { tensors: self.tensors.iter().filter_map(rename).collect(), ..Self::default() }
+    }
+
+    /// The same tensors with what LoRAs add to them.
+    pub(crate) fn with_deltas(&self, deltas: Deltas) -> Self {
+        Self { deltas: Some(Arc::new(deltas)), ..self.clone() }
+    }
+
+    /// A tensor with what LoRAs add to it.
+    fn with_deltas_of(&self, name: &str, tensor: candle_core::Tensor) -> Result<candle_core::Tensor> {
+        match &self.deltas {
+            Some(deltas) => deltas.add_to(name, tensor),
+            None => Ok(tensor),
+        }
+    }
+
+    /// How many numbers all tensors have.
+    pub(crate) fn count(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>()).sum()
     }
 
     /// The names of all tensors in the files, in no order.

@@ -5,7 +5,9 @@ use candle_core::{DType, Tensor};
 use super::Weights;
 use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{DenseWeights, Device, Embedding, Format, Gate, Linear, Norm, Precision, of_candle};
+use crate::local::ops::{
+    Conv2d, DenseWeights, Device, Embedding, Format, Gate, Geometry, Linear, Norm, Precision, of_candle,
+};
 
 /// The tensors under one prefix of a model's names: `encoder.layer.0`.
 #[derive(Clone, Debug)]
@@ -144,7 +146,8 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if it is missing, has another shape, or holds a number that is not finite.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.find(name, shape)?.to_tensor(&candle_core::Device::Cpu)
+        let tensor = self.find(name, shape)?.to_tensor(&candle_core::Device::Cpu)?;
+        self.weights.with_deltas_of(&self.full(name), tensor)
     }
 
     /// A tensor that may be missing; one of another shape is still an error.
@@ -377,7 +380,66 @@ impl<'a> Parameters<'a> {
         Embedding::new(self.device, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
     }
 
-    fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
+    /// The convolution `name.weight` over square windows, with `name.bias` where there is one.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape.
+    pub(crate) fn conv(
+        &self,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        window: usize,
+        geometry: Geometry,
+    ) -> Result<Conv2d> {
+        let here = self.at(name);
+        let weight = here.tensor("weight", &[outputs, inputs, window, window])?;
+        let bias = here.bias("bias", outputs)?;
+        Conv2d::new(self.device, weight, bias, geometry).map_err(|error| here.unusable(error))
+    }
+
+    /// A layer over single pixels, which some files store as a convolution with windows of one pixel.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape.
+    pub(crate) fn pointwise(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        let here = self.at(name);
+        let bias = here.bias("bias", outputs)?;
+        here.linear_of((here.pointwise_weight(inputs, outputs)?, bias))
+    }
+
+    /// The weight of such a layer as a matrix.
+    pub(crate) fn pointwise_weight(&self, inputs: usize, outputs: usize) -> Result<Tensor> {
+        match self.weights.shape(&self.full("weight")).map(<[usize]>::len) {
+            Some(4) => {
+                self.tensor("weight", &[outputs, inputs, 1, 1])?.reshape((outputs, inputs)).map_err(of_candle)
+            }
+            _ => self.tensor("weight", &[outputs, inputs]),
+        }
+    }
+
+    /// The norm over groups of channels of `name.weight` and `name.bias`.
+    ///
+    /// # Errors
+    /// `model_load` if a tensor is missing or has another shape, or channels are not whole groups.
+    pub(crate) fn group_norm(
+        &self,
+        name: &str,
+        channels: usize,
+        groups: usize,
+        epsilon: f64,
+    ) -> Result<Norm> {
+        let here = self.at(name);
+        let (weight, bias) = (here.tensor("weight", &[channels])?, here.tensor("bias", &[channels])?);
+        Norm::group(self.device, &weight, &bias, groups, as_f32(epsilon))
+            .map_err(|error| here.unusable(error))
+    }
+
+    /// The shape of a tensor under the prefix, if it is there.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.weights.shape(&self.full(name))
+    }
+
+    pub(crate) fn bias(&self, name: &str, width: usize) -> Result<Option<Tensor>> {
         match self.biases {
             Biases::IfAny => self.tensor_if_any(name, &[width]),
             Biases::All => self.tensor(name, &[width]).map(Some),

@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ayni_testkit::chilecompra::{ChileCompra, WorldSpec};
@@ -16,6 +16,7 @@ Serves one case of a behaviour suite, or ChileCompra, until its standard input c
 
 Usage: ayni-mock --case FILE [--port PORT]
        ayni-mock chilecompra [--world JSON] [--port PORT]
+       ayni-mock tiny-images FOLDER
 
   --case FILE   the case; core/conformance/README.md describes the format
   --port PORT   the port of the main address; 0, the default, takes any
@@ -38,7 +39,9 @@ POST /__chilecompra   takes {\"now\", \"advance_seconds\", \"running\", \"forget
                       `appearing_rows`, `vanishing_rows`, `filter_loses_one_in`, `ocds_months_behind`, `faults`:
                       [{\"at\", \"what\", \"skip\", \"times\"}], `what` being html, truncated, nul_bytes, drifting_types,
                       simultaneous, quota_spent, ticket_refused, parameters_invalid, gateway_timeout, unavailable,
-                      reset or silence";
+                      reset or silence
+
+As tiny-images it writes image models with random weights into a folder, in the layout of diffusers, and ends.";
 
 enum Play {
     Case(PathBuf),
@@ -51,6 +54,18 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder] = words.as_slice()
+        && command == "tiny-images"
+    {
+        return match ayni_testkit::tiny_images::write(Path::new(folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("ayni-mock: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match parse(std::env::args().skip(1)) {
         Ok(None) => {
             println!("{HELP}");

@@ -30,18 +30,30 @@ pub(super) enum EndOfText {
 }
 
 impl EndOfText {
+    /// By `eos_token_id` of a configuration.
+    pub(super) fn of_config(id: Option<u32>) -> Self {
+        match id.unwrap_or(END_OF_TEXT) {
+            WRONG_END_OF_TEXT => Self::Highest,
+            id => Self::Token(id),
+        }
+    }
+
+    /// Where a text ends.
+    pub(super) fn place(self, text: &[u32]) -> Option<usize> {
+        let end = match self {
+            Self::Highest => text.iter().max().copied(),
+            Self::Token(id) => Some(id),
+        };
+        text.iter().position(|id| Some(*id) == end)
+    }
+
     /// The text up to its end token, that included. Attention looks back only, so the rest changes nothing: a text has
     /// the same vector however it is padded.
     ///
     /// # Errors
     /// `invalid_request` if the text has no end.
     fn cut(self, text: &[u32]) -> Result<&[u32]> {
-        let end = match self {
-            Self::Highest => text.iter().max().copied(),
-            Self::Token(id) => Some(id),
-        };
-        let place = text.iter().position(|id| Some(*id) == end);
-        place.and_then(|place| text.get(..=place)).ok_or_else(|| {
+        self.place(text).and_then(|place| text.get(..=place)).ok_or_else(|| {
             let what = match self {
                 Self::Highest => "no token".to_owned(),
                 Self::Token(id) => format!("no token {id}, which ends a text"),
@@ -97,7 +109,7 @@ struct Config {
 }
 
 /// What transformers takes where the config says nothing.
-const TEXTS: Shape =
+pub(super) const TEXTS: Shape =
     Shape { width: 512, inner: 2048, layers: 12, heads: 8, activation: Activation::QuickGelu, epsilon: 1e-5 };
 const IMAGES: Shape = Shape {
     width: 768,
@@ -107,9 +119,9 @@ const IMAGES: Shape = Shape {
     activation: Activation::QuickGelu,
     epsilon: 1e-5,
 };
-const VOCABULARY: usize = 49_408;
+pub(super) const VOCABULARY: usize = 49_408;
 const END_OF_TEXT: u32 = 49_407;
-const WINDOW: usize = 77;
+pub(super) const WINDOW: usize = 77;
 const PROJECTION: usize = 512;
 const PATCH: usize = 32;
 
@@ -126,10 +138,7 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
     let text = config.text_config_dict.or(config.text_config).unwrap_or_default();
     let image = config.vision_config_dict.or(config.vision_config).unwrap_or_default();
     let width = config.projection_dim.unwrap_or(PROJECTION);
-    let end = match text.eos_token_id.unwrap_or(END_OF_TEXT) {
-        WRONG_END_OF_TEXT => EndOfText::Highest,
-        id => EndOfText::Token(id),
-    };
+    let end = EndOfText::of_config(text.eos_token_id);
     let shape = ClipShape {
         width,
         end,

@@ -5,6 +5,7 @@ mod clip;
 mod config;
 mod open_clip;
 mod pre_norm;
+mod prompt;
 mod siglip;
 mod towers;
 
@@ -16,6 +17,7 @@ use crate::local::ops::Device;
 use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::weights::Weights;
 use config::load_error;
+pub(crate) use prompt::PromptEncoder;
 
 /// The dual encoder of a model's folder. Its weights say which configuration is theirs: that of open_clip where their names
 /// are open_clip's, else that of transformers.

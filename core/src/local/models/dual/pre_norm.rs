@@ -85,6 +85,24 @@ impl Transformer {
         }
     }
 
+    /// The states of all tokens before the last `skipped` layers, and after all of them.
+    pub(super) fn states(&self, mut x: Tensor, starts: &[usize], skipped: usize) -> Result<[Tensor; 2]> {
+        let kept = self.blocks.len().saturating_sub(skipped);
+        let mut early = x.clone();
+        for (number, block) in self.blocks.iter().enumerate() {
+            x = block.forward(self, x, starts, None)?;
+            if number + 1 == kept {
+                early = x.clone();
+            }
+        }
+        Ok([early, x])
+    }
+
+    /// How many layers there are.
+    pub(super) fn layers(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Attention of all tokens, or of one of each sequence, to those of their sequence.
     fn attention(&self, qkv: Tensor, starts: &[usize], kept: Option<&[u32]>) -> Result<Tensor> {
         let [q, k, v] = split_heads(qkv, self.heads, QkPreparation::default())?;

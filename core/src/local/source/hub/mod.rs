@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::source::ModelFiles;
+use crate::local::source::{MODEL_INDEX, ModelFiles};
 
 mod cache;
 mod client;
@@ -74,6 +74,7 @@ impl Hub {
     /// The files that are needed of a repository.
     fn plan(&self, contents: &Contents<'_>) -> Result<Plan> {
         match &self.gguf {
+            variant if contents.names.contains(MODEL_INDEX) => contents.diffusion_plan(variant.as_deref()),
             Some(gguf) => contents.gguf_plan(gguf),
             None => contents.plan(),
         }
@@ -82,7 +83,8 @@ impl Hub {
     /// A model's files in a folder, by what was planned.
     fn files_of(&self, folder: &Path, plan: &Plan) -> Result<ModelFiles> {
         let files = ModelFiles::in_folder(folder)?;
-        Ok(match plan.files.first().filter(|_| self.gguf.is_some()) {
+        let names_weights = self.gguf.is_some() && !plan.files.iter().any(|name| name == MODEL_INDEX);
+        Ok(match plan.files.first().filter(|_| names_weights) {
             Some(weights) => files.with_weights(weights),
             None => files,
         })

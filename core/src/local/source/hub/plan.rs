@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::weight_files::{
-    CONFIG, DUAL_TYPES, Folder, INDEX_ENDING, OPEN_CLIP_CONFIG, WeightFiles, no_weights,
+    CONFIG, DUAL_TYPES, Folder, INDEX_ENDING, MODEL_INDEX, OPEN_CLIP_CONFIG, WeightFiles, no_weights,
 };
 
 /// Files that change how a model is used. A model runs without them, but wrongly if they exist: a cache counts as
@@ -42,6 +42,22 @@ const OPTIONAL: [&str; 12] = [
 
 const MODULES: &str = "modules.json";
 
+/// The parts of a diffusers repository that are used, and those of them that have weights.
+const DIFFUSION_PARTS: [&str; 7] =
+    ["scheduler", "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae"];
+const WEIGHTED_PARTS: [&str; 4] = ["text_encoder", "text_encoder_2", "unet", "vae"];
+
+/// Files of these parts besides weights.
+const DIFFUSION_FILES: [&str; 7] = [
+    CONFIG,
+    "scheduler_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+];
+
 /// The files that name further files; a plan needs to read them.
 pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> {
     let is_of_open_clip = names.contains(OPEN_CLIP_CONFIG);
@@ -51,7 +67,7 @@ pub(super) fn naming(names: &BTreeSet<String>) -> impl Iterator<Item = &String> 
             is_read && !names.contains(whole)
         }
         // Beside open_clip's configuration, it says whether `model.safetensors` is the whole model.
-        None => *name == MODULES || is_of_open_clip && *name == CONFIG,
+        None => *name == MODULES || *name == MODEL_INDEX || is_of_open_clip && *name == CONFIG,
     })
 }
 
@@ -163,11 +179,63 @@ impl Contents<'_> {
         Ok(plan)
     }
 
+    /// The files of a diffusers repository: of each part that is used, its configuration and weights. `variant` is that of
+    /// the weights (`fp16`); a single-file checkpoint or LoRA beside the parts may be named instead.
+    ///
+    /// # Errors
+    /// `model_load` if `model_index.json` is damaged, or a part has no weights of that variant.
+    pub(super) fn diffusion_plan(&self, variant: Option<&str>) -> Result<Plan> {
+        if let Some(name) = variant.filter(|name| self.names.contains(*name)) {
+            return Ok(Plan { files: vec![name.to_owned()], absent: Vec::new() });
+        }
+        // Not here yet: its parts are known afterwards.
+        let Some(bytes) = (self.read)(MODEL_INDEX)? else {
+            return Ok(Plan { files: vec![MODEL_INDEX.to_owned()], absent: Vec::new() });
+        };
+        let index: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            let text = format!("{MODEL_INDEX} of the repository is not as expected: {error}");
+            Error::new(ErrorKind::ModelLoad, text).with_source(error)
+        })?;
+        let has = |part: &str| index.get(part).is_some_and(|part| part.get(0).is_some_and(Value::is_string));
+        let mut files = vec![MODEL_INDEX.to_owned()];
+        let parts = DIFFUSION_PARTS.into_iter().filter(|part| has(part));
+        for part in parts.clone() {
+            files.extend(DIFFUSION_FILES.iter().filter_map(|name| self.existing(format!("{part}/{name}"))));
+        }
+        for part in parts.filter(|part| WEIGHTED_PARTS.contains(part)) {
+            let folder = self.folder(part);
+            let found = match variant {
+                None => folder.weights()?.ok_or_else(|| no_weights(&folder))?,
+                Some(variant) => {
+                    let start = format!("{part}/");
+                    let is_wanted = |name: &&String| {
+                        name.strip_prefix(&start).is_some_and(|name| {
+                            name.contains("model") && name.ends_with(&format!(".{variant}.safetensors"))
+                        })
+                    };
+                    let found: Vec<String> = self.names.iter().filter(is_wanted).cloned().collect();
+                    if found.is_empty() {
+                        let text =
+                            format!("{part} of the repository has no weights of the variant '{variant}'");
+                        return Err(Error::new(ErrorKind::ModelLoad, text));
+                    }
+                    found
+                }
+            };
+            files.extend(found);
+        }
+        Ok(Plan { files, absent: Vec::new() })
+    }
+
     /// The files of a model in GGUF: the one whose name has `wanted` in it, with all its parts.
     ///
     /// # Errors
     /// `model_load` listing what there is if there is none, or several.
     pub(super) fn gguf_plan(&self, wanted: &str) -> Result<Plan> {
+        // A single-file checkpoint, or a LoRA.
+        if wanted.ends_with(".safetensors") && self.names.contains(wanted) {
+            return Ok(Plan { files: vec![wanted.to_owned()], absent: Vec::new() });
+        }
         let all = || self.names.iter().filter(|name| name.ends_with(".gguf"));
         let low = wanted.to_ascii_lowercase();
         let stem = |name: &str| name.trim_end_matches(".gguf").to_ascii_lowercase();

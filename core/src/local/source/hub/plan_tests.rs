@@ -216,3 +216,57 @@ fn files_that_an_architecture_does_not_read_need_not_be_known_to_be_absent() {
     assert!(bare.contains(&"generation_config.json".to_owned()) && bare.contains(&"modules.json".to_owned()));
     assert!(!bare.contains(&"preprocessor_config.json".to_owned()), "{bare:?}");
 }
+
+#[test]
+fn a_diffusion_model_is_taken_without_copies_and_parts_that_are_not_used() {
+    let index = r#"{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"], "scheduler": ["diffusers", "PNDMScheduler"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "text_encoder_2": [null, null]}"#;
+    let plan = |index: &str, variant: Option<&str>| {
+        let files = [
+            "model_index.json",
+            "v1-5.safetensors",
+            "safety_checker/model.safetensors",
+            "scheduler/scheduler_config.json",
+            "text_encoder/config.json",
+            "text_encoder/model.fp16.safetensors",
+            "text_encoder/model.safetensors",
+            "tokenizer/merges.txt",
+            "tokenizer/vocab.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.bin",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.non_ema.safetensors",
+            "unet/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.fp16.safetensors",
+            "vae/diffusion_pytorch_model.safetensors",
+        ];
+        let names = files.iter().map(|name| (*name).to_owned()).collect();
+        let read = |name: &str| {
+            Ok((name == "model_index.json" && !index.is_empty()).then(|| index.as_bytes().to_vec()))
+        };
+        Contents { names: &names, read: &read }.diffusion_plan(variant).map(|plan| plan.files)
+    };
+    let common = [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "text_encoder/config.json",
+        "unet/config.json",
+        "vae/config.json",
+    ];
+    let with = |end: &str| {
+        let weights = ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"];
+        let weights = weights.map(|name| format!("{name}{end}"));
+        common.iter().map(|name| (*name).to_owned()).chain(weights).collect::<Vec<_>>()
+    };
+    assert_eq!(plan(index, None).unwrap(), with(".safetensors"));
+    assert_eq!(plan(index, Some("fp16")).unwrap(), with(".fp16.safetensors"));
+    assert_eq!(plan(index, Some("v1-5.safetensors")).unwrap(), ["v1-5.safetensors"]);
+    assert_eq!(plan("", None).unwrap(), ["model_index.json"], "its parts are known when it is here");
+    assert!(plan(index, Some("int4")).unwrap_err().message().contains("no weights of the variant 'int4'"));
+    assert!(plan("[", None).is_err());
+}
