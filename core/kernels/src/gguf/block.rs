@@ -47,32 +47,18 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The shape of Q4_0.
-    pub(super) const Q4_0: Self = Self::simple([4, 0], 8, Scales::Half);
-    /// The shape of Q4_1.
-    pub(super) const Q4_1: Self = Self::simple([4, 0], 0, Scales::HalfAndMinimum);
-    /// The shape of Q5_0.
-    pub(super) const Q5_0: Self = Self::simple([4, 1], 16, Scales::Half);
-    /// The shape of Q5_1.
-    pub(super) const Q5_1: Self = Self::simple([4, 1], 0, Scales::HalfAndMinimum);
-    /// The shape of Q8_0.
-    pub(super) const Q8_0: Self = Self::simple([8, 0], 128, Scales::Half);
-    /// The shape of Q2_K.
-    pub(super) const Q2K: Self = Self::of_256([2, 0], 2, 0, Scales::Nibbles);
-    /// The shape of Q3_K.
-    pub(super) const Q3K: Self = Self::of_256([2, 1], 2, 4, Scales::Signed);
-    /// The shape of Q4_K.
-    pub(super) const Q4K: Self = Self::of_256([4, 0], 1, 0, Scales::Pairs);
-    /// The shape of Q5_K.
-    pub(super) const Q5K: Self = Self::of_256([4, 1], 1, 0, Scales::Pairs);
-    /// The shape of Q6_K.
-    pub(super) const Q6K: Self = Self::of_256([4, 2], 2, 32, Scales::Signed);
-
-    const fn simple([low, high]: [usize; 2], offset: i32, scales: Scales) -> Self {
+    /// Blocks of 32.
+    pub(super) const fn simple([low, high]: [usize; 2], offset: i32, scales: Scales) -> Self {
         Self { units: 1, low, high, halves: 1, offset, scales }
     }
 
-    const fn of_256([low, high]: [usize; 2], halves: usize, offset: i32, scales: Scales) -> Self {
+    /// Blocks of 256.
+    pub(super) const fn of_256(
+        [low, high]: [usize; 2],
+        halves: usize,
+        offset: i32,
+        scales: Scales,
+    ) -> Self {
         Self { units: MAX_LENGTH / UNIT, low, high, halves, offset, scales }
     }
 

@@ -4,8 +4,10 @@ use std::marker::PhantomData;
 
 use super::super::simd::Simd;
 use super::activations;
-use super::block::{GROUP, GROUPS, Scales, Shape, UNIT};
+use super::block::{Block, GROUP, GROUPS, Scales, Shape, UNIT};
+use super::format::Format;
 use super::multiply::{Multiply, Panel};
+use super::{simple, super_blocks};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
 
 /// How far ahead weights are prefetched, in bytes: about bandwidth times latency of the memory.
@@ -13,24 +15,65 @@ const PREFETCH_BYTES: usize = 12 << 10;
 
 /// A format as a type, so that the shape of its blocks is a constant.
 pub(super) trait BlockFormat: Copy + Send + Sync + 'static {
+    /// The format.
+    const FORMAT: Format;
     /// The shape of its blocks.
     const SHAPE: Shape;
+
+    /// Parses a block of the format's size. What is in `block` beyond the format's numbers stays.
+    fn parse(block: &mut Block, bytes: &[u8]);
 }
 
 macro_rules! kinds {
-    ($($name:ident)*) => {
+    ($($name:ident = $shape:expr, $parse:path;)*) => {
         $(
             #[doc = concat!("The format `", stringify!($name), "`.")]
             #[derive(Clone, Copy)]
             pub(super) struct $name;
 
             impl BlockFormat for $name {
-                const SHAPE: Shape = Shape::$name;
+                const FORMAT: Format = Format::$name;
+                const SHAPE: Shape = $shape;
+
+                #[inline(always)]
+                fn parse(block: &mut Block, bytes: &[u8]) {
+                    $parse(block, bytes);
+                }
             }
         )*
     };
 }
-kinds! { Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K }
+kinds! {
+    Q4_0 = Shape::simple([4, 0], 8, Scales::Half), simple::q4_0;
+    Q4_1 = Shape::simple([4, 0], 0, Scales::HalfAndMinimum), simple::q4_1;
+    Q5_0 = Shape::simple([4, 1], 16, Scales::Half), simple::q5_0;
+    Q5_1 = Shape::simple([4, 1], 0, Scales::HalfAndMinimum), simple::q5_1;
+    Q8_0 = Shape::simple([8, 0], 128, Scales::Half), simple::q8_0;
+    Q2K = Shape::of_256([2, 0], 2, 0, Scales::Nibbles), super_blocks::q2_k;
+    Q3K = Shape::of_256([2, 1], 2, 4, Scales::Signed), super_blocks::q3_k;
+    Q4K = Shape::of_256([4, 0], 1, 0, Scales::Pairs), super_blocks::q4_k;
+    Q5K = Shape::of_256([4, 1], 1, 0, Scales::Pairs), super_blocks::q5_k;
+    Q6K = Shape::of_256([4, 2], 2, 32, Scales::Signed), super_blocks::q6_k;
+}
+
+/// Evaluates an expression with the type of a format with blocks; the formats without come after it.
+macro_rules! with_kind {
+    ($format:expr, $kind:ident => $body:expr, $($plain:pat => $other:expr),*) => {
+        $crate::gguf::quantised::with_kind!(
+            @ [Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K] $format, $kind => $body, $($plain => $other),*
+        )
+    };
+    (@ [$($name:ident)*] $format:expr, $kind:ident => $body:expr, $($plain:pat => $other:expr),*) => {
+        match $format {
+            $($crate::gguf::Format::$name => {
+                type $kind = $crate::gguf::quantised::$name;
+                $body
+            })*
+            $($plain => $other,)*
+        }
+    };
+}
+pub(super) use with_kind;
 
 /// Multiplies weights of a format with blocks.
 #[derive(Clone, Copy)]

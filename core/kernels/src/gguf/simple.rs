@@ -29,39 +29,34 @@ fn fifth_bits(block: &mut Block, bytes: &[u8]) {
 }
 
 /// Parses a block of Q4_0.
-pub(super) fn q4_0(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
-    nibbles(&mut block, &bytes[2..]);
-    block
+pub(super) fn q4_0(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 0);
+    nibbles(block, &bytes[2..]);
 }
 
 /// Parses a block of Q4_1.
-pub(super) fn q4_1(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
-    nibbles(&mut block, &bytes[4..]);
-    block
+pub(super) fn q4_1(block: &mut Block, bytes: &[u8]) {
+    (block.scale, block.minimum) = (half_at(bytes, 0), half_at(bytes, 2));
+    nibbles(block, &bytes[4..]);
 }
 
 /// Parses a block of Q5_0.
-pub(super) fn q5_0(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
-    nibbles(&mut block, &bytes[6..]);
-    fifth_bits(&mut block, &bytes[2..]);
-    block
+pub(super) fn q5_0(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 0);
+    nibbles(block, &bytes[6..]);
+    fifth_bits(block, &bytes[2..]);
 }
 
 /// Parses a block of Q5_1.
-pub(super) fn q5_1(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
-    nibbles(&mut block, &bytes[8..]);
-    fifth_bits(&mut block, &bytes[4..]);
-    block
+pub(super) fn q5_1(block: &mut Block, bytes: &[u8]) {
+    (block.scale, block.minimum) = (half_at(bytes, 0), half_at(bytes, 2));
+    nibbles(block, &bytes[8..]);
+    fifth_bits(block, &bytes[4..]);
 }
 
 /// Parses a block of Q8_0.
-pub(super) fn q8_0(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), ..Block::default() };
+pub(super) fn q8_0(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 0);
     // Signed bytes, made unsigned by adding 128.
     block.codes.iter_mut().zip(&bytes[2..]).for_each(|(code, byte)| *code = byte ^ 0x80);
-    block
 }

@@ -63,18 +63,15 @@ impl Shape {
     }
 }
 
-/// Writes a row's block to a tile whose bytes for this row are zero.
+/// Writes a row's block to a tile.
+#[inline(always)]
 pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
     let units = block.codes.chunks_exact(GROUP * GROUPS).zip(tile.chunks_exact_mut(shape.unit_bytes()));
     for (codes, unit) in units.take(shape.units) {
-        for (group, codes) in codes.chunks_exact(GROUP).enumerate() {
-            let word = u32::from_le_bytes([codes[0], codes[1], codes[2], codes[3]]);
-            let [low, high] = shape.places(group);
-            put(unit, low, row, word & repeat(shape.low));
-            if shape.high > 0 {
-                put(unit, high, row, word >> shape.low & repeat(shape.high));
-            }
-        }
+        let word = |group: usize| codes[GROUP * group..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+        let (low, high) = unit.split_at_mut(shape.low * LINE);
+        put(low, row, shape.low, word);
+        put(high, row, shape.high, |group| word(group) >> shape.low);
     }
     let scales = &mut tile[shape.code_bytes()..];
     scales[2 * row..2 * row + 2].copy_from_slice(&block.scale.to_le_bytes());
@@ -130,11 +127,16 @@ pub(super) const fn repeat(bits: usize) -> u32 {
     ((1 << bits) - 1) * 0x0101_0101
 }
 
-/// Adds the bits of a word to those of a row.
-#[inline]
-fn put(unit: &mut [u8], (line, shift): (usize, usize), row: usize, word: u32) {
-    if let Some(to) = unit[line + GROUP * row..].first_chunk_mut() {
-        *to = (u32::from_le_bytes(*to) | word << shift).to_le_bytes();
+/// Writes so many bits of every code of a row. A line has those of several groups.
+#[inline(always)]
+fn put(lines: &mut [u8], row: usize, bits: usize, word: impl Fn(usize) -> u32) {
+    for (number, line) in lines.chunks_exact_mut(LINE).enumerate() {
+        let groups = GROUPS / bits;
+        let mut all = 0;
+        for i in 0..groups {
+            all |= (word(number * groups + i) & repeat(bits)) << (i * bits);
+        }
+        line[GROUP * row..GROUP * (row + 1)].copy_from_slice(&all.to_le_bytes());
     }
 }
 

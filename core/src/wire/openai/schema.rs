@@ -3,19 +3,21 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::chat::CompletionBody;
+use super::chat::{CompletionBody, TextCompletionBody};
 use super::embeddings::EmbeddingsBody;
 use super::images::ImagesBody;
 
-/// The schema of each request body that servers read: `chat`, `embeddings`, `images`. Each is complete in
+/// The schema of each request body that servers read: `chat`, `completions`, `embeddings`, `images`. Each is complete in
 /// itself and has an example.
 pub fn request_schemas() -> Map<String, Value> {
     let chat =
         json!({ "model": "scripted", "messages": [{ "role": "user", "content": "hola" }], "max_tokens": 64 });
     let embeddings = json!({ "model": "scripted", "input": ["hola", "hello"], "encoding_format": "float" });
     let images = json!({ "model": "scripted", "prompt": "a red fox in the snow", "size": "64x64" });
+    let text = json!({ "model": "scripted", "prompt": "Once upon a time", "max_tokens": 64 });
     Map::from_iter([
         ("chat".to_owned(), schema::<CompletionBody<'_>>(chat)),
+        ("completions".to_owned(), schema::<TextCompletionBody<'_>>(text)),
         ("embeddings".to_owned(), schema::<EmbeddingsBody<'_>>(embeddings)),
         ("images".to_owned(), schema::<ImagesBody<'_>>(images)),
     ])

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::chat::{Completion, CompletionEvents, CompletionHead, CompletionRequest};
+use super::chat::{Completion, CompletionEvents, CompletionHead, CompletionRequest, TextCompletionRequest};
 use super::check_content_type;
 use super::embeddings::{EmbeddingList, EmbeddingsRequest};
 use super::images::{ImageList, ImagesRequest};
@@ -18,6 +18,8 @@ use crate::image::AnyImageGenerator;
 pub enum ServedRequest {
     /// `/chat/completions`.
     Chat(CompletionRequest),
+    /// `/completions`.
+    Text(TextCompletionRequest),
     /// `/embeddings`.
     Embeddings(EmbeddingsRequest),
     /// `/images/generations`.
@@ -28,7 +30,7 @@ pub enum ServedRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServedHandle {
-    /// For [`ServedRequest::Chat`].
+    /// For [`ServedRequest::Chat`] and [`ServedRequest::Text`].
     Chat(AnyChat),
     /// For [`ServedRequest::Embeddings`].
     Embedder(AnyEmbedder),
@@ -37,7 +39,7 @@ pub enum ServedHandle {
 }
 
 impl ServedRequest {
-    /// Reads a body of the route `chat`, `embeddings` or `images`.
+    /// Reads a body of the route `chat`, `completions`, `embeddings` or `images`.
     ///
     /// # Errors
     /// `invalid_request` for a body of the wrong form, naming the field; `not_found` for another route.
@@ -45,11 +47,12 @@ impl ServedRequest {
         check_content_type(content_type)?;
         match route {
             "chat" => CompletionRequest::read(body).map(Self::Chat),
+            "completions" => TextCompletionRequest::read(body).map(Self::Text),
             "embeddings" => EmbeddingsRequest::read(body).map(Self::Embeddings),
             "images" => ImagesRequest::read(body).map(Self::Images),
             other => Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no route '{other}'; valid: chat, embeddings, images"),
+                format!("there is no route '{other}'; valid: chat, completions, embeddings, images"),
             )),
         }
     }
@@ -58,6 +61,7 @@ impl ServedRequest {
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Chat(asked) => Some(&asked.model),
+            Self::Text(asked) => Some(&asked.model),
             Self::Embeddings(asked) => Some(&asked.model),
             Self::Images(asked) => asked.model.as_deref(),
         }
@@ -77,6 +81,10 @@ impl ServedRequest {
             (Self::Chat(asked), ServedHandle::Chat(chat)) => {
                 let head = CompletionHead::new(id, created, asked.model);
                 json_text(&Completion::new(&chat.chat(cx, asked.request).await?, &head))
+            }
+            (Self::Text(asked), ServedHandle::Chat(chat)) => {
+                let head = CompletionHead::new(id, created, &asked.model);
+                json_text(&asked.answer(cx, chat, &head).await?)
             }
             (Self::Embeddings(asked), ServedHandle::Embedder(embedder)) => {
                 let response = embedder.embed(cx, asked.request).await?;

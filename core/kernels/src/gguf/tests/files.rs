@@ -136,7 +136,7 @@ fn a_scale_that_is_not_finite_is_found_in_every_format() {
 #[test]
 fn wrong_sizes_are_refused() {
     let cpu = Cpu::new(Isa::PORTABLE, 1);
-    let new = |format, bytes: usize, n, k| QuantisedWeights::from_ggml(&cpu, format, &vec![0; bytes], n, k);
+    let new = |format, bytes: usize, n, k| QuantisedWeights::from_ggml(&cpu, format, &[&vec![0; bytes]], n, k);
     let kinds = [
         new(Format::Q4_0, 17, 1, 32).unwrap_err(),
         new(Format::Q4_0, 19, 1, 32).unwrap_err(),

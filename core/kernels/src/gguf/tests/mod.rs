@@ -77,7 +77,7 @@ impl Case {
     }
 
     pub(super) fn weights(&self, cpu: &Cpu) -> QuantisedWeights {
-        QuantisedWeights::from_ggml(cpu, self.format, &self.bytes, self.n, self.k).unwrap()
+        QuantisedWeights::from_ggml(cpu, self.format, &[&self.bytes], self.n, self.k).unwrap()
     }
 
     pub(super) fn run(&self, cpu: &Cpu) -> Vec<f32> {
