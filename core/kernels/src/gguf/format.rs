@@ -69,6 +69,14 @@ formats! {
     Q5K: "Q5_K", 13, 176, &[0, 2];
     /// Blocks of 256 in 16 parts with a scale; 6 bits a number.
     Q6K: "Q6_K", 14, 210, &[208];
+    /// Blocks of 32 with a scale; 4 bits for one of 16 numbers.
+    Iq4Nl: "IQ4_NL", 20, 18, &[0];
+    /// Blocks of 256 in 8 parts with a scale; 4 bits for one of 16 numbers.
+    Iq4Xs: "IQ4_XS", 23, 136, &[0];
+    /// Blocks of 256 with a scale; -1, 0 or 1 in 2 bits.
+    Tq2_0: "TQ2_0", 35, 66, &[64];
+    /// Blocks of 32 with a power of two; floats of 4 bits.
+    Mxfp4: "MXFP4", 39, 17, &[];
 }
 
 impl Format {
@@ -127,7 +135,8 @@ impl Format {
     pub fn are_finite(self, bytes: &[u8]) -> bool {
         bytes.chunks_exact(self.block_bytes()).all(|block| {
             let scale = |at: &usize| self.half(u16::from_le_bytes([block[*at], block[at + 1]]));
-            self.scale_places().iter().all(|at| scale(at).is_finite())
+            let is_number = self != Self::Mxfp4 || block[0] != u8::MAX;
+            is_number && self.scale_places().iter().all(|at| scale(at).is_finite())
         })
     }
 

@@ -1,4 +1,4 @@
-//! The formats with blocks of 256: Q2_K, Q3_K, Q4_K, Q5_K and Q6_K.
+//! The formats with blocks of 256: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS and TQ2_0.
 //!
 //! A byte holds bits of positions that are 32 apart, so that shifting a register of bytes gives a register of codes.
 
@@ -93,4 +93,24 @@ pub(super) fn q6_k(block: &mut Block, bytes: &[u8]) {
             codes.iter_mut().zip(low.zip(high)).for_each(|(code, (low, high))| *code = low | high);
         }
     }
+}
+
+/// Parses a block of IQ4_XS: eight scales of six bits with an offset of 32, the lower four in four bytes, the upper two in a word.
+pub(super) fn iq4_xs(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 0);
+    let high = u16::from_le_bytes([bytes[2], bytes[3]]);
+    for (unit, codes) in block.codes.chunks_exact_mut(32).enumerate() {
+        let low = bytes[4 + unit / 2] >> (4 * (unit % 2)) & 15;
+        block.scales[unit] = (low | (high >> (2 * unit) & 3) as u8 * 16).wrapping_sub(32);
+        let (first, others) = codes.split_at_mut(16);
+        for ((first, other), byte) in first.iter_mut().zip(others).zip(&bytes[8 + 16 * unit..]) {
+            (*first, *other) = (byte & 15, byte >> 4);
+        }
+    }
+}
+
+/// Parses a block of TQ2_0: -1, 0 or 1 in two bits.
+pub(super) fn tq2_0(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 64);
+    two_bits(block, &bytes[..64]);
 }

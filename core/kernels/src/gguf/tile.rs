@@ -38,14 +38,18 @@ impl Shape {
 
     /// Bytes from the tile's scales to those of the parts.
     pub(super) const fn part_start(&self) -> usize {
-        if self.has_minimum() { 2 * HALVES } else { HALVES }
+        match self.scales {
+            Scales::Exponent => 0,
+            _ if self.has_minimum() => 2 * HALVES,
+            _ => HALVES,
+        }
     }
 
     /// Bytes of a part's scale and minimum.
     pub(super) const fn part_bytes(&self) -> usize {
         match self.scales {
             Scales::Half | Scales::HalfAndMinimum => 0,
-            Scales::Signed | Scales::Nibbles => ROWS,
+            Scales::Signed | Scales::Nibbles | Scales::Exponent => ROWS,
             Scales::Pairs => 2 * ROWS,
         }
     }
@@ -74,7 +78,9 @@ pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
         put(high, row, shape.high, |group| word(group) >> shape.low);
     }
     let scales = &mut tile[shape.code_bytes()..];
-    scales[2 * row..2 * row + 2].copy_from_slice(&block.scale.to_le_bytes());
+    if shape.part_start() > 0 {
+        scales[2 * row..2 * row + 2].copy_from_slice(&block.scale.to_le_bytes());
+    }
     if shape.has_minimum() {
         scales[HALVES + 2 * row..HALVES + 2 * row + 2].copy_from_slice(&block.minimum.to_le_bytes());
     }
@@ -83,7 +89,7 @@ pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
         let (scale, minimum) = (block.scales[number], block.minima[number]);
         match shape.scales {
             Scales::Half | Scales::HalfAndMinimum => {}
-            Scales::Signed => part[row] = scale,
+            Scales::Signed | Scales::Exponent => part[row] = scale,
             Scales::Nibbles => part[row] = scale | minimum << 4,
             Scales::Pairs => (part[row], part[ROWS + row]) = (scale, minimum),
         }
@@ -106,7 +112,9 @@ pub(super) fn read(shape: &Shape, tile: &[u8], row: usize) -> Block {
     }
     let scales = &tile[shape.code_bytes()..];
     let half = |at: usize| f16::from_le_bytes([scales[at], scales[at + 1]]);
-    block.scale = half(2 * row);
+    if shape.part_start() > 0 {
+        block.scale = half(2 * row);
+    }
     if shape.has_minimum() {
         block.minimum = half(HALVES + 2 * row);
     }
@@ -114,7 +122,7 @@ pub(super) fn read(shape: &Shape, tile: &[u8], row: usize) -> Block {
     for (number, part) in parts.take(shape.parts()).enumerate() {
         (block.scales[number], block.minima[number]) = match shape.scales {
             Scales::Half | Scales::HalfAndMinimum => (0, 0),
-            Scales::Signed => (part[row], 0),
+            Scales::Signed | Scales::Exponent => (part[row], 0),
             Scales::Nibbles => (part[row] & 15, part[row] >> 4),
             Scales::Pairs => (part[row], part[ROWS + row]),
         };
