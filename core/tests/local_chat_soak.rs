@@ -62,7 +62,10 @@ fn count(counter: &AtomicUsize) {
 /// A question whose answer holds `nonce`, between texts that the model chooses.
 fn question(random: &mut Random, nonce: u64) -> ChatRequest {
     // Some share their beginning, some are long.
-    let start = ["Be brief.", "You are a patient teacher who answers in plain words and never lies, whatever is asked."];
+    let start = [
+        "Be brief.",
+        "You are a patient teacher who answers in plain words and never lies, whatever is asked.",
+    ];
     let padding = "The road to the sea is long. ".repeat(random.below(12));
     let start = start[random.below(2)];
     let mut request = ChatRequest::user(format!("{padding}Say the number {nonce}."))

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ayni::local::LocalChatConfig;
-use ayni::{
-    AnyChat, ChatEvent, ChatRequest, Context, Environment, Error, Message, OutputFormat,
-};
+use ayni::{AnyChat, ChatEvent, ChatRequest, Context, Environment, Error, Message, OutputFormat};
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use serde_json::json;
@@ -13,9 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Words that most tokenizers have a token for each of.
 const WORDS: [&str; 24] = [
-    "river", "house", "green", "music", "paper", "stone", "light", "water", "night", "table", "garden", "summer",
-    "letter", "window", "street", "morning", "market", "island", "winter", "silver", "bridge", "forest", "doctor",
-    "school",
+    "river", "house", "green", "music", "paper", "stone", "light", "water", "night", "table", "garden",
+    "summer", "letter", "window", "street", "morning", "market", "island", "winter", "silver", "bridge",
+    "forest", "doctor", "school",
 ];
 
 /// An answer, as it came.
@@ -63,7 +61,7 @@ impl Chat {
         let start = format!("Number {}: write a very long story about", self.asked * 7919);
         let mut seed = self.asked;
         let mut text = start.clone();
-        let empty = self.chat.count_tokens(&ChatRequest::user(&start))?;
+        let empty = self.chat.count_tokens(&ChatRequest::user(start.as_str()))?;
         for _ in empty..tokens {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             text.push(' ');
@@ -87,7 +85,12 @@ impl Chat {
     }
 
     /// The time of `count` conversations at once from the first request to the last answer, and all their tokens.
-    pub(super) fn users(&mut self, count: usize, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
+    pub(super) fn users(
+        &mut self,
+        count: usize,
+        context: usize,
+        tokens: u32,
+    ) -> Result<(Duration, u64), Error> {
         let requests = (0..count).map(|_| Ok(self.request(context)?.with_max_tokens(tokens)));
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
         let start = Instant::now();

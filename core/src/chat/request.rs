@@ -196,7 +196,9 @@ impl ChatRequest {
     /// `invalid_request`.
     pub fn check_messages(&self) -> Result<()> {
         if self.prompt.is_some() {
-            return Err(Error::unsupported("`prompt`: this backend answers conversations; local models continue texts"));
+            return Err(Error::unsupported(
+                "`prompt`: this backend answers conversations; local models continue texts",
+            ));
         }
         if self.messages.is_empty() {
             return Err(Error::invalid_request("the conversation has no messages"));

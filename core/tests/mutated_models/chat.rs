@@ -26,8 +26,14 @@ pub(crate) fn bases() -> Vec<Folder> {
     let models = golden().join("../../conformance/models");
     let scripted = Folder::read(&models.join("scripted")).unwrap();
     let gguf = std::fs::read(models.join("scripted.gguf")).unwrap();
-    let mut bases = vec![scripted, Folder::default().with("scripted.gguf", gguf.clone()), Folder::default().with("b.gguf", gguf)];
-    for family in ["llama3", "mistral", "smollm3", "qwen2", "qwen3", "qwen3-moe", "gemma2", "gemma3", "phi3", "granite"] {
+    let mut bases = vec![
+        scripted,
+        Folder::default().with("scripted.gguf", gguf.clone()),
+        Folder::default().with("b.gguf", gguf),
+    ];
+    for family in
+        ["llama3", "mistral", "smollm3", "qwen2", "qwen3", "qwen3-moe", "gemma2", "gemma3", "phi3", "granite"]
+    {
         let template = "{{ bos_token }}{% for m in messages %}the {{ m['content'] | trim }} road{% if tools %}{{ tools | tojson }}\
                         <tool_call>{% endif %}{% endfor %}";
         let config = json!({ "eos_token": "</s>", "chat_template": template });
@@ -64,7 +70,10 @@ pub(crate) async fn ask(folder: &Folder, number: u64) -> Result<(), Error> {
         .with_precision(precision)
         .with_cache_bytes(8 << 20);
     let chat = AnyChat::new(LocalChat::open(&config, &Environment::empty())?);
-    let request = ChatRequest::user("plain niño 漢字 😀 the road").with_max_tokens(6).with_logprobs(2).with_seed(number);
+    let request = ChatRequest::user("plain niño 漢字 😀 the road")
+        .with_max_tokens(6)
+        .with_logprobs(2)
+        .with_seed(number);
     let request = match number / 15 % 4 {
         0 => request.with_output(OutputFormat::Json),
         1 => request.with_tools([Tool::new("look", "", json!({ "type": "object" }))]),

@@ -51,7 +51,8 @@ pub(super) struct Shape {
 }
 
 /// The numbers of IQ4_NL and IQ4_XS, plus 128.
-pub(super) const NON_LINEAR: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+pub(super) const NON_LINEAR: [u8; 16] =
+    [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
 
 /// The numbers of four-bit floats, doubled, plus 12.
 pub(super) const FLOATS: [u8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
@@ -63,12 +64,7 @@ impl Shape {
     }
 
     /// Blocks of 256.
-    pub(super) const fn of_256(
-        [low, high]: [usize; 2],
-        halves: usize,
-        offset: i32,
-        scales: Scales,
-    ) -> Self {
+    pub(super) const fn of_256([low, high]: [usize; 2], halves: usize, offset: i32, scales: Scales) -> Self {
         Self { units: MAX_LENGTH / UNIT, low, high, halves, offset, scales, table: None }
     }
 

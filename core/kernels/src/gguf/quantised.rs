@@ -7,8 +7,8 @@ use super::activations;
 use super::block::{Block, FLOATS, GROUP, GROUPS, NON_LINEAR, Scales, Shape, UNIT};
 use super::format::Format;
 use super::multiply::{Multiply, Panel};
-use super::{simple, super_blocks};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
+use super::{simple, super_blocks};
 
 /// How far ahead weights are prefetched, in bytes: about bandwidth times latency of the memory.
 const PREFETCH_BYTES: usize = 12 << 10;

@@ -72,7 +72,8 @@ impl Shape {
 pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
     let units = block.codes.chunks_exact(GROUP * GROUPS).zip(tile.chunks_exact_mut(shape.unit_bytes()));
     for (codes, unit) in units.take(shape.units) {
-        let word = |group: usize| codes[GROUP * group..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+        let word =
+            |group: usize| codes[GROUP * group..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
         let (low, high) = unit.split_at_mut(shape.low * LINE);
         put(low, row, shape.low, word);
         put(high, row, shape.high, |group| word(group) >> shape.low);

@@ -290,6 +290,24 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn reduce_add4(self, all: [__m512; 4]) -> [f32; 4] {
+        avx512! {
+            // The halves of two registers side by side, then the quarters of four.
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(all[0], all[1]);
+            let a = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(all[0], all[1]));
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(all[2], all[3]);
+            let b = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(all[2], all[3]));
+            let low = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+            let four = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, one)));
+            sums
+        }
+    }
+
+    #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         avx512! {
             let eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));

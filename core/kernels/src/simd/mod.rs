@@ -306,6 +306,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// The sum of all lanes.
     fn reduce_add(self, a: Self::F32) -> f32;
+    /// The sums of the lanes of four registers, each with the bits of [`reduce_add`](Self::reduce_add).
+    #[inline(always)]
+    fn reduce_add4(self, all: [Self::F32; 4]) -> [f32; 4] {
+        [self.reduce_add(all[0]), self.reduce_add(all[1]), self.reduce_add(all[2]), self.reduce_add(all[3])]
+    }
     /// The maximum of all lanes; NaN lanes as in [`max`](Self::max).
     fn reduce_max(self, a: Self::F32) -> f32;
     /// The sum of all lanes.

@@ -52,6 +52,7 @@ pub(crate) struct ChatModel {
     pub(super) tokenizer: Arc<ChatTokenizer>,
     pub(super) prefixes: Mutex<PrefixStore>,
     pub(super) limits: Limits,
+    pub(super) device: Device,
     template: Template,
     grammars: Grammars,
     defaults: SamplingOptions,
@@ -116,6 +117,7 @@ impl ChatModel {
             defaults: SamplingOptions::of_generation_config(&generation.unwrap_or_default()),
             limits: Limits { cache_tokens, running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1) },
             prefixes: Mutex::default(),
+            device: device.clone(),
             name: files.model.clone(),
             model,
             tokenizer,
@@ -212,7 +214,9 @@ impl ChatModel {
             return Err(Error::invalid_request("the prompt has no tokens"));
         }
         match wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX)) {
-            Some(wanted) if wanted < least => Err(Error::invalid_request("`max_tokens` is 0; an answer needs at least one token")),
+            Some(wanted) if wanted < least => {
+                Err(Error::invalid_request("`max_tokens` is 0; an answer needs at least one token"))
+            }
             Some(wanted) if prompt.saturating_add(wanted) > window => {
                 too_long(format!("the conversation's {prompt} tokens and {wanted} of the answer"))
             }

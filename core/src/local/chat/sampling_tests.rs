@@ -146,9 +146,7 @@ fn repetitions_are_avoided_the_more_the_longer_they_are() {
 fn only_allowed_tokens_are_chosen() {
     let mut sampler = Sampler::new(options(), &[], None);
     for _ in 0..100 {
-        assert!(
-            [2, 4].contains(&sampler.sample(&LOGITS, Some(&[0b010100])).unwrap())
-        );
+        assert!([2, 4].contains(&sampler.sample(&LOGITS, Some(&[0b010100])).unwrap()));
     }
     let error = sampler.sample(&LOGITS, Some(&[])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResponseInvalid);

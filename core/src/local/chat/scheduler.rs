@@ -179,12 +179,22 @@ impl Line<'_> {
         }));
         let computed = computed.unwrap_or_else(|_| Err(thread_lost())).and_then(|(logits, rows)| {
             let width = self.model.model.vocab_size();
-            for (logits, (member, place)) in logits.values()?.chunks_exact(width.max(1)).zip(rows) {
+            let values = logits.values()?;
+            let mut next: Vec<Option<&[f32]>> = vec![None; chosen.len()];
+            for (logits, (member, place)) in values.chunks_exact(width.max(1)).zip(rows) {
                 match place {
                     Some(place) => chosen[member].score(place, logits, &self.model.tokenizer),
-                    None => advance(chosen[member], logits, self.model),
+                    None => next[member] = Some(logits),
                 }
             }
+            let mut pairs: Vec<_> =
+                chosen.iter_mut().zip(next).filter_map(|(one, logits)| Some((one, logits?))).collect();
+            // Choosing tokens takes a while with large vocabularies and grammars.
+            self.model.device.cpu.pool.parallel_chunks(&mut pairs, 1, |_, pairs| {
+                for (conversation, logits) in pairs {
+                    advance(conversation, logits, self.model);
+                }
+            });
             Ok(())
         });
         if let Err(error) = computed {

@@ -49,7 +49,13 @@ fn every_format_reads_as_candle_reads_it() {
 fn other_formats_read_as_the_package_gguf_reads_them() {
     let pairs = |hex: &str, size: usize| {
         let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        (0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>().chunks(size).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        (0..hex.len())
+            .step_by(2)
+            .map(byte)
+            .collect::<Vec<u8>>()
+            .chunks(size)
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>()
     };
     let mut seen = Vec::new();
     for line in include_str!("blocks.txt").lines() {
@@ -61,7 +67,8 @@ fn other_formats_read_as_the_package_gguf_reads_them() {
         assert_eq!(bits(&rows_of(format, &bytes, 1, truth.len())), truth, "{name}");
         seen.push(format);
     }
-    let unknown: Vec<Format> = Format::ALL.iter().copied().filter(|format| of_candle(*format).is_none()).collect();
+    let unknown: Vec<Format> =
+        Format::ALL.iter().copied().filter(|format| of_candle(*format).is_none()).collect();
     assert_eq!(seen, unknown);
 }
 
@@ -162,7 +169,8 @@ fn a_scale_that_is_not_finite_is_found_in_every_format() {
 #[test]
 fn wrong_sizes_are_refused() {
     let cpu = Cpu::new(Isa::PORTABLE, 1);
-    let new = |format, bytes: usize, n, k| QuantisedWeights::from_ggml(&cpu, format, &[&vec![0; bytes]], n, k);
+    let new =
+        |format, bytes: usize, n, k| QuantisedWeights::from_ggml(&cpu, format, &[&vec![0; bytes]], n, k);
     let kinds = [
         new(Format::Q4_0, 17, 1, 32).unwrap_err(),
         new(Format::Q4_0, 19, 1, 32).unwrap_err(),

@@ -95,7 +95,8 @@ impl Case {
         let blocks =
             self.bytes[row * row_bytes..(row + 1) * row_bytes].chunks_exact(self.format.block_bytes());
         let of_block = |block: block::Block| {
-            let most_code = f64::from(if shape.table.is_some() { 256 } else { 1_u32 << (shape.low + shape.high) });
+            let most_code =
+                f64::from(if shape.table.is_some() { 256 } else { 1_u32 << (shape.low + shape.high) });
             (0..shape.parts()).fold(0.0_f64, |most, part| {
                 let minimum = if shape.has_minimum() { block.minimum_of(&shape, part) } else { 0.0 };
                 most.max(f64::from(block.scale_of(&shape, part).abs()) * most_code + f64::from(minimum.abs()))

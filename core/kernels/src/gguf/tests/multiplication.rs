@@ -94,7 +94,7 @@ fn slices_at_any_address_give_the_same_and_nothing_else_is_written() {
             let expected = case.run(&cpu);
             let bytes: Vec<u8> = std::iter::once(0).chain(case.bytes.iter().copied()).collect();
             let x: Vec<f32> = std::iter::once(9.0).chain(case.x.iter().copied()).collect();
-            let weights = QuantisedWeights::from_ggml(&cpu, format, &bytes[1..], case.n, case.k).unwrap();
+            let weights = QuantisedWeights::from_ggml(&cpu, format, &[&bytes[1..]], case.n, case.k).unwrap();
             let mut y = vec![7.0; expected.len() + 2];
             let end = y.len() - 1;
             weights.matmul(&cpu, &x[1..], case.m, &mut y[1..end]).unwrap();

@@ -92,6 +92,7 @@ pub(crate) struct TextCompletionBody<'a> {
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 128)))]
     best_of: Option<u32>,
     #[serde(default)]
+    #[allow(dead_code, reason = "taken and left alone")]
     user: Ignored,
 }
 
@@ -120,7 +121,10 @@ impl TextCompletionRequest {
             return Err(about("prompt", Error::invalid_request(text)));
         }
         if body.stream == Some(true) {
-            return Err(about("stream", Error::unsupported("`stream` is not offered here: the answer comes whole")));
+            return Err(about(
+                "stream",
+                Error::unsupported("`stream` is not offered here: the answer comes whole"),
+            ));
         }
         if body.best_of.is_some_and(|best_of| best_of != body.n.unwrap_or(1)) {
             return Err(about("best_of", Error::unsupported("`best_of` is not offered")));
@@ -155,8 +159,11 @@ impl TextCompletionRequest {
         let answers = try_join_all(self.requests.into_iter().map(|request| chat.chat(cx, request))).await?;
         let (mut choices, mut usage) = (Vec::new(), Usage::default());
         for answer in &answers {
-            let others = answer.alternatives.iter().map(|other| (&other.text, &other.logprobs, &other.finish));
-            for (text, logprobs, finish) in [(&answer.text, &answer.logprobs, &answer.finish)].into_iter().chain(others) {
+            let others =
+                answer.alternatives.iter().map(|other| (&other.text, &other.logprobs, &other.finish));
+            for (text, logprobs, finish) in
+                [(&answer.text, &answer.logprobs, &answer.finish)].into_iter().chain(others)
+            {
                 choices.push(ChoiceJson {
                     text,
                     index: choices.len(),
@@ -197,7 +204,9 @@ impl<'a> TextLogprobsJson<'a> {
         let mut values: Vec<Option<f64>> = logprobs.iter().map(|token| Some(token.logprob)).collect();
         let mut top: Vec<_> = logprobs
             .iter()
-            .map(|token| Some(token.top.iter().map(|(text, value)| (text.clone(), (*value).into())).collect()))
+            .map(|token| {
+                Some(token.top.iter().map(|(text, value)| (text.clone(), (*value).into())).collect())
+            })
             .collect();
         if echoes {
             let rest = tokens.concat();
@@ -205,8 +214,11 @@ impl<'a> TextLogprobsJson<'a> {
             values.insert(0, None);
             top.insert(0, None);
         }
-        let mut offset = 0;
-        let text_offset = tokens.iter().map(|token| std::mem::replace(&mut offset, offset + token.chars().count()));
-        Self { text_offset: text_offset.collect(), tokens, token_logprobs: values, top_logprobs: top }
+        let offsets = tokens.iter().scan(0, |next, token| {
+            let offset = *next;
+            *next += token.chars().count();
+            Some(offset)
+        });
+        Self { text_offset: offsets.collect(), tokens, token_logprobs: values, top_logprobs: top }
     }
 }
