@@ -79,9 +79,16 @@ impl Chat {
 
     /// The time of the tokens of an answer after its first one, and how many these are.
     pub(super) fn decode(&mut self, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
-        let request = self.request(context)?.with_max_tokens(tokens);
-        let timed = self.ask(request)?;
-        after_first(&timed, tokens)
+        // Some answers are short.
+        let mut answer = Err(Error::response_invalid("no answer"));
+        for _ in 0..8 {
+            let request = self.request(context)?.with_max_tokens(tokens);
+            answer = after_first(&self.ask(request)?, tokens);
+            if answer.is_ok() {
+                break;
+            }
+        }
+        answer
     }
 
     /// The time of `count` conversations at once from the first request to the last answer, and all their tokens.
@@ -135,7 +142,7 @@ impl Chat {
 
 /// An answer that ended long before it should measures something else.
 fn after_first(timed: &Timed, wanted: u32) -> Result<(Duration, u64), Error> {
-    if timed.output_tokens * 4 < u64::from(wanted) {
+    if timed.output_tokens * 2 < u64::from(wanted) {
         let text = format!("the answer ended after {} of {wanted} tokens", timed.output_tokens);
         return Err(Error::response_invalid(text));
     }
