@@ -130,7 +130,7 @@ async fn a_minute_of_everything_leaves_nothing_behind() {
     let config = LocalChatConfig::new(model().to_str().unwrap())
         .with_device("cpu")
         .with_context(512)
-        .with_cache_bytes(96 << 20)
+        .with_cache_bytes(32 << 20)
         .with_max_running(RUNNING)
         .with_max_queued(QUEUED);
     let chat = config.open(&Environment::empty()).unwrap();
