@@ -82,6 +82,30 @@ async fn int8_stays_within_its_bar() {
     assert!(cosines[0] >= 0.995, "{}", cosines[0]);
 }
 
+/// Few tokens, over which few errors cancel.
+#[tokio::test]
+async fn int8_stays_within_its_bar_on_texts_of_one_character() {
+    let letters = "ñéßøабвяאבग中あ한ا½…）【€";
+    let texts: Vec<String> = ('!'..='~').chain(letters.chars()).map(String::from).collect();
+    let mut vectors = Vec::new();
+    for precision in ["f32", "int8"] {
+        let embedder =
+            AnyEmbedder::new(LocalEmbedder::open(&config(precision), &Environment::empty()).unwrap());
+        let response = embedder.embed(&Context::new(), EmbedRequest::texts(texts.clone())).await.unwrap();
+        vectors.push(response.vectors);
+        // Beside longer texts they have the same bits.
+        let long = "Adquisición de ambulancias y equipamiento médico para el hospital regional.";
+        let mixed = texts.iter().take(5).map(String::as_str).flat_map(|text| [text, long]);
+        let mixed = embedder.embed(&Context::new(), EmbedRequest::texts(mixed)).await.unwrap().vectors;
+        let alone = vectors.last().unwrap();
+        assert!((0..5).all(|at| mixed.get(2 * at) == alone.get(at)), "{precision}");
+    }
+    for (text, (exact, found)) in texts.iter().zip(vectors[0].iter().zip(&vectors[1])) {
+        let cosine = cosine(exact, found);
+        assert!(cosine >= 0.995, "{text}: {cosine}");
+    }
+}
+
 #[tokio::test]
 async fn strange_texts_make_vectors_too() {
     let embedder = LocalEmbedder::open(&config("auto"), &Environment::empty()).unwrap();

@@ -74,6 +74,34 @@ pub fn gemm(
     Ok(())
 }
 
+/// The same without an epilogue, for weights in int8 whose activations shall not be rounded to bytes: what the rounding
+/// leaves is multiplied too, which takes twice as long.
+///
+/// # Errors
+/// As [`gemm`]; [`Shape`](crate::KernelError::Shape) for gated weights.
+pub fn gemm_in_two_steps(cpu: &Cpu, packed: &Packed, a: &[f32], rows: usize, c: &mut [f32]) -> Result<()> {
+    if packed.is_gated() {
+        return Err(KernelError::shape("gated weights cannot be multiplied in two steps"));
+    }
+    gemm(cpu, packed, a, rows, c, Epilogue::default())?;
+    let (inputs, mut rest, mut bias) =
+        (packed.inputs().max(1), vec![0.0; a.len()], vec![0.0; packed.outputs()]);
+    for (row, to) in a.chunks_exact(inputs).zip(rest.chunks_exact_mut(inputs)) {
+        int8::rounding_error(row, to);
+    }
+    // Both products add the bias; the product of nothing is the bias.
+    gemm(cpu, packed, &rest, rows, c, Epilogue { residual: Residual::InPlace, ..Epilogue::default() })?;
+    gemm(
+        cpu,
+        packed,
+        &vec![0.0; packed.inputs()],
+        1,
+        &mut bias,
+        Epilogue { scale: -1.0, ..Epilogue::default() },
+    )?;
+    super::elementwise::add_row(cpu, c, &bias)
+}
+
 fn check(
     cpu: &Cpu,
     packed: &Packed,

@@ -160,6 +160,31 @@ fn int8_is_equal_on_every_instruction_set() {
 }
 
 #[test]
+fn two_steps_leave_only_the_rounding_of_the_weights() {
+    let (rows, outputs, inputs) = (5, 40, 384);
+    let case = Case::new(rows, outputs, inputs);
+    // The same weights, rounded as the int8 layer has them.
+    let mut weights = case.weights.clone();
+    for channel in weights.chunks_exact_mut(inputs) {
+        let scale = int8::quantise_channel(channel);
+        channel.iter_mut().for_each(|weight| *weight *= scale);
+    }
+    let rounded = Case { weights, ..Case::new(rows, outputs, inputs) };
+    for isa in Isa::available() {
+        let cpu = Cpu::new(isa, 2);
+        let exact = rounded.run(&cpu, Precision::F32, Epilogue::default());
+        let furthest = |found: &[f32]| {
+            found.iter().zip(&exact).map(|(found, exact)| (found - exact).abs()).fold(0.0, f32::max)
+        };
+        let once = case.run(&cpu, Precision::Int8, Epilogue::default());
+        let mut twice = vec![0.0; rows * outputs];
+        gemm_in_two_steps(&cpu, &case.packed(&cpu, Precision::Int8), &case.a, rows, &mut twice).unwrap();
+        let [once, twice] = [furthest(&once), furthest(&twice)];
+        assert!(twice < once / 50.0, "{isa}: {twice} of {once}");
+    }
+}
+
+#[test]
 fn int8_sums_are_exact_at_the_extremes() {
     let inputs = 4099;
     for isa in Isa::available() {

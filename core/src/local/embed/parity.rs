@@ -11,6 +11,8 @@ use ayni_kernels::gemm::Precision;
 
 /// Texts of several languages, scripts and lengths, each with the name that reports give it.
 const TEXTS: &[(&str, &str)] = &[
+    ("one character", "]"),
+    ("one letter", "ñ"),
     ("one word", "agua"),
     ("english", "The municipality is looking for a supplier of medical equipment."),
     ("spanish", "Adquisición de ambulancias y equipamiento médico para el hospital regional."),

@@ -38,6 +38,7 @@ mod head_size_tests;
 
 use std::fmt;
 
+use ayni_kernels::gemm::Precision;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +49,10 @@ pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm};
 pub(crate) use decoder::{Cached, TextCache};
 pub(crate) use dual::open_dual_encoder;
 pub(crate) use gguf_config::config_of_gguf;
+
+/// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to
+/// bytes ([`ops::Linear`](super::ops::Linear) multiplies them in two steps), while the weights stay in int8.
+const SHORT_TEXT: usize = 8;
 
 /// The token ids of several texts, one text after another, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +86,22 @@ impl Tokens {
     /// The ids of each text.
     pub(crate) fn texts(&self) -> impl ExactSizeIterator<Item = &[u32]> {
         self.starts.windows(2).map(|ends| &self.ids[ends[0]..ends[1]])
+    }
+
+    /// Whether texts of so many tokens may be in one batch: see [`in_their_precision`](Self::in_their_precision).
+    pub(crate) fn belong_together(length: usize, other: usize) -> bool {
+        (length <= SHORT_TEXT) == (other <= SHORT_TEXT)
+    }
+
+    /// The first states of the texts, marked with the precision of their activations. A batch is of short texts only, or
+    /// of longer ones only.
+    fn in_their_precision(&self, x: Tensor) -> Tensor {
+        let device = x.device();
+        let is_short = self.texts().all(|text| text.len() <= SHORT_TEXT);
+        match device.precision {
+            Precision::Int8 if device.is_cpu() && is_short => x.with_precision(Precision::F32),
+            _ => x,
+        }
     }
 
     /// Checks that no text is longer than a model takes.

@@ -190,7 +190,8 @@ impl TextEncoder for ModernBert {
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
         let positions = tokens.positions(0);
-        let mut x = self.norm.forward(self.token_embedding.forward(tokens.ids())?)?;
+        let x = self.norm.forward(self.token_embedding.forward(tokens.ids())?)?;
+        let mut x = tokens.in_their_precision(x);
         for layer in &self.layers {
             x = layer.forward(self, x, tokens, &positions)?;
         }

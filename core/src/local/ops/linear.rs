@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ayni_kernels::elementwise;
 use ayni_kernels::gated::{Gate, gate_halves};
-use ayni_kernels::gemm::{self, Packed, Residual};
+use ayni_kernels::gemm::{self, Packed, Precision, Residual};
 use ayni_kernels::gguf::{Format, QuantisedWeights};
 use ayni_kernels::math::Activation;
 
@@ -285,6 +285,12 @@ impl Linear {
 fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epilogue) -> Result<Tensor> {
     let x = x.contiguous()?;
     let values = x.cpu_values("the input of a linear layer")?;
+    if is_finer_than(packed, &x) {
+        let y = Tensor::build(x.device(), dims, |to| {
+            gemm::gemm_in_two_steps(&x.device().cpu, packed, values, rows, to).or_fail()
+        })?;
+        return epilogue.apply(y);
+    }
     let Epilogue { activation, scale, residual } = epilogue;
     let epilogue = gemm::Epilogue { activation, scale, residual: Residual::None };
     match residual {
@@ -296,6 +302,11 @@ fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epil
             gemm::gemm(cpu, packed, values, rows, to, epilogue)
         }),
     }
+}
+
+/// Whether the weights are in int8 and the activations, by their device, are not.
+fn is_finer_than(packed: &Packed, x: &Tensor) -> bool {
+    packed.precision() == Precision::Int8 && x.device().precision != Precision::Int8 && !packed.is_gated()
 }
 
 /// `activation(first half) · second half` of each row.

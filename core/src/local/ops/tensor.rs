@@ -6,6 +6,7 @@ use std::ops::{Add, Deref, Mul, Range};
 use std::sync::Arc;
 
 use ayni_kernels::elementwise;
+use ayni_kernels::gemm::Precision;
 use ayni_kernels::{Cpu, Source};
 use candle_core::DType;
 
@@ -184,6 +185,12 @@ impl Tensor {
     pub(super) fn expect_gpu(&self, name: &str) -> Result<&candle_core::Tensor> {
         self.as_gpu()
             .ok_or_else(|| Error::invalid_request(format!("{name}: expected on the GPU, found on the CPU")))
+    }
+
+    /// The same numbers for layers that are to compute in another precision.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.device.precision = precision;
+        self
     }
 
     /// Where it lies, and where what is made of it will.

@@ -71,7 +71,8 @@ impl TextTower {
         }
         let positions = tokens.positions(0);
         let parts = [(&self.token_embedding, tokens.ids()), (&self.position_embedding, &positions)];
-        let last = self.transformer.forward(Embedding::sum(&parts)?, tokens.starts(), Keep::Last)?;
+        let x = tokens.in_their_precision(Embedding::sum(&parts)?);
+        let last = self.transformer.forward(x, tokens.starts(), Keep::Last)?;
         self.norm.forward(last)
     }
 }
