@@ -1,13 +1,21 @@
 #!/usr/bin/env python3
-"""Checks the dependencies: what deny.toml says of licences, bans and sources, the MSRV, and what each feature
-of the crate must not pull. Reads Cargo.lock through cargo; needs no network once the crates are there."""
+"""Checks the dependencies: what deny.toml says of licences, bans and sources, the MSRV, what each feature of the crate must
+not pull, several versions of a crate, crates without a release for three years, and known advisories. Reads Cargo.lock
+through cargo; needs no network once the crates are there.
+
+No package registry has the RustSec advisories: ADVISORY_DB names a folder with a copy of them; without it the check says
+that it did not look."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
+
+from dependency_history import advisories, old_crates
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -158,6 +166,33 @@ def feature_faults() -> list[str]:
     return faults
 
 
+def accepted_faults(found: set[str], accepted: dict[str, str], what: str) -> list[str]:
+    """What is found and not accepted, and what is accepted and not found."""
+    return [
+        *(f"{name}: {what}; scripts/accepted-dependencies.toml has no reason for it" for name in sorted(found - accepted.keys())),
+        *(f"scripts/accepted-dependencies.toml: {name} is not needed: {what} no more" for name in sorted(accepted.keys() - found)),
+    ]
+
+
+def history_faults(packages: list[dict]) -> list[str]:
+    accepted = tomllib.loads((ROOT / "scripts/accepted-dependencies.toml").read_text())
+    others = [package for package in packages if package["source"]]
+    counts = Counter(package["name"] for package in others)
+    several = {name for name, count in counts.items() if count > 1}
+    faults = accepted_faults(several, accepted["several"], "is there in several versions")
+    # Where cargo has no copy of the index, nothing is known of releases.
+    if old := set(old_crates(set(counts), 3)):
+        faults += accepted_faults(old, accepted["old"], "has had no release for three years")
+    database = os.environ.get("ADVISORY_DB")
+    if database is None:
+        print("advisories: not looked at; ADVISORY_DB names no copy of the RustSec database")
+    elif not (Path(database) / "crates").is_dir():
+        faults.append(f"ADVISORY_DB: {database} has no folder `crates`")
+    else:
+        faults += advisories(others, Path(database))
+    return faults
+
+
 def main() -> int:
     if sys.argv[1:]:
         print(__doc__)
@@ -170,6 +205,7 @@ def main() -> int:
         *source_faults(packages, rules["sources"]),
         *msrv_faults(packages),
         *feature_faults(),
+        *history_faults(packages),
     ]
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)

@@ -170,6 +170,16 @@ def version() -> str:
     return f'{NOTE}\n/** The version shared by crate, wheel and addon. */\nexport const version = "{found}";\n'
 
 
+def front_page() -> str:
+    """The page for people, which the services of both languages show."""
+    folder = ROOT / "bindings-python/python/ayni/fastapi/pages"
+    page = (folder / "front.html").read_text().replace("/*style*/", (folder / "style.css").read_text())
+    # Only the Python services have the routes of documentation.
+    page = page.replace(' <a href="docs">Every route, with examples</a>', "")
+    page = page.replace(' <a href="openapi.json">openapi.json</a> describes the routes.', "")
+    return f"{NOTE}\n/** The page for people; `{{{{title}}}}` and `\"{{{{data}}}}\"` are filled in. */\nexport const front = {json.dumps(page)};\n"
+
+
 def main() -> int:
     if sys.argv[1:]:
         print(__doc__)
@@ -177,6 +187,7 @@ def main() -> int:
     written = {
         "errors.ts": errors(),
         "kinds.ts": kinds(),
+        "pages.ts": front_page(),
         "configs.ts": configs(),
         "records.ts": of_schema("records.schema.json"),
         "requests.ts": of_schema("requests.schema.json"),

@@ -19,7 +19,7 @@ BAD = (b"", b"{", b"null", b'{"text": ""}', b'{"text": 5}', b"\xff" * 100, b'{"i
 
 
 def head(path, length):
-    text = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    text = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     return f"{text}Content-Length: {length}\r\n\r\n".encode()
 
 

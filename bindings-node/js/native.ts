@@ -96,6 +96,8 @@ export interface NativeOpenAiRequest {
     call?: NativeCall,
   ): Promised<NativeOpenAiEvents>;
 }
+/** The routes whose bodies core reads. */
+export type OpenAiRouteName = "chat" | "responses" | "embeddings" | "images" | "edits" | "tokens";
 export interface NativeOpenAiEvents {
   next(): Promised<{ text: string; kind?: string }>;
   close(): void;
@@ -118,9 +120,10 @@ export interface Native {
   Procurement: Opens<NativeProcurement>;
   Modes: { open(variables?: string): Promised<NativeModes> };
   OpenAiRequest: {
-    read(route: "chat" | "embeddings" | "images", body: Buffer, contentType?: string): Promised<NativeOpenAiRequest>;
+    read(route: OpenAiRouteName, body: Buffer, contentType?: string): Promised<NativeOpenAiRequest>;
   };
   openaiModels(names: string[], created: number, name?: string): Outcome<string>;
+  checkBody(body: Buffer, contentType?: string): Outcome<boolean>;
   failureBody(fields: string): Outcome<string>;
   statuses(): Outcome<string>;
   topK(flat: Float32Array, width: number, query: Float32Array, k: number): Outcome<string>;

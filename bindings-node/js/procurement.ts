@@ -7,13 +7,17 @@ import { InvalidRequest } from "./generated/errors.js";
 import type {
   Buyer,
   DayReport,
+  EventPage,
   Money,
+  MonthLine,
   Plan,
   PurchaseOrder,
   PurchaseOrderRow,
   QuickPurchase,
   QuickPurchaseRow,
   Quota,
+  StoredMonth,
+  StoredRecord,
   Supplier,
   SyncReport,
   Tender,
@@ -92,6 +96,34 @@ export interface MonthOptions extends CallOptions {
   unknown_columns?: "refuse" | "keep" | undefined;
   raw?: boolean | undefined;
   keep_file?: boolean | undefined;
+}
+
+/** Which lines of imported months to read. */
+export interface LineOptions extends CallOptions {
+  /** The first and the last month: `2026-06`. */
+  from?: string | undefined;
+  to?: string | undefined;
+  code?: string | undefined;
+  product?: string | undefined;
+  /** The supplier's tax number, as the source writes it. */
+  supplier?: string | undefined;
+  /** Month and position of the last line of the page before. */
+  after?: readonly [month: string, position: number] | undefined;
+  limit?: number | undefined;
+}
+
+/** Which records in the store to read. */
+export interface StoredOptions extends CallOptions {
+  /** Words that title or description must have, whole; case, accents and Spanish endings do not matter. */
+  text?: string | undefined;
+  form?: "row" | "detail" | undefined;
+  open?: boolean | undefined;
+  /** The first and the last day: `2026-11-20`. */
+  from?: string | undefined;
+  to?: string | undefined;
+  /** The code of the last record of the page before. */
+  after?: string | undefined;
+  limit?: number | undefined;
 }
 
 /** What the import of a month did. */
@@ -223,6 +255,12 @@ export class Procurement extends Handle<NativeProcurement> {
     return JSON.parse(await this.#call("sync", { kind, ...request }, call)) as SyncReport;
   }
 
+  /** What the syncs have noticed, also those that failed: at most `limit` events after a position. */
+  async events(options?: CallOptions & { after?: number; limit?: number }): Promise<EventPage> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("events", request, call)) as EventPage;
+  }
+
   /** How much of the ticket's daily quota is used. */
   async quota(options?: CallOptions): Promise<Quota> {
     return JSON.parse(await this.#call("quota", {}, split(options)[1])) as Quota;
@@ -232,6 +270,23 @@ export class Procurement extends Handle<NativeProcurement> {
   async importMonth(set: BulkSet, month: string, options?: MonthOptions): Promise<ImportReport> {
     const [request, call] = split(options);
     return JSON.parse(await this.#call("import_month", { set, month, ...request }, call)) as ImportReport;
+  }
+
+  /** Records that syncs have stored, by code. Asks nobody. */
+  async stored(kind: RecordKind, options?: StoredOptions): Promise<StoredRecord[]> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("stored", { kind, ...request }, call)) as StoredRecord[];
+  }
+
+  /** The imported months of a kind, each with its number of lines. */
+  async months(kind: RecordKind, options?: CallOptions): Promise<StoredMonth[]> {
+    return JSON.parse(await this.#call("months", { kind }, split(options)[1])) as StoredMonth[];
+  }
+
+  /** Lines of imported months, by month and position. */
+  async lines(kind: RecordKind, options?: LineOptions): Promise<MonthLine[]> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("lines", { kind, ...request }, call)) as MonthLine[];
   }
 
   /** Downloads a monthly file unless the local one is current. */

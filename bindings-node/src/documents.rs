@@ -49,7 +49,7 @@ pub fn analyse<'env>(
     question: String,
     call: Option<&Call>,
 ) -> napi::Result<Promised<'env, AnalysedTender>> {
-    let (handle, chat) = (procurement.handle.clone(), chat.0.clone());
+    let (handle, chat) = (procurement.0.handle().clone(), chat.0.clone());
     promise(env, call, move |cx| async move {
         let (wanted, question) = (request::<GetRequest>(&fields)?, request::<Question>(&question)?);
         question.check()?;
@@ -68,7 +68,7 @@ pub fn tender_file<'env>(
     form: String,
     call: Option<&Call>,
 ) -> napi::Result<Promised<'env, Buffer>> {
-    let handle = procurement.handle.clone();
+    let handle = procurement.0.handle().clone();
     promise(env, call, move |cx| async move {
         let (wanted, form) = (request::<GetRequest>(&fields)?, request::<FileFormat>(&form)?);
         form.tender(handle.tender(&cx, wanted).await?.record).await.map(|bytes| Buffer::from(bytes.to_vec()))
@@ -85,7 +85,7 @@ pub fn export_records<'env>(
     form: String,
     call: Option<&Call>,
 ) -> napi::Result<Promised<'env, Pieces>> {
-    let handle = procurement.handle.clone();
+    let handle = procurement.0.handle().clone();
     promise(env, call, move |cx| async move {
         let (kind, wanted) = (request::<RecordKind>(&kind)?, request::<ListRequest>(&fields)?);
         let pieces = request::<FileFormat>(&form)?.list(&cx, &handle, kind, wanted)?;

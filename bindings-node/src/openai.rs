@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use ayni::ErrorKind;
-use ayni::wire::openai::chat::CompletionEvents;
 use ayni::wire::openai::error::{self, Failure};
 use ayni::wire::openai::models::{Model, ModelList};
-use ayni::wire::openai::{ServedHandle, ServedRequest};
+use ayni::wire::openai::{ServedEvents, ServedHandle, ServedRequest};
 use napi::Env;
 use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
@@ -41,7 +40,7 @@ pub struct OpenAiRequest(ServedRequest);
 
 #[napi]
 impl OpenAiRequest {
-    /// Reads the body of a request to the route `chat`, `embeddings` or `images`, off the event loop.
+    /// Reads the body of a request to a route (`chat`, `embeddings` …), off the event loop.
     #[napi]
     pub fn read<'env>(
         env: &'env Env,
@@ -109,7 +108,7 @@ pub struct Piece {
 
 /// The server-sent events of a streamed completion. Dropping it stops the work.
 #[napi]
-pub struct OpenAiEvents(Slot<CompletionEvents>);
+pub struct OpenAiEvents(Slot<ServedEvents>);
 
 #[napi]
 impl OpenAiEvents {
@@ -141,6 +140,12 @@ pub fn openai_models(names: Vec<String>, created: f64, name: Option<String>) -> 
         Some(name) => json_text(&Model::new(name, moment(created))),
         None => json_text(&ModelList::new(names.iter().map(String::as_str), moment(created))),
     })
+}
+
+/// Checks a body that JavaScript reads: content type, form, depth, parts.
+#[napi]
+pub fn check_body(body: &[u8], content_type: Option<String>) -> Outcome<bool> {
+    guarded(|| ayni::wire::openai::check_body(body, content_type.as_deref()).map(|()| true))
 }
 
 /// The JSON of a failure.

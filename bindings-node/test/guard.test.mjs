@@ -8,6 +8,7 @@ import * as ayni from "ayni";
 import * as next from "ayni/next";
 
 import { serve } from "../dist/cjs/cli/http.js";
+import { settle } from "../dist/cjs/service/settings.js";
 
 const slow = { backend: "scripted", latency_seconds: 30 };
 const failing = { backend: "scripted", replies: Array(9).fill({ text: "word ".repeat(500) }) };
@@ -70,7 +71,7 @@ test("a stream that is left ends", { timeout: 10_000 }, async () => {
 
 test("a caller who never ends the body is 408", { timeout: 10_000 }, async () => {
   const socket = connect(server.address().port, "127.0.0.1");
-  socket.write("POST /embed/text HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+  socket.write("POST /embed/text HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
   const answer = await new Promise((resolve) => socket.once("data", (data) => resolve(data.toString())));
   assert.match(answer, /^HTTP\/1\.1 408/);
   socket.destroy();
@@ -99,4 +100,71 @@ test("settings that are wrong are refused at the start", () => {
   assert.throws(() => next.service(routes, { maxBodyBytes: 0 }), { code: "config_invalid" });
   assert.throws(() => next.settingsFromEnv({ MAX_CONCURRENCY: "many" }), { code: "config_invalid" });
   assert.throws(() => next.service(routes, { apiKey: " " }), { code: "config_invalid" });
+});
+
+test("half-sent heads and too many connections do not keep others out", { timeout: 20_000 }, async () => {
+  const settings = settle({ headerMs: 500, maxConnections: 20, log: "none" });
+  const made = next.service(next.clipRoutes({ backend: "scripted" }), { log: "none" });
+  await made.load();
+  const own = await serve(made, "127.0.0.1", 0, settings);
+  const { port } = own.address();
+  const callers = Array.from({ length: 60 }, () => connect(port, "127.0.0.1"));
+  const closed = callers.map((caller) => new Promise((resolve) => caller.once("close", resolve).on("error", () => undefined)));
+  for (const caller of callers) caller.resume().write("GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal((await fetch(`http://127.0.0.1:${port}/health`)).status, 200);
+  await Promise.all(closed);
+  own.closeAllConnections();
+  own.close();
+});
+
+test("a page of a foreign name is refused where nothing else keeps it out", { timeout: 10_000 }, async () => {
+  const ask = (host) =>
+    new Promise((resolve) => {
+      const socket = connect(server.address().port, "127.0.0.1");
+      socket.write(`GET /health HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      socket.once("data", (data) => resolve(Number(data.toString().slice(9, 12))));
+    });
+  assert.deepEqual(await Promise.all(["localhost:1", "127.0.0.1", "[::1]:80", "evil.example"].map(ask)), [200, 200, 200, 421]);
+});
+
+test("open routes read no body, and texts have a limit of their own", { timeout: 10_000 }, async () => {
+  const made = next.service(next.clipRoutes({ backend: "scripted" }), { log: "none", apiKey: "sesame" });
+  let pulled = 0;
+  const body = new ReadableStream({ pull: (controller) => void (pulled++, controller.enqueue(new Uint8Array(65_536))) }, { highWaterMark: 0 });
+  const health = await made.handle(new Request("http://localhost/health", { method: "POST", body, duplex: "half" }));
+  assert.deepEqual([health.status, pulled], [405, 0]);
+  const long = JSON.stringify({ text: "x".repeat(5 << 20) });
+  const keyed = { ...headers, "x-api-key": "sesame" };
+  const answer = await made.handle(new Request("http://localhost/embed/text", { method: "POST", body: long, headers: keyed }));
+  assert.equal(answer.status, 413);
+});
+
+test("metrics have the counters of backends", { timeout: 10_000 }, async () => {
+  const made = next.service(next.clipRoutes({ backend: "scripted" }), { log: "none" });
+  const asked = new Request("http://localhost/embed/text", { method: "POST", body: '{"text": "hola"}', headers });
+  await (await made.handle(asked)).text();
+  const text = await (await made.handle(new Request("http://localhost/metrics"))).text();
+  assert.match(text, /^ayni_http_requests_total/m);
+  assert.match(text, /^ayni_requests_total\{backend="scripted"/m);
+});
+
+test("a stream has comments before its first token", { timeout: 10_000 }, async () => {
+  const chat = { slow: await ayni.openChat({ ...slow, latency_seconds: 1 }) };
+  const made = next.service(next.openaiRoutes({ chat }), { log: "none", keepAliveMs: 100 });
+  const asked = JSON.stringify({ model: "slow", stream: true, messages: [{ role: "user", content: "x" }] });
+  const answer = await made.handle(new Request("http://localhost/v1/chat/completions", { method: "POST", body: asked, headers }));
+  const text = await answer.text();
+  assert.equal(answer.status, 200);
+  assert.ok(text.startsWith(": keep-alive\n\n") && text.endsWith("data: [DONE]\n\n"), text.slice(0, 200));
+});
+
+test("origins may have a star, and a blank key is an error", async () => {
+  const made = next.service(next.clipRoutes({ backend: "scripted" }), { log: "none", allowOrigins: ["https://*.vercel.app"] });
+  const allowed = async (origin) =>
+    (await made.handle(new Request("http://localhost/health", { headers: { origin } }))).headers.get("access-control-allow-origin");
+  assert.equal(await allowed("https://my-app.vercel.app"), "https://my-app.vercel.app");
+  assert.deepEqual(await Promise.all(["https://a.b.vercel.app", "https://vercel.app", "https://x.vercel.app.evil.example"].map(allowed)), [null, null, null]);
+  assert.throws(() => next.service(next.clipRoutes(slow), { allowOrigins: ["https://a.*.app"] }), { code: "config_invalid" });
+  assert.throws(() => next.settingsFromEnv({ API_KEY: "  " }), { code: "config_invalid", message: /API_KEY is blank/ });
 });

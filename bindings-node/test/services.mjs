@@ -4,7 +4,7 @@ import * as ayni from "ayni";
 import * as next from "ayni/next";
 
 const scripted = { backend: "scripted" };
-const reply = '{"claims": [{"text": "La licitación es 9002-7-LR26.", "fields": [1]}]}';
+const reply = '{"claims": ["La licitación es {1}."]}';
 
 export async function everything(settings = {}) {
   const limited = { ...scripted, failures: Array(99).fill("rate_limited"), policy: { retry: { max_retries: 0 } } };

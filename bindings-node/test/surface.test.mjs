@@ -189,11 +189,15 @@ describe("procurement", () => {
     let csv = "";
     for await (const piece of ayni.exportRecords(procurement, "tender", { form: "csv", separator: "comma" })) csv += piece;
     assert.match(csv, /9002-7-LR26/);
-    const chat = await ayni.openChat({ ...scripted, replies: [{ text: '{"claims": [{"text": "La licitación es 9002-7-LR26.", "fields": [1]}]}' }] });
+    const chat = await ayni.openChat({ ...scripted, replies: [{ text: '{"claims": ["La licitación es {1}."]}' }] });
     const analysis = await ayni.analyse(procurement, "9002-7-LR26", chat);
     assert.deepEqual(analysis.claims.map(({ text }) => text), ["La licitación es 9002-7-LR26."]);
     assert.equal((await analysis.pdf({ language: "en" })).subarray(0, 4).toString(), "%PDF");
     await assert.rejects(procurement.quota(), { code: "unsupported" });
+    await assert.rejects(procurement.events(), { code: "unsupported" });
+    const own = await ayni.openProcurement({ backend: "mercado_publico", ticket: "t", store: "memory", lock: false });
+    assert.deepEqual(await own.events({ limit: 5 }), { events: [], position: 0 });
+    assert.deepEqual([await own.months("tender"), await own.lines("tender"), await own.stored("tender", { text: "x" })], [[], [], []]);
     await assert.rejects(procurement.tenders({ on: "2026-02-02", from: "2026-02-01" }), { code: "invalid_request" });
   });
 });

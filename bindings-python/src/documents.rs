@@ -50,7 +50,7 @@ pub(crate) fn analyse(
     question: &Bound<'_, PyAny>,
     caller: Caller<'_>,
 ) -> Returned {
-    let (handle, wanted) = (procurement.handle.clone(), request::<GetRequest>(fields)?);
+    let (handle, wanted) = (procurement.0.handle().clone(), request::<GetRequest>(fields)?);
     let (chat, question) = (chat.0.clone(), request::<Question>(question)?);
     let work = move |cx: Context| async move {
         question.check()?;
@@ -70,7 +70,7 @@ pub(crate) fn tender_file(
     form: &Bound<'_, PyAny>,
     caller: Caller<'_>,
 ) -> Returned {
-    let (handle, wanted) = (procurement.handle.clone(), request::<GetRequest>(fields)?);
+    let (handle, wanted) = (procurement.0.handle().clone(), request::<GetRequest>(fields)?);
     let form = request::<FileFormat>(form)?;
     let work = move |cx| async move { form.tender(handle.tender(&cx, wanted).await?.record).await };
     call(py, caller, work, |py, bytes| Ok(PyBytes::new(py, &bytes).into_any().unbind()))
@@ -86,7 +86,7 @@ pub(crate) fn export(
     form: &Bound<'_, PyAny>,
     caller: Caller<'_>,
 ) -> Returned {
-    let (handle, kind) = (procurement.handle.clone(), request::<RecordKind>(kind)?);
+    let (handle, kind) = (procurement.0.handle().clone(), request::<RecordKind>(kind)?);
     let (wanted, form) = (request::<ListRequest>(fields)?, request::<FileFormat>(form)?);
     let work = move |cx| async move { form.list(&cx, &handle, kind, wanted) };
     call(py, caller, work, |py, pieces| object(py, Pieces(Slot::new(Some(pieces).into()))))

@@ -40,6 +40,7 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<openai::OpenAiEvents>()?;
     module.add_function(wrap_pyfunction!(openai::openai_models, module)?)?;
     module.add_function(wrap_pyfunction!(openai::failure_body, module)?)?;
+    module.add_function(wrap_pyfunction!(openai::check_body, module)?)?;
     module.add_class::<procurement::Procurement>()?;
     module.add_class::<documents::AnalysedTender>()?;
     module.add_class::<documents::Pieces>()?;
@@ -50,6 +51,7 @@ fn _ayni(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(services::health, module)?)?;
     module.add_function(wrap_pyfunction!(services::hardware, module)?)?;
     module.add_function(wrap_pyfunction!(services::known_models, module)?)?;
+    module.add_function(wrap_pyfunction!(services::next_events, module)?)?;
     module.add_function(wrap_pyfunction!(services::prometheus_text, module)?)?;
     #[cfg(debug_assertions)]
     module.add_function(wrap_pyfunction!(call::panic_inside, module)?)?;

@@ -1,9 +1,8 @@
 //! OpenAI's routes: bodies and handles cross, core reads and answers.
 
-use ayni::wire::openai::chat::CompletionEvents;
 use ayni::wire::openai::error::{self, Failure};
 use ayni::wire::openai::models::{Model, ModelList};
-use ayni::wire::openai::{ServedHandle, ServedRequest};
+use ayni::wire::openai::{ServedEvents, ServedHandle, ServedRequest};
 use ayni::{Context, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -88,9 +87,9 @@ impl OpenAiRequest {
     }
 }
 
-/// The server-sent events of a streamed completion. Dropping it stops the work.
+/// The server-sent events of a streamed answer. Dropping it stops the work.
 #[pyclass(frozen, module = "ayni._ayni")]
-pub(crate) struct OpenAiEvents(Slot<CompletionEvents>);
+pub(crate) struct OpenAiEvents(Slot<ServedEvents>);
 
 #[pymethods]
 impl OpenAiEvents {
@@ -128,6 +127,13 @@ pub(crate) fn openai_models(
         Some(name) => as_python(py, Model::new(name, created)),
         None => as_python(py, ModelList::new(names.iter().map(String::as_str), created)),
     }
+}
+
+/// Checks a body that Python reads: content type, form, depth, parts.
+#[pyfunction]
+pub(crate) fn check_body(py: Python<'_>, body: &[u8], content_type: Option<&str>) -> PyResult<()> {
+    let checked = py.detach(|| ayni::wire::openai::check_body(body, content_type));
+    checked.map_err(|error| to_exception(py, &error))
 }
 
 /// The JSON of a failure.

@@ -59,6 +59,13 @@ pub(crate) fn known_models(py: Python<'_>) -> Returned {
     as_python(py, (ayni::local::embedding_architectures(), ayni::embed::known_models()))
 }
 
+/// The events of the native code since the last call, as soon as there are some; `None` where another subscriber has them.
+#[pyfunction]
+pub(crate) fn next_events(py: Python<'_>, seconds: f64) -> Returned {
+    let timeout = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    as_python(py, py.detach(|| ayni::policy::EventLog::global().map(|log| log.next(timeout))))
+}
+
 /// The counters of all calls of this process, as Prometheus reads them.
 #[pyfunction]
 pub(crate) fn prometheus_text() -> String {

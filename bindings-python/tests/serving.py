@@ -35,11 +35,24 @@ class Served:
                 self._is_up.set()
         self._is_up.set()
 
-    def wait(self):
+    def wait(self, loaded=True):
         self._is_up.wait(60)
         if self.url is None:
             raise RuntimeError("the service did not start:\n" + "".join(self.lines))
         self.client = httpx.Client(base_url=self.url, timeout=60)
+        while loaded and self.is_loading():
+            time.sleep(0.02)
+
+    def is_loading(self):
+        """Whether models are still being loaded; fails if the process has ended instead."""
+        try:
+            return self.client.get("/ready").json().get("loading", False)
+        except (httpx.HTTPError, ValueError):
+            # Several processes listen a little after the first of them says where.
+            time.sleep(0.2)
+            if self.process.poll() is None:
+                return True
+            raise RuntimeError("the service did not start:\n" + "".join(self.lines)) from None
 
     def log(self, message, until=lambda records: records):
         """The records of the log with a message, once there are such."""
@@ -58,14 +71,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(*arguments, env=None, code=None):
+def serving(*arguments, env=None, code=None, loaded=True):
     """`ayni serve …`, or a program that runs uvicorn itself, until the block is left."""
     command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "ayni", "serve", *arguments, "--port", "0"]
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=kept | {"PYTHONUNBUFFERED": "1"} | (env or {}))
     served = Served(process)
     try:
-        served.wait()
+        served.wait(loaded)
         yield served
     finally:
         if served.client is not None:

@@ -59,7 +59,7 @@ def test_lines_and_images_are_embedded(tmp_path):
 )
 def test_what_cannot_be_done_is_said_in_a_line_and_by_the_status(words, why):
     told = ayni_command(*words)
-    assert told.returncode == 1 and why in told.stderr and "Traceback" not in told.stderr
+    assert told.returncode == (3 if words[0] == "serve" else 1) and why in told.stderr and "Traceback" not in told.stderr
 
 
 def test_an_unknown_command_is_a_mistake_of_its_own():
@@ -106,3 +106,19 @@ def test_every_service_has_its_port_and_address():
     for name in SERVICES:
         given = parser().parse_args(["serve", name, "--host", "0.0.0.0", "--port", "1234"])
         assert (given.service, given.host, given.port) == (name, "0.0.0.0", 1234)
+
+
+def test_shells_complete_commands_services_and_options(tmp_path):
+    script = tmp_path / "completion"
+    script.write_text(ayni_command("completion", "bash").stdout)
+
+    def completed(*words):
+        code = f'source "{script}"; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _ayni; echo "${{COMPREPLY[@]}}"'
+        return subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=20).stdout.split()
+
+    assert completed("ayni", "ser") == ["serve"]
+    assert set(SERVICES) <= set(completed("ayni", "serve", "''"))
+    assert completed("ayni", "serve", "openai", "--token") == ["--token-ids"]
+    assert completed("ayni", "completion", "f") == ["fish"]
+    assert "-a serve" in ayni_command("completion", "fish").stdout
+    assert "bashcompinit" in ayni_command("completion", "zsh").stdout

@@ -74,7 +74,7 @@ def test_an_image_has_a_vector_in_the_same_space_with_and_without_mime_type_and_
 
 def test_the_documentation_lists_every_endpoint_with_an_example_that_runs(clip):
     page = clip.client.get("/docs")
-    assert page.status_code == 200 and "swagger" in page.text.lower()
+    assert page.status_code == 200 and "openapi.json" in page.text and "//" not in page.text.split("<script>")[0]
     described = clip.client.get("/openapi.json").json()
     assert {"/health", "/ready", "/metrics", "/embed/text", "/embed/image"} <= described["paths"].keys()
     assert "X-API-Key" in json.dumps(described["components"]["securitySchemes"])
@@ -138,7 +138,7 @@ def test_a_body_of_50_mb_is_413_before_it_is_read(clip):
     answer = clip.client.post("/embed/text", content=b"x" * 50_000_000, headers=KEY)
     assert (answer.status_code, failure(answer)[0]) == (413, "invalid_request")
     with socket.create_connection(clip.url.removeprefix("http://").split(":")) as connection:
-        connection.sendall(b"POST /embed/text HTTP/1.1\r\nHost: x\r\nX-API-Key: sesame\r\nContent-Length: 50000000\r\n\r\n{")
+        connection.sendall(b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nX-API-Key: sesame\r\nContent-Length: 50000000\r\n\r\n{")
         connection.settimeout(10)
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
@@ -150,7 +150,7 @@ def test_a_body_of_unknown_length_is_413_once_it_is_too_long(clip):
 
 def test_a_caller_who_never_ends_the_body_is_408(clip):
     with socket.create_connection(clip.url.removeprefix("http://").split(":")) as connection:
-        connection.sendall(b"POST /embed/text HTTP/1.1\r\nHost: x\r\nX-API-Key: sesame\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(b"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nX-API-Key: sesame\r\nContent-Length: 100\r\n\r\n{")
         connection.settimeout(20)
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
@@ -185,7 +185,7 @@ def test_origins_match_in_protocol_and_port(clip):
 def test_the_log_says_loading_loaded_and_the_address_and_holds_no_payload(clip):
     text(clip, "w5 w9 canary", params={"secret": "canary"})
     log = "".join(clip.lines)
-    assert log.index("loading the model") < log.index("loaded the model") < log.index("running on http://")
+    assert log.index("running on http://") < log.index("loading the model") < log.index("loaded the model")
     assert clip.log("request")[-1].keys() >= {"route", "status", "milliseconds", "request_id"}
     assert "canary" not in log and "sesame" not in log
 
@@ -229,7 +229,7 @@ def test_callers_who_leave_stop_the_work_and_more_than_the_cap_are_429():
 
         host, port = served.url.removeprefix("http://").split(":")
         body = json.dumps({"text": "hola"}).encode()
-        head = f"POST /embed/text HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /embed/text HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         callers = [socket.create_connection((host, port)) for _ in range(2)]
         for caller in callers:
             caller.sendall(head.encode() + body)

@@ -112,10 +112,10 @@ def test_what_a_hosted_model_has_no_notion_of_is_told_or_refused():
             assert served.client.post("/generate", json={"prompt": "a fox"}).json()["ignored"] == []
             # The shape is what was asked for: no other is made instead.
             answer = served.client.post("/generate", json={**given, "aspectRatio": "16:9"})
-            assert answer.status_code == 501 and failure(answer)[0] == "unsupported" and "aspect_ratio" in failure(answer)[1]
+            assert answer.status_code == 400 and failure(answer)[0] == "unsupported" and "aspect_ratio" in failure(answer)[1]
             steps = {"refinePrompt": "at night", "images": [PIXEL], "config": {"steps": 4}}
             answer = served.client.post("/refine", json=steps)
-            assert answer.status_code == 501 and "steps" in failure(answer)[1] and len(sent) == 2
+            assert answer.status_code == 400 and "steps" in failure(answer)[1] and len(sent) == 2
 
 
 @pytest.mark.parametrize(

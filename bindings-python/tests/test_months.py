@@ -73,6 +73,13 @@ def test_a_month_is_imported_once_and_again_when_it_has_changed(client, tmp_path
     assert (again.changed, again.lines, again.as_of) == (False, 5, first.as_of)
     served.update(file=month(7), etag='"2"')
     assert procurement.import_month_sync("quotes", "2026-06").lines == 7
+    assert [(month.month, month.lines) for month in procurement.months_sync("quick_purchase")] == [("2026-06", 7)]
+    last = asyncio.run(procurement.lines("quick_purchase", after=("2026-06", 5), product="42132200"))
+    assert [(found.month, found.line.position, str(found.line.total.amount)) for found in last] == [
+        ("2026-06", 6, "95000"),
+        ("2026-06", 7, "96000"),
+    ]
+    assert procurement.lines_sync("quick_purchase", code="1057-9-COT26") == ()
     assert procurement.import_month_sync("quotes", "2026-06", anew=True, keep_file=True).changed
     assert [path.suffix for path in (tmp_path / "months").iterdir()].count(".zip") == 1
 

@@ -4,11 +4,15 @@ import asyncio
 import base64
 import importlib
 import json
+import os
+import re
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY
 from serving import failure, serving
 
 import ayni
@@ -118,8 +122,8 @@ def test_the_openai_package_raises_its_own_errors(served, client):
         assert caught.value.code == "rate_limited" and caught.value.response.headers["retry-after"]
     with pytest.raises(openai.UnprocessableEntityError, match="messages"):
         chat(model="echo", messages=[])
-    with pytest.raises(openai.InternalServerError, match="`n` is not offered"):
-        chat(model="echo", messages=HOLA, n=2)
+    with pytest.raises(openai.UnprocessableEntityError, match="from 1 to 16"):
+        chat(model="echo", messages=HOLA, n=17)
 
 
 def test_the_openai_package_can_leave_and_the_work_stops(served):
@@ -191,14 +195,13 @@ def test_ayni_talks_to_the_service(served):
 
 FAULTS = {
     "no such body": ("/v1/chat/completions", b"{", 422),
-    "unknown field": ("/v1/chat/completions", {"model": "echo", "messages": HOLA, "temprature": 1}, 422),
     "part that is none": ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": [{"type": "x"}]}]}, 400),
     "image that is none": ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,%"}}]}]}, 400),
     "tool without name": ("/v1/chat/completions", {"model": "echo", "messages": HOLA, "tools": [{"type": "function"}]}, 400),
     "format": ("/v1/chat/completions", {"model": "echo", "messages": HOLA, "response_format": {"type": "xml"}}, 400),
     "no texts": ("/v1/embeddings", {"model": "vectors", "input": []}, 400),
-    "token ids": ("/v1/embeddings", {"model": "vectors", "input": [1, 2]}, 501),
-    "url": ("/v1/images/generations", {"model": "pictures", "prompt": "x", "response_format": "url"}, 501),
+    "token ids": ("/v1/embeddings", {"model": "vectors", "input": [1, 2]}, 400),
+    "url": ("/v1/images/generations", {"model": "pictures", "prompt": "x", "response_format": "url"}, 400),
 }
 
 
@@ -215,11 +218,13 @@ def test_what_cannot_be_served_fails_as_what_it_is(served, fault):
     "body, param",
     [
         (b'{"model": "echo", "messages": [{"role": "boss"}]}', "messages.0.role"),
-        (b'{"model": "echo", "messages": [' + b"{}," * 300_000 + b"{}]}", "messages.0.role"),
+        (b'{"model": "echo", "messages": [' + b"{}," * 30_000 + b"{}]}", "messages.0.role"),
+        (b'{"model": "echo", "messages": [' + b"{}," * 300_000 + b"{}]}", None),
         (b'{"model": "echo", "messages": [{"role": "user", "content": "x"}], "temperature": 9}', "temperature"),
         (b'{"model": "echo", "messages": [{"role": "user", "content": "\\ud800"}]}', None),
         (b'{"model": "echo", "temperature": Infinity}', None),
-        (b'{"model": "echo", "metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b', "messages": 1}', "messages"),
+        (b'{"model": "echo", "metadata": ' + b"[" * 60 + b"]" * 60 + b', "messages": 1}', "messages"),
+        (b'{"model": "echo", "metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b', "messages": 1}', None),
         (b"", None),
     ],
 )
@@ -245,3 +250,152 @@ def test_the_documentation_describes_the_bodies(served):
     for path, field in {"/v1/chat/completions": "messages", "/v1/embeddings": "input", "/v1/images/generations": "prompt"}.items():
         schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert field in schema["required"] and schema["properties"].keys() >= schema["examples"][0].keys()
+
+
+def test_the_openai_package_gets_several_answers(client):
+    answer = client.chat.completions.create(model="echo", messages=HOLA, n=3, extra_body={"min_p": 0.1, "unheard_of": 1})
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert {choice.message.content for choice in answer.choices} == {"You asked: hola"}
+    assert answer.model_extra["ignored"] == ["unheard_of"]
+    chunks = list(client.chat.completions.create(model="echo", messages=HOLA, n=2, stream=True, stream_options={"include_usage": True}))
+    texts = {0: "", 1: ""}
+    for chunk in chunks:
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+    assert texts == {0: "You asked: hola", 1: "You asked: hola"} and chunks[-1].usage.total_tokens > 0
+
+
+def test_the_openai_package_uses_the_newer_api(client):
+    answer = client.responses.create(model="echo", input="hola", instructions="be brief", max_output_tokens=50)
+    assert answer.output_text.startswith("You asked: hola\nI was told: be brief") and answer.status == "completed" and answer.usage.total_tokens > 0
+    tool = {"type": "function", **TOOL["function"]}
+    asked = client.responses.create(model="echo", input=[{"role": "user", "content": "hola"}], tools=[tool], tool_choice="required")
+    [call] = [item for item in asked.output if item.type == "function_call"]
+    assert call.name == "weather" and "city" in json.loads(call.arguments)
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "14 degrees"}
+    told = client.responses.create(model="echo", input=[{"role": "user", "content": "hola"}, call, result], tools=[tool])
+    assert "14 degrees" in told.output_text
+
+
+def test_the_openai_package_streams_the_newer_api(client):
+    with client.responses.stream(model="echo", input="hola", reasoning={"effort": "low"}) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == final.output_text == "You asked: hola" and len(deltas) > 2
+    assert [item.type for item in final.output] == ["reasoning", "message"] and final.usage.total_tokens > 0
+    assert [event.sequence_number for event in events if hasattr(event, "sequence_number")] == sorted(
+        event.sequence_number for event in events if hasattr(event, "sequence_number")
+    )
+    tool = {"type": "function", **TOOL["function"]}
+    with client.responses.stream(model="echo", input="hola", tools=[tool], tool_choice="required") as stream:
+        done = [event for event in stream if event.type == "response.function_call_arguments.done"]
+    assert "city" in json.loads(done[0].arguments)
+
+
+def test_the_openai_package_parses_structured_answers_of_the_newer_api(client):
+    import pydantic
+
+    class Advice(pydantic.BaseModel):
+        urgent: bool
+        words: str
+
+    assert isinstance(client.responses.parse(model="echo", input="hola", text_format=Advice).output_parsed, Advice)
+
+
+def test_the_newer_api_raises_too(client):
+    import openai
+
+    with pytest.raises(openai.RateLimitError):
+        client.responses.create(model="limited", input="x", stream=True)
+    with pytest.raises(openai.BadRequestError, match="no answers are kept"):
+        client.responses.create(model="echo", input="x", previous_response_id="resp_1")
+
+
+def test_the_openai_package_edits_images(client):
+    image = ayni.ImageGenerator(backend="scripted").generate_sync("x", size=(8, 8)).image.data
+    answer = client.images.edit(model="pictures", image=("a.png", image, "image/png"), prompt="at night", extra_body={"quality": "high"})
+    assert base64.b64decode(answer.data[0].b64_json).startswith(b"\x89PNG") and answer.model_extra["ignored"] == ["quality"]
+    both = client.images.edit(image=[("a.png", image, "image/png"), ("b.png", image, "image/png")], prompt="at night")
+    assert len(both.data) == 2
+
+
+TOKENS = """
+import sys, uvicorn
+from ayni import Embedder
+from ayni.fastapi import openai_router, server_options, service
+import tiktoken
+decode = tiktoken.get_encoding("cl100k_base").decode if sys.argv[1:] else None
+uvicorn.run(service(openai_router(embedder={"local": Embedder(%r)}, text_of_tokens=decode)), port=0, **server_options())
+"""
+
+
+def test_token_ids_are_embedded(tiny):
+    with serving(code=TOKENS % str(TINY)) as served:
+        counted = served.client.post("/tokenize", json={"model": "local", "prompt": "the road"}).json()
+        assert counted["count"] == len(counted["tokens"]) == tiny.count_tokens("the road")
+        given = [counted["tokens"], counted["tokens"][1:-1]]
+        found = served.client.post("/v1/embeddings", json={"model": "local", "input": given}).json()["data"]
+        expected = tiny.embed_sync("the road").tolist()[0]
+        for one in found:
+            assert np.allclose(one["embedding"], expected, atol=1e-6)
+        answer = served.client.post("/v1/embeddings", json={"model": "local", "input": [10_000_000]})
+        assert answer.status_code == 400 and "is no token of the model" in failure(answer)[1]
+
+
+def test_langchain_embeds_with_its_own_token_ids(tiny, monkeypatch):
+    """LangChain sends ids of tiktoken's cl100k_base for every model that it does not know."""
+    import llama_index.core
+
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(Path(llama_index.core.__file__).parent / "_static/tiktoken_cache"))
+    langchain = importlib.import_module("langchain_openai")
+    code = TOKENS.replace("sys.argv[1:]", "True") % str(TINY)
+    with serving(code=code, env={"TIKTOKEN_CACHE_DIR": os.environ["TIKTOKEN_CACHE_DIR"]}) as served:
+        embeddings = langchain.OpenAIEmbeddings(model="local", base_url=f"{served.url}/v1", api_key="-", max_retries=0)
+        found = embeddings.embed_documents(["hello world", "the quick brown fox"])
+    expected = tiny.embed_sync(["hello world", "the quick brown fox"]).tolist()
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_info_describes_the_models(served):
+    found = served.client.get("/info", headers=KEY).json()
+    kinds = {one["id"]: one["kind"] for one in found["models"]}
+    assert found["version"] == ayni.__version__ and kinds["echo"] == "chat" and kinds["pictures"] == "images"
+
+
+def test_examples_in_the_documentation_run_on_the_service_as_started(served):
+    """Also what /docs shows for each failure is the failure of that status."""
+    api = served.client.get("/openapi.json").json()
+    ran = 0
+    for path, operations in api["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                example = answer.get("content", {}).get("application/json", {}).get("example")
+                if example and int(status) >= 400:
+                    assert example["detail"] == example["error"]["message"]
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if method == "post" and content:
+                schema = content["schema"]
+                if "$ref" in schema:
+                    schema = api["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+                [example] = schema["examples"]
+                answer = served.client.post(path, json=example, headers=KEY)
+                # A hosted model's tokens are not counted.
+                assert answer.status_code == (501 if path == "/tokenize" else 200), (path, answer.text)
+                ran += 1
+    assert ran >= 5
+    kinds = {operation["responses"][code]["content"]["application/json"]["example"]["error"]["kind"]
+             for code in ("400", "401", "404", "429", "503") for operation in [api["paths"]["/v1/embeddings"]["post"]]}
+    assert len(kinds) == 5
+
+
+def test_pages_are_complete_in_themselves(served):
+    front = served.client.get("/", headers={"Accept": "text/html,*/*"})
+    docs = served.client.get("/docs")
+    for page in (front, docs):
+        assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        for reference in re.findall(r'(?:src|href)="([^"]*)"', page.text):
+            assert not reference.startswith(("http", "//")), reference
+    assert "/v1/chat/completions" in front.text and "API key" in front.text
+    assert served.client.get("/").status_code == 401

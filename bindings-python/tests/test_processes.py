@@ -143,3 +143,19 @@ def test_what_comes_after_the_end_is_told():
     )
     out, failures = program.communicate(timeout=60)
     assert (out, failures) == ("1\nthe interpreter is ending; only the synchronous calls work now\n", "")
+
+
+def test_a_sub_interpreter_is_refused_and_does_not_hang():
+    code = textwrap.dedent(
+        """
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        one = interpreters.create()
+        code = "try:\\n import ayni\\nexcept ImportError as error:\\n print('refused:', error)"
+        getattr(interpreters, "run_string")(one, code)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and "refused: ayni works in the main interpreter only" in done.stdout, done.stderr

@@ -10,7 +10,7 @@ import pytest
 from serving import failure, mock, serving
 
 TICKET = "AC3F8E0F-14CA-4DD9-A1BC-CA4A00CANARY"
-REPLY = {"claims": [{"text": "Es una licitación.", "fields": [1]}, {"text": "Cierra el 3 de febrero de 1999.", "fields": [1]}]}
+REPLY = {"claims": ["Es la licitación {1}.", "Cierra el 3 de febrero de 1999."]}
 
 CODE = """
 import json, os, uvicorn
@@ -97,7 +97,7 @@ def test_an_analysis_gives_claims_that_hold_and_rejects_the_others(backend):
     answer = backend.client.post(f"/api/tenders/{code}/analysis", json={"ask": "risks", "language": "es"})
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    assert [claim["text"] for claim in body["claims"]] == ["Es una licitación."]
+    assert [claim["text"] for claim in body["claims"]] == [f"Es la licitación {code}."]
     assert [claim["text"] for claim in body["rejected"]] == ["Cierra el 3 de febrero de 1999."]
     both = backend.client.post(f"/api/tenders/{code}/analysis", json={"ask": "risks", "question": "¿?"})
     assert both.status_code == 400

@@ -15,7 +15,7 @@ import uvicorn
 from ayni import Chat, ChatModes, Embedder, ImageGenerator
 from ayni.fastapi import ServiceSettings, clip_router, image_router, openai_router, procurement_router, service, triage_router
 s = {"backend": "scripted"}
-reply = '{"claims": [{"text": "La licitación es 9002-7-LR26.", "fields": [1]}]}'
+reply = '{"claims": ["La licitación es {1}."]}'
 chats = {"echo": Chat(s), "limited": Chat(s, failures=["rate_limited"] * 99, policy={"retry": {"max_retries": 0}})}
 settings = ServiceSettings(api_key="sesame", allow_origins=["https://app.example"], max_body_bytes=100_000)
 app = service(clip_router(s), triage_router(ChatModes({"DEFAULT_LLM_MODE": "mock"})), image_router(s),

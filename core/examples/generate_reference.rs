@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
+use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
 use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
     ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
@@ -61,6 +62,9 @@ struct ProcurementRecords {
     quota: Quota,
     sync: SyncReport,
     events: EventPage,
+    months: StoredMonth,
+    lines: MonthLine,
+    stored: StoredRecord,
     calls: CallCount,
     list: ListRequest,
 }

@@ -49,16 +49,17 @@ fn message(body: &Value, at: usize) -> &str {
 #[tokio::test]
 async fn a_hosted_model_is_asked_by_schema_and_its_claims_are_checked() {
     let claims = json!({ "claims": [
-        { "text": "Se compra una ambulancia por $68.900.000.", "fields": [1, 2, "/estimated_amount"] },
-        { "text": "Se compra una ambulancia por $70.000.000.", "fields": ["/estimated_amount"] },
+        "La {1} compra una ambulancia por {/estimated_amount}.",
+        "Se compra una ambulancia por $70.000.000.",
     ]});
     let server = MockServer::start(&json!([answered(&claims.to_string())])).await.unwrap();
     let analysis =
         analyse(&Context::new(), &tender().await, &Question::summary(), &chat(&server)).await.unwrap();
     assert_eq!(analysis.claims.len(), 1);
-    assert_eq!(analysis.claims[0].citations[2].value, "68900000 CLP");
+    assert_eq!(analysis.claims[0].text, "La 9002-7-LR26 compra una ambulancia por $68.900.000.");
+    assert_eq!(analysis.claims[0].citations[1].value, "68900000 CLP");
     assert!(
-        matches!(&analysis.rejected[0].reason, Rejection::NotInFields { written, .. } if written == "$70.000.000")
+        matches!(&analysis.rejected[0].reason, Rejection::NotInFields { written } if written == "$70.000.000")
     );
     assert_eq!((analysis.usage.input_tokens, &*analysis.route.backend), (Some(900), "openai"));
     assert_eq!(server.report().faults(), Vec::<String>::new());

@@ -61,10 +61,11 @@ export const serve: Command = {
     const port = Number(values.port ?? (name === "clip" ? 7860 : 8000));
     if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidRequest(`'${values.port}' is no port`);
     const settings = settingsFromEnv();
-    const { log } = settle(settings);
+    const settled = settle(settings);
+    const { log } = settled;
     const running = service(await made({ model: values.model, config: configOf(values.config) }), settings);
     await running.load();
-    const server = await listening(running, values.host ?? "127.0.0.1", port);
+    const server = await listening(running, values.host ?? "127.0.0.1", port, settled);
     const { address, port: chosen, family } = server.address() as AddressInfo;
     log({ level: "INFO", message: `running on http://${family === "IPv6" ? `[${address}]` : address}:${chosen}` });
     await new Promise<void>((resolve) => {

@@ -484,6 +484,12 @@ export interface EmbedderLocalConfig {
    * instead, and any other precision is an error.
    */
   verify?: boolean | undefined;
+  /**
+   * The most pixels of an image: 33,554,432 unless it or `AYNI_MAX_IMAGE_PIXELS` says otherwise. A larger one is
+   * refused before anything is allocated for it; decoding takes up to 16 bytes a pixel, and as many images at a
+   * time as there are threads.
+   */
+  max_image_pixels?: number | undefined | null;
 }
 
 /** Anthropic's Messages API. */

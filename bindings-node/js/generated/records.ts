@@ -144,6 +144,9 @@ export interface FailedRead {
   retry_at: Timestamp;
 }
 
+/** The form of a record: the row of a list, the detail, or an embedding of one of them. */
+export type Form = "row" | "detail";
+
 /** The award of a line of a tender. */
 export interface LineAward {
   /** The winner. */
@@ -228,6 +231,17 @@ export interface Money {
   amount: string;
   /** The currency. */
   currency: Currency;
+}
+
+/** A calendar month: `2026-06`. */
+export type Month = string;
+
+/** A line and its month. */
+export interface MonthLine {
+  /** The month. */
+  month: Month;
+  /** The line. */
+  line: StoredLine;
 }
 
 /** When an order is paid. */
@@ -360,6 +374,12 @@ export interface QuickPurchase {
   quotes: readonly Quote[];
   /** The documents that the source lists. */
   documents: readonly Document[];
+  /** Why it was cancelled, in the buyer's words. */
+  cancel_reason?: string | undefined | null;
+  /** Why no offer was accepted. */
+  deserted_reason?: string | undefined | null;
+  /** Why the supplier was chosen. */
+  choice_reason?: string | undefined | null;
 }
 
 /** A quick purchase in a list. */
@@ -427,6 +447,16 @@ export interface Quote {
   chosen?: boolean | undefined | null;
   /** When the offer was made. */
   made?: Timestamp | undefined | null;
+  /** Until when it holds. */
+  valid_until?: Timestamp | undefined | null;
+  /** The taxes. */
+  taxes?: Money | undefined | null;
+  /** The price of the delivery. */
+  shipping?: Money | undefined | null;
+  /** Why the buyer did not admit it. */
+  inadmissible?: string | undefined | null;
+  /** The lines. */
+  items: readonly LineItem[];
 }
 
 /** A record exactly as its source wrote it: any JSON. */
@@ -435,11 +465,95 @@ export type Raw = unknown;
 /** The kind of a record. */
 export type RecordKind = "tender" | "purchase_order" | "quick_purchase";
 
+/** A process that another one belongs to. */
+export interface RelatedProcess {
+  /** The source's id of the relation. */
+  id: string;
+  /** The code of the other process. */
+  identifier?: string | undefined | null;
+  /** Its title. */
+  title?: string | undefined | null;
+  /** The kinds of relation, in OCDS's words: `framework`, `prior`. */
+  relationships: readonly string[];
+}
+
 /** The order of a listing. */
 export type Sorting = "newest_first" | "oldest_first";
 
 /** Where a record is from: `v1`, `compra_agil_v2`, `ocds`, `bulk`, `scripted`. */
 export type Source = string;
+
+/** A line of an order, an offer for a line of a tender, or a quote for a product of a quick purchase. */
+export interface StoredLine {
+  /** The position in the month's files, from 1. */
+  position: number;
+  /** The code of the order, tender or quick purchase. */
+  code: string;
+  /** The source's number of the line. */
+  line_id?: number | undefined | null;
+  /** The day on which it was sent or published. */
+  day?: Date | undefined | null;
+  /** The state of the order, tender or quick purchase. */
+  state: string;
+  /** The buyer's code; for quick purchases its tax number. */
+  buyer?: string | undefined | null;
+  /** The supplier's tax number, as the source writes it. */
+  supplier?: string | undefined | null;
+  /** The supplier's name. */
+  supplier_name?: string | undefined | null;
+  /** The product's UNSPSC code. */
+  product?: string | undefined | null;
+  /** The product or service. */
+  name: string;
+  /** The buyer's description. */
+  description?: string | undefined | null;
+  /** The quantity. */
+  quantity?: string | undefined | null;
+  /** The unit of the quantity. */
+  unit?: string | undefined | null;
+  /** The price per unit. */
+  unit_price?: Money | undefined | null;
+  /** The price of the line. */
+  total?: Money | undefined | null;
+  /** Whether the offer or quote was chosen. */
+  chosen?: boolean | undefined | null;
+  /** The whole row as JSON; empty if it was not stored. */
+  body: Raw;
+}
+
+/** A published month, and its number of lines. */
+export interface StoredMonth {
+  /** The month. */
+  month: Month;
+  /** Its number of lines. */
+  lines: number;
+}
+
+/** A record in the store: the source's own text, and the fields by which records are queried. */
+export interface StoredRecord {
+  /** The kind. */
+  kind: RecordKind;
+  /** The form. */
+  form: Form;
+  /** The code. */
+  code: string;
+  /** The state, as its [`Display`](fmt::Display) writes it. */
+  state: string;
+  /** Whether it is open for offers, or may still change for another reason. */
+  open: boolean;
+  /** The day on which the source lists it. */
+  day?: Date | undefined | null;
+  /** When offers close. */
+  closes?: Timestamp | undefined | null;
+  /** The source. */
+  source: Source;
+  /** The time of the answer that it is from. */
+  as_of: Timestamp;
+  /** The revision: 1 at first, one more with each change. */
+  revision: number;
+  /** The source's own text. */
+  body: Raw;
+}
 
 /** A supplier. */
 export interface Supplier {
@@ -505,6 +619,8 @@ export interface Tender {
   bidders: readonly Supplier[];
   /** The documents that the source lists. */
   documents: readonly Document[];
+  /** Other processes that it belongs to, as OCDS has them: the framework agreement of an order. */
+  related: readonly RelatedProcess[];
 }
 
 /** The dates of a tender, as the source has them. */

@@ -101,11 +101,11 @@ export function chatRoutes(chat: Chat | Promise<Chat> | ChatConfig | string, opt
     const told = new Told(options.onFinish);
     const chunks = options.format === "text" ? textChunks : uiChunks();
     const body = bodyOf(stream, first, chunks, told);
-    if (options.format !== "text") return keptAlive(body, { "x-vercel-ai-ui-message-stream": "v1" });
+    if (options.format !== "text") return keptAlive(body, exchange.keepAliveMs, { "x-vercel-ai-ui-message-stream": "v1" });
     const headers = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-cache, no-transform" };
     return new Response(body, { headers });
   };
-  return { part, routes: [{ method: "POST", path: options.path ?? "/chat", handle: answer }] };
+  return { part, routes: [{ method: "POST", path: options.path ?? "/chat", takesImages: true, handle: answer }] };
 }
 
 /** What an answer comes to. */

@@ -4,6 +4,7 @@ import { Embedder, type EmbedInput, openEmbedder } from "../embedder.js";
 import type { EmbedderConfig } from "../generated/configs.js";
 import { InvalidRequest } from "../generated/errors.js";
 import { type Given, HandlePart } from "./handles.js";
+import type { Form } from "./pages.js";
 import { Fields, type Router, base64Of, objectOf } from "./router.js";
 
 /** What the service embeds with where nothing else is said. */
@@ -37,6 +38,15 @@ class EmbedderPart extends HandlePart<Embedder> {
     const embedder = await this.handle();
     if (embedder.info().backend === "local") await embedder.embed("warm-up");
     this.isLoaded = true;
+  }
+
+  forms(): Form[] {
+    const text = { name: "text", label: "Text", kind: "text", value: "a photo of a dog" } as const;
+    const image = { name: "image", label: "Image", kind: "image" } as const;
+    return [
+      { title: "Vector of a text", path: "/embed/text", inputs: [text], shows: "vector", body: { text: "$text" } },
+      { title: "Vector of an image", path: "/embed/image", inputs: [image], shows: "vector", body: { image: "$image" } },
+    ];
   }
 
   async health(): Promise<Record<string, unknown>> {
@@ -74,6 +84,7 @@ export function clipRoutes(embedder?: Embedder | Promise<Embedder> | EmbedderCon
       {
         method: "POST",
         path: "/embed/image",
+        takesImages: true,
         handle: async (exchange) => {
           const fields = new Fields(objectOf(exchange));
           fields.optionalText("mime_type", 128);

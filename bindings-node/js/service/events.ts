@@ -1,10 +1,11 @@
 /** Server-sent events. */
 
-/** How long a stream is silent before a comment keeps its connection open. */
-const KEEP_ALIVE_MS = 15_000;
-
 /** Events as a response, with comments in between while nothing comes. */
-export function keptAlive(body: ReadableStream<Uint8Array>, headers: Record<string, string> = {}): Response {
+export function keptAlive(
+  body: ReadableStream<Uint8Array>,
+  silenceMs: number,
+  headers: Record<string, string> = {},
+): Response {
   const reader = body.getReader();
   const comment = new TextEncoder().encode(": keep-alive\n\n");
   let pending: ReturnType<typeof reader.read> | undefined;
@@ -14,7 +15,7 @@ export function keptAlive(body: ReadableStream<Uint8Array>, headers: Record<stri
         pending ??= reader.read();
         let stop = (): void => undefined;
         const silence = new Promise<undefined>((resolve) => {
-          const timer = setTimeout(() => resolve(undefined), KEEP_ALIVE_MS);
+          const timer = setTimeout(() => resolve(undefined), silenceMs);
           stop = () => clearTimeout(timer);
         });
         const found = await Promise.race([pending, silence]).finally(stop);

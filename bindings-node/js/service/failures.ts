@@ -9,6 +9,8 @@ let table: Record<string, number> | undefined;
 /** The status of an error. A credential that a hosted backend refuses is the service's, not the caller's. */
 export function statusOf(error: AyniError): number {
   if (error.context["body"] === "malformed") return 422;
+  // The caller can leave the option out; clients would repeat a request that failed with a 5xx.
+  if (error.code === "unsupported" && error.context["option"] !== undefined) return 400;
   table ??= JSON.parse(unwrap(native().statuses())) as Record<string, number>;
   return table[error.code] ?? 500;
 }

@@ -6,6 +6,7 @@ import { ResponseInvalid, Unsupported } from "../generated/errors.js";
 import { type GenerateOptions, ImageGenerator, openImages } from "../images.js";
 import { health } from "../services.js";
 import { type Given, HandlePart } from "./handles.js";
+import type { Form } from "./pages.js";
 import { Fields, type Router, base64Of, objectOf } from "./router.js";
 
 const LONGEST_PROMPT = 20_000;
@@ -14,13 +15,30 @@ const SHAPE = /^[1-9]\d{0,3}:[1-9]\d{0,3}$/;
 
 type Images = ImageGenerator | Promise<ImageGenerator> | ImageConfig;
 
+/** How long an answer about an engine counts, and how long one is waited for. */
+const ENGINE_STATUS_MS = 5000;
+const ENGINE_MS = 900;
+
 class GeneratorPart extends HandlePart<ImageGenerator> {
   readonly name = "images";
   readonly #config: ImageConfig | undefined;
+  #engine: Promise<unknown> | undefined;
+  #asked = -Infinity;
 
   constructor(given: Given<ImageGenerator>, config: ImageConfig | undefined) {
     super(given);
     this.#config = config;
+  }
+
+  forms(): Form[] {
+    const prompt = { name: "prompt", label: "What the image shows", kind: "text", value: "a red fox in the snow" } as const;
+    const change = { name: "prompt", label: "What to change", kind: "text", value: "make it night" } as const;
+    const image = { name: "image", label: "Image", kind: "image" } as const;
+    const changed = { refinePrompt: "$prompt", images: ["$image"] };
+    return [
+      { title: "Make an image", path: "/generate", inputs: [prompt], shows: "images", body: { prompt: "$prompt" } },
+      { title: "Change an image", path: "/refine", inputs: [change, image], shows: "images", body: changed },
+    ];
   }
 
   /** What is known, and what an engine behind it says of itself. */
@@ -30,7 +48,13 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
     const found = { device, model: info.model, backend: info.backend, scheduler: null, optimisations: [] };
     if (this.#config?.backend !== "image_engine") return found;
     const { policy: _, fallback: __, ...own } = this.#config;
-    return { ...found, engine: await health(own as ImageConfig, { timeoutMs: 10_000 }) };
+    // Callers without a key ask as often as they like; the engine is asked once in a while, for all of them.
+    if (this.#engine === undefined || performance.now() - this.#asked > ENGINE_STATUS_MS) {
+      this.#asked = performance.now();
+      const failed = (error: Error): unknown => ({ reachable: false, problem: error.message });
+      this.#engine = health(own as ImageConfig, { timeoutMs: ENGINE_MS }).catch(failed);
+    }
+    return { ...found, engine: await this.#engine };
   }
 }
 
@@ -97,6 +121,7 @@ export function imageRoutes(images?: Images): Router {
       {
         method: "POST",
         path: "/refine",
+        takesImages: true,
         handle: async (exchange) => {
           const fields = new Fields(objectOf(exchange));
           const prompt = fields.text("refinePrompt", LONGEST_PROMPT);

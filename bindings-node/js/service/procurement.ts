@@ -8,6 +8,7 @@ import type { ChatConfig, ProcurementConfig } from "../generated/configs.js";
 import { InvalidRequest, Unsupported } from "../generated/errors.js";
 import { type ListOptions, type RecordKind, Procurement, openProcurement } from "../procurement.js";
 import { HandlePart, Opening } from "./handles.js";
+import type { Form } from "./pages.js";
 import { type Exchange, Fields, type Route, type Router, jsonText, objectOf } from "./router.js";
 import { malformed } from "./failures.js";
 
@@ -26,6 +27,14 @@ class ProcurementPart extends HandlePart<Procurement> {
 
   async health(): Promise<Record<string, unknown>> {
     return { procurement: (await this.handle()).info().backend };
+  }
+
+  forms(): Form[] {
+    const text = { name: "text", label: "Words", kind: "line", value: "ambulancia" } as const;
+    return [
+      { title: "Search tenders", path: "/api/tenders", inputs: [text], shows: "rows", body: null },
+      { title: "Search purchase orders", path: "/api/purchase-orders", inputs: [text], shows: "rows", body: null },
+    ];
   }
 }
 

@@ -1,7 +1,9 @@
 /** Routes, and the part of a service that they work with. */
 
 import { InvalidRequest } from "../generated/errors.js";
+import { native, unwrap } from "../native.js";
 import { malformed } from "./failures.js";
+import type { Form } from "./pages.js";
 
 /** What a router works with: something that is loaded at the start and closed at the end. */
 export interface Part {
@@ -16,6 +18,8 @@ export interface Part {
   health(): Promise<Record<string, unknown>>;
   /** Why it cannot serve yet; undefined if it can. */
   problem(): string | undefined;
+  /** What people can try on the front page. */
+  forms?(): readonly Form[];
 }
 
 /** One request as a route sees it. */
@@ -27,6 +31,8 @@ export interface Exchange {
   /** Aborted when the caller leaves or the time is over. */
   readonly signal: AbortSignal;
   readonly requestId: string;
+  /** How long a stream is silent before a comment. */
+  readonly keepAliveMs: number;
   /** What the log says of the request besides the usual; never a payload. */
   readonly told: Record<string, unknown>;
 }
@@ -35,6 +41,8 @@ export interface Exchange {
 export interface Route {
   readonly method: "GET" | "POST";
   readonly path: string;
+  /** Whether it takes images: their bodies may be long. */
+  readonly takesImages?: boolean;
   handle(exchange: Exchange): Promise<Response>;
 }
 
@@ -77,7 +85,10 @@ export function jsonText(text: string, init: ResponseInit = {}): Response {
 }
 
 /** The body as a JSON object. */
-export function objectOf({ body }: Exchange): Record<string, unknown> {
+export function objectOf({ body, request }: Exchange): Record<string, unknown> {
+  // Content type, form, depth and number of parts, before anything is made of them.
+  const checked = native().checkBody(Buffer.from(body), request.headers.get("content-type") ?? undefined);
+  unwrap(checked);
   let found: unknown;
   try {
     found = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));

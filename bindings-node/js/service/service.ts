@@ -2,9 +2,11 @@
 
 import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 
+import { native } from "../native.js";
 import { bodyOf, counted } from "./body.js";
 import { Refused, responseOf } from "./failures.js";
 import { Metrics } from "./metrics.js";
+import { frontPage } from "./pages.js";
 import { type Exchange, type Route, type Router, matched } from "./router.js";
 import { type ServiceSettings, type Settled, settingsFromEnv, settle } from "./settings.js";
 
@@ -54,7 +56,7 @@ class Running {
 
   #own(): Route[] {
     const health = async (): Promise<Response> => {
-      const found = await Promise.all(this.#routers.map((router) => router.part.health()));
+      const found = await Promise.all(this.#routers.map(({ part }) => inTime(part.health(), `${part.name}_problem`)));
       return Response.json(Object.assign({ status: "healthy" }, ...found));
     };
     const ready = async (): Promise<Response> => {
@@ -68,7 +70,7 @@ class Running {
       return Response.json({ ready: isReady, problems }, { status: isReady ? 200 : 503 });
     };
     const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
-    const metrics = async (): Promise<Response> => new Response(this.#metrics.text(), { headers });
+    const metrics = async (): Promise<Response> => new Response(this.#metrics.text() + native().prometheusText(), { headers });
     return [
       { method: "GET", path: "/health", handle: health },
       { method: "GET", path: "/ready", handle: ready },
@@ -116,6 +118,10 @@ class Running {
     const path = this.#pathOf(url);
     const preflight = this.#preflight(request);
     if (preflight) return preflight;
+    if (this.#wantsPage(request, path)) {
+      const page = frontPage(this.#routers.map(({ part }) => part), this.#settings.apiKey !== undefined);
+      return this.#dressed(request, requestId, request.method === "HEAD" ? new Response(null, page) : page);
+    }
     const told: Record<string, unknown> = {};
     let [template, kind]: [string, string | undefined] = ["unmatched", undefined];
     let isCounted = false;
@@ -134,17 +140,21 @@ class Running {
     };
     let response: Response;
     try {
+      const { maxBodyBytes, maxTextBytes, bodyMs } = this.#settings;
       if (!OPEN.has(path)) this.#checkKey(request);
       const { route, params } = this.#routeOf(request.method, path);
       template = this.#settings.basePath + route.path;
-      const body = await bodyOf(request, this.#settings.maxBodyBytes, this.#settings.bodyMs);
+      const most = route.takesImages ? maxBodyBytes : Math.min(maxTextBytes, maxBodyBytes);
+      // Of paths that need no key whatever comes along is not read.
+      const body = OPEN.has(path) ? new Uint8Array() : await bodyOf(request, most, bodyMs);
       if (!OPEN.has(path) && path !== "/metrics") {
         if (this.#metrics.inFlight >= this.#settings.maxConcurrency) throw busy();
         this.#metrics.inFlight++;
         isCounted = true;
         await this.#load();
       }
-      response = await this.#worked(route, { request, body, params, query: url.searchParams, requestId, told });
+      const { keepAliveMs } = this.#settings;
+      response = await this.#worked(route, { request, body, params, query: url.searchParams, requestId, told, keepAliveMs });
     } catch (error) {
       if (request.signal.aborted) {
         finish(CLIENT_CLOSED_REQUEST);
@@ -163,6 +173,13 @@ class Running {
     const { status } = response;
     const shown = request.method === "HEAD" ? new Response(null, response) : response;
     return this.#dressed(request, requestId, counted(shown, (left) => finish(left ? CLIENT_CLOSED_REQUEST : status)));
+  }
+
+  /** Whether a browser asks for the front page; where the routes are mounted below others, the root is somebody else's. */
+  #wantsPage(request: Request, path: string): boolean {
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    const isRoot = path === "/" && this.#settings.basePath === "";
+    return isRead && isRoot && (request.headers.get("accept") ?? "").includes("text/html");
   }
 
   #pathOf(url: URL): string {
@@ -224,8 +241,9 @@ class Running {
   #allowed(request: Request): string | undefined {
     const origin = request.headers.get("origin");
     if (origin === null) return undefined;
-    const { origins } = this.#settings;
-    return origins.has("*") ? "*" : origins.has(origin) ? origin : undefined;
+    const { origins, originPatterns } = this.#settings;
+    if (origins.has("*")) return "*";
+    return origins.has(origin) || originPatterns.some((pattern) => pattern.test(origin)) ? origin : undefined;
   }
 
   #preflight(request: Request): Response | undefined {
@@ -251,9 +269,22 @@ class Running {
       response.headers.set("access-control-allow-origin", origin);
       response.headers.set("access-control-expose-headers", "X-Request-ID, Retry-After");
     }
-    if (this.#settings.origins.size > 0) response.headers.append("vary", "origin");
+    if (this.#settings.origins.size + this.#settings.originPatterns.length > 0) response.headers.append("vary", "origin");
     return response;
   }
+}
+
+/** How long `/health` waits for what its parts have to ask others. */
+const DIAGNOSIS_MS = 1000;
+
+/** What a part says of itself, or that it says nothing in time. */
+async function inTime(asked: Promise<Record<string, unknown>>, problem: string): Promise<Record<string, unknown>> {
+  let stop = (): void => undefined;
+  const late = new Promise<Record<string, unknown>>((resolve) => {
+    const timer = setTimeout(() => resolve({ [problem]: `no answer within ${DIAGNOSIS_MS / 1000} seconds` }), DIAGNOSIS_MS);
+    stop = () => clearTimeout(timer);
+  });
+  return Promise.race([asked, late]).finally(stop);
 }
 
 function busy(): Refused {

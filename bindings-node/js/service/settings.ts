@@ -6,10 +6,25 @@ import { ConfigInvalid } from "../generated/errors.js";
 export interface ServiceSettings {
   /** What callers must send as `X-API-Key`, or as bearer token where they can send nothing else; `API_KEY`. */
   apiKey?: string | undefined;
-  /** Which pages of other origins may call; `ALLOW_ORIGINS`, separated by commas. None by default. */
+  /**
+   * Which pages of other origins may call; `ALLOW_ORIGINS`, separated by commas. None by default. A `*` stands for the first part of
+   * a host's name: `https://*.vercel.app`; alone for any origin.
+   */
   allowOrigins?: readonly string[] | undefined;
-  /** The longest body of a request: 20 MiB; `MAX_BODY_BYTES`. */
+  /** Names under which `ayni serve` without a key may be called on this machine, besides loopback addresses; `ALLOW_HOSTS`. */
+  allowHosts?: readonly string[] | undefined;
+  /** The longest body of a request to routes that take images: 20 MiB; `MAX_BODY_BYTES`. */
   maxBodyBytes?: number | undefined;
+  /** The longest body of a request to all other routes: 4 MiB; `MAX_TEXT_BYTES`. */
+  maxTextBytes?: number | undefined;
+  /** The most open connections of `ayni serve`: 1000; `MAX_CONNECTIONS`. */
+  maxConnections?: number | undefined;
+  /** How long a caller of `ayni serve` may take to send a request's head: 10 s; `HEADER_TIMEOUT_SECONDS`. */
+  headerMs?: number | undefined;
+  /** How long a caller of `ayni serve` may take none of an answer: 30 s; `WRITE_TIMEOUT_SECONDS`. */
+  writeMs?: number | undefined;
+  /** How long a stream is silent before a comment keeps its connection open: 15 s; `KEEP_ALIVE_SECONDS`. */
+  keepAliveMs?: number | undefined;
   /** The most requests at a time: 128; more are refused with 429; `MAX_CONCURRENCY`. */
   maxConcurrency?: number | undefined;
   /** How long a caller may take to send a body: 30 s; `BODY_TIMEOUT_SECONDS`. */
@@ -31,7 +46,14 @@ export type LogRecord = { level: "INFO" | "WARNING" | "ERROR"; message: string }
 export interface Settled {
   apiKey: string | undefined;
   origins: ReadonlySet<string>;
+  originPatterns: readonly RegExp[];
+  hosts: ReadonlySet<string>;
   maxBodyBytes: number;
+  maxTextBytes: number;
+  maxConnections: number;
+  headerMs: number;
+  writeMs: number;
+  keepAliveMs: number;
   maxConcurrency: number;
   bodyMs: number;
   requestMs: number;
@@ -42,7 +64,10 @@ export interface Settled {
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** The settings of the environment. An empty variable counts as unset. */
+/**
+ * The settings of the environment. An empty variable counts as unset, except `API_KEY`: whoever sets it wants a service that is
+ * closed.
+ */
 export function settingsFromEnv(env: Variables = process.env): ServiceSettings {
   const given = (name: string): string | undefined => env[name]?.trim() || undefined;
   const number = (name: string, factor = 1): number | undefined => {
@@ -52,10 +77,20 @@ export function settingsFromEnv(env: Variables = process.env): ServiceSettings {
     if (!Number.isFinite(value)) throw new ConfigInvalid(`${name} is '${text}', which is no number`);
     return value;
   };
+  if (env["API_KEY"] !== undefined && given("API_KEY") === undefined) {
+    throw new ConfigInvalid("API_KEY is blank; set a key, or unset the variable for a service that is open to everybody");
+  }
+  const list = (name: string): string[] => (given(name) ?? "").split(",").map((one) => one.trim()).filter(Boolean);
   return {
     apiKey: given("API_KEY"),
-    allowOrigins: (given("ALLOW_ORIGINS") ?? "").split(",").map((origin) => origin.trim()).filter(Boolean),
+    allowOrigins: list("ALLOW_ORIGINS"),
+    allowHosts: list("ALLOW_HOSTS"),
     maxBodyBytes: number("MAX_BODY_BYTES"),
+    maxTextBytes: number("MAX_TEXT_BYTES"),
+    maxConnections: number("MAX_CONNECTIONS"),
+    headerMs: number("HEADER_TIMEOUT_SECONDS", 1000),
+    writeMs: number("WRITE_TIMEOUT_SECONDS", 1000),
+    keepAliveMs: number("KEEP_ALIVE_SECONDS", 1000),
     maxConcurrency: number("MAX_CONCURRENCY"),
     bodyMs: number("BODY_TIMEOUT_SECONDS", 1000),
     requestMs: number("REQUEST_TIMEOUT_SECONDS", 1000),
@@ -74,10 +109,18 @@ export function settle(settings: ServiceSettings): Settled {
   if (settings.apiKey !== undefined && !settings.apiKey.trim()) {
     throw new ConfigInvalid("`apiKey` is empty; leave it out for a service without one");
   }
+  const origins = (settings.allowOrigins ?? []).map(originOf);
   return {
     apiKey: settings.apiKey,
-    origins: new Set((settings.allowOrigins ?? []).map(originOf)),
+    origins: new Set(origins.filter((origin) => origin === "*" || !origin.includes("*"))),
+    originPatterns: origins.filter((origin) => origin !== "*" && origin.includes("*")).map(patternOf),
+    hosts: new Set((settings.allowHosts ?? []).map((host) => host.toLowerCase())),
     maxBodyBytes: positive("maxBodyBytes", 20 << 20),
+    maxTextBytes: positive("maxTextBytes", 4 << 20),
+    maxConnections: positive("maxConnections", 1000),
+    headerMs: positive("headerMs", 10_000),
+    writeMs: positive("writeMs", 30_000),
+    keepAliveMs: positive("keepAliveMs", 15_000),
     maxConcurrency: positive("maxConcurrency", 128),
     bodyMs: positive("bodyMs", 30_000),
     requestMs: positive("requestMs", 300_000),
@@ -87,8 +130,20 @@ export function settle(settings: ServiceSettings): Settled {
   };
 }
 
+/** An origin whose host's first part may be any name. */
+function patternOf(origin: string): RegExp {
+  const [before = "", after = ""] = origin.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  return new RegExp(`^${before}[a-z0-9-]+${after}$`);
+}
+
 function originOf(origin: string): string {
   if (origin === "*") return origin;
+  if (origin.includes("*")) {
+    if (/^https?:\/\/\*(\.[a-z0-9-]+){2,}(:\d+)?$/.test(origin)) return origin;
+    throw new ConfigInvalid(
+      `ALLOW_ORIGINS has '${origin}'; a \`*\` stands for the first part of a host's name only: https://*.vercel.app`,
+    );
+  }
   const url = URL.canParse(origin) ? new URL(origin) : undefined;
   const isOrigin = url && /^https?:$/.test(url.protocol) && url.pathname.replaceAll("/", "") === "" && !url.search;
   if (isOrigin) return url.origin;

@@ -3,6 +3,7 @@
 import { AyniError } from "../failure.js";
 import { InvalidRequest } from "../generated/errors.js";
 import { ChatModes } from "../services.js";
+import type { Form } from "./pages.js";
 import { type Part, Fields, type Router, objectOf } from "./router.js";
 
 const INSTRUCTION =
@@ -57,6 +58,14 @@ class ModesPart implements Part {
 
   problem(): string | undefined {
     return this.#problem;
+  }
+
+  forms(): Form[] {
+    const mrn = { name: "mrn", label: "Medical record number", kind: "line", value: "P000123" } as const;
+    const query = { name: "query", label: "Question", kind: "text", value: "What medications am I taking?" } as const;
+    const mode = { name: "mode", label: "Mode (the default one without)", kind: "line", required: false } as const;
+    const body = { patient_mrn: "$mrn", query: "$query", llm_mode: "$mode" };
+    return [{ title: "Ask", path: "/triage", inputs: [mrn, query, mode], shows: "text", body }];
   }
 }
 

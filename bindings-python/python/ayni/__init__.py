@@ -1,5 +1,6 @@
 """Local and hosted models behind one typed interface."""
 
+from ayni import _interpreter  # noqa: F401, I001  # isort: skip
 from ayni import _ayni, _errors
 from ayni._answers import (
     Alternative,
@@ -25,6 +26,7 @@ from ayni._chat import AsyncChatStream, Chat, ChatOptions, ChatStream, Messages
 from ayni._embedder import Embedder, EmbedInput, EmbedOptions, EmbedResponse
 from ayni._errors import *  # noqa: F403
 from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, RefineOptions
+from ayni._events import forward_logs
 from ayni._images import ImageSource
 from ayni._months import ImportReport, MonthFile, MonthOptions
 from ayni._procurement import Answer, GetOptions, Listing, ListOptions, Procurement
@@ -149,6 +151,7 @@ __all__ = [
     "ToolCallStarted",
     "Usage",
     "embedding_architectures",
+    "forward_logs",
     "hamming_top_k",
     "hardware",
     "health",

@@ -21,11 +21,13 @@ __all__ = [
     "CallSettings",
     "VectorStream",
     "__version__",
+    "check_body",
     "failure_body",
     "hardware",
     "health",
     "known_models",
     "models",
+    "next_events",
     "openai_models",
     "prometheus_text",
     "similarity",
@@ -155,6 +157,8 @@ class OpenAiEvents:
     def close(self) -> None: ...
 
 def openai_models(names: list[str], created: int, name: str | None) -> dict[str, Any]: ...
+def check_body(body: bytes, content_type: str | None) -> None: ...
+def next_events(seconds: float) -> list[dict[str, Any]] | None: ...
 def failure_body(fields: _Fields) -> dict[str, Any]: ...
 
 @final

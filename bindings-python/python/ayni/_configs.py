@@ -267,6 +267,11 @@ class LocalConfig(TypedDict, total=False):
     with a second copy of the weights that is dropped afterwards. If the vectors differ too much, ``auto`` takes
     f32 instead, and any other precision is an error.
     """
+    max_image_pixels: int | None
+    """The most pixels of an image: 33,554,432 unless it or ``AYNI_MAX_IMAGE_PIXELS`` says otherwise. A larger one is
+    refused before anything is allocated for it; decoding takes up to 16 bytes a pixel, and as many images at a
+    time as there are threads.
+    """
 
 
 class AnthropicConfig(TypedDict, total=False):
@@ -432,6 +437,7 @@ class EmbedderFields(TypedDict, total=False):
     precision: str | None
     load: str | None
     verify: bool
+    max_image_pixels: int | None
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[EmbedderConfig]

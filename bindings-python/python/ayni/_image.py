@@ -134,7 +134,10 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
     (64, 48)
     """
 
-    __slots__ = ()
+    __slots__ = ("_config",)
+
+    _config: Mapping[str, Any] | None
+    """What it was opened with, for a service that asks the engines behind it how they are."""
 
     def __init__(
         self,
@@ -144,12 +147,14 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
         env: Mapping[str, str] | None = None,
         **config: Unpack[ImageFields],
     ) -> None:
-        super().__init__(_ayni.ImageGenerator(merged(model_or_config, config), env if env is None else dict(env)))
+        self._config = merged(model_or_config, config)
+        super().__init__(_ayni.ImageGenerator(self._config, env if env is None else dict(env)))
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ImageGenerator:
         """The image engines that ``IMAGE_ENGINE_MODE`` and related variables name."""
         made = cls.__new__(cls)
+        made._config = None
         Handle.__init__(made, _ayni.ImageGenerator(None, env if env is None else dict(env)))
         return made
 

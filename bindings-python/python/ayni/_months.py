@@ -34,6 +34,38 @@ class MonthOptions(CallOptions, total=False):
     """Whether an import keeps the file."""
 
 
+class LineOptions(CallOptions, total=False):
+    """Which lines of imported months to read."""
+
+    from_: str | None
+    """The first month: ``2026-06``."""
+    to: str | None
+    """The last month."""
+    code: str | None
+    product: str | None
+    supplier: str | None
+    """The supplier's tax number, as the source writes it."""
+    after: tuple[str, int] | None
+    """Month and position of the last line of the page before."""
+    limit: int
+
+
+class StoredOptions(CallOptions, total=False):
+    """Which records in the store to read."""
+
+    text: str | None
+    """Words that title or description must have, whole; case, accents and Spanish endings do not matter."""
+    form: Literal["row", "detail"]
+    open: bool | None
+    from_: str | None
+    """The first day: ``2026-11-20``."""
+    to: str | None
+    """The last day."""
+    after: str | None
+    """The code of the last record of the page before."""
+    limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What the import of a month did."""
@@ -66,6 +98,12 @@ def request(set: BulkSet, month: str, options: Mapping[str, Any]) -> tuple[dict[
     """The request for a month, and the settings of its call."""
     fields, setting = split_options(options)
     return {"set": set, "month": month, **fields}, setting
+
+
+def line_request(kind: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], _ayni.CallSettings | None]:
+    """The request for lines of months, and the settings of its call."""
+    fields, setting = split_options(options)
+    return {"kind": kind, **{"from" if name == "from_" else name: value for name, value in fields.items()}}, setting
 
 
 def import_report(text: str) -> ImportReport:

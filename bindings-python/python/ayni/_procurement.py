@@ -376,6 +376,40 @@ class Procurement(Handle[_ayni.Procurement]):
         request, setting = _months.request(set, month, options)
         return _months.import_report(self._native.call("import_month", request, setting))
 
+    async def stored(
+        self, kind: RecordKind, /, **options: Unpack[_months.StoredOptions]
+    ) -> tuple[records.StoredRecord, ...]:
+        """Records that syncs have stored, by code; ``text`` finds words in title and description. Asks nobody."""
+        request, setting = _months.line_request(kind, options)
+        return await self._call("stored", request, setting, _stored_records)
+
+    def stored_sync(
+        self, kind: RecordKind, /, **options: Unpack[_months.StoredOptions]
+    ) -> tuple[records.StoredRecord, ...]:
+        """The same, on the calling thread."""
+        request, setting = _months.line_request(kind, options)
+        return _stored_records(self._native.call("stored", request, setting))
+
+    async def months(self, kind: RecordKind, /, **options: Unpack[CallOptions]) -> tuple[records.StoredMonth, ...]:
+        """The imported months of a kind, each with its number of lines."""
+        return await self._call("months", {"kind": kind}, split_options(options)[1], _stored_months)
+
+    def months_sync(self, kind: RecordKind, /, **options: Unpack[CallOptions]) -> tuple[records.StoredMonth, ...]:
+        """The same, on the calling thread."""
+        return _stored_months(self._native.call("months", {"kind": kind}, split_options(options)[1]))
+
+    async def lines(
+        self, kind: RecordKind, /, **options: Unpack[_months.LineOptions]
+    ) -> tuple[records.MonthLine, ...]:
+        """Lines of imported months, by month and position."""
+        request, setting = _months.line_request(kind, options)
+        return await self._call("lines", request, setting, _month_lines)
+
+    def lines_sync(self, kind: RecordKind, /, **options: Unpack[_months.LineOptions]) -> tuple[records.MonthLine, ...]:
+        """The same, on the calling thread."""
+        request, setting = _months.line_request(kind, options)
+        return _month_lines(self._native.call("lines", request, setting))
+
     async def download_month(
         self, set: _months.BulkSet, month: str, /, **options: Unpack[_months.MonthOptions]
     ) -> _months.MonthFile:
@@ -404,6 +438,18 @@ def _sync_report(text: str) -> records.SyncReport:
 
 def _event_page(text: str) -> records.EventPage:
     return records.EventPage._of(_read(text))
+
+
+def _stored_records(text: str) -> tuple[records.StoredRecord, ...]:
+    return tuple(records.StoredRecord._of(record) for record in _read(text))
+
+
+def _stored_months(text: str) -> tuple[records.StoredMonth, ...]:
+    return tuple(records.StoredMonth._of(month) for month in _read(text))
+
+
+def _month_lines(text: str) -> tuple[records.MonthLine, ...]:
+    return tuple(records.MonthLine._of(line) for line in _read(text))
 
 
 def _quota(text: str) -> records.Quota:

@@ -3,7 +3,7 @@
 >>> from ayni import Chat, Procurement
 >>> from ayni.documents import analyse_sync
 >>> found = analyse_sync(Procurement(backend="scripted"), "9002-7-LR26", Chat(backend="scripted", replies=[
-...     {"text": '{"claims": [{"text": "La licitación es 9002-7-LR26.", "fields": [1]}]}'},
+...     {"text": '{"claims": ["La licitación es {1}."]}'},
 ... ]))
 >>> [claim["text"] for claim in found.claims]
 ['La licitación es 9002-7-LR26.']

@@ -25,6 +25,7 @@ __all__ = [
     "LineAward",
     "LineItem",
     "Money",
+    "MonthLine",
     "Origin",
     "Plan",
     "PurchaseOrder",
@@ -33,6 +34,10 @@ __all__ = [
     "QuickPurchaseRow",
     "Quota",
     "Quote",
+    "RelatedProcess",
+    "StoredLine",
+    "StoredMonth",
+    "StoredRecord",
     "Supplier",
     "SyncReport",
     "Tender",
@@ -75,6 +80,8 @@ class Tender:
     """All suppliers that made an offer, if the source names them (OCDS does, v1 does not)."""
     documents: tuple[Document, ...]
     """The documents that the source lists."""
+    related: tuple[RelatedProcess, ...]
+    """Other processes that it belongs to, as OCDS has them: the framework agreement of an order."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Tender:
@@ -93,6 +100,7 @@ class Tender:
             items=several(LineItem._of)(fields["items"]),
             bidders=several(Supplier._of)(fields["bidders"]),
             documents=several(Document._of)(fields["documents"]),
+            related=several(RelatedProcess._of)(fields["related"]),
         )
 
 
@@ -427,6 +435,29 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class RelatedProcess:
+    """A process that another one belongs to."""
+
+    id: str
+    """The source's id of the relation."""
+    identifier: str | None
+    """The code of the other process."""
+    title: str | None
+    """Its title."""
+    relationships: tuple[str, ...]
+    """The kinds of relation, in OCDS's words: ``framework``, ``prior``."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> RelatedProcess:
+        return cls(
+            id=fields["id"],
+            identifier=fields.get("identifier"),
+            title=fields.get("title"),
+            relationships=tuple(fields["relationships"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PurchaseOrder:
     """The details of a purchase order."""
 
@@ -546,6 +577,12 @@ class QuickPurchase:
     """The offers, if the source shows them."""
     documents: tuple[Document, ...]
     """The documents that the source lists."""
+    cancel_reason: str | None
+    """Why it was cancelled, in the buyer's words."""
+    deserted_reason: str | None
+    """Why no offer was accepted."""
+    choice_reason: str | None
+    """Why the supplier was chosen."""
 
     @classmethod
     def _of(cls, fields: Fields) -> QuickPurchase:
@@ -561,6 +598,9 @@ class QuickPurchase:
             items=several(LineItem._of)(fields["items"]),
             quotes=several(Quote._of)(fields["quotes"]),
             documents=several(Document._of)(fields["documents"]),
+            cancel_reason=fields.get("cancel_reason"),
+            deserted_reason=fields.get("deserted_reason"),
+            choice_reason=fields.get("choice_reason"),
         )
 
 
@@ -633,6 +673,16 @@ class Quote:
     """Whether it was chosen."""
     made: datetime | None
     """When the offer was made."""
+    valid_until: datetime | None
+    """Until when it holds."""
+    taxes: Money | None
+    """The taxes."""
+    shipping: Money | None
+    """The price of the delivery."""
+    inadmissible: str | None
+    """Why the buyer did not admit it."""
+    items: tuple[LineItem, ...]
+    """The lines."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Quote:
@@ -643,6 +693,11 @@ class Quote:
             total=None if (given := fields.get("total")) is None else Money._of(given),
             chosen=fields.get("chosen"),
             made=None if (given := fields.get("made")) is None else moment(given),
+            valid_until=None if (given := fields.get("valid_until")) is None else moment(given),
+            taxes=None if (given := fields.get("taxes")) is None else Money._of(given),
+            shipping=None if (given := fields.get("shipping")) is None else Money._of(given),
+            inadmissible=fields.get("inadmissible"),
+            items=several(LineItem._of)(fields["items"]),
         )
 
 
@@ -841,6 +896,146 @@ class EventPage:
         return cls(
             events=several(ChangeEvent._of)(fields["events"]),
             position=fields["position"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMonth:
+    """A published month, and its number of lines."""
+
+    month: str
+    """The month."""
+    lines: int
+    """Its number of lines."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> StoredMonth:
+        return cls(
+            month=fields["month"],
+            lines=fields["lines"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MonthLine:
+    """A line and its month."""
+
+    month: str
+    """The month."""
+    line: StoredLine
+    """The line."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> MonthLine:
+        return cls(
+            month=fields["month"],
+            line=StoredLine._of(fields["line"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    """A line of an order, an offer for a line of a tender, or a quote for a product of a quick purchase."""
+
+    position: int
+    """The position in the month's files, from 1."""
+    code: str
+    """The code of the order, tender or quick purchase."""
+    line_id: int | None
+    """The source's number of the line."""
+    day: date | None
+    """The day on which it was sent or published."""
+    state: str
+    """The state of the order, tender or quick purchase."""
+    buyer: str | None
+    """The buyer's code; for quick purchases its tax number."""
+    supplier: str | None
+    """The supplier's tax number, as the source writes it."""
+    supplier_name: str | None
+    """The supplier's name."""
+    product: str | None
+    """The product's UNSPSC code."""
+    name: str
+    """The product or service."""
+    description: str | None
+    """The buyer's description."""
+    quantity: Decimal | None
+    """The quantity."""
+    unit: str | None
+    """The unit of the quantity."""
+    unit_price: Money | None
+    """The price per unit."""
+    total: Money | None
+    """The price of the line."""
+    chosen: bool | None
+    """Whether the offer or quote was chosen."""
+    body: Any
+    """The whole row as JSON; empty if it was not stored."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> StoredLine:
+        return cls(
+            position=fields["position"],
+            code=fields["code"],
+            line_id=fields.get("line_id"),
+            day=None if (given := fields.get("day")) is None else date.fromisoformat(given),
+            state=fields["state"],
+            buyer=fields.get("buyer"),
+            supplier=fields.get("supplier"),
+            supplier_name=fields.get("supplier_name"),
+            product=fields.get("product"),
+            name=fields["name"],
+            description=fields.get("description"),
+            quantity=None if (given := fields.get("quantity")) is None else Decimal(given),
+            unit=fields.get("unit"),
+            unit_price=None if (given := fields.get("unit_price")) is None else Money._of(given),
+            total=None if (given := fields.get("total")) is None else Money._of(given),
+            chosen=fields.get("chosen"),
+            body=fields["body"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record in the store: the source's own text, and the fields by which records are queried."""
+
+    kind: Literal["tender", "purchase_order", "quick_purchase"]
+    """The kind."""
+    form: Literal["row", "detail"]
+    """The form."""
+    code: str
+    """The code."""
+    state: str
+    """The state, as its [``Display``](fmt::Display) writes it."""
+    open: bool
+    """Whether it is open for offers, or may still change for another reason."""
+    day: date | None
+    """The day on which the source lists it."""
+    closes: datetime | None
+    """When offers close."""
+    source: str
+    """The source."""
+    as_of: datetime
+    """The time of the answer that it is from."""
+    revision: int
+    """The revision: 1 at first, one more with each change."""
+    body: Any
+    """The source's own text."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> StoredRecord:
+        return cls(
+            kind=fields["kind"],
+            form=fields["form"],
+            code=fields["code"],
+            state=fields["state"],
+            open=fields["open"],
+            day=None if (given := fields.get("day")) is None else date.fromisoformat(given),
+            closes=None if (given := fields.get("closes")) is None else moment(given),
+            source=fields["source"],
+            as_of=moment(fields["as_of"]),
+            revision=fields["revision"],
+            body=fields["body"],
         )
 
 

@@ -172,7 +172,8 @@ impl ChatRequest {
         match self.choices {
             None | Some(1) => Ok(()),
             Some(0) => Err(Error::invalid_request("`choices` is 0; ask for one answer at least")),
-            Some(_) => Err(Error::unsupported(
+            Some(_) => Err(Error::unsupported_option(
+                "choices",
                 "`choices` above 1: this backend gives one answer a call, and a stream is one",
             )),
         }

@@ -48,11 +48,15 @@ use crate::procure::AnyProcurement;
 mod absent;
 mod from_env;
 mod modes;
+#[cfg(feature = "procurement")]
+mod operations;
 mod read;
 #[cfg(not(feature = "procurement"))]
 mod without_procurement;
 
 pub use modes::{ChatModes, ModeInfo};
+#[cfg(feature = "procurement")]
+pub use operations::{ProcurementInfo, ProcurementOperations};
 pub use read::{read_config, read_request};
 #[cfg(not(feature = "procurement"))]
 pub use without_procurement::{

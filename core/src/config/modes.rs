@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use url::Url;
 
 use super::{ChatConfig, Setup, open_chat_with};
 use crate::backends::huggingface::HuggingFaceConfig;
@@ -145,7 +146,7 @@ impl ChatModes {
             default_mode,
             smollm2: or("HF_SMOLLM2_MODEL_ID", "HuggingFaceTB/SmolLM2-1.7B-Instruct"),
             qwen: or("HF_QWEN_MODEL_ID", "Qwen/Qwen2.5-7B-Instruct:together"),
-            router: or("HF_ROUTER_URL", ROUTER).trim_end_matches('/').to_owned(),
+            router: router(&or("HF_ROUTER_URL", ROUTER))?,
             timeout: timeout.ok_or_else(|| {
                 Error::config(format!("HF_TIMEOUT_SECONDS is {seconds}; it must be a number above 0"))
             })?,
@@ -298,6 +299,24 @@ impl ChatModes {
         self.env.secret(&["HF_API_TOKEN"]).ok_or_else(|| {
             Error::config(format!("HF_API_TOKEN is not set; llm_mode '{mode}' needs a Hugging Face token"))
         })
+    }
+}
+
+/// The router's address as it may be shown: no user, key or query.
+fn router(url: &str) -> Result<String> {
+    let plain = |url: &Url| {
+        url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    match Url::parse(url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && plain(&parsed) => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err(Error::config(
+            "HF_ROUTER_URL must begin with http:// or https:// and hold neither a user, a key nor a query; the token is HF_API_TOKEN",
+        )),
     }
 }
 

@@ -88,6 +88,22 @@ impl AnyEmbedder {
         self.0.count_tokens(role, text)
     }
 
+    /// A text's tokens; see [`Embedder::tokens`].
+    ///
+    /// # Errors
+    /// Those of [`count_tokens`](Self::count_tokens).
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.0.tokens(text)
+    }
+
+    /// The text of tokens; see [`Embedder::text_of_tokens`].
+    ///
+    /// # Errors
+    /// `invalid_request` for a number that is no token; those of [`count_tokens`](Self::count_tokens).
+    pub fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        self.0.text_of_tokens(tokens)
+    }
+
     /// How close a local model's vectors are to those of f32; see [`Embedder::verify`].
     ///
     /// # Errors
@@ -193,6 +209,14 @@ impl Embedder for AnyEmbedder {
         self.0.count_tokens(role, text)
     }
 
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.0.tokens(text)
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        self.0.text_of_tokens(tokens)
+    }
+
     async fn verify(&self, cx: &Context) -> Result<Parity> {
         self.0.verify(cx).await
     }
@@ -224,6 +248,14 @@ impl<E: Embedder> Embedder for Arc<E> {
         (**self).count_tokens(role, text)
     }
 
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        (**self).tokens(text)
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        (**self).text_of_tokens(tokens)
+    }
+
     async fn verify(&self, cx: &Context) -> Result<Parity> {
         (**self).verify(cx).await
     }
@@ -237,6 +269,8 @@ trait DynEmbedder: Send + Sync + fmt::Debug {
     fn ready<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<()>>;
     fn window(&self) -> Option<usize>;
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize>;
+    fn tokens(&self, text: &str) -> Result<Vec<u32>>;
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String>;
     fn verify<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Parity>>;
 }
 
@@ -272,6 +306,14 @@ impl<T: Embedder> DynEmbedder for T {
 
     fn count_tokens(&self, role: Option<EmbedRole>, text: &str) -> Result<usize> {
         Embedder::count_tokens(self, role, text).map_err(Embedder::info(self).tag(Operation::Embed))
+    }
+
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        Embedder::tokens(self, text).map_err(Embedder::info(self).tag(Operation::Embed))
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        Embedder::text_of_tokens(self, tokens).map_err(Embedder::info(self).tag(Operation::Embed))
     }
 
     fn verify<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Parity>> {

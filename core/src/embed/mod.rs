@@ -97,6 +97,24 @@ pub trait Embedder: Send + Sync + fmt::Debug + 'static {
         Err(Error::unsupported("only a model in this process counts tokens"))
     }
 
+    /// A text's tokens, special ones included, before it is cut. Computed on the calling thread.
+    ///
+    /// # Errors
+    /// Those of [`count_tokens`](Self::count_tokens).
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        let _ = text;
+        Err(Error::unsupported("only a model in this process knows its tokens"))
+    }
+
+    /// The text that the model's own tokens stand for, without special ones. Computed on the calling thread.
+    ///
+    /// # Errors
+    /// `invalid_request` for a number that is no token of the model; those of [`count_tokens`](Self::count_tokens).
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        let _ = tokens;
+        Err(Error::unsupported("only a model in this process knows its tokens"))
+    }
+
     /// Measures how close the vectors are to those that the same weights make in f32 on the CPU, on texts in several
     /// languages and, where the model takes them, images. Loads a second copy of the weights for that time.
     ///

@@ -78,7 +78,8 @@ impl EmbedRequest {
             .map(|input| match input {
                 EmbedInput::Text(text) => Ok(text.as_str()),
                 EmbedInput::Image(_) => {
-                    Err(Error::unsupported("this backend embeds text only; the request holds an image"))
+                    let message = "this backend embeds text only; the request holds an image";
+                    Err(Error::unsupported_option("image", message))
                 }
             })
             .collect()

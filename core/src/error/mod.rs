@@ -149,6 +149,12 @@ impl Error {
         Self::new(ErrorKind::Unsupported, message)
     }
 
+    /// An option of a request that the backend does not have: `option` is its name. Servers leave some of them out, and say
+    /// so.
+    pub(crate) fn unsupported_option(option: &str, message: impl Into<String>) -> Self {
+        Self::unsupported(message).with_context("option", option)
+    }
+
     /// An answer that violates the protocol.
     pub fn response_invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::ResponseInvalid, message).with_sent(Sent::Yes)

@@ -5,6 +5,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use url::{Host, Url};
+
+/// Whether a URL leads to a host of the public internet by http or https. Names are not resolved; those that mean something in
+/// a private network only are not public.
+pub(crate) fn is_public_url(url: &Url) -> bool {
+    const PRIVATE_ENDINGS: [&str; 6] =
+        [".localhost", ".local", ".internal", ".lan", ".home.arpa", ".localdomain"];
+    let public_host = match url.host() {
+        Some(Host::Ipv4(ip)) => is_public(ip.into()),
+        Some(Host::Ipv6(ip)) => is_public(ip.into()),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            name.contains('.') && !PRIVATE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        }
+        None => false,
+    };
+    matches!(url.scheme(), "http" | "https") && public_host
+}
+
 /// Whether `ip` is a unicast address of the public internet.
 pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
@@ -116,5 +135,28 @@ mod tests {
             ],
             false,
         );
+    }
+
+    #[test]
+    fn urls_of_private_networks_and_other_schemes_are_not_public() {
+        let public = |url: &str| is_public_url(&Url::parse(url).expect(url));
+        assert!(public("https://a.example/x.png") && public("http://1.1.1.1/"));
+        for url in [
+            "file:///etc/passwd",
+            "ftp://a.example/x",
+            "gopher://a.example/",
+            "http://localhost:6379/",
+            "http://redis:6379/",
+            "http://printer.local/",
+            "http://metadata.google.internal/",
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://[::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://169.254.169.254/latest/meta-data",
+        ] {
+            assert!(!public(url), "{url}");
+        }
     }
 }

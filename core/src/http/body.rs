@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::client::ApiClient;
 use super::exchange::{self, IDLE};
+use super::json::JsonLimits;
 use super::ndjson::LineParser;
 use super::sse::{SseItem, SseParser};
 use super::{BodyStream, FrameTooLarge, HeaderText, status};
@@ -226,6 +227,10 @@ impl<R: Records> RecordStream<R> {
         if text == b"[DONE]" {
             return Ok(StreamRecord::Done);
         }
+        if let Some(why) = JsonLimits::ANSWER.exceeded(text) {
+            return Err(Error::response_invalid(format!("an event of the stream {why}")));
+        }
+        let text = &*self.api.body_without_secrets(text);
         let value: Value = serde_json::from_slice(text).map_err(|_| {
             if self.ended {
                 return Error::new(ErrorKind::Interrupted, "the stream broke off inside an event")

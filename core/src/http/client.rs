@@ -3,12 +3,14 @@
 //! A backend builds one [`ApiClient`] and makes every call through it. What is the same for all of them — phases, bounds,
 //! redirects, the status table, request ids — happens in [`exchange`](super::exchange).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,8 +19,9 @@ use zeroize::Zeroizing;
 
 use super::body::{Body, EventStream, LineStream};
 use super::multipart::Multipart;
+use super::redact::MASK;
 use super::status::{Failure, Verdict};
-use super::{HeaderText, HttpRequest};
+use super::{HeaderText, HttpRequest, is_credential_header};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::info::CredentialId;
@@ -26,6 +29,9 @@ use crate::secret::Secret;
 
 /// The most bytes of one response that are held in memory.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Shorter ones are no secrets, and would be found everywhere.
+const MIN_SECRET_BYTES: usize = 4;
 
 /// A vendor's own rules for its failures; `None` leaves a failure to the status table.
 pub(crate) type Classify = fn(&Failure<'_>) -> Option<Verdict>;
@@ -181,6 +187,46 @@ impl ApiClient {
         &self.base
     }
 
+    /// `text` without this client's own secrets: vendors repeat them in errors and header fields.
+    pub(crate) fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in self.secrets() {
+            if text.contains(secret) {
+                text = text.replace(secret, MASK).into();
+            }
+        }
+        text
+    }
+
+    /// The same of a body.
+    pub(crate) fn body_without_secrets<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        let mut body = Cow::Borrowed(body);
+        for secret in self.secrets() {
+            let places: Vec<usize> = memmem::find_iter(&body, secret).collect();
+            if places.is_empty() {
+                continue;
+            }
+            let mut clean = Vec::with_capacity(body.len());
+            let mut from = 0;
+            for place in places {
+                clean.extend_from_slice(body.get(from..place).unwrap_or_default());
+                clean.extend_from_slice(MASK.as_bytes());
+                from = place + secret.len();
+            }
+            clean.extend_from_slice(body.get(from..).unwrap_or_default());
+            body = clean.into();
+        }
+        body
+    }
+
+    /// The credentials, and header fields of the configuration that hold some.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let fields = self.headers.iter().filter(|(name, _)| is_credential_header(name.as_str()));
+        let fields = fields.filter_map(|(_, value)| value.to_str().ok());
+        let own = self.auths.iter().filter_map(Auth::secret).map(Secret::expose);
+        own.chain(fields).filter(|secret| secret.len() >= MIN_SECRET_BYTES)
+    }
+
     /// The account that pays.
     pub(crate) fn credential(&self) -> Option<CredentialId> {
         let secret = self.auths.iter().find_map(Auth::secret)?;
@@ -250,7 +296,7 @@ impl ApiClient {
     /// The failure that a body describes although the status said success.
     #[cfg_attr(not(feature = "procurement"), allow(dead_code, reason = "only Mercado Público needs it"))]
     pub(crate) fn failed(&self, reply: &ApiReply<Bytes>, body: &[u8]) -> Error {
-        let body = super::status::read_error_body(None, body);
+        let body = super::status::read_error_body(None, &self.body_without_secrets(body));
         super::exchange::failure(self, reply.status, &reply.headers, &body)
     }
 }
@@ -487,6 +533,17 @@ mod tests {
         let error = call.send(&Context::new()).await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(error.message().contains("'accept'"), "{error}");
+    }
+
+    #[test]
+    fn a_clients_own_secrets_are_taken_out_whatever_they_look_like() {
+        let api = ApiClient::new("openai", "https://x.test").expect("a URL");
+        let api = api.with_auth(Auth::Bearer(Secret::new("correct horse"))).expect("a credential");
+        let api = api.with_auth(Auth::Query("ticket", Secret::new("F853"))).expect("a credential");
+        assert_eq!(api.without_secrets("no correct horse, F853F853"), "no ***, ******");
+        let body = api.body_without_secrets(b"\xff{\"code\":\"correct horse\"}F853");
+        assert_eq!(&*body, b"\xff{\"code\":\"***\"}***");
+        assert!(matches!(api.body_without_secrets(b"correct"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::body::Body;
 use super::client::{ApiCall, ApiClient, ApiReply, as_non_null, authority, request_id};
+use super::json::JsonLimits;
 use super::status::{self, ErrorBody, Failure, Verdict};
 use super::{
     HeaderText, HttpRequest, HttpResponse, TransportError, TransportPhase, address, is_credential_header,
@@ -44,7 +45,7 @@ pub(super) async fn exchange(call: ApiCall<'_>, cx: &Context) -> Result<ApiReply
         if !status.is_success() {
             return Err(read_failure(api, status.as_u16(), &headers, body).await);
         }
-        let id = request_id(&headers);
+        let id = request_id(&headers).map(|id| api.without_secrets(&id).into_owned());
         return Ok(ApiReply { value: body, status: status.as_u16(), headers, request_id: id });
     }
     Err(Error::response_invalid(format!("the backend redirected more than {MAX_REDIRECTS} times")))
@@ -172,7 +173,7 @@ pub(crate) fn check_named_url(base: &Url, url: &Url) -> Result<()> {
 
 async fn read_failure(api: &ApiClient, status: u16, headers: &HeaderMap, body: Body) -> Error {
     let bytes = body.read_at_most(MAX_ERROR_BYTES).await;
-    let body = status::read_error_body(headers.text("content-type"), &bytes);
+    let body = status::read_error_body(headers.text("content-type"), &api.body_without_secrets(&bytes));
     failure(api, status, headers, &body)
 }
 
@@ -183,8 +184,10 @@ pub(super) fn failure(api: &ApiClient, status: u16, headers: &HeaderMap, body: &
     let verdict =
         (api.classify)(&failure).unwrap_or_else(|| status::default_verdict(&failure)).with_hint(hint);
     let Verdict { kind, persistence, message, wait } = verdict;
-    let mut error =
-        Error::new(kind, message.unwrap_or_else(|| kind.meaning().to_owned())).with_http_status(status);
+    // Once more as text: in JSON a secret may be written with escapes.
+    let clean = |text: &str| api.without_secrets(text).into_owned();
+    let message = message.map_or_else(|| kind.meaning().to_owned(), |message| clean(&message));
+    let mut error = Error::new(kind, message).with_http_status(status);
     if let Some(persistence) = persistence {
         error = error.with_persistence(persistence);
     }
@@ -192,17 +195,17 @@ pub(super) fn failure(api: &ApiClient, status: u16, headers: &HeaderMap, body: &
         error = error.with_retry_after(wait);
     }
     if let Some(id) = request_id(headers) {
-        error = error.with_request_id(id);
+        error = error.with_request_id(clean(&id));
     }
     if let Some(code) = &body.code {
-        error = error.with_context("code", code.clone());
+        error = error.with_context("code", clean(code));
     }
     // Groq says what the model wrote where it should have called a tool.
     if let Some(Value::String(written)) = body.error().and_then(|error| error.get("failed_generation")) {
-        error = error.with_partial_text(written.clone());
+        error = error.with_partial_text(clean(written));
     }
     if let Some(excerpt) = &body.excerpt {
-        error = error.with_response_excerpt(excerpt.clone());
+        error = error.with_response_excerpt(clean(excerpt));
     }
     error
 }
@@ -214,6 +217,10 @@ pub(super) fn decode_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     bytes: &[u8],
 ) -> Result<T> {
+    if let Some(why) = JsonLimits::ANSWER.exceeded(bytes) {
+        return Err(Error::response_invalid(format!("the answer {why}")).with_http_status(status));
+    }
+    let bytes = &*api.body_without_secrets(bytes);
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         Err(error) => return Err(not_json(api, status, headers, bytes, &error)),
@@ -253,7 +260,7 @@ fn not_json(
     };
     let mut invalid = Error::response_invalid(message).with_http_status(status);
     if let Some(id) = request_id(headers) {
-        invalid = invalid.with_request_id(id);
+        invalid = invalid.with_request_id(api.without_secrets(&id));
     }
     invalid
 }

@@ -22,12 +22,13 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::error::Result;
 
-mod address;
+pub(crate) mod address;
 pub(crate) mod body;
 pub(crate) mod client;
 mod error_body;
 pub(crate) mod exchange;
 mod headers;
+pub(crate) mod json;
 mod lines;
 #[cfg(test)]
 mod lines_tests;

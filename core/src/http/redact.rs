@@ -1,7 +1,7 @@
 //! Masks credentials in texts that may be shown.
 
 /// The replacement of a credential.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// The prefixes of the known vendors' keys.
 const PREFIXES: [&str; 8] = ["hf_", "sk-", "gsk_", "AIza", "r8_", "rpa_", "fw_", "eyJ"];

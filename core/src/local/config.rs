@@ -109,6 +109,9 @@ pub struct LocalEmbedderConfig {
     /// second copy of the weights that is dropped afterwards. If the vectors differ too much, `auto` takes f32 instead,
     /// and any other precision is an error.
     pub verify: bool,
+    /// The most pixels of an image: 33,554,432 unless it or `AYNI_MAX_IMAGE_PIXELS` says otherwise. A larger one is refused before
+    /// anything is allocated for it; decoding takes up to 16 bytes a pixel, and as many images at a time as there are threads.
+    pub max_image_pixels: Option<u64>,
 }
 
 impl LocalEmbedderConfig {

@@ -266,6 +266,14 @@ impl Embedder for Governed<AnyEmbedder> {
         self.primary()?.count_tokens(role, text)
     }
 
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.primary()?.tokens(text)
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        self.primary()?.text_of_tokens(tokens)
+    }
+
     async fn verify(&self, cx: &Context) -> Result<Parity> {
         let cx = &cx.clone().with_default_transport(self.transport.as_ref());
         self.primary()?.verify(cx).await

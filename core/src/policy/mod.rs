@@ -45,6 +45,7 @@ pub(crate) mod backoff;
 pub(crate) mod breaker;
 mod cache;
 mod call;
+mod event_log;
 mod fallback;
 mod governed;
 mod limit;
@@ -60,6 +61,7 @@ mod tests;
 mod timeout;
 
 pub use cache::Cache;
+pub use event_log::EventLog;
 pub use fallback::Fallback;
 pub use limit::Limit;
 pub use metrics::Metrics;

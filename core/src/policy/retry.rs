@@ -133,8 +133,17 @@ pub(super) async fn retry<T: GovernedReply, F: Future<Output = Result<T>>>(
             Ok(wait) => (error.kind(), wait),
             Err(reason) => return Err(reason.mark(error, attempt)),
         };
-        drop(error);
         attempt += 1;
+        tracing::info!(
+            target: "ayni::call",
+            attempt,
+            "error.type" = kind.as_str(),
+            status = error.http_status(),
+            backend = error.backend(),
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "waiting before another attempt",
+        );
+        drop(error);
         if let Some(series) = series {
             series.retried();
         }

@@ -93,6 +93,14 @@ impl Embedder for CheckedEmbedder {
         self.inner.count_tokens(role, text)
     }
 
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.inner.tokens(text)
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        self.inner.text_of_tokens(tokens)
+    }
+
     async fn verify(&self, cx: &Context) -> Result<Parity> {
         self.inner.verify(cx).await
     }

@@ -25,23 +25,9 @@ pub enum Change {
     Cancelled,
 }
 
-impl Change {
-    /// `opened`, `amended`, `closed`, `awarded` or `cancelled`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Amended => "amended",
-            Self::Closed => "closed",
-            Self::Awarded => "awarded",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Opened, Self::Amended, Self::Closed, Self::Awarded, Self::Cancelled]
-            .into_iter()
-            .find(|change| change.as_str() == text)
+names! {
+    Change {
+        Opened = "opened", Amended = "amended", Closed = "closed", Awarded = "awarded", Cancelled = "cancelled"
     }
 }
 

@@ -17,10 +17,7 @@ impl Decimal {
 
     /// Without trailing zeros after the point.
     pub(super) fn without_trailing_zeros(self) -> Self {
-        let (mut digits, mut scale) = (self.digits(), self.scale());
-        while scale > 0 && digits % 10 == 0 {
-            (digits, scale) = (digits / 10, scale - 1);
-        }
+        let (digits, scale) = self.reduced();
         Self::new(digits, scale)
     }
 }

@@ -5,13 +5,12 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// A calendar day.
+/// A calendar day of the years 1 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Date {
-    year: u16,
-    month: u8,
-    day: u8,
-}
+pub struct Date(jiff::civil::Date);
+
+const FIRST: jiff::civil::Date = jiff::civil::date(1, 1, 1);
+const LAST: jiff::civil::Date = jiff::civil::date(9999, 12, 31);
 
 impl Date {
     /// A day of the Gregorian calendar.
@@ -19,67 +18,50 @@ impl Date {
     /// # Errors
     /// `invalid_request` if the day does not exist.
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self> {
-        let leap = (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
-        let days = match month {
-            4 | 6 | 9 | 11 => 30,
-            2 if leap => 29,
-            2 => 28,
-            1..=12 => 31,
-            _ => 0,
+        let parts = (i16::try_from(year), i8::try_from(month), i8::try_from(day));
+        let date = match parts {
+            (Ok(year @ 1..), Ok(month), Ok(day)) => jiff::civil::Date::new(year, month, day).ok(),
+            _ => None,
         };
-        if day == 0 || day > days || year == 0 || year > 9999 {
-            return Err(Error::invalid_request(format!(
-                "the day {year:04}-{month:02}-{day:02} does not exist"
-            )));
-        }
-        Ok(Self { year, month, day })
+        date.map(Self).ok_or_else(|| {
+            Error::invalid_request(format!("the day {year:04}-{month:02}-{day:02} does not exist"))
+        })
     }
 
     /// The year.
     pub fn year(self) -> u16 {
-        self.year
+        self.0.year().unsigned_abs()
     }
 
     /// The month, from 1.
     pub fn month(self) -> u8 {
-        self.month
+        self.0.month().unsigned_abs()
     }
 
     /// The day of the month, from 1.
     pub fn day(self) -> u8 {
-        self.day
+        self.0.day().unsigned_abs()
     }
 
     /// The day `days` later, or earlier if negative. Stops at the first and last day of the calendar.
     pub fn plus_days(self, days: i32) -> Self {
-        let span = jiff::Span::new().try_days(days);
-        let moved = span.and_then(|span| self.civil().checked_add(span)).ok();
-        let year_end = if days < 0 {
-            Self { year: 1, month: 1, day: 1 }
-        } else {
-            Self { year: 9999, month: 12, day: 31 }
-        };
-        moved.filter(|date| date.year() > 0).map_or(year_end, Self::from_civil)
+        let moved = jiff::Span::new().try_days(days).and_then(|span| self.0.checked_add(span)).ok();
+        Self(moved.filter(|date| *date >= FIRST).unwrap_or(if days < 0 { FIRST } else { LAST }))
     }
 
     /// The first day of its month.
     pub fn month_start(self) -> Self {
-        Self { day: 1, ..self }
+        Self(self.0.first_of_month())
     }
 
     /// The last day of its month.
     pub fn month_end(self) -> Self {
-        self.month_start().plus_days(31).month_start().plus_days(-1)
+        Self(self.0.last_of_month())
     }
 
     /// The number of days to `other`; negative if it is earlier.
     pub fn days_until(self, other: Self) -> i32 {
-        self.civil()
-            .duration_until(other.civil())
-            .as_hours()
-            .checked_div(24)
-            .and_then(|days| i32::try_from(days).ok())
-            .unwrap_or(0)
+        self.0.until(other.0).map_or(0, |span| span.get_days())
     }
 
     /// All days from this one to `last`, both included; empty if `last` is earlier.
@@ -88,21 +70,17 @@ impl Date {
     }
 
     pub(super) fn civil(self) -> jiff::civil::Date {
-        let narrow = |part: u8| i8::try_from(part).unwrap_or(1);
-        let year = i16::try_from(self.year).unwrap_or(1);
-        // `new` has checked the day, so this never falls back.
-        jiff::civil::Date::new(year, narrow(self.month), narrow(self.day)).unwrap_or(jiff::civil::Date::MIN)
+        self.0
     }
 
     pub(super) fn from_civil(date: jiff::civil::Date) -> Self {
-        let widen = |part: i8| part.unsigned_abs();
-        Self { year: date.year().unsigned_abs(), month: widen(date.month()), day: widen(date.day()) }
+        Self(date.max(FIRST))
     }
 }
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+        self.0.fmt(f)
     }
 }
 

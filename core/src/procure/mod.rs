@@ -25,6 +25,53 @@ use crate::context::{BoxFuture, Context};
 use crate::error::{Operation, Result};
 use crate::info::BackendInfo;
 
+/// Builder methods that set one field each: to the value, to `into` of it, or to `some` of either.
+macro_rules! setters {
+    () => {};
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = some into $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, impl Into<$kind>, |value| Some(value.into()));
+        $crate::procure::setters! { $($rest)* }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = into $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, impl Into<$kind>, |value| value.into());
+        $crate::procure::setters! { $($rest)* }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = some $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, $kind, |value| Some(value));
+        $crate::procure::setters! { $($rest)* }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident: $field:ident = $kind:ty; $($rest:tt)*) => {
+        $crate::procure::setters!(@ [$($doc)+] $name, $field, $kind, |value| value);
+        $crate::procure::setters! { $($rest)* }
+    };
+    (@ [$($doc:literal)+] $name:ident, $field:ident, $kind:ty, |$value:ident| $new:expr) => {
+        $(#[doc = $doc])+
+        pub fn $name(mut self, $value: $kind) -> Self {
+            self.$field = $new;
+            self
+        }
+    };
+}
+pub(crate) use setters;
+
+/// The names of an enum's variants.
+macro_rules! names {
+    ($kind:ident { $($variant:ident = $name:literal),+ }) => {
+        impl $kind {
+            /// The name, as JSON has it too.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Reads a name.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use names;
+
 pub mod analysis;
 mod change;
 mod chilean;
@@ -60,8 +107,8 @@ pub use plan::{CallCount, Completeness, DayReport, Plan};
 pub use raw::Raw;
 pub use record::{
     Answer, Award, Buyer, Contact, Document, LineAward, LineItem, Listing, Origin, PurchaseOrder,
-    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, Source, Supplier, Tender, TenderDates,
-    TenderRow,
+    PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Quote, RelatedProcess, Source, Supplier, Tender,
+    TenderDates, TenderRow,
 };
 pub use request::{GetRequest, ListRequest, PlanRequest, Sorting};
 pub use rut::Rut;

@@ -65,7 +65,7 @@ impl Decimal {
     }
 
     /// Digits and scale without trailing zeros.
-    fn reduced(self) -> (i128, u8) {
+    pub(super) fn reduced(self) -> (i128, u8) {
         let (mut digits, mut scale) = (self.digits, self.scale);
         while scale > 0 && digits % 10 == 0 {
             digits /= 10;

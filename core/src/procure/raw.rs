@@ -27,7 +27,6 @@ impl Raw {
         }
     }
 
-    /// A slice of a body that a parser has just read.
     pub(crate) fn of_parsed(bytes: Bytes) -> Self {
         Self(bytes)
     }

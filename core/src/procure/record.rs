@@ -108,28 +108,15 @@ impl<T> Listing<T> {
         Self { rows, next_cursor: None, total: None, days: Vec::new(), calls: None, source, as_of, route }
     }
 
-    /// Sets the cursor of the next page.
-    pub fn with_next_cursor(mut self, cursor: Option<String>) -> Self {
-        self.next_cursor = cursor;
-        self
-    }
-
-    /// Sets the total number of rows.
-    pub fn with_total(mut self, total: Option<u64>) -> Self {
-        self.total = total;
-        self
-    }
-
-    /// Sets the calls that it took.
-    pub fn with_calls(mut self, calls: CallCount) -> Self {
-        self.calls = Some(calls);
-        self
-    }
-
-    /// Sets how complete each day is.
-    pub fn with_days(mut self, days: Vec<DayReport>) -> Self {
-        self.days = days;
-        self
+    setters! {
+        /// Sets the cursor of the next page.
+        with_next_cursor: next_cursor = Option<String>;
+        /// Sets the total number of rows.
+        with_total: total = Option<u64>;
+        /// Sets the calls that it took.
+        with_calls: calls = some CallCount;
+        /// Sets how complete each day is.
+        with_days: days = Vec<DayReport>;
     }
 }
 
@@ -155,250 +142,381 @@ impl<T> Answer<T> {
         Self { record, source, as_of, stale: false, route }
     }
 
-    /// Sets whether the record is from an old answer.
-    pub fn with_stale(mut self, stale: bool) -> Self {
-        self.stale = stale;
-        self
+    setters! {
+        /// Sets whether the record is from an old answer.
+        with_stale: stale = bool;
     }
 }
 
-/// A tender in a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct TenderRow {
-    /// The tender's code.
-    pub code: String,
-    /// Its title.
-    pub name: String,
-    /// Its state.
-    pub state: TenderState,
-    /// When offers close.
-    pub closes: Option<Timestamp>,
-    /// The origin of the row.
-    pub origin: Origin,
+macro_rules! records {
+    ($($(#[doc = $doc:literal])+ pub struct $name:ident {
+        $($(#[doc = $field_doc:literal])+ $(#[serde($serde:meta)])? pub $field:ident: $kind:ty,)+
+    })+) => {
+        $($(#[doc = $doc])+
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[doc = $field_doc])+ $(#[serde($serde)])? pub $field: $kind,)+
+        })+
+    };
 }
 
-/// The details of a tender.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Tender {
-    /// The part that is in lists too.
-    pub row: TenderRow,
-    /// The description.
-    pub description: String,
-    /// The type of tender, if the source says it.
-    pub kind: Option<TenderType>,
-    /// The buyer.
-    pub buyer: Option<Buyer>,
-    /// The buyer's estimate, if it is public.
-    pub estimated_amount: Option<Money>,
-    /// What the estimate is based on.
-    pub estimation: Option<Estimation>,
-    /// When the buyer pays.
-    pub payment: Option<PaymentTerm>,
-    /// The duration of the contract.
-    pub contract_duration: Option<(Decimal, TimeUnit)>,
-    /// When it was published.
-    pub published: Option<Timestamp>,
-    /// The other dates.
-    pub dates: TenderDates,
-    /// The decision; `None` while the tender is open, whatever the dates say.
-    pub award: Option<Award>,
-    /// The lines.
-    pub items: Vec<LineItem>,
-    /// All suppliers that made an offer, if the source names them (OCDS does, v1 does not).
-    pub bidders: Vec<Supplier>,
-    /// The documents that the source lists.
-    pub documents: Vec<Document>,
-}
+records! {
+    /// A tender in a list.
+    pub struct TenderRow {
+        /// The tender's code.
+        pub code: String,
+        /// Its title.
+        pub name: String,
+        /// Its state.
+        pub state: TenderState,
+        /// When offers close.
+        pub closes: Option<Timestamp>,
+        /// The origin of the row.
+        pub origin: Origin,
+    }
 
-/// The dates of a tender, as the source has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct TenderDates {
-    /// When it was created.
-    pub created: Option<Timestamp>,
-    /// When the period for questions starts.
-    pub questions_from: Option<Timestamp>,
-    /// When the period for questions ends.
-    pub questions_until: Option<Timestamp>,
-    /// When the answers are published.
-    pub answers: Option<Timestamp>,
-    /// When technical offers are opened.
-    pub technical_opening: Option<Timestamp>,
-    /// When economic offers are opened.
-    pub economic_opening: Option<Timestamp>,
-    /// When the buyer expects to decide.
-    pub expected_award: Option<Timestamp>,
-    /// When the buyer decided; `None` while the tender is open.
-    pub awarded: Option<Timestamp>,
-    /// When the site can be visited.
-    pub site_visit: Option<Timestamp>,
-    /// When the contract is expected to be signed.
-    pub expected_signature: Option<Timestamp>,
-}
+    /// The details of a tender.
+    pub struct Tender {
+        /// The part that is in lists too.
+        pub row: TenderRow,
+        /// The description.
+        pub description: String,
+        /// The type of tender, if the source says it.
+        pub kind: Option<TenderType>,
+        /// The buyer.
+        pub buyer: Option<Buyer>,
+        /// The buyer's estimate, if it is public.
+        pub estimated_amount: Option<Money>,
+        /// What the estimate is based on.
+        pub estimation: Option<Estimation>,
+        /// When the buyer pays.
+        pub payment: Option<PaymentTerm>,
+        /// The duration of the contract.
+        pub contract_duration: Option<(Decimal, TimeUnit)>,
+        /// When it was published.
+        pub published: Option<Timestamp>,
+        /// The other dates.
+        pub dates: TenderDates,
+        /// The decision; `None` while the tender is open, whatever the dates say.
+        pub award: Option<Award>,
+        /// The lines.
+        pub items: Vec<LineItem>,
+        /// All suppliers that made an offer, if the source names them (OCDS does, v1 does not).
+        pub bidders: Vec<Supplier>,
+        /// The documents that the source lists.
+        pub documents: Vec<Document>,
+        /// Other processes that it belongs to, as OCDS has them: the framework agreement of an order.
+        pub related: Vec<RelatedProcess>,
+    }
 
-/// The decision about a tender.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Award {
-    /// The kind of act.
-    pub act: Option<AwardAct>,
-    /// The act's number.
-    pub number: Option<String>,
-    /// The act's date.
-    pub date: Option<Timestamp>,
-    /// The source's number of bidders. One official text says that it counts awarded suppliers.
-    pub bidders: Option<i64>,
-    /// The web page of the act.
-    pub page: Option<String>,
-    /// The total amount, if the source has it.
-    pub value: Option<Money>,
-    /// The winners, if the source names them for the whole tender and not by line.
-    pub suppliers: Vec<Supplier>,
-}
+    /// A process that another one belongs to.
+    pub struct RelatedProcess {
+        /// The source's id of the relation.
+        pub id: String,
+        /// The code of the other process.
+        pub identifier: Option<String>,
+        /// Its title.
+        pub title: Option<String>,
+        /// The kinds of relation, in OCDS's words: `framework`, `prior`.
+        pub relationships: Vec<String>,
+    }
 
-/// A document that the source lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Document {
-    /// The source's id of the document.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The URL, if the source has it.
-    pub url: Option<String>,
-}
+    /// The dates of a tender, as the source has them.
+    pub struct TenderDates {
+        /// When it was created.
+        pub created: Option<Timestamp>,
+        /// When the period for questions starts.
+        pub questions_from: Option<Timestamp>,
+        /// When the period for questions ends.
+        pub questions_until: Option<Timestamp>,
+        /// When the answers are published.
+        pub answers: Option<Timestamp>,
+        /// When technical offers are opened.
+        pub technical_opening: Option<Timestamp>,
+        /// When economic offers are opened.
+        pub economic_opening: Option<Timestamp>,
+        /// When the buyer expects to decide.
+        pub expected_award: Option<Timestamp>,
+        /// When the buyer decided; `None` while the tender is open.
+        pub awarded: Option<Timestamp>,
+        /// When the site can be visited.
+        pub site_visit: Option<Timestamp>,
+        /// When the contract is expected to be signed.
+        pub expected_signature: Option<Timestamp>,
+    }
 
-/// A purchase order in a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct PurchaseOrderRow {
-    /// The order's code.
-    pub code: String,
-    /// Its title.
-    pub name: String,
-    /// Its state.
-    pub state: OrderState,
-    /// The origin of the row.
-    pub origin: Origin,
-}
+    /// The decision about a tender.
+    pub struct Award {
+        /// The kind of act.
+        pub act: Option<AwardAct>,
+        /// The act's number.
+        pub number: Option<String>,
+        /// The act's date.
+        pub date: Option<Timestamp>,
+        /// The source's number of bidders. One official text says that it counts awarded suppliers.
+        pub bidders: Option<i64>,
+        /// The web page of the act.
+        pub page: Option<String>,
+        /// The total amount, if the source has it.
+        pub value: Option<Money>,
+        /// The winners, if the source names them for the whole tender and not by line.
+        pub suppliers: Vec<Supplier>,
+    }
 
-/// The details of a purchase order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct PurchaseOrder {
-    /// The part that is in lists too.
-    pub row: PurchaseOrderRow,
-    /// The description.
-    pub description: String,
-    /// The mechanism.
-    pub kind: Option<OrderType>,
-    /// The tender that led to it.
-    pub tender_code: Option<String>,
-    /// The buyer.
-    pub buyer: Option<Buyer>,
-    /// The supplier.
-    pub supplier: Option<Supplier>,
-    /// The total before taxes.
-    pub net: Option<Money>,
-    /// The taxes.
-    pub taxes: Option<Money>,
-    /// The rate of the value-added tax, in per cent.
-    pub tax_percent: Option<Decimal>,
-    /// The discounts.
-    pub discounts: Option<Money>,
-    /// The additional charges.
-    pub charges: Option<Money>,
-    /// The total, taxes included.
-    pub total: Option<Money>,
-    /// The payment term.
-    pub payment: Option<OrderPayment>,
-    /// The way of delivery.
-    pub dispatch: Option<Dispatch>,
-    /// When it was created.
-    pub created: Option<Timestamp>,
-    /// When it was sent.
-    pub sent: Option<Timestamp>,
-    /// When the supplier accepted it.
-    pub accepted: Option<Timestamp>,
-    /// When it was cancelled.
-    pub cancelled: Option<Timestamp>,
-    /// When it was last changed. This can be before it was sent.
-    pub changed: Option<Timestamp>,
-    /// The lines.
-    pub items: Vec<LineItem>,
-}
+    /// A document that the source lists.
+    pub struct Document {
+        /// The source's id of the document.
+        pub id: String,
+        /// Its name.
+        pub name: String,
+        /// The URL, if the source has it.
+        pub url: Option<String>,
+    }
 
-/// A quick purchase in a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct QuickPurchaseRow {
-    /// The purchase's code.
-    pub code: String,
-    /// Its title.
-    pub name: String,
-    /// Its state. It may be out of date: still published after closing.
-    pub state: QuickPurchaseState,
-    /// When it was published.
-    pub published: Option<Timestamp>,
-    /// When offers close.
-    pub closes: Option<Timestamp>,
-    /// When it was last changed.
-    pub changed: Option<Timestamp>,
-    /// The call: 1 for small firms, 2 for all.
-    pub call: Option<i64>,
-    /// The budget.
-    pub budget: Option<Money>,
-    /// The budget in pesos, if the source has it.
-    pub budget_in_pesos: Option<Money>,
-    /// The buyer's name.
-    pub buyer_name: Option<String>,
-    /// The buyer's tax number.
-    pub buyer_tax_number: Option<String>,
-    /// The region's number, 1 to 16.
-    pub region: Option<i64>,
-    /// The number of offers.
-    pub offers: Option<i64>,
-    /// The origin of the row.
-    pub origin: Origin,
-}
+    /// A purchase order in a list.
+    pub struct PurchaseOrderRow {
+        /// The order's code.
+        pub code: String,
+        /// Its title.
+        pub name: String,
+        /// Its state.
+        pub state: OrderState,
+        /// The origin of the row.
+        pub origin: Origin,
+    }
 
-/// The details of a quick purchase.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct QuickPurchase {
-    /// The part that is in lists too.
-    pub row: QuickPurchaseRow,
-    /// The description.
-    pub description: String,
-    /// The buyer.
-    pub buyer: Option<Buyer>,
-    /// When the call to small firms closes.
-    pub first_call_closes: Option<Timestamp>,
-    /// When the call to all closes.
-    pub second_call_closes: Option<Timestamp>,
-    /// The delivery address.
-    pub delivery_address: Option<String>,
-    /// The days until delivery.
-    pub delivery_days: Option<i64>,
-    /// The resulting purchase order.
-    pub order_code: Option<String>,
-    /// The lines.
-    pub items: Vec<LineItem>,
-    /// The offers, if the source shows them.
-    pub quotes: Vec<Quote>,
-    /// The documents that the source lists.
-    pub documents: Vec<Document>,
+    /// The details of a purchase order.
+    pub struct PurchaseOrder {
+        /// The part that is in lists too.
+        pub row: PurchaseOrderRow,
+        /// The description.
+        pub description: String,
+        /// The mechanism.
+        pub kind: Option<OrderType>,
+        /// The tender that led to it.
+        pub tender_code: Option<String>,
+        /// The buyer.
+        pub buyer: Option<Buyer>,
+        /// The supplier.
+        pub supplier: Option<Supplier>,
+        /// The total before taxes.
+        pub net: Option<Money>,
+        /// The taxes.
+        pub taxes: Option<Money>,
+        /// The rate of the value-added tax, in per cent.
+        pub tax_percent: Option<Decimal>,
+        /// The discounts.
+        pub discounts: Option<Money>,
+        /// The additional charges.
+        pub charges: Option<Money>,
+        /// The total, taxes included.
+        pub total: Option<Money>,
+        /// The payment term.
+        pub payment: Option<OrderPayment>,
+        /// The way of delivery.
+        pub dispatch: Option<Dispatch>,
+        /// When it was created.
+        pub created: Option<Timestamp>,
+        /// When it was sent.
+        pub sent: Option<Timestamp>,
+        /// When the supplier accepted it.
+        pub accepted: Option<Timestamp>,
+        /// When it was cancelled.
+        pub cancelled: Option<Timestamp>,
+        /// When it was last changed. This can be before it was sent.
+        pub changed: Option<Timestamp>,
+        /// The lines.
+        pub items: Vec<LineItem>,
+    }
+
+    /// A quick purchase in a list.
+    pub struct QuickPurchaseRow {
+        /// The purchase's code.
+        pub code: String,
+        /// Its title.
+        pub name: String,
+        /// Its state. It may be out of date: still published after closing.
+        pub state: QuickPurchaseState,
+        /// When it was published.
+        pub published: Option<Timestamp>,
+        /// When offers close.
+        pub closes: Option<Timestamp>,
+        /// When it was last changed.
+        pub changed: Option<Timestamp>,
+        /// The call: 1 for small firms, 2 for all.
+        pub call: Option<i64>,
+        /// The budget.
+        pub budget: Option<Money>,
+        /// The budget in pesos, if the source has it.
+        pub budget_in_pesos: Option<Money>,
+        /// The buyer's name.
+        pub buyer_name: Option<String>,
+        /// The buyer's tax number.
+        pub buyer_tax_number: Option<String>,
+        /// The region's number, 1 to 16.
+        pub region: Option<i64>,
+        /// The number of offers.
+        pub offers: Option<i64>,
+        /// The origin of the row.
+        pub origin: Origin,
+    }
+
+    /// The details of a quick purchase.
+    pub struct QuickPurchase {
+        /// The part that is in lists too.
+        pub row: QuickPurchaseRow,
+        /// The description.
+        pub description: String,
+        /// The buyer.
+        pub buyer: Option<Buyer>,
+        /// When the call to small firms closes.
+        pub first_call_closes: Option<Timestamp>,
+        /// When the call to all closes.
+        pub second_call_closes: Option<Timestamp>,
+        /// The delivery address.
+        pub delivery_address: Option<String>,
+        /// The days until delivery.
+        pub delivery_days: Option<i64>,
+        /// The resulting purchase order.
+        pub order_code: Option<String>,
+        /// The lines.
+        pub items: Vec<LineItem>,
+        /// The offers, if the source shows them.
+        pub quotes: Vec<Quote>,
+        /// The documents that the source lists.
+        pub documents: Vec<Document>,
+        /// Why it was cancelled, in the buyer's words.
+        pub cancel_reason: Option<String>,
+        /// Why no offer was accepted.
+        pub deserted_reason: Option<String>,
+        /// Why the supplier was chosen.
+        pub choice_reason: Option<String>,
+    }
+
+    /// An offer for a quick purchase.
+    pub struct Quote {
+        /// The supplier.
+        pub supplier: Supplier,
+        /// The description.
+        pub description: Option<String>,
+        /// The price before taxes.
+        pub net: Option<Money>,
+        /// The price with taxes.
+        pub total: Option<Money>,
+        /// Whether it was chosen.
+        pub chosen: Option<bool>,
+        /// When the offer was made.
+        pub made: Option<Timestamp>,
+        /// Until when it holds.
+        pub valid_until: Option<Timestamp>,
+        /// The taxes.
+        pub taxes: Option<Money>,
+        /// The price of the delivery.
+        pub shipping: Option<Money>,
+        /// Why the buyer did not admit it.
+        pub inadmissible: Option<String>,
+        /// The lines.
+        pub items: Vec<LineItem>,
+    }
+
+    /// A line of a tender, an order or a quick purchase.
+    pub struct LineItem {
+        /// The line's number.
+        pub number: Option<i64>,
+        /// The product or service.
+        pub name: String,
+        /// The buyer's description.
+        pub description: Option<String>,
+        /// The supplier's description.
+        pub supplier_description: Option<String>,
+        /// The product's UNSPSC code.
+        pub product_code: Option<String>,
+        /// The category's code.
+        pub category_code: Option<String>,
+        /// The category: `level 1 / level 2 / level 3`.
+        pub category: Option<String>,
+        /// The quantity.
+        pub quantity: Option<Decimal>,
+        /// The unit of the quantity.
+        pub unit: Option<String>,
+        /// The price per unit, before taxes.
+        pub unit_price: Option<Money>,
+        /// The price of the line.
+        pub total: Option<Money>,
+        /// The award of the line.
+        pub award: Option<LineAward>,
+    }
+
+    /// The award of a line of a tender.
+    pub struct LineAward {
+        /// The winner.
+        pub supplier: Supplier,
+        /// The quantity.
+        pub quantity: Option<Decimal>,
+        /// The price per unit.
+        pub unit_price: Option<Money>,
+    }
+
+    /// A public buyer. Do not confuse its three codes: that of the body, that of the unit, and the prefix of its records'
+    /// codes.
+    pub struct Buyer {
+        /// The source's code of the body.
+        pub code: String,
+        /// Its name.
+        pub name: String,
+        /// Its tax number, as the source writes it.
+        pub tax_number: Option<String>,
+        /// The code of the buying unit.
+        pub unit_code: Option<String>,
+        /// The name of the buying unit.
+        pub unit_name: Option<String>,
+        /// Its address.
+        pub address: Option<String>,
+        /// Its commune.
+        pub commune: Option<String>,
+        /// Its region, as the source names it.
+        pub region: Option<String>,
+        /// The contact person; personal data.
+        pub contact: Option<Contact>,
+        /// The origin of the record; `None` inside another record.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub origin: Option<Origin>,
+    }
+
+    /// A supplier.
+    pub struct Supplier {
+        /// The source's code of the company.
+        pub code: String,
+        /// Its name.
+        pub name: String,
+        /// Its tax number, as the source writes it.
+        pub tax_number: Option<String>,
+        /// The code of the branch.
+        pub branch_code: Option<String>,
+        /// Its commune.
+        pub commune: Option<String>,
+        /// Its region, as the source names it.
+        pub region: Option<String>,
+        /// The contact person; personal data.
+        pub contact: Option<Contact>,
+        /// The origin of the record; `None` inside another record.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub origin: Option<Origin>,
+    }
+
+    /// A contact person. Personal data.
+    pub struct Contact {
+        /// The person's name.
+        pub name: Option<String>,
+        /// The person's role.
+        pub role: Option<String>,
+        /// The telephone number.
+        pub telephone: Option<String>,
+        /// The mail address.
+        pub mail: Option<String>,
+    }
 }
 
 impl QuickPurchase {
@@ -411,137 +529,6 @@ impl QuickPurchase {
     pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
         self.row.closes?.time_left(now)
     }
-}
-
-/// An offer for a quick purchase.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Quote {
-    /// The supplier.
-    pub supplier: Supplier,
-    /// The description.
-    pub description: Option<String>,
-    /// The price before taxes.
-    pub net: Option<Money>,
-    /// The price with taxes.
-    pub total: Option<Money>,
-    /// Whether it was chosen.
-    pub chosen: Option<bool>,
-    /// When the offer was made.
-    pub made: Option<Timestamp>,
-}
-
-/// A line of a tender, an order or a quick purchase.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct LineItem {
-    /// The line's number.
-    pub number: Option<i64>,
-    /// The product or service.
-    pub name: String,
-    /// The buyer's description.
-    pub description: Option<String>,
-    /// The supplier's description.
-    pub supplier_description: Option<String>,
-    /// The product's UNSPSC code.
-    pub product_code: Option<String>,
-    /// The category's code.
-    pub category_code: Option<String>,
-    /// The category: `level 1 / level 2 / level 3`.
-    pub category: Option<String>,
-    /// The quantity.
-    pub quantity: Option<Decimal>,
-    /// The unit of the quantity.
-    pub unit: Option<String>,
-    /// The price per unit, before taxes.
-    pub unit_price: Option<Money>,
-    /// The price of the line.
-    pub total: Option<Money>,
-    /// The award of the line.
-    pub award: Option<LineAward>,
-}
-
-/// The award of a line of a tender.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct LineAward {
-    /// The winner.
-    pub supplier: Supplier,
-    /// The quantity.
-    pub quantity: Option<Decimal>,
-    /// The price per unit.
-    pub unit_price: Option<Money>,
-}
-
-/// A public buyer. Do not confuse its three codes: that of the body, that of the unit, and the prefix of its records'
-/// codes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Buyer {
-    /// The source's code of the body.
-    pub code: String,
-    /// Its name.
-    pub name: String,
-    /// Its tax number, as the source writes it.
-    pub tax_number: Option<String>,
-    /// The code of the buying unit.
-    pub unit_code: Option<String>,
-    /// The name of the buying unit.
-    pub unit_name: Option<String>,
-    /// Its address.
-    pub address: Option<String>,
-    /// Its commune.
-    pub commune: Option<String>,
-    /// Its region, as the source names it.
-    pub region: Option<String>,
-    /// The contact person; personal data.
-    pub contact: Option<Contact>,
-    /// The origin of the record; `None` inside another record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
-}
-
-/// A supplier.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Supplier {
-    /// The source's code of the company.
-    pub code: String,
-    /// Its name.
-    pub name: String,
-    /// Its tax number, as the source writes it.
-    pub tax_number: Option<String>,
-    /// The code of the branch.
-    pub branch_code: Option<String>,
-    /// Its commune.
-    pub commune: Option<String>,
-    /// Its region, as the source names it.
-    pub region: Option<String>,
-    /// The contact person; personal data.
-    pub contact: Option<Contact>,
-    /// The origin of the record; `None` inside another record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
-}
-
-/// A contact person. Personal data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct Contact {
-    /// The person's name.
-    pub name: Option<String>,
-    /// The person's role.
-    pub role: Option<String>,
-    /// The telephone number.
-    pub telephone: Option<String>,
-    /// The mail address.
-    pub mail: Option<String>,
 }
 
 macro_rules! constructors {

@@ -63,34 +63,17 @@ impl ListRequest {
         Self { from: Some(from), to: Some(to), ..Self::default() }
     }
 
-    /// Selects records that contain these words.
-    pub fn with_text(mut self, text: impl Into<String>) -> Self {
-        self.text = Some(text.into());
-        self
-    }
-
-    /// Selects records in this state.
-    pub fn with_state(mut self, state: impl Into<String>) -> Self {
-        self.state = Some(state.into());
-        self
-    }
-
-    /// Selects records of this buyer.
-    pub fn with_buyer(mut self, buyer: impl Into<String>) -> Self {
-        self.buyer = Some(buyer.into());
-        self
-    }
-
-    /// Selects records of this supplier.
-    pub fn with_supplier(mut self, supplier: impl Into<String>) -> Self {
-        self.supplier = Some(supplier.into());
-        self
-    }
-
-    /// Selects records of this region.
-    pub fn with_region(mut self, region: impl Into<String>) -> Self {
-        self.region = Some(region.into());
-        self
+    setters! {
+        /// Selects records that contain these words.
+        with_text: text = some into String;
+        /// Selects records in this state.
+        with_state: state = some into String;
+        /// Selects records of this buyer.
+        with_buyer: buyer = some into String;
+        /// Selects records of this supplier.
+        with_supplier: supplier = some into String;
+        /// Selects records of this region.
+        with_region: region = some into String;
     }
 
     /// Selects records whose code has these letters.
@@ -109,34 +92,17 @@ impl ListRequest {
         self
     }
 
-    /// Selects one of several sources.
-    pub fn with_source(mut self, source: impl Into<String>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// Sets the order.
-    pub fn with_sorting(mut self, sorting: Sorting) -> Self {
-        self.sorting = sorting;
-        self
-    }
-
-    /// Goes on from the cursor of an earlier listing.
-    pub fn with_cursor(mut self, cursor: impl Into<String>) -> Self {
-        self.cursor = Some(cursor.into());
-        self
-    }
-
-    /// Sets the most rows to return.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    /// Sets the most calls to make.
-    pub fn with_max_calls(mut self, calls: u32) -> Self {
-        self.max_calls = Some(calls);
-        self
+    setters! {
+        /// Selects one of several sources.
+        with_source: source = some into String;
+        /// Sets the order.
+        with_sorting: sorting = Sorting;
+        /// Goes on from the cursor of an earlier listing.
+        with_cursor: cursor = some into String;
+        /// Sets the most rows to return.
+        with_limit: limit = some usize;
+        /// Sets the most calls to make.
+        with_max_calls: max_calls = some u32;
     }
 
     /// Checks that the range does not end before it starts, and that the limits allow something.
@@ -174,10 +140,9 @@ impl GetRequest {
         Self { code: code.into(), source: None }
     }
 
-    /// Selects one of several sources.
-    pub fn with_source(mut self, source: impl Into<String>) -> Self {
-        self.source = Some(source.into());
-        self
+    setters! {
+        /// Selects one of several sources.
+        with_source: source = some into String;
     }
 
     /// Checks that there is a code.

@@ -6,7 +6,7 @@ use super::tables::{
     AwardAct, Dispatch, Estimation, OrderPayment, OrderState, OrderType, PaymentTerm, QuickPurchaseState,
     TenderState, TenderType, TimeUnit,
 };
-use super::{Currency, Date, Decimal, Raw, Source, Timestamp};
+use super::{Currency, Date, Decimal, Month, Raw, Source, Timestamp};
 
 macro_rules! texts {
     ($($name:ident: $description:literal $(, $format:literal)?;)+) => {
@@ -28,6 +28,7 @@ macro_rules! texts {
 
 texts! {
     Date: "A calendar day.", "date";
+    Month: "A calendar month: `2026-06`.";
     Timestamp: "A moment, with the offset that Santiago has then.", "date-time";
     Decimal: "An exact decimal number.", "decimal";
     Currency: "The code of a currency or unit of account: `CLP`, `CLF`, `UTM`, `USD`, `EUR`, or what the source said.";

@@ -1,16 +1,25 @@
 //! The words of a text as a search compares them: whole, without accents and case, by their Spanish stems.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use std::collections::BTreeSet;
 use std::collections::HashSet;
 
+use super::json::fields::Fields;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use super::store::{Form, StoredRecord};
 use super::tables::fold_letter;
 
-/// The words of a search.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SearchWords(Vec<String>);
 
 impl SearchWords {
     pub(crate) fn new(text: &str) -> Self {
         Self(stems(text).collect())
+    }
+
+    /// The stems; none for a text without words.
+    pub(crate) fn stems(&self) -> &[String] {
+        &self.0
     }
 
     /// Whether every word is in one of the texts.
@@ -45,6 +54,35 @@ fn stem(mut word: String) -> String {
         word.truncate(word.len() - 1);
     }
     word
+}
+
+/// The title and description, under any of the names that the sources use.
+pub(crate) fn texts(fields: &Fields<'_>) -> (String, String) {
+    let first = |names: &[&str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
+    let own = (first(&["Nombre", "title", "name"]), first(&["Descripcion", "description"]));
+    match fields.object("tender").filter(|_| own.0.is_empty()) {
+        Some(tender) => texts(&tender),
+        None => own,
+    }
+}
+
+/// The stems of a record's title and description, each once and with blanks between; `None` for a vector.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn of_record(record: &StoredRecord) -> Option<String> {
+    (record.form != Form::Vector).then(|| of_body(&record.body))
+}
+
+/// Title and description in a body that the source wrote.
+pub(crate) fn texts_of(body: &[u8]) -> (String, String) {
+    texts(&Fields::read(std::str::from_utf8(body).unwrap_or_default()).unwrap_or_default())
+}
+
+/// The stems of such a body.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn of_body(body: &[u8]) -> String {
+    let (name, description) = texts_of(body);
+    let own: BTreeSet<String> = stems(&name).chain(stems(&description)).collect();
+    own.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -14,18 +14,30 @@ pub(crate) fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).filter_map(fold_letter).collect()
 }
 
-/// A letter in lower case without its accent; `None` for other characters than letters and digits.
+/// A letter without its accent; `None` for other characters than letters and digits.
 pub(crate) fn fold_letter(letter: char) -> Option<char> {
-    Some(match letter {
-        'á' | 'à' | 'â' | 'ä' => 'a',
-        'é' | 'è' | 'ê' | 'ë' => 'e',
-        'í' | 'ì' | 'î' | 'ï' => 'i',
-        'ó' | 'ò' | 'ô' | 'ö' => 'o',
-        'ú' | 'ù' | 'û' | 'ü' => 'u',
-        'ñ' => 'n',
-        other if other.is_alphanumeric() => other,
-        _ => return None,
-    })
+    let mut base = None;
+    unicode_normalization::char::decompose_canonical(letter, |part| {
+        base.get_or_insert(part);
+    });
+    base.filter(|base| base.is_alphanumeric())
+}
+
+/// Writes a value as the text that `Display` gives, and reads it with `From`.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+            }
+        }
+    };
 }
 
 macro_rules! numbered {
@@ -114,17 +126,7 @@ macro_rules! numbered {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
-            }
-        })+
+        as_text! { $name })+
     };
 }
 
@@ -335,17 +337,7 @@ macro_rules! lettered {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
-            }
-        })+
+        as_text! { $name })+
     };
 }
 

@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::DateTime;
-use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::date::Date;
@@ -81,13 +82,12 @@ impl Timestamp {
     /// # Errors
     /// `invalid_request` for any other text.
     pub fn read(text: &str, mark: ZoneMark) -> Result<Self> {
-        parse(text.trim().as_bytes(), mark)
-            .ok_or_else(|| Error::invalid_request("not a time such as 2026-10-26T15:30:00"))
+        parse(text, mark).ok_or_else(|| Error::invalid_request("not a time such as 2026-10-26T15:30:00"))
     }
 
     /// The same, with `None` for blanks and for the dates of 1900 that the sources write for "none".
     pub(crate) fn read_optional(text: &str, mark: ZoneMark) -> Option<Self> {
-        parse(text.trim().as_bytes(), mark).filter(|moment| moment.wall.year() > 1900)
+        parse(text, mark).filter(|moment| moment.wall.year() > 1900)
     }
 
     /// The time of the system's clock.
@@ -169,70 +169,22 @@ impl Timestamp {
     }
 }
 
-/// The two digits at `at`.
-fn two_digits(text: &[u8], at: usize) -> Option<i8> {
-    let digit = |at: usize| text.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0');
-    i8::try_from(digit(at)? * 10 + digit(at + 1)?).ok()
-}
-
 /// Whether all times of a year are in the range of instants, with room for any offset.
 fn is_supported_year(year: i16) -> bool {
     (2..=9998).contains(&year)
 }
 
-/// Parses `yyyy-mm-dd[( |T)hh:mm[:ss[.f…]]][Z|±hh:mm[:ss]]`.
-fn parse(text: &[u8], mark: ZoneMark) -> Option<Timestamp> {
-    let separated = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
-    let year = i16::from(two_digits(text, 0)?) * 100 + i16::from(two_digits(text, 2)?);
-    let date = jiff::civil::Date::new(year, two_digits(text, 5)?, two_digits(text, 8)?)
-        .ok()
-        .filter(|_| separated && is_supported_year(year))?;
-    let (mut hour, mut minute, mut second, mut nanos, mut at) = (0, 0, 0, 0, 10);
-    if matches!(text.get(10), Some(b'T' | b' ' | b't')) {
-        (hour, minute) =
-            (two_digits(text, 11)?, (text.get(13) == Some(&b':')).then(|| two_digits(text, 14))??);
-        at = 16;
-        if text.get(16) == Some(&b':') {
-            second = two_digits(text, 17)?;
-            (nanos, at) = fraction(text, 19)?;
+/// Parses `yyyy-mm-dd[( |T)hh[:mm[:ss[.f…]]]][Z|±hh[:mm[:ss]]]`.
+fn parse(text: &str, mark: ZoneMark) -> Option<Timestamp> {
+    let pieces = Pieces::parse(text.trim()).ok().filter(|pieces| pieces.time_zone_annotation().is_none())?;
+    let date = Some(pieces.date()).filter(|date| is_supported_year(date.year()))?;
+    let wall = date.to_datetime(pieces.time().unwrap_or_else(jiff::civil::Time::midnight));
+    let offset = match (pieces.offset(), mark) {
+        (None, _) | (Some(PiecesOffset::Zulu), ZoneMark::WallClock) => {
+            return Some(Timestamp { wall, second: false });
         }
-    }
-    let time = jiff::civil::Time::new(hour, minute, second, nanos).ok()?;
-    to_timestamp(date.to_datetime(time), text.get(at..)?, mark)
-}
-
-fn fraction(text: &[u8], at: usize) -> Option<(i32, usize)> {
-    if text.get(at) != Some(&b'.') {
-        return Some((0, at));
-    }
-    let digits = text.get(at + 1..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let first_nine = text.get(at + 1..at + 1 + digits.min(9))?;
-    let value = first_nine.iter().fold(0_i32, |value, byte| value * 10 + i32::from(byte - b'0'));
-    let scale = 10_i32.pow(u32::try_from(9 - digits.min(9)).ok()?);
-    (digits > 0).then_some((value * scale, at + 1 + digits))
-}
-
-fn to_timestamp(wall: DateTime, zone: &[u8], mark: ZoneMark) -> Option<Timestamp> {
-    let seconds = match (zone, mark) {
-        ([], _) | ([b'Z' | b'z'], ZoneMark::WallClock) => return Some(Timestamp { wall, second: false }),
-        ([b'Z' | b'z'], ZoneMark::Utc) => 0,
-        ([sign @ (b'+' | b'-'), rest @ ..], _) => {
-            let (minutes, seconds) = match (rest.len(), rest.get(2), rest.get(5)) {
-                (2, ..) => (0, 0),
-                (4, ..) => (two_digits(rest, 2)?, 0),
-                (5, Some(b':'), _) => (two_digits(rest, 3)?, 0),
-                (8, Some(b':'), Some(b':')) => (two_digits(rest, 3)?, two_digits(rest, 6)?),
-                _ => return None,
-            };
-            if minutes > 59 || seconds > 59 {
-                return None;
-            }
-            let size = i32::from(two_digits(rest, 0)?) * 3600 + i32::from(minutes) * 60 + i32::from(seconds);
-            if *sign == b'-' { -size } else { size }
-        }
-        _ => return None,
+        (Some(offset), _) => offset.to_numeric_offset(),
     };
-    let offset = Offset::from_seconds(seconds).ok()?;
     offset.to_timestamp(wall).ok().map(Timestamp::of_instant)
 }
 
@@ -279,7 +231,6 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Checks that the time zone database has Santiago.
 pub(crate) fn check_zone() -> Result<()> {
     match TimeZone::get("America/Santiago") {
         Ok(_) => Ok(()),

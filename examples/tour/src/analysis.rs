@@ -12,28 +12,27 @@ use serde_json::json;
 
 use crate::show;
 
-/// A model's answer, as a script: two claims hold, four do not.
+/// A model's answer, as a script: three claims can be written, one of them as an opinion; three cannot.
 fn answer() -> String {
-    let claim = |text: &str, fields: &[&str]| json!({ "text": text, "fields": fields });
     json!({
         "claims": [
-            claim("Se compra una ambulancia 4x4 por $68.900.000.", &["/row/name", "/estimated_amount"]),
-            claim("Las ofertas se reciben hasta el 2 de febrero de 2026 a las 17:00.", &["/row/closes"]),
-            claim("El presupuesto alcanza los $86.900.000.", &["/estimated_amount"]),
-            claim("Cuesta UF 68.900.000.", &["/estimated_amount"]),
-            claim("La licitación está adjudicada.", &["/row/state"]),
-            claim("Exige una garantía del 5 %.", &["/description"]),
+            "Se compra: {/row/name}, por {/estimated_amount}.",
+            "Las ofertas se reciben hasta el {/row/closes}.",
+            "El plazo es corto.",
+            "El presupuesto alcanza los $86.900.000.",
+            "La licitación está adjudicada.",
+            "Exige una {/description: garantía del 5 %}.",
         ],
         "verdict": "go"
     })
     .to_string()
 }
 
-/// The answer of a model that makes mistakes, checked against the record.
+/// The answer of a model that makes mistakes, with the record's own values.
 pub(crate) async fn with_proof() -> Result<()> {
     show::section(
         "One analysed tender",
-        "every claim names fields of the record; what they do not say is dropped and listed",
+        "the model references fields, the code writes their values; what no field says is dropped and listed",
     );
     // The invented tender closes on 2026-02-02: asked on 2026-01-20, whenever the tour is taken.
     let clock = ManualClock::new();
@@ -46,7 +45,7 @@ pub(crate) async fn with_proof() -> Result<()> {
 
     show::fact("tender", format!("{} {}", tender.row.code, tender.row.name));
     for claim in &analysis.claims {
-        show::line(format!("  holds    {}", claim.text));
+        show::line(format!("  {} {}", if claim.opinion { "opinion " } else { "holds   " }, claim.text));
         for citation in &claim.citations {
             show::line(format!("           {} = {}", citation.path, citation.value));
         }

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ayni import AyniError, __version__
-from ayni.cli import _chat, _doctor, _embed, _models, _serve
+from ayni.cli import _chat, _completion, _doctor, _embed, _models, _serve
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="ayni", description="Local and hosted models behind one typed interface.")
     top.add_argument("--version", action="version", version=f"ayni {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (_serve, _chat, _embed, _models, _doctor):
+    for command in (_serve, _chat, _embed, _models, _doctor, _completion):
         command.add(commands)
     return top
 

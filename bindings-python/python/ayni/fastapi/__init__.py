@@ -21,14 +21,19 @@ from ayni.fastapi._images import image_router
 from ayni.fastapi._logs import JsonLines, show_logs
 from ayni.fastapi._metrics import Metrics
 from ayni.fastapi._openai import openai_router
+from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._procurement import procurement_router
+from ayni.fastapi._server import HttpProtocol, server_options
 from ayni.fastapi._service import Part, ServiceRouter, guard, health_router, lifespan, service
 from ayni.fastapi._settings import ServiceSettings
 from ayni.fastapi._triage import triage_router
 
 __all__ = [
     "Failure",
+    "Form",
     "Guard",
+    "HttpProtocol",
+    "Input",
     "JsonLines",
     "Metrics",
     "Part",
@@ -42,6 +47,7 @@ __all__ = [
     "lifespan",
     "openai_router",
     "procurement_router",
+    "server_options",
     "service",
     "show_logs",
     "status_of",

@@ -6,13 +6,15 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ayni import Embedder, EmbedResponse, InvalidRequest
+from ayni.fastapi._guard import text_route
+from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
@@ -102,9 +104,25 @@ class EmbedderPart(Part):
 
     async def load(self) -> None:
         """Loads the model and runs it once; a hosted one is not called."""
-        if self.embedder.info().backend == "local":
-            await self.embedder.embed(["warm-up"])
+        # Finding a model's files may take a while.
+        embedder = await asyncio.to_thread(lambda: self.embedder)
+        if embedder.info().backend == "local":
+            await embedder.ready(progress=self.show_progress)
+            await embedder.embed(["warm-up"])
         self.loaded = True
+
+    def is_paid(self) -> bool:
+        """Whether somebody else's service embeds."""
+        return self.embedder.info().host is not None
+
+    def forms(self) -> Sequence[Form]:
+        """A text, and an image."""
+        text = Input("text", "Text", "text", "a photo of a dog")
+        image = Input("image", "Image", "image")
+        return (
+            Form("Vector of a text", "/embed/text", [text], "vector", {"text": "$text"}),
+            Form("Vector of an image", "/embed/image", [image], "vector", {"image": "$image"}),
+        )
 
     async def close(self) -> None:
         """Closes an embedder that was opened here."""
@@ -151,6 +169,7 @@ def clip_router(embedder: Embedder | str | Mapping[str, Any] | None = None) -> S
     router = ServiceRouter(part, tags=["embeddings"])
 
     @router.post("/embed/text", response_model=Embedding, summary="The vector of a text")
+    @text_route
     async def embed_text(body: TextToEmbed) -> Response:
         if not body.text.strip():
             raise InvalidRequest("`text` is empty")

@@ -18,7 +18,7 @@ STATUSES: dict[str, int] = _ayni.STATUSES
 
 # What the statuses of the service itself mean, in the words of the error kinds.
 KINDS = {400: "invalid_request", 401: "unauthenticated", 404: "not_found", 405: "invalid_request", 408: "timeout"}
-KINDS |= {413: "invalid_request", 422: "invalid_request", 429: "rate_limited", 503: "unavailable", 504: "timeout"}
+KINDS |= {413: "invalid_request", 421: "invalid_request", 422: "invalid_request", 429: "rate_limited", 503: "unavailable", 504: "timeout"}
 
 # Asked to wait, but not for how long.
 SOON = 1
@@ -39,6 +39,8 @@ class FailureDetails(BaseModel):
     retry_after: float | None = None
     backend: str | None = None
     request_id: str | None = None
+    upstream: dict[str, Any] | None = None
+    """What the hosted service behind the backend answered: its `status`, and the beginning of its own words as `reason`."""
 
 
 class Failure(BaseModel):
@@ -67,28 +69,50 @@ class Failure(BaseModel):
     )
 
 
-DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    400: {"model": Failure, "description": "What was sent cannot be served"},
-    401: {"model": Failure, "description": "`X-API-Key` is missing or wrong"},
-    404: {"model": Failure, "description": "There is no such model, mode or record"},
-    408: {"model": Failure, "description": "The body took too long to arrive"},
-    413: {"model": Failure, "description": "The body is too large"},
-    422: {"model": Failure, "description": "The body or a parameter has the wrong form, or a filter refused the content"},
-    429: {"model": Failure, "description": "Too many requests, here or at the backend; `Retry-After` says how long to wait"},
-    500: {"model": Failure, "description": "The model cannot be loaded, or a defect"},
-    501: {"model": Failure, "description": "This service is not set up for it"},
-    502: {"model": Failure, "description": "The backend's answer is of no use, or it refuses the service's credential"},
-    503: {"model": Failure, "description": "The backend is away or waking up"},
-    504: {"model": Failure, "description": "The backend took too long"},
-    507: {"model": Failure, "description": "The work does not fit into memory"},
-}
-"""What routes document beside their success."""
+def _documented(status: int, kind: str, description: str, message: str, **more: Any) -> dict[str, Any]:
+    """One failure of the documentation, with an example of its own."""
+    example = failure_body(status, kind, message, request_id="5f0c6f0d8a6b4f0e9d3f0f6f8c1b2a3d", **more)
+    return {"model": Failure, "description": description, "content": {"application/json": {"example": example}}}
+
+
+def _documentation() -> dict[int | str, dict[str, Any]]:
+    wait = {"retryable": True, "retry_after": 2.0}
+    upstream = {"upstream_status": 401, "upstream_reason": '{"error":"invalid key ***"}', "backend": "openai"}
+    rows: list[tuple[int, str, str, str, dict[str, Any]]] = [
+        (400, "invalid_request", "What was sent cannot be served", "`text` is empty", {}),
+        (401, "unauthenticated", "`X-API-Key` is missing or wrong", "Invalid API key", {}),
+        (404, "not_found", "There is no such model, mode or record", "the model 'gpt-5' is not served here; valid: small", {}),
+        (408, "timeout", "The body took too long to arrive", "the body did not arrive within 30 seconds", {}),
+        (413, "invalid_request", "The body is too large", "the body is larger than 4194304 bytes", {}),
+        (421, "invalid_request", "The name in `Host` is not served", "this host name is not served; set ALLOW_HOSTS, or API_KEY", {}),
+        (
+            422, "invalid_request", "The body or a parameter has the wrong form, or a filter refused the content",
+            "`text`: Field required", {"param": "text"},
+        ),
+        (
+            429, "rate_limited", "Too many requests, here or at the backend; `Retry-After` says how long to wait",
+            "the service is at its limit of concurrent requests; come back soon", wait,
+        ),
+        (500, "model_load", "The model cannot be loaded, or a defect", "model.safetensors is cut off", {}),
+        (501, "config_invalid", "This service is not set up for it", "HF_API_TOKEN is not set", {}),
+        (
+            502, "unauthenticated", "The backend's answer is of no use, or it refuses the service's credential",
+            "the backend refuses the credential", upstream,
+        ),
+        (503, "unavailable", "The backend is away or waking up, or this service is loading", "the backend is away", wait),
+        (504, "timeout", "The backend took too long", "api.example gave no answer within 60.0 s", {"retryable": True}),
+        (507, "out_of_memory", "The work does not fit into memory", "the device has no room for 512 MB", {}),
+    ]  # fmt: skip
+    return {status: _documented(status, kind, what, message, **more) for status, kind, what, message, more in rows}
 
 
 def status_of(error: AyniError) -> int:
     """The status of an error."""
     if error.context.get("body") == "malformed":
         return 422
+    if error.kind == "unsupported" and "option" in error.context:
+        # The caller can leave it out; clients would repeat a request that failed with a 5xx.
+        return 400
     return STATUSES.get(error.kind, 500)
 
 
@@ -102,6 +126,8 @@ def failure_body(
     backend: str | None = None,
     param: str | None = None,
     request_id: str | None = None,
+    upstream_status: int | None = None,
+    upstream_reason: str | None = None,
 ) -> dict[str, Any]:
     """The JSON of a failure."""
     return _ayni.failure_body(
@@ -114,12 +140,19 @@ def failure_body(
             "backend": backend,
             "param": param,
             "request_id": request_id,
+            "upstream_status": upstream_status,
+            "upstream_reason": upstream_reason,
         }
     )
 
 
-def body_of(error: AyniError, request_id: str | None) -> dict[str, Any]:
-    """The JSON of an error."""
+DOCUMENTED: dict[int | str, dict[str, Any]] = _documentation()
+"""What routes document beside their success."""
+
+
+def body_of(error: AyniError, request_id: str | None, *, discreet: bool = False) -> dict[str, Any]:
+    """The JSON of an error. Unless it is to be discreet, it repeats the hosted service's own words, which may repeat what was
+    sent to it."""
     return failure_body(
         status_of(error),
         error.kind,
@@ -129,6 +162,8 @@ def body_of(error: AyniError, request_id: str | None) -> dict[str, Any]:
         backend=error.backend,
         param=error.context.get("param"),
         request_id=request_id,
+        upstream_status=error.status,
+        upstream_reason=None if discreet else error.response_excerpt,
     )
 
 
@@ -153,16 +188,17 @@ def request_id_of(request: Request) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def response_of(error: AyniError, request_id: str | None) -> JSONResponse:
+def response_of(error: AyniError, request_id: str | None, *, discreet: bool = False) -> JSONResponse:
     """The response to an error."""
     status = status_of(error)
-    return JSONResponse(body_of(error, request_id), status, headers=wait_header(status, error.retry_after))
+    body = body_of(error, request_id, discreet=discreet)
+    return JSONResponse(body, status, headers=wait_header(status, error.retry_after))
 
 
 async def _ayni_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AyniError)
     request.scope["ayni.kind"] = error.kind
-    return response_of(error, request_id_of(request))
+    return response_of(error, request_id_of(request), discreet="ayni.discreet" in request.scope)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,21 +1,24 @@
-"""Middleware before every route: request ids, API key, limits, metrics, log, disconnected callers."""
+"""Middleware before every route: request ids, API key, host, limits, metrics, log, disconnected callers."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import re
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
 from ayni.fastapi._failures import failure_response
 from ayni.fastapi._metrics import Metrics
+from ayni.fastapi._pages import page_response
 from ayni.fastapi._settings import ServiceSettings
 
 Scope = MutableMapping[str, Any]
@@ -26,8 +29,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOG = logging.getLogger("ayni.fastapi")
 
-OPEN = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
-"""Paths that need no API key. They and the metrics are answered even when the service is busy."""
+OPEN = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+"""Paths that need no API key. They and the metrics are answered even when the service is busy or loading; their bodies are
+not read."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
@@ -37,6 +41,16 @@ CLIENT_CLOSED_REQUEST = 499
 # How much of a too large body is read, and for how long, so that its sender receives the answer.
 LINGER_BYTES = 128 << 20
 LINGER_SECONDS = 5.0
+# When the time for writing is over, the server itself closes the connection first, if it can.
+WRITE_GRACE_SECONDS = 2.0
+
+RouteT = TypeVar("RouteT", bound=Callable[..., Any])
+
+
+def text_route(route: RouteT) -> RouteT:
+    """Marks a route that takes no images: its bodies are short."""
+    vars(route)["takes_text_only"] = True
+    return route
 
 
 class _Refused(Exception):
@@ -54,8 +68,8 @@ class _Left(Exception):
 class _Exchange:
     """One request and the state of its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.receive, self._send = scope, receive, send
+    def __init__(self, scope: Scope, receive: Receive, send: Send, write_seconds: float) -> None:
+        self.scope, self.receive, self._send, self._write_seconds = scope, receive, send, write_seconds
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self.headers.get(b"x-request-id", b"")
         self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -71,13 +85,35 @@ class _Exchange:
         path: str = self.scope["path"]
         return path.removeprefix(self.scope.get("root_path", "")) or "/"
 
+    @property
+    def wants_page(self) -> bool:
+        """Whether a browser asks for the front page. It needs no key; what its forms ask of other routes does."""
+        is_read = self.path == "/" and self.scope["method"] in ("GET", "HEAD")
+        has_page = getattr(getattr(self.scope.get("app"), "state", None), "page", None) is not None
+        return is_read and has_page and b"text/html" in self.headers.get(b"accept", b"")
+
+    def _within(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """A redirect to the host that the caller named as one to the path alone: nobody checked that name."""
+        if name.lower() == b"location":
+            parts = urlsplit(value.decode("latin-1"))
+            if parts.netloc and parts.netloc.encode("latin-1") == self.headers.get(b"host"):
+                # `//` at the beginning would name another host.
+                path = "/" + parts.path.lstrip("/")
+                value = (f"{path}?{parts.query}" if parts.query else path).encode("latin-1")
+        return name, value
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            headers = [self._within(*header) for header in message.get("headers", ())]
+            message["headers"] = [*headers, (b"x-request-id", self.request_id.encode())]
         # Servers report a disconnect once the answer is complete.
         self.is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
-        await self._send(message)
+        try:
+            async with _timeout(self._write_seconds):
+                await self._send(message)
+        except TimeoutError:
+            raise _Left from None
 
     async def replay(self) -> Message:
         """The body in one piece; after that only the disconnect."""
@@ -102,12 +138,13 @@ class Guard:
     def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
         self._buffered = 0
+        self._text_paths: set[str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self.settings.write_seconds + WRITE_GRACE_SECONDS)
         try:
             await self._admit(exchange)
         except _Refused as refused:
@@ -116,15 +153,30 @@ class Guard:
             await self._refuse(exchange, refused)
         except _Left:
             exchange.status = CLIENT_CLOSED_REQUEST
+        except asyncio.CancelledError:
+            # The server stops; a stream has told its caller.
+            scope.setdefault("ayni.kind", "interrupted")
+            if not exchange.is_complete:
+                raise
         except Exception as error:
             await self._defect(exchange, error)
         finally:
             self._tell(exchange)
 
     async def _admit(self, exchange: _Exchange) -> None:
-        counts = exchange.path not in OPEN and exchange.path != "/metrics"
-        if exchange.path not in OPEN:
-            self._check_key(exchange)
+        self._check_host(exchange)
+        if exchange.wants_page:
+            await self._show_page(exchange)
+            return
+        if exchange.path in OPEN:
+            # Whatever comes along is not read.
+            exchange.body = b""
+            await self._work(exchange)
+            return
+        counts = exchange.path != "/metrics"
+        self._check_key(exchange)
+        if counts:
+            self._check_loaded(exchange)
         size = 0
         try:
             size = await self._read(exchange)
@@ -138,6 +190,34 @@ class Guard:
         finally:
             self._buffered -= size
 
+    async def _show_page(self, exchange: _Exchange) -> None:
+        page: str = exchange.scope["app"].state.page
+        await page_response(page)(exchange.scope, exchange.receive, exchange.send)
+
+    def _check_host(self, exchange: _Exchange) -> None:
+        """Refuses pages whose own name leads to this machine: without a key, the address was all that kept them out."""
+        server = exchange.scope.get("server") or ("", None)
+        if self.settings.api_key is not None or not _is_loopback(server[0] or ""):
+            return
+        host = urlsplit(f"//{exchange.headers.get(b'host', b'').decode('latin-1')}").hostname or ""
+        if not (_is_loopback(host) or host == "localhost" or host in self.settings.allow_hosts):
+            message = "this host name is not served; set ALLOW_HOSTS, or API_KEY"
+            raise _Refused(421, "invalid_request", message, "host")
+
+    def _check_loaded(self, exchange: _Exchange) -> None:
+        state = getattr(exchange.scope.get("app"), "state", None)
+        if (loading := getattr(state, "loading", None)) is not None:
+            message = f"the service is not ready yet: {loading}"
+            raise _Refused(503, "unavailable", message, "loading", {"Retry-After": "5"})
+
+    def _most_bytes(self, exchange: _Exchange) -> int:
+        """How long the body may be: only routes with images need many bytes."""
+        app = exchange.scope.get("app")
+        if self._text_paths is None:
+            self._text_paths = set(_text_paths(getattr(app, "routes", ()), ""))
+        most = self.settings.max_body_bytes
+        return min(most, self.settings.max_text_bytes) if exchange.path in self._text_paths else most
+
     def _check_key(self, exchange: _Exchange) -> None:
         if self.settings.api_key is None:
             return
@@ -150,7 +230,7 @@ class Guard:
 
     async def _read(self, exchange: _Exchange) -> int:
         """Reads the body and returns its size."""
-        most = self.settings.max_body_bytes
+        most = self._most_bytes(exchange)
         declared = exchange.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
             raise _too_large(most)
@@ -167,7 +247,7 @@ class Guard:
                     self._buffered += len(chunks[-1])
                     if size > most:
                         raise _too_large(most)
-                    if self._buffered > most * max(4, self.settings.max_concurrency // 8):
+                    if self._buffered > self.settings.max_body_bytes * max(4, self.settings.max_concurrency // 8):
                         raise _busy("the service is at its limit of buffered bodies")
                     if not message.get("more_body", False):
                         break
@@ -194,6 +274,8 @@ class Guard:
         finally:
             leaving.cancel()
             if not work.done():
+                # A stream tells its caller why it ends, unless nobody is there.
+                exchange.scope["ayni.left"] = exchange.has_left.is_set()
                 work.cancel()
                 await asyncio.wait((work,))
         if exchange.has_left.is_set():
@@ -236,7 +318,7 @@ class Guard:
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         kind = scope.get("ayni.kind") or ("cancelled" if status == CLIENT_CLOSED_REQUEST else None)
         self.metrics.observe(route, method, status, seconds, kind)
-        if exchange.path in OPEN and status < 400:
+        if (exchange.path in OPEN or exchange.wants_page) and status < 400:
             return
         extra = {
             "method": method,
@@ -266,6 +348,22 @@ async def _answer_while_sent_to(exchange: _Exchange, response: Response) -> None
     except TimeoutError:
         pass
     await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _text_paths(routes: Iterable[Any], prefix: str) -> Iterator[str]:
+    """The paths of routes that take no images, those of included routers too."""
+    for route in routes:
+        if (inner := getattr(route, "original_router", None)) is not None:
+            yield from _text_paths(inner.routes, prefix + getattr(route.include_context, "prefix", ""))
+        elif hasattr(getattr(route, "endpoint", None), "takes_text_only"):
+            yield prefix + route.path
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _too_large(most: int) -> _Refused:

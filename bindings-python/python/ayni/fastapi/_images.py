@@ -1,19 +1,25 @@
 """The image engine: ``/generate``, ``/refine``."""
 
+import asyncio
 import base64
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ayni import Image, ImageGenerator, ImageResponse, ResponseInvalid, Unsupported, health
+from ayni import AyniError, Image, ImageGenerator, ImageResponse, ResponseInvalid, Unsupported, health
 from ayni.fastapi._clip import decoded_off_loop
-from ayni.fastapi._guard import LOG
+from ayni.fastapi._guard import LOG, text_route
+from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
 
 LONGEST_PROMPT = 20_000
 MOST_IMAGES = 8
+# How long an answer about an engine counts, and how long one is waited for.
+ENGINE_STATUS_SECONDS = 5.0
+ENGINE_SECONDS = 0.9
 
 
 class GenerateBody(BaseModel):
@@ -59,7 +65,8 @@ class RefineBody(BaseModel):
         },
     )
     refine_prompt: str = Field(alias="refinePrompt", min_length=1, max_length=LONGEST_PROMPT)
-    images: list[str] = Field(min_length=1, max_length=MOST_IMAGES)
+    # The first fault ends the check: a long list of wrong items would become as many errors.
+    images: Annotated[list[str], Field(min_length=1, max_length=MOST_IMAGES, fail_fast=True)]
     config: RefineSettings | None = None
 
 
@@ -87,6 +94,8 @@ class GeneratorPart(Part):
         self._config = None if isinstance(generator, ImageGenerator) else generator
         self._owned = not isinstance(generator, ImageGenerator)
         self._generator = generator if isinstance(generator, ImageGenerator) else None
+        self._asking, self._asked = asyncio.Lock(), -ENGINE_STATUS_SECONDS * 2
+        self._engines: Mapping[str, Any] = {}
 
     @property
     def generator(self) -> ImageGenerator:
@@ -119,13 +128,60 @@ class GeneratorPart(Part):
         }
 
     async def diagnose(self) -> Mapping[str, Any]:
-        """The same, and what an engine behind it says."""
-        found = dict(self.health())
-        config = self._config or {}
-        if self._owned and config.get("backend") == "image_engine":
-            own = {name: value for name, value in config.items() if name not in ("policy", "fallback")}
-            found["engine"] = await health(own, deadline=10)
-        return found
+        """The same, and what the engines behind it say. Callers without a key ask as often as they like; the engines are
+        asked once in a while, one caller waiting for all."""
+        async with self._asking:
+            if time.monotonic() - self._asked > ENGINE_STATUS_SECONDS:
+                self._engines = await self._ask_engines()
+                self._asked = time.monotonic()
+        return {**self.health(), **self._engines}
+
+    async def _ask_engines(self) -> Mapping[str, Any]:
+        configs = [config for config in self._configs() if config.get("backend") == "image_engine"]
+        if not configs:
+            return {}
+        first, *others = await asyncio.gather(*map(_status, configs))
+        return {"engine": first, "fallback_engines": others} if others else {"engine": first}
+
+    def _configs(self) -> list[Mapping[str, Any]]:
+        """The configurations of the engine and of those that stand in for it."""
+        given = self._config if self._owned else self.generator._config
+        config = dict(given or _of_environment())
+        fallback = config.pop("fallback", None) or []
+        config.pop("policy", None)
+        return [config, *({name: value for name, value in one.items() if name != "policy"} for one in fallback)]
+
+    def is_paid(self) -> bool:
+        """Whether somebody else's service makes the images."""
+        return self.generator.info().host is not None
+
+    def forms(self) -> Sequence[Form]:
+        """A prompt, and a prompt with an image."""
+        prompt = Input("prompt", "What the image shows", "text", "a red fox in the snow")
+        shape = Input("shape", "Shape", "choice", "1:1", ["1:1", "16:9", "9:16", "4:3", "3:4"])
+        change = Input("prompt", "What to change", "text", "make it night")
+        image = Input("image", "Image", "image")
+        made = {"prompt": "$prompt", "aspectRatio": "$shape"}
+        return (
+            Form("Make an image", "/generate", [prompt, shape], "images", made),
+            Form("Change an image", "/refine", [change, image], "images", {"refinePrompt": "$prompt", "images": ["$image"]}),
+        )
+
+
+async def _status(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return await health(config, deadline=ENGINE_SECONDS)
+    except AyniError as error:
+        return {"reachable": False, "problem": error.message}
+
+
+def _of_environment() -> Mapping[str, Any]:
+    """The engine of the environment, as the generator opens it."""
+    if os.environ.get("IMAGE_ENGINE_MODE", "").strip() == "local":
+        return {}
+    named = (os.environ.get(name, "").strip() for name in ("CLOUD_ENGINE_URL", "VITE_CLOUD_ENGINE_URL"))
+    url = next(filter(None, named), None)
+    return {"backend": "image_engine", "url": url} if url else {}
 
 
 def _base64(image: Image) -> str:
@@ -175,6 +231,7 @@ def image_router(generator: ImageGenerator | Mapping[str, Any] | None = None) ->
     router = ServiceRouter(part, tags=["images"])
 
     @router.post("/generate", response_model=Images, summary="Images from a prompt")
+    @text_route
     async def generate(body: GenerateBody) -> Images:
         made, ignored = await _generated(part.generator, body)
         return _answer([made], ignored)

@@ -27,6 +27,27 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class Seldom(logging.Filter):
+    """Lets the same message through a few times a minute: strangers cause some, and would fill the disk."""
+
+    MOST, SECONDS = 10, 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        about = (record.name, str(record.msg)[:200])
+        since, count = self._counts.get(about, (record.created, 0))
+        if record.created - since > self.SECONDS:
+            since, count = record.created, 0
+        if len(self._counts) > 1000:
+            self._counts.clear()
+        self._counts[about] = (since, count + 1)
+        return count < self.MOST
+
+
 class _Text(logging.Formatter):
     """A line for people, with the fields of ``extra`` at its end."""
 

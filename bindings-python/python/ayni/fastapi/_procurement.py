@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -17,6 +17,8 @@ from starlette.responses import StreamingResponse
 
 from ayni import Chat, InvalidRequest, Listing, Money, Procurement, Unsupported
 from ayni.documents import analyse, export, tender_file
+from ayni.fastapi._guard import text_route
+from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
 
 Code = Annotated[
@@ -184,6 +186,24 @@ class ProcurementPart(Part):
         """Why it cannot serve yet."""
         return self._problem
 
+    async def check(self) -> str | None:
+        """Reads one event of the store, which asks nobody else."""
+        if self._problem is None and self.procurement.info().backend == "mercado_publico":
+            await self.procurement.events(limit=1)
+        return self._problem
+
+    def is_paid(self) -> bool:
+        """Whether there is a ticket whose requests are counted."""
+        return self.procurement.info().backend == "mercado_publico"
+
+    def forms(self) -> Sequence[Form]:
+        """A search."""
+        text = Input("text", "Words", value="ambulancia")
+        return (
+            Form("Search tenders", "/api/tenders", [text], "rows"),
+            Form("Search purchase orders", "/api/purchase-orders", [text], "rows"),
+        )
+
 
 def _json(text: str) -> Response:
     # The text as it is, because a JSON library would round amounts.
@@ -192,6 +212,10 @@ def _json(text: str) -> Response:
 
 def _iso(moment: date) -> str:
     return moment.isoformat()
+
+
+def _plain(value: date | Decimal) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _listing(listing: Listing[Any]) -> Response:
@@ -236,11 +260,13 @@ def procurement_router(
     _add_accounts(router, part, listed)
 
     @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
+    @text_route
     async def analysis(code: Code, body: Question) -> Response:
         found = await analyse(part.procurement, code, part.chat, **_asked(body))
         return _json(found.json)
 
     @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
+    @text_route
     async def analysis_pdf(code: Code, body: Question) -> Response:
         found = await analyse(part.procurement, code, part.chat, **_asked(body))
         return _attachment(found.pdf(), "pdf", code)
@@ -319,6 +345,7 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
         return _json(json.dumps({name: getattr(found, name) for name in found.__slots__}, default=str))
 
     @router.post("/sync", summary="Brings the store up to date and returns what changed")
+    @text_route
     async def sync(body: Sync) -> Response:
         found = await part.procurement.sync(body.kind, since=body.since, max_details=body.max_details)
         return _json(json.dumps(asdict(found), default=_iso))
@@ -330,3 +357,36 @@ def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> 
     ) -> Response:
         found = await part.procurement.events(after=after, limit=limit)
         return _json(json.dumps(asdict(found), default=_iso))
+
+    @router.get("/stored", summary="Records that syncs have stored, also by words; asks nobody")
+    async def stored(
+        kind: Kind = "tender",
+        text: Annotated[str | None, Query(max_length=500, description="Words of title or description")] = None,
+        after: Annotated[str | None, Query(description="The code of the last record of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    ) -> Response:
+        found = await part.procurement.stored(kind, text=text, after=after, limit=limit)
+        return _json(json.dumps([asdict(record) for record in found], default=_plain))
+
+    @router.get("/months", summary="The imported months of a kind, each with its number of lines; asks nobody")
+    async def months(kind: Kind = "purchase_order") -> Response:
+        found = await part.procurement.months(kind)
+        return _json(json.dumps([asdict(month) for month in found]))
+
+    @router.get("/lines", summary="Lines of imported months, by month and position; asks nobody")
+    async def lines(
+        kind: Kind = "purchase_order",
+        first: Annotated[str | None, Query(alias="from", description="The first month: 2026-06")] = None,
+        to: Annotated[str | None, Query(description="The last month")] = None,
+        code: str | None = None,
+        product: str | None = None,
+        supplier: Annotated[str | None, Query(description="The tax number, as the source writes it")] = None,
+        after: Annotated[str | None, Query(pattern=r"^\d{4}-\d{2}:\d+$", description="Month and position: 2026-06:1000")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    ) -> Response:
+        month, _, position = (after or "").partition(":")
+        place = (month, int(position)) if after else None
+        found = await part.procurement.lines(
+            kind, from_=first, to=to, code=code, product=product, supplier=supplier, after=place, limit=limit
+        )
+        return _json(json.dumps([asdict(line) for line in found], default=_plain))

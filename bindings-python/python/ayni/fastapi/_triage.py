@@ -2,14 +2,15 @@
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ayni import AyniError, ChatModes, InvalidRequest
-from ayni.fastapi._guard import LOG
+from ayni.fastapi._guard import LOG, text_route
+from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
 
 Summary = Callable[[str], "str | None | Awaitable[str | None]"]
@@ -118,7 +119,7 @@ class ModesPart(Part):
                 extra={"mode": mode.mode, "model": mode.model, "endpoint": mode.endpoint, "problem": mode.problem},
             )
         try:
-            await self.modes.warm_up()
+            await self.modes.warm_up(progress=self.show_progress)
         except AyniError as error:
             self._problem = error.message
         else:
@@ -131,6 +132,20 @@ class ModesPart(Part):
     def problem(self) -> str | None:
         """Why the default mode cannot be used."""
         return self._problem
+
+    def is_paid(self) -> bool:
+        """Whether some mode can be used that runs elsewhere."""
+        return any(mode.endpoint is not None and mode.problem is None for mode in self.modes.describe())
+
+    def forms(self) -> Sequence[Form]:
+        """A question."""
+        inputs = [
+            Input("mrn", "Medical record number", value="P000123"),
+            Input("query", "Question", "text", "What medications am I taking?"),
+            Input("mode", "Mode", "choice", self.modes.default_mode or "", self.modes.names(), required=False),
+        ]
+        body = {"patient_mrn": "$mrn", "query": "$query", "llm_mode": "$mode"}
+        return (Form("Ask", "/triage", inputs, "text", body),)
 
 
 async def _summary_of(summary: Summary | None, mrn: str) -> str | None:
@@ -159,9 +174,12 @@ def triage_router(modes: ChatModes | None = None, *, summary: Summary | None = N
         return Overview(service="triage", default_llm_mode=part.modes.default_mode, llm_modes=rows)
 
     @router.post("/triage", response_model=TriageAnswer, summary="The answer to a patient's question")
+    @text_route
     async def triage(body: TriageRequest, request: Request) -> TriageAnswer:
         if not body.query.strip():
             raise InvalidRequest("`query` is empty")
+        # What a hosted model says of a request may repeat the patient's summary, which the caller has not sent.
+        request.scope["ayni.discreet"] = True
         began = time.perf_counter()
         mode = (body.llm_mode or "").strip() or part.modes.default_mode
         described = {row.mode: row for row in part.modes.describe()}.get(mode or "")

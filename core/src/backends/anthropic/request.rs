@@ -85,7 +85,7 @@ fn refuse_unsupported(request: &ChatRequest) -> Result<()> {
         ("name", request.messages.iter().any(|message| message.name.is_some())),
     ];
     if let Some((option, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
-        return Err(Error::unsupported(format!("Anthropic does not take `{option}`")));
+        return Err(Error::unsupported_option(option, format!("Anthropic does not take `{option}`")));
     }
     match request.output {
         Some(OutputFormat::Json) => Err(Error::unsupported(

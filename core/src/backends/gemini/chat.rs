@@ -42,6 +42,9 @@ impl Gemini {
         let mut answer = AnswerBuilder::new(self.info.clone(), reply.request_id);
         let mut events = VecDeque::new();
         answer.take(reply.value, &mut events)?;
+        if !answer.has_candidate {
+            return Err(Error::response_invalid("the answer holds no candidate with content"));
+        }
         if answer.finish.is_none() {
             answer.finish = Some("STOP".to_owned());
         }
@@ -99,6 +102,8 @@ struct AnswerBuilder {
     info: BackendInfo,
     request_id: Option<String>,
     started: bool,
+    /// Whether some candidate had content, be it empty, or a reason to end.
+    has_candidate: bool,
     said_something: bool,
     calls: usize,
     /// The answer's text, for the sources that name places in it.
@@ -116,6 +121,7 @@ impl AnswerBuilder {
             info,
             request_id,
             started: false,
+            has_candidate: false,
             said_something: false,
             calls: 0,
             text: String::new(),
@@ -173,6 +179,7 @@ impl AnswerBuilder {
     }
 
     fn take_candidate(&mut self, candidate: Candidate, events: &mut VecDeque<ChatEvent>) -> Result<()> {
+        self.has_candidate |= candidate.content.is_some() || candidate.finish_reason.is_some();
         let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
         for part in parts {
             self.take_part(part, events);

@@ -119,9 +119,12 @@ fn check_options(request: &ChatRequest) -> Result<()> {
     ];
     match options.iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
-        Some((name, _)) => Err(Error::unsupported(format!(
-            "text generation on hf-inference takes no `{name}`; backend 'openai' with vendor 'hf-router' has chat models that may"
-        ))),
+        Some((name, _)) => Err(Error::unsupported_option(
+            name,
+            format!(
+                "text generation on hf-inference takes no `{name}`; backend 'openai' with vendor 'hf-router' has chat models that may"
+            ),
+        )),
     }
 }
 

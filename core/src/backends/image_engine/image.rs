@@ -80,7 +80,8 @@ fn check_unset(options: &[(&str, bool)]) -> Result<()> {
     match set.as_slice() {
         [] => Ok(()),
         names => {
-            Err(Error::unsupported(format!("the image engine does not support `{}`", names.join("`, `"))))
+            let text = format!("the image engine does not support `{}`", names.join("`, `"));
+            Err(Error::unsupported_option(&names.join(" "), text))
         }
     }
 }

@@ -50,15 +50,6 @@ impl Store for Breaking {
         self.store.records_by_code(kind, form, codes)
     }
 
-    fn record<'a>(
-        &'a self,
-        kind: RecordKind,
-        form: Form,
-        code: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
-        self.store.record(kind, form, code)
-    }
-
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
         self.store.records(query)
     }

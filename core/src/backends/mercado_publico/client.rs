@@ -26,7 +26,6 @@ use crate::procure::store::{SharedStore, StoreAddress, StoreKind, open_store};
 use crate::procure::{Source, SourceInfo, Timestamp};
 use crate::secret::Secret;
 
-/// The backend's name.
 pub(super) const NAME: &str = "mercado_publico";
 
 /// A client of Mercado Público. Cheap to clone; clones share queue, quota and store.
@@ -42,7 +41,6 @@ pub(super) struct Inner {
     quick: ApiClient,
     ocds: ApiClient,
     pub(super) bulk: ApiClient,
-    /// The folder for monthly files.
     pub(super) months_dir: PathBuf,
     v1_queue: Arc<AccountQueue>,
     quick_queue: Arc<AccountQueue>,
@@ -51,7 +49,6 @@ pub(super) struct Inner {
     has_ticket: bool,
     address: StoreAddress,
     store: OnceCell<SharedStore>,
-    /// The answers that this client has stored.
     pub(super) answers_stored: AtomicU64,
     /// By how many seconds this machine's clock is ahead of the services', as of the last answer.
     pub(super) clock_ahead: AtomicI64,
@@ -60,7 +57,6 @@ pub(super) struct Inner {
 /// By how much the clocks of a machine and of a service may differ.
 pub(super) const MAX_CLOCK_ERROR: Duration = Duration::from_secs(600);
 
-/// One of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Api {
     V1,
@@ -229,7 +225,6 @@ impl MercadoPublico {
     }
 }
 
-/// What each service can do.
 fn sources() -> Vec<SourceInfo> {
     use Operation as O;
     let v1 = [

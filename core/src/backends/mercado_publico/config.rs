@@ -6,6 +6,7 @@ use super::MercadoPublico;
 use crate::env::Environment;
 use crate::error::Result;
 use crate::procure::ZoneMark;
+use crate::procure::setters;
 use crate::procure::store::StoreAddress;
 use crate::secret::Secret;
 
@@ -97,10 +98,9 @@ impl MercadoPublicoConfig {
         Self::default()
     }
 
-    /// Sets the ticket.
-    pub fn with_ticket(mut self, ticket: impl Into<Secret>) -> Self {
-        self.ticket = Some(ticket.into());
-        self
+    setters! {
+        /// Sets the ticket.
+        with_ticket: ticket = some into Secret;
     }
 
     /// Sends every request to one server instead of the public services: a mock or a proxy.
@@ -113,28 +113,15 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Sets the store: `memory`, `sqlite:<path>`, or `postgres://…`.
-    pub fn with_store(mut self, store: impl Into<StoreAddress>) -> Self {
-        self.store = Some(store.into());
-        self
-    }
-
-    /// Sets the shortest time between two requests.
-    pub fn with_min_gap_seconds(mut self, seconds: f64) -> Self {
-        self.min_gap_seconds = seconds;
-        self
-    }
-
-    /// Sets the most requests per day that ayni sends.
-    pub fn with_soft_limit(mut self, requests: u32) -> Self {
-        self.soft_limit = requests;
-        self
-    }
-
-    /// Sets the most calls of one request.
-    pub fn with_max_calls(mut self, calls: u32) -> Self {
-        self.max_calls = calls;
-        self
+    setters! {
+        /// Sets the store: `memory`, `sqlite:<path>`, or `postgres://…`.
+        with_store: store = some into StoreAddress;
+        /// Sets the shortest time between two requests.
+        with_min_gap_seconds: min_gap_seconds = f64;
+        /// Sets the most requests per day that ayni sends.
+        with_soft_limit: soft_limit = u32;
+        /// Sets the most calls of one request.
+        with_max_calls: max_calls = u32;
     }
 
     /// Sets whether processes lock the ticket, and the folder of the lock file.
@@ -143,10 +130,9 @@ impl MercadoPublicoConfig {
         self
     }
 
-    /// Sets whether to keep personal data.
-    pub fn with_personal_data(mut self, keep: bool) -> Self {
-        self.personal_data = keep;
-        self
+    setters! {
+        /// Sets whether to keep personal data.
+        with_personal_data: personal_data = bool;
     }
 
     /// Opens the backend. This sends nothing and opens no file yet.

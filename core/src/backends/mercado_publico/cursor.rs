@@ -11,7 +11,6 @@ use crate::procure::{Date, ListRequest, Sorting};
 /// The longest range of days: ten years.
 const MAX_DAYS: i32 = 3_660;
 
-/// One of the lists that a search reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     /// The records of a day.

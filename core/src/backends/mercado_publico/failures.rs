@@ -58,7 +58,6 @@ fn unknown_path() -> Verdict {
     Verdict { persistence: Some(Persistence::Permanent), ..Verdict::new(ErrorKind::ResponseInvalid, message) }
 }
 
-/// Classifies the failures of the quick-purchase API.
 pub(super) fn quick(failure: &Failure<'_>) -> Option<Verdict> {
     let verdict = quick_told(failure);
     verdict.or_else(|| match failure.status {

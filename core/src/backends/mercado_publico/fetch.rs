@@ -38,7 +38,6 @@ pub(super) enum Freshness {
     Day(Date),
 }
 
-/// A request to one of the services.
 #[derive(Clone, Debug)]
 pub(super) struct ApiRequest<'a> {
     pub(super) api: Api,
@@ -86,7 +85,6 @@ impl<'a> ApiRequest<'a> {
     }
 }
 
-/// An answer, and whether it came from the store.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) body: Body,
@@ -203,7 +201,6 @@ impl MercadoPublico {
         store.limit_answers(u64::from(config.answers_max_megabytes) << 20).await.map(drop)
     }
 
-    /// Sends the request, and retries where that helps.
     async fn send_with_retries(
         &self,
         cx: &Context,
@@ -287,7 +284,6 @@ impl MercadoPublico {
         outcome
     }
 
-    /// Counts the request and returns its ledger.
     async fn count_request(&self, request: &ApiRequest<'_>, now: Timestamp) -> Result<Option<Ledger>> {
         request.budget.map_or(Ok(()), CallBudget::take)?;
         // OCDS has neither ticket nor quota.
@@ -335,7 +331,6 @@ impl MercadoPublico {
         if ahead.unsigned_abs() > MAX_CLOCK_ERROR.as_secs() { theirs } else { own }
     }
 
-    /// The body of a successful answer, as it is stored.
     fn decoded(&self, request: &ApiRequest<'_>, reply: &ApiReply<Bytes>) -> Result<Bytes> {
         let bytes = walk::prepared(reply.value.clone())?;
         let is_failure = match request.api {
@@ -387,7 +382,6 @@ pub(super) fn exhausted(error: Error, attempts: u32) -> Error {
     if error.is_temporary() { error.with_persistence(Persistence::Exhausted) } else { error }
 }
 
-/// Whether a stale answer is better than this error.
 fn allows_stale_answer(error: &Error) -> bool {
     if is_ceiling(error) {
         return false;

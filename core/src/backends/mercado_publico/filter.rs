@@ -17,7 +17,6 @@ use crate::procure::{
     Supplier, Tender, TenderState,
 };
 
-/// The filters of a request, parsed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter {
     words: SearchWords,
@@ -136,7 +135,6 @@ impl Filter {
         })
     }
 
-    /// The filters that the service itself applies.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let buyer = self.buyer.iter().map(|buyer| ("CodigoOrganismo", buyer.clone()));
         let supplier = self.supplier.iter().map(|supplier| ("CodigoProveedor", supplier.clone()));
@@ -148,7 +146,6 @@ impl Filter {
         self.state.as_deref()
     }
 
-    /// The region's number, for the API that filters by it.
     pub(super) fn region_number(&self) -> Option<i64> {
         self.region.as_ref().and_then(|region| region.numbers().first().copied())
     }

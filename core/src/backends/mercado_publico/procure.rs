@@ -21,10 +21,8 @@ use crate::procure::{
 
 /// How long the detail of a record that may still change is fresh.
 const OPEN_DETAIL_TTL: Duration = Duration::from_secs(300);
-/// How long the list of buyers is fresh.
 const BUYERS_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// The sources of tenders.
 const TENDER_SOURCES: [&str; 4] = ["v1", "ocds", "ocds_direct", "ocds_framework"];
 
 /// A record in full, as a source's detail answer has it.
@@ -65,7 +63,6 @@ impl FullRecord for QuickPurchase {
     }
 }
 
-/// A tender from OCDS.
 struct OcdsTender(Tender);
 
 impl FullRecord for OcdsTender {

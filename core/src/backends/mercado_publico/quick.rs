@@ -15,7 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::RecordKind;
 use crate::procure::{ListRequest, Listing, Plan, QuickPurchaseRow, Sorting, Timestamp};
 
-/// The smallest page that the service accepts.
 const MIN_PAGE_SIZE: u32 = 10;
 /// The service counts no more rows than this.
 const MAX_COUNT: i64 = 10_000;
@@ -74,7 +73,6 @@ impl QuickCursor {
     }
 }
 
-/// The service's spelling of a state.
 fn state_parameter(state: &str) -> &str {
     match state {
         "proveedorseleccionado" => "proveedor_seleccionado",

@@ -36,48 +36,35 @@ pub(super) trait Daily: Sized + Send + Sync {
     fn is_in_state(&self, wanted: &str) -> bool;
 }
 
-impl Daily for TenderRow {
-    const KIND: RecordKind = RecordKind::Tender;
-    const PATH: &'static str = "/publico/licitaciones.json";
-    const OPERATION: Operation = Operation::ListTenders;
+macro_rules! daily {
+    ($($row:ident as $kind:ident in $state:ident at $path:literal, $operation:ident, $read:path;)+) => {
+        $(impl Daily for $row {
+            const KIND: RecordKind = RecordKind::$kind;
+            const PATH: &'static str = $path;
+            const OPERATION: Operation = Operation::$operation;
 
-    fn read(body: &super::wire::Body) -> Result<V1<Self>> {
-        v1::tenders(body)
-    }
+            fn read(body: &super::wire::Body) -> Result<V1<Self>> {
+                $read(body)
+            }
 
-    fn code(&self) -> &str {
-        &self.code
-    }
+            fn code(&self) -> &str {
+                &self.code
+            }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
+            fn name(&self) -> &str {
+                &self.name
+            }
 
-    fn is_in_state(&self, wanted: &str) -> bool {
-        self.state == crate::procure::TenderState::from(wanted)
-    }
+            fn is_in_state(&self, wanted: &str) -> bool {
+                self.state == crate::procure::$state::from(wanted)
+            }
+        })+
+    };
 }
 
-impl Daily for PurchaseOrderRow {
-    const KIND: RecordKind = RecordKind::PurchaseOrder;
-    const PATH: &'static str = "/publico/ordenesdecompra.json";
-    const OPERATION: Operation = Operation::ListPurchaseOrders;
-
-    fn read(body: &super::wire::Body) -> Result<V1<Self>> {
-        v1::orders(body)
-    }
-
-    fn code(&self) -> &str {
-        &self.code
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn is_in_state(&self, wanted: &str) -> bool {
-        self.state == crate::procure::OrderState::from(wanted)
-    }
+daily! {
+    TenderRow as Tender in TenderState at "/publico/licitaciones.json", ListTenders, v1::tenders;
+    PurchaseOrderRow as PurchaseOrder in OrderState at "/publico/ordenesdecompra.json", ListPurchaseOrders, v1::orders;
 }
 
 /// What stays the same while a request's lists are read.
@@ -404,7 +391,6 @@ impl MercadoPublico {
     }
 }
 
-/// Where a stream of listings is.
 struct StreamState {
     lists: std::vec::IntoIter<List>,
     after: Option<String>,
@@ -416,7 +402,6 @@ struct StreamState {
 }
 
 impl DayReport {
-    /// The listing ended within the day.
     fn broken_off(self) -> Self {
         Self { completeness: Completeness::Partial, ..self }
     }
@@ -457,7 +442,6 @@ fn fails_all_lists(error: &Error) -> bool {
 
 /// A record with filters that only its detail can decide.
 pub(super) trait Detailed: Daily {
-    /// Whether the record's detail passes the filter.
     fn passes(
         client: &MercadoPublico,
         cx: &Context,
@@ -491,7 +475,6 @@ impl Detailed for PurchaseOrderRow {
     }
 }
 
-/// The results of a search so far.
 struct SearchResults<T> {
     rows: Vec<T>,
     codes: HashSet<String>,

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::Timestamp;
-use crate::procure::store::{RecordKind, SharedStore, update_document};
+use crate::procure::store::{RecordKind, SharedStore, document_body, read_document, update_document};
 
 /// The wait after the first failure. It doubles with each one.
 const FIRST_WAIT: Duration = Duration::from_secs(3600);
-/// The longest wait.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A record, or the list of a day, that a sync could not read.
@@ -29,7 +28,6 @@ pub struct FailedRead {
     pub retry_at: Timestamp,
 }
 
-/// What the syncs of a kind have set aside.
 #[derive(Debug)]
 pub(super) struct SetAside {
     store: SharedStore,
@@ -41,16 +39,14 @@ impl SetAside {
     pub(super) async fn read(store: SharedStore, kind: RecordKind) -> Result<Self> {
         let name = format!("sync/{}/set-aside", kind.as_str());
         let document = store.document(&name).await?;
-        let entries = parse(document.as_ref().map(|document| &*document.body))?;
+        let entries = read_document(SET_ASIDE, document.as_ref().map(|document| &*document.body))?;
         Ok(Self { store, name, entries })
     }
 
-    /// What is set aside, by name.
     pub(super) fn entries(&self) -> impl Iterator<Item = &FailedRead> {
         self.entries.values()
     }
 
-    /// How often it failed so far.
     pub(super) fn attempts(&self, name: &str) -> u32 {
         self.entries.get(name).map_or(0, |entry| entry.attempts)
     }
@@ -85,30 +81,16 @@ impl SetAside {
 
     async fn change(&mut self, change: impl Fn(&mut BTreeMap<String, FailedRead>)) -> Result<()> {
         self.entries = update_document(&*self.store, &self.name, |body| {
-            let mut entries = parse(body)?;
+            let mut entries = read_document(SET_ASIDE, body)?;
             change(&mut entries);
-            let body = serde_json::to_vec(&entries).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "what the sync set aside cannot be written")
-                    .with_source(error)
-            })?;
-            Ok((Some(body), entries))
+            Ok((Some(document_body(&entries)?), entries))
         })
         .await?;
         Ok(())
     }
 }
 
-fn parse(body: Option<&[u8]>) -> Result<BTreeMap<String, FailedRead>> {
-    body.map_or_else(
-        || Ok(BTreeMap::new()),
-        |body| {
-            serde_json::from_slice(body).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "what the sync set aside cannot be read from the store")
-                    .with_source(error)
-            })
-        },
-    )
-}
+const SET_ASIDE: &str = "what the sync set aside";
 
 /// Whether an error is about what was read, so that the rest can still be read.
 pub(super) fn is_about_the_record(error: &Error) -> bool {

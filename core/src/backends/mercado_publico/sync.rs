@@ -19,19 +19,20 @@ use super::set_aside::{FailedRead, SetAside, is_about_the_record};
 use super::wire::Body;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Persistence, Result};
-use crate::procure::store::{Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord};
+use crate::procure::setters;
+use crate::procure::store::{
+    Batch, Form, RecordKind, RecordQuery, SharedStore, StoredRecord, document_body, read_document,
+};
 use crate::procure::{
     Change, ChangeEvent, Date, OrderState, Origin, PurchaseOrderRow, QuickPurchaseRow, QuickPurchaseState,
     TenderRow, TenderState, Timestamp,
 };
 
-/// How many rows are written at once.
 const BATCH_ROWS: usize = 100;
 /// The service records changes in batches of five minutes. Each batch is complete about two minutes later.
 const SETTLING_TIME: Duration = Duration::from_secs(120);
 /// The longest window: a day of 25 hours, as there is one when the clocks change.
 const MAX_WINDOW: Duration = Duration::from_secs(25 * 3600);
-/// How much windows of changes overlap.
 const OVERLAP: Duration = Duration::from_secs(600);
 
 /// After this many days in a row that cannot be read, it is the service and not the days.
@@ -64,10 +65,9 @@ impl SyncRequest {
         Self { kind, since, max_details: DEFAULT_MAX_DETAILS }
     }
 
-    /// Sets the most details that are read.
-    pub fn with_max_details(mut self, details: usize) -> Self {
-        self.max_details = details;
-        self
+    setters! {
+        /// Sets the most details that are read.
+        with_max_details: max_details = usize;
     }
 }
 
@@ -111,10 +111,9 @@ impl EventRequest {
         Self { after: position, ..Self::default() }
     }
 
-    /// Sets the most events to return.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Sets the most events to return.
+        with_limit: limit = usize;
     }
 }
 
@@ -129,7 +128,6 @@ pub struct EventPage {
     pub position: u64,
 }
 
-/// Where the next sync goes on.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Checkpoint {
     /// The last day that was brought up to date.
@@ -154,7 +152,6 @@ impl Checkpoint {
     }
 }
 
-/// A row that a sync compares with the stored one.
 trait SyncRow {
     const KIND: RecordKind;
 
@@ -166,93 +163,60 @@ trait SyncRow {
     fn standing(&self) -> (Change, bool);
 }
 
-impl SyncRow for TenderRow {
-    const KIND: RecordKind = RecordKind::Tender;
+macro_rules! sync_rows {
+    ($($row:ident as $kind:ident closes $closes:expr, {
+        $($state:pat => ($change:ident, $open:literal),)+
+    })+) => {
+        $(impl SyncRow for $row {
+            const KIND: RecordKind = RecordKind::$kind;
 
-    fn code(&self) -> &str {
-        &self.code
-    }
+            fn code(&self) -> &str {
+                &self.code
+            }
 
-    fn closes(&self) -> Option<Timestamp> {
-        self.closes
-    }
+            fn closes(&self) -> Option<Timestamp> {
+                let closes: fn(&Self) -> Option<Timestamp> = $closes;
+                closes(self)
+            }
 
-    fn state(&self) -> String {
-        self.state.to_string()
-    }
+            fn state(&self) -> String {
+                self.state.to_string()
+            }
 
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
+            fn origin(&self) -> &Origin {
+                &self.origin
+            }
 
-    fn standing(&self) -> (Change, bool) {
-        match self.state {
-            TenderState::Published => (Change::Opened, true),
-            TenderState::Closed => (Change::Closed, true),
-            TenderState::Awarded => (Change::Awarded, false),
-            TenderState::Deserted | TenderState::Revoked => (Change::Cancelled, false),
-            _ => (Change::Amended, true),
-        }
-    }
+            fn standing(&self) -> (Change, bool) {
+                match self.state {
+                    $($state => (Change::$change, $open),)+
+                }
+            }
+        })+
+    };
 }
 
-impl SyncRow for PurchaseOrderRow {
-    const KIND: RecordKind = RecordKind::PurchaseOrder;
-
-    fn code(&self) -> &str {
-        &self.code
+sync_rows! {
+    TenderRow as Tender closes |row| row.closes, {
+        TenderState::Published => (Opened, true),
+        TenderState::Closed => (Closed, true),
+        TenderState::Awarded => (Awarded, false),
+        TenderState::Deserted | TenderState::Revoked => (Cancelled, false),
+        _ => (Amended, true),
     }
-
-    fn closes(&self) -> Option<Timestamp> {
-        None
+    PurchaseOrderRow as PurchaseOrder closes |_| None, {
+        OrderState::Sent | OrderState::InProcess => (Opened, true),
+        OrderState::Accepted => (Awarded, true),
+        OrderState::Cancelled => (Cancelled, false),
+        OrderState::Received => (Closed, false),
+        _ => (Amended, true),
     }
-
-    fn state(&self) -> String {
-        self.state.to_string()
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    fn standing(&self) -> (Change, bool) {
-        match self.state {
-            OrderState::Sent | OrderState::InProcess => (Change::Opened, true),
-            OrderState::Accepted => (Change::Awarded, true),
-            OrderState::Cancelled => (Change::Cancelled, false),
-            OrderState::Received => (Change::Closed, false),
-            _ => (Change::Amended, true),
-        }
-    }
-}
-
-impl SyncRow for QuickPurchaseRow {
-    const KIND: RecordKind = RecordKind::QuickPurchase;
-
-    fn code(&self) -> &str {
-        &self.code
-    }
-
-    fn closes(&self) -> Option<Timestamp> {
-        self.closes
-    }
-
-    fn state(&self) -> String {
-        self.state.to_string()
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    fn standing(&self) -> (Change, bool) {
-        match self.state {
-            QuickPurchaseState::Published => (Change::Opened, true),
-            QuickPurchaseState::Closed => (Change::Closed, true),
-            QuickPurchaseState::SupplierChosen | QuickPurchaseState::OrderIssued => (Change::Awarded, false),
-            QuickPurchaseState::Deserted | QuickPurchaseState::Cancelled => (Change::Cancelled, false),
-            _ => (Change::Amended, true),
-        }
+    QuickPurchaseRow as QuickPurchase closes |row| row.closes, {
+        QuickPurchaseState::Published => (Opened, true),
+        QuickPurchaseState::Closed => (Closed, true),
+        QuickPurchaseState::SupplierChosen | QuickPurchaseState::OrderIssued => (Awarded, false),
+        QuickPurchaseState::Deserted | QuickPurchaseState::Cancelled => (Cancelled, false),
+        _ => (Amended, true),
     }
 }
 
@@ -294,7 +258,6 @@ fn compare<R: SyncRow>(
     Some((record, Some(event)))
 }
 
-/// A running sync.
 struct SyncRun {
     store: SharedStore,
     name: String,
@@ -309,12 +272,8 @@ impl SyncRun {
         let name = format!("sync/{}", kind.as_str());
         let document = store.document(&name).await?;
         let version = document.as_ref().map_or(0, |document| document.version);
-        let checkpoint = document
-            .map_or_else(|| Ok(Checkpoint::default()), |document| serde_json::from_slice(&document.body));
-        let checkpoint = checkpoint.map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the checkpoint of the sync in the store cannot be read")
-                .with_source(error)
-        })?;
+        let checkpoint =
+            read_document("the checkpoint of the sync", document.as_ref().map(|document| &*document.body))?;
         let set_aside = SetAside::read(SharedStore::clone(&store), kind).await?;
         Ok(Self { store, name, checkpoint, version, report: SyncReport::default(), set_aside })
     }
@@ -351,10 +310,7 @@ impl SyncRun {
                 }
             }
             if let Some(checkpoint) = checkpoint.take_if(|_| index == last) {
-                let body = serde_json::to_vec(&checkpoint).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "the checkpoint of the sync cannot be written")
-                        .with_source(error)
-                })?;
+                let body = document_body(&checkpoint)?;
                 batch.documents.push((self.name.clone(), self.version, body.into()));
                 self.checkpoint = checkpoint;
             }

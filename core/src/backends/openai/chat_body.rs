@@ -66,7 +66,9 @@ fn used_fields(request: &ChatRequest) -> Vec<&'static str> {
 }
 
 fn refuse_unsupported(vendor: &str, rules: &ChatRules, request: &ChatRequest, used: &[&str]) -> Result<()> {
-    let refuse = |option: &str| Error::unsupported(format!("vendor '{vendor}' does not take `{option}`"));
+    let refuse = |option: &str| {
+        Error::unsupported_option(option, format!("vendor '{vendor}' does not take `{option}`"))
+    };
     if request.extra.get("n").is_some_and(|n| n != 1) {
         return Err(Error::unsupported("`n` above 1 is `choices` of the request, not a further field"));
     }

@@ -69,9 +69,10 @@ fn refuse_unsupported(request: &ChatRequest, refused: &[&str], vendor: &str) -> 
     ];
     match options.into_iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
-        Some((option, _)) => Err(Error::unsupported(format!(
-            "vendor '{vendor}' takes no {option} by the API `completions`, which continues a text"
-        ))),
+        Some((option, _)) => Err(Error::unsupported_option(
+            option,
+            format!("vendor '{vendor}' takes no {option} by the API `completions`, which continues a text"),
+        )),
     }
 }
 

@@ -100,9 +100,12 @@ fn as_text(value: &Value) -> String {
 /// Fails on the first option that the vendor does not take, naming it.
 fn refuse_given(given: &[Given<'_>], vendor: &str) -> Result<()> {
     match given.iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(Error::unsupported(format!(
-            "vendor '{vendor}' takes no `{name}` for images; what only one model takes goes into `extra`"
-        ))),
+        Some((name, _)) => Err(Error::unsupported_option(
+            name,
+            format!(
+                "vendor '{vendor}' takes no `{name}` for images; what only one model takes goes into `extra`"
+            ),
+        )),
         None => Ok(()),
     }
 }

@@ -40,7 +40,7 @@ impl Scripted {
         let size = size_of(&request)?;
         let steps = steps_of(cx, request.steps)?;
         let prompt = hash(&request.prompt, request.negative_prompt.as_deref(), request.guidance, &[]);
-        let seed = request.seed.unwrap_or_else(|| prompt.clone().next());
+        let seed = request.seed.unwrap_or_else(|| prompt.clone().next() >> 11);
         let images = (0..u64::from(request.count))
             .map(|index| paint(prompt.clone(), seed.wrapping_add(index), size))
             .collect();
@@ -65,7 +65,7 @@ impl Scripted {
             request.guidance.or(request.strength),
             mask,
         );
-        let seed = request.seed.unwrap_or_else(|| prompt.clone().next());
+        let seed = request.seed.unwrap_or_else(|| prompt.clone().next() >> 11);
         let one = |image: &ImageData| {
             let own = image.dimensions().map(|(width, height)| (width.min(MAX_SIDE), height.min(MAX_SIDE)));
             let size = checked_size(request.size.or(own).unwrap_or((SIDE, SIDE)))?;

@@ -232,11 +232,12 @@ impl ChatModel {
         let parts = request.messages.iter().flat_map(|message| message.content.parts());
         let mut others = parts.filter(|part| part.is_for_any_model() && !matches!(part, Part::Text { .. }));
         if let Some(other) = others.next() {
-            return Err(Error::unsupported(format!(
+            let text = format!(
                 "{} reads text only; the conversation holds a part of the type `{}`",
                 self.name,
                 other.kind()
-            )));
+            );
+            return Err(Error::unsupported_option("messages", text));
         }
         if request.logprobs.is_some_and(|top| top > MAX_LOGPROBS) {
             return Err(Error::invalid_request(format!("`logprobs` is above {MAX_LOGPROBS}")));
@@ -244,10 +245,13 @@ impl ChatModel {
         let known = || sampling::EXTRA.iter().chain(OWN_EXTRA);
         match request.extra.keys().find(|key| !known().any(|known| known == key)) {
             None => Ok(()),
-            Some(key) => Err(Error::unsupported(format!(
-                "a local model has no option `{key}`; valid: {}",
-                known().copied().collect::<Vec<_>>().join(", ")
-            ))),
+            Some(key) => Err(Error::unsupported_option(
+                key,
+                format!(
+                    "a local model has no option `{key}`; valid: {}",
+                    known().copied().collect::<Vec<_>>().join(", ")
+                ),
+            )),
         }
     }
 }

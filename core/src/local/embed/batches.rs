@@ -1,5 +1,8 @@
 //! Embedding requests in batches: texts by their tokens, images by their number.
 
+use std::time::Duration;
+
+use super::decoders::Decoding;
 use super::model::Model;
 use super::pooling::to_unit_length;
 use crate::context::Progress;
@@ -15,6 +18,9 @@ const MAX_BYTES_AHEAD: usize = 1 << 20;
 /// The most images of a batch, and of a request that are decoded ahead.
 const MAX_IMAGES: usize = 16;
 
+/// How often to look whether an image has been decoded, while there is nothing else to do.
+const DECODING_POLL_INTERVAL: Duration = Duration::from_micros(200);
+
 /// A request in progress.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -25,8 +31,9 @@ pub(crate) struct Task {
     texts: Vec<(usize, Vec<u32>)>,
     /// Their tokens in all.
     tokens_ahead: usize,
-    /// Prepared images, the first last: position and pixels.
+    /// Prepared images: position and pixels.
     images: Vec<(usize, Vec<f32>)>,
+    decoding: Decoding,
     /// Tokens at the front of each text that belong to its prompt and are not pooled.
     skip: usize,
     /// The vectors, as far as they are computed.
@@ -64,6 +71,7 @@ impl BatchModel for Model {
             texts: Vec::new(),
             tokens_ahead: 0,
             images: Vec::new(),
+            decoding: Decoding::default(),
             done: 0,
             truncated: Vec::new(),
             tokens: 0,
@@ -71,6 +79,7 @@ impl BatchModel for Model {
     }
 
     fn prepare(&self, task: &mut Task) -> Result<Option<EmbedResponse>> {
+        task.take_decoded()?;
         if task.needs_more(self) {
             task.prepare(self)?;
         }
@@ -81,7 +90,13 @@ impl BatchModel for Model {
     }
 
     fn is_ready(&self, task: &Task) -> bool {
-        !task.needs_more(self)
+        !task.needs_more(self) && (!task.texts.is_empty() || task.decoding.pending == 0)
+    }
+
+    fn wait(&self) {
+        if self.decoders().is_some_and(|decoders| decoders.is_busy()) {
+            std::thread::sleep(DECODING_POLL_INTERVAL);
+        }
     }
 
     fn take(&self, tasks: &mut [&mut Task]) -> Batch {
@@ -123,13 +138,23 @@ impl BatchModel for Model {
 impl Task {
     /// Whether every input was taken by a batch.
     fn is_done(&self) -> bool {
-        self.next == self.request.inputs.len() && self.texts.is_empty() && self.images.is_empty()
+        let is_taken = self.texts.is_empty() && self.images.is_empty() && self.decoding.pending == 0;
+        self.next == self.request.inputs.len() && is_taken
     }
 
     /// Whether less is prepared than fits into a batch, though there is more.
     fn needs_more(&self, model: &Model) -> bool {
         let inputs = self.request.inputs.len();
-        self.next < inputs && self.tokens_ahead < model.batch_tokens && self.images.len() < MAX_IMAGES
+        let images = self.images.len() + self.decoding.pending;
+        self.next < inputs && self.tokens_ahead < model.batch_tokens && images < MAX_IMAGES
+    }
+
+    /// Takes in the images that have been decoded.
+    fn take_decoded(&mut self) -> Result<()> {
+        for (position, pixels) in self.decoding.arrived() {
+            self.images.push((position, pixels.map_err(|error| error.about_input(position))?));
+        }
+        Ok(())
     }
 
     /// Prepares the next inputs: so many that it takes no longer than some batches do.
@@ -151,7 +176,9 @@ impl Task {
         }
         let refuses = self.request.truncation == Truncation::Refuse;
         let tokenised = model.tokenise(self.request.role, &texts)?;
-        let pixels = model.pixels(&images)?;
+        if let (Some(decoders), false) = (model.decoders(), images.is_empty()) {
+            decoders.start(&images, &mut self.decoding)?;
+        }
         for ((position, _), text) in texts.iter().zip(tokenised) {
             if text.is_truncated && refuses {
                 return Err(too_long(*position, model.tokenizer.window()));
@@ -167,7 +194,6 @@ impl Task {
                 false => self.texts.push((*position, text.ids)),
             }
         }
-        self.images.extend(images.iter().map(|(position, _)| *position).zip(pixels).rev());
         self.texts.sort_by_key(|(position, ids)| (ids.len(), std::cmp::Reverse(*position)));
         self.next = next;
         Ok(())

@@ -1,6 +1,7 @@
 //! What turns a local model into an [`Embedder`]: repositories, tokens, batches, pooling.
 
 mod batches;
+mod decoders;
 mod fingerprint;
 mod model;
 mod parity;
@@ -17,6 +18,7 @@ use super::models::text_architectures;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::{Worker, log_loaded};
 use super::source::{DUAL_TYPES, Located, locate};
+use super::vision::Limits;
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedResponse, EmbedRole, Embedder, EmbeddingSpace, Parity};
 use crate::env::Environment;
@@ -72,6 +74,7 @@ impl LocalEmbedder {
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
+        let limits = limits(config, env)?;
         let copies = config.source.copies_weights()?;
         let located = locate(&config.source, env)?;
         let named = Named(config.space.clone());
@@ -105,8 +108,8 @@ impl LocalEmbedder {
                 }
             };
             let mut model = match verify {
-                Some(is_auto) => parity::load(cx, &repository, &device, dimensions, is_auto)?,
-                None => Model::load(&repository, &device, dimensions)?,
+                Some(is_auto) => parity::load(cx, &repository, &device, (dimensions, limits), is_auto)?,
+                None => Model::load(&repository, &device, dimensions, limits)?,
             };
             model.space = named.space(model.space.with_fingerprint(repository.fingerprint()?))?;
             model.info = info_of(&name, model.device(), Some(&repository));
@@ -210,8 +213,34 @@ impl Embedder for LocalEmbedder {
         self.loaded()?.count_tokens(role, text)
     }
 
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.loaded()?.tokens(text)
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        self.loaded()?.text_of_tokens(tokens)
+    }
+
     async fn verify(&self, cx: &Context) -> Result<Parity> {
         Self::verify(self, cx).await
+    }
+}
+
+/// The limits of images: those of the configuration, else of the environment.
+///
+/// # Errors
+/// `config_invalid` for a limit of 0.
+fn limits(config: &LocalEmbedderConfig, env: &Environment) -> Result<Limits> {
+    let pixels = match config.max_image_pixels {
+        Some(pixels) => Some(pixels),
+        None => env.number::<u64>("AYNI_MAX_IMAGE_PIXELS")?,
+    };
+    match pixels {
+        Some(0) => {
+            Err(Error::config("`max_image_pixels` (AYNI_MAX_IMAGE_PIXELS) is 0; an image has at least one"))
+        }
+        Some(max_pixels) => Ok(Limits { max_pixels, ..Limits::default() }),
+        None => Ok(Limits::default()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! A loaded model: everything between texts or images and vectors.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::decoders::Decoders;
 use super::pooling::{Dense, Head, Step, to_unit_length};
 use super::repository::{Kind, Prompts, Repository, StepConfig};
 use crate::embed::{EmbedInput, EmbedRequest, EmbedRole, EmbeddingSpace};
@@ -13,7 +15,6 @@ use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::{Encoded, Tokenizer};
 use crate::local::vision::{Limits, Preprocessor};
 use crate::local::weights::{FileWatch, Parameters, Weights};
-use crate::media::ImageData;
 use ayni_kernels::gemm::Precision;
 
 /// Tokens of a batch on the CPU: enough for every thread to have work, few enough for what lies between two layers
@@ -42,7 +43,7 @@ pub(crate) struct Model {
 /// What computes.
 pub(super) enum Encoder {
     Text(Box<dyn TextEncoder>, Head),
-    Dual(Box<dyn DualEncoder>, Preprocessor),
+    Dual(Box<dyn DualEncoder>, Arc<Decoders>),
 }
 
 impl Model {
@@ -50,11 +51,16 @@ impl Model {
     ///
     /// # Errors
     /// `model_load` if they are missing, damaged or of an unknown architecture; `out_of_memory`.
-    pub(crate) fn load(repository: &Repository, device: &Device, dimensions: Option<usize>) -> Result<Self> {
+    pub(crate) fn load(
+        repository: &Repository,
+        device: &Device,
+        dimensions: Option<usize>,
+        limits: Limits,
+    ) -> Result<Self> {
         // The tokenizer's file takes as long to read as the weights.
         let (encoder, tokenizer) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| Tokenizer::of_model(&repository.files, repository.cleaning));
-            let encoder = encoder(repository, device);
+            let encoder = encoder(repository, device, limits);
             let failed = || Error::new(ErrorKind::ModelLoad, "reading the tokenizer panicked");
             (encoder, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
@@ -120,10 +126,10 @@ impl Model {
         }
         let has_images = request.inputs.iter().any(|input| matches!(input, EmbedInput::Image(_)));
         match &self.encoder {
-            Encoder::Text(..) if has_images => Err(Error::unsupported(format!(
-                "{} embeds text only; the request holds an image",
-                self.info.model
-            ))),
+            Encoder::Text(..) if has_images => Err(Error::unsupported_option(
+                "image",
+                format!("{} embeds text only; the request holds an image", self.info.model),
+            )),
             _ => Ok(()),
         }
     }
@@ -144,6 +150,16 @@ impl Model {
         self.tokenizer.count(&format!("{}{text}", self.prompts.of(role)))
     }
 
+    /// A text's tokens, special ones included, before it is cut.
+    pub(super) fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer.all_tokens(text)
+    }
+
+    /// The text of tokens.
+    pub(super) fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        self.tokenizer.text_of(tokens)
+    }
+
     pub(super) fn tokenise(
         &self,
         role: Option<EmbedRole>,
@@ -155,17 +171,11 @@ impl Model {
         encoded.map_err(|error| error.map_input(|index| positions[index].0))
     }
 
-    pub(super) fn pixels(&self, images: &[(usize, &ImageData)]) -> Result<Vec<Vec<f32>>> {
-        match (&self.encoder, images) {
-            (_, []) => Ok(Vec::new()),
-            (Encoder::Text(..), _) => Err(text_only()),
-            (Encoder::Dual(_, preprocessor), positions) => {
-                let images: Vec<ImageData> = positions.iter().map(|(_, image)| (*image).clone()).collect();
-                let prepared = preprocessor.prepare_all(&self.device.cpu, &images, &Limits::default());
-                let prepared = prepared.map_err(|error| error.map_input(|index| positions[index].0))?;
-                let length = prepared.values.len() / images.len();
-                Ok(prepared.values.chunks_exact(length.max(1)).map(<[f32]>::to_vec).collect())
-            }
+    /// What makes numbers of images, where the model takes some.
+    pub(super) fn decoders(&self) -> Option<&Arc<Decoders>> {
+        match &self.encoder {
+            Encoder::Text(..) => None,
+            Encoder::Dual(_, decoders) => Some(decoders),
         }
     }
 
@@ -299,13 +309,15 @@ impl Encoder {
     }
 }
 
-fn encoder(repository: &Repository, device: &Device) -> Result<Encoder> {
+fn encoder(repository: &Repository, device: &Device, limits: Limits) -> Result<Encoder> {
     if repository.kind == Kind::Dual {
         let encoder = open_dual_encoder(&repository.files, device)?;
         let preprocessor = preprocessor(&repository.files)?;
         let [height, width] = encoder.image_size();
         return match preprocessor.fixed_size() {
-            Some(size) if size == (height, width) => Ok(Encoder::Dual(encoder, preprocessor)),
+            Some(size) if size == (height, width) => {
+                Ok(Encoder::Dual(encoder, Decoders::new(preprocessor, limits, device.cpu.clone())))
+            }
             other => Err(Error::new(
                 ErrorKind::ModelLoad,
                 format!("images are prepared as {other:?}, but the model takes ({height}, {width})"),

@@ -4,8 +4,9 @@ use super::model::Model;
 use super::repository::Repository;
 use crate::context::Context;
 use crate::embed::{EmbedInput, Parity, ProbeParity, Vectors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::local::ops::Device;
+use crate::local::vision::Limits;
 use crate::media::ImageData;
 use ayni_kernels::gemm::Precision;
 
@@ -100,17 +101,17 @@ pub(super) fn load(
     cx: &Context,
     repository: &Repository,
     device: &Device,
-    dimensions: Option<usize>,
+    (dimensions, limits): (Option<usize>, Limits),
     is_auto: bool,
 ) -> Result<Model> {
-    let model = Model::load(repository, device, dimensions)?;
+    let model = Model::load(repository, device, dimensions, limits)?;
     if device.is_cpu() && device.precision == Precision::F32 {
         return Ok(model);
     }
     cx.check()?;
     let exact = Device::on_cpu(device.cpu.clone(), Precision::F32)
         .with_precision_reason("the faster precision was measured and is too coarse for this model");
-    let exact = Model::load(repository, &exact, dimensions)?;
+    let exact = Model::load(repository, &exact, dimensions, limits)?;
     let probes = probes(model.takes_images());
     let parity =
         measure(device.precision, &probes, &vectors(cx, &model, &probes)?, &vectors(cx, &exact, &probes)?);
@@ -135,7 +136,11 @@ fn vectors(cx: &Context, model: &Model, probes: &[(String, EmbedInput)]) -> Resu
                 let ids: Vec<Vec<u32>> = tokens.into_iter().map(|text| text.ids).collect();
                 model.embed_texts(&ids, &[model.skip(None)])?
             }
-            EmbedInput::Image(image) => model.embed_images(&model.pixels(&[(index, image)])?)?,
+            EmbedInput::Image(image) => {
+                let decoders =
+                    model.decoders().ok_or_else(|| Error::unsupported("this model embeds text only"))?;
+                model.embed_images(&[decoders.decode(image)?])?
+            }
         });
     }
     Vectors::from_rows(rows)

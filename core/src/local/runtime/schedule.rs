@@ -48,6 +48,9 @@ pub(crate) trait BatchModel: Send + Sync + fmt::Debug + 'static {
     /// Takes a batch: something of the first task, and of others where there is room.
     fn take(&self, tasks: &mut [&mut Self::Task]) -> Self::Batch;
 
+    /// Waits a moment for what is being prepared elsewhere; called while no task is ready.
+    fn wait(&self) {}
+
     /// The indices of the tasks that a batch has inputs of, in ascending order.
     fn tasks_of(batch: &Self::Batch) -> Vec<usize>;
 
@@ -107,9 +110,12 @@ impl<M: BatchModel> Work for M {
                 return;
             }
             let first = line.iter().position(|request| self.is_ready(&request.task));
-            if let Some(first) = first {
-                line.rotate_left(first);
-                run_batch(self, line.make_contiguous());
+            match first {
+                Some(first) => {
+                    line.rotate_left(first);
+                    run_batch(self, line.make_contiguous());
+                }
+                None => self.wait(),
             }
             // New requests go ahead of the one that just ran.
             admit(self, queue, &mut line);

@@ -66,6 +66,10 @@ impl FromStr for ModelReference {
         };
         let is_id = id.split('/').count() == 2 && id.split('/').all(is_hub_name);
         let is_wrong = |part: Option<&str>| part.is_some_and(|part| !part.split('/').all(is_hub_name));
+        // The cache names a folder by the id with `--` for the slash: `a--b/c` and `a/b--c` would share one.
+        if is_id && id.contains("--") {
+            return Err(Error::config(format!("model '{text}': the Hub has no ids with `--`")));
+        }
         if !is_id || is_wrong(revision) || is_wrong(file) {
             return Err(Error::config(format!(
                 "model '{text}' is neither a folder or file on this machine nor a Hub id of the form `org/name[:file][@revision]`"

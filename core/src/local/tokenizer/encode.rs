@@ -174,6 +174,27 @@ impl Tokenizer {
         Ok(self.content(text)?.len() + self.special())
     }
 
+    /// All tokens of a text, special ones included, before it is cut.
+    ///
+    /// # Errors
+    /// `invalid_request` if it cannot be tokenised.
+    pub(crate) fn all_tokens(&self, text: &str) -> Result<Vec<u32>> {
+        let content = self.content(text)?;
+        Ok([&self.prefix[..], content.get_ids(), &self.suffix].concat())
+    }
+
+    /// The text that tokens stand for, without special ones.
+    ///
+    /// # Errors
+    /// `invalid_request` for a number that is no token.
+    pub(crate) fn text_of(&self, tokens: &[u32]) -> Result<String> {
+        if let Some(unknown) = tokens.iter().find(|token| self.inner.id_to_token(**token).is_none()) {
+            return Err(Error::invalid_request(format!("{unknown} is no token of the model")));
+        }
+        let text = self.inner.decode(tokens, true);
+        text.map_err(|_| Error::invalid_request("these tokens stand for no text"))
+    }
+
     /// How many tokens a prompt puts before a text, special tokens included.
     pub(crate) fn prompt_length(&self, prompt: &str) -> Result<usize> {
         Ok(self.content(prompt)?.len() + self.prefix.len())

@@ -23,7 +23,7 @@ use ayni_kernels::Cpu;
 pub struct Limits {
     /// Bytes of the encoded image.
     pub max_bytes: usize,
-    /// Pixels of the image: the limit above which Pillow warns.
+    /// Pixels of the image. Every pixel costs up to 16 bytes while it is decoded.
     pub max_pixels: u64,
     /// Pixels along either side: what a JPEG can have at most.
     pub max_side: u32,
@@ -31,7 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 64 << 20, max_pixels: 89_478_485, max_side: 65_535 }
+        Self { max_bytes: 64 << 20, max_pixels: 1 << 25, max_side: 65_535 }
     }
 }
 

@@ -53,6 +53,14 @@ impl Embedder for Model {
         Ok(text.len() + usize::from(role.is_some()))
     }
 
+    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn text_of_tokens(&self, tokens: &[u32]) -> Result<String> {
+        Ok(tokens.iter().filter_map(|token| char::from_u32(*token)).collect())
+    }
+
     async fn verify(&self, cx: &Context) -> Result<crate::embed::Parity> {
         self.load(cx)?;
         Err(Error::unsupported("this model only counts"))

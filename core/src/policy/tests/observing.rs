@@ -80,7 +80,9 @@ fn a_call_has_one_span_with_the_names_of_opentelemetry() {
     }
     let answered = event(&lines, "answered");
     assert_eq!((&answered["level"], &answered["target"]), (&"DEBUG".into(), &"ayni::call".into()));
-    assert_eq!(lines.len(), 2, "one event and the end of one span: {lines:?}");
+    let waited = event(&lines, "waiting before another attempt");
+    assert_eq!((&waited["level"], &waited["fields"]["attempt"]), (&"INFO".into(), &2.into()));
+    assert_eq!(lines.len(), 3, "two events and the end of one span: {lines:?}");
 }
 
 #[test]

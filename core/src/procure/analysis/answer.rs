@@ -2,22 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::check::RawClaim;
 use super::clean::visible;
 use super::outcome::Verdict;
 use super::question::QuestionKind;
-use super::view::View;
 
-/// The name of the JSON Schema.
 pub(super) const SCHEMA_NAME: &str = "tender_analysis";
 
 /// The most claims that are read from an answer; the rest is ignored.
 const MAX_CLAIMS_READ: usize = 100;
 
-/// The parsed answer of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RawAnswer {
-    pub(super) claims: Vec<RawClaim>,
+    pub(super) claims: Vec<String>,
     pub(super) verdict: Option<Verdict>,
 }
 
@@ -28,17 +24,8 @@ pub(super) struct MalformedAnswer(pub(super) &'static str);
 /// The JSON Schema of an answer, in the subset that every vendor supports: all members required, no others allowed.
 pub(super) fn schema(ask: &QuestionKind) -> Value {
     let claim = json!({
-        "type": "object",
-        "properties": {
-            "text": { "type": "string", "description": "One sentence, figures and dates in digits." },
-            "fields": {
-                "type": "array",
-                "items": { "type": "integer" },
-                "description": "The numbers of the fields that the sentence stands on."
-            }
-        },
-        "required": ["text", "fields"],
-        "additionalProperties": false
+        "type": "string",
+        "description": "One sentence, with {number} in place of every value of the record."
     });
     let mut properties = json!({ "claims": { "type": "array", "items": claim } });
     let mut required = vec!["claims"];
@@ -54,13 +41,14 @@ pub(super) fn schema(ask: &QuestionKind) -> Value {
     })
 }
 
-/// Parses an answer: JSON, possibly surrounded by text or in a Markdown code block. Fields may be cited by number or path.
-pub(super) fn read(text: &str, ask: &QuestionKind, view: &View) -> Result<RawAnswer, MalformedAnswer> {
+/// Parses an answer: JSON, possibly surrounded by text or in a Markdown code block.
+pub(super) fn read(text: &str, ask: &QuestionKind) -> Result<RawAnswer, MalformedAnswer> {
     let answer = find_object(text).ok_or(MalformedAnswer("it is not a JSON object"))?;
     let claims = answer.get("claims").ok_or(MalformedAnswer("`claims` is missing"))?;
     let claims = claims.as_array().ok_or(MalformedAnswer("`claims` is not an array"))?;
-    let claims =
-        claims.iter().take(MAX_CLAIMS_READ).map(|claim| read_claim(claim, view)).collect::<Result<_, _>>()?;
+    let claim = |claim: &Value| claim.as_str().map(|text| visible(text, false));
+    let claims: Option<Vec<String>> = claims.iter().take(MAX_CLAIMS_READ).map(claim).collect();
+    let claims = claims.ok_or(MalformedAnswer("a claim is not a text"))?;
     let verdict = match (ask, answer.get("verdict")) {
         (QuestionKind::GoNoGo, Some(Value::String(verdict))) => Some(
             Verdict::parse(verdict)
@@ -78,25 +66,4 @@ fn find_object(text: &str) -> Option<Value> {
         let (start, end) = (text.find('{')?, text.rfind('}')?);
         object(text.get(start..=end)?)
     })
-}
-
-fn read_claim(claim: &Value, view: &View) -> Result<RawClaim, MalformedAnswer> {
-    let text = claim.get("text").and_then(Value::as_str).ok_or(MalformedAnswer("a claim has no `text`"))?;
-    let fields = claim
-        .get("fields")
-        .and_then(Value::as_array)
-        .ok_or(MalformedAnswer("a claim has no array `fields`"))?;
-    let text = visible(text, false).split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(RawClaim { text, cites: fields.iter().map(|field| field_number(field, view)).collect() })
-}
-
-/// The number of a cited field. It is cited by number, also in brackets, or by path.
-fn field_number(field: &Value, view: &View) -> Result<usize, String> {
-    let written = match field {
-        Value::String(written) => visible(written, false),
-        other => other.to_string(),
-    };
-    let bare = written.trim().trim_matches(['[', ']']);
-    let by_place = || view.fields.iter().find(|field| field.path == bare).map(|field| field.number);
-    bare.parse().ok().or_else(by_place).ok_or_else(|| written.chars().take(60).collect())
 }

@@ -1,9 +1,10 @@
 //! Asking a language model about a tender, with proof.
 //!
-//! The model answers with a list of claims, each of which cites fields of the record. Amounts, days, times, RUTs, codes,
-//! percentages, counts, states, links and quotations in a claim are then checked against those fields. A claim that fails is
-//! rejected and listed with the reason. Records are written by strangers: a text that tries to instruct the model can at
-//! most make it claim something, which is checked like everything else.
+//! The model answers with a list of claims. In place of values they hold references to numbered fields of the record:
+//! `{4}`, or `{12: multa del 5 %}` for a part of a text. The code writes the values there. A claim with a value of its own, or
+//! with a fact in plain words that no referenced field carries, is rejected and listed with the reason. Records are written by
+//! strangers: a text that tries to instruct the model can at most make it claim something, which is checked like everything
+//! else.
 //!
 //! ```
 //! use ayni::backends::scripted::{Scripted, ScriptedConfig};
@@ -15,14 +16,11 @@
 //! let cx = Context::new();
 //! let tender = AnyProcurement::new(Scripted::default()).tender(&cx, GetRequest::new("9002-7-LR26")).await?.record;
 //! // Field 1 is the code, field 4 the closing time. The prompt tells the model so.
-//! let answer = r#"{"claims": [
-//!     {"text": "La licitación 9002-7-LR26 cierra el 02-02-2026 a las 17:00.", "fields": [1, 4]},
-//!     {"text": "Cierra el 3 de febrero.", "fields": [4]}
-//! ]}"#;
+//! let answer = r#"{"claims": ["La licitación {1} cierra el {4}.", "Cierra el 3 de febrero."]}"#;
 //! let chat = AnyChat::new(Scripted::new(ScriptedConfig::default().with_replies([answer]))?);
 //!
 //! let analysis = analyse(&cx, &tender, &Question::deadlines(), &chat).await?;
-//! assert_eq!(analysis.claims.len(), 1);
+//! assert_eq!(analysis.claims[0].text, "La licitación 9002-7-LR26 cierra el 02-02-2026 17:00.");
 //! assert_eq!(analysis.claims[0].citations[1].path, "/row/closes");
 //! assert_eq!(analysis.rejected[0].text, "Cierra el 3 de febrero.");
 //! # Ok::<_, ayni::Error>(())
@@ -31,13 +29,11 @@
 //! ```
 
 mod answer;
-mod check;
+mod claim;
 pub(crate) mod clean;
 mod outcome;
 mod prompt;
 mod question;
-mod subjects;
-mod values;
 mod view;
 
 #[cfg(test)]
@@ -45,7 +41,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::{Analysis, CheckKind, Checked, Citation, Claim, RejectedClaim, Rejection, Verdict};
+pub use outcome::{Analysis, Citation, Claim, RejectedClaim, Rejection, Verdict};
 pub use question::{Language, Question, QuestionKind};
 #[cfg(feature = "pdf")]
 pub(in crate::procure) use view::labels;
@@ -83,13 +79,13 @@ pub async fn analyse(
     let request = prompt::request(question, &view);
     let first = ask(cx, chat, &request, &mut form, question).await?;
     let usage = first.usage;
-    match read(&first, question, &view) {
+    match read(&first, question) {
         Ok(answered) => Ok(outcome(tender, question, &view, asked, answered, first, usage)),
         Err(fault) => {
             let request = prompt::repeat_request(request, &first.text, fault.0);
             let second = ask(cx, chat, &request, &mut form, question).await?;
             let usage = usage.plus(second.usage);
-            let answered = read(&second, question, &view).map_err(|fault| unreadable(chat, fault))?;
+            let answered = read(&second, question).map_err(|fault| unreadable(chat, fault))?;
             let analysis = outcome(tender, question, &view, asked, answered, second, usage);
             Ok(Analysis { repaired: true, ..analysis })
         }
@@ -124,8 +120,8 @@ async fn ask(
     }
 }
 
-fn read(response: &ChatResponse, question: &Question, view: &View) -> Result<RawAnswer, MalformedAnswer> {
-    let answered = answer::read(&response.text, &question.ask, view);
+fn read(response: &ChatResponse, question: &Question) -> Result<RawAnswer, MalformedAnswer> {
+    let answered = answer::read(&response.text, &question.ask);
     match (answered, &response.finish) {
         (Err(_), FinishReason::Length) => Err(MalformedAnswer("it is cut off at the token limit")),
         (answered, _) => answered,
@@ -173,10 +169,10 @@ fn outcome(
 }
 
 /// Splits claims into those that the record supports and those that it does not.
-fn checked(view: &View, question: &Question, made: Vec<check::RawClaim>) -> (Vec<Claim>, Vec<RejectedClaim>) {
+fn checked(view: &View, question: &Question, made: Vec<String>) -> (Vec<Claim>, Vec<RejectedClaim>) {
     let (mut claims, mut rejected): (Vec<Claim>, Vec<RejectedClaim>) = (Vec::new(), Vec::new());
     for made in made {
-        match check::claim(view, made, question.language) {
+        match claim::write(view, &made, question.language) {
             Ok(claim) => {
                 let same = |known: &Claim| folded(&known.text) == folded(&claim.text);
                 let reason = match claims.len() {
@@ -197,7 +193,6 @@ fn checked(view: &View, question: &Question, made: Vec<check::RawClaim>) -> (Vec
     (claims, rejected)
 }
 
-/// Why the record contradicts a verdict.
 fn contradiction(verdict: Verdict, tender: &Tender, claims: &[Claim], now: Timestamp) -> Option<Rejection> {
     let decided = matches!(
         tender.row.state,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::question::{Language, Question};
 use crate::info::{Route, Usage};
@@ -45,22 +45,20 @@ impl Analysis {
     }
 }
 
-/// A sentence about the tender, and the fields that it cites. Its amounts, days, times, RUTs, codes, percentages, counts,
-/// states, links and quotations are in those fields; the other words are the model's.
+/// A sentence about the tender. Its values are those of the fields that it references, and were written by code; the other
+/// words are the model's, and hold no value and no fact that none of these fields carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Claim {
     /// The sentence.
     pub text: String,
-    /// The cited fields; at least one.
+    /// The fields that it references.
     pub citations: Vec<Citation>,
-    /// The values and names in the sentence that were checked against the fields.
-    pub checked: Vec<Checked>,
-    /// Whether nothing in it could be checked, so that it is only the model's interpretation of the fields.
+    /// Whether it references no field but code and title, so that it is only the model's opinion.
     pub opinion: bool,
 }
 
-/// A cited field.
+/// A field that a claim references.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Citation {
@@ -71,25 +69,13 @@ pub struct Citation {
     pub value: String,
 }
 
-/// A value in a claim that a field confirms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Checked {
-    /// The kind of value.
-    pub kind: CheckKind,
-    /// The value as written in the claim.
-    pub written: String,
-    /// The path of the field that confirms it.
-    pub path: String,
-}
-
 /// A claim that the record does not support.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RejectedClaim {
-    /// The sentence.
+    /// The sentence, as the model wrote it.
     pub text: String,
-    /// The cited fields, as far as they exist.
+    /// The fields that it references, as far as they exist.
     pub citations: Vec<Citation>,
     /// The reason.
     pub reason: Rejection,
@@ -100,23 +86,20 @@ pub struct RejectedClaim {
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It cites no field.
-    NoCitation,
-    /// It cites a field that does not exist.
+    /// It references a field that does not exist.
     UnknownField {
         /// The field as written in the claim.
         field: String,
     },
-    /// The cited fields do not contain this value.
+    /// No field that it references says this: a value that is not a reference, an excerpt that is not in its field, or a
+    /// fact in plain words.
     NotInFields {
-        /// The kind of value.
-        what: CheckKind,
         /// The value as written in the claim.
         written: String,
     },
-    /// It cannot be checked, for example an amount in words.
+    /// It cannot be checked: it denies a state, or a reference has no end.
     Unclear {
-        /// The value as written in the claim.
+        /// The part as written in the claim.
         written: String,
     },
     /// It is empty or too long.
@@ -131,70 +114,11 @@ pub enum Rejection {
     NothingLeft,
 }
 
-/// What can be checked in a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CheckKind {
-    /// An amount of money.
-    Amount,
-    /// A day or a time.
-    Date,
-    /// A tax number.
-    Rut,
-    /// The code of a record, or a word with letters and digits.
-    Code,
-    /// A percentage.
-    Percentage,
-    /// A number.
-    Number,
-    /// A state.
-    State,
-    /// A web or mail address.
-    Link,
-    /// A quotation.
-    Quotation,
-    /// A winner, a region, a day of the week or a kind of tender in plain words.
-    Name,
-}
-
-impl CheckKind {
-    /// `amount`, `date`, `rut`, `code`, `percentage`, `number`, `state`, `link`, `quotation` or `name`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Amount => "amount",
-            Self::Date => "date",
-            Self::Rut => "rut",
-            Self::Code => "code",
-            Self::Percentage => "percentage",
-            Self::Number => "number",
-            Self::State => "state",
-            Self::Link => "link",
-            Self::Quotation => "quotation",
-            Self::Name => "name",
-        }
-    }
-}
-
-impl fmt::Display for CheckKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for CheckKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCitation => f.write_str("it cites no field"),
             Self::UnknownField { field } => write!(f, "field {field} does not exist"),
-            Self::NotInFields { what, written } => {
-                write!(f, "the cited fields do not contain this {what}: {written}")
-            }
+            Self::NotInFields { written } => write!(f, "no field that it references says: {written}"),
             Self::Unclear { written } => write!(f, "it cannot be checked: {written}"),
             Self::Length => f.write_str("it is empty or too long"),
             Self::Repeated => f.write_str("it repeats an earlier claim"),
@@ -218,18 +142,4 @@ pub enum Verdict {
     Unclear,
 }
 
-impl Verdict {
-    /// `go`, `no_go` or `unclear`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Go => "go",
-            Self::NoGo => "no_go",
-            Self::Unclear => "unclear",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Go, Self::NoGo, Self::Unclear].into_iter().find(|verdict| verdict.as_str() == text)
-    }
-}
+names! { Verdict { Go = "go", NoGo = "no_go", Unclear = "unclear" } }

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 
 /// The lowest value of [`Question::most_characters`].
 const MIN_CHARACTERS: usize = 2_000;
-/// The longest free question, in characters.
 const MAX_QUESTION_CHARS: usize = 4_000;
 
 /// A question about a tender, with its options.
@@ -114,34 +113,17 @@ impl Question {
         Self { ask, ..Self::default() }
     }
 
-    /// Sets the language of the answer.
-    pub fn with_language(mut self, language: Language) -> Self {
-        self.language = language;
-        self
-    }
-
-    /// Sets the most characters of the record in the prompt.
-    pub fn with_most_characters(mut self, characters: usize) -> Self {
-        self.most_characters = characters;
-        self
-    }
-
-    /// Sets the most claims.
-    pub fn with_most_claims(mut self, claims: usize) -> Self {
-        self.most_claims = claims;
-        self
-    }
-
-    /// Sets the most tokens of an answer.
-    pub fn with_most_tokens(mut self, tokens: u32) -> Self {
-        self.most_tokens = tokens;
-        self
-    }
-
-    /// Sets whether the prompt contains names, telephone numbers and mail addresses of the buyer's officials.
-    pub fn with_personal_data(mut self, show: bool) -> Self {
-        self.personal_data = show;
-        self
+    setters! {
+        /// Sets the language of the answer.
+        with_language: language = Language;
+        /// Sets the most characters of the record in the prompt.
+        with_most_characters: most_characters = usize;
+        /// Sets the most claims.
+        with_most_claims: most_claims = usize;
+        /// Sets the most tokens of an answer.
+        with_most_tokens: most_tokens = u32;
+        /// Sets whether the prompt contains names, telephone numbers and mail addresses of the buyer's officials.
+        with_personal_data: personal_data = bool;
     }
 
     /// Checks the question and its options.

@@ -1,10 +1,8 @@
-//! A tender as it is in the prompt: numbered fields, each with its path in the record and the values to check.
+//! A tender as it is in the prompt: numbered fields, each with its path in the record and how a claim writes it.
 
 use super::clean::{cut, visible, without_persons};
 use super::question::{Language, Question};
-use super::values::{Day, FoundValue, Value, compact_rut, scan};
-use crate::procure::tables::folded;
-use crate::procure::{Buyer, Contact, Decimal, LineItem, Money, Supplier, Tender, TenderState, Timestamp};
+use crate::procure::{Buyer, Contact, Decimal, LineItem, Money, Supplier, Tender, Timestamp};
 
 pub(in crate::procure) mod labels;
 mod sections;
@@ -14,22 +12,16 @@ const MAX_TEXT_CHARS: usize = 6_000;
 /// The most characters of a text in a line.
 const MAX_LINE_TEXT_CHARS: usize = 600;
 
-/// A field.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     /// The number in the view, from 1.
     pub(super) number: usize,
     /// The path: a JSON pointer into the record's JSON form, or below `/derived`.
     pub(super) path: String,
-    /// The value as it is shown.
     pub(super) shown: String,
-    /// The values that can be checked.
-    pub(super) values: Vec<FoundValue>,
-    /// The letters and digits of the value, for checks of texts.
-    pub(super) folded: String,
+    pub(super) written: String,
 }
 
-/// The fields of a record that are shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// The fields, the most important first.
@@ -39,7 +31,6 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The view of a tender for a question.
     pub(super) fn of(tender: &Tender, question: &Question, now: Timestamp) -> Self {
         let mut builder = ViewBuilder::new(tender, question);
         sections::head(&mut builder, tender, now);
@@ -48,11 +39,6 @@ impl View {
         sections::award(&mut builder, tender);
         sections::lists(&mut builder, tender);
         builder.view
-    }
-
-    /// The field with this number.
-    pub(super) fn field(&self, number: usize) -> Option<&Field> {
-        self.fields.get(number.checked_sub(1)?)
     }
 
     /// The fields as lines, with their values as JSON strings.
@@ -69,30 +55,30 @@ impl View {
     }
 }
 
-/// Builds a view within a limit of characters.
 struct ViewBuilder {
     view: View,
     room: usize,
+    language: Language,
     person_names: Option<Vec<String>>,
 }
 
 impl ViewBuilder {
     fn new(tender: &Tender, question: &Question) -> Self {
         let person_names = (!question.personal_data).then(|| person_names(tender));
-        Self { view: View::default(), room: question.most_characters, person_names }
+        Self {
+            view: View::default(),
+            room: question.most_characters,
+            language: question.language,
+            person_names,
+        }
     }
 
-    /// Whether the limit is reached.
     fn is_full(&self) -> bool {
         self.room == 0
     }
 
-    fn add(&mut self, path: impl Into<String>, shown: String, values: Vec<Value>) {
-        let values = values.into_iter().map(|value| FoundValue { value, written: shown.clone() }).collect();
-        self.add_found(path.into(), shown, values);
-    }
-
-    fn add_found(&mut self, path: String, shown: String, values: Vec<FoundValue>) {
+    fn add(&mut self, path: impl Into<String>, shown: String, written: Option<String>) {
+        let path = path.into();
         // Every value also has a number, path, quotation marks and line end.
         let size = shown.chars().count() + path.len() + 12;
         if size > self.room {
@@ -101,9 +87,9 @@ impl ViewBuilder {
             return;
         }
         self.room -= size;
-        let folded = folded(&shown);
         let number = self.view.fields.len() + 1;
-        self.view.fields.push(Field { number, path, shown, values, folded });
+        let written = written.unwrap_or_else(|| shown.clone());
+        self.view.fields.push(Field { number, path, shown, written });
     }
 
     /// Adds a text: cleaned, without personal data, cut to `most` characters and to what is left of the limit.
@@ -134,8 +120,7 @@ impl ViewBuilder {
             shown.push_str(" […]");
             self.view.left_out.push(format!("{path}: the last {missing} characters left out"));
         }
-        let found = scan(&shown, Language::Spanish);
-        self.add_found(path, shown, found);
+        self.add(path, shown, None);
     }
 
     fn short(&mut self, path: impl Into<String>, text: Option<&str>) {
@@ -147,70 +132,48 @@ impl ViewBuilder {
     fn moment(&mut self, path: impl Into<String>, moment: Option<Timestamp>) {
         let Some(moment) = moment else { return };
         let (hour, minute, _) = moment.clock();
-        let day = Day { clock: Some((hour, minute)), instant: Some(moment), ..day_of(moment) };
-        self.add(path, format!("{} {hour:02}:{minute:02}", moment.date()), vec![Value::Day(day)]);
+        let shown = format!("{} {hour:02}:{minute:02}", moment.date());
+        let chilean = (self.language == Language::Spanish).then(|| moment.chilean());
+        self.add(path, shown, chilean);
     }
 
     fn money(&mut self, path: impl Into<String>, money: Option<&Money>) {
-        if let Some(money) = money {
-            self.add(path, money.to_string(), vec![Value::Money(money.amount, money.currency.clone())]);
-        }
+        let Some(money) = money else { return };
+        let written = match self.language {
+            Language::Spanish => money.chilean(),
+            Language::English => {
+                let amount = money.amount.without_trailing_zeros();
+                format!("{} {}", money.currency.as_str(), written_number(amount, self.language))
+            }
+        };
+        self.add(path, money.to_string(), Some(written));
     }
 
-    fn number(&mut self, path: impl Into<String>, number: Option<Decimal>) {
-        if let Some(number) = number {
-            self.add(path, plain_number(number), vec![Value::Number(number)]);
-        }
+    /// Adds a number, with its unit if there is one.
+    fn number(&mut self, path: impl Into<String>, number: Option<Decimal>, unit: &str) {
+        let Some(number) = number.map(Decimal::without_trailing_zeros) else { return };
+        let written = written_number(number, self.language);
+        let [shown, written] =
+            [number.to_string(), written].map(|number| format!("{number} {unit}").trim().to_owned());
+        self.add(path, shown, Some(written));
     }
 
     fn count(&mut self, path: impl Into<String>, count: i64) {
-        self.number(path, Some(Decimal::new(i128::from(count), 0)));
-    }
-
-    /// Adds a quantity, which may be a duration.
-    fn quantity(&mut self, path: impl Into<String>, quantity: Option<Decimal>, unit: Option<&str>) {
-        let Some(quantity) = quantity else { return };
-        let shown = plain_number(quantity);
-        let mut values = vec![Value::Number(quantity)];
-        if let Some(unit) = unit {
-            let said = scan(&format!("{shown} {unit}"), Language::English);
-            values.extend(
-                said.into_iter().map(|found| found.value).filter(|value| matches!(value, Value::Span(..))),
-            );
-        }
-        self.add(path, shown, values);
-    }
-
-    fn state(&mut self, path: impl Into<String>, state: &TenderState, language: Language) {
-        self.add(path, labels::state(state, language), vec![Value::State(state.clone(), true)]);
-    }
-
-    fn rut(&mut self, path: impl Into<String>, rut: Option<&str>) {
-        let Some(rut) = rut else { return };
-        let rut = visible(rut, false);
-        match compact_rut(&rut) {
-            Some(compact) => self.add(path, rut, vec![Value::Rut(compact)]),
-            None => self.text(path, &rut, MAX_LINE_TEXT_CHARS),
-        }
+        self.number(path, Some(Decimal::new(i128::from(count), 0)), "");
     }
 }
 
-/// The day of a time.
-fn day_of(moment: Timestamp) -> Day {
-    let date = moment.date();
-    Day { year: Some(date.year()), month: date.month(), day: Some(date.day()), ..Day::default() }
+/// `1.250,5`, in English `1,250.5`.
+fn written_number(number: Decimal, language: Language) -> String {
+    let chilean = number.chilean();
+    let swapped = |c: char| match c {
+        '.' => ',',
+        ',' => '.',
+        other => other,
+    };
+    if language == Language::Spanish { chilean } else { chilean.chars().map(swapped).collect() }
 }
 
-/// `240` for `240.0`.
-fn plain_number(number: Decimal) -> String {
-    let written = number.to_string();
-    match written.contains('.') {
-        true => written.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => written,
-    }
-}
-
-/// The names of contact persons in the record.
 fn person_names(tender: &Tender) -> Vec<String> {
     let suppliers = tender.bidders.iter().chain(tender.award.iter().flat_map(|award| &award.suppliers));
     let contacts = suppliers
@@ -219,7 +182,6 @@ fn person_names(tender: &Tender) -> Vec<String> {
     contacts.filter_map(|contact: &Contact| contact.name.clone()).collect()
 }
 
-/// Whether a line is empty.
 fn is_blank(item: &LineItem) -> bool {
     *item == LineItem::default()
 }

@@ -47,22 +47,13 @@ impl CsvFormat {
         Self::default()
     }
 
-    /// Sets the separator.
-    pub fn with_separator(mut self, separator: Separator) -> Self {
-        self.separator = separator;
-        self
-    }
-
-    /// Sets whether the file starts with a byte order mark.
-    pub fn with_byte_order_mark(mut self, mark: bool) -> Self {
-        self.byte_order_mark = mark;
-        self
-    }
-
-    /// Sets the language of the header.
-    pub fn with_language(mut self, language: Language) -> Self {
-        self.language = language;
-        self
+    setters! {
+        /// Sets the separator.
+        with_separator: separator = Separator;
+        /// Sets whether the file starts with a byte order mark.
+        with_byte_order_mark: byte_order_mark = bool;
+        /// Sets the language of the header.
+        with_language: language = Language;
     }
 }
 
@@ -142,7 +133,6 @@ impl CsvFormat {
     }
 }
 
-/// The characters at which some reader splits cells.
 const SEPARATORS: [char; 4] = [';', ',', '\t', '|'];
 
 /// Prefixes a text that a spreadsheet could take for a formula, and the parts of it into which a reader with another

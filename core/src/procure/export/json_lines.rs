@@ -31,16 +31,11 @@ impl JsonLinesFormat {
         Self { raw: true, personal_data: true }
     }
 
-    /// Sets whether to write the source's own text.
-    pub fn with_raw(mut self, raw: bool) -> Self {
-        self.raw = raw;
-        self
-    }
-
-    /// Sets whether to write personal data.
-    pub fn with_personal_data(mut self, write: bool) -> Self {
-        self.personal_data = write;
-        self
+    setters! {
+        /// Sets whether to write the source's own text.
+        with_raw: raw = bool;
+        /// Sets whether to write personal data.
+        with_personal_data: personal_data = bool;
     }
 }
 

@@ -43,17 +43,14 @@ pub use tables::{Cell, Table};
 /// The most records in one chunk, if so many are ready at once.
 const MAX_READY: usize = 256;
 
-/// Writes records in a format.
 trait RecordWriter<T>: Send {
     /// Writes what comes before the first record.
     fn head(&mut self, out: &mut Vec<u8>) -> Result<()>;
-    /// Writes a record.
     fn record(&mut self, out: &mut Vec<u8>, record: T) -> Result<()>;
     /// Writes what comes after the last record.
     fn tail(&mut self, out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// The state of an export.
 enum ExportState<S> {
     Head(S),
     Records(S),

@@ -1,8 +1,8 @@
 //! Records as table rows.
 
 use crate::procure::{
-    Buyer, Decimal, Money, Origin, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Tender,
-    TenderCode, TenderRow, Timestamp,
+    Buyer, Decimal, Money, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseRow, Tender,
+    TenderRow, Timestamp,
 };
 
 /// A record that can be written as a row. There are no columns with personal data. Texts are as the source wrote them.
@@ -64,190 +64,120 @@ impl<T: Into<Self>> From<Option<T>> for Cell {
     }
 }
 
-/// Amount and currency.
-fn money(money: Option<&Money>) -> [Cell; 2] {
-    match money {
-        Some(money) => [Cell::Number(money.amount), money.currency.as_str().into()],
-        None => [Cell::Empty, Cell::Empty],
+fn amount(money: Option<&Money>) -> Option<Cell> {
+    money.map(|money| Cell::Number(money.amount))
+}
+
+fn currency(money: Option<&Money>) -> Option<&str> {
+    money.map(|money| money.currency.as_str())
+}
+
+fn buyer<'a>(buyer: &'a Option<Buyer>, of: impl Fn(&'a Buyer) -> Option<&'a str>) -> Option<&'a str> {
+    buyer.as_ref().and_then(of)
+}
+
+/// Who won a tender: names and tax numbers.
+fn winners(tender: &Tender) -> String {
+    let winners = tender.winners().into_iter().map(|supplier| match &supplier.tax_number {
+        Some(tax_number) => format!("{} ({tax_number})", supplier.name),
+        None => supplier.name.clone(),
+    });
+    winners.collect::<Vec<_>>().join(" / ")
+}
+
+/// The columns of a table: names in Spanish and English, and the cell.
+macro_rules! tables {
+    ($($record:ident as $it:ident { $($spanish:literal $english:literal = $cell:expr;)+ })+) => {
+        $(impl Table for $record {
+            const COLUMNS: &'static [[&'static str; 2]] = &[$([$spanish, $english]),+];
+
+            fn cells(&self) -> Vec<Cell> {
+                let $it = self;
+                vec![$(Cell::from($cell)),+]
+            }
+        })+
+    };
+}
+
+tables! {
+    TenderRow as row {
+        "codigo" "code" = row.code.as_str();
+        "nombre" "name" = row.name.as_str();
+        "estado" "state" = row.state.to_string();
+        "cierre" "closes" = row.closes;
+        "fuente" "source" = row.origin.source.as_str();
+        "al" "as_of" = row.origin.as_of;
     }
-}
 
-/// Name, tax number and region.
-fn buyer(buyer: Option<&Buyer>) -> [Cell; 3] {
-    [
-        buyer.map(|buyer| buyer.name.as_str()).into(),
-        buyer.and_then(|buyer| buyer.tax_number.as_deref()).into(),
-        buyer.and_then(|buyer| buyer.region.as_deref()).into(),
-    ]
-}
-
-/// Source and time.
-fn origin(origin: &Origin) -> [Cell; 2] {
-    [origin.source.as_str().into(), origin.as_of.into()]
-}
-
-impl Table for TenderRow {
-    const COLUMNS: &'static [[&'static str; 2]] = &[
-        ["codigo", "code"],
-        ["nombre", "name"],
-        ["estado", "state"],
-        ["cierre", "closes"],
-        ["fuente", "source"],
-        ["al", "as_of"],
-    ];
-
-    fn cells(&self) -> Vec<Cell> {
-        let own = [
-            self.code.as_str().into(),
-            self.name.as_str().into(),
-            self.state.to_string().into(),
-            self.closes.into(),
-        ];
-        own.into_iter().chain(origin(&self.origin)).collect()
+    Tender as tender {
+        "codigo" "code" = tender.row.code.as_str();
+        "nombre" "name" = tender.row.name.as_str();
+        "estado" "state" = tender.row.state.to_string();
+        "tipo" "kind" = tender.kind.as_ref().map(|kind| kind.as_str());
+        "publicada" "published" = tender.published;
+        "cierre" "closes" = tender.row.closes;
+        "monto_estimado" "estimated_amount" = amount(tender.estimated_amount.as_ref());
+        "moneda" "currency" = currency(tender.estimated_amount.as_ref());
+        "comprador" "buyer" = buyer(&tender.buyer, |buyer| Some(&buyer.name));
+        "rut_comprador" "buyer_tax_number" = buyer(&tender.buyer, |buyer| buyer.tax_number.as_deref());
+        "region" "region" = buyer(&tender.buyer, |buyer| buyer.region.as_deref());
+        "descripcion" "description" = tender.description.as_str();
+        "lineas" "lines" = tender.items.len();
+        "oferentes" "bidders" = tender.bidder_count();
+        "pagina" "page" = tender.row.parsed_code().ok().map(|code| code.public_page());
+        "fuente" "source" = tender.row.origin.source.as_str();
+        "al" "as_of" = tender.row.origin.as_of;
+        "fecha_adjudicacion" "awarded" =
+            tender.award.as_ref().and_then(|award| award.date).or(tender.dates.awarded);
+        "adjudicatarios" "winners" = winners(tender);
+        "monto_adjudicado" "awarded_amount" = amount(tender.awarded_total().as_ref());
+        "moneda_adjudicada" "awarded_currency" = currency(tender.awarded_total().as_ref());
     }
-}
 
-impl Table for Tender {
-    const COLUMNS: &'static [[&'static str; 2]] = &[
-        ["codigo", "code"],
-        ["nombre", "name"],
-        ["estado", "state"],
-        ["tipo", "kind"],
-        ["publicada", "published"],
-        ["cierre", "closes"],
-        ["monto_estimado", "estimated_amount"],
-        ["moneda", "currency"],
-        ["comprador", "buyer"],
-        ["rut_comprador", "buyer_tax_number"],
-        ["region", "region"],
-        ["descripcion", "description"],
-        ["lineas", "lines"],
-        ["oferentes", "bidders"],
-        ["pagina", "page"],
-        ["fuente", "source"],
-        ["al", "as_of"],
-        ["fecha_adjudicacion", "awarded"],
-        ["adjudicatarios", "winners"],
-        ["monto_adjudicado", "awarded_amount"],
-        ["moneda_adjudicada", "awarded_currency"],
-    ];
-
-    fn cells(&self) -> Vec<Cell> {
-        let row = &self.row;
-        let mut cells: Vec<Cell> = vec![
-            row.code.as_str().into(),
-            row.name.as_str().into(),
-            row.state.to_string().into(),
-            self.kind.as_ref().map(|kind| kind.as_str()).into(),
-            self.published.into(),
-            row.closes.into(),
-        ];
-        cells.extend(money(self.estimated_amount.as_ref()));
-        cells.extend(buyer(self.buyer.as_ref()));
-        cells.push(self.description.as_str().into());
-        cells.push(self.items.len().into());
-        cells.push(self.bidder_count().into());
-        cells.push(row.parsed_code().ok().map(|code: TenderCode| code.public_page()).into());
-        cells.extend(origin(&row.origin));
-        cells.push(self.award.as_ref().and_then(|award| award.date).or(self.dates.awarded).into());
-        let winners = self.winners().into_iter().map(|supplier| match &supplier.tax_number {
-            Some(tax_number) => format!("{} ({tax_number})", supplier.name),
-            None => supplier.name.clone(),
-        });
-        cells.push(winners.collect::<Vec<_>>().join(" / ").into());
-        cells.extend(money(self.awarded_total().as_ref()));
-        cells
+    PurchaseOrderRow as row {
+        "codigo" "code" = row.code.as_str();
+        "nombre" "name" = row.name.as_str();
+        "estado" "state" = row.state.to_string();
+        "fuente" "source" = row.origin.source.as_str();
+        "al" "as_of" = row.origin.as_of;
     }
-}
 
-impl Table for PurchaseOrderRow {
-    const COLUMNS: &'static [[&'static str; 2]] =
-        &[["codigo", "code"], ["nombre", "name"], ["estado", "state"], ["fuente", "source"], ["al", "as_of"]];
-
-    fn cells(&self) -> Vec<Cell> {
-        let own = [self.code.as_str().into(), self.name.as_str().into(), self.state.to_string().into()];
-        own.into_iter().chain(origin(&self.origin)).collect()
+    PurchaseOrder as order {
+        "codigo" "code" = order.row.code.as_str();
+        "nombre" "name" = order.row.name.as_str();
+        "estado" "state" = order.row.state.to_string();
+        "licitacion" "tender" = order.tender_code.as_deref();
+        "enviada" "sent" = order.sent;
+        "neto" "net" = amount(order.net.as_ref());
+        "impuestos" "taxes" = amount(order.taxes.as_ref());
+        "total" "total" = amount(order.total.as_ref());
+        "moneda" "currency" = currency(order.total.as_ref().or(order.net.as_ref()));
+        "comprador" "buyer" = buyer(&order.buyer, |buyer| Some(&buyer.name));
+        "rut_comprador" "buyer_tax_number" = buyer(&order.buyer, |buyer| buyer.tax_number.as_deref());
+        "region" "region" = buyer(&order.buyer, |buyer| buyer.region.as_deref());
+        "proveedor" "supplier" = order.supplier.as_ref().map(|supplier| supplier.name.as_str());
+        "rut_proveedor" "supplier_tax_number" =
+            order.supplier.as_ref().and_then(|supplier| supplier.tax_number.as_deref());
+        "descripcion" "description" = order.description.as_str();
+        "lineas" "lines" = order.items.len();
+        "fuente" "source" = order.row.origin.source.as_str();
+        "al" "as_of" = order.row.origin.as_of;
     }
-}
 
-impl Table for PurchaseOrder {
-    const COLUMNS: &'static [[&'static str; 2]] = &[
-        ["codigo", "code"],
-        ["nombre", "name"],
-        ["estado", "state"],
-        ["licitacion", "tender"],
-        ["enviada", "sent"],
-        ["neto", "net"],
-        ["impuestos", "taxes"],
-        ["total", "total"],
-        ["moneda", "currency"],
-        ["comprador", "buyer"],
-        ["rut_comprador", "buyer_tax_number"],
-        ["region", "region"],
-        ["proveedor", "supplier"],
-        ["rut_proveedor", "supplier_tax_number"],
-        ["descripcion", "description"],
-        ["lineas", "lines"],
-        ["fuente", "source"],
-        ["al", "as_of"],
-    ];
-
-    fn cells(&self) -> Vec<Cell> {
-        let row = &self.row;
-        let [total, currency] = money(self.total.as_ref().or(self.net.as_ref()));
-        let total = if self.total.is_some() { total } else { Cell::Empty };
-        let [net, _] = money(self.net.as_ref());
-        let [taxes, _] = money(self.taxes.as_ref());
-        let mut cells: Vec<Cell> = vec![
-            row.code.as_str().into(),
-            row.name.as_str().into(),
-            row.state.to_string().into(),
-            self.tender_code.as_deref().into(),
-            self.sent.into(),
-        ];
-        cells.extend([net, taxes, total, currency]);
-        cells.extend(buyer(self.buyer.as_ref()));
-        cells.push(self.supplier.as_ref().map(|supplier| supplier.name.as_str()).into());
-        cells.push(self.supplier.as_ref().and_then(|supplier| supplier.tax_number.as_deref()).into());
-        cells.push(self.description.as_str().into());
-        cells.push(self.items.len().into());
-        cells.extend(origin(&row.origin));
-        cells
-    }
-}
-
-impl Table for QuickPurchaseRow {
-    const COLUMNS: &'static [[&'static str; 2]] = &[
-        ["codigo", "code"],
-        ["nombre", "name"],
-        ["estado", "state"],
-        ["publicada", "published"],
-        ["cierre", "closes"],
-        ["presupuesto", "budget"],
-        ["moneda", "currency"],
-        ["comprador", "buyer"],
-        ["rut_comprador", "buyer_tax_number"],
-        ["region", "region"],
-        ["ofertas", "offers"],
-        ["fuente", "source"],
-        ["al", "as_of"],
-    ];
-
-    fn cells(&self) -> Vec<Cell> {
-        let mut cells: Vec<Cell> = vec![
-            self.code.as_str().into(),
-            self.name.as_str().into(),
-            self.state.to_string().into(),
-            self.published.into(),
-            self.closes.into(),
-        ];
-        cells.extend(money(self.budget.as_ref()));
-        cells.push(self.buyer_name.as_deref().into());
-        cells.push(self.buyer_tax_number.as_deref().into());
-        cells.push(self.region.into());
-        cells.push(self.offers.into());
-        cells.extend(origin(&self.origin));
-        cells
+    QuickPurchaseRow as row {
+        "codigo" "code" = row.code.as_str();
+        "nombre" "name" = row.name.as_str();
+        "estado" "state" = row.state.to_string();
+        "publicada" "published" = row.published;
+        "cierre" "closes" = row.closes;
+        "presupuesto" "budget" = amount(row.budget.as_ref());
+        "moneda" "currency" = currency(row.budget.as_ref());
+        "comprador" "buyer" = row.buyer_name.as_deref();
+        "rut_comprador" "buyer_tax_number" = row.buyer_tax_number.as_deref();
+        "region" "region" = row.region;
+        "ofertas" "offers" = row.offers;
+        "fuente" "source" = row.origin.source.as_str();
+        "al" "as_of" = row.origin.as_of;
     }
 }
 

@@ -134,7 +134,6 @@ fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == '\0'
 }
 
-/// Parses an exact number, also with a decimal comma.
 pub(crate) fn parse_decimal(text: &str) -> Option<Decimal> {
     let text = text.trim();
     match text.split_once(',') {
@@ -143,7 +142,6 @@ pub(crate) fn parse_decimal(text: &str) -> Option<Decimal> {
     }
 }
 
-/// The members of an object, each with its raw JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -221,7 +219,6 @@ impl<'a> Fields<'a> {
         Timestamp::read_optional(&self.text(name)?, mark)
     }
 
-    /// An amount in a currency that another member names.
     pub(crate) fn money(&self, name: &str, currency: Option<&Currency>) -> Option<Money> {
         Some(Money::new(self.decimal(name)?, currency?.clone()))
     }
@@ -241,7 +238,6 @@ impl<'a> Fields<'a> {
         elements.into_iter().map(RawValue::get).filter(|element| *element != "null").collect()
     }
 
-    /// The objects of an array.
     pub(crate) fn objects(&self, name: &str) -> Vec<Self> {
         self.elements(name).into_iter().filter_map(Fields::read).collect()
     }

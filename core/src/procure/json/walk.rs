@@ -67,7 +67,6 @@ pub(crate) fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
     })
 }
 
-/// A position in a JSON text.
 #[derive(Debug)]
 pub(crate) struct Walker<'a> {
     text: &'a str,
@@ -85,7 +84,6 @@ impl<'a> Walker<'a> {
         Ok(Self { text, at: 0 })
     }
 
-    /// The current byte offset.
     pub(crate) fn at(&self) -> usize {
         self.at
     }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::procure::analysis::clean::cut;
 use crate::procure::json::fields::Fields;
+use crate::procure::search_words::texts;
 use crate::procure::store::{Form, RecordKind, StoredRecord};
 use crate::procure::{Source, Tender, TenderState, Timestamp};
 
@@ -27,7 +28,6 @@ fn fingerprint(text: &str) -> Fingerprint {
     half
 }
 
-/// A tender with the text to embed.
 #[derive(Clone, Debug)]
 pub(super) struct TenderText {
     pub(super) code: String,
@@ -82,12 +82,10 @@ impl TenderText {
         }
     }
 
-    /// The fingerprints of the title and of the whole text.
     pub(super) fn fingerprints(&self) -> [Fingerprint; 2] {
         [fingerprint(self.name.trim()), fingerprint(&self.text)]
     }
 
-    /// The record with its vector.
     pub(super) fn record(
         &self,
         space: &str,
@@ -107,16 +105,6 @@ impl TenderText {
     }
 }
 
-/// The title and description, under any of the names that the sources use.
-fn texts(fields: &Fields<'_>) -> (String, String) {
-    let first = |names: &[&str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
-    let own = (first(&["Nombre", "title", "name"]), first(&["Descripcion", "description"]));
-    match fields.object("tender").filter(|_| own.0.is_empty()) {
-        Some(tender) => texts(&tender),
-        None => own,
-    }
-}
-
 fn joined<const N: usize>(parts: [&str; N]) -> String {
     let parts = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     let said: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
@@ -131,7 +119,6 @@ pub(super) struct Fingerprints {
     pub(super) in_full: bool,
 }
 
-/// A vector from the store.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StoredVector {
     pub(super) fingerprints: Fingerprints,

@@ -98,7 +98,6 @@ impl LoadedVectors {
         numbers.get(at * self.width..(at + 1) * self.width).unwrap_or_default()
     }
 
-    /// The nearest tenders that match the conditions.
     pub(super) fn nearest(
         &self,
         query: &[f32],

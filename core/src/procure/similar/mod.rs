@@ -82,10 +82,9 @@ impl Nearest {
         self
     }
 
-    /// Finds only tenders that close after this time.
-    pub fn with_closing_after(mut self, moment: Timestamp) -> Self {
-        self.closing_after = Some(moment);
-        self
+    setters! {
+        /// Finds only tenders that close after this time.
+        with_closing_after: closing_after = some Timestamp;
     }
 }
 

@@ -9,12 +9,11 @@ use super::{IndexReport, SimilarTenders};
 use crate::context::Context;
 use crate::embed::{EmbedRequest, EmbedRole, EmbeddingSpace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::procure::store::{Batch, StoredRecord};
+use crate::procure::store::{Batch, StoredRecord, document_body};
 
 /// How often to write a batch again because another writer was faster.
 const MAX_ATTEMPTS: usize = 64;
 
-/// An embedding space and its name in the store.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct VectorSpace {
     /// A fingerprint of everything that makes vectors comparable.
@@ -38,10 +37,7 @@ impl SimilarTenders {
             .get_or_try_init(|| async {
                 let width = self.embedder.embed_text(cx, "licitación").await?.len();
                 let space = self.embedder.space().clone();
-                let written = serde_json::to_vec(&(&space, width)).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "the embedding space cannot be written")
-                        .with_source(error)
-                })?;
+                let written = document_body(&(&space, width))?;
                 let hash = Sha256::digest(&written);
                 let name = hash.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
                 Ok(VectorSpace { name, space, width })
@@ -106,9 +102,7 @@ impl SimilarTenders {
     async fn write(&self, records: Vec<StoredRecord>) -> Result<()> {
         let Some(space) = self.space.get().filter(|_| !records.is_empty()) else { return Ok(()) };
         let name = space.document();
-        let body = serde_json::to_vec(space).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the embedding space cannot be written").with_source(error)
-        })?;
+        let body = document_body(space)?;
         for _ in 0..MAX_ATTEMPTS {
             let version = self.store.document(&name).await?.map_or(0, |document| document.version);
             let batch = Batch { records: records.clone(), ..Batch::new() };
@@ -120,7 +114,6 @@ impl SimilarTenders {
     }
 }
 
-/// What to do with a tender.
 enum Action {
     Nothing,
     NoText,

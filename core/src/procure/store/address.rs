@@ -106,7 +106,6 @@ impl schemars::JsonSchema for StoreAddress {
     }
 }
 
-/// The kind of store at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
     Memory,

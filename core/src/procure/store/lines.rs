@@ -1,11 +1,12 @@
 //! Lines of monthly files: millions of small records that are replaced a month at a time.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Batch, RecordKind};
 use crate::context::BoxFuture;
 use crate::error::Result;
-use crate::procure::{Date, Decimal, Money, Month};
+use crate::procure::{Date, Decimal, Money, Month, Raw};
 
 /// The columns by which lines are queried. Databases index each.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -38,8 +39,29 @@ pub trait LineStore: Send + Sync {
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>>;
 }
 
+/// A published month, and its number of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StoredMonth {
+    /// The month.
+    pub month: Month,
+    /// Its number of lines.
+    pub lines: u64,
+}
+
+/// A line and its month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MonthLine {
+    /// The month.
+    pub month: Month,
+    /// The line.
+    pub line: StoredLine,
+}
+
 /// A line of an order, an offer for a line of a tender, or a quote for a product of a quick purchase.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StoredLine {
     /// The position in the month's files, from 1.
@@ -75,11 +97,14 @@ pub struct StoredLine {
     /// Whether the offer or quote was chosen.
     pub chosen: Option<bool>,
     /// The whole row as JSON; empty if it was not stored.
+    #[serde(serialize_with = "as_json")]
+    #[cfg_attr(feature = "schema", schemars(with = "Raw"))]
     pub body: Bytes,
 }
 
 /// Selects lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LineQuery {
     /// The kind of record that the lines belong to.
@@ -97,7 +122,16 @@ pub struct LineQuery {
     /// Only lines after this month and position, those of the last line of the previous page.
     pub after: Option<(Month, u64)>,
     /// The page size.
+    #[serde(default = "default_limit")]
     pub limit: usize,
+}
+
+pub(super) fn default_limit() -> usize {
+    1000
+}
+
+pub(super) fn as_json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    Raw::of_parsed(body.clone()).serialize(serializer)
 }
 
 impl LineQuery {
@@ -111,7 +145,7 @@ impl LineQuery {
             product: None,
             supplier: None,
             after: None,
-            limit: 1000,
+            limit: default_limit(),
         }
     }
 
@@ -121,22 +155,13 @@ impl LineQuery {
         self
     }
 
-    /// Selects lines of the record with this code.
-    pub fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
-        self
-    }
-
-    /// Selects lines of this product.
-    pub fn with_product(mut self, product: impl Into<String>) -> Self {
-        self.product = Some(product.into());
-        self
-    }
-
-    /// Selects lines of the supplier with this tax number, as the source writes it.
-    pub fn with_supplier(mut self, tax_number: impl Into<String>) -> Self {
-        self.supplier = Some(tax_number.into());
-        self
+    setters! {
+        /// Selects lines of the record with this code.
+        with_code: code = some into String;
+        /// Selects lines of this product.
+        with_product: product = some into String;
+        /// Selects lines of the supplier with this tax number, as the source writes it.
+        with_supplier: supplier = some into String;
     }
 
     /// Selects the page after this line.
@@ -145,10 +170,9 @@ impl LineQuery {
         self
     }
 
-    /// Sets the page size.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Sets the page size.
+        with_limit: limit = usize;
     }
 
     /// The indexed columns that have a condition, each with the value to match.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::context::BoxFuture;
 use crate::error::Result;
+use crate::procure::search_words::{SearchWords, texts_of};
 use crate::procure::{Month, Timestamp};
 
 /// A store in memory. It ends with the process, which then starts counting the day's quota from zero.
@@ -86,10 +87,16 @@ impl Contents {
     fn find(&self, query: &RecordQuery) -> Vec<StoredRecord> {
         let after = (query.kind, query.form, query.after.clone().unwrap_or_default());
         let start = if query.after.is_some() { Bound::Excluded(after) } else { Bound::Included(after) };
+        let words = SearchWords::new(query.text.as_deref().unwrap_or_default());
+        let has_words = |record: &StoredRecord| {
+            let (name, description) = texts_of(&record.body);
+            words.stems().is_empty() || words.are_in(&[&name, &description])
+        };
         let wanted = |record: &&StoredRecord| {
             query.open.is_none_or(|open| open == record.open)
                 && query.from.is_none_or(|from| record.day.is_some_and(|day| day >= from))
                 && query.to.is_none_or(|to| record.day.is_some_and(|day| day <= to))
+                && has_words(record)
         };
         self.records
             .range((start, Bound::Unbounded))
@@ -137,15 +144,6 @@ impl Store for MemoryStore {
         let contents = self.contents();
         let found = codes.iter().filter_map(|code| contents.records.get(&(kind, form, code.clone())));
         Box::pin(ready(Ok(found.cloned().collect())))
-    }
-
-    fn record<'a>(
-        &'a self,
-        kind: RecordKind,
-        form: Form,
-        code: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
-        Box::pin(ready(Ok(self.contents().records.get(&(kind, form, code.to_owned())).cloned())))
     }
 
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {

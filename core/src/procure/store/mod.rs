@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::change::ChangeEvent;
@@ -15,13 +16,15 @@ use super::date::Date;
 use super::record::Source;
 use super::time::Timestamp;
 use crate::context::BoxFuture;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 mod address;
 mod lines;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]
@@ -31,7 +34,7 @@ pub(crate) mod tests;
 
 pub use address::StoreAddress;
 pub(crate) use address::StoreKind;
-pub use lines::{LineQuery, LineStore, StoredLine};
+pub use lines::{LineQuery, LineStore, MonthLine, StoredLine, StoredMonth};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
@@ -80,7 +83,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         kind: RecordKind,
         form: Form,
         code: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredRecord>>>;
+    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
+        Box::pin(async move {
+            let found = self.records_by_code(kind, form, &[code.to_owned()]).await?;
+            Ok(found.into_iter().next())
+        })
+    }
 
     /// Records, ordered by code.
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>>;
@@ -138,54 +146,29 @@ pub enum RecordKind {
     QuickPurchase,
 }
 
-impl RecordKind {
-    /// `tender`, `purchase_order` or `quick_purchase`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tender => "tender",
-            Self::PurchaseOrder => "purchase_order",
-            Self::QuickPurchase => "quick_purchase",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Tender, Self::PurchaseOrder, Self::QuickPurchase]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-    }
-}
+names! { RecordKind { Tender = "tender", PurchaseOrder = "purchase_order", QuickPurchase = "quick_purchase" } }
 
 /// The form of a record: the row of a list, the detail, or an embedding of one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Form {
     /// The row of a list.
+    #[default]
     Row,
     /// The detail.
     Detail,
     /// The embedding; its code starts with the name of the embedding space.
+    #[serde(skip)]
     Vector,
 }
 
-impl Form {
-    /// `row`, `detail` or `vector`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Row => "row",
-            Self::Detail => "detail",
-            Self::Vector => "vector",
-        }
-    }
-
-    /// Parses the form of [`as_str`](Self::as_str).
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Row, Self::Detail, Self::Vector].into_iter().find(|form| form.as_str() == text)
-    }
-}
+names! { Form { Row = "row", Detail = "detail", Vector = "vector" } }
 
 /// A record in the store: the source's own text, and the fields by which records are queried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StoredRecord {
     /// The kind.
@@ -209,6 +192,8 @@ pub struct StoredRecord {
     /// The revision: 1 at first, one more with each change.
     pub revision: u64,
     /// The source's own text.
+    #[serde(serialize_with = "lines::as_json")]
+    #[cfg_attr(feature = "schema", schemars(with = "super::raw::Raw"))]
     pub body: Bytes,
 }
 
@@ -239,12 +224,14 @@ impl StoredRecord {
 }
 
 /// Selects records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RecordQuery {
     /// The kind.
     pub kind: RecordKind,
     /// The form.
+    #[serde(default)]
     pub form: Form,
     /// Only open records, or only closed ones.
     pub open: Option<bool>,
@@ -252,22 +239,26 @@ pub struct RecordQuery {
     pub from: Option<Date>,
     /// The last day.
     pub to: Option<Date>,
+    /// Only records whose title or description has all of these words: whole, whatever their case, accents and Spanish
+    /// endings.
+    #[serde(default)]
+    pub text: Option<String>,
     /// Only codes after this one, which is the last of the previous page.
     pub after: Option<String>,
     /// The page size.
+    #[serde(default = "lines::default_limit")]
     pub limit: usize,
 }
 
 impl RecordQuery {
     /// The first page of all records of a kind and form.
     pub fn new(kind: RecordKind, form: Form) -> Self {
-        Self { kind, form, open: None, from: None, to: None, after: None, limit: 1000 }
+        Self { kind, form, open: None, from: None, to: None, text: None, after: None, limit: 1000 }
     }
 
-    /// Selects only open records, or only closed ones.
-    pub fn with_open(mut self, open: bool) -> Self {
-        self.open = Some(open);
-        self
+    setters! {
+        /// Selects only open records, or only closed ones.
+        with_open: open = some bool;
     }
 
     /// Selects records of these days, both included.
@@ -276,16 +267,13 @@ impl RecordQuery {
         self
     }
 
-    /// Selects the page after this code.
-    pub fn with_after(mut self, code: impl Into<String>) -> Self {
-        self.after = Some(code.into());
-        self
-    }
-
-    /// Sets the page size.
-    pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
+    setters! {
+        /// Selects the page after this code.
+        with_after: after = some into String;
+        /// Selects records with these words in title or description.
+        with_text: text = some into String;
+        /// Sets the page size.
+        with_limit: limit = usize;
     }
 }
 
@@ -361,9 +349,30 @@ pub async fn update_document<T>(
         }
     }
     Err(Error::new(
-        crate::error::ErrorKind::Conflict,
+        ErrorKind::Conflict,
         format!("other writers keep changing the document '{name}' of the store"),
     ))
+}
+
+/// A value as the body of a document.
+///
+/// # Errors
+/// `unexpected` if it cannot be written as JSON.
+pub(crate) fn document_body(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "a document of the store cannot be written").with_source(error)
+    })
+}
+
+/// The value in the body of a document, or the default if there is none.
+///
+/// # Errors
+/// `unexpected`, saying `what` cannot be read.
+pub(crate) fn read_document<T: DeserializeOwned + Default>(what: &str, body: Option<&[u8]>) -> Result<T> {
+    let Some(body) = body else { return Ok(T::default()) };
+    serde_json::from_slice(body).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, format!("{what} in the store cannot be read")).with_source(error)
+    })
 }
 
 /// Opens the store at an address: `memory`, `sqlite:<path>`, a path, or

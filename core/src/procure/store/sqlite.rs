@@ -5,20 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
 
+use super::sql::{self, Database, SqlCell, SqlParameter, SqlRow, sql_store};
 use super::{
     Batch, Form, LineStore, RecordKind, RecordQuery, Store, StoredAnswer, StoredDocument, StoredEvent,
     StoredRecord,
 };
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
-use crate::procure::{Change, ChangeEvent, Date, Source, Timestamp};
+use crate::procure::{Timestamp, search_words};
 use crate::runtime::run_blocking;
 
 /// The changes from each version of the file to the next. Existing ones are never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE documents (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE answers (key TEXT PRIMARY KEY, as_of INTEGER NOT NULL, body BLOB NOT NULL);
@@ -39,6 +40,12 @@ const MIGRATIONS: [&str; 2] = [
     );
 ",
     super::sqlite_lines::TABLES,
+    "
+    CREATE TABLE record_ids (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, form TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (kind, form, code)
+    );
+    CREATE VIRTUAL TABLE record_words USING fts5(words, content='', contentless_delete=1);
+",
 ];
 
 /// How long a writer waits for another process's transaction.
@@ -87,7 +94,11 @@ impl SqliteStore {
         .await
     }
 
-    pub(super) async fn read<T: Send + 'static>(
+    async fn write_batch(&self, batch: Batch) -> Result<bool> {
+        self.write(move |transaction| apply(transaction, &batch)).await
+    }
+
+    async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -125,7 +136,9 @@ fn to_error(error: rusqlite::Error) -> Error {
         }
         _ => (ErrorKind::Unexpected, "the store's file could not be read or written"),
     };
-    Error::new(kind, message).with_source(error)
+    let is_missing_table = error.to_string().contains("no such table");
+    let error = Error::new(kind, message).with_source(error);
+    if is_missing_table { error.with_context("reason", "no_table") } else { error }
 }
 
 fn connect(path: &Path) -> Result<Connection> {
@@ -183,48 +196,96 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     for migration in pending {
         transaction.execute_batch(migration).map_err(to_error)?;
     }
+    if !pending.is_empty() {
+        index_all_words(&transaction).map_err(to_error)?;
+    }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(to_error)?;
     transaction.commit().map_err(to_error)
 }
 
-pub(super) fn bytes(value: ValueRef<'_>) -> rusqlite::Result<Bytes> {
-    Ok(value.as_blob().map(Bytes::copy_from_slice)?)
+/// Files the words of records that an earlier release has written.
+fn index_all_words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut statement =
+        transaction.prepare("SELECT kind, form, code, body FROM records WHERE form IN ('row', 'detail')")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let words = search_words::of_body(row.get_ref(3)?.as_blob()?);
+        let key: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+        index_words(transaction, [&key[0], &key[1], &key[2]], &words)?;
+    }
+    Ok(())
 }
 
-/// The error for a column with a value that ayni never writes.
-pub(super) fn invalid_column(column: usize) -> rusqlite::Error {
-    rusqlite::Error::InvalidColumnType(column, "of the store".to_owned(), rusqlite::types::Type::Text)
+fn index_words(transaction: &Transaction<'_>, key: [&str; 3], words: &str) -> rusqlite::Result<()> {
+    let id: i64 = transaction
+        .prepare_cached(
+            "INSERT INTO record_ids (kind, form, code) VALUES (?1, ?2, ?3)
+             ON CONFLICT (kind, form, code) DO UPDATE SET code = excluded.code RETURNING id",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO record_words (rowid, words) VALUES (?1, ?2)")?
+        .execute(params![id, words])
+        .map(drop)
 }
 
-const RECORD: &str =
-    "SELECT kind, form, code, state, open, day, closes, source, as_of, revision, body FROM records";
+impl ToSql for SqlParameter {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Integer(number) => number.to_sql(),
+            Self::Text(text) => text.to_sql(),
+            Self::Bytes(bytes) => bytes.to_sql(),
+            Self::Texts(texts) => {
+                let json = serde_json::to_string(texts);
+                json.map(ToSqlOutput::from)
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+            }
+        }
+    }
+}
 
-fn stored_record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
-    let text = |column: usize| row.get::<_, String>(column);
-    let day = row.get::<_, Option<String>>(5)?.map(|day| day.parse::<Date>().map_err(|_| invalid_column(5)));
-    let closes =
-        row.get::<_, Option<String>>(6)?.map(|at| at.parse::<Timestamp>().map_err(|_| invalid_column(6)));
-    Ok(StoredRecord {
-        kind: RecordKind::parse(&text(0)?).ok_or_else(|| invalid_column(0))?,
-        form: Form::parse(&text(1)?).ok_or_else(|| invalid_column(1))?,
-        code: text(2)?,
-        state: text(3)?,
-        open: row.get(4)?,
-        day: day.transpose()?,
-        closes: closes.transpose()?,
-        source: Source::new(text(7)?),
-        as_of: Timestamp::of_unix_millis(row.get(8)?),
-        revision: row.get(9)?,
-        body: bytes(row.get_ref(10)?)?,
+fn cell(value: ValueRef<'_>) -> rusqlite::Result<SqlCell> {
+    Ok(match value {
+        ValueRef::Null => SqlCell::Null,
+        ValueRef::Integer(number) => SqlCell::Integer(number),
+        ValueRef::Blob(bytes) => SqlCell::Bytes(Bytes::copy_from_slice(bytes)),
+        other => SqlCell::Text(other.as_str()?.to_owned()),
     })
 }
 
-fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-    let kind = RecordKind::parse(&row.get::<_, String>(1)?).ok_or_else(|| invalid_column(1))?;
-    let change = Change::parse(&row.get::<_, String>(4)?).ok_or_else(|| invalid_column(4))?;
-    let noticed = Timestamp::of_unix_millis(row.get(6)?);
-    let event = ChangeEvent::new(kind, row.get::<_, String>(2)?, change, row.get::<_, String>(5)?, noticed);
-    Ok(StoredEvent { position: row.get(0)?, revision: row.get(3)?, event })
+impl Database for SqliteStore {
+    const SCHEMA: &'static str = "";
+    const CODE_IN_LIST: &'static str = "code IN (SELECT value FROM json_each($3))";
+    const OPEN: [&'static str; 2] = ["open = 1", "open = 0"];
+    const HAS_WORDS: &'static str = "code IN (SELECT code FROM record_ids WHERE kind = $1 AND form = $2
+         AND id IN (SELECT rowid FROM record_words WHERE record_words MATCH $6))";
+
+    fn words(stems: &[String]) -> String {
+        stems.iter().map(|stem| format!("\"{stem}\"")).collect::<Vec<_>>().join(" ")
+    }
+
+    async fn rows(&self, statement: String, values: Vec<SqlParameter>) -> Result<Vec<SqlRow>> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&statement)?;
+            let columns = statement.column_count();
+            let read = |row: &rusqlite::Row<'_>| {
+                (0..columns).map(|at| cell(row.get_ref(at)?)).collect::<rusqlite::Result<_>>().map(SqlRow)
+            };
+            statement.query_map(params_from_iter(values), read)?.collect()
+        })
+        .await
+    }
+
+    async fn execute(&self, statement: String, values: Vec<SqlParameter>) -> Result<u64> {
+        self.write(move |transaction| {
+            Ok(transaction.prepare_cached(&statement)?.execute(params_from_iter(values))? as u64)
+        })
+        .await
+    }
+
+    fn is_missing_table(error: &Error) -> bool {
+        error.context().iter().any(|(name, value)| (*name, value.as_str()) == ("reason", "no_table"))
+    }
 }
 
 pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
@@ -260,6 +321,9 @@ pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::R
                 record.revision,
                 &*record.body,
             ])?;
+        if let Some(words) = search_words::of_record(record) {
+            index_words(transaction, [record.kind.as_str(), record.form.as_str(), &record.code], &words)?;
+        }
     }
     for (event, revision) in &batch.events {
         transaction
@@ -279,146 +343,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::R
     Ok(true)
 }
 
-impl Store for SqliteStore {
-    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
-        let name = name.to_owned();
-        Box::pin(self.read(move |connection| {
-            connection
-                .prepare_cached("SELECT version, body FROM documents WHERE name = ?1")?
-                .query_row([name], |row| {
-                    Ok(StoredDocument { version: row.get(0)?, body: bytes(row.get_ref(1)?)? })
-                })
-                .optional()
-        }))
-    }
-
-    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
-        let key = key.to_owned();
-        Box::pin(self.read(move |connection| {
-            connection
-                .prepare_cached("SELECT as_of, body FROM answers WHERE key = ?1")?
-                .query_row([key], |row| {
-                    let as_of = Timestamp::of_unix_millis(row.get(0)?);
-                    Ok(StoredAnswer { as_of, body: bytes(row.get_ref(1)?)? })
-                })
-                .optional()
-        }))
-    }
-
-    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
-        let key = key.to_owned();
-        Box::pin(self.write(move |transaction| {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
-                .execute(params![key, answer.as_of.unix_millis(), &*answer.body])
-                .map(drop)
-        }))
-    }
-
-    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        let before = before.unix_millis();
-        Box::pin(self.write(move |transaction| {
-            let forgotten = transaction.execute("DELETE FROM answers WHERE as_of < ?1", [before])?;
-            Ok(forgotten as u64)
-        }))
-    }
-
-    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move {
-            let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-            let deleted = self
-                .write(move |transaction| {
-                    transaction.execute(
-                        "DELETE FROM answers WHERE key IN (SELECT key FROM (SELECT key, SUM(length(body)) OVER
-                             (ORDER BY as_of DESC, key) AS total FROM answers) WHERE total > ?1)",
-                        [max_bytes],
-                    )
-                })
-                .await?;
-            Ok(deleted as u64)
-        })
-    }
-
-    fn records_by_code<'a>(
-        &'a self,
-        kind: RecordKind,
-        form: Form,
-        codes: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
-        Box::pin(async move {
-            let codes = serde_json::to_string(codes).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "the codes cannot be written").with_source(error)
-            })?;
-            self.read(move |connection| {
-                let query = format!(
-                    "{RECORD} WHERE kind = ?1 AND form = ?2 AND code IN (SELECT value FROM json_each(?3))"
-                );
-                let mut statement = connection.prepare_cached(&query)?;
-                let rows =
-                    statement.query_map(params![kind.as_str(), form.as_str(), codes], stored_record)?;
-                rows.collect()
-            })
-            .await
-        })
-    }
-
-    fn record<'a>(
-        &'a self,
-        kind: RecordKind,
-        form: Form,
-        code: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredRecord>>> {
-        let code = code.to_owned();
-        Box::pin(self.read(move |connection| {
-            connection
-                .prepare_cached(&format!("{RECORD} WHERE kind = ?1 AND form = ?2 AND code = ?3"))?
-                .query_row([kind.as_str(), form.as_str(), &code], stored_record)
-                .optional()
-        }))
-    }
-
-    fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
-        Box::pin(self.read(move |connection| {
-            let open = match query.open {
-                None => "",
-                Some(true) => " AND open = 1",
-                Some(false) => " AND open = 0",
-            };
-            let statement = format!(
-                "{RECORD} WHERE kind = ?1 AND form = ?2 AND (?3 IS NULL OR code > ?3)
-                 AND (?4 IS NULL OR day >= ?4) AND (?5 IS NULL OR day <= ?5){open} ORDER BY code LIMIT ?6"
-            );
-            let text = |day: Option<Date>| day.map(|day| day.to_string());
-            let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-            let of = (query.kind.as_str(), query.form.as_str(), query.after.as_deref());
-            connection
-                .prepare_cached(&statement)?
-                .query_map(params![of.0, of.1, of.2, text(query.from), text(query.to), limit], stored_record)?
-                .collect()
-        }))
-    }
-
-    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(self.write(move |transaction| apply(transaction, &batch)))
-    }
-
-    fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
-        Box::pin(self.read(move |connection| {
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            connection
-                .prepare_cached(
-                    "SELECT position, kind, code, revision, change, fingerprint, noticed FROM events
-                     WHERE position > ?1 ORDER BY position LIMIT ?2",
-                )?
-                .query_map(params![after, limit], stored_event)?
-                .collect()
-        }))
-    }
-
-    fn line_store(&self) -> Result<&dyn LineStore> {
-        Ok(self)
-    }
-}
+sql_store! { SqliteStore { false } }
 
 #[cfg(test)]
 mod tests {

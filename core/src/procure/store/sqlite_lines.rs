@@ -3,17 +3,16 @@
 //! Each edition has its own table, which is written in order, has small indexes and is dropped as a whole. Deleting half a
 //! million rows from one large table would take longer than inserting them.
 
-use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::lines::{INDEXED_COLUMNS, superseded};
-use super::sqlite::{SqliteStore, apply, bytes, invalid_column};
+use super::sql::{self, PENDING, PUBLISHED, SUPERSEDED};
+use super::sqlite::{SqliteStore, apply};
 use super::{Batch, LineQuery, LineStore, RecordKind, StoredLine};
 use crate::context::BoxFuture;
 use crate::error::Result;
-use crate::procure::{Currency, Date, Decimal, Money, Month};
+use crate::procure::Month;
 
-/// The tables that the second version of the file adds.
 pub(super) const TABLES: &str = "
     CREATE TABLE editions (
         edition INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -22,7 +21,6 @@ pub(super) const TABLES: &str = "
     CREATE UNIQUE INDEX editions_seen ON editions (kind, month) WHERE state = 1;
 ";
 
-/// The statement that creates the table of an edition.
 fn table(edition: i64) -> String {
     format!(
         "CREATE TABLE lines_{edition} (
@@ -35,22 +33,13 @@ fn table(edition: i64) -> String {
     )
 }
 
-/// The states of an edition.
-const PENDING: i64 = 0;
-const PUBLISHED: i64 = 1;
-const SUPERSEDED: i64 = 2;
-
-const COLUMNS: &str =
-    "position, code, line_id, day, state, buyer, supplier, supplier_name, product, name, description,
-    quantity, unit, unit_price, unit_currency, total, total_currency, chosen, body";
-
 fn edition_id(edition: u64) -> i64 {
     i64::try_from(edition).unwrap_or(i64::MAX)
 }
 
 /// Whether an edition is still being written.
 fn is_pending(transaction: &Transaction<'_>, edition: i64) -> rusqlite::Result<bool> {
-    let state: Option<i64> = transaction
+    let state: Option<i16> = transaction
         .prepare_cached("SELECT state FROM editions WHERE edition = ?1")?
         .query_row([edition], |row| row.get(0))
         .optional()?;
@@ -132,9 +121,9 @@ fn publish(transaction: &Transaction<'_>, edition: i64, batch: &Batch) -> rusqli
     transaction.execute(
         "UPDATE editions SET state = ?2 WHERE state = ?3
          AND (kind, month) = (SELECT kind, month FROM editions WHERE edition = ?1)",
-        [edition, SUPERSEDED, PUBLISHED],
+        params![edition, SUPERSEDED, PUBLISHED],
     )?;
-    transaction.execute("UPDATE editions SET state = ?2 WHERE edition = ?1", [edition, PUBLISHED])?;
+    transaction.execute("UPDATE editions SET state = ?2 WHERE edition = ?1", params![edition, PUBLISHED])?;
     Ok(Some(true))
 }
 
@@ -148,76 +137,6 @@ fn drop_superseded(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
     transaction.execute(&format!("DROP TABLE IF EXISTS lines_{edition}"), [])?;
     transaction.execute("DELETE FROM editions WHERE edition = ?1", [edition])?;
     Ok(true)
-}
-
-fn money(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Money>> {
-    let currency: Option<String> = row.get(at + 1)?;
-    Ok(decimal(row, at)?
-        .zip(currency)
-        .map(|(amount, currency)| Money::new(amount, Currency::from(currency.as_str()))))
-}
-
-fn decimal(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Decimal>> {
-    let text: Option<String> = row.get(at)?;
-    text.map(|text| text.parse().map_err(|_| invalid_column(at))).transpose()
-}
-
-fn stored_line(row: &Row<'_>) -> rusqlite::Result<StoredLine> {
-    let day: Option<String> = row.get(3)?;
-    let body = row.get_ref(18)?;
-    Ok(StoredLine {
-        position: row.get(0)?,
-        code: row.get(1)?,
-        line_id: row.get(2)?,
-        day: day.map(|day| day.parse::<Date>().map_err(|_| invalid_column(3))).transpose()?,
-        state: row.get(4)?,
-        buyer: row.get(5)?,
-        supplier: row.get(6)?,
-        supplier_name: row.get(7)?,
-        product: row.get(8)?,
-        name: row.get(9)?,
-        description: row.get(10)?,
-        quantity: decimal(row, 11)?,
-        unit: row.get(12)?,
-        unit_price: money(row, 13)?,
-        total: money(row, 15)?,
-        chosen: row.get(17)?,
-        body: if body == rusqlite::types::ValueRef::Null { bytes::Bytes::new() } else { bytes(body)? },
-    })
-}
-
-/// The lines of one edition that match the query, at most `limit`.
-fn find_lines(
-    connection: &rusqlite::Connection,
-    (edition, month): (i64, Month),
-    query: &LineQuery,
-    limit: usize,
-) -> rusqlite::Result<Vec<StoredLine>> {
-    let mut statement = format!("SELECT {COLUMNS} FROM lines_{edition} WHERE position > ?1");
-    let mut values: Vec<Value> = vec![edition_id(query.position_after(month)).into()];
-    for (column, conditions) in query.conditions() {
-        values.push(conditions.clone().into());
-        statement.push_str(&format!(" AND {column} = ?{}", values.len()));
-    }
-    values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    statement.push_str(&format!(" ORDER BY position LIMIT ?{}", values.len()));
-    connection.prepare_cached(&statement)?.query_map(params_from_iter(values), stored_line)?.collect()
-}
-
-/// The published editions of a kind by month, each with its number of lines.
-fn published_editions(
-    connection: &rusqlite::Connection,
-    kind: RecordKind,
-) -> rusqlite::Result<Vec<(i64, Month, u64)>> {
-    connection
-        .prepare_cached(
-            "SELECT edition, month, lines FROM editions WHERE kind = ?1 AND state = ?2 ORDER BY month",
-        )?
-        .query_map(params![kind.as_str(), PUBLISHED], |row| {
-            let month: String = row.get(1)?;
-            Ok((row.get(0)?, month.parse().map_err(|_| invalid_column(1))?, row.get(2)?))
-        })?
-        .collect()
 }
 
 impl SqliteStore {
@@ -279,25 +198,16 @@ impl LineStore for SqliteStore {
     }
 
     fn lines(&self, query: LineQuery) -> BoxFuture<'_, Result<Vec<(Month, StoredLine)>>> {
-        Box::pin(self.read(move |connection| {
-            let mut found = Vec::new();
-            for (edition, month, _) in published_editions(connection, query.kind)? {
-                let left = query.limit.saturating_sub(found.len());
-                if left > 0 && query.includes(month) {
-                    let lines = find_lines(connection, (edition, month), &query, left)?;
-                    found.extend(lines.into_iter().map(|line| (month, line)));
-                }
-            }
-            Ok(found)
-        }))
+        Box::pin(sql::lines(self, query))
     }
 
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
-        Box::pin(self.read(move |connection| {
-            Ok(published_editions(connection, kind)?
+        Box::pin(async move {
+            Ok(sql::published(self, kind)
+                .await?
                 .into_iter()
                 .map(|(_, month, lines)| (month, lines))
                 .collect())
-        }))
+        })
     }
 }

@@ -83,6 +83,44 @@ async fn records_are_found_by_day_state_and_page(store: &dyn Store) {
     assert_eq!(read, Some(changed));
 }
 
+async fn records_are_found_by_words(store: &dyn Store) {
+    let named = |code: &str, body: &str| StoredRecord {
+        body: Bytes::from(body.to_owned()),
+        ..row(code, "publicada", true, "2026-10-14")
+    };
+    let bodies = [
+        (
+            "3-1-LE26",
+            r#"{"Nombre":"Adquisici&oacute;n de AMBULANCIAS 4x4 (100%)","Descripcion":"Para la posta rural"}"#,
+        ),
+        ("3-2-LE26", r#"{"nombre":"Servicio de alimentación","descripcion":"Luces y útiles"}"#),
+        ("3-3-LE26", r#"{"tender":{"title":"Sillas","description":"Mesas de Ñuñoa"}}"#),
+    ];
+    let records = bodies.iter().map(|(code, body)| named(code, body)).collect();
+    assert!(store.apply(Batch { records, ..Batch::new() }).await.expect("written"));
+    for (text, expected) in [
+        ("ambulancia", &["3-1-LE26"][..]),
+        ("ADQUISICION ambulancias", &["3-1-LE26"]),
+        ("100%", &["3-1-LE26"]),
+        ("posta 4X4", &["3-1-LE26"]),
+        ("luz util", &["3-2-LE26"]),
+        ("mesa nunoa", &["3-3-LE26"]),
+        ("TI", &[]),
+        ("ambulancia silla", &[]),
+        ("aliment", &[]),
+        ("%", &["3-1-LE26", "3-2-LE26", "3-3-LE26"]),
+    ] {
+        let query = RecordQuery::new(RecordKind::Tender, Form::Row).with_after("3-0").with_text(text);
+        let found = store.records(query).await.expect("read");
+        assert_eq!(found.iter().map(|record| record.code.as_str()).collect::<Vec<_>>(), expected, "{text}");
+    }
+    let renamed = named("3-1-LE26", r#"{"Nombre":"Camionetas"}"#);
+    assert!(store.apply(Batch::new().with_record(renamed)).await.expect("written"));
+    let query = |text: &str| RecordQuery::new(RecordKind::Tender, Form::Row).with_text(text);
+    assert!(store.records(query("ambulancia")).await.expect("read").is_empty());
+    assert_eq!(store.records(query("camioneta")).await.expect("read").len(), 1);
+}
+
 /// Vectors are found by what their codes begin with: those of one space follow each other.
 async fn vectors_of_a_space_follow_each_other(store: &dyn Store) {
     let vector =
@@ -241,6 +279,7 @@ pub(crate) async fn every_promise_holds(store: Arc<dyn Store>) {
     a_batch_is_written_as_a_whole_or_not_at_all(&*store).await;
     records_are_found_by_day_state_and_page(&*store).await;
     vectors_of_a_space_follow_each_other(&*store).await;
+    records_are_found_by_words(&*store).await;
     events_are_kept_once_and_in_order(&*store).await;
     answers_are_kept_and_forgotten_by_age(&*store).await;
     counting_at_the_same_time_loses_nothing(store).await;

@@ -2,9 +2,11 @@
 //! says nothing of what was sent.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_path_to_error::{Path, Segment, Track};
 
 use crate::error::{Error, Result};
+use crate::http::json::JsonLimits;
 
 /// The most characters of a field's name that an error repeats: unknown fields are named by the caller.
 const MAX_FIELD_CHARS: usize = 120;
@@ -16,6 +18,9 @@ const MAX_FIELD_CHARS: usize = 120;
 pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T> {
     if bytes.trim_ascii().is_empty() {
         return Err(malformed("", "the body is empty"));
+    }
+    if let Some(why) = JsonLimits::REQUEST.exceeded(bytes) {
+        return Err(malformed("", &format!("the body {why}")));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let mut track = Track::new();
@@ -41,6 +46,16 @@ pub fn check_content_type(content_type: Option<&str>) -> Result<()> {
     }
 }
 
+/// Checks a body that something else than this module reads: its content type, that it is JSON, how deep it is nested and how
+/// much memory it would take.
+///
+/// # Errors
+/// `invalid_request` about the form of the body.
+pub fn check_body(bytes: &[u8], content_type: Option<&str>) -> Result<()> {
+    check_content_type(content_type)?;
+    read::<IgnoredAny>(bytes).map(drop)
+}
+
 /// An error about the form of a body: `field` is the path of what is wrong, empty for the whole.
 /// [`status`](super::error::status) tells it from other errors of a request.
 pub(super) fn malformed(field: &str, what: &str) -> Error {
@@ -58,6 +73,8 @@ pub(super) fn about(field: &str, error: Error) -> Error {
 
 /// The context of errors that names the field of the request.
 pub(super) const PARAM: &str = "param";
+/// The context of errors about an option that the backend does not have.
+pub(super) const OPTION: &str = "option";
 /// The context of errors about the form of a body, and its value.
 pub(super) const BODY: &str = "body";
 pub(super) const MALFORMED: &str = "malformed";

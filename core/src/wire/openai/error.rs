@@ -5,13 +5,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::body::{BODY, MALFORMED, PARAM};
+use super::body::{BODY, MALFORMED, OPTION, PARAM};
 use crate::error::{Error, ErrorKind, Persistence};
 
-/// The HTTP status of an error: that of its kind, and 422 for a body of the wrong form.
+/// The most characters of a hosted service's own words that an error body repeats.
+const MAX_REASON_CHARS: usize = 500;
+
+/// The HTTP status of an error: that of its kind, 422 for a body of the wrong form, and 400 for an option that the backend
+/// does not have. Clients repeat what failed with a 5xx; a caller can leave the option out.
 pub fn status(error: &Error) -> u16 {
-    let is_malformed = context(error, BODY) == Some(MALFORMED);
-    if is_malformed { 422 } else { status_of_kind(error.kind()) }
+    match error.kind() {
+        _ if context(error, BODY) == Some(MALFORMED) => 422,
+        ErrorKind::Unsupported if context(error, OPTION).is_some() => 400,
+        kind => status_of_kind(kind),
+    }
 }
 
 /// The HTTP status of a kind of errors.
@@ -60,6 +67,25 @@ struct ErrorJson<'a> {
     retry_after: Option<f64>,
     backend: Option<&'a str>,
     request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<Upstream<'a>>,
+}
+
+/// What the hosted service behind a backend answered.
+#[derive(Debug, Serialize)]
+struct Upstream<'a> {
+    status: Option<u16>,
+    /// The beginning of its own words, credentials masked. They may repeat what the caller sent; nobody else sees them.
+    reason: Option<&'a str>,
+}
+
+impl<'a> Upstream<'a> {
+    fn of(error: &'a Error) -> Option<Self> {
+        let (status, reason) = (error.http_status(), error.response_excerpt());
+        let reason = reason
+            .map(|text| text.char_indices().nth(MAX_REASON_CHARS).map_or(text, |(end, _)| &text[..end]));
+        (status.is_some() || reason.is_some()).then_some(Self { status, reason })
+    }
 }
 
 impl<'a> ErrorBody<'a> {
@@ -83,6 +109,7 @@ impl<'a> ErrorBody<'a> {
                 retry_after: error.retry_after().map(|wait| wait.as_secs_f64()),
                 backend: error.backend(),
                 request_id,
+                upstream: Upstream::of(error),
             },
             status,
         }
@@ -114,6 +141,12 @@ pub struct Failure {
     pub param: Option<String>,
     /// The server's own id of the request.
     pub request_id: Option<String>,
+    /// The status with which the hosted service behind the backend answered.
+    #[serde(default)]
+    pub upstream_status: Option<u16>,
+    /// The beginning of that service's own words.
+    #[serde(default)]
+    pub upstream_reason: Option<String>,
 }
 
 impl Failure {
@@ -129,6 +162,12 @@ impl Failure {
         }
         if let Some(param) = self.param {
             error = error.with_context(PARAM, param);
+        }
+        if let Some(status) = self.upstream_status {
+            error = error.with_http_status(status);
+        }
+        if let Some(reason) = self.upstream_reason {
+            error = error.with_response_excerpt(reason);
         }
         let body = ErrorBody::with_status(&error, self.request_id.as_deref(), self.status);
         serde_json::to_value(body).unwrap_or_default()
@@ -168,6 +207,24 @@ mod tests {
         }
         assert_eq!(status(&malformed("n", "is missing")), 422);
         assert_eq!(status(&Error::invalid_request("the prompt is empty")), 400);
+    }
+
+    #[test]
+    fn an_option_that_the_backend_lacks_is_the_callers_to_leave_out() {
+        assert_eq!(status(&Error::unsupported_option("seed", "no `seed` here")), 400);
+        assert_eq!(status(&Error::unsupported("this service serves no chat")), 501);
+    }
+
+    #[test]
+    fn what_the_hosted_service_said_reaches_the_caller() {
+        let error = Error::new(ErrorKind::InvalidRequest, "the backend refuses the request")
+            .with_http_status(400)
+            .with_response_excerpt("ñ".repeat(2 * MAX_REASON_CHARS));
+        let json = serde_json::to_value(ErrorBody::new(&error, None)).expect("JSON");
+        assert_eq!(
+            json["error"]["upstream"],
+            json!({ "status": 400, "reason": "ñ".repeat(MAX_REASON_CHARS) })
+        );
     }
 
     #[test]

@@ -44,6 +44,41 @@ impl<N: TryFrom<u64>, const LEAST: u64, const MOST: u64> Visitor<'_> for Whole<N
     }
 }
 
+/// A seed, or null; a number below zero asks for any seed, as clients of other servers write it.
+pub(super) fn seed<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<u64>, D::Error> {
+    struct Seed;
+
+    impl Visitor<'_> for Seed {
+        type Value = Option<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+            Ok(u64::try_from(number).ok())
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+            Ok(Some(number.min(i64::MAX.cast_unsigned())))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
+            #[allow(clippy::cast_possible_truncation, reason = "saturates")]
+            match number.fract() == 0.0 {
+                true => self.visit_i64(number as i64),
+                false => Err(E::invalid_value(Unexpected::Float(number), &self)),
+            }
+        }
+    }
+
+    reader.deserialize_any(Seed)
+}
+
 /// A number from `LEAST` to `MOST`, or null.
 pub(super) fn number<'de, D, const LEAST: i32, const MOST: i32>(reader: D) -> Result<Option<f32>, D::Error>
 where

@@ -10,13 +10,16 @@ use serde_json::{Map, Value};
 use super::MAX_MODEL_CHARS;
 use super::body::{self, about};
 use super::fields::{self, Ignored, words};
+use super::form;
 use crate::error::{Error, Result};
-use crate::image::{GenerateRequest, ImageResponse};
+use crate::image::{GenerateRequest, ImageResponse, RefineRequest};
 use crate::info::Usage;
 use crate::media::ImageData;
 
 const MAX_PROMPT_CHARS: usize = 32_000;
 const MAX_IMAGES: u64 = 10;
+/// The most images of one request to change.
+const MAX_EDITED: usize = 8;
 
 /// Images that a client asks a server for.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,30 +29,90 @@ pub struct ImagesRequest {
     pub model: Option<String>,
     /// What the images show, how many, and how large.
     pub request: GenerateRequest,
+    /// The fields that count for nothing here: the response names them.
+    pub ignored: Vec<String>,
 }
 
 impl ImagesRequest {
     /// Reads the body of `POST /images/generations`.
     ///
     /// # Errors
-    /// `invalid_request` naming the field that is wrong; `unsupported` for images as URLs.
+    /// `invalid_request` naming the field that is wrong, and for images as URLs.
     pub fn read(body: &[u8]) -> Result<Self> {
         let body: ImagesBody<'_> = body::read(body)?;
-        if body.response_format == Some(ImageFormat::Url) {
-            let message = "`response_format` url is not offered: nothing is kept to fetch; use b64_json";
-            return Err(about("response_format", Error::unsupported(message)));
-        }
+        body.check_format()?;
+        let ignored = body.ignored();
         let mut request = GenerateRequest::new(body.prompt).with_count(body.n.unwrap_or(1));
         request.size = body.size.and_then(|size| size.0);
-        let model = body.model.filter(|model| !model.is_empty()).map(Cow::into_owned);
-        Ok(Self { model, request })
+        Ok(Self { model: named(body.model), request, ignored })
+    }
+}
+
+fn named(model: Option<Cow<'_, str>>) -> Option<String> {
+    model.filter(|model| !model.is_empty()).map(Cow::into_owned)
+}
+
+/// Images that a client has changed by a server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EditsRequest {
+    /// The model, by the name that the server gave it; the server's first by default.
+    pub model: Option<String>,
+    /// The images and how to change them. Each becomes one image.
+    pub request: RefineRequest,
+    /// The fields that count for nothing here: the response names them.
+    pub ignored: Vec<String>,
+}
+
+impl EditsRequest {
+    /// Reads the form of `POST /images/edits`.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field that is wrong.
+    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self> {
+        let (mut fields, mut images, mut mask) = (Map::new(), Vec::new(), None);
+        for part in form::parts(content_type, body)? {
+            match part.name.as_str() {
+                "image" | "image[]" if images.len() < MAX_EDITED => {
+                    images.push(ImageData::new(part.content.to_vec())?)
+                }
+                "image" | "image[]" => {
+                    let message = format!("`image`: there are more than {MAX_EDITED}");
+                    return Err(about("image", Error::invalid_request(message)));
+                }
+                "mask" => mask = Some(ImageData::new(part.content.to_vec())?),
+                name => {
+                    let text = String::from_utf8_lossy(part.content).into_owned();
+                    let is_number = name == "n" && text.parse::<u32>().is_ok();
+                    let value = if is_number { text.parse::<u32>().unwrap_or(1).into() } else { text.into() };
+                    fields.insert(name.to_owned(), value);
+                }
+            }
+        }
+        let fields = Value::Object(fields).to_string();
+        let body: ImagesBody<'_> = body::read(fields.as_bytes())?;
+        body.check_format()?;
+        if images.is_empty() {
+            return Err(body::malformed("image", "is missing"));
+        }
+        if body.n.is_some_and(|n| n != 1) {
+            return Err(about(
+                "n",
+                Error::invalid_request("`n`: each image becomes one image; send it several times"),
+            ));
+        }
+        let ignored = body.ignored();
+        let mut request = RefineRequest::new(body.prompt, images);
+        request.mask = mask;
+        request.size = body.size.and_then(|size| size.0);
+        Ok(Self { model: named(body.model), request, ignored })
     }
 }
 
 /// The body of `POST /images/generations`, and the fields of the form of `POST /images/edits`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 pub(crate) struct ImagesBody<'a> {
     /// The model that makes the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +136,10 @@ pub(crate) struct ImagesBody<'a> {
     pub(crate) response_format: Option<ImageFormat>,
     #[serde(default, skip_serializing_if = "Ignored::is_left_out")]
     user: Ignored,
+    /// What else a client sends.
+    #[serde(flatten, skip_serializing)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    further: Map<String, Value>,
 }
 
 words! {
@@ -93,6 +160,19 @@ impl<'a> ImagesBody<'a> {
             size: size.map(|size| SizeJson(Some(size))),
             ..Self::default()
         }
+    }
+
+    fn check_format(&self) -> Result<()> {
+        if self.response_format == Some(ImageFormat::Url) {
+            let message = "`response_format` url is not offered: nothing is kept to fetch; use b64_json";
+            return Err(about("response_format", Error::invalid_request(message)));
+        }
+        Ok(())
+    }
+
+    fn ignored(&self) -> Vec<String> {
+        let name = |name: &String| name.chars().filter(|c| !c.is_control()).take(80).collect();
+        self.further.keys().map(name).collect()
     }
 
     /// The fields, for a backend to add its vendor's own.
@@ -182,6 +262,8 @@ impl schemars::JsonSchema for SizeJson {
 pub struct ImageList<'a> {
     created: u64,
     data: Vec<ImageJson<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    ignored: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -196,7 +278,13 @@ impl<'a> ImageList<'a> {
         let revised_prompt = response.revised_prompt.as_deref();
         let images = response.images.iter();
         let data = images.map(|image| ImageJson { b64_json: image.to_base64(), revised_prompt });
-        Self { created, data: data.collect() }
+        Self { created, data: data.collect(), ignored: &[] }
+    }
+
+    /// Names the fields of the request that counted for nothing.
+    pub fn with_ignored(mut self, fields: &'a [String]) -> Self {
+        self.ignored = fields;
+        self
     }
 }
 
@@ -311,7 +399,7 @@ mod tests {
         for (body, kind, named) in [
             (
                 json!({ "prompt": "x", "response_format": "url" }),
-                ErrorKind::Unsupported,
+                ErrorKind::InvalidRequest,
                 "`response_format` url",
             ),
             (

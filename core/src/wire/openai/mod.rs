@@ -31,17 +31,20 @@ pub mod chat;
 pub mod embeddings;
 pub mod error;
 mod fields;
+mod form;
 pub mod images;
 pub mod models;
-pub(crate) mod responses;
+pub mod responses;
 #[cfg(feature = "schema")]
 mod schema;
 mod served;
+mod tokens;
 
-pub use body::check_content_type;
+pub use body::{check_body, check_content_type};
 #[cfg(feature = "schema")]
 pub use schema::request_schemas;
-pub use served::{ServedHandle, ServedRequest};
+pub use served::{ServedEvents, ServedHandle, ServedRequest};
+pub use tokens::TokensRequest;
 
 /// The most characters of a model's name in a request.
 const MAX_MODEL_CHARS: usize = 256;

@@ -2,10 +2,15 @@
 
 use serde::Serialize;
 
-use super::chat::{Completion, CompletionEvents, CompletionHead, CompletionRequest, TextCompletionRequest};
+use super::chat::{
+    Completion, CompletionEvents, CompletionHead, CompletionRequest, EventsPiece, TextCompletionRequest, ask,
+    ask_streams,
+};
 use super::check_content_type;
 use super::embeddings::{EmbeddingList, EmbeddingsRequest};
-use super::images::{ImageList, ImagesRequest};
+use super::images::{EditsRequest, ImageList, ImagesRequest};
+use super::responses::{ResponseEvents, ResponsesRequest, response_body};
+use super::tokens::{TokenCount, TokensRequest};
 use crate::chat::AnyChat;
 use crate::context::Context;
 use crate::embed::AnyEmbedder;
@@ -20,39 +25,52 @@ pub enum ServedRequest {
     Chat(CompletionRequest),
     /// `/completions`.
     Text(TextCompletionRequest),
+    /// `/responses`.
+    Responses(ResponsesRequest),
     /// `/embeddings`.
     Embeddings(EmbeddingsRequest),
     /// `/images/generations`.
     Images(ImagesRequest),
+    /// `/images/edits`.
+    Edits(EditsRequest),
+    /// `/tokenize`, which is no route of OpenAI's but of servers that speak its protocol.
+    Tokens(TokensRequest),
 }
 
 /// What answers a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServedHandle {
-    /// For [`ServedRequest::Chat`] and [`ServedRequest::Text`].
+    /// For [`ServedRequest::Chat`], [`ServedRequest::Text`], [`ServedRequest::Responses`] and [`ServedRequest::Tokens`].
     Chat(AnyChat),
-    /// For [`ServedRequest::Embeddings`].
+    /// For [`ServedRequest::Embeddings`] and [`ServedRequest::Tokens`].
     Embedder(AnyEmbedder),
-    /// For [`ServedRequest::Images`].
+    /// For [`ServedRequest::Images`] and [`ServedRequest::Edits`].
     Images(AnyImageGenerator),
 }
 
 impl ServedRequest {
-    /// Reads a body of the route `chat`, `completions`, `embeddings` or `images`.
+    /// Reads a body of the route `chat`, `completions`, `responses`, `embeddings`, `images`, `edits` or `tokens`.
     ///
     /// # Errors
     /// `invalid_request` for a body of the wrong form, naming the field; `not_found` for another route.
     pub fn read(route: &str, content_type: Option<&str>, body: &[u8]) -> Result<Self> {
+        if route == "edits" {
+            return EditsRequest::read(content_type, body).map(Self::Edits);
+        }
         check_content_type(content_type)?;
         match route {
             "chat" => CompletionRequest::read(body).map(Self::Chat),
             "completions" => TextCompletionRequest::read(body).map(Self::Text),
+            "responses" => ResponsesRequest::read(body).map(Self::Responses),
             "embeddings" => EmbeddingsRequest::read(body).map(Self::Embeddings),
             "images" => ImagesRequest::read(body).map(Self::Images),
+            "tokens" => TokensRequest::read(body).map(Self::Tokens),
             other => Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no route '{other}'; valid: chat, completions, embeddings, images"),
+                format!(
+                    "there is no route '{other}'; valid: chat, completions, responses, embeddings, images, edits, tokens"
+                ),
             )),
         }
     }
@@ -62,14 +80,21 @@ impl ServedRequest {
         match self {
             Self::Chat(asked) => Some(&asked.model),
             Self::Text(asked) => Some(&asked.model),
+            Self::Responses(asked) => Some(&asked.model),
             Self::Embeddings(asked) => Some(&asked.model),
+            Self::Tokens(asked) => Some(&asked.model),
             Self::Images(asked) => asked.model.as_deref(),
+            Self::Edits(asked) => asked.model.as_deref(),
         }
     }
 
     /// Whether the answer is to come as [`events`](Self::events).
     pub fn streams(&self) -> bool {
-        matches!(self, Self::Chat(asked) if asked.stream)
+        match self {
+            Self::Chat(asked) => asked.stream,
+            Self::Responses(asked) => asked.stream,
+            _ => false,
+        }
     }
 
     /// The JSON of the whole response. `id` and `created` are those of the response; `created` is in seconds since 1970.
@@ -78,21 +103,36 @@ impl ServedRequest {
     /// Those of the handle; `unsupported` for a handle of another capability.
     pub async fn answer(self, cx: &Context, handle: &ServedHandle, id: &str, created: u64) -> Result<String> {
         match (self, handle) {
-            (Self::Chat(asked), ServedHandle::Chat(chat)) => {
+            (Self::Chat(mut asked), ServedHandle::Chat(chat)) => {
                 let head = CompletionHead::new(id, created, asked.model);
-                json_text(&Completion::new(&chat.chat(cx, asked.request).await?, &head))
+                let response = ask(chat, cx, asked.request, &mut asked.ignored).await?;
+                json_text(&Completion::new(&response, &head).with_ignored(&asked.ignored))
             }
             (Self::Text(asked), ServedHandle::Chat(chat)) => {
                 let head = CompletionHead::new(id, created, &asked.model);
                 json_text(&asked.answer(cx, chat, &head).await?)
             }
-            (Self::Embeddings(asked), ServedHandle::Embedder(embedder)) => {
-                let response = embedder.embed(cx, asked.request).await?;
-                json_text(&EmbeddingList::new(&response, &asked.model, asked.encoding_format))
+            (Self::Responses(asked), ServedHandle::Chat(chat)) => {
+                let head = CompletionHead::new(id, created, asked.model.as_str());
+                let mut ignored = asked.ignored.clone();
+                let response = ask(chat, cx, asked.request.clone(), &mut ignored).await?;
+                json_text(&response_body(&response, head, &asked, ignored))
+            }
+            (Self::Embeddings(mut asked), ServedHandle::Embedder(embedder)) => {
+                let (model, encoding) = (asked.model.clone(), asked.encoding_format);
+                let ignored = std::mem::take(&mut asked.ignored);
+                let response = embedder.embed(cx, asked.request_for(embedder)?).await?;
+                json_text(&EmbeddingList::new(&response, &model, encoding).with_ignored(&ignored))
             }
             (Self::Images(asked), ServedHandle::Images(images)) => {
-                json_text(&ImageList::new(&images.generate(cx, asked.request).await?, created))
+                let response = images.generate(cx, asked.request).await?;
+                json_text(&ImageList::new(&response, created).with_ignored(&asked.ignored))
             }
+            (Self::Edits(asked), ServedHandle::Images(images)) => {
+                let response = images.refine(cx, asked.request).await?;
+                json_text(&ImageList::new(&response, created).with_ignored(&asked.ignored))
+            }
+            (Self::Tokens(asked), handle) => json_text(&TokenCount::of(&asked, handle)?),
             _ => Err(another_capability()),
         }
     }
@@ -108,13 +148,46 @@ impl ServedRequest {
         handle: &ServedHandle,
         (id, created): (&str, u64),
         request_id: Option<String>,
-    ) -> Result<CompletionEvents> {
-        let (Self::Chat(asked), ServedHandle::Chat(chat)) = (self, handle) else {
-            return Err(another_capability());
-        };
-        let head = CompletionHead::new(id, created, asked.model);
-        CompletionEvents::open(chat.stream(cx, asked.request).await?, head, asked.include_usage, request_id)
-            .await
+    ) -> Result<ServedEvents> {
+        match (self, handle) {
+            (Self::Chat(mut asked), ServedHandle::Chat(chat)) => {
+                let head = CompletionHead::new(id, created, asked.model);
+                let streams = ask_streams(chat, cx, asked.request, &mut asked.ignored).await?;
+                CompletionEvents::open_all(streams, head, asked.include_usage, request_id, &asked.ignored)
+                    .await
+                    .map(ServedEvents::Completion)
+            }
+            (Self::Responses(asked), ServedHandle::Chat(chat)) => {
+                let head = CompletionHead::new(id, created, asked.model.as_str());
+                let mut ignored = asked.ignored.clone();
+                let mut streams = ask_streams(chat, cx, asked.request.clone(), &mut ignored).await?;
+                let stream = streams.pop().ok_or_else(another_capability)?;
+                ResponseEvents::open(stream, head, &asked, ignored, request_id)
+                    .await
+                    .map(ServedEvents::Response)
+            }
+            _ => Err(another_capability()),
+        }
+    }
+}
+
+/// The server-sent events of a streamed answer. Dropping it stops the work.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServedEvents {
+    /// Of `/chat/completions`.
+    Completion(CompletionEvents),
+    /// Of `/responses`.
+    Response(ResponseEvents),
+}
+
+impl ServedEvents {
+    /// Waits for the next event and adds those that have arrived; `None` at the end.
+    pub async fn next(&mut self) -> Option<EventsPiece> {
+        match self {
+            Self::Completion(events) => events.next().await,
+            Self::Response(events) => events.next().await,
+        }
     }
 }
 

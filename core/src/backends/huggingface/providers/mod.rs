@@ -327,7 +327,8 @@ fn check_options(provider: &str, task: Task, set: &[(&str, bool)], accepted: Opt
     match set.iter().find(|(name, is_set)| *is_set && refused(name)) {
         None => Ok(()),
         Some((name, _)) => {
-            Err(Error::unsupported(format!("provider '{provider}' takes no `{name}` for {}", task.as_str())))
+            let text = format!("provider '{provider}' takes no `{name}` for {}", task.as_str());
+            Err(Error::unsupported_option(name, text))
         }
     }
 }

@@ -30,7 +30,6 @@ impl Default for ArchiveLimits {
     }
 }
 
-/// What an archive is read from.
 trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
@@ -64,12 +63,10 @@ const LOCAL_HEADER: u32 = 0x0403_4b50;
 
 /// The longest end of an archive: the end record and a comment.
 const MAX_END_BYTES: u64 = 22 + 65_535;
-/// The longest central directory that is read.
 const MAX_DIRECTORY_BYTES: u64 = 1 << 20;
 /// The compression ratio of smaller files is not checked.
 const MAX_UNCHECKED_BYTES: u64 = 1 << 20;
 
-/// The position of the central directory.
 struct CentralDirectory {
     at: u64,
     length: u64,
@@ -339,7 +336,6 @@ fn check_local_header(source: &mut dyn ReadSeek, file: &PackedFile) -> Result<u6
     Ok(file.at + 30 + number::<2>(&local, 26) + number::<2>(&local, 28))
 }
 
-/// A range of the source.
 struct SourceRange {
     source: Arc<Mutex<dyn ReadSeek>>,
     at: u64,
@@ -364,7 +360,6 @@ enum Decoder {
     Deflated(DeflateDecoder<BufReader<SourceRange>>),
 }
 
-/// A file that is being unpacked.
 struct UnpackedFile {
     bytes: Decoder,
     file: PackedFile,

@@ -50,7 +50,6 @@ impl<'a> Cells<'a> {
         value
     }
 
-    /// A text.
     pub(super) fn text(&self, column: impl ColumnSet) -> Option<String> {
         let bytes = self.bytes(column)?;
         let text = match self.row.has_doubled_quotes(self.columns.position(column)?) {
@@ -80,7 +79,6 @@ impl<'a> Cells<'a> {
         .filter(|number| *number != -1)
     }
 
-    /// An exact number.
     pub(super) fn decimal(&mut self, column: impl ColumnSet) -> Option<Decimal> {
         self.read(column, decimal)
     }

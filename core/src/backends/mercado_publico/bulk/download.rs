@@ -17,11 +17,11 @@ use crate::http::body::Body;
 use crate::http::client::ApiReply;
 use crate::http::{HeaderMap, HeaderText};
 use crate::policy::backoff::{Backoff, wait_for_attempt};
+use crate::procure::setters;
 use crate::procure::store::update_document;
 use crate::procure::{Month, Timestamp};
 use crate::runtime::{self, run_blocking};
 
-/// How often an interrupted download is resumed.
 const MAX_ATTEMPTS: u32 = 4;
 /// The waits before the next attempt.
 static BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
@@ -79,40 +79,19 @@ impl MonthRequest {
         }
     }
 
-    /// Sets the folder for the file.
-    pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = Some(folder.into());
-        self
-    }
-
-    /// Sets the largest file to download, in bytes.
-    pub fn with_most_bytes(mut self, bytes: u64) -> Self {
-        self.most_bytes = bytes;
-        self
-    }
-
-    /// Sets whether to download it even if it has not changed.
-    pub fn with_anew(mut self, anew: bool) -> Self {
-        self.anew = anew;
-        self
-    }
-
-    /// Sets what an import does with unknown columns.
-    pub fn with_unknown_columns(mut self, unknown: UnknownColumns) -> Self {
-        self.unknown_columns = unknown;
-        self
-    }
-
-    /// Sets whether an import stores the whole text of each row.
-    pub fn with_raw(mut self, raw: bool) -> Self {
-        self.raw = raw;
-        self
-    }
-
-    /// Sets whether an import keeps the file.
-    pub fn with_keep_file(mut self, keep: bool) -> Self {
-        self.keep_file = keep;
-        self
+    setters! {
+        /// Sets the folder for the file.
+        with_folder: folder = some into PathBuf;
+        /// Sets the largest file to download, in bytes.
+        with_most_bytes: most_bytes = u64;
+        /// Sets whether to download it even if it has not changed.
+        with_anew: anew = bool;
+        /// Sets what an import does with unknown columns.
+        with_unknown_columns: unknown_columns = UnknownColumns;
+        /// Sets whether an import stores the whole text of each row.
+        with_raw: raw = bool;
+        /// Sets whether an import keeps the file.
+        with_keep_file: keep_file = bool;
     }
 }
 
@@ -152,7 +131,6 @@ impl Download {
     }
 }
 
-/// What identifies a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Version {
     pub(super) etag: Option<String>,
@@ -334,7 +312,6 @@ impl MercadoPublico {
     }
 }
 
-/// Receives the body of one answer.
 struct ChunkReceiver<'a> {
     cx: &'a Context,
     request: &'a MonthRequest,

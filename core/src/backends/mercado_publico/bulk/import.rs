@@ -40,7 +40,6 @@ pub struct ImportReport {
     pub as_of: Timestamp,
 }
 
-/// What the store knows about an imported month.
 #[derive(Debug, Serialize, Deserialize)]
 struct ImportedMonth {
     version: Version,
@@ -50,7 +49,6 @@ struct ImportedMonth {
     personal_data: bool,
 }
 
-/// Lines that are written together.
 struct LineBatch {
     lines: Vec<StoredLine>,
     unread: u64,

@@ -59,8 +59,8 @@ pub use tender_offers::{Offer, TenderOffer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Operation;
-use crate::procure::Month;
 use crate::procure::store::RecordKind;
+use crate::procure::{Month, names};
 
 /// A set of monthly files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -75,16 +75,9 @@ pub enum BulkSet {
     Quotes,
 }
 
-impl BulkSet {
-    /// `order_lines`, `tender_offers` or `quotes`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OrderLines => "order_lines",
-            Self::TenderOffers => "tender_offers",
-            Self::Quotes => "quotes",
-        }
-    }
+names! { BulkSet { OrderLines = "order_lines", TenderOffers = "tender_offers", Quotes = "quotes" } }
 
+impl BulkSet {
     /// The path of a month's file. Only one set pads the month's number with a zero.
     pub fn path(self, month: Month) -> String {
         let (year, number) = (month.year(), month.month());

@@ -98,7 +98,6 @@ impl Orders {
     }
 }
 
-/// Approximately the memory of a line.
 fn approximate_bytes(item: &LineItem) -> usize {
     let texts = [&item.description, &item.supplier_description, &item.category, &item.unit];
     size_of::<LineItem>() + item.name.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()

@@ -118,7 +118,6 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Renames the complete file to its final path.
     pub(super) fn finish(self) -> Result<(PathBuf, u64)> {
         let write_error = |error| self.write_error(error);
         self.file.sync_all().map_err(write_error)?;

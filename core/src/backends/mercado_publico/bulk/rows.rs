@@ -11,6 +11,7 @@ use super::columns::{Columns, UnknownColumns};
 use super::sealed::ReadRow;
 use super::table::{CsvReader, is_markup};
 use crate::error::{Error, Result};
+use crate::procure::setters;
 use crate::procure::{Origin, Raw, Source, Timestamp};
 
 /// A row of one of the sets: [`OrderLine`](super::OrderLine), [`TenderOffer`](super::TenderOffer),
@@ -50,40 +51,19 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
-    /// Sets the time as of which the file is valid.
-    pub fn with_as_of(mut self, as_of: Timestamp) -> Self {
-        self.as_of = as_of;
-        self
-    }
-
-    /// Sets what to do with unknown columns.
-    pub fn with_unknown_columns(mut self, unknown: UnknownColumns) -> Self {
-        self.unknown_columns = unknown;
-        self
-    }
-
-    /// Sets whether each row keeps its text.
-    pub fn with_raw(mut self, raw: bool) -> Self {
-        self.raw = raw;
-        self
-    }
-
-    /// Sets whether personal data is kept.
-    pub fn with_personal_data(mut self, keep: bool) -> Self {
-        self.personal_data = keep;
-        self
-    }
-
-    /// Sets the longest row, in bytes.
-    pub fn with_most_row_bytes(mut self, bytes: usize) -> Self {
-        self.most_row_bytes = bytes;
-        self
-    }
-
-    /// Sets the limits of an archive.
-    pub fn with_limits(mut self, limits: ArchiveLimits) -> Self {
-        self.limits = limits;
-        self
+    setters! {
+        /// Sets the time as of which the file is valid.
+        with_as_of: as_of = Timestamp;
+        /// Sets what to do with unknown columns.
+        with_unknown_columns: unknown_columns = UnknownColumns;
+        /// Sets whether each row keeps its text.
+        with_raw: raw = bool;
+        /// Sets whether personal data is kept.
+        with_personal_data: personal_data = bool;
+        /// Sets the longest row, in bytes.
+        with_most_row_bytes: most_row_bytes = usize;
+        /// Sets the limits of an archive.
+        with_limits: limits = ArchiveLimits;
     }
 }
 
@@ -101,7 +81,6 @@ pub struct ReadProgress {
     pub of_bytes: Option<u64>,
 }
 
-/// A file that is being read.
 type FileReader = Box<dyn Read + Send>;
 
 /// The rows of a month, in order. After an error there are no more.

@@ -9,7 +9,7 @@ use std::io::Read;
 use memchr::{memchr, memchr2, memmem};
 
 use super::archive::read_failure;
-use super::text::{decoded, push_decoded};
+use super::text::decoded;
 use crate::error::{Error, Persistence, Result};
 
 /// How many bytes to read at once.
@@ -17,7 +17,6 @@ const READ_SIZE: usize = 256 << 10;
 /// The most fields of a row.
 const MAX_FIELDS: usize = 2048;
 
-/// Reads CSV rows.
 pub(super) struct CsvReader<R> {
     input: R,
     buffer: Vec<u8>,
@@ -32,7 +31,6 @@ pub(super) struct CsvReader<R> {
     bytes: u64,
 }
 
-/// The position of a field in its row.
 #[derive(Clone, Copy, Debug)]
 struct FieldSpan {
     start: u32,
@@ -47,7 +45,6 @@ pub(super) struct CsvRow<'a> {
     fields: &'a [FieldSpan],
 }
 
-/// The result of a search for the end of a row.
 enum RowSearch {
     /// A row of this many bytes.
     CsvRow(usize),
@@ -80,7 +77,6 @@ impl<R: Read> CsvReader<R> {
         }
     }
 
-    /// The number of rows read.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
@@ -157,7 +153,6 @@ impl<R: Read> CsvReader<R> {
         Ok(())
     }
 
-    /// The error for the next row.
     fn row_error(&self, what: &str) -> Error {
         let error = Error::response_invalid(format!("row {} {what}", self.rows + 1))
             .with_context("byte", self.bytes.to_string());
@@ -201,7 +196,6 @@ fn find_row(bytes: &[u8], at_end: bool, fields: &mut Vec<FieldSpan>) -> RowSearc
     }
 }
 
-/// What follows a field, and where it starts.
 enum After {
     FieldSpan(usize),
     CsvRow(usize),
@@ -261,7 +255,6 @@ fn find_quoted(bytes: &[u8], start: usize, at_end: bool) -> Result<(FieldSpan, A
 }
 
 impl<'a> CsvRow<'a> {
-    /// The number of fields.
     pub(super) fn len(self) -> usize {
         self.fields.len()
     }
@@ -272,16 +265,14 @@ impl<'a> CsvRow<'a> {
         field.and_then(|field| self.bytes.get(field.start as usize..field.end as usize)).unwrap_or_default()
     }
 
-    /// Whether the quotes in a field are doubled.
     pub(super) fn has_doubled_quotes(self, index: usize) -> bool {
         self.fields.get(index).is_some_and(|field| field.has_doubled_quotes)
     }
 
-    /// Appends a field's text, escaped for a JSON string.
     pub(super) fn push_json(self, index: usize, json: &mut Vec<u8>) {
         let bytes = self.bytes(index);
         if !self.has_doubled_quotes(index) && is_plain_json(bytes) {
-            return push_decoded(bytes, json);
+            return json.extend_from_slice(decoded(bytes).as_bytes());
         }
         let text = self.text(index);
         let mut rest = text.as_bytes();
@@ -300,7 +291,6 @@ impl<'a> CsvRow<'a> {
         json.extend_from_slice(rest);
     }
 
-    /// The text of a field.
     pub(super) fn text(self, index: usize) -> Cow<'a, str> {
         let text = decoded(self.bytes(index));
         match self.has_doubled_quotes(index) {

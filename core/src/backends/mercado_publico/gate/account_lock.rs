@@ -72,7 +72,6 @@ impl AccountQueue {
         queue
     }
 
-    /// The breaker of one of the APIs.
     pub(crate) fn breaker(&self, api: &'static str) -> Arc<Breaker> {
         let new = || Arc::new(Breaker::new(BREAKER.0, BREAKER.1));
         Arc::clone(locked(&self.breakers).entry(api).or_insert_with(new))

@@ -63,7 +63,6 @@ impl CallBudget {
     }
 }
 
-/// Whether a request has reached its ceiling of calls.
 pub(crate) fn is_ceiling(error: &Error) -> bool {
     error.context().contains(&("reason", "max_calls".to_owned()))
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::procure::store::{SharedStore, update_document};
+use crate::procure::store::{SharedStore, document_body, read_document, update_document};
 use crate::procure::{Date, Timestamp};
+
+const LEDGER: &str = "the quota ledger";
 
 /// A reservation expires after this time without a request: its process has probably died.
 const RESERVATION_EXPIRY: Duration = Duration::from_secs(600);
 
-/// The quota of one account.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     store: SharedStore,
@@ -102,24 +103,6 @@ struct ReservedCalls {
 }
 
 impl QuotaDocument {
-    fn read(body: Option<&[u8]>) -> Result<Self> {
-        body.map_or_else(
-            || Ok(Self::default()),
-            |body| {
-                serde_json::from_slice(body).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "the quota ledger in the store cannot be read")
-                        .with_source(error)
-                })
-            },
-        )
-    }
-
-    fn write(&self) -> Result<Option<Vec<u8>>> {
-        serde_json::to_vec(self).map(Some).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the quota ledger cannot be written").with_source(error)
-        })
-    }
-
     fn reserved_by_others(&self, own: Option<&str>) -> u32 {
         let others = self.reserved.iter().filter(|(holder, _)| own != Some(holder.as_str()));
         others.fold(0, |sum, (_, reserved)| sum.saturating_add(reserved.left))
@@ -134,10 +117,10 @@ impl Ledger {
     async fn change<T>(&self, now: Timestamp, change: impl Fn(&mut QuotaDocument) -> Result<T>) -> Result<T> {
         let name = format!("quota/{}/{}", self.account, now.date());
         update_document(&*self.store, &name, |body| {
-            let mut document = QuotaDocument::read(body)?;
+            let mut document = read_document::<QuotaDocument>(LEDGER, body)?;
             document.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
             let outcome = change(&mut document)?;
-            Ok((document.write()?, outcome))
+            Ok((Some(document_body(&document)?), outcome))
         })
         .await
     }
@@ -177,7 +160,6 @@ impl Ledger {
         .await
     }
 
-    /// Records that the service calls the quota used up.
     pub(crate) async fn exhaust(&self, now: Timestamp) -> Result<()> {
         self.change(now, |document| {
             document.spent = true;
@@ -221,11 +203,11 @@ impl Ledger {
         .await
     }
 
-    /// The state of the quota. Nothing is written.
     pub(crate) async fn quota(&self, now: Timestamp) -> Result<Quota> {
         let name = format!("quota/{}/{}", self.account, now.date());
         let stored = self.store.document(&name).await?;
-        let mut document = QuotaDocument::read(stored.as_ref().map(|stored| &*stored.body))?;
+        let body = stored.as_ref().map(|stored| &*stored.body);
+        let mut document = read_document::<QuotaDocument>(LEDGER, body)?;
         document.reserved.retain(|_, reserved| reserved.until > now.unix_millis());
         Ok(Quota {
             day: now.date(),
@@ -246,7 +228,6 @@ impl Ledger {
     }
 }
 
-/// Santiago's next midnight.
 fn resets_at(now: Timestamp) -> Timestamp {
     Timestamp::start_of(now.date().plus_days(1))
 }

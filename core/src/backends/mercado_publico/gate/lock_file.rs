@@ -11,13 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::super::own_file;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The lock file of an account.
 #[derive(Debug)]
 pub(crate) struct LockFile {
     path: PathBuf,
 }
 
-/// A locked file.
 #[derive(Debug)]
 pub(crate) struct LockedFile {
     file: File,

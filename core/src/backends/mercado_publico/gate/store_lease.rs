@@ -12,27 +12,24 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::procure::store::{Batch, SharedStore};
+use crate::error::Result;
+use crate::procure::store::{Batch, SharedStore, document_body, read_document};
 use crate::runtime;
 
 /// How long the document may stay the same before the lease is free.
 const LEASE_DURATION: Duration = Duration::from_secs(12);
-/// How often the holder rewrites the document.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 /// How often to check a lease that another machine holds.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Polls further apart than this prove nothing: the store itself may have been unreachable in between.
 const MAX_POLL_GAP: Duration = Duration::from_secs(4);
 
-/// The lease of an account in a store.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreLease {
     store: SharedStore,
     name: String,
 }
 
-/// The content of the document.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct LeaseDocument {
     /// The holder; without it the lease is free.
@@ -52,7 +49,6 @@ pub(crate) struct HeldLease {
     renewal: JoinHandle<()>,
 }
 
-/// When the last request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LastEnd {
     /// Just now: this process saw it end.
@@ -73,7 +69,6 @@ impl std::fmt::Debug for LeaseEnd {
     }
 }
 
-/// Watches whether the document's version changes.
 struct VersionWatch {
     version: u64,
     since: Instant,
@@ -111,8 +106,7 @@ impl StoreLease {
         loop {
             let document = self.store.document(&self.name).await?;
             let version = document.as_ref().map_or(0, |document| document.version);
-            let content =
-                document.map_or_else(|| Ok(LeaseDocument::default()), |document| read(&document.body))?;
+            let content = read(document.as_ref().map(|document| &*document.body))?;
             let is_free =
                 content.holder.is_none() || VersionWatch::has_expired(&mut watch, version, Instant::now());
             let mine = LeaseDocument { holder: Some(me.clone()), ended: content.ended };
@@ -130,10 +124,8 @@ impl StoreLease {
     }
 
     async fn write(&self, version: u64, content: &LeaseDocument) -> Result<bool> {
-        let body = serde_json::to_vec(content).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the lease in the store cannot be written").with_source(error)
-        })?;
-        self.store.apply(Batch::new().with_document(self.name.as_str(), version, body)).await
+        let batch = Batch::new().with_document(self.name.as_str(), version, document_body(content)?);
+        self.store.apply(batch).await
     }
 
     /// Renews the lease until it is to be released, and releases it.
@@ -178,10 +170,8 @@ fn finish(end: Option<LeaseEnd>) {
     }
 }
 
-fn read(body: &[u8]) -> Result<LeaseDocument> {
-    serde_json::from_slice(body).map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "the lease in the store cannot be read").with_source(error)
-    })
+fn read(body: Option<&[u8]>) -> Result<LeaseDocument> {
+    read_document("the lease", body)
 }
 
 impl HeldLease {
@@ -255,6 +245,6 @@ mod tests {
         assert!(lease.write(document.version, &other).await.expect("written"));
         held.release(SystemTime::now(), || {}).await.expect("ended");
         let document = lease.store.document(&lease.name).await.expect("read").expect("there");
-        assert_eq!(read(&document.body).expect("a lease").holder.as_deref(), Some("other"));
+        assert_eq!(read(Some(&document.body)).expect("a lease").holder.as_deref(), Some("other"));
     }
 }

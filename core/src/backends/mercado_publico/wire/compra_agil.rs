@@ -8,10 +8,8 @@ use crate::procure::{
     Buyer, Currency, Document, LineItem, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
 };
 
-/// A page of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    /// The rows.
     pub(crate) rows: Vec<QuickPurchaseRow>,
     /// The number of pages of the requested size; 0 if the source does not say.
     pub(crate) pages: i64,
@@ -51,7 +49,6 @@ pub(crate) fn success(body: &[u8]) -> Result<&str> {
     })
 }
 
-/// The rows of a list's payload.
 pub(crate) fn page(body: &Body, payload: &str) -> Result<Page> {
     let mut page = Page::default();
     let mut has_items = false;
@@ -110,12 +107,12 @@ fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
     }
 }
 
-/// Reads a quick purchase in full.
 pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
     let fields = Fields::read(written)
         .filter(|fields| fields.text("codigo").is_some())
         .ok_or_else(|| Error::response_invalid("the answer contains no quick purchase"))?;
     let part = |name: &str| fields.object(name).unwrap_or_default();
+    let reasons = part("motivos");
     let (call, delivery, buyer) = (part("convocatoria"), part("entrega"), part("institucion"));
     let currency = part("presupuesto").currency("moneda");
     let row = row_of(body, &fields, written);
@@ -144,6 +141,9 @@ pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
             .iter()
             .map(|document| Document::new(document.text_or_empty("id"), document.text_or_empty("nombre")))
             .collect(),
+        cancel_reason: reasons.text("motivo_cancelacion"),
+        deserted_reason: reasons.text("motivo_desierta"),
+        choice_reason: reasons.text("motivo_seleccion"),
         row,
     })
 }
@@ -170,5 +170,20 @@ fn quote(body: &Body, fields: &Fields<'_>, currency: Option<&Currency>) -> Quote
         total: fields.money("monto_total", currency),
         chosen: fields.flag("proveedor_seleccionado"),
         made: fields.time("fecha_creacion", body.mark),
+        valid_until: fields.time("fecha_vigencia", body.mark),
+        taxes: fields.money("total_impuesto", currency),
+        shipping: fields.money("monto_despacho", currency),
+        inadmissible: fields.text("justificacion_inadmisibilidad"),
+        items: fields.objects("productos_cotizados").iter().map(|line| quoted(line, currency)).collect(),
+    }
+}
+
+/// A line of a quote. No capture has one: the names are those of the requested lines, and of the quote's own amounts.
+fn quoted(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
+    let money = |names: [&str; 2]| names.into_iter().find_map(|name| fields.money(name, currency));
+    LineItem {
+        unit_price: money(["precio_unitario", "valor_unitario"]),
+        total: money(["monto_total", "total"]),
+        ..item(fields)
     }
 }

@@ -14,14 +14,11 @@ use bytes::Bytes;
 
 use crate::procure::{Origin, Raw, Source, Timestamp, ZoneMark};
 
-/// A body and what its records have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
     /// The bytes, [`prepared`](crate::procure::json::walk::prepared).
     pub(crate) bytes: Bytes,
-    /// The source.
     pub(crate) source: Source,
-    /// The time of the answer.
     pub(crate) as_of: Timestamp,
     /// Whether it is an old answer, used because the service is unavailable.
     pub(crate) stale: bool,
@@ -34,7 +31,6 @@ impl Body {
         Self { bytes, source, as_of, stale: false, mark: ZoneMark::WallClock }
     }
 
-    /// The origin of a record in this body.
     pub(crate) fn origin(&self, raw: Raw) -> Origin {
         Origin { stale: self.stale, ..Origin::new(self.source.clone(), self.as_of, raw) }
     }

@@ -5,19 +5,16 @@ use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::procure::json::fields::{Fields, slice_of};
 use crate::procure::json::walk;
 use crate::procure::{
-    Award, Buyer, Currency, Document, LineAward, LineItem, Money, Supplier, Tender, TenderRow, TenderState,
-    TenderType,
+    Award, Buyer, Contact, Currency, Document, LineAward, LineItem, Money, RelatedProcess, Supplier, Tender,
+    TenderRow, TenderState, TenderType,
 };
 
 /// The prefix of an `ocid`, before the code.
 const PREFIX: &str = "ocds-70d2nz-";
 
-/// A page of a month's index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    /// The codes of the page.
     pub(crate) codes: Vec<String>,
-    /// The number of codes in the month.
     pub(crate) total: Option<i64>,
 }
 
@@ -71,7 +68,6 @@ pub(crate) fn tenders(body: &Body) -> Result<Vec<Tender>> {
     Ok(releases.into_iter().filter_map(|written| tender(body, written)).collect())
 }
 
-/// Reads a tender from one release.
 pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     let release = Fields::read(written)?;
     let tender = release.object("tender").unwrap_or_default();
@@ -105,6 +101,7 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
         items: items(&tender, &awards),
         bidders: suppliers("tenderer"),
         documents: tender.objects("documents").iter().map(document).collect(),
+        related: release.objects("relatedProcesses").iter().map(related).collect(),
         ..Tender::default()
     })
 }
@@ -148,7 +145,25 @@ fn buyer(party: &Fields<'_>) -> Buyer {
         unit_name,
         address: address.text("streetAddress"),
         region: address.text("region"),
+        contact: contact(party),
         ..Buyer::new("", name)
+    }
+}
+
+fn contact(party: &Fields<'_>) -> Option<Contact> {
+    let point = party.object("contactPoint")?;
+    let [name, telephone, mail] = ["name", "telephone", "email"].map(|member| point.text(member));
+    let contact = Contact { name, telephone, mail, ..Contact::default() };
+    (contact != Contact::default()).then_some(contact)
+}
+
+fn related(process: &Fields<'_>) -> RelatedProcess {
+    let word = |word: &str| word.trim_matches('"').to_owned();
+    RelatedProcess {
+        id: process.text_or_empty("id"),
+        identifier: process.text("identifier"),
+        title: process.text("title"),
+        relationships: process.elements("relationship").into_iter().map(word).collect(),
     }
 }
 
@@ -157,6 +172,7 @@ fn supplier(party: &Fields<'_>) -> Supplier {
         tax_number: party.object("identifier").and_then(|identifier| identifier.text("id")),
         branch_code: party.text("id").map(|id| id.trim_start_matches("CL-MP-").to_owned()),
         region: party.object("address").and_then(|address| address.text("region")),
+        contact: contact(party),
         ..Supplier::new("", names(party).0)
     }
 }

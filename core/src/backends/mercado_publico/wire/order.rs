@@ -20,7 +20,6 @@ pub(crate) fn read(body: &Body) -> Result<V1<PurchaseOrder>> {
     })
 }
 
-/// Reads one order.
 pub(crate) fn order(body: &Body, written: &str) -> Result<PurchaseOrder> {
     let fields = Fields::read(written)
         .ok_or_else(|| Error::response_invalid("the order in the answer is not an object"))?;

@@ -43,7 +43,6 @@ pub(crate) fn scrubbed(body: &Bytes) -> Result<Bytes> {
     Ok(clean.into())
 }
 
-/// The depth to which serde_json nests.
 const MAX_DEPTH: usize = 128;
 
 fn scrub(walker: &mut Walker<'_>, depth_left: usize, drop: &mut dyn FnMut(usize, usize)) -> Result<()> {

@@ -175,6 +175,44 @@ fn ocds_packages_name_losing_bidders() {
     assert_eq!((index.codes[0].as_str(), index.total), ("990101-12-LE26", Some(2)));
 }
 
+/// What no recorded body has: the lines and reasons of quotes, contacts and related processes in OCDS.
+#[test]
+fn quotes_reasons_contacts_and_related_processes_are_typed() {
+    let quick = br#"{"success":"OK","payload":{"codigo":"1-1-COT26","presupuesto":{"moneda":"CLP"},
+        "motivos":{"motivo_cancelacion":null,"motivo_seleccion":"Menor precio"},"proveedores_cotizando":[{
+        "razon_social":"UNO","valor_neto":100,"total_impuesto":"19","monto_despacho":5,"monto_total":124,
+        "fecha_vigencia":"2026-11-01 10:00","justificacion_inadmisibilidad":" ","proveedor_seleccionado":1,
+        "productos_cotizados":[{"codigo_producto":42132205,"nombre":"Guantes","cantidad":2,"precio_unitario":50}]}]}}"#;
+    let body = body(quick.to_vec(), "v2");
+    let payload = compra_agil::payload(&body.bytes).expect("read").expect("a success");
+    let detail = compra_agil::detail(&body, payload).expect("a detail");
+    assert_eq!((detail.choice_reason.as_deref(), detail.cancel_reason), (Some("Menor precio"), None));
+    let quote = &detail.quotes[0];
+    let written = |money: &Option<crate::procure::Money>| money.as_ref().map(ToString::to_string);
+    assert_eq!(
+        (written(&quote.taxes).as_deref(), written(&quote.shipping).as_deref()),
+        (Some("19 CLP"), Some("5 CLP"))
+    );
+    assert_eq!(
+        (quote.inadmissible.as_deref(), quote.items[0].product_code.as_deref()),
+        (None, Some("42132205"))
+    );
+    assert_eq!(written(&quote.items[0].unit_price).as_deref(), Some("50 CLP"));
+    assert_eq!(quote.valid_until.expect("a time").to_string(), "2026-11-01T10:00:00-03:00");
+
+    let release = r#"{"releases":[{"ocid":"ocds-70d2nz-1-1-CM26","tender":{"id":"1-1-CM26","procuringEntity":{"id":"a"}},
+        "parties":[{"id":"a","name":"Uno","roles":["buyer"],"contactPoint":{"name":"Ana","email":"a@x.example"}}],
+        "relatedProcesses":[{"id":"1","relationship":["framework"],"identifier":"2239-9-LR22"}]}]}"#;
+    let tender = ocds::tenders(&self::body(release.into(), "ocds")).expect("read").remove(0);
+    let contact = tender.buyer.expect("a buyer").contact.expect("a contact");
+    assert_eq!((contact.name.as_deref(), contact.mail.as_deref()), (Some("Ana"), Some("a@x.example")));
+    let related = &tender.related[0];
+    assert_eq!(
+        (related.identifier.as_deref(), &related.relationships[..]),
+        (Some("2239-9-LR22"), &["framework".to_owned()][..])
+    );
+}
+
 #[test]
 fn failures_inside_a_success_are_failures() {
     for (name, code, says) in [

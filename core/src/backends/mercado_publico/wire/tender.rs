@@ -19,7 +19,6 @@ pub(crate) fn read(body: &Body) -> Result<V1<Tender>> {
     })
 }
 
-/// Reads one tender.
 pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
     let fields = Fields::read(written)
         .ok_or_else(|| Error::response_invalid("the tender in the answer is not an object"))?;

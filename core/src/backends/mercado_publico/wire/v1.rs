@@ -6,7 +6,9 @@ use super::Body;
 use crate::error::{Error, Result};
 use crate::procure::json::fields::{Text, WholeNumber, is_tidy, tidied};
 use crate::procure::json::walk::Walker;
-use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp};
+use crate::procure::{
+    Buyer, OrderState, Origin, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp,
+};
 
 /// A body of v1.
 #[derive(Debug, PartialEq)]
@@ -106,11 +108,12 @@ pub(crate) fn failure_in(body: &[u8]) -> Option<V1Failure> {
     }
 }
 
+/// What a row of any list has.
 #[derive(Deserialize)]
-struct WireTender<'a> {
-    #[serde(rename = "CodigoExterno", alias = "Codigo", borrow)]
+struct WireRow<'a> {
+    #[serde(rename = "CodigoExterno", alias = "Codigo", alias = "CodigoEmpresa", borrow)]
     code: Text<'a>,
-    #[serde(rename = "Nombre", borrow, default)]
+    #[serde(rename = "Nombre", alias = "NombreEmpresa", borrow, default)]
     name: Text<'a>,
     #[serde(rename = "CodigoEstado", default)]
     state: WholeNumber,
@@ -118,25 +121,6 @@ struct WireTender<'a> {
     closes: Text<'a>,
 }
 
-#[derive(Deserialize)]
-struct WireOrder<'a> {
-    #[serde(rename = "Codigo", borrow)]
-    code: Text<'a>,
-    #[serde(rename = "Nombre", borrow, default)]
-    name: Text<'a>,
-    #[serde(rename = "CodigoEstado", default)]
-    state: WholeNumber,
-}
-
-#[derive(Deserialize)]
-struct WireCompany<'a> {
-    #[serde(rename = "CodigoEmpresa", borrow)]
-    code: Text<'a>,
-    #[serde(rename = "NombreEmpresa", borrow, default)]
-    name: Text<'a>,
-}
-
-/// A tidy, owned text.
 fn owned(text: Text<'_>) -> String {
     match text.0 {
         std::borrow::Cow::Owned(text) if is_tidy(&text) => text,
@@ -144,56 +128,39 @@ fn owned(text: Text<'_>) -> String {
     }
 }
 
-fn row_of<'a, W: Deserialize<'a>, T>(
-    body: &Body,
-    walker: &mut Walker<'a>,
-    build: impl FnOnce(W, Raw) -> T,
-) -> Result<T> {
-    let (wire, place) = walker.spanned::<W>()?;
-    Ok(build(wire, Raw::of_parsed(body.bytes.slice(place))))
+fn list<T>(body: &Body, build: impl Fn(WireRow<'_>, Origin) -> T) -> Result<V1<T>> {
+    read(&body.bytes, |walker| {
+        let (row, place) = walker.spanned::<WireRow<'_>>()?;
+        Ok(build(row, body.origin(Raw::of_parsed(body.bytes.slice(place)))))
+    })
 }
 
-/// Reads a list of tenders.
 pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
-    read(&body.bytes, |walker| {
-        row_of(body, walker, |wire: WireTender<'_>, raw| TenderRow {
-            closes: Timestamp::read_optional(&wire.closes.0, body.mark),
-            code: owned(wire.code),
-            name: owned(wire.name),
-            state: wire.state.0.map(TenderState::from_number).unwrap_or_default(),
-            origin: body.origin(raw),
-        })
+    list(body, |row, origin| TenderRow {
+        closes: Timestamp::read_optional(&row.closes.0, body.mark),
+        code: owned(row.code),
+        name: owned(row.name),
+        state: row.state.0.map(TenderState::from_number).unwrap_or_default(),
+        origin,
     })
 }
 
-/// Reads a list of purchase orders.
 pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
-    read(&body.bytes, |walker| {
-        row_of(body, walker, |wire: WireOrder<'_>, raw| PurchaseOrderRow {
-            code: owned(wire.code),
-            name: owned(wire.name),
-            state: wire.state.0.map(OrderState::from_number).unwrap_or_default(),
-            origin: body.origin(raw),
-        })
+    list(body, |row, origin| PurchaseOrderRow {
+        code: owned(row.code),
+        name: owned(row.name),
+        state: row.state.0.map(OrderState::from_number).unwrap_or_default(),
+        origin,
     })
 }
 
-/// Reads a list of public buyers.
 pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
-    read(&body.bytes, |walker| {
-        row_of(body, walker, |wire: WireCompany<'_>, raw| Buyer {
-            origin: Some(body.origin(raw)),
-            ..Buyer::new(owned(wire.code), owned(wire.name))
-        })
-    })
+    list(body, |row, origin| Buyer { origin: Some(origin), ..Buyer::new(owned(row.code), owned(row.name)) })
 }
 
-/// Reads a list of suppliers.
 pub(crate) fn suppliers(body: &Body) -> Result<V1<Supplier>> {
-    read(&body.bytes, |walker| {
-        row_of(body, walker, |wire: WireCompany<'_>, raw| Supplier {
-            origin: Some(body.origin(raw)),
-            ..Supplier::new(owned(wire.code), owned(wire.name))
-        })
+    list(body, |row, origin| Supplier {
+        origin: Some(origin),
+        ..Supplier::new(owned(row.code), owned(row.name))
     })
 }

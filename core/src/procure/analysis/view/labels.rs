@@ -3,27 +3,19 @@
 use crate::procure::analysis::question::Language;
 use crate::procure::{Estimation, PaymentTerm, TenderState, TimeUnit};
 
-/// The state in words.
 pub(in crate::procure) fn state(state: &TenderState, language: Language) -> String {
-    let words = match (state, language) {
-        (TenderState::Published, Language::Spanish) => "Publicada",
-        (TenderState::Published, Language::English) => "Published",
-        (TenderState::Closed, Language::Spanish) => "Cerrada",
-        (TenderState::Closed, Language::English) => "Closed",
-        (TenderState::Deserted, Language::Spanish) => "Desierta",
-        (TenderState::Deserted, Language::English) => "Deserted",
-        (TenderState::Awarded, Language::Spanish) => "Adjudicada",
-        (TenderState::Awarded, Language::English) => "Awarded",
-        (TenderState::Revoked, Language::Spanish) => "Revocada",
-        (TenderState::Revoked, Language::English) => "Revoked",
-        (TenderState::Suspended, Language::Spanish) => "Suspendida",
-        (TenderState::Suspended, Language::English) => "Suspended",
-        (other, _) => return super::visible(&other.to_string(), false),
+    let [spanish, english] = match state {
+        TenderState::Published => ["Publicada", "Published"],
+        TenderState::Closed => ["Cerrada", "Closed"],
+        TenderState::Deserted => ["Desierta", "Deserted"],
+        TenderState::Awarded => ["Adjudicada", "Awarded"],
+        TenderState::Revoked => ["Revocada", "Revoked"],
+        TenderState::Suspended => ["Suspendida", "Suspended"],
+        other => return super::visible(&other.to_string(), false),
     };
-    words.to_owned()
+    if language == Language::Spanish { spanish } else { english }.to_owned()
 }
 
-/// The basis of the estimated amount, in words.
 pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
     match estimation {
         Estimation::Budget => "presupuesto disponible".to_owned(),
@@ -33,7 +25,6 @@ pub(in crate::procure) fn estimation(estimation: &Estimation) -> String {
     }
 }
 
-/// The payment term in words.
 pub(super) fn payment(term: &PaymentTerm) -> String {
     match term {
         PaymentTerm::Days30 => "pago a 30 días".to_owned(),
@@ -44,14 +35,14 @@ pub(super) fn payment(term: &PaymentTerm) -> String {
     }
 }
 
-/// A unit of time in words.
-pub(super) fn unit(unit: &TimeUnit) -> String {
-    match unit {
-        TimeUnit::Hours => "horas".to_owned(),
-        TimeUnit::Days => "días".to_owned(),
-        TimeUnit::Weeks => "semanas".to_owned(),
-        TimeUnit::Months => "meses".to_owned(),
-        TimeUnit::Years => "años".to_owned(),
-        other => other.to_string(),
-    }
+pub(super) fn unit(unit: &TimeUnit, language: Language) -> String {
+    let [spanish, english] = match unit {
+        TimeUnit::Hours => ["horas", "hours"],
+        TimeUnit::Days => ["días", "days"],
+        TimeUnit::Weeks => ["semanas", "weeks"],
+        TimeUnit::Months => ["meses", "months"],
+        TimeUnit::Years => ["años", "years"],
+        other => return other.to_string(),
+    };
+    if language == Language::Spanish { spanish } else { english }.to_owned()
 }

@@ -1,33 +1,30 @@
 //! The parts of a tender, the most important first.
 
-use super::{MAX_LINE_TEXT_CHARS, MAX_TEXT_CHARS, Value, ViewBuilder, is_blank, labels, plain_number};
+use super::{MAX_LINE_TEXT_CHARS, MAX_TEXT_CHARS, ViewBuilder, is_blank, labels};
 use crate::procure::analysis::question::Language;
-use crate::procure::{LineItem, Supplier, Tender, Timestamp};
+use crate::procure::{Decimal, LineItem, Supplier, Tender, TimeUnit, Timestamp};
 
 /// Code, title, state, times and amount, and what can be derived from them on the day of the question.
 pub(super) fn head(builder: &mut ViewBuilder, tender: &Tender, now: Timestamp) {
     let row = &tender.row;
-    let code = super::visible(&row.code, false);
-    builder.add("/row/code", code.clone(), vec![Value::Code(code.to_uppercase())]);
+    builder.add("/row/code", super::visible(&row.code, false), None);
     builder.text("/row/name", &row.name, MAX_LINE_TEXT_CHARS);
-    builder.state("/row/state", &row.state, Language::Spanish);
+    let state = labels::state(&row.state, builder.language);
+    builder.add("/row/state", labels::state(&row.state, Language::Spanish), Some(state));
     builder.moment("/row/closes", row.closes);
     builder.moment("/derived/now", Some(now));
     if let Some(closes) = row.closes {
         let days = i64::from(now.date().days_until(closes.date()));
-        let days = crate::procure::Decimal::new(i128::from(days), 0);
-        builder.quantity("/derived/days_until_closing", Some(days), Some("days"));
+        let unit = labels::unit(&TimeUnit::Days, builder.language);
+        builder.number("/derived/days_until_closing", Some(Decimal::new(i128::from(days), 0)), &unit);
     }
     builder.short("/kind", tender.kind.as_ref().map(|kind| kind.as_str()));
     builder.money("/estimated_amount", tender.estimated_amount.as_ref());
     builder.short("/estimation", tender.estimation.as_ref().map(labels::estimation).as_deref());
     builder.short("/payment", tender.payment.as_ref().map(labels::payment).as_deref());
     if let Some((length, unit)) = &tender.contract_duration {
-        builder.text(
-            "/contract_duration",
-            &format!("{} {}", plain_number(*length), labels::unit(unit)),
-            MAX_LINE_TEXT_CHARS,
-        );
+        let unit = super::visible(&labels::unit(unit, builder.language), false);
+        builder.number("/contract_duration", Some(*length), &unit);
     }
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     builder.count("/derived/items", count(tender.items.len()));
@@ -59,7 +56,6 @@ fn dates(builder: &mut ViewBuilder, tender: &Tender) {
     }
 }
 
-/// The descriptions.
 pub(super) fn texts(builder: &mut ViewBuilder, tender: &Tender) {
     // Leave room for the lines.
     let most = MAX_TEXT_CHARS.min(builder.room / 2);
@@ -70,7 +66,7 @@ pub(super) fn texts(builder: &mut ViewBuilder, tender: &Tender) {
 pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     let Some(buyer) = &tender.buyer else { return };
     builder.short("/buyer/name", Some(&buyer.name));
-    builder.rut("/buyer/tax_number", buyer.tax_number.as_deref());
+    builder.short("/buyer/tax_number", buyer.tax_number.as_deref());
     builder.short("/buyer/unit_name", buyer.unit_name.as_deref());
     builder.short("/buyer/region", buyer.region.as_deref());
     builder.short("/buyer/commune", buyer.commune.as_deref());
@@ -83,7 +79,6 @@ pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     }
 }
 
-/// The award.
 pub(super) fn award(builder: &mut ViewBuilder, tender: &Tender) {
     let Some(award) = &tender.award else { return };
     builder.short("/award/number", award.number.as_deref());
@@ -97,7 +92,6 @@ pub(super) fn award(builder: &mut ViewBuilder, tender: &Tender) {
     }
 }
 
-/// Lines, bidders and documents, as many as fit.
 pub(super) fn lists(builder: &mut ViewBuilder, tender: &Tender) {
     each(builder, "/items", &tender.items, |builder, path, item| {
         if !is_blank(item) {
@@ -127,7 +121,7 @@ fn item(builder: &mut ViewBuilder, path: &str, item: &LineItem) {
         builder.count(format!("{path}/number"), number);
     }
     builder.short(format!("{path}/name"), Some(&item.name));
-    builder.quantity(format!("{path}/quantity"), item.quantity, item.unit.as_deref());
+    builder.number(format!("{path}/quantity"), item.quantity, "");
     builder.short(format!("{path}/unit"), item.unit.as_deref());
     builder.short(format!("{path}/description"), item.description.as_deref());
     builder.money(format!("{path}/unit_price"), item.unit_price.as_ref());
@@ -136,12 +130,12 @@ fn item(builder: &mut ViewBuilder, path: &str, item: &LineItem) {
     builder.short(format!("{path}/category"), item.category.as_deref());
     if let Some(award) = &item.award {
         supplier(builder, &format!("{path}/award/supplier"), &award.supplier);
-        builder.number(format!("{path}/award/quantity"), award.quantity);
+        builder.number(format!("{path}/award/quantity"), award.quantity, "");
         builder.money(format!("{path}/award/unit_price"), award.unit_price.as_ref());
     }
 }
 
 fn supplier(builder: &mut ViewBuilder, path: &str, supplier: &Supplier) {
     builder.short(format!("{path}/name"), Some(&supplier.name));
-    builder.rut(format!("{path}/tax_number"), supplier.tax_number.as_deref());
+    builder.short(format!("{path}/tax_number"), supplier.tax_number.as_deref());
 }

@@ -14,7 +14,6 @@ mod release;
 
 use release::Release;
 
-/// The licence of the source's records.
 const LICENCE: &str = "https://creativecommons.org/publicdomain/zero/1.0/";
 
 /// The metadata of a package.

@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::procure::tables::folded;
 use crate::procure::{Buyer, Rut, Supplier, Tender};
 
-/// An organisation and its roles in the tender.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Party {
     pub(super) name: String,
@@ -37,7 +36,6 @@ struct Address {
     country_name: &'static str,
 }
 
-/// A reference to a party.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Reference {
     pub(super) name: String,
@@ -100,7 +98,6 @@ pub(super) fn of(tender: &Tender) -> Vec<Party> {
     parties
 }
 
-/// The winners of the tender and of its lines.
 fn winners(tender: &Tender) -> Vec<&Supplier> {
     let of_lines = tender.items.iter().filter_map(|item| item.award.as_ref()).map(|award| &award.supplier);
     tender.award.iter().flat_map(|award| &award.suppliers).chain(of_lines).collect()

@@ -7,11 +7,10 @@ use super::super::not_json;
 use super::parties::{self, Party, Reference, supplier_reference};
 use crate::error::{Error, Result};
 use crate::procure::{
-    Award, Currency, Decimal, LineAward, LineItem, Money, Supplier, Tender, TenderState, TenderType,
-    Timestamp,
+    Award, Currency, Decimal, LineAward, LineItem, Money, RelatedProcess, Supplier, Tender, TenderState,
+    TenderType, Timestamp,
 };
 
-/// The registered prefix of Mercado Público.
 const PREFIX: &str = "ocds-70d2nz-";
 
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +29,18 @@ pub(super) struct Release<'a> {
     tender: Process<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     awards: Vec<Decision>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    related_processes: Vec<Related<'a>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Related<'a> {
+    id: &'a str,
+    relationship: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identifier: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -79,7 +90,6 @@ struct Decision {
     items: Vec<Item>,
 }
 
-/// An amount, as a JSON number with all digits.
 #[derive(Clone, Debug, Serialize)]
 struct OcdsValue {
     amount: Box<RawValue>,
@@ -152,10 +162,10 @@ impl<'a> Release<'a> {
             tender: process(tender, buyer.clone())?,
             buyer,
             awards,
+            related_processes: tender.related.iter().map(related).collect(),
         })
     }
 
-    /// The compiled release.
     pub(super) fn compiled(&self) -> Self {
         let mut compiled = self.clone();
         compiled.id = format!("{}-compiled", self.id);
@@ -192,6 +202,15 @@ fn process(tender: &Tender, buyer: Option<Reference>) -> Result<Process<'_>> {
         items: items(tender.items.iter(), false)?,
         documents: tender.documents.iter().enumerate().map(document).collect(),
     })
+}
+
+fn related(process: &RelatedProcess) -> Related<'_> {
+    Related {
+        id: &process.id,
+        relationship: &process.relationships,
+        title: process.title.as_deref(),
+        identifier: process.identifier.as_deref(),
+    }
 }
 
 /// The OCDS status. A closed tender without a decision is still `active`; there is no code for a suspended one.

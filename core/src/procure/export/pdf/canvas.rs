@@ -7,7 +7,6 @@ use super::text::{Font, cut, lines, width};
 
 /// A4, in points.
 const PAGE_SIZE: (f32, f32) = (595.28, 841.89);
-/// The margin on every side, in points.
 const MARGIN: f32 = 48.0;
 
 const CATALOG: Ref = Ref::new(1);
@@ -19,7 +18,6 @@ const CONTENT: Ref = Ref::new(6);
 const INFORMATION: Ref = Ref::new(7);
 const LINK: Ref = Ref::new(8);
 
-/// The style of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) font: Font,
@@ -37,13 +35,11 @@ impl Style {
 
     pub(super) const LINK: Self = Self { font: Font::Regular, size: 7.0, ink: [0.0, 0.2, 0.6] };
 
-    /// The distance between lines.
     pub(super) fn leading(self) -> f32 {
         self.size * 1.28
     }
 }
 
-/// A page and the current position on it.
 pub(super) struct Canvas {
     content: Content,
     /// The top of the next line, from the bottom of the page.
@@ -59,7 +55,6 @@ impl Canvas {
         Self { content: Content::new(), top: PAGE_SIZE.1 - MARGIN, floor: MARGIN + footer, link: None }
     }
 
-    /// The width between the margins.
     pub(super) fn width() -> f32 {
         PAGE_SIZE.0 - 2.0 * MARGIN
     }
@@ -72,7 +67,6 @@ impl Canvas {
         self.top = top;
     }
 
-    /// Moves down.
     pub(super) fn gap(&mut self, points: f32) {
         self.top -= points;
     }
@@ -101,7 +95,6 @@ impl Canvas {
         set.len()
     }
 
-    /// Writes a right-aligned text on the last line.
     pub(super) fn right(&mut self, text: &str, style: Style) {
         let bytes = super::text::encoded(text);
         let x = PAGE_SIZE.0 - MARGIN - width(&bytes, style.font, style.size);
@@ -122,19 +115,16 @@ impl Canvas {
         self.content.end_text();
     }
 
-    /// Draws a thin line from margin to margin.
     pub(super) fn rule(&mut self) {
         self.content.set_stroke_gray(0.75).set_line_width(0.5);
         self.content.move_to(MARGIN, self.top).line_to(PAGE_SIZE.0 - MARGIN, self.top).stroke();
     }
 
-    /// Moves to the footer.
     pub(super) fn footer(&mut self) {
         self.top = self.floor;
         self.floor = MARGIN - 24.0;
     }
 
-    /// Writes a clickable link.
     pub(super) fn link(&mut self, link: &str, style: Style) {
         let before = self.top;
         if self.text(link, style, 0.0, Self::width(), 1) > 0 {

@@ -34,22 +34,13 @@ impl PdfPage {
         Self::default()
     }
 
-    /// Sets the language of the headings.
-    pub fn with_language(mut self, language: Language) -> Self {
-        self.language = Some(language);
-        self
-    }
-
-    /// Sets the link on the page.
-    pub fn with_link(mut self, link: impl Into<String>) -> Self {
-        self.link = Some(link.into());
-        self
-    }
-
-    /// Sets the maker of the page.
-    pub fn with_made_by(mut self, name: impl Into<String>) -> Self {
-        self.made_by = Some(name.into());
-        self
+    setters! {
+        /// Sets the language of the headings.
+        with_language: language = some Language;
+        /// Sets the link on the page.
+        with_link: link = some into String;
+        /// Sets the maker of the page.
+        with_made_by: made_by = some into String;
     }
 }
 

@@ -7,14 +7,11 @@ use crate::procure::analysis::clean::{cut, visible, without_persons};
 use crate::procure::analysis::{Analysis, Language, labels};
 use crate::procure::{LineItem, Money, Tender, Timestamp};
 
-/// The height of the footer.
 const FOOTER_HEIGHT: f32 = 58.0;
-/// The space between columns.
 const GUTTER: f32 = 18.0;
 /// The most characters of a cited value.
 const MAX_VALUE_CHARS: usize = 90;
 
-/// Writes the page.
 pub(super) fn write(tender: &Tender, analysis: Option<&Analysis>, page: &PdfPage) -> Vec<u8> {
     let language = page.language.or(analysis.map(Analysis::language)).unwrap_or_default();
     let mut canvas = Canvas::new(FOOTER_HEIGHT);
@@ -60,7 +57,6 @@ impl Sheet<'_> {
         canvas.gap(4.0);
     }
 
-    /// The facts, in two columns of names and values.
     fn facts(&self, canvas: &mut Canvas) {
         let facts = self.all_facts();
         let wide = (Canvas::width() - GUTTER) / 2.0;
@@ -209,7 +205,6 @@ impl Sheet<'_> {
         self.notes(canvas, analysis, written);
     }
 
-    /// Notes on what is missing from the page.
     fn notes(&self, canvas: &mut Canvas, analysis: &Analysis, written: usize) {
         let mut notes = Vec::new();
         let more = analysis.claims.len() - written;
@@ -259,10 +254,9 @@ impl Sheet<'_> {
         canvas.text(&from, Style::SMALL, 0.0, Canvas::width(), 1);
         if let Some(analysis) = self.analysis {
             let checked = self.say(
-                "Montos, fechas, RUT, códigos y estados se contrastaron con los campos citados; lo demás lo redactó el \
-                 modelo. No reemplaza las bases.",
-                "Amounts, dates, tax numbers, codes and states were held against the fields cited; the rest is the \
-                 model's wording. It does not replace the terms of the tender.",
+                "Los valores son los de los campos citados; lo demás lo redactó el modelo. No reemplaza las bases.",
+                "The values are those of the fields cited; the rest is the model's wording. It does not replace the \
+                 terms of the tender.",
             );
             let by = format!(
                 "{} {} ({}). {checked}",

@@ -99,13 +99,12 @@ fn tender() -> Tender {
 
 fn claim(text: &str) -> Claim {
     let citation = Citation { path: "/row/closes".to_owned(), value: "2026-10-26 15:30".to_owned() };
-    Claim { text: text.to_owned(), citations: vec![citation], checked: Vec::new(), opinion: true }
+    Claim { text: text.to_owned(), citations: vec![citation], opinion: true }
 }
 
 fn analysis(claims: Vec<Claim>) -> Analysis {
     let info = crate::info::BackendInfo::new("scripted", "modelo-x");
-    let rejected =
-        RejectedClaim { text: "x".to_owned(), citations: Vec::new(), reason: Rejection::NoCitation };
+    let rejected = RejectedClaim { text: "x".to_owned(), citations: Vec::new(), reason: Rejection::Length };
     Analysis {
         code: "990101-12-LE26".to_owned(),
         question: Question::of(QuestionKind::GoNoGo),

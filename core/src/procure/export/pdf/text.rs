@@ -1,45 +1,15 @@
 //! Text in the encoding and with the widths of PDF's standard fonts, which need not be embedded.
 
-/// A font that every PDF reader has.
+use encoding_rs::WINDOWS_1252;
+use unicode_normalization::UnicodeNormalization;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Font {
     Regular,
     Bold,
 }
 
-/// The characters of Windows-1252 between 0x80 and 0x9F.
-const WINDOWS_1252_80_9F: [(char, u8); 27] = [
-    ('€', 0x80),
-    ('‚', 0x82),
-    ('ƒ', 0x83),
-    ('„', 0x84),
-    ('…', 0x85),
-    ('†', 0x86),
-    ('‡', 0x87),
-    ('ˆ', 0x88),
-    ('‰', 0x89),
-    ('Š', 0x8A),
-    ('‹', 0x8B),
-    ('Œ', 0x8C),
-    ('Ž', 0x8E),
-    ('‘', 0x91),
-    ('’', 0x92),
-    ('“', 0x93),
-    ('”', 0x94),
-    ('•', 0x95),
-    ('–', 0x96),
-    ('—', 0x97),
-    ('˜', 0x98),
-    ('™', 0x99),
-    ('š', 0x9A),
-    ('›', 0x9B),
-    ('œ', 0x9C),
-    ('ž', 0x9E),
-    ('Ÿ', 0x9F),
-];
-
-/// Replacements for characters that the fonts lack.
-const REPLACEMENTS: [(char, &str); 13] = [
+const REPLACEMENTS: [(char, &str); 12] = [
     ('≥', ">="),
     ('≤', "<="),
     ('≠', "<>"),
@@ -52,61 +22,26 @@ const REPLACEMENTS: [(char, &str); 13] = [
     ('″', "\""),
     ('✓', "v"),
     ('●', "•"),
-    ('\u{2010}', "-"),
-];
-
-/// Combining marks, the letters that they can follow, and the composed letters.
-const COMBINING_MARKS: [(char, &str, &str); 6] = [
-    ('\u{301}', "aeiouyAEIOUY", "áéíóúýÁÉÍÓÚÝ"),
-    ('\u{303}', "anoANO", "ãñõÃÑÕ"),
-    ('\u{308}', "aeiouyAEIOU", "äëïöüÿÄËÏÖÜ"),
-    ('\u{300}', "aeiouAEIOU", "àèìòùÀÈÌÒÙ"),
-    ('\u{302}', "aeiouAEIOU", "âêîôûÂÊÎÔÛ"),
-    ('\u{327}', "cC", "çÇ"),
 ];
 
 /// Encodes a text: one byte per character, `?` for characters that the fonts lack.
 pub(super) fn encoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut last = None;
-    for character in text.chars() {
-        match composed(last, character) {
-            Some(letter) => {
-                bytes.pop();
-                push(&mut bytes, letter);
-                last = None;
-            }
-            None => {
-                push(&mut bytes, character);
-                last = Some(character);
-            }
+    for character in text.nfc() {
+        let replacement = REPLACEMENTS.iter().find(|(own, _)| *own == character);
+        match (character, replacement) {
+            (c, _) if c.is_whitespace() => bytes.push(b' '),
+            (c, _) if c.is_control() => bytes.push(b'?'),
+            (_, Some((_, text))) => bytes.extend(encoded(text)),
+            (c, None) => match WINDOWS_1252.encode(c.encode_utf8(&mut [0; 4])) {
+                (_, _, true) => bytes.push(b'?'),
+                (encoded, ..) => bytes.extend_from_slice(&encoded),
+            },
         }
     }
     bytes
 }
 
-fn composed(letter: Option<char>, mark: char) -> Option<char> {
-    let (_, letters, results) = COMBINING_MARKS.iter().find(|(own, ..)| *own == mark)?;
-    let at = letters.chars().position(|own| Some(own) == letter)?;
-    results.chars().nth(at)
-}
-
-fn push(bytes: &mut Vec<u8>, character: char) {
-    match character {
-        ' '..='~' => bytes.push(character as u8),
-        c if c.is_whitespace() => bytes.push(b' '),
-        '\u{A1}'..='\u{FF}' => bytes.push(u8::try_from(u32::from(character)).unwrap_or(b'?')),
-        c => match WINDOWS_1252_80_9F.iter().find(|(own, _)| *own == c) {
-            Some((_, byte)) => bytes.push(*byte),
-            None => match REPLACEMENTS.iter().find(|(own, _)| *own == c) {
-                Some((_, text)) => bytes.extend(encoded(text)),
-                None => bytes.push(b'?'),
-            },
-        },
-    }
-}
-
-/// The width of a text in points.
 pub(super) fn width(bytes: &[u8], font: Font, size: f32) -> f32 {
     let widths = match font {
         Font::Regular => &REGULAR,
@@ -188,7 +123,6 @@ const REGULAR: [u16; 224] = [
     556, 500, 556, 500,
 ];
 
-/// The widths of Helvetica-Bold.
 #[rustfmt::skip]
 const BOLD: [u16; 224] = [
     278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556,

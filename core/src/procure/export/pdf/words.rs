@@ -3,7 +3,6 @@
 use crate::procure::Source;
 use crate::procure::analysis::{Language, QuestionKind, Verdict};
 
-/// One of two texts.
 pub(super) fn say(language: Language, spanish: &'static str, english: &'static str) -> &'static str {
     match language {
         Language::Spanish => spanish,
@@ -11,7 +10,6 @@ pub(super) fn say(language: Language, spanish: &'static str, english: &'static s
     }
 }
 
-/// The question.
 pub(super) fn asked(ask: &QuestionKind, language: Language) -> String {
     match ask {
         QuestionKind::Summary => say(language, "Resumen", "Summary").to_owned(),
@@ -23,7 +21,6 @@ pub(super) fn asked(ask: &QuestionKind, language: Language) -> String {
     }
 }
 
-/// The advice.
 pub(super) fn verdict(verdict: Verdict, language: Language) -> &'static str {
     match verdict {
         Verdict::Go => say(language, "Recomendación: ofertar", "Advice: make an offer"),
@@ -32,7 +29,6 @@ pub(super) fn verdict(verdict: Verdict, language: Language) -> &'static str {
     }
 }
 
-/// The name of the source.
 pub(super) fn source(source: &Source) -> String {
     let name = match source.as_str() {
         "v1" => "API v1",

@@ -3,17 +3,13 @@
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::batch::BatchColumns;
+use super::batch::BatchRows;
 use super::line_columns::TABLE;
 use super::pool::{TransactionEnd, TransactionWork};
 use super::schema::EDITION_LOCK;
 use crate::procure::Month;
 use crate::procure::store::RecordKind;
-
-/// The states of an edition.
-pub(super) const PENDING: i16 = 0;
-pub(super) const PUBLISHED: i16 = 1;
-const SUPERSEDED: i16 = 2;
+use crate::procure::store::sql::{PENDING, PUBLISHED, SUPERSEDED};
 
 /// The table of editions, which the second version of the schema adds.
 pub(super) const EDITIONS: &str = r#"
@@ -26,7 +22,6 @@ pub(super) const EDITIONS: &str = r#"
     CREATE UNIQUE INDEX editions_seen ON ayni.editions (kind, month) WHERE state = 1;
 "#;
 
-/// Begins an edition and returns its number.
 pub(super) struct BeginEdition {
     pub(super) kind: RecordKind,
     pub(super) month: Month,
@@ -65,7 +60,7 @@ impl TransactionWork for BeginEdition {
 /// Publishes an edition; `None` if it is not the one that is being written.
 pub(super) struct PublishEdition {
     pub(super) edition: i64,
-    pub(super) batch: BatchColumns,
+    pub(super) batch: BatchRows,
 }
 
 impl TransactionWork for PublishEdition {

@@ -1,14 +1,12 @@
-//! Lines as arrays, one per column, and back.
+//! Lines as arrays, one per column.
 
-use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::batch::{check, signed};
 use super::pool::SqlValue;
-use super::{bytes, column, parsed, text, unsigned};
 use crate::error::Result;
+use crate::procure::Money;
 use crate::procure::store::StoredLine;
-use crate::procure::{Currency, Date, Decimal, Money};
 
 /// The columns of an edition's table, as `CREATE TABLE` takes them.
 pub(super) const TABLE: &str = r#"
@@ -19,17 +17,11 @@ pub(super) const TABLE: &str = r#"
     chosen BOOLEAN, body BYTEA
 "#;
 
-/// The names of the columns, in the order of [`LineColumns`].
-pub(super) const COLUMNS: &str = "position, code, line_id, day, state, buyer, supplier, supplier_name, product, \
-     name, description, quantity, unit, unit_price, unit_currency, total, total_currency, chosen, body";
-
 /// The most lines of one statement.
 const LINES_PER_STATEMENT: usize = 4_000;
 
-/// The values of one column.
 type SqlArray<'a> = (Box<dyn ToSql + Sync + Send + 'a>, Type);
 
-/// Some lines as arrays, one per column.
 pub(super) struct LineColumns<'a>(Vec<SqlArray<'a>>);
 
 /// Splits lines into as many as one statement takes. No lines are one empty chunk.
@@ -94,33 +86,4 @@ impl<'a> LineColumns<'a> {
         let columns = self.0.iter().map(|(column, of)| (&**column as &(dyn ToSql + Sync), of.clone()));
         std::iter::once((edition as &(dyn ToSql + Sync), Type::INT8)).chain(columns).collect()
     }
-}
-
-fn stored_money(row: &Row, amount: &str, currency: &str) -> Result<Option<Money>> {
-    let amount = parsed::<Decimal>(row, amount)?;
-    let currency: Option<String> = column(row, currency, Some)?;
-    Ok(amount.zip(currency).map(|(amount, currency)| Money::new(amount, Currency::from(currency.as_str()))))
-}
-
-pub(super) fn stored_line(row: &Row) -> Result<StoredLine> {
-    let has_body = column(row, "body", |body: Option<&[u8]>| Some(body.is_some()))?;
-    Ok(StoredLine {
-        position: unsigned(row, "position")?,
-        code: text(row, "code")?,
-        line_id: column(row, "line_id", Some)?,
-        day: parsed::<Date>(row, "day")?,
-        state: text(row, "state")?,
-        buyer: column(row, "buyer", Some)?,
-        supplier: column(row, "supplier", Some)?,
-        supplier_name: column(row, "supplier_name", Some)?,
-        product: column(row, "product", Some)?,
-        name: text(row, "name")?,
-        description: column(row, "description", Some)?,
-        quantity: parsed::<Decimal>(row, "quantity")?,
-        unit: column(row, "unit", Some)?,
-        unit_price: stored_money(row, "unit_price", "unit_currency")?,
-        total: stored_money(row, "total", "total_currency")?,
-        chosen: column(row, "chosen", Some)?,
-        body: if has_body { bytes(row, "body")? } else { bytes::Bytes::new() },
-    })
 }

@@ -7,19 +7,16 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
-use super::batch::BatchColumns;
-use super::editions::{BeginEdition, DropSuperseded, PENDING, PUBLISHED, PublishEdition};
-use super::line_columns::{COLUMNS, LineColumns, chunks, stored_line};
+use super::batch::BatchRows;
+use super::editions::{BeginEdition, DropSuperseded, PublishEdition};
+use super::line_columns::{LineColumns, chunks};
 use super::pool::{Retry, SqlValue, has_sqlstate, with_long_timeout};
-use super::{column, sql_limit, unsigned};
 use crate::context::BoxFuture;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::procure::Month;
 use crate::procure::store::lines::{INDEXED_COLUMNS, superseded};
+use crate::procure::store::sql::{self, LINE, PENDING};
 use crate::procure::store::{Batch, LineQuery, LineStore, RecordKind, StoredLine};
-
-/// How often to start again because months were replaced while they were read.
-const MAX_ATTEMPTS: u32 = 16;
 
 fn edition_id(edition: u64) -> i64 {
     i64::try_from(edition).unwrap_or(i64::MAX)
@@ -27,29 +24,17 @@ fn edition_id(edition: u64) -> i64 {
 
 /// The statement that inserts lines into an edition and counts them, if the edition is being written.
 fn insert_statement(edition: i64) -> String {
-    let arrays: Vec<String> = (2..).zip(COLUMNS.split(',')).map(|(place, _)| format!("${place}")).collect();
+    let arrays: Vec<String> = (2..).zip(LINE.split(',')).map(|(place, _)| format!("${place}")).collect();
     format!(
         "WITH written AS (
              UPDATE ayni.editions SET lines = lines + cardinality($2)
              WHERE edition = $1 AND state = {PENDING} RETURNING edition
          ), added AS (
-             INSERT INTO ayni.lines_{edition} ({COLUMNS}) SELECT line.* FROM written, unnest({}) AS line
+             INSERT INTO ayni.lines_{edition} ({LINE}) SELECT line.* FROM written, unnest({}) AS line
          )
          SELECT edition FROM written",
         arrays.join(", ")
     )
-}
-
-/// If an edition's table is gone, a newer edition has replaced it.
-fn superseded_if_gone(error: Error) -> Error {
-    if has_sqlstate(&error, &SqlState::UNDEFINED_TABLE) { superseded() } else { error }
-}
-
-/// A published edition.
-struct PublishedEdition {
-    edition_id: u64,
-    month: Month,
-    lines: u64,
 }
 
 impl PostgresStore {
@@ -107,55 +92,6 @@ impl PostgresStore {
             }
         }
     }
-
-    /// The published editions of a kind, by month.
-    async fn published_editions(&self, kind: RecordKind) -> Result<Vec<PublishedEdition>> {
-        let statement =
-            "SELECT edition, month, lines FROM ayni.editions WHERE kind = $1 AND state = $2 ORDER BY month";
-        let values: [SqlValue<'_>; 2] = [(&kind.as_str(), Type::TEXT), (&PUBLISHED, Type::INT2)];
-        let read = |row: &tokio_postgres::Row| {
-            let month = column(row, "month", |text: &str| text.parse().ok())?;
-            Ok(PublishedEdition {
-                edition_id: unsigned(row, "edition")?,
-                month,
-                lines: unsigned(row, "lines")?,
-            })
-        };
-        self.pool.rows(statement, &values).await?.iter().map(read).collect()
-    }
-
-    /// The lines of one edition that match the query, at most `limit`.
-    async fn find_lines(
-        &self,
-        edition: &PublishedEdition,
-        query: &LineQuery,
-        limit: usize,
-    ) -> Result<Vec<StoredLine>> {
-        let mut statement =
-            format!("SELECT {COLUMNS} FROM ayni.lines_{} WHERE position > $1", edition.edition_id);
-        let (position_after, limit) = (edition_id(query.position_after(edition.month)), sql_limit(limit));
-        let mut values: Vec<SqlValue<'_>> = vec![(&position_after, Type::INT8)];
-        for (column, conditions) in query.conditions() {
-            values.push((conditions, Type::TEXT));
-            statement.push_str(&format!(" AND {column} = ${}", values.len()));
-        }
-        values.push((&limit, Type::INT8));
-        statement.push_str(&format!(" ORDER BY position LIMIT ${}", values.len()));
-        self.pool.rows(&statement, &values).await?.iter().map(stored_line).collect()
-    }
-
-    async fn find_in_editions(&self, query: &LineQuery) -> Result<Vec<(Month, StoredLine)>> {
-        let mut lines_found = Vec::new();
-        // Published editions do not change, so all are read as they were when they were listed.
-        for edition in self.published_editions(query.kind).await? {
-            let left = query.limit.saturating_sub(lines_found.len());
-            if left > 0 && query.includes(edition.month) {
-                let lines = self.find_lines(&edition, query, left).await?;
-                lines_found.extend(lines.into_iter().map(|line| (edition.month, line)));
-            }
-        }
-        Ok(lines_found)
-    }
 }
 
 impl LineStore for PostgresStore {
@@ -171,7 +107,11 @@ impl LineStore for PostgresStore {
     fn add_lines(&self, edition: u64, lines: Vec<StoredLine>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             for chunk in chunks(&lines) {
-                if !self.insert_lines(edition_id(edition), chunk).await.map_err(superseded_if_gone)? {
+                if !self
+                    .insert_lines(edition_id(edition), chunk)
+                    .await
+                    .map_err(sql::superseded_if_gone::<Self>)?
+                {
                     return Err(superseded());
                 }
             }
@@ -182,8 +122,8 @@ impl LineStore for PostgresStore {
     fn publish_edition(&self, edition: u64, batch: Batch) -> BoxFuture<'_, Result<bool>> {
         let edition = edition_id(edition);
         Box::pin(async move {
-            let batch = BatchColumns::of(batch)?;
-            self.create_indexes(edition).await.map_err(superseded_if_gone)?;
+            let batch = BatchRows::of(batch)?;
+            self.create_indexes(edition).await.map_err(sql::superseded_if_gone::<Self>)?;
             let published =
                 self.pool.transact(&PublishEdition { edition, batch }, Retry::IfRolledBack).await?;
             let published = published.ok_or_else(superseded)?;
@@ -194,25 +134,16 @@ impl LineStore for PostgresStore {
     }
 
     fn lines(&self, query: LineQuery) -> BoxFuture<'_, Result<Vec<(Month, StoredLine)>>> {
-        Box::pin(async move {
-            for _ in 0..MAX_ATTEMPTS {
-                match self.find_in_editions(&query).await {
-                    // A month was replaced after its edition was listed.
-                    Err(error) if has_sqlstate(&error, &SqlState::UNDEFINED_TABLE) => {}
-                    result => return result,
-                }
-            }
-            Err(Error::new(
-                ErrorKind::Conflict,
-                "other writers keep replacing the months of the store while they are read",
-            ))
-        })
+        Box::pin(sql::lines(self, query))
     }
 
     fn months(&self, kind: RecordKind) -> BoxFuture<'_, Result<Vec<(Month, u64)>>> {
         Box::pin(async move {
-            let published_editions = self.published_editions(kind).await?;
-            Ok(published_editions.into_iter().map(|edition| (edition.month, edition.lines)).collect())
+            Ok(sql::published(self, kind)
+                .await?
+                .into_iter()
+                .map(|(_, month, lines)| (month, lines))
+                .collect())
         })
     }
 }

@@ -9,6 +9,7 @@ use tokio_postgres::NoTls;
 
 use super::tests::{administrate, database, opened};
 use super::*;
+use crate::error::ErrorKind;
 use crate::procure::Month;
 use crate::procure::store::tests::{line, row};
 use crate::procure::store::{LineQuery, StoredLine};

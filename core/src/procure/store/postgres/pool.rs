@@ -15,7 +15,6 @@ use crate::runtime;
 
 /// The most connections of one store.
 const MAX_CONNECTIONS: usize = 4;
-/// How long to wait for a server that restarts.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one statement or transaction may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,7 +29,6 @@ const MAX_ATTEMPTS: u32 = 4;
 /// connection, which a proxy may assign to another client after each transaction.
 pub(super) type SqlValue<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// Connections to one server.
 #[derive(Debug)]
 pub(super) struct Pool {
     server: Server,
@@ -65,7 +63,6 @@ pub(super) enum Retry {
     IfRolledBack,
 }
 
-/// How a transaction ends, and its result.
 pub(super) enum TransactionEnd<T> {
     Commit(T),
     Rollback(T),
@@ -123,7 +120,6 @@ impl Pool {
         }
     }
 
-    /// Whether all idle connections are known to be closed.
     #[cfg(test)]
     pub(super) fn knows_that_all_are_closed(&self) -> bool {
         self.idle().iter().all(|idle| idle.client.is_closed())
@@ -294,7 +290,6 @@ fn is_temporary(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// The causes of an error, outermost first.
 fn causes(error: &tokio_postgres::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }
@@ -317,7 +312,6 @@ fn is_address_error(error: &tokio_postgres::Error) -> bool {
     is_refused || text.contains("configuration") || text.contains("authentication")
 }
 
-/// Whether an error has this state of the server.
 pub(super) fn has_sqlstate(error: &Error, state: &SqlState) -> bool {
     error.context().iter().any(|(name, value)| *name == "sqlstate" && value == state.code())
 }

@@ -1,16 +1,17 @@
 //! The tables, in their own schema `ayni`. The rest of the database belongs to the application.
 
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Transaction};
 
 use super::editions::EDITIONS;
 use super::pool::{begin, to_error};
 use crate::error::{Error, Result};
+use crate::procure::search_words;
 
 /// The changes from each version of the schema to the next. Existing ones are never edited.
 ///
 /// Codes, names and days sort bytewise, as in the other stores, whatever the database's collation is.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     r#"
     CREATE TABLE ayni.documents (
         name TEXT COLLATE "C" PRIMARY KEY, version BIGINT NOT NULL, body BYTEA NOT NULL
@@ -35,13 +36,14 @@ pub(super) const MIGRATIONS: [&str; 2] = [
     );
 "#,
     EDITIONS,
+    "ALTER TABLE ayni.records ADD COLUMN words TSVECTOR;
+     CREATE INDEX records_by_word ON ayni.records USING gin (words)",
 ];
 
 /// The lock for migrations. The numbers of locks are the word "ayni" and a counter.
 const MIGRATION_LOCK: i64 = 0x6179_6e69_0000_0001;
 /// The lock for writing events, held until they are committed.
 pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
-/// The lock for beginning an edition.
 pub(super) const EDITION_LOCK: i64 = 0x6179_6e69_0000_0003;
 
 /// Migrates the schema to the newest version. Other processes that migrate at the same time wait.
@@ -77,5 +79,33 @@ pub(super) async fn migrate(client: &mut Client) -> Result<()> {
         let note = "INSERT INTO ayni.migrations (version) VALUES ($1)";
         transaction.execute_typed(note, &[(&number, Type::INT8)]).await.map_err(|error| to_error(&error))?;
     }
+    if !pending.is_empty() {
+        index_all_words(&transaction).await.map_err(|error| to_error(&error))?;
+    }
     transaction.commit().await.map_err(|error| to_error(&error))
+}
+
+/// Files the words of records that an earlier release has written.
+async fn index_all_words(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    let find = "SELECT kind, form, code, body FROM ayni.records
+         WHERE words IS NULL AND form IN ('row', 'detail') LIMIT 1000";
+    let update = "UPDATE ayni.records AS own SET words = array_to_tsvector(string_to_array(said.words, ' '))
+         FROM unnest($1, $2, $3, $4) AS said (kind, form, code, words)
+         WHERE own.kind = said.kind AND own.form = said.form AND own.code = said.code";
+    loop {
+        let rows = transaction.query_typed(find, &[]).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut columns: [Vec<String>; 4] = Default::default();
+        for row in &rows {
+            for (at, column) in columns.iter_mut().enumerate().take(3) {
+                column.push(row.try_get(at)?);
+            }
+            columns[3].push(search_words::of_body(row.try_get(3)?));
+        }
+        let [kinds, forms, codes, words] = &columns;
+        let typed = [kinds, forms, codes, words].map(|column| (column as _, Type::TEXT_ARRAY));
+        transaction.execute_typed(update, &typed).await?;
+    }
 }

@@ -32,7 +32,6 @@ const FORWARDED_PARAMETERS: [&str; 12] = [
     "channel_binding",
 ];
 
-/// A server and how to connect to it.
 pub(super) struct Server {
     config: Config,
     /// Set if connections may be encrypted.
@@ -46,7 +45,6 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The TLS parameters of an address.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct TlsOptions {
     mode: Option<String>,
@@ -144,7 +142,6 @@ fn split_tls_options(address: &str) -> Result<(String, TlsOptions)> {
     Ok((format!("{scheme}:{place}?{}", forwarded.join("&")), options))
 }
 
-/// The mode, and whether it needs certificates.
 fn ssl_mode(options: Option<&str>, config: &Config) -> Result<(SslMode, bool)> {
     let is_local = |host: &Host| match host {
         Host::Tcp(name) => {

@@ -69,7 +69,6 @@ impl MakeTlsConnect<Socket> for Tls {
     }
 }
 
-/// A handshake with one server.
 #[derive(Debug)]
 pub(super) struct Handshake {
     config: Arc<ClientConfig>,
@@ -89,7 +88,6 @@ impl TlsConnect<Socket> for Handshake {
     }
 }
 
-/// An encrypted connection.
 #[derive(Debug)]
 pub(super) struct EncryptedStream(Box<tokio_rustls::client::TlsStream<Socket>>);
 

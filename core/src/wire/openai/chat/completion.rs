@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::message::ToolCallJson;
 use super::usage::{LogprobsJson, UsageJson};
-use crate::chat::{Annotation, ChatResponse, Part};
+use crate::chat::{Annotation, ChatResponse, FinishReason, Part, TokenLogprob, ToolCall};
 
 /// What a response and every chunk of it repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,8 +33,10 @@ pub struct Completion<'a> {
     created: u64,
     model: &'a str,
     object: &'static str,
-    choices: [ChoiceJson<'a>; 1],
+    choices: Vec<ChoiceJson<'a>>,
     usage: Option<UsageJson>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    ignored: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -120,29 +122,53 @@ impl ImageJson {
 impl<'a> Completion<'a> {
     /// The body for a response. Its model is the one that answered.
     pub fn new(response: &'a ChatResponse, head: &'a CompletionHead) -> Self {
-        let only_calls = response.text.is_empty() && !response.tool_calls.is_empty();
-        let message = ResponseMessageJson {
-            role: "assistant",
-            content: (!only_calls).then_some(&response.text),
-            refusal: (),
-            reasoning_content: response.reasoning.as_deref(),
-            tool_calls: response.tool_calls.iter().map(ToolCallJson::response).collect(),
-            annotations: response.annotations.iter().map(AnnotationJson::write).collect(),
-            images: response.parts.iter().filter_map(ImageJson::write).collect(),
-        };
-        let choice = ChoiceJson {
-            index: 0,
-            message,
-            finish_reason: response.finish.as_str(),
-            logprobs: LogprobsJson::write(&response.logprobs),
-        };
+        let mut first = ChoiceJson::write(
+            0,
+            (&response.text, response.reasoning.as_deref(), &response.tool_calls),
+            &response.finish,
+            &response.logprobs,
+        );
+        first.message.annotations = response.annotations.iter().map(AnnotationJson::write).collect();
+        first.message.images = response.parts.iter().filter_map(ImageJson::write).collect();
+        let others = response.alternatives.iter().zip(1..).map(|(one, index)| {
+            let said = (one.text.as_str(), one.reasoning.as_deref(), &one.tool_calls[..]);
+            ChoiceJson::write(index, said, &one.finish, &one.logprobs)
+        });
         Self {
             id: &head.id,
             created: head.created,
             model: &response.route.model,
             object: "chat.completion",
-            choices: [choice],
+            choices: std::iter::once(first).chain(others).collect(),
             usage: UsageJson::write(&response.usage),
+            ignored: &[],
         }
+    }
+
+    /// Names the fields of the request that counted for nothing.
+    pub fn with_ignored(mut self, fields: &'a [String]) -> Self {
+        self.ignored = fields;
+        self
+    }
+}
+
+impl<'a> ChoiceJson<'a> {
+    fn write(
+        index: usize,
+        (text, reasoning, calls): (&'a str, Option<&'a str>, &'a [ToolCall]),
+        finish: &'a FinishReason,
+        logprobs: &'a [TokenLogprob],
+    ) -> Self {
+        let only_calls = text.is_empty() && !calls.is_empty();
+        let message = ResponseMessageJson {
+            role: "assistant",
+            content: (!only_calls).then_some(text),
+            refusal: (),
+            reasoning_content: reasoning,
+            tool_calls: calls.iter().map(ToolCallJson::response).collect(),
+            annotations: Vec::new(),
+            images: Vec::new(),
+        };
+        Self { index, message, finish_reason: finish.as_str(), logprobs: LogprobsJson::write(logprobs) }
     }
 }

@@ -1,11 +1,17 @@
 //! A streamed response as pieces of text, ready to be sent.
 
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use futures_core::Stream;
+use futures_util::stream::{SelectAll, select_all};
 use futures_util::{FutureExt, StreamExt};
 
 use super::completion::CompletionHead;
 use super::stream_writer::ChunkWriter;
-use crate::chat::ChatStream;
+use crate::chat::{ChatEvent, ChatStream};
 use crate::error::{ErrorKind, Result};
+use crate::info::Usage;
 
 /// How much text one piece collects from events that have arrived already.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
@@ -33,12 +39,29 @@ const MAX_PIECE_BYTES: usize = 16 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct CompletionEvents {
-    /// `None` after the last event.
-    stream: Option<ChatStream>,
+    /// The answers that go on, each with its index.
+    streams: SelectAll<Numbered>,
     writer: ChunkWriter,
+    usage: Usage,
+    /// How many answers there are, and how many of them are complete.
+    count: usize,
+    finished: usize,
     /// Text that was written and not handed out yet.
     written: String,
     request_id: Option<String>,
+}
+
+/// A stream, and which of several answers it is.
+#[derive(Debug)]
+struct Numbered(usize, ChatStream);
+
+impl Stream for Numbered {
+    type Item = (usize, Result<ChatEvent>);
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        let index = self.0;
+        self.1.poll_next_unpin(task).map(|event| event.map(|event| (index, event)))
+    }
 }
 
 /// A piece of a streamed response.
@@ -58,44 +81,75 @@ impl CompletionEvents {
     /// # Errors
     /// That of the stream, if it begins with one.
     pub async fn open(
-        mut stream: ChatStream,
+        stream: ChatStream,
         head: CompletionHead,
         include_usage: bool,
         request_id: Option<String>,
     ) -> Result<Self> {
+        Self::open_all(vec![stream], head, include_usage, request_id, &[]).await
+    }
+
+    /// The same of several answers; `ignored` names the fields of the request that count for nothing.
+    pub(crate) async fn open_all(
+        streams: Vec<ChatStream>,
+        head: CompletionHead,
+        include_usage: bool,
+        request_id: Option<String>,
+        ignored: &[String],
+    ) -> Result<Self> {
         let writer = ChunkWriter::new(head, include_usage);
-        let mut written = writer.start();
-        if let Some(first) = stream.next().await {
-            written += &writer.event(&first?);
+        let mut written = String::new();
+        for index in 0..streams.len() {
+            written += &writer.start_of(index, if index == 0 { ignored } else { &[] });
         }
-        Ok(Self { stream: Some(stream), writer, written, request_id })
+        let count = streams.len();
+        let streams =
+            select_all(streams.into_iter().enumerate().map(|(index, stream)| Numbered(index, stream)));
+        let mut events =
+            Self { streams, writer, usage: Usage::default(), count, finished: 0, written, request_id };
+        if let Some((index, first)) = events.streams.next().await {
+            events.write(index, &first?);
+        }
+        Ok(events)
     }
 
     /// Waits for the next event and adds those that have arrived; `None` at the end.
     pub async fn next(&mut self) -> Option<EventsPiece> {
         let mut error = None;
-        while let Some(stream) = &mut self.stream {
+        while !self.streams.is_empty() {
             let next = match self.written.len() {
                 // Some events have no form in the protocol: then there is still nothing to send.
-                0 => stream.next().await,
+                0 => self.streams.next().await,
                 MAX_PIECE_BYTES.. => break,
-                _ => match stream.next().now_or_never() {
+                _ => match self.streams.next().now_or_never() {
                     Some(next) => next,
                     None => break,
                 },
             };
             match next {
-                Some(Ok(event)) => self.written += &self.writer.event(&event),
-                Some(Err(failure)) => {
+                Some((index, Ok(event))) => self.write(index, &event),
+                Some((_, Err(failure))) => {
                     self.written += &self.writer.error(&failure, self.request_id.as_deref());
                     error = Some(failure.kind());
-                    self.stream = None;
+                    self.streams.clear();
                 }
-                None => self.stream = None,
+                None => break,
             }
         }
         let text = std::mem::take(&mut self.written);
         (!text.is_empty()).then_some(EventsPiece { text, error })
+    }
+
+    fn write(&mut self, index: usize, event: &ChatEvent) {
+        self.written += &self.writer.event_of(index, event);
+        if let ChatEvent::Finish { usage, .. } = event {
+            self.usage = self.usage.plus(*usage);
+            // Nothing comes after the last event of an answer.
+            self.finished += 1;
+            if self.finished == self.count {
+                self.written += &self.writer.end(&self.usage);
+            }
+        }
     }
 }
 
@@ -104,9 +158,8 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
-    use crate::chat::{ChatEvent, FinishReason};
+    use crate::chat::FinishReason;
     use crate::error::Error;
-    use crate::info::Usage;
 
     async fn pieces(events: Vec<Result<ChatEvent>>) -> Result<Vec<EventsPiece>> {
         let head = CompletionHead::new("chatcmpl-1", 0, "m");

@@ -4,6 +4,7 @@
 //! crate.
 
 mod annotations;
+mod ask;
 mod audio;
 mod completion;
 mod delta;
@@ -33,11 +34,12 @@ pub use text::TextCompletionRequest;
 pub use think::InlineReasoning;
 
 pub(crate) use annotations::read_annotation;
+pub(crate) use ask::{ask, ask_streams, check_addresses};
 pub(crate) use options::StreamOptionsJson;
 pub(crate) use parts::{cache_control, default_name};
 pub(crate) use raw::RawCompletion;
 pub(crate) use reader::{CompletionReader, refused};
-pub(crate) use request::CompletionBody;
+pub(crate) use request::{CompletionBody, read_messages};
 pub(crate) use rules::{FileDialect, MessageRules, MessageStyle, ReasoningReturn};
 pub(crate) use stream_reader::ChunkReader;
 #[cfg(feature = "schema")]

@@ -216,6 +216,8 @@ words! {
         Low = "low",
         Medium = "medium",
         High = "high",
+        /// More than high; here the same.
+        ExtraHigh = "xhigh",
     }
 }
 
@@ -234,7 +236,7 @@ impl ReasoningEffortJson {
             Self::None => ReasoningEffort::None,
             Self::Minimal | Self::Low => ReasoningEffort::Low,
             Self::Medium => ReasoningEffort::Medium,
-            Self::High => ReasoningEffort::High,
+            Self::High | Self::ExtraHigh => ReasoningEffort::High,
         }
     }
 }

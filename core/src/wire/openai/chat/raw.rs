@@ -115,6 +115,11 @@ impl RawChoice {
         read
     }
 
+    /// Whether there is a message at all, though it may be an empty one.
+    pub(super) fn has_message(&self) -> bool {
+        self.message.is_object() || self.delta.is_object() || self.text.is_some()
+    }
+
     /// Why the response ended, if this says so. An empty text, which some servers put into every chunk, does not.
     pub(super) fn finish_reason(&self) -> Option<&str> {
         self.finish_reason.as_deref().filter(|reason| !reason.is_empty())

@@ -61,6 +61,9 @@ impl CompletionReader {
 
     /// Reads one of the answers into `response`, which holds what they have in common.
     fn read_choice(&self, mut choice: RawChoice, mut response: ChatResponse) -> Result<ChatResponse> {
+        if !choice.has_message() {
+            return Err(Error::response_invalid("the answer holds a choice without a message"));
+        }
         choice.describe(&mut response.metadata);
         let mut message = choice.take_delta();
         response.logprobs = choice.logprobs();

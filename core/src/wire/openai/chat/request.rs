@@ -6,20 +6,37 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::ask::check_addresses;
 use super::message::MessageJson;
 use super::options::{
     ReasoningEffortJson, ResponseFormatJson, StopJson, StreamOptionsJson, ToolChoiceJson, ToolJson,
 };
 use super::rules::MessageStyle;
-use crate::chat::ChatRequest;
-use crate::error::{Error, Result};
+use crate::chat::{ChatRequest, Message};
+use crate::error::Result;
 use crate::wire::openai::MAX_MODEL_CHARS;
-use crate::wire::openai::body::{self, about};
+use crate::wire::openai::body;
 use crate::wire::openai::fields::{self, Ignored};
 
 const MAX_MESSAGES: usize = 16_384;
 const MAX_TOOLS: usize = 1024;
-const MAX_SEED: u64 = i64::MAX as u64;
+/// The most answers to one request.
+const MAX_CHOICES: u64 = 16;
+
+/// Options that clients of other servers send, and that go to the backend as they are.
+const PASSED_ON: [&str; 11] = [
+    "chat_template_kwargs",
+    "guided_grammar",
+    "guided_regex",
+    "logit_bias",
+    "min_p",
+    "repetition_penalty",
+    "thinking_budget",
+    "top_a",
+    "typical_p",
+    "xtc_probability",
+    "xtc_threshold",
+];
 
 /// A chat completion that a client asks a server for.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,18 +50,21 @@ pub struct CompletionRequest {
     pub stream: bool,
     /// Whether a stream ends with a chunk that holds the usage.
     pub include_usage: bool,
+    /// The fields that count for nothing here: the response names them.
+    pub ignored: Vec<String>,
 }
 
 impl CompletionRequest {
     /// Reads the body of `POST /chat/completions`. Fields that change nothing about the answer (`user`,
-    /// `metadata` …) are taken and left alone; unknown ones are refused.
+    /// `metadata` …) are taken and left alone; unknown ones are named in [`ignored`](Self::ignored).
     ///
     /// # Errors
-    /// `invalid_request` naming the field that is wrong; `unsupported` for `n` and `logit_bias`, which would
-    /// change the answer.
+    /// `invalid_request` naming the field that is wrong, and for an address that is not public.
     pub fn read(body: &[u8]) -> Result<Self> {
         let body: CompletionBody<'_> = body::read(body)?;
+        let ignored = body.further.keys().filter(|name| !PASSED_ON.contains(&name.as_str()));
         Ok(Self {
+            ignored: ignored.map(|name| field_name(name)).collect(),
             model: body.model.clone().into_owned(),
             stream: body.stream.unwrap_or_default(),
             include_usage: body.stream_options.as_ref().is_some_and(StreamOptionsJson::include_usage),
@@ -56,7 +76,7 @@ impl CompletionRequest {
 /// The body of `POST /chat/completions`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 pub(crate) struct CompletionBody<'a> {
     /// The model that answers.
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -102,10 +122,10 @@ pub(crate) struct CompletionBody<'a> {
     #[serde(deserialize_with = "fields::number::<_, -2, 2>")]
     #[cfg_attr(feature = "schema", schemars(range(min = -2, max = 2)))]
     pub(crate) presence_penalty: Option<f32>,
-    /// Makes the choice of tokens repeatable, as far as the backend allows.
+    /// Makes the choice of tokens repeatable, as far as the backend allows; below zero any seed will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(deserialize_with = "fields::whole::<_, _, 0, MAX_SEED>")]
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = MAX_SEED)))]
+    #[serde(deserialize_with = "fields::seed")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<i64>"))]
     pub(crate) seed: Option<u64>,
     /// Ends the answer before this text, or any of these.
     #[serde(default, skip_serializing_if = "StopJson::is_empty")]
@@ -137,14 +157,11 @@ pub(crate) struct CompletionBody<'a> {
     /// What a stream says besides the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stream_options: Option<StreamOptionsJson>,
-    /// One answer a request: other numbers are refused.
+    /// How many answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(deserialize_with = "fields::whole::<_, _, 1, 128>")]
-    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 128)))]
+    #[serde(deserialize_with = "fields::whole::<_, _, 1, MAX_CHOICES>")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_CHOICES)))]
     n: Option<u32>,
-    /// Refused unless it is empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    logit_bias: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Ignored::is_left_out")]
     user: Ignored,
     #[serde(default, skip_serializing_if = "Ignored::is_left_out")]
@@ -158,8 +175,30 @@ pub(crate) struct CompletionBody<'a> {
     #[serde(default, skip_serializing_if = "Ignored::is_left_out")]
     prompt_cache_key: Ignored,
     /// What else a client sends, in the vendor's own words.
-    #[serde(flatten, skip_deserializing)]
+    #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub(crate) further: Map<String, Value>,
+}
+
+/// The messages of a conversation that stands alone.
+///
+/// # Errors
+/// `invalid_request` naming the field that is wrong.
+pub(crate) fn read_messages(messages: &Value) -> Result<Vec<Message>> {
+    #[derive(Deserialize)]
+    struct Conversation<'a> {
+        #[serde(deserialize_with = "fields::list::<_, _, 1, MAX_MESSAGES>")]
+        messages: Vec<MessageJson<'a>>,
+    }
+
+    let json = serde_json::json!({ "messages": messages }).to_string();
+    let conversation: Conversation<'_> = body::read(json.as_bytes())?;
+    conversation.messages.into_iter().map(MessageJson::into_message).collect()
+}
+
+/// The name of a field as the response may repeat it.
+pub(super) fn field_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 impl<'a> CompletionBody<'a> {
@@ -194,14 +233,14 @@ impl<'a> CompletionBody<'a> {
 
     /// The request that a client made.
     fn into_request(self) -> Result<ChatRequest> {
-        if self.n.is_some_and(|n| n != 1) {
-            return Err(about("n", Error::unsupported("`n` is not offered: one answer a request")));
-        }
-        if self.logit_bias.is_some_and(|bias| !bias.is_empty()) {
-            return Err(about("logit_bias", Error::unsupported("`logit_bias` is not offered")));
-        }
         let messages = self.messages.into_iter().map(MessageJson::into_message);
         let mut request = ChatRequest::new(messages.collect::<Result<Vec<_>>>()?);
+        check_addresses(&request)?;
+        request.choices = self.n.filter(|n| *n != 1);
+        let passed_on = |(name, value): &(String, Value)| {
+            PASSED_ON.contains(&name.as_str()) && !value.is_null() && *value != Value::Object(Map::new())
+        };
+        request.extra = self.further.into_iter().filter(passed_on).collect();
         request.max_tokens = self.max_completion_tokens.or(self.max_tokens);
         request.temperature = self.temperature;
         request.top_p = self.top_p;

@@ -96,7 +96,7 @@ impl ChunkReader {
             self.citations = citations;
         }
         let Some(mut choice) = raw.take_choices().into_iter().next() else { return Ok(()) };
-        self.answered = true;
+        self.answered |= choice.has_message() || choice.finish_reason().is_some();
         let delta = choice.take_delta();
         choice.describe(&mut self.metadata);
         if delta.says_something() {

@@ -7,6 +7,7 @@ use super::message::ToolType;
 use super::usage::{LogprobsJson, UsageJson};
 use crate::chat::ChatEvent;
 use crate::error::Error;
+use crate::info::Usage;
 use crate::wire::openai::error::ErrorBody;
 
 /// Writes the events of a streamed response as server-sent events.
@@ -35,6 +36,9 @@ struct ChunkJson<'a> {
     /// Where usage was asked for it stands in every chunk, null but in the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageJson>>,
+    /// The fields of the request that counted for nothing; in the first chunk.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    ignored: &'a [String],
 }
 
 #[derive(Default, Serialize)]
@@ -94,45 +98,65 @@ impl ChunkWriter {
 
     /// What comes before the first event: who speaks.
     pub fn start(&self) -> String {
+        self.start_of(0, &[])
+    }
+
+    /// What comes before the first event of one of several answers; `ignored` names fields of the request.
+    pub(super) fn start_of(&self, index: usize, ignored: &[String]) -> String {
         let delta = DeltaJson { role: Some("assistant"), content: Some(""), ..DeltaJson::default() };
-        self.chunk(ChunkChoiceJson { delta, ..ChunkChoiceJson::default() })
+        self.written(&[ChunkChoiceJson { index, delta, ..ChunkChoiceJson::default() }], None, ignored)
     }
 
     /// An event; nothing for what the protocol does not tell. With the last event the stream is complete.
     pub fn event(&self, event: &ChatEvent) -> String {
         match event {
-            ChatEvent::Text(text) => self.delta(DeltaJson { content: Some(text), ..DeltaJson::default() }),
+            ChatEvent::Finish { usage, .. } => self.event_of(0, event) + &self.end(usage),
+            event => self.event_of(0, event),
+        }
+    }
+
+    /// The end of the stream, after the last event of every answer.
+    pub(super) fn end(&self, usage: &Usage) -> String {
+        let usage = self.include_usage.then(|| self.written(&[], UsageJson::write(usage), &[]));
+        usage.unwrap_or_default() + "data: [DONE]\n\n"
+    }
+
+    /// An event of one of several answers.
+    pub(super) fn event_of(&self, index: usize, event: &ChatEvent) -> String {
+        let delta = |delta| self.chunk(ChunkChoiceJson { index, delta, ..ChunkChoiceJson::default() });
+        let tool_call = |call| delta(DeltaJson { tool_calls: Some([call]), ..DeltaJson::default() });
+        match event {
+            ChatEvent::Text(text) => delta(DeltaJson { content: Some(text), ..DeltaJson::default() }),
             ChatEvent::Reasoning(text) => {
-                self.delta(DeltaJson { reasoning_content: Some(text), ..DeltaJson::default() })
+                delta(DeltaJson { reasoning_content: Some(text), ..DeltaJson::default() })
             }
-            ChatEvent::ToolCallStarted { index, id, name } => self.tool_call(ToolCallDeltaJson {
+            ChatEvent::ToolCallStarted { index, id, name } => tool_call(ToolCallDeltaJson {
                 index: *index,
                 id: Some(id),
                 r#type: Some(ToolType::Function),
                 function: FunctionDeltaJson { name: Some(name), arguments: "" },
             }),
-            ChatEvent::ToolCallArguments { index, piece } => self.tool_call(ToolCallDeltaJson {
+            ChatEvent::ToolCallArguments { index, piece } => tool_call(ToolCallDeltaJson {
                 index: *index,
                 id: None,
                 r#type: None,
                 function: FunctionDeltaJson { name: None, arguments: piece },
             }),
             ChatEvent::Logprobs(tokens) => self.chunk(ChunkChoiceJson {
+                index,
                 logprobs: LogprobsJson::write(tokens),
                 ..ChunkChoiceJson::default()
             }),
-            ChatEvent::Finish { reason, usage, .. } => {
+            ChatEvent::Finish { reason, .. } => {
                 let finish_reason = Some(reason.as_str());
-                let last = self.chunk(ChunkChoiceJson { finish_reason, ..ChunkChoiceJson::default() });
-                let usage = self.include_usage.then(|| self.choices(&[], UsageJson::write(usage)));
-                last + &usage.unwrap_or_default() + "data: [DONE]\n\n"
+                self.chunk(ChunkChoiceJson { index, finish_reason, ..ChunkChoiceJson::default() })
             }
-            ChatEvent::Annotation { annotation } => self.delta(DeltaJson {
+            ChatEvent::Annotation { annotation } => delta(DeltaJson {
                 annotations: Some([AnnotationJson::write(annotation)]),
                 ..DeltaJson::default()
             }),
             ChatEvent::Part { part } => match ImageJson::write(part) {
-                Some(image) => self.delta(DeltaJson { images: Some([image]), ..DeltaJson::default() }),
+                Some(image) => delta(DeltaJson { images: Some([image]), ..DeltaJson::default() }),
                 None => String::new(),
             },
             ChatEvent::Started { .. } | ChatEvent::ToolCall { .. } | ChatEvent::Metadata { .. } => {
@@ -147,25 +171,22 @@ impl ChunkWriter {
         server_sent(&ErrorEventJson { status: body.status(), body })
     }
 
-    fn delta(&self, delta: DeltaJson<'_>) -> String {
-        self.chunk(ChunkChoiceJson { delta, ..ChunkChoiceJson::default() })
-    }
-
-    fn tool_call(&self, call: ToolCallDeltaJson<'_>) -> String {
-        self.delta(DeltaJson { tool_calls: Some([call]), ..DeltaJson::default() })
-    }
-
     fn chunk(&self, choice: ChunkChoiceJson<'_>) -> String {
-        self.choices(&[choice], None)
+        self.written(&[choice], None, &[])
     }
 
-    fn choices(&self, choices: &[ChunkChoiceJson<'_>], usage: Option<UsageJson>) -> String {
+    fn written(
+        &self,
+        choices: &[ChunkChoiceJson<'_>],
+        usage: Option<UsageJson>,
+        ignored: &[String],
+    ) -> String {
         let usage = self.include_usage.then_some(usage);
-        server_sent(&ChunkJson { head: &self.head, object: "chat.completion.chunk", choices, usage })
+        server_sent(&ChunkJson { head: &self.head, object: "chat.completion.chunk", choices, usage, ignored })
     }
 }
 
-fn server_sent(data: &impl Serialize) -> String {
+pub(in crate::wire::openai) fn server_sent(data: &impl Serialize) -> String {
     // Structs of texts and numbers always have a JSON form.
     let json = serde_json::to_string(data).unwrap_or_default();
     format!("data: {json}\n\n")

@@ -31,7 +31,8 @@ mod tests {
     use super::request::MAX_INPUTS;
     use super::response::{base64, read_vector};
     use super::*;
-    use crate::embed::{EmbedRequest, EmbedResponse};
+    use crate::backends::scripted::Scripted;
+    use crate::embed::{AnyEmbedder, EmbedRequest, EmbedResponse, Truncation};
     use crate::info::{BackendInfo, Route, Usage};
     use crate::{ErrorKind, Vectors};
 
@@ -74,14 +75,36 @@ mod tests {
         for (input, kind, message) in [
             (json!([]), ErrorKind::InvalidRequest, "`input` has 0 texts; it must have 1 to 2048"),
             (many, ErrorKind::InvalidRequest, "`input` has 2050 texts; it must have 1 to 2048"),
-            (json!([1, 2]), ErrorKind::Unsupported, "`input` of token ids is not offered: send texts"),
-            (json!([[1], [2]]), ErrorKind::Unsupported, "`input` of token ids is not offered: send texts"),
-            (json!(5), ErrorKind::InvalidRequest, "`input`: expected a text or a list of texts"),
-            (json!(["a", null]), ErrorKind::InvalidRequest, "`input.1`: expected a text"),
+            (json!([1, "a"]), ErrorKind::InvalidRequest, "`input.1`: expected u32"),
+            (json!([[1], []]), ErrorKind::InvalidRequest, "`input.1`: a list of token ids is empty"),
+            (json!([-1]), ErrorKind::InvalidRequest, "`input.0`: expected a text or token ids"),
+            (
+                json!(5),
+                ErrorKind::InvalidRequest,
+                "`input`: expected a text, a list of texts, or a list of token ids",
+            ),
+            (json!(["a", null]), ErrorKind::InvalidRequest, "`input.1`: expected a text or token ids"),
         ] {
             let body = json!({ "model": "m", "input": input }).to_string();
             let error = EmbeddingsRequest::read(body.as_bytes()).expect_err(message);
             assert_eq!((error.kind(), error.message()), (kind, message));
+        }
+    }
+
+    #[test]
+    fn token_ids_are_read_as_one_text_or_several() {
+        for (input, expected) in
+            [(json!([1, 2]), vec![vec![1, 2]]), (json!([[1], [2, 3]]), vec![vec![1], vec![2, 3]])]
+        {
+            let body = json!({ "model": "m", "input": input, "truncate": "NONE", "priority": 1 }).to_string();
+            let read = EmbeddingsRequest::read(body.as_bytes()).expect("a request");
+            assert_eq!(
+                (read.tokens.clone(), read.ignored.as_slice()),
+                (expected, &["priority".to_owned()][..])
+            );
+            assert_eq!(read.request.truncation, Truncation::Refuse);
+            let error = read.request_for(&AnyEmbedder::new(Scripted::default())).expect_err("unknown tokens");
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         }
     }
 

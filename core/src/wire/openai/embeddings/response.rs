@@ -19,6 +19,8 @@ pub struct EmbeddingList<'a> {
     model: &'a str,
     data: Vec<EmbeddingJson<'a>>,
     usage: EmbeddingUsageJson,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    ignored: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -58,7 +60,14 @@ impl<'a> EmbeddingList<'a> {
             model,
             data: response.vectors.iter().enumerate().map(embedding).collect(),
             usage: EmbeddingUsageJson { prompt_tokens: tokens, total_tokens: tokens },
+            ignored: &[],
         }
+    }
+
+    /// Names the fields of the request that counted for nothing.
+    pub fn with_ignored(mut self, fields: &'a [String]) -> Self {
+        self.ignored = fields;
+        self
     }
 }
 

@@ -94,9 +94,12 @@ fn refuse_unsupported(request: &ChatRequest, vendor: &str) -> Result<()> {
     ];
     match options.into_iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
-        Some((option, _)) => Err(Error::unsupported(format!(
-            "vendor '{vendor}' does not take `{option}` by the API `responses`; `chat_completions` may"
-        ))),
+        Some((option, _)) => Err(Error::unsupported_option(
+            option,
+            format!(
+                "vendor '{vendor}' does not take `{option}` by the API `responses`; `chat_completions` may"
+            ),
+        )),
     }
 }
 
