@@ -101,7 +101,7 @@ pub(super) fn iq4_xs(block: &mut Block, bytes: &[u8]) {
     let high = u16::from_le_bytes([bytes[2], bytes[3]]);
     for (unit, codes) in block.codes.chunks_exact_mut(32).enumerate() {
         let low = bytes[4 + unit / 2] >> (4 * (unit % 2)) & 15;
-        block.scales[unit] = (low | (high >> (2 * unit) & 3) as u8 * 16).wrapping_sub(32);
+        block.scales[unit] = (low | ((high >> (2 * unit) & 3) as u8) << 4).wrapping_sub(32);
         let (first, others) = codes.split_at_mut(16);
         for ((first, other), byte) in first.iter_mut().zip(others).zip(&bytes[8 + 16 * unit..]) {
             (*first, *other) = (byte & 15, byte >> 4);
