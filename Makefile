@@ -29,10 +29,10 @@ fuzz: ## Mutates recorded bodies against every parser of procurement, and model 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures, embed or procurement
-	cargo run --release -p ayni-benches $(if $(filter overhead procurement,$(BENCH)),--no-default-features)$(if $(filter procurement,$(BENCH)), --features procurement) -- $(BENCH)
+bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures, embed, chat or procurement
+	cargo run --release -p ayni-benches $(if $(filter overhead procurement chat,$(BENCH)),--no-default-features)$(if $(filter procurement chat,$(BENCH)), --features $(BENCH)) -- $(BENCH)
 
-bench-peers: ## Measures ours and other libraries in one run: SUITE=embed OPTIONS='--quick --only minilm'
+bench-peers: ## Measures ours and other libraries in one run: SUITE=embed or chat, OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
 
 bench-node: ## Measures what a call from Node.js adds, with a release build of the addon

@@ -37,6 +37,7 @@ OTHER_COMMANDS = {
     "bash .ci/run",
     # `scripts/test behavior` runs the same test with the features of the whole workspace.
     "cargo test -p ayni --test behavior",
+    "cargo test -p ayni --features candle --test behavior",
     # In the crate outside that the page about adding a backend makes; a test follows that page.
     "cargo test --test behavior",
 }

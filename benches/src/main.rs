@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod allocations;
+#[cfg(feature = "chat")]
+mod chat;
 #[cfg(feature = "embed")]
 mod embed;
 #[cfg(feature = "embed")]
@@ -29,6 +31,7 @@ Suites:
   kernels    the arithmetic on the CPU: against its own limits, candle and the crate gemm
   embed      local embedders against the CPU's limits; `make bench-peers SUITE=embed` runs the peers beside them
   image      the parts of a Stable Diffusion 1.5 with random weights; AYNI_BENCH_IMAGES names its folder
+  chat       a local chat model: prompts, answers, users at once; `make bench-peers SUITE=chat` runs the peers
   procurement  public procurement: lists, monthly files, the store
   pictures   from an encoded image to the tensor of a vision model, step by step
 
@@ -36,7 +39,7 @@ Options:
   --quick          fewer repetitions, fewer cases
   --json FILE      also write the figures as JSON
   --markdown FILE  also write the tables of the documentation (kernels, procurement)
-  --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed, image)
+  --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed, image, chat)
   --help           this text
 
 Every line is `figure NAME VALUE UNIT` (medians) or `ratio NAME VALUE`; a target that is missed is marked and
@@ -58,6 +61,10 @@ fn main() -> ExitCode {
     #[cfg(feature = "embed")]
     if let Some(command) = arguments.next_if(|first| first.starts_with("embed-")) {
         return embed::for_peers(&command, &arguments.collect::<Vec<_>>());
+    }
+    #[cfg(feature = "chat")]
+    if let Some(command) = arguments.next_if(|first| first.starts_with("chat-")) {
+        return chat::for_peers(&command, &arguments.collect::<Vec<_>>());
     }
     #[cfg(feature = "procurement")]
     if let Some(command) = arguments.next_if(|first| first.starts_with("procurement-")) {
@@ -87,6 +94,10 @@ fn main() -> ExitCode {
         Some("pictures") => pictures::run(&options),
         #[cfg(feature = "embed")]
         Some("embed") => embed::run(&options),
+        #[cfg(feature = "chat")]
+        Some("chat") => chat::run(&options),
+        #[cfg(not(feature = "chat"))]
+        Some("chat") => return usage("this build has no chat: build with the feature `chat`"),
         #[cfg(feature = "procurement")]
         Some("procurement") => procurement::run(&options),
         #[cfg(not(feature = "procurement"))]
@@ -109,6 +120,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where `make models` puts models.
+#[cfg(any(feature = "chat", feature = "embed"))]
+fn cache_folder() -> Result<std::path::PathBuf, ayni::Error> {
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
+    variable("AYNI_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("ayni")))
+        .or_else(|| variable("HOME").map(|folder| folder.join(".cache/ayni")))
+        .ok_or_else(|| ayni::Error::config("AYNI_CACHE is not set, and neither is HOME"))
 }
 
 fn usage(problem: &str) -> ExitCode {

@@ -90,6 +90,8 @@ async function perform(test, { operation, request = {}, mode }, opened, options,
   const { inputs, messages, prompt, images, mask, code, ...rest } = request;
   const all = { ...rest, ...options, ...(mask ? { mask: decoded(mask) } : {}) };
   const first = { embed: [inputs?.map((one) => one.text ?? decoded(one.image)) ?? []], generate: [prompt ?? ""] };
+  // A prompt is the first argument of images, and a field like any other of chat.
+  if (prompt !== undefined && ["chat", "stream"].includes(operation)) all.prompt = prompt;
   Object.assign(first, { chat: [messages ?? []], stream: [messages ?? []], refine: [prompt ?? "", images?.map(decoded) ?? []] });
   Object.assign(first, { tender: [code ?? ""], purchase_order: [code ?? ""], quick_purchase: [code ?? ""] });
   const work = handle[method](...(first[operation] ?? []), all);

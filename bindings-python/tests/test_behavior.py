@@ -68,7 +68,8 @@ async def perform(case, call, handle, env, options):
     request |= {"mask": decoded(request["mask"])} if "mask" in request else {}
     request |= {"from_": request.pop("from")} if "from" in request else {}
     inputs = [one.get("text") or decoded(one["image"]) for one in request.pop("inputs", ())]
-    prompt, messages, code = request.pop("prompt", ""), request.pop("messages", []), request.pop("code", "")
+    prompt = request.pop("prompt", "") if operation in ("generate", "refine") else ""
+    messages, code = request.pop("messages", []), request.pop("code", "")
     first = {"embed": [inputs], "chat": [messages], "stream": [messages], "generate": [prompt], "tender": [code]}
     first |= {"refine": [prompt, [decoded(image) for image in request.pop("images", ())]]}
     first |= {"purchase_order": [code], "quick_purchase": [code]}

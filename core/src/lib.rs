@@ -28,8 +28,8 @@ mod transport;
 
 pub use chat::{
     Annotation, AnyChat, ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream, Content, Enforcement,
-    FinishReason, Message, OutputFormat, Part, ReasoningEffort, ResponseMetadata, Role, Structured, Tool,
-    ToolCall, ToolChoice,
+    FinishReason, Message, OutputFormat, Part, PromptInput, RawPrompt, ReasoningEffort, ResponseMetadata,
+    Role, Structured, Tool, ToolCall, ToolChoice,
 };
 pub use config::{
     ChatConfig, EmbedderConfig, ImageConfig, ProcurementConfig, Setup, chat_model, embedder, open_chat,

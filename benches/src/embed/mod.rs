@@ -12,7 +12,6 @@ mod worker;
 mod works;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -34,7 +33,7 @@ const OF_LIMIT: f64 = 0.6;
 
 /// Measures our embedders alone: MiniLM, and CLIP where the peers' preparation has made its weights.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
-    let cache = cache_folder()?;
+    let cache = crate::cache_folder()?;
     let folders =
         Folders { minilm: cache.join("models/all-minilm-l6-v2"), prepared: cache.join("peers/embed") };
     if !folders.minilm.join("model.safetensors").is_file() {
@@ -115,15 +114,6 @@ fn operations_a_second(cpu: &Cpu, precision: &str) -> Option<f64> {
         best = best.max(found);
     }
     Some(best)
-}
-
-/// Where `make models` puts models.
-fn cache_folder() -> Result<PathBuf, Error> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("AYNI_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("ayni")))
-        .or_else(|| variable("HOME").map(|folder| folder.join(".cache/ayni")))
-        .ok_or_else(|| Error::config("AYNI_CACHE is not set, and neither is HOME"))
 }
 
 /// The commands that `make bench-peers` uses.

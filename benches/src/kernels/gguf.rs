@@ -57,7 +57,7 @@ fn size(
     }
     let cpu = bench.cpu.clone();
     let bytes = file_bytes(dtype, outputs)?;
-    let weights = QuantisedWeights::from_ggml(&cpu, format, &bytes, outputs, INPUTS)?;
+    let weights = QuantisedWeights::from_ggml(&cpu, format, &[&bytes], outputs, INPUTS)?;
     let x = numbers(rows * INPUTS);
     let mut y = vec![0.0; rows * outputs];
     let ours: Work<'_> = Box::new(|| weights.matmul(&cpu, &x, rows, &mut y));

@@ -9,6 +9,8 @@ export type CacheTtl = "short" | "hour";
 export interface ChatRequest {
   /** The conversation so far, oldest first. */
   messages?: readonly Message[] | undefined;
+  /** Instead of a conversation: what the model continues as it is, without a template. Local models do that. */
+  prompt?: RawPrompt | undefined | null;
   /** The most tokens of the answer. */
   max_tokens?: number | undefined | null;
   /** The sampling temperature: 0 always takes the likeliest token. */
@@ -124,6 +126,20 @@ export type OutputFormat = "text" | "json" | { json_schema: { name: string; desc
 
 /** A piece of a message. */
 export type Part = { type: "text"; text: string } | { type: "image"; image: string; detail?: ImageDetail | undefined | null } | { type: "image_url"; url: string; media_type?: string | undefined | null; detail?: ImageDetail | undefined | null } | { type: "file"; file: FileData; name?: string | undefined | null } | { type: "file_url"; url: string; media_type?: string | undefined | null; name?: string | undefined | null } | { type: "file_id"; id: string } | { type: "cache_point"; ttl?: CacheTtl | undefined } | { type: "server_tool_call"; id?: string | undefined; name: string; arguments?: unknown } | { type: "server_tool_result"; id?: string | undefined; name: string; result?: unknown } | { type: "raw"; data: unknown };
+
+/** A text or tokens. */
+export type PromptInput = string | readonly number[];
+
+/** What a model continues as it is: no template, no roles, control tokens in it are tokens. */
+export interface RawPrompt {
+  /** The text, or the ids of its tokens. */
+  input: PromptInput;
+  /**
+   * Whether the answer begins with the prompt. With `logprobs`, those of the prompt's tokens come first, from its
+   * second token on; `max_tokens` may then be 0.
+   */
+  echo?: boolean | undefined;
+}
 
 /** How much to reason before answering. */
 export type ReasoningEffort = "none" | "low" | "medium" | "high";

@@ -29,7 +29,7 @@ pub use content::{CacheTtl, Content, ImageDetail, Part};
 pub use handle::AnyChat;
 pub use message::{Message, ProviderData, Role, ToolCall};
 pub use metadata::{Annotation, AnnotationKind, ResponseMetadata};
-pub use request::{ChatRequest, OutputFormat, ReasoningEffort, Tool, ToolChoice};
+pub use request::{ChatRequest, OutputFormat, PromptInput, RawPrompt, ReasoningEffort, Tool, ToolChoice};
 pub use response::{Alternative, ChatResponse, FinishReason, TokenLogprob};
 pub use stream::{ChatEvent, ChatStream};
 pub use structured::{Enforcement, Structured};

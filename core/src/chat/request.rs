@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 pub struct ChatRequest {
     /// The conversation so far, oldest first.
     pub messages: Vec<Message>,
+    /// Instead of a conversation: what the model continues as it is, without a template. Local models do that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<RawPrompt>,
     /// The most tokens of the answer.
     pub max_tokens: Option<u32>,
     /// The sampling temperature: 0 always takes the likeliest token.
@@ -53,6 +56,17 @@ impl ChatRequest {
     /// A conversation.
     pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
         Self { messages: messages.into_iter().collect(), ..Self::default() }
+    }
+
+    /// A text, or the ids of tokens, to continue as they are.
+    pub fn raw(input: impl Into<PromptInput>) -> Self {
+        Self { prompt: Some(RawPrompt { input: input.into(), echo: false }), ..Self::default() }
+    }
+
+    /// With a raw prompt: the answer begins with the prompt, and `logprobs` with those of its tokens.
+    pub fn with_echo(mut self) -> Self {
+        self.prompt = self.prompt.map(|prompt| RawPrompt { echo: true, ..prompt });
+        self
     }
 
     /// A conversation of one question.
@@ -151,6 +165,10 @@ impl ChatRequest {
     /// `invalid_request`; `unsupported` for several answers.
     pub fn check(&self) -> Result<()> {
         self.check_messages()?;
+        self.check_choices()
+    }
+
+    fn check_choices(&self) -> Result<()> {
         match self.choices {
             None | Some(1) => Ok(()),
             Some(0) => Err(Error::invalid_request("`choices` is 0; ask for one answer at least")),
@@ -161,11 +179,28 @@ impl ChatRequest {
         }
     }
 
+    /// [`check`](Self::check) of a backend that continues raw prompts too.
+    #[cfg(feature = "candle")]
+    pub(crate) fn check_raw(&self) -> Result<()> {
+        match &self.prompt {
+            None => self.check(),
+            Some(_) if !self.messages.is_empty() || !self.tools.is_empty() => {
+                Err(Error::invalid_request("`prompt` stands instead of `messages` and `tools`"))
+            }
+            Some(_) => self.check_choices(),
+        }
+    }
+
     /// Fails on what no backend accepts: no messages, or only empty ones.
     ///
     /// # Errors
     /// `invalid_request`.
     pub fn check_messages(&self) -> Result<()> {
+        if self.prompt.is_some() {
+            return Err(Error::unsupported(
+                "`prompt`: this backend answers conversations; local models continue texts",
+            ));
+        }
         if self.messages.is_empty() {
             return Err(Error::invalid_request("the conversation has no messages"));
         }
@@ -173,6 +208,49 @@ impl ChatRequest {
             return Err(Error::invalid_request("every message of the conversation is empty"));
         }
         Ok(())
+    }
+}
+
+/// What a model continues as it is: no template, no roles, control tokens in it are tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RawPrompt {
+    /// The text, or the ids of its tokens.
+    pub input: PromptInput,
+    /// Whether the answer begins with the prompt. With `logprobs`, those of the prompt's tokens come first, from its second
+    /// token on; `max_tokens` may then be 0.
+    #[serde(default)]
+    pub echo: bool,
+}
+
+/// A text or tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum PromptInput {
+    /// A text. The model's first token is put before it where the model wants one.
+    Text(String),
+    /// The ids of tokens, used as they are.
+    Tokens(Vec<u32>),
+}
+
+impl From<&str> for PromptInput {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for PromptInput {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<u32>> for PromptInput {
+    fn from(tokens: Vec<u32>) -> Self {
+        Self::Tokens(tokens)
     }
 }
 

@@ -20,6 +20,9 @@ pub const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAALUlEQVR42
 /// A real JPEG of 4×3 pixels in base64: `{{jpeg}}`.
 pub const JPEG: &str = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAj/wAALCAADAAQBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAABv/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AZP/Z";
 
+/// Where the small models of the suite are: `{{models}}`.
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/models");
+
 /// The values of one run. Only the addresses differ between runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Placeholders {
@@ -34,6 +37,7 @@ impl Placeholders {
             ("prompt", CANARY_PROMPT),
             ("png", PNG),
             ("jpeg", JPEG),
+            ("models", MODELS),
         ];
         let mut values: Vec<_> = fixed.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         values.push(("base_url", addresses.base_url()));

@@ -1,4 +1,4 @@
-//! The models, and what must hold for any mutation of them.
+//! The embedders, and what must hold for any mutation of them. Every second mutation is one of a chat model.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,9 +13,11 @@ use ayni_testkit::fuzz::{Folder, Sweep};
 use ayni_testkit::tiny_images;
 use serde_json::{Value, json};
 
+use super::chat;
+
 /// Where a run of the tests starts, and how many mutations it tries.
 const SEED: u64 = 20_261_129;
-const MUTATIONS: u64 = 2000;
+const MUTATIONS: u64 = 4000;
 
 /// The most memory that one of them may add: batches and images have their own, whatever the model.
 const MAX_BYTES: u64 = 256 << 20;
@@ -30,9 +32,12 @@ const KINDS: [ErrorKind; 4] =
 const IMAGE_KINDS: [ErrorKind; 2] = [ErrorKind::InvalidRequest, ErrorKind::OutOfMemory];
 
 pub(crate) fn main() -> ExitCode {
-    let bases = bases();
+    let (bases, chats) = (bases(), chat::bases());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let attempt = |seed, number| runtime.block_on(attempt(&bases, seed, number));
+    let attempt = |seed, number: u64| match number % 2 {
+        0 => runtime.block_on(attempt(&bases, seed, number / 2)),
+        _ => runtime.block_on(chat::attempt(nth(&chats, number / 2), seed, number / 2)),
+    };
     if let Some(code) = Sweep::child(attempt) {
         return code;
     }
@@ -51,6 +56,13 @@ pub(crate) fn main() -> ExitCode {
         let outcome = runtime.block_on(run(base, number as u64));
         assert!(outcome.is_ok(), "model {number}: {outcome:?}");
     }
+    for (number, base) in chats.iter().enumerate() {
+        // Freely and in a format, which takes a vocabulary that can write JSON.
+        for way in if number < 3 { &[30, 0][..] } else { &[30] } {
+            let outcome = runtime.block_on(chat::ask(base, *way));
+            assert!(outcome.is_ok(), "chat model {number}: {outcome:?}");
+        }
+    }
     let mut sweep = Sweep::new(SEED, MUTATIONS).with_env().unwrap();
     // The models have a tenth of a mebibyte.
     sweep.max_bytes = MAX_BYTES;
@@ -62,11 +74,15 @@ pub(crate) fn main() -> ExitCode {
             sweep.seed
         );
     }
-    let has_vectors = report.outcomes.get("vectors").is_some_and(|count| *count > report.attempts / 20);
-    match report.findings.is_empty() && has_vectors {
+    let works = |what: &str| report.outcomes.get(what).is_some_and(|count| *count > report.attempts / 40);
+    match report.findings.is_empty() && works("vectors") && works("answers") {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+fn nth(bases: &[Folder], number: u64) -> &Folder {
+    &bases[usize::try_from(number).unwrap_or_default() % bases.len()]
 }
 
 fn is_image_model(folder: &Folder) -> bool {
@@ -100,7 +116,7 @@ async fn draw(folder: &Folder, number: u64) -> Result<(), Error> {
 
 /// Opens one mutation and embeds or draws with it.
 async fn attempt(bases: &[Folder], seed: u64, number: u64) -> Result<String, String> {
-    let base = &bases[usize::try_from(number).unwrap_or_default() % bases.len()];
+    let base = nth(bases, number);
     let (folder, changed) = base.mutated(seed, number);
     match run(&folder, number).await {
         Ok(()) if is_image_model(base) => Ok("images".to_owned()),
@@ -138,11 +154,11 @@ async fn embed(folder: &Folder, number: u64) -> Result<(), Error> {
     Ok(())
 }
 
-fn golden() -> &'static Path {
+pub(super) fn golden() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"))
 }
 
-fn file(name: &str) -> Vec<u8> {
+pub(super) fn file(name: &str) -> Vec<u8> {
     std::fs::read(golden().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -173,7 +189,7 @@ fn bases() -> Vec<Folder> {
 }
 
 /// A tokenizer of as many words as the tiny models have tokens, with the end of text that CLIP looks for.
-fn tokenizer(words: u64) -> Value {
+pub(super) fn tokenizer(words: u64) -> Value {
     let mut vocabulary: serde_json::Map<String, Value> =
         (0..words - 3).map(|id| (format!("w{id}"), json!(id))).collect();
     for (word, id) in [("the", words - 3), ("road", words - 2), ("</s>", words - 1)] {

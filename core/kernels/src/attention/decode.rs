@@ -22,7 +22,7 @@ const CHUNK: usize = 512;
 const TILE: usize = 32;
 
 /// Fewer multiplications than this are done by one thread.
-const MIN_PARALLEL_WORK: usize = 1 << 17;
+const MIN_PARALLEL_WORK: usize = 1 << 15;
 
 /// The keys and values of one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -204,16 +204,16 @@ unsafe fn dots<S: Simd>(
     size: usize,
     scores: &mut [f32],
 ) {
-    const AT_ONCE: usize = 4;
-    let mut fours = scores.chunks_exact_mut(AT_ONCE);
+    const AT_ONCE: usize = 8;
+    let mut eights = scores.chunks_exact_mut(AT_ONCE);
     let mut keys = keys;
-    for scores in fours.by_ref() {
+    for scores in eights.by_ref() {
         // SAFETY: the caller's promise.
         let products = unsafe { dot::<S, AT_ONCE>(s, query, keys, stride, size) };
         scores.copy_from_slice(&products);
         keys = keys.wrapping_add(AT_ONCE * stride);
     }
-    for score in fours.into_remainder() {
+    for score in eights.into_remainder() {
         // SAFETY: the caller's promise.
         *score = unsafe { dot::<S, 1>(s, query, keys, stride, size) }[0];
         keys = keys.wrapping_add(stride);
@@ -258,6 +258,11 @@ unsafe fn dot<S: Simd, const COUNT: usize>(
     }
     let mut products = [0.0; COUNT];
     let mut i = 0;
+    while i + 4 <= COUNT {
+        let four = s.reduce_add4([sums[i], sums[i + 1], sums[i + 2], sums[i + 3]]);
+        products[i..i + 4].copy_from_slice(&four);
+        i += 4;
+    }
     while i < COUNT {
         products[i] = s.reduce_add(sums[i]);
         i += 1;

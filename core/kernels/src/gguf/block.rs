@@ -27,6 +27,8 @@ pub(super) enum Scales {
     Pairs,
     /// The same with four bits per part each.
     Nibbles,
+    /// A power of two: a byte, its exponent and 128.
+    Exponent,
 }
 
 /// The blocks of a format: `(code - offset) · scale`, with a minimum added or subtracted.
@@ -44,36 +46,41 @@ pub(super) struct Shape {
     pub(super) offset: i32,
     /// How scales and minima are stored.
     pub(super) scales: Scales,
+    /// What codes stand for, before the offset, where that is not the codes themselves.
+    pub(super) table: Option<&'static [u8; 16]>,
 }
 
-impl Shape {
-    /// The shape of Q4_0.
-    pub(super) const Q4_0: Self = Self::simple([4, 0], 8, Scales::Half);
-    /// The shape of Q4_1.
-    pub(super) const Q4_1: Self = Self::simple([4, 0], 0, Scales::HalfAndMinimum);
-    /// The shape of Q5_0.
-    pub(super) const Q5_0: Self = Self::simple([4, 1], 16, Scales::Half);
-    /// The shape of Q5_1.
-    pub(super) const Q5_1: Self = Self::simple([4, 1], 0, Scales::HalfAndMinimum);
-    /// The shape of Q8_0.
-    pub(super) const Q8_0: Self = Self::simple([8, 0], 128, Scales::Half);
-    /// The shape of Q2_K.
-    pub(super) const Q2K: Self = Self::of_256([2, 0], 2, 0, Scales::Nibbles);
-    /// The shape of Q3_K.
-    pub(super) const Q3K: Self = Self::of_256([2, 1], 2, 4, Scales::Signed);
-    /// The shape of Q4_K.
-    pub(super) const Q4K: Self = Self::of_256([4, 0], 1, 0, Scales::Pairs);
-    /// The shape of Q5_K.
-    pub(super) const Q5K: Self = Self::of_256([4, 1], 1, 0, Scales::Pairs);
-    /// The shape of Q6_K.
-    pub(super) const Q6K: Self = Self::of_256([4, 2], 2, 32, Scales::Signed);
+/// The numbers of IQ4_NL and IQ4_XS, plus 128.
+pub(super) const NON_LINEAR: [u8; 16] =
+    [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
 
-    const fn simple([low, high]: [usize; 2], offset: i32, scales: Scales) -> Self {
-        Self { units: 1, low, high, halves: 1, offset, scales }
+/// The numbers of four-bit floats, doubled, plus 12.
+pub(super) const FLOATS: [u8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
+
+impl Shape {
+    /// Blocks of 32.
+    pub(super) const fn simple([low, high]: [usize; 2], offset: i32, scales: Scales) -> Self {
+        Self { units: 1, low, high, halves: 1, offset, scales, table: None }
     }
 
-    const fn of_256([low, high]: [usize; 2], halves: usize, offset: i32, scales: Scales) -> Self {
-        Self { units: MAX_LENGTH / UNIT, low, high, halves, offset, scales }
+    /// Blocks of 256.
+    pub(super) const fn of_256([low, high]: [usize; 2], halves: usize, offset: i32, scales: Scales) -> Self {
+        Self { units: MAX_LENGTH / UNIT, low, high, halves, offset, scales, table: None }
+    }
+
+    /// The same blocks with codes that stand for what a table has.
+    pub(super) const fn with_table(self, table: &'static [u8; 16]) -> Self {
+        Self { table: Some(table), ..self }
+    }
+
+    /// Whether what is multiplied has at most seven bits.
+    pub(super) const fn has_seven_bits(&self) -> bool {
+        self.low + self.high < 8 && self.offset < 128
+    }
+
+    /// What a code stands for, before the scale.
+    fn number(&self, code: u8) -> i32 {
+        i32::from(self.table.map_or(code, |table| table[usize::from(code & 15)])) - self.offset
     }
 
     /// Numbers of a block.
@@ -127,6 +134,11 @@ impl Block {
             Scales::Half | Scales::HalfAndMinimum => scale,
             Scales::Signed => scale * f32::from(self.scales[part] as i8),
             Scales::Pairs | Scales::Nibbles => scale * f32::from(self.scales[part]),
+            // Half of 2 to the power of the byte less 127; the lowest two are below the normal numbers.
+            Scales::Exponent => f32::from_bits(match u32::from(self.scales[0]) {
+                low @ 0..=1 => 0x0020_0000 << low,
+                exponent => (exponent - 1) << 23,
+            }),
         }
     }
 
@@ -145,7 +157,7 @@ impl Block {
         let parts = to.chunks_exact_mut(length).zip(self.codes.chunks_exact(length));
         for (part, (to, codes)) in parts.enumerate() {
             let scale = self.scale_of(shape, part);
-            let numbers = codes.iter().map(|code| (i32::from(*code) - shape.offset) as f32 * scale);
+            let numbers = codes.iter().map(|code| shape.number(*code) as f32 * scale);
             if shape.has_minimum() {
                 let minimum = self.minimum_of(shape, part);
                 to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number + minimum);

@@ -3,92 +3,83 @@
 use half::{bf16, f16};
 
 use super::block::{Block, Shape};
-use super::{simple, super_blocks};
+use super::quantised::{BlockFormat, with_kind};
 use crate::error::{KernelError, Result};
 
-/// The format of the numbers in a weight file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Format {
+/// The formats: each with ggml's name and number (`ggml_type`), the bytes of a block, and where in it are its scale and its
+/// minimum, in f16 (bf16 for that format).
+macro_rules! formats {
+    ($($(#[$doc:meta])* $name:ident: $label:literal, $number:literal, $bytes:literal, $places:expr;)*) => {
+        /// The format of the numbers in a weight file.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Format {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Format {
+            /// Every format, for tests and measurements.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The format's name, as ggml spells it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+
+            /// The format's number in a GGUF file (`ggml_type`).
+            pub const fn number(self) -> u32 {
+                match self { $(Self::$name => $number,)* }
+            }
+
+            /// How many bytes a block takes in a file.
+            pub const fn block_bytes(self) -> usize {
+                match self { $(Self::$name => $bytes,)* }
+            }
+
+            /// Where a block has its scale and its minimum.
+            pub(super) const fn scale_places(self) -> &'static [usize] {
+                match self { $(Self::$name => $places,)* }
+            }
+        }
+    };
+}
+
+formats! {
     /// 16-bit IEEE numbers.
-    F16,
+    F16: "F16", 1, 2, &[0];
     /// bfloat16: the upper halves of f32.
-    Bf16,
+    Bf16: "BF16", 30, 2, &[0];
     /// Blocks of 32 with a scale; 4 bits a number.
-    Q4_0,
+    Q4_0: "Q4_0", 2, 18, &[0];
     /// Blocks of 32 with a scale and a minimum; 4 bits a number.
-    Q4_1,
+    Q4_1: "Q4_1", 3, 20, &[0, 2];
     /// Blocks of 32 with a scale; 5 bits a number.
-    Q5_0,
+    Q5_0: "Q5_0", 6, 22, &[0];
     /// Blocks of 32 with a scale and a minimum; 5 bits a number.
-    Q5_1,
+    Q5_1: "Q5_1", 7, 24, &[0, 2];
     /// Blocks of 32 with a scale; 8 bits a number.
-    Q8_0,
+    Q8_0: "Q8_0", 8, 34, &[0];
     /// Blocks of 256 in 16 parts with scale and minimum; 2 bits a number.
-    Q2K,
+    Q2K: "Q2_K", 10, 84, &[80, 82];
     /// Blocks of 256 in 16 parts with a scale; 3 bits a number.
-    Q3K,
+    Q3K: "Q3_K", 11, 110, &[108];
     /// Blocks of 256 in 8 parts with scale and minimum; 4 bits a number.
-    Q4K,
+    Q4K: "Q4_K", 12, 144, &[0, 2];
     /// Blocks of 256 in 8 parts with scale and minimum; 5 bits a number.
-    Q5K,
+    Q5K: "Q5_K", 13, 176, &[0, 2];
     /// Blocks of 256 in 16 parts with a scale; 6 bits a number.
-    Q6K,
+    Q6K: "Q6_K", 14, 210, &[208];
+    /// Blocks of 32 with a scale; 4 bits for one of 16 numbers.
+    Iq4Nl: "IQ4_NL", 20, 18, &[0];
+    /// Blocks of 256 in 8 parts with a scale; 4 bits for one of 16 numbers.
+    Iq4Xs: "IQ4_XS", 23, 136, &[0];
+    /// Blocks of 256 with a scale; -1, 0 or 1 in 2 bits.
+    Tq2_0: "TQ2_0", 35, 66, &[64];
+    /// Blocks of 32 with a power of two; floats of 4 bits.
+    Mxfp4: "MXFP4", 39, 17, &[];
 }
 
 impl Format {
-    /// Every format, for tests and measurements.
-    pub const ALL: &'static [Self] = &[
-        Self::F16,
-        Self::Bf16,
-        Self::Q4_0,
-        Self::Q4_1,
-        Self::Q5_0,
-        Self::Q5_1,
-        Self::Q8_0,
-        Self::Q2K,
-        Self::Q3K,
-        Self::Q4K,
-        Self::Q5K,
-        Self::Q6K,
-    ];
-
-    /// The format's name, as ggml spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-            Self::Q4_0 => "Q4_0",
-            Self::Q4_1 => "Q4_1",
-            Self::Q5_0 => "Q5_0",
-            Self::Q5_1 => "Q5_1",
-            Self::Q8_0 => "Q8_0",
-            Self::Q2K => "Q2_K",
-            Self::Q3K => "Q3_K",
-            Self::Q4K => "Q4_K",
-            Self::Q5K => "Q5_K",
-            Self::Q6K => "Q6_K",
-        }
-    }
-
-    /// The format's number in a GGUF file (`ggml_type`).
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q4_1 => 3,
-            Self::Q5_0 => 6,
-            Self::Q5_1 => 7,
-            Self::Q8_0 => 8,
-            Self::Q2K => 10,
-            Self::Q3K => 11,
-            Self::Q4K => 12,
-            Self::Q5K => 13,
-            Self::Q6K => 14,
-            Self::Bf16 => 30,
-        }
-    }
-
     /// The format with this number in a GGUF file, if it is one of these.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|format| format.number() == number)
@@ -99,23 +90,6 @@ impl Format {
         match self.shape() {
             Some(shape) => shape.length(),
             None => 1,
-        }
-    }
-
-    /// How many bytes a block takes in a file.
-    pub const fn block_bytes(self) -> usize {
-        match self {
-            Self::F16 | Self::Bf16 => 2,
-            Self::Q4_0 => 18,
-            Self::Q4_1 => 20,
-            Self::Q5_0 => 22,
-            Self::Q5_1 => 24,
-            Self::Q8_0 => 34,
-            Self::Q2K => 84,
-            Self::Q3K => 110,
-            Self::Q4K => 144,
-            Self::Q5K => 176,
-            Self::Q6K => 210,
         }
     }
 
@@ -157,22 +131,12 @@ impl Format {
         Ok(())
     }
 
-    /// Where a block has its scale and its minimum, in f16 (bf16 for that format).
-    pub(super) const fn scale_places(self) -> &'static [usize] {
-        match self {
-            Self::F16 | Self::Bf16 | Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &[0],
-            Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K => &[0, 2],
-            Self::Q2K => &[80, 82],
-            Self::Q3K => &[108],
-            Self::Q6K => &[208],
-        }
-    }
-
     /// Whether the scales of the blocks in `bytes` are finite, and so every number.
     pub fn are_finite(self, bytes: &[u8]) -> bool {
         bytes.chunks_exact(self.block_bytes()).all(|block| {
             let scale = |at: &usize| self.half(u16::from_le_bytes([block[*at], block[at + 1]]));
-            self.scale_places().iter().all(|at| scale(at).is_finite())
+            let is_number = self != Self::Mxfp4 || block[0] != u8::MAX;
+            is_number && self.scale_places().iter().all(|at| scale(at).is_finite())
         })
     }
 
@@ -183,36 +147,13 @@ impl Format {
 
     /// The shape of the format's blocks, if it has blocks.
     pub(super) const fn shape(self) -> Option<Shape> {
-        Some(match self {
-            Self::F16 | Self::Bf16 => return None,
-            Self::Q4_0 => Shape::Q4_0,
-            Self::Q4_1 => Shape::Q4_1,
-            Self::Q5_0 => Shape::Q5_0,
-            Self::Q5_1 => Shape::Q5_1,
-            Self::Q8_0 => Shape::Q8_0,
-            Self::Q2K => Shape::Q2K,
-            Self::Q3K => Shape::Q3K,
-            Self::Q4K => Shape::Q4K,
-            Self::Q5K => Shape::Q5K,
-            Self::Q6K => Shape::Q6K,
-        })
+        with_kind!(self, K => Some(<K as BlockFormat>::SHAPE), Self::F16 | Self::Bf16 => None)
     }
 
     /// Parses a block. `bytes` has the block's size.
     pub(super) fn parse(self, bytes: &[u8]) -> Block {
-        match self {
-            // Without blocks.
-            Self::F16 | Self::Bf16 => Block::default(),
-            Self::Q4_0 => simple::q4_0(bytes),
-            Self::Q4_1 => simple::q4_1(bytes),
-            Self::Q5_0 => simple::q5_0(bytes),
-            Self::Q5_1 => simple::q5_1(bytes),
-            Self::Q8_0 => simple::q8_0(bytes),
-            Self::Q2K => super_blocks::q2_k(bytes),
-            Self::Q3K => super_blocks::q3_k(bytes),
-            Self::Q4K => super_blocks::q4_k(bytes),
-            Self::Q5K => super_blocks::q5_k(bytes),
-            Self::Q6K => super_blocks::q6_k(bytes),
-        }
+        let mut block = Block::default();
+        with_kind!(self, K => K::parse(&mut block, bytes), Self::F16 | Self::Bf16 => {});
+        block
     }
 }

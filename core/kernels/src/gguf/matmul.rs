@@ -9,12 +9,13 @@ use super::super::pool::SharedStart;
 use super::super::simd::Simd;
 use super::format::Format;
 use super::multiply::{Multiply, Panel, Prepare, max_rows, padded};
-use super::quantised::{self, Quantised};
+use super::quantised::{Quantised, with_kind};
 use super::tile;
 use super::wide::Wide;
 
-/// Fewer multiplications than this are done by one thread, because waking another costs as much.
-const MIN_PARALLEL_WORK: usize = 1 << 20;
+/// Fewer multiplications than this are done by one thread: two or three microseconds of work. The other threads of a model
+/// that computes are awake.
+const MIN_PARALLEL_WORK: usize = 1 << 17;
 
 /// Bytes of weights that are multiplied by all rows before the next ones: with a block of rows, they fit an L2 cache of
 /// 512 KiB.
@@ -42,20 +43,10 @@ pub(super) struct BlockMatmul<'a> {
 impl BlockMatmul<'_> {
     /// Multiplies with weights of this format.
     pub(super) fn run(&self, cpu: &Cpu, format: Format) {
-        match format {
-            Format::F16 => self.with::<Wide<false>>(cpu),
-            Format::Bf16 => self.with::<Wide<true>>(cpu),
-            Format::Q4_0 => self.with::<Quantised<quantised::Q4_0>>(cpu),
-            Format::Q4_1 => self.with::<Quantised<quantised::Q4_1>>(cpu),
-            Format::Q5_0 => self.with::<Quantised<quantised::Q5_0>>(cpu),
-            Format::Q5_1 => self.with::<Quantised<quantised::Q5_1>>(cpu),
-            Format::Q8_0 => self.with::<Quantised<quantised::Q8_0>>(cpu),
-            Format::Q2K => self.with::<Quantised<quantised::Q2K>>(cpu),
-            Format::Q3K => self.with::<Quantised<quantised::Q3K>>(cpu),
-            Format::Q4K => self.with::<Quantised<quantised::Q4K>>(cpu),
-            Format::Q5K => self.with::<Quantised<quantised::Q5K>>(cpu),
-            Format::Q6K => self.with::<Quantised<quantised::Q6K>>(cpu),
-        }
+        with_kind!(
+            format, K => self.with::<Quantised<K>>(cpu),
+            Format::F16 => self.with::<Wide<false>>(cpu), Format::Bf16 => self.with::<Wide<true>>(cpu)
+        );
     }
 
     fn with<M: Multiply>(&self, cpu: &Cpu) {

@@ -31,7 +31,8 @@ use super::Cpu;
 use super::buffer::Aligned;
 use super::pool::SharedStart;
 use crate::error::{KernelError, Result};
-use block::Shape;
+use block::{Block, Shape};
+use quantised::{BlockFormat, with_kind};
 
 pub use format::Format;
 
@@ -46,14 +47,15 @@ pub struct QuantisedWeights {
 }
 
 impl QuantisedWeights {
-    /// Packs `n` rows of `k` weights, given row after row as in the file.
+    /// Packs `n` rows of `k` weights, given row after row as in the file; several tensors give theirs one after another.
     ///
     /// # Errors
-    /// [`Shape`](crate::KernelError::Shape) if rows are not whole blocks of the format, or `bytes` has another size.
-    pub fn from_ggml(cpu: &Cpu, format: Format, bytes: &[u8], n: usize, k: usize) -> Result<Self> {
-        let wanted = format.bytes(n, k)?;
-        if bytes.len() != wanted {
-            let (name, found) = (format.name(), bytes.len());
+    /// [`Shape`](crate::KernelError::Shape) if rows are not whole blocks of the format, or `tensors` have another size.
+    pub fn from_ggml(cpu: &Cpu, format: Format, tensors: &[&[u8]], n: usize, k: usize) -> Result<Self> {
+        let (wanted, row_bytes) = (format.bytes(n, k)?, format.bytes(1, k)?.max(1));
+        let found: usize = tensors.iter().map(|bytes| bytes.len()).sum();
+        if found != wanted || tensors.iter().any(|bytes| !bytes.len().is_multiple_of(row_bytes)) {
+            let name = format.name();
             return Err(KernelError::shape(format!(
                 "{n} rows of {k} weights in {name}: expected {wanted} bytes, found {found}"
             )));
@@ -63,12 +65,13 @@ impl QuantisedWeights {
         let total = n.div_ceil(tile::ROWS).checked_mul(panel_bytes);
         let total = total.ok_or_else(|| KernelError::shape("the weights do not fit memory"))?;
         weights.data = Aligned::zeroed(total)?;
-        let row_bytes = wanted / n.max(1);
+        let rows: Vec<&[u8]> = tensors.iter().flat_map(|bytes| bytes.chunks_exact(row_bytes)).collect();
         cpu.pool.parallel_chunks(&mut weights.data, panel_bytes, |panel, to| {
-            let first = panel * tile::ROWS;
-            for row in first..n.min(first + tile::ROWS) {
-                let from = &bytes[row * row_bytes..(row + 1) * row_bytes];
-                write_row(format, from, row - first, to);
+            for (row, bytes) in rows.iter().skip(panel * tile::ROWS).take(tile::ROWS).enumerate() {
+                with_kind!(
+                    format, K => write_row::<K>(bytes, row, to),
+                    Format::F16 | Format::Bf16 => wide::write(to, row, bytes)
+                );
             }
         });
         Ok(weights)
@@ -153,13 +156,12 @@ impl QuantisedWeights {
 }
 
 /// Writes the blocks of a row to its panel.
-fn write_row(format: Format, bytes: &[u8], row: usize, panel: &mut [u8]) {
-    let Some(shape) = format.shape() else {
-        return wide::write(panel, row, bytes);
-    };
-    let blocks = bytes.chunks_exact(format.block_bytes());
-    for (tile, block) in panel.chunks_exact_mut(shape.tile_bytes()).zip(blocks) {
-        tile::write(&shape, tile, row, &format.parse(block));
+fn write_row<K: BlockFormat>(bytes: &[u8], row: usize, panel: &mut [u8]) {
+    let mut block = Block::default();
+    let blocks = bytes.chunks_exact(K::FORMAT.block_bytes());
+    for (tile, bytes) in panel.chunks_exact_mut(K::SHAPE.tile_bytes()).zip(blocks) {
+        K::parse(&mut block, bytes);
+        tile::write(&K::SHAPE, tile, row, &block);
     }
 }
 

@@ -9,10 +9,13 @@ use crate::error::{KernelError, Result};
 impl Format {
     /// Whether [`quantise`](Self::quantise) supports the format.
     pub const fn can_quantise(self) -> bool {
-        !matches!(self, Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K)
+        matches!(
+            self,
+            Self::F16 | Self::Bf16 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0
+        )
     }
 
-    /// The blocks nearest to `numbers`: the same bytes as ggml's reference functions. The formats with blocks of 256
+    /// The blocks nearest to `numbers`: the same bytes as ggml's reference functions. The others
     /// can only be read.
     ///
     /// # Errors
@@ -32,7 +35,7 @@ impl Format {
                 Self::Q5_0 => symmetric(block, 5, &mut bytes),
                 Self::Q4_1 => with_minimum(block, 4, &mut bytes),
                 Self::Q5_1 => with_minimum(block, 5, &mut bytes),
-                Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => {}
+                _ => {}
             }
         }
         Ok(bytes)

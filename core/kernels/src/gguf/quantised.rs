@@ -4,33 +4,80 @@ use std::marker::PhantomData;
 
 use super::super::simd::Simd;
 use super::activations;
-use super::block::{GROUP, GROUPS, Scales, Shape, UNIT};
+use super::block::{Block, FLOATS, GROUP, GROUPS, NON_LINEAR, Scales, Shape, UNIT};
+use super::format::Format;
 use super::multiply::{Multiply, Panel};
 use super::tile::{HALVES, LINE, ROWS as TILE_ROWS, repeat};
+use super::{simple, super_blocks};
 
 /// How far ahead weights are prefetched, in bytes: about bandwidth times latency of the memory.
 const PREFETCH_BYTES: usize = 12 << 10;
 
 /// A format as a type, so that the shape of its blocks is a constant.
 pub(super) trait BlockFormat: Copy + Send + Sync + 'static {
+    /// The format.
+    const FORMAT: Format;
     /// The shape of its blocks.
     const SHAPE: Shape;
+
+    /// Parses a block of the format's size. What is in `block` beyond the format's numbers stays.
+    fn parse(block: &mut Block, bytes: &[u8]);
 }
 
 macro_rules! kinds {
-    ($($name:ident)*) => {
+    ($($name:ident = $shape:expr, $parse:path;)*) => {
         $(
             #[doc = concat!("The format `", stringify!($name), "`.")]
             #[derive(Clone, Copy)]
             pub(super) struct $name;
 
             impl BlockFormat for $name {
-                const SHAPE: Shape = Shape::$name;
+                const FORMAT: Format = Format::$name;
+                const SHAPE: Shape = $shape;
+
+                #[inline(always)]
+                fn parse(block: &mut Block, bytes: &[u8]) {
+                    $parse(block, bytes);
+                }
             }
         )*
     };
 }
-kinds! { Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K }
+kinds! {
+    Q4_0 = Shape::simple([4, 0], 8, Scales::Half), simple::q4_0;
+    Q4_1 = Shape::simple([4, 0], 0, Scales::HalfAndMinimum), simple::q4_1;
+    Q5_0 = Shape::simple([4, 1], 16, Scales::Half), simple::q5_0;
+    Q5_1 = Shape::simple([4, 1], 0, Scales::HalfAndMinimum), simple::q5_1;
+    Q8_0 = Shape::simple([8, 0], 128, Scales::Half), simple::q8_0;
+    Q2K = Shape::of_256([2, 0], 2, 0, Scales::Nibbles), super_blocks::q2_k;
+    Q3K = Shape::of_256([2, 1], 2, 4, Scales::Signed), super_blocks::q3_k;
+    Q4K = Shape::of_256([4, 0], 1, 0, Scales::Pairs), super_blocks::q4_k;
+    Q5K = Shape::of_256([4, 1], 1, 0, Scales::Pairs), super_blocks::q5_k;
+    Q6K = Shape::of_256([4, 2], 2, 32, Scales::Signed), super_blocks::q6_k;
+    Iq4Nl = Shape::simple([4, 0], 128, Scales::Half).with_table(&NON_LINEAR), simple::q4_0;
+    Iq4Xs = Shape::of_256([4, 0], 1, 128, Scales::Signed).with_table(&NON_LINEAR), super_blocks::iq4_xs;
+    Mxfp4 = Shape::simple([4, 0], 12, Scales::Exponent).with_table(&FLOATS), simple::mxfp4;
+    Tq2_0 = Shape::of_256([2, 0], 1, 1, Scales::Half), super_blocks::tq2_0;
+}
+
+/// Evaluates an expression with the type of a format with blocks; the formats without come after it.
+macro_rules! with_kind {
+    ($format:expr, $kind:ident => $body:expr, $($plain:pat => $other:expr),*) => {
+        $crate::gguf::quantised::with_kind!(
+            @ [Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2K Q3K Q4K Q5K Q6K Iq4Nl Iq4Xs Mxfp4 Tq2_0] $format, $kind => $body, $($plain => $other),*
+        )
+    };
+    (@ [$($name:ident)*] $format:expr, $kind:ident => $body:expr, $($plain:pat => $other:expr),*) => {
+        match $format {
+            $($crate::gguf::Format::$name => {
+                type $kind = $crate::gguf::quantised::$name;
+                $body
+            })*
+            $($plain => $other,)*
+        }
+    };
+}
+pub(super) use with_kind;
 
 /// Multiplies weights of a format with blocks.
 #[derive(Clone, Copy)]
@@ -157,7 +204,7 @@ impl<K: BlockFormat> Unit<K> {
         while row < ROWS {
             // SAFETY: the caller's promise.
             let word = s.splat_i32(unsafe { *self.activations.add(G * ROWS + row) } as i32);
-            dots[row] = if K::SHAPE.low + K::SHAPE.high < 8 {
+            dots[row] = if K::SHAPE.has_seven_bits() {
                 s.dot_u7_i8(dots[row], codes, word)
             } else {
                 s.dot_u8_i8(dots[row], codes, word)
@@ -181,6 +228,9 @@ impl<K: BlockFormat> Unit<K> {
         let shift = G * low % 8;
         let moved = if shift == 0 { line } else { s.shr_i32(line, shift as u32) };
         let codes = s.and_i32(moved, s.splat_i32(repeat(low) as i32));
+        if let Some(table) = K::SHAPE.table {
+            return s.lookup(table, codes);
+        }
         if high == 0 {
             return codes;
         }
@@ -235,6 +285,10 @@ impl<K: BlockFormat> Unit<K> {
         let part = self.unit * K::SHAPE.halves + half;
         // SAFETY: the caller's promise: all of it lies in the tile.
         unsafe {
+            if K::SHAPE.scales == Scales::Exponent {
+                let exponents = s.load_u8_ptr(self.scales.add(self.lane));
+                return (s.mul(s.from_bits(s.shl_i32(exponents, 23)), s.splat(0.5)), s.zero());
+            }
             let scale = s.load_f16_ptr(self.scales.add(2 * self.lane).cast());
             let minimum = if K::SHAPE.has_minimum() {
                 s.load_f16_ptr(self.scales.add(HALVES + 2 * self.lane).cast())
@@ -243,7 +297,7 @@ impl<K: BlockFormat> Unit<K> {
             };
             let bytes = self.scales.add(K::SHAPE.part_start() + part * K::SHAPE.part_bytes() + self.lane);
             let (scales, minima) = match K::SHAPE.scales {
-                Scales::Half | Scales::HalfAndMinimum => return (scale, minimum),
+                Scales::Half | Scales::HalfAndMinimum | Scales::Exponent => return (scale, minimum),
                 Scales::Signed => return (s.mul(scale, s.to_f32(s.load_i8_ptr(bytes.cast()))), minimum),
                 Scales::Pairs => (s.load_u8_ptr(bytes), s.load_u8_ptr(bytes.add(TILE_ROWS))),
                 Scales::Nibbles => {

@@ -1,4 +1,4 @@
-//! The formats with blocks of 256: Q2_K, Q3_K, Q4_K, Q5_K and Q6_K.
+//! The formats with blocks of 256: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS and TQ2_0.
 //!
 //! A byte holds bits of positions that are 32 apart, so that shifting a register of bytes gives a register of codes.
 
@@ -43,20 +43,19 @@ fn six_bit_pairs(block: &mut Block, bytes: &[u8]) {
 }
 
 /// Parses a block of Q2_K.
-pub(super) fn q2_k(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 80), minimum: half_at(bytes, 82), ..Block::default() };
+pub(super) fn q2_k(block: &mut Block, bytes: &[u8]) {
+    (block.scale, block.minimum) = (half_at(bytes, 80), half_at(bytes, 82));
     for (i, byte) in bytes[..16].iter().enumerate() {
         (block.scales[i], block.minima[i]) = (byte & 15, byte >> 4);
     }
-    two_bits(&mut block, &bytes[16..80]);
-    block
+    two_bits(block, &bytes[16..80]);
 }
 
 /// Parses a block of Q3_K.
-pub(super) fn q3_k(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 108), ..Block::default() };
-    two_bits(&mut block, &bytes[32..96]);
-    one_more_bit(&mut block, &bytes[..32], 2);
+pub(super) fn q3_k(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 108);
+    two_bits(block, &bytes[32..96]);
+    one_more_bit(block, &bytes[..32], 2);
     // Sixteen scales of six bits with an offset of 32: the lower four bits in eight bytes, the upper two in four.
     let packed = &bytes[96..108];
     for i in 0..16 {
@@ -64,29 +63,26 @@ pub(super) fn q3_k(bytes: &[u8]) -> Block {
         let high = packed[8 + i % 4] >> (2 * (i / 4)) & 3;
         block.scales[i] = (low | high << 4).wrapping_sub(32);
     }
-    block
 }
 
 /// Parses a block of Q4_K.
-pub(super) fn q4_k(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
-    six_bit_pairs(&mut block, &bytes[4..16]);
-    four_bits(&mut block, &bytes[16..]);
-    block
+pub(super) fn q4_k(block: &mut Block, bytes: &[u8]) {
+    (block.scale, block.minimum) = (half_at(bytes, 0), half_at(bytes, 2));
+    six_bit_pairs(block, &bytes[4..16]);
+    four_bits(block, &bytes[16..]);
 }
 
 /// Parses a block of Q5_K.
-pub(super) fn q5_k(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 0), minimum: half_at(bytes, 2), ..Block::default() };
-    six_bit_pairs(&mut block, &bytes[4..16]);
-    four_bits(&mut block, &bytes[48..]);
-    one_more_bit(&mut block, &bytes[16..48], 4);
-    block
+pub(super) fn q5_k(block: &mut Block, bytes: &[u8]) {
+    (block.scale, block.minimum) = (half_at(bytes, 0), half_at(bytes, 2));
+    six_bit_pairs(block, &bytes[4..16]);
+    four_bits(block, &bytes[48..]);
+    one_more_bit(block, &bytes[16..48], 4);
 }
 
 /// Parses a block of Q6_K.
-pub(super) fn q6_k(bytes: &[u8]) -> Block {
-    let mut block = Block { scale: half_at(bytes, 208), ..Block::default() };
+pub(super) fn q6_k(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 208);
     block.scales.copy_from_slice(&bytes[192..208]);
     let halves = bytes[..128].chunks_exact(64).zip(bytes[128..192].chunks_exact(32));
     for (codes, (low, high)) in block.codes.chunks_exact_mut(128).zip(halves) {
@@ -97,5 +93,24 @@ pub(super) fn q6_k(bytes: &[u8]) -> Block {
             codes.iter_mut().zip(low.zip(high)).for_each(|(code, (low, high))| *code = low | high);
         }
     }
-    block
+}
+
+/// Parses a block of IQ4_XS: eight scales of six bits with an offset of 32, the lower four in four bytes, the upper two in a word.
+pub(super) fn iq4_xs(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 0);
+    let high = u16::from_le_bytes([bytes[2], bytes[3]]);
+    for (unit, codes) in block.codes.chunks_exact_mut(32).enumerate() {
+        let low = bytes[4 + unit / 2] >> (4 * (unit % 2)) & 15;
+        block.scales[unit] = (low | ((high >> (2 * unit) & 3) as u8) << 4).wrapping_sub(32);
+        let (first, others) = codes.split_at_mut(16);
+        for ((first, other), byte) in first.iter_mut().zip(others).zip(&bytes[8 + 16 * unit..]) {
+            (*first, *other) = (byte & 15, byte >> 4);
+        }
+    }
+}
+
+/// Parses a block of TQ2_0: -1, 0 or 1 in two bits.
+pub(super) fn tq2_0(block: &mut Block, bytes: &[u8]) {
+    block.scale = half_at(bytes, 64);
+    two_bits(block, &bytes[..64]);
 }

@@ -38,14 +38,18 @@ impl Shape {
 
     /// Bytes from the tile's scales to those of the parts.
     pub(super) const fn part_start(&self) -> usize {
-        if self.has_minimum() { 2 * HALVES } else { HALVES }
+        match self.scales {
+            Scales::Exponent => 0,
+            _ if self.has_minimum() => 2 * HALVES,
+            _ => HALVES,
+        }
     }
 
     /// Bytes of a part's scale and minimum.
     pub(super) const fn part_bytes(&self) -> usize {
         match self.scales {
             Scales::Half | Scales::HalfAndMinimum => 0,
-            Scales::Signed | Scales::Nibbles => ROWS,
+            Scales::Signed | Scales::Nibbles | Scales::Exponent => ROWS,
             Scales::Pairs => 2 * ROWS,
         }
     }
@@ -63,21 +67,21 @@ impl Shape {
     }
 }
 
-/// Writes a row's block to a tile whose bytes for this row are zero.
+/// Writes a row's block to a tile.
+#[inline(always)]
 pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
     let units = block.codes.chunks_exact(GROUP * GROUPS).zip(tile.chunks_exact_mut(shape.unit_bytes()));
     for (codes, unit) in units.take(shape.units) {
-        for (group, codes) in codes.chunks_exact(GROUP).enumerate() {
-            let word = u32::from_le_bytes([codes[0], codes[1], codes[2], codes[3]]);
-            let [low, high] = shape.places(group);
-            put(unit, low, row, word & repeat(shape.low));
-            if shape.high > 0 {
-                put(unit, high, row, word >> shape.low & repeat(shape.high));
-            }
-        }
+        let word =
+            |group: usize| codes[GROUP * group..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+        let (low, high) = unit.split_at_mut(shape.low * LINE);
+        put(low, row, shape.low, word);
+        put(high, row, shape.high, |group| word(group) >> shape.low);
     }
     let scales = &mut tile[shape.code_bytes()..];
-    scales[2 * row..2 * row + 2].copy_from_slice(&block.scale.to_le_bytes());
+    if shape.part_start() > 0 {
+        scales[2 * row..2 * row + 2].copy_from_slice(&block.scale.to_le_bytes());
+    }
     if shape.has_minimum() {
         scales[HALVES + 2 * row..HALVES + 2 * row + 2].copy_from_slice(&block.minimum.to_le_bytes());
     }
@@ -86,7 +90,7 @@ pub(super) fn write(shape: &Shape, tile: &mut [u8], row: usize, block: &Block) {
         let (scale, minimum) = (block.scales[number], block.minima[number]);
         match shape.scales {
             Scales::Half | Scales::HalfAndMinimum => {}
-            Scales::Signed => part[row] = scale,
+            Scales::Signed | Scales::Exponent => part[row] = scale,
             Scales::Nibbles => part[row] = scale | minimum << 4,
             Scales::Pairs => (part[row], part[ROWS + row]) = (scale, minimum),
         }
@@ -109,7 +113,9 @@ pub(super) fn read(shape: &Shape, tile: &[u8], row: usize) -> Block {
     }
     let scales = &tile[shape.code_bytes()..];
     let half = |at: usize| f16::from_le_bytes([scales[at], scales[at + 1]]);
-    block.scale = half(2 * row);
+    if shape.part_start() > 0 {
+        block.scale = half(2 * row);
+    }
     if shape.has_minimum() {
         block.minimum = half(HALVES + 2 * row);
     }
@@ -117,7 +123,7 @@ pub(super) fn read(shape: &Shape, tile: &[u8], row: usize) -> Block {
     for (number, part) in parts.take(shape.parts()).enumerate() {
         (block.scales[number], block.minima[number]) = match shape.scales {
             Scales::Half | Scales::HalfAndMinimum => (0, 0),
-            Scales::Signed => (part[row], 0),
+            Scales::Signed | Scales::Exponent => (part[row], 0),
             Scales::Nibbles => (part[row] & 15, part[row] >> 4),
             Scales::Pairs => (part[row], part[ROWS + row]),
         };
@@ -130,11 +136,16 @@ pub(super) const fn repeat(bits: usize) -> u32 {
     ((1 << bits) - 1) * 0x0101_0101
 }
 
-/// Adds the bits of a word to those of a row.
-#[inline]
-fn put(unit: &mut [u8], (line, shift): (usize, usize), row: usize, word: u32) {
-    if let Some(to) = unit[line + GROUP * row..].first_chunk_mut() {
-        *to = (u32::from_le_bytes(*to) | word << shift).to_le_bytes();
+/// Writes so many bits of every code of a row. A line has those of several groups.
+#[inline(always)]
+fn put(lines: &mut [u8], row: usize, bits: usize, word: impl Fn(usize) -> u32) {
+    for (number, line) in lines.chunks_exact_mut(LINE).enumerate() {
+        let groups = GROUPS / bits;
+        let mut all = 0;
+        for i in 0..groups {
+            all |= (word(number * groups + i) & repeat(bits)) << (i * bits);
+        }
+        line[GROUP * row..GROUP * (row + 1)].copy_from_slice(&all.to_le_bytes());
     }
 }
 

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::{Simd, Work};
+use super::{Simd, Work, instructions};
 
 /// AVX2, FMA and F16C. A value exists only where the CPU has them.
 #[derive(Clone, Copy, Debug)]
@@ -73,44 +73,17 @@ impl Simd for Avx2 {
         avx2! { compiled(self, work) }
     }
 
-    #[inline(always)]
-    unsafe fn load_ptr(self, from: *const f32) -> __m256 {
-        avx2! { _mm256_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_ptr(self, to: *mut f32, value: __m256) {
-        avx2! { _mm256_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_first_ptr(self, from: *const f32, count: usize) -> __m256 {
-        avx2! { _mm256_maskload_ps(from, ones(count)) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first_ptr(self, to: *mut f32, value: __m256, count: usize) {
-        avx2! { _mm256_maskstore_ps(to, ones(count), value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_words_ptr(self, from: *const u8) -> __m256i {
-        avx2! { _mm256_loadu_si256(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_words_ptr(self, to: *mut u8, value: __m256i) {
-        avx2! { _mm256_storeu_si256(to.cast(), value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_f16_ptr(self, from: *const f16) -> __m256 {
-        avx2! { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_f16_ptr(self, to: *mut f16, value: __m256) {
-        avx2! { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
+    instructions! { avx2 unsafe:
+        load_ptr(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+        store_ptr(to: *mut f32, value: __m256) -> () = _mm256_storeu_ps(to, value);
+        load_first_ptr(from: *const f32, count: usize) -> __m256 = _mm256_maskload_ps(from, ones(count));
+        store_first_ptr(to: *mut f32, value: __m256, count: usize) -> () =
+            _mm256_maskstore_ps(to, ones(count), value);
+        load_words_ptr(from: *const u8) -> __m256i = _mm256_loadu_si256(from.cast());
+        store_words_ptr(to: *mut u8, value: __m256i) -> () = _mm256_storeu_si256(to.cast(), value);
+        load_f16_ptr(from: *const f16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+        store_f16_ptr(to: *mut f16, value: __m256) -> () =
+            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value));
     }
 
     #[inline(always)]
@@ -130,19 +103,10 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    unsafe fn load_i8_ptr(self, from: *const i8) -> __m256i {
-        avx2! { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_u8_ptr(self, from: *const u8) -> __m256i {
-        avx2! { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_i8_as_i16_ptr(self, from: *const i8) -> __m256i {
-        avx2! { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    instructions! { avx2 unsafe:
+        load_i8_ptr(from: *const i8) -> __m256i = _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()));
+        load_u8_ptr(from: *const u8) -> __m256i = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+        load_i8_as_i16_ptr(from: *const i8) -> __m256i = _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast()));
     }
 
     #[inline(always)]
@@ -189,169 +153,42 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m256 {
-        avx2! { _mm256_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_div_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        avx2! { _mm256_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        avx2! { _mm256_fnmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_min_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sqrt(self, a: __m256) -> __m256 {
-        avx2! { _mm256_sqrt_ps(a) }
-    }
-
-    #[inline(always)]
-    fn abs(self, a: __m256) -> __m256 {
-        avx2! { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
-    }
-
-    #[inline(always)]
-    fn neg(self, a: __m256) -> __m256 {
-        avx2! { _mm256_xor_ps(_mm256_set1_ps(-0.0), a) }
-    }
-
-    #[inline(always)]
-    fn round(self, a: __m256) -> __m256 {
-        avx2! { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-
-    #[inline(always)]
-    fn lt(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_cmp_ps::<_CMP_LT_OQ>(a, b) }
-    }
-
-    #[inline(always)]
-    fn le(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_cmp_ps::<_CMP_LE_OQ>(a, b) }
-    }
-
-    #[inline(always)]
-    fn eq(self, a: __m256, b: __m256) -> __m256 {
-        avx2! { _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b) }
-    }
-
-    #[inline(always)]
-    fn first(self, count: usize) -> __m256 {
-        avx2! { _mm256_castsi256_ps(ones(count)) }
-    }
-
-    #[inline(always)]
-    fn select(self, mask: __m256, yes: __m256, no: __m256) -> __m256 {
-        avx2! { _mm256_blendv_ps(no, yes, mask) }
-    }
-
-    #[inline(always)]
-    fn splat_i32(self, value: i32) -> __m256i {
-        avx2! { _mm256_set1_epi32(value) }
-    }
-
-    #[inline(always)]
-    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_add_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_sub_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_mullo_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn max_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_max_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn and_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_and_si256(a, b) }
-    }
-
-    #[inline(always)]
-    fn or_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_or_si256(a, b) }
-    }
-
-    #[inline(always)]
-    fn xor_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_xor_si256(a, b) }
-    }
-
-    #[inline(always)]
-    fn shl_i32(self, a: __m256i, by: u32) -> __m256i {
-        avx2! { _mm256_sll_epi32(a, _mm_cvtsi32_si128(by as i32)) }
-    }
-
-    #[inline(always)]
-    fn shr_i32(self, a: __m256i, by: u32) -> __m256i {
-        avx2! { _mm256_srl_epi32(a, _mm_cvtsi32_si128(by as i32)) }
-    }
-
-    #[inline(always)]
-    fn add_i8(self, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_add_epi8(a, b) }
-    }
-
-    #[inline(always)]
-    fn to_i32(self, a: __m256) -> __m256i {
-        avx2! { _mm256_cvtps_epi32(a) }
-    }
-
-    #[inline(always)]
-    fn to_f32(self, a: __m256i) -> __m256 {
-        avx2! { _mm256_cvtepi32_ps(a) }
-    }
-
-    #[inline(always)]
-    fn bits(self, a: __m256) -> __m256i {
-        avx2! { _mm256_castps_si256(a) }
-    }
-
-    #[inline(always)]
-    fn from_bits(self, a: __m256i) -> __m256 {
-        avx2! { _mm256_castsi256_ps(a) }
+    instructions! { avx2:
+        splat(value: f32) -> __m256 = _mm256_set1_ps(value);
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        mul_add(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        neg_mul_add(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fnmadd_ps(a, b, c);
+        min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        sqrt(a: __m256) -> __m256 = _mm256_sqrt_ps(a);
+        abs(a: __m256) -> __m256 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
+        neg(a: __m256) -> __m256 = _mm256_xor_ps(_mm256_set1_ps(-0.0), a);
+        round(a: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        lt(a: __m256, b: __m256) -> __m256 = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
+        le(a: __m256, b: __m256) -> __m256 = _mm256_cmp_ps::<_CMP_LE_OQ>(a, b);
+        eq(a: __m256, b: __m256) -> __m256 = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
+        first(count: usize) -> __m256 = _mm256_castsi256_ps(ones(count));
+        select(mask: __m256, yes: __m256, no: __m256) -> __m256 = _mm256_blendv_ps(no, yes, mask);
+        splat_i32(value: i32) -> __m256i = _mm256_set1_epi32(value);
+        add_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);
+        sub_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_sub_epi32(a, b);
+        mul_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_mullo_epi32(a, b);
+        max_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_max_epi32(a, b);
+        and_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
+        or_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        xor_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_xor_si256(a, b);
+        shl_i32(a: __m256i, by: u32) -> __m256i = _mm256_sll_epi32(a, _mm_cvtsi32_si128(by as i32));
+        shr_i32(a: __m256i, by: u32) -> __m256i = _mm256_srl_epi32(a, _mm_cvtsi32_si128(by as i32));
+        add_i8(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi8(a, b);
+        lookup(table: &[u8; 16], places: __m256i) -> __m256i =
+            _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), places);
+        to_i32(a: __m256) -> __m256i = _mm256_cvtps_epi32(a);
+        to_f32(a: __m256i) -> __m256 = _mm256_cvtepi32_ps(a);
+        bits(a: __m256) -> __m256i = _mm256_castps_si256(a);
+        from_bits(a: __m256i) -> __m256 = _mm256_castsi256_ps(a);
     }
 
     #[inline(always)]
@@ -389,9 +226,9 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    fn dot_i16(self, acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        avx2! { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
+    instructions! { avx2:
+        dot_i16(acc: __m256i, a: __m256i, b: __m256i) -> __m256i =
+            _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
     }
 
     #[inline(always)]
@@ -431,9 +268,8 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    fn swap_pairs(self, a: __m256) -> __m256 {
-        avx2! { _mm256_permute_ps::<0b10_11_00_01>(a) }
+    instructions! { avx2:
+        swap_pairs(a: __m256) -> __m256 = _mm256_permute_ps::<0b10_11_00_01>(a);
     }
 
     #[inline(always)]
@@ -445,13 +281,8 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    fn prefetch(self, at: *const u8) {
-        avx2! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-    }
-
-    #[inline(always)]
-    fn prefetch_near(self, at: *const u8) {
-        avx2! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    instructions! { avx2:
+        prefetch(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T1>(at.cast());
+        prefetch_near(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
 }

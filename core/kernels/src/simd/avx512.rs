@@ -5,7 +5,7 @@ use std::mem::transmute;
 
 use half::{bf16, f16};
 
-use super::{Simd, Work};
+use super::{Simd, Work, instructions};
 
 /// AVX-512 F, BW, DQ and VL; with `FULL`, VNNI and BF16 too. A value exists only where the CPU has them.
 #[derive(Clone, Copy, Debug)]
@@ -80,44 +80,17 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         avx512! { if FULL { compiled_full(self, work) } else { compiled(self, work) } }
     }
 
-    #[inline(always)]
-    unsafe fn load_ptr(self, from: *const f32) -> __m512 {
-        avx512! { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_ptr(self, to: *mut f32, value: __m512) {
-        avx512! { _mm512_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_first_ptr(self, from: *const f32, count: usize) -> __m512 {
-        avx512! { _mm512_maskz_loadu_ps(ones(count), from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first_ptr(self, to: *mut f32, value: __m512, count: usize) {
-        avx512! { _mm512_mask_storeu_ps(to, ones(count), value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_words_ptr(self, from: *const u8) -> __m512i {
-        avx512! { _mm512_loadu_si512(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_words_ptr(self, to: *mut u8, value: __m512i) {
-        avx512! { _mm512_storeu_si512(to.cast(), value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_f16_ptr(self, from: *const f16) -> __m512 {
-        avx512! { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_f16_ptr(self, to: *mut f16, value: __m512) {
-        avx512! { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
+    instructions! { avx512 unsafe:
+        load_ptr(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+        store_ptr(to: *mut f32, value: __m512) -> () = _mm512_storeu_ps(to, value);
+        load_first_ptr(from: *const f32, count: usize) -> __m512 = _mm512_maskz_loadu_ps(ones(count), from);
+        store_first_ptr(to: *mut f32, value: __m512, count: usize) -> () =
+            _mm512_mask_storeu_ps(to, ones(count), value);
+        load_words_ptr(from: *const u8) -> __m512i = _mm512_loadu_si512(from.cast());
+        store_words_ptr(to: *mut u8, value: __m512i) -> () = _mm512_storeu_si512(to.cast(), value);
+        load_f16_ptr(from: *const f16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+        store_f16_ptr(to: *mut f16, value: __m512) -> () =
+            _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value));
     }
 
     #[inline(always)]
@@ -128,35 +101,18 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         }
     }
 
-    // The conversion of BF16 is not used: it flushes small numbers to zero.
-    #[inline(always)]
-    unsafe fn store_bf16_ptr(self, to: *mut bf16, value: __m512) {
-        avx512! { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(nearest_bf16(value))) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_i8_ptr(self, from: *const i8) -> __m512i {
-        avx512! { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_u8_ptr(self, from: *const u8) -> __m512i {
-        avx512! { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_i8_as_i16_ptr(self, from: *const i8) -> __m512i {
-        avx512! { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_i16_ptr(self, to: *mut i16, value: __m512i) {
-        avx512! { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value)) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_i8_ptr(self, to: *mut i8, value: __m512i) {
-        avx512! { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value)) }
+    instructions! { avx512 unsafe:
+        // The conversion of BF16 is not used: it flushes small numbers to zero.
+        store_bf16_ptr(to: *mut bf16, value: __m512) -> () =
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(nearest_bf16(value)));
+        load_i8_ptr(from: *const i8) -> __m512i = _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()));
+        load_u8_ptr(from: *const u8) -> __m512i = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+        load_i8_as_i16_ptr(from: *const i8) -> __m512i =
+            _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast()));
+        store_i16_ptr(to: *mut i16, value: __m512i) -> () =
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value));
+        store_i8_ptr(to: *mut i8, value: __m512i) -> () =
+            _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value));
     }
 
     #[inline(always)]
@@ -193,94 +149,26 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         }
     }
 
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m512 {
-        avx512! { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        avx512! { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        avx512! { _mm512_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        avx512! { _mm512_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        avx512! { _mm512_div_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn reciprocal_roughly(self, a: __m512) -> __m512 {
-        avx512! { _mm512_rcp14_ps(a) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        avx512! { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        avx512! { _mm512_fnmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        avx512! { _mm512_min_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        avx512! { _mm512_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sqrt(self, a: __m512) -> __m512 {
-        avx512! { _mm512_sqrt_ps(a) }
-    }
-
-    #[inline(always)]
-    fn abs(self, a: __m512) -> __m512 {
-        avx512! { _mm512_andnot_ps(_mm512_set1_ps(-0.0), a) }
-    }
-
-    #[inline(always)]
-    fn neg(self, a: __m512) -> __m512 {
-        avx512! { _mm512_xor_ps(_mm512_set1_ps(-0.0), a) }
-    }
-
-    #[inline(always)]
-    fn round(self, a: __m512) -> __m512 {
-        avx512! { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-
-    #[inline(always)]
-    fn mul_pow2(self, a: __m512, n: __m512) -> __m512 {
-        avx512! { _mm512_scalef_ps(a, n) }
-    }
-
-    #[inline(always)]
-    fn lt(self, a: __m512, b: __m512) -> __mmask16 {
-        avx512! { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
-    }
-
-    #[inline(always)]
-    fn le(self, a: __m512, b: __m512) -> __mmask16 {
-        avx512! { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b) }
-    }
-
-    #[inline(always)]
-    fn eq(self, a: __m512, b: __m512) -> __mmask16 {
-        avx512! { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
+    instructions! { avx512:
+        splat(value: f32) -> __m512 = _mm512_set1_ps(value);
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        reciprocal_roughly(a: __m512) -> __m512 = _mm512_rcp14_ps(a);
+        mul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        neg_mul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fnmadd_ps(a, b, c);
+        min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        sqrt(a: __m512) -> __m512 = _mm512_sqrt_ps(a);
+        abs(a: __m512) -> __m512 = _mm512_andnot_ps(_mm512_set1_ps(-0.0), a);
+        neg(a: __m512) -> __m512 = _mm512_xor_ps(_mm512_set1_ps(-0.0), a);
+        round(a: __m512) -> __m512 =
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+        mul_pow2(a: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(a, n);
+        lt(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        le(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
+        eq(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
     }
 
     #[inline(always)]
@@ -288,84 +176,25 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         ones(count)
     }
 
-    #[inline(always)]
-    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
-        avx512! { _mm512_mask_blend_ps(mask, no, yes) }
-    }
-
-    #[inline(always)]
-    fn splat_i32(self, value: i32) -> __m512i {
-        avx512! { _mm512_set1_epi32(value) }
-    }
-
-    #[inline(always)]
-    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_add_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_sub_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_mullo_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn max_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_max_epi32(a, b) }
-    }
-
-    #[inline(always)]
-    fn and_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_and_si512(a, b) }
-    }
-
-    #[inline(always)]
-    fn or_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_or_si512(a, b) }
-    }
-
-    #[inline(always)]
-    fn xor_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_xor_si512(a, b) }
-    }
-
-    #[inline(always)]
-    fn shl_i32(self, a: __m512i, by: u32) -> __m512i {
-        avx512! { _mm512_sll_epi32(a, _mm_cvtsi32_si128(by as i32)) }
-    }
-
-    #[inline(always)]
-    fn shr_i32(self, a: __m512i, by: u32) -> __m512i {
-        avx512! { _mm512_srl_epi32(a, _mm_cvtsi32_si128(by as i32)) }
-    }
-
-    #[inline(always)]
-    fn add_i8(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512! { _mm512_add_epi8(a, b) }
-    }
-
-    #[inline(always)]
-    fn to_i32(self, a: __m512) -> __m512i {
-        avx512! { _mm512_cvtps_epi32(a) }
-    }
-
-    #[inline(always)]
-    fn to_f32(self, a: __m512i) -> __m512 {
-        avx512! { _mm512_cvtepi32_ps(a) }
-    }
-
-    #[inline(always)]
-    fn bits(self, a: __m512) -> __m512i {
-        avx512! { _mm512_castps_si512(a) }
-    }
-
-    #[inline(always)]
-    fn from_bits(self, a: __m512i) -> __m512 {
-        avx512! { _mm512_castsi512_ps(a) }
+    instructions! { avx512:
+        select(mask: __mmask16, yes: __m512, no: __m512) -> __m512 = _mm512_mask_blend_ps(mask, no, yes);
+        splat_i32(value: i32) -> __m512i = _mm512_set1_epi32(value);
+        add_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
+        sub_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
+        mul_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_mullo_epi32(a, b);
+        max_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_max_epi32(a, b);
+        and_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_and_si512(a, b);
+        or_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        xor_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512(a, b);
+        shl_i32(a: __m512i, by: u32) -> __m512i = _mm512_sll_epi32(a, _mm_cvtsi32_si128(by as i32));
+        shr_i32(a: __m512i, by: u32) -> __m512i = _mm512_srl_epi32(a, _mm_cvtsi32_si128(by as i32));
+        add_i8(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi8(a, b);
+        lookup(table: &[u8; 16], places: __m512i) -> __m512i =
+            _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), places);
+        to_i32(a: __m512) -> __m512i = _mm512_cvtps_epi32(a);
+        to_f32(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
+        bits(a: __m512) -> __m512i = _mm512_castps_si512(a);
+        from_bits(a: __m512i) -> __m512 = _mm512_castsi512_ps(a);
     }
 
     #[inline(always)]
@@ -461,6 +290,24 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     }
 
     #[inline(always)]
+    fn reduce_add4(self, all: [__m512; 4]) -> [f32; 4] {
+        avx512! {
+            // The halves of two registers side by side, then the quarters of four.
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(all[0], all[1]);
+            let a = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(all[0], all[1]));
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(all[2], all[3]);
+            let b = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(all[2], all[3]));
+            let low = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+            let four = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, one)));
+            sums
+        }
+    }
+
+    #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         avx512! {
             let eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
@@ -470,28 +317,11 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         }
     }
 
-    #[inline(always)]
-    fn reduce_add_i32(self, a: __m512i) -> i32 {
-        avx512! { _mm512_reduce_add_epi32(a) }
-    }
-
-    #[inline(always)]
-    fn swap_pairs(self, a: __m512) -> __m512 {
-        avx512! { _mm512_permute_ps::<0b10_11_00_01>(a) }
-    }
-
-    #[inline(always)]
-    fn reduce_max_i32(self, a: __m512i) -> i32 {
-        avx512! { _mm512_reduce_max_epi32(a) }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, at: *const u8) {
-        avx512! { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-    }
-
-    #[inline(always)]
-    fn prefetch_near(self, at: *const u8) {
-        avx512! { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    instructions! { avx512:
+        reduce_add_i32(a: __m512i) -> i32 = _mm512_reduce_add_epi32(a);
+        swap_pairs(a: __m512) -> __m512 = _mm512_permute_ps::<0b10_11_00_01>(a);
+        reduce_max_i32(a: __m512i) -> i32 = _mm512_reduce_max_epi32(a);
+        prefetch(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T1>(at.cast());
+        prefetch_near(at: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
 }

@@ -18,6 +18,25 @@ mod tests;
 
 use half::{bf16, f16};
 
+/// Methods of [`Simd`] that are an instruction or two of a set each.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! instructions {
+    ($set:ident: $($name:ident($($argument:ident: $type:ty),*) -> $output:ty = $body:expr;)*) => {
+        $(#[inline(always)]
+        fn $name(self, $($argument: $type),*) -> $output {
+            $set! { $body }
+        })*
+    };
+    ($set:ident unsafe: $($name:ident($($argument:ident: $type:ty),*) -> $output:ty = $body:expr;)*) => {
+        $(#[inline(always)]
+        unsafe fn $name(self, $($argument: $type),*) -> $output {
+            $set! { $body }
+        })*
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use instructions;
+
 /// Work that runs with the instructions of `S` through [`Simd::call`].
 pub(crate) trait Work<S: Simd> {
     /// What it returns.
@@ -272,10 +291,26 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.or_i32(self.shr_i32(upper(low), 16), high)
     }
 
+    /// Each byte of `places`, all of them below 16, replaced by the table's byte there.
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], places: Self::I32) -> Self::I32 {
+        let mut bytes = [0_u8; 4 * MAX_LANES];
+        // SAFETY: there is room for the largest register.
+        unsafe { self.store_words_ptr(bytes.as_mut_ptr(), places) };
+        bytes.iter_mut().for_each(|byte| *byte = table[usize::from(*byte & 15)]);
+        // SAFETY: as above.
+        unsafe { self.load_words_ptr(bytes.as_ptr()) }
+    }
+
     // Reductions in a fixed order: halves are combined until one lane is left.
 
     /// The sum of all lanes.
     fn reduce_add(self, a: Self::F32) -> f32;
+    /// The sums of the lanes of four registers, each with the bits of [`reduce_add`](Self::reduce_add).
+    #[inline(always)]
+    fn reduce_add4(self, all: [Self::F32; 4]) -> [f32; 4] {
+        [self.reduce_add(all[0]), self.reduce_add(all[1]), self.reduce_add(all[2]), self.reduce_add(all[3])]
+    }
     /// The maximum of all lanes; NaN lanes as in [`max`](Self::max).
     fn reduce_max(self, a: Self::F32) -> f32;
     /// The sum of all lanes.

@@ -7,7 +7,7 @@ use core::arch::aarch64::*;
 
 use half::{bf16, f16};
 
-use super::{Simd, Work};
+use super::{Simd, Work, instructions};
 
 /// NEON, which every 64-bit ARM has. A value exists only where the CPU has it.
 #[derive(Clone, Copy, Debug)]
@@ -72,14 +72,9 @@ impl Simd for Neon {
         neon! { compiled(self, work) }
     }
 
-    #[inline(always)]
-    unsafe fn load_ptr(self, from: *const f32) -> float32x4_t {
-        neon! { vld1q_f32(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_ptr(self, to: *mut f32, value: float32x4_t) {
-        neon! { vst1q_f32(to, value) }
+    instructions! { neon unsafe:
+        load_ptr(from: *const f32) -> float32x4_t = vld1q_f32(from);
+        store_ptr(to: *mut f32, value: float32x4_t) -> () = vst1q_f32(to, value);
     }
 
     #[inline(always)]
@@ -100,14 +95,9 @@ impl Simd for Neon {
         }
     }
 
-    #[inline(always)]
-    unsafe fn load_words_ptr(self, from: *const u8) -> int32x4_t {
-        neon! { vreinterpretq_s32_u8(vld1q_u8(from)) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_words_ptr(self, to: *mut u8, value: int32x4_t) {
-        neon! { vst1q_u8(to, vreinterpretq_u8_s32(value)) }
+    instructions! { neon unsafe:
+        load_words_ptr(from: *const u8) -> int32x4_t = vreinterpretq_s32_u8(vld1q_u8(from));
+        store_words_ptr(to: *mut u8, value: int32x4_t) -> () = vst1q_u8(to, vreinterpretq_u8_s32(value));
     }
 
     // The conversions of vectors are stable since Rust 1.94 only.
@@ -133,14 +123,11 @@ impl Simd for Neon {
         }
     }
 
-    #[inline(always)]
-    unsafe fn load_bf16_ptr(self, from: *const bf16) -> float32x4_t {
-        neon! { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from.cast())))) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_bf16_ptr(self, to: *mut bf16, value: float32x4_t) {
-        neon! { vst1_u16(to.cast(), vmovn_u32(nearest_bf16(value))) }
+    instructions! { neon unsafe:
+        load_bf16_ptr(from: *const bf16) -> float32x4_t =
+            vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from.cast()))));
+        store_bf16_ptr(to: *mut bf16, value: float32x4_t) -> () =
+            vst1_u16(to.cast(), vmovn_u32(nearest_bf16(value)));
     }
 
     #[inline(always)]
@@ -161,14 +148,9 @@ impl Simd for Neon {
         }
     }
 
-    #[inline(always)]
-    unsafe fn load_i8_as_i16_ptr(self, from: *const i8) -> int32x4_t {
-        neon! { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(from))) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_i16_ptr(self, to: *mut i16, value: int32x4_t) {
-        neon! { vst1_s16(to, vmovn_s32(value)) }
+    instructions! { neon unsafe:
+        load_i8_as_i16_ptr(from: *const i8) -> int32x4_t = vreinterpretq_s32_s16(vmovl_s8(vld1_s8(from)));
+        store_i16_ptr(to: *mut i16, value: int32x4_t) -> () = vst1_s16(to, vmovn_s32(value));
     }
 
     #[inline(always)]
@@ -195,85 +177,24 @@ impl Simd for Neon {
         }
     }
 
-    #[inline(always)]
-    fn splat(self, value: f32) -> float32x4_t {
-        neon! { vdupq_n_f32(value) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        neon! { vaddq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        neon! { vsubq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        neon! { vmulq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        neon! { vdivq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        neon! { vfmaq_f32(c, a, b) }
-    }
-
-    #[inline(always)]
-    fn neg_mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        neon! { vfmsq_f32(c, a, b) }
-    }
-
-    // Not `vminq_f32` and `vmaxq_f32`, which return NaN where one side is.
-    #[inline(always)]
-    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        neon! { vbslq_f32(vcltq_f32(a, b), a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        neon! { vbslq_f32(vcgtq_f32(a, b), a, b) }
-    }
-
-    #[inline(always)]
-    fn sqrt(self, a: float32x4_t) -> float32x4_t {
-        neon! { vsqrtq_f32(a) }
-    }
-
-    #[inline(always)]
-    fn abs(self, a: float32x4_t) -> float32x4_t {
-        neon! { vabsq_f32(a) }
-    }
-
-    #[inline(always)]
-    fn neg(self, a: float32x4_t) -> float32x4_t {
-        neon! { vnegq_f32(a) }
-    }
-
-    #[inline(always)]
-    fn round(self, a: float32x4_t) -> float32x4_t {
-        neon! { vrndnq_f32(a) }
-    }
-
-    #[inline(always)]
-    fn lt(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
-        neon! { vcltq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    fn le(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
-        neon! { vcleq_f32(a, b) }
-    }
-
-    #[inline(always)]
-    fn eq(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
-        neon! { vceqq_f32(a, b) }
+    instructions! { neon:
+        splat(value: f32) -> float32x4_t = vdupq_n_f32(value);
+        add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
+        sub(a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
+        mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
+        div(a: float32x4_t, b: float32x4_t) -> float32x4_t = vdivq_f32(a, b);
+        mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
+        neg_mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmsq_f32(c, a, b);
+        // Not `vminq_f32` and `vmaxq_f32`, which return NaN where one side is.
+        min(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcltq_f32(a, b), a, b);
+        max(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcgtq_f32(a, b), a, b);
+        sqrt(a: float32x4_t) -> float32x4_t = vsqrtq_f32(a);
+        abs(a: float32x4_t) -> float32x4_t = vabsq_f32(a);
+        neg(a: float32x4_t) -> float32x4_t = vnegq_f32(a);
+        round(a: float32x4_t) -> float32x4_t = vrndnq_f32(a);
+        lt(a: float32x4_t, b: float32x4_t) -> uint32x4_t = vcltq_f32(a, b);
+        le(a: float32x4_t, b: float32x4_t) -> uint32x4_t = vcleq_f32(a, b);
+        eq(a: float32x4_t, b: float32x4_t) -> uint32x4_t = vceqq_f32(a, b);
     }
 
     #[inline(always)]
@@ -282,54 +203,17 @@ impl Simd for Neon {
         neon! { vcltq_u32(vld1q_u32(NUMBERS.as_ptr()), vdupq_n_u32(count.min(LANES) as u32)) }
     }
 
-    #[inline(always)]
-    fn select(self, mask: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
-        neon! { vbslq_f32(mask, yes, no) }
-    }
-
-    #[inline(always)]
-    fn splat_i32(self, value: i32) -> int32x4_t {
-        neon! { vdupq_n_s32(value) }
-    }
-
-    #[inline(always)]
-    fn add_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vaddq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vsubq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vmulq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn max_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vmaxq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn and_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vandq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn or_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vorrq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn xor_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { veorq_s32(a, b) }
-    }
-
-    #[inline(always)]
-    fn shl_i32(self, a: int32x4_t, by: u32) -> int32x4_t {
-        neon! { vshlq_s32(a, vdupq_n_s32(by as i32)) }
+    instructions! { neon:
+        select(mask: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t = vbslq_f32(mask, yes, no);
+        splat_i32(value: i32) -> int32x4_t = vdupq_n_s32(value);
+        add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vaddq_s32(a, b);
+        sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vsubq_s32(a, b);
+        mul_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vmulq_s32(a, b);
+        max_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vmaxq_s32(a, b);
+        and_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vandq_s32(a, b);
+        or_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vorrq_s32(a, b);
+        xor_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = veorq_s32(a, b);
+        shl_i32(a: int32x4_t, by: u32) -> int32x4_t = vshlq_s32(a, vdupq_n_s32(by as i32));
     }
 
     #[inline(always)]
@@ -338,29 +222,15 @@ impl Simd for Neon {
         neon! { vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-(by as i32)))) }
     }
 
-    #[inline(always)]
-    fn add_i8(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        neon! { vreinterpretq_s32_s8(vaddq_s8(vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b))) }
-    }
-
-    #[inline(always)]
-    fn to_i32(self, a: float32x4_t) -> int32x4_t {
-        neon! { vcvtnq_s32_f32(a) }
-    }
-
-    #[inline(always)]
-    fn to_f32(self, a: int32x4_t) -> float32x4_t {
-        neon! { vcvtq_f32_s32(a) }
-    }
-
-    #[inline(always)]
-    fn bits(self, a: float32x4_t) -> int32x4_t {
-        neon! { vreinterpretq_s32_f32(a) }
-    }
-
-    #[inline(always)]
-    fn from_bits(self, a: int32x4_t) -> float32x4_t {
-        neon! { vreinterpretq_f32_s32(a) }
+    instructions! { neon:
+        add_i8(a: int32x4_t, b: int32x4_t) -> int32x4_t =
+            vreinterpretq_s32_s8(vaddq_s8(vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b)));
+        lookup(table: &[u8; 16], places: int32x4_t) -> int32x4_t =
+            vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table.as_ptr()), vreinterpretq_u8_s32(places)));
+        to_i32(a: float32x4_t) -> int32x4_t = vcvtnq_s32_f32(a);
+        to_f32(a: int32x4_t) -> float32x4_t = vcvtq_f32_s32(a);
+        bits(a: float32x4_t) -> int32x4_t = vreinterpretq_s32_f32(a);
+        from_bits(a: int32x4_t) -> float32x4_t = vreinterpretq_f32_s32(a);
     }
 
     #[inline(always)]
@@ -438,18 +308,9 @@ impl Simd for Neon {
         }
     }
 
-    #[inline(always)]
-    fn reduce_add_i32(self, a: int32x4_t) -> i32 {
-        neon! { vaddvq_s32(a) }
-    }
-
-    #[inline(always)]
-    fn swap_pairs(self, a: float32x4_t) -> float32x4_t {
-        neon! { vrev64q_f32(a) }
-    }
-
-    #[inline(always)]
-    fn reduce_max_i32(self, a: int32x4_t) -> i32 {
-        neon! { vmaxvq_s32(a) }
+    instructions! { neon:
+        reduce_add_i32(a: int32x4_t) -> i32 = vaddvq_s32(a);
+        swap_pairs(a: float32x4_t) -> float32x4_t = vrev64q_f32(a);
+        reduce_max_i32(a: int32x4_t) -> i32 = vmaxvq_s32(a);
     }
 }

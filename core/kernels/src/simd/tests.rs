@@ -256,6 +256,19 @@ check_every_set! {
             half /= 2;
         }
         assert_eq!(s.reduce_add(a), x[0]);
+        let all = [a, s.neg(a), s.mul(a, a), s.sqrt(a)];
+        assert_eq!(s.reduce_add4(all), all.map(|one| s.reduce_add(one)));
+    }
+}
+
+check_every_set! {
+    fn bytes_are_looked_up(s) {
+        let table: [u8; 16] = std::array::from_fn(|i| (i * 37 + 5) as u8);
+        let places: Vec<u8> = (0..4 * S::LANES).map(|i| (i * 7 % 16) as u8).collect();
+        // SAFETY: there are as many bytes as a register has.
+        let found = words(s, s.lookup(&table, unsafe { s.load_words_ptr(places.as_ptr()) }));
+        let bytes: Vec<u8> = found[..S::LANES].iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(bytes, places.iter().map(|place| table[usize::from(*place)]).collect::<Vec<_>>());
     }
 }
 

@@ -18,6 +18,9 @@ use crate::local::tokenizer::{ChatTokenizer, TokenDecoder};
 /// Where the events of an answer go; closed when nobody reads them any more.
 pub(super) type EventSender = UnboundedSender<Result<ChatEvent>>;
 
+/// Tokens of a prompt whose logits are computed at once: all logits of each are.
+const SCORED_TOKENS: usize = 32;
+
 /// What is asked, ready for the model's thread. Dropping it without an end tells the caller that it was lost.
 #[derive(Debug)]
 pub(crate) struct ChatJob {
@@ -27,6 +30,8 @@ pub(crate) struct ChatJob {
     pub(super) decoder: TokenDecoder,
     pub(super) sampler: Sampler,
     pub(super) max_tokens: usize,
+    /// Whether the log-probabilities of the prompt's own tokens are told.
+    pub(super) scores_prompt: bool,
     /// What the answer must keep to.
     pub(super) constraint: Option<Constraint>,
     /// How many alternatives to each token are told, if log-probabilities are.
@@ -105,6 +110,7 @@ impl Conversation {
             Some(last) => std::slice::from_ref(last),
             None => {
                 let rest = &self.job.prompt[self.cache.len()..];
+                let most = if self.job.scores_prompt { most.min(SCORED_TOKENS) } else { most };
                 &rest[..rest.len().min(most)]
             }
         }
@@ -141,14 +147,26 @@ impl Conversation {
         self.job.end(Err(error.with_context("output_tokens", self.generated.len().to_string())));
     }
 
+    /// Tells how likely the token at a place of the prompt was, by the logits of the one before it.
+    pub(super) fn score(&self, place: usize, logits: &[f32], tokenizer: &ChatTokenizer) {
+        if let Some(token) = self.job.prompt.get(place) {
+            let top = self.job.logprobs.unwrap_or_default();
+            self.send(vec![ChatEvent::Logprobs(vec![logprob(logits, *token, top, tokenizer)])]);
+        }
+    }
+
     fn try_advance(&mut self, logits: &[f32], tokenizer: &ChatTokenizer) -> Result<()> {
+        if self.job.max_tokens == 0 {
+            self.finish(FinishReason::Length);
+            return Ok(());
+        }
         let token = match self.forced.pop_front() {
             Some(token) => token,
             None => match &mut self.job.constraint {
                 None => self.job.sampler.sample(logits, None)?,
                 Some(constraint) => {
                     let mask = constraint.mask()?;
-                    self.job.sampler.sample(logits, Some(&|token| mask.allows(token)))?
+                    self.job.sampler.sample(logits, Some(mask.words()))?
                 }
             },
         };
@@ -159,6 +177,7 @@ impl Conversation {
         if let Some(constraint) = &mut self.job.constraint {
             constraint.accept(token)?;
         }
+        self.job.sampler.accept(token, Some(tokenizer));
         self.generated.push(token);
         self.reasoning += usize::from(self.job.reader.is_thinking());
         let piece = self.job.decoder.push(token);

@@ -148,7 +148,8 @@ impl ChatBackend for LocalChat {
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        request.check_messages()?;
+        // The number of answers is looked at below.
+        ChatRequest { choices: None, ..request.clone() }.check_raw()?;
         let count = match request.choices {
             None => 1,
             Some(count @ 1..=MAX_CHOICES) => count,
@@ -170,7 +171,7 @@ impl ChatBackend for LocalChat {
     }
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
-        request.check()?;
+        request.check_raw()?;
         cx.guard(self.begin(cx, &request)).await
     }
 

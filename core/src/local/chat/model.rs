@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::conversation::{ChatJob, EventSender};
 use super::grammar::Grammars;
-use super::output::OutputReader;
+use super::output::{Dialect, OutputReader};
 use super::prefix::PrefixStore;
 use super::sampling::{self, Sampler, SamplingOptions};
 use super::template::{RenderOptions, Template};
-use crate::chat::{ChatRequest, Part};
+use crate::chat::{ChatEvent, ChatRequest, Part, PromptInput};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::LocalChatConfig;
@@ -52,6 +52,7 @@ pub(crate) struct ChatModel {
     pub(super) tokenizer: Arc<ChatTokenizer>,
     pub(super) prefixes: Mutex<PrefixStore>,
     pub(super) limits: Limits,
+    pub(super) device: Device,
     template: Template,
     grammars: Grammars,
     defaults: SamplingOptions,
@@ -116,6 +117,7 @@ impl ChatModel {
             defaults: SamplingOptions::of_generation_config(&generation.unwrap_or_default()),
             limits: Limits { cache_tokens, running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1) },
             prefixes: Mutex::default(),
+            device: device.clone(),
             name: files.model.clone(),
             model,
             tokenizer,
@@ -133,7 +135,7 @@ impl ChatModel {
     /// Those of the template.
     pub(super) fn count_tokens(&self, request: &ChatRequest) -> Result<usize> {
         self.check(request)?;
-        Ok(self.tokenizer.encode(&self.render(request)?)?.len())
+        Ok(self.tokens(request)?.1.len())
     }
 
     /// A request, ready for the model's thread.
@@ -149,16 +151,26 @@ impl ChatModel {
     ) -> Result<ChatJob> {
         self.check(request)?;
         let options = SamplingOptions::of_request(request, &self.defaults, self.model.vocab_size())?;
-        let prompt = self.render(request)?;
-        let tokens = self.tokenizer.encode(&prompt)?;
-        let max_tokens = self.max_tokens(tokens.len(), request.max_tokens)?;
+        let (prompt, tokens) = self.tokens(request)?;
+        let echoes = request.prompt.as_ref().is_some_and(|raw| raw.echo);
+        let max_tokens = self.max_tokens(tokens.len(), request.max_tokens, usize::from(!echoes))?;
+        let plain = Dialect::default();
+        let dialect = if request.prompt.is_some() { &plain } else { self.template.dialect() };
+        if echoes {
+            let mut decoder = self.tokenizer.decoder();
+            let mut text: String = tokens.iter().map(|token| decoder.push(*token)).collect();
+            text.push_str(&decoder.finish());
+            // The receiver is right here.
+            let _ = events.send(Ok(ChatEvent::Text(text)));
+        }
         Ok(ChatJob {
             cx: cx.clone(),
-            reader: OutputReader::new(self.template.dialect(), &prompt, request),
+            reader: OutputReader::new(dialect, &prompt, request),
             decoder: self.tokenizer.decoder(),
-            sampler: Sampler::new(options, &tokens),
+            sampler: Sampler::new(options, &tokens, Some(&self.tokenizer)),
             max_tokens,
-            constraint: self.grammars.constraint(request, self.template.dialect(), &prompt)?,
+            constraint: self.grammars.constraint(request, dialect, &prompt)?,
+            scores_prompt: echoes && request.logprobs.is_some(),
             logprobs: request.logprobs.map(usize::from),
             thinking_budget: thinking_budget(request)?,
             prompt: tokens,
@@ -167,12 +179,30 @@ impl ChatModel {
         })
     }
 
-    fn render(&self, request: &ChatRequest) -> Result<Prompt> {
-        self.template.render(request, &RenderOptions::default())
+    /// What the model is asked with. Where tokens were given, or a text without a template, nothing in it is a tag.
+    fn tokens(&self, request: &ChatRequest) -> Result<(Prompt, Vec<u32>)> {
+        let prompt = match request.prompt.as_ref().map(|raw| &raw.input) {
+            None => self.template.render(request, &RenderOptions::default())?,
+            Some(PromptInput::Text(text)) => {
+                let tokens = self.tokenizer.encode(&Prompt::completion(text))?;
+                return Ok((Prompt::default(), tokens));
+            }
+            Some(PromptInput::Tokens(tokens)) => {
+                let size = self.model.vocab_size();
+                return match tokens.iter().find(|token| **token as usize >= size) {
+                    None => Ok((Prompt::default(), tokens.clone())),
+                    Some(token) => Err(Error::invalid_request(format!(
+                        "`prompt` holds token {token}; the model has {size}"
+                    ))),
+                };
+            }
+        };
+        let tokens = self.tokenizer.encode(&prompt)?;
+        Ok((prompt, tokens))
     }
 
-    /// The most tokens of the answer to a prompt.
-    fn max_tokens(&self, prompt: usize, wanted: Option<u32>) -> Result<usize> {
+    /// The most tokens of the answer to a prompt; `least` is 0 where the prompt alone is of interest.
+    fn max_tokens(&self, prompt: usize, wanted: Option<u32>, least: usize) -> Result<usize> {
         let window = self.window();
         let too_long = |what: String| {
             Err(Error::new(
@@ -181,10 +211,12 @@ impl ChatModel {
             ))
         };
         if prompt == 0 {
-            return Err(Error::invalid_request("the conversation has no tokens"));
+            return Err(Error::invalid_request("the prompt has no tokens"));
         }
         match wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX)) {
-            Some(0) => Err(Error::invalid_request("`max_tokens` is 0; an answer needs at least one token")),
+            Some(wanted) if wanted < least => {
+                Err(Error::invalid_request("`max_tokens` is 0; an answer needs at least one token"))
+            }
             Some(wanted) if prompt.saturating_add(wanted) > window => {
                 too_long(format!("the conversation's {prompt} tokens and {wanted} of the answer"))
             }
@@ -196,7 +228,7 @@ impl ChatModel {
 
     /// Fails on what this backend does not do.
     fn check(&self, request: &ChatRequest) -> Result<()> {
-        request.check()?;
+        request.check_raw()?;
         let parts = request.messages.iter().flat_map(|message| message.content.parts());
         let mut others = parts.filter(|part| part.is_for_any_model() && !matches!(part, Part::Text { .. }));
         if let Some(other) = others.next() {

@@ -10,10 +10,26 @@ use serde_json::Value;
 
 use crate::chat::ChatRequest;
 use crate::error::{Error, Result};
+use crate::local::tokenizer::ChatTokenizer;
 
 /// The names of [`ChatRequest::extra`] that are options of sampling.
-pub(super) const EXTRA: &[&str] =
-    &["min_p", "typical_p", "repetition_penalty", "logit_bias", "xtc_probability", "xtc_threshold"];
+pub(super) const EXTRA: &[&str] = &[
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "logit_bias",
+    "xtc_probability",
+    "xtc_threshold",
+    "dry_multiplier",
+    "dry_base",
+    "dry_allowed_length",
+];
+
+/// What ends a repetition, whatever comes before and after: as llama.cpp has it.
+const DRY_BREAKERS: [char; 4] = ['\n', ':', '"', '*'];
+
+/// The longest repetition that DRY looks at: longer ones are not less likely.
+const DRY_MOST: usize = 64;
 
 /// How the next token is chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +54,12 @@ pub(super) struct SamplingOptions {
     pub(super) xtc_probability: f32,
     /// How likely a token is at least for that.
     pub(super) xtc_threshold: f32,
+    /// DRY: how strongly tokens are avoided that would go on with a repetition; 0 not at all.
+    pub(super) dry_multiplier: f32,
+    /// How much more strongly for each token that the repetition is longer.
+    pub(super) dry_base: f32,
+    /// Repetitions of so many tokens are left alone.
+    pub(super) dry_allowed_length: f32,
     /// Added to the logits of tokens.
     pub(super) logit_bias: Vec<(u32, f32)>,
     /// Makes the draws repeatable.
@@ -57,6 +79,9 @@ impl Default for SamplingOptions {
             presence_penalty: 0.0,
             xtc_probability: 0.0,
             xtc_threshold: 0.1,
+            dry_multiplier: 0.0,
+            dry_base: 1.75,
+            dry_allowed_length: 2.0,
             logit_bias: Vec::new(),
             seed: None,
         }
@@ -115,6 +140,9 @@ impl SamplingOptions {
             presence_penalty: request.presence_penalty.unwrap_or(0.0),
             xtc_probability: extra("xtc_probability", 0.0)?,
             xtc_threshold: extra("xtc_threshold", defaults.xtc_threshold)?,
+            dry_multiplier: extra("dry_multiplier", 0.0)?,
+            dry_base: extra("dry_base", defaults.dry_base)?,
+            dry_allowed_length: extra("dry_allowed_length", defaults.dry_allowed_length)?,
             logit_bias: logit_bias(request.extra.get("logit_bias"), vocab_size)?,
             seed: request.seed,
         };
@@ -138,6 +166,12 @@ impl SamplingOptions {
         share("xtc_threshold", self.xtc_threshold)?;
         let penalty = self.repetition_penalty;
         finite("repetition_penalty", penalty, penalty > 0.0, "a number above 0")?;
+        let dry = |name: &str, value: f32, least: f32| {
+            finite(name, value, value >= least, &format!("a number from {least} up"))
+        };
+        dry("dry_multiplier", self.dry_multiplier, 0.0)?;
+        dry("dry_base", self.dry_base, 1.0)?;
+        dry("dry_allowed_length", self.dry_allowed_length, 0.0)?;
         finite("frequency_penalty", self.frequency_penalty, true, "a finite number")?;
         finite("presence_penalty", self.presence_penalty, true, "a finite number")
     }
@@ -173,48 +207,59 @@ pub(super) struct Sampler {
     seen: HashMap<u32, u32>,
     /// Logits that differ from the model's, reused from token to token.
     changed: Vec<f32>,
+    /// Prompt and answer, where DRY looks for repetitions; nothing in place of tokens that end one.
+    history: Vec<Option<u32>>,
 }
 
 impl Sampler {
     /// For the answer to a prompt.
-    pub(super) fn new(options: SamplingOptions, prompt: &[u32]) -> Self {
+    pub(super) fn new(options: SamplingOptions, prompt: &[u32], tokenizer: Option<&ChatTokenizer>) -> Self {
         let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let of_prompt = if has_effect(options.repetition_penalty, 1.0) { prompt } else { &[] };
         Self {
             seen: of_prompt.iter().map(|token| (*token, 0)).collect(),
             random: Random(seed),
             changed: Vec::new(),
+            history: match options.dry_multiplier > 0.0 {
+                true => prompt.iter().map(|token| unless_breaker(*token, tokenizer)).collect(),
+                false => Vec::new(),
+            },
             options,
         }
     }
 
-    /// The next token. `allows` says which are allowed, where some are not.
+    /// Takes note of a token of the answer.
+    pub(super) fn accept(&mut self, token: u32, tokenizer: Option<&ChatTokenizer>) {
+        *self.seen.entry(token).or_default() += 1;
+        if self.options.dry_multiplier > 0.0 {
+            self.history.push(unless_breaker(token, tokenizer));
+        }
+    }
+
+    /// The next token. `mask` has a bit for each token that may come, where some may not.
     ///
     /// # Errors
     /// `response_invalid` if the model gave no number to choose by, or nothing is allowed.
-    pub(super) fn sample(&mut self, logits: &[f32], allows: Option<&dyn Fn(u32) -> bool>) -> Result<u32> {
+    pub(super) fn sample(&mut self, logits: &[f32], mask: Option<&[u32]>) -> Result<u32> {
         let mut changed = std::mem::take(&mut self.changed);
-        let logits = match self.changes() || allows.is_some() {
+        let changes = self.changes();
+        let logits = match changes || mask.is_some() {
             false => logits,
             true => {
                 changed.clear();
                 changed.extend_from_slice(logits);
-                self.change(&mut changed);
-                if let Some(allows) = allows {
-                    for (token, logit) in (0..).zip(&mut changed) {
-                        if !allows(token) {
-                            *logit = f32::NEG_INFINITY;
-                        }
-                    }
+                if changes {
+                    self.change(&mut changed);
+                }
+                if let Some(mask) = mask {
+                    forbid(&mut changed, mask);
                 }
                 &changed
             }
         };
         let token = self.choose(logits);
         self.changed = changed;
-        let token = token?;
-        *self.seen.entry(token).or_default() += 1;
-        Ok(token)
+        token
     }
 
     /// Whether logits are changed before the choice.
@@ -224,6 +269,7 @@ impl Sampler {
             || has_effect(options.repetition_penalty, 1.0)
             || has_effect(options.frequency_penalty, 0.0)
             || has_effect(options.presence_penalty, 0.0)
+            || options.dry_multiplier > 0.0
     }
 
     #[allow(clippy::cast_precision_loss, reason = "counts of tokens in an answer")]
@@ -237,11 +283,34 @@ impl Sampler {
                 *logit -= options.presence_penalty + options.frequency_penalty * *count as f32;
             }
         }
+        for (token, length) in self.repetitions() {
+            let beyond = length as f32 - options.dry_allowed_length;
+            if let Some(logit) = logits.get_mut(token as usize)
+                && beyond >= 0.0
+            {
+                *logit -= options.dry_multiplier * options.dry_base.powf(beyond);
+            }
+        }
         for (token, bias) in &options.logit_bias {
             if let Some(logit) = logits.get_mut(*token as usize) {
                 *logit += bias;
             }
         }
+    }
+
+    /// The tokens that would go on with a repetition of what came last, and how long it is.
+    fn repetitions(&self) -> HashMap<u32, usize> {
+        let mut longest = HashMap::new();
+        let Some((Some(last), before)) = self.history.split_last() else { return longest };
+        let ends = before.iter().enumerate().filter(|(_, token)| **token == Some(*last));
+        for (end, _) in ends {
+            let Some(Some(next)) = self.history.get(end + 1) else { continue };
+            let earlier = before[..end].iter().rev().zip(before.iter().rev());
+            let same = earlier.take(DRY_MOST).take_while(|(a, b)| a == b && a.is_some()).count();
+            let length = longest.entry(*next).or_insert(0);
+            *length = (*length).max(same + 1);
+        }
+        longest
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<u32> {
@@ -273,23 +342,55 @@ impl Sampler {
     }
 }
 
+/// Nothing for a token that ends a repetition.
+fn unless_breaker(token: u32, tokenizer: Option<&ChatTokenizer>) -> Option<u32> {
+    let text = tokenizer.map_or(&[][..], |tokenizer| tokenizer.bytes_of(token));
+    let breaks = DRY_BREAKERS.iter().any(|breaker| text.contains(&(*breaker as u8)));
+    (!breaks).then_some(token)
+}
+
 #[allow(clippy::float_cmp, reason = "exactly the number that changes nothing")]
 fn has_effect(value: f32, none: f32) -> bool {
     value != none
 }
 
-/// The first token with the greatest logit, and that; NaN if one is not a number.
-fn likeliest(logits: &[f32]) -> (u32, f32) {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (token, logit) in (0..).zip(logits) {
-        if logit.is_nan() {
-            return (token, f32::NAN);
-        }
-        if *logit > best.1 {
-            best = (token, *logit);
+/// Leaves only tokens whose bit is set. A vocabulary has tens of thousands, of which a grammar mostly allows few or all.
+fn forbid(logits: &mut [f32], mask: &[u32]) {
+    let known = logits.len().min(mask.len() * 32);
+    logits[known..].fill(f32::NEG_INFINITY);
+    for (logits, word) in logits.chunks_mut(32).zip(mask) {
+        match *word {
+            u32::MAX => {}
+            0 => logits.fill(f32::NEG_INFINITY),
+            word => {
+                for (bit, logit) in logits.iter_mut().enumerate() {
+                    if word >> bit & 1 == 0 {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+            }
         }
     }
-    best
+}
+
+/// The first token with the greatest logit, and that; NaN if one is not a number.
+#[allow(clippy::float_cmp, reason = "a logit is looked for that was found")]
+fn likeliest(logits: &[f32]) -> (u32, f32) {
+    // Side by side, so that the compiler compares many at once.
+    let (mut most, mut is_nan) = ([f32::NEG_INFINITY; 16], [false; 16]);
+    let (chunks, rest) = logits.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, logit) in chunk.iter().enumerate() {
+            most[lane] = if *logit > most[lane] { *logit } else { most[lane] };
+            is_nan[lane] |= logit.is_nan();
+        }
+    }
+    if is_nan.contains(&true) || rest.iter().any(|logit| logit.is_nan()) {
+        return (0, f32::NAN);
+    }
+    let most = most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    let first = (0..).zip(logits).find(|(_, logit)| **logit == most);
+    (first.map_or(0, |(token, _)| token), most)
 }
 
 /// Tokens and their weights: probabilities, but for a common factor.

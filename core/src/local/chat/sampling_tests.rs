@@ -10,13 +10,13 @@ fn options() -> SamplingOptions {
 }
 
 fn one(options: SamplingOptions, logits: &[f32]) -> u32 {
-    Sampler::new(options, &[]).sample(logits, None).unwrap()
+    Sampler::new(options, &[], None).sample(logits, None).unwrap()
 }
 
 /// The share of draws of each token.
 fn shares(options: &SamplingOptions, logits: &[f32]) -> Vec<f64> {
     const DRAWS: u32 = 20_000;
-    let mut sampler = Sampler::new(options.clone(), &[]);
+    let mut sampler = Sampler::new(options.clone(), &[], None);
     let mut counts = vec![0_u32; logits.len()];
     for _ in 0..DRAWS {
         counts[sampler.sample(logits, None).unwrap() as usize] += 1;
@@ -103,8 +103,13 @@ fn penalties_and_biases_change_logits_as_defined() {
         options
     };
     let tokens = |options: SamplingOptions, prompt: &[u32], count: usize| {
-        let mut sampler = Sampler::new(options, prompt);
-        (0..count).map(|_| sampler.sample(&LOGITS, None).unwrap()).collect::<Vec<_>>()
+        let mut sampler = Sampler::new(options, prompt, None);
+        let mut next = || {
+            let token = sampler.sample(&LOGITS, None).unwrap();
+            sampler.accept(token, None);
+            token
+        };
+        (0..count).map(|_| next()).collect::<Vec<_>>()
     };
     // 1 and 3 fall to 1.5 and then 1; 4 has 2.
     assert_eq!(tokens(greedy(|o| o.repetition_penalty = 2.0), &[1], 3), [3, 4, 1]);
@@ -114,14 +119,36 @@ fn penalties_and_biases_change_logits_as_defined() {
 }
 
 #[test]
+fn repetitions_are_avoided_the_more_the_longer_they_are() {
+    // What went on: 7 8 9 4 and 8 9 5; now 7 8 9 again.
+    let history = [7, 8, 9, 4, 1, 8, 9, 5, 2, 7, 8, 9];
+    let sampler = |multiplier, allowed| {
+        let options = SamplingOptions {
+            dry_multiplier: multiplier,
+            dry_allowed_length: allowed,
+            dry_base: 2.0,
+            temperature: 0.0,
+            ..options()
+        };
+        Sampler::new(options, &history, None)
+    };
+    assert_eq!(sampler(0.5, 2.0).repetitions(), HashMap::from([(4, 3), (5, 2)]));
+    let mut logits = [0.0; 10];
+    sampler(0.5, 2.0).change(&mut logits);
+    assert_eq!((logits[4], logits[5], logits[6]), (-1.0, -0.5, 0.0));
+    let mut logits = [0.0; 10];
+    sampler(0.5, 3.0).change(&mut logits);
+    assert_eq!((logits[4], logits[5]), (-0.5, 0.0));
+    assert!(sampler(0.0, 2.0).repetitions().is_empty());
+}
+
+#[test]
 fn only_allowed_tokens_are_chosen() {
-    let mut sampler = Sampler::new(options(), &[]);
+    let mut sampler = Sampler::new(options(), &[], None);
     for _ in 0..100 {
-        assert!(
-            [2, 4].contains(&sampler.sample(&LOGITS, Some(&|token| token % 2 == 0 && token > 0)).unwrap())
-        );
+        assert!([2, 4].contains(&sampler.sample(&LOGITS, Some(&[0b010100])).unwrap()));
     }
-    let error = sampler.sample(&LOGITS, Some(&|_| false)).unwrap_err();
+    let error = sampler.sample(&LOGITS, Some(&[])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResponseInvalid);
     let error = sampler.sample(&[1.0, f32::NAN], None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResponseInvalid);
@@ -130,7 +157,7 @@ fn only_allowed_tokens_are_chosen() {
 #[test]
 fn a_seed_repeats_the_draws() {
     let tokens = |seed: Option<u64>| {
-        let mut sampler = Sampler::new(SamplingOptions { seed, ..options() }, &[]);
+        let mut sampler = Sampler::new(SamplingOptions { seed, ..options() }, &[], None);
         (0..60).map(|_| sampler.sample(&[0.0; 50], None).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(tokens(Some(5)), tokens(Some(5)));

@@ -13,6 +13,7 @@ use super::model::ChatModel;
 use super::prefix::{MIN_REUSED, PrefixStore, common};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::models::{Cached, TextCache, Tokens};
+use crate::local::ops::Tensor;
 use crate::local::runtime::{Queued, Work, thread_lost};
 
 /// Tokens of prompts in a step that answers wait for.
@@ -82,7 +83,9 @@ impl Line<'_> {
                 return;
             }
             let Some(job) = self.waiting.pop_front() else { return };
-            match self.begin(&job.prompt, capacity, room, prefixes) {
+            // The last token is computed in any case: its logits are needed. Where all are, nothing is reused.
+            let usable = if job.scores_prompt { 0 } else { job.prompt.len().saturating_sub(1) };
+            match self.begin(&job.prompt[..usable], capacity, room, prefixes) {
                 Ok(cache) => self.running.push(Conversation::new(job, cache)),
                 Err(error) => job.end(Err(error)),
             }
@@ -92,7 +95,7 @@ impl Line<'_> {
     /// A cache for a new conversation, with as much of the prompt in it as others have.
     fn begin(
         &self,
-        prompt: &[u32],
+        usable: &[u32],
         capacity: usize,
         room: usize,
         prefixes: &mut PrefixStore,
@@ -106,8 +109,6 @@ impl Line<'_> {
             return Err(Error::new(ErrorKind::OutOfMemory, text));
         }
         let fits = |cache: &TextCache| model.fits(cache, capacity);
-        // The last token is computed in any case: its logits are needed.
-        let usable = &prompt[..prompt.len().saturating_sub(1)];
         let of_running = self
             .running
             .iter()
@@ -176,49 +177,72 @@ impl Line<'_> {
             let lengths = members.iter().map(|member| pieces[*member]);
             logits(self.model, &mut chosen, lengths)
         }));
-        let (logits, rows) = match computed.unwrap_or_else(|_| Err(thread_lost())) {
-            Ok(computed) => computed,
-            Err(error) => {
-                for (conversation, known) in chosen.iter_mut().zip(known) {
-                    conversation.cache.truncate(known);
+        let computed = computed.unwrap_or_else(|_| Err(thread_lost())).and_then(|(logits, rows)| {
+            let width = self.model.model.vocab_size();
+            let values = logits.values()?;
+            let mut next: Vec<Option<&[f32]>> = vec![None; chosen.len()];
+            for (logits, (member, place)) in values.chunks_exact(width.max(1)).zip(rows) {
+                match place {
+                    Some(place) => chosen[member].score(place, logits, &self.model.tokenizer),
+                    None => next[member] = Some(logits),
                 }
-                if let [only] = chosen.as_mut_slice() {
-                    only.fail(error);
-                    return Ok(());
-                }
-                return Err(error);
             }
-        };
-        let width = self.model.model.vocab_size();
-        for (row, member) in rows.into_iter().enumerate() {
-            let conversation = &mut *chosen[member];
-            let logits = &logits[row * width..(row + 1) * width];
-            let advanced = catch_unwind(AssertUnwindSafe(|| {
-                conversation.advance(logits, &self.model.tokenizer);
-            }));
-            if advanced.is_err() {
-                conversation.fail(thread_lost());
+            let mut pairs: Vec<_> =
+                chosen.iter_mut().zip(next).filter_map(|(one, logits)| Some((one, logits?))).collect();
+            // Choosing tokens takes a while with large vocabularies and grammars.
+            self.model.device.cpu.pool.parallel_chunks(&mut pairs, 1, |_, pairs| {
+                for (conversation, logits) in pairs {
+                    advance(conversation, logits, self.model);
+                }
+            });
+            Ok(())
+        });
+        if let Err(error) = computed {
+            for (conversation, known) in chosen.iter_mut().zip(known) {
+                conversation.cache.truncate(known);
+            }
+            match chosen.as_mut_slice() {
+                [only] => only.fail(error),
+                _ => return Err(error),
             }
         }
         Ok(())
     }
 }
 
-/// The logits of those whose prompt is complete, and which of `chosen` these are.
+/// Goes on by a token; whatever breaks, breaks this conversation alone.
+fn advance(conversation: &mut Conversation, logits: &[f32], model: &ChatModel) {
+    let advanced = catch_unwind(AssertUnwindSafe(|| conversation.advance(logits, &model.tokenizer)));
+    if advanced.is_err() {
+        conversation.fail(thread_lost());
+    }
+}
+
+/// Whose logits a row has, and of which token of the prompt; without one, of the next token of the answer.
+type Row = (usize, Option<usize>);
+
+/// The logits of those whose prompt is complete, and of prompts that are scored.
 fn logits(
     model: &ChatModel,
     chosen: &mut [&mut Conversation],
     lengths: impl Iterator<Item = usize>,
-) -> Result<(Vec<f32>, Vec<usize>)> {
+) -> Result<(Tensor, Vec<Row>)> {
     let lengths: Vec<usize> = lengths.collect();
     let texts = chosen.iter().zip(&lengths).map(|(conversation, length)| conversation.next_tokens(*length));
     let tokens = Tokens::new(texts);
     let (mut rows, mut members, mut end) = (Vec::new(), Vec::new(), 0_u32);
     for (member, (conversation, length)) in chosen.iter().zip(&lengths).enumerate() {
+        let start = end;
         end += u32::try_from(*length).unwrap_or(u32::MAX);
-        if conversation.is_decoding() || conversation.known() + length == conversation.job.prompt.len() {
+        let (known, prompt) = (conversation.known(), conversation.job.prompt.len());
+        if conversation.job.scores_prompt && !conversation.is_decoding() {
+            let places = (known + 1..prompt).take(*length);
+            members.extend(places.clone().map(|place| (member, Some(place))));
+            rows.extend((start..).take(places.len()));
+        }
+        if conversation.is_decoding() || known + length == prompt {
             rows.push(end - 1);
-            members.push(member);
+            members.push((member, None));
         }
     }
     let decoding = chosen.iter().take_while(|conversation| conversation.is_decoding()).count();
@@ -226,7 +250,7 @@ fn logits(
         chosen.iter_mut().map(|conversation| &mut conversation.cache).collect();
     let cached = Cached { caches: &mut caches, decoding };
     let logits = model.model.logits(&tokens, Some(cached), &rows)?;
-    Ok((logits.values()?.into_owned(), members))
+    Ok((logits, members))
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Embedding {
     /// # Errors
     /// `invalid_request` if rows are not whole blocks of the format, or there are not so many bytes.
     pub fn blocks(device: &Device, format: Format, bytes: &[u8], [count, width]: [usize; 2]) -> Result<Self> {
-        let weights = QuantisedWeights::from_ggml(&device.cpu, format, bytes, count, width).or_fail()?;
+        let weights = QuantisedWeights::from_ggml(&device.cpu, format, &[bytes], count, width).or_fail()?;
         let table = match device.gpu() {
             None => Table::Blocks(Arc::new(weights)),
             Some(gpu) => {
@@ -147,7 +147,7 @@ impl Embedding {
                 };
                 // Half the memory to read, and the same numbers.
                 if let Some(format) = format.filter(|_| self.device.precision == Precision::F32) {
-                    return Linear::blocks(&self.device, format, table, shape, None);
+                    return Linear::blocks(&self.device, format, &[table], shape, None);
                 }
                 let cpu = candle_core::Device::Cpu;
                 let weight = candle_core::Tensor::from_raw_buffer(table, *dtype, &shape, &cpu).or_fail()?;
@@ -295,7 +295,7 @@ mod tests {
                 assert_eq!(rows_of(&twice), truth.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
                 assert_eq!(table.forward(&[40]).unwrap_err().kind(), ErrorKind::InvalidRequest);
                 let x = noise(&[2, 256], 1.0);
-                let layer = Linear::blocks(&device, format, &bytes, [40, 256], None).unwrap();
+                let layer = Linear::blocks(&device, format, &[&bytes], [40, 256], None).unwrap();
                 let tied = table.tied_linear().unwrap().forward(x.tensor(&device)).unwrap();
                 // On a GPU the table is widened, and candle's blocks round their activations.
                 let error = if device.is_cpu() { 0.0 } else { 0.15 };

@@ -132,7 +132,7 @@ impl Linear {
         Ok(Self { inputs, outputs, weights: LinearWeights::Dense(Arc::new(packed)) })
     }
 
-    /// Takes the bytes of a tensor of a GGUF file: `outputs` rows of `inputs` weights.
+    /// Takes the bytes of tensors of a GGUF file, one after another: `outputs` rows of `inputs` weights in all.
     ///
     /// # Errors
     /// `invalid_request` if rows are not whole blocks of the format, or bytes or bias have another size; `unsupported`
@@ -140,22 +140,22 @@ impl Linear {
     pub fn blocks(
         device: &Device,
         format: Format,
-        bytes: &[u8],
+        tensors: &[&[u8]],
         [outputs, inputs]: [usize; 2],
         bias: Option<&candle_core::Tensor>,
     ) -> Result<Self> {
         bias.map_or(Ok(()), |bias| expect_shape("the bias of a linear layer", bias, &[outputs]))?;
         let Some(gpu) = device.gpu() else {
             let weights =
-                QuantisedWeights::from_ggml(&device.cpu, format, bytes, outputs, inputs).or_fail()?;
+                QuantisedWeights::from_ggml(&device.cpu, format, tensors, outputs, inputs).or_fail()?;
             return Self::of_blocks(Arc::new(weights), bias);
         };
-        let expected = format.bytes(outputs, inputs).or_fail()?;
+        let (expected, bytes) = (format.bytes(outputs, inputs).or_fail()?, tensors.concat());
         if bytes.len() != expected {
             let found = bytes.len();
             return Err(Error::invalid_request(format!("weights: expected {expected} bytes, found {found}")));
         }
-        let layer = gpu::Linear::blocks(gpu, format, bytes, [outputs, inputs], bias).ok_or_else(|| {
+        let layer = gpu::Linear::blocks(gpu, format, &bytes, [outputs, inputs], bias).ok_or_else(|| {
             Error::unsupported(format!("weights in {} are not supported on a GPU", format.name()))
         })?;
         Ok(Self { inputs, outputs, weights: LinearWeights::Gpu(layer.or_fail()?) })

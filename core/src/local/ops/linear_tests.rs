@@ -211,7 +211,7 @@ fn blocks_multiply_as_their_widened_weights_do() {
         };
         let truth = apply(&Linear::new(&on_gpu(), (widened, Some(bias.clone()))).unwrap(), &on_gpu());
         for device in devices().into_iter().chain([on_gpu()]) {
-            let layer = Linear::blocks(&device, format, &bytes, [35, 256], Some(&bias)).unwrap();
+            let layer = Linear::blocks(&device, format, &[&bytes], [35, 256], Some(&bias)).unwrap();
             // Activations are rounded to 8 bits, by candle more coarsely.
             let error = if device.is_cpu() { 0.05 } else { 0.15 };
             assert_near(&apply(&layer, &device), &truth, error, &format!("{format:?}"));
@@ -223,12 +223,12 @@ fn blocks_multiply_as_their_widened_weights_do() {
 fn blocks_and_shapes_that_do_not_belong_together_are_errors() {
     let (bytes, _) = quantised(GgmlDType::Q8_0, [4, 32]);
     for device in [devices().remove(0), on_gpu()] {
-        let layer = Linear::blocks(&device, Format::Q8_0, &bytes, [4, 32], None).unwrap();
+        let layer = Linear::blocks(&device, Format::Q8_0, &[&bytes], [4, 32], None).unwrap();
         let bias = noise(&[5], 1.0).weight();
         for error in [
             layer.forward(noise(&[1, 31], 1.0).tensor(&device)).unwrap_err(),
-            Linear::blocks(&device, Format::Q8_0, &bytes, [5, 32], None).unwrap_err(),
-            Linear::blocks(&device, Format::Q8_0, &bytes, [4, 32], Some(&bias)).unwrap_err(),
+            Linear::blocks(&device, Format::Q8_0, &[&bytes], [5, 32], None).unwrap_err(),
+            Linear::blocks(&device, Format::Q8_0, &[&bytes], [4, 32], Some(&bias)).unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
         }

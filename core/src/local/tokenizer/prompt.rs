@@ -16,7 +16,6 @@ pub(crate) struct Prompt {
 
 impl Prompt {
     /// A text that is completed as it is: control tokens in it are tokens, and the model's first token is put before it.
-    #[cfg(test)]
     pub(crate) fn completion(text: impl Into<String>) -> Self {
         Self { text: text.into(), guard: None, is_chat: false }
     }

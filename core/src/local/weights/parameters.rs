@@ -220,18 +220,8 @@ impl<'a> Parameters<'a> {
                 [] => None,
                 biases => Some(Tensor::cat(biases, 0).map_err(of_candle)?),
             };
-            let bytes_of =
-                |part: &StoredTensor| part.blocks().map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
-            let joined: Vec<u8>;
-            let bytes = match parts.as_slice() {
-                // Packed from the file itself.
-                [only] => only.blocks().map_or(&[][..], |(_, bytes)| bytes),
-                parts => {
-                    joined = parts.iter().map(bytes_of).collect::<Vec<_>>().concat();
-                    &joined
-                }
-            };
-            Linear::blocks(self.device, format, bytes, [outputs, inputs], bias.as_ref())
+            let bytes: Vec<&[u8]> = parts.iter().filter_map(|part| Some(part.blocks()?.1)).collect();
+            Linear::blocks(self.device, format, &bytes, [outputs, inputs], bias.as_ref())
                 .map_err(|error| self.unusable(error))
         };
         let mut layers = rows.into_iter().map(layer).collect::<Result<Vec<_>>>()?;

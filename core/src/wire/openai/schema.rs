@@ -3,23 +3,26 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::chat::CompletionBody;
+use super::chat::{CompletionBody, TextCompletionBody};
 use super::embeddings::EmbeddingsBody;
 use super::images::ImagesBody;
 use super::responses::ResponsesBody;
 use super::tokens::TokensBody;
 
-/// The schema of each request body that servers read as JSON: `chat`, `responses`, `embeddings`, `images`, `tokens`. Each is complete in
+/// The schema of each request body that servers read as JSON: `chat`, `completions`, `responses`, `embeddings`, `images`,
+/// `tokens`. Each is complete in
 /// itself and has an example.
 pub fn request_schemas() -> Map<String, Value> {
     let chat =
         json!({ "model": "scripted", "messages": [{ "role": "user", "content": "hola" }], "max_tokens": 64 });
     let embeddings = json!({ "model": "scripted", "input": ["hola", "hello"], "encoding_format": "float" });
     let images = json!({ "model": "scripted", "prompt": "a red fox in the snow", "size": "64x64" });
+    let text = json!({ "model": "scripted", "prompt": "Once upon a time", "max_tokens": 64 });
     let responses = json!({ "model": "scripted", "input": "hola", "max_output_tokens": 64 });
     let tokens = json!({ "model": "scripted", "prompt": "hola" });
     Map::from_iter([
         ("chat".to_owned(), schema::<CompletionBody<'_>>(chat)),
+        ("completions".to_owned(), schema::<TextCompletionBody<'_>>(text)),
         ("responses".to_owned(), schema::<ResponsesBody<'_>>(responses)),
         ("tokens".to_owned(), schema::<TokensBody<'_>>(tokens)),
         ("embeddings".to_owned(), schema::<EmbeddingsBody<'_>>(embeddings)),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::chat::{
-    Completion, CompletionEvents, CompletionHead, CompletionRequest, EventsPiece, ask, ask_streams,
+    Completion, CompletionEvents, CompletionHead, CompletionRequest, EventsPiece, TextCompletionRequest, ask,
+    ask_streams,
 };
 use super::check_content_type;
 use super::embeddings::{EmbeddingList, EmbeddingsRequest};
@@ -22,6 +23,8 @@ use crate::image::AnyImageGenerator;
 pub enum ServedRequest {
     /// `/chat/completions`.
     Chat(CompletionRequest),
+    /// `/completions`.
+    Text(TextCompletionRequest),
     /// `/responses`.
     Responses(ResponsesRequest),
     /// `/embeddings`.
@@ -38,7 +41,7 @@ pub enum ServedRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServedHandle {
-    /// For [`ServedRequest::Chat`], [`ServedRequest::Responses`] and [`ServedRequest::Tokens`].
+    /// For [`ServedRequest::Chat`], [`ServedRequest::Text`], [`ServedRequest::Responses`] and [`ServedRequest::Tokens`].
     Chat(AnyChat),
     /// For [`ServedRequest::Embeddings`] and [`ServedRequest::Tokens`].
     Embedder(AnyEmbedder),
@@ -47,7 +50,7 @@ pub enum ServedHandle {
 }
 
 impl ServedRequest {
-    /// Reads a body of the route `chat`, `responses`, `embeddings`, `images`, `edits` or `tokens`.
+    /// Reads a body of the route `chat`, `completions`, `responses`, `embeddings`, `images`, `edits` or `tokens`.
     ///
     /// # Errors
     /// `invalid_request` for a body of the wrong form, naming the field; `not_found` for another route.
@@ -58,6 +61,7 @@ impl ServedRequest {
         check_content_type(content_type)?;
         match route {
             "chat" => CompletionRequest::read(body).map(Self::Chat),
+            "completions" => TextCompletionRequest::read(body).map(Self::Text),
             "responses" => ResponsesRequest::read(body).map(Self::Responses),
             "embeddings" => EmbeddingsRequest::read(body).map(Self::Embeddings),
             "images" => ImagesRequest::read(body).map(Self::Images),
@@ -65,7 +69,7 @@ impl ServedRequest {
             other => Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "there is no route '{other}'; valid: chat, responses, embeddings, images, edits, tokens"
+                    "there is no route '{other}'; valid: chat, completions, responses, embeddings, images, edits, tokens"
                 ),
             )),
         }
@@ -75,6 +79,7 @@ impl ServedRequest {
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Chat(asked) => Some(&asked.model),
+            Self::Text(asked) => Some(&asked.model),
             Self::Responses(asked) => Some(&asked.model),
             Self::Embeddings(asked) => Some(&asked.model),
             Self::Tokens(asked) => Some(&asked.model),
@@ -102,6 +107,10 @@ impl ServedRequest {
                 let head = CompletionHead::new(id, created, asked.model);
                 let response = ask(chat, cx, asked.request, &mut asked.ignored).await?;
                 json_text(&Completion::new(&response, &head).with_ignored(&asked.ignored))
+            }
+            (Self::Text(asked), ServedHandle::Chat(chat)) => {
+                let head = CompletionHead::new(id, created, &asked.model);
+                json_text(&asked.answer(cx, chat, &head).await?)
             }
             (Self::Responses(asked), ServedHandle::Chat(chat)) => {
                 let head = CompletionHead::new(id, created, asked.model.as_str());

@@ -41,6 +41,8 @@ pub(super) fn file(format: Format, n: usize, k: usize, noise: &mut Noise) -> Vec
         match format {
             Format::F16 => put(0, f16::from_f32(noise.number()).to_le_bytes()),
             Format::Bf16 => put(0, bf16::from_f32(noise.number()).to_le_bytes()),
+            // Powers of two like the other scales.
+            Format::Mxfp4 => block[0] = 122 + (noise.next() & 3) as u8,
             _ => {
                 for at in format.scale_places() {
                     put(*at, f16::from_f32(noise.number() / 16.0).to_le_bytes());
@@ -77,7 +79,7 @@ impl Case {
     }
 
     pub(super) fn weights(&self, cpu: &Cpu) -> QuantisedWeights {
-        QuantisedWeights::from_ggml(cpu, self.format, &self.bytes, self.n, self.k).unwrap()
+        QuantisedWeights::from_ggml(cpu, self.format, &[&self.bytes], self.n, self.k).unwrap()
     }
 
     pub(super) fn run(&self, cpu: &Cpu) -> Vec<f32> {
@@ -93,7 +95,8 @@ impl Case {
         let blocks =
             self.bytes[row * row_bytes..(row + 1) * row_bytes].chunks_exact(self.format.block_bytes());
         let of_block = |block: block::Block| {
-            let most_code = f64::from(1_u32 << (shape.low + shape.high));
+            let most_code =
+                f64::from(if shape.table.is_some() { 256 } else { 1_u32 << (shape.low + shape.high) });
             (0..shape.parts()).fold(0.0_f64, |most, part| {
                 let minimum = if shape.has_minimum() { block.minimum_of(&shape, part) } else { 0.0 };
                 most.max(f64::from(block.scale_of(&shape, part).abs()) * most_code + f64::from(minimum.abs()))

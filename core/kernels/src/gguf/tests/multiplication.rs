@@ -94,7 +94,7 @@ fn slices_at_any_address_give_the_same_and_nothing_else_is_written() {
             let expected = case.run(&cpu);
             let bytes: Vec<u8> = std::iter::once(0).chain(case.bytes.iter().copied()).collect();
             let x: Vec<f32> = std::iter::once(9.0).chain(case.x.iter().copied()).collect();
-            let weights = QuantisedWeights::from_ggml(&cpu, format, &bytes[1..], case.n, case.k).unwrap();
+            let weights = QuantisedWeights::from_ggml(&cpu, format, &[&bytes[1..]], case.n, case.k).unwrap();
             let mut y = vec![7.0; expected.len() + 2];
             let end = y.len() - 1;
             weights.matmul(&cpu, &x[1..], case.m, &mut y[1..end]).unwrap();
@@ -170,7 +170,8 @@ fn the_extremes_of_every_code_do_not_saturate() {
                 for block in case.bytes.chunks_exact_mut(format.block_bytes()) {
                     let places = format.scale_places();
                     for (at, byte) in block.iter_mut().enumerate() {
-                        if !places.iter().any(|place| (*place..place + 2).contains(&at)) {
+                        let is_scale = places.iter().any(|place| (*place..place + 2).contains(&at));
+                        if !is_scale && (format != Format::Mxfp4 || at > 0) {
                             *byte = codes;
                         }
                     }

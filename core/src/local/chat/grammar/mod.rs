@@ -158,7 +158,13 @@ impl fmt::Debug for Grammars {
 pub(crate) struct TokenMask(SimpleVob);
 
 impl TokenMask {
-    /// Whether a token may come next. Rows of the model beyond the vocabulary may not.
+    /// A bit for each token. Rows of the model beyond the vocabulary have none.
+    pub(crate) fn words(&self) -> &[u32] {
+        self.0.as_slice()
+    }
+
+    /// Whether a token may come next.
+    #[cfg(test)]
     pub(crate) fn allows(&self, token: u32) -> bool {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
     }

@@ -21,6 +21,7 @@ mod round_trip_tests;
 mod rules;
 mod stream_reader;
 mod stream_writer;
+mod text;
 mod think;
 mod tool_calls;
 mod usage;
@@ -29,6 +30,7 @@ pub use completion::{Completion, CompletionHead};
 pub use event_stream::{CompletionEvents, EventsPiece};
 pub use request::CompletionRequest;
 pub use stream_writer::ChunkWriter;
+pub use text::TextCompletionRequest;
 pub use think::InlineReasoning;
 
 pub(crate) use annotations::read_annotation;
@@ -40,4 +42,6 @@ pub(crate) use reader::{CompletionReader, refused};
 pub(crate) use request::{CompletionBody, read_messages};
 pub(crate) use rules::{FileDialect, MessageRules, MessageStyle, ReasoningReturn};
 pub(crate) use stream_reader::ChunkReader;
+#[cfg(feature = "schema")]
+pub(crate) use text::TextCompletionBody;
 pub(crate) use usage::{read_logprobs, read_usage};
