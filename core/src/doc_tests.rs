@@ -16,6 +16,7 @@ pages! {
     Errors = "../../docs/guides/errors.md";
     Fallback = "../../docs/guides/fallback.md";
     Images = "../../docs/guides/images.md";
+    LocalImages = "../../docs/guides/images-local.md";
     Network = "../../docs/guides/network.md";
     Tenders = "../../docs/guides/tenders.md";
 }
