@@ -16,7 +16,7 @@ const SIDE: usize = 512;
 /// Runs every measurement.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let environment = Environment::process();
-    let Some(folder) = environment.get("AYNI_BENCH_IMAGES").map(str::to_owned) else {
+    let Some(folder) = environment.get("AYNI_BENCH_IMAGES") else {
         return Err(Error::config(
             "AYNI_BENCH_IMAGES is not set: name a folder that benches/peers/image/make.py made",
         ));

@@ -127,7 +127,7 @@ async fn lower_precisions_are_measured_against_their_bars() {
         let embedder =
             LocalEmbedder::open(&local().with_precision(precision), &Environment::empty()).unwrap();
         let parity = embedder.verify(&Context::new()).await.unwrap();
-        assert_eq!((parity.precision, parity.bar, parity.probes.len()), (precision, bar, 16));
+        assert_eq!((parity.precision, parity.bar, parity.probes.len()), (precision, bar, 18));
         let lowest = parity.lowest().unwrap();
         assert!(lowest.cosine >= least, "{lowest:?}");
         assert!(lowest.cosine < 0.999_999, "{lowest:?}: {precision} was not what was measured");

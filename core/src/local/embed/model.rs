@@ -189,28 +189,6 @@ impl Model {
 
     /// One vector a text, one after another.
     pub(super) fn embed_texts(&self, texts: &[Vec<u32>], skips: &[usize]) -> Result<Vec<f32>> {
-        let together = |text: &Vec<u32>| Tokens::belong_together(text.len(), texts[0].len());
-        if self.device.precision != Precision::Int8 || texts.iter().all(together) {
-            return self.embed_alike(texts, skips);
-        }
-        // Short texts are computed in another way than others.
-        let (first, second): (Vec<usize>, Vec<usize>) =
-            (0..texts.len()).partition(|at| together(&texts[*at]));
-        let width = self.width;
-        let mut vectors = vec![0.0; texts.len() * width];
-        for positions in [first, second] {
-            let texts: Vec<Vec<u32>> = positions.iter().map(|at| texts[*at].clone()).collect();
-            let skips: Vec<usize> = positions.iter().filter_map(|at| skips.get(*at).copied()).collect();
-            for (at, vector) in
-                positions.iter().zip(self.embed_alike(&texts, &skips)?.chunks_exact(width.max(1)))
-            {
-                vectors[at * width..(at + 1) * width].copy_from_slice(vector);
-            }
-        }
-        Ok(vectors)
-    }
-
-    fn embed_alike(&self, texts: &[Vec<u32>], skips: &[usize]) -> Result<Vec<f32>> {
         let tokens = Tokens::new(texts.iter().map(Vec::as_slice));
         match &self.encoder {
             Encoder::Text(encoder, head) => head.vectors(&encoder.encode(&tokens)?, tokens.starts(), skips),

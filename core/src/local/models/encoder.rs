@@ -105,7 +105,10 @@ impl Encoder {
     /// # Errors
     /// `out_of_memory` on a GPU; the shapes belong together.
     pub(super) fn forward(&self, x: Tensor, tokens: &Tokens, mask: Mask<'_>) -> Result<Tensor> {
-        let mut x = tokens.in_their_precision(x);
+        tokens.by_length(x, true, |x, tokens| self.layers(x, tokens, mask))
+    }
+
+    fn layers(&self, mut x: Tensor, tokens: &Tokens, mask: Mask<'_>) -> Result<Tensor> {
         let Config { heads, activation, .. } = self.config;
         let positions = self.rope.as_ref().map(|_| tokens.positions(0)).unwrap_or_default();
         let prepare =

@@ -52,7 +52,7 @@ pub(crate) use dual::{PromptEncoder, open_dual_encoder};
 pub(crate) use gguf_config::config_of_gguf;
 
 /// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to
-/// bytes ([`ops::Linear`](super::ops::Linear) multiplies them in two steps), while the weights stay in int8.
+/// bytes, but multiplied in two steps ([`Tensor::in_two_steps`]). The weights stay in int8.
 const SHORT_TEXT: usize = 8;
 
 /// The token ids of several texts, one text after another, without padding.
@@ -89,20 +89,48 @@ impl Tokens {
         self.starts.windows(2).map(|ends| &self.ids[ends[0]..ends[1]])
     }
 
-    /// Whether texts of so many tokens may be in one batch: see [`in_their_precision`](Self::in_their_precision).
-    pub(crate) fn belong_together(length: usize, other: usize) -> bool {
-        (length <= SHORT_TEXT) == (other <= SHORT_TEXT)
-    }
-
-    /// The first states of the texts, marked with the precision of their activations. A batch is of short texts only, or
-    /// of longer ones only.
-    fn in_their_precision(&self, x: Tensor) -> Tensor {
-        let device = x.device();
-        let is_short = self.texts().all(|text| text.len() <= SHORT_TEXT);
-        match device.precision {
-            Precision::Int8 if device.is_cpu() && is_short => x.with_precision(Precision::F32),
-            _ => x,
+    /// Has `forward` compute the states of all texts, in int8 those of short texts and of longer ones by themselves, because
+    /// the former are multiplied in two steps. What it makes of `x` has a row a token, or a row a text.
+    fn by_length(
+        &self,
+        x: Tensor,
+        has_row_a_token: bool,
+        forward: impl Fn(Tensor, &Self) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let texts: Vec<&[u32]> = self.texts().collect();
+        let (short, longer): (Vec<usize>, Vec<usize>) =
+            (0..texts.len()).partition(|text| texts[*text].len() <= SHORT_TEXT);
+        let device = x.device().clone();
+        if !device.is_cpu() || device.precision != Precision::Int8 || short.is_empty() {
+            return forward(x, self);
         }
+        if longer.is_empty() {
+            return forward(x.in_two_steps(), self);
+        }
+        let rows = |numbers: &[usize]| -> Vec<usize> {
+            numbers.iter().flat_map(|text| self.starts[*text]..self.starts[text + 1]).collect()
+        };
+        let (mut values, mut width) = (Vec::new(), 0);
+        for (numbers, is_short) in [(short, true), (longer, false)] {
+            let places = rows(&numbers);
+            let part: Vec<u32> = places
+                .iter()
+                .map(|row| u32::try_from(*row))
+                .collect::<Result<_, _>>()
+                .map_err(|_| Error::invalid_request("a batch has more than 2³² tokens"))?;
+            let part = x.select_rows(&part)?;
+            let tokens = Self::new(numbers.iter().map(|text| texts[*text]));
+            let found = forward(if is_short { part.in_two_steps() } else { part }, &tokens)?;
+            let (places, count) =
+                if has_row_a_token { (places, self.ids.len()) } else { (numbers, texts.len()) };
+            width = found.dims().last().copied().unwrap_or_default();
+            values.resize(count * width, 0.0);
+            for (row, state) in places.into_iter().zip(found.values()?.chunks_exact(width.max(1))) {
+                values[row * width..(row + 1) * width].copy_from_slice(state);
+            }
+        }
+        let rows = values.len() / width.max(1);
+        Tensor::from_vec(&device, values, [rows, width])
     }
 
     /// Checks that no text is longer than a model takes.

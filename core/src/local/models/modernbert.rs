@@ -189,12 +189,14 @@ impl TextEncoder for ModernBert {
 
     fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
         tokens.check(self.window())?;
-        let positions = tokens.positions(0);
         let x = self.norm.forward(self.token_embedding.forward(tokens.ids())?)?;
-        let mut x = tokens.in_their_precision(x);
-        for layer in &self.layers {
-            x = layer.forward(self, x, tokens, &positions)?;
-        }
+        let x = tokens.by_length(x, true, |mut x, tokens| {
+            let positions = tokens.positions(0);
+            for layer in &self.layers {
+                x = layer.forward(self, x, tokens, &positions)?;
+            }
+            Ok(x)
+        })?;
         self.final_norm.forward(x)
     }
 }

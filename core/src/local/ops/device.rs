@@ -159,6 +159,8 @@ pub struct Device {
     gpu: Option<candle_core::Device>,
     /// What linear layers, convolutions and attention multiply in.
     pub precision: Precision,
+    /// Whether activations are multiplied with weights in int8 in two steps, so that they are not rounded to bytes.
+    pub(super) has_two_steps: bool,
     /// Why it is this precision: a sentence for people.
     pub precision_reason: &'static str,
     /// The CPU's instruction set and threads: what computes where there is no GPU.
@@ -174,12 +176,12 @@ impl Device {
     pub fn open(device: DeviceChoice, precision: PrecisionChoice, env: &Environment) -> Result<Self> {
         let (gpu, cpu) = (device.open_gpu()?, cpu(env)?);
         let (precision, precision_reason) = precision.resolve(gpu.is_some(), &cpu)?;
-        Ok(Self { gpu, precision, precision_reason, cpu })
+        Ok(Self { gpu, precision, has_two_steps: false, precision_reason, cpu })
     }
 
     /// The CPU with a given instruction set and threads: for tests and measurements.
     pub fn on_cpu(cpu: Cpu, precision: Precision) -> Self {
-        Self { gpu: None, precision, precision_reason: "it was asked for", cpu }
+        Self { gpu: None, precision, has_two_steps: false, precision_reason: "it was asked for", cpu }
     }
 
     /// What a GPU would do, by candle's operations on the CPU.

@@ -285,7 +285,7 @@ impl Linear {
 fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epilogue) -> Result<Tensor> {
     let x = x.contiguous()?;
     let values = x.cpu_values("the input of a linear layer")?;
-    if is_finer_than(packed, &x) {
+    if x.device().has_two_steps && packed.precision() == Precision::Int8 && !packed.is_gated() {
         let y = Tensor::build(x.device(), dims, |to| {
             gemm::gemm_in_two_steps(&x.device().cpu, packed, values, rows, to).or_fail()
         })?;
@@ -302,11 +302,6 @@ fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epil
             gemm::gemm(cpu, packed, values, rows, to, epilogue)
         }),
     }
-}
-
-/// Whether the weights are in int8 and the activations, by their device, are not.
-fn is_finer_than(packed: &Packed, x: &Tensor) -> bool {
-    packed.precision() == Precision::Int8 && x.device().precision != Precision::Int8 && !packed.is_gated()
 }
 
 /// `activation(first half) · second half` of each row.

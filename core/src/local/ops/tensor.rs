@@ -6,7 +6,6 @@ use std::ops::{Add, Deref, Mul, Range};
 use std::sync::Arc;
 
 use ayni_kernels::elementwise;
-use ayni_kernels::gemm::Precision;
 use ayni_kernels::{Cpu, Source};
 use candle_core::DType;
 
@@ -190,9 +189,9 @@ impl Tensor {
             .ok_or_else(|| Error::invalid_request(format!("{name}: expected on the GPU, found on the CPU")))
     }
 
-    /// The same numbers for layers that are to compute in another precision.
-    pub fn with_precision(mut self, precision: Precision) -> Self {
-        self.device.precision = precision;
+    /// The same numbers, and those that are made of them, for layers in int8 that shall not round them to bytes.
+    pub fn in_two_steps(mut self) -> Self {
+        self.device.has_two_steps = true;
         self
     }
 

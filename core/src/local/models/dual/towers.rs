@@ -71,8 +71,9 @@ impl TextTower {
         }
         let positions = tokens.positions(0);
         let parts = [(&self.token_embedding, tokens.ids()), (&self.position_embedding, &positions)];
-        let x = tokens.in_their_precision(Embedding::sum(&parts)?);
-        let last = self.transformer.forward(x, tokens.starts(), Keep::Last)?;
+        let last = tokens.by_length(Embedding::sum(&parts)?, false, |x, tokens| {
+            self.transformer.forward(x, tokens.starts(), Keep::Last)
+        })?;
         self.norm.forward(last)
     }
 }
