@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
             work()?;
             let mut times = Vec::new();
             for _ in 0..turns {
-                let (time, outcome) = timed(&work);
+                let (time, outcome) = timed(work);
                 outcome?;
                 times.push(time.as_secs_f64() * 1e3);
             }
