@@ -1,6 +1,6 @@
 //! Tiny image models with random weights, in the layout of diffusers: what draws is real, what it draws is noise.
 //!
-//! [`write`] makes three: `sd` (Stable Diffusion 1.x's layout), `turbo` (the same with SD-Turbo's scheduler), and
+//! [`write()`] makes three: `sd` (Stable Diffusion 1.x's layout), `turbo` (the same with SD-Turbo's scheduler), and
 //! `sd-inpaint` (nine input channels); and two LoRAs for them, `tiny_lightning_4step_lora.safetensors` and
 //! `tiny_other_base_lora.safetensors`, of which the second does not fit.
 

@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
         raise InvalidRequest(f"there is no folder {out.parent}")
     if given.source is None and (given.mask or given.strength is not None):
         raise InvalidRequest("--mask and --strength say how an image is changed: name it by --from")
-    options = {name: getattr(given, name) for name in ("steps", "guidance", "seed")}
+    options: dict[str, Any] = {name: getattr(given, name) for name in ("steps", "guidance", "seed")}
     options |= {"negative_prompt": given.negative, "size": _size(given.size)}
     options = {name: value for name, value in options.items() if value is not None}
     extra = {"format": kind} if kind != "png" else {}
@@ -59,7 +59,8 @@ def run(given: argparse.Namespace) -> int:
         if given.source is None:
             if given.scheduler:
                 options["scheduler"] = given.scheduler
-            made = generator.generate_sync(given.prompt, progress=bar, **options, **({"extra": extra} if extra else {}))
+            options |= {"extra": extra} if extra else {}
+            made = generator.generate_sync(given.prompt, progress=bar, **options)
         else:
             extra |= {"scheduler": given.scheduler} if given.scheduler else {}
             options |= {"strength": given.strength} if given.strength is not None else {}
