@@ -343,6 +343,34 @@ def test_token_ids_are_embedded(tiny):
         assert answer.status_code == 400 and "is no token of the model" in failure(answer)[1]
 
 
+COMPLETIONS = """
+import uvicorn
+from ayni import Chat
+from ayni.fastapi import openai_router, server_options, service
+uvicorn.run(service(openai_router(chat={"local": Chat(%r)})), port=0, **server_options())
+"""
+
+
+def test_the_openai_package_scores_texts_by_completions():
+    """As evaluation harnesses do: the prompt's own tokens with their log-probabilities, and nothing after them."""
+    import openai
+
+    with serving(code=COMPLETIONS % str(Path(__file__).parents[2] / "core/conformance/models/scripted")) as served:
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="-", max_retries=0)
+        scored = client.completions.create(model="local", prompt="hello world", max_tokens=0, echo=True, logprobs=2)
+        [choice] = scored.choices
+        assert choice.text == "hello world" and "".join(choice.logprobs.tokens) == choice.text
+        first, *others = choice.logprobs.token_logprobs
+        assert first is None and others and all(value <= 0 for value in others)
+        assert scored.usage.completion_tokens == 0 and scored.usage.prompt_tokens == len(choice.logprobs.tokens)
+
+        both = client.completions.create(model="local", prompt=["hello", "world"], max_tokens=3, temperature=0, n=2, echo=True)
+        assert [one.index for one in both.choices] == [0, 1, 2, 3] and both.object == "text_completion"
+        assert both.choices[0].text == both.choices[1].text and both.choices[3].text.startswith("world")
+        with pytest.raises(openai.APIStatusError, match="stream"):
+            client.completions.create(model="local", prompt="hello", stream=True)
+
+
 def test_langchain_embeds_with_its_own_token_ids(tiny, monkeypatch):
     """LangChain sends ids of tiktoken's cl100k_base for every model that it does not know."""
     import llama_index.core
