@@ -367,6 +367,9 @@ def test_the_openai_package_scores_texts_by_completions():
         both = client.completions.create(model="local", prompt=["hello", "world"], max_tokens=3, temperature=0, n=2, echo=True)
         assert [one.index for one in both.choices] == [0, 1, 2, 3] and both.object == "text_completion"
         assert both.choices[0].text == both.choices[1].text and both.choices[3].text.startswith("world")
+        further = {"min_p": 0.1, "seed": -1, "temprature": 1, "logit_bias": {}}
+        strange = client.completions.create(model="local", prompt="hello", max_tokens=2, extra_body=further)
+        assert strange.model_extra["ignored"] == ["temprature"]
         with pytest.raises(openai.APIStatusError, match="stream"):
             client.completions.create(model="local", prompt="hello", stream=True)
 

@@ -324,6 +324,8 @@ fn rewrite(folder: &Path, name: &str, change: impl FnOnce(&mut serde_json::Value
 async fn the_side_on_which_texts_are_cut_and_the_width_are_the_repository_s() {
     let folder = repository("dense");
     let whole = open(folder.path(), "f32");
+    // Before its files change.
+    whole.ready(&Context::new()).await.unwrap();
     rewrite(folder.path(), "tokenizer_config.json", |config| config["truncation_side"] = "left".into());
     rewrite(folder.path(), "config_sentence_transformers.json", |config| config["truncate_dim"] = 8.into());
     let other = open(folder.path(), "f32");

@@ -24,7 +24,7 @@ const MAX_TOOLS: usize = 1024;
 const MAX_CHOICES: u64 = 16;
 
 /// Options that clients of other servers send, and that go to the backend as they are.
-const PASSED_ON: [&str; 11] = [
+pub(super) const PASSED_ON: [&str; 11] = [
     "chat_template_kwargs",
     "guided_grammar",
     "guided_regex",

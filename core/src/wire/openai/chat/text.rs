@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::completion::CompletionHead;
 use super::options::StopJson;
+use super::request::{PASSED_ON, field_name};
 use super::usage::UsageJson;
 use crate::chat::{AnyChat, ChatRequest, FinishReason, PromptInput, RawPrompt, TokenLogprob};
 use crate::context::Context;
@@ -30,12 +31,14 @@ pub struct TextCompletionRequest {
     pub model: String,
     /// One request for each prompt.
     pub requests: Vec<ChatRequest>,
+    /// Fields that are not known here; the answer names them.
+    pub ignored: Vec<String>,
 }
 
 /// The body of `POST /completions`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 pub(crate) struct TextCompletionBody<'a> {
     /// The model that answers.
     #[serde(deserialize_with = "fields::text::<_, MAX_MODEL_CHARS>")]
@@ -64,7 +67,7 @@ pub(crate) struct TextCompletionBody<'a> {
     #[cfg_attr(feature = "schema", schemars(range(min = -2, max = 2)))]
     presence_penalty: Option<f32>,
     /// Makes the choice of tokens repeatable.
-    #[serde(default, deserialize_with = "fields::whole::<_, _, 0, MAX_SEED>")]
+    #[serde(default, deserialize_with = "fields::seed")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = MAX_SEED)))]
     seed: Option<u64>,
     /// Ends the answer before this text, or any of these.
@@ -81,9 +84,6 @@ pub(crate) struct TextCompletionBody<'a> {
     /// Begins the answer with the prompt, and the log-probabilities with its tokens'.
     #[serde(default)]
     echo: Option<bool>,
-    /// Added to the logits of tokens, by their ids.
-    #[serde(default)]
-    logit_bias: Option<Map<String, Value>>,
     /// Not offered: the answer comes whole.
     #[serde(default)]
     stream: Option<bool>,
@@ -94,6 +94,10 @@ pub(crate) struct TextCompletionBody<'a> {
     #[serde(default)]
     #[allow(dead_code, reason = "taken and left alone")]
     user: Ignored,
+    /// What else a client sends, in the vendor's own words: `logit_bias`, `min_p` …
+    #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    further: Map<String, Value>,
 }
 
 /// A text, tokens, or a list of either.
@@ -141,12 +145,19 @@ impl TextCompletionRequest {
             logprobs: body.logprobs,
             ..ChatRequest::default()
         };
-        if let Some(bias) = body.logit_bias.filter(|bias| !bias.is_empty()) {
-            request.extra.insert("logit_bias".to_owned(), bias.into());
+        let mut ignored = Vec::new();
+        for (name, value) in body.further {
+            match name.as_str() {
+                _ if value.is_null() || value.as_object().is_some_and(Map::is_empty) => {}
+                known if PASSED_ON.contains(&known) => {
+                    request.extra.insert(name, value);
+                }
+                other => ignored.push(field_name(other)),
+            }
         }
         let echo = body.echo.unwrap_or_default();
         let of = |input| ChatRequest { prompt: Some(RawPrompt { input, echo }), ..request.clone() };
-        Ok(Self { model: body.model.into_owned(), requests: prompts.into_iter().map(of).collect() })
+        Ok(Self { model: body.model.into_owned(), requests: prompts.into_iter().map(of).collect(), ignored })
     }
 
     /// The body of the response.
@@ -174,10 +185,14 @@ impl TextCompletionRequest {
             usage = usage.plus(answer.usage);
         }
         let model = answers.first().map_or(head.model.as_str(), |answer| &answer.route.model);
-        Ok(json!({
+        let mut body = json!({
             "id": head.id, "object": "text_completion", "created": head.created, "model": model,
             "choices": choices, "usage": UsageJson::write(&usage),
-        }))
+        });
+        if let (false, Some(members)) = (self.ignored.is_empty(), body.as_object_mut()) {
+            members.insert("ignored".to_owned(), self.ignored.into());
+        }
+        Ok(body)
     }
 }
 
