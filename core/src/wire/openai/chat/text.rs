@@ -19,7 +19,6 @@ use crate::wire::openai::body::{self, about};
 use crate::wire::openai::fields::{self, Ignored};
 
 const MAX_PROMPTS: usize = 1024;
-const MAX_SEED: u64 = i64::MAX as u64;
 /// The most tokens of an answer to a request that does not say, as OpenAI has it.
 const DEFAULT_MAX_TOKENS: u32 = 16;
 
