@@ -67,7 +67,7 @@ pub(crate) struct TextCompletionBody<'a> {
     presence_penalty: Option<f32>,
     /// Makes the choice of tokens repeatable.
     #[serde(default, deserialize_with = "fields::seed")]
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = MAX_SEED)))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<i64>"))]
     seed: Option<u64>,
     /// Ends the answer before this text, or any of these.
     #[serde(default)]
