@@ -97,16 +97,19 @@ impl Tokens {
         has_row_a_token: bool,
         forward: impl Fn(Tensor, &Self) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        if !x.device().is_cpu() || x.device().precision != Precision::Int8 {
+            return forward(x, self);
+        }
         let texts: Vec<&[u32]> = self.texts().collect();
         let (short, longer): (Vec<usize>, Vec<usize>) =
             (0..texts.len()).partition(|text| texts[*text].len() <= SHORT_TEXT);
-        let device = x.device().clone();
-        if !device.is_cpu() || device.precision != Precision::Int8 || short.is_empty() {
+        if short.is_empty() {
             return forward(x, self);
         }
         if longer.is_empty() {
             return forward(x.in_two_steps(), self);
         }
+        let device = x.device().clone();
         let rows = |numbers: &[usize]| -> Vec<usize> {
             numbers.iter().flat_map(|text| self.starts[*text]..self.starts[text + 1]).collect()
         };

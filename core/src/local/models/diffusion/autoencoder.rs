@@ -123,6 +123,20 @@ fn groups(config: &VaeConfig) -> Groups {
     Groups { count: config.groups, epsilon: EPSILON }
 }
 
+/// The blocks of a level, of which the first changes the channels.
+fn resnets(
+    level: &Parameters<'_>,
+    count: usize,
+    [inputs, outputs]: [usize; 2],
+    config: &VaeConfig,
+) -> Result<Vec<Resnet>> {
+    let inputs = |block| if block == 0 { inputs } else { outputs };
+    let block = |number| {
+        Resnet::new(&level.at("resnets").at(number), [inputs(number), outputs], None, groups(config))
+    };
+    (0..count).map(block).collect()
+}
+
 impl Encoder {
     fn new(weights: &Parameters<'_>, config: &VaeConfig) -> Result<Self> {
         let channels = &config.channels;
@@ -130,16 +144,8 @@ impl Encoder {
         let mut inputs = first;
         let level = |(number, outputs): (usize, &usize)| {
             let here = weights.at("down_blocks").at(number);
-            let mut blocks = Vec::new();
-            for block in 0..config.blocks {
-                blocks.push(Resnet::new(
-                    &here.at("resnets").at(block),
-                    [inputs, *outputs],
-                    None,
-                    groups(config),
-                )?);
-                inputs = *outputs;
-            }
+            let blocks = resnets(&here, config.blocks, [inputs, *outputs], config)?;
+            inputs = *outputs;
             let halves = number + 1 < channels.len();
             // Padded below and right only.
             Ok((blocks, halves.then(|| downsample(&here, *outputs, [0, 1, 0, 1])).transpose()?))
@@ -176,16 +182,8 @@ impl Decoder {
         let mut inputs = last;
         let level = |(number, outputs): (usize, &usize)| {
             let here = weights.at("up_blocks").at(number);
-            let mut blocks = Vec::new();
-            for block in 0..=config.blocks {
-                blocks.push(Resnet::new(
-                    &here.at("resnets").at(block),
-                    [inputs, *outputs],
-                    None,
-                    groups(config),
-                )?);
-                inputs = *outputs;
-            }
+            let blocks = resnets(&here, config.blocks + 1, [inputs, *outputs], config)?;
+            inputs = *outputs;
             let doubles = number + 1 < channels.len();
             Ok((blocks, doubles.then(|| Upsample::new(&here, *outputs)).transpose()?))
         };
