@@ -37,6 +37,8 @@ export interface BackendInfo {
   precision_reason: string | null;
   /** Where a local embedder has its prompts from: `repository`, `catalogue` or `none`. */
   prompts: string | null;
+  /** Whether a local chat model reads images, where that is known. */
+  reads_images?: boolean;
   /** What a local image model draws with, once it is loaded. */
   image_model?: ImageModelInfo;
   limits: { max_batch: number | null; max_concurrency: number | null; max_images: number | null };
