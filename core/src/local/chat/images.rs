@@ -198,7 +198,8 @@ impl ImageReader {
         tokens: Range<usize>,
     ) -> Result<PromptImage> {
         let digest = Sha256::digest(image.bytes()).into();
-        let read = match self.stored().find(&digest) {
+        let stored = self.stored().find(&digest);
+        let read = match stored {
             Some(stored) => stored,
             None => self.encoded(cx, image, digest).await?,
         };

@@ -110,7 +110,7 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
 ///
 /// # Errors
 /// As [`load`].
-pub(super) fn images(config: &serde_json::Value, weights: &Parameters<'_>) -> Result<ImageTower> {
+pub(in super::super) fn images(config: &serde_json::Value, weights: &Parameters<'_>) -> Result<ImageTower> {
     let config: Half = parse(config)?;
     image_tower(&config, &config.shape(DEFAULT)?, &weights.biased(Biases::All))
 }
