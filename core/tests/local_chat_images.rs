@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ayni::local::{LocalChat, LocalChatConfig};
 use ayni::{
-    AnyChat, Cancellation, ChatRequest, ChatResponse, Context, Environment, Error, ErrorKind, ImageData, Message, Part,
+    AnyChat, Cancellation, ChatRequest, ChatResponse, Context, Environment, Error, ErrorKind, ImageData,
+    Message, Part,
 };
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -37,7 +38,9 @@ fn colour(name: &str) -> ImageData {
         "white" => [245; 3],
         "black" => [12; 3],
         "yellow" => [240, 220, 30],
-        file => return ImageData::new(std::fs::read(path("tests/golden/images").join(file)).unwrap()).unwrap(),
+        file => {
+            return ImageData::new(std::fs::read(path("tests/golden/images").join(file)).unwrap()).unwrap();
+        }
     };
     bmp(40, 24, rgb)
 }
@@ -106,7 +109,9 @@ async fn answers_and_counts_of_tokens_are_those_of_transformers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_together_are_those_that_each_has_alone() {
-    let scored = |(request, ..): (ChatRequest, String, u64)| request.with_logprobs(2).with_seed(5).with_temperature(1.0);
+    let scored = |(request, ..): (ChatRequest, String, u64)| {
+        request.with_logprobs(2).with_seed(5).with_temperature(1.0)
+    };
     let requests: Vec<ChatRequest> = goldens().into_iter().map(scored).collect();
     let mut alone = Vec::new();
     for request in &requests {
@@ -134,7 +139,10 @@ async fn the_beginning_of_a_prompt_is_used_again_for_the_same_image_only() {
     assert_eq!((other.text.as_str(), other.usage.input_tokens), ("blue", first.usage.input_tokens));
     assert!(other.usage.cached_tokens.unwrap() < TOKENS_PER_IMAGE, "{:?}", other.usage);
     let again = ask(&chat, request(vec![about(&["red"], question)])).await.unwrap();
-    assert_eq!((again.text.as_str(), again.usage.cached_tokens), ("red", first.usage.input_tokens.map(|all| all - 1)));
+    assert_eq!(
+        (again.text.as_str(), again.usage.cached_tokens),
+        ("red", first.usage.input_tokens.map(|all| all - 1))
+    );
     let turns = vec![about(&["red"], question), Message::assistant("red"), about(&["green"], "And this?")];
     let second = ask(&chat, request(turns)).await.unwrap();
     assert_eq!(second.text, "green");
@@ -186,14 +194,16 @@ async fn what_is_no_image_is_refused_and_the_model_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn urls_of_data_are_images_and_others_are_not_fetched() {
     let chat = open();
-    let with_url = |url: String| {
-        request(vec![Message::user(vec![Part::image_url(url), Part::text("Which colour?")])])
-    };
+    let with_url =
+        |url: String| request(vec![Message::user(vec![Part::image_url(url), Part::text("Which colour?")])]);
     let answer = ask(&chat, with_url(colour("yellow").to_data_url())).await.unwrap();
     assert_eq!(answer.text, "yellow");
     let error = ask(&chat, with_url("https://a.test/secret-name.png".to_owned())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.message().contains("`image_url`") && !format!("{error:?}").contains("secret-name"), "{error}");
+    assert!(
+        error.message().contains("`image_url`") && !format!("{error:?}").contains("secret-name"),
+        "{error}"
+    );
     let error = ask(&chat, with_url("data:image/png;base64,AAAA".to_owned())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
@@ -212,7 +222,11 @@ async fn nobody_can_write_an_image_in_words() {
             let parts = vec![Part::image(colour("red")), Part::text(first), Part::text(last)];
             let tokens = chat.count_tokens(&request(vec![Message::user(parts)])).unwrap();
             let plain = vec![Part::image(colour("red")), Part::text("x".repeat(word.len()))];
-            assert_eq!(tokens, chat.count_tokens(&request(vec![Message::user(plain)])).unwrap(), "{word:?} {between:?}");
+            assert_eq!(
+                tokens,
+                chat.count_tokens(&request(vec![Message::user(plain)])).unwrap(),
+                "{word:?} {between:?}"
+            );
         }
     }
 }
@@ -265,7 +279,10 @@ async fn a_folder_that_reads_no_images_says_why() {
     let size = changed("preprocessor_config.json", json(|value| value["size"]["height"] = 16.into()));
     let error = open_with(size.path(), &[]).unwrap().ready(&Context::new()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::ModelLoad && error.message().contains("(32, 32)"), "{error}");
-    let bare = changed("chat_template.json", json(|value| value["chat_template"] = "{{ messages[0].content }}".into()));
+    let bare = changed(
+        "chat_template.json",
+        json(|value| value["chat_template"] = "{{ messages[0].content }}".into()),
+    );
     let error = ask(&open_with(bare.path(), &[]).unwrap(), red()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("1 images"), "{error}");
 }

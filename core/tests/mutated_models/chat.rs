@@ -79,10 +79,7 @@ pub(crate) async fn ask(folder: &Folder, number: u64) -> Result<(), Error> {
         let image = ImageData::new(std::fs::read(golden().join("images/rgb.png")).unwrap()).unwrap();
         asked.insert(0, Part::image(image));
     }
-    let request = ChatRequest::user(asked)
-        .with_max_tokens(6)
-        .with_logprobs(2)
-        .with_seed(number);
+    let request = ChatRequest::user(asked).with_max_tokens(6).with_logprobs(2).with_seed(number);
     let request = match number / 15 % 4 {
         0 => request.with_output(OutputFormat::Json),
         1 => request.with_tools([Tool::new("look", "", json!({ "type": "object" }))]),

@@ -32,8 +32,7 @@ const FIRST_ID: u32 = 1 << 31;
 /// What a model says that reads no images.
 const TEXT_ONLY: &str = "reads text only";
 const GGUF: &str = "reads text only, because a GGUF file holds that part of it alone: for images open its safetensors repository";
-const NO_PROCESSOR: &str =
-    "reads text only, because there is neither preprocessor_config.json nor processor_config.json beside its weights";
+const NO_PROCESSOR: &str = "reads text only, because there is neither preprocessor_config.json nor processor_config.json beside its weights";
 
 /// An image of a prompt.
 #[derive(Clone, Debug)]
@@ -83,7 +82,8 @@ pub(super) fn preprocessor(
     config: &Value,
     weights: &Weights,
 ) -> Result<std::result::Result<Preprocessor, &'static str>> {
-    let is_gemma = config.get("model_type").and_then(Value::as_str).is_some_and(|name| name.starts_with("gemma3"));
+    let is_gemma =
+        config.get("model_type").and_then(Value::as_str).is_some_and(|name| name.starts_with("gemma3"));
     if !ImageEncoder::is_in(config, weights) {
         return Ok(Err(if is_gemma && weights.metadata().is_some() { GGUF } else { TEXT_ONLY }));
     }
@@ -125,13 +125,16 @@ impl ImageReader {
         let wrong = |what: String| Error::new(ErrorKind::ModelLoad, what);
         if preprocessor.fixed_size() != Some((height, width)) {
             let prepared = preprocessor.fixed_size();
-            let text = format!("images are prepared as {prepared:?}, but the model takes ({height}, {width})");
+            let text =
+                format!("images are prepared as {prepared:?}, but the model takes ({height}, {width})");
             return Err(wrong(text));
         }
         let text = |id: u32| {
             let text = String::from_utf8_lossy(tokenizer.bytes_of(id)).into_owned();
             let is_token = tokenizer.added().iter().any(|token| token.is_control && token.id == id);
-            is_token.then_some(text).ok_or_else(|| wrong(format!("the tokenizer has no control token {id}, which images need")))
+            is_token
+                .then_some(text)
+                .ok_or_else(|| wrong(format!("the tokenizer has no control token {id}, which images need")))
         };
         let tokens = encoder.tokens;
         let (mark, end) = (text(tokens.begin)?, text(tokens.end)?);
@@ -171,7 +174,8 @@ impl ImageReader {
         let (mut places, mut at) = (Vec::new(), 0);
         while let Some(found) = prompt[at..].iter().position(|id| *id == tokens.image) {
             let place = at + found..at + found + tokens.count;
-            let is_whole = prompt.get(place.clone()).is_some_and(|all| all.iter().all(|id| *id == tokens.image));
+            let is_whole =
+                prompt.get(place.clone()).is_some_and(|all| all.iter().all(|id| *id == tokens.image));
             // Another token follows: an image is never the last of a prompt.
             if !is_whole || prompt.get(place.end).is_none_or(|next| *next == tokens.image) {
                 break;
@@ -181,7 +185,9 @@ impl ImageReader {
         }
         let rest = prompt[at..].contains(&tokens.image);
         if rest || places.len() != images {
-            return Err(Error::config("the model's tokenizer does not keep the tokens that stand for images"));
+            return Err(Error::config(
+                "the model's tokenizer does not keep the tokens that stand for images",
+            ));
         }
         Ok(places)
     }
@@ -210,7 +216,12 @@ impl ImageReader {
     }
 
     /// Runs the tower once it is this image's turn.
-    async fn encoded(self: &Arc<Self>, cx: &Context, image: ImageData, digest: [u8; 32]) -> Result<StoredImage> {
+    async fn encoded(
+        self: &Arc<Self>,
+        cx: &Context,
+        image: ImageData,
+        digest: [u8; 32],
+    ) -> Result<StoredImage> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| thread_lost())?;
         // Somebody else may have sent the same.
         if let Some(stored) = self.stored().find(&digest) {

@@ -206,7 +206,12 @@ impl ChatModel {
     ///
     /// # Errors
     /// `invalid_request` for an image that is damaged or above the limits; those of the context.
-    pub(super) async fn read_images(&self, cx: &Context, request: &ChatRequest, job: &mut ChatJob) -> Result<()> {
+    pub(super) async fn read_images(
+        &self,
+        cx: &Context,
+        request: &ChatRequest,
+        job: &mut ChatJob,
+    ) -> Result<()> {
         let (Ok(reader), images) = (&self.images, images::of_request(request)?) else { return Ok(()) };
         if images.is_empty() {
             return Ok(());
@@ -283,8 +288,11 @@ impl ChatModel {
         };
         if let Some(other) = parts.find(|part| !is_read(part)) {
             let reads = self.images.as_ref().map_or_else(|why| *why, |_| "reads texts and images");
-            let text =
-                format!("{} {reads}; the conversation holds a part of the type `{}`", self.name, other.kind());
+            let text = format!(
+                "{} {reads}; the conversation holds a part of the type `{}`",
+                self.name,
+                other.kind()
+            );
             return Err(Error::unsupported_option("messages", text));
         }
         if request.logprobs.is_some_and(|top| top > MAX_LOGPROBS) {

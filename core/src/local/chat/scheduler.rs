@@ -84,7 +84,8 @@ impl Line<'_> {
             }
             let Some(job) = self.waiting.pop_front() else { return };
             // The last token is computed in any case: its logits are needed. Where all are, nothing is reused.
-            let usable = if job.scores_prompt { 0 } else { job.whole_images(job.prompt.len().saturating_sub(1)) };
+            let usable =
+                if job.scores_prompt { 0 } else { job.whole_images(job.prompt.len().saturating_sub(1)) };
             match self.begin(&job.prompt[..usable], capacity, room, prefixes) {
                 Ok(cache) => self.running.push(Conversation::new(job, cache)),
                 Err(error) => job.end(Err(error)),

@@ -78,7 +78,9 @@ pub(super) fn text_config(all: &Value) -> Cow<'_, Value> {
     }) else {
         return Cow::Borrowed(all);
     };
-    whole.extend(own.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
+    whole.extend(
+        own.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())),
+    );
     Cow::Owned(whole.into())
 }
 

@@ -150,7 +150,9 @@ impl ImageEncoder {
         let states = states.reshape([1, self.patches, self.patches, width])?;
         let squares = patches(states, self.square, 0)?;
         let mut means = vec![0.0; self.tokens.count * width];
-        for (mean, square) in means.chunks_exact_mut(width).zip(squares.values()?.chunks_exact(of_square * width)) {
+        for (mean, square) in
+            means.chunks_exact_mut(width).zip(squares.values()?.chunks_exact(of_square * width))
+        {
             for state in square.chunks_exact(width) {
                 mean.iter_mut().zip(state).for_each(|(mean, number)| *mean += number);
             }

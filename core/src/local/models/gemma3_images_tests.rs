@@ -178,7 +178,8 @@ fn in_pieces(golden: &Golden, case: &Case, device: &Device, ends: &[usize]) -> V
     for end in ends {
         let mut tokens = Tokens::new([&case.ids[start..*end]]);
         for (place, image) in places.iter().zip(&images).filter(|(place, _)| (start..*end).contains(place)) {
-            tokens.put_image(place - start, encoder.encode(&golden.pixels(image, device), &|| Ok(())).unwrap());
+            tokens
+                .put_image(place - start, encoder.encode(&golden.pixels(image, device), &|| Ok(())).unwrap());
         }
         let cached = Cached { caches: &mut [&mut cache], decoding: 0 };
         let row = u32::try_from(end - start - 1).unwrap();
@@ -191,8 +192,10 @@ fn in_pieces(golden: &Golden, case: &Case, device: &Device, ends: &[usize]) -> V
 #[test]
 fn a_prompt_with_images_has_the_same_bits_in_any_pieces_that_cut_no_image() {
     let golden = Golden::new();
-    for device in [Device::on_cpu(cpus().remove(0), Precision::F32), Device::as_on_gpu(cpus().remove(0), Precision::F32)]
-    {
+    for device in [
+        Device::on_cpu(cpus().remove(0), Precision::F32),
+        Device::as_on_gpu(cpus().remove(0), Precision::F32),
+    ] {
         for case in &golden.cases {
             let whole = in_pieces(&golden, case, &device, &[case.ids.len()]);
             let truth = golden.truth(&format!("logits/{}", case.name));
@@ -217,16 +220,16 @@ fn texts_and_images_together_have_the_bits_that_they_have_alone() {
     let device = Device::on_cpu(cpus().remove(0), Precision::F32);
     let (encoder, decoder) = (golden.encoder(&device), golden.decoder(&device));
     let rows = |length: usize| u32::try_from(length - 1).unwrap();
-    let alone: Vec<Vec<f32>> = golden
-        .cases
-        .iter()
-        .map(|case| in_pieces(&golden, case, &device, &[case.ids.len()]))
-        .collect();
+    let alone: Vec<Vec<f32>> =
+        golden.cases.iter().map(|case| in_pieces(&golden, case, &device, &[case.ids.len()])).collect();
     let mut tokens = Tokens::new(golden.cases.iter().map(|case| case.ids.as_slice()));
     let mut last = Vec::new();
     for (case, start) in golden.cases.iter().zip(tokens.starts().to_vec()) {
         for (place, image) in places(case, encoder.tokens).into_iter().zip(images_of(case)) {
-            tokens.put_image(start + place, encoder.encode(&golden.pixels(&image, &device), &|| Ok(())).unwrap());
+            tokens.put_image(
+                start + place,
+                encoder.encode(&golden.pixels(&image, &device), &|| Ok(())).unwrap(),
+            );
         }
         last.push(rows(start + case.ids.len()));
     }
@@ -250,7 +253,8 @@ fn names_of_every_version_of_transformers_are_read() {
     }
     let plain = |name: &str| {
         let name = name.strip_prefix("model.").unwrap_or(name);
-        name.replace("vision_tower.vision_model.", "vision_tower.").replace("language_model.model.", "language_model.")
+        name.replace("vision_tower.vision_model.", "vision_tower.")
+            .replace("language_model.model.", "language_model.")
     };
     for (front, tower, text) in [
         ("", "vision_tower.vision_model.", "language_model.model."),

@@ -106,7 +106,11 @@ impl ImageTower {
     ///
     /// # Errors
     /// `invalid_request` if the images are not as the model needs them, and those of `check`.
-    pub(in super::super) fn all_states(&self, pixels: &Tensor, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
+    pub(in super::super) fn all_states(
+        &self,
+        pixels: &Tensor,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Tensor> {
         self.states_while(pixels, Keep::All, check)
     }
 
