@@ -268,7 +268,7 @@ async fn a_folder_that_reads_no_images_says_why() {
     let error = ask(&chat, red()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("preprocessor_config.json"), "{error}");
-    assert_eq!(ask(&chat, request(vec![Message::user("Hello")])).await.map(|_| ()), Ok(()));
+    ask(&chat, request(vec![Message::user("Hello")])).await.unwrap();
 
     let gguf = path("tests/golden/causal/gemma3/model.gguf");
     assert!(open_with(&gguf, &[]).is_ok_and(|chat| chat.info().reads_images == Some(false)));
@@ -291,12 +291,16 @@ async fn a_folder_that_reads_no_images_says_why() {
 async fn a_caller_who_leaves_leaves_nothing_behind() {
     let chat = open();
     chat.ready(&Context::new()).await.unwrap();
-    for _ in 0..20 {
-        let (stop, cancelled) = (Cancellation::new(), Context::new());
-        let cx = cancelled.with_cancellation(stop.clone());
-        let asked = chat.chat(&cx, request(vec![about(&["red", "blue"], "Which colour?")]));
-        stop.cancel();
-        assert_eq!(asked.await.unwrap_err().kind(), ErrorKind::Cancelled);
+    for moment in 0..30 {
+        let stop = Cancellation::new();
+        let cx = Context::new().with_cancellation(stop.clone());
+        let asked = chat.chat(&cx, request(vec![about(&["red", "rgb.png", "blue"], "Which colour?")]));
+        if tokio::time::timeout(Duration::from_micros(moment * 200), asked).await.is_err() && moment % 2 == 0
+        {
+            stop.cancel();
+            let error = chat.chat(&cx, request(vec![about(&["red"], "Which colour?")])).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+        }
     }
     let answer = ask(&chat, request(vec![about(&["blue", "red"], "Which colour?")])).await.unwrap();
     assert_eq!(answer.text, "blue and red");

@@ -280,3 +280,43 @@ impl Stored {
         image
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::local::models::config_of_gguf;
+    use crate::local::ops::Precision;
+    use crate::local::testing::cpus;
+
+    #[test]
+    fn a_gguf_file_says_that_it_holds_the_text_part_alone() {
+        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/causal/gemma3"));
+        let files = ModelFiles::in_folder(&folder).unwrap();
+        let weights = Weights::open_files(&[folder.join("model.gguf")]).unwrap();
+        let config = config_of_gguf(&weights).unwrap();
+        assert_eq!(preprocessor(&files, &config, &weights).unwrap(), Err(GGUF));
+        let weights = Weights::open_files(&[folder.join("model.safetensors")]).unwrap();
+        let config: Value = files.needed_json("config.json").unwrap();
+        assert_eq!(preprocessor(&files, &config, &weights).unwrap(), Err(TEXT_ONLY));
+    }
+
+    #[test]
+    fn images_are_remembered_up_to_a_bound_and_none_has_the_id_of_another() {
+        let device = Device::on_cpu(cpus().remove(0), Precision::F32);
+        let width = STORED_BYTES / size_of::<f32>() / 4;
+        let states =
+            |number: u8| Tensor::from_vec(&device, vec![f32::from(number); width], [1, width]).unwrap();
+        let mut stored = Stored::default();
+        let first = stored.keep([0; 32], states(0)).id;
+        let others: Vec<u32> = (1..4).map(|number| stored.keep([number; 32], states(number)).id).collect();
+        assert!(others.iter().all(|id| *id != first && *id >= FIRST_ID));
+        assert_eq!(stored.find(&[0; 32]).unwrap().id, first);
+        stored.keep([4; 32], states(4));
+        // The longest unused goes, and has another id when it comes again.
+        assert!(stored.find(&[1; 32]).is_none() && stored.find(&[0; 32]).is_some());
+        let again = stored.keep([1; 32], states(1));
+        assert!(again.id != others[0] && again.states.values().unwrap()[0] == 1.0);
+    }
+}

@@ -115,7 +115,10 @@ fn family(config: &Value) -> Result<&'static Family> {
 
 /// Memory of the keys and values of a token.
 fn cache_bytes_per_token(config: &Value, device: &Device) -> Result<usize> {
-    let common = CommonKeys::read(&gemma3::text_config(config))?;
+    let common = match config.get("model_type").and_then(Value::as_str) {
+        Some("gemma3") => CommonKeys::read(&gemma3::text_config(config))?,
+        _ => CommonKeys::read(config)?,
+    };
     let Heads { keys, size, .. } = common.plain()?.heads;
     Ok(common.num_hidden_layers.saturating_mul(KvCache::bytes_per_token(device, keys, size)))
 }

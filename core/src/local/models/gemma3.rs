@@ -71,17 +71,16 @@ impl Keys {
 /// transformers takes by default.
 pub(super) fn text_config(all: &Value) -> Cow<'_, Value> {
     let Some(Value::Object(own)) = all.get("text_config") else { return Cow::Borrowed(all) };
-    let Value::Object(mut whole) = json!({
+    let mut whole = json!({
         "vocab_size": 262_208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
         "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh",
         "max_position_embeddings": 131_072, "query_pre_attn_scalar": 256, "sliding_window": 4096,
-    }) else {
-        return Cow::Borrowed(all);
-    };
-    whole.extend(
-        own.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())),
-    );
-    Cow::Owned(whole.into())
+    });
+    if let Value::Object(whole) = &mut whole {
+        let given = own.iter().filter(|(_, value)| !value.is_null());
+        whole.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    Cow::Owned(whole)
 }
 
 /// The width of the decoder of a model with images.
