@@ -52,8 +52,11 @@ def run(given: argparse.Namespace) -> int:
     start: list[dict[str, Any]] = [{"role": "system", "content": given.system}] if given.system else []
     with Chat(config) as chat:
         chat.ready_sync(progress=Loading())
-        print(f"{given.model}: {chat.window()} tokens; /new starts again,{' /image FILE shows an image,' if chat.info.reads_images else ''} Ctrl-C stops an answer, Ctrl-D ends", file=sys.stderr)
-        messages, images = list(start), []
+        shows = " /image FILE shows an image," if chat.info.reads_images else ""
+        keys = f"/new starts again,{shows} Ctrl-C stops an answer, Ctrl-D ends"
+        print(f"{given.model}: {chat.window()} tokens; {keys}", file=sys.stderr)
+        messages = list(start)
+        images: list[dict[str, Any]] = []
         while (question := _question()) is not None:
             command, _, file = question.partition(" ")
             try:
