@@ -2,8 +2,8 @@
 
 import { createServer } from "node:http";
 
-// The fields of the record are numbered in the prompt; {1} is the code. The last claim has a value that no field bears out.
-export const CLAIMS = ["La licitación es {1}.", "Su título es {2}.", "Cierra el 3 de febrero de 1999."];
+// The fields of the record are numbered in the prompt: code, title, state, closing time. The last claim has a value that no field bears out.
+export const CLAIMS = ["La licitación {1} está {3} y cierra el {4}.", "Su título es {2}.", "Cierra el 3 de febrero de 1999."];
 
 /** The answers can be changed while it runs: `claims`, `verdict`, `delayMs`, `status`. */
 export async function startModels(behaviour = {}) {

@@ -31,14 +31,14 @@ export async function startWorld(world = {}) {
   };
 }
 
-export async function startBackend(world, models, { port, env = {}, store, origins }) {
+export async function startBackend(world, models, { port, env = {}, config: more = {}, store, origins }) {
   const config = {
     backend: "mercado_publico", base_url: `${world.url}/servicios/v1`, quick_url: `${world.url}/v2`, ocds_url: `${world.url}/APISOCDS/OCDS`,
-    store, min_gap_seconds: 0.01, personal_data: false,
+    store, min_gap_seconds: 0.01, personal_data: false, ...more,
   };
   const settings = {
     ...kept(), PYTHONUNBUFFERED: "1", PYTHONDONTWRITEBYTECODE: "1", PROCUREMENT_CONFIG: JSON.stringify(config), MERCADO_PUBLICO_TICKET: "00000000-0000-0000-0000-000000000000",
-    GROQ_API_KEY: "mock", GROQ_MODEL: "mock-model", GROQ_BASE_URL: models.url, ALLOW_ORIGINS: origins.join(","), ...env,
+    GROQ_API_KEY: "demo-key-0000", GROQ_MODEL: "mock-model", GROQ_BASE_URL: models.url, ALLOW_ORIGINS: origins.join(","), ...env,
   };
   const running = start(python(), ["-m", "uvicorn", "app:app", "--port", String(port), "--no-access-log"], { cwd: join(examples, "procurement/backend"), env: settings });
   await answers(`http://127.0.0.1:${port}/ready`, running);
@@ -52,8 +52,11 @@ export async function startFrontend({ port, api, env = {} }) {
   return running;
 }
 
+/** The name of the pages' Space; the tests map it to this machine. */
+export const SPACE = "owner-andesops-ai.hf.space";
+
 /** All of it. `restartBackend` gives the backend other variables, on the same port. */
-export async function startProcurement({ world: spec, model, env } = {}) {
+export async function startProcurement({ world: spec, model, env, config } = {}) {
   const [page, api] = [await freePort(), await freePort()];
   const folder = mkdtempSync(join(tmpdir(), "ayni-procurement-"));
   const stops = [async () => rmSync(folder, { recursive: true, force: true })];
@@ -65,8 +68,8 @@ export async function startProcurement({ world: spec, model, env } = {}) {
     stops.push(() => world.stop());
     const models = await startModels(model);
     stops.push(() => models.stop());
-    const origins = [`http://127.0.0.1:${page}`, `http://localhost:${page}`, "http://owner-andesops-ai.hf.space:*".replace("*", page)];
-    const options = { port: api, store: `sqlite:${join(folder, "records.db")}`, origins };
+    const origins = ["127.0.0.1", "localhost", SPACE].map((host) => `http://${host}:${page}`);
+    const options = { port: api, config, store: `sqlite:${join(folder, "records.db")}`, origins };
     const system = { world, models, page: `http://127.0.0.1:${page}`, api: `http://127.0.0.1:${api}`, pagePort: page, stop };
     let backend = await startBackend(world, models, { ...options, env });
     stops.push(() => backend.stop());

@@ -30,7 +30,7 @@ export function Bars({ data, most = 8 }: { data: readonly Datum[]; most?: number
   );
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 240, 46, 24, 12];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 240, 60, 24, 12];
 
 /** A round number at or above the largest value. */
 export function axisTop(largest: number): number {

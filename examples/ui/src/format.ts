@@ -23,6 +23,12 @@ export function percent(language: Language, share: number): string {
   return once(`p${language}`, () => new Intl.NumberFormat(LOCALES[language], options)).format(share);
 }
 
+/** A decimal text, such as a quantity. */
+export function decimal(language: Language, text: string): string {
+  if (!/^-?\d+(\.\d+)?$/.test(text)) return text;
+  return once(`d${language}`, () => new Intl.NumberFormat(LOCALES[language], { maximumFractionDigits: 4 })).format(text as Intl.StringNumericLiteral);
+}
+
 const SIGNS: Record<string, string> = { CLP: "$", CLF: "UF ", UTM: "UTM ", USD: "US$", EUR: "€" };
 
 /** An amount: `$1.250.000`, `UF 12,5`. Its digits are those of the text. */

@@ -34,6 +34,8 @@ interface GridProps<R> {
   sorting: Sorting;
   onSort: (sorting: Sorting) => void;
   onOpen: (row: R) => void;
+  /** Hears the ids of the rows in sight, once the scrolling has come to rest. */
+  onSight?: (ids: readonly string[]) => void;
   /** The most that it is high. */
   height?: number;
 }
@@ -41,6 +43,7 @@ interface GridProps<R> {
 const ROW = { wide: 44, narrow: 80 };
 const HEAD = 36;
 const OVERSCAN = 8;
+const REST_MS = 300;
 
 function useIsNarrow(): boolean {
   const [narrow, setNarrow] = useState(false);
@@ -83,6 +86,14 @@ export function Grid<R>(props: GridProps<R>) {
   const shownHeight = Math.min(height, whole + HEAD + 2);
   const first = Math.max(0, Math.floor(scroll / rowHeight) - OVERSCAN);
   const last = Math.min(rows.length, Math.ceil((scroll + shownHeight) / rowHeight) + OVERSCAN);
+
+  const sight = rows.slice(Math.max(0, first + (first ? OVERSCAN : 0)), last - OVERSCAN > first ? last - OVERSCAN : last).map(props.id).join(" ");
+  const tell = useRef(props.onSight);
+  tell.current = props.onSight;
+  useEffect(() => {
+    const timer = setTimeout(() => tell.current?.(sight.split(" ").filter(Boolean)), REST_MS);
+    return () => clearTimeout(timer);
+  }, [sight]);
 
   useEffect(() => {
     const element = box.current;

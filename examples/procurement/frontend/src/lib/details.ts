@@ -26,26 +26,29 @@ export function useDetails<R>(kind: Kind): Details<R> {
   const [version, setVersion] = useState(0);
   const [reading, setReading] = useState(false);
   const [error, setError] = useState<unknown>();
+  const queue = useRef<string[]>([]);
   const running = useRef<AbortController>(null);
 
   const stop = useCallback(() => {
+    queue.current = [];
     running.current?.abort();
     running.current = null;
     setReading(false);
   }, []);
   useEffect(() => stop, [stop, client]);
 
+  /** What is being read goes on; what comes after it is replaced. */
   const start = useCallback(
     (codes: readonly string[]) => {
-      stop();
-      const wanted = codes.filter((code) => !read.has(`${kind} ${code}`));
-      if (!client || wanted.length === 0) return;
+      queue.current = codes.filter((code) => !read.has(`${kind} ${code}`));
+      if (!client || running.current || queue.current.length === 0) return;
       const mine = new AbortController();
       running.current = mine;
       setReading(true);
       setError(undefined);
       (async () => {
-        for (const code of wanted) {
+        for (let code = queue.current.shift(); code !== undefined; code = queue.current.shift()) {
+          if (read.has(`${kind} ${code}`)) continue;
           try {
             read.set(`${kind} ${code}`, (await readFull<R>(client, kind, code, mine.signal)).record);
           } catch (failure) {
@@ -57,10 +60,12 @@ export function useDetails<R>(kind: Kind): Details<R> {
           }
           setVersion((before) => before + 1);
         }
-        if (!mine.signal.aborted) setReading(false);
+        if (mine.signal.aborted) return;
+        running.current = null;
+        setReading(false);
       })();
     },
-    [client, kind, stop],
+    [client, kind],
   );
 
   const of = useCallback((code: string) => read.get(`${kind} ${code}`) as R | undefined, [kind]);

@@ -23,6 +23,7 @@ const es = {
   state: "Estado",
   region: "Región",
   buyer: "Comprador",
+  buyers: "Compradores",
   supplier: "Proveedor",
   product: "Producto",
   category: "Categoría",
@@ -219,6 +220,7 @@ const en: Words = {
   state: "State",
   region: "Region",
   buyer: "Buyer",
+  buyers: "Buyers",
   supplier: "Supplier",
   product: "Product",
   category: "Category",
@@ -398,6 +400,25 @@ const ALL = { es, en };
 
 export function useWords(): Words {
   return ALL[useSettings().language];
+}
+
+/** Parts of a record's paths in Spanish; in English the names of the fields themselves are words. */
+const FIELDS: Record<string, string> = {
+  code: "código", name: "nombre", state: "estado", closes: "cierre", description: "descripción", kind: "tipo", buyer: "comprador", tax_number: "RUT",
+  unit_code: "código de la unidad", unit_name: "unidad", address: "dirección", commune: "comuna", region: "región", estimated_amount: "monto estimado",
+  estimation: "estimación", payment: "pago", published: "publicada", dates: "fechas", created: "creada", questions_from: "inicio de preguntas",
+  questions_until: "fin de preguntas", answers: "respuestas", technical_opening: "apertura técnica", economic_opening: "apertura económica",
+  expected_award: "adjudicación estimada", awarded: "adjudicada", site_visit: "visita a terreno", expected_signature: "firma estimada",
+  items: "línea", number: "número", product_code: "código del producto", category: "categoría", category_code: "código de la categoría",
+  quantity: "cantidad", unit: "unidad", award: "adjudicación", supplier: "proveedor", suppliers: "proveedores", unit_price: "precio unitario", total: "total",
+  contract_duration: "duración del contrato", derived: "calculado", documents: "documento", bidders: "oferente", act: "acto", date: "fecha", page: "página",
+};
+
+/** A path into a record as people read it: `línea 2 › descripción`. */
+export function pathName(path: string, language: "es" | "en"): string {
+  const parts = path.split("/").filter((part) => part && part !== "row");
+  const name = (part: string) => (/^\d+$/.test(part) ? String(Number(part) + 1) : ((language === "es" ? FIELDS[part] : undefined) ?? part.replaceAll("_", " ")));
+  return parts.map(name).join(" › ").replace(/ › (\d+)/g, " $1");
 }
 
 /** The sixteen regions by their number in ChileCompra's records, from north to south. */

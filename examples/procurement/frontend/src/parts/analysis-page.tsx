@@ -11,9 +11,9 @@ import { type FormEvent, useMemo, useState } from "react";
 import { ASKS, type Ask, type Run, useAnalysis } from "../lib/analysis.ts";
 import { useApi } from "../lib/api.tsx";
 import { pageOf, readFull } from "../lib/records.ts";
-import { useWords, type Words } from "../lib/words.ts";
+import { pathName, useWords, type Words } from "../lib/words.ts";
 import { Claims, reasonOf } from "./claims.tsx";
-import { Fields, pathName } from "./fields.tsx";
+import { Fields } from "./fields.tsx";
 import { Problem } from "./problem.tsx";
 import { Share } from "./share.tsx";
 
@@ -189,7 +189,7 @@ function Export({ run, name }: { run: Run; name: string }) {
     const [{ pdf }, { save }] = await Promise.all([import("ayni-ui/files/pdf"), import("ayni-ui/files/save")]);
     const title = `${words.analysisTitle}: ${run.code}`;
     const footer = `${run.code} · ${time(language, new Date().toISOString())}`;
-    save(pdf(blocksOf(run, name, title, words), { title, footer, language }), "application/pdf", `${run.code}-analisis.pdf`);
+    save(pdf(blocksOf(run, name, title, words, language), { title, footer, language }), "application/pdf", `${run.code}-analisis.pdf`);
     toast(words.exported);
   }
   async function asSheet(form: "csv" | "xlsx") {
@@ -216,12 +216,12 @@ function Export({ run, name }: { run: Run; name: string }) {
   );
 }
 
-function blocksOf(run: Run, name: string, title: string, words: Words): Block[] {
+function blocksOf(run: Run, name: string, title: string, words: Words, language: "es" | "en"): Block[] {
   const blocks: Block[] = [{ kind: "title", text: title }, { kind: "text", text: name }];
   for (const answer of run.answers) {
     blocks.push({ kind: "heading", text: words[answer.ask] });
     for (const claim of answer.claims) {
-      blocks.push({ kind: "text", text: `• ${claim.text}` }, { kind: "small", text: claim.citations.map(({ path, value }) => `${pathName(path)}: ${value}`).join("; ") });
+      blocks.push({ kind: "text", text: `• ${claim.text}` }, { kind: "small", text: claim.citations.map(({ path, value }) => `${pathName(path, language)}: ${value}`).join("; ") });
     }
     for (const claim of answer.rejected) blocks.push({ kind: "small", text: `${words.droppedWhy}: ${claim.text} (${reasonOf(claim, words)})` });
     blocks.push({ kind: "small", text: `${words.answeredBy} ${answer.model}` });

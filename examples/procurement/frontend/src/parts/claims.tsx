@@ -5,8 +5,8 @@
 import { Badge, count, Icon, Skeleton, useSettings } from "ayni-ui";
 
 import type { Answer, Citation, RejectedClaim } from "../lib/analysis.ts";
-import { useWords, type Words } from "../lib/words.ts";
-import { anchorOf, pathName } from "./fields.tsx";
+import { pathName, useWords, type Words } from "../lib/words.ts";
+import { anchorOf } from "./fields.tsx";
 
 interface Props {
   answer: Answer;
@@ -67,11 +67,12 @@ export function Claims({ answer, running, onCite }: Props) {
 }
 
 function Cites({ citations, onCite }: { citations: readonly Citation[]; onCite: (path: string) => void }) {
+  const { language } = useSettings();
   return (
     <span className="cites">
       {citations.map(({ path, value }) => (
         <a href={`#${anchorOf(path)}`} key={path} onClick={() => onCite(path)} title={value}>
-          <Icon name="link" size={11} /> {pathName(path)}
+          <Icon name="link" size={11} /> {pathName(path, language)}
         </a>
       ))}
     </span>

@@ -2,9 +2,10 @@
 
 "use client";
 
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useSettings } from "ayni-ui";
+import { useEffect, useMemo, useState } from "react";
 
-import { useWords } from "../lib/words.ts";
+import { pathName, useWords } from "../lib/words.ts";
 import { Section } from "./record-page.tsx";
 
 export const anchorOf = (path: string) => `campo${path.replace(/[^\w-]/g, "-")}`;
@@ -23,16 +24,10 @@ function flat(value: unknown, path = ""): Flat[] {
   return [{ path, value: String(value) }];
 }
 
-/** A path as people read it: `items 2 › description`. */
-export function pathName(path: string): string {
-  const parts = path.split("/").filter((part) => part && part !== "row");
-  return parts.map((part) => (/^\d+$/.test(part) ? String(Number(part) + 1) : part.replaceAll("_", " "))).join(" › ");
-}
-
 /** `cited` adds what was derived from the record, such as the days left. */
 export function Fields({ record, cited, lit }: { record: unknown; cited: readonly Flat[]; lit: string | undefined }) {
   const words = useWords();
-  const box = useRef<HTMLDListElement>(null);
+  const { language } = useSettings();
   const rows = useMemo(() => {
     const own = flat(record);
     const known = new Set(own.map(({ path }) => path));
@@ -46,10 +41,10 @@ export function Fields({ record, cited, lit }: { record: unknown; cited: readonl
   }, [lit]);
   return (
     <Section title={words.fields}>
-      <dl className="fields" ref={box} tabIndex={0}>
+      <dl className="fields" tabIndex={0}>
         {rows.map(({ path, value }) => (
           <div data-lit={path === shown ? "" : undefined} id={anchorOf(path)} key={path}>
-            <dt>{pathName(path)}</dt>
+            <dt>{pathName(path, language)}</dt>
             <dd>{value}</dd>
           </div>
         ))}

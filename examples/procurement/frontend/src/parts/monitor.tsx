@@ -9,7 +9,7 @@ import {
 import type { records } from "ayni";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
-import { type ReactNode, useEffect, useMemo } from "react";
+import { type ReactNode, useEffect, useMemo, useState } from "react";
 
 import { useApi } from "../lib/api.tsx";
 import { useDetails } from "../lib/details.ts";
@@ -41,9 +41,18 @@ export function Monitor() {
   const details = useDetails<records.PurchaseOrder>("order");
   const rows = list.data?.rows;
 
+  const [sight, setSight] = useState<readonly string[]>([]);
+  const [all, setAll] = useState(false);
+
   useEffect(() => {
-    if (rows) details.start(rows.slice(0, READ_AT_ONCE).map(({ code }) => code));
-  }, [rows, details.start]);
+    if (!rows) return;
+    const codes = rows.map(({ code }) => code);
+    details.start(all ? codes : [...sight, ...codes.slice(0, READ_AT_ONCE)]);
+  }, [rows, sight, all, details.start]);
+  const stop = () => {
+    setAll(false);
+    details.stop();
+  };
 
   // `version` says that more details were read.
   const orders = useMemo(() => (rows ?? []).map(({ code, name, state }): OrderLine => ({ code, name: name.trim(), state, detail: details.of(code) })), [rows, details.version, details.of]);
@@ -68,9 +77,9 @@ export function Monitor() {
         </div>
       </div>
       {list.error && list.data ? <ProblemNotice again={list.again} error={list.error} /> : null}
-      {details.error && !list.error ? <ProblemNotice again={() => details.start(orders.map(({ code }) => code))} error={details.error} /> : null}
+      {details.error && !list.error ? <ProblemNotice again={() => details.start(sight)} error={details.error} /> : null}
       {list.data?.stale ? <Notice icon="clock" tone="warn">{words.stale}</Notice> : null}
-      <Tiles orders={orders} read={read} reading={details.reading} readAll={() => details.start(orders.map(({ code }) => code))} shown={shown} stop={details.stop} />
+      <Tiles orders={orders} read={read} reading={details.reading} readAll={() => setAll(true)} shown={shown} stop={stop} />
       <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} />
       <section aria-label={words.orders} className="panel">
         <Filters from={from} orders={orders} setView={setView} to={to} view={view} />
@@ -82,6 +91,7 @@ export function Monitor() {
                 id={({ code }) => code}
                 label={words.orders}
                 onOpen={({ code }) => router.push(pageOf("order", code))}
+                onSight={setSight}
                 onSort={({ by, down }) => setView({ sort: by, down: down ? "1" : "" }, "replace")}
                 rows={shown}
                 sorting={{ by: view.sort, down: view.down !== "" }}
@@ -99,7 +109,7 @@ export function Monitor() {
               <span>
                 {count(language, shown.length)} {words.of} {count(language, orders.length)} · {words.source} {list.data.source} · {words.asOf} {time(language, list.data.as_of, "time")}
               </span>
-              <span>{words.shortcuts}</span>
+              <span className="hint">{words.shortcuts}</span>
             </p>
           </>
         ) : list.error ? (
@@ -190,7 +200,7 @@ function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[
   const tiles: [string, string, ReactNode][] = [
     [words.orders, count(language, props.shown.length), `${words.of} ${count(language, props.orders.length)}`],
     [words.amountRead, money(language, { amount: fromUnits(pesos), currency: "CLP" }), elsewhere ? `+ ${elsewhere} ${words.otherCurrencies}` : " "],
-    [words.buyer, count(language, buyers), " "],
+    [words.buyers, count(language, buyers), " "],
   ];
   return (
     <dl className="tiles">

@@ -2,7 +2,7 @@
 
 "use client";
 
-import { Button, count, Icon, Menu, type MenuItem, money, Notice, Skeleton, State, time, useQuery, useSettings, useToast } from "ayni-ui";
+import { Button, count, decimal, Icon, Menu, type MenuItem, money, Notice, Skeleton, State, time, useQuery, useSettings, useToast } from "ayni-ui";
 import type { records } from "ayni";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
@@ -137,6 +137,8 @@ function Facts({ facts }: { facts: Shown["facts"] }) {
   return (
     <dl className="facts">
       {facts
+        // A number that ayni does not know is no word for people.
+        .filter(([, value]) => !(typeof value === "string" && /^\d$/.test(value)))
         .filter(([, value]) => value !== null && value !== undefined && value !== "")
         .map(([label, value]) => (
           <div key={label}>
@@ -199,7 +201,7 @@ function Lines({ items }: { items: readonly records.LineItem[] }) {
                   {item.description || item.category ? <p className="muted">{[item.description?.trim(), item.category].filter(Boolean).join(" · ")}</p> : null}
                 </td>
                 <td className="end">
-                  {item.quantity ?? "–"} {item.unit ?? ""}
+                  {item.quantity ? decimal(language, item.quantity) : "–"} {item.unit ?? ""}
                 </td>
                 {hasPrice ? <td className="end">{item.unit_price ? money(language, item.unit_price) : "–"}</td> : null}
                 {hasPrice ? <td className="end">{item.total ? money(language, item.total) : "–"}</td> : null}
@@ -209,7 +211,7 @@ function Lines({ items }: { items: readonly records.LineItem[] }) {
                       <>
                         {item.award.supplier.name}
                         <p className="muted number">
-                          {item.award.quantity ?? ""} {item.award.unit_price ? `× ${money(language, item.award.unit_price)}` : ""}
+                          {item.award.quantity ? decimal(language, item.award.quantity) : ""} {item.award.unit_price ? `× ${money(language, item.award.unit_price)}` : ""}
                         </p>
                       </>
                     ) : (

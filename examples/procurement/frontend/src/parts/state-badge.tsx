@@ -5,22 +5,23 @@
 import { Badge, type Tone, useSettings } from "ayni-ui";
 
 const STATES: Record<string, readonly [tone: Tone, es: string, en: string]> = {
-  published: ["ok", "Publicada", "Published"],
-  closed: ["neutral", "Cerrada", "Closed"],
-  deserted: ["warn", "Desierta", "Deserted"],
-  awarded: ["info", "Adjudicada", "Awarded"],
-  revoked: ["danger", "Revocada", "Revoked"],
-  suspended: ["warn", "Suspendida", "Suspended"],
-  sent: ["info", "Enviada", "Sent"],
-  in_process: ["info", "En proceso", "In process"],
-  accepted: ["ok", "Aceptada", "Accepted"],
-  cancelled: ["danger", "Cancelada", "Cancelled"],
-  received: ["ok", "Recibida", "Received"],
-  pending_receipt: ["warn", "Por recibir", "To be received"],
-  partly_received: ["warn", "Recibida en parte", "Partly received"],
-  receipt_incomplete: ["warn", "Recepción incompleta", "Receipt incomplete"],
-  supplier_chosen: ["info", "Proveedor elegido", "Supplier chosen"],
-  order_issued: ["info", "OC emitida", "Order issued"],
+  publicada: ["ok", "Publicada", "Published"],
+  cerrada: ["neutral", "Cerrada", "Closed"],
+  desierta: ["warn", "Desierta", "Deserted"],
+  adjudicada: ["info", "Adjudicada", "Awarded"],
+  revocada: ["danger", "Revocada", "Revoked"],
+  suspendida: ["warn", "Suspendida", "Suspended"],
+  enviadaproveedor: ["info", "Enviada", "Sent"],
+  enproceso: ["info", "En proceso", "In process"],
+  aceptada: ["ok", "Aceptada", "Accepted"],
+  cancelada: ["danger", "Cancelada", "Cancelled"],
+  recepcionconforme: ["ok", "Recibida", "Received"],
+  pendienterecepcion: ["warn", "Por recibir", "To be received"],
+  // The source's own spelling, as ayni keeps it.
+  recepcionaceptadacialmente: ["warn", "Recibida en parte", "Partly received"],
+  recepecionconformeincompleta: ["warn", "Recepción incompleta", "Receipt incomplete"],
+  proveedorseleccionado: ["info", "Proveedor elegido", "Supplier chosen"],
+  ocemitida: ["info", "OC emitida", "Order issued"],
 };
 
 export function useStateName(): (state: string) => string {

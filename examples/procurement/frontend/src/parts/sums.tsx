@@ -31,7 +31,10 @@ export function Sums({ orders, by: wanted, onBy, onChoose }: Props) {
   return (
     <section aria-label={words.sums} className="panel">
       <div className="panel-head">
-        <h2>{words.sums}</h2>
+        <h2>
+          {words.sums}
+          {elsewhere ? <small className="muted"> + {elsewhere} {words.otherCurrencies}</small> : null}
+        </h2>
         <Segments choices={GROUPINGS.map((value) => ({ value, label: words[value] }))} label={words.sumBy} onChange={onBy} value={by} />
       </div>
       <div className="panel-body" style={{ minHeight: 348 }}>
@@ -61,7 +64,6 @@ export function Sums({ orders, by: wanted, onBy, onChoose }: Props) {
             {count(language, 0)} / {count(language, orders.length)}
           </State>
         )}
-        {elsewhere ? <p className="muted">+ {elsewhere} {words.otherCurrencies}</p> : null}
       </div>
     </section>
   );

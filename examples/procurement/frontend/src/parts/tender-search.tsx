@@ -51,12 +51,15 @@ export function TenderSearch() {
   const tenders = useDetails<records.Tender>("tender");
   const quick = useDetails<records.QuickPurchase>("quick");
   const saved = useSaved();
+  const [sight, setSight] = useState<readonly string[]>([]);
   const query = useDeferredValue(new URLSearchParams(Object.entries(view).filter(([name, value]) => value !== SEARCH[name as keyof typeof SEARCH])).toString());
 
   useEffect(() => {
     if (!found.data) return;
-    tenders.start((found.data.tenders?.rows ?? []).slice(0, READ_AT_ONCE).map(({ code }) => code));
-  }, [found.data, tenders.start]);
+    const codes = (found.data.tenders?.rows ?? []).map(({ code }) => code);
+    const known = new Set(codes);
+    tenders.start([...sight.filter((code) => known.has(code)), ...codes.slice(0, READ_AT_ONCE)]);
+  }, [found.data, sight, tenders.start]);
   useEffect(() => {
     // The categories of quick purchases are in their details; they are read only where one is asked for.
     if (found.data && view.category) quick.start((found.data.quick?.rows ?? []).slice(0, READ_AT_ONCE).map(({ code }) => code));
@@ -120,6 +123,7 @@ export function TenderSearch() {
                 id={({ code }) => code}
                 label={words.results}
                 onOpen={({ kind, code }) => router.push(pageOf(kind, code))}
+                onSight={setSight}
                 onSort={({ by, down }) => setView({ sort: by, down: down ? "1" : "" }, "replace")}
                 rows={shown}
                 sorting={{ by: view.sort, down: view.down !== "" }}
@@ -134,7 +138,7 @@ export function TenderSearch() {
                 {count(language, shown.length)} {words.results}
                 {partial ? ` · ${words.moreText}` : ""}
               </span>
-              <span>{words.shortcuts}</span>
+              <span className="hint">{words.shortcuts}</span>
             </p>
           </>
         ) : found.error ? (
