@@ -77,7 +77,7 @@ export function SettingsButtons() {
   const isDark = theme === "dark";
   return (
     <>
-      <button aria-label={words.language} className="button" data-look="quiet" lang={other} onClick={() => setLanguage(other)} title={words.language} type="button">
+      <button aria-label={`${other.toUpperCase()}: ${words.language}`} className="button" data-look="quiet" lang={other} onClick={() => setLanguage(other)} title={words.language} type="button">
         <Icon name="globe" />
         {other.toUpperCase()}
       </button>

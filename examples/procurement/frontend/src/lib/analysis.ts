@@ -2,6 +2,7 @@
 
 "use client";
 
+import { AyniError } from "ayni/browser";
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import { type Client, useApi } from "./api.tsx";
@@ -145,9 +146,9 @@ export function useAnalysis(code: string, language: string) {
         await stream(client, latest, language, mine.signal, tell);
       } catch (failure) {
         if (mine.signal.aborted) return;
-        // What had arrived is kept; the connection broke, or nothing was answered at all.
+        // What had arrived is kept. A stream that breaks is no failure of its own: it may be gone on with.
         tell({ ...latest, status: "cut" });
-        setError(failure);
+        if (failure instanceof AyniError) setError(failure);
       }
     },
     [client, language, show],
