@@ -119,7 +119,8 @@ test("a quick purchase opens from the list and shows offers and documents", asyn
 });
 
 test("a saved search tells at the next visit what is new", async () => {
-  const { page, close } = await open(browser);
+  // The gauge asks while the backend starts again.
+  const { page, close } = await open(browser, { expected: [/net::ERR_CONNECTION_REFUSED/] });
   await page.goto(`${system.page}/tenders?kind=quick`);
   await results(page).waitFor();
   const before = await rowCount(page);
