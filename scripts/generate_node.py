@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the generated TypeScript of the npm package from docs/reference/: errors, configurations, requests, records."""
+"""Writes the generated TypeScript of the npm package from docs/reference/: errors, configurations, requests, answers,
+records."""
 
 import json
 import re
@@ -83,6 +84,9 @@ def union(types: list[str]) -> str:
         parts = list(dict.fromkeys(types))
     if "unknown" in parts:
         return "unknown"
+    if "string" in parts and any(part.startswith('"') for part in parts):
+        # Editors offer the known words, and the type takes others.
+        parts[parts.index("string")] = "(string & {})"
     return " | ".join(sorted(parts, key=lambda part: part == "null"))
 
 
@@ -165,6 +169,14 @@ def of_schema(name: str) -> str:
     return f"{NOTE}\n{definitions(read(name)['$defs'])}"
 
 
+def answers() -> str:
+    """Requests and answers have parts: one name for each."""
+    shared = json.loads(json.dumps(read("answers.schema.json")["$defs"]).replace("#/$defs/Part\"", "#/$defs/AnswerPart\""))
+    shared["AnswerPart"] = shared.pop("Part")
+    shared.pop("ErrorKind")
+    return f'{NOTE}\nimport type {{ ErrorKind }} from "./kinds.js";\n\n{definitions(shared)}'
+
+
 def version() -> str:
     found = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     return f'{NOTE}\n/** The version shared by crate, wheel and addon. */\nexport const version = "{found}";\n'
@@ -185,6 +197,7 @@ def main() -> int:
         print(__doc__)
         return 0 if sys.argv[1] in ("-h", "--help") else 2
     written = {
+        "answers.ts": answers(),
         "errors.ts": errors(),
         "kinds.ts": kinds(),
         "pages.ts": front_page(),
