@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
-use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
-use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::chat::ChatEvent;
 use ayni::config::{ModeInfo, ProcurementInfo};
 use ayni::embed::{KnownModel, Match, Parity};
+use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
+use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
     BackendInfo, ChatConfig, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, EmbedderConfig,
     EmbeddingSpace, Environment, ErrorKind, GenerateRequest, ImageConfig, ImageResponse, Operation,

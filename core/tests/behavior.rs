@@ -12,7 +12,9 @@ mod answers;
 fn main() -> ExitCode {
     let schemas = answers::Schemas::read();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance");
-    ayni_testkit::test_main_with(folder, ayni_testkit::open, move |case, outcome| check(&schemas, case, outcome))
+    ayni_testkit::test_main_with(folder, ayni_testkit::open, move |case, outcome| {
+        check(&schemas, case, outcome)
+    })
 }
 
 /// Where answers, events and progress differ from their schemas.
@@ -30,7 +32,8 @@ fn check(schemas: &answers::Schemas, case: &Case, outcome: &Value) -> Vec<String
             (Capability::Chat | Capability::Modes, "chat" | "stream") => "ChatResponse",
             (Capability::Image, "generate" | "refine") => "ImageResponse",
             _ => {
-                found.extend(answer.get("route").into_iter().flat_map(|route| schemas.faults("Route", route)));
+                found
+                    .extend(answer.get("route").into_iter().flat_map(|route| schemas.faults("Route", route)));
                 continue;
             }
         };

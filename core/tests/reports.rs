@@ -7,9 +7,8 @@ use ayni::chat::{Annotation, AnnotationKind, CacheTtl, FinishReason, ImageDetail
 use ayni::config::{ChatModes, ProcurementOperations};
 use ayni::embed::{EmbeddingSpace, Vectors, known_models};
 use ayni::{
-    BackendInfo, ChatConfig, ChatEvent, ChatResponse, EmbedResponse, EmbedderConfig, Environment,
-    ErrorKind, FileData, ImageData, Progress, ProcurementConfig, Route, RouteFailure, Setup,
-    ToolCall, Usage,
+    BackendInfo, ChatConfig, ChatEvent, ChatResponse, EmbedResponse, EmbedderConfig, Environment, ErrorKind,
+    FileData, ImageData, ProcurementConfig, Progress, Route, RouteFailure, Setup, ToolCall, Usage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -138,7 +137,8 @@ fn whatever_is_written_follows_the_schema() {
 #[test]
 fn a_field_that_is_missing_or_unknown_is_a_fault() {
     let schemas = answers::Schemas::read();
-    let finish = json!({ "type": "finish", "reason": "stop", "usage": Usage::default(), "provider_data": {} });
+    let finish =
+        json!({ "type": "finish", "reason": "stop", "usage": Usage::default(), "provider_data": {} });
     assert_eq!(schemas.faults("ChatEvent", &finish), Vec::<String>::new());
     for (field, value) in [("reason", Value::Null), ("usage", json!(1)), ("new", json!(true))] {
         let mut wrong = finish.clone();

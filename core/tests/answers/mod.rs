@@ -14,8 +14,7 @@ impl Schemas {
         let text = std::fs::read_to_string(path).expect("`make gen` has written the schema");
         let mut schema: Value = serde_json::from_str(&text).expect("JSON");
         strict(&mut schema["$defs"]);
-        let names: Vec<String> =
-            schema["$defs"].as_object().expect("definitions").keys().cloned().collect();
+        let names: Vec<String> = schema["$defs"].as_object().expect("definitions").keys().cloned().collect();
         let validators = names.into_iter().map(|name| {
             schema["$ref"] = json!(format!("#/$defs/{name}"));
             let validator = jsonschema::draft202012::new(&schema).expect("a schema of the draft 2020-12");
