@@ -28,7 +28,9 @@ def read(name: str) -> Any:
 
 def comment(text: str | None, indent: str = "") -> str:
     """A description as a comment of documentation."""
-    words = " ".join((text or "").replace("*/", "* /").split())
+    # Links are rustdoc's, and so is the word for nothing.
+    text = re.sub(r"\[(`[^`]+`)\](?:\([^)]*\))?", r"\1", text or "").replace("`None`", "`null`")
+    words = " ".join(text.replace("*/", "* /").split())
     if not words:
         return ""
     lines = textwrap.wrap(words, WIDTH - len(indent) - 7)
@@ -105,7 +107,10 @@ def define(name: str, schema: Schema) -> str:
     told = comment(schema.get("description"))
     if "properties" in schema and "oneOf" not in schema:
         return f"{told}export interface {name} {{\n" + "".join(f"{line};\n" for line in fields(schema, "  ")) + "}\n"
-    return f"{told}export type {name} = {type_of(schema)};\n"
+    kind = type_of(schema)
+    if len(kind) > WIDTH and (variants := schema.get("oneOf")):
+        kind = "".join(f"\n  | {type_of(variant)}" for variant in variants)
+    return f"{told}export type {name} ={kind if kind[0] == chr(10) else f' {kind}'};\n"
 
 
 def definitions(all_of: dict[str, Schema]) -> str:

@@ -110,7 +110,8 @@ fn answers_schema() -> Result<Value, Box<dyn Error>> {
 /// Takes null from the types of fields that are left out instead.
 fn never_null(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    for (name, field) in schema["properties"].as_object_mut().into_iter().flatten() {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, field) in properties.into_iter().flatten() {
         if required.contains(&Value::from(name.as_str())) {
             continue;
         }
@@ -118,13 +119,12 @@ fn never_null(schema: &mut Value) {
             let others: Vec<Value> = kinds.iter().filter(|kind| *kind != "null").cloned().collect();
             field["type"] = if let [one] = others.as_slice() { one.clone() } else { others.into() };
         }
-        if let Some(variants) = field["anyOf"].as_array_mut() {
+        if let Some(variants) = field.get_mut("anyOf").and_then(Value::as_array_mut) {
             variants.retain(|variant| variant["type"] != "null");
         }
     }
-    for variant in schema["oneOf"].as_array_mut().into_iter().flatten() {
-        never_null(variant);
-    }
+    let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+    variants.into_iter().flatten().for_each(never_null);
 }
 
 fn answers_page(schema: &Value) -> String {

@@ -106,7 +106,7 @@ macro_rules! named_fields {
             }
 
             #[derive(Deserialize)]
-            #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+            #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
             pub(super) struct Owned {
                 $field: $type,
             }
