@@ -26,6 +26,8 @@ function compile() {
   for (const project of ["tsconfig.json", "tsconfig.browser.json"]) {
     execFileSync(tsc, ["-p", join(here, project)], { stdio: "inherit" });
   }
+  // Only its types are used; the module itself is empty.
+  for (const form of ["browser", "cjs"]) rmSync(join(dist, form, "generated/answers.js"));
   write(join(dist, "cjs/package.json"), '{ "type": "commonjs" }\n');
 }
 

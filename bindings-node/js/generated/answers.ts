@@ -90,8 +90,6 @@ export type ChatEvent =
   | { type: "started"; route: Route }
   | { type: "text"; text: string }
   | { type: "reasoning"; text: string }
-  | { type: "text"; text: string }
-  | { type: "reasoning"; text: string }
   | { type: "tool_call_started"; index: number; id: string; name: string }
   | { type: "tool_call_arguments"; index: number; piece: string }
   | { type: "tool_call"; index: number; call: ToolCall }
@@ -292,14 +290,6 @@ export interface ModeInfo {
   endpoint?: string | undefined;
   /** What has to be mended before the mode can be used. */
   problem?: string | undefined;
-}
-
-export interface Owned {
-  text: string;
-}
-
-export interface Owned2 {
-  logprobs: readonly TokenLogprob[];
 }
 
 /** How close vectors are to those of f32 on the CPU. */
