@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -53,4 +54,4 @@ def test_progress_has_every_field():
     names = set().union(*(variant["properties"].keys() for variant in variants))
     assert fields(ayni.Progress) == {_results._NAMES.get(name, name.removesuffix("_ms")) for name in names}
     kinds = {variant["properties"]["type"]["const"] for variant in variants}
-    assert kinds == set(_results.Progress.__annotations__["type"].removeprefix("Literal[").rstrip("]").replace('"', "").split(", "))
+    assert kinds == set(get_args(get_type_hints(ayni.Progress)["type"]))
