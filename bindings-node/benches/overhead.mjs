@@ -132,6 +132,7 @@ async function stalls() {
   const [minilm, smollm] = ["all-minilm-l6-v2", "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"].map((name) => join(folder, name));
   for (const model of [minilm, smollm]) if (!existsSync(model)) throw new Error(`there is no model in ${model}: run \`make models\``);
   const texts = Array.from({ length: 32 }, (_, index) => `sentence ${index} says ${"something more ".repeat(8)}`);
+  figures.figure("stall_idle", await stall(() => new Promise((resolve) => setTimeout(resolve, 200))), "ms", undefined, "for comparison: the longest stall while nothing is done");
   const embedder = await ayni.openEmbedder({ backend: "local", model: minilm });
   figures.figure("stall_embed", await stall(() => embedder.embed(texts)), "ms", 5, "the longest stall of the event loop while MiniLM embeds 32 texts");
   await embedder.close();

@@ -20,15 +20,20 @@ console.log(`\n── Node.js ${"─".repeat(68)}\n   the same models through th
 const embedder = await openEmbedder(join(models, "all-minilm-l6-v2"));
 const titles = readFileSync(new URL("data/tenders.txt", import.meta.url), "utf8").trim().split("\n");
 const documents = await embedder.embed(titles, { role: "document" });
-const question = "vehicles to carry patients";
+const question = "vehículos para trasladar enfermos";
 line(`${question}?`);
 for (const { index, score } of topK(documents, await embedder.embed(question, { role: "query" }), 3)) {
   line(`  ${score.toFixed(2)}  ${titles[index]}`);
 }
 
 const chat = await openChat(join(models, "smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"));
+const record = "Ana takes metformin 500 mg twice a day and lisinopril 10 mg once a day.";
+const messages = [
+  { role: "system", content: `You answer a patient from the summary of their record. Summary: ${record}` },
+  { role: "user", content: "What medications am I taking?" },
+];
 let answer = "";
-for await (const event of chat.stream("Say hello in one short sentence.", { temperature: 0, max_tokens: 24 })) {
+for await (const event of chat.stream(messages, { temperature: 0, max_tokens: 64 })) {
   if (event.type === "started") fact("served by", `${event.route.backend} / ${event.route.model}`);
   if (event.type === "text") answer += event.text;
   if (event.type === "finish") fact("answer", `${answer.trim()} (${event.reason}, ${event.usage.output_tokens} tokens)`);
