@@ -36,7 +36,7 @@ let answer = "";
 for await (const event of chat.stream(messages, { temperature: 0, max_tokens: 64 })) {
   if (event.type === "started") fact("served by", `${event.route.backend} / ${event.route.model}`);
   if (event.type === "text") answer += event.text;
-  if (event.type === "finish") fact("answer", `${answer.trim()} (${event.reason}, ${event.usage.output_tokens} tokens)`);
+  if (event.type === "finish") fact("answer", `${answer.trim().replace(/\s+/g, " ")} (${event.reason}, ${event.usage.output_tokens} tokens)`);
 }
 
 const { POST } = service(clipRoutes(embedder), { log: "none" });
