@@ -16,8 +16,12 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys; downloads two small models the first time
+demo: ## Shows what exists so far; no keys; downloads two small models the first time. SYSTEM=procurement starts that system
+ifdef SYSTEM
+	scripts/pages demo $(SYSTEM) $(OPTIONS)
+else
 	scripts/demo
+endif
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
