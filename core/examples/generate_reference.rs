@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
+use ayni::procure::rates::Converted;
+use ayni::procure::similar::{IndexReport, SimilarTender};
 use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
 use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
@@ -67,6 +69,9 @@ struct ProcurementRecords {
     stored: StoredRecord,
     calls: CallCount,
     list: ListRequest,
+    converted: Converted,
+    similar: SimilarTender,
+    indexed: IndexReport,
 }
 
 /// Writes every page, and removes what no page is written for any more.

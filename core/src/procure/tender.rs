@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::money::Money;
-use super::record::{LineAward, Supplier, Tender};
+use super::record::{Contact, LineAward, Supplier, Tender};
 use super::time::Timestamp;
 
 impl Tender {
@@ -44,6 +44,16 @@ impl Tender {
     pub fn bidder_count(&self) -> Option<usize> {
         let counted = || usize::try_from(self.award.as_ref()?.bidders?).ok();
         if self.bidders.is_empty() { counted() } else { Some(self.bidders.len()) }
+    }
+
+    /// The persons that the record names.
+    pub(super) fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        let suppliers = self.bidders.iter().chain(self.award.iter().flat_map(|award| &award.suppliers));
+        let own = [&self.payment_contact, &self.contract_contact];
+        let buyer = self.buyer.iter().filter_map(|buyer| buyer.contact.as_ref());
+        buyer
+            .chain(own.into_iter().flatten())
+            .chain(suppliers.filter_map(|supplier| supplier.contact.as_ref()))
     }
 
     fn line_awards(&self) -> impl Iterator<Item = &LineAward> {

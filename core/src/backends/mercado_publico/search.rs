@@ -13,6 +13,7 @@ use super::cursor::{List, SearchCursor, lists, rows_after, v1_date};
 use super::fetch::{ApiRequest, Fetched, Freshness};
 use super::filter::{Filter, check_source};
 use super::gate::budget::{CallBudget, is_ceiling};
+use super::wire::FromSource;
 use super::wire::v1::{self, V1};
 use crate::context::Context;
 use crate::error::Operation;
@@ -25,7 +26,7 @@ use crate::procure::{
 };
 
 /// A kind of record that v1 lists by day.
-pub(super) trait Daily: Sized + Send + Sync {
+pub(super) trait Daily: FromSource + Sized + Send + Sync {
     const KIND: RecordKind;
     const PATH: &'static str;
     const OPERATION: Operation;
@@ -221,7 +222,7 @@ impl MercadoPublico {
                 break;
             }
         }
-        found.into_listing(request, budget.count(), self.route())
+        found.into_listing(self, request, budget.count())
     }
 
     /// Reads a list and takes its rows that pass the filter. If it was not read to its end, `found.next` says where to go
@@ -368,7 +369,7 @@ impl MercadoPublico {
                 }
                 // A day that failed is a report here, not the end of the stream.
                 found.last_error = None;
-                let listing = found.into_listing(&request, state.budget.count(), client.route())?;
+                let listing = found.into_listing(&client, &request, state.budget.count())?;
                 Ok(Some((listing, Ok(state))))
             }
         })
@@ -504,13 +505,19 @@ impl<T: Daily> SearchResults<T> {
         self.reports.push(DayReport { problem, ..DayReport::new(day, Completeness::Failed) });
     }
 
-    fn into_listing(self, request: &ListRequest, calls: CallCount, route: Route) -> Result<Listing<T>> {
+    fn into_listing(
+        self,
+        client: &MercadoPublico,
+        request: &ListRequest,
+        calls: CallCount,
+    ) -> Result<Listing<T>> {
         let all_failed = self.reports.iter().all(|report| report.completeness == Completeness::Failed);
         if let (true, Some(error)) = (all_failed, self.last_error) {
             return Err(error);
         }
         let cursor = self.next.map(|cursor| cursor.write(request)).transpose()?;
-        Ok(Listing::new(self.rows, Api::V1.source(), self.oldest, route)
+        Ok(client
+            .listing(self.rows, Api::V1.source(), self.oldest)
             .with_days(self.reports)
             .with_calls(calls)
             .with_next_cursor(cursor))

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::v1::V1;
 use super::*;
-use crate::procure::json::walk;
+use crate::procure::json::prepared;
 use crate::procure::{
-    Currency, Estimation, OrderState, OrderType, PaymentTerm, QuickPurchaseState, TenderState, TenderType,
+    Currency, Estimation, OrderState, OrderType, PaymentTerm, QuickPurchaseState, Raw, TenderState,
+    TenderType,
 };
 
 fn sample(name: &str) -> Body {
@@ -23,7 +24,7 @@ fn body(bytes: Vec<u8>, name: &str) -> Body {
         Some("v2") => Source::COMPRA_AGIL,
         _ => Source::OCDS,
     };
-    let bytes = walk::prepared(bytes.into()).expect("prepared");
+    let bytes = prepared(bytes.into()).expect("prepared");
     Body::new(bytes, source, Timestamp::of_unix_millis(1_792_000_000_000))
 }
 
@@ -221,7 +222,7 @@ fn failures_inside_a_success_are_failures() {
         ("v1-error-simultaneous", 10500, "simult"),
         ("v1-error-unknown-param", 400, "parametro"),
     ] {
-        let failure = v1::failure_in(&sample(name).bytes).expect(name);
+        let V1::Failure(failure) = v1::envelope(&sample(name).bytes).expect(name) else { panic!("{name}") };
         assert_eq!(failure.code, Some(code));
         assert!(failure.message.contains(says), "{name}");
     }
