@@ -154,13 +154,15 @@ fn line_columns(lines: Vec<StoredLine>) -> Result<Vec<(Box<dyn ToSql + Sync + Se
         typed(&values)?;
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
     }
-    let typed = |column: Vec<SqlParameter>| match column.first() {
-        Some(SqlParameter::Integer(_)) => column!(column.into_iter(), Integer, INT8_ARRAY),
-        Some(SqlParameter::Flag(_)) => column!(column.into_iter(), Flag, BOOL_ARRAY),
-        Some(SqlParameter::Bytes(_)) => column!(column.into_iter(), Bytes, BYTEA_ARRAY),
+    // The types of the columns, also where there are no lines.
+    let examples = line_values(StoredLine::default())?;
+    let typed = |(column, example): (Vec<SqlParameter>, SqlParameter)| match example {
+        SqlParameter::Integer(_) => column!(column.into_iter(), Integer, INT8_ARRAY),
+        SqlParameter::Flag(_) => column!(column.into_iter(), Flag, BOOL_ARRAY),
+        SqlParameter::Bytes(_) => column!(column.into_iter(), Bytes, BYTEA_ARRAY),
         _ => column!(column.into_iter(), Text, TEXT_ARRAY),
     };
-    Ok(columns.into_iter().map(typed).collect())
+    Ok(columns.into_iter().zip(examples).map(typed).collect())
 }
 
 /// The statement that inserts lines into an edition and counts them, if the edition is being written.
