@@ -556,7 +556,7 @@ def _index_report(text: str) -> records.IndexReport:
 
 
 def _similar_tenders(text: str) -> tuple[records.SimilarTender, ...]:
-    return tuple(records.SimilarTender._of(tender) for tender in _read(text))
+    return tuple(records.SimilarTender._of(tender) for tender in json.loads(text))
 
 
 def _quota(text: str) -> records.Quota:

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -65,7 +64,7 @@ pub struct Origin {
     /// The record exactly as the source wrote it.
     pub raw: Raw,
     /// The members of `raw` that have a value of another kind than expected, so that it is missing in the record.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<&'static str>,
 }
 
@@ -540,18 +539,6 @@ records! {
         pub telephone: Option<String>,
         /// The mail address.
         pub mail: Option<String>,
-    }
-}
-
-impl QuickPurchase {
-    /// When offers close.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.row.closes
-    }
-
-    /// The time left to make an offer; `None` after the deadline or if the source has none.
-    pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        self.row.closes?.time_left(now)
     }
 }
 

@@ -1,22 +1,30 @@
-//! What follows from a tender: the time that is left, who won it and for how much.
+//! What follows from a record: the time that is left, who won it and for how much.
 
 use std::time::Duration;
 
 use super::money::Money;
-use super::record::{Contact, LineAward, Supplier, Tender};
+use super::record::{Contact, LineAward, QuickPurchase, Supplier, Tender};
 use super::time::Timestamp;
 
+macro_rules! deadlines {
+    ($($record:ident),+) => {
+        $(impl $record {
+            /// When offers close.
+            pub fn deadline(&self) -> Option<Timestamp> {
+                self.row.closes
+            }
+
+            /// The time left to make an offer; `None` after the deadline or if the source has none.
+            pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
+                self.row.closes?.time_left(now)
+            }
+        })+
+    };
+}
+
+deadlines! { Tender, QuickPurchase }
+
 impl Tender {
-    /// When offers close.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.row.closes
-    }
-
-    /// The time left to make an offer; `None` after the deadline or if the source has none.
-    pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        self.row.closes?.time_left(now)
-    }
-
     /// The total of the decision: as the source has it, else the exact sum of the awarded lines. `None` if a line has no
     /// price, or if they are in several currencies.
     pub fn awarded_total(&self) -> Option<Money> {

@@ -2,20 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::testing::Bench;
+use super::testing::{Bench, day, range};
 use crate::error::ErrorKind;
 use crate::procure::store::RecordKind;
 use crate::procure::{
-    Currency, Date, ListRequest, Listing, Money, Plan, PlanRequest, ProcurementClient, TenderRow,
+    Currency, ListRequest, Listing, Money, Plan, PlanRequest, ProcurementClient, TenderRow,
 };
-
-fn day(text: &str) -> Date {
-    text.parse().expect("a day")
-}
-
-fn range(from: &str, to: &str) -> ListRequest {
-    ListRequest::between(day(from), day(to))
-}
 
 /// Many tenders that are open for offers, all of Santiago.
 fn many_open(count: usize) -> (Bench, BTreeSet<String>) {

@@ -1,14 +1,10 @@
 //! A sync never loses and never sticks.
 
-use super::testing::Bench;
+use super::testing::{Bench, day};
 use super::*;
 use crate::error::ErrorKind;
 use crate::procure::store::{Batch, RecordKind};
-use crate::procure::{Change, Completeness, Date, ListRequest, ProcurementClient};
-
-fn day(text: &str) -> Date {
-    text.parse().expect("a day")
-}
+use crate::procure::{Change, Completeness, ListRequest, ProcurementClient};
 
 fn tenders_since(text: &str) -> SyncRequest {
     SyncRequest::new(RecordKind::Tender, day(text))
