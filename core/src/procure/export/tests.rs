@@ -92,6 +92,18 @@ async fn tables_read_back_cell_for_cell() {
         assert_eq!((rows[2][6].as_str(), rows[2][7].as_str()), (amount, "CLF"));
         assert_eq!(rows[1][5], "2026-10-26 15:30:00");
         assert!(rows[1][14].ends_with("idlicitacion=990101-12-LE26"));
+        // Who won, when, for how much, and of how many.
+        let price = if mark == ';' { "38999,5" } else { "38999.5" };
+        for (name, begin) in [
+            ("oferentes", "4"),
+            ("fecha_adjudicacion", "2026-09-08"),
+            ("adjudicatarios", "CONSTRUCTORA FICTICIA SPA"),
+            ("monto_adjudicado", price),
+            ("moneda_adjudicada", "CLF"),
+        ] {
+            let column = rows[0].iter().position(|column| column == name).expect(name);
+            assert!(rows[2][column].starts_with(begin), "{name}: {}", rows[2][column]);
+        }
     }
     let plain = CsvFormat::new().with_byte_order_mark(false).with_language(Language::English);
     let file = file(csv(records(vec![row("a")]), plain)).await;
