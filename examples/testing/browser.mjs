@@ -26,7 +26,7 @@ export async function open(browser, { size = "wide", theme, language, expected =
   const cookies = Object.entries({ theme, language }).filter(([, value]) => value);
   if (cookies.length) await context.addCookies(cookies.map(([name, value]) => ({ name, value, url })));
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   const [errors, log] = [[], []];
   page.on("console", (message) => {
     log.push(message.text());

@@ -77,24 +77,30 @@ test("the scripts of a first visit stay below their budget", async (t) => {
 
 test("pages are painted soon, and nothing jumps, with a processor that is four times slower", async (t) => {
   for (const name of ["monitor", "search", "tender"]) {
-    const { page, context, close } = await open(browser);
-    const session = await context.newCDPSession(page);
-    await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
-    await page.addInitScript(() => {
-      globalThis.measured = { shift: 0, paint: 0 };
-      new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.measured.shift += entry.value;
-      }).observe({ type: "layout-shift", buffered: true });
-      new PerformanceObserver((list) => (globalThis.measured.paint = list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
-    });
-    await page.goto(system.page + paths[name]);
-    await page.waitForLoadState("networkidle");
-    const { shift, paint } = await page.evaluate(() => globalThis.measured);
+    // The best of three: what else the machine does makes a visit slower, never faster.
+    const visits = [await visit(paths[name]), await visit(paths[name]), await visit(paths[name])];
+    const [paint, shift] = [Math.min(...visits.map((one) => one.paint)), Math.max(...visits.map((one) => one.shift))];
     t.diagnostic(`${name}: largest paint ${Math.round(paint)} ms, shift ${shift.toFixed(3)}`);
     assert.ok(shift <= MOST_SHIFT, `${name} shifts by ${shift}`);
-    assert.ok(paint > 0);
-    // A machine that builds at the same time says little about the paint.
-    if (!process.env.BUSY) assert.ok(paint < MOST_PAINT_MS, `${name} is painted after ${paint} ms`);
-    await close();
+    assert.ok(paint > 0 && paint < MOST_PAINT_MS, `${name} is painted after ${paint} ms`);
   }
 });
+
+/** What a first visit measures, with a processor that is four times slower. */
+async function visit(path) {
+  const { page, context, close } = await open(browser);
+  const session = await context.newCDPSession(page);
+  await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+  await page.addInitScript(() => {
+    globalThis.measured = { shift: 0, paint: 0 };
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.measured.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+    new PerformanceObserver((list) => (globalThis.measured.paint = list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
+  });
+  await page.goto(system.page + path);
+  await page.waitForLoadState("networkidle");
+  const measured = await page.evaluate(() => globalThis.measured);
+  await close();
+  return measured;
+}

@@ -8,6 +8,8 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { useApi } from "./api.tsx";
 import { type Kind, readFull } from "./records.ts";
 
+const TELL_MS = 200;
+
 /** What was read stays for the whole visit. */
 const read = new Map<string, unknown>();
 
@@ -28,6 +30,7 @@ export function useDetails<R>(kind: Kind): Details<R> {
   const [error, setError] = useState<unknown>();
   const queue = useRef<string[]>([]);
   const running = useRef<AbortController>(null);
+  const told = useRef(0);
 
   const stop = useCallback(() => {
     queue.current = [];
@@ -58,8 +61,12 @@ export function useDetails<R>(kind: Kind): Details<R> {
             setError(failure);
             break;
           }
+          // Everything is summed and sorted again when it changes.
+          if (performance.now() - told.current < TELL_MS) continue;
+          told.current = performance.now();
           setVersion((before) => before + 1);
         }
+        setVersion((before) => before + 1);
         if (mine.signal.aborted) return;
         running.current = null;
         setReading(false);
