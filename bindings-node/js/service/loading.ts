@@ -86,7 +86,8 @@ export class Loading {
     try {
       await part.load({ signal: this.#stop.signal, onProgress });
     } catch (error) {
-      log({ level: "ERROR", message: `${part.title()} cannot be loaded`, problem: (error as Error).message });
+      const problem = (error as Error).message;
+      if (!this.#stop.signal.aborted) log({ level: "ERROR", message: `${part.title()} cannot be loaded`, problem });
       throw error;
     }
     this.#far.set(part, "loaded");
