@@ -61,6 +61,9 @@ pub struct BackendInfo {
     pub precision_reason: Option<Arc<str>>,
     /// Where a local embedder has its prompts from: `repository`, `catalogue` or `none`.
     pub prompts: Option<Arc<str>>,
+    /// Whether a local chat model reads images, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reads_images: Option<bool>,
     /// What a local image model draws with, once it is loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_model: Option<Arc<ImageModelInfo>>,
@@ -84,6 +87,7 @@ impl BackendInfo {
             precision: None,
             precision_reason: None,
             prompts: None,
+            reads_images: None,
             image_model: None,
             limits: Limits::default(),
             credential: None,

@@ -71,6 +71,8 @@ export interface BackendInfo {
   precision_reason: string | null;
   /** Where a local embedder has its prompts from: `repository`, `catalogue` or `none`. */
   prompts: string | null;
+  /** Whether a local chat model reads images, where that is known. */
+  reads_images?: boolean | undefined;
   /** What a local image model draws with, once it is loaded. */
   image_model?: ImageModelInfo | undefined;
   /** Its limits. */
@@ -329,6 +331,8 @@ export interface ProcurementInfo {
   precision_reason: string | null;
   /** Where a local embedder has its prompts from: `repository`, `catalogue` or `none`. */
   prompts: string | null;
+  /** Whether a local chat model reads images, where that is known. */
+  reads_images?: boolean | undefined;
   /** What a local image model draws with, once it is loaded. */
   image_model?: ImageModelInfo | undefined;
   /** Its limits. */
