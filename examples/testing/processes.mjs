@@ -75,3 +75,22 @@ export async function firstLine(running, seconds = 30) {
   }
   throw new Error(`nothing was printed: ${running.lines.join("\n")}`);
 }
+
+/** Variables of this machine that the processes need; none of its settings reach them. */
+const kept = () => Object.fromEntries(["PATH", "HOME", "LANG", "PYTHONPATH", "LD_LIBRARY_PATH"].flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+
+/** An app of the examples, as its container runs it. */
+export function startApp(folder, port, env) {
+  const settings = { ...kept(), PYTHONUNBUFFERED: "1", PYTHONDONTWRITEBYTECODE: "1", ...env };
+  return start(python(), ["-m", "uvicorn", "app:app", "--port", String(port), "--no-access-log"], { cwd: join(examples, folder), env: settings });
+}
+
+/** Pages of the examples, as their container runs them. */
+export async function startFrontend(folder, { port, api }) {
+  const server = join(examples, folder, ".next/standalone", folder, "server.js");
+  if (!existsSync(server)) throw new Error(`the pages are not built: node examples/build.mjs ${folder}`);
+  const env = { ...kept(), PORT: String(port), HOSTNAME: "127.0.0.1", NEXT_TELEMETRY_DISABLED: "1", API_URL: api };
+  const running = start(process.execPath, [server], { env });
+  await answers(`http://127.0.0.1:${port}/health`, running);
+  return running;
+}

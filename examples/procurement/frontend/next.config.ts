@@ -9,6 +9,8 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const config: NextConfig = {
   agentRules: false,
   experimental: { agentUpgrade: false },
+  // No page has images to resize; build.mjs takes out what would do it.
+  images: { unoptimized: true },
   output: "standalone",
   outputFileTracingRoot: root,
   poweredByHeader: false,

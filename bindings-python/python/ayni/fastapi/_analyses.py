@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal, get_args
@@ -15,7 +14,7 @@ from starlette.responses import StreamingResponse
 from ayni import AyniError, Chat, ConfigInvalid, InvalidRequest, Procurement
 from ayni.documents import Analysis, analyse
 from ayni.fastapi._failures import body_of, request_id_of
-from ayni.fastapi._settings import ServiceSettings
+from ayni.fastapi._sse import event, kept_alive, stream
 
 Ask = Literal["summary", "requirements", "risks", "go_no_go", "deadlines"]
 
@@ -122,10 +121,6 @@ class Chats:
         return Chat.from_env(self._env) if self._given is None else Chat(self._given)
 
 
-def _event(name: str, data: Any) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
-
-
 async def analysis_stream(
     request: Request, procurement: Procurement, chat: Chat, code: str, questions: list[dict[str, Any]]
 ) -> StreamingResponse:
@@ -133,45 +128,36 @@ async def analysis_stream(
     ``rejected``s and ``answered``, at the end ``done``, or ``error``. A stream without one of these two was cut."""
     # Fails here while there is still a status to be set; the analyses find it in the store.
     record = (await procurement.tender(code)).json
-    settings: ServiceSettings = getattr(request.app.state, "ayni_settings", None) or ServiceSettings()
-    events = _events(request, procurement, chat, code, questions, record, settings.keep_alive_seconds)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return stream(_events(request, procurement, chat, code, questions, record))
 
 
 async def _events(
-    request: Request,
-    procurement: Procurement,
-    chat: Chat,
-    code: str,
-    questions: list[dict[str, Any]],
-    record: str,
-    silence: float,
+    request: Request, procurement: Procurement, chat: Chat, code: str, questions: list[dict[str, Any]], record: str
 ) -> AsyncGenerator[bytes, None]:
     # The text as it is, because a JSON library would round amounts.
     yield b"event: record\ndata: " + record.encode() + b"\n\n"
     for question in questions:
         ask = question.get("ask", "question")
-        yield _event("asking", {"ask": ask, "model": chat.info().model, "backend": chat.info().backend})
+        yield event("asking", {"ask": ask, "model": chat.info().model, "backend": chat.info().backend})
         work = asyncio.ensure_future(analyse(procurement, code, chat, **question))
         try:
-            while not (await asyncio.wait((work,), timeout=silence))[0]:
-                yield b": keep-alive\n\n"
+            async for comment in kept_alive(request, work):
+                yield comment
             found = work.result()
         except AyniError as error:
             request.scope["ayni.kind"] = error.kind
-            yield _event("error", {"ask": ask, **body_of(error, request_id_of(request), discreet=True)})
+            yield event("error", {"ask": ask, **body_of(error, request_id_of(request), discreet=True)})
             return
         finally:
             work.cancel()
         for part in _parts(ask, found):
             yield part
-    yield _event("done", {"code": code})
+    yield event("done", {"code": code})
 
 
 def _parts(ask: str, found: Analysis) -> list[bytes]:
-    claims = [_event("claim", {"ask": ask, **claim}) for claim in found.claims]
-    rejected = [_event("rejected", {"ask": ask, **claim}) for claim in found.rejected]
+    claims = [event("claim", {"ask": ask, **claim}) for claim in found.claims]
+    rejected = [event("rejected", {"ask": ask, **claim}) for claim in found.rejected]
     kept = ("verdict", "left_out", "route", "usage", "repaired", "as_of", "source")
     answered = {"ask": ask, **{name: found.fields.get(name) for name in kept}}
-    return [*claims, *rejected, _event("answered", answered)]
+    return [*claims, *rejected, event("answered", answered)]

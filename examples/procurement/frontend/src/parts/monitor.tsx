@@ -236,7 +236,7 @@ function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[
 
 function exported(orders: readonly OrderLine[], about: { words: ReturnType<typeof useWords>; language: "es" | "en"; title: string; asOf: Listing<unknown> | undefined }) {
   const { words, language, title } = about;
-  const head = [words.code, words.title, words.state, words.buyer, words.region, words.supplier, words.sent, words.total, "CLP/…"];
+  const head = [words.code, words.title, words.state, words.buyer, words.region, words.supplier, words.sent, words.total, words.currency];
   const footer = about.asOf ? `${words.source} ${about.asOf.source} · ${words.asOf} ${time(language, about.asOf.as_of)}` : "";
   const rows = () =>
     orders.map((order) => {
@@ -244,5 +244,5 @@ function exported(orders: readonly OrderLine[], about: { words: ReturnType<typeo
       return [order.code, order.name, order.state, buyerOf(order), regionOf(order), supplierOf(order), sentOf(order)?.slice(0, 16), total ? { decimal: total.amount } : null, total?.currency];
     });
   const sheet = () => ({ name: words.orders, head, rows: rows() });
-  return { name: "ordenes", title, sheet, widths: [3, 5, 2, 4, 2.4, 4, 2.6, 2.4, 1.2], ends: [7], footer };
+  return { name: "ordenes", title, sheet, widths: [3.4, 4.6, 2.6, 4, 2.6, 4, 2.8, 2.6, 1.8], ends: [7], footer };
 }

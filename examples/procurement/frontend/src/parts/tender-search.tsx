@@ -216,10 +216,10 @@ function Filters({ view, setView, all }: { view: typeof SEARCH; setView: SetView
 }
 
 function exported(shown: readonly Opportunity[], words: ReturnType<typeof useWords>, language: "es" | "en") {
-  const head = [words.code, words.title, words.kind, words.state, words.buyer, words.region, words.amount, "CLP/…", words.closes];
+  const head = [words.code, words.title, words.kind, words.state, words.buyer, words.region, words.amount, words.currency, words.closes];
   const rows = () => shown.map((one) => [one.code, one.name, words[one.kind], one.state, one.buyer, one.region, one.amount ? { decimal: one.amount.amount } : null, one.amount?.currency, one.closes?.slice(0, 16)]);
   const events = () =>
     shown.flatMap((one) => (one.closes ? [{ id: `${one.code}@ayni`, title: `${words.closes}: ${one.name}`, at: one.closes, description: one.code, url: new URL(pageOf(one.kind, one.code), window.location.href).href }] : []));
   const footer = time(language, new Date().toISOString());
-  return { name: "oportunidades", title: words.searchTitle, sheet: () => ({ name: words.searchTitle, head, rows: rows() }), widths: [3, 5, 2, 2, 4, 2.4, 2.4, 1.2, 2.6], ends: [6], footer, events };
+  return { name: "oportunidades", title: words.searchTitle, sheet: () => ({ name: words.searchTitle, head, rows: rows() }), widths: [3.4, 4.6, 2.4, 2.6, 4, 2.6, 2.6, 1.8, 2.8], ends: [6], footer, events };
 }
