@@ -70,8 +70,7 @@ impl Keys {
 /// # Errors
 /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
 pub(super) fn open(all: &Value, weights: &Parameters<'_>) -> Result<Decoder> {
-    // With images, the text's configuration is within.
-    let all = all.get("text_config").filter(|own| own.is_object()).unwrap_or(all);
+    let all = config::of_text(all);
     config::only(all, "attn_logit_softcapping", &json!(null))?;
     let (common, keys) = (CommonKeys::read(all)?, config::read::<Keys>(all)?);
     let mut config = plain(&common, keys.query_pre_attn_scalar, weights)?;
