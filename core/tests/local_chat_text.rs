@@ -3,7 +3,6 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-
 use ayni::config::open_chat_with;
 use ayni::local::LocalChatConfig;
 use ayni::{

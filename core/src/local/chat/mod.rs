@@ -52,7 +52,9 @@ fn nth(request: &ChatRequest, number: u32) -> ChatRequest {
 fn info_of(name: &str, device: &Device, storage: Storage, is_stock: bool) -> BackendInfo {
     let info = BackendInfo::new("local", name).with_device(device.name());
     match storage {
-        _ if is_stock => info.with_precision("f32", "candle's own code computes this architecture, which is slower"),
+        _ if is_stock => {
+            info.with_precision("f32", "candle's own code computes this architecture, which is slower")
+        }
         Storage::Quantised(format) => info.with_precision(format.name().to_lowercase(), QUANTISED),
         Storage::AsInFile if name.ends_with(".gguf") => {
             info.with_precision("gguf", "the file's blocks are multiplied as they are")

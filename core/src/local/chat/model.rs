@@ -128,11 +128,7 @@ impl ChatModel {
         check_storage(&weights, storage)?;
         let cache_bytes = usize::try_from(config.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES));
         let cache_bytes = cache_bytes.unwrap_or(usize::MAX);
-        let options = LoadOptions {
-            storage,
-            window: config.context,
-            cache_bytes: Some(cache_bytes),
-        };
+        let options = LoadOptions { storage, window: config.context, cache_bytes: Some(cache_bytes) };
         // The tokenizer takes as long to read as the weights.
         let (model, tokenizer) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| match weights.metadata() {
@@ -319,5 +315,29 @@ fn thinking_budget(request: &ChatRequest) -> Result<Option<usize>> {
 impl fmt::Debug for ChatModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ChatModel({}, {:?})", self.name, self.limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_quantised_at_load_only_where_they_are_not_yet() {
+        let storage =
+            |name: &str| precision(&LocalChatConfig::new("m").with_precision(name)).map(|found| found.1);
+        assert_eq!(storage("q4_k").unwrap(), Storage::Quantised(Format::Q4K));
+        assert_eq!(storage("bf16").unwrap(), Storage::Precision);
+        assert_eq!(storage("auto").unwrap(), Storage::AsInFile);
+        assert!(storage("q5_k").unwrap_err().message().ends_with("valid: auto, f32, bf16, int8, q8_0, q4_k"));
+        let open = |name: &str| {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf").join(name);
+            Weights::open_files(&[file]).unwrap()
+        };
+        let error = check_storage(&open("qwen3-Q8_0.gguf"), Storage::Quantised(Format::Q4K)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+        assert!(error.message().starts_with("precision 'q4_k' quantises"), "{error}");
+        assert!(check_storage(&open("qwen3-F16.gguf"), Storage::Quantised(Format::Q4K)).is_ok());
+        assert!(check_storage(&open("qwen3-Q8_0.gguf"), Storage::AsInFile).is_ok());
     }
 }

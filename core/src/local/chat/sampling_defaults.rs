@@ -65,7 +65,7 @@ impl SamplingDefaults {
         let open = self.given.iter().filter(|given| !has(request, given.name));
         let told: Map<String, Value> = open
             .map(|Given { name, value, from }| {
-                let value = if *name == "top_k" { json!(*value as u64) } else { json!(value) };
+                let value = if *name == "top_k" { json!(tokens(*value)) } else { json!(shortest(*value)) };
                 ((*name).to_owned(), json!({ "value": value, "from": from }))
             })
             .collect();
@@ -97,16 +97,24 @@ fn of_gguf(metadata: &Metadata) -> Vec<Given> {
     given.collect()
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "probabilities and temperatures; no more tokens than there are, and none where the number is negative"
-)]
+/// How many tokens a number means; none where it is negative.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the conversion saturates")]
+fn tokens(value: f64) -> usize {
+    value as usize
+}
+
+/// The number that is used, in as few digits as tell it from others: files of GGUF hold 0.15 in f32.
+#[allow(clippy::cast_possible_truncation, reason = "options are used in f32")]
+fn shortest(value: f64) -> f64 {
+    (value as f32).to_string().parse().unwrap_or(value)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "probabilities and temperatures")]
 fn set(options: &mut SamplingOptions, name: &str, value: f64) {
     let number = value as f32;
     match name {
         "temperature" => options.temperature = number,
-        "top_k" => options.top_k = Some(value as usize),
+        "top_k" => options.top_k = Some(tokens(value)),
         "top_p" => options.top_p = number,
         "min_p" => options.min_p = number,
         "typical_p" => options.typical_p = number,
@@ -130,6 +138,7 @@ fn has(request: &ChatRequest, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::weights::Weights;
 
     #[test]
     fn a_generation_config_is_the_default_and_is_told_where_it_decided() {
@@ -149,5 +158,28 @@ mod tests {
             assert_eq!(defaults.options, SamplingOptions::default());
             assert!(defaults.told(&request).is_none());
         }
+    }
+
+    /// A file that llama.cpp's package `gguf` wrote.
+    #[test]
+    fn a_gguf_file_says_what_it_is_sampled_with_and_llama_cpp_the_rest() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/causal/ministral3/model.gguf");
+        let weights = Weights::open_files(&[file.into()]).unwrap();
+        let defaults = SamplingDefaults::of(None, weights.metadata());
+        let expected = SamplingOptions {
+            temperature: 0.15,
+            top_k: Some(0),
+            top_p: 0.95,
+            min_p: 0.05,
+            repetition_penalty: 1.1,
+            ..SamplingOptions::default()
+        };
+        assert_eq!(defaults.options, expected);
+        let told = &defaults.told(&ChatRequest::user("?")).unwrap().further["sampling_defaults"];
+        assert_eq!(told["temperature"], json!({"value": 0.15, "from": "the GGUF file"}));
+        assert_eq!(told["top_p"], json!({"value": 0.95, "from": "llama.cpp"}));
+        // A `generation_config.json` beside it decides alone.
+        let beside = SamplingDefaults::of(Some(&json!({"top_p": 0.5})), weights.metadata());
+        assert_eq!(beside.options, SamplingOptions { top_p: 0.5, ..SamplingOptions::default() });
     }
 }

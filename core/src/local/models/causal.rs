@@ -5,7 +5,9 @@ use std::fmt;
 use serde_json::Value;
 
 use super::decoder::{Cached, CommonKeys, Decoder, TextCache};
-use super::{Tokens, config, gemma2, gemma3, gpt_oss, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3, stock};
+use super::{
+    Tokens, config, gemma2, gemma3, gpt_oss, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3, stock,
+};
 use crate::error::{Error, Result};
 use crate::local::ops::{Activation, Device, Heads, KvCache, Linear, Tensor, activate};
 use crate::local::weights::{Parameters, Storage, Weights};

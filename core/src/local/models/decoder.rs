@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::experts::{Experts, ExpertsConfig};
-use super::stock::StockText;
 use super::rope::{QueryScaling, RopeKeys, RopeShape};
+use super::stock::StockText;
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
@@ -351,7 +351,8 @@ impl Decoder {
             return self.token_embedding.tied_linear();
         }
         let weights = weights.for_tables();
-        let weights = if weights.has("lm_head.weight") { weights } else { weights.at_any(&["language_model"]) };
+        let weights =
+            if weights.has("lm_head.weight") { weights } else { weights.at_any(&["language_model"]) };
         weights.biased(Biases::None).linear("lm_head", self.config.hidden_size, self.config.vocab_size)
     }
 

@@ -146,7 +146,10 @@ mod tests {
         let gated = |device: &Device| clamped_swiglu(x.tensor(device), 1.5).unwrap();
         for device in devices() {
             assert_near(&scaled(&device), &scaled(&on_gpu()), 0.0, "scaled");
-            let [found, before] = [scaled(&device).values().unwrap().into_owned(), x.tensor(&device).values().unwrap().into_owned()];
+            let [found, before] = [
+                scaled(&device).values().unwrap().into_owned(),
+                x.tensor(&device).values().unwrap().into_owned(),
+            ];
             assert_eq!((found[0], found[52], found[155]), (before[0], 0.5 * before[52], 3.0 * before[155]));
             assert_near(&gated(&device), &gated(&on_gpu()), 1e-5, "gated");
             let [gate, up] = [2.0_f32, -7.0].map(|x| x.clamp(-1.5, 1.5));

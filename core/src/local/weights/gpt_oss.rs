@@ -36,7 +36,8 @@ pub(crate) fn gpt_oss_expert(experts: &Parameters<'_>, [hidden, inner]: [usize; 
         let bias = experts.find(&format!("{stored}_bias"), &[outputs])?;
         let (dtype, bytes) = plain(&bias)?;
         let size = dtype.size_in_bytes();
-        let bytes: Vec<u8> = bytes.chunks_exact(size).skip(rows.0).step_by(rows.1).flatten().copied().collect();
+        let bytes: Vec<u8> =
+            bytes.chunks_exact(size).skip(rows.0).step_by(rows.1).flatten().copied().collect();
         let shape = vec![bytes.len() / size];
         let bias = StoredTensor::in_memory(bytes, shape, Encoding::Plain(dtype));
         weights.tensors.insert(format!("{name}.bias"), bias);
@@ -88,7 +89,8 @@ fn mxfp4(
     let mut found = Vec::new();
     for row in rows {
         let numbers = row * count..(row + 1) * count;
-        for (block, scale) in blocks.chunks_exact(BLOCK / 2).zip(scales).take(numbers.end).skip(numbers.start) {
+        for (block, scale) in blocks.chunks_exact(BLOCK / 2).zip(scales).take(numbers.end).skip(numbers.start)
+        {
             found.push(*scale);
             found.extend(regrouped(block));
         }

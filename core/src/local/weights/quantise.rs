@@ -18,7 +18,9 @@ const CHUNK: usize = 1 << 16;
 /// The format for rows of so many numbers where `wanted` is wanted: Q8_0 if they are not whole blocks of it, and none if they
 /// are not whole blocks of that either.
 pub(super) fn format_of_rows(wanted: Format, inputs: usize) -> Option<Format> {
-    [wanted, Format::Q8_0].into_iter().find(|format| inputs > 0 && inputs.is_multiple_of(format.block_length()))
+    [wanted, Format::Q8_0]
+        .into_iter()
+        .find(|format| inputs > 0 && inputs.is_multiple_of(format.block_length()))
 }
 
 /// The blocks nearest to a tensor's numbers. No more than a few chunks are ever widened at once.
@@ -33,7 +35,8 @@ pub(super) fn quantise(stored: &StoredTensor, format: Format, cpu: &Cpu) -> Resu
     let length = format.bytes(1, bytes.len() / size).or_fail()?;
     let mut blocks = Vec::new();
     blocks.try_reserve_exact(length).map_err(|error| {
-        Error::new(ErrorKind::OutOfMemory, format!("no memory for {length} bytes of weights")).with_source(error)
+        Error::new(ErrorKind::OutOfMemory, format!("no memory for {length} bytes of weights"))
+            .with_source(error)
     })?;
     blocks.resize(length, 0);
     let failed = Mutex::new(None);
@@ -44,8 +47,10 @@ pub(super) fn quantise(stored: &StoredTensor, format: Format, cpu: &Cpu) -> Resu
         match blocks_of(&widened(dtype, from), format) {
             Ok(made) if made.len() == to.len() && format.are_finite(&made) => to.copy_from_slice(&made),
             found => {
-                let too_large = || load_error(format!("weights are too large for the scales of {}", format.name()));
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.err().unwrap_or_else(too_large));
+                let too_large =
+                    || load_error(format!("weights are too large for the scales of {}", format.name()));
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(found.err().unwrap_or_else(too_large));
             }
         }
     });
@@ -72,4 +77,52 @@ fn blocks_of(numbers: &[f32], format: Format) -> Result<Vec<u8>> {
     let tensor = Tensor::from_slice(numbers, numbers.len(), &Device::Cpu).map_err(of_candle)?;
     let made = QTensor::quantize(&tensor, GgmlDType::Q4K).map_err(of_candle)?;
     Ok(made.data().map_err(of_candle)?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use ayni_kernels::Isa;
+
+    use super::super::Weights;
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn stored(numbers: Vec<f32>, dtype: DType) -> (Weights, Tensor) {
+        let rows = numbers.len() / 256;
+        let tensor = Tensor::from_vec(numbers, (rows, 256), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        candle_core::safetensors::save(&HashMap::from([("x", tensor.clone())]), &path).unwrap();
+        (Weights::open_files(&[path]).unwrap(), tensor)
+    }
+
+    #[test]
+    fn blocks_are_those_of_ggml_over_several_chunks() {
+        let cpu = Cpu::new(Isa::PORTABLE, 2);
+        let numbers: Vec<f32> =
+            (0..600 * 256_u32).map(|at| (at as f32 * 0.37).sin() * (at % 91) as f32).collect();
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let (weights, tensor) = stored(numbers.clone(), dtype);
+            for (format, of_candle) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4K, GgmlDType::Q4K)] {
+                let found = quantise(weights.get("x").unwrap(), format, &cpu).unwrap();
+                let whole = QTensor::quantize(&tensor.to_dtype(DType::F32).unwrap(), of_candle).unwrap();
+                assert!(found == *whole.data().unwrap(), "{format:?} of {dtype:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_scale_is_an_error() {
+        let (weights, _) = stored(vec![1e30; 256], DType::F32);
+        let cpu = Cpu::new(Isa::PORTABLE, 1);
+        for format in [Format::Q8_0, Format::Q4K] {
+            let error = quantise(weights.get("x").unwrap(), format, &cpu).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
+        }
+        assert_eq!(format_of_rows(Format::Q4K, 512), Some(Format::Q4K));
+        assert_eq!(format_of_rows(Format::Q4K, 320), Some(Format::Q8_0));
+        assert_eq!([format_of_rows(Format::Q4K, 48), format_of_rows(Format::Q8_0, 0)], [None, None]);
+    }
 }

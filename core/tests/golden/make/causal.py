@@ -126,9 +126,6 @@ FAMILIES = {
 LONG = SHAPE | {"max_position_embeddings": 512}
 EXPERTS = {"num_experts_per_tok": 2}
 STOCK = {
-    "falcon": lambda: t.FalconForCausalLM(
-        t.FalconConfig(vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
-    ),
     "gemma": lambda: t.GemmaForCausalLM(t.GemmaConfig(**LONG, head_dim=16)),
     "glm4": lambda: t.Glm4ForCausalLM(t.Glm4Config(**LONG, head_dim=16, attention_bias=True)),
     "helium": lambda: t.HeliumForCausalLM(t.HeliumConfig(**LONG, head_dim=8)),
@@ -256,6 +253,10 @@ def write_gguf(name: str, model) -> None:
         if name == "ministral3":
             writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
             writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+            # How a file says what its model is sampled with.
+            writer.add_sampling_temp(0.15)
+            writer.add_sampling_top_k(-1)
+            writer.add_sampling_penalty_repeat(1.1)
     elif kind == "llama3":
         plain = 1 / rope["rope_theta"] ** (torch.arange(0, head_size, 2).float() / head_size)
         scaled, _ = t.modeling_rope_utils.ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")

@@ -3,7 +3,7 @@
 use candle_core::{Error as CandleError, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{
-    falcon, gemma, glm4_new, helium, mixtral, olmo, olmo2, phi, qwen2_moe, stable_lm, starcoder2,
+    gemma, glm4_new, helium, mixtral, olmo, olmo2, phi, qwen2_moe, stable_lm, starcoder2,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,28 +35,6 @@ pub(in super::super) struct StockFamily {
 const TABLE: Option<&str> = Some("model.embed_tokens.weight");
 
 const FAMILIES: &[StockFamily] = &[
-    StockFamily {
-        name: "falcon",
-        only: &[
-            ("alibi", "false"),
-            ("new_decoder_architecture", "false"),
-            ("multi_query", "true"),
-            ("parallel_attn", "true"),
-        ],
-        given: &[
-            ("use_cache", "true"),
-            ("initializer_range", "0.0"),
-            ("hidden_dropout", "0.0"),
-            ("attention_dropout", "0.0"),
-            ("bos_token_id", "0"),
-            ("eos_token_id", "0"),
-            ("n_head_kv", "null"),
-        ],
-        tied: Some("transformer.word_embeddings.weight"),
-        ties: true,
-        continues: false,
-        make: |config, weights| Ok(Box::new(falcon::Falcon::load(weights, parsed(config)?)?)),
-    },
     StockFamily {
         name: "gemma",
         only: &[],
@@ -173,7 +151,7 @@ macro_rules! stock_models {
 stock_models! {
     placed gemma::Model glm4_new::ModelForCausalLM helium::Model mixtral::Model olmo::Model olmo2::Model qwen2_moe::Model
         stable_lm::Model starcoder2::Model;
-    counting falcon::Falcon phi::Model;
+    counting phi::Model;
 }
 
 /// The `model_type`s that open.
@@ -197,7 +175,11 @@ impl StockFamily {
 ///
 /// # Errors
 /// `unsupported` for a variant that candle does not compute, `model_load` if a value is not as expected.
-pub(in super::super) fn completed(family: &StockFamily, config: &Value, window: Option<usize>) -> Result<(Value, Shape)> {
+pub(in super::super) fn completed(
+    family: &StockFamily,
+    config: &Value,
+    window: Option<usize>,
+) -> Result<(Value, Shape)> {
     let literal = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     for (key, value) in family.only {
         only(config, key, &literal(value))?;
@@ -213,7 +195,11 @@ pub(in super::super) fn completed(family: &StockFamily, config: &Value, window: 
     for (key, value) in family.given {
         config[*key] = literal(value);
     }
-    for (key, default) in [("rope_theta", json!(10_000.0)), ("partial_rotary_factor", json!(1.0)), ("attention_bias", json!(false))] {
+    for (key, default) in [
+        ("rope_theta", json!(10_000.0)),
+        ("partial_rotary_factor", json!(1.0)),
+        ("attention_bias", json!(false)),
+    ] {
         if config.get(key).is_none_or(Value::is_null) {
             config[key] = rope.get(key).cloned().unwrap_or(default);
         }
@@ -259,7 +245,7 @@ struct Sizes {
     num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
-    max_position_embeddings: Option<usize>,
+    max_position_embeddings: usize,
     sliding_window: Option<usize>,
     partial_rotary_factor: f64,
     #[serde(alias = "num_local_experts")]
@@ -272,11 +258,17 @@ impl Shape {
     ///
     /// # Errors
     /// `model_load` if they do not belong together.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "heads are small")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "heads are small"
+    )]
     fn of(config: &Value) -> Result<Self> {
         let sizes: Sizes = read(config)?;
         let queries = sizes.num_attention_heads;
-        let size = sizes.head_dim.unwrap_or_else(|| sizes.hidden_size.checked_div(queries).unwrap_or_default());
+        let size =
+            sizes.head_dim.unwrap_or_else(|| sizes.hidden_size.checked_div(queries).unwrap_or_default());
         let keys = sizes.num_key_value_heads.unwrap_or(queries);
         let heads = grouped_heads(Heads { queries, keys, size })?;
         let rotated = sizes.partial_rotary_factor * size as f64;
@@ -288,8 +280,7 @@ impl Shape {
         {
             return Err(wrong(format_args!("{used} of {count} experts cannot work on a token")));
         }
-        // What Falcon's file leaves out.
-        let positions = sizes.max_position_embeddings.unwrap_or(2048);
+        let positions = sizes.max_position_embeddings;
         let window = sizes.sliding_window.filter(|window| *window > 0).unwrap_or(positions);
         Ok(Self {
             vocab_size: sizes.vocab_size,

@@ -25,7 +25,11 @@ pub(super) use text::StockText;
 /// One text's state in a model of candle.
 pub(super) trait StockModel: Send + Sync {
     /// The logits of what follows the last of these tokens, `offset` tokens after the first of the text.
-    fn forward(&mut self, ids: &candle_core::Tensor, offset: usize) -> candle_core::Result<candle_core::Tensor>;
+    fn forward(
+        &mut self,
+        ids: &candle_core::Tensor,
+        offset: usize,
+    ) -> candle_core::Result<candle_core::Tensor>;
 }
 
 /// Makes a state for a new text. Its weights are those of all others.
@@ -53,9 +57,23 @@ pub(super) fn open(
     options: LoadOptions,
 ) -> Result<Box<dyn CausalLm>> {
     config::check(config, weights)?;
-    if !matches!(options.storage, Storage::AsInFile) && (options.storage, device.precision) != (Storage::Precision, Precision::F32) {
+    // Candle makes room for so many before it looks for the first.
+    for key in ["num_experts", "num_local_experts"] {
+        let count = config.get(key).and_then(Value::as_u64).unwrap_or_default();
+        if count > weights.len() as u64 {
+            return Err(config::wrong(format_args!(
+                "`{key}` is {count}, the weights have {} tensors",
+                weights.len()
+            )));
+        }
+    }
+    if !matches!(options.storage, Storage::AsInFile)
+        && (options.storage, device.precision) != (Storage::Precision, Precision::F32)
+    {
         let name = family.name();
-        return Err(Error::unsupported(format!("'{name}' is computed by candle's own code, in f32 only: leave `precision` out")));
+        return Err(Error::unsupported(format!(
+            "'{name}' is computed by candle's own code, in f32 only: leave `precision` out"
+        )));
     }
     let (_, shape) = families::completed(family, config, options.window)?;
     let of_memory = options.cache_bytes.map_or(usize::MAX, |bytes| bytes / shape.bytes_per_token().max(1));
@@ -110,9 +128,14 @@ impl CausalLm for Stock {
         let mut first = 0_usize;
         for (text, cache) in tokens.texts().zip(&mut caches) {
             let end = first + text.len();
-            let wanted: Vec<usize> =
-                rows.iter().map(|row| *row as usize).filter(|row| (first..end).contains(row)).map(|row| row - first).collect();
-            let state = cache.stock().ok_or_else(|| Error::invalid_request("the cache is another model's"))?;
+            let wanted: Vec<usize> = rows
+                .iter()
+                .map(|row| *row as usize)
+                .filter(|row| (first..end).contains(row))
+                .map(|row| row - first)
+                .collect();
+            let state =
+                cache.stock().ok_or_else(|| Error::invalid_request("the cache is another model's"))?;
             logits.extend(state.advance(self, text, &wanted)?);
             first = end;
         }

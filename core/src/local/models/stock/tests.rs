@@ -8,9 +8,8 @@ use super::super::{LoadOptions, causal_lm, check_causal_lm};
 use super::*;
 use crate::error::ErrorKind;
 
-const ALL: &[&str] = &[
-    "falcon", "gemma", "glm4", "helium", "mixtral", "olmo", "olmo2", "phi", "qwen2_moe", "stablelm", "starcoder2",
-];
+const ALL: &[&str] =
+    &["gemma", "glm4", "helium", "mixtral", "olmo", "olmo2", "phi", "qwen2_moe", "stablelm", "starcoder2"];
 
 /// The number of the text that is longer than a chunk.
 const LONGEST: usize = 5;
@@ -46,15 +45,18 @@ fn answer(model: &dyn CausalLm, ids: &[u32], piece: usize, decoded: usize) -> Ve
 #[test]
 fn logits_are_those_of_transformers() {
     assert_eq!(types().collect::<Vec<_>>(), ALL);
+    let mut too_far = Vec::new();
     for (golden, model) in all() {
         let (tokens, rows, truth) = golden.texts(usize::MAX);
-        let off = difference(&rows_of(&*model, &tokens, &rows), &truth);
-        assert!(off <= 1e-4, "{}: {off}", golden.family);
-        // The whole of a prompt at once, in chunks.
-        let whole = answer(&*model, golden.text(LONGEST), 1000, 0);
-        let off = difference(&whole, &truth[truth.len() - 1..]);
-        assert!(off <= 1e-4, "{}: {off}", golden.family);
+        // Each token by itself, and the whole of a prompt at once, in chunks.
+        let singly = difference(&rows_of(&*model, &tokens, &rows), &truth);
+        let whole = difference(&answer(&*model, golden.text(LONGEST), 1000, 0), &truth[truth.len() - 1..]);
+        // Written so that NaN is too far.
+        if !(singly <= 1e-4 && whole <= 1e-4) {
+            too_far.push((golden.family, singly, whole));
+        }
     }
+    assert_eq!(too_far, []);
 }
 
 #[test]
@@ -116,8 +118,6 @@ fn a_text_that_is_cut_goes_on_as_if_nothing_had_been_there() {
 #[test]
 fn what_candle_does_not_compute_as_trained_is_refused_by_its_key() {
     for (family, key, value) in [
-        ("falcon", "alibi", json!(true)),
-        ("falcon", "multi_query", json!(false)),
         ("olmo2", "clip_qkv", json!(3.0)),
         ("phi", "qk_layernorm", json!(true)),
         ("qwen2_moe", "use_sliding_window", json!(true)),
@@ -150,7 +150,8 @@ fn damaged_models_are_errors() {
     ] {
         let mut golden = Golden::of("gemma");
         golden.config[key] = value;
-        let error = causal_lm(&golden.config, &golden.weights, &first_device(), LoadOptions::default()).unwrap_err();
+        let error =
+            causal_lm(&golden.config, &golden.weights, &first_device(), LoadOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
         assert!(error.message().contains(found), "{error}");
     }
@@ -166,7 +167,10 @@ fn windows_and_vocabularies_bound_texts() {
     let options = LoadOptions { window: Some(20), ..LoadOptions::default() };
     let model = causal_lm(&golden.config, &golden.weights, &first_device(), options).unwrap();
     let error = |ids: &[u32]| model.logits(&Tokens::new([ids]), None, &[]).unwrap_err().kind();
-    assert_eq!((model.window(), error(&[5; 21]), error(&[60])), (20, ErrorKind::ContextTooLong, ErrorKind::InvalidRequest));
+    assert_eq!(
+        (model.window(), error(&[5; 21]), error(&[60])),
+        (20, ErrorKind::ContextTooLong, ErrorKind::InvalidRequest)
+    );
     let mut sliding = golden.config.clone();
     sliding["sliding_window"] = json!(30);
     let model = causal_lm(&sliding, &golden.weights, &first_device(), LoadOptions::default()).unwrap();
