@@ -278,7 +278,8 @@ impl TextCache {
     /// `out_of_memory` if a GPU has not so much.
     pub(crate) fn fork(&self, length: usize, capacity: usize) -> Result<Self> {
         let layers = self.layers.iter().map(|layer| layer.fork(length, capacity));
-        Ok(Self { layers: layers.collect::<Result<_>>()?, stock: None, is_long: self.is_long })
+        let stock = self.stock.as_ref().map(|text| text.fork(length));
+        Ok(Self { layers: layers.collect::<Result<_>>()?, stock, is_long: self.is_long })
     }
 }
 

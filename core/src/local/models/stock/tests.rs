@@ -110,6 +110,16 @@ fn a_text_that_is_cut_goes_on_as_if_nothing_had_been_there() {
             assert_eq!(cache.len(), length);
             assert_eq!(last(&*model, &[9], &mut cache), truth, "{}", golden.family);
         }
+        // Another text with the same beginning, whose prompt goes on elsewhere.
+        let mut fork = cache.fork(150, 300).unwrap();
+        let mut alone = model.new_cache(0).unwrap();
+        let whole = [&text[..150], &[9, 10, 11]].concat();
+        assert_eq!(
+            last(&*model, &[9, 10, 11], &mut fork),
+            last(&*model, &whole, &mut alone),
+            "{}",
+            golden.family
+        );
         cache.shrink();
         assert!(!model.fits(&cache, 300));
     }

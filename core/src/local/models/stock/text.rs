@@ -40,6 +40,14 @@ impl StockText {
         }
     }
 
+    /// The first `length` tokens for another text, which computes them again: in the same steps as if nobody had before it.
+    pub(in super::super) fn fork(&self, length: usize) -> Self {
+        let is_whole = |(number, end): &(usize, usize)| *end == CHUNK * (number + 1) && *end <= length;
+        let whole = self.steps.iter().copied().enumerate().take_while(is_whole);
+        let steps = whole.map(|(_, end)| end).collect();
+        Self { ids: self.ids.iter().copied().take(length).collect(), steps, state: None }
+    }
+
     /// Gives back candle's state, which is made again if the text goes on.
     pub(in super::super) fn shrink(&mut self) {
         self.state = None;
