@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Weights;
-use super::quantise::{format_of_rows, quantise};
+use super::quantise::{formats_of_rows, quantise};
 use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{
@@ -35,7 +35,7 @@ pub(crate) enum Storage {
     /// has no more.
     AsInFile,
     /// Layers in blocks of this format, made when they are loaded; what is in blocks already stays as it is. Rows that are
-    /// not whole blocks are in Q8_0, and else as in the file. So are tables of tokens, which decide more than they weigh.
+    /// not whole blocks, or that it cannot hold, are in Q8_0, and else as in the file. So are tables of tokens, which decide more than they weigh.
     Quantised(Format),
 }
 
@@ -262,10 +262,12 @@ impl<'a> Parameters<'a> {
         let inputs = stored.shape().last().copied().unwrap_or_default();
         if let Storage::Quantised(wanted) = self.storage
             && !stored.is_quantised()
-            && let Some(format) = format_of_rows(wanted, inputs)
         {
-            let bytes = quantise(&stored, format, &self.device.cpu)?;
-            return Ok(Some((format, RowBytes::Made(bytes))));
+            for format in formats_of_rows(wanted, inputs) {
+                if let Some(bytes) = quantise(&stored, format, &self.device.cpu)? {
+                    return Ok(Some((format, RowBytes::Made(bytes))));
+                }
+            }
         }
         let format = stored.blocks().map(|(format, _)| format).filter(|format| self.keeps(*format));
         Ok(format.map(|format| (format, RowBytes::Stored(stored))))

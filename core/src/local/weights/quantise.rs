@@ -15,19 +15,22 @@ use crate::local::ops::{Format, OrFail, of_candle};
 /// Numbers that a thread widens and quantises at once: whole blocks of every format.
 const CHUNK: usize = 1 << 16;
 
-/// The format for rows of so many numbers where `wanted` is wanted: Q8_0 if they are not whole blocks of it, and none if they
-/// are not whole blocks of that either.
-pub(super) fn format_of_rows(wanted: Format, inputs: usize) -> Option<Format> {
-    [wanted, Format::Q8_0]
-        .into_iter()
-        .find(|format| inputs > 0 && inputs.is_multiple_of(format.block_length()))
+/// How much of a block's largest number its numbers may be off by; ordinary ones are off by a tenth of that.
+const TOLERANCE: f32 = 0.25;
+
+/// The formats for rows of so many numbers where `wanted` is wanted, the preferred one first: Q8_0 if they are not whole blocks
+/// of it or it cannot hold them, and none if they are not whole blocks of that either.
+pub(super) fn formats_of_rows(wanted: Format, inputs: usize) -> impl Iterator<Item = Format> {
+    let formats = if wanted == Format::Q8_0 { vec![wanted] } else { vec![wanted, Format::Q8_0] };
+    formats.into_iter().filter(move |format| inputs > 0 && inputs.is_multiple_of(format.block_length()))
 }
 
-/// The blocks nearest to a tensor's numbers. No more than a few chunks are ever widened at once.
+/// The blocks nearest to a tensor's numbers; `None` if those cannot hold them: numbers too large for a scale, and blocks of
+/// one number, of which the usual way to Q4_K makes zeros. No more than a few chunks are ever widened at once.
 ///
 /// # Errors
-/// `model_load` if they are no plain numbers, or not whole blocks.
-pub(super) fn quantise(stored: &StoredTensor, format: Format, cpu: &Cpu) -> Result<Vec<u8>> {
+/// `model_load` if they are no plain numbers, or not whole blocks; `out_of_memory`.
+pub(super) fn quantise(stored: &StoredTensor, format: Format, cpu: &Cpu) -> Result<Option<Vec<u8>>> {
     let Some((dtype, bytes)) = stored.plain_bytes() else {
         return Err(load_error(format!("{} cannot be quantised", stored.description())));
     };
@@ -39,25 +42,33 @@ pub(super) fn quantise(stored: &StoredTensor, format: Format, cpu: &Cpu) -> Resu
             .with_source(error)
     })?;
     blocks.resize(length, 0);
-    let failed = Mutex::new(None);
+    let outcome = Mutex::new(Ok(true));
     let chunk_bytes = CHUNK / format.block_length() * format.block_bytes();
     cpu.pool.parallel_chunks(&mut blocks, chunk_bytes, |number, to| {
         let from = &bytes[number * CHUNK * size..];
-        let from = &from[..from.len().min(CHUNK * size)];
-        match blocks_of(&widened(dtype, from), format) {
-            Ok(made) if made.len() == to.len() && format.are_finite(&made) => to.copy_from_slice(&made),
-            found => {
-                let too_large =
-                    || load_error(format!("weights are too large for the scales of {}", format.name()));
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(found.err().unwrap_or_else(too_large));
-            }
+        let numbers = widened(dtype, &from[..from.len().min(CHUNK * size)]);
+        let made = blocks_of(&numbers, format).and_then(|made| {
+            to.copy_from_slice(&made);
+            holds(format, to, &numbers)
+        });
+        if !matches!(made, Ok(true)) {
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = made;
         }
     });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        None => Ok(blocks),
-        Some(error) => Err(error),
-    }
+    let is_held = outcome.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    Ok(is_held.then_some(blocks))
+}
+
+/// Whether blocks stand for about these numbers.
+fn holds(format: Format, blocks: &[u8], numbers: &[f32]) -> Result<bool> {
+    let mut found = vec![0.0; numbers.len()];
+    format.dequantise(blocks, &mut found).or_fail()?;
+    let length = format.block_length();
+    Ok(numbers.chunks_exact(length).zip(found.chunks_exact(length)).all(|(truth, found)| {
+        let most = truth.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
+        // Written so that NaN is too far.
+        truth.iter().zip(found).all(|(truth, found)| (truth - found).abs() <= TOLERANCE * most)
+    }))
 }
 
 fn widened(dtype: DType, bytes: &[u8]) -> Vec<f32> {
@@ -87,7 +98,6 @@ mod tests {
 
     use super::super::Weights;
     use super::*;
-    use crate::error::ErrorKind;
 
     fn stored(numbers: Vec<f32>, dtype: DType) -> (Weights, Tensor) {
         let rows = numbers.len() / 256;
@@ -106,7 +116,7 @@ mod tests {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             let (weights, tensor) = stored(numbers.clone(), dtype);
             for (format, of_candle) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4K, GgmlDType::Q4K)] {
-                let found = quantise(weights.get("x").unwrap(), format, &cpu).unwrap();
+                let found = quantise(weights.get("x").unwrap(), format, &cpu).unwrap().unwrap();
                 let whole = QTensor::quantize(&tensor.to_dtype(DType::F32).unwrap(), of_candle).unwrap();
                 assert!(found == *whole.data().unwrap(), "{format:?} of {dtype:?}");
             }
@@ -114,15 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_scale_is_an_error() {
-        let (weights, _) = stored(vec![1e30; 256], DType::F32);
+    fn what_blocks_cannot_hold_is_told() {
         let cpu = Cpu::new(Isa::PORTABLE, 1);
-        for format in [Format::Q8_0, Format::Q4K] {
-            let error = quantise(weights.get("x").unwrap(), format, &cpu).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ModelLoad, "{error}");
-        }
-        assert_eq!(format_of_rows(Format::Q4K, 512), Some(Format::Q4K));
-        assert_eq!(format_of_rows(Format::Q4K, 320), Some(Format::Q8_0));
-        assert_eq!([format_of_rows(Format::Q4K, 48), format_of_rows(Format::Q8_0, 0)], [None, None]);
+        let is_held = |number: f32, format| {
+            let (weights, _) = stored(vec![number; 256], DType::F32);
+            quantise(weights.get("x").unwrap(), format, &cpu).unwrap().is_some()
+        };
+        assert_eq!([is_held(1e30, Format::Q8_0), is_held(1e30, Format::Q4K)], [false, false]);
+        assert_eq!([is_held(0.5, Format::Q8_0), is_held(0.5, Format::Q4K)], [true, false]);
+        assert_eq!([is_held(0.0, Format::Q8_0), is_held(0.0, Format::Q4K)], [true, true]);
+        let formats = |wanted, inputs| formats_of_rows(wanted, inputs).collect::<Vec<_>>();
+        assert_eq!(formats(Format::Q4K, 512), [Format::Q4K, Format::Q8_0]);
+        assert_eq!([formats(Format::Q4K, 320), formats(Format::Q8_0, 320)], [[Format::Q8_0], [Format::Q8_0]]);
+        assert_eq!([formats(Format::Q4K, 48), formats(Format::Q8_0, 0)], [[], []]);
     }
 }
