@@ -136,6 +136,6 @@ mod tests {
         let formats = |wanted, inputs| formats_of_rows(wanted, inputs).collect::<Vec<_>>();
         assert_eq!(formats(Format::Q4K, 512), [Format::Q4K, Format::Q8_0]);
         assert_eq!([formats(Format::Q4K, 320), formats(Format::Q8_0, 320)], [[Format::Q8_0], [Format::Q8_0]]);
-        assert_eq!([formats(Format::Q4K, 48), formats(Format::Q8_0, 0)], [[], []]);
+        assert!(formats(Format::Q4K, 48).is_empty() && formats(Format::Q8_0, 0).is_empty());
     }
 }
