@@ -3,6 +3,7 @@
 
 mod conversation;
 pub(crate) mod grammar;
+mod images;
 mod model;
 pub(crate) mod output;
 mod prefix;
@@ -24,6 +25,7 @@ use super::models::is_stock;
 use super::ops::{Device, DeviceChoice};
 use super::runtime::{Queue, Worker, log_loaded};
 use super::source::{Located, locate};
+use super::vision::Limits;
 use super::weights::{Storage, Weights};
 use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
@@ -114,19 +116,23 @@ impl LocalChat {
         let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
         let (precision, storage) = precision(config)?;
         let device = Device::open(device, precision, env)?;
+        let limits = Limits::new(None, env)?;
         let (located, copies) = (locate(&config.source, env)?, config.source.copies_weights()?);
-        let mut is_known_stock = false;
+        let (mut is_known_stock, mut reads_images) = (false, None);
         let name = match &located {
             Located::Local(files) => {
                 // Read now, so that what is wrong with the files is an error of opening.
                 let weights = Weights::open(files)?;
-                is_known_stock = is_stock(&model_config(files, &weights)?);
+                let model_config = model_config(files, &weights)?;
+                is_known_stock = is_stock(&model_config);
                 check_storage(&weights, storage)?;
+                reads_images = Some(images::preprocessor(files, &model_config, &weights)?.is_ok());
                 files.weights.clone().unwrap_or_else(|| files.model.clone())
             }
             Located::Remote(model) => model.id.clone(),
         };
         let info = info_of(&name, &device, storage, is_known_stock);
+        let info = BackendInfo { reads_images, ..info };
         let queue = Queue::new(
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
             config.max_queued.unwrap_or(DEFAULT_QUEUED),
@@ -135,7 +141,7 @@ impl LocalChat {
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
             let files = located.files(cx)?.with_copied_weights(copies);
-            let model = ChatModel::load(&files, &device, &config, |is_stock| {
+            let model = ChatModel::load(&files, &device, &config, limits, |is_stock| {
                 info_of(&of_model, &device, storage, is_stock)
             })?;
             log_loaded(&model.info);
@@ -156,7 +162,8 @@ impl LocalChat {
         let started = ChatEvent::Started { route: Route::new(&model.info) };
         // The receiver is right here.
         let _ = sender.send(Ok(started));
-        let job = model.prepare(cx, request, sender, ticket)?;
+        let mut job = model.prepare(cx, request, sender, ticket)?;
+        model.read_images(cx, request, &mut job).await?;
         self.worker.submit(cx, job).await?;
         // What chose the tokens where the request did not say is told before the last event.
         let (mut metadata, mut last) = (model.defaults.told(request), None);

@@ -139,7 +139,10 @@ fn architecture(config: &Value) -> Result<Architecture> {
 
 /// Memory of the keys and values of a token.
 fn cache_bytes_per_token(config: &Value, device: &Device) -> Result<usize> {
-    let common = CommonKeys::read(config::of_text(config))?;
+    let common = match config.get("model_type").and_then(Value::as_str) {
+        Some("gemma3") => CommonKeys::read(&gemma3::text_config(config))?,
+        _ => CommonKeys::read(config::of_text(config))?,
+    };
     let Heads { keys, size, .. } = common.plain()?.heads;
     Ok(common.num_hidden_layers.saturating_mul(KvCache::bytes_per_token(device, keys, size)))
 }
