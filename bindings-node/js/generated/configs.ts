@@ -464,7 +464,10 @@ export interface EmbedderLocalConfig {
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
-  /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
+  /**
+   * In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain
+   * numbers are quantised while they are loaded.
+   */
   precision?: string | undefined | null;
   /**
    * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
@@ -530,7 +533,10 @@ export interface ChatLocalConfig {
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
-  /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
+  /**
+   * In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain
+   * numbers are quantised while they are loaded.
+   */
   precision?: string | undefined | null;
   /**
    * How weights are read: `map` (the default) shares the pages of the files with the page cache and other
@@ -587,7 +593,10 @@ export interface ImageLocalConfig {
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
-  /** In which precision: `auto`, `f32`, `bf16` or `int8`. */
+  /**
+   * In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain
+   * numbers are quantised while they are loaded.
+   */
   precision?: string | undefined | null;
   /**
    * How weights are read: `map` (the default) shares the pages of the files with the page cache and other

@@ -245,7 +245,9 @@ class LocalConfig(TypedDict, total=False):
     device: str | None
     """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
     precision: str | None
-    """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``."""
+    """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``. Chat models also take ``q8_0`` and ``q4_k``:
+    their plain numbers are quantised while they are loaded.
+    """
     load: str | None
     """How weights are read: ``map`` (the default) shares the pages of the files with the page cache and other
     processes, and needs files that nobody rewrites in place; ``copy`` reads them into memory.

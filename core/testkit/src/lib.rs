@@ -11,6 +11,7 @@ mod matcher;
 mod open;
 mod placeholders;
 mod random;
+pub mod real_models;
 mod results;
 mod runner;
 #[cfg(test)]

@@ -35,9 +35,31 @@ pub(crate) fn bases() -> Vec<Folder> {
         Folder::default().with("b.gguf", gguf),
         Folder::read(&models.join("images")).unwrap(),
     ];
-    for family in
-        ["llama3", "mistral", "smollm3", "qwen2", "qwen3", "qwen3-moe", "gemma2", "gemma3", "phi3", "granite"]
-    {
+    for family in [
+        "llama3",
+        "mistral",
+        "smollm3",
+        "qwen2",
+        "qwen3",
+        "qwen3-moe",
+        "gemma2",
+        "gemma3",
+        "phi3",
+        "granite",
+        "ministral3",
+        "gpt-oss",
+        "gpt-oss-mxfp4",
+        "gemma",
+        "glm4",
+        "helium",
+        "mixtral",
+        "olmo",
+        "olmo2",
+        "phi",
+        "qwen2_moe",
+        "stablelm",
+        "starcoder2",
+    ] {
         let template = "{{ bos_token }}{% for m in messages %}the {{ m['content'] | trim }} road{% if tools %}{{ tools | tojson }}\
                         <tool_call>{% endif %}{% endfor %}";
         let config = json!({ "eos_token": "</s>", "chat_template": template });
@@ -68,7 +90,8 @@ pub(crate) async fn ask(folder: &Folder, number: u64) -> Result<(), Error> {
     folder.write(place.path()).unwrap();
     let gguf = folder.files.keys().find(|name| name.ends_with(".gguf"));
     let path = gguf.map_or_else(|| place.path().to_owned(), |name| place.path().join(name));
-    let precision = ["auto", "f32", "int8"][usize::try_from(number / 5 % 3).unwrap_or_default()];
+    let precision =
+        ["auto", "f32", "int8", "q8_0", "q4_k"][usize::try_from(number / 5 % 5).unwrap_or_default()];
     let config = LocalChatConfig::new(path.to_str().unwrap())
         .with_device("cpu")
         .with_precision(precision)

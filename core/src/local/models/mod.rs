@@ -17,6 +17,7 @@ mod gemma2;
 mod gemma3;
 mod gemma3_images;
 mod gguf_config;
+mod gpt_oss;
 mod granite;
 mod gte;
 mod llama;
@@ -30,6 +31,7 @@ mod qwen3_moe;
 mod roberta;
 mod rope;
 mod smollm3;
+mod stock;
 
 #[cfg(test)]
 mod causal_tests;
@@ -37,6 +39,8 @@ mod causal_tests;
 mod golden_tests;
 #[cfg(test)]
 mod head_size_tests;
+#[cfg(test)]
+mod quantised_tests;
 
 use std::fmt;
 use std::ops::Range;
@@ -48,7 +52,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Device, Tensor};
 use crate::local::weights::{Parameters, Weights};
 
-pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm};
+pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm, is_stock};
 pub(crate) use decoder::{Cached, TextCache};
 pub(crate) use dual::{PromptEncoder, open_dual_encoder};
 pub(crate) use gemma3_images::ImageEncoder;
