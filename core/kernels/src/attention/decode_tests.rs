@@ -140,12 +140,14 @@ fn pages_of_any_numbers_are_read_as_if_they_were_f32_in_one_piece() {
         let heads = Heads { queries: 4, keys: 2, size };
         let values = noise(length * heads.kv_width(), 5);
         let query = noise(3 * heads.width(), 6);
-        let of = |data| Strided { data, token: heads.kv_width(), head: size };
+        fn of(data: Numbers<'_>, heads: Heads) -> Strided<Numbers<'_>> {
+            Strided { data, token: heads.kv_width(), head: heads.size }
+        }
         for dtype in ["f32", "f16", "bf16", "int8"] {
             in_pages(dtype, heads, &values, |pages, wide| {
                 for cpu in cpus() {
                     let found = [pages, Numbers::F32(wide)].map(|data| {
-                        let (keys, values) = (of(data), of(data));
+                        let (keys, values) = (of(data, heads), of(data, heads));
                         let cache = Cache { keys, values, length, before };
                         let one = run(&cpu, heads, &query[..heads.width()], &[cache]);
                         // A piece of a prompt.

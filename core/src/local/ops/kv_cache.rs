@@ -7,7 +7,7 @@ use ayni_kernels::attention::{Cache, Heads, Numbers, Strided};
 
 use super::error::OrFail;
 use super::kv_page::{Charge, PAGE, PAGE_BITS, Page};
-use super::{Device, KvMemory, Tensor};
+use super::{KvMemory, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Keys and values of one layer for one text. On a GPU they are in one piece, in the dtype of activations.
