@@ -7,8 +7,8 @@ from random_models import BLOCK_FORMATS
 
 # llama.cpp and OpenVINO do all works; the others the main ones, of one format.
 FAST = ["ours", "llama_cpp", "openvino"]
-SIDES = [*FAST, "onnxruntime", "mistral_rs", "candle"]
-LIBRARIES = ["llama-cpp-python", "openvino", "openvino-genai", "onnxruntime-genai", "mistralrs"]
+SIDES = [*FAST, "mistral_rs", "candle"]
+LIBRARIES = ["llama-cpp-python", "openvino", "openvino-genai", "mistralrs"]
 
 # The request to a side, and how many times as fast ours must be.
 WORKS = {

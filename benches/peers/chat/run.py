@@ -130,7 +130,7 @@ class Bench:
                 process = Process(side, self.processes.commands[side], self.processes.environment)
                 try:
                     # The sides compute tokens before they take requests.
-                    process.ask("prefill", "8")
+                    process.ask("prefill", "1")
                     found.append((time.perf_counter() - start) * 1e3)
                 except Failed as why:
                     print(f"# {self.model.name} load: without {side}: {why}", flush=True)
@@ -176,7 +176,7 @@ def markdown(report: Report, benches: list[Bench], threads: int) -> str:
         "4,000 tokens, `decode_busy` while another process keeps a core busy, `prefill_512` a prompt of 512 tokens up to the first "
         "token of its answer, `users_8` eight conversations at once with their prompts of 32 tokens. Our side takes conversations, "
         "with its template, tokenizer and streams; mistral.rs takes texts; the others take token ids, and llama.cpp is driven by its "
-        "C functions. onnxruntime-genai has int4 blocks of its own builder.", "",
+        "C functions.", "",
     ]
     for bench in benches:
         if bench.speeds and not bench.model.name.startswith("blocks"):
@@ -206,7 +206,6 @@ def mark(entry: dict) -> str:
 def commands(arguments: argparse.Namespace, model: Model) -> dict[str, list[str]]:
     file, worker = str(model.file), str(Path(__file__).parent / "worker.py")
     found = {side: [sys.executable, worker, side, file, str(arguments.threads)] for side in SIDES}
-    found["onnxruntime"][3] = str(arguments.folder / "onnx-int4")
     program = str(arguments.program)
     return found | {"ours": [program, "chat-worker", file], "candle": [program, "chat-candle", file]}
 

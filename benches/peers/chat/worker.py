@@ -164,43 +164,6 @@ class MistralRs:
             return timed(lambda: list(pool.map(lambda prompt: self.ask(prompt, count), prompts)))
 
 
-class OnnxRuntime:
-    """onnxruntime-genai, with int4 blocks that its own builder makes of the same weights."""
-
-    def __init__(self, file: str, threads: int):
-        import numpy
-        import onnxruntime_genai
-
-        self.numpy, self.genai = numpy, onnxruntime_genai
-        self.model = onnxruntime_genai.Model(file)
-        self.ids = 49_000
-
-    def generate(self, prompts: list[list[int]], count: int) -> tuple[int, int]:
-        """Nanoseconds until the first token of each answer, and in all."""
-        parameters = self.genai.GeneratorParams(self.model)
-        parameters.set_search_options(
-            max_length=len(prompts[0]) + count + 1, min_length=len(prompts[0]) + count + 1, batch_size=len(prompts), do_sample=False
-        )
-        generator = self.genai.Generator(self.model, parameters)
-        start = time.perf_counter_ns()
-        generator.append_tokens(self.numpy.array(prompts, dtype=self.numpy.int32))
-        generator.generate_next_token()
-        first = time.perf_counter_ns()
-        for _ in range(count - 1):
-            generator.generate_next_token()
-        return first - start, time.perf_counter_ns() - start
-
-    def prefill(self, prompt: list[int]) -> int:
-        return self.generate([prompt], 1)[1]
-
-    def decode(self, prompt: list[int], count: int) -> int:
-        first, total = self.generate([prompt], count + 1)
-        return total - first
-
-    def users(self, prompts: list[list[int]], count: int) -> int:
-        return self.generate(prompts, count)[1]
-
-
 # Words of a token each.
 WORDS = "river house green music paper stone light water night table garden summer letter window street market".split()
 
@@ -211,7 +174,7 @@ def timed(work) -> int:
     return time.perf_counter_ns() - start
 
 
-SIDES = {"llama_cpp": LlamaCpp, "openvino": OpenVino, "mistral_rs": MistralRs, "onnxruntime": OnnxRuntime}
+SIDES = {"llama_cpp": LlamaCpp, "openvino": OpenVino, "mistral_rs": MistralRs}
 
 
 class Worker:

@@ -24,8 +24,8 @@ const READ_BYTES: usize = 192 << 20;
 
 /// The formats of `benches/peers/chat/random_models.py`.
 const BLOCK_FORMATS: [&str; 15] = [
-    "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4",
-    "TQ2_0", "BF16",
+    "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS",
+    "MXFP4", "TQ2_0", "BF16",
 ];
 
 /// Measures the real model in every format that is there: Q4_1 from `make models`, others from the peers' preparation.
@@ -222,7 +222,8 @@ fn serve(mut answer: impl FnMut(&[&str]) -> Result<String, Error>) -> Result<(),
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(of_pipe)?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        let answer = answer(&words).map_or_else(|error| format!("failed {error}"), |took| format!("took {took}"));
+        let answer =
+            answer(&words).map_or_else(|error| format!("failed {error}"), |took| format!("took {took}"));
         writeln!(out, "{answer}").and_then(|()| out.flush()).map_err(of_pipe)?;
     }
     Ok(())
@@ -256,7 +257,9 @@ fn took(side: &mut impl Side, words: &[&str]) -> Result<String, Error> {
 
 fn took_by_ours(chat: &mut Chat, words: &[&str]) -> Result<String, Error> {
     match words {
-        ["turns", tokens] => Ok(chat.turns(number(tokens)?)?.map(|time| time.as_nanos().to_string()).join(" ")),
+        ["turns", tokens] => {
+            Ok(chat.turns(number(tokens)?)?.map(|time| time.as_nanos().to_string()).join(" "))
+        }
         ["json", tokens] => Ok(chat.json(number(tokens)?)?.map(said).join(" ")),
         ["bandwidth"] => {
             let a_second = bytes_read_a_second(&cpu(&Environment::process())?);

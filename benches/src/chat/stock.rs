@@ -27,7 +27,8 @@ impl Stock {
     pub(super) fn open(file: &str) -> std::result::Result<Self, Error> {
         let mut file = BufReader::new(File::open(file).map_err(|error| Error::config(error.to_string()))?);
         let content = Content::read(&mut file).map_err(of_candle)?;
-        let architecture = content.metadata.get("general.architecture").and_then(|name| name.to_string().ok());
+        let architecture =
+            content.metadata.get("general.architecture").and_then(|name| name.to_string().ok());
         let model = match architecture.map(String::as_str) {
             Some("qwen2") => {
                 quantized_qwen2::ModelWeights::from_gguf(content, &mut file, &Device::Cpu).map(Model::Qwen2)
@@ -43,7 +44,10 @@ impl Stock {
     fn prompts(&mut self, count: usize, context: usize) -> Result<Tensor> {
         let ids: Vec<u32> = (0..count * context)
             .map(|_| {
-                self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                self.state = self
+                    .state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 300 + u32::try_from(self.state >> 33).unwrap_or_default() % 48_000
             })
             .collect();

@@ -71,7 +71,6 @@ impl Chat {
         }
         Ok(ChatRequest::user(text).with_temperature(0.0))
     }
-
 }
 
 impl Side for Chat {
@@ -102,7 +101,6 @@ impl Side for Chat {
         let answers = self.runtime.block_on(try_join_all(answers))?;
         Ok((start.elapsed(), answers.iter().map(|answer| answer.output_tokens).sum()))
     }
-
 }
 
 impl Chat {

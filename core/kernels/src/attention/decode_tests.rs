@@ -98,34 +98,34 @@ fn tokens_attend_over_caches_of_every_length() {
     }
 }
 
+/// Numbers in pages of so many, and in one piece as f32.
+fn check_pages<T>(values: &[T], page: usize, wide: impl Fn(&T) -> f32, check: impl Fn(Numbers<'_>, &[f32]))
+where
+    for<'a> &'a [T]: Into<Numbers<'a>>,
+{
+    let pages: Vec<Numbers<'_>> = values.chunks(page).map(Into::into).collect();
+    check(Numbers::Pages(&pages, 6), &values.iter().map(wide).collect::<Vec<_>>());
+}
+
 /// Numbers `[token, head, size]` in pages of 64 tokens of one dtype, and as f32 in one piece.
 fn in_pages(dtype: &str, heads: Heads, values: &[f32], check: impl Fn(Numbers<'_>, &[f32])) {
-    const PAGE: usize = 64;
-    let width = heads.kv_width();
-    let chunks = values.chunks(PAGE * width);
+    let page = 64 * heads.kv_width();
     match dtype {
-        "f32" => {
-            let pages: Vec<Numbers<'_>> = chunks.map(Numbers::F32).collect();
-            check(Numbers::Pages(&pages, 6), values);
-        }
+        "f32" => check_pages(values, page, |x| *x, check),
         "f16" => {
             let halves: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
-            let pages: Vec<Numbers<'_>> = halves.chunks(PAGE * width).map(Numbers::F16).collect();
-            let wide: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
-            check(Numbers::Pages(&pages, 6), &wide);
+            check_pages(&halves, page, |x| x.to_f32(), check);
         }
         "bf16" => {
             let brains: Vec<bf16> = values.iter().map(|x| bf16::from_f32(*x)).collect();
-            let pages: Vec<Numbers<'_>> = brains.chunks(PAGE * width).map(Numbers::Bf16).collect();
-            let wide: Vec<f32> = brains.iter().map(|x| x.to_f32()).collect();
-            check(Numbers::Pages(&pages, 6), &wide);
+            check_pages(&brains, page, |x| x.to_f32(), check);
         }
         _ => {
-            let bytes: Vec<i8> = values.iter().map(|x| (x * 127.0).round() as i8).collect();
             let scales: Vec<f32> = (0..values.len() / heads.size).map(|head| 0.5 + head as f32).collect();
+            let bytes: Vec<i8> = values.iter().map(|x| (x * 127.0).round() as i8).collect();
             let pages: Vec<Numbers<'_>> = bytes
-                .chunks(PAGE * width)
-                .zip(scales.chunks(PAGE * heads.keys))
+                .chunks(page)
+                .zip(scales.chunks(64 * heads.keys))
                 .map(|(values, scales)| Numbers::Int8(values, scales))
                 .collect();
             let wide = bytes.iter().enumerate().map(|(i, x)| f32::from(*x) * scales[i / heads.size]);

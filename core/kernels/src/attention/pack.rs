@@ -31,7 +31,13 @@ pub(super) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, size: u
 /// # Safety
 /// The head lies within the data.
 #[inline(always)]
-pub(super) unsafe fn widen<S: Simd>(s: S, data: &Strided<Numbers<'_>>, token: usize, head: usize, to: &mut [f32]) {
+pub(super) unsafe fn widen<S: Simd>(
+    s: S,
+    data: &Strided<Numbers<'_>>,
+    token: usize,
+    head: usize,
+    to: &mut [f32],
+) {
     let (data, place) = data.at(token, head);
     let size = to.len();
     let to = to.as_mut_ptr();

@@ -137,7 +137,8 @@ impl Format {
         let exponent = if self == Self::Bf16 { 0x7f80 } else { 0x7c00 };
         let places = self.scale_places();
         bytes.chunks_exact(self.block_bytes()).all(|block| {
-            let is_finite = |at: &usize| u16::from_le_bytes([block[*at], block[at + 1]]) & exponent != exponent;
+            let is_finite =
+                |at: &usize| u16::from_le_bytes([block[*at], block[at + 1]]) & exponent != exponent;
             (self != Self::Mxfp4 || block[0] != u8::MAX) && places.iter().all(is_finite)
         })
     }

@@ -106,7 +106,8 @@ impl ChatModel {
             cache_bytes: Some(cache_bytes),
             kv: kv_precision(config, device)?,
         };
-        let spill = config.spill.as_deref().map(|folder| Spill::open(folder, config.spill_bytes)).transpose()?;
+        let spill =
+            config.spill.as_deref().map(|folder| Spill::open(folder, config.spill_bytes)).transpose()?;
         // The tokenizer takes as long to read as the weights.
         let (model, tokenizer) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| match weights.metadata() {

@@ -66,7 +66,9 @@ impl PrefixStore {
     pub(super) fn find(&mut self, prompt: &[u32], is_long: bool) -> (usize, bool) {
         let fitting = self.stored.iter().enumerate().filter(|(_, stored)| stored.is_long == is_long);
         let longest = fitting.map(|(index, stored)| (common(&stored.tokens, prompt), index)).max();
-        let Some((length, index)) = longest.filter(|(length, _)| *length >= MIN_REUSED) else { return (0, false) };
+        let Some((length, index)) = longest.filter(|(length, _)| *length >= MIN_REUSED) else {
+            return (0, false);
+        };
         let stored = self.stored.remove(index);
         let is_here = matches!(stored.place, Place::Memory(_));
         self.stored.push(stored);

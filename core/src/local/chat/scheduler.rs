@@ -60,7 +60,8 @@ impl Line<'_> {
     /// Lets those go that are over, or that nobody waits for; what others may go on from is kept.
     fn leave(&mut self, prefixes: &mut PrefixStore) {
         self.waiting.retain(|conversation| conversation.job.is_wanted());
-        let is_here = |conversation: &mut Conversation| !conversation.is_over() && conversation.job.is_wanted();
+        let is_here =
+            |conversation: &mut Conversation| !conversation.is_over() && conversation.job.is_wanted();
         for gone in self.running.extract_if(.., |conversation| !is_here(conversation)) {
             let prefilled = gone.prefilled();
             prefixes.keep(&gone.job.prompt, prefilled, gone.cache);
@@ -105,8 +106,8 @@ impl Line<'_> {
         let shared = of_running.map_or(0, |(shared, _)| shared);
         let needed = self.needed(next, if shared >= MIN_REUSED { shared } else { 0 });
         let (held, coming) = self.held();
-        // Each may need another page soon, and nobody should be let in only to be interrupted.
-        let spare = self.running.len() * KvMemory::PAGE * model.cache_bytes_per_token();
+        // Some will need another page soon, and nobody should be let in only to be interrupted.
+        let spare = self.running.len().div_ceil(4) * KvMemory::PAGE * model.cache_bytes_per_token();
         if held + coming + needed + spare > limits.cache_bytes && !self.running.is_empty() {
             return Ok(None);
         }

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::local::models::{Cached, Tokens};
-use crate::local::runtime::thread_lost;
 use crate::chat::{ChatBackend, ChatRequest, ChatResponse};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::local::LocalChatConfig;
 use crate::local::chat::LocalChat;
 use crate::local::models::CausalLm;
+use crate::local::models::{Cached, Tokens};
 use crate::local::ops::Tensor;
+use crate::local::runtime::thread_lost;
 
 /// Where `make models` puts the model.
 pub(in crate::local::chat) fn file() -> PathBuf {

@@ -36,11 +36,11 @@ impl Spill {
     /// # Errors
     /// `config_invalid` if nothing can be written there.
     pub(super) fn open(folder: &str, most: Option<u64>) -> Result<Self> {
-        let spill =
-            Self { folder: folder.into(), most: most.unwrap_or(DEFAULT_BYTES), used: Arc::default() };
+        let spill = Self { folder: folder.into(), most: most.unwrap_or(DEFAULT_BYTES), used: Arc::default() };
         let usable = std::fs::create_dir_all(&spill.folder).and_then(|()| spill.file());
         usable.map(drop).map_err(|error| {
-            Error::config(format!("`spill` names {folder}, where no file can be made: {error}")).with_source(error)
+            Error::config(format!("`spill` names {folder}, where no file can be made: {error}"))
+                .with_source(error)
         })?;
         Ok(spill)
     }

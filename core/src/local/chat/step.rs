@@ -40,7 +40,8 @@ impl Line<'_> {
         self.running.sort_by_key(|conversation| !conversation.is_decoding());
         let mut pieces = self.pieces();
         self.make_room(&mut pieces);
-        let members: Vec<usize> = (0..pieces.len()).filter(|index| !pieces[*index].tokens.is_empty()).collect();
+        let members: Vec<usize> =
+            (0..pieces.len()).filter(|index| !pieces[*index].tokens.is_empty()).collect();
         let answers = self.running.iter().take_while(|conversation| conversation.is_decoding()).count();
         let before: Vec<usize> = self.running.iter().map(Conversation::tokens).collect();
         let start = Instant::now();
@@ -102,7 +103,8 @@ impl Line<'_> {
                     None => next[member].push(logits),
                 }
             }
-            let with_logits = chosen.iter_mut().zip(&pieces).zip(next).filter(|(_, logits)| !logits.is_empty());
+            let with_logits =
+                chosen.iter_mut().zip(&pieces).zip(next).filter(|(_, logits)| !logits.is_empty());
             let mut answers: Vec<_> = with_logits.collect();
             // Choosing tokens takes a while with large vocabularies and grammars.
             self.model.device.cpu.pool.parallel_chunks(&mut answers, 1, |_, answers| {

@@ -14,8 +14,8 @@ use super::rope::{RopeKeys, RopeShape};
 use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, KvMemory, Linear, Norm,
-    QkPreparation, Rope, RopeLayout, Span, Tensor, attention, split_heads,
+    Activation, AttentionOptions, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, KvMemory, Linear,
+    Norm, QkPreparation, Rope, RopeLayout, Span, Tensor, attention, split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 

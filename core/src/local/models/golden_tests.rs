@@ -161,8 +161,10 @@ fn states_are_those_of_transformers_with_the_operations_of_a_gpu() {
 
 /// Texts given to a decoder in pieces, over caches: the states of all tokens, text by text.
 fn in_pieces(decoder: &Decoder, device: &Device, texts: &[Vec<u32>], piece: usize) -> Vec<Vec<f32>> {
-    let mut caches: Vec<TextCache> =
-        texts.iter().map(|text| decoder.new_cache(&KvMemory::new(device, KvPrecision::F16), text.len()).unwrap()).collect();
+    let mut caches: Vec<TextCache> = texts
+        .iter()
+        .map(|text| decoder.new_cache(&KvMemory::new(device, KvPrecision::F16), text.len()).unwrap())
+        .collect();
     let mut states = vec![Vec::new(); texts.len()];
     let most = texts.iter().map(Vec::len).max().unwrap_or_default();
     for first in (0..most).step_by(piece) {

@@ -85,7 +85,8 @@ impl KvCache {
                     }
                     let from = from.to_dtype(to.dtype()).and_then(|from| from.contiguous()).or_fail()?;
                     to.slice_set(&from, 0, self.length).or_fail()?;
-                    *charge = self.memory.charge(to.dims()[0] * self.memory.bytes_per_token(self.heads, self.size));
+                    *charge =
+                        self.memory.charge(to.dims()[0] * self.memory.bytes_per_token(self.heads, self.size));
                 }
                 self.length = needed;
             }

@@ -62,9 +62,7 @@ impl FromStr for KvPrecision {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
             "int8" => Ok(Self::Int8),
-            _ => {
-                Err(Error::config(format!("kv '{name}' is unknown; valid: auto, f32, f16, bf16, int8")))
-            }
+            _ => Err(Error::config(format!("kv '{name}' is unknown; valid: auto, f32, f16, bf16, int8"))),
         }
     }
 }
