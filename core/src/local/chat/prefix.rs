@@ -61,32 +61,34 @@ impl PrefixStore {
         self.stored.push(StoredPrefix { tokens: tokens.to_vec(), place: Place::Memory(cache), is_long });
     }
 
-    /// How much of a prompt is stored at most, for texts that are rotated as long ones or not, and whether it is in memory.
-    /// What has it counts as used just now.
-    pub(super) fn find(&mut self, prompt: &[u32], is_long: bool) -> (usize, bool) {
+    /// How much of a prompt is stored at most, for texts that are rotated as long ones or not, and how many tokens will be read
+    /// back for that. What has it counts as used just now.
+    pub(super) fn find(&mut self, prompt: &[u32], is_long: bool) -> (usize, usize) {
         let fitting = self.stored.iter().enumerate().filter(|(_, stored)| stored.is_long == is_long);
         let longest = fitting.map(|(index, stored)| (common(&stored.tokens, prompt), index)).max();
         let Some((length, index)) = longest.filter(|(length, _)| *length >= MIN_REUSED) else {
-            return (0, false);
+            return (0, 0);
         };
         let stored = self.stored.remove(index);
-        let is_here = matches!(stored.place, Place::Memory(_));
+        let to_read = if matches!(stored.place, Place::Memory(_)) { 0 } else { stored.tokens.len() };
         self.stored.push(stored);
-        (length, is_here)
+        (length, to_read)
     }
 
-    /// What [`find`](Self::find) found last: a cache with its first `length` tokens for a text of up to `capacity`; `empty`
-    /// is one without tokens. Nothing if it can't be read back.
+    /// What [`find`](Self::find) found last: a cache with the first `length` tokens of the prompt for a text of up to
+    /// `capacity`; `empty` is one without tokens. Nothing if it was dropped since, or can't be read back.
     ///
     /// # Errors
     /// `out_of_memory` if a GPU has not so much.
     pub(super) fn take(
         &mut self,
+        prompt: &[u32],
         length: usize,
         capacity: usize,
         empty: impl FnOnce() -> Result<TextCache>,
     ) -> Result<Option<TextCache>> {
-        let Some(mut stored) = self.stored.pop() else { return Ok(None) };
+        let serves = |stored: &mut StoredPrefix| common(&stored.tokens, prompt) >= length;
+        let Some(mut stored) = self.stored.pop_if(serves) else { return Ok(None) };
         if let Place::Spilled(spilled) = &stored.place {
             let mut cache = empty()?;
             if let Err(error) = spilled.read(stored.tokens.len(), &mut cache) {

@@ -111,23 +111,26 @@ impl Line<'_> {
         if held + coming + needed + spare > limits.cache_bytes && !self.running.is_empty() {
             return Ok(None);
         }
-        let (stored, is_here) = prefixes.find(prompt, is_long);
+        let (stored, to_read) = prefixes.find(prompt, is_long);
         let empty = || model.new_cache(capacity);
         let room = |prefixes: &mut PrefixStore, needed: usize| {
             while model.cache_bytes() + coming + needed > limits.cache_bytes && prefixes.evict() {}
         };
-        if stored < MIN_REUSED.max(shared) {
+        // Others make room for what is read back.
+        let reading = to_read.div_ceil(KvMemory::PAGE) * KvMemory::PAGE * model.cache_bytes_per_token();
+        let is_stored = stored >= MIN_REUSED.max(shared) && {
+            room(prefixes, reading);
+            model.cache_bytes() + reading <= limits.cache_bytes
+        };
+        if !is_stored {
             room(prefixes, needed);
             return match of_running.filter(|(shared, _)| *shared >= MIN_REUSED) {
                 Some((shared, other)) => other.cache.fork(shared, capacity).map(Some),
                 None => empty().map(Some),
             };
         }
-        if !is_here {
-            // Others make room for what is read back.
-            room(prefixes, self.needed(next, 0));
-        }
-        let cache = prefixes.take(stored, capacity, empty)?;
+        let cache =
+            prefixes.take(prompt, stored, capacity, empty)?.filter(|cache| cache.is_long() == is_long);
         room(prefixes, self.needed(next, cache.as_ref().map_or(0, TextCache::len)));
         match cache {
             Some(cache) => Ok(Some(cache)),
