@@ -9,8 +9,13 @@ pub(crate) mod output;
 mod prefix;
 mod sampling;
 mod scheduler;
+mod speculation;
+mod spill;
 mod stack;
+mod step;
 pub(crate) mod template;
+#[cfg(test)]
+mod together_tests;
 
 use std::sync::Arc;
 
@@ -30,7 +35,7 @@ use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::transport::Transport;
-use model::{ChatModel, DEFAULT_RUNNING, model_config};
+use model::{ChatModel, DEFAULT_RUNNING, kv_precision, model_config};
 
 /// Requests that wait where the configuration does not say.
 const DEFAULT_QUEUED: usize = 64;
@@ -109,11 +114,16 @@ impl LocalChat {
         };
         let info = BackendInfo::new("local", name.as_str()).with_device(device.name());
         let info = BackendInfo { reads_images, ..info };
-        let is_gguf = name.ends_with(".gguf");
-        let info = match config.source.precision.as_deref().unwrap_or("auto") {
-            "auto" if is_gguf => info.with_precision("gguf", "the file's blocks are multiplied as they are"),
-            _ => info.with_precision(device.precision.name(), device.precision_reason),
+        let weights = match config.source.precision.as_deref().unwrap_or("auto") {
+            "auto" if name.ends_with(".gguf") => ("gguf", "the file's blocks are multiplied as they are"),
+            _ => (device.precision.name(), device.precision_reason),
         };
+        let kv = kv_precision(config, &device)?.name();
+        let reason = match device.is_cpu() {
+            true => format!("{}; keys and values are {kv}", weights.1),
+            false => weights.1.to_owned(),
+        };
+        let info = info.with_precision(weights.0, reason);
         let queue = Queue::new(
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
             config.max_queued.unwrap_or(DEFAULT_QUEUED),

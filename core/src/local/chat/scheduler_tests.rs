@@ -11,10 +11,12 @@ use crate::env::Environment;
 use crate::local::LocalChatConfig;
 use crate::local::chat::LocalChat;
 use crate::local::models::CausalLm;
+use crate::local::models::{Cached, Tokens};
 use crate::local::ops::Tensor;
+use crate::local::runtime::thread_lost;
 
 /// Where `make models` puts the model.
-fn file() -> PathBuf {
+pub(in crate::local::chat) fn file() -> PathBuf {
     let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
     let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let default = || std::env::home_dir().expect("a home folder").join(".cache");
@@ -53,12 +55,16 @@ impl CausalLm for Faulty {
         self.model.cache_bytes_per_token()
     }
 
+    fn cache_bytes(&self) -> usize {
+        self.model.cache_bytes()
+    }
+
     fn new_cache(&self, capacity: usize) -> Result<TextCache> {
         self.model.new_cache(capacity)
     }
 
-    fn fits(&self, cache: &TextCache, capacity: usize) -> bool {
-        self.model.fits(cache, capacity)
+    fn is_long(&self, capacity: usize) -> bool {
+        self.model.is_long(capacity)
     }
 
     fn logits(&self, tokens: &Tokens, cached: Option<Cached<'_, '_>>, rows: &[u32]) -> Result<Tensor> {
@@ -112,11 +118,15 @@ impl CausalLm for Nothing {
         0
     }
 
+    fn cache_bytes(&self) -> usize {
+        0
+    }
+
     fn new_cache(&self, _: usize) -> Result<TextCache> {
         Err(thread_lost())
     }
 
-    fn fits(&self, _: &TextCache, _: usize) -> bool {
+    fn is_long(&self, _: usize) -> bool {
         false
     }
 
