@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ayni::local::{LocalChat, LocalChatConfig};
-use ayni::{AnyChat, ChatRequest, Context, Environment, Error, ErrorKind, OutputFormat, Tool};
+use ayni::{
+    AnyChat, ChatRequest, Context, Environment, Error, ErrorKind, ImageData, OutputFormat, Part, Tool,
+};
 use ayni_testkit::fuzz::Folder;
 use serde_json::json;
 
@@ -21,7 +23,8 @@ const KINDS: [ErrorKind; 7] = [
     ErrorKind::OutOfMemory,
 ];
 
-/// The tiny models of every family, with a tokenizer and a template; the model that answers by heart, as a folder and as a file.
+/// The tiny models of every family, with a tokenizer and a template; the model that answers by heart, as a folder and as a file; the
+/// one that reads images.
 pub(crate) fn bases() -> Vec<Folder> {
     let models = golden().join("../../conformance/models");
     let scripted = Folder::read(&models.join("scripted")).unwrap();
@@ -30,6 +33,7 @@ pub(crate) fn bases() -> Vec<Folder> {
         scripted,
         Folder::default().with("scripted.gguf", gguf.clone()),
         Folder::default().with("b.gguf", gguf),
+        Folder::read(&models.join("images")).unwrap(),
     ];
     for family in
         ["llama3", "mistral", "smollm3", "qwen2", "qwen3", "qwen3-moe", "gemma2", "gemma3", "phi3", "granite"]
@@ -70,10 +74,12 @@ pub(crate) async fn ask(folder: &Folder, number: u64) -> Result<(), Error> {
         .with_precision(precision)
         .with_cache_bytes(8 << 20);
     let chat = AnyChat::new(LocalChat::open(&config, &Environment::empty())?);
-    let request = ChatRequest::user("plain niño 漢字 😀 the road")
-        .with_max_tokens(6)
-        .with_logprobs(2)
-        .with_seed(number);
+    let mut asked = vec![Part::text("plain niño 漢字 😀 the road")];
+    if folder.files.contains_key("preprocessor_config.json") && chat.info().reads_images == Some(true) {
+        let image = ImageData::new(std::fs::read(golden().join("images/rgb.png")).unwrap()).unwrap();
+        asked.insert(0, Part::image(image));
+    }
+    let request = ChatRequest::user(asked).with_max_tokens(6).with_logprobs(2).with_seed(number);
     let request = match number / 15 % 4 {
         0 => request.with_output(OutputFormat::Json),
         1 => request.with_tools([Tool::new("look", "", json!({ "type": "object" }))]),

@@ -1,11 +1,13 @@
 //! One answer as it comes to be: from sampled tokens to the events that the caller reads.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::grammar::Constraint;
+use super::images::{self, PromptImage};
 use super::output::OutputReader;
 use super::sampling::{Sampler, log_probabilities};
 use super::speculation::{Speculate, Speculation};
@@ -33,6 +35,8 @@ pub(crate) struct ChatJob {
     /// Smaller numbers come first.
     pub(super) priority: i64,
     pub(super) prompt: Vec<u32>,
+    /// The images of the prompt, in order.
+    pub(super) images: Vec<PromptImage>,
     pub(super) reader: OutputReader,
     pub(super) decoder: TokenDecoder,
     pub(super) sampler: Sampler,
@@ -54,6 +58,12 @@ impl ChatJob {
     /// How many tokens prompt and answer may have together.
     pub(super) fn capacity(&self) -> usize {
         self.prompt.len() + self.max_tokens
+    }
+
+    /// The most tokens of the prompt, up to `end`, that cut no image.
+    pub(super) fn whole_images(&self, end: usize) -> usize {
+        let cut = self.images.iter().find(|image| image.tokens.start < end && end < image.tokens.end);
+        cut.map_or(end, |image| image.tokens.start)
     }
 
     /// Whether somebody still waits. A deadline that passed, or a cancellation, is told.
@@ -146,14 +156,18 @@ impl Conversation {
         !self.generated.is_empty() && self.known() >= self.job.prompt.len()
     }
 
-    /// What is computed next: of a prompt at most `most` tokens, of an answer its last one and up to `guesses` that may
-    /// follow; how many were guessed is told too.
+    /// What is computed next: of a prompt at most `most` tokens, or an image if that has more, of an answer its last one and up
+    /// to `guesses` that may follow; how many were guessed is told too.
     pub(super) fn next_tokens(&mut self, most: usize, guesses: usize) -> (Vec<u32>, usize) {
         let known = self.known();
         if !self.is_decoding() {
-            let rest = &self.job.prompt[known..];
             let most = if self.job.scores_prompt { most.min(SCORED_TOKENS) } else { most };
-            return (rest[..rest.len().min(most)].to_vec(), 0);
+            let most = self.job.prompt.len().min(known.saturating_add(most));
+            let end = match self.job.whole_images(most) {
+                end if end > known || most == known => end,
+                start => self.images_in(start..start + 1).next().map_or(most, |image| image.tokens.end),
+            };
+            return (self.job.prompt[known..end].to_vec(), 0);
         }
         let mut tokens = self.generated[known - self.job.prompt.len()..].to_vec();
         if tokens.len() > 1 {
@@ -163,9 +177,16 @@ impl Conversation {
         // The last token is never followed by another.
         let guesses = guesses.min((self.job.max_tokens - self.generated.len()).saturating_sub(1));
         let known = self.forced.make_contiguous();
-        let guessed = self.speculation.guess(&self.job.prompt, &self.generated, known, guesses);
+        let mut guessed = self.speculation.guess(&self.job.prompt, &self.generated, known, guesses);
+        // What stands for an image in the prompt is no token of an answer.
+        guessed.truncate(guessed.iter().take_while(|id| !images::is_image(**id)).count());
         tokens.extend(&guessed);
         (tokens, guessed.len())
+    }
+
+    /// The images that begin among these tokens of the prompt.
+    pub(super) fn images_in(&self, tokens: Range<usize>) -> impl Iterator<Item = &PromptImage> {
+        self.job.images.iter().filter(move |image| tokens.contains(&image.tokens.start))
     }
 
     /// How many tokens the cache holds.

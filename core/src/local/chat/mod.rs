@@ -3,6 +3,7 @@
 
 mod conversation;
 pub(crate) mod grammar;
+mod images;
 mod model;
 pub(crate) mod output;
 mod prefix;
@@ -26,6 +27,7 @@ use super::LocalChatConfig;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::{Queue, Worker, log_loaded};
 use super::source::{Located, locate};
+use super::vision::Limits;
 use super::weights::Weights;
 use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
@@ -98,16 +100,20 @@ impl LocalChat {
         let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
         let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
         let device = Device::open(device, precision, env)?;
+        let limits = Limits::new(None, env)?;
         let (located, copies) = (locate(&config.source, env)?, config.source.copies_weights()?);
-        let name = match &located {
+        let (name, reads_images) = match &located {
             Located::Local(files) => {
                 // Read now, so that what is wrong with the files is an error of opening.
-                model_config(files, &Weights::open(files)?)?;
-                files.weights.clone().unwrap_or_else(|| files.model.clone())
+                let weights = Weights::open(files)?;
+                let model_config = model_config(files, &weights)?;
+                let reads_images = images::preprocessor(files, &model_config, &weights)?.is_ok();
+                (files.weights.clone().unwrap_or_else(|| files.model.clone()), Some(reads_images))
             }
-            Located::Remote(model) => model.id.clone(),
+            Located::Remote(model) => (model.id.clone(), None),
         };
         let info = BackendInfo::new("local", name.as_str()).with_device(device.name());
+        let info = BackendInfo { reads_images, ..info };
         let weights = match config.source.precision.as_deref().unwrap_or("auto") {
             "auto" if name.ends_with(".gguf") => ("gguf", "the file's blocks are multiplied as they are"),
             _ => (device.precision.name(), device.precision_reason),
@@ -122,12 +128,12 @@ impl LocalChat {
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
             config.max_queued.unwrap_or(DEFAULT_QUEUED),
         );
-        let (transport, config, loaded) = (transport.cloned(), config.clone(), info.clone());
+        let (transport, config, opened) = (transport.cloned(), config.clone(), info.clone());
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
             let files = located.files(cx)?.with_copied_weights(copies);
-            let model = ChatModel::load(&files, &device, &config)?;
-            log_loaded(&loaded);
+            let model = ChatModel::load(&files, &device, &config, limits, opened.clone())?;
+            log_loaded(&model.info);
             Ok(change(model))
         };
         Ok(Self { info, worker: Worker::start(name, load)?, queue })
@@ -145,7 +151,8 @@ impl LocalChat {
         let started = ChatEvent::Started { route: Route::new(&self.info) };
         // The receiver is right here.
         let _ = sender.send(Ok(started));
-        let job = model.prepare(cx, request, sender, ticket)?;
+        let mut job = model.prepare(cx, request, sender, ticket)?;
+        model.read_images(cx, request, &mut job).await?;
         self.worker.submit(cx, job).await?;
         Ok(ChatStream::new(poll_fn(move |task| receiver.poll_recv(task))))
     }
@@ -154,7 +161,7 @@ impl LocalChat {
 #[deny(clippy::missing_trait_methods)]
 impl ChatBackend for LocalChat {
     fn info(&self) -> &BackendInfo {
-        &self.info
+        self.worker.loaded().map_or(&self.info, |model| &model.info)
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::conversation::{ChatJob, EventSender};
 use super::grammar::Grammars;
+use super::images::{self, ImageReader};
 use super::output::{Dialect, OutputReader};
 use super::prefix::PrefixStore;
 use super::sampling::{self, Sampler, SamplingOptions};
@@ -17,12 +18,14 @@ use super::template::{RenderOptions, Template};
 use crate::chat::{ChatEvent, ChatRequest, Part, PromptInput};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
+use crate::info::BackendInfo;
 use crate::local::LocalChatConfig;
 use crate::local::models::{CausalLm, LoadOptions, causal_lm, check_causal_lm, config_of_gguf};
 use crate::local::ops::{Device, KvMemory, KvPrecision};
 use crate::local::runtime::Ticket;
 use crate::local::source::ModelFiles;
 use crate::local::tokenizer::{ChatTokenizer, Prompt};
+use crate::local::vision;
 use crate::local::weights::{Storage, Weights};
 
 /// The most tokens of an answer to a request that does not say.
@@ -72,6 +75,10 @@ pub(crate) struct ChatModel {
     template: Template,
     grammars: Grammars,
     defaults: SamplingOptions,
+    /// What reads images; if nothing does, why.
+    images: std::result::Result<Arc<ImageReader>, &'static str>,
+    /// Who answers.
+    pub(super) info: BackendInfo,
     /// The model's name, for messages.
     name: String,
 }
@@ -94,7 +101,13 @@ impl ChatModel {
     ///
     /// # Errors
     /// `model_load` if they are missing or damaged, `unsupported` for an unknown architecture, `out_of_memory`.
-    pub(super) fn load(files: &ModelFiles, device: &Device, config: &LocalChatConfig) -> Result<Self> {
+    pub(super) fn load(
+        files: &ModelFiles,
+        device: &Device,
+        config: &LocalChatConfig,
+        image_limits: vision::Limits,
+        info: BackendInfo,
+    ) -> Result<Self> {
         let weights = Weights::open(files)?;
         let model_config = model_config(files, &weights)?;
         let is_auto = config.source.precision.as_deref().unwrap_or("auto") == "auto";
@@ -119,6 +132,13 @@ impl ChatModel {
             (model, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
         let (model, tokenizer) = (model?, Arc::new(tokenizer?));
+        let images = match images::preprocessor(files, &model_config, &weights)? {
+            Err(why) => Err(why),
+            Ok(preprocessor) => {
+                let how = (device, options.storage, image_limits);
+                Ok(Arc::new(ImageReader::open(preprocessor, &model_config, &weights, &tokenizer, how)?))
+            }
+        };
         let per_token = model.cache_bytes_per_token().max(1);
         // Whole pages.
         let cache_tokens = cache_bytes / per_token / KvMemory::PAGE * KvMemory::PAGE;
@@ -148,6 +168,8 @@ impl ChatModel {
                 false => Speculate::Never,
             },
             device: device.clone(),
+            info: BackendInfo { reads_images: Some(images.is_ok()), ..info },
+            images,
             name: files.model.clone(),
             model,
             tokenizer,
@@ -205,15 +227,44 @@ impl ChatModel {
             logprobs: request.logprobs.map(usize::from),
             thinking_budget: thinking_budget(request)?,
             prompt: tokens,
+            images: Vec::new(),
             events,
             ticket,
         })
     }
 
+    /// Reads the images of a conversation into its prompt.
+    ///
+    /// # Errors
+    /// `invalid_request` for an image that is damaged or above the limits; those of the context.
+    pub(super) async fn read_images(
+        &self,
+        cx: &Context,
+        request: &ChatRequest,
+        job: &mut ChatJob,
+    ) -> Result<()> {
+        let (Ok(reader), images) = (&self.images, images::of_request(request)?) else { return Ok(()) };
+        if images.is_empty() {
+            return Ok(());
+        }
+        let places = reader.places(&job.prompt, images.len())?;
+        for (number, (image, place)) in images.into_iter().zip(places).enumerate() {
+            let read = reader.read(cx, image, &mut job.prompt, place).await;
+            job.images.push(read.map_err(|error| error.with_context("image", number.to_string()))?);
+        }
+        Ok(())
+    }
+
     /// What the model is asked with. Where tokens were given, or a text without a template, nothing in it is a tag.
     fn tokens(&self, request: &ChatRequest) -> Result<(Prompt, Vec<u32>)> {
         let prompt = match request.prompt.as_ref().map(|raw| &raw.input) {
-            None => self.template.render(request, &RenderOptions::default())?,
+            None => {
+                let mut prompt = self.template.render(request, &RenderOptions::default())?;
+                if let Ok(reader) = &self.images {
+                    reader.make_room(&mut prompt, images::of_request(request)?.len())?;
+                }
+                prompt
+            }
             Some(PromptInput::Text(text)) => {
                 let tokens = self.tokenizer.encode(&Prompt::completion(text))?;
                 return Ok((Prompt::default(), tokens));
@@ -260,11 +311,16 @@ impl ChatModel {
     /// Fails on what this backend does not do.
     fn check(&self, request: &ChatRequest) -> Result<()> {
         request.check_raw()?;
-        let parts = request.messages.iter().flat_map(|message| message.content.parts());
-        let mut others = parts.filter(|part| part.is_for_any_model() && !matches!(part, Part::Text { .. }));
-        if let Some(other) = others.next() {
+        let mut parts = request.messages.iter().flat_map(|message| message.content.parts());
+        let is_read = |part: &Part| match part {
+            Part::Text { .. } => true,
+            Part::Image { .. } | Part::ImageUrl { .. } => self.images.is_ok(),
+            other => !other.is_for_any_model(),
+        };
+        if let Some(other) = parts.find(|part| !is_read(part)) {
+            let reads = self.images.as_ref().map_or_else(|why| *why, |_| "reads texts and images");
             let text = format!(
-                "{} reads text only; the conversation holds a part of the type `{}`",
+                "{} {reads}; the conversation holds a part of the type `{}`",
                 self.name,
                 other.kind()
             );

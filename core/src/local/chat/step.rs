@@ -75,7 +75,8 @@ impl Line<'_> {
         let of = |conversation: &mut Conversation| {
             let is_decoding = conversation.is_decoding();
             let (tokens, guessed) = conversation.next_tokens(piece.min(rest), guesses.min(MOST_GUESSED));
-            rest -= if is_decoding { 0 } else { tokens.len() };
+            // An image is not cut: the last piece of a step may be longer than the rest by one.
+            rest = rest.saturating_sub(if is_decoding { 0 } else { tokens.len() });
             Piece { tokens, guessed }
         };
         self.running.iter_mut().map(of).collect()
@@ -157,11 +158,16 @@ fn logits(
     chosen: &mut [&mut Conversation],
     pieces: &[&Piece],
 ) -> Result<(Tensor, Vec<Row>)> {
-    let tokens = Tokens::new(pieces.iter().map(|piece| &piece.tokens[..]));
+    let mut tokens = Tokens::new(pieces.iter().map(|piece| &piece.tokens[..]));
     let (mut rows, mut members, mut end) = (Vec::new(), Vec::new(), 0_u32);
     for (member, (conversation, piece)) in chosen.iter().zip(pieces).enumerate() {
         let (known, length, start) = (conversation.known(), piece.tokens.len(), end);
         end += u32::try_from(length).unwrap_or(u32::MAX);
+        if !conversation.is_decoding() {
+            for image in conversation.images_in(known..known + length) {
+                tokens.put_image(start as usize + image.tokens.start - known, image.states.clone());
+            }
+        }
         if conversation.job.scores_prompt && !conversation.is_decoding() {
             let places = (known + 1..conversation.job.prompt.len()).take(length);
             members.extend(places.clone().map(|place| (member, Some(place))));

@@ -125,9 +125,10 @@ fn family(config: &Value) -> Result<&'static Family> {
 
 /// Memory of the keys and values of a token.
 fn cache_bytes_per_token(config: &Value, memory: &KvMemory) -> Result<usize> {
-    // With images, the text's configuration is within.
-    let config = config.get("text_config").filter(|own| own.is_object()).unwrap_or(config);
-    let common = CommonKeys::read(config)?;
+    let common = match config.get("model_type").and_then(Value::as_str) {
+        Some("gemma3") => CommonKeys::read(&gemma3::text_config(config))?,
+        _ => CommonKeys::read(config)?,
+    };
     let Heads { keys, size, .. } = common.plain()?.heads;
     Ok(common.num_hidden_layers.saturating_mul(memory.bytes_per_token(keys, size)))
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::experts::{Experts, ExpertsConfig};
 use super::rope::{RopeKeys, RopeShape};
-use super::{TextEncoder, Tokens, config};
+use super::{Piece, TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, KvMemory, Linear,
@@ -387,6 +387,7 @@ impl Decoder {
         if self.config.embedding_scale != 1.0 {
             x = (x * self.config.embedding_scale)?;
         }
+        x = tokens.with_images(x)?;
         for (number, layer) in self.layers.iter().enumerate() {
             let of_layer = cached.as_mut().map(|Cached { caches, decoding }| {
                 let of_layer = caches.iter_mut().filter_map(|cache| cache.layers.get_mut(number));
@@ -483,6 +484,9 @@ impl Layer {
             softcap: config.attention_softcap,
             ..AttentionOptions::default()
         };
+        if !tokens.images.is_empty() {
+            return attention_by_pieces([&q, &k, &v], tokens, cached, options);
+        }
         let Some((mut caches, decoding)) = cached else {
             return attention(&q, starts, KeyValues::Ragged { keys: &k, values: &v, starts }, options);
         };
@@ -493,6 +497,40 @@ impl Layer {
         let caches: Vec<&KvCache> = caches.iter().map(|cache| &**cache).collect();
         attention(&q, starts, KeyValues::Caches { caches: &caches, decoding }, options)
     }
+}
+
+/// Attention of texts with images. The tokens of an image see those after them in it too, and no piece sees a later one.
+fn attention_by_pieces(
+    [q, k, v]: [&Tensor; 3],
+    tokens: &Tokens,
+    mut cached: Option<(Vec<&mut KvCache>, usize)>,
+    options: AttentionOptions<'_>,
+) -> Result<Tensor> {
+    let mut attn_out = Vec::new();
+    for Piece { text, rows, is_image } in tokens.pieces() {
+        let after = if is_image { None } else { options.span.after };
+        let options = AttentionOptions { span: Span { after, ..options.span }, ..options };
+        let part = |x: &Tensor, from: usize| x.narrow(0, from, rows.end - from);
+        let (queries, of_queries) = (part(q, rows.start)?, [0, rows.len()]);
+        let cache = cached.as_mut().and_then(|(caches, decoding)| {
+            caches.get_mut(text).map(|cache| (cache, usize::from(text < *decoding)))
+        });
+        attn_out.push(match cache {
+            Some((cache, decoding)) => {
+                cache.append(&part(k, rows.start)?, &part(v, rows.start)?)?;
+                let caches = KeyValues::Caches { caches: &[&**cache], decoding };
+                attention(&queries, &of_queries, caches, options)?
+            }
+            None => {
+                let start = tokens.starts()[text];
+                let (keys, values) = (part(k, start)?, part(v, start)?);
+                let starts = [0, rows.end - start];
+                let over = KeyValues::Ragged { keys: &keys, values: &values, starts: &starts };
+                attention(&queries, &of_queries, over, options)?
+            }
+        });
+    }
+    Tensor::stacked(&attn_out)
 }
 
 /// `x + scale · norm(layer(y))`, the norm where the model has it.
