@@ -7,6 +7,7 @@ import urllib.request
 from datetime import date, timedelta
 
 import pytest
+from loopback import Server, answer_json
 from serving import failure, mock, serving
 
 TICKET = "AC3F8E0F-14CA-4DD9-A1BC-CA4A00CANARY"
@@ -17,7 +18,7 @@ import json, os, uvicorn
 from ayni.fastapi import procurement_router, service
 config, reply = json.loads(os.environ["CONFIG"]), os.environ.get("REPLY")
 chat = {"backend": "scripted", "replies": [{"text": reply}] * 20} if reply else None
-uvicorn.run(service(procurement_router(config, chat)), port=0)
+uvicorn.run(service(procurement_router(config, chat, {"backend": "scripted"})), port=0)
 """
 
 # A working day that is over.
@@ -216,7 +217,43 @@ def test_syncs_and_what_they_noticed(backend):
     assert rest["events"] == synced.json()["events"][2:]
 
 
+def test_tenders_like_another_are_found_once_they_are_indexed(backend):
+    code, other = (row["code"] for row in rows(backend, "/api/tenders", on=DAY.isoformat())[:2])
+    assert backend.client.post("/api/sync", json={"kind": "tender", "since": DAY.isoformat()}).status_code == 200
+    refreshed = backend.client.post("/api/similar", json={}).json()
+    assert refreshed["embedded"] == refreshed["seen"] > 2
+    assert backend.client.post("/api/similar", json={"codes": [code, other]}).json()["seen"] == 2
+    name = backend.client.get(f"/api/tenders/{code}").json()["record"]["row"]["name"]
+    near = backend.client.get("/api/similar", params={"text": name, "k": 3}).json()
+    assert 0 < len(near) <= 3 and all(set(found) >= {"code", "name", "state", "score"} for found in near)
+    like = backend.client.get(f"/api/tenders/{code}/similar").json()
+    assert like and code not in [found["code"] for found in like]
+    closed = backend.client.get("/api/similar", params={"text": name, "closing_after": "2200-01-01T00:00:00Z"})
+    assert closed.json() == []
+
+
+def test_amounts_are_converted_to_pesos_by_the_rate_of_a_day():
+    async def answer(writer, body):
+        await answer_json(writer, {"codigo": "uf", "serie": [{"fecha": "2026-11-20T03:00:00.000Z", "valor": 39643.59}]})
+
+    env = {"MERCADO_PUBLICO_TICKET": TICKET}
+    with Server(answer) as rates:
+        config = {"backend": "mercado_publico", "rates_url": rates.url, "lock": False}
+        with serving(code=CODE, env=env | {"CONFIG": json.dumps(config)}) as served:
+            check_rates(served)
+
+
+def check_rates(served):
+    rate = served.client.get("/api/rates/CLF?on=2026-11-20").json()
+    assert rate == {"currency": "CLF", "date": "2026-11-20", "pesos": "39643.59", "source": "mindicador"}
+    converted = served.client.get("/api/rates/CLF/convert?amount=12.5&on=2026-11-20").json()
+    assert converted == {"pesos": {"amount": "495544.875", "currency": "CLP"}, "rate": rate}
+    assert served.client.get("/api/rates/CLF?on=2026-11-20&earlier_days=32").status_code == 422
+
+
 FAULTS = {
+    "similar ones of no indexed tender": ("/api/tenders/1-1-LE26/similar", {}, 404, "not_found"),
+    "similar ones without a text": ("/api/similar", {}, 422, "invalid_request"),
     "unknown code": ("/api/tenders/1-1-LE26", {}, 404, "not_found"),
     "code that is none": ("/api/tenders/%3Cscript%3E", {}, 422, "invalid_request"),
     "day that is none": ("/api/tenders?on=2026-13-01", {}, 422, "invalid_request"),

@@ -10,6 +10,8 @@ use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
 use ayni::chat::ChatEvent;
 use ayni::config::{ModeInfo, ProcurementInfo};
 use ayni::embed::{KnownModel, Match, Parity};
+use ayni::procure::rates::Converted;
+use ayni::procure::similar::{IndexReport, SimilarTender};
 use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
 use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
@@ -74,6 +76,9 @@ struct ProcurementRecords {
     stored: StoredRecord,
     calls: CallCount,
     list: ListRequest,
+    converted: Converted,
+    similar: SimilarTender,
+    indexed: IndexReport,
 }
 
 /// What everything else answers and reports. Only its definitions are of interest.

@@ -638,6 +638,8 @@ export interface MercadoPublicoConfig {
   ocds_url?: string | undefined;
   /** The URL of the monthly files. */
   bulk_url?: string | undefined;
+  /** The URL of the rates of currencies by day: mindicador.cl's API. */
+  rates_url?: string | undefined;
   /** The folder for monthly files while they are read; by default one beside the lock file. */
   bulk_dir?: string | undefined | null;
   /**

@@ -88,6 +88,14 @@ export interface Contact {
   mail?: string | undefined | null;
 }
 
+/** An amount in pesos, and the rate by which it was converted. */
+export interface Converted {
+  /** The amount. */
+  pesos: Money;
+  /** The rate, with its day. */
+  rate: Rate;
+}
+
 /** The code of a currency or unit of account: `CLP`, `CLF`, `UTM`, `USD`, `EUR`, or what the source said. */
 export type Currency = string;
 
@@ -146,6 +154,18 @@ export interface FailedRead {
 
 /** The form of a record: the row of a list, the detail, or an embedding of one of them. */
 export type Form = "row" | "detail";
+
+/** The result of updating an index. */
+export interface IndexReport {
+  /** Tenders that were compared. */
+  seen: number;
+  /** Of these, tenders that were embedded because they are new or their text changed. */
+  embedded: number;
+  /** Of these, tenders whose state or closing time changed, but not their text. */
+  restated: number;
+  /** Of these, tenders without text. */
+  without_text: number;
+}
 
 /** The award of a line of a tender. */
 export interface LineAward {
@@ -263,6 +283,8 @@ export interface Origin {
   stale: boolean;
   /** The record exactly as the source wrote it. */
   raw: Raw;
+  /** The members of `raw` that have a value of another kind than expected, so that it is missing in the record. */
+  unread?: readonly string[] | undefined;
 }
 
 /** When a buyer pays. */
@@ -380,6 +402,12 @@ export interface QuickPurchase {
   deserted_reason?: string | undefined | null;
   /** Why the supplier was chosen. */
   choice_reason?: string | undefined | null;
+  /** Whether there are penalties. */
+  penalties?: boolean | undefined | null;
+  /** Whether there are environmental requirements. */
+  environmental_requirements?: boolean | undefined | null;
+  /** Whether there are social or economic requirements. */
+  social_requirements?: boolean | undefined | null;
 }
 
 /** A quick purchase in a list. */
@@ -459,6 +487,18 @@ export interface Quote {
   items: readonly LineItem[];
 }
 
+/** The value of one unit of a currency on a day. */
+export interface Rate {
+  /** The currency or unit of account. */
+  currency: Currency;
+  /** The day; for the UTM, whose rate is monthly, the first of the month. */
+  date: Date;
+  /** The value of one unit in pesos. */
+  pesos: string;
+  /** The source of the rate. */
+  source: Source;
+}
+
 /** A record exactly as its source wrote it: any JSON. */
 export type Raw = unknown;
 
@@ -475,6 +515,20 @@ export interface RelatedProcess {
   title?: string | undefined | null;
   /** The kinds of relation, in OCDS's words: `framework`, `prior`. */
   relationships: readonly string[];
+}
+
+/** A tender that was found. */
+export interface SimilarTender {
+  /** Its code. */
+  code: string;
+  /** Its title. */
+  name: string;
+  /** Its state when it was last indexed. */
+  state: TenderState;
+  /** When offers close. */
+  closes?: Timestamp | undefined | null;
+  /** The cosine similarity; 1 for the same text. */
+  score: number;
 }
 
 /** The order of a listing. */
@@ -585,6 +639,8 @@ export interface SyncReport {
   steps: number;
   /** Tenders that vanished from the lists and were not read, because there were more than `max_details`. */
   left_over: number;
+  /** How many of the rows have a value that cannot be read, by its name. The stored body has it. */
+  unread?: Readonly<Record<string, number>> | undefined;
   /** What could not be read, now or earlier. Later syncs try again. */
   failed: readonly FailedRead[];
 }
@@ -607,6 +663,14 @@ export interface Tender {
   payment?: PaymentTerm | undefined | null;
   /** The duration of the contract. */
   contract_duration?: [string, TimeUnit] | null | undefined;
+  /** Whether the contract can be renewed. */
+  renewable?: boolean | undefined | null;
+  /** Whether the supplier may have parts done by others. */
+  subcontracting?: boolean | undefined | null;
+  /** Who answers for the payment; personal data. */
+  payment_contact?: Contact | undefined | null;
+  /** Who answers for the contract; personal data. */
+  contract_contact?: Contact | undefined | null;
   /** When it was published. */
   published?: Timestamp | undefined | null;
   /** The other dates. */

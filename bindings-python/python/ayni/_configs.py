@@ -340,6 +340,8 @@ class MercadoPublicoConfig(TypedDict, total=False):
     """The URL of the OCDS service."""
     bulk_url: str
     """The URL of the monthly files."""
+    rates_url: str
+    """The URL of the rates of currencies by day: mindicador.cl's API."""
     bulk_dir: str | None
     """The folder for monthly files while they are read; by default one beside the lock file."""
     store: str | None
@@ -601,6 +603,7 @@ class ProcurementFields(TypedDict, total=False):
     quick_url: str
     ocds_url: str
     bulk_url: str
+    rates_url: str
     bulk_dir: str | None
     store: str | None
     lock: bool

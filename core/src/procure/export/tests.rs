@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::backends::mercado_publico::wire::{self, ocds as reader, tender as v1_reader, v1::V1};
 use crate::procure::analysis::Language;
-use crate::procure::json::walk;
+use crate::procure::json::prepared;
 use crate::procure::{
     Currency, Decimal, Money, PurchaseOrder, PurchaseOrderRow, QuickPurchaseRow, Source, Tender, TenderRow,
     TenderState, Timestamp,
@@ -32,7 +32,7 @@ fn recorded() -> Vec<Tender> {
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/recorded/mercado_publico");
         let bytes = std::fs::read(folder.join(name)).expect(name);
         let as_of = moment("2026-10-14T10:00:00-03:00");
-        wire::Body::new(walk::prepared(bytes.into()).expect("prepared"), source, as_of)
+        wire::Body::new(prepared(bytes.into()).expect("prepared"), source, as_of)
     };
     let mut tenders = Vec::new();
     for name in ["v1-tender-detail-published.json", "v1-tender-detail-awarded-clf.json"] {
