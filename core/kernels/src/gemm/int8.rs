@@ -29,6 +29,7 @@ impl<S: Simd> Element<S> for Int8 {
     const WEIGHT_BYTES: usize = 1;
     const IS_F32: bool = false;
     const IS_ROUGH: bool = true;
+    const HAS_SCALES: bool = true;
     type Sum = S::I32;
     type Weights = S::I32;
     type Channels = (S::F32, S::I32);
@@ -126,6 +127,18 @@ impl<S: Simd> Element<S> for Int8 {
     fn finish(s: S, sums: S::I32, row: RowScale, (scales, _): (S::F32, S::I32)) -> S::F32 {
         s.mul(s.to_f32(sums), s.mul(scales, s.splat(row.scale)))
     }
+
+    #[inline(always)]
+    fn widen(s: S, sums: S::I32) -> S::F32 {
+        s.to_f32(sums)
+    }
+
+    #[inline(always)]
+    fn accumulate(s: S, to: S::F32, sums: S::F32, row: RowScale, of_weights: S::F32) -> S::F32 {
+        let zero = s.to_f32(s.splat_i32(row.zero));
+        let sums = if S::HAS_BYTE_DOT { s.neg_mul_add(zero, of_weights, sums) } else { sums };
+        s.mul_add(sums, s.splat(row.scale), to)
+    }
 }
 
 /// Writes a register of quantised numbers, and returns where the next goes. In rows with NaN or infinity the scale is
@@ -167,7 +180,7 @@ const FITS: usize = 3;
 /// Quantises the weights of a channel in place and returns its scale: the one between zero and the largest weight's that
 /// leaves the least squared error, found by rounding and fitting in turns. On texts of one character, which have few
 /// tokens over which errors cancel, that is the difference between 0.9949 and 0.9955 of MiniLM's vectors.
-pub(super) fn quantise_channel(values: &mut [f32]) -> f32 {
+pub(in super::super) fn quantise_channel(values: &mut [f32]) -> f32 {
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let mut scale = if largest < TINY { 0.0 } else { largest / MAX_QUANTISED };
     let round = |scale: f32| {

@@ -37,6 +37,15 @@ impl Precision {
             Self::Int8 => "int8",
         }
     }
+
+    /// Packs a group of weights; in int8 they are quantised already.
+    pub(in super::super) fn pack(self, values: &[f32], to: &mut [u8]) {
+        match self {
+            Self::F32 => to.copy_from_slice(&values[0].to_ne_bytes()),
+            Self::Bf16 => super::bf16::pack(values, to),
+            Self::Int8 => int8::pack(values, to),
+        }
+    }
 }
 
 /// Weights as a file has them: one row per output channel.
@@ -92,17 +101,17 @@ impl<'a> From<&'a [f16]> for Weights<'a> {
 
 /// How panels of a precision are laid out for an instruction set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PanelLayout {
+pub(in super::super) struct PanelLayout {
     /// Lanes of a register in f32. A panel is two registers of channels.
-    pub(super) lanes: usize,
+    pub(in super::super) lanes: usize,
     /// Numbers in a word of activations.
-    pub(super) group: usize,
+    pub(in super::super) group: usize,
     /// Bytes of a weight.
-    pub(super) weight_bytes: usize,
+    weight_bytes: usize,
 }
 
 impl PanelLayout {
-    fn of(isa: Isa, precision: Precision) -> Self {
+    pub(in super::super) fn of(isa: Isa, precision: Precision) -> Self {
         fn layout<S: Simd, E: Element<S>>(_: S) -> PanelLayout {
             PanelLayout { lanes: S::LANES, group: E::GROUP, weight_bytes: E::WEIGHT_BYTES }
         }
@@ -114,13 +123,18 @@ impl PanelLayout {
     }
 
     /// Channels of a panel.
-    pub(super) fn channels(self) -> usize {
+    pub(in super::super) fn channels(self) -> usize {
         2 * self.lanes
     }
 
+    /// Bytes of a channel's weights per word of activations.
+    pub(in super::super) fn group_bytes(self) -> usize {
+        self.group * self.weight_bytes
+    }
+
     /// Bytes of a panel's weights per word of activations.
-    pub(super) fn step_bytes(self) -> usize {
-        self.channels() * self.group * self.weight_bytes
+    pub(in super::super) fn step_bytes(self) -> usize {
+        self.channels() * self.group_bytes()
     }
 }
 
@@ -333,15 +347,10 @@ impl Packed {
 
     /// Writes the weights of one channel to its panel.
     fn scatter(&self, row: &[f32], channel: usize, panel: &mut [u8]) {
-        let group_bytes = self.layout.group * self.layout.weight_bytes;
+        let bytes = self.layout.group_bytes();
         let steps = panel.chunks_exact_mut(self.layout.step_bytes());
         for (step, values) in steps.zip(row.chunks_exact(self.layout.group)) {
-            let to = &mut step[channel * group_bytes..(channel + 1) * group_bytes];
-            match self.precision {
-                Precision::F32 => to.copy_from_slice(&values[0].to_ne_bytes()),
-                Precision::Bf16 => super::bf16::pack(values, to),
-                Precision::Int8 => int8::pack(values, to),
-            }
+            self.precision.pack(values, &mut step[channel * bytes..(channel + 1) * bytes]);
         }
     }
 

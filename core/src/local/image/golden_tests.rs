@@ -6,6 +6,7 @@ use std::path::Path;
 use ayni_kernels::Cpu;
 use candle_core::Tensor;
 
+use super::loras::LoraGroup;
 use super::pipeline::*;
 use super::testing::{goldens, normal, numbers, repository, save, tensors};
 use crate::error::{ErrorKind, Result};
@@ -116,6 +117,7 @@ fn unet(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
         latent: &inputs[number].0,
         timestep,
         conditioning,
+        loras: LoraGroup::NONE,
         sizes: sizes[number],
         guidance: Some(scale),
         inpaint: inputs[number].1.as_ref(),
@@ -216,7 +218,7 @@ fn parts_are_those_of_diffusers_in_every_precision_on_every_instruction_set() {
 pub(super) fn image(pipeline: &Pipeline, name: &str) -> RgbImage {
     let facts = pipeline.facts();
     let positive = pipeline.encode(&prompt("a cat on the moon")).unwrap();
-    let negative = pipeline.encode_negative(Some(&prompt("blurry dog"))).unwrap();
+    let negative = pipeline.encode_negative(Some(&prompt("blurry dog")), LoraGroup::NONE).unwrap();
     let mut schedule = facts.scheduler.schedule(4, 1.0).unwrap();
     let mut latent = latent(&normal("start", 256), [4, 8, 8]).scaled(schedule.init_noise_sigma());
     let mut draws = 0;
@@ -226,6 +228,7 @@ pub(super) fn image(pipeline: &Pipeline, name: &str) -> RgbImage {
             latent: &input,
             timestep,
             conditioning,
+            loras: LoraGroup::NONE,
             sizes: MicroConditions::plain(64, 64),
             guidance: Some(7.5),
             inpaint: None,
@@ -281,7 +284,7 @@ fn facts_are_read_from_the_files() {
 
 #[test]
 fn a_missing_negative_prompt_is_zeros_where_the_model_says_so() {
-    let of = |name: &str| open(repository(name).path(), &first_device()).encode_negative(None).unwrap();
+    let of = |name: &str| open(repository(name).path(), &first_device()).encode_negative(None, LoraGroup::NONE).unwrap();
     let xl = of("sdxl");
     assert!(
         xl.states.values().unwrap().iter().all(|x| *x == 0.0) && xl.pooled.unwrap().iter().all(|x| *x == 0.0)
@@ -379,6 +382,7 @@ fn inputs_that_do_not_fit_are_errors() -> Result<()> {
         latent: &input,
         timestep: 1.0,
         conditioning: &conditioning,
+        loras: LoraGroup::NONE,
         sizes: MicroConditions::plain(48, 40),
         guidance: None,
         inpaint: None,

@@ -71,9 +71,12 @@ impl UNet {
         let width = width.ok_or_else(|| config::wrong("the UNet has no `time_embedding.linear_2.weight`"))?;
         let parts = Parts { config: &config, width };
         let (middle, block) = (weights.at("mid_block"), [last.channels; 2]);
+        // What enters and leaves is not rounded to int8.
+        let careful = weights.device.precision_above_int8();
+        let outermost = |name, channels| weights.conv_in(careful, name, channels, 3, Geometry::padded(1));
         Ok(Self {
             time: TimeEmbedding::new(weights, &config, [first, width])?,
-            conv_in: weights.conv("conv_in", [config.in_channels, first], 3, Geometry::padded(1))?,
+            conv_in: outermost("conv_in", [config.in_channels, first])?,
             down: parts.down(&weights.at("down_blocks"))?,
             middle: (
                 parts.resnet(&middle.at("resnets.0"), block)?,
@@ -82,7 +85,7 @@ impl UNet {
             ),
             up: parts.up(&weights.at("up_blocks"))?,
             norm_out: weights.group_norm("conv_norm_out", first, config.groups, config.epsilon)?,
-            conv_out: weights.conv("conv_out", [first, config.out_channels], 3, Geometry::padded(1))?,
+            conv_out: outermost("conv_out", [first, config.out_channels])?,
             config,
         })
     }
