@@ -79,7 +79,8 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
 /// run PART TIMES    → time NANOSECONDS
 /// first             → first NANOSECONDS          (loads, encodes a prompt and does a step)
 /// memory            → memory PEAK                (bytes that ever were resident)
-/// estimate ROWS SIDE → estimate BYTES            (weights and images)
+/// estimate ROWS SIDE → estimate BYTES            (what memory is said to take)
+/// draw ROWS SIDE    → drawn                      (a step and a decode)
 /// output FILE       → written                    (what a step predicts, f32)
 /// ```
 ///
@@ -152,6 +153,12 @@ impl Worker {
             ["estimate", rows, side] => {
                 let (rows, side) = (number(rows)?, number(side)?);
                 Ok(format!("estimate {}", self.parts()?.estimated_bytes(rows, side)?))
+            }
+            ["draw", rows, side] => {
+                let (rows, side) = (number(rows)?, number(side)?);
+                self.parts()?.step(rows, Some(side))?;
+                self.parts()?.decode(Some(side), None)?;
+                Ok("drawn".to_owned())
             }
             ["output", file] => {
                 let values = self.parts()?.step(1, None)?;

@@ -10,11 +10,12 @@ use super::loras::LoraGroup;
 use super::pipeline::*;
 use super::testing::{goldens, normal, numbers, repository, save, tensors};
 use crate::error::{ErrorKind, Result};
-use crate::local::models::diffusion::{Bounds, decoder_bytes};
+use crate::local::models::diffusion::{Bounds, DenoiserInput, Extra, UNet, decoder_bytes};
 use crate::local::ops::{self, Device, Precision};
 use crate::local::source::ModelFiles;
 use crate::local::testing::cpus;
 use crate::local::vision::RgbImage;
+use crate::local::weights::Weights;
 
 const PIPELINES: [&str; 5] = ["sd1", "sd2", "sdxl", "lcm", "inpaint"];
 
@@ -141,6 +142,42 @@ fn unet(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
     assert_eq!([&mixed[0], &mixed[3]], [&found[1], &found[0]], "{what}: in another batch");
     assert_near(&mixed[1].values, &values(outputs, "unet_odd"), bar, &format!("{what}: odd sizes"));
     assert_eq!(mixed[2], pipeline.denoise(&[long_row]).unwrap()[0], "{what}: a longer prompt alone");
+}
+
+#[test]
+fn every_block_of_a_unet_is_that_of_diffusers() {
+    for (name, pooled) in [("sd1", false), ("sdxl", true)] {
+        let folder = repository(name);
+        let truth = candle_core::safetensors::load(
+            goldens().join(name).join("blocks.safetensors"),
+            &candle_core::Device::Cpu,
+        );
+        let (mut truth, outputs) = (truth.unwrap(), outputs(name));
+        let files = ModelFiles::in_folder(&folder.path().join("unet")).unwrap();
+        let device = first_device();
+        let config = serde_json::from_slice(&std::fs::read(files.path("config.json")).unwrap()).unwrap();
+        let unet = UNet::new(&config, &Weights::open(&files).unwrap(), &device).unwrap();
+        let input = latent(&normal("latents", 2 * 4 * 60)[..240], [4, 6, 10]);
+        let (prompt, text) = (values(&outputs, "prompt"), pooled.then(|| values(&outputs, "pooled")));
+        let pooled = text.as_deref().map(|text| [(text, [64.0, 80.0, 0.0, 8.0, 48.0, 80.0])]);
+        let input = DenoiserInput {
+            latents: ops::Tensor::from_vec(&device, input.values, [1, 6, 10, 4]).unwrap(),
+            timesteps: &[981.0],
+            states: ops::Tensor::from_vec(&device, prompt.clone(), [77, prompt.len() / 77]).unwrap(),
+            starts: &[0, 77],
+            extra: Extra { pooled: pooled.as_ref().map(|rows| &rows[..]), guidance: None },
+        };
+        let mut see = |place: std::fmt::Arguments<'_>, x: &ops::Tensor| {
+            let place = place.to_string();
+            let truth = truth.remove(&place).unwrap_or_else(|| panic!("diffusers has no {place}"));
+            let truth = truth.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap();
+            // The truth is kept in 16 bits.
+            let bar = Bar { difference: 1e-3, ..F32 };
+            assert_near(&x.values().unwrap(), &truth.to_vec1().unwrap(), bar, &format!("{name}: {place}"));
+        };
+        unet.predict_seen(&input, &mut see).unwrap();
+        assert!(truth.is_empty(), "{name}: {:?} were not computed", truth.keys());
+    }
 }
 
 fn text(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
