@@ -200,8 +200,8 @@ impl Worker {
             let mut config = LocalImageConfig::new(self.folder.to_string_lossy().as_ref()).with_recipe("lcm");
             config.source.precision = Some(self.precision.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let runtime =
-                runtime.map_err(|error| Error::new(ErrorKind::Unexpected, "no runtime").with_source(error))?;
+            let runtime = runtime
+                .map_err(|error| Error::new(ErrorKind::Unexpected, "no runtime").with_source(error))?;
             self.whole = Some((LocalImage::open(&config, &Environment::process())?, runtime));
         }
         let Some((image, runtime)) = &self.whole else { return Ok(()) };

@@ -100,11 +100,15 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
             let count = if whole { (region.columns - column).min(region.width - from) } else { 1 };
             let values = &source[from * region.channels..(from + count) * region.channels];
             let to = &mut to[..count * region.pixel];
-            let scale = E::row_scale(s, values);
-            if let Some(to) = self.scales.get_mut(column) {
-                *to = scale;
+            if E::IS_F32 {
+                for (word, value) in to.iter_mut().zip(values) {
+                    *word = value.to_bits();
+                }
+            } else {
+                let scale = E::row_scale(s, values);
+                self.scales.iter_mut().skip(column).take(1).for_each(|to| *to = scale);
+                E::convert(s, values, scale, to);
             }
-            E::convert(s, values, scale, to);
             column += count;
         }
     }

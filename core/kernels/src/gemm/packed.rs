@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::super::buffer::{Aligned, Scratch};
@@ -73,10 +74,8 @@ impl Weights<'_> {
         let range = row * to.len()..(row + 1) * to.len();
         match self {
             Self::F32(values) => to.copy_from_slice(&values[range]),
-            Self::Bf16(values) => {
-                to.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32())
-            }
-            Self::F16(values) => to.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32()),
+            Self::Bf16(values) => values[range].convert_to_f32_slice(to),
+            Self::F16(values) => values[range].convert_to_f32_slice(to),
         }
     }
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use super::encode::{Texts, png};
 use super::engine::{Engine, not_finite};
 use super::job::{ImageJob, Plan, Start, noise_name};
+use super::loras::LoraGroup;
 use super::memory::Load;
 use super::noise::{Draw, Noise};
 use super::pipeline::{Conditioning, DecodeOptions, InpaintInput, Latent, LatentShape, MicroConditions, Row};
 use super::receipt::{ImageReceipt, LoraReceipt, sha256};
-use super::loras::LoraGroup;
 use super::recipes::Named;
 use super::refine::Canvas;
 use super::scheduler::Scheduler;
@@ -367,9 +367,11 @@ fn texts(engine: &Engine, plan: &Plan, lane: &Lane, drawn: &RgbImage) -> Texts {
         strength: input.is_some().then_some(plan.strength),
         input_sha256: input,
         mask_sha256: plan.mask.as_ref().map(|mask| sha256(mask.bytes())),
-        drawn_size: lane.canvas.as_ref().and_then(Canvas::drawn_size).map(|size| {
-            (number(size.width), number(size.height))
-        }),
+        drawn_size: lane
+            .canvas
+            .as_ref()
+            .and_then(Canvas::drawn_size)
+            .map(|size| (number(size.width), number(size.height))),
         is_resized,
     };
     Texts { parameters: receipt.parameters(scheduler.label), receipt: receipt.to_json() }

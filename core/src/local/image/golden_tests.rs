@@ -321,7 +321,9 @@ fn facts_are_read_from_the_files() {
 
 #[test]
 fn a_missing_negative_prompt_is_zeros_where_the_model_says_so() {
-    let of = |name: &str| open(repository(name).path(), &first_device()).encode_negative(None, LoraGroup::NONE).unwrap();
+    let of = |name: &str| {
+        open(repository(name).path(), &first_device()).encode_negative(None, LoraGroup::NONE).unwrap()
+    };
     let xl = of("sdxl");
     assert!(
         xl.states.values().unwrap().iter().all(|x| *x == 0.0) && xl.pooled.unwrap().iter().all(|x| *x == 0.0)

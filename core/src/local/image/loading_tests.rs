@@ -35,8 +35,7 @@ fn lora(folder: &Path, style: &str, change: impl Fn(&mut BTreeMap<String, Tensor
 
 /// The states of a prompt and a step of the goldens, with a group of LoRAs.
 fn drawn(pipeline: &Pipeline, loras: &LoraGroup) -> (Vec<f32>, Vec<f32>) {
-    let positive =
-        pipeline.encode(&Prompt { loras: loras.clone(), ..prompt("a cat on the moon") }).unwrap();
+    let positive = pipeline.encode(&Prompt { loras: loras.clone(), ..prompt("a cat on the moon") }).unwrap();
     let inputs = unet_rows(pipeline, "latents", 2, [6, 10]);
     let row = Row {
         latent: &inputs[0].0,

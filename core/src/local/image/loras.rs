@@ -35,7 +35,8 @@ impl LoraGroup {
     pub(super) fn chosen(loras: &[LoraFacts], choices: &[LoraChoice]) -> Result<Self> {
         let mut weights = vec![None; loras.len()];
         for LoraChoice { model, weight } in choices {
-            let found = loras.iter().position(|lora| [&lora.reference, &lora.name, &lora.sha256].contains(&model));
+            let found =
+                loras.iter().position(|lora| [&lora.reference, &lora.name, &lora.sha256].contains(&model));
             let Some(place) = found else {
                 let names: Vec<&str> = loras.iter().map(|lora| lora.name.as_str()).collect();
                 let valid = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };

@@ -13,11 +13,13 @@ use crate::local::runtime::available_memory;
 /// Bytes of a number.
 const NUMBER: u64 = 4;
 
-/// What is kept by threads for their next tensors, whatever the size.
-const BASE_BYTES: u64 = 48 << 20;
+/// What kernels keep for their next call, whatever the size.
+const BASE_BYTES: u64 = 16 << 20;
 
-/// The most that the model's thread keeps for them while images are in progress.
+/// The most that the model's thread keeps for its next tensors while images are in progress, and which part of the memory at
+/// most.
 const MAX_KEPT: u64 = 512 << 20;
+const KEPT_PART: u64 = 8;
 
 /// Tensors of a level's size that live at the same time in its largest layer: the gated feed-forward of a transformer
 /// has eight times the channels, beside its input, its output and the residual.
@@ -119,14 +121,14 @@ impl Memory {
 
     /// What the thread may keep for its next tensors.
     pub(crate) fn kept_bytes(&self) -> usize {
-        usize::try_from((self.room() / 8).min(MAX_KEPT)).unwrap_or(0)
+        usize::try_from((self.all() / KEPT_PART).min(MAX_KEPT)).unwrap_or(0)
     }
 
     /// What images may take beside the weights.
     pub(crate) fn room(&self) -> u64 {
         match self.all() {
             u64::MAX => u64::MAX,
-            all => all.saturating_sub(self.further.load(Ordering::Relaxed)),
+            all => all.saturating_sub(self.further.load(Ordering::Relaxed) + self.kept_bytes() as u64),
         }
     }
 

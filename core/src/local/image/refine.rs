@@ -178,7 +178,8 @@ mod tests {
         let mask = png(200, 100, |x, _| if x < 100 { [255; 3] } else { [0; 3] });
         let large = Canvas::new(&cpu(), &SIZES, &data, Some(&mask), None).unwrap();
         assert_eq!(large.inner, Size { width: 91, height: 45 });
-        let drawn = RgbImage::new(large.image.width(), large.image.height(), vec![77; large.image.rgb().len()]);
+        let drawn =
+            RgbImage::new(large.image.width(), large.image.height(), vec![77; large.image.rgb().len()]);
         let back = large.finish(&drawn.unwrap()).unwrap();
         assert_eq!((back.width(), back.height()), (200, 100));
         assert_eq!((&back.rgb()[..3], &back.rgb()[150 * 3..150 * 3 + 3]), (&[77; 3][..], &[150, 9, 9][..]));

@@ -80,7 +80,14 @@ pub(super) struct Toy {
 impl Toy {
     pub(super) fn new(facts: Facts) -> Self {
         let device = Device::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
-        Self { facts, device, fault: None, steps: Mutex::default(), groups: Mutex::default(), step_time: Duration::ZERO }
+        Self {
+            facts,
+            device,
+            fault: None,
+            steps: Mutex::default(),
+            groups: Mutex::default(),
+            step_time: Duration::ZERO,
+        }
     }
 
     pub(super) fn device(&self) -> &Device {

@@ -189,7 +189,8 @@ fn what_is_not_computed_is_named() {
 
 #[test]
 fn a_scheduler_over_another_s_file_clips_as_diffusers_does() {
-    let clip = |config: serde_json::Value, kind| SchedulerConfig::from_json(&config).unwrap().with_kind(kind).clip;
+    let clip =
+        |config: serde_json::Value, kind| SchedulerConfig::from_json(&config).unwrap().with_kind(kind).clip;
     let file = |class: &str| json!({ "_class_name": class });
     // PNDM and Euler do not know the setting, so DDIM's own default holds.
     for class in ["PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"] {

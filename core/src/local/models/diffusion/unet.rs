@@ -202,14 +202,15 @@ impl UNet {
         self.check(input)?;
         let time = activate(self.time.forward(input)?, Activation::Silu)?;
         let context = Context { states: &input.states, starts: input.starts };
-        let block = |(resnet, attention): &Block, x: Tensor, [side, level, block]: [usize; 3], see: See<'_>| {
-            let x = resnet.forward(x, Some(&time))?;
-            see(format_args!("{}.{level}.resnets.{block}", SIDES[side]), &x);
-            let Some(attention) = attention else { return Ok(x) };
-            let x = attention.forward(x, context)?;
-            see(format_args!("{}.{level}.attentions.{block}", SIDES[side]), &x);
-            Ok(x)
-        };
+        let block =
+            |(resnet, attention): &Block, x: Tensor, [side, level, block]: [usize; 3], see: See<'_>| {
+                let x = resnet.forward(x, Some(&time))?;
+                see(format_args!("{}.{level}.resnets.{block}", SIDES[side]), &x);
+                let Some(attention) = attention else { return Ok(x) };
+                let x = attention.forward(x, context)?;
+                see(format_args!("{}.{level}.attentions.{block}", SIDES[side]), &x);
+                Ok(x)
+            };
         let mut x = self.conv_in.forward(&input.latents)?;
         let mut skipped = vec![x.clone()];
         for (number, level) in self.down.iter().enumerate() {
