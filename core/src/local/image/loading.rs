@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::loras::LoraGroup;
-use super::pipeline::{
-    Facts, Family, LoraFacts, LoraFile, Network, Part, Pipeline, PipelineFiles, WeightBytes,
-};
+use super::networks::Network;
+use super::pipeline::{Facts, Family, LoraFacts, LoraFile, Part, Pipeline, PipelineFiles, WeightBytes};
 use super::prompt::PromptTokenizer;
 use super::scheduler::{SchedulerConfig, SchedulerKind, Spacing};
 use crate::error::{Error, ErrorKind, Result};

@@ -21,6 +21,7 @@ mod loras;
 mod measured;
 mod memory;
 mod model;
+mod networks;
 pub(crate) mod noise;
 pub(crate) mod pipeline;
 mod prompt;

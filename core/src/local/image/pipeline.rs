@@ -22,15 +22,16 @@
 //! Everything here computes and blocks: call it from the worker's thread. Nothing keeps state between calls, and all
 //! methods take `&self`. Latents and noise are plain f32 numbers on the CPU whatever the device is: they are small.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::loading;
 use super::loras::LoraGroup;
-use super::prompt::{self, PromptTokenizer};
+use super::networks::Network;
+use super::prompt;
 use super::scheduler::SchedulerConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::models::diffusion::{Bounds, Denoiser, DenoiserInput, Extra, Vae};
-use crate::local::models::{PromptEncoder, Tokens};
+use crate::local::models::Tokens;
+use crate::local::models::diffusion::{Bounds, DenoiserInput, Extra, Vae};
 use crate::local::ops::{Device, Tensor};
 use crate::local::source::ModelFiles;
 use crate::local::vision::RgbImage;
@@ -47,13 +48,6 @@ pub(crate) struct Pipeline {
     /// The layers with each group of LoRAs that is ready, the one used last at the end.
     pub(super) networks: Mutex<Vec<(LoraGroup, Arc<Network>)>>,
     pub(super) vae: Box<dyn Vae>,
-}
-
-/// The parts that LoRAs change.
-#[derive(Debug)]
-pub(super) struct Network {
-    pub(super) encoders: Vec<(PromptEncoder, PromptTokenizer)>,
-    pub(super) denoiser: Box<dyn Denoiser>,
 }
 
 /// What a model is, read from its files (configurations and the shapes of tensors), never from names.
@@ -250,42 +244,6 @@ impl Pipeline {
     /// What the model is.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// Makes the layers with a group of LoRAs ready, and says how many groups are then; `None` if it would be more than
-    /// `most` beside those in use, which stay.
-    ///
-    /// # Errors
-    /// `model_load` if a file is not there any more, or a LoRA was made for another base.
-    pub(crate) fn prepare(
-        &self,
-        loras: &LoraGroup,
-        in_use: &[&LoraGroup],
-        most: usize,
-    ) -> Result<Option<usize>> {
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = networks.iter().position(|(group, _)| group == loras) {
-            let found = networks.remove(place);
-            networks.push(found);
-            return Ok(Some(networks.len()));
-        }
-        while networks.len() >= most.max(1) {
-            let Some(place) = networks.iter().position(|(group, _)| !in_use.contains(&group)) else {
-                return Ok(None);
-            };
-            networks.remove(place);
-        }
-        let network = loading::network(&self.files, loras, &self.device)?;
-        networks.push((loras.clone(), Arc::new(network)));
-        Ok(Some(networks.len()))
-    }
-
-    fn network(&self, loras: &LoraGroup) -> Result<Arc<Network>> {
-        let networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = networks.iter().find(|(group, _)| group == loras);
-        found
-            .map(|(_, network)| Arc::clone(network))
-            .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the LoRAs are not merged"))
     }
 
     /// The conditioning of a prompt. Prompts of more than 75 tokens are encoded in pieces of 75.
