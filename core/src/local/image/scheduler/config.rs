@@ -27,7 +27,7 @@ pub(crate) struct SchedulerConfig {
     /// The range that the predicted image is clipped to, if it is.
     pub(crate) clip: Option<f64>,
     /// Whether it is clipped, as far as the file or its scheduler says: another scheduler may do so by default.
-    clips: Option<bool>,
+    pub(crate) clips: Option<bool>,
     /// Whether what follows the last step has no noise at all.
     pub(crate) set_alpha_to_one: bool,
     /// Whether PNDM begins without its Runge-Kutta steps.
