@@ -131,9 +131,8 @@ class Worker:
             return f"memory {int(line.split()[1]) * 1024}"
         if command == "first":
             # Importing is not loading.
-            import diffusers  # noqa: F401
-            import torch  # noqa: F401
-            import transformers  # noqa: F401
+            from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401
+            from transformers import CLIPTextModel  # noqa: F401
 
             start = time.perf_counter_ns()
             self.side.step(1, states=self.side.text())
