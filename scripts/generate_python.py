@@ -280,6 +280,8 @@ class Records:
         return (f"{kind} | None", reader and f"optional({reader})") if "null" in kinds else (kind, reader)
 
     def plain(self, kind: str, schema: Schema) -> tuple[str, str | None]:
+        if kind == "object":
+            return f"Mapping[str, {self.type_and_reader(schema['additionalProperties'])[0]}]", None
         if kind != "array":
             return {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}[kind], None
         if "prefixItems" in schema:
@@ -309,7 +311,8 @@ class Records:
             lines.append(f"    {field}: {kind}")
             if description := value.get("description"):
                 lines.append(docstring(description, "    "))
-            given = f'fields["{field}"]' if field in required else f'fields.get("{field}")'
+            nothing = {"array": ", ()", "object": ", {}"}.get(str(value.get("type")), "")
+            given = f'fields["{field}"]' if field in required else f'fields.get("{field}"{nothing})'
             arguments.append(f"            {field}={read_by(reader, given)},")
         lines += [METHODS.get(name, "").rstrip(), "", "    @classmethod", f"    def _of(cls, fields: Fields) -> {name}:"]
         return "\n".join([*lines, "        return cls(", *arguments, "        )"]).replace("\n\n\n", "\n\n")

@@ -70,6 +70,7 @@ export interface NativeImages extends Loadable {
   refine(fields: string, call?: NativeCall): Promised<NativePictures>;
 }
 export interface NativeProcurement extends NativeHandle {
+  withEmbedder(embedder: NativeEmbedder): NativeProcurement;
   call(operation: string, fields: string, call?: NativeCall): Promised<string>;
 }
 export interface NativeAnalysis {

@@ -1,13 +1,16 @@
 /** Public procurement: tenders, purchase orders, quick purchases, buyers, suppliers. Reads only. */
 
-import type { Route } from "./answers.js";
 import { type CallOptions, jsonOf, reading, run, split } from "./calls.js";
+import { Embedder } from "./embedder.js";
+import type { ProcurementInfo, Route } from "./generated/answers.js";
 import type { ProcurementConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import type {
   Buyer,
+  Converted,
   DayReport,
   EventPage,
+  IndexReport,
   Money,
   MonthLine,
   Plan,
@@ -16,6 +19,8 @@ import type {
   QuickPurchase,
   QuickPurchaseRow,
   Quota,
+  Rate,
+  SimilarTender,
   StoredMonth,
   StoredRecord,
   Supplier,
@@ -65,6 +70,8 @@ export interface Listing<R> {
   total: number | null;
   /** How complete each day of the range is; empty where the source does not list by day. */
   days?: DayReport[];
+  /** How many rows have a value that cannot be read, by field; the row has no such field, but its `raw` has it. */
+  unread?: Record<string, number>;
   source: string;
   as_of: string;
   route: Route;
@@ -126,6 +133,22 @@ export interface StoredOptions extends CallOptions {
   limit?: number | undefined;
 }
 
+/** The day of a rate: where it has none, the latest of the `earlier_days` before it. Days are `2026-11-20`. */
+export interface RateOptions extends CallOptions {
+  date: string;
+  earlier_days?: number | undefined;
+}
+
+/** Which similar tenders to find. */
+export interface SimilarOptions extends CallOptions {
+  /** The most tenders; 10 by default. */
+  k?: number | undefined;
+  /** Only tenders in one of these states. */
+  states?: readonly string[] | undefined;
+  /** Only tenders that close after this time. */
+  closing_after?: string | undefined;
+}
+
 /** What the import of a month did. */
 export interface ImportReport {
   set: BulkSet;
@@ -171,6 +194,11 @@ export class Procurement extends Handle<NativeProcurement> {
   /** Mercado Público with the ticket of `MERCADO_PUBLICO_TICKET`. */
   static async fromEnv(env?: OpenOptions["env"]): Promise<Procurement> {
     return new Procurement(await opened(native().Procurement, undefined, variablesText({ env })));
+  }
+
+  /** Who the backend is, and what its sources can do. */
+  override info(): ProcurementInfo {
+    return super.info() as ProcurementInfo;
   }
 
   async #call(operation: string, request: unknown, options: CallOptions): Promise<string> {
@@ -287,6 +315,40 @@ export class Procurement extends Handle<NativeProcurement> {
   async lines(kind: RecordKind, options?: LineOptions): Promise<MonthLine[]> {
     const [request, call] = split(options);
     return JSON.parse(await this.#call("lines", { kind, ...request }, call)) as MonthLine[];
+  }
+
+  /** What one `UF`, `UTM`, `USD` or `EUR` is worth in pesos on a day. */
+  async rate(currency: string, options: RateOptions): Promise<Rate> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("rate", { currency, ...request }, call)) as Rate;
+  }
+
+  /** An amount in pesos, and the rate it was converted with. */
+  async convert(money: Money, options: RateOptions): Promise<Converted> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("convert", { money, ...request }, call)) as Converted;
+  }
+
+  /** The same client, which finds tenders like another by this embedder's vectors, kept in the client's store. */
+  withEmbedder(embedder: Embedder): Procurement {
+    if (!(embedder instanceof Embedder)) throw new InvalidRequest("the embedder is no Embedder");
+    return new Procurement(this.native.withEmbedder(embedder.native));
+  }
+
+  /** Embeds the stored tenders that are new or changed. Needs `withEmbedder`. */
+  async refreshSimilar(options?: CallOptions): Promise<IndexReport> {
+    return JSON.parse(await this.#call("refresh_similar", {}, split(options)[1])) as IndexReport;
+  }
+
+  /** Reads tenders in full and embeds them, with description and lines. */
+  async addSimilar(codes: readonly string[], options?: CallOptions): Promise<IndexReport> {
+    return JSON.parse(await this.#call("add_similar", { codes }, split(options)[1])) as IndexReport;
+  }
+
+  /** The tenders nearest in meaning to an indexed one, or to a text. Needs `withEmbedder`. */
+  async similar(like: { code: string } | { text: string }, options?: SimilarOptions): Promise<SimilarTender[]> {
+    const [request, call] = split(options);
+    return JSON.parse(await this.#call("similar", { ...like, ...request }, call)) as SimilarTender[];
   }
 
   /** Downloads a monthly file unless the local one is current. */

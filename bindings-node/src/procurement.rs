@@ -7,6 +7,7 @@ use napi_derive::napi;
 
 use crate::call::{Call, Promised, blocking, promise};
 use crate::convert::{json_text, open_handle, request};
+use crate::embedder::Embedder;
 use crate::failure::{Outcome, guarded};
 
 /// A handle on a procurement client.
@@ -34,6 +35,12 @@ impl Procurement {
     #[napi]
     pub fn info(&self) -> Outcome<String> {
         guarded(|| json_text(&self.0.info()))
+    }
+
+    /// The same client, with which similar tenders are found by this embedder's vectors.
+    #[napi]
+    pub fn with_embedder(&self, embedder: &Embedder) -> Self {
+        Self(self.0.with_embedder(embedder.0.clone()))
     }
 
     /// Makes the call that `operation` names. Gives JSON text.

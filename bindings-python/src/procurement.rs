@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::call::{Caller, Returned, call};
 use crate::convert::{Variables, as_python, from_python, open_handle};
+use crate::embedder::Embedder;
 
 /// A handle on a procurement client.
 #[pyclass(frozen, module = "ayni._ayni")]
@@ -23,6 +24,11 @@ impl Procurement {
 
     fn info(&self, py: Python<'_>) -> Returned {
         as_python(py, self.0.info())
+    }
+
+    /// The same client, with which similar tenders are found by this embedder's vectors.
+    fn with_embedder(&self, embedder: &Embedder) -> Self {
+        Self(self.0.with_embedder(embedder.0.clone()))
     }
 
     /// Makes the call that `operation` names. Returns JSON text.

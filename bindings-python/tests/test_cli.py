@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from serving import KEPT, serving
@@ -148,3 +149,16 @@ def test_shells_complete_commands_services_and_options(tmp_path):
     assert completed("ayni", "completion", "f") == ["fish"]
     assert "-a serve" in ayni_command("completion", "fish").stdout
     assert "bashcompinit" in ayni_command("completion", "zsh").stdout
+
+
+def test_a_chat_model_is_shown_images(tmp_path):
+    models = Path(__file__).parents[2] / "core/conformance/models"
+    PIL = pytest.importorskip("PIL.Image")
+    for name, colour in {"red": (220, 30, 30), "blue": (30, 50, 220)}.items():
+        PIL.new("RGB", (9, 7), colour).save(tmp_path / f"{name}.png")
+    asked = f"/image {tmp_path / 'red.png'}\nWhich colour?\n/new\n/image {tmp_path / 'blue.png'}\n/image {tmp_path / 'red.png'}\nWhich colour?\n"
+    told = ayni_command("chat", str(models / "images"), "--temperature", "0", "--device", "cpu", given=asked)
+    assert (told.returncode, told.stdout.split("\n")) == (0, ["red", "blue and red", ""]), told.stderr
+    for model, line, why in [("images", "/image nowhere.png", "nowhere.png"), ("scripted", f"/image {tmp_path / 'red.png'}", "reads no images")]:
+        told = ayni_command("chat", str(models / model), "--device", "cpu", given=f"{line}\nWhich colour?\n")
+        assert told.returncode == 1 and why in told.stderr and not told.stdout, told.stderr

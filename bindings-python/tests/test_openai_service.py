@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -372,6 +373,41 @@ def test_the_openai_package_scores_texts_by_completions():
         assert strange.model_extra["ignored"] == ["temprature"]
         with pytest.raises(openai.APIStatusError, match="stream"):
             client.completions.create(model="local", prompt="hello", stream=True)
+
+
+def test_the_openai_package_shows_a_local_model_images():
+    import openai
+
+    models, rgb = Path(__file__).parents[2] / "core/conformance/models", {"red": (220, 30, 30), "blue": (30, 50, 220)}
+    urls = {name: f"data:image/bmp;base64,{base64.b64encode(_bmp(colour)).decode()}" for name, colour in rgb.items()}
+    with serving(code=COMPLETIONS % str(models / "images")) as served:
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="-", max_retries=0)
+
+        def ask(*images):
+            shown = [{"type": "image_url", "image_url": {"url": url}} for url in images]
+            messages = [{"role": "user", "content": [*shown, {"type": "text", "text": "Which colour?"}]}]
+            return client.chat.completions.create(model="local", messages=messages, temperature=0)
+
+        answer = ask(urls["red"], urls["blue"])
+        assert answer.choices[0].message.content == "red and blue"
+        assert answer.usage.prompt_tokens - ask(urls["red"]).usage.prompt_tokens >= 16
+        for url, why in [("https://a.test/x.png", "image_url"), (f"{urls['red'][:60]}", "image")]:
+            with pytest.raises(openai.APIStatusError, match=why) as refused:
+                ask(url)
+            assert 400 <= refused.value.status_code < 502
+        assert ask(urls["blue"]).choices[0].message.content == "blue"
+    with ayni.Chat(str(models / "images")) as chat:
+        parts = [_bmp(rgb["blue"]), _bmp(rgb["red"])]
+        content = [*({"type": "image", "image": part} for part in parts), {"type": "text", "text": "Which colour?"}]
+        assert chat.chat_sync([{"role": "user", "content": content}], temperature=0).text == "blue and red"
+        assert chat.info.reads_images is True
+
+
+def _bmp(colour):
+    """Four pixels of one colour."""
+    row = bytes(reversed(colour)) * 4
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 1, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(row), 0, 0, 54) + head + row
 
 
 def test_langchain_embeds_with_its_own_token_ids(tiny, monkeypatch):

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import os
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -131,6 +131,55 @@ def test_http_options_count_for_every_request():
         # What only this backend does goes the same way.
         client.sync_sync("tender", since=date.today())
         proxy.wait("requests", 2)
+
+
+def test_amounts_are_converted_by_the_rate_of_a_day():
+    async def answer(writer, body):
+        await answer_json(writer, {"codigo": "uf", "serie": [{"fecha": "2026-11-20T03:00:00.000Z", "valor": 39643.59}]})
+
+    async def both(client):
+        money = ayni.Money(Decimal("12.5"), "CLF")
+        return await client.rate("UF", "2026-11-20"), await client.convert(money, date(2026, 11, 20))
+
+    with Server(answer) as server:
+        client = ayni.Procurement(backend="mercado_publico", ticket="T-1", lock=False, rates_url=server.url)
+        rate, converted = asyncio.run(both(client))
+        assert client.rate_sync("CLF", date(2026, 11, 20)) == rate == converted.rate
+        assert client.convert_sync(ayni.Money(Decimal("12.5"), "CLF"), "2026-11-20") == converted
+    assert (rate.pesos, rate.date, rate.currency) == (Decimal("39643.59"), date(2026, 11, 20), "CLF")
+    assert converted.pesos == ayni.Money(Decimal("495544.875"), "CLP")
+    with pytest.raises(ayni.InvalidRequest, match="earlier_days"):
+        client.rate_sync("CLF", "2026-11-20", earlier_days=99)
+    with pytest.raises(ayni.Unsupported):
+        ayni.Procurement(backend="scripted").rate_sync("CLF", "2026-11-20")
+
+
+def test_similar_tenders_are_found_with_any_embedder():
+    awarded = recorded("v1-tender-detail-awarded-clf.json")
+
+    async def answer(writer, body):
+        await answer_json(writer, awarded)
+
+    code = awarded["Listado"][0]["CodigoExterno"]
+    with Server(answer) as server:
+        client = ayni.Procurement(
+            backend="mercado_publico", ticket="T-1", base_url=server.url, min_gap_seconds=0.0, lock=False, store="memory"
+        )
+        with pytest.raises(ayni.Unsupported, match="embedder"):
+            client.similar_sync(code)
+        like = client.with_embedder(ayni.Embedder(backend="scripted"))
+        assert like.refresh_similar_sync() == asyncio.run(like.refresh_similar())
+        assert like.add_similar_sync([code]).embedded == 1 and asyncio.run(like.add_similar([code])).embedded == 0
+    name = awarded["Listado"][0]["Nombre"]
+    [found] = like.similar_sync(text=name)
+    assert (found.code, found.name, type(found.score)) == (code, name, float)
+    assert asyncio.run(like.similar(text=name, k=1)) == (found,)
+    assert like.similar_sync(code) == () == like.similar_sync(text=name, states=["publicada"])
+    later = datetime(2200, 1, 1, tzinfo=timezone.utc)
+    assert like.similar_sync(text=name, closing_after=later) == ()
+    for wrong in ({}, {"text": name, "states": ["abierta"]}, {"text": name, "closing_after": datetime(2026, 1, 1)}):
+        with pytest.raises(ayni.InvalidRequest):
+            like.similar_sync(**wrong)
 
 
 def test_a_moment_is_the_instant_that_it_says(monkeypatch):

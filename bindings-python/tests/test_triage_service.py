@@ -183,3 +183,35 @@ def test_mock_answers_from_the_query_and_the_summary():
         assert "Takes aspirin 100 mg." in triage.client.post("/triage", json=ASKED).json()["answer"]
         assert "aspirin" not in triage.client.post("/triage", json=ASKED | {"patient_mrn": "P9"}).json()["answer"]
         assert "aspirin" not in "".join(triage.lines)
+
+
+def streamed(answer):
+    """The server-sent events of an answer."""
+    assert answer.status_code == 200, answer.text
+    blocks = [block.split("\n") for block in answer.text.split("\n\n") if block and not block.startswith(":")]
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
+
+
+def test_an_answer_streams_as_it_is_in_one_piece(triage):
+    whole = triage.client.post("/triage", json=ASKED).json()
+    events = streamed(triage.client.post("/triage/stream", json=ASKED))
+    assert [name for name, _ in events][:1] == ["started"] and [name for name, _ in events][-1] == "done"
+    assert "".join(data["text"] for name, data in events if name == "text") == whole["answer"]
+    assert events[0][1] == {"llm_mode": "mock", "model": whole["model"]}
+    done = events[-1][1]
+    assert (done["llm_mode"], done["finish"]) == ("mock", whole["finish"]) and done["latency_ms"] >= 0
+
+
+def test_a_stream_that_cannot_start_has_a_status(triage):
+    refused = triage.client.post("/triage/stream", json=ASKED | {"llm_mode": "hf-qwen2.5"})
+    assert (refused.status_code, failure(refused)[0]) == (501, "config_invalid")
+    unknown = triage.client.post("/triage/stream", json=ASKED | {"llm_mode": "gpt-5"})
+    assert unknown.status_code == 400 or unknown.status_code == 404
+
+
+def test_the_name_of_the_deployment_means_the_router_mode():
+    with serving("triage", env={"DEFAULT_LLM_MODE": "huggingface", "HF_API_TOKEN": TOKEN}) as served:
+        front = served.client.get("/", headers={"accept": "application/json"}).json()
+        assert front["default_llm_mode"] == "hf-qwen2.5"
+        [told] = served.log("DEFAULT_LLM_MODE is 'huggingface', which means hf-qwen2.5")
+        assert told["level"].lower() == "info"

@@ -3,7 +3,7 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ayni::config::open_chat_with;
@@ -12,23 +12,13 @@ use ayni::{
     AnyChat, Cancellation, ChatConfig, ChatEvent, ChatRequest, Context, Environment, ErrorKind, FinishReason,
     Message, Setup,
 };
+use ayni_testkit::real_models::smollm2;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-/// Where `make models` puts the model.
-fn model() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let file = cache.join("models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(file.is_file(), "{} is not there: run `make models`", file.display());
-    file
-}
-
 fn open(change: impl FnOnce(LocalChatConfig) -> LocalChatConfig) -> AnyChat {
-    let config = change(LocalChatConfig::new(model().to_str().unwrap()).with_device("cpu"));
+    let config = change(LocalChatConfig::new(smollm2().to_str().unwrap()).with_device("cpu"));
     open_chat_with(Setup::<ChatConfig>::new(config), &Environment::empty()).unwrap()
 }
 
@@ -223,7 +213,7 @@ async fn answers_stop_soon_after_a_drop_a_cancellation_and_a_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_requests_than_the_line_holds_are_told_to_come_back() {
     // Without a policy, which would come back by itself.
-    let config = LocalChatConfig::new(model().to_str().unwrap()).with_max_running(1).with_max_queued(1);
+    let config = LocalChatConfig::new(smollm2().to_str().unwrap()).with_max_running(1).with_max_queued(1);
     let chat = config.open(&Environment::empty()).unwrap();
     chat.ready(&Context::new()).await.unwrap();
     let request = || ChatRequest::user("Write a very long story.").with_max_tokens(200);

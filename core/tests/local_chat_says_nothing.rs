@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ayni::config::open_chat_with;
 use ayni::local::LocalChatConfig;
 use ayni::{ChatConfig, ChatRequest, Context, Environment, Setup};
+use ayni_testkit::real_models::smollm2;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Debug, Default)]
@@ -34,16 +34,6 @@ impl<'a> MakeWriter<'a> for Heard {
     }
 }
 
-fn model() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let file = cache.join("models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(file.is_file(), "{} is not there: run `make models`", file.display());
-    file
-}
-
 const CANARY: &str = "P000123canary";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +43,7 @@ async fn no_word_of_a_conversation_is_logged_or_in_an_error() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(heard.clone())
         .init();
-    let config = LocalChatConfig::new(model().to_str().unwrap()).with_context(200);
+    let config = LocalChatConfig::new(smollm2().to_str().unwrap()).with_context(200);
     let chat = open_chat_with(Setup::<ChatConfig>::new(config), &Environment::empty()).unwrap();
     let question = format!("My number is {CANARY}. Say {CANARY}.");
     let cx = Context::new();

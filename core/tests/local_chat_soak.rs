@@ -4,12 +4,12 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ayni::local::LocalChatConfig;
 use ayni::{AnyChat, Cancellation, ChatRequest, Context, Environment, ErrorKind};
+use ayni_testkit::real_models::smollm2;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
@@ -17,16 +17,6 @@ use futures_util::future::join_all;
 const CALLERS: u64 = 10;
 const RUNNING: usize = 4;
 const QUEUED: usize = 4;
-
-fn model() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let file = cache.join("models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(file.is_file(), "{} is not there: run `make models`", file.display());
-    file
-}
 
 /// SplitMix64.
 struct Random(u64);
@@ -127,7 +117,7 @@ async fn call(chat: &AnyChat, seen: &Seen, random: &mut Random, nonce: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_minute_of_everything_leaves_nothing_behind() {
     let seconds = std::env::var("AYNI_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
-    let config = LocalChatConfig::new(model().to_str().unwrap())
+    let config = LocalChatConfig::new(smollm2().to_str().unwrap())
         .with_device("cpu")
         .with_context(512)
         .with_cache_bytes(32 << 20)

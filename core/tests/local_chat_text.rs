@@ -3,32 +3,20 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::PathBuf;
-
 use ayni::config::open_chat_with;
 use ayni::local::LocalChatConfig;
 use ayni::{
     AnyChat, ChatConfig, ChatEvent, ChatRequest, Context, Enforcement, Environment, ErrorKind, FinishReason,
     Message, OutputFormat, Setup, Tool, ToolChoice,
 };
+use ayni_testkit::real_models::smollm2;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// Where `make models` puts the model.
-fn model() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let file = cache.join("models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(file.is_file(), "{} is not there: run `make models`", file.display());
-    file
-}
-
 fn open(template: &str) -> AnyChat {
-    let config = LocalChatConfig::new(model().to_str().unwrap()).with_device("cpu").with_template(template);
+    let config = LocalChatConfig::new(smollm2().to_str().unwrap()).with_device("cpu").with_template(template);
     open_chat_with(Setup::<ChatConfig>::new(config), &Environment::empty()).unwrap()
 }
 

@@ -2,32 +2,18 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ayni::Embedder as _;
 use ayni::config::open_embedder_with;
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
 use ayni::{AnyEmbedder, Context, EmbedRequest, EmbedderConfig, Environment, Setup};
+use ayni_testkit::real_models::all_minilm;
 
 const WIDTH: usize = 384;
 
-/// Where `make models` puts the model.
-fn model() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let folder = cache.join("models/all-minilm-l6-v2");
-    assert!(
-        folder.join("model.safetensors").is_file(),
-        "{} is not there: run `make models`",
-        folder.display()
-    );
-    folder
-}
-
 fn config(precision: &str) -> LocalEmbedderConfig {
-    let mut config = LocalEmbedderConfig::new(model().to_str().unwrap());
+    let mut config = LocalEmbedderConfig::new(all_minilm().to_str().unwrap());
     config.source.precision = Some(precision.to_owned());
     config.source.device = Some("cpu".to_owned());
     config
@@ -129,12 +115,12 @@ async fn strange_texts_make_vectors_too() {
 async fn an_application_s_variables_open_it() {
     let env = Environment::from_pairs([
         ("EMBEDDING_PROVIDER", "local"),
-        ("EMBEDDING_MODEL", model().to_str().unwrap()),
+        ("EMBEDDING_MODEL", all_minilm().to_str().unwrap()),
     ]);
     let setup = Setup::<EmbedderConfig>::from_env_with(&env).unwrap();
     let embedder: AnyEmbedder = open_embedder_with(setup, &env).unwrap();
     let vector = embedder.embed_text(&Context::new(), "hola").await.unwrap();
-    let one_line = ayni::embedder(&Context::new(), model().to_str().unwrap()).await.unwrap();
+    let one_line = ayni::embedder(&Context::new(), all_minilm().to_str().unwrap()).await.unwrap();
     assert_eq!(one_line.embed_text(&Context::new(), "hola").await.unwrap(), vector);
     assert_eq!(&*one_line.info().backend, "local");
     let device = one_line.info().device.clone().unwrap();

@@ -2,7 +2,6 @@
 #![cfg(all(feature = "candle", feature = "sqlite"))]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ayni::local::{LocalEmbedder, LocalEmbedderConfig};
@@ -11,21 +10,7 @@ use ayni::procure::TenderState;
 use ayni::procure::similar::{Nearest, SimilarTenders};
 use ayni::procure::store::{Batch, Form, RecordKind, SharedStore, SqliteStore, StoredRecord};
 use ayni::{AnyEmbedder, Context, Environment};
-
-/// Where `make models` puts the model.
-fn model() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let folder = cache.join("models/all-minilm-l6-v2");
-    assert!(
-        folder.join("model.safetensors").is_file(),
-        "{} is not there: run `make models`",
-        folder.display()
-    );
-    folder
-}
+use ayni_testkit::real_models::all_minilm;
 
 fn row(code: &str, name: &str, state: &str) -> StoredRecord {
     let as_of = "2026-10-14T10:00:00-03:00".parse().unwrap();
@@ -54,7 +39,7 @@ async fn questions_find_the_tenders_that_they_mean() {
     let mut batch = Batch::new();
     batch.records = TENDERS.iter().map(|(code, name, state)| row(code, name, state)).collect();
     assert!(store.apply(batch).await.unwrap());
-    let mut config = LocalEmbedderConfig::new(model().to_str().unwrap());
+    let mut config = LocalEmbedderConfig::new(all_minilm().to_str().unwrap());
     config.source.precision = Some("f32".to_owned());
     let embedder = AnyEmbedder::new(LocalEmbedder::open(&config, &Environment::empty()).unwrap());
     let index = SimilarTenders::new(store, embedder);

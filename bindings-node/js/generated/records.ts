@@ -44,7 +44,7 @@ export interface Buyer {
   region?: string | undefined | null;
   /** The contact person; personal data. */
   contact?: Contact | undefined | null;
-  /** The origin of the record; `None` inside another record. */
+  /** The origin of the record; `null` inside another record. */
   origin?: Origin | undefined | null;
 }
 
@@ -86,6 +86,14 @@ export interface Contact {
   telephone?: string | undefined | null;
   /** The mail address. */
   mail?: string | undefined | null;
+}
+
+/** An amount in pesos, and the rate by which it was converted. */
+export interface Converted {
+  /** The amount. */
+  pesos: Money;
+  /** The rate, with its day. */
+  rate: Rate;
 }
 
 /** The code of a currency or unit of account: `CLP`, `CLF`, `UTM`, `USD`, `EUR`, or what the source said. */
@@ -146,6 +154,18 @@ export interface FailedRead {
 
 /** The form of a record: the row of a list, the detail, or an embedding of one of them. */
 export type Form = "row" | "detail";
+
+/** The result of updating an index. */
+export interface IndexReport {
+  /** Tenders that were compared. */
+  seen: number;
+  /** Of these, tenders that were embedded because they are new or their text changed. */
+  embedded: number;
+  /** Of these, tenders whose state or closing time changed, but not their text. */
+  restated: number;
+  /** Of these, tenders without text. */
+  without_text: number;
+}
 
 /** The award of a line of a tender. */
 export interface LineAward {
@@ -263,6 +283,8 @@ export interface Origin {
   stale: boolean;
   /** The record exactly as the source wrote it. */
   raw: Raw;
+  /** The members of `raw` that have a value of another kind than expected, so that it is missing in the record. */
+  unread?: readonly string[] | undefined;
 }
 
 /** When a buyer pays. */
@@ -276,7 +298,7 @@ export interface Plan {
   exact: boolean;
   /** The ceiling of the request: when it is reached, the listing ends with a cursor. */
   max_calls: number;
-  /** The calls of the whole list over all its cursors; `None` if that depends on details or on the number of pages. */
+  /** The calls of the whole list over all its cursors; `null` if that depends on details or on the number of pages. */
   total_calls?: number | undefined | null;
   /** The number of these that count against the ticket's daily quota. */
   quota_calls: number;
@@ -380,6 +402,12 @@ export interface QuickPurchase {
   deserted_reason?: string | undefined | null;
   /** Why the supplier was chosen. */
   choice_reason?: string | undefined | null;
+  /** Whether there are penalties. */
+  penalties?: boolean | undefined | null;
+  /** Whether there are environmental requirements. */
+  environmental_requirements?: boolean | undefined | null;
+  /** Whether there are social or economic requirements. */
+  social_requirements?: boolean | undefined | null;
 }
 
 /** A quick purchase in a list. */
@@ -459,6 +487,18 @@ export interface Quote {
   items: readonly LineItem[];
 }
 
+/** The value of one unit of a currency on a day. */
+export interface Rate {
+  /** The currency or unit of account. */
+  currency: Currency;
+  /** The day; for the UTM, whose rate is monthly, the first of the month. */
+  date: Date;
+  /** The value of one unit in pesos. */
+  pesos: string;
+  /** The source of the rate. */
+  source: Source;
+}
+
 /** A record exactly as its source wrote it: any JSON. */
 export type Raw = unknown;
 
@@ -475,6 +515,20 @@ export interface RelatedProcess {
   title?: string | undefined | null;
   /** The kinds of relation, in OCDS's words: `framework`, `prior`. */
   relationships: readonly string[];
+}
+
+/** A tender that was found. */
+export interface SimilarTender {
+  /** Its code. */
+  code: string;
+  /** Its title. */
+  name: string;
+  /** Its state when it was last indexed. */
+  state: TenderState;
+  /** When offers close. */
+  closes?: Timestamp | undefined | null;
+  /** The cosine similarity; 1 for the same text. */
+  score: number;
 }
 
 /** The order of a listing. */
@@ -537,7 +591,7 @@ export interface StoredRecord {
   form: Form;
   /** The code. */
   code: string;
-  /** The state, as its [`Display`](fmt::Display) writes it. */
+  /** The state, as its `Display` writes it. */
   state: string;
   /** Whether it is open for offers, or may still change for another reason. */
   open: boolean;
@@ -571,7 +625,7 @@ export interface Supplier {
   region?: string | undefined | null;
   /** The contact person; personal data. */
   contact?: Contact | undefined | null;
-  /** The origin of the record; `None` inside another record. */
+  /** The origin of the record; `null` inside another record. */
   origin?: Origin | undefined | null;
 }
 
@@ -585,6 +639,8 @@ export interface SyncReport {
   steps: number;
   /** Tenders that vanished from the lists and were not read, because there were more than `max_details`. */
   left_over: number;
+  /** How many of the rows have a value that cannot be read, by its name. The stored body has it. */
+  unread?: Readonly<Record<string, number>> | undefined;
   /** What could not be read, now or earlier. Later syncs try again. */
   failed: readonly FailedRead[];
 }
@@ -607,11 +663,19 @@ export interface Tender {
   payment?: PaymentTerm | undefined | null;
   /** The duration of the contract. */
   contract_duration?: [string, TimeUnit] | null | undefined;
+  /** Whether the contract can be renewed. */
+  renewable?: boolean | undefined | null;
+  /** Whether the supplier may have parts done by others. */
+  subcontracting?: boolean | undefined | null;
+  /** Who answers for the payment; personal data. */
+  payment_contact?: Contact | undefined | null;
+  /** Who answers for the contract; personal data. */
+  contract_contact?: Contact | undefined | null;
   /** When it was published. */
   published?: Timestamp | undefined | null;
   /** The other dates. */
   dates: TenderDates;
-  /** The decision; `None` while the tender is open, whatever the dates say. */
+  /** The decision; `null` while the tender is open, whatever the dates say. */
   award?: Award | undefined | null;
   /** The lines. */
   items: readonly LineItem[];
@@ -639,7 +703,7 @@ export interface TenderDates {
   economic_opening?: Timestamp | undefined | null;
   /** When the buyer expects to decide. */
   expected_award?: Timestamp | undefined | null;
-  /** When the buyer decided; `None` while the tender is open. */
+  /** When the buyer decided; `null` while the tender is open. */
   awarded?: Timestamp | undefined | null;
   /** When the site can be visited. */
   site_visit?: Timestamp | undefined | null;

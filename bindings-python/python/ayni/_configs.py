@@ -245,7 +245,9 @@ class LocalConfig(TypedDict, total=False):
     device: str | None
     """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
     precision: str | None
-    """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``."""
+    """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``. Chat models also take ``q8_0`` and ``q4_k``:
+    their plain numbers are quantised while they are loaded.
+    """
     load: str | None
     """How weights are read: ``map`` (the default) shares the pages of the files with the page cache and other
     processes, and needs files that nobody rewrites in place; ``copy`` reads them into memory.
@@ -340,6 +342,8 @@ class MercadoPublicoConfig(TypedDict, total=False):
     """The URL of the OCDS service."""
     bulk_url: str
     """The URL of the monthly files."""
+    rates_url: str
+    """The URL of the rates of currencies by day: mindicador.cl's API."""
     bulk_dir: str | None
     """The folder for monthly files while they are read; by default one beside the lock file."""
     store: str | None
@@ -601,6 +605,7 @@ class ProcurementFields(TypedDict, total=False):
     quick_url: str
     ocds_url: str
     bulk_url: str
+    rates_url: str
     bulk_dir: str | None
     store: str | None
     lock: bool

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ayni._configs import ProcurementConfig, ProcurementFields
+    from ayni._embedder import Embedder
 
 RecordT = TypeVar("RecordT")
 RecordKind = Literal["tender", "purchase_order", "quick_purchase"]
@@ -57,6 +58,17 @@ class ListOptions(CallOptions, total=False):
     """The ``next_cursor`` of an earlier listing."""
 
 
+class SimilarOptions(CallOptions, total=False):
+    """Which similar tenders to find."""
+
+    k: int
+    """The most tenders; 10 by default."""
+    states: Sequence[str]
+    """Only tenders in one of these states."""
+    closing_after: datetime | str
+    """Only tenders that close after this time."""
+
+
 class GetOptions(CallOptions, total=False):
     """How to read one record."""
 
@@ -77,6 +89,8 @@ class Listing(Generic[RecordT]):
     """How complete each day of the range is; empty where the source does not list by day."""
     calls: records.CallCount | None
     """The calls that it took, and the most that it could take."""
+    unread: Mapping[str, int]
+    """How many rows have a value that cannot be read, by field; the row has no such field, but its ``raw`` has it."""
     source: str
     as_of: datetime
     """When the rows were read; of several times the oldest."""
@@ -112,6 +126,7 @@ def _listing(read: Callable[[Any], RecordT]) -> Callable[[str], Listing[RecordT]
             total=fields["total"],
             days=tuple(map(records.DayReport._of, fields.get("days", ()))),
             calls=records.CallCount._of(fields["calls"]) if "calls" in fields else None,
+            unread=fields.get("unread", {}),
             source=fields["source"],
             as_of=moment(fields["as_of"]),
             route=Route._of(fields["route"]),
@@ -424,6 +439,82 @@ class Procurement(Handle[_ayni.Procurement]):
         request, setting = _months.request(set, month, options)
         return _months.month_file(self._native.call("download_month", request, setting))
 
+    async def rate(
+        self, currency: str, date: date | str, /, *, earlier_days: int = 0, **options: Unpack[CallOptions]
+    ) -> records.Rate:
+        """What one ``UF``, ``UTM``, ``USD``, ``EUR`` is worth in pesos on a day, else on the latest of the ``earlier_days`` before."""
+        request = {"currency": currency, "date": _text(date), "earlier_days": earlier_days}
+        return await self._call("rate", request, split_options(options)[1], _rate)
+
+    def rate_sync(
+        self, currency: str, date: date | str, /, *, earlier_days: int = 0, **options: Unpack[CallOptions]
+    ) -> records.Rate:
+        """The same, on the calling thread."""
+        request = {"currency": currency, "date": _text(date), "earlier_days": earlier_days}
+        return _rate(self._native.call("rate", request, split_options(options)[1]))
+
+    async def convert(
+        self, money: records.Money, date: date | str, /, *, earlier_days: int = 0, **options: Unpack[CallOptions]
+    ) -> records.Converted:
+        """An amount in pesos, and the :meth:`rate` it was converted with."""
+        request = {"money": _text(money), "date": _text(date), "earlier_days": earlier_days}
+        return await self._call("convert", request, split_options(options)[1], _converted)
+
+    def convert_sync(
+        self, money: records.Money, date: date | str, /, *, earlier_days: int = 0, **options: Unpack[CallOptions]
+    ) -> records.Converted:
+        """The same, on the calling thread."""
+        request = {"money": _text(money), "date": _text(date), "earlier_days": earlier_days}
+        return _converted(self._native.call("convert", request, split_options(options)[1]))
+
+    def with_embedder(self, embedder: Embedder, /) -> Procurement:
+        """The same client, which finds tenders like another by this embedder's vectors, kept in the client's store."""
+        made = type(self).__new__(type(self))
+        Handle.__init__(made, self._native.with_embedder(embedder._native))
+        return made
+
+    async def refresh_similar(self, **options: Unpack[CallOptions]) -> records.IndexReport:
+        """Embeds the stored tenders that are new or changed. Needs :meth:`with_embedder`."""
+        return await self._call("refresh_similar", {}, split_options(options)[1], _index_report)
+
+    def refresh_similar_sync(self, **options: Unpack[CallOptions]) -> records.IndexReport:
+        """The same, on the calling thread."""
+        return _index_report(self._native.call("refresh_similar", {}, split_options(options)[1]))
+
+    async def add_similar(self, codes: Sequence[str], /, **options: Unpack[CallOptions]) -> records.IndexReport:
+        """Reads tenders in full and embeds them, with description and lines."""
+        return await self._call("add_similar", {"codes": list(codes)}, split_options(options)[1], _index_report)
+
+    def add_similar_sync(self, codes: Sequence[str], /, **options: Unpack[CallOptions]) -> records.IndexReport:
+        """The same, on the calling thread."""
+        return _index_report(self._native.call("add_similar", {"codes": list(codes)}, split_options(options)[1]))
+
+    async def similar(
+        self, code: str | None = None, /, *, text: str | None = None, **options: Unpack[SimilarOptions]
+    ) -> tuple[records.SimilarTender, ...]:
+        """The tenders nearest in meaning to the indexed one with this code, or to a text. Needs :meth:`with_embedder`."""
+        request, setting = _similar_request(code, text, options)
+        return await self._call("similar", request, setting, _similar_tenders)
+
+    def similar_sync(
+        self, code: str | None = None, /, *, text: str | None = None, **options: Unpack[SimilarOptions]
+    ) -> tuple[records.SimilarTender, ...]:
+        """The same, on the calling thread."""
+        request, setting = _similar_request(code, text, options)
+        return _similar_tenders(self._native.call("similar", request, setting))
+
+
+def _similar_request(
+    code: str | None, text: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], _ayni.CallSettings | None]:
+    request, setting = split_options(options)
+    closing = request.get("closing_after")
+    if isinstance(closing, datetime):
+        if closing.tzinfo is None:
+            raise _errors.InvalidRequest("`closing_after` has no time zone")
+        request["closing_after"] = closing.isoformat()
+    return {"code": code, "text": text, **request}, setting
+
 
 def _sync_request(
     kind: RecordKind, since: date | str, max_details: int | None, options: Mapping[str, Any]
@@ -450,6 +541,22 @@ def _stored_months(text: str) -> tuple[records.StoredMonth, ...]:
 
 def _month_lines(text: str) -> tuple[records.MonthLine, ...]:
     return tuple(records.MonthLine._of(line) for line in _read(text))
+
+
+def _rate(text: str) -> records.Rate:
+    return records.Rate._of(_read(text))
+
+
+def _converted(text: str) -> records.Converted:
+    return records.Converted._of(_read(text))
+
+
+def _index_report(text: str) -> records.IndexReport:
+    return records.IndexReport._of(_read(text))
+
+
+def _similar_tenders(text: str) -> tuple[records.SimilarTender, ...]:
+    return tuple(records.SimilarTender._of(tender) for tender in json.loads(text))
 
 
 def _quota(text: str) -> records.Quota:

@@ -113,6 +113,8 @@ class BackendInfo:
     """Why it is this one: a sentence for people."""
     prompts: str | None = None
     """Where a local embedder has its prompts from: ``repository``, ``catalogue`` or ``none``."""
+    reads_images: bool | None = None
+    """Whether a local chat model reads images, where that is known."""
     image_model: ImageModelInfo | None = None
     """What a local image model draws with, once it is loaded."""
     limits: Limits = field(default_factory=Limits)

@@ -18,10 +18,12 @@ __all__ = [
     "CallCount",
     "ChangeEvent",
     "Contact",
+    "Converted",
     "DayReport",
     "Document",
     "EventPage",
     "FailedRead",
+    "IndexReport",
     "LineAward",
     "LineItem",
     "Money",
@@ -34,7 +36,9 @@ __all__ = [
     "QuickPurchaseRow",
     "Quota",
     "Quote",
+    "Rate",
     "RelatedProcess",
+    "SimilarTender",
     "StoredLine",
     "StoredMonth",
     "StoredRecord",
@@ -68,6 +72,14 @@ class Tender:
     """When the buyer pays."""
     contract_duration: tuple[Decimal, str] | None
     """The duration of the contract."""
+    renewable: bool | None
+    """Whether the contract can be renewed."""
+    subcontracting: bool | None
+    """Whether the supplier may have parts done by others."""
+    payment_contact: Contact | None
+    """Who answers for the payment; personal data."""
+    contract_contact: Contact | None
+    """Who answers for the contract; personal data."""
     published: datetime | None
     """When it was published."""
     dates: TenderDates
@@ -94,6 +106,10 @@ class Tender:
             estimation=fields.get("estimation"),
             payment=fields.get("payment"),
             contract_duration=None if (given := fields.get("contract_duration")) is None else pair(Decimal, str)(given),
+            renewable=fields.get("renewable"),
+            subcontracting=fields.get("subcontracting"),
+            payment_contact=None if (given := fields.get("payment_contact")) is None else Contact._of(given),
+            contract_contact=None if (given := fields.get("contract_contact")) is None else Contact._of(given),
             published=None if (given := fields.get("published")) is None else moment(given),
             dates=TenderDates._of(fields["dates"]),
             award=None if (given := fields.get("award")) is None else Award._of(given),
@@ -142,6 +158,8 @@ class Origin:
     """Whether it is an old answer, used because the source was unavailable."""
     raw: Any
     """The record exactly as the source wrote it."""
+    unread: tuple[str, ...]
+    """The members of ``raw`` that have a value of another kind than expected, so that it is missing in the record."""
 
     @classmethod
     def _of(cls, fields: Fields) -> Origin:
@@ -150,6 +168,7 @@ class Origin:
             as_of=moment(fields["as_of"]),
             stale=fields["stale"],
             raw=fields["raw"],
+            unread=tuple(fields.get("unread", ())),
         )
 
 
@@ -583,6 +602,12 @@ class QuickPurchase:
     """Why no offer was accepted."""
     choice_reason: str | None
     """Why the supplier was chosen."""
+    penalties: bool | None
+    """Whether there are penalties."""
+    environmental_requirements: bool | None
+    """Whether there are environmental requirements."""
+    social_requirements: bool | None
+    """Whether there are social or economic requirements."""
 
     @classmethod
     def _of(cls, fields: Fields) -> QuickPurchase:
@@ -601,6 +626,9 @@ class QuickPurchase:
             cancel_reason=fields.get("cancel_reason"),
             deserted_reason=fields.get("deserted_reason"),
             choice_reason=fields.get("choice_reason"),
+            penalties=fields.get("penalties"),
+            environmental_requirements=fields.get("environmental_requirements"),
+            social_requirements=fields.get("social_requirements"),
         )
 
 
@@ -819,6 +847,8 @@ class SyncReport:
     """Days or windows that were brought up to date."""
     left_over: int
     """Tenders that vanished from the lists and were not read, because there were more than ``max_details``."""
+    unread: Mapping[str, int]
+    """How many of the rows have a value that cannot be read, by its name. The stored body has it."""
     failed: tuple[FailedRead, ...]
     """What could not be read, now or earlier. Later syncs try again."""
 
@@ -829,6 +859,7 @@ class SyncReport:
             rows=fields["rows"],
             steps=fields["steps"],
             left_over=fields["left_over"],
+            unread=fields.get("unread", {}),
             failed=several(FailedRead._of)(fields["failed"]),
         )
 
@@ -1053,4 +1084,93 @@ class CallCount:
         return cls(
             made=fields["made"],
             max=fields["max"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """An amount in pesos, and the rate by which it was converted."""
+
+    pesos: Money
+    """The amount."""
+    rate: Rate
+    """The rate, with its day."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> Converted:
+        return cls(
+            pesos=Money._of(fields["pesos"]),
+            rate=Rate._of(fields["rate"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The value of one unit of a currency on a day."""
+
+    currency: str
+    """The currency or unit of account."""
+    date: date
+    """The day; for the UTM, whose rate is monthly, the first of the month."""
+    pesos: Decimal
+    """The value of one unit in pesos."""
+    source: str
+    """The source of the rate."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> Rate:
+        return cls(
+            currency=fields["currency"],
+            date=date.fromisoformat(fields["date"]),
+            pesos=Decimal(fields["pesos"]),
+            source=fields["source"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarTender:
+    """A tender that was found."""
+
+    code: str
+    """Its code."""
+    name: str
+    """Its title."""
+    state: str
+    """Its state when it was last indexed."""
+    closes: datetime | None
+    """When offers close."""
+    score: float
+    """The cosine similarity; 1 for the same text."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> SimilarTender:
+        return cls(
+            code=fields["code"],
+            name=fields["name"],
+            state=fields["state"],
+            closes=None if (given := fields.get("closes")) is None else moment(given),
+            score=fields["score"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """The result of updating an index."""
+
+    seen: int
+    """Tenders that were compared."""
+    embedded: int
+    """Of these, tenders that were embedded because they are new or their text changed."""
+    restated: int
+    """Of these, tenders whose state or closing time changed, but not their text."""
+    without_text: int
+    """Of these, tenders without text."""
+
+    @classmethod
+    def _of(cls, fields: Fields) -> IndexReport:
+        return cls(
+            seen=fields["seen"],
+            embedded=fields["embedded"],
+            restated=fields["restated"],
+            without_text=fields["without_text"],
         )

@@ -8,8 +8,7 @@ use tokio::sync::Mutex;
 use crate::context::{BoxFuture, Context};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::http::client::ApiClient;
-use crate::procure::json::fields::Fields;
-use crate::procure::json::walk;
+use crate::procure::json::{Fields, prepared};
 use crate::procure::rates::{Rate, RateProvider, identity, none, published};
 use crate::procure::{Currency, Date, Source, ZoneMark};
 
@@ -88,7 +87,7 @@ impl Mindicador {
         }
         let path = format!("/{indicator}/{:02}-{:02}-{:04}", day.day(), day.month(), day.year());
         let reply = self.api.get(&path).max_body(MOST_BYTES).bytes_reply(cx).await?;
-        let body = walk::prepared(reply.value)?;
+        let body = prepared(reply.value)?;
         let rate = read(&body, indicator, currency, day)?.ok_or_else(|| none(currency, date))?;
         cache.insert((indicator, day), rate.clone());
         Ok(rate)
@@ -101,7 +100,7 @@ impl Mindicador {
 /// `response_invalid` for an answer about another indicator, unit or day.
 pub(crate) fn read(body: &[u8], indicator: &str, currency: &Currency, day: Date) -> Result<Option<Rate>> {
     let unexpected = |what: &str| Error::response_invalid(format!("the answer of mindicador.cl {what}"));
-    let fields: Fields<'_> = walk::whole(body)?;
+    let fields = Fields::of_body(body)?;
     if fields.text("codigo").is_some_and(|code| code != indicator) {
         return Err(unexpected("is about another indicator"));
     }

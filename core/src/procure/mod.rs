@@ -119,88 +119,33 @@ pub use tables::{
 };
 pub use time::{Reading, Timestamp, ZoneMark};
 
-/// Reads public-procurement records.
-///
-/// Contract:
-/// - list rows and details are different types, because the sources have different facts for them;
-/// - amounts are exact decimals with their currency, never converted;
-/// - every answer names its source and the time as of which it is valid;
-/// - `not_found` only when the source itself says that the record does not exist;
-/// - an operation that the source does not offer is `unsupported`;
-/// - the ticket is in no log, error, stored key or record, nor in a URL that others can see;
-/// - no retries and no sleeps, unless the source demands them: a backend that waits for a lock or retries a call ends
-///   with an error that the policy does not retry again.
-pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
-    /// Who the backend is.
-    fn info(&self) -> &BackendInfo;
-
-    /// What each of the backend's sources can do by itself.
-    fn sources(&self) -> &[SourceInfo] {
-        &[]
-    }
-
-    /// Lists tenders.
-    fn tenders(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<TenderRow>>> + Send;
-
-    /// Reads one tender.
-    fn tender(
-        &self,
-        cx: &Context,
-        request: GetRequest,
-    ) -> impl Future<Output = Result<Answer<Tender>>> + Send;
-
-    /// Lists purchase orders.
-    fn purchase_orders(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<PurchaseOrderRow>>> + Send;
-
-    /// Reads one purchase order.
-    fn purchase_order(
-        &self,
-        cx: &Context,
-        request: GetRequest,
-    ) -> impl Future<Output = Result<Answer<PurchaseOrder>>> + Send;
-
-    /// Lists quick purchases (Compra Ágil).
-    fn quick_purchases(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<QuickPurchaseRow>>> + Send;
-
-    /// Reads one quick purchase.
-    fn quick_purchase(
-        &self,
-        cx: &Context,
-        request: GetRequest,
-    ) -> impl Future<Output = Result<Answer<QuickPurchase>>> + Send;
-
-    /// Lists public buyers.
-    fn buyers(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<Buyer>>> + Send;
-
-    /// Finds suppliers.
-    fn suppliers(
-        &self,
-        cx: &Context,
-        request: ListRequest,
-    ) -> impl Future<Output = Result<Listing<Supplier>>> + Send;
-
-    /// Tells what a listing costs. Nothing is sent to the source.
-    fn plan(&self, cx: &Context, request: PlanRequest) -> impl Future<Output = Result<Answer<Plan>>> + Send;
-}
-
-macro_rules! handle {
+/// The trait, its handle and its private twin, from one table of operations.
+macro_rules! client {
     ($($(#[doc = $doc:literal])+ $method:ident($request:ty) -> $response:ty = $operation:ident;)+) => {
+        /// Reads public-procurement records.
+        ///
+        /// Contract:
+        /// - list rows and details are different types, because the sources have different facts for them;
+        /// - amounts are exact decimals with their currency, never converted;
+        /// - every answer names its source and the time as of which it is valid;
+        /// - `not_found` only when the source itself says that the record does not exist;
+        /// - an operation that the source does not offer is `unsupported`;
+        /// - the ticket is in no log, error, stored key or record, nor in a URL that others can see;
+        /// - no retries and no sleeps, unless the source demands them: a backend that waits for a lock or retries a call
+        ///   ends with an error that the policy does not retry again.
+        pub trait ProcurementClient: Send + Sync + fmt::Debug + 'static {
+            /// Who the backend is.
+            fn info(&self) -> &BackendInfo;
+
+            /// What each of the backend's sources can do by itself.
+            fn sources(&self) -> &[SourceInfo] {
+                &[]
+            }
+
+            $($(#[doc = $doc])+
+            fn $method(&self, cx: &Context, request: $request) -> impl Future<Output = Result<$response>> + Send;)+
+        }
+
         /// Any procurement client: the handle that users hold. Cheap to clone; clones share the backend.
         #[derive(Clone, Debug)]
         pub struct AnyProcurement(Arc<dyn DynProcurement>);
@@ -270,7 +215,7 @@ macro_rules! handle {
     };
 }
 
-handle! {
+client! {
     /// Lists tenders.
     tenders(ListRequest) -> Listing<TenderRow> = ListTenders;
     /// Reads one tender.

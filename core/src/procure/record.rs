@@ -1,7 +1,7 @@
 //! Procurement records: rows of lists, and details.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
@@ -63,12 +63,15 @@ pub struct Origin {
     pub stale: bool,
     /// The record exactly as the source wrote it.
     pub raw: Raw,
+    /// The members of `raw` that have a value of another kind than expected, so that it is missing in the record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<&'static str>,
 }
 
 impl Origin {
     /// The origin of a record that is not stale.
     pub fn new(source: Source, as_of: Timestamp, raw: Raw) -> Self {
-        Self { source, as_of, stale: false, raw }
+        Self { source, as_of, stale: false, raw, unread: Vec::new() }
     }
 }
 
@@ -94,6 +97,9 @@ pub struct Listing<T> {
     /// The calls that it took, and the most that it could take; `None` where calls are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallCount>,
+    /// The values that could not be read, by the names of their members: in how many rows. The rows' origins name them too.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<&'static str, usize>,
     /// The source.
     pub source: Source,
     /// The time as of which they are valid: that of the oldest.
@@ -105,7 +111,8 @@ pub struct Listing<T> {
 impl<T> Listing<T> {
     /// A complete list.
     pub fn new(rows: Vec<T>, source: Source, as_of: Timestamp, route: Route) -> Self {
-        Self { rows, next_cursor: None, total: None, days: Vec::new(), calls: None, source, as_of, route }
+        let (days, unread) = (Vec::new(), BTreeMap::new());
+        Self { rows, next_cursor: None, total: None, days, calls: None, unread, source, as_of, route }
     }
 
     setters! {
@@ -115,6 +122,8 @@ impl<T> Listing<T> {
         with_total: total = Option<u64>;
         /// Sets the calls that it took.
         with_calls: calls = some CallCount;
+        /// Sets the values that could not be read.
+        with_unread: unread = BTreeMap<&'static str, usize>;
         /// Sets how complete each day is.
         with_days: days = Vec<DayReport>;
     }
@@ -195,6 +204,14 @@ records! {
         pub payment: Option<PaymentTerm>,
         /// The duration of the contract.
         pub contract_duration: Option<(Decimal, TimeUnit)>,
+        /// Whether the contract can be renewed.
+        pub renewable: Option<bool>,
+        /// Whether the supplier may have parts done by others.
+        pub subcontracting: Option<bool>,
+        /// Who answers for the payment; personal data.
+        pub payment_contact: Option<Contact>,
+        /// Who answers for the contract; personal data.
+        pub contract_contact: Option<Contact>,
         /// When it was published.
         pub published: Option<Timestamp>,
         /// The other dates.
@@ -393,6 +410,12 @@ records! {
         pub deserted_reason: Option<String>,
         /// Why the supplier was chosen.
         pub choice_reason: Option<String>,
+        /// Whether there are penalties.
+        pub penalties: Option<bool>,
+        /// Whether there are environmental requirements.
+        pub environmental_requirements: Option<bool>,
+        /// Whether there are social or economic requirements.
+        pub social_requirements: Option<bool>,
     }
 
     /// An offer for a quick purchase.
@@ -516,18 +539,6 @@ records! {
         pub telephone: Option<String>,
         /// The mail address.
         pub mail: Option<String>,
-    }
-}
-
-impl QuickPurchase {
-    /// When offers close.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.row.closes
-    }
-
-    /// The time left to make an offer; `None` after the deadline or if the source has none.
-    pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        self.row.closes?.time_left(now)
     }
 }
 

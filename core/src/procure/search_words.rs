@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::collections::HashSet;
 
-use super::json::fields::Fields;
+use super::json::Fields;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use super::store::{Form, StoredRecord};
 use super::tables::fold_letter;
@@ -58,7 +58,7 @@ fn stem(mut word: String) -> String {
 
 /// The title and description, under any of the names that the sources use.
 pub(crate) fn texts(fields: &Fields<'_>) -> (String, String) {
-    let first = |names: &[&str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
+    let first = |names: &[&'static str]| names.iter().find_map(|name| fields.text(name)).unwrap_or_default();
     let own = (first(&["Nombre", "title", "name"]), first(&["Descripcion", "description"]));
     match fields.object("tender").filter(|_| own.0.is_empty()) {
         Some(tender) => texts(&tender),

@@ -1,22 +1,30 @@
-//! What follows from a tender: the time that is left, who won it and for how much.
+//! What follows from a record: the time that is left, who won it and for how much.
 
 use std::time::Duration;
 
 use super::money::Money;
-use super::record::{LineAward, Supplier, Tender};
+use super::record::{Contact, LineAward, QuickPurchase, Supplier, Tender};
 use super::time::Timestamp;
 
+macro_rules! deadlines {
+    ($($record:ident),+) => {
+        $(impl $record {
+            /// When offers close.
+            pub fn deadline(&self) -> Option<Timestamp> {
+                self.row.closes
+            }
+
+            /// The time left to make an offer; `None` after the deadline or if the source has none.
+            pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
+                self.row.closes?.time_left(now)
+            }
+        })+
+    };
+}
+
+deadlines! { Tender, QuickPurchase }
+
 impl Tender {
-    /// When offers close.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.row.closes
-    }
-
-    /// The time left to make an offer; `None` after the deadline or if the source has none.
-    pub fn time_left(&self, now: Timestamp) -> Option<Duration> {
-        self.row.closes?.time_left(now)
-    }
-
     /// The total of the decision: as the source has it, else the exact sum of the awarded lines. `None` if a line has no
     /// price, or if they are in several currencies.
     pub fn awarded_total(&self) -> Option<Money> {
@@ -44,6 +52,16 @@ impl Tender {
     pub fn bidder_count(&self) -> Option<usize> {
         let counted = || usize::try_from(self.award.as_ref()?.bidders?).ok();
         if self.bidders.is_empty() { counted() } else { Some(self.bidders.len()) }
+    }
+
+    /// The persons that the record names.
+    pub(super) fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        let suppliers = self.bidders.iter().chain(self.award.iter().flat_map(|award| &award.suppliers));
+        let own = [&self.payment_contact, &self.contract_contact];
+        let buyer = self.buyer.iter().filter_map(|buyer| buyer.contact.as_ref());
+        buyer
+            .chain(own.into_iter().flatten())
+            .chain(suppliers.filter_map(|supplier| supplier.contact.as_ref()))
     }
 
     fn line_awards(&self) -> impl Iterator<Item = &LineAward> {

@@ -85,9 +85,9 @@ impl Timestamp {
         parse(text, mark).ok_or_else(|| Error::invalid_request("not a time such as 2026-10-26T15:30:00"))
     }
 
-    /// The same, with `None` for blanks and for the dates of 1900 that the sources write for "none".
-    pub(crate) fn read_optional(text: &str, mark: ZoneMark) -> Option<Self> {
-        parse(text, mark).filter(|moment| moment.wall.year() > 1900)
+    /// Whether it is none of the dates of 1900 that the sources write for "none".
+    pub(crate) fn is_given(self) -> bool {
+        self.wall.year() > 1900
     }
 
     /// The time of the system's clock.
@@ -279,13 +279,6 @@ mod tests {
             "2026-10-14T10:00X",
         ] {
             assert!(Timestamp::read(text, ZoneMark::WallClock).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_dates_of_1900_are_none() {
-        for text in ["1900-01-01", "1900-01-03T00:00:00", "", " "] {
-            assert_eq!(Timestamp::read_optional(text, ZoneMark::WallClock), None, "{text}");
         }
     }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ayni::local::{LocalChat, LocalChatConfig};
-use ayni::{AnyChat, ChatRequest, Context, Environment, Error, ErrorKind, OutputFormat, Tool};
+use ayni::{
+    AnyChat, ChatRequest, Context, Environment, Error, ErrorKind, ImageData, OutputFormat, Part, Tool,
+};
 use ayni_testkit::fuzz::Folder;
 use serde_json::json;
 
@@ -21,7 +23,8 @@ const KINDS: [ErrorKind; 7] = [
     ErrorKind::OutOfMemory,
 ];
 
-/// The tiny models of every family, with a tokenizer and a template; the model that answers by heart, as a folder and as a file.
+/// The tiny models of every family, with a tokenizer and a template; the model that answers by heart, as a folder and as a file; the
+/// one that reads images.
 pub(crate) fn bases() -> Vec<Folder> {
     let models = golden().join("../../conformance/models");
     let scripted = Folder::read(&models.join("scripted")).unwrap();
@@ -30,10 +33,33 @@ pub(crate) fn bases() -> Vec<Folder> {
         scripted,
         Folder::default().with("scripted.gguf", gguf.clone()),
         Folder::default().with("b.gguf", gguf),
+        Folder::read(&models.join("images")).unwrap(),
     ];
-    for family in
-        ["llama3", "mistral", "smollm3", "qwen2", "qwen3", "qwen3-moe", "gemma2", "gemma3", "phi3", "granite"]
-    {
+    for family in [
+        "llama3",
+        "mistral",
+        "smollm3",
+        "qwen2",
+        "qwen3",
+        "qwen3-moe",
+        "gemma2",
+        "gemma3",
+        "phi3",
+        "granite",
+        "ministral3",
+        "gpt-oss",
+        "gpt-oss-mxfp4",
+        "gemma",
+        "glm4",
+        "helium",
+        "mixtral",
+        "olmo",
+        "olmo2",
+        "phi",
+        "qwen2_moe",
+        "stablelm",
+        "starcoder2",
+    ] {
         let template = "{{ bos_token }}{% for m in messages %}the {{ m['content'] | trim }} road{% if tools %}{{ tools | tojson }}\
                         <tool_call>{% endif %}{% endfor %}";
         let config = json!({ "eos_token": "</s>", "chat_template": template });
@@ -64,16 +90,19 @@ pub(crate) async fn ask(folder: &Folder, number: u64) -> Result<(), Error> {
     folder.write(place.path()).unwrap();
     let gguf = folder.files.keys().find(|name| name.ends_with(".gguf"));
     let path = gguf.map_or_else(|| place.path().to_owned(), |name| place.path().join(name));
-    let precision = ["auto", "f32", "int8"][usize::try_from(number / 5 % 3).unwrap_or_default()];
+    let precision =
+        ["auto", "f32", "int8", "q8_0", "q4_k"][usize::try_from(number / 5 % 5).unwrap_or_default()];
     let config = LocalChatConfig::new(path.to_str().unwrap())
         .with_device("cpu")
         .with_precision(precision)
         .with_cache_bytes(8 << 20);
     let chat = AnyChat::new(LocalChat::open(&config, &Environment::empty())?);
-    let request = ChatRequest::user("plain niño 漢字 😀 the road")
-        .with_max_tokens(6)
-        .with_logprobs(2)
-        .with_seed(number);
+    let mut asked = vec![Part::text("plain niño 漢字 😀 the road")];
+    if folder.files.contains_key("preprocessor_config.json") && chat.info().reads_images == Some(true) {
+        let image = ImageData::new(std::fs::read(golden().join("images/rgb.png")).unwrap()).unwrap();
+        asked.insert(0, Part::image(image));
+    }
+    let request = ChatRequest::user(asked).with_max_tokens(6).with_logprobs(2).with_seed(number);
     let request = match number / 15 % 4 {
         0 => request.with_output(OutputFormat::Json),
         1 => request.with_tools([Tool::new("look", "", json!({ "type": "object" }))]),

@@ -58,7 +58,7 @@ pub(crate) fn main() -> ExitCode {
     }
     for (number, base) in chats.iter().enumerate() {
         // Freely and in a format, which takes a vocabulary that can write JSON.
-        for way in if number < 3 { &[30, 0][..] } else { &[30] } {
+        for way in if number < 4 { &[30, 0][..] } else { &[30] } {
             let outcome = runtime.block_on(chat::ask(base, *way));
             assert!(outcome.is_ok(), "chat model {number}: {outcome:?}");
         }

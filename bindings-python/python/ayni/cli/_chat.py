@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from ayni import Chat, Finish, Progress, Reasoning, Text
+from ayni import AyniError, Chat, Finish, InvalidRequest, Progress, Reasoning, Text
 
 
 def add(commands: Any) -> None:
@@ -15,8 +16,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "chat",
         help="talk to a local model in this terminal",
-        description="Talks to a local model. The conversation is kept; /new starts another one, Ctrl-C stops an answer, "
-        "and Ctrl-D ends.",
+        description="Talks to a local model. The conversation is kept; /new starts another one, /image FILE shows the model an "
+        "image with the next question, Ctrl-C stops an answer, and Ctrl-D ends.",
     )
     command.add_argument("model", metavar="MODEL", help="a GGUF file, a folder, or org/name[:Q4_K_M][@revision] on the Hub")
     command.add_argument("--system", help="what the model is told first")
@@ -51,15 +52,39 @@ def run(given: argparse.Namespace) -> int:
     start: list[dict[str, Any]] = [{"role": "system", "content": given.system}] if given.system else []
     with Chat(config) as chat:
         chat.ready_sync(progress=Loading())
-        print(f"{given.model}: {chat.window()} tokens; /new starts again, Ctrl-C stops an answer, Ctrl-D ends", file=sys.stderr)
+        shows = " /image FILE shows an image," if chat.info.reads_images else ""
+        keys = f"/new starts again,{shows} Ctrl-C stops an answer, Ctrl-D ends"
+        print(f"{given.model}: {chat.window()} tokens; {keys}", file=sys.stderr)
         messages = list(start)
+        images: list[dict[str, Any]] = []
         while (question := _question()) is not None:
-            if question == "/new":
-                messages = list(start)
-            elif question:
-                messages.append({"role": "user", "content": question})
-                messages.append({"role": "assistant", "content": _answer(chat, messages, options)})
+            command, _, file = question.partition(" ")
+            try:
+                if question == "/new":
+                    messages, images = list(start), []
+                elif command == "/image":
+                    images.append(_image(chat, file.strip()))
+                elif question:
+                    text: dict[str, Any] = {"type": "text", "text": question}
+                    asked = [*messages, {"role": "user", "content": [*images, text] if images else question}]
+                    images = []
+                    messages = [*asked, {"role": "assistant", "content": _answer(chat, asked, options)}]
+            except AyniError as error:
+                # Somebody who sees it can go on without what could not be answered.
+                if not sys.stdin.isatty():
+                    raise
+                print(f"ayni: {error}", file=sys.stderr)
     return 0
+
+
+def _image(chat: Chat, file: str) -> dict[str, Any]:
+    """The image as a part of the next question."""
+    if not chat.info.reads_images:
+        raise InvalidRequest("the model reads no images")
+    try:
+        return {"type": "image", "image": Path(file).expanduser().read_bytes()}
+    except OSError as error:
+        raise InvalidRequest(f"/image {file}: {error.strerror}; it takes the path of an image") from error
 
 
 def _question() -> str | None:

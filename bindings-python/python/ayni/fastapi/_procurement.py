@@ -1,5 +1,6 @@
 """The procurement dashboard's backend: records, analyses, files."""
 
+import asyncio
 import json
 import time
 import uuid
@@ -15,8 +16,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from ayni import Chat, InvalidRequest, Listing, Money, Procurement, Unsupported
+from ayni import Chat, Embedder, InvalidRequest, Listing, Money, Procurement, Unsupported
 from ayni.documents import analyse, export, tender_file
+from ayni.fastapi._analyses import Ask, Chats, Models, Questions, analysis_stream
 from ayni.fastapi._guard import text_route
 from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
@@ -24,6 +26,8 @@ from ayni.fastapi._service import Part, ServiceRouter
 Code = Annotated[
     str, Path(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z\-]+$", examples=["1057389-12-LE26"])
 ]
+Currency = Annotated[str, Path(pattern=r"^[A-Za-z]{2,3}$", examples=["CLF"])]
+EarlierDays = Annotated[int, Query(ge=0, le=31, description="Where the day has no rate, take the latest of so many before")]
 Kind = Literal["tender", "purchase_order", "quick_purchase"]
 
 TYPES = {
@@ -62,10 +66,11 @@ class Question(BaseModel):
     """What to ask about a tender: one of the prepared questions, or a free one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ask": "risks", "language": "es"}]})
-    ask: Literal["summary", "requirements", "risks", "go_no_go", "deadlines"] | None = None
+    ask: Ask | None = None
     question: str | None = Field(default=None, min_length=1, max_length=4_000)
     language: Literal["es", "en"] = "es"
     most_claims: int | None = Field(default=None, ge=1, le=50)
+    model: str | None = Field(default=None, max_length=64, description="One of `GET /api/models`")
 
 
 class Sync(BaseModel):
@@ -75,6 +80,27 @@ class Sync(BaseModel):
     kind: Kind = "tender"
     since: date
     max_details: int | None = Field(default=None, ge=0, le=10_000)
+
+
+class Codes(BaseModel):
+    """Tenders to read in full for the index of similar ones; without any, those that syncs have stored."""
+
+    model_config = ConfigDict(extra="forbid")
+    codes: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z\-]{1,64}$")]] = Field(default=[], max_length=1_000)
+
+
+class Wanted:
+    """Which similar tenders to find."""
+
+    def __init__(
+        self,
+        k: Annotated[int, Query(ge=1, le=1_000, description="The most tenders")] = 10,
+        states: Annotated[list[str] | None, Query(max_length=20, description="Only in one of these states")] = None,
+        closing_after: Annotated[datetime | None, Query(description="With its time zone")] = None,
+    ) -> None:
+        self.options: dict[str, Any] = {"k": k, "states": states or []}
+        if closing_after is not None:
+            self.options["closing_after"] = closing_after
 
 
 class AnalysisOut(BaseModel):
@@ -138,15 +164,20 @@ def known_parameters(request: Request) -> None:
 
 
 class ProcurementPart(Part):
-    """A procurement client, and the chat for analyses."""
+    """A procurement client, the chat for analyses, and the embedder for similar tenders."""
 
     name = "procurement"
 
     def __init__(
-        self, procurement: Procurement | Mapping[str, Any] | None, chat: Chat | Mapping[str, Any] | None
+        self,
+        procurement: Procurement | Mapping[str, Any] | None,
+        chat: Chat | Mapping[str, Any] | None,
+        embedder: Embedder | Mapping[str, Any] | str | None,
     ) -> None:
         self._config, self._given = procurement, procurement if isinstance(procurement, Procurement) else None
-        self._chat_config, self._chat = chat, chat if isinstance(chat, Chat) else None
+        self.chats = Chats(chat)
+        self._embedder = embedder
+        self._similar: Procurement | None = None
         self._procurement = self._given
         self._problem: str | None = "it is not loaded"
 
@@ -158,13 +189,15 @@ class ProcurementPart(Part):
             self._procurement = Procurement(config) if isinstance(config, Mapping) else Procurement.from_env()
         return self._procurement
 
-    @property
-    def chat(self) -> Chat:
-        """The chat: the given one, else the one whose key is set (Gemini, Groq, Featherless)."""
-        if self._chat is None:
-            config = self._chat_config
-            self._chat = Chat(config) if isinstance(config, Mapping) else Chat.from_env()
-        return self._chat
+    async def similar(self) -> Procurement:
+        """The client with the embedder, which is opened when it is first needed."""
+        if self._similar is None:
+            given = self._embedder
+            if given is None:
+                raise Unsupported("this service has no embedder: give `procurement_router` one as `embedder`")
+            embedder = given if isinstance(given, Embedder) else await asyncio.to_thread(Embedder, given)
+            self._similar = self._similar or self.procurement.with_embedder(embedder)
+        return self._similar
 
     async def load(self) -> None:
         """Opens the client, so that a missing ticket is noticed at once. Sends nothing, because requests count."""
@@ -173,7 +206,7 @@ class ProcurementPart(Part):
 
     async def close(self) -> None:
         """Closes a client that was opened here."""
-        self._problem = "it is closed"
+        self._problem, self._similar = "it is closed", None
         if self._given is None and self._procurement is not None:
             self._procurement.close()
             self._procurement = None
@@ -245,39 +278,55 @@ async def _started(pieces: Any) -> AsyncGenerator[bytes, None]:
 
 
 def procurement_router(
-    procurement: Procurement | Mapping[str, Any] | None = None, chat: Chat | Mapping[str, Any] | None = None
+    procurement: Procurement | Mapping[str, Any] | None = None,
+    chat: Chat | Mapping[str, Any] | None = None,
+    embedder: Embedder | Mapping[str, Any] | str | None = None,
 ) -> ServiceRouter:
-    """Purchase orders, tenders, quick purchases, buyers, suppliers; analyses and files of them.
+    """Purchase orders, tenders, quick purchases, buyers, suppliers; analyses and files of them, rates, similar tenders.
 
     Without a client it is Mercado Público with the ticket of the environment; without a chat it is the one whose key is
-    set there, opened when the first analysis is asked for.
+    set there, opened when the first analysis is asked for. Similar tenders need an embedder.
     """
-    part = ProcurementPart(procurement, chat)
+    part = ProcurementPart(procurement, chat, embedder)
     router = ServiceRouter(part, prefix="/api", tags=["procurement"], dependencies=[Depends(known_parameters)])
     listed = Depends(Listed)
     _add_lists(router, part, listed)
     _add_records(router, part)
     _add_accounts(router, part, listed)
-
-    @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
-    @text_route
-    async def analysis(code: Code, body: Question) -> Response:
-        found = await analyse(part.procurement, code, part.chat, **_asked(body))
-        return _json(found.json)
-
-    @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
-    @text_route
-    async def analysis_pdf(code: Code, body: Question) -> Response:
-        found = await analyse(part.procurement, code, part.chat, **_asked(body))
-        return _attachment(found.pdf(), "pdf", code)
-
+    _add_analyses(router, part)
+    _add_rates(router, part)
+    _add_similar(router, part)
     return router
 
 
 def _asked(body: Question) -> dict[str, Any]:
     if body.ask is not None and body.question is not None:
         raise InvalidRequest("`ask` and `question` exclude each other: give one of the two")
-    return body.model_dump(exclude_none=True)
+    return body.model_dump(exclude_none=True, exclude={"model"})
+
+
+def _add_analyses(router: ServiceRouter, part: ProcurementPart) -> None:
+    @router.get("/models", response_model=Models, summary="Which models may be asked, and why the others cannot")
+    async def models() -> Models:
+        return part.chats.describe()
+
+    @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
+    @text_route
+    async def analysis(code: Code, body: Question) -> Response:
+        found = await analyse(part.procurement, code, await part.chats.open(body.model), **_asked(body))
+        return _json(found.json)
+
+    @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
+    @text_route
+    async def analysis_pdf(code: Code, body: Question) -> Response:
+        found = await analyse(part.procurement, code, await part.chats.open(body.model), **_asked(body))
+        return _attachment(found.pdf(), "pdf", code)
+
+    @router.post("/tenders/{code}/analyses", response_class=StreamingResponse, summary="Several questions, as server-sent events")
+    @text_route
+    async def analyses(code: Code, body: Questions, request: Request) -> Response:
+        chat = await part.chats.open(body.model)
+        return await analysis_stream(request, part.procurement, chat, code, body.each())
 
 
 def _add_lists(router: ServiceRouter, part: ProcurementPart, listed: Any) -> None:
@@ -330,6 +379,41 @@ def _add_records(router: ServiceRouter, part: ProcurementPart) -> None:
             settings = {"uri": f"urn:uuid:{uuid.uuid4()}", "publisher": "ChileCompra", "published": moment}
         written = await tender_file(part.procurement, code, form, settings=settings)
         return _attachment(written, form, code)
+
+
+def _add_rates(router: ServiceRouter, part: ProcurementPart) -> None:
+    @router.get("/rates/{currency}", summary="What one UF, UTM, USD or EUR is worth in pesos on a day")
+    async def rate(currency: Currency, on: date, earlier_days: EarlierDays = 0) -> Response:
+        found = await part.procurement.rate(currency, on, earlier_days=earlier_days)
+        return _json(json.dumps(asdict(found), default=_plain))
+
+    @router.get("/rates/{currency}/convert", summary="An amount in pesos, by the rate of a day")
+    async def convert(currency: Currency, amount: Decimal, on: date, earlier_days: EarlierDays = 0) -> Response:
+        found = await part.procurement.convert(Money(amount, currency), on, earlier_days=earlier_days)
+        return _json(json.dumps(asdict(found), default=_plain))
+
+
+def _add_similar(router: ServiceRouter, part: ProcurementPart) -> None:
+    wanted_similar = Depends(Wanted)
+
+    @router.get("/tenders/{code}/similar", summary="Indexed tenders like an indexed one, nearest first; asks nobody")
+    async def similar(code: Code, wanted: Wanted = wanted_similar) -> Response:
+        found = await (await part.similar()).similar(code, **wanted.options)
+        return _json(json.dumps([asdict(tender) for tender in found], default=_plain))
+
+    @router.get("/similar", summary="Indexed tenders near to a text in meaning, nearest first")
+    async def near(
+        text: Annotated[str, Query(min_length=1, max_length=2_000)], wanted: Wanted = wanted_similar
+    ) -> Response:
+        found = await (await part.similar()).similar(text=text, **wanted.options)
+        return _json(json.dumps([asdict(tender) for tender in found], default=_plain))
+
+    @router.post("/similar", summary="Embeds stored tenders that are new or changed, or the given ones in full")
+    @text_route
+    async def index(body: Codes) -> Response:
+        client = await part.similar()
+        found = await (client.add_similar(body.codes) if body.codes else client.refresh_similar())
+        return _json(json.dumps(asdict(found)))
 
 
 def _add_accounts(router: ServiceRouter, part: ProcurementPart, listed: Any) -> None:

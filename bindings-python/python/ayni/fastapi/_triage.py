@@ -1,17 +1,23 @@
 """The triage chat: one endpoint, selectable modes."""
 
+import asyncio
 import inspect
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
 
-from ayni import AyniError, ChatModes, InvalidRequest
+from ayni import AyniError, Chat, ChatModes, Finish, InvalidRequest, Reasoning, Started, Text
+from ayni.fastapi._failures import body_of, request_id_of
 from ayni.fastapi._guard import LOG, text_route
 from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
+from ayni.fastapi._sse import event, kept_alive, stream
 
 Summary = Callable[[str], "str | None | Awaitable[str | None]"]
 
@@ -21,6 +27,9 @@ INSTRUCTION = (
 )
 
 LONGEST_QUERY = 20_000
+
+ALIASES = {"huggingface": "hf-qwen2.5"}
+"""Names that deployments give to modes."""
 
 
 class TriageRequest(BaseModel):
@@ -95,24 +104,31 @@ class Overview(BaseModel):
     llm_modes: list[ModeDescription]
 
 
+def _default_of_environment() -> str:
+    return os.environ.get("DEFAULT_LLM_MODE", "").strip()
+
+
 class ModesPart(Part):
     """The chat modes of an environment."""
 
     name = "modes"
 
     def __init__(self, modes: ChatModes | None) -> None:
-        self._modes = modes
+        self._modes, self._is_own = modes, modes is None
         self._problem: str | None = "the modes are not warmed up"
 
     @property
     def modes(self) -> ChatModes:
         """The modes."""
         if self._modes is None:
-            self._modes = ChatModes.from_env()
+            name = _default_of_environment()
+            self._modes = ChatModes.from_env(os.environ | ({"DEFAULT_LLM_MODE": ALIASES[name]} if name in ALIASES else {}))
         return self._modes
 
     async def load(self) -> None:
         """Logs the setup of the modes and prepares the default one. The others serve even if that one cannot."""
+        if self._is_own and (name := _default_of_environment()) in ALIASES:
+            LOG.info("DEFAULT_LLM_MODE is '%s', which means %s", name, ALIASES[name])
         for mode in self.modes.describe():
             LOG.info(
                 "chat mode",
@@ -155,6 +171,81 @@ async def _summary_of(summary: Summary | None, mrn: str) -> str | None:
     return await found if inspect.isawaitable(found) else found
 
 
+@dataclass
+class _Asked:
+    """A question on its way to a model."""
+
+    chat: Chat
+    messages: list[dict[str, Any]]
+    mode: str
+    log: dict[str, Any]
+    began: float
+
+    def latency_ms(self) -> float:
+        return round((time.perf_counter() - self.began) * 1000, 1)
+
+
+async def _asked(part: ModesPart, summary: Summary | None, body: TriageRequest, request: Request) -> _Asked:
+    if not body.query.strip():
+        raise InvalidRequest("`query` is empty")
+    # What a hosted model says of a request may repeat the patient's summary, which the caller has not sent.
+    request.scope["ayni.discreet"] = True
+    began = time.perf_counter()
+    named = (body.llm_mode or "").strip()
+    mode = ALIASES.get(named, named) or part.modes.default_mode
+    described = {row.mode: row for row in part.modes.describe()}.get(mode or "")
+    # Neither the query nor the record number.
+    told: dict[str, Any] = {"mode": mode if described else "unknown"}
+    if described:
+        told |= {"model": described.model, "endpoint": described.endpoint}
+    request.scope["ayni.log"] = told
+    chat = part.modes.open(mode)
+    known = await _summary_of(summary, body.patient_mrn)
+    instruction = INSTRUCTION if known is None else f"{INSTRUCTION}\n\nSummary:\n{known}"
+    messages = [{"role": "system", "content": instruction}, {"role": "user", "content": body.query}]
+    return _Asked(chat, messages, mode or "", told, began)
+
+
+async def _events(request: Request, asked: _Asked, first: Any, events: Any) -> AsyncGenerator[bytes, None]:
+    """``started``, then ``reasoning`` and ``text`` in pieces, at the end ``done`` with what is known of the whole, or ``error``. A
+    stream without one of these two was cut."""
+    model, first_text, came = "", None, first
+    try:
+        while came is not None:
+            if isinstance(came, Started):
+                model = asked.log["model"] = came.route.model
+                yield event("started", {"llm_mode": asked.mode, "model": model})
+            elif isinstance(came, (Text, Reasoning)):
+                first_text = first_text or time.perf_counter()
+                yield event("text" if isinstance(came, Text) else "reasoning", {"text": came.text})
+            elif isinstance(came, Finish):
+                yield event("done", _whole(asked, model, came, first_text))
+            step = asyncio.ensure_future(anext(events, None))
+            try:
+                async for comment in kept_alive(request, step):
+                    yield comment
+                came = step.result()
+            finally:
+                step.cancel()
+    except AyniError as error:
+        request.scope["ayni.kind"] = error.kind
+        yield event("error", body_of(error, request_id_of(request), discreet=True))
+
+
+def _whole(asked: _Asked, model: str, finish: Finish, first_text: float | None) -> dict[str, Any]:
+    tokens = finish.usage.output_tokens
+    seconds = time.perf_counter() - first_text if first_text else 0.0
+    return {
+        "llm_mode": asked.mode,
+        "model": model,
+        "latency_ms": asked.latency_ms(),
+        "finish": finish.reason,
+        "output_tokens": tokens,
+        # Of the writing alone: what comes before the first token is the time of reading and of the network.
+        "tokens_per_second": round((tokens - 1) / seconds, 1) if tokens and tokens > 1 and seconds > 0.01 else None,
+    }
+
+
 def triage_router(modes: ChatModes | None = None, *, summary: Summary | None = None) -> ServiceRouter:
     """A patient's question to the model of a mode.
 
@@ -176,31 +267,25 @@ def triage_router(modes: ChatModes | None = None, *, summary: Summary | None = N
     @router.post("/triage", response_model=TriageAnswer, summary="The answer to a patient's question")
     @text_route
     async def triage(body: TriageRequest, request: Request) -> TriageAnswer:
-        if not body.query.strip():
-            raise InvalidRequest("`query` is empty")
-        # What a hosted model says of a request may repeat the patient's summary, which the caller has not sent.
-        request.scope["ayni.discreet"] = True
-        began = time.perf_counter()
-        mode = (body.llm_mode or "").strip() or part.modes.default_mode
-        described = {row.mode: row for row in part.modes.describe()}.get(mode or "")
-        # Neither the query nor the record number.
-        told: dict[str, Any] = {"mode": mode if described else "unknown"}
-        if described:
-            told |= {"model": described.model, "endpoint": described.endpoint}
-        request.scope["ayni.log"] = told
-        chat = part.modes.open(body.llm_mode)
-        known = await _summary_of(summary, body.patient_mrn)
-        instruction = INSTRUCTION if known is None else f"{INSTRUCTION}\n\nSummary:\n{known}"
-        messages = [{"role": "system", "content": instruction}, {"role": "user", "content": body.query}]
-        response = await chat.chat(messages)
-        told["model"] = response.route.model
+        asked = await _asked(part, summary, body, request)
+        response = await asked.chat.chat(asked.messages)
+        asked.log["model"] = response.route.model
         return TriageAnswer(
             answer=response.text,
             reasoning=response.reasoning,
-            llm_mode=mode or "",
+            llm_mode=asked.mode,
             model=response.route.model,
-            latency_ms=round((time.perf_counter() - began) * 1000, 1),
+            latency_ms=asked.latency_ms(),
             finish=response.finish,
         )
+
+    @router.post("/triage/stream", response_class=StreamingResponse, summary="The answer as server-sent events")
+    @text_route
+    async def triage_stream(body: TriageRequest, request: Request) -> StreamingResponse:
+        asked = await _asked(part, summary, body, request)
+        events = aiter(asked.chat.stream(asked.messages))
+        # Fails here while there is still a status to be set.
+        first = await anext(events)
+        return stream(_events(request, asked, first, events))
 
     return router

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::wire::v1;
 use super::wire::{Body, compra_agil, ocds};
 use crate::error::Result;
-use crate::procure::json::walk;
+use crate::procure::json::prepared;
 use crate::procure::{PurchaseOrderRow, QuickPurchaseRow, Source, Tender, TenderRow, Timestamp};
 
 /// The tenders in a list of v1.
@@ -22,7 +22,7 @@ use crate::procure::{PurchaseOrderRow, QuickPurchaseRow, Source, Tender, TenderR
 /// # Errors
 /// `response_invalid` if the body is anything else.
 pub fn tenders(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<TenderRow>> {
-    v1::tenders(&Body::new(walk::prepared(body.into())?, Source::V1, as_of))?.into_rows()
+    v1::tenders(&Body::new(prepared(body.into())?, Source::V1, as_of))?.into_rows()
 }
 
 /// The purchase orders in a list of v1.
@@ -30,7 +30,7 @@ pub fn tenders(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<TenderRow
 /// # Errors
 /// As [`tenders`].
 pub fn purchase_orders(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<PurchaseOrderRow>> {
-    v1::orders(&Body::new(walk::prepared(body.into())?, Source::V1, as_of))?.into_rows()
+    v1::orders(&Body::new(prepared(body.into())?, Source::V1, as_of))?.into_rows()
 }
 
 /// The quick purchases on a page of the quick-purchase API.
@@ -38,7 +38,7 @@ pub fn purchase_orders(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<P
 /// # Errors
 /// As [`tenders`].
 pub fn quick_purchases(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<QuickPurchaseRow>> {
-    let body = Body::new(walk::prepared(body.into())?, Source::COMPRA_AGIL, as_of);
+    let body = Body::new(prepared(body.into())?, Source::COMPRA_AGIL, as_of);
     Ok(compra_agil::page(&body, compra_agil::success(&body.bytes)?)?.rows)
 }
 
@@ -47,5 +47,5 @@ pub fn quick_purchases(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<Q
 /// # Errors
 /// As [`tenders`].
 pub fn ocds_tenders(body: impl Into<Bytes>, as_of: Timestamp) -> Result<Vec<Tender>> {
-    ocds::tenders(&Body::new(walk::prepared(body.into())?, Source::OCDS, as_of))
+    ocds::tenders(&Body::new(prepared(body.into())?, Source::OCDS, as_of))
 }

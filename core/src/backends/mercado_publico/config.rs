@@ -28,6 +28,8 @@ pub struct MercadoPublicoConfig {
     pub ocds_url: String,
     /// The URL of the monthly files.
     pub bulk_url: String,
+    /// The URL of the rates of currencies by day: mindicador.cl's API.
+    pub rates_url: String,
     /// The folder for monthly files while they are read; by default one beside the lock file.
     pub bulk_dir: Option<String>,
     /// The store for quota, checkpoints, answers and records: `memory`, `sqlite:<path>`, or
@@ -73,6 +75,7 @@ impl Default for MercadoPublicoConfig {
             quick_url: "https://api2.mercadopublico.cl/v2".to_owned(),
             ocds_url: "https://api.mercadopublico.cl/APISOCDS/OCDS".to_owned(),
             bulk_url: "https://transparenciachc.blob.core.windows.net".to_owned(),
+            rates_url: "https://mindicador.cl/api".to_owned(),
             bulk_dir: None,
             store: None,
             lock: true,
@@ -110,6 +113,7 @@ impl MercadoPublicoConfig {
         self.quick_url = format!("{url}/v2");
         self.ocds_url = format!("{url}/APISOCDS/OCDS");
         self.bulk_url = url.to_owned();
+        self.rates_url = format!("{url}/api");
         self
     }
 

@@ -20,7 +20,7 @@ use crate::http::client::ApiReply;
 use crate::http::status::read_error_body;
 use crate::policy::backoff::{Backoff, wait_for_attempt};
 use crate::policy::breaker::Breaker;
-use crate::procure::json::walk;
+use crate::procure::json::prepared;
 use crate::procure::store::{SharedStore, StoredAnswer};
 use crate::procure::{Date, Timestamp};
 
@@ -332,9 +332,9 @@ impl MercadoPublico {
     }
 
     fn decoded(&self, request: &ApiRequest<'_>, reply: &ApiReply<Bytes>) -> Result<Bytes> {
-        let bytes = walk::prepared(reply.value.clone())?;
+        let bytes = prepared(reply.value.clone())?;
         let is_failure = match request.api {
-            Api::V1 => matches!(v1::read(&bytes, walk::Walker::skip)?, v1::V1::Failure(_)),
+            Api::V1 => matches!(v1::envelope(&bytes)?, v1::V1::Failure(_)),
             Api::Quick => compra_agil::payload(&bytes)?.is_err(),
             Api::Ocds => {
                 ocds::check(&bytes)?;

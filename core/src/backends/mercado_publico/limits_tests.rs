@@ -2,20 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::testing::Bench;
+use super::testing::{Bench, day, range};
 use crate::error::ErrorKind;
 use crate::procure::store::RecordKind;
 use crate::procure::{
-    Currency, Date, ListRequest, Listing, Money, Plan, PlanRequest, ProcurementClient, TenderRow,
+    Currency, ListRequest, Listing, Money, Plan, PlanRequest, ProcurementClient, TenderRow,
 };
-
-fn day(text: &str) -> Date {
-    text.parse().expect("a day")
-}
-
-fn range(from: &str, to: &str) -> ListRequest {
-    ListRequest::between(day(from), day(to))
-}
 
 /// Many tenders that are open for offers, all of Santiago.
 fn many_open(count: usize) -> (Bench, BTreeSet<String>) {
@@ -259,4 +251,36 @@ async fn a_list_of_which_the_service_repeats_a_page_ends_there() {
     let listing = bench.client().quick_purchases(&bench.cx(), request).await.expect("a part");
     assert_eq!((listing.rows.len(), bench.chile.calls()), (20, 2));
     assert!(listing.next_cursor.is_some(), "it is not all");
+}
+
+#[tokio::test]
+async fn the_store_forgets_old_answers_by_itself() {
+    let mut bench = Bench::at("2026-10-14T12:00:00");
+    (bench.config.answers_max_days, bench.config.answers_max_megabytes) = (30, 1);
+    let (client, cx) = (bench.client(), bench.cx());
+    let large: &'static str =
+        format!("{{\"Cantidad\":0,\"Listado\":[],\"x\":\"{}\"}}", "x".repeat(100_000)).leak();
+    let ask = async |first: i32, days: i32| {
+        bench.chile.next((0..days).map(|_| (200, large)));
+        let from = day("2026-06-01").plus_days(first);
+        let request = ListRequest::between(from, from.plus_days(days - 1)).with_max_calls(200);
+        client.tenders(&cx, request).await.expect("a listing");
+    };
+    let asked_again = async |first: i32| {
+        let before = bench.chile.calls();
+        client.tenders(&cx, ListRequest::on(day("2026-06-01").plus_days(first))).await.expect("a listing");
+        bench.chile.calls() > before
+    };
+    // Thirteen megabytes, of which the newest one is kept: days that are over, and otherwise fresh for ever.
+    ask(0, 100).await;
+    ask(100, 29).await;
+    assert!(asked_again(0).await && !asked_again(100).await);
+    // A month later the whole is too old.
+    bench.set("2026-11-20T12:00:00");
+    bench.chile.next((0..64).map(|_| (200, "{\"Cantidad\":0,\"Listado\":[]}")));
+    client
+        .tenders(&cx, ListRequest::between(day("2025-01-01"), day("2025-03-05")).with_max_calls(64))
+        .await
+        .expect("a listing");
+    assert!(asked_again(100).await);
 }

@@ -1,5 +1,6 @@
 //! The trait `ProcurementClient`, implemented with the three services.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::client::{Api, MercadoPublico};
@@ -7,16 +8,18 @@ use super::cursor::{fingerprint, foreign_cursor, own_cursor, paged};
 use super::fetch::{ApiRequest, Freshness};
 use super::filter::{allow_only, check_source, unknown_source};
 use super::gate::budget::CallBudget;
-use super::wire::{Body, compra_agil, ocds, order, tender, v1};
+use super::wire::{Body, FromSource, compra_agil, ocds, order, tender, v1};
 use crate::context::Context;
 use crate::error::Operation;
 use crate::error::{Error, ErrorKind, Result, Sent};
 use crate::info::BackendInfo;
+use crate::procure::json::Fields;
 use crate::procure::search_words::SearchWords;
 use crate::procure::{
     Answer, Buyer, GetRequest, ListRequest, Listing, OrderCode, OrderState, Plan, PlanRequest,
     ProcurementClient, PurchaseOrder, PurchaseOrderRow, QuickPurchase, QuickPurchaseCode, QuickPurchaseRow,
-    QuickPurchaseState, Rut, SourceInfo, Supplier, Tender, TenderCode, TenderRow, TenderState,
+    QuickPurchaseState, Rut, Source, SourceInfo, Supplier, Tender, TenderCode, TenderRow, TenderState,
+    Timestamp,
 };
 
 /// How long the detail of a record that may still change is fresh.
@@ -109,6 +112,20 @@ impl MercadoPublico {
         Ok(self.detail(cx, order_request(code).with_budget(budget)).await?.0)
     }
 
+    /// Rows, with the values in them that could not be read.
+    pub(super) fn listing<T: FromSource>(
+        &self,
+        mut rows: Vec<T>,
+        source: Source,
+        as_of: Timestamp,
+    ) -> Listing<T> {
+        let mut unread = BTreeMap::new();
+        for name in rows.iter_mut().flat_map(|row| row.origin_mut().unread.clone()) {
+            *unread.entry(name).or_default() += 1;
+        }
+        Listing::new(rows, source, as_of, self.route()).with_unread(unread)
+    }
+
     fn answer<T>(&self, record: T, body: &Body) -> Answer<T> {
         Answer::new(record, body.source.clone(), body.as_of, self.route()).with_stale(body.stale)
     }
@@ -188,14 +205,11 @@ impl MercadoPublico {
         let index = ocds::index(&body)?;
         let end = offset + index.codes.len();
         let more = index.total.is_some_and(|total| usize::try_from(total).is_ok_and(|total| end < total));
-        let origin = body.origin(crate::procure::Raw::default());
-        let rows = index.codes.into_iter().map(|code| TenderRow {
-            code,
-            origin: origin.clone(),
-            ..TenderRow::default()
-        });
+        let row = |code| TenderRow { code, ..TenderRow::default() };
+        let rows = index.codes.into_iter().map(|code| body.record("", &Fields::default(), row(code)));
         let next = (more && end > offset).then(|| Ok::<_, Error>(format!("{}/{end}", fingerprint(request)?)));
-        Ok(Listing::new(rows.collect(), body.source.clone(), body.as_of, self.route())
+        Ok(self
+            .listing(rows.collect(), body.source.clone(), body.as_of)
             .with_total(index.total.and_then(|total| u64::try_from(total).ok()))
             .with_next_cursor(next.transpose()?))
     }
@@ -215,9 +229,7 @@ impl MercadoPublico {
         let kept: Vec<Buyer> = rows.into_iter().filter(keeps).collect();
         let total = kept.len() as u64;
         let (rows, next) = paged(request, kept, |buyer| &buyer.code)?;
-        Ok(Listing::new(rows, body.source.clone(), body.as_of, self.route())
-            .with_total(Some(total))
-            .with_next_cursor(next))
+        Ok(self.listing(rows, body.source.clone(), body.as_of).with_total(Some(total)).with_next_cursor(next))
     }
 
     async fn list_suppliers(&self, cx: &Context, request: &ListRequest) -> Result<Listing<Supplier>> {
@@ -229,7 +241,7 @@ impl MercadoPublico {
         })?;
         let (found, as_of) = self.suppliers_by_rut(cx, rut.parse::<Rut>()?, None).await?;
         let (rows, next) = paged(request, found, |supplier| &supplier.code)?;
-        Ok(Listing::new(rows, Api::V1.source(), as_of, self.route()).with_next_cursor(next))
+        Ok(self.listing(rows, Api::V1.source(), as_of).with_next_cursor(next))
     }
 }
 

@@ -194,7 +194,8 @@ impl MercadoPublico {
             return Err(truncated());
         }
         let total = total.and_then(|total| u64::try_from(total).ok());
-        Ok(Listing::new(rows, Api::Quick.source(), as_of, self.route())
+        Ok(self
+            .listing(rows, Api::Quick.source(), as_of)
             // With a cursor, or filtered here, the service's count is another one.
             .with_total(
                 total.filter(|total| {

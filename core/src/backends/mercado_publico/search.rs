@@ -13,6 +13,7 @@ use super::cursor::{List, SearchCursor, lists, rows_after, v1_date};
 use super::fetch::{ApiRequest, Fetched, Freshness};
 use super::filter::{Filter, check_source};
 use super::gate::budget::{CallBudget, is_ceiling};
+use super::wire::FromSource;
 use super::wire::v1::{self, V1};
 use crate::context::Context;
 use crate::error::Operation;
@@ -25,7 +26,7 @@ use crate::procure::{
 };
 
 /// A kind of record that v1 lists by day.
-pub(super) trait Daily: Sized + Send + Sync {
+pub(super) trait Daily: FromSource + Sized + Send + Sync {
     const KIND: RecordKind;
     const PATH: &'static str;
     const OPERATION: Operation;
@@ -34,10 +35,18 @@ pub(super) trait Daily: Sized + Send + Sync {
     fn code(&self) -> &str;
     fn name(&self) -> &str;
     fn is_in_state(&self, wanted: &str) -> bool;
+    /// Whether the detail of a record passes the filters that only it can decide.
+    fn passes(
+        client: &MercadoPublico,
+        cx: &Context,
+        search: &Search<'_>,
+        code: &str,
+    ) -> impl Future<Output = Result<bool>> + Send;
 }
 
 macro_rules! daily {
-    ($($row:ident as $kind:ident in $state:ident at $path:literal, $operation:ident, $read:path;)+) => {
+    ($($row:ident as $kind:ident in $state:ident at $path:literal, $operation:ident, $read:path,
+        $detail:ident, $keeps:ident;)+) => {
         $(impl Daily for $row {
             const KIND: RecordKind = RecordKind::$kind;
             const PATH: &'static str = $path;
@@ -58,17 +67,28 @@ macro_rules! daily {
             fn is_in_state(&self, wanted: &str) -> bool {
                 self.state == crate::procure::$state::from(wanted)
             }
+
+            async fn passes(
+                client: &MercadoPublico,
+                cx: &Context,
+                search: &Search<'_>,
+                code: &str,
+            ) -> Result<bool> {
+                Ok(search.filter.$keeps(&client.$detail(cx, code, Some(search.budget)).await?))
+            }
         })+
     };
 }
 
 daily! {
-    TenderRow as Tender in TenderState at "/publico/licitaciones.json", ListTenders, v1::tenders;
-    PurchaseOrderRow as PurchaseOrder in OrderState at "/publico/ordenesdecompra.json", ListPurchaseOrders, v1::orders;
+    TenderRow as Tender in TenderState at "/publico/licitaciones.json", ListTenders, v1::tenders,
+        tender_by_code, keeps_tender;
+    PurchaseOrderRow as PurchaseOrder in OrderState at "/publico/ordenesdecompra.json", ListPurchaseOrders, v1::orders,
+        order_by_code, keeps_order;
 }
 
 /// What stays the same while a request's lists are read.
-struct Search<'a> {
+pub(super) struct Search<'a> {
     filter: Filter,
     sorting: Sorting,
     budget: &'a CallBudget,
@@ -190,11 +210,7 @@ impl MercadoPublico {
     }
 
     /// Lists tenders or purchase orders, newest or oldest first, and reports how complete each day is.
-    pub(super) async fn search<T: Detailed>(
-        &self,
-        cx: &Context,
-        request: &ListRequest,
-    ) -> Result<Listing<T>> {
+    pub(super) async fn search<T: Daily>(&self, cx: &Context, request: &ListRequest) -> Result<Listing<T>> {
         let plan = self.plan_search::<T>(cx, request).await?;
         let mut budget = self.budget(cx, &plan).await?;
         let outcome = self.search_within(cx, request, &budget).await;
@@ -202,7 +218,7 @@ impl MercadoPublico {
         outcome
     }
 
-    async fn search_within<T: Detailed>(
+    async fn search_within<T: Daily>(
         &self,
         cx: &Context,
         request: &ListRequest,
@@ -221,7 +237,7 @@ impl MercadoPublico {
                 break;
             }
         }
-        found.into_listing(request, budget.count(), self.route())
+        found.into_listing(self, request, budget.count())
     }
 
     /// Reads a list and takes its rows that pass the filter. If it was not read to its end, `found.next` says where to go
@@ -229,7 +245,7 @@ impl MercadoPublico {
     ///
     /// # Errors
     /// Those with which the other lists would fail too, if nothing was found so far.
-    async fn read_list<T: Detailed>(
+    async fn read_list<T: Daily>(
         &self,
         cx: &Context,
         search: &Search<'_>,
@@ -270,7 +286,7 @@ impl MercadoPublico {
     }
 
     /// Takes the rows of a list. `seen` becomes the code of the last row that was looked at.
-    async fn read_rows<T: Detailed>(
+    async fn read_rows<T: Daily>(
         &self,
         cx: &Context,
         search: &Search<'_>,
@@ -304,9 +320,18 @@ impl MercadoPublico {
                     return Ok(());
                 }
                 cx.check()?;
-                if !filter.needs_details() || passes::<T>(self, cx, search, &code).await? {
-                    found.codes.insert(code.clone());
-                    found.rows.push(row);
+                let passes = match filter.needs_details() {
+                    true => T::passes(self, cx, search, &code).await,
+                    false => Ok(true),
+                };
+                match passes {
+                    Ok(true) => {
+                        found.codes.insert(code.clone());
+                        found.rows.push(row);
+                    }
+                    // A list may name a record that has no detail.
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
                 }
             }
             *seen = Some(code);
@@ -338,7 +363,7 @@ impl MercadoPublico {
         self.list_stream(cx.clone(), request)
     }
 
-    fn list_stream<T: Detailed + 'static>(
+    fn list_stream<T: Daily + 'static>(
         &self,
         cx: Context,
         request: ListRequest,
@@ -368,7 +393,7 @@ impl MercadoPublico {
                 }
                 // A day that failed is a report here, not the end of the stream.
                 found.last_error = None;
-                let listing = found.into_listing(&request, state.budget.count(), client.route())?;
+                let listing = found.into_listing(&client, &request, state.budget.count())?;
                 Ok(Some((listing, Ok(state))))
             }
         })
@@ -407,19 +432,6 @@ impl DayReport {
     }
 }
 
-/// Whether the detail of a record passes. A list may name a record that has no detail.
-async fn passes<T: Detailed>(
-    client: &MercadoPublico,
-    cx: &Context,
-    search: &Search<'_>,
-    code: &str,
-) -> Result<bool> {
-    match T::passes(client, cx, &search.filter, code, search.budget).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        outcome => outcome,
-    }
-}
-
 /// A day is complete once it is over. Lists that the service filtered never are: its filters miss some records.
 fn completeness(day: Date, body: &super::wire::Body, filter: &Filter) -> Completeness {
     let over = body.as_of.date() > day;
@@ -438,41 +450,6 @@ fn fails_all_lists(error: &Error) -> bool {
     ) || error.context().iter().any(|(name, value)| {
         matches!((*name, value.as_str()), ("reason", "breaker_open") | ("phase", "total"))
     })
-}
-
-/// A record with filters that only its detail can decide.
-pub(super) trait Detailed: Daily {
-    fn passes(
-        client: &MercadoPublico,
-        cx: &Context,
-        filter: &Filter,
-        code: &str,
-        budget: &CallBudget,
-    ) -> impl Future<Output = Result<bool>> + Send;
-}
-
-impl Detailed for TenderRow {
-    async fn passes(
-        client: &MercadoPublico,
-        cx: &Context,
-        filter: &Filter,
-        code: &str,
-        budget: &CallBudget,
-    ) -> Result<bool> {
-        Ok(filter.keeps_tender(&client.tender_by_code(cx, code, Some(budget)).await?))
-    }
-}
-
-impl Detailed for PurchaseOrderRow {
-    async fn passes(
-        client: &MercadoPublico,
-        cx: &Context,
-        filter: &Filter,
-        code: &str,
-        budget: &CallBudget,
-    ) -> Result<bool> {
-        Ok(filter.keeps_order(&client.order_by_code(cx, code, Some(budget)).await?))
-    }
 }
 
 struct SearchResults<T> {
@@ -504,13 +481,19 @@ impl<T: Daily> SearchResults<T> {
         self.reports.push(DayReport { problem, ..DayReport::new(day, Completeness::Failed) });
     }
 
-    fn into_listing(self, request: &ListRequest, calls: CallCount, route: Route) -> Result<Listing<T>> {
+    fn into_listing(
+        self,
+        client: &MercadoPublico,
+        request: &ListRequest,
+        calls: CallCount,
+    ) -> Result<Listing<T>> {
         let all_failed = self.reports.iter().all(|report| report.completeness == Completeness::Failed);
         if let (true, Some(error)) = (all_failed, self.last_error) {
             return Err(error);
         }
         let cursor = self.next.map(|cursor| cursor.write(request)).transpose()?;
-        Ok(Listing::new(self.rows, Api::V1.source(), self.oldest, route)
+        Ok(client
+            .listing(self.rows, Api::V1.source(), self.oldest)
             .with_days(self.reports)
             .with_calls(calls)
             .with_next_cursor(cursor))

@@ -4,7 +4,7 @@
 //! from which the next sync goes on. A sync that is killed in between reads that day or window again and finds most of it
 //! unchanged. What a sync that failed has written can be read with [`MercadoPublico::events`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,9 @@ pub struct SyncReport {
     pub steps: usize,
     /// Tenders that vanished from the lists and were not read, because there were more than `max_details`.
     pub left_over: usize,
+    /// How many of the rows have a value that cannot be read, by its name. The stored body has it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<&'static str, usize>,
     /// What could not be read, now or earlier. Later syncs try again.
     pub failed: Vec<FailedRead>,
 }
@@ -317,6 +320,9 @@ impl SyncRun {
             self.apply(batch).await?;
         }
         self.report.rows += rows.len();
+        for name in rows.iter().flat_map(|row| &row.origin().unread) {
+            *self.report.unread.entry(name).or_default() += 1;
+        }
         Ok(())
     }
 

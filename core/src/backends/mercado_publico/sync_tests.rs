@@ -1,14 +1,10 @@
 //! A sync never loses and never sticks.
 
-use super::testing::Bench;
+use super::testing::{Bench, day};
 use super::*;
 use crate::error::ErrorKind;
 use crate::procure::store::{Batch, RecordKind};
-use crate::procure::{Change, Completeness, Date, ListRequest, ProcurementClient};
-
-fn day(text: &str) -> Date {
-    text.parse().expect("a day")
-}
+use crate::procure::{Change, Completeness, ListRequest, ProcurementClient};
 
 fn tenders_since(text: &str) -> SyncRequest {
     SyncRequest::new(RecordKind::Tender, day(text))
@@ -123,4 +119,19 @@ async fn a_checkpoint_or_an_answer_from_the_future_is_not_believed() {
     bench.chile.lists("14102026", "1-4-LE26", (8, "2026-10-10T15:00:00"));
     let listing = client.tenders(&cx, ListRequest::on(day("2026-10-14"))).await.expect("a listing");
     assert_eq!(listing.rows.len(), 2);
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_read_is_counted_and_named() {
+    let bench = Bench::at("2026-10-14T12:00:00");
+    for (code, closes) in [("1-1-LE26", "pronto"), ("1-2-LE26", "2026-10-10T15:00:00")] {
+        bench.chile.lists("14102026", code, (8, closes));
+    }
+    let (client, cx) = (bench.client(), bench.cx());
+    let listing = client.tenders(&cx, ListRequest::on(day("2026-10-14"))).await.expect("a listing");
+    let unread: Vec<_> = listing.rows.iter().map(|row| (&*row.code, row.origin.unread.join(" "))).collect();
+    assert_eq!(unread, [("1-2-LE26", String::new()), ("1-1-LE26", "FechaCierre".to_owned())]);
+    assert_eq!(listing.unread.into_iter().collect::<Vec<_>>(), [("FechaCierre", 1)]);
+    let report = client.sync(&cx, &tenders_since("2026-10-14")).await.expect("synced");
+    assert_eq!(report.unread.into_iter().collect::<Vec<_>>(), [("FechaCierre", 1)]);
 }

@@ -9,10 +9,19 @@ use crate::context::{BoxFuture, Clock, Context, ManualClock};
 use crate::env::Environment;
 use crate::http::{HeaderText, HttpRequest, HttpResponse, Transport, TransportError, TransportPhase};
 use crate::procure::store::{MemoryStore, SharedStore};
-use crate::procure::{Timestamp, ZoneMark};
+use crate::procure::{Date, ListRequest, Timestamp, ZoneMark};
 
 /// The ticket of the tests. It must appear nowhere.
 pub(super) const TICKET: &str = "CANARY-6766-4DEF-9E59-426B4FEE2844";
+
+/// A day of the tests.
+pub(super) fn day(text: &str) -> Date {
+    text.parse().expect("a day")
+}
+
+pub(super) fn range(from: &str, to: &str) -> ListRequest {
+    ListRequest::between(day(from), day(to))
+}
 
 /// A tender as the fake keeps it: state and closing time.
 type Row = (i64, &'static str);

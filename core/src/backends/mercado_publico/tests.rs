@@ -4,26 +4,18 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::testing::{Bench, TICKET};
+use super::testing::{Bench, TICKET, day, range};
 use super::*;
 use crate::error::{ErrorKind, Persistence};
 use crate::procure::store::RecordKind;
 use crate::procure::{
-    Change, Completeness, Date, GetRequest, ListRequest, ProcurementClient, Sorting, TenderState,
+    Change, Completeness, GetRequest, ListRequest, ProcurementClient, Sorting, TenderState,
 };
 
 const SIMULTANEOUS: &str =
     r#"{"Codigo":10500,"Mensaje":"Lo sentimos. Hemos detectado que existen peticiones simultáneas."}"#;
 const SPENT: &str = r#"{"Codigo":203,"Mensaje":"Ticket superó la cuota diaria asignada."}"#;
 const REFUSED: &str = r#"{"Codigo":203,"Mensaje":"Ticket no válido."}"#;
-
-fn day(text: &str) -> Date {
-    text.parse().expect("a day")
-}
-
-fn range(from: &str, to: &str) -> ListRequest {
-    ListRequest::between(day(from), day(to))
-}
 
 /// Three days with a tender each, at noon of the third.
 fn three_days() -> Bench {

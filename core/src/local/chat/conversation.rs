@@ -1,10 +1,12 @@
 //! One answer as it comes to be: from sampled tokens to the events that the caller reads.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::grammar::Constraint;
+use super::images::PromptImage;
 use super::output::OutputReader;
 use super::sampling::{Sampler, log_probabilities};
 use crate::chat::{ChatEvent, FinishReason, TokenLogprob};
@@ -26,6 +28,8 @@ const SCORED_TOKENS: usize = 32;
 pub(crate) struct ChatJob {
     pub(super) cx: Context,
     pub(super) prompt: Vec<u32>,
+    /// The images of the prompt, in order.
+    pub(super) images: Vec<PromptImage>,
     pub(super) reader: OutputReader,
     pub(super) decoder: TokenDecoder,
     pub(super) sampler: Sampler,
@@ -47,6 +51,12 @@ impl ChatJob {
     /// How many tokens prompt and answer may have together.
     pub(super) fn capacity(&self) -> usize {
         self.prompt.len() + self.max_tokens
+    }
+
+    /// The most tokens of the prompt, up to `end`, that cut no image.
+    pub(super) fn whole_images(&self, end: usize) -> usize {
+        let cut = self.images.iter().find(|image| image.tokens.start < end && end < image.tokens.end);
+        cut.map_or(end, |image| image.tokens.start)
     }
 
     /// Whether somebody still waits. A deadline that passed, or a cancellation, is told.
@@ -104,16 +114,26 @@ impl Conversation {
         !self.generated.is_empty()
     }
 
-    /// The tokens that are computed next, of a prompt at most `most`.
+    /// The tokens that are computed next, of a prompt at most `most`, or an image if that has more.
     pub(super) fn next_tokens(&self, most: usize) -> &[u32] {
         match self.generated.last() {
             Some(last) => std::slice::from_ref(last),
             None => {
-                let rest = &self.job.prompt[self.cache.len()..];
+                let known = self.cache.len();
                 let most = if self.job.scores_prompt { most.min(SCORED_TOKENS) } else { most };
-                &rest[..rest.len().min(most)]
+                let most = self.job.prompt.len().min(known.saturating_add(most));
+                let end = match self.job.whole_images(most) {
+                    end if end > known || most == known => end,
+                    start => self.images_in(start..start + 1).next().map_or(most, |image| image.tokens.end),
+                };
+                &self.job.prompt[known..end]
             }
         }
+    }
+
+    /// The images that begin among these tokens of the prompt.
+    pub(super) fn images_in(&self, tokens: Range<usize>) -> impl Iterator<Item = &PromptImage> {
+        self.job.images.iter().filter(move |image| tokens.contains(&image.tokens.start))
     }
 
     /// How many tokens the cache holds before what is computed next.

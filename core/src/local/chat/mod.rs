@@ -3,35 +3,43 @@
 
 mod conversation;
 pub(crate) mod grammar;
+mod images;
 mod model;
 pub(crate) mod output;
 mod prefix;
 mod sampling;
+mod sampling_defaults;
 mod scheduler;
 mod stack;
 pub(crate) mod template;
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::future::try_join_all;
 use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
 
 use super::LocalChatConfig;
-use super::ops::{Device, DeviceChoice, PrecisionChoice};
+use super::models::is_stock;
+use super::ops::{Device, DeviceChoice};
 use super::runtime::{Queue, Worker, log_loaded};
 use super::source::{Located, locate};
-use super::weights::Weights;
+use super::vision::Limits;
+use super::weights::{Storage, Weights};
 use crate::chat::{ChatBackend, ChatEvent, ChatRequest, ChatResponse, ChatStream};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::transport::Transport;
-use model::{ChatModel, DEFAULT_RUNNING, model_config};
+use model::{ChatModel, DEFAULT_RUNNING, check_storage, model_config, precision};
 
 /// Requests that wait where the configuration does not say.
 const DEFAULT_QUEUED: usize = 64;
+
+/// What is said of a model that is quantised while it is loaded.
+const QUANTISED: &str = "weights are quantised while they are loaded; rows that are not whole blocks and tables of tokens are in Q8_0";
 
 /// The most answers to one request.
 const MAX_CHOICES: u32 = 16;
@@ -40,6 +48,21 @@ const MAX_CHOICES: u32 = 16;
 fn nth(request: &ChatRequest, number: u32) -> ChatRequest {
     let seed = request.seed.map(|seed| seed.wrapping_add(u64::from(number)));
     ChatRequest { choices: None, seed, ..request.clone() }
+}
+
+/// What is said of a model. Whether candle computes it is known once it is loaded, or from files on this machine.
+fn info_of(name: &str, device: &Device, storage: Storage, is_stock: bool) -> BackendInfo {
+    let info = BackendInfo::new("local", name).with_device(device.name());
+    match storage {
+        _ if is_stock => {
+            info.with_precision("f32", "candle's own code computes this architecture, which is slower")
+        }
+        Storage::Quantised(format) => info.with_precision(format.name().to_lowercase(), QUANTISED),
+        Storage::AsInFile if name.ends_with(".gguf") => {
+            info.with_precision("gguf", "the file's blocks are multiplied as they are")
+        }
+        _ => info.with_precision(device.precision.name(), device.precision_reason),
+    }
 }
 
 /// A chat model in this process.
@@ -91,33 +114,37 @@ impl LocalChat {
     ) -> Result<Self> {
         config.check()?;
         let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
-        let precision: PrecisionChoice = config.source.precision.as_deref().unwrap_or("auto").parse()?;
+        let (precision, storage) = precision(config)?;
         let device = Device::open(device, precision, env)?;
+        let limits = Limits::new(None, env)?;
         let (located, copies) = (locate(&config.source, env)?, config.source.copies_weights()?);
+        let (mut is_known_stock, mut reads_images) = (false, None);
         let name = match &located {
             Located::Local(files) => {
                 // Read now, so that what is wrong with the files is an error of opening.
-                model_config(files, &Weights::open(files)?)?;
+                let weights = Weights::open(files)?;
+                let model_config = model_config(files, &weights)?;
+                is_known_stock = is_stock(&model_config);
+                check_storage(&weights, storage)?;
+                reads_images = Some(images::preprocessor(files, &model_config, &weights)?.is_ok());
                 files.weights.clone().unwrap_or_else(|| files.model.clone())
             }
             Located::Remote(model) => model.id.clone(),
         };
-        let info = BackendInfo::new("local", name.as_str()).with_device(device.name());
-        let is_gguf = name.ends_with(".gguf");
-        let info = match config.source.precision.as_deref().unwrap_or("auto") {
-            "auto" if is_gguf => info.with_precision("gguf", "the file's blocks are multiplied as they are"),
-            _ => info.with_precision(device.precision.name(), device.precision_reason),
-        };
+        let info = info_of(&name, &device, storage, is_known_stock);
+        let info = BackendInfo { reads_images, ..info };
         let queue = Queue::new(
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
             config.max_queued.unwrap_or(DEFAULT_QUEUED),
         );
-        let (transport, config, loaded) = (transport.cloned(), config.clone(), info.clone());
+        let (transport, config, of_model) = (transport.cloned(), config.clone(), name.clone());
         let load = move |cx: &Context| {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
             let files = located.files(cx)?.with_copied_weights(copies);
-            let model = ChatModel::load(&files, &device, &config)?;
-            log_loaded(&loaded);
+            let model = ChatModel::load(&files, &device, &config, limits, |is_stock| {
+                info_of(&of_model, &device, storage, is_stock)
+            })?;
+            log_loaded(&model.info);
             Ok(change(model))
         };
         Ok(Self { info, worker: Worker::start(name, load)?, queue })
@@ -125,26 +152,40 @@ impl LocalChat {
 
     /// One whole answer.
     async fn answer(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {
-        self.stream(cx, request).await?.collect_response(&self.info).await
+        self.stream(cx, request).await?.collect_response(self.info()).await
     }
 
     async fn begin(&self, cx: &Context, request: &ChatRequest) -> Result<ChatStream> {
         let model = self.worker.ready(cx).await?;
         let ticket = self.queue.enter()?;
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        let started = ChatEvent::Started { route: Route::new(&self.info) };
+        let started = ChatEvent::Started { route: Route::new(&model.info) };
         // The receiver is right here.
         let _ = sender.send(Ok(started));
-        let job = model.prepare(cx, request, sender, ticket)?;
+        let mut job = model.prepare(cx, request, sender, ticket)?;
+        model.read_images(cx, request, &mut job).await?;
         self.worker.submit(cx, job).await?;
-        Ok(ChatStream::new(poll_fn(move |task| receiver.poll_recv(task))))
+        // What chose the tokens where the request did not say is told before the last event.
+        let (mut metadata, mut last) = (model.defaults.told(request), None);
+        Ok(ChatStream::new(poll_fn(move |task| {
+            if let Some(event) = last.take() {
+                return Poll::Ready(Some(event));
+            }
+            match receiver.poll_recv(task) {
+                Poll::Ready(Some(Ok(event @ ChatEvent::Finish { .. }))) if metadata.is_some() => {
+                    last = Some(Ok(event));
+                    Poll::Ready(metadata.take().map(|metadata| Ok(ChatEvent::Metadata { metadata })))
+                }
+                event => event,
+            }
+        })))
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl ChatBackend for LocalChat {
     fn info(&self) -> &BackendInfo {
-        &self.info
+        self.worker.loaded().map_or(&self.info, |model| &model.info)
     }
 
     async fn chat(&self, cx: &Context, request: ChatRequest) -> Result<ChatResponse> {

@@ -7,19 +7,23 @@ use serde_json::Value;
 
 use super::conversation::{ChatJob, EventSender};
 use super::grammar::Grammars;
+use super::images::{self, ImageReader};
 use super::output::{Dialect, OutputReader};
 use super::prefix::PrefixStore;
 use super::sampling::{self, Sampler, SamplingOptions};
+use super::sampling_defaults::SamplingDefaults;
 use super::template::{RenderOptions, Template};
 use crate::chat::{ChatEvent, ChatRequest, Part, PromptInput};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
+use crate::info::BackendInfo;
 use crate::local::LocalChatConfig;
-use crate::local::models::{CausalLm, LoadOptions, causal_lm, check_causal_lm, config_of_gguf};
-use crate::local::ops::Device;
+use crate::local::models::{CausalLm, LoadOptions, causal_lm, check_causal_lm, config_of_gguf, is_stock};
+use crate::local::ops::{Device, Format, PrecisionChoice};
 use crate::local::runtime::Ticket;
 use crate::local::source::ModelFiles;
 use crate::local::tokenizer::{ChatTokenizer, Prompt};
+use crate::local::vision;
 use crate::local::weights::{Storage, Weights};
 
 /// The most tokens of an answer to a request that does not say.
@@ -55,9 +59,12 @@ pub(crate) struct ChatModel {
     pub(super) device: Device,
     template: Template,
     grammars: Grammars,
-    defaults: SamplingOptions,
+    pub(super) defaults: SamplingDefaults,
+    /// What reads images; if nothing does, why.
+    images: std::result::Result<Arc<ImageReader>, &'static str>,
     /// The model's name, for messages.
     name: String,
+    pub(super) info: BackendInfo,
 }
 
 /// The model's own configuration, from `config.json` or from the file.
@@ -73,22 +80,60 @@ pub(super) fn model_config(files: &ModelFiles, weights: &Weights) -> Result<Valu
     Ok(config)
 }
 
+/// What `precision` means: in what layers multiply, and how they hold their weights.
+///
+/// # Errors
+/// `config_invalid` for one that is misspelt.
+pub(super) fn precision(config: &LocalChatConfig) -> Result<(PrecisionChoice, Storage)> {
+    let name = config.source.precision.as_deref().unwrap_or("auto");
+    let unknown = |_| {
+        let valid = "auto, f32, bf16, int8, q8_0, q4_k";
+        Error::config(format!("precision '{name}' is unknown; valid: {valid}"))
+    };
+    Ok(match name {
+        "auto" => (PrecisionChoice::Auto, Storage::AsInFile),
+        "q8_0" => (PrecisionChoice::Auto, Storage::Quantised(Format::Q8_0)),
+        "q4_k" => (PrecisionChoice::Auto, Storage::Quantised(Format::Q4K)),
+        _ => (name.parse().map_err(unknown)?, Storage::Precision),
+    })
+}
+
+/// Checks that weights can be held like that.
+///
+/// # Errors
+/// `config_invalid` where a file is to be quantised that is.
+pub(super) fn check_storage(weights: &Weights, storage: Storage) -> Result<()> {
+    match storage {
+        Storage::Quantised(format) if weights.metadata().is_some() && weights.is_quantised() => {
+            Err(Error::config(format!(
+                "precision '{}' quantises f32, f16 and bf16, and the weights of the GGUF file are quantised already: leave \
+                 `precision` out",
+                format.name().to_lowercase()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl ChatModel {
-    /// Loads a model's files.
+    /// Loads a model's files. `info` is what is said of it, by whether candle's own code computes it.
     ///
     /// # Errors
     /// `model_load` if they are missing or damaged, `unsupported` for an unknown architecture, `out_of_memory`.
-    pub(super) fn load(files: &ModelFiles, device: &Device, config: &LocalChatConfig) -> Result<Self> {
+    pub(super) fn load(
+        files: &ModelFiles,
+        device: &Device,
+        config: &LocalChatConfig,
+        image_limits: vision::Limits,
+        info: impl FnOnce(bool) -> BackendInfo,
+    ) -> Result<Self> {
         let weights = Weights::open(files)?;
         let model_config = model_config(files, &weights)?;
-        let is_auto = config.source.precision.as_deref().unwrap_or("auto") == "auto";
+        let (_, storage) = precision(config)?;
+        check_storage(&weights, storage)?;
         let cache_bytes = usize::try_from(config.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES));
         let cache_bytes = cache_bytes.unwrap_or(usize::MAX);
-        let options = LoadOptions {
-            storage: if is_auto { Storage::AsInFile } else { Storage::Precision },
-            window: config.context,
-            cache_bytes: Some(cache_bytes),
-        };
+        let options = LoadOptions { storage, window: config.context, cache_bytes: Some(cache_bytes) };
         // The tokenizer takes as long to read as the weights.
         let (model, tokenizer) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| match weights.metadata() {
@@ -100,6 +145,13 @@ impl ChatModel {
             (model, tokenizer.join().unwrap_or_else(|_| Err(failed())))
         });
         let (model, tokenizer) = (model?, Arc::new(tokenizer?));
+        let images = match images::preprocessor(files, &model_config, &weights)? {
+            Err(why) => Err(why),
+            Ok(preprocessor) => {
+                let how = (device, options.storage, image_limits);
+                Ok(Arc::new(ImageReader::open(preprocessor, &model_config, &weights, &tokenizer, how)?))
+            }
+        };
         let per_token = model.cache_bytes_per_token().max(1);
         let cache_tokens = cache_bytes / per_token;
         if model.window() < MIN_WINDOW {
@@ -109,15 +161,16 @@ impl ChatModel {
             );
             return Err(Error::new(ErrorKind::OutOfMemory, text));
         }
-        let generation: Option<Value> =
-            if weights.metadata().is_some() { None } else { files.json("generation_config.json")? };
+        let generation: Option<Value> = files.json("generation_config.json")?;
         Ok(Self {
             template: Template::of_model(&tokenizer, config.template.as_deref())?,
             grammars: Grammars::new(Arc::clone(&tokenizer)),
-            defaults: SamplingOptions::of_generation_config(&generation.unwrap_or_default()),
+            defaults: SamplingDefaults::of(generation.as_ref(), weights.metadata()),
             limits: Limits { cache_tokens, running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1) },
             prefixes: Mutex::default(),
             device: device.clone(),
+            info: BackendInfo { reads_images: Some(images.is_ok()), ..info(is_stock(&model_config)) },
+            images,
             name: files.model.clone(),
             model,
             tokenizer,
@@ -150,7 +203,7 @@ impl ChatModel {
         ticket: Ticket,
     ) -> Result<ChatJob> {
         self.check(request)?;
-        let options = SamplingOptions::of_request(request, &self.defaults, self.model.vocab_size())?;
+        let options = SamplingOptions::of_request(request, &self.defaults.options, self.model.vocab_size())?;
         let (prompt, tokens) = self.tokens(request)?;
         let echoes = request.prompt.as_ref().is_some_and(|raw| raw.echo);
         let max_tokens = self.max_tokens(tokens.len(), request.max_tokens, usize::from(!echoes))?;
@@ -174,15 +227,44 @@ impl ChatModel {
             logprobs: request.logprobs.map(usize::from),
             thinking_budget: thinking_budget(request)?,
             prompt: tokens,
+            images: Vec::new(),
             events,
             ticket,
         })
     }
 
+    /// Reads the images of a conversation into its prompt.
+    ///
+    /// # Errors
+    /// `invalid_request` for an image that is damaged or above the limits; those of the context.
+    pub(super) async fn read_images(
+        &self,
+        cx: &Context,
+        request: &ChatRequest,
+        job: &mut ChatJob,
+    ) -> Result<()> {
+        let (Ok(reader), images) = (&self.images, images::of_request(request)?) else { return Ok(()) };
+        if images.is_empty() {
+            return Ok(());
+        }
+        let places = reader.places(&job.prompt, images.len())?;
+        for (number, (image, place)) in images.into_iter().zip(places).enumerate() {
+            let read = reader.read(cx, image, &mut job.prompt, place).await;
+            job.images.push(read.map_err(|error| error.with_context("image", number.to_string()))?);
+        }
+        Ok(())
+    }
+
     /// What the model is asked with. Where tokens were given, or a text without a template, nothing in it is a tag.
     fn tokens(&self, request: &ChatRequest) -> Result<(Prompt, Vec<u32>)> {
         let prompt = match request.prompt.as_ref().map(|raw| &raw.input) {
-            None => self.template.render(request, &RenderOptions::default())?,
+            None => {
+                let mut prompt = self.template.render(request, &RenderOptions::default())?;
+                if let Ok(reader) = &self.images {
+                    reader.make_room(&mut prompt, images::of_request(request)?.len())?;
+                }
+                prompt
+            }
             Some(PromptInput::Text(text)) => {
                 let tokens = self.tokenizer.encode(&Prompt::completion(text))?;
                 return Ok((Prompt::default(), tokens));
@@ -229,11 +311,16 @@ impl ChatModel {
     /// Fails on what this backend does not do.
     fn check(&self, request: &ChatRequest) -> Result<()> {
         request.check_raw()?;
-        let parts = request.messages.iter().flat_map(|message| message.content.parts());
-        let mut others = parts.filter(|part| part.is_for_any_model() && !matches!(part, Part::Text { .. }));
-        if let Some(other) = others.next() {
+        let mut parts = request.messages.iter().flat_map(|message| message.content.parts());
+        let is_read = |part: &Part| match part {
+            Part::Text { .. } => true,
+            Part::Image { .. } | Part::ImageUrl { .. } => self.images.is_ok(),
+            other => !other.is_for_any_model(),
+        };
+        if let Some(other) = parts.find(|part| !is_read(part)) {
+            let reads = self.images.as_ref().map_or_else(|why| *why, |_| "reads texts and images");
             let text = format!(
-                "{} reads text only; the conversation holds a part of the type `{}`",
+                "{} {reads}; the conversation holds a part of the type `{}`",
                 self.name,
                 other.kind()
             );
@@ -275,5 +362,29 @@ fn thinking_budget(request: &ChatRequest) -> Result<Option<usize>> {
 impl fmt::Debug for ChatModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ChatModel({}, {:?})", self.name, self.limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_quantised_at_load_only_where_they_are_not_yet() {
+        let storage =
+            |name: &str| precision(&LocalChatConfig::new("m").with_precision(name)).map(|found| found.1);
+        assert_eq!(storage("q4_k").unwrap(), Storage::Quantised(Format::Q4K));
+        assert_eq!(storage("bf16").unwrap(), Storage::Precision);
+        assert_eq!(storage("auto").unwrap(), Storage::AsInFile);
+        assert!(storage("q5_k").unwrap_err().message().ends_with("valid: auto, f32, bf16, int8, q8_0, q4_k"));
+        let open = |name: &str| {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf").join(name);
+            Weights::open_files(&[file]).unwrap()
+        };
+        let error = check_storage(&open("qwen3-Q8_0.gguf"), Storage::Quantised(Format::Q4K)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+        assert!(error.message().starts_with("precision 'q4_k' quantises"), "{error}");
+        assert!(check_storage(&open("qwen3-F16.gguf"), Storage::Quantised(Format::Q4K)).is_ok());
+        assert!(check_storage(&open("qwen3-Q8_0.gguf"), Storage::AsInFile).is_ok());
     }
 }

@@ -89,30 +89,6 @@ impl Default for SamplingOptions {
 }
 
 impl SamplingOptions {
-    /// What a `generation_config.json` says. What it does not say, or says in another type, is the default.
-    #[allow(clippy::cast_possible_truncation, reason = "probabilities and temperatures")]
-    pub(super) fn of_generation_config(config: &Value) -> Self {
-        let number = |key: &str, default: f32| {
-            config.get(key).and_then(Value::as_f64).map_or(default, |number| number as f32)
-        };
-        let plain = Self::default();
-        let samples = config.get("do_sample").and_then(Value::as_bool);
-        let options = Self {
-            temperature: match samples {
-                Some(false) => 0.0,
-                _ => number("temperature", plain.temperature),
-            },
-            top_k: config.get("top_k").and_then(Value::as_u64).and_then(|k| usize::try_from(k).ok()),
-            top_p: number("top_p", plain.top_p),
-            min_p: number("min_p", plain.min_p),
-            typical_p: number("typical_p", plain.typical_p),
-            repetition_penalty: number("repetition_penalty", plain.repetition_penalty),
-            ..plain.clone()
-        };
-        // A model's file that makes no sense is no reason not to serve the model.
-        if options.check().is_ok() { options } else { plain }
-    }
-
     /// The options of a request, over the model's own.
     ///
     /// # Errors
@@ -138,7 +114,7 @@ impl SamplingOptions {
             repetition_penalty: extra("repetition_penalty", defaults.repetition_penalty)?,
             frequency_penalty: request.frequency_penalty.unwrap_or(0.0),
             presence_penalty: request.presence_penalty.unwrap_or(0.0),
-            xtc_probability: extra("xtc_probability", 0.0)?,
+            xtc_probability: extra("xtc_probability", defaults.xtc_probability)?,
             xtc_threshold: extra("xtc_threshold", defaults.xtc_threshold)?,
             dry_multiplier: extra("dry_multiplier", 0.0)?,
             dry_base: extra("dry_base", defaults.dry_base)?,
@@ -150,7 +126,7 @@ impl SamplingOptions {
         Ok(options)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let finite = |name: &str, value: f32, fits: bool, wanted: &str| match value.is_finite() && fits {
             true => Ok(()),
             false => Err(Error::invalid_request(format!("`{name}` is {value}; it must be {wanted}"))),

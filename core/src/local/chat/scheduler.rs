@@ -84,7 +84,8 @@ impl Line<'_> {
             }
             let Some(job) = self.waiting.pop_front() else { return };
             // The last token is computed in any case: its logits are needed. Where all are, nothing is reused.
-            let usable = if job.scores_prompt { 0 } else { job.prompt.len().saturating_sub(1) };
+            let usable =
+                if job.scores_prompt { 0 } else { job.whole_images(job.prompt.len().saturating_sub(1)) };
             match self.begin(&job.prompt[..usable], capacity, room, prefixes) {
                 Ok(cache) => self.running.push(Conversation::new(job, cache)),
                 Err(error) => job.end(Err(error)),
@@ -141,10 +142,11 @@ impl Line<'_> {
         for conversation in &self.running {
             let length = match conversation.is_decoding() {
                 true => 1,
-                false => conversation.next_tokens(piece).len().min(rest),
+                // An image is not cut: the last piece of a step may be longer than the rest by one.
+                false => conversation.next_tokens(piece.min(rest)).len(),
             };
             if !conversation.is_decoding() {
-                rest -= length;
+                rest = rest.saturating_sub(length);
             }
             pieces.push(length);
         }
@@ -229,12 +231,17 @@ fn logits(
 ) -> Result<(Tensor, Vec<Row>)> {
     let lengths: Vec<usize> = lengths.collect();
     let texts = chosen.iter().zip(&lengths).map(|(conversation, length)| conversation.next_tokens(*length));
-    let tokens = Tokens::new(texts);
+    let mut tokens = Tokens::new(texts);
     let (mut rows, mut members, mut end) = (Vec::new(), Vec::new(), 0_u32);
     for (member, (conversation, length)) in chosen.iter().zip(&lengths).enumerate() {
         let start = end;
         end += u32::try_from(*length).unwrap_or(u32::MAX);
         let (known, prompt) = (conversation.known(), conversation.job.prompt.len());
+        if !conversation.is_decoding() {
+            for image in conversation.images_in(known..known + length) {
+                tokens.put_image(start as usize + image.tokens.start - known, image.states.clone());
+            }
+        }
         if conversation.job.scores_prompt && !conversation.is_decoding() {
             let places = (known + 1..prompt).take(*length);
             members.extend(places.clone().map(|place| (member, Some(place))));

@@ -1,7 +1,6 @@
 //! Conversations side by side over the real SmolLM2-135M, of which one breaks the model. `make models` fetches it.
 
-use std::path::PathBuf;
-
+use ayni_testkit::real_models::smollm2;
 use futures_util::future::join_all;
 
 use super::*;
@@ -12,17 +11,6 @@ use crate::local::LocalChatConfig;
 use crate::local::chat::LocalChat;
 use crate::local::models::CausalLm;
 use crate::local::ops::Tensor;
-
-/// Where `make models` puts the model.
-fn file() -> PathBuf {
-    let cache = std::env::var_os("AYNI_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let default = || std::env::home_dir().expect("a home folder").join(".cache");
-    let cache = cache.unwrap_or_else(|| home().unwrap_or_else(default).join("ayni"));
-    let file = cache.join("models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(file.is_file(), "{} is not there: run `make models`", file.display());
-    file
-}
 
 /// What a model does with texts that hold a certain token.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +71,7 @@ impl CausalLm for Faulty {
 }
 
 fn open(fault: Option<Fault>) -> LocalChat {
-    let config = LocalChatConfig::new(file().to_str().unwrap()).with_device("cpu");
+    let config = LocalChatConfig::new(smollm2().to_str().unwrap()).with_device("cpu");
     LocalChat::open_with(&config, &Environment::empty(), move |mut model| {
         if let Some(fault) = fault {
             let token = model.tokenizer.encode_fragment(" tiger").unwrap()[0];

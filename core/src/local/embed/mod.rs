@@ -74,7 +74,7 @@ impl LocalEmbedder {
         if dimensions == Some(0) {
             return Err(Error::config("`dimensions` is 0; a vector needs at least one number"));
         }
-        let limits = limits(config, env)?;
+        let limits = Limits::new(config.max_image_pixels, env)?;
         let copies = config.source.copies_weights()?;
         let located = locate(&config.source, env)?;
         let named = Named(config.space.clone());
@@ -223,24 +223,6 @@ impl Embedder for LocalEmbedder {
 
     async fn verify(&self, cx: &Context) -> Result<Parity> {
         Self::verify(self, cx).await
-    }
-}
-
-/// The limits of images: those of the configuration, else of the environment.
-///
-/// # Errors
-/// `config_invalid` for a limit of 0.
-fn limits(config: &LocalEmbedderConfig, env: &Environment) -> Result<Limits> {
-    let pixels = match config.max_image_pixels {
-        Some(pixels) => Some(pixels),
-        None => env.number::<u64>("AYNI_MAX_IMAGE_PIXELS")?,
-    };
-    match pixels {
-        Some(0) => {
-            Err(Error::config("`max_image_pixels` (AYNI_MAX_IMAGE_PIXELS) is 0; an image has at least one"))
-        }
-        Some(max_pixels) => Ok(Limits { max_pixels, ..Limits::default() }),
-        None => Ok(Limits::default()),
     }
 }
 

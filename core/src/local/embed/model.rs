@@ -11,7 +11,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::models::{DualEncoder, TextEncoder, Tokens, open_dual_encoder, text_encoder};
 use crate::local::ops::{Device, Tensor};
-use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::{Encoded, Tokenizer};
 use crate::local::vision::{Limits, Preprocessor};
 use crate::local::weights::{FileWatch, Parameters, Weights};
@@ -290,7 +289,11 @@ impl Encoder {
 fn encoder(repository: &Repository, device: &Device, limits: Limits) -> Result<Encoder> {
     if repository.kind == Kind::Dual {
         let encoder = open_dual_encoder(&repository.files, device)?;
-        let preprocessor = preprocessor(&repository.files)?;
+        let missing = || {
+            let path = repository.files.path("preprocessor_config.json");
+            Error::new(ErrorKind::ModelLoad, format!("{} does not exist", path.display()))
+        };
+        let preprocessor = Preprocessor::of_model(&repository.files)?.ok_or_else(missing)?;
         let [height, width] = encoder.image_size();
         return match preprocessor.fixed_size() {
             Some(size) if size == (height, width) => {
@@ -308,21 +311,6 @@ fn encoder(repository: &Repository, device: &Device, limits: Limits) -> Result<E
     let head = Head { pooler: repository.pooler.clone(), steps };
     head.check(encoder.width())?;
     Ok(Encoder::Text(encoder, head))
-}
-
-/// What is done to images, by the file of transformers or that of open_clip.
-fn preprocessor(files: &ModelFiles) -> Result<Preprocessor> {
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    if let Some(bytes) = files.read("preprocessor_config.json")? {
-        return Preprocessor::from_transformers(&text(bytes));
-    }
-    match files.read(OPEN_CLIP_CONFIG)? {
-        Some(bytes) => Preprocessor::from_open_clip(&text(bytes)),
-        None => Err(Error::new(
-            ErrorKind::ModelLoad,
-            format!("{} does not exist", files.path("preprocessor_config.json").display()),
-        )),
-    }
 }
 
 fn load_step(step: &StepConfig, device: &Device) -> Result<Step> {

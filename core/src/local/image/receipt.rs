@@ -224,6 +224,9 @@ pub(super) fn example() -> ImageReceipt {
         weighted: false,
         strength: None,
         input_sha256: None,
+        mask_sha256: None,
+        drawn_size: None,
+        is_resized: false,
     }
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use serde_json::Value;
 
 use super::decoder::{Cached, CommonKeys, Decoder, TextCache};
-use super::{Tokens, config, gemma2, gemma3, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3};
+use super::{
+    Tokens, config, gemma2, gemma3, gpt_oss, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3, stock,
+};
 use crate::error::{Error, Result};
 use crate::local::ops::{Activation, Device, Heads, KvCache, Linear, Tensor, activate};
 use crate::local::weights::{Parameters, Storage, Weights};
@@ -58,7 +60,8 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
-    Family { types: &["llama", "mistral"], open: llama::open },
+    Family { types: &["llama", "mistral", "ministral3", "mistral3"], open: llama::open },
+    Family { types: &["gpt_oss"], open: gpt_oss::open },
     Family { types: &["smollm3"], open: smollm3::open },
     Family { types: &["qwen2"], open: qwen2::open },
     Family { types: &["qwen3"], open: qwen3::open },
@@ -80,7 +83,10 @@ pub(crate) fn causal_lm(
     device: &Device,
     options: LoadOptions,
 ) -> Result<Box<dyn CausalLm>> {
-    let family = family(config)?;
+    let family = match architecture(config)? {
+        Architecture::Own(family) => family,
+        Architecture::Stock(family) => return stock::open(family, config, weights, device, options),
+    };
     config::check(config, weights)?;
     let of_memory = match options.cache_bytes {
         Some(bytes) => Some(bytes / cache_bytes_per_token(config, device)?.max(1)),
@@ -99,25 +105,44 @@ pub(crate) fn causal_lm(
 /// # Errors
 /// `unsupported` if it does not.
 pub(crate) fn check_causal_lm(config: &Value) -> Result<()> {
-    family(config).map(|_| ())
+    match architecture(config)? {
+        Architecture::Own(_) => Ok(()),
+        Architecture::Stock(family) => stock::completed(family, config, None).map(drop),
+    }
 }
 
-fn family(config: &Value) -> Result<&'static Family> {
+/// Whether candle's own code computes what a `config.json` describes.
+pub(crate) fn is_stock(config: &Value) -> bool {
+    matches!(architecture(config), Ok(Architecture::Stock(_)))
+}
+
+/// What computes a model: the decoder here, or candle's own code.
+enum Architecture {
+    Own(&'static Family),
+    Stock(&'static stock::StockFamily),
+}
+
+fn architecture(config: &Value) -> Result<Architecture> {
     let name = config.get("model_type").and_then(Value::as_str).unwrap_or("nothing");
-    FAMILIES.iter().find(|family| family.types.contains(&name)).ok_or_else(|| {
-        let valid: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+    let own = FAMILIES.iter().find(|family| family.types.contains(&name)).map(Architecture::Own);
+    own.or_else(|| stock::family(name).map(Architecture::Stock)).ok_or_else(|| {
+        let own: Vec<&str> = FAMILIES.iter().flat_map(|family| family.types).copied().collect();
+        let stock: Vec<&str> = stock::types().collect();
         Error::unsupported(format!(
-            "config.json describes '{name}' (`model_type`), which is not a supported chat model; valid: {}",
-            valid.join(", ")
+            "config.json describes '{name}' (`model_type`), which is not a supported chat model; valid: {}; computed by candle, \
+             which is slower: {}",
+            own.join(", "),
+            stock.join(", ")
         ))
     })
 }
 
 /// Memory of the keys and values of a token.
 fn cache_bytes_per_token(config: &Value, device: &Device) -> Result<usize> {
-    // With images, the text's configuration is within.
-    let config = config.get("text_config").filter(|own| own.is_object()).unwrap_or(config);
-    let common = CommonKeys::read(config)?;
+    let common = match config.get("model_type").and_then(Value::as_str) {
+        Some("gemma3") => CommonKeys::read(&gemma3::text_config(config))?,
+        _ => CommonKeys::read(config::of_text(config))?,
+    };
     let Heads { keys, size, .. } = common.plain()?.heads;
     Ok(common.num_hidden_layers.saturating_mul(KvCache::bytes_per_token(device, keys, size)))
 }

@@ -43,6 +43,11 @@ pub(crate) fn check(config: &Value, weights: &Weights) -> Result<()> {
     Ok(())
 }
 
+/// The configuration of a model's text: with images, it is within.
+pub(super) fn of_text(config: &Value) -> &Value {
+    config.get("text_config").filter(|own| own.is_object()).unwrap_or(config)
+}
+
 /// A configuration that contradicts itself or lacks something.
 pub(super) fn wrong(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::ModelLoad, format!("config.json is not as expected: {what}"))

@@ -8,12 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::experts::{Experts, ExpertsConfig};
-use super::rope::{RopeKeys, RopeShape};
-use super::{TextEncoder, Tokens, config};
+use super::rope::{QueryScaling, RopeKeys, RopeShape};
+use super::stock::StockText;
+use super::{Piece, TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Device, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, Linear, Norm,
-    QkPreparation, Rope, RopeLayout, Span, Tensor, attention, split_heads,
+    QkPreparation, Rope, RopeLayout, Span, Tensor, attention, scale_rows, split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -48,6 +49,10 @@ pub(super) struct Config {
     pub(super) attention_scale: f32,
     /// What bounds scores, softly.
     pub(super) attention_softcap: Option<f32>,
+    /// Whether each head of queries has an attention sink.
+    pub(super) sinks: bool,
+    /// What queries far into a text are multiplied by.
+    pub(super) query_scaling: Option<QueryScaling>,
     /// What token embeddings are multiplied by.
     pub(super) embedding_scale: f32,
     /// What the outcome of attention and of the gated layer is multiplied by.
@@ -79,6 +84,7 @@ impl Config {
         layout: RopeLayout,
     ) -> Result<()> {
         self.max_positions = weights.window(keys.positions(all, self.max_positions)?);
+        self.query_scaling = keys.query_scaling(all)?;
         self.long_past = self.add_rope(keys, all, weights, layout)?;
         Ok(())
     }
@@ -195,6 +201,8 @@ impl CommonKeys {
             experts: None,
             attention_scale: heads.scale(),
             attention_softcap: None,
+            sinks: false,
+            query_scaling: None,
             embedding_scale: 1.0,
             residual_scale: 1.0,
             logit_scale: 1.0,
@@ -219,14 +227,27 @@ impl CommonKeys {
 #[derive(Debug)]
 pub(crate) struct TextCache {
     layers: Vec<KvCache>,
+    /// The text of a model of candle, in place of layers.
+    stock: Option<StockText>,
     /// Whether the text is rotated as a long one, however long it is yet.
     is_long: bool,
 }
 
 impl TextCache {
+    /// The cache of a model of candle.
+    pub(super) fn of_stock(text: StockText) -> Self {
+        Self { layers: Vec::new(), stock: Some(text), is_long: false }
+    }
+
+    /// The text, if it is one of candle's.
+    pub(super) fn stock(&mut self) -> Option<&mut StockText> {
+        self.stock.as_mut()
+    }
+
     /// How many tokens there are.
     pub(crate) fn len(&self) -> usize {
-        self.layers.first().map_or(0, KvCache::len)
+        let of_stock = self.stock.as_ref().map_or(0, StockText::len);
+        self.layers.first().map_or(of_stock, KvCache::len)
     }
 
     /// Whether its text is rotated as a long one.
@@ -237,6 +258,7 @@ impl TextCache {
     /// Forgets all tokens past the first `length`.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.layers.iter_mut().for_each(|layer| layer.truncate(length));
+        self.stock.iter_mut().for_each(|text| text.truncate(length));
     }
 
     /// Makes room for `capacity` tokens in all.
@@ -247,6 +269,7 @@ impl TextCache {
     /// Gives back the memory past the tokens that there are.
     pub(crate) fn shrink(&mut self) {
         self.layers.iter_mut().for_each(KvCache::shrink);
+        self.stock.iter_mut().for_each(StockText::shrink);
     }
 
     /// A copy of the first `length` tokens with room for `capacity`.
@@ -255,7 +278,8 @@ impl TextCache {
     /// `out_of_memory` if a GPU has not so much.
     pub(crate) fn fork(&self, length: usize, capacity: usize) -> Result<Self> {
         let layers = self.layers.iter().map(|layer| layer.fork(length, capacity));
-        Ok(Self { layers: layers.collect::<Result<_>>()?, is_long: self.is_long })
+        let stock = self.stock.as_ref().map(|text| text.fork(length));
+        Ok(Self { layers: layers.collect::<Result<_>>()?, stock, is_long: self.is_long })
     }
 }
 
@@ -283,6 +307,7 @@ struct Layer {
     attention_norm: Norm,
     qkv_proj: Linear,
     qk_norms: Option<[Norm; 2]>,
+    sinks: Option<Vec<f32>>,
     o_proj: Linear,
     attention_post_norm: Option<Norm>,
     mlp_norm: Norm,
@@ -326,7 +351,9 @@ impl Decoder {
         if self.config.tied {
             return self.token_embedding.tied_linear();
         }
-        let weights = if weights.has("lm_head.weight") { weights } else { &weights.at_any(&PREFIXES[..1]) };
+        let weights = weights.for_tables();
+        let weights =
+            if weights.has("lm_head.weight") { weights } else { weights.at_any(&["language_model"]) };
         weights.biased(Biases::None).linear("lm_head", self.config.hidden_size, self.config.vocab_size)
     }
 
@@ -337,7 +364,7 @@ impl Decoder {
     pub(super) fn new_cache(&self, device: &Device, capacity: usize) -> Result<TextCache> {
         let Heads { keys, size, .. } = self.config.heads;
         let layers = self.layers.iter().map(|_| KvCache::new(device, keys, size, capacity));
-        Ok(TextCache { layers: layers.collect::<Result<_>>()?, is_long: self.is_long(capacity) })
+        Ok(TextCache { layers: layers.collect::<Result<_>>()?, stock: None, is_long: self.is_long(capacity) })
     }
 
     /// Whether texts of so many tokens are rotated as long ones.
@@ -369,6 +396,7 @@ impl Decoder {
         if self.config.embedding_scale != 1.0 {
             x = (x * self.config.embedding_scale)?;
         }
+        x = tokens.with_images(x)?;
         for (number, layer) in self.layers.iter().enumerate() {
             let of_layer = cached.as_mut().map(|Cached { caches, decoding }| {
                 let of_layer = caches.iter_mut().filter_map(|cache| cache.layers.get_mut(number));
@@ -404,6 +432,7 @@ impl Layer {
                 false => of_qkv.fused(&qkv, hidden)?,
             },
             qk_norms: if config.qk_norm { Some([head_norm("q_norm")?, head_norm("k_norm")?]) } else { None },
+            sinks: if config.sinks { Some(self_attn.vector("sinks", heads.queries)?) } else { None },
             o_proj: self_attn.biased(rule(config.o_bias)).linear("o_proj", heads.width(), hidden)?,
             attention_post_norm: post_norm("post_attention_layernorm")?,
             mlp_norm: norm(weights, mlp_norm, hidden)?,
@@ -458,13 +487,21 @@ impl Layer {
             rope: self.config.rope.and_then(|rope| config.ropes.get(rope)).map(|rope| (rope, positions)),
         };
         let [q, k, v] = split_heads(qkv, config.heads, prepare)?;
+        let q = match config.query_scaling {
+            Some(scaling) => scale_rows(q, &scaling.at(positions))?,
+            None => q,
+        };
         let starts = tokens.starts();
         let options = AttentionOptions {
             scale: config.attention_scale,
             span: self.config.span,
             softcap: config.attention_softcap,
+            sinks: self.sinks.as_deref(),
             ..AttentionOptions::default()
         };
+        if !tokens.images.is_empty() {
+            return attention_by_pieces([&q, &k, &v], tokens, cached, options);
+        }
         let Some((mut caches, decoding)) = cached else {
             return attention(&q, starts, KeyValues::Ragged { keys: &k, values: &v, starts }, options);
         };
@@ -475,6 +512,40 @@ impl Layer {
         let caches: Vec<&KvCache> = caches.iter().map(|cache| &**cache).collect();
         attention(&q, starts, KeyValues::Caches { caches: &caches, decoding }, options)
     }
+}
+
+/// Attention of texts with images. The tokens of an image see those after them in it too, and no piece sees a later one.
+fn attention_by_pieces(
+    [q, k, v]: [&Tensor; 3],
+    tokens: &Tokens,
+    mut cached: Option<(Vec<&mut KvCache>, usize)>,
+    options: AttentionOptions<'_>,
+) -> Result<Tensor> {
+    let mut attn_out = Vec::new();
+    for Piece { text, rows, is_image } in tokens.pieces() {
+        let after = if is_image { None } else { options.span.after };
+        let options = AttentionOptions { span: Span { after, ..options.span }, ..options };
+        let part = |x: &Tensor, from: usize| x.narrow(0, from, rows.end - from);
+        let (queries, of_queries) = (part(q, rows.start)?, [0, rows.len()]);
+        let cache = cached.as_mut().and_then(|(caches, decoding)| {
+            caches.get_mut(text).map(|cache| (cache, usize::from(text < *decoding)))
+        });
+        attn_out.push(match cache {
+            Some((cache, decoding)) => {
+                cache.append(&part(k, rows.start)?, &part(v, rows.start)?)?;
+                let caches = KeyValues::Caches { caches: &[&**cache], decoding };
+                attention(&queries, &of_queries, caches, options)?
+            }
+            None => {
+                let start = tokens.starts()[text];
+                let (keys, values) = (part(k, start)?, part(v, start)?);
+                let starts = [0, rows.end - start];
+                let over = KeyValues::Ragged { keys: &keys, values: &values, starts: &starts };
+                attention(&queries, &of_queries, over, options)?
+            }
+        });
+    }
+    Tensor::stacked(&attn_out)
 }
 
 /// `x + scale · norm(layer(y))`, the norm where the model has it.

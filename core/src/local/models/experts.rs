@@ -1,9 +1,10 @@
 //! A mixture of experts: many gated layers of which a router chooses a few for each token.
 
+use super::config::wrong;
 use super::decoder::Config;
 use crate::error::Result;
-use crate::local::ops::{Activation, Epilogue, Linear, Tensor};
-use crate::local::weights::{Biases, Parameters};
+use crate::local::ops::{Activation, Epilogue, Linear, Tensor, clamped_swiglu};
+use crate::local::weights::{Biases, Parameters, gpt_oss_expert};
 
 /// What a mixture is.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,22 @@ pub(super) struct ExpertsConfig {
     pub(super) intermediate_size: usize,
     /// Whether the shares of the chosen ones are made to sum up to one.
     pub(super) normalises: bool,
+    /// gpt-oss: what bounds gates and what they gate ([`clamped_swiglu`]). Its routers and experts have biases.
+    pub(super) clamped_at: Option<f32>,
+}
+
+impl ExpertsConfig {
+    /// Checks that there are experts enough.
+    ///
+    /// # Errors
+    /// `model_load` if not.
+    pub(super) fn checked(self) -> Result<Self> {
+        let Self { count, used, .. } = self;
+        match (1..=count).contains(&used) {
+            true => Ok(self),
+            false => Err(wrong(format_args!("{used} of {count} experts cannot work on a token"))),
+        }
+    }
 }
 
 /// The experts of one layer.
@@ -29,8 +46,22 @@ pub(super) struct Experts {
 
 #[derive(Debug)]
 struct Expert {
+    /// Gated, or where it is clamped, gates and then what they gate.
     gate_up_proj: Linear,
     down_proj: Linear,
+}
+
+impl Expert {
+    fn new(config: ExpertsConfig, hidden: usize, weights: &Parameters<'_>) -> Result<Self> {
+        let inner = config.intermediate_size;
+        Ok(Self {
+            gate_up_proj: match config.clamped_at {
+                None => weights.gated("gate_proj", "up_proj", hidden, inner)?,
+                Some(_) => weights.fused(&[("gate_proj", inner), ("up_proj", inner)], hidden)?,
+            },
+            down_proj: weights.linear("down_proj", inner, hidden)?,
+        })
+    }
 }
 
 impl Experts {
@@ -39,21 +70,23 @@ impl Experts {
     /// # Errors
     /// `model_load` if a tensor is missing or has another shape.
     pub(super) fn new(model: &Config, config: ExpertsConfig, weights: &Parameters<'_>) -> Result<Self> {
-        let weights = weights.biased(Biases::None);
+        let rule = if config.clamped_at.is_some() { Biases::All } else { Biases::None };
+        let weights = weights.biased(rule);
         let (hidden, inner) = (model.hidden_size, config.intermediate_size);
         let all = weights.at("experts");
         let expert = |number: usize| {
-            let weights = match all.has("gate_proj.weight") {
-                true => all.of_stack(number, config.count),
-                false => all.at(number),
-            };
-            Ok(Expert {
-                gate_up_proj: weights.gated("gate_proj", "up_proj", hidden, inner)?,
-                down_proj: weights.linear("down_proj", inner, hidden)?,
-            })
+            let one = all.of_stack(number, config.count);
+            if all.has("gate_proj.weight") {
+                Expert::new(config, hidden, &one)
+            } else if config.clamped_at.is_some() {
+                Expert::new(config, hidden, &one.within(&gpt_oss_expert(&one, [hidden, inner])?))
+            } else {
+                Expert::new(config, hidden, &all.at(number))
+            }
         };
+        let router = if weights.has("router.weight") { "router" } else { "gate" };
         Ok(Self {
-            router: weights.linear("gate", hidden, config.count)?,
+            router: weights.unquantised().linear(router, hidden, config.count)?,
             experts: (0..config.count).map(expert).collect::<Result<_>>()?,
             activation: model.activation,
             config,
@@ -81,8 +114,11 @@ impl Experts {
             if tokens.is_empty() {
                 continue;
             }
-            let epilogue = Epilogue::activation(self.activation);
-            let hidden = expert.gate_up_proj.forward_with(x.select_rows(tokens)?, epilogue)?;
+            let x = x.select_rows(tokens)?;
+            let hidden = match self.config.clamped_at {
+                Some(limit) => clamped_swiglu(expert.gate_up_proj.forward(x)?, limit)?,
+                None => expert.gate_up_proj.forward_with(x, Epilogue::activation(self.activation))?,
+            };
             let y = expert.down_proj.forward(hidden)?;
             for ((token, share), y) in tokens.iter().zip(shares).zip(y.values()?.chunks_exact(width)) {
                 let to = &mut sums[*token as usize * width..][..width];

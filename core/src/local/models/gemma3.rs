@@ -1,6 +1,8 @@
 //! Gemma 3, and EmbeddingGemma, whose tokens see both sides: norms before and after each part and over heads, two speeds
 //! of rotation, and layers of which most see only near tokens.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,13 +67,36 @@ impl Keys {
     }
 }
 
+/// The configuration of the text part, which is within that of a model with images. Published ones leave out what
+/// transformers takes by default.
+pub(super) fn text_config(all: &Value) -> Cow<'_, Value> {
+    let Some(Value::Object(own)) = all.get("text_config") else { return Cow::Borrowed(all) };
+    let mut whole = json!({
+        "vocab_size": 262_208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh",
+        "max_position_embeddings": 131_072, "query_pre_attn_scalar": 256, "sliding_window": 4096,
+    });
+    if let Value::Object(whole) = &mut whole {
+        let given = own.iter().filter(|(_, value)| !value.is_null());
+        whole.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    Cow::Owned(whole)
+}
+
+/// The width of the decoder of a model with images.
+///
+/// # Errors
+/// `model_load` if the configuration is not as expected.
+pub(super) fn hidden_size(all: &Value) -> Result<usize> {
+    Ok(CommonKeys::read(&text_config(all))?.plain()?.hidden_size)
+}
+
 /// Reads a Gemma 3.
 ///
 /// # Errors
 /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
 pub(super) fn open(all: &Value, weights: &Parameters<'_>) -> Result<Decoder> {
-    // With images, the text's configuration is within.
-    let all = all.get("text_config").filter(|own| own.is_object()).unwrap_or(all);
+    let all = &text_config(all);
     config::only(all, "attn_logit_softcapping", &json!(null))?;
     let (common, keys) = (CommonKeys::read(all)?, config::read::<Keys>(all)?);
     let mut config = plain(&common, keys.query_pre_attn_scalar, weights)?;

@@ -94,6 +94,7 @@ impl Keys<'_> {
                 "attention_factor": self.number("rope.scaling.attn_factor"),
             }));
         }
+        let log_multiplier = self.number("rope.scaling.yarn_log_multiplier").filter(|by| *by > 0.0);
         let kind = self.metadata.text(&self.key("rope.scaling.type")).unwrap_or("none");
         let factor = self.number("rope.scaling.factor").or_else(|| self.number("rope.scale_linear"));
         match (kind, factor) {
@@ -103,6 +104,10 @@ impl Keys<'_> {
                 "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original,
                 "beta_fast": self.number("rope.scaling.yarn_beta_fast"),
                 "beta_slow": self.number("rope.scaling.yarn_beta_slow"),
+                // The file does not say it, but llama.cpp truncates for all and gpt-oss was trained without.
+                "truncate": self.architecture != "gpt-oss",
+                "mscale": log_multiplier.map(|_| 1.0), "mscale_all_dim": log_multiplier,
+                "llama_4_scaling_beta": self.number("attention.temperature_scale").filter(|beta| *beta > 0.0),
             })),
             _ => Err(Error::unsupported(format!(
                 "`{}` is '{kind}'; supported: none, linear, yarn",
@@ -118,6 +123,13 @@ impl Keys<'_> {
             .or_else(|| Some(self.number("embedding_length")? / self.number("attention.head_count")?));
         let own = match self.architecture {
             "llama" => json!({ "model_type": "llama" }),
+            "mistral3" => json!({ "model_type": "ministral3" }),
+            "gpt-oss" => json!({
+                "model_type": "gpt_oss",
+                "num_local_experts": self.whole("expert_count"),
+                "num_experts_per_tok": self.whole("expert_used_count"),
+                "intermediate_size": self.whole("expert_feed_forward_length"),
+            }),
             "qwen2" => json!({ "model_type": "qwen2", "sliding_window": null }),
             "qwen3" => json!({ "model_type": "qwen3" }),
             "qwen3moe" => json!({
@@ -156,8 +168,8 @@ impl Keys<'_> {
             }),
             other => {
                 return Err(Error::unsupported(format!(
-                    "GGUF architecture '{other}' is not a supported chat model; valid: llama, qwen2, qwen3, \
-                     qwen3moe, smollm3, granite, phi3, gemma2, gemma3"
+                    "GGUF architecture '{other}' is not a supported chat model; valid: llama, mistral3, \
+                     gpt-oss, qwen2, qwen3, qwen3moe, smollm3, granite, phi3, gemma2, gemma3"
                 )));
             }
         };

@@ -1,4 +1,4 @@
-//! Llama 2 and 3, and what is built as they are: SmolLM2, TinyLlama, Mistral and Ministral 3 with their windows.
+//! Llama 2 and 3, and what is built as they are: SmolLM2, TinyLlama, Mistral, and the text model of Mistral 3 and Ministral 3.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +20,8 @@ struct Keys {
     /// Mistral: how many tokens are seen, the own one included.
     sliding_window: Option<usize>,
     layer_types: Option<Vec<String>>,
+    /// Mistral 3 has another model's keys within its own.
+    model_type: String,
 }
 
 /// Which numbers of a head rotate together. Conversions of Llama and its kin to GGUF bring those together that the model
@@ -33,9 +35,16 @@ pub(super) fn layout(weights: &Parameters<'_>) -> RopeLayout {
 /// # Errors
 /// `model_load` if the configuration or a tensor is not as expected, `unsupported` for what is not computed here.
 pub(super) fn open(all: &Value, weights: &Parameters<'_>) -> Result<Decoder> {
+    let ties = all.get("tie_word_embeddings").and_then(Value::as_bool);
+    let all = config::of_text(all);
     config::only(all, "pretraining_tp", &1.into())?;
     let (common, keys) = (CommonKeys::read(all)?, config::read::<Keys>(all)?);
+    if !["llama", "mistral", "ministral3"].contains(&keys.model_type.as_str()) {
+        let found = format_args!("'{}' within a Mistral 3", keys.model_type);
+        return Err(config::unsupported("model_type", found, "mistral, ministral3"));
+    }
     let mut config = common.plain()?;
+    config.tied |= ties == Some(true);
     (config.qkv_bias, config.o_bias) = (keys.attention_bias, keys.attention_bias);
     config.mlp_bias = keys.mlp_bias;
     config.set_rope(ROPE, all, weights, layout(weights))?;

@@ -15,7 +15,9 @@ mod encoder;
 mod experts;
 mod gemma2;
 mod gemma3;
+mod gemma3_images;
 mod gguf_config;
+mod gpt_oss;
 mod granite;
 mod gte;
 mod llama;
@@ -29,6 +31,7 @@ mod qwen3_moe;
 mod roberta;
 mod rope;
 mod smollm3;
+mod stock;
 
 #[cfg(test)]
 mod causal_tests;
@@ -36,8 +39,11 @@ mod causal_tests;
 mod golden_tests;
 #[cfg(test)]
 mod head_size_tests;
+#[cfg(test)]
+mod quantised_tests;
 
 use std::fmt;
+use std::ops::Range;
 
 use ayni_kernels::gemm::Precision;
 use serde_json::Value;
@@ -46,9 +52,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Device, Tensor};
 use crate::local::weights::{Parameters, Weights};
 
-pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm};
+pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm, is_stock};
 pub(crate) use decoder::{Cached, TextCache};
 pub(crate) use dual::{PromptEncoder, open_dual_encoder};
+pub(crate) use gemma3_images::ImageEncoder;
 pub(crate) use gguf_config::config_of_gguf;
 
 /// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to
@@ -56,22 +63,81 @@ pub(crate) use gguf_config::config_of_gguf;
 const SHORT_TEXT: usize = 8;
 
 /// The token ids of several texts, one text after another, without padding.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tokens {
     ids: Vec<u32>,
     /// Where each text begins, and where the last one ends.
     starts: Vec<usize>,
+    /// Images among them, in order.
+    images: Vec<ImageStates>,
+}
+
+/// An image among the tokens of texts.
+#[derive(Clone, Debug)]
+struct ImageStates {
+    /// The tokens in whose place it stands; all are of one text.
+    rows: Range<usize>,
+    /// What the decoder takes in place of their embeddings: `[token, hidden]`.
+    states: Tensor,
+}
+
+/// Neighbouring tokens of a text that see by one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Piece {
+    text: usize,
+    rows: Range<usize>,
+    /// Whether they are an image: each sees all others of it.
+    is_image: bool,
 }
 
 impl Tokens {
     /// Texts one after another.
     pub(crate) fn new<'a>(texts: impl IntoIterator<Item = &'a [u32]>) -> Self {
-        let mut tokens = Self { ids: Vec::new(), starts: vec![0] };
+        let mut tokens = Self { ids: Vec::new(), starts: vec![0], images: Vec::new() };
         for text in texts {
             tokens.ids.extend_from_slice(text);
             tokens.starts.push(tokens.ids.len());
         }
         tokens
+    }
+
+    /// Puts the states of an image in the place of the tokens from number `first` on. Images come in order.
+    pub(crate) fn put_image(&mut self, first: usize, states: Tensor) {
+        let rows = first..first + states.dims().first().copied().unwrap_or_default();
+        // What stood for the image need not be a token of the vocabulary.
+        self.ids.get_mut(rows.clone()).unwrap_or_default().fill(0);
+        self.images.push(ImageStates { rows, states });
+    }
+
+    /// The embeddings of all tokens, with those of images in their places.
+    fn with_images(&self, x: Tensor) -> Result<Tensor> {
+        let (mut parts, mut end) = (Vec::new(), 0);
+        for ImageStates { rows, states } in &self.images {
+            parts.extend([x.narrow(0, end, rows.start - end)?, states.clone()]);
+            end = rows.end;
+        }
+        if end == 0 {
+            return Ok(x);
+        }
+        parts.push(x.narrow(0, end, self.ids.len() - end)?);
+        Tensor::stacked(&parts)
+    }
+
+    /// The texts, cut where images begin and end.
+    fn pieces(&self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for (text, ends) in self.starts.windows(2).enumerate() {
+            let mut start = ends[0];
+            let is_here = |image: &&ImageStates| (ends[0]..ends[1]).contains(&image.rows.start);
+            for ImageStates { rows, .. } in self.images.iter().filter(is_here) {
+                pieces.push(Piece { text, rows: start..rows.start, is_image: false });
+                pieces.push(Piece { text, rows: rows.clone(), is_image: true });
+                start = rows.end;
+            }
+            pieces.push(Piece { text, rows: start..ends[1], is_image: false });
+        }
+        pieces.retain(|piece| !piece.rows.is_empty());
+        pieces
     }
 
     /// The ids of all texts.

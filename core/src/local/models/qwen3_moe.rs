@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::config::{self, wrong};
+use super::config;
 use super::decoder::{CommonKeys, Decoder, LayerConfig};
 use super::experts::ExpertsConfig;
 use super::rope::ROPE;
@@ -33,19 +33,17 @@ pub(super) fn open(all: &Value, weights: &Parameters<'_>) -> Result<Decoder> {
     config::only(all, "decoder_sparse_step", &json!(1))?;
     config::only(all, "mlp_only_layers", &json!([]))?;
     let (common, keys) = (CommonKeys::read(all)?, config::read::<Keys>(all)?);
-    if keys.num_experts_per_tok == 0 || keys.num_experts_per_tok > keys.num_experts {
-        let (used, count) = (keys.num_experts_per_tok, keys.num_experts);
-        return Err(wrong(format_args!("{used} of {count} experts cannot work on a token")));
-    }
     let mut config = common.plain()?;
     config.qk_norm = true;
     (config.qkv_bias, config.o_bias) = (keys.attention_bias, keys.attention_bias);
-    config.experts = Some(ExpertsConfig {
+    let experts = ExpertsConfig {
         count: keys.num_experts,
         used: keys.num_experts_per_tok,
         intermediate_size: keys.moe_intermediate_size,
         normalises: keys.norm_topk_prob,
-    });
+        clamped_at: None,
+    };
+    config.experts = Some(experts.checked()?);
     config.set_rope(ROPE, all, weights, RopeLayout::Halves)?;
     config.layers = vec![LayerConfig::causal(None, Some(0)); common.num_hidden_layers];
     Decoder::new(config, weights)

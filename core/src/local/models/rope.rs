@@ -53,6 +53,23 @@ struct Plan {
     long: Option<(usize, Speeds)>,
 }
 
+/// Ministral 3: queries are the larger the more contexts of the original length lie before them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct QueryScaling {
+    beta: f32,
+    /// The context that the model was trained with before it was stretched.
+    context: f32,
+}
+
+impl QueryScaling {
+    /// What the queries at some positions are multiplied by.
+    #[allow(clippy::cast_precision_loss, reason = "as the model computes it, in f32")]
+    pub(super) fn at(self, positions: &[u32]) -> Vec<f32> {
+        let scale = |position: &u32| 1.0 + self.beta * (1.0 + (*position as f32 / self.context).floor()).ln();
+        positions.iter().map(scale).collect()
+    }
+}
+
 /// The parameters of a rope, and the key that they are under.
 struct RopeParameters<'a> {
     key: &'static str,
@@ -124,6 +141,18 @@ impl RopeKeys {
         }
         let original = parameters.optional("original_max_position_embeddings")?.unwrap_or(positions as f64);
         Ok(positions.max((original * parameters.needed("factor")?) as usize))
+    }
+
+    /// What scales queries by their position, if anything does.
+    ///
+    /// # Errors
+    /// `model_load` if a value is not as expected.
+    #[allow(clippy::cast_possible_truncation, reason = "models compute in f32 with what they write in f64")]
+    pub(super) fn query_scaling(self, config: &Value) -> Result<Option<QueryScaling>> {
+        let parameters = self.parameters(config);
+        let Some(beta) = parameters.optional("llama_4_scaling_beta")? else { return Ok(None) };
+        let context = parameters.original_context()? as f32;
+        Ok(Some(QueryScaling { beta: beta as f32, context }))
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "models compute in f32 with what they write in f64")]

@@ -205,6 +205,11 @@ impl Device {
         self.gpu.is_none()
     }
 
+    /// Where candle's tensors are.
+    pub(crate) fn of_candle(&self) -> candle_core::Device {
+        self.gpu.clone().unwrap_or(candle_core::Device::Cpu)
+    }
+
     /// The GPU, as candle has it.
     pub(super) fn gpu(&self) -> Option<&candle_core::Device> {
         self.gpu.as_ref()

@@ -28,7 +28,7 @@ mod testing;
 pub use attention::{KeyValues, attention};
 pub use conv::Conv2d;
 pub use device::{Device, DeviceChoice, PrecisionChoice, cpu};
-pub use elementwise::{activate, gate};
+pub use elementwise::{activate, clamped_swiglu, gate, scale_rows};
 pub use embedding::{Embedding, SharedBytes};
 pub(crate) use error::{OrFail, of_candle};
 pub use kv_cache::KvCache;

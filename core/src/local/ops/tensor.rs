@@ -449,6 +449,34 @@ impl Tensor {
         })
     }
 
+    /// Tensors one after another along the first dimension, the others alike.
+    ///
+    /// # Errors
+    /// `invalid_request` if there are none or they differ otherwise; `out_of_memory` on a GPU.
+    pub fn stacked(parts: &[Self]) -> Result<Self> {
+        let Some((first, [_, rest @ ..])) = parts.first().map(|first| (first, first.dims())) else {
+            return Err(Error::invalid_request("no tensors to put one after another"));
+        };
+        if let Some(other) = parts.iter().find(|part| part.dims().get(1..) != Some(rest)) {
+            let (above, below) = (first.dims(), other.dims());
+            return Err(Error::invalid_request(format!("{below:?} cannot stand below {above:?}")));
+        }
+        if first.as_gpu().is_some() {
+            let parts = parts.iter().map(|part| part.expect_gpu("a part")).collect::<Result<Vec<_>>>()?;
+            return Self::from_gpu(&first.device, candle_core::Tensor::cat(&parts, 0));
+        }
+        let values = parts.iter().map(Self::values).collect::<Result<Vec<_>>>()?;
+        let rows = parts.iter().map(|part| part.dims()[0]).sum();
+        Self::build(&first.device, [&[rows], rest].concat(), |mut to| {
+            for values in &values {
+                let (here, below) = to.split_at_mut(values.len());
+                here.copy_from_slice(values);
+                to = below;
+            }
+            Ok(())
+        })
+    }
+
     /// Tensors side by side: their last dimensions one after another, the others alike.
     ///
     /// # Errors

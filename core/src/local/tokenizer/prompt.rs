@@ -58,6 +58,16 @@ impl Prompt {
         self.text.trim_end().ends_with(suffix)
     }
 
+    /// Puts a text in the place of each of a template's control tokens of this name; says how many there were. What others
+    /// wrote is none of them.
+    pub(crate) fn replace(&mut self, token: &str, text: &str) -> usize {
+        let count = self.text.matches(token).count();
+        if count > 0 {
+            self.text = self.text.replace(token, text);
+        }
+        count
+    }
+
     /// Adds what the template would have written next.
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);

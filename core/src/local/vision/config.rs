@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::preprocess::{Centre, Crop, LookupTable, Preprocessor, Resize};
 use super::resize::Filter;
 use crate::error::{Error, ErrorKind, Result};
+use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 
 /// No side of what a model takes is longer.
 const MOST_SIDE: u64 = 8192;
@@ -29,10 +30,32 @@ struct Defaults {
     normal: Option<([f64; 3], [f64; 3])>,
 }
 
+/// The files that say what is done to images.
+const OF_IMAGES: &str = "preprocessor_config.json";
+const OF_PROCESSOR: &str = "processor_config.json";
+
+/// What a model's own files say, if they do: those of transformers, in version 5 one for all parts of a processor, or that
+/// of open_clip.
+pub(super) fn of_model(files: &ModelFiles) -> Result<Option<Preprocessor>> {
+    if let Some(of_images) = files.json::<Value>(OF_IMAGES)? {
+        return of_transformers(OF_IMAGES, &of_images).map(Some);
+    }
+    let processor: Option<Value> = files.json(OF_PROCESSOR)?;
+    if let Some(of_images) = processor.as_ref().and_then(|processor| processor.get("image_processor")) {
+        return of_transformers(OF_PROCESSOR, of_images).map(Some);
+    }
+    match files.read(OPEN_CLIP_CONFIG)? {
+        Some(bytes) => open_clip(&String::from_utf8_lossy(&bytes)).map(Some),
+        None => Ok(None),
+    }
+}
+
 pub(super) fn transformers(json: &str) -> Result<Preprocessor> {
-    let file = "preprocessor_config.json";
-    let parsed = parse(file, json)?;
-    let entries = Entries { file, object: &parsed };
+    of_transformers(OF_IMAGES, &parse(OF_IMAGES, json)?)
+}
+
+fn of_transformers(file: &'static str, object: &Value) -> Result<Preprocessor> {
+    let entries = Entries { file, object };
     let defaults = entries.defaults()?;
     let resize = if entries.flag("do_resize", true)? {
         Some((entries.size(&defaults)?, entries.filter(defaults.filter)?))
@@ -49,7 +72,7 @@ pub(super) fn transformers(json: &str) -> Result<Preprocessor> {
     } else {
         None
     };
-    for pad in ["do_pad", "do_image_splitting"] {
+    for pad in ["do_pad", "do_image_splitting", "do_pan_and_scan"] {
         if entries.flag(pad, false)? {
             return Err(entries.fault(pad, "is not supported"));
         }

@@ -14,6 +14,7 @@ use image::{ImageDecoder, ImageResult};
 use super::format::Format;
 use super::orientation::upright;
 use super::{RgbImage, alpha};
+use crate::env::Environment;
 use crate::error::{Error, Result};
 use crate::media::ImageData;
 use ayni_kernels::Cpu;
@@ -36,6 +37,24 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The limits of a model: `max_pixels` of its configuration, else of the environment.
+    ///
+    /// # Errors
+    /// `config_invalid` for a limit of 0.
+    pub(crate) fn new(max_pixels: Option<u64>, env: &Environment) -> Result<Self> {
+        let pixels = match max_pixels {
+            Some(pixels) => Some(pixels),
+            None => env.number::<u64>("AYNI_MAX_IMAGE_PIXELS")?,
+        };
+        match pixels {
+            Some(0) => Err(Error::config(
+                "`max_image_pixels` (AYNI_MAX_IMAGE_PIXELS) is 0; an image has at least one",
+            )),
+            Some(max_pixels) => Ok(Self { max_pixels, ..Self::default() }),
+            None => Ok(Self::default()),
+        }
+    }
+
     /// # Errors
     /// `invalid_request` naming the limit that the size exceeds.
     fn allow(&self, (width, height): (u32, u32)) -> Result<()> {

@@ -7,6 +7,7 @@ use super::decode::{Limits, decode};
 use super::resize::{Filter, Window, resize_window};
 use super::{RgbImage, config};
 use crate::error::{Error, Result};
+use crate::local::source::ModelFiles;
 use crate::media::ImageData;
 use ayni_kernels::Cpu;
 
@@ -122,6 +123,14 @@ impl Preprocessor {
     /// `model_load` naming the entry that is missing, wrong or of a kind that is not supported.
     pub fn from_open_clip(json: &str) -> Result<Self> {
         config::open_clip(json)
+    }
+
+    /// What the files of a model say, if they do.
+    ///
+    /// # Errors
+    /// `model_load` naming the entry that is missing, wrong or of a kind that is not supported.
+    pub(crate) fn of_model(files: &ModelFiles) -> Result<Option<Self>> {
+        config::of_model(files)
     }
 
     /// Height and width of what comes out, if they are the same for every image.

@@ -93,12 +93,19 @@ const FOUR_NORMS: &[Rule] = &[
     rule("layers.*.post_feedforward_layernorm", "blk.*.post_ffw_norm"),
 ];
 
+/// gpt-oss: the second norm and the router under other names.
+const GPT_OSS: &[Rule] = &[
+    rule("layers.*.post_attention_layernorm", "blk.*.post_attention_norm"),
+    rule("layers.*.mlp.router", "blk.*.ffn_gate_inp"),
+];
+
 /// Gates and what they gate in one tensor.
 const GATE_UP: &[Rule] = &[rule("layers.*.mlp.gate_up_proj", "blk.*.ffn_up")];
 
 const OF_BERT: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[BERT] }]);
 const OF_DECODERS: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[DECODER, PRE_NORMS] }]);
 const OF_GEMMA: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[DECODER, FOUR_NORMS] }]);
+const OF_GPT_OSS: KeyMap = KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[GPT_OSS, DECODER] }]);
 const OF_PHI3: KeyMap =
     KeyMap(&[Table { prefix: "", stored_prefix: "", rules: &[GATE_UP, DECODER, PRE_NORMS] }]);
 
@@ -107,6 +114,8 @@ const OF_PHI3: KeyMap =
 const GGUF: &[(&str, KeyMap)] = &[
     ("bert", OF_BERT),
     ("llama", OF_DECODERS),
+    ("mistral3", OF_DECODERS),
+    ("gpt-oss", OF_GPT_OSS),
     ("qwen2", OF_DECODERS),
     ("qwen3", OF_DECODERS),
     ("qwen3moe", OF_DECODERS),

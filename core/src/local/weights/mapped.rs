@@ -89,9 +89,8 @@ impl MappedFile {
     }
 
     /// A file that is nowhere on the disk.
-    #[cfg(test)]
-    pub(super) fn in_memory(bytes: &[u8]) -> Self {
-        let map = Arc::new(Bytes::Copied(bytes.to_vec()));
+    pub(super) fn in_memory(bytes: Vec<u8>) -> Self {
+        let map = Arc::new(Bytes::Copied(bytes));
         let path = Arc::new(PathBuf::from("in memory"));
         Self { loading: Arc::clone(&map), resident: ResidentBytes(map), path }
     }

@@ -5,11 +5,13 @@
 //! tensors otherwise go through a [`KeyMap`].
 
 mod gguf;
+mod gpt_oss;
 mod key_map;
 mod lora;
 mod mapped;
 mod parameters;
 mod pickle;
+mod quantise;
 mod safetensors;
 pub(crate) mod single_file;
 mod tensor;
@@ -27,6 +29,7 @@ use mapped::MappedFile;
 use tensor::StoredTensor;
 
 pub(crate) use gguf::Metadata;
+pub(crate) use gpt_oss::gpt_oss_expert;
 pub(crate) use key_map::KeyMap;
 pub(crate) use lora::{Deltas, FlatNames, Lora, LoraPart, flat_names};
 pub(crate) use mapped::FileWatch;
@@ -158,6 +161,11 @@ impl Weights {
         }
     }
 
+    /// Whether any tensor is in blocks of a GGUF file already.
+    pub(crate) fn is_quantised(&self) -> bool {
+        self.tensors.values().any(StoredTensor::is_quantised)
+    }
+
     /// How many numbers all tensors have.
     pub(crate) fn count(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>()).sum()
@@ -251,7 +259,7 @@ impl Weights {
     #[cfg(test)]
     fn of_bytes(bytes: &[u8]) -> Result<Self> {
         let mut weights = Self::default();
-        weights.add(&MappedFile::in_memory(bytes))?;
+        weights.add(&MappedFile::in_memory(bytes.to_vec()))?;
         Ok(weights)
     }
 

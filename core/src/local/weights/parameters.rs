@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::Weights;
+use super::quantise::{formats_of_rows, quantise};
 use super::tensor::StoredTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{
@@ -33,14 +34,32 @@ pub(crate) enum Storage {
     /// The blocks of a GGUF file as they are; all else in the precision of the device, but 16 bits a weight where the file
     /// has no more.
     AsInFile,
+    /// Layers in blocks of this format, made when they are loaded; what is in blocks already stays as it is. Rows that are
+    /// not whole blocks, or that it cannot hold, are in Q8_0, and else as in the file. So are tables of tokens, which decide more than they weigh.
+    Quantised(Format),
 }
 
 /// One or several layers with the same input, in rows of one format.
 struct Rows {
     format: Format,
-    parts: Vec<StoredTensor>,
+    parts: Vec<RowBytes>,
     outputs: usize,
     biases: Vec<Tensor>,
+}
+
+/// The rows of one layer.
+enum RowBytes {
+    Stored(StoredTensor),
+    Made(Vec<u8>),
+}
+
+impl RowBytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Stored(stored) => stored.stored_bytes(),
+            Self::Made(bytes) => bytes,
+        }
+    }
 }
 
 /// Which layers and norms have a bias.
@@ -88,13 +107,37 @@ impl<'a> Parameters<'a> {
         Self { window, ..self.clone() }
     }
 
+    /// The same tensors, for a layer that is too small and decides too much to be quantised when it is loaded.
+    pub(crate) fn unquantised(&self) -> Self {
+        match self.storage {
+            Storage::Quantised(_) => self.stored(Storage::AsInFile),
+            _ => self.clone(),
+        }
+    }
+
+    /// The same tensors, for a table with a row a token.
+    pub(crate) fn for_tables(&self) -> Self {
+        match self.storage {
+            Storage::Quantised(_) => self.stored(Storage::Quantised(Format::Q8_0)),
+            _ => self.clone(),
+        }
+    }
+
+    /// Other tensors by their own names, held as these.
+    pub(crate) fn within<'b>(&self, weights: &'b Weights) -> Parameters<'b>
+    where
+        'a: 'b,
+    {
+        Parameters { weights, prefix: String::new(), of_stack: None, ..self.clone() }
+    }
+
     /// The same names for tensors that hold `count` of them one after another, of which this is number `number`.
     pub(crate) fn of_stack(&self, number: usize, count: usize) -> Self {
         Self { of_stack: Some((number, count)), ..self.clone() }
     }
 
     /// A tensor of finite numbers and of this shape where the file holds it.
-    fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
         let full = self.full(name);
         let failed = |why: String| Err(Error::new(ErrorKind::ModelLoad, why));
         let stored = match self.of_stack {
@@ -163,8 +206,16 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// `model_load` if it has another shape.
     pub(crate) fn vector_if_any(&self, name: &str, width: usize) -> Result<Option<Vec<f32>>> {
-        let Some(tensor) = self.tensor_if_any(name, &[width])? else { return Ok(None) };
-        tensor.to_dtype(DType::F32).and_then(|tensor| tensor.to_vec1()).map(Some).map_err(of_candle)
+        self.has(name).then(|| self.vector(name, width)).transpose()
+    }
+
+    /// The numbers of a small tensor.
+    ///
+    /// # Errors
+    /// `model_load` if it is missing or has another shape.
+    pub(crate) fn vector(&self, name: &str, width: usize) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name, &[width])?;
+        tensor.to_dtype(DType::F32).and_then(|tensor| tensor.to_vec1()).map_err(of_candle)
     }
 
     /// The layer `name.weight`, with `name.bias` where there is one.
@@ -178,33 +229,48 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// The layers whose weights are used as the file has them, neighbours of one format joined. `None` if some are not.
+    /// The layers whose weights are multiplied in a format of GGUF, neighbours of one format joined. `None` if some are not.
     fn rows(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Option<Vec<Rows>>> {
-        if self.storage != Storage::AsInFile {
+        if self.storage == Storage::Precision {
             return Ok(None);
         }
         let mut all: Vec<Rows> = Vec::new();
         for (name, outputs) in parts {
             let here = self.at(name);
             let stored = here.find("weight", &[*outputs, inputs])?;
-            let format = stored.blocks().map(|(format, _)| format);
-            let Some(format) = format.filter(|format| self.keeps(*format)) else { return Ok(None) };
+            let Some((format, bytes)) = self.rows_of(stored)? else { return Ok(None) };
             let bias = here.bias("bias", *outputs)?;
             let is_alike =
                 |last: &&mut Rows| last.format == format && last.biases.is_empty() == bias.is_none();
             match all.last_mut().filter(is_alike) {
                 Some(last) => {
-                    last.parts.push(stored);
+                    last.parts.push(bytes);
                     last.outputs += outputs;
                     last.biases.extend(bias);
                 }
                 None => {
                     let biases = bias.into_iter().collect();
-                    all.push(Rows { format, parts: vec![stored], outputs: *outputs, biases });
+                    all.push(Rows { format, parts: vec![bytes], outputs: *outputs, biases });
                 }
             }
         }
         Ok(Some(all))
+    }
+
+    /// The rows of a tensor in a format of GGUF: the file's, or made here. `None` if they are to be plain numbers.
+    fn rows_of(&self, stored: StoredTensor) -> Result<Option<(Format, RowBytes)>> {
+        let inputs = stored.shape().last().copied().unwrap_or_default();
+        if let Storage::Quantised(wanted) = self.storage
+            && !stored.is_quantised()
+        {
+            for format in formats_of_rows(wanted, inputs) {
+                if let Some(bytes) = quantise(&stored, format, &self.device.cpu)? {
+                    return Ok(Some((format, RowBytes::Made(bytes))));
+                }
+            }
+        }
+        let format = stored.blocks().map(|(format, _)| format).filter(|format| self.keeps(*format));
+        Ok(format.map(|format| (format, RowBytes::Stored(stored))))
     }
 
     /// Whether layers hold weights of this format as they are. On a GPU, and where the CPU multiplies in bf16, plain
@@ -220,7 +286,7 @@ impl<'a> Parameters<'a> {
                 [] => None,
                 biases => Some(Tensor::cat(biases, 0).map_err(of_candle)?),
             };
-            let bytes: Vec<&[u8]> = parts.iter().filter_map(|part| Some(part.blocks()?.1)).collect();
+            let bytes: Vec<&[u8]> = parts.iter().map(RowBytes::as_slice).collect();
             Linear::blocks(self.device, format, &bytes, [outputs, inputs], bias.as_ref())
                 .map_err(|error| self.unusable(error))
         };
@@ -359,11 +425,12 @@ impl<'a> Parameters<'a> {
     pub(crate) fn embedding(&self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let here = self.at(name);
         let stored = here.find("weight", &[count, width])?;
-        if self.storage == Storage::AsInFile
-            && let Some((format, bytes)) = stored.blocks()
-            && !matches!(format, Format::F16 | Format::Bf16)
+        let is_plain = |format: &Format| matches!(format, Format::F16 | Format::Bf16);
+        if self.storage != Storage::Precision
+            && let Some((format, bytes)) = self.for_tables().rows_of(stored.clone())?
+            && !is_plain(&format)
         {
-            let table = Embedding::blocks(self.device, format, bytes, [count, width]);
+            let table = Embedding::blocks(self.device, format, bytes.as_slice(), [count, width]);
             return table.map_err(|error| here.unusable(error));
         }
         let (table, range, dtype) = stored.resident()?;

@@ -89,6 +89,12 @@ impl StoredTensor {
         Ok(Self { file: file.clone(), range, shape, strides: None, encoding })
     }
 
+    /// A tensor of these bytes, in row-major order. The caller has made as many as shape and encoding take.
+    pub(super) fn in_memory(bytes: Vec<u8>, shape: Vec<usize>, encoding: Encoding) -> Self {
+        let range = 0..bytes.len();
+        Self { file: MappedFile::in_memory(bytes), range, shape, strides: None, encoding }
+    }
+
     /// A view with strides: element 0 of `element_bytes` bytes begins at `start`. No two indices may be one element, so
     /// that a copy is never larger than what it is copied from.
     ///
@@ -244,6 +250,24 @@ impl StoredTensor {
         Some((format, self.stored_bytes()))
     }
 
+    /// The dtype and the bytes of plain numbers in row-major order, if it has such.
+    pub(super) fn plain_bytes(&self) -> Option<(DType, &[u8])> {
+        match self.encoding {
+            Encoding::Plain(dtype) if self.strides.is_none() => Some((dtype, self.stored_bytes())),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds bytes that are no numbers by themselves.
+    pub(super) fn is_u8(&self) -> bool {
+        self.encoding == Encoding::Other("U8".to_owned()) && self.strides.is_none()
+    }
+
+    /// Whether it is in blocks.
+    pub(super) fn is_quantised(&self) -> bool {
+        matches!(self.encoding, Encoding::Blocks(_))
+    }
+
     /// Shape, strides and encoding as text.
     pub(super) fn description(&self) -> String {
         let encoding = match &self.encoding {
@@ -270,7 +294,7 @@ impl StoredTensor {
         })
     }
 
-    fn stored_bytes(&self) -> &[u8] {
+    pub(super) fn stored_bytes(&self) -> &[u8] {
         self.file.as_ref().get(self.range.clone()).unwrap_or_default()
     }
 

@@ -2,7 +2,7 @@
 
 use super::clean::{cut, visible, without_persons};
 use super::question::{Language, Question};
-use crate::procure::{Buyer, Contact, Decimal, LineItem, Money, Supplier, Tender, Timestamp};
+use crate::procure::{Decimal, LineItem, Money, Tender, Timestamp};
 
 pub(in crate::procure) mod labels;
 mod sections;
@@ -36,6 +36,7 @@ impl View {
         sections::head(&mut builder, tender, now);
         sections::texts(&mut builder, tender);
         sections::buyer(&mut builder, tender);
+        sections::contacts(&mut builder, tender);
         sections::award(&mut builder, tender);
         sections::lists(&mut builder, tender);
         builder.view
@@ -64,7 +65,8 @@ struct ViewBuilder {
 
 impl ViewBuilder {
     fn new(tender: &Tender, question: &Question) -> Self {
-        let person_names = (!question.personal_data).then(|| person_names(tender));
+        let names = || tender.contacts().filter_map(|contact| contact.name.clone()).collect();
+        let person_names = (!question.personal_data).then(names);
         Self {
             view: View::default(),
             room: question.most_characters,
@@ -172,14 +174,6 @@ fn written_number(number: Decimal, language: Language) -> String {
         other => other,
     };
     if language == Language::Spanish { chilean } else { chilean.chars().map(swapped).collect() }
-}
-
-fn person_names(tender: &Tender) -> Vec<String> {
-    let suppliers = tender.bidders.iter().chain(tender.award.iter().flat_map(|award| &award.suppliers));
-    let contacts = suppliers
-        .filter_map(|supplier: &Supplier| supplier.contact.as_ref())
-        .chain(tender.buyer.iter().filter_map(|buyer: &Buyer| buyer.contact.as_ref()));
-    contacts.filter_map(|contact: &Contact| contact.name.clone()).collect()
 }
 
 fn is_blank(item: &LineItem) -> bool {

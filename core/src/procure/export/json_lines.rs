@@ -83,7 +83,9 @@ fn strip(value: &mut Value, personal_data: bool) {
                 origin.remove("raw");
             }
             if !personal_data {
-                members.remove("contact");
+                for name in ["contact", "payment_contact", "contract_contact"] {
+                    members.remove(name);
+                }
             }
             for (_, member) in members.iter_mut() {
                 strip(member, personal_data);

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::backends::mercado_publico::wire::{self, ocds as reader, tender as v1_reader, v1::V1};
 use crate::procure::analysis::Language;
-use crate::procure::json::walk;
+use crate::procure::json::prepared;
 use crate::procure::{
     Currency, Decimal, Money, PurchaseOrder, PurchaseOrderRow, QuickPurchaseRow, Source, Tender, TenderRow,
     TenderState, Timestamp,
@@ -32,7 +32,7 @@ fn recorded() -> Vec<Tender> {
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/recorded/mercado_publico");
         let bytes = std::fs::read(folder.join(name)).expect(name);
         let as_of = moment("2026-10-14T10:00:00-03:00");
-        wire::Body::new(walk::prepared(bytes.into()).expect("prepared"), source, as_of)
+        wire::Body::new(prepared(bytes.into()).expect("prepared"), source, as_of)
     };
     let mut tenders = Vec::new();
     for name in ["v1-tender-detail-published.json", "v1-tender-detail-awarded-clf.json"] {
@@ -92,6 +92,18 @@ async fn tables_read_back_cell_for_cell() {
         assert_eq!((rows[2][6].as_str(), rows[2][7].as_str()), (amount, "CLF"));
         assert_eq!(rows[1][5], "2026-10-26 15:30:00");
         assert!(rows[1][14].ends_with("idlicitacion=990101-12-LE26"));
+        // Who won, when, for how much, and of how many.
+        let price = if mark == ';' { "38999,5" } else { "38999.5" };
+        for (name, begin) in [
+            ("oferentes", "4"),
+            ("fecha_adjudicacion", "2026-09-08"),
+            ("adjudicatarios", "CONSTRUCTORA FICTICIA SPA"),
+            ("monto_adjudicado", price),
+            ("moneda_adjudicada", "CLF"),
+        ] {
+            let column = rows[0].iter().position(|column| column == name).expect(name);
+            assert!(rows[2][column].starts_with(begin), "{name}: {}", rows[2][column]);
+        }
     }
     let plain = CsvFormat::new().with_byte_order_mark(false).with_language(Language::English);
     let file = file(csv(records(vec![row("a")]), plain)).await;

@@ -35,6 +35,7 @@ pub use fixed::FixedRates;
 
 /// The value of one unit of a currency on a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Rate {
     /// The currency or unit of account.
@@ -45,6 +46,16 @@ pub struct Rate {
     pub pesos: Decimal,
     /// The source of the rate.
     pub source: Source,
+}
+
+/// An amount in pesos, and the rate by which it was converted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Converted {
+    /// The amount.
+    pub pesos: Money,
+    /// The rate, with its day.
+    pub rate: Rate,
 }
 
 impl Rate {

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use crate::procure::analysis::clean::cut;
-use crate::procure::json::fields::Fields;
+use crate::procure::json::Fields;
 use crate::procure::search_words::texts;
 use crate::procure::store::{Form, RecordKind, StoredRecord};
 use crate::procure::{Source, Tender, TenderState, Timestamp};

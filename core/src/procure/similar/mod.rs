@@ -96,6 +96,7 @@ impl From<usize> for Nearest {
 
 /// A tender that was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SimilarTender {
     /// Its code.
@@ -112,6 +113,7 @@ pub struct SimilarTender {
 
 /// The result of updating an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct IndexReport {
     /// Tenders that were compared.

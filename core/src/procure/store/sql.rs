@@ -1,39 +1,40 @@
-//! What the stores in SQLite and PostgreSQL have in common: the statements that read, and rows as records.
+//! The store in an SQL database: SQLite and PostgreSQL have the same tables and the same statements.
 
 use bytes::Bytes;
 
-#[cfg(feature = "postgres")]
-use super::lines::superseded;
+use super::sql_steps::{Outcome, Step, batch_steps};
 use super::{
-    Form, LineQuery, RecordKind, RecordQuery, StoredAnswer, StoredDocument, StoredEvent, StoredLine,
-    StoredRecord,
+    Batch, Form, LineQuery, LineStore, RecordKind, RecordQuery, Store, StoredAnswer, StoredDocument,
+    StoredEvent, StoredLine, StoredRecord,
 };
+use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::search_words::SearchWords;
 use crate::procure::{Change, ChangeEvent, Currency, Decimal, Money, Month, Source, Timestamp};
 
 /// The columns of a record, in the order of [`SqlRow::record`].
-const RECORD: &str = "kind, form, code, state, open, day, closes, source, as_of, revision, body";
+pub(super) const RECORD: &str = "kind, form, code, state, open, day, closes, source, as_of, revision, body";
 
 /// The columns of a line, in the order of [`SqlRow::line`].
 pub(super) const LINE: &str = "position, code, line_id, day, state, buyer, supplier, supplier_name, product, name, \
      description, quantity, unit, unit_price, unit_currency, total, total_currency, chosen, body";
 
 /// The states of an edition.
-pub(super) const PENDING: i16 = 0;
-pub(super) const PUBLISHED: i16 = 1;
-pub(super) const SUPERSEDED: i16 = 2;
+pub(super) const PENDING: i64 = 0;
+pub(super) const PUBLISHED: i64 = 1;
+pub(super) const SUPERSEDED: i64 = 2;
 
 /// How often to start again because months were replaced while they were read.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// A value of a statement, for `$1` and so on. They must first appear in this order.
+/// A value of a statement, for `$1` and so on.
 #[derive(Clone, Debug)]
 pub(super) enum SqlParameter {
-    Integer(i64),
+    Integer(Option<i64>),
+    Flag(Option<bool>),
     Text(Option<String>),
     Texts(Vec<String>),
-    Bytes(Vec<u8>),
+    Bytes(Option<Vec<u8>>),
 }
 
 /// A value of a row.
@@ -48,20 +49,34 @@ pub(super) enum SqlCell {
 /// A row of a result.
 pub(super) struct SqlRow(pub(super) Vec<SqlCell>);
 
-/// A database with our tables.
-pub(super) trait Database: Sync {
+/// A database with our tables, and how its SQL differs from that of others. What implements it is a [`Store`].
+pub(super) trait Database: Send + Sync + std::fmt::Debug + 'static {
+    /// Whether several machines share it.
+    const SPANS_MACHINES: bool;
     /// What stands before the names of tables.
     const SCHEMA: &'static str;
     /// Whether `code` is in the texts of `$3`.
     const CODE_IN_LIST: &'static str;
     /// The conditions for records that are open and for others, such that an index is used.
     const OPEN: [&'static str; 2];
-
     /// Whether a record has the words in `$6`.
     const HAS_WORDS: &'static str;
+    /// The columns of the table of an edition.
+    const LINE_TABLE: &'static str;
+    /// What an index of lines has after its column, so that a page can be read in order.
+    const LINE_INDEX: &'static str;
+    /// What is run after the indexes of an edition are made; `{edition}` stands for its number.
+    const AFTER_INDEXES: &'static str;
+    /// Holds the rows of a `SELECT` for the transaction, or skips those that another one holds.
+    const HOLD: [&'static str; 2];
+    /// What is run before a table is dropped.
+    const BEFORE_DROP: &'static str;
 
     /// How `$6` is written.
     fn words(stems: &[String]) -> String;
+
+    /// Writes a record, of which these are the values of [`RECORD`], and files its words.
+    fn write_record(values: Vec<SqlParameter>, words: Option<String>) -> Vec<Step>;
 
     /// The rows of a statement that only reads.
     fn rows(
@@ -70,26 +85,43 @@ pub(super) trait Database: Sync {
         values: Vec<SqlParameter>,
     ) -> impl Future<Output = Result<Vec<SqlRow>>> + Send;
 
+    /// Runs steps in a transaction. It is repeated after its connection broke if `is_idempotent`.
+    fn transact(&self, steps: Vec<Step>, is_idempotent: bool)
+    -> impl Future<Output = Result<Outcome>> + Send;
+
+    /// Adds lines to an edition. Returns `false` if it is not the one that is being written.
+    fn insert_lines(&self, edition: i64, lines: Vec<StoredLine>)
+    -> impl Future<Output = Result<bool>> + Send;
+
+    /// Whether an error says that a table does not exist.
+    fn is_missing_table(error: &Error) -> bool;
+
+    /// Whether an error says that others hold what is to be written.
+    fn is_held(error: &Error) -> bool;
+
     /// Runs a statement that can be repeated, and returns the number of rows.
     fn execute(
         &self,
         statement: String,
         values: Vec<SqlParameter>,
-    ) -> impl Future<Output = Result<u64>> + Send;
-
-    /// Whether an error says that a table does not exist.
-    fn is_missing_table(error: &Error) -> bool;
+    ) -> impl Future<Output = Result<u64>> + Send {
+        async { Ok(self.transact(vec![Step::any(statement, values)], true).await?.changed) }
+    }
 }
 
 pub(super) fn integer(number: usize) -> SqlParameter {
-    SqlParameter::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    SqlParameter::Integer(Some(i64::try_from(number).unwrap_or(i64::MAX)))
+}
+
+pub(super) fn number(number: i64) -> SqlParameter {
+    SqlParameter::Integer(Some(number))
 }
 
 pub(super) fn text(text: impl ToString) -> SqlParameter {
     SqlParameter::Text(Some(text.to_string()))
 }
 
-fn optional(text: Option<impl ToString>) -> SqlParameter {
+pub(super) fn optional(text: Option<impl ToString>) -> SqlParameter {
     SqlParameter::Text(text.map(|text| text.to_string()))
 }
 
@@ -97,94 +129,118 @@ fn first<T>(rows: &[SqlRow], read: impl Fn(&SqlRow) -> Result<T>) -> Result<Opti
     rows.first().map(read).transpose()
 }
 
-pub(super) async fn document<D: Database>(database: &D, name: &str) -> Result<Option<StoredDocument>> {
-    let statement = format!("SELECT version, body FROM {}documents WHERE name = $1", D::SCHEMA);
-    let rows = database.rows(statement, vec![text(name)]).await?;
-    first(&rows, |row| Ok(StoredDocument { version: row.unsigned(0)?, body: row.bytes(1)? }))
+/// The number of a position or an edition; the largest stands for those that no store can hold.
+pub(super) fn clamped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn answer<D: Database>(database: &D, key: &str) -> Result<Option<StoredAnswer>> {
-    let statement = format!("SELECT as_of, body FROM {}answers WHERE key = $1", D::SCHEMA);
-    let rows = database.rows(statement, vec![text(key)]).await?;
-    first(&rows, |row| Ok(StoredAnswer { as_of: row.moment(0)?, body: row.bytes(1)? }))
-}
-
-pub(super) async fn store_answer<D: Database>(database: &D, key: &str, answer: StoredAnswer) -> Result<()> {
-    let statement = format!(
-        "INSERT INTO {}answers (key, as_of, body) VALUES ($1, $2, $3)
-         ON CONFLICT (key) DO UPDATE SET as_of = excluded.as_of, body = excluded.body",
-        D::SCHEMA
-    );
-    let as_of = SqlParameter::Integer(answer.as_of.unix_millis());
-    let values = vec![text(key), as_of, SqlParameter::Bytes(answer.body.into())];
-    database.execute(statement, values).await.map(drop)
-}
-
-pub(super) async fn delete_answers<D: Database>(database: &D, before: Timestamp) -> Result<u64> {
-    let statement = format!("DELETE FROM {}answers WHERE as_of < $1", D::SCHEMA);
-    database.execute(statement, vec![SqlParameter::Integer(before.unix_millis())]).await
-}
-
-pub(super) async fn limit_answers<D: Database>(database: &D, max_bytes: u64) -> Result<u64> {
-    let answers = format!("{}answers", D::SCHEMA);
-    let statement = format!(
-        "DELETE FROM {answers} WHERE key IN (SELECT key FROM (SELECT key, SUM(length(body)) OVER
-         (ORDER BY as_of DESC, key) AS total FROM {answers}) AS sizes WHERE total > $1)"
-    );
-    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-    database.execute(statement, vec![SqlParameter::Integer(max_bytes)]).await
-}
-
-pub(super) async fn records_by_code<D: Database>(
-    database: &D,
-    kind: RecordKind,
-    form: Form,
-    codes: &[String],
-) -> Result<Vec<StoredRecord>> {
-    let statement = format!(
-        "SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND {}",
-        D::SCHEMA,
-        D::CODE_IN_LIST
-    );
-    let values = vec![text(kind.as_str()), text(form.as_str()), SqlParameter::Texts(codes.to_vec())];
-    database.rows(statement, values).await?.iter().map(SqlRow::record).collect()
-}
-
-pub(super) async fn records<D: Database>(database: &D, query: RecordQuery) -> Result<Vec<StoredRecord>> {
-    let open = match query.open {
-        None => String::new(),
-        Some(open) => format!(" AND {}", D::OPEN[usize::from(!open)]),
-    };
-    let mut statement = format!(
-        "SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND ($3 IS NULL OR code > $3)
-         AND ($4 IS NULL OR day >= $4) AND ($5 IS NULL OR day <= $5){open}",
-        D::SCHEMA
-    );
-    let mut values = vec![
-        text(query.kind.as_str()),
-        text(query.form.as_str()),
-        optional(query.after),
-        optional(query.from),
-        optional(query.to),
-    ];
-    let words = SearchWords::new(query.text.as_deref().unwrap_or_default());
-    if !words.stems().is_empty() {
-        statement.push_str(&format!(" AND {}", D::HAS_WORDS));
-        values.push(text(D::words(words.stems())));
+impl<D: Database> Store for D {
+    fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
+        let statement = format!("SELECT version, body FROM {}documents WHERE name = $1", D::SCHEMA);
+        Box::pin(async move {
+            let rows = self.rows(statement, vec![text(name)]).await?;
+            first(&rows, |row| Ok(StoredDocument { version: row.unsigned(0)?, body: row.bytes(1)? }))
+        })
     }
-    values.push(integer(query.limit));
-    statement.push_str(&format!(" ORDER BY code LIMIT ${}", values.len()));
-    database.rows(statement, values).await?.iter().map(SqlRow::record).collect()
-}
 
-pub(super) async fn events<D: Database>(database: &D, after: u64, limit: usize) -> Result<Vec<StoredEvent>> {
-    let statement = format!(
-        "SELECT position, kind, code, revision, change, fingerprint, noticed FROM {}events
-         WHERE position > $1 ORDER BY position LIMIT $2",
-        D::SCHEMA
-    );
-    let after = SqlParameter::Integer(i64::try_from(after).unwrap_or(i64::MAX));
-    database.rows(statement, vec![after, integer(limit)]).await?.iter().map(SqlRow::event).collect()
+    fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
+        let statement = format!("SELECT as_of, body FROM {}answers WHERE key = $1", D::SCHEMA);
+        Box::pin(async move {
+            let rows = self.rows(statement, vec![text(key)]).await?;
+            first(&rows, |row| Ok(StoredAnswer { as_of: row.moment(0)?, body: row.bytes(1)? }))
+        })
+    }
+
+    fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
+        let statement = format!(
+            "INSERT INTO {}answers (key, as_of, body) VALUES ($1, $2, $3)
+             ON CONFLICT (key) DO UPDATE SET as_of = excluded.as_of, body = excluded.body",
+            D::SCHEMA
+        );
+        let body = SqlParameter::Bytes(Some(answer.body.into()));
+        let values = vec![text(key), number(answer.as_of.unix_millis()), body];
+        Box::pin(async move { self.execute(statement, values).await.map(drop) })
+    }
+
+    fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
+        let statement = format!("DELETE FROM {}answers WHERE as_of < $1", D::SCHEMA);
+        Box::pin(self.execute(statement, vec![number(before.unix_millis())]))
+    }
+
+    fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
+        let answers = format!("{}answers", D::SCHEMA);
+        let statement = format!(
+            "DELETE FROM {answers} WHERE key IN (SELECT key FROM (SELECT key, SUM(length(body)) OVER
+             (ORDER BY as_of DESC, key) AS total FROM {answers}) AS sizes WHERE total > $1)"
+        );
+        Box::pin(self.execute(statement, vec![number(clamped(max_bytes))]))
+    }
+
+    fn records_by_code<'a>(
+        &'a self,
+        kind: RecordKind,
+        form: Form,
+        codes: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        let statement = format!(
+            "SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND {}",
+            D::SCHEMA,
+            D::CODE_IN_LIST
+        );
+        let values = vec![text(kind.as_str()), text(form.as_str()), SqlParameter::Texts(codes.to_vec())];
+        Box::pin(async move { self.rows(statement, values).await?.iter().map(SqlRow::record).collect() })
+    }
+
+    fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
+        let open = query.open.map(|open| format!(" AND {}", D::OPEN[usize::from(!open)]));
+        let mut statement = format!(
+            "SELECT {RECORD} FROM {}records WHERE kind = $1 AND form = $2 AND ($3 IS NULL OR code > $3)
+             AND ($4 IS NULL OR day >= $4) AND ($5 IS NULL OR day <= $5){}",
+            D::SCHEMA,
+            open.unwrap_or_default()
+        );
+        let mut values = vec![
+            text(query.kind.as_str()),
+            text(query.form.as_str()),
+            optional(query.after),
+            optional(query.from),
+            optional(query.to),
+        ];
+        let words = SearchWords::new(query.text.as_deref().unwrap_or_default());
+        if !words.stems().is_empty() {
+            statement.push_str(&format!(" AND {}", D::HAS_WORDS));
+            values.push(text(D::words(words.stems())));
+        }
+        values.push(integer(query.limit));
+        statement.push_str(&format!(" ORDER BY code LIMIT ${}", values.len()));
+        Box::pin(async move { self.rows(statement, values).await?.iter().map(SqlRow::record).collect() })
+    }
+
+    fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            let is_idempotent = batch.documents.is_empty();
+            let outcome = self.transact(batch_steps::<D>(batch)?, is_idempotent).await?;
+            Ok(outcome.refused.is_none())
+        })
+    }
+
+    fn spans_machines(&self) -> bool {
+        D::SPANS_MACHINES
+    }
+
+    fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
+        let statement = format!(
+            "SELECT position, kind, code, revision, change, fingerprint, noticed FROM {}events
+             WHERE position > $1 ORDER BY position LIMIT $2",
+            D::SCHEMA
+        );
+        let values = vec![number(clamped(after)), integer(limit)];
+        Box::pin(async move { self.rows(statement, values).await?.iter().map(SqlRow::event).collect() })
+    }
+
+    fn line_store(&self) -> Result<&dyn LineStore> {
+        Ok(self)
+    }
 }
 
 /// The published editions of a kind by month, each with its number of lines.
@@ -223,8 +279,7 @@ async fn lines_once<D: Database>(database: &D, query: &LineQuery) -> Result<Vec<
         if left == 0 || !query.includes(month) {
             continue;
         }
-        let after = i64::try_from(query.position_after(month)).unwrap_or(i64::MAX);
-        let mut values = vec![SqlParameter::Integer(after)];
+        let mut values = vec![number(clamped(query.position_after(month)))];
         let mut statement = format!("SELECT {LINE} FROM {}lines_{edition} WHERE position > $1", D::SCHEMA);
         for (column, wanted) in query.conditions() {
             values.push(text(wanted));
@@ -237,12 +292,6 @@ async fn lines_once<D: Database>(database: &D, query: &LineQuery) -> Result<Vec<
         }
     }
     Ok(found)
-}
-
-/// The error of a write to an edition whose table is gone: a newer edition has replaced it.
-#[cfg(feature = "postgres")]
-pub(super) fn superseded_if_gone<D: Database>(error: Error) -> Error {
-    if D::is_missing_table(&error) { superseded() } else { error }
 }
 
 impl SqlRow {
@@ -356,60 +405,3 @@ impl SqlRow {
         })
     }
 }
-
-/// Implements the store of a [`Database`]: what reads is the same for all.
-macro_rules! sql_store {
-    ($store:ident { $spans_machines:literal }) => {
-        impl Store for $store {
-            fn document<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredDocument>>> {
-                Box::pin(sql::document(self, name))
-            }
-
-            fn answer<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredAnswer>>> {
-                Box::pin(sql::answer(self, key))
-            }
-
-            fn store_answer<'a>(&'a self, key: &'a str, answer: StoredAnswer) -> BoxFuture<'a, Result<()>> {
-                Box::pin(sql::store_answer(self, key, answer))
-            }
-
-            fn delete_answers(&self, before: Timestamp) -> BoxFuture<'_, Result<u64>> {
-                Box::pin(sql::delete_answers(self, before))
-            }
-
-            fn limit_answers(&self, max_bytes: u64) -> BoxFuture<'_, Result<u64>> {
-                Box::pin(sql::limit_answers(self, max_bytes))
-            }
-
-            fn records_by_code<'a>(
-                &'a self,
-                kind: RecordKind,
-                form: Form,
-                codes: &'a [String],
-            ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
-                Box::pin(sql::records_by_code(self, kind, form, codes))
-            }
-
-            fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
-                Box::pin(sql::records(self, query))
-            }
-
-            fn apply(&self, batch: Batch) -> BoxFuture<'_, Result<bool>> {
-                Box::pin(self.write_batch(batch))
-            }
-
-            fn spans_machines(&self) -> bool {
-                $spans_machines
-            }
-
-            fn events(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredEvent>>> {
-                Box::pin(sql::events(self, after, limit))
-            }
-
-            fn line_store(&self) -> Result<&dyn LineStore> {
-                Ok(self)
-            }
-        }
-    };
-}
-pub(super) use sql_store;

@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
-use super::sql::{self, Database, SqlCell, SqlParameter, SqlRow, sql_store};
-use super::{
-    Batch, Form, LineStore, RecordKind, RecordQuery, Store, StoredAnswer, StoredDocument, StoredEvent,
-    StoredRecord,
-};
-use crate::context::BoxFuture;
+use super::StoredLine;
+use super::sql::{Database, RECORD, SqlCell, SqlParameter, SqlRow, integer, number, text};
+use super::sql_steps::{Outcome, Step, StepKind, if_pending, line_values};
 use crate::error::{Error, ErrorKind, Result};
-use crate::procure::{Timestamp, search_words};
+use crate::procure::search_words;
 use crate::runtime::run_blocking;
 
 /// The changes from each version of the file to the next. Existing ones are never edited.
@@ -39,7 +36,13 @@ const MIGRATIONS: [&str; 3] = [
         UNIQUE (kind, code, revision)
     );
 ",
-    super::sqlite_lines::TABLES,
+    "
+    CREATE TABLE editions (
+        edition INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL, month TEXT NOT NULL, state INTEGER NOT NULL, lines INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX editions_seen ON editions (kind, month) WHERE state = 1;
+",
     "
     CREATE TABLE record_ids (
         id INTEGER PRIMARY KEY, kind TEXT NOT NULL, form TEXT NOT NULL, code TEXT NOT NULL, UNIQUE (kind, form, code)
@@ -76,38 +79,56 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Runs `work` in a transaction on a thread for blocking work. The transaction is rolled back if it fails.
-    pub(super) async fn write<T: Send + 'static>(
+    /// Runs `work` on a thread for blocking work.
+    async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let connection = Arc::clone(&self.connection);
         run_blocking(move || {
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            // Immediate: a transaction that starts with a read cannot be upgraded while another one writes.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(to_error)?;
-            let outcome = work(&transaction).map_err(to_error)?;
-            transaction.commit().map_err(to_error)?;
-            Ok(outcome)
+            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(to_error)
         })
         .await
     }
+}
 
-    async fn write_batch(&self, batch: Batch) -> Result<bool> {
-        self.write(move |transaction| apply(transaction, &batch)).await
+/// Runs steps in a transaction, which is rolled back when it is dropped.
+fn run_steps(connection: &mut Connection, steps: &[Step]) -> rusqlite::Result<Outcome> {
+    // Immediate: a transaction that starts with a read cannot be upgraded while another one writes.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut outcome = Outcome::default();
+    for (at, step) in steps.iter().enumerate() {
+        let statement = placeholders(&step.statement(outcome.id));
+        let mut count = 0;
+        match step.kind {
+            // Only one transaction writes at a time.
+            StepKind::Lock(_) => continue,
+            StepKind::Script => transaction.execute_batch(&statement)?,
+            StepKind::Find => {
+                let mut found = transaction.prepare_cached(&statement)?;
+                let values = params_from_iter(step.values.iter().flatten());
+                outcome.id = found.query_row(values, |row| row.get(0)).optional()?;
+            }
+            StepKind::Any | StepKind::One => {
+                let mut prepared = transaction.prepare_cached(&statement)?;
+                for values in &step.values {
+                    count += prepared.execute(params_from_iter(values))? as u64;
+                }
+            }
+        }
+        outcome.changed += count;
+        if (step.kind == StepKind::Find && outcome.id.is_none()) || (step.kind == StepKind::One && count != 1)
+        {
+            return Ok(Outcome { refused: Some(at), ..outcome });
+        }
     }
+    transaction.commit()?;
+    Ok(outcome)
+}
 
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let connection = Arc::clone(&self.connection);
-        run_blocking(move || {
-            work(&connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(to_error)
-        })
-        .await
-    }
+/// SQLite numbers `$1` by where it first appears, and `?1` by its number.
+fn placeholders(statement: &str) -> String {
+    statement.replace('$', "?")
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
@@ -211,35 +232,28 @@ fn index_all_words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let words = search_words::of_body(row.get_ref(3)?.as_blob()?);
         let key: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
-        index_words(transaction, [&key[0], &key[1], &key[2]], &words)?;
+        let [kind, form, code] = &key;
+        transaction.prepare_cached(RECORD_ID)?.execute([kind, form, code])?;
+        transaction.prepare_cached(RECORD_WORDS)?.execute([kind, form, code, &words])?;
     }
     Ok(())
 }
 
-fn index_words(transaction: &Transaction<'_>, key: [&str; 3], words: &str) -> rusqlite::Result<()> {
-    let id: i64 = transaction
-        .prepare_cached(
-            "INSERT INTO record_ids (kind, form, code) VALUES (?1, ?2, ?3)
-             ON CONFLICT (kind, form, code) DO UPDATE SET code = excluded.code RETURNING id",
-        )?
-        .query_row(key, |row| row.get(0))?;
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO record_words (rowid, words) VALUES (?1, ?2)")?
-        .execute(params![id, words])
-        .map(drop)
-}
+/// Gives a record a number, and files its words under it.
+const RECORD_ID: &str = "INSERT OR IGNORE INTO record_ids (kind, form, code) VALUES (?1, ?2, ?3)";
+const RECORD_WORDS: &str = "INSERT OR REPLACE INTO record_words (rowid, words)
+     SELECT id, ?4 FROM record_ids WHERE kind = ?1 AND form = ?2 AND code = ?3";
 
 impl ToSql for SqlParameter {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         match self {
             Self::Integer(number) => number.to_sql(),
+            Self::Flag(flag) => flag.to_sql(),
             Self::Text(text) => text.to_sql(),
             Self::Bytes(bytes) => bytes.to_sql(),
-            Self::Texts(texts) => {
-                let json = serde_json::to_string(texts);
-                json.map(ToSqlOutput::from)
-                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-            }
+            Self::Texts(texts) => serde_json::to_string(texts)
+                .map(ToSqlOutput::from)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into())),
         }
     }
 }
@@ -254,19 +268,41 @@ fn cell(value: ValueRef<'_>) -> rusqlite::Result<SqlCell> {
 }
 
 impl Database for SqliteStore {
+    const SPANS_MACHINES: bool = false;
     const SCHEMA: &'static str = "";
     const CODE_IN_LIST: &'static str = "code IN (SELECT value FROM json_each($3))";
     const OPEN: [&'static str; 2] = ["open = 1", "open = 0"];
     const HAS_WORDS: &'static str = "code IN (SELECT code FROM record_ids WHERE kind = $1 AND form = $2
          AND id IN (SELECT rowid FROM record_words WHERE record_words MATCH $6))";
+    const LINE_TABLE: &'static str = "
+        position INTEGER PRIMARY KEY, code TEXT NOT NULL, line_id INTEGER, day TEXT, state TEXT NOT NULL, buyer TEXT,
+        supplier TEXT, supplier_name TEXT, product TEXT, name TEXT NOT NULL, description TEXT, quantity TEXT, unit TEXT,
+        unit_price TEXT, unit_currency TEXT, total TEXT, total_currency TEXT, chosen INTEGER, body BLOB";
+    // The position is in every index already.
+    const LINE_INDEX: &'static str = "";
+    const AFTER_INDEXES: &'static str = "";
+    const HOLD: [&'static str; 2] = ["", ""];
+    const BEFORE_DROP: &'static str = "";
 
     fn words(stems: &[String]) -> String {
         stems.iter().map(|stem| format!("\"{stem}\"")).collect::<Vec<_>>().join(" ")
     }
 
+    fn write_record(values: Vec<SqlParameter>, words: Option<String>) -> Vec<Step> {
+        let key: Vec<SqlParameter> = values.iter().take(3).cloned().collect();
+        let statement =
+            format!("INSERT OR REPLACE INTO records ({RECORD}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)");
+        let mut steps = vec![Step::any(statement, values)];
+        if let Some(words) = words {
+            let filed = key.iter().cloned().chain([text(words)]).collect();
+            steps.extend([Step::any(RECORD_ID, key), Step::any(RECORD_WORDS, filed)]);
+        }
+        steps
+    }
+
     async fn rows(&self, statement: String, values: Vec<SqlParameter>) -> Result<Vec<SqlRow>> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&statement)?;
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(&placeholders(&statement))?;
             let columns = statement.column_count();
             let read = |row: &rusqlite::Row<'_>| {
                 (0..columns).map(|at| cell(row.get_ref(at)?)).collect::<rusqlite::Result<_>>().map(SqlRow)
@@ -276,78 +312,39 @@ impl Database for SqliteStore {
         .await
     }
 
-    async fn execute(&self, statement: String, values: Vec<SqlParameter>) -> Result<u64> {
-        self.write(move |transaction| {
-            Ok(transaction.prepare_cached(&statement)?.execute(params_from_iter(values))? as u64)
-        })
-        .await
+    async fn transact(&self, steps: Vec<Step>, _: bool) -> Result<Outcome> {
+        self.run(move |connection| run_steps(connection, &steps)).await
+    }
+
+    async fn insert_lines(&self, edition: i64, lines: Vec<StoredLine>) -> Result<bool> {
+        let (count, places) = (integer(lines.len()), (1..=19).map(|at| format!("${at}")).collect::<Vec<_>>());
+        let insert = format!("INSERT INTO lines_{edition} VALUES ({})", places.join(", "));
+        let values = lines.into_iter().map(line_values).collect::<Result<_>>()?;
+        let steps = vec![
+            if_pending::<Self>(edition, ""),
+            Step::many(insert, values),
+            Step::any(
+                "UPDATE editions SET lines = lines + $2 WHERE edition = $1",
+                vec![number(edition), count],
+            ),
+        ];
+        Ok(self.transact(steps, false).await?.refused.is_none())
     }
 
     fn is_missing_table(error: &Error) -> bool {
         error.context().iter().any(|(name, value)| (*name, value.as_str()) == ("reason", "no_table"))
     }
-}
 
-pub(super) fn apply(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<bool> {
-    for (name, read, _) in &batch.documents {
-        let version: Option<u64> = transaction
-            .prepare_cached("SELECT version FROM documents WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        if version.unwrap_or(0) != *read {
-            return Ok(false);
-        }
+    fn is_held(_: &Error) -> bool {
+        false
     }
-    for (name, read, body) in &batch.documents {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO documents VALUES (?1, ?2, ?3)")?
-            .execute(params![name, read + 1, &**body])?;
-    }
-    for record in &batch.records {
-        transaction
-            .prepare_cached(
-                "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute(params![
-                record.kind.as_str(),
-                record.form.as_str(),
-                record.code,
-                record.state,
-                record.open,
-                record.day.map(|day| day.to_string()),
-                record.closes.map(|closes| closes.to_string()),
-                record.source.as_str(),
-                record.as_of.unix_millis(),
-                record.revision,
-                &*record.body,
-            ])?;
-        if let Some(words) = search_words::of_record(record) {
-            index_words(transaction, [record.kind.as_str(), record.form.as_str(), &record.code], &words)?;
-        }
-    }
-    for (event, revision) in &batch.events {
-        transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO events (kind, code, revision, change, fingerprint, noticed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                event.kind.as_str(),
-                event.code,
-                revision,
-                event.change.as_str(),
-                event.fingerprint,
-                event.noticed.unix_millis(),
-            ])?;
-    }
-    Ok(true)
 }
-
-sql_store! { SqliteStore { false } }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procure::Timestamp;
+    use crate::procure::store::{Store, StoredAnswer};
 
     #[tokio::test]
     async fn a_full_disk_and_a_damaged_file_are_errors_of_their_own_and_nothing_is_lost() {

@@ -3,10 +3,10 @@
 use crate::procure::tables::folded;
 use crate::procure::{Currency, Date, Decimal, Money, Timestamp, ZoneMark};
 
-use super::columns::{ColumnSet, Columns};
+use super::columns::Columns;
 use super::table::CsvRow;
 use super::text::decoded;
-use crate::procure::json::fields::{is_tidy, tidied};
+use crate::procure::json::{is_tidy, tidied};
 
 /// The fields of a row, parsed by column.
 #[derive(Debug)]
@@ -36,21 +36,21 @@ impl<'a> Cells<'a> {
     }
 
     /// The bytes of a field, unless it is empty or personal data to be dropped.
-    fn bytes(&self, column: impl ColumnSet) -> Option<&'a [u8]> {
+    fn bytes(&self, column: usize) -> Option<&'a [u8]> {
         let position = self.columns.position(column)?;
         let bytes = self.row.bytes(position).trim_ascii();
         (!is_empty_mark(bytes) && !self.columns.is_personal(position)).then_some(bytes)
     }
 
-    fn read<C: ColumnSet, T>(&mut self, column: C, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    fn read<T>(&mut self, column: usize, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         let value = read(self.bytes(column)?);
         if value.is_none() {
-            self.unread.extend(C::PARSED.get(column.index()).map(|known| known.name));
+            self.unread.push(self.columns.name(column));
         }
         value
     }
 
-    pub(super) fn text(&self, column: impl ColumnSet) -> Option<String> {
+    pub(super) fn text(&self, column: usize) -> Option<String> {
         let bytes = self.bytes(column)?;
         let text = match self.row.has_doubled_quotes(self.columns.position(column)?) {
             false => decoded(bytes).into_owned(),
@@ -60,18 +60,18 @@ impl<'a> Cells<'a> {
         if is_tidy(&text) { Some(text) } else { Some(tidied(&text)).filter(|text| !text.is_empty()) }
     }
 
-    pub(super) fn text_or_empty(&self, column: impl ColumnSet) -> String {
+    pub(super) fn text_or_empty(&self, column: usize) -> String {
         self.text(column).unwrap_or_default()
     }
 
     /// A code that is written as a number; `-1` and `0` mean none.
-    pub(super) fn code(&self, column: impl ColumnSet) -> Option<String> {
+    pub(super) fn code(&self, column: usize) -> Option<String> {
         let bytes = self.bytes(column)?;
         if matches!(bytes, b"-1" | b"0") { None } else { self.text(column) }
     }
 
     /// A whole number; `-1` means none.
-    pub(super) fn integer(&mut self, column: impl ColumnSet) -> Option<i64> {
+    pub(super) fn integer(&mut self, column: usize) -> Option<i64> {
         self.read(column, |bytes| {
             let number = decimal(bytes)?;
             if number.scale() == 0 { i64::try_from(number.digits()).ok() } else { None }
@@ -79,23 +79,23 @@ impl<'a> Cells<'a> {
         .filter(|number| *number != -1)
     }
 
-    pub(super) fn decimal(&mut self, column: impl ColumnSet) -> Option<Decimal> {
+    pub(super) fn decimal(&mut self, column: usize) -> Option<Decimal> {
         self.read(column, decimal)
     }
 
     /// An amount; `None` without a currency.
-    pub(super) fn money(&mut self, column: impl ColumnSet, currency: Option<&Currency>) -> Option<Money> {
+    pub(super) fn money(&mut self, column: usize, currency: Option<&Currency>) -> Option<Money> {
         let amount = self.decimal(column)?;
         Some(Money::new(amount, currency?.clone()))
     }
 
     /// A time, or the midnight at the start of a day.
-    pub(super) fn time(&mut self, column: impl ColumnSet) -> Option<Timestamp> {
-        self.read(column, time).filter(|time| time.date().year() > 1900)
+    pub(super) fn time(&mut self, column: usize) -> Option<Timestamp> {
+        self.read(column, time).filter(|time| time.is_given())
     }
 
     /// Yes or no.
-    pub(super) fn boolean(&mut self, column: impl ColumnSet) -> Option<bool> {
+    pub(super) fn boolean(&mut self, column: usize) -> Option<bool> {
         self.read(column, |bytes| {
             let is = |words: &[&[u8]]| words.iter().any(|word| bytes.eq_ignore_ascii_case(word));
             match (is(&[b"si", b"1", b"s\xED", "sí".as_bytes()]), is(&[b"no", b"0"])) {
@@ -107,7 +107,7 @@ impl<'a> Cells<'a> {
     }
 
     /// A currency by its code, or by its name as offers write it.
-    pub(super) fn currency(&self, column: impl ColumnSet) -> Option<Currency> {
+    pub(super) fn currency(&self, column: usize) -> Option<Currency> {
         let bytes = self.bytes(column)?;
         // These numbers are not currencies.
         if matches!(bytes, b"1" | b"-1") {

@@ -4,60 +4,36 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::rows::ReadOptions;
 use super::table::CsvRow;
 use crate::error::{Error, Result};
 use crate::procure::tables::folded;
 
-/// A column that ayni parses.
-#[derive(Clone, Copy, Debug)]
-pub struct KnownColumn {
-    /// The name in the newest files.
-    pub name: &'static str,
-    /// Other spellings. Case, accents, blanks and punctuation are ignored anyway.
-    pub aliases: &'static [&'static str],
-    /// Whether a file without it is refused.
-    pub is_required: bool,
-}
+/// The columns of a set, by their names in the newest files. `!` marks those without which a file is refused; other
+/// spellings stand behind bars. Case, accents, blanks and punctuation are ignored anyway.
+pub(super) type ColumnNames = &'static [&'static str];
 
-/// The columns of a set, as an enum of the parsed ones and the names of all others.
-pub trait ColumnSet: Copy {
-    /// The parsed columns, by number.
-    const PARSED: &'static [KnownColumn];
-    /// The columns that are only in `raw`.
-    const RAW_ONLY: &'static [&'static str];
-    /// The columns with personal data.
-    const PERSONAL: &'static [&'static str];
-    /// The number of the column.
-    fn index(self) -> usize;
-}
-
-macro_rules! columns {
-    ($name:ident {
-        $($variant:ident = $text:literal $(| $alias:literal)* $(, $needed:ident)?;)+
-    } kept [$($kept:literal),* $(,)?] personal [$($personal:literal),* $(,)?]) => {
-        #[derive(Clone, Copy, Debug)]
-        pub enum $name { $($variant),+ }
-
-        impl $crate::backends::mercado_publico::bulk::columns::ColumnSet for $name {
-            const PARSED: &'static [$crate::backends::mercado_publico::bulk::columns::KnownColumn] = &[
-                $($crate::backends::mercado_publico::bulk::columns::KnownColumn {
-                    name: $text,
-                    aliases: &[$($alias),*],
-                    is_required: columns!(@$($needed)?),
-                }),+
-            ];
-            const RAW_ONLY: &'static [&'static str] = &[$($kept),*];
-            const PERSONAL: &'static [&'static str] = &[$($personal),*];
-
-            fn index(self) -> usize {
-                self as usize
-            }
+/// The number of a column in [`ColumnNames`]. It is a constant, so that a name without a column does not compile.
+pub(super) const fn column_number(columns: ColumnNames, name: &str) -> usize {
+    let (mut at, name) = (0, name.as_bytes());
+    while at < columns.len() {
+        let (entry, mut same) = (columns[at].as_bytes(), 0);
+        while same < name.len() && same < entry.len() && entry[same] == name[same] {
+            same += 1;
         }
-    };
-    (@needed) => { true };
-    (@) => { false };
+        if same == name.len() && (same == entry.len() || matches!(entry[same], b'!' | b'|')) {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at < columns.len(), "no column has this name");
+    at
 }
-pub(super) use columns;
+
+/// The name of a column in the newest files.
+fn newest_name(entry: &'static str) -> &'static str {
+    entry.split(['|', '!']).next().unwrap_or(entry)
+}
 
 /// What to do with unknown columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -75,7 +51,8 @@ pub enum UnknownColumns {
 #[derive(Debug)]
 pub(super) struct Columns {
     count: usize,
-    /// The position of each parsed column in the file, by number.
+    names: ColumnNames,
+    /// The position of each column in the file, by number.
     positions: Vec<Option<usize>>,
     /// The JSON before each field: `{"ID":"`, `","Codigo":"`.
     json_keys: Vec<String>,
@@ -88,10 +65,11 @@ impl Columns {
     ///
     /// # Errors
     /// `response_invalid` naming the columns that are missing or unknown.
-    pub(super) fn read<C: ColumnSet>(
+    pub(super) fn read(
+        columns: ColumnNames,
+        personal: ColumnNames,
         header: CsvRow<'_>,
-        unknown: UnknownColumns,
-        keeps_personal_data: bool,
+        options: &ReadOptions,
     ) -> Result<Arc<Self>> {
         let mut names: Vec<String> = Vec::with_capacity(header.len());
         let mut written: Vec<String> = Vec::with_capacity(header.len());
@@ -101,31 +79,24 @@ impl Columns {
             names.push(unique_name(folded(text), &names));
             written.push(text.to_owned());
         }
-        let position = |known: &KnownColumn| {
-            let mut spellings = std::iter::once(known.name).chain(known.aliases.iter().copied());
-            spellings.find_map(|spelling| names.iter().position(|name| *name == folded(spelling)))
+        let position = |entry: &&'static str| {
+            let mut spellings = entry.split(['|', '!']).filter(|name| !name.is_empty()).map(folded);
+            spellings.find_map(|spelling| names.iter().position(|name| *name == spelling))
         };
-        let positions: Vec<Option<usize>> = C::PARSED.iter().map(position).collect();
-        let missing = C::PARSED
-            .iter()
-            .zip(&positions)
-            .filter(|(known, position)| known.is_required && position.is_none());
-        check_none("lacks", missing.map(|(known, _)| known.name))?;
-        if unknown == UnknownColumns::Refuse {
-            let is_known = |index: usize| {
-                positions.contains(&Some(index))
-                    || names
-                        .get(index)
-                        .is_some_and(|name| C::RAW_ONLY.iter().any(|kept| folded(kept) == *name))
-            };
-            let others = written.iter().enumerate().filter(|(index, _)| !is_known(*index));
+        let positions: Vec<Option<usize>> = columns.iter().map(position).collect();
+        let missing = columns.iter().zip(&positions);
+        let missing = missing.filter(|(entry, position)| entry.contains('!') && position.is_none());
+        check_none("lacks", missing.map(|(entry, _)| newest_name(entry)))?;
+        if options.unknown_columns == UnknownColumns::Refuse {
+            let others = written.iter().enumerate().filter(|(index, _)| !positions.contains(&Some(*index)));
             check_none("has unknown", others.map(|(_, name)| name.as_str()))?;
         }
         let is_personal = |name: &String| {
-            !keeps_personal_data && C::PERSONAL.iter().any(|personal| folded(personal) == *name)
+            !options.personal_data && personal.iter().any(|personal| folded(personal) == *name)
         };
         Ok(Arc::new(Self {
             count: header.len(),
+            names: columns,
             positions,
             json_keys: json_keys(&written),
             personal: names.iter().map(is_personal).collect(),
@@ -133,8 +104,12 @@ impl Columns {
     }
 
     /// The position of a column in the file.
-    pub(super) fn position(&self, column: impl ColumnSet) -> Option<usize> {
-        self.positions.get(column.index()).copied().flatten()
+    pub(super) fn position(&self, column: usize) -> Option<usize> {
+        self.positions.get(column).copied().flatten()
+    }
+
+    pub(super) fn name(&self, column: usize) -> &'static str {
+        self.names.get(column).copied().map_or("", newest_name)
     }
 
     /// Whether a field is dropped because it contains personal data.

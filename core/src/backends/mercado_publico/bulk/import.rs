@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::super::client::{MercadoPublico, NAME};
 use super::cells::Cells;
+use super::columns::ColumnNames;
 use super::download::{MonthFile, Version, thread_failed};
 use super::rows::{BulkRow, ReadOptions, ReadProgress, Rows};
 use super::sealed::ReadRow;
@@ -202,7 +203,8 @@ struct LineOf<T> {
 impl<T: BulkRow> BulkRow for LineOf<T> {}
 
 impl<T: BulkRow> ReadRow for LineOf<T> {
-    type Column = T::Column;
+    const COLUMNS: ColumnNames = T::COLUMNS;
+    const PERSONAL: ColumnNames = T::PERSONAL;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
         let line = StoredLine { body: origin.raw.as_bytes().clone(), ..T::stored(cells) };

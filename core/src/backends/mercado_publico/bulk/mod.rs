@@ -109,14 +109,16 @@ impl BulkSet {
 /// The part of [`BulkRow`] that only this folder can implement and call.
 mod sealed {
     use super::cells::Cells;
-    use super::columns::ColumnSet;
+    use super::columns::ColumnNames;
     use crate::procure::Origin;
     use crate::procure::store::StoredLine;
 
     /// Reads rows of a set.
     pub trait ReadRow: Sized + Send + 'static {
         /// The columns of the set.
-        type Column: ColumnSet;
+        const COLUMNS: ColumnNames;
+        /// Those with personal data.
+        const PERSONAL: ColumnNames;
         /// Reads a row.
         fn read(cells: &mut Cells<'_>, origin: Origin) -> Self;
         /// Reads only what the store needs of a row, without position and body.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::cells::Cells;
-use super::columns::columns;
+use super::columns::{ColumnNames, column_number};
 use super::rows::BulkRow;
 use super::sealed::ReadRow;
 use crate::procure::store::StoredLine;
@@ -12,69 +12,33 @@ use crate::procure::{
     PurchaseOrderRow, Supplier, Timestamp,
 };
 
-columns! {
-    Column {
-        Code = "Codigo", needed;
-        Name = "Nombre", needed;
-        Description = "Descripcion/Obervaciones" | "Descripcion/Observaciones" | "Descripcion";
-        Kind = "CodigoAbreviadoTipoOC" | "Tipo";
-        KindNumber = "CodigoTipo";
-        State = "codigoEstado", needed;
-        StateName = "Estado";
-        DirectAward = "EsTratoDirecto";
-        QuickPurchase = "EsCompraAgil";
-        Procedure = "ProcedenciaOC";
-        Created = "FechaCreacion", needed;
-        Sent = "FechaEnvio";
-        Accepted = "FechaAceptacion";
-        Cancelled = "FechaCancelacion";
-        Changed = "fechaUltimaModificacion";
-        Total = "MontoTotalOC", needed;
-        Currency = "TipoMonedaOC", needed;
-        TotalInPesos = "MontoTotalOC_PesosChilenos";
-        Net = "TotalNetoOC";
-        Taxes = "Impuestos" | "ImpuestosOC";
-        TaxPercent = "PorcentajeIva";
-        Discounts = "Descuentos";
-        Charges = "Cargos";
-        Payment = "FormaPago";
-        Dispatch = "TipoDespacho";
-        TenderCode = "CodigoLicitacion";
-        // Until 2019 the files have the number of a purchase plan in its place.
-        AgreementCode = "Codigo_ConvenioMarco";
-        BuyerCode = "CodigoOrganismoPublico", needed;
-        BuyerName = "OrganismoPublico";
-        BuyerTaxNumber = "RutUnidadCompra", needed;
-        UnitCode = "CodigoUnidadCompra";
-        UnitName = "UnidadCompra";
-        Sector = "sector";
-        BuyerCommune = "CiudadUnidadCompra";
-        BuyerRegion = "RegionUnidadCompra";
-        SupplierCode = "CodigoProveedor", needed;
-        SupplierName = "NombreProveedor";
-        SupplierTaxNumber = "RutSucursal", needed;
-        BranchCode = "CodigoSucursal";
-        SupplierCommune = "ComunaProveedor";
-        SupplierRegion = "RegionProveedor";
-        LineId = "IDItem", needed;
-        Product = "codigoProductoONU", needed;
-        ProductName = "NombreroductoGenerico" | "NombreProductoGenerico";
-        Category = "codigoCategoria";
-        CategoryName = "Categoria";
-        FromBuyer = "EspecificacionComprador";
-        FromSupplier = "EspecificacionProveedor";
-        Quantity = "cantidad", needed;
-        Unit = "UnidadMedida";
-        ItemCurrency = "monedaItem", needed;
-        Price = "precioNeto", needed;
-        LineTotal = "totalLineaNeto", needed;
-    } kept [
-            "ID", "Link", "Tipo", "DescripcionTipoOC", "codigoEstadoProveedor", "EstadoProveedor",
-            "FechaSolicitudCancelacion", "tieneItems", "PromedioCalificacion", "CantidadEvaluacion", "TipoImpuesto",
-            "Financiamiento", "Pais", "Forma de Pago", "PaisUnidadCompra", "ActividadComprador", "Sucursal",
-            "ActividadProveedor", "PaisProveedor", "RubroN1", "RubroN2", "RubroN3", "totalCargos", "totalDescuentos",
-            "totalImpuestos", "idPlanDeCompra", "Descripcion",
-        ] personal []
+#[rustfmt::skip]
+const COLUMNS: ColumnNames = &[
+    "Codigo!", "Nombre!", "Descripcion/Obervaciones|Descripcion/Observaciones|Descripcion",
+    "CodigoAbreviadoTipoOC|Tipo", "CodigoTipo", "codigoEstado!", "Estado", "EsTratoDirecto",
+    "EsCompraAgil", "ProcedenciaOC", "FechaCreacion!", "FechaEnvio", "FechaAceptacion",
+    "FechaCancelacion", "fechaUltimaModificacion", "MontoTotalOC!", "TipoMonedaOC!",
+    "MontoTotalOC_PesosChilenos", "TotalNetoOC", "Impuestos|ImpuestosOC", "PorcentajeIva", "Descuentos",
+    "Cargos", "FormaPago", "TipoDespacho", "CodigoLicitacion", "Codigo_ConvenioMarco",
+    "CodigoOrganismoPublico!", "OrganismoPublico", "RutUnidadCompra!", "CodigoUnidadCompra",
+    "UnidadCompra", "sector", "CiudadUnidadCompra", "RegionUnidadCompra", "CodigoProveedor!",
+    "NombreProveedor", "RutSucursal!", "CodigoSucursal", "ComunaProveedor", "RegionProveedor",
+    "IDItem!", "codigoProductoONU!", "NombreroductoGenerico|NombreProductoGenerico", "codigoCategoria",
+    "Categoria", "EspecificacionComprador", "EspecificacionProveedor", "cantidad!", "UnidadMedida",
+    "monedaItem!", "precioNeto!", "totalLineaNeto!", "ID", "Link", "Tipo", "DescripcionTipoOC",
+    "codigoEstadoProveedor", "EstadoProveedor", "FechaSolicitudCancelacion", "tieneItems",
+    "PromedioCalificacion", "CantidadEvaluacion", "TipoImpuesto", "Financiamiento", "Pais",
+    "Forma de Pago", "PaisUnidadCompra", "ActividadComprador", "Sucursal", "ActividadProveedor",
+    "PaisProveedor", "RubroN1", "RubroN2", "RubroN3", "totalCargos", "totalDescuentos",
+    "totalImpuestos", "idPlanDeCompra", "Descripcion",
+];
+
+const PERSONAL: ColumnNames = &[];
+
+macro_rules! column {
+    ($name:literal) => {
+        const { column_number(COLUMNS, $name) }
+    };
 }
 
 /// A line of a purchase order, from a monthly file. The files have days without times; a day is read as the midnight at
@@ -107,121 +71,125 @@ pub struct OrderLine {
 impl BulkRow for OrderLine {}
 
 impl ReadRow for OrderLine {
-    type Column = Column;
+    const COLUMNS: ColumnNames = COLUMNS;
+    const PERSONAL: ColumnNames = PERSONAL;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
-        let item_currency = cells.currency(Column::ItemCurrency);
+        let item_currency = cells.currency(column!("monedaItem"));
         Self {
             order: order(cells, origin),
-            total_in_pesos: cells.money(Column::TotalInPesos, Some(&Currency::Clp)),
-            direct_award: cells.boolean(Column::DirectAward),
-            quick_purchase: cells.boolean(Column::QuickPurchase),
-            procedure: cells.text(Column::Procedure),
-            agreement_code: cells.text(Column::AgreementCode),
-            sector: cells.text(Column::Sector),
-            line_id: cells.integer(Column::LineId),
+            total_in_pesos: cells.money(column!("MontoTotalOC_PesosChilenos"), Some(&Currency::Clp)),
+            direct_award: cells.boolean(column!("EsTratoDirecto")),
+            quick_purchase: cells.boolean(column!("EsCompraAgil")),
+            procedure: cells.text(column!("ProcedenciaOC")),
+            agreement_code: cells.text(column!("Codigo_ConvenioMarco")),
+            sector: cells.text(column!("sector")),
+            line_id: cells.integer(column!("IDItem")),
             item: item(cells, item_currency.as_ref()),
             unread: std::mem::take(&mut cells.unread),
         }
     }
 
     fn stored(cells: &mut Cells<'_>) -> StoredLine {
-        let currency = cells.currency(Column::ItemCurrency);
-        let sent = cells.time(Column::Sent).or_else(|| cells.time(Column::Created));
+        let currency = cells.currency(column!("monedaItem"));
+        let sent = cells.time(column!("FechaEnvio")).or_else(|| cells.time(column!("FechaCreacion")));
         StoredLine {
-            code: cells.text_or_empty(Column::Code),
-            line_id: cells.integer(Column::LineId),
+            code: cells.text_or_empty(column!("Codigo")),
+            line_id: cells.integer(column!("IDItem")),
             day: sent.map(Timestamp::date),
             state: state(cells).to_string(),
-            buyer: cells.code(Column::BuyerCode),
-            supplier: cells.text(Column::SupplierTaxNumber),
-            supplier_name: cells.text(Column::SupplierName),
-            product: cells.code(Column::Product),
-            name: cells.text_or_empty(Column::ProductName),
-            description: cells.text(Column::FromBuyer),
-            quantity: cells.decimal(Column::Quantity),
-            unit: cells.text(Column::Unit),
-            unit_price: cells.money(Column::Price, currency.as_ref()),
-            total: cells.money(Column::LineTotal, currency.as_ref()),
+            buyer: cells.code(column!("CodigoOrganismoPublico")),
+            supplier: cells.text(column!("RutSucursal")),
+            supplier_name: cells.text(column!("NombreProveedor")),
+            product: cells.code(column!("codigoProductoONU")),
+            name: cells.text_or_empty(column!("NombreroductoGenerico")),
+            description: cells.text(column!("EspecificacionComprador")),
+            quantity: cells.decimal(column!("cantidad")),
+            unit: cells.text(column!("UnidadMedida")),
+            unit_price: cells.money(column!("precioNeto"), currency.as_ref()),
+            total: cells.money(column!("totalLineaNeto"), currency.as_ref()),
             ..StoredLine::default()
         }
     }
 }
 
 fn state(cells: &mut Cells<'_>) -> OrderState {
-    let number = cells.integer(Column::State).map(OrderState::from_number);
+    let number = cells.integer(column!("codigoEstado")).map(OrderState::from_number);
     let known = number.clone().filter(|state| !matches!(state, OrderState::Unknown(_)));
-    let name = || cells.text(Column::StateName).map(|name| OrderState::from(name.as_str()));
+    let name = || cells.text(column!("Estado")).map(|name| OrderState::from(name.as_str()));
     known.or_else(name).or(number).unwrap_or_default()
 }
 
 fn order(cells: &mut Cells<'_>, origin: Origin) -> PurchaseOrder {
-    let currency = cells.currency(Column::Currency);
+    let currency = cells.currency(column!("TipoMonedaOC"));
     let currency = currency.as_ref();
     let state = state(cells);
-    let row =
-        PurchaseOrderRow::new(cells.text_or_empty(Column::Code), cells.text_or_empty(Column::Name), state);
-    let kind = cells.text(Column::Kind).map(|kind| OrderType::from(kind.as_str()));
+    let row = PurchaseOrderRow::new(
+        cells.text_or_empty(column!("Codigo")),
+        cells.text_or_empty(column!("Nombre")),
+        state,
+    );
+    let kind = cells.text(column!("CodigoAbreviadoTipoOC")).map(|kind| OrderType::from(kind.as_str()));
     PurchaseOrder {
         row: row.with_origin(origin),
-        description: cells.text_or_empty(Column::Description),
-        kind: kind.or_else(|| cells.integer(Column::KindNumber).map(OrderType::from_number)),
-        tender_code: cells.text(Column::TenderCode),
+        description: cells.text_or_empty(column!("Descripcion/Obervaciones")),
+        kind: kind.or_else(|| cells.integer(column!("CodigoTipo")).map(OrderType::from_number)),
+        tender_code: cells.text(column!("CodigoLicitacion")),
         buyer: Some(buyer(cells)),
         supplier: Some(supplier(cells)),
-        net: cells.money(Column::Net, currency),
-        taxes: cells.money(Column::Taxes, currency),
-        tax_percent: cells.decimal(Column::TaxPercent),
-        discounts: cells.money(Column::Discounts, currency),
-        charges: cells.money(Column::Charges, currency),
-        total: cells.money(Column::Total, currency),
-        payment: cells.integer(Column::Payment).map(OrderPayment::from_number),
-        dispatch: cells.integer(Column::Dispatch).map(Dispatch::from_number),
-        created: cells.time(Column::Created),
-        sent: cells.time(Column::Sent),
-        accepted: cells.time(Column::Accepted),
-        cancelled: cells.time(Column::Cancelled),
-        changed: cells.time(Column::Changed),
+        net: cells.money(column!("TotalNetoOC"), currency),
+        taxes: cells.money(column!("Impuestos"), currency),
+        tax_percent: cells.decimal(column!("PorcentajeIva")),
+        discounts: cells.money(column!("Descuentos"), currency),
+        charges: cells.money(column!("Cargos"), currency),
+        total: cells.money(column!("MontoTotalOC"), currency),
+        payment: cells.integer(column!("FormaPago")).map(OrderPayment::from_number),
+        dispatch: cells.integer(column!("TipoDespacho")).map(Dispatch::from_number),
+        created: cells.time(column!("FechaCreacion")),
+        sent: cells.time(column!("FechaEnvio")),
+        accepted: cells.time(column!("FechaAceptacion")),
+        cancelled: cells.time(column!("FechaCancelacion")),
+        changed: cells.time(column!("fechaUltimaModificacion")),
         items: Vec::new(),
     }
 }
 
 fn buyer(cells: &Cells<'_>) -> Buyer {
     Buyer {
-        tax_number: cells.text(Column::BuyerTaxNumber),
-        unit_code: cells.code(Column::UnitCode),
-        unit_name: cells.text(Column::UnitName),
-        commune: cells.text(Column::BuyerCommune),
-        region: cells.text(Column::BuyerRegion),
+        tax_number: cells.text(column!("RutUnidadCompra")),
+        unit_code: cells.code(column!("CodigoUnidadCompra")),
+        unit_name: cells.text(column!("UnidadCompra")),
+        commune: cells.text(column!("CiudadUnidadCompra")),
+        region: cells.text(column!("RegionUnidadCompra")),
         ..Buyer::new(
-            cells.code(Column::BuyerCode).unwrap_or_default(),
-            cells.text_or_empty(Column::BuyerName),
+            cells.code(column!("CodigoOrganismoPublico")).unwrap_or_default(),
+            cells.text_or_empty(column!("OrganismoPublico")),
         )
     }
 }
 
 fn supplier(cells: &Cells<'_>) -> Supplier {
-    let code = cells.code(Column::SupplierCode).unwrap_or_default();
+    let code = cells.code(column!("CodigoProveedor")).unwrap_or_default();
     Supplier {
-        tax_number: cells.text(Column::SupplierTaxNumber),
-        branch_code: cells.code(Column::BranchCode),
-        commune: cells.text(Column::SupplierCommune),
-        region: cells.text(Column::SupplierRegion),
-        ..Supplier::new(code, cells.text_or_empty(Column::SupplierName))
+        tax_number: cells.text(column!("RutSucursal")),
+        branch_code: cells.code(column!("CodigoSucursal")),
+        commune: cells.text(column!("ComunaProveedor")),
+        region: cells.text(column!("RegionProveedor")),
+        ..Supplier::new(code, cells.text_or_empty(column!("NombreProveedor")))
     }
 }
 
 fn item(cells: &mut Cells<'_>, currency: Option<&Currency>) -> LineItem {
     LineItem {
-        description: cells.text(Column::FromBuyer),
-        supplier_description: cells.text(Column::FromSupplier),
-        product_code: cells.code(Column::Product),
-        category_code: cells.code(Column::Category),
-        category: cells.text(Column::CategoryName),
-        quantity: cells.decimal(Column::Quantity),
-        unit: cells.text(Column::Unit),
-        unit_price: cells.money(Column::Price, currency),
-        total: cells.money(Column::LineTotal, currency),
-        ..LineItem::new(cells.text_or_empty(Column::ProductName))
+        description: cells.text(column!("EspecificacionComprador")),
+        supplier_description: cells.text(column!("EspecificacionProveedor")),
+        product_code: cells.code(column!("codigoProductoONU")),
+        category_code: cells.code(column!("codigoCategoria")),
+        category: cells.text(column!("Categoria")),
+        quantity: cells.decimal(column!("cantidad")),
+        unit: cells.text(column!("UnidadMedida")),
+        unit_price: cells.money(column!("precioNeto"), currency),
+        total: cells.money(column!("totalLineaNeto"), currency),
+        ..LineItem::new(cells.text_or_empty(column!("NombreroductoGenerico")))
     }
 }

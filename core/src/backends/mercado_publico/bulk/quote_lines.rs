@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::cells::Cells;
-use super::columns::columns;
+use super::columns::{ColumnNames, column_number};
 use super::rows::BulkRow;
 use super::sealed::ReadRow;
 use crate::procure::store::StoredLine;
@@ -12,41 +12,26 @@ use crate::procure::{
     Supplier, Timestamp,
 };
 
-columns! {
-    Column {
-        BodyName = "NombreOOPP";
-        LegalName = "RazonSocialUnidaddeCompra";
-        UnitName = "NombreUnidaddeCompra";
-        BuyerTaxNumber = "RUTUnidaddeCompra", needed;
-        UnitCode = "CodigoUnidaddeCompra";
-        Code = "CodigoCotizacion", needed;
-        Name = "NombreCotizacion", needed;
-        Description = "DescripcionCotizacion";
-        Address = "DireccionEntrega";
-        Region = "Region";
-        Published = "FechaPublicacionParaCotizar", needed;
-        Closes = "FechaCierreParaCotizar";
-        Days = "PlazoEntrega";
-        Budget = "MontoTotalDisponble" | "MontoTotalDisponible", needed;
-        ItemDescription = "ProductoCotizado";
-        Product = "CodigoProducto", needed;
-        ProductName = "NombreProductoGenerico";
-        Quantity = "CantidadSolicitada", needed;
-        State = "Estado", needed;
-        ContactName = "NOMBRECONTACTO";
-        SupplierName = "RazonSocialProveedor";
-        SupplierTaxNumber = "RUTProveedor", needed;
-        Size = "Tamano" | "Tamaño";
-        QuoteDescription = "DetalleCotizacion";
-        Chosen = "ProveedorSeleccionado", needed;
-        Currency = "moneda", needed;
-        Total = "MontoTotal", needed;
-        Criterion = "NombreCriterio";
-        OrderCode = "CodigoOC";
-        OrderState = "EstadoOC";
-        OrderAccepted = "FechaAceptacionOCProveedor";
-        CancelReason = "MotivoCancelacion";
-    } kept ["ConsideraRequisitosMedioambientales", "ConsideraRequisitosImpactoSocialEconomico"] personal ["NOMBRECONTACTO"]
+#[rustfmt::skip]
+const COLUMNS: ColumnNames = &[
+    "NombreOOPP", "RazonSocialUnidaddeCompra", "NombreUnidaddeCompra", "RUTUnidaddeCompra!",
+    "CodigoUnidaddeCompra", "CodigoCotizacion!", "NombreCotizacion!", "DescripcionCotizacion",
+    "DireccionEntrega", "Region", "FechaPublicacionParaCotizar!", "FechaCierreParaCotizar",
+    "PlazoEntrega", "MontoTotalDisponble|MontoTotalDisponible!", "ProductoCotizado", "CodigoProducto!",
+    "NombreProductoGenerico", "CantidadSolicitada!", "Estado!", "NOMBRECONTACTO",
+    "RazonSocialProveedor", "RUTProveedor!", "Tamano|Tamaño", "DetalleCotizacion",
+    "ProveedorSeleccionado!", "moneda!", "MontoTotal!", "NombreCriterio", "CodigoOC", "EstadoOC",
+    "FechaAceptacionOCProveedor", "MotivoCancelacion", "ConsideraRequisitosMedioambientales",
+    "ConsideraRequisitosImpactoSocialEconomico",
+];
+
+#[rustfmt::skip]
+const PERSONAL: ColumnNames = &["NOMBRECONTACTO"];
+
+macro_rules! column {
+    ($name:literal) => {
+        const { column_number(COLUMNS, $name) }
+    };
 }
 
 /// A supplier's quote for a product of a quick purchase, or a product without quotes, from a monthly file. The files have
@@ -77,101 +62,105 @@ pub struct QuoteLine {
 impl BulkRow for QuoteLine {}
 
 impl ReadRow for QuoteLine {
-    type Column = Column;
+    const COLUMNS: ColumnNames = COLUMNS;
+    const PERSONAL: ColumnNames = PERSONAL;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
         Self {
             purchase: purchase(cells, origin),
             item: LineItem {
-                description: cells.text(Column::ItemDescription),
-                product_code: cells.code(Column::Product),
-                quantity: cells.decimal(Column::Quantity),
-                ..LineItem::new(cells.text_or_empty(Column::ProductName))
+                description: cells.text(column!("ProductoCotizado")),
+                product_code: cells.code(column!("CodigoProducto")),
+                quantity: cells.decimal(column!("CantidadSolicitada")),
+                ..LineItem::new(cells.text_or_empty(column!("NombreProductoGenerico")))
             },
             quote: quote(cells),
-            supplier_size: cells.text(Column::Size),
-            criterion: cells.text(Column::Criterion),
-            order_state: cells.text(Column::OrderState),
-            order_accepted: cells.time(Column::OrderAccepted),
-            cancel_reason: cells.text(Column::CancelReason),
+            supplier_size: cells.text(column!("Tamano")),
+            criterion: cells.text(column!("NombreCriterio")),
+            order_state: cells.text(column!("EstadoOC")),
+            order_accepted: cells.time(column!("FechaAceptacionOCProveedor")),
+            cancel_reason: cells.text(column!("MotivoCancelacion")),
             unread: std::mem::take(&mut cells.unread),
         }
     }
 
     fn stored(cells: &mut Cells<'_>) -> StoredLine {
-        let currency = cells.currency(Column::Currency);
+        let currency = cells.currency(column!("moneda"));
         StoredLine {
-            code: cells.text_or_empty(Column::Code),
-            day: cells.time(Column::Published).map(Timestamp::date),
+            code: cells.text_or_empty(column!("CodigoCotizacion")),
+            day: cells.time(column!("FechaPublicacionParaCotizar")).map(Timestamp::date),
             state: state(cells).to_string(),
-            buyer: cells.text(Column::BuyerTaxNumber),
-            supplier: cells.text(Column::SupplierTaxNumber),
-            supplier_name: cells.text(Column::SupplierName),
-            product: cells.code(Column::Product),
-            name: cells.text_or_empty(Column::ProductName),
-            description: cells.text(Column::ItemDescription),
-            quantity: cells.decimal(Column::Quantity),
-            total: cells.money(Column::Total, currency.as_ref()),
-            chosen: cells.boolean(Column::Chosen),
+            buyer: cells.text(column!("RUTUnidaddeCompra")),
+            supplier: cells.text(column!("RUTProveedor")),
+            supplier_name: cells.text(column!("RazonSocialProveedor")),
+            product: cells.code(column!("CodigoProducto")),
+            name: cells.text_or_empty(column!("NombreProductoGenerico")),
+            description: cells.text(column!("ProductoCotizado")),
+            quantity: cells.decimal(column!("CantidadSolicitada")),
+            total: cells.money(column!("MontoTotal"), currency.as_ref()),
+            chosen: cells.boolean(column!("ProveedorSeleccionado")),
             ..StoredLine::default()
         }
     }
 }
 
 fn state(cells: &Cells<'_>) -> QuickPurchaseState {
-    cells.text(Column::State).map(|state| QuickPurchaseState::from(state.as_str())).unwrap_or_default()
+    cells.text(column!("Estado")).map(|state| QuickPurchaseState::from(state.as_str())).unwrap_or_default()
 }
 
 fn purchase(cells: &mut Cells<'_>, origin: Origin) -> QuickPurchase {
-    let region = cells.text(Column::Region);
-    let name = cells.text(Column::BodyName).or_else(|| cells.text(Column::LegalName));
-    let tax_number = cells.text(Column::BuyerTaxNumber);
-    let contact = cells.text(Column::ContactName);
-    let currency = cells.currency(Column::Currency);
+    let region = cells.text(column!("Region"));
+    let name = cells.text(column!("NombreOOPP")).or_else(|| cells.text(column!("RazonSocialUnidaddeCompra")));
+    let tax_number = cells.text(column!("RUTUnidaddeCompra"));
+    let contact = cells.text(column!("NOMBRECONTACTO"));
+    let currency = cells.currency(column!("moneda"));
     QuickPurchase {
         row: QuickPurchaseRow {
-            published: cells.time(Column::Published),
-            closes: cells.time(Column::Closes),
+            published: cells.time(column!("FechaPublicacionParaCotizar")),
+            closes: cells.time(column!("FechaCierreParaCotizar")),
             // The one column of currencies stands for both amounts of the row.
-            budget: cells.money(Column::Budget, currency.as_ref()),
+            budget: cells.money(column!("MontoTotalDisponble"), currency.as_ref()),
             buyer_name: name.clone(),
             buyer_tax_number: tax_number.clone(),
             region: region.as_deref().and_then(|name| Region::from(name).numbers().first().copied()),
             ..QuickPurchaseRow::new(
-                cells.text_or_empty(Column::Code),
-                cells.text_or_empty(Column::Name),
+                cells.text_or_empty(column!("CodigoCotizacion")),
+                cells.text_or_empty(column!("NombreCotizacion")),
                 state(cells),
             )
         }
         .with_origin(origin),
-        description: cells.text_or_empty(Column::Description),
+        description: cells.text_or_empty(column!("DescripcionCotizacion")),
         buyer: Some(Buyer {
             tax_number,
-            unit_code: cells.code(Column::UnitCode),
-            unit_name: cells.text(Column::UnitName),
+            unit_code: cells.code(column!("CodigoUnidaddeCompra")),
+            unit_name: cells.text(column!("NombreUnidaddeCompra")),
             region,
             contact: contact.map(|name| Contact { name: Some(name), ..Contact::default() }),
             ..Buyer::new("", name.unwrap_or_default())
         }),
-        delivery_address: cells.text(Column::Address),
-        delivery_days: cells.integer(Column::Days),
-        order_code: cells.text(Column::OrderCode),
+        delivery_address: cells.text(column!("DireccionEntrega")),
+        delivery_days: cells.integer(column!("PlazoEntrega")),
+        order_code: cells.text(column!("CodigoOC")),
+        environmental_requirements: cells.boolean(column!("ConsideraRequisitosMedioambientales")),
+        social_requirements: cells.boolean(column!("ConsideraRequisitosImpactoSocialEconomico")),
+        cancel_reason: cells.text(column!("MotivoCancelacion")),
         ..QuickPurchase::default()
     }
 }
 
 fn quote(cells: &mut Cells<'_>) -> Option<Quote> {
-    let tax_number = cells.text(Column::SupplierTaxNumber);
-    let name = cells.text(Column::SupplierName);
+    let tax_number = cells.text(column!("RUTProveedor"));
+    let name = cells.text(column!("RazonSocialProveedor"));
     if tax_number.is_none() && name.is_none() {
         return None;
     }
-    let currency = cells.currency(Column::Currency);
+    let currency = cells.currency(column!("moneda"));
     Some(Quote {
         supplier: Supplier { tax_number, ..Supplier::new("", name.unwrap_or_default()) },
-        description: cells.text(Column::QuoteDescription),
-        total: cells.money(Column::Total, currency.as_ref()),
-        chosen: cells.boolean(Column::Chosen),
+        description: cells.text(column!("DetalleCotizacion")),
+        total: cells.money(column!("MontoTotal"), currency.as_ref()),
+        chosen: cells.boolean(column!("ProveedorSeleccionado")),
         ..Quote::default()
     })
 }

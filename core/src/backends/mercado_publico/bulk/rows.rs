@@ -211,7 +211,7 @@ fn read_header<T: BulkRow>(
     if is_markup(header.bytes(0)) {
         return Err(Error::response_invalid("the service sent an HTML page instead of a file"));
     }
-    Columns::read::<T::Column>(header, options.unknown_columns, options.personal_data)
+    Columns::read(T::COLUMNS, T::PERSONAL, header, options)
 }
 
 impl<T: BulkRow> Iterator for Rows<T> {

@@ -3,101 +3,61 @@
 use serde::Serialize;
 
 use super::cells::Cells;
-use super::columns::columns;
+use super::columns::{ColumnNames, column_number};
 use super::rows::BulkRow;
 use super::sealed::ReadRow;
 use crate::procure::store::StoredLine;
 use crate::procure::tables::folded;
 use crate::procure::{
-    Award, Buyer, Currency, Decimal, Estimation, LineItem, Money, Origin, PaymentTerm, Supplier, Tender,
-    TenderDates, TenderRow, TenderState, TenderType, TimeUnit, Timestamp,
+    Award, Buyer, Contact, Currency, Decimal, Estimation, LineItem, Money, Origin, PaymentTerm, Supplier,
+    Tender, TenderDates, TenderRow, TenderState, TenderType, TimeUnit, Timestamp,
 };
 
-columns! {
-    Column {
-        Code = "CodigoExterno", needed;
-        Name = "Nombre", needed;
-        Description = "Descripcion";
-        State = "CodigoEstado", needed;
-        StateName = "Estado";
-        Kind = "Tipo";
-        BuyerCode = "CodigoOrganismo", needed;
-        BuyerName = "NombreOrganismo";
-        Sector = "sector";
-        BuyerTaxNumber = "RutUnidad", needed;
-        UnitCode = "CodigoUnidad";
-        UnitName = "NombreUnidad";
-        BuyerAddress = "DireccionUnidad";
-        BuyerCommune = "ComunaUnidad";
-        BuyerRegion = "RegionUnidad";
-        Currency = "CodigoMoneda", needed;
-        EstimatedAmount = "MontoEstimado";
-        Estimation = "Estimacion";
-        Payment = "Modalidad";
-        Duration = "TiempoDuracionContrato";
-        DurationUnit = "UnidadTiempoDuracionContrato";
-        Criteria = "CriteriosEvaluacion";
-        Bidders = "NumeroOferentes";
-        ActNumber = "NumeroAprobacion";
-        ActDate = "FechaAprobacion";
-        Created = "FechaCreacion";
-        Closes = "FechaCierre", needed;
-        QuestionsFrom = "FechaInicio";
-        QuestionsUntil = "FechaFinal";
-        Answers = "FechaPubRespuestas";
-        TechnicalOpening = "FechaActoAperturaTecnica";
-        EconomicOpening = "FechaActoAperturaEconomica";
-        Published = "FechaPublicacion", needed;
-        Awarded = "FechaAdjudicacion";
-        ExpectedAward = "FechaEstimadaAdjudicacion";
-        ExpectedSignature = "FechaEstimadaFirma";
-        SiteVisit = "FechaVisitaTerreno";
-        LineId = "Codigoitem", needed;
-        LineNumber = "Correlativo";
-        Product = "CodigoProductoONU", needed;
-        ProductName = "Nombre producto genrico" | "Nombre producto genérico";
-        Category1 = "Rubro1";
-        Category2 = "Rubro2";
-        Category3 = "Rubro3";
-        LineName = "Nombre linea Adquisicion";
-        LineDescription = "Descripcion linea Adquisicion";
-        Unit = "UnidadMedida";
-        Quantity = "Cantidad", needed;
-        SupplierCode = "CodigoProveedor";
-        BranchCode = "CodigoSucursalProveedor";
-        SupplierTaxNumber = "RutProveedor", needed;
-        SupplierName = "NombreProveedor";
-        LegalName = "RazonSocialProveedor";
-        OfferName = "Nombre de la Oferta";
-        OfferDescription = "DescripcionProveedor";
-        OfferState = "Estado Oferta";
-        OfferedQuantity = "Cantidad Ofertada";
-        OfferCurrency = "Moneda de la Oferta";
-        OfferPrice = "MontoUnitarioOferta", needed;
-        OfferTotal = "Valor Total Ofertado";
-        AwardedQuantity = "CantidadAdjudicada";
-        AwardedTotal = "MontoLineaAdjudica";
-        OfferSent = "FechaEnvioOferta";
-        Selected = "Oferta seleccionada" | "Estado final Oferta", needed;
-    } kept [
-            "Codigo", "Link", "Tipo de Adquisicion", "Informada", "CodigoTipo", "TipoConvocatoria",
-            "Moneda Adquisicion", "Etapas", "EstadoEtapas", "TomaRazon", "EstadoPublicidadOfertas",
-            "JustificacionPublicidad", "EstadoCS", "Contrato", "Obras", "CantidadReclamos", "FechaSoporteFisico",
-            "FechaTiempoEvaluacion", "UnidadTiempoEvaluacion", "FechasUsuario", "DireccionVisita",
-            "FechaEntregaAntecedentes", "DireccionEntrega", "FuenteFinanciamiento", "VisibilidadMonto", "Tiempo",
-            "UnidadTiempo", "TipoPago", "ProhibicionContratacion", "SubContratacion", "TipoDuracionContrato",
-            "JustificacionMontoEstimado", "ObservacionContrato", "ObservacionContract", "ExtensionPlazo", "EsBaseTipo",
-            "UnidadTiempoContratoLicitacion", "ValorTiempoRenovacion", "PeriodoTiempoRenovacion", "EsRenovable",
-            "TipoAprobacion", "CodigoEstadoLicitacion", "Monto Estimado Adjudicado", "UnidadMedida.1",
-            "Estado final Oferta", "CriteriosRequisitosAmbientales", "DescripcionCriteriosRequisitosAmbientales",
-            "CriteriosRequisitosSociales", "DescripcionCriteriosRequisitosSociales",
-            "DescripcionCriteriosRequisitosSociales.1", "CodigoBIP", "RutUsuario", "CodigoUsuario", "NombreUsuario",
-            "CargoUsuario", "NombreResponsablePago", "EmailResponsablePago", "NombreResponsableContrato",
-            "EmailResponsableContrato", "FonoResponsableContrato",
-        ] personal [
-            "RutUsuario", "CodigoUsuario", "NombreUsuario", "CargoUsuario", "NombreResponsablePago",
-            "EmailResponsablePago", "NombreResponsableContrato", "EmailResponsableContrato", "FonoResponsableContrato",
-        ]
+#[rustfmt::skip]
+const COLUMNS: ColumnNames = &[
+    "CodigoExterno!", "Nombre!", "Descripcion", "CodigoEstado!", "Estado", "Tipo", "CodigoOrganismo!",
+    "NombreOrganismo", "sector", "RutUnidad!", "CodigoUnidad", "NombreUnidad", "DireccionUnidad",
+    "ComunaUnidad", "RegionUnidad", "CodigoMoneda!", "MontoEstimado", "Estimacion", "Modalidad",
+    "TiempoDuracionContrato", "UnidadTiempoDuracionContrato", "CriteriosEvaluacion", "NumeroOferentes",
+    "NumeroAprobacion", "FechaAprobacion", "FechaCreacion", "FechaCierre!", "FechaInicio", "FechaFinal",
+    "FechaPubRespuestas", "FechaActoAperturaTecnica", "FechaActoAperturaEconomica", "FechaPublicacion!",
+    "FechaAdjudicacion", "FechaEstimadaAdjudicacion", "FechaEstimadaFirma", "FechaVisitaTerreno",
+    "Codigoitem!", "Correlativo", "CodigoProductoONU!",
+    "Nombre producto genrico|Nombre producto genérico", "Rubro1", "Rubro2", "Rubro3",
+    "Nombre linea Adquisicion", "Descripcion linea Adquisicion", "UnidadMedida", "Cantidad!",
+    "CodigoProveedor", "CodigoSucursalProveedor", "RutProveedor!", "NombreProveedor",
+    "RazonSocialProveedor", "Nombre de la Oferta", "DescripcionProveedor", "Estado Oferta",
+    "Cantidad Ofertada", "Moneda de la Oferta", "MontoUnitarioOferta!", "Valor Total Ofertado",
+    "CantidadAdjudicada", "MontoLineaAdjudica", "FechaEnvioOferta",
+    "Oferta seleccionada|Estado final Oferta!", "Codigo", "Link", "Tipo de Adquisicion", "Informada",
+    "CodigoTipo", "TipoConvocatoria", "Moneda Adquisicion", "Etapas", "EstadoEtapas", "TomaRazon",
+    "EstadoPublicidadOfertas", "JustificacionPublicidad", "EstadoCS", "Contrato", "Obras",
+    "CantidadReclamos", "FechaSoporteFisico", "FechaTiempoEvaluacion", "UnidadTiempoEvaluacion",
+    "FechasUsuario", "DireccionVisita", "FechaEntregaAntecedentes", "DireccionEntrega",
+    "FuenteFinanciamiento", "VisibilidadMonto", "Tiempo", "UnidadTiempo", "TipoPago",
+    "ProhibicionContratacion", "SubContratacion", "TipoDuracionContrato", "JustificacionMontoEstimado",
+    "ObservacionContrato", "ObservacionContract", "ExtensionPlazo", "EsBaseTipo",
+    "UnidadTiempoContratoLicitacion", "ValorTiempoRenovacion", "PeriodoTiempoRenovacion", "EsRenovable",
+    "TipoAprobacion", "CodigoEstadoLicitacion", "Monto Estimado Adjudicado", "UnidadMedida.1",
+    "Estado final Oferta", "CriteriosRequisitosAmbientales",
+    "DescripcionCriteriosRequisitosAmbientales", "CriteriosRequisitosSociales",
+    "DescripcionCriteriosRequisitosSociales", "DescripcionCriteriosRequisitosSociales.1", "CodigoBIP",
+    "RutUsuario", "CodigoUsuario", "NombreUsuario", "CargoUsuario", "NombreResponsablePago",
+    "EmailResponsablePago", "NombreResponsableContrato", "EmailResponsableContrato",
+    "FonoResponsableContrato",
+];
+
+#[rustfmt::skip]
+const PERSONAL: ColumnNames = &[
+    "RutUsuario", "CodigoUsuario", "NombreUsuario", "CargoUsuario", "NombreResponsablePago",
+    "EmailResponsablePago", "NombreResponsableContrato", "EmailResponsableContrato",
+    "FonoResponsableContrato",
+];
+
+macro_rules! column {
+    ($name:literal) => {
+        const { column_number(COLUMNS, $name) }
+    };
 }
 
 /// An offer for a line of a tender, or a line without offers, from a monthly file. The files have days without times; a
@@ -154,14 +114,15 @@ pub struct Offer {
 impl BulkRow for TenderOffer {}
 
 impl ReadRow for TenderOffer {
-    type Column = Column;
+    const COLUMNS: ColumnNames = COLUMNS;
+    const PERSONAL: ColumnNames = PERSONAL;
 
     fn read(cells: &mut Cells<'_>, origin: Origin) -> Self {
         Self {
             tender: tender(cells, origin),
-            sector: cells.text(Column::Sector),
-            criteria: cells.text(Column::Criteria),
-            line_id: cells.integer(Column::LineId),
+            sector: cells.text(column!("sector")),
+            criteria: cells.text(column!("CriteriosEvaluacion")),
+            line_id: cells.integer(column!("Codigoitem")),
             item: item(cells),
             offer: offer(cells),
             unread: std::mem::take(&mut cells.unread),
@@ -171,20 +132,20 @@ impl ReadRow for TenderOffer {
     fn stored(cells: &mut Cells<'_>) -> StoredLine {
         let currency = offer_currency(cells);
         StoredLine {
-            code: cells.text_or_empty(Column::Code),
-            line_id: cells.integer(Column::LineId),
-            day: cells.time(Column::Published).map(Timestamp::date),
+            code: cells.text_or_empty(column!("CodigoExterno")),
+            line_id: cells.integer(column!("Codigoitem")),
+            day: cells.time(column!("FechaPublicacion")).map(Timestamp::date),
             state: state(cells).to_string(),
-            buyer: cells.code(Column::BuyerCode),
-            supplier: cells.text(Column::SupplierTaxNumber),
-            supplier_name: cells.text(Column::SupplierName),
-            product: cells.code(Column::Product),
+            buyer: cells.code(column!("CodigoOrganismo")),
+            supplier: cells.text(column!("RutProveedor")),
+            supplier_name: cells.text(column!("NombreProveedor")),
+            product: cells.code(column!("CodigoProductoONU")),
             name: name(cells),
-            description: cells.text(Column::LineDescription),
-            quantity: cells.decimal(Column::Quantity),
-            unit: cells.text(Column::Unit),
-            unit_price: cells.money(Column::OfferPrice, currency.as_ref()),
-            total: cells.money(Column::OfferTotal, currency.as_ref()),
+            description: cells.text(column!("Descripcion linea Adquisicion")),
+            quantity: cells.decimal(column!("Cantidad")),
+            unit: cells.text(column!("UnidadMedida")),
+            unit_price: cells.money(column!("MontoUnitarioOferta"), currency.as_ref()),
+            total: cells.money(column!("Valor Total Ofertado"), currency.as_ref()),
             chosen: chosen(cells),
             ..StoredLine::default()
         }
@@ -192,44 +153,65 @@ impl ReadRow for TenderOffer {
 }
 
 fn state(cells: &mut Cells<'_>) -> TenderState {
-    let number = cells.integer(Column::State).map(TenderState::from_number);
+    let number = cells.integer(column!("CodigoEstado")).map(TenderState::from_number);
     let known = number.clone().filter(|state| !matches!(state, TenderState::Unknown(_)));
-    let name = || cells.text(Column::StateName).map(|name| TenderState::from(name.as_str()));
+    let name = || cells.text(column!("Estado")).map(|name| TenderState::from(name.as_str()));
     known.or_else(name).or(number).unwrap_or_default()
 }
 
 fn offer_currency(cells: &Cells<'_>) -> Option<Currency> {
-    cells.currency(Column::OfferCurrency).or_else(|| cells.currency(Column::Currency))
+    cells.currency(column!("Moneda de la Oferta")).or_else(|| cells.currency(column!("CodigoMoneda")))
 }
 
 /// The name of the line, else of its product.
 fn name(cells: &Cells<'_>) -> String {
-    cells.text(Column::LineName).or_else(|| cells.text(Column::ProductName)).unwrap_or_default()
+    cells
+        .text(column!("Nombre linea Adquisicion"))
+        .or_else(|| cells.text(column!("Nombre producto genrico")))
+        .unwrap_or_default()
 }
 
 fn chosen(cells: &Cells<'_>) -> Option<bool> {
-    selected(&cells.text(Column::Selected)?)
+    selected(&cells.text(column!("Oferta seleccionada"))?)
 }
 
 fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
     let state = state(cells);
     let decided = matches!(state, TenderState::Awarded | TenderState::Deserted);
-    let currency = cells.currency(Column::Currency);
-    let duration = cells.decimal(Column::Duration).zip(time_unit(cells));
+    let currency = cells.currency(column!("CodigoMoneda"));
+    let duration = cells.decimal(column!("TiempoDuracionContrato")).zip(time_unit(cells));
     Tender {
         row: TenderRow {
-            closes: cells.time(Column::Closes),
+            closes: cells.time(column!("FechaCierre")),
             origin,
-            ..TenderRow::new(cells.text_or_empty(Column::Code), cells.text_or_empty(Column::Name), state)
+            ..TenderRow::new(
+                cells.text_or_empty(column!("CodigoExterno")),
+                cells.text_or_empty(column!("Nombre")),
+                state,
+            )
         },
-        description: cells.text_or_empty(Column::Description),
-        kind: cells.text(Column::Kind).map(|kind| TenderType::from(kind.as_str())),
+        description: cells.text_or_empty(column!("Descripcion")),
+        kind: cells.text(column!("Tipo")).map(|kind| TenderType::from(kind.as_str())),
         buyer: Some(buyer(cells)),
-        estimated_amount: cells.money(Column::EstimatedAmount, currency.as_ref()),
-        estimation: cells.integer(Column::Estimation).map(Estimation::from_number),
-        payment: cells.text(Column::Payment).map(|term| payment(&term)),
+        estimated_amount: cells.money(column!("MontoEstimado"), currency.as_ref()),
+        estimation: cells.integer(column!("Estimacion")).map(Estimation::from_number),
+        payment: cells.text(column!("Modalidad")).map(|term| payment(&term)),
         contract_duration: duration,
-        published: cells.time(Column::Published),
+        renewable: cells.boolean(column!("EsRenovable")),
+        subcontracting: cells.boolean(column!("SubContratacion")),
+        payment_contact: contact([
+            cells.text(column!("NombreResponsablePago")),
+            None,
+            None,
+            cells.text(column!("EmailResponsablePago")),
+        ]),
+        contract_contact: contact([
+            cells.text(column!("NombreResponsableContrato")),
+            None,
+            cells.text(column!("FonoResponsableContrato")),
+            cells.text(column!("EmailResponsableContrato")),
+        ]),
+        published: cells.time(column!("FechaPublicacion")),
         dates: dates(cells, decided),
         award: decided.then(|| award(cells)),
         ..Tender::default()
@@ -238,7 +220,7 @@ fn tender(cells: &mut Cells<'_>, origin: Origin) -> Tender {
 
 /// The unit is a number in some years and a name in others.
 fn time_unit(cells: &Cells<'_>) -> Option<TimeUnit> {
-    let unit = cells.code(Column::DurationUnit)?;
+    let unit = cells.code(column!("UnidadTiempoDuracionContrato"))?;
     Some(match unit.as_str() {
         "RFB_TIME_PERIOD_HOURS" => TimeUnit::Hours,
         "RFB_TIME_PERIOD_DAYS" => TimeUnit::Days,
@@ -258,85 +240,96 @@ fn payment(term: &str) -> PaymentTerm {
 
 fn buyer(cells: &Cells<'_>) -> Buyer {
     Buyer {
-        tax_number: cells.text(Column::BuyerTaxNumber),
-        unit_code: cells.code(Column::UnitCode),
-        unit_name: cells.text(Column::UnitName),
-        address: cells.text(Column::BuyerAddress),
-        commune: cells.text(Column::BuyerCommune),
-        region: cells.text(Column::BuyerRegion),
+        tax_number: cells.text(column!("RutUnidad")),
+        unit_code: cells.code(column!("CodigoUnidad")),
+        unit_name: cells.text(column!("NombreUnidad")),
+        address: cells.text(column!("DireccionUnidad")),
+        commune: cells.text(column!("ComunaUnidad")),
+        region: cells.text(column!("RegionUnidad")),
+        contact: contact([
+            cells.text(column!("NombreUsuario")),
+            cells.text(column!("CargoUsuario")),
+            None,
+            None,
+        ]),
         ..Buyer::new(
-            cells.code(Column::BuyerCode).unwrap_or_default(),
-            cells.text_or_empty(Column::BuyerName),
+            cells.code(column!("CodigoOrganismo")).unwrap_or_default(),
+            cells.text_or_empty(column!("NombreOrganismo")),
         )
     }
+}
+
+fn contact([name, role, telephone, mail]: [Option<String>; 4]) -> Option<Contact> {
+    let contact = Contact { name, role, telephone, mail };
+    (contact != Contact::default()).then_some(contact)
 }
 
 /// The dates. While a tender is open, its date of award only repeats the expected one.
 fn dates(cells: &mut Cells<'_>, decided: bool) -> TenderDates {
     TenderDates {
-        created: cells.time(Column::Created),
-        questions_from: cells.time(Column::QuestionsFrom),
-        questions_until: cells.time(Column::QuestionsUntil),
-        answers: cells.time(Column::Answers),
-        technical_opening: cells.time(Column::TechnicalOpening),
-        economic_opening: cells.time(Column::EconomicOpening),
-        expected_award: cells.time(Column::ExpectedAward),
-        awarded: cells.time(Column::Awarded).filter(|_| decided),
-        site_visit: cells.time(Column::SiteVisit),
-        expected_signature: cells.time(Column::ExpectedSignature),
+        created: cells.time(column!("FechaCreacion")),
+        questions_from: cells.time(column!("FechaInicio")),
+        questions_until: cells.time(column!("FechaFinal")),
+        answers: cells.time(column!("FechaPubRespuestas")),
+        technical_opening: cells.time(column!("FechaActoAperturaTecnica")),
+        economic_opening: cells.time(column!("FechaActoAperturaEconomica")),
+        expected_award: cells.time(column!("FechaEstimadaAdjudicacion")),
+        awarded: cells.time(column!("FechaAdjudicacion")).filter(|_| decided),
+        site_visit: cells.time(column!("FechaVisitaTerreno")),
+        expected_signature: cells.time(column!("FechaEstimadaFirma")),
     }
 }
 
 fn award(cells: &mut Cells<'_>) -> Award {
     Award {
-        number: cells.text(Column::ActNumber),
-        date: cells.time(Column::ActDate),
-        bidders: cells.integer(Column::Bidders),
+        number: cells.text(column!("NumeroAprobacion")),
+        date: cells.time(column!("FechaAprobacion")),
+        bidders: cells.integer(column!("NumeroOferentes")),
         ..Award::default()
     }
 }
 
 fn item(cells: &mut Cells<'_>) -> LineItem {
-    let levels = [Column::Category1, Column::Category2, Column::Category3].map(|level| cells.text(level));
+    let levels = [column!("Rubro1"), column!("Rubro2"), column!("Rubro3")].map(|level| cells.text(level));
     let levels: Vec<String> = levels.into_iter().flatten().collect();
     LineItem {
-        number: cells.integer(Column::LineNumber),
-        description: cells.text(Column::LineDescription),
-        product_code: cells.code(Column::Product),
+        number: cells.integer(column!("Correlativo")),
+        description: cells.text(column!("Descripcion linea Adquisicion")),
+        product_code: cells.code(column!("CodigoProductoONU")),
         category: (!levels.is_empty()).then(|| levels.join(" / ")),
-        quantity: cells.decimal(Column::Quantity),
-        unit: cells.text(Column::Unit),
+        quantity: cells.decimal(column!("Cantidad")),
+        unit: cells.text(column!("UnidadMedida")),
         ..LineItem::new(name(cells))
     }
 }
 
 /// The offer, if the row has one.
 fn offer(cells: &mut Cells<'_>) -> Option<Offer> {
-    let tax_number = cells.text(Column::SupplierTaxNumber);
-    let name = cells.text(Column::SupplierName);
+    let tax_number = cells.text(column!("RutProveedor"));
+    let name = cells.text(column!("NombreProveedor"));
     if tax_number.is_none() && name.is_none() {
         return None;
     }
     let currency = offer_currency(cells);
     let currency = currency.as_ref();
-    let code = cells.code(Column::SupplierCode).unwrap_or_default();
+    let code = cells.code(column!("CodigoProveedor")).unwrap_or_default();
     Some(Offer {
         supplier: Supplier {
             tax_number,
-            branch_code: cells.code(Column::BranchCode),
+            branch_code: cells.code(column!("CodigoSucursalProveedor")),
             ..Supplier::new(code, name.unwrap_or_default())
         },
-        legal_name: cells.text(Column::LegalName),
-        name: cells.text(Column::OfferName),
-        description: cells.text(Column::OfferDescription),
-        state: cells.text(Column::OfferState),
-        quantity: cells.decimal(Column::OfferedQuantity),
-        unit_price: cells.money(Column::OfferPrice, currency),
-        total: cells.money(Column::OfferTotal, currency),
+        legal_name: cells.text(column!("RazonSocialProveedor")),
+        name: cells.text(column!("Nombre de la Oferta")),
+        description: cells.text(column!("DescripcionProveedor")),
+        state: cells.text(column!("Estado Oferta")),
+        quantity: cells.decimal(column!("Cantidad Ofertada")),
+        unit_price: cells.money(column!("MontoUnitarioOferta"), currency),
+        total: cells.money(column!("Valor Total Ofertado"), currency),
         selected: chosen(cells),
-        awarded_quantity: cells.decimal(Column::AwardedQuantity),
-        awarded_total: cells.money(Column::AwardedTotal, currency),
-        sent: cells.time(Column::OfferSent),
+        awarded_quantity: cells.decimal(column!("CantidadAdjudicada")),
+        awarded_total: cells.money(column!("MontoLineaAdjudica"), currency),
+        sent: cells.time(column!("FechaEnvioOferta")),
     })
 }
 

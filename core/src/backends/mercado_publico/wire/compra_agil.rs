@@ -2,8 +2,7 @@
 
 use super::Body;
 use crate::error::{Error, Result};
-use crate::procure::json::fields::{Fields, slice_of};
-use crate::procure::json::walk::{self, Walker};
+use crate::procure::json::Fields;
 use crate::procure::{
     Buyer, Currency, Document, LineItem, QuickPurchase, QuickPurchaseRow, QuickPurchaseState, Quote, Supplier,
 };
@@ -23,7 +22,7 @@ pub(crate) struct Failures(pub(crate) Vec<(String, String)>);
 
 /// The payload of a success, or its failures.
 pub(crate) fn payload(body: &[u8]) -> Result<Result<&str, Failures>> {
-    let fields: Fields<'_> = walk::whole(body)?;
+    let fields = Fields::of_body(body)?;
     let succeeded = fields.text("success").is_none_or(|success| success.eq_ignore_ascii_case("OK"));
     match fields.raw("payload") {
         Some(payload) if succeeded => Ok(Ok(payload)),
@@ -50,37 +49,26 @@ pub(crate) fn success(body: &[u8]) -> Result<&str> {
 }
 
 pub(crate) fn page(body: &Body, payload: &str) -> Result<Page> {
-    let mut page = Page::default();
-    let mut has_items = false;
-    Walker::new(payload.as_bytes())?.members(|walker, name| match name {
-        name if name.eq_ignore_ascii_case("items") && walker.peek() != Some(b'n') => {
-            has_items = true;
-            walker.elements(|walker| {
-                if walker.peek() == Some(b'n') {
-                    return walker.skip();
-                }
-                let (fields, place) = walker.spanned::<Fields<'_>>()?;
-                page.rows.push(row_of(body, &fields, payload.get(place).unwrap_or_default()));
-                Ok(())
-            })
-        }
-        name if name.eq_ignore_ascii_case("paginacion") && walker.peek() == Some(b'{') => {
-            let paging: Fields<'_> = walker.value()?;
-            page.pages = paging.whole("total_paginas").unwrap_or(0);
-            page.total = paging.whole("total_resultados");
-            Ok(())
-        }
-        _ => walker.skip(),
-    })?;
-    match has_items {
-        true => Ok(page),
-        false => Err(Error::response_invalid("the answer has no list of items")),
+    let fields = Fields::read(payload).unwrap_or_default();
+    if fields.raw("items").is_none_or(|items| !items.starts_with('[')) {
+        return Err(Error::response_invalid("the answer has no list of items"));
     }
+    let row = |written: &str| {
+        let own = Fields::read(written);
+        let own = own.ok_or_else(|| Error::response_invalid("an item of the list is not an object"))?;
+        Ok(body.record(written, &own, row_of(body, &own)))
+    };
+    let paging = fields.object("paginacion").unwrap_or_default();
+    Ok(Page {
+        rows: fields.elements("items").into_iter().map(row).collect::<Result<_>>()?,
+        pages: paging.whole("total_paginas").unwrap_or(0),
+        total: paging.whole("total_resultados"),
+    })
 }
 
-fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
+fn row_of(body: &Body, fields: &Fields<'_>) -> QuickPurchaseRow {
     // Each of these may be null.
-    let part = |name: &str| fields.object(name).unwrap_or_default();
+    let part = |name| fields.object(name).unwrap_or_default();
     let (times, buyer, state) = (part("fechas"), part("institucion"), part("estado"));
     // Lists have `montos`, details have `presupuesto`.
     let money = fields.object("montos").or_else(|| fields.object("presupuesto")).unwrap_or_default();
@@ -98,7 +86,6 @@ fn row_of(body: &Body, fields: &Fields<'_>, written: &str) -> QuickPurchaseRow {
         buyer_tax_number: buyer.text("rut"),
         region: buyer.whole("region"),
         offers: part("resumen").whole("total_ofertas_recibidas"),
-        origin: body.origin(slice_of(&body.bytes, written)),
         ..QuickPurchaseRow::new(
             fields.text_or_empty("codigo"),
             fields.text_or_empty("nombre"),
@@ -111,12 +98,13 @@ pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
     let fields = Fields::read(written)
         .filter(|fields| fields.text("codigo").is_some())
         .ok_or_else(|| Error::response_invalid("the answer contains no quick purchase"))?;
-    let part = |name: &str| fields.object(name).unwrap_or_default();
+    let part = |name| fields.object(name).unwrap_or_default();
     let reasons = part("motivos");
     let (call, delivery, buyer) = (part("convocatoria"), part("entrega"), part("institucion"));
     let currency = part("presupuesto").currency("moneda");
-    let row = row_of(body, &fields, written);
-    Ok(QuickPurchase {
+    let (summary, flags) = (part("resumen"), part("flags"));
+    let purchase = QuickPurchase {
+        row: row_of(body, &fields),
         description: fields.text_or_empty("descripcion"),
         buyer: fields.object("institucion").map(|_| Buyer {
             tax_number: buyer.text("rut"),
@@ -144,8 +132,11 @@ pub(crate) fn detail(body: &Body, written: &str) -> Result<QuickPurchase> {
         cancel_reason: reasons.text("motivo_cancelacion"),
         deserted_reason: reasons.text("motivo_desierta"),
         choice_reason: reasons.text("motivo_seleccion"),
-        row,
-    })
+        penalties: summary.flag("multa_sancion"),
+        environmental_requirements: flags.flag("considera_requisitos_medioambientales"),
+        social_requirements: flags.flag("considera_requisitos_impacto_social_economico"),
+    };
+    Ok(body.record(written, &fields, purchase))
 }
 
 fn item(fields: &Fields<'_>) -> LineItem {
@@ -180,7 +171,7 @@ fn quote(body: &Body, fields: &Fields<'_>, currency: Option<&Currency>) -> Quote
 
 /// A line of a quote. No capture has one: the names are those of the requested lines, and of the quote's own amounts.
 fn quoted(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
-    let money = |names: [&str; 2]| names.into_iter().find_map(|name| fields.money(name, currency));
+    let money = |names: [&'static str; 2]| names.into_iter().find_map(|name| fields.money(name, currency));
     LineItem {
         unit_price: money(["precio_unitario", "valor_unitario"]),
         total: money(["monto_total", "total"]),

@@ -2,8 +2,7 @@
 
 use super::Body;
 use crate::error::{Error, ErrorKind, Result, Sent};
-use crate::procure::json::fields::{Fields, slice_of};
-use crate::procure::json::walk;
+use crate::procure::json::Fields;
 use crate::procure::{
     Award, Buyer, Contact, Currency, Document, LineAward, LineItem, Money, RelatedProcess, Supplier, Tender,
     TenderRow, TenderState, TenderType,
@@ -20,7 +19,7 @@ pub(crate) struct Index {
 
 /// Reads the body's object. Fails if a successful answer reports a failure in its body.
 fn top(body: &[u8]) -> Result<Fields<'_>> {
-    let fields: Fields<'_> = walk::whole(body)?;
+    let fields = Fields::of_body(body)?;
     let status = fields.whole("status").or_else(|| fields.whole("statusCode"));
     match status {
         None => Ok(fields),
@@ -68,7 +67,7 @@ pub(crate) fn tenders(body: &Body) -> Result<Vec<Tender>> {
     Ok(releases.into_iter().filter_map(|written| tender(body, written)).collect())
 }
 
-pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
+fn tender(body: &Body, written: &str) -> Option<Tender> {
     let release = Fields::read(written)?;
     let tender = release.object("tender").unwrap_or_default();
     let period = tender.object("tenderPeriod").unwrap_or_default();
@@ -79,17 +78,16 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
     let known = words.filter(|state| !matches!(state, TenderState::Named(_)));
     let state = known.or_else(|| tender.text("status").map(|status| TenderState::from(status.as_str())));
     let parties = release.objects("parties");
-    let suppliers = |role: &str| -> Vec<Supplier> {
+    let suppliers = |role| -> Vec<Supplier> {
         parties.iter().filter(|party| has_role(party, role)).map(supplier).collect()
     };
     let awards = release.objects("awards");
     let title = tender.text("title").or_else(|| awards.first()?.text("title")).unwrap_or_default();
     // A direct award has no tender. Its existence means that it is awarded.
     let decided = || (!awards.is_empty()).then_some(TenderState::Awarded);
-    Some(Tender {
+    let tender = Tender {
         row: TenderRow {
             closes: period.time("endDate", body.mark),
-            origin: body.origin(slice_of(&body.bytes, written)),
             ..TenderRow::new(code.as_str(), title, state.or_else(decided).unwrap_or_default())
         },
         description: tender.text_or_empty("description"),
@@ -103,7 +101,8 @@ pub(crate) fn tender(body: &Body, written: &str) -> Option<Tender> {
         documents: tender.objects("documents").iter().map(document).collect(),
         related: release.objects("relatedProcesses").iter().map(related).collect(),
         ..Tender::default()
-    })
+    };
+    Some(body.record(written, &release, tender))
 }
 
 /// The buyer: the party with that role, else the one that the release or its tender refers to.

@@ -1,10 +1,10 @@
 //! The detail of a purchase order in v1.
 
 use super::Body;
-use super::tender::{CONTACT, buyer, code, contact};
+use super::tender::{CONTACT, buyer, code, contact, lines};
 use super::v1::{self, V1};
-use crate::error::{Error, Result};
-use crate::procure::json::fields::{Fields, slice_of};
+use crate::error::Result;
+use crate::procure::json::Fields;
 use crate::procure::{
     Currency, Dispatch, LineItem, OrderPayment, OrderState, OrderType, PurchaseOrder, PurchaseOrderRow,
     Supplier,
@@ -12,27 +12,19 @@ use crate::procure::{
 
 /// Reads a detail answer: a list of one order, or an empty one.
 pub(crate) fn read(body: &Body) -> Result<V1<PurchaseOrder>> {
-    v1::read(&body.bytes, |walker| {
-        let (_, place) = walker.spanned::<serde::de::IgnoredAny>()?;
-        let written =
-            body.bytes.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
-        order(body, written)
-    })
+    v1::read(body, |fields| order(body, fields))
 }
 
-pub(crate) fn order(body: &Body, written: &str) -> Result<PurchaseOrder> {
-    let fields = Fields::read(written)
-        .ok_or_else(|| Error::response_invalid("the order in the answer is not an object"))?;
+fn order(body: &Body, fields: &Fields<'_>) -> PurchaseOrder {
     let times = fields.object("Fechas").unwrap_or_default();
-    let time = |name: &str| times.time(name, body.mark);
+    let time = |name| times.time(name, body.mark);
     let currency = fields.currency("TipoMoneda");
-    let money = |name: &str| fields.money(name, currency.as_ref());
+    let money = |name| fields.money(name, currency.as_ref());
     let number = fields.whole("CodigoEstado").map(OrderState::from_number);
     let name = fields.text("Estado").map(|name| OrderState::from(name.as_str()));
     let state = number.filter(|state| !matches!(state, OrderState::Unknown(_))).or(name).unwrap_or_default();
-    Ok(PurchaseOrder {
-        row: PurchaseOrderRow::new(fields.text_or_empty("Codigo"), fields.text_or_empty("Nombre"), state)
-            .with_origin(body.origin(slice_of(&body.bytes, written))),
+    PurchaseOrder {
+        row: PurchaseOrderRow::new(fields.text_or_empty("Codigo"), fields.text_or_empty("Nombre"), state),
         description: fields.text_or_empty("Descripcion"),
         kind: fields
             .text("Tipo")
@@ -54,11 +46,8 @@ pub(crate) fn order(body: &Body, written: &str) -> Result<PurchaseOrder> {
         accepted: time("FechaAceptacion"),
         cancelled: time("FechaCancelacion"),
         changed: time("FechaUltimaModificacion"),
-        items: fields
-            .object("Items")
-            .map(|items| items.objects("Listado").iter().map(|line| item(line, currency.as_ref())).collect())
-            .unwrap_or_default(),
-    })
+        items: lines(fields, |line| item(line, currency.as_ref())),
+    }
 }
 
 /// The tax number is that of the branch; `Codigo` is an internal number.

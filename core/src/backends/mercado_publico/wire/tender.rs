@@ -2,8 +2,8 @@
 
 use super::Body;
 use super::v1::{self, V1};
-use crate::error::{Error, Result};
-use crate::procure::json::fields::{Fields, slice_of};
+use crate::error::Result;
+use crate::procure::json::Fields;
 use crate::procure::{
     Award, AwardAct, Buyer, Contact, Currency, Estimation, LineAward, LineItem, PaymentTerm, Supplier,
     Tender, TenderDates, TenderRow, TenderState, TenderType, TimeUnit, ZoneMark,
@@ -11,28 +11,20 @@ use crate::procure::{
 
 /// Reads a detail answer: a list of one tender, or an empty one.
 pub(crate) fn read(body: &Body) -> Result<V1<Tender>> {
-    v1::read(&body.bytes, |walker| {
-        let (_, place) = walker.spanned::<serde::de::IgnoredAny>()?;
-        let written =
-            body.bytes.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
-        tender(body, written)
-    })
+    v1::read(body, |fields| tender(fields, body.mark))
 }
 
-pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
-    let fields = Fields::read(written)
-        .ok_or_else(|| Error::response_invalid("the tender in the answer is not an object"))?;
+fn tender(fields: &Fields<'_>, mark: ZoneMark) -> Tender {
     let times = fields.object("Fechas").unwrap_or_default();
-    let state = state(&fields);
+    let state = state(fields);
     let currency = fields.currency("Moneda");
-    let decided = matches!(state, TenderState::Awarded | TenderState::Deserted)
-        || fields.object("Adjudicacion").is_some();
+    let award = fields.object("Adjudicacion");
+    let decided = matches!(state, TenderState::Awarded | TenderState::Deserted) || award.is_some();
     let duration = fields.decimal("TiempoDuracionContrato").zip(fields.whole("UnidadTiempoDuracionContrato"));
-    Ok(Tender {
+    Tender {
         row: TenderRow {
             // The closing date at the root is null in every detail seen so far.
-            closes: times.time("FechaCierre", body.mark).or_else(|| fields.time("FechaCierre", body.mark)),
-            origin: body.origin(slice_of(&body.bytes, written)),
+            closes: times.time("FechaCierre", mark).or_else(|| fields.time("FechaCierre", mark)),
             ..TenderRow::new(fields.text_or_empty("CodigoExterno"), fields.text_or_empty("Nombre"), state)
         },
         description: fields.text_or_empty("Descripcion"),
@@ -42,17 +34,25 @@ pub(crate) fn tender(body: &Body, written: &str) -> Result<Tender> {
         estimation: fields.whole("Estimacion").map(Estimation::from_number),
         payment: fields.whole("Modalidad").map(PaymentTerm::from_number),
         contract_duration: duration.map(|(length, unit)| (length, TimeUnit::from_number(unit))),
-        published: times.time("FechaPublicacion", body.mark),
-        dates: dates(&times, body.mark, decided),
-        award: fields.object("Adjudicacion").map(|award| self::award(&award, body.mark)),
-        items: fields
-            .object("Items")
-            .map(|items| {
-                items.objects("Listado").iter().map(|line| self::item(line, currency.as_ref())).collect()
-            })
-            .unwrap_or_default(),
+        renewable: fields.flag("EsRenovable"),
+        subcontracting: fields.flag("SubContratacion"),
+        payment_contact: contact(fields, ["NombreResponsablePago", "", "", "EmailResponsablePago"]),
+        contract_contact: contact(
+            fields,
+            ["NombreResponsableContrato", "", "FonoResponsableContrato", "EmailResponsableContrato"],
+        ),
+        published: times.time("FechaPublicacion", mark),
+        dates: dates(&times, mark, decided),
+        award: award.map(|award| self::award(&award, mark)),
+        items: lines(fields, |line| item(line, currency.as_ref())),
         ..Tender::default()
-    })
+    }
+}
+
+/// The lines of a tender or an order.
+pub(super) fn lines(fields: &Fields<'_>, line: impl Fn(&Fields<'_>) -> LineItem) -> Vec<LineItem> {
+    let items = fields.object("Items").unwrap_or_default();
+    items.objects("Listado").iter().map(line).collect()
 }
 
 /// The state. Where the sources disagree on a number, the text decides.
@@ -71,7 +71,7 @@ fn state(fields: &Fields<'_>) -> TenderState {
 
 /// The date of award. While a tender is open, the field only repeats the expected date.
 fn dates(times: &Fields<'_>, mark: ZoneMark, decided: bool) -> TenderDates {
-    let time = |name: &str| times.time(name, mark);
+    let time = |name| times.time(name, mark);
     TenderDates {
         created: time("FechaCreacion"),
         questions_from: time("FechaInicio"),
@@ -120,7 +120,7 @@ fn item(fields: &Fields<'_>, currency: Option<&Currency>) -> LineItem {
 }
 
 /// A code of the classification; 0 means none.
-pub(super) fn code(fields: &Fields<'_>, name: &str) -> Option<String> {
+pub(super) fn code(fields: &Fields<'_>, name: &'static str) -> Option<String> {
     fields.text(name).filter(|code| code != "0")
 }
 
@@ -142,7 +142,10 @@ pub(super) fn buyer(fields: &Fields<'_>) -> Buyer {
 pub(super) const CONTACT: [&str; 4] = ["NombreContacto", "CargoContacto", "FonoContacto", "MailContacto"];
 
 /// The contact person, if the detail names one.
-pub(super) fn contact(fields: &Fields<'_>, [name, role, telephone, mail]: [&str; 4]) -> Option<Contact> {
+pub(super) fn contact(
+    fields: &Fields<'_>,
+    [name, role, telephone, mail]: [&'static str; 4],
+) -> Option<Contact> {
     let contact = Contact {
         name: fields.text(name),
         role: fields.text(role),

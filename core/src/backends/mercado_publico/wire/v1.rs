@@ -1,14 +1,9 @@
 //! The envelope and the lists of v1.
 
-use serde::Deserialize;
-
-use super::Body;
+use super::{Body, FromSource};
 use crate::error::{Error, Result};
-use crate::procure::json::fields::{Text, WholeNumber, is_tidy, tidied};
-use crate::procure::json::walk::Walker;
-use crate::procure::{
-    Buyer, OrderState, Origin, PurchaseOrderRow, Raw, Supplier, TenderRow, TenderState, Timestamp,
-};
+use crate::procure::json::Fields;
+use crate::procure::{Buyer, OrderState, PurchaseOrderRow, Supplier, TenderRow, TenderState};
 
 /// A body of v1.
 #[derive(Debug, PartialEq)]
@@ -58,109 +53,72 @@ pub(crate) struct V1Failure {
     pub(crate) message: String,
 }
 
+const CODES: [&str; 3] = ["CodigoExterno", "Codigo", "CodigoEmpresa"];
+const NAMES: [&str; 2] = ["Nombre", "NombreEmpresa"];
+
+/// Reads an envelope; the rows of its list are JSON.
+///
+/// # Errors
+/// `response_invalid` for anything but a list or a failure.
+pub(crate) fn envelope(body: &[u8]) -> Result<V1<&str>> {
+    let fields = Fields::of_body(body)?;
+    let failure = || V1Failure { code: fields.whole("Codigo"), message: message(&fields) };
+    match ["Listado", "listaEmpresas"].into_iter().find(|name| fields.has(name)) {
+        Some(name) if fields.raw(name).is_none_or(|list| list.starts_with('[')) => {
+            Ok(V1::List { count: fields.whole("Cantidad"), rows: fields.elements(name) })
+        }
+        Some(_) => Err(Error::response_invalid("the list in the answer is not an array")),
+        None if fields.has("Codigo") || !message(&fields).is_empty() => Ok(V1::Failure(failure())),
+        None => Err(Error::response_invalid("the answer has neither a list nor a message")),
+    }
+}
+
+fn message(fields: &Fields<'_>) -> String {
+    fields.text("Mensaje").or_else(|| fields.text("message")).unwrap_or_default()
+}
+
 /// Reads an envelope, and each row of its list with `row`.
 ///
 /// # Errors
-/// `response_invalid` with the byte at which it is wrong.
-pub(crate) fn read<'a, T>(
-    body: &'a [u8],
-    mut row: impl FnMut(&mut Walker<'a>) -> Result<T>,
-) -> Result<V1<T>> {
-    let (mut count, mut rows, mut failure) = (None, None, None::<V1Failure>);
-    let mut walker = Walker::new(body)?;
-    walker.members(|walker, name| match name {
-        "Listado" | "listaEmpresas" | "ListaEmpresas" | "listado" => {
-            let capacity = count.and_then(|count: i64| usize::try_from(count).ok()).unwrap_or(0);
-            let list = rows.insert(Vec::with_capacity(capacity.min(1 << 16)));
-            walker.elements(|walker| {
-                list.push(row(walker)?);
-                Ok(())
-            })
-        }
-        "Cantidad" | "cantidad" => {
-            count = walker.value::<WholeNumber>()?.0;
-            Ok(())
-        }
-        "Codigo" | "codigo" => {
-            failure.get_or_insert_default().code = walker.value::<WholeNumber>()?.0;
-            Ok(())
-        }
-        "Mensaje" | "mensaje" | "message" => {
-            failure.get_or_insert_default().message = walker.value::<Text<'_>>()?.0.trim().to_owned();
-            Ok(())
-        }
-        _ => walker.skip(),
-    })?;
-    walker.end()?;
-    match (rows, failure) {
-        (Some(rows), _) => Ok(V1::List { count, rows }),
-        (None, Some(failure)) => Ok(V1::Failure(failure)),
-        (None, None) => Err(Error::response_invalid("the answer has neither a list nor a message")),
-    }
+/// As [`envelope`], and for a row that is no record.
+pub(crate) fn read<T: FromSource>(body: &Body, row: impl Fn(&Fields<'_>) -> T) -> Result<V1<T>> {
+    let (count, rows) = match envelope(&body.bytes)? {
+        V1::List { count, rows } => (count, rows),
+        V1::Failure(failure) => return Ok(V1::Failure(failure)),
+    };
+    let record = |written: &str| {
+        let fields = Fields::read(written).filter(|fields| CODES.iter().any(|name| fields.has(name)));
+        let fields = fields.ok_or_else(|| Error::response_invalid("a row of the list has no code"))?;
+        Ok(body.record(written, &fields, row(&fields)))
+    };
+    Ok(V1::List { count, rows: rows.into_iter().map(record).collect::<Result<_>>()? })
 }
 
-/// The failure that a body reports. `None` for other bodies, and for those that cannot be read.
-#[cfg(test)]
-pub(crate) fn failure_in(body: &[u8]) -> Option<V1Failure> {
-    match read(body, Walker::skip) {
-        Ok(V1::Failure(failure)) => Some(failure),
-        _ => None,
-    }
-}
-
-/// What a row of any list has.
-#[derive(Deserialize)]
-struct WireRow<'a> {
-    #[serde(rename = "CodigoExterno", alias = "Codigo", alias = "CodigoEmpresa", borrow)]
-    code: Text<'a>,
-    #[serde(rename = "Nombre", alias = "NombreEmpresa", borrow, default)]
-    name: Text<'a>,
-    #[serde(rename = "CodigoEstado", default)]
-    state: WholeNumber,
-    #[serde(rename = "FechaCierre", borrow, default)]
-    closes: Text<'a>,
-}
-
-fn owned(text: Text<'_>) -> String {
-    match text.0 {
-        std::borrow::Cow::Owned(text) if is_tidy(&text) => text,
-        text => tidied(&text),
-    }
-}
-
-fn list<T>(body: &Body, build: impl Fn(WireRow<'_>, Origin) -> T) -> Result<V1<T>> {
-    read(&body.bytes, |walker| {
-        let (row, place) = walker.spanned::<WireRow<'_>>()?;
-        Ok(build(row, body.origin(Raw::of_parsed(body.bytes.slice(place)))))
-    })
+fn first(fields: &Fields<'_>, names: &[&'static str]) -> String {
+    names.iter().find_map(|name| fields.text(name)).unwrap_or_default()
 }
 
 pub(crate) fn tenders(body: &Body) -> Result<V1<TenderRow>> {
-    list(body, |row, origin| TenderRow {
-        closes: Timestamp::read_optional(&row.closes.0, body.mark),
-        code: owned(row.code),
-        name: owned(row.name),
-        state: row.state.0.map(TenderState::from_number).unwrap_or_default(),
-        origin,
+    read(body, |fields| {
+        let state = fields.whole("CodigoEstado").map(TenderState::from_number).unwrap_or_default();
+        TenderRow {
+            closes: fields.time("FechaCierre", body.mark),
+            ..TenderRow::new(first(fields, &CODES), first(fields, &NAMES), state)
+        }
     })
 }
 
 pub(crate) fn orders(body: &Body) -> Result<V1<PurchaseOrderRow>> {
-    list(body, |row, origin| PurchaseOrderRow {
-        code: owned(row.code),
-        name: owned(row.name),
-        state: row.state.0.map(OrderState::from_number).unwrap_or_default(),
-        origin,
+    read(body, |fields| {
+        let state = fields.whole("CodigoEstado").map(OrderState::from_number).unwrap_or_default();
+        PurchaseOrderRow::new(first(fields, &CODES), first(fields, &NAMES), state)
     })
 }
 
 pub(crate) fn buyers(body: &Body) -> Result<V1<Buyer>> {
-    list(body, |row, origin| Buyer { origin: Some(origin), ..Buyer::new(owned(row.code), owned(row.name)) })
+    read(body, |fields| Buyer::new(first(fields, &CODES), first(fields, &NAMES)))
 }
 
 pub(crate) fn suppliers(body: &Body) -> Result<V1<Supplier>> {
-    list(body, |row, origin| Supplier {
-        origin: Some(origin),
-        ..Supplier::new(owned(row.code), owned(row.name))
-    })
+    read(body, |fields| Supplier::new(first(fields, &CODES), first(fields, &NAMES)))
 }

@@ -49,6 +49,12 @@ impl<'a> Guards<'a> {
         self.control_words.guard(text, self.guard)
     }
 
+    /// A text after which the template may write another one at once: no control token may come of the two.
+    fn parted(&self, text: &str) -> String {
+        let end = text.trim_end().len();
+        format!("{}{}{}", &text[..end], self.guard, &text[end..])
+    }
+
     /// A value with every text in it guarded.
     fn value(&self, value: &Value) -> Value {
         match value {
@@ -122,13 +128,18 @@ fn message(
     let parts: Vec<&Part> = message.content.parts().iter().filter(|part| part.is_for_any_model()).collect();
     let content = match parts.iter().all(|part| matches!(part, Part::Text { .. })) {
         true => text(&message.content.to_text()).into(),
-        false => parts
-            .iter()
-            .map(|part| match part {
-                Part::Text { text: piece } => json!({ "type": "text", "text": text(piece) }),
+        false => {
+            let next = parts.iter().skip(1).map(Some).chain([None]);
+            let pieces = parts.iter().zip(next).map(|(part, next)| match part {
+                Part::Text { text: piece } => {
+                    let is_followed = matches!(next, Some(Part::Text { .. }));
+                    let piece = if is_followed { guards.parted(&text(piece)) } else { text(piece) };
+                    json!({ "type": "text", "text": piece })
+                }
                 _ => json!({ "type": "image" }),
-            })
-            .collect(),
+            });
+            pieces.collect()
+        }
     };
     fields.insert("content".to_owned(), content);
     if let Some(reasoning) = &message.reasoning {

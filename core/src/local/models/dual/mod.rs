@@ -18,6 +18,8 @@ use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::weights::Weights;
 use config::load_error;
 pub(crate) use prompt::PromptEncoder;
+pub(super) use siglip::images as siglip_images;
+pub(super) use towers::ImageTower;
 
 /// The dual encoder of a model's folder. Its weights say which configuration is theirs: that of open_clip where their names
 /// are open_clip's, else that of transformers.

@@ -71,10 +71,22 @@ impl Transformer {
     }
 
     /// The states of the tokens after all layers, of which some of each sequence are kept. No sequence may be empty.
-    pub(super) fn forward(&self, mut x: Tensor, starts: &[usize], keep: Keep) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: Tensor, starts: &[usize], keep: Keep) -> Result<Tensor> {
+        self.forward_while(x, starts, keep, &|| Ok(()))
+    }
+
+    /// The same, unless `check` fails before a layer.
+    pub(super) fn forward_while(
+        &self,
+        mut x: Tensor,
+        starts: &[usize],
+        keep: Keep,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Tensor> {
         let kept = kept_rows(starts, keep)?;
         let last = self.blocks.len().saturating_sub(1);
         for (number, block) in self.blocks.iter().enumerate() {
+            check()?;
             // The other states are needed up to the last layer's keys and values, but not after them.
             let kept = kept.as_deref().filter(|_| number == last);
             x = block.forward(self, x, starts, kept)?;

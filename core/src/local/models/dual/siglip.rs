@@ -106,6 +106,15 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
     })
 }
 
+/// The image tower alone, by the part of a config that describes it.
+///
+/// # Errors
+/// As [`load`].
+pub(in super::super) fn images(config: &serde_json::Value, weights: &Parameters<'_>) -> Result<ImageTower> {
+    let config: Half = parse(config)?;
+    image_tower(&config, &config.shape(DEFAULT)?, &weights.biased(Biases::All))
+}
+
 fn image_tower(config: &Half, shape: &Shape, weights: &Parameters<'_>) -> Result<ImageTower> {
     let names = PatchNames {
         weight: "patch_embedding.weight",

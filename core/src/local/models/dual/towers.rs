@@ -80,7 +80,7 @@ impl TextTower {
 
 /// Makes states of an image: one a patch, after that of the class token where the model has one.
 #[derive(Debug)]
-pub(super) struct ImageTower {
+pub(in super::super) struct ImageTower {
     pub(super) patches: Patches,
     pub(super) transformer: Transformer,
     pub(super) norm: Norm,
@@ -92,9 +92,41 @@ impl ImageTower {
     /// # Errors
     /// `invalid_request` if the images are not as the model needs them.
     pub(super) fn states(&self, pixels: &Tensor, keep: Keep) -> Result<Tensor> {
+        self.states_while(pixels, keep, &|| Ok(()))
+    }
+
+    /// The same, unless `check` fails before a layer.
+    fn states_while(&self, pixels: &Tensor, keep: Keep, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         let x = self.patches.forward(pixels)?;
         let starts = starts_of(pixels.dims().first().copied().unwrap_or_default(), self.patches.states());
-        self.norm.forward(self.transformer.forward(x, &starts, keep)?)
+        self.norm.forward(self.transformer.forward_while(x, &starts, keep, check)?)
+    }
+
+    /// The normed states of all patches of images, `[image · patch, width]`, unless `check` fails before a layer.
+    ///
+    /// # Errors
+    /// `invalid_request` if the images are not as the model needs them, and those of `check`.
+    pub(in super::super) fn all_states(
+        &self,
+        pixels: &Tensor,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Tensor> {
+        self.states_while(pixels, Keep::All, check)
+    }
+
+    /// The width of a state.
+    pub(in super::super) fn width(&self) -> usize {
+        self.patches.layer.outputs()
+    }
+
+    /// How many patches images have from top to bottom, and from left to right.
+    pub(in super::super) fn rows_and_columns(&self) -> [usize; 2] {
+        self.patches.grid.image.map(|side| side / self.patches.grid.patch)
+    }
+
+    /// Height and width of the images.
+    pub(in super::super) fn image_size(&self) -> [usize; 2] {
+        self.patches.image_size()
     }
 }
 

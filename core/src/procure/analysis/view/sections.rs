@@ -62,7 +62,6 @@ pub(super) fn texts(builder: &mut ViewBuilder, tender: &Tender) {
     builder.text("/description", &tender.description, most);
 }
 
-/// The buyer. The contact person is shown only if personal data is allowed.
 pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     let Some(buyer) = &tender.buyer else { return };
     builder.short("/buyer/name", Some(&buyer.name));
@@ -71,11 +70,21 @@ pub(super) fn buyer(builder: &mut ViewBuilder, tender: &Tender) {
     builder.short("/buyer/region", buyer.region.as_deref());
     builder.short("/buyer/commune", buyer.commune.as_deref());
     builder.short("/buyer/address", buyer.address.as_deref());
-    if let Some(contact) = buyer.contact.as_ref().filter(|_| builder.person_names.is_none()) {
-        builder.short("/buyer/contact/name", contact.name.as_deref());
-        builder.short("/buyer/contact/role", contact.role.as_deref());
-        builder.short("/buyer/contact/telephone", contact.telephone.as_deref());
-        builder.short("/buyer/contact/mail", contact.mail.as_deref());
+}
+
+/// The persons in charge, only if personal data is allowed.
+pub(super) fn contacts(builder: &mut ViewBuilder, tender: &Tender) {
+    let buyer = tender.buyer.as_ref().and_then(|buyer| buyer.contact.as_ref());
+    for (path, contact) in [
+        ("/buyer/contact", buyer),
+        ("/payment_contact", tender.payment_contact.as_ref()),
+        ("/contract_contact", tender.contract_contact.as_ref()),
+    ] {
+        let Some(contact) = contact.filter(|_| builder.person_names.is_none()) else { continue };
+        builder.short(format!("{path}/name"), contact.name.as_deref());
+        builder.short(format!("{path}/role"), contact.role.as_deref());
+        builder.short(format!("{path}/telephone"), contact.telephone.as_deref());
+        builder.short(format!("{path}/mail"), contact.mail.as_deref());
     }
 }
 

@@ -9,10 +9,9 @@ use super::{RecordWriter, chunks, not_json};
 use crate::error::{Error, Result};
 use crate::procure::{Tender, Timestamp};
 
+mod node;
 mod parties;
 mod release;
-
-use release::Release;
 
 const LICENCE: &str = "https://creativecommons.org/publicdomain/zero/1.0/";
 
@@ -66,15 +65,6 @@ struct Package {
     records: u64,
 }
 
-/// A record: the tender as a release, and the same as compiled release.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Record<'a> {
-    ocid: &'a str,
-    releases: [&'a Release<'a>; 1],
-    compiled_release: &'a Release<'a>,
-}
-
 impl RecordWriter<Tender> for Package {
     fn head(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.package.check()?;
@@ -95,13 +85,13 @@ impl RecordWriter<Tender> for Package {
     }
 
     fn record(&mut self, out: &mut Vec<u8>, tender: Tender) -> Result<()> {
-        let released = Release::of(&tender)?;
-        let compiled = released.compiled();
+        if tender.row.code.trim().is_empty() {
+            return Err(Error::invalid_request("a tender without a code cannot be an OCDS record"));
+        }
         if self.records > 0 {
             out.push(b',');
         }
-        let record = Record { ocid: &released.ocid, releases: [&released], compiled_release: &compiled };
-        serde_json::to_writer(out, &record).map_err(not_json)?;
+        serde_json::to_writer(out, &release::record(&tender)).map_err(not_json)?;
         self.records += 1;
         Ok(())
     }

@@ -1,50 +1,31 @@
 //! The parties of a tender.
 
-use serde::Serialize;
-
+use super::node::{Node, object};
 use crate::procure::tables::folded;
 use crate::procure::{Buyer, Rut, Supplier, Tender};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Party {
-    pub(super) name: String,
-    pub(super) id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    identifier: Option<Identifier>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<Address>,
+    name: String,
+    id: String,
+    identifier: Node,
+    address: Node,
     pub(super) roles: Vec<&'static str>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Identifier {
-    scheme: &'static str,
-    id: String,
-    legal_name: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Address {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    street_address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    locality: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
-    country_name: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Reference {
-    pub(super) name: String,
-    pub(super) id: String,
-}
-
 impl Party {
-    pub(super) fn reference(&self) -> Reference {
-        Reference { name: self.name.clone(), id: self.id.clone() }
+    pub(super) fn reference(&self) -> Node {
+        object! { "name": &self.name, "id": &self.id }
+    }
+
+    pub(super) fn node(&self) -> Node {
+        object! {
+            "name": &self.name,
+            "id": &self.id,
+            "identifier": self.identifier.clone(),
+            "address": self.address.clone(),
+            "roles": Node::from_iter(self.roles.iter().copied()),
+        }
     }
 
     fn of_buyer(buyer: &Buyer) -> Self {
@@ -52,28 +33,30 @@ impl Party {
             Some(unit) => format!("{} | {unit}", buyer.name),
             None => buyer.name.clone(),
         };
-        let [street_address, locality, region] =
-            [&buyer.address, &buyer.commune, &buyer.region].map(Clone::clone);
         Self {
             id: id(buyer.unit_code.as_deref(), buyer.tax_number.as_deref(), &buyer.code, &name),
             identifier: identifier(buyer.tax_number.as_deref(), &buyer.name),
-            address: Some(Address { street_address, locality, region, country_name: "Chile" }),
+            address: object! {
+                "streetAddress": buyer.address.as_ref(),
+                "locality": buyer.commune.as_ref(),
+                "region": buyer.region.as_ref(),
+                "countryName": "Chile",
+            },
             roles: vec!["buyer", "procuringEntity"],
             name,
         }
     }
 
     fn of_supplier(supplier: &Supplier, role: &'static str) -> Self {
-        let address = supplier.region.is_some() || supplier.commune.is_some();
+        let has_place = supplier.region.is_some() || supplier.commune.is_some();
         Self {
             id: supplier_id(supplier),
             identifier: identifier(supplier.tax_number.as_deref(), &supplier.name),
-            address: address.then(|| Address {
-                street_address: None,
-                locality: supplier.commune.clone(),
-                region: supplier.region.clone(),
-                country_name: "Chile",
-            }),
+            address: object! {
+                "locality": supplier.commune.as_ref(),
+                "region": supplier.region.as_ref(),
+                "countryName": has_place.then_some("Chile"),
+            },
             roles: vec![role],
             name: supplier.name.clone(),
         }
@@ -84,30 +67,24 @@ impl Party {
 pub(super) fn of(tender: &Tender) -> Vec<Party> {
     let mut parties: Vec<Party> = tender.buyer.iter().map(Party::of_buyer).collect();
     let bidders = tender.bidders.iter().map(|supplier| Party::of_supplier(supplier, "tenderer"));
-    let winners = winners(tender).into_iter().map(|supplier| Party::of_supplier(supplier, "supplier"));
-    for party in bidders.chain(winners) {
+    let lines = tender.items.iter().filter_map(|item| item.award.as_ref()).map(|award| &award.supplier);
+    let winners = tender.award.iter().flat_map(|award| &award.suppliers).chain(lines);
+    for party in bidders.chain(winners.map(|supplier| Party::of_supplier(supplier, "supplier"))) {
         match parties.iter_mut().find(|known| known.id == party.id) {
-            Some(known) => {
-                let new: Vec<_> =
-                    party.roles.iter().filter(|role| !known.roles.contains(role)).copied().collect();
-                known.roles.extend(new);
-            }
+            Some(known) if party.roles.iter().all(|role| known.roles.contains(role)) => {}
+            Some(known) => known.roles.extend(party.roles),
             None => parties.push(party),
         }
     }
     parties
 }
 
-fn winners(tender: &Tender) -> Vec<&Supplier> {
-    let of_lines = tender.items.iter().filter_map(|item| item.award.as_ref()).map(|award| &award.supplier);
-    tender.award.iter().flat_map(|award| &award.suppliers).chain(of_lines).collect()
+pub(super) fn supplier_reference(supplier: &Supplier) -> Node {
+    object! { "name": &supplier.name, "id": supplier_id(supplier) }
 }
 
-pub(super) fn supplier_reference(supplier: &Supplier) -> Reference {
-    Reference { name: supplier.name.clone(), id: supplier_id(supplier) }
-}
-
-fn supplier_id(supplier: &Supplier) -> String {
+/// What tells one supplier from another.
+pub(super) fn supplier_id(supplier: &Supplier) -> String {
     id(supplier.branch_code.as_deref(), supplier.tax_number.as_deref(), &supplier.code, &supplier.name)
 }
 
@@ -123,9 +100,9 @@ fn id(unit: Option<&str>, tax_number: Option<&str>, code: &str, name: &str) -> S
     }
 }
 
-fn identifier(tax_number: Option<&str>, legal_name: &str) -> Option<Identifier> {
-    let id = tax_number.map(compact).filter(|id| !id.is_empty())?;
-    Some(Identifier { scheme: "CL-RUT", id, legal_name: legal_name.to_owned() })
+fn identifier(tax_number: Option<&str>, legal_name: &str) -> Node {
+    let id = tax_number.map(compact).filter(|id| !id.is_empty());
+    id.map(|id| object! { "scheme": "CL-RUT", "id": id, "legalName": legal_name }).into()
 }
 
 /// A tax number as OCDS writes it, without points and dash.

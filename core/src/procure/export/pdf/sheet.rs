@@ -40,8 +40,7 @@ impl Sheet<'_> {
 
     /// A text of the record without invisible characters, mail addresses, telephone numbers and names of officials.
     fn clean(&self, text: &str) -> String {
-        let contact = self.tender.buyer.as_ref().and_then(|buyer| buyer.contact.as_ref());
-        let names: Vec<&str> = contact.and_then(|contact| contact.name.as_deref()).into_iter().collect();
+        let names: Vec<&str> = self.tender.contacts().filter_map(|contact| contact.name.as_deref()).collect();
         without_persons(&visible(text.trim(), false), &names)
     }
 

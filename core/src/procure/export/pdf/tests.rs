@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::procure::analysis::{Citation, Claim, Question, QuestionKind, RejectedClaim, Rejection, Verdict};
-use crate::procure::{Buyer, Contact, Currency, Decimal, LineItem, Money, Origin, Raw, Source, TenderRow};
+use crate::procure::{
+    Award, Buyer, Contact, Currency, Decimal, LineAward, LineItem, Money, Origin, Raw, Source, Supplier,
+    TenderRow,
+};
 
 /// A text on the page.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +165,27 @@ fn a_page_holds_the_tender_and_its_analysis_with_all_accents() {
         tender_pdf(&tender(), Some(&analysis), &PdfPage::new().with_made_by("Panel de Compras"))
             .expect("again")
     );
+}
+
+#[test]
+fn a_page_says_who_won_which_line_when_and_for_how_much() {
+    let mut tender = tender();
+    let date = Some("2026-11-08T12:00:00-03:00".parse().expect("a moment"));
+    tender.award = Some(Award { date, bidders: Some(4), ..Award::default() });
+    let amount = |units| Some(Money::new(Decimal::new(units, 0), Currency::Clf));
+    let supplier = Supplier::new("1", "CONSTRUCTORA FICTICIA");
+    let quantity = Some(Decimal::new(2, 0));
+    tender.items[0].award = Some(LineAward { supplier, quantity, unit_price: amount(10) });
+    let text = text_of(&tender_pdf(&tender, None, &PdfPage::new()).expect("a page"));
+    for expected in [
+        "Adjudicación\n08-11-2026 12:00",
+        "Adjudicatarios\nCONSTRUCTORA FICTICIA",
+        "Monto adjudicado\nUF 20",
+        "Oferentes\n4",
+        "1. Señal — 1,5 Unidad — CONSTRUCTORA FICTICIA: UF 10 c/u",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
+    }
 }
 
 #[test]

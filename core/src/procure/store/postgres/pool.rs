@@ -9,7 +9,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
+use super::super::sql_steps::{Outcome, StepKind};
 use super::server::Server;
+use super::{TypedSteps, run_steps};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime;
 
@@ -63,19 +65,28 @@ pub(super) enum Retry {
     IfRolledBack,
 }
 
-pub(super) enum TransactionEnd<T> {
-    Commit(T),
-    Rollback(T),
-}
-
-/// Work in one transaction, which may be tried several times.
-pub(super) trait TransactionWork: Sync {
-    type Output: Send;
-
-    fn run(
-        &self,
-        transaction: &Transaction<'_>,
-    ) -> impl Future<Output = Result<TransactionEnd<Self::Output>, tokio_postgres::Error>> + Send;
+/// Does `work` on a connection, again where the connection broke and `retry` allows it. The error says whether the answer of
+/// an earlier attempt was lost.
+macro_rules! attempt {
+    ($pool:ident, $retry:expr, $limit:expr, |$client:ident| $work:expr) => {{
+        let (mut attempt, mut answer_lost) = (1, false);
+        loop {
+            let mut connection = $pool.acquire().await.map_err(|error| (error, answer_lost))?;
+            let $client = &mut connection.client;
+            match within($limit, async { $work }).await.map_err(|error| (error, answer_lost))? {
+                Ok(done) => {
+                    $pool.release(connection);
+                    break Ok(done);
+                }
+                Err(error) => {
+                    drop(connection);
+                    let again = $pool.retry_or_fail($retry, &error, &mut attempt).await;
+                    again.map_err(|error| (error, answer_lost))?;
+                    answer_lost |= error.code().is_none();
+                }
+            }
+        }
+    }};
 }
 
 impl Pool {
@@ -146,17 +157,28 @@ impl Pool {
     /// # Errors
     /// Those of the server; `unavailable` if it cannot be reached.
     pub(super) async fn rows(&self, statement: &str, values: &[SqlValue<'_>]) -> Result<Vec<Row>> {
-        let mut attempt = 1;
-        loop {
-            let connection = self.acquire().await?;
-            match with_timeout(connection.client.query_typed(statement, values)).await? {
-                Ok(rows) => {
-                    self.release(connection);
-                    return Ok(rows);
-                }
-                Err(error) => self.retry_or_fail(Retry::Idempotent, &error, connection, &mut attempt).await?,
-            }
-        }
+        self.rows_within(STATEMENT_TIMEOUT, statement, values).await.map_err(|(error, _)| error)
+    }
+
+    /// The rows of a statement over a month of lines, which may take long.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), and whether the answer of an earlier attempt was lost.
+    pub(super) async fn rows_long(
+        &self,
+        statement: &str,
+        values: &[SqlValue<'_>],
+    ) -> Result<Vec<Row>, (Error, bool)> {
+        self.rows_within(LONG_STATEMENT_TIMEOUT, statement, values).await
+    }
+
+    async fn rows_within(
+        &self,
+        limit: Duration,
+        statement: &str,
+        values: &[SqlValue<'_>],
+    ) -> Result<Vec<Row>, (Error, bool)> {
+        attempt!(self, Retry::Idempotent, limit, |client| client.query_typed(statement, values).await)
     }
 
     /// Runs a statement that writes, and returns the number of rows.
@@ -169,74 +191,44 @@ impl Pool {
         values: &[SqlValue<'_>],
         retry: Retry,
     ) -> Result<u64> {
-        let mut attempt = 1;
-        loop {
-            let connection = self.acquire().await?;
-            match with_timeout(connection.client.execute_typed(statement, values)).await? {
-                Ok(count) => {
-                    self.release(connection);
-                    return Ok(count);
-                }
-                Err(error) => self.retry_or_fail(retry, &error, connection, &mut attempt).await?,
-            }
+        let done: Result<_, (Error, bool)> = async {
+            attempt!(self, retry, STATEMENT_TIMEOUT, |client| client.execute_typed(statement, values).await)
         }
+        .await;
+        done.map_err(|(error, _)| error)
     }
 
-    /// Runs a statement over a month of lines, which may take long and is idempotent.
+    /// Runs steps in a transaction.
     ///
     /// # Errors
     /// As [`rows`](Self::rows).
-    pub(super) async fn execute_long(&self, statement: &str) -> Result<()> {
-        let mut attempt = 1;
-        loop {
-            let connection = self.acquire().await?;
-            match with_long_timeout(connection.client.execute_typed(statement, &[])).await? {
-                Ok(_) => {
-                    self.release(connection);
-                    return Ok(());
+    pub(super) async fn transact(&self, steps: &TypedSteps<'_>, retry: Retry) -> Result<Outcome> {
+        let is_long = steps.iter().any(|(step, _)| step.kind == StepKind::Script);
+        let limit = if is_long { LONG_STATEMENT_TIMEOUT } else { STATEMENT_TIMEOUT };
+        let done: Result<_, (Error, bool)> = async {
+            attempt!(self, retry, limit, |client| {
+                let transaction = begin(client).await?;
+                let outcome = run_steps(&transaction, steps).await?;
+                match outcome.refused {
+                    None => transaction.commit().await.map(|()| outcome),
+                    Some(_) => transaction.rollback().await.map(|()| outcome),
                 }
-                Err(error) => self.retry_or_fail(Retry::Idempotent, &error, connection, &mut attempt).await?,
-            }
+            })
         }
-    }
-
-    /// Runs work in a transaction.
-    ///
-    /// # Errors
-    /// As [`rows`](Self::rows).
-    pub(super) async fn transact<W: TransactionWork>(&self, work: &W, retry: Retry) -> Result<W::Output> {
-        let mut attempt = 1;
-        loop {
-            let mut connection = self.acquire().await?;
-            let outcome = with_timeout(async {
-                let transaction = begin(&mut connection.client).await?;
-                match work.run(&transaction).await? {
-                    TransactionEnd::Commit(done) => transaction.commit().await.map(|()| done),
-                    TransactionEnd::Rollback(done) => transaction.rollback().await.map(|()| done),
-                }
-            });
-            match outcome.await? {
-                Ok(done) => {
-                    self.release(connection);
-                    return Ok(done);
-                }
-                Err(error) => self.retry_or_fail(retry, &error, connection, &mut attempt).await?,
-            }
-        }
+        .await;
+        done.map_err(|(error, _)| error)
     }
 
     /// Decides about a statement that failed: returns if it is to be retried.
     ///
     /// # Errors
     /// The failure, if it is not.
-    pub(super) async fn retry_or_fail(
+    async fn retry_or_fail(
         &self,
         retry: Retry,
         error: &tokio_postgres::Error,
-        connection: PooledConnection<'_>,
         attempt: &mut u32,
     ) -> Result<()> {
-        drop(connection);
         let rolled_back = error.code().is_some_and(|code| ROLLED_BACK_STATES.contains(code));
         let broken = error.is_closed() || error.code().is_none() || rolled_back;
         let retries = rolled_back || (broken && retry == Retry::Idempotent);
@@ -266,11 +258,6 @@ const ROLLED_BACK_STATES: [SqlState; 4] = [
 /// Stops `work` if it takes too long. The caller then drops its connection.
 pub(super) async fn with_timeout<T>(work: impl Future<Output = T>) -> Result<T> {
     within(STATEMENT_TIMEOUT, work).await
-}
-
-/// [`with_timeout`] for work on a month of lines.
-pub(super) async fn with_long_timeout<T>(work: impl Future<Output = T>) -> Result<T> {
-    within(LONG_STATEMENT_TIMEOUT, work).await
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T> {

@@ -3,8 +3,8 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use super::editions::EDITIONS;
-use super::pool::{begin, to_error};
+use super::super::sql_steps::Lock;
+use super::pool::{Pool, begin, to_error, with_timeout};
 use crate::error::{Error, Result};
 use crate::procure::search_words;
 
@@ -35,54 +35,73 @@ pub(super) const MIGRATIONS: [&str; 3] = [
         UNIQUE (kind, code, revision)
     );
 "#,
-    EDITIONS,
+    r#"
+    CREATE TABLE ayni.editions (
+        edition BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        kind TEXT COLLATE "C" NOT NULL, month TEXT COLLATE "C" NOT NULL,
+        state SMALLINT NOT NULL, lines BIGINT NOT NULL
+    );
+    CREATE UNIQUE INDEX editions_written ON ayni.editions (kind, month) WHERE state = 0;
+    CREATE UNIQUE INDEX editions_seen ON ayni.editions (kind, month) WHERE state = 1;
+"#,
     "ALTER TABLE ayni.records ADD COLUMN words TSVECTOR;
      CREATE INDEX records_by_word ON ayni.records USING gin (words)",
 ];
 
 /// The lock for migrations. The numbers of locks are the word "ayni" and a counter.
 const MIGRATION_LOCK: i64 = 0x6179_6e69_0000_0001;
-/// The lock for writing events, held until they are committed.
-pub(super) const EVENT_LOCK: i64 = 0x6179_6e69_0000_0002;
-pub(super) const EDITION_LOCK: i64 = 0x6179_6e69_0000_0003;
+
+pub(super) fn lock_number(lock: Lock) -> i64 {
+    match lock {
+        Lock::Events => 0x6179_6e69_0000_0002,
+        Lock::Editions => 0x6179_6e69_0000_0003,
+    }
+}
 
 /// Migrates the schema to the newest version. Other processes that migrate at the same time wait.
 ///
 /// # Errors
 /// `config_invalid` for a schema of a newer release or without the right to change it; other errors of the server.
-pub(super) async fn migrate(client: &mut Client) -> Result<()> {
-    let transaction = begin(client).await.map_err(|error| to_error(&error))?;
+pub(super) async fn migrate(pool: &Pool) -> Result<()> {
+    let mut connection = pool.acquire().await?;
+    let migrated = with_timeout(migrate_on(&mut connection.client)).await?;
+    let is_newer = migrated.map_err(|error| to_error(&error))?;
+    pool.release(connection);
+    match is_newer {
+        true => Err(Error::config("the store's schema 'ayni' was written by a newer release of ayni")),
+        false => Ok(()),
+    }
+}
+
+/// Migrates unless the schema is of a newer release.
+async fn migrate_on(client: &mut Client) -> Result<bool, tokio_postgres::Error> {
+    let transaction = begin(client).await?;
     let lock = "SELECT pg_advisory_xact_lock($1)";
-    transaction
-        .query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)])
-        .await
-        .map_err(|error| to_error(&error))?;
+    transaction.query_typed(lock, &[(&MIGRATION_LOCK, Type::INT8)]).await?;
     // `IF NOT EXISTS` would need the right to create it even if it exists.
     let existing = "SELECT to_regnamespace('ayni') IS NOT NULL, to_regclass('ayni.migrations') IS NOT NULL";
-    let existing = transaction.query_typed_one(existing, &[]).await.map_err(|error| to_error(&error))?;
-    if !existing.try_get(0).map_err(|error| to_error(&error))? {
-        transaction.batch_execute("CREATE SCHEMA ayni").await.map_err(|error| to_error(&error))?;
+    let existing = transaction.query_typed_one(existing, &[]).await?;
+    if !existing.try_get(0)? {
+        transaction.batch_execute("CREATE SCHEMA ayni").await?;
     }
-    if !existing.try_get(1).map_err(|error| to_error(&error))? {
+    if !existing.try_get(1)? {
         let table = "CREATE TABLE ayni.migrations (version BIGINT PRIMARY KEY, made TIMESTAMPTZ NOT NULL DEFAULT now())";
-        transaction.batch_execute(table).await.map_err(|error| to_error(&error))?;
+        transaction.batch_execute(table).await?;
     }
     let newest = "SELECT coalesce(max(version), 0) FROM ayni.migrations";
-    let newest = transaction.query_typed_one(newest, &[]).await.map_err(|error| to_error(&error))?;
-    let version: i64 = newest.try_get(0).map_err(|error| to_error(&error))?;
-    let pending = usize::try_from(version)
-        .ok()
-        .and_then(|version| MIGRATIONS.get(version..))
-        .ok_or_else(|| Error::config("the store's schema 'ayni' was written by a newer release of ayni"))?;
+    let version: i64 = transaction.query_typed_one(newest, &[]).await?.try_get(0)?;
+    let Some(pending) = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)) else {
+        return Ok(true);
+    };
     for (migration, number) in pending.iter().zip(version + 1..) {
-        transaction.batch_execute(migration).await.map_err(|error| to_error(&error))?;
+        transaction.batch_execute(migration).await?;
         let note = "INSERT INTO ayni.migrations (version) VALUES ($1)";
-        transaction.execute_typed(note, &[(&number, Type::INT8)]).await.map_err(|error| to_error(&error))?;
+        transaction.execute_typed(note, &[(&number, Type::INT8)]).await?;
     }
     if !pending.is_empty() {
-        index_all_words(&transaction).await.map_err(|error| to_error(&error))?;
+        index_all_words(&transaction).await?;
     }
-    transaction.commit().await.map_err(|error| to_error(&error))
+    transaction.commit().await.map(|()| false)
 }
 
 /// Files the words of records that an earlier release has written.

@@ -10,7 +10,9 @@ use crate::procure::Change;
 use crate::procure::store::tests::{
     a_month_of_lines_is_seen_when_it_is_whole, event, every_promise_holds, row,
 };
-use crate::procure::store::{open_store, unique, update_document};
+use crate::procure::store::{
+    Batch, Form, RecordKind, RecordQuery, Store, open_store, unique, update_document,
+};
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -99,7 +101,7 @@ async fn a_user_who_may_not_make_the_schema_uses_one_that_is_there() {
     assert!(error.message().contains("schema 'ayni'"), "{error}");
     administrate(address.expose(), &format!("CREATE SCHEMA ayni AUTHORIZATION {user}")).await;
     let store = PostgresStore::open(connecting.as_str()).await.expect("opened");
-    assert!(store.write_batch(Batch::new().with_document("a", 0, "1")).await.expect("written"));
+    assert!(store.apply(Batch::new().with_document("a", 0, "1")).await.expect("written"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +140,7 @@ async fn who_follows_the_events_misses_none_of_several_writers() {
                     events: vec![(event(&code, Change::Opened), 1)],
                     ..Batch::new()
                 };
-                assert!(store.write_batch(batch).await.expect("written"));
+                assert!(store.apply(batch).await.expect("written"));
             }
         })
     };
@@ -162,7 +164,7 @@ async fn connections_that_broke_are_made_anew() {
     let address = database().await;
     let store = opened(&address).await;
     for version in 0..5 {
-        assert!(store.write_batch(Batch::new().with_document("a", version, "x")).await.expect("written"));
+        assert!(store.apply(Batch::new().with_document("a", version, "x")).await.expect("written"));
         cut_off(&address).await;
         assert_eq!(
             store.document("a").await.expect("read").map(|document| document.version),
@@ -184,12 +186,11 @@ async fn a_write_that_is_given_up_leaves_nothing_behind() {
     tokio::spawn(connection);
     holder.batch_execute("BEGIN; LOCK TABLE ayni.records").await.expect("locked");
     let batch = Batch::new().with_document("a", 0, "x").with_record(row("1-1-LE26", "x", true, "2026-10-14"));
-    let waiting =
-        tokio::time::timeout(std::time::Duration::from_millis(200), store.write_batch(batch.clone()));
+    let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), store.apply(batch.clone()));
     assert!(waiting.await.is_err(), "the table is locked");
     holder.batch_execute("ROLLBACK").await.expect("unlocked");
     assert_eq!(store.document("a").await.expect("read"), None);
-    assert!(store.write_batch(batch).await.expect("written"));
+    assert!(store.apply(batch).await.expect("written"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +198,7 @@ async fn codes_sort_byte_by_byte_whatever_the_databases_language() {
     let store = opened(&database().await).await;
     let codes = ["1-10-LE26", "1-2-LE26", "10-1-LE26", "a-1-LE26", "é-1-LE26"];
     let records = codes.iter().rev().map(|code| row(code, "x", true, "2026-10-14")).collect();
-    assert!(store.write_batch(Batch { records, ..Batch::new() }).await.expect("written"));
+    assert!(store.apply(Batch { records, ..Batch::new() }).await.expect("written"));
     let found = store.records(RecordQuery::new(RecordKind::Tender, Form::Row)).await.expect("read");
     assert_eq!(found.iter().map(|record| record.code.as_str()).collect::<Vec<_>>(), codes);
 }
@@ -206,7 +207,7 @@ async fn codes_sort_byte_by_byte_whatever_the_databases_language() {
 async fn what_a_database_cannot_keep_is_refused_and_nothing_of_it_written() {
     let store = opened(&database().await).await;
     let batch = Batch::new().with_document("a", 0, "x").with_record(row("1\0", "x", true, "2026-10-14"));
-    assert_eq!(store.write_batch(batch).await.expect_err("a NUL").kind(), ErrorKind::InvalidRequest);
+    assert_eq!(store.apply(batch).await.expect_err("a NUL").kind(), ErrorKind::InvalidRequest);
     assert_eq!(store.document("a").await.expect("read"), None);
 }
 
