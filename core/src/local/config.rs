@@ -319,7 +319,8 @@ pub struct LocalImageConfig {
     /// file, or either on the Hub.
     #[serde(flatten)]
     pub source: ModelSource,
-    /// LoRAs that are merged into the weights when the model is loaded, in order.
+    /// LoRAs, in order. They apply to requests that do not name their own (`extra.loras`); one of weight 0 applies only
+    /// where a request names it.
     pub loras: Vec<LoraSource>,
     /// Other weights for the model's UNet, such as those of SDXL-Lightning: a file, or `org/name:file` on the Hub.
     pub unet: Option<String>,

@@ -35,6 +35,7 @@ pub(crate) use error::{OrFail, of_candle};
 pub use kv_cache::KvCache;
 pub use kv_page::{KvMemory, KvPrecision};
 pub use linear::{DenseWeights, Epilogue, Linear};
+pub use memory::KeptMemory;
 pub use norm::{ChannelSums, Norm, softmax};
 pub use patches::{patches, weight_of_patches};
 pub use rope::{QkPreparation, Rope, split_heads};
