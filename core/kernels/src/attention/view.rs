@@ -83,7 +83,7 @@ pub enum Numbers<'a> {
     /// int8, without gaps between heads: these numbers, each times the scale of its head, which are one after another.
     Int8(&'a [i8], &'a [f32]),
     /// Pages of `2ⁿ` tokens each, for this `n`; the last may have fewer.
-    Pages(&'a [Numbers<'a>], u32),
+    Pages(&'a [Self], u32),
 }
 
 macro_rules! numbers_from {
