@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fuzz: ## Mutates recorded bodies against every parser of procurement, and model 
 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
+
+soak: ## Random requests to the local chat model, in the process and over HTTP, as long as wanted: SECONDS=3600
+	scripts/soak $(or $(SECONDS),60)
 
 bench: ## Runs one benchmark in a release build: BENCH=overhead (of Rust, then of Node.js), kernels, pictures, embed, chat or procurement
 	@missed=0; cargo run --release -p ayni-benches $(if $(filter overhead procurement chat,$(BENCH)),--no-default-features)$(if $(filter procurement chat,$(BENCH)), --features $(BENCH)) -- $(BENCH) || missed=1; \

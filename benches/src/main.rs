@@ -59,6 +59,10 @@ fn main() -> ExitCode {
     let mut options = Options::default();
     let mut arguments = std::env::args().skip(1).peekable();
     #[cfg(feature = "embed")]
+    if arguments.next_if(|first| first == "image-worker").is_some() {
+        return images::for_peers(&arguments.collect::<Vec<_>>());
+    }
+    #[cfg(feature = "embed")]
     if let Some(command) = arguments.next_if(|first| first.starts_with("embed-")) {
         return embed::for_peers(&command, &arguments.collect::<Vec<_>>());
     }

@@ -1,7 +1,10 @@
 //! Image generators.
 
 use ayni::config::open_image_generator_with;
-use ayni::{AnyImageGenerator, GenerateRequest, ImageConfig, ImageResponse, RefineRequest, Setup};
+use ayni::local::ImageReplay;
+use ayni::{
+    AnyImageGenerator, Error, GenerateRequest, ImageConfig, ImageData, ImageResponse, RefineRequest, Setup,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -41,6 +44,25 @@ impl ImageGenerator {
         let (handle, request) = (self.0.clone(), request::<RefineRequest>(fields)?);
         call(py, caller, move |cx| async move { handle.refine(&cx, request).await }, image_response)
     }
+
+    /// Draws the first image again by its receipt; the others are those that it was made from. Returns ((bytes, media
+    /// type), the other fields of an `ImageReplay`).
+    fn replay(&self, py: Python<'_>, images: Vec<Vec<u8>>, caller: Caller<'_>) -> Returned {
+        let handle = self.0.clone();
+        let again = move |cx| async move {
+            let images = images.into_iter().map(ImageData::new).collect::<Result<Vec<_>, _>>()?;
+            let (image, sources) =
+                images.split_first().ok_or_else(|| Error::invalid_request("there is no image"))?;
+            ImageReplay::of(&handle, &cx, image, sources).await
+        };
+        call(py, caller, again, replayed)
+    }
+}
+
+/// As above.
+fn replayed(py: Python<'_>, replay: ImageReplay) -> Returned {
+    let image = (PyBytes::new(py, replay.image.bytes()), replay.image.media_type());
+    Ok((image, as_python(py, &replay)?).into_pyobject(py)?.into_any().unbind())
 }
 
 /// The images cross as bytes, the rest of the response through serde.

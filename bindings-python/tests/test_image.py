@@ -93,3 +93,17 @@ def test_events_take_no_second_sink(images):
 
     with pytest.raises(TypeError, match="no `progress` beside them"):
         asyncio.run(main())
+
+
+def test_a_local_image_is_drawn_again_by_its_receipt(tiny_images, images):
+    local = ayni.ImageGenerator(str(tiny_images / "sd"), device="cpu")
+    first = local.generate_sync("un faro", steps=3, seed=5).image
+    again = local.replay_sync(first.data)
+    assert (again.max_difference, again.image, again.receipt["seed"]) == (0, first, 5)
+    refined = asyncio.run(local.refine("at night", first.data, steps=4, seed=9)).image
+    again = asyncio.run(local.replay(refined.data, first.data))
+    assert (again.max_difference, again.receipt["operation"]) == (0, "refine")
+    with pytest.raises(ayni.InvalidRequest, match="give the image that it was made from"):
+        local.replay_sync(refined.data)
+    with pytest.raises(ayni.InvalidRequest, match="no receipt"):
+        local.replay_sync(images.generate_sync("a lighthouse", size=(32, 32)).image.data)

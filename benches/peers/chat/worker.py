@@ -6,9 +6,17 @@
 
 Prompts are token ids, and no two are alike. A failure is answered with `failed WHY`."""
 
+import os
 import random
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# What answers lines is that of the suite `embed`.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "embed"))
+
+from lines import serve
 
 
 class LlamaCpp:
@@ -126,53 +134,70 @@ class OpenVino:
         return self.generate(prompts, count)[1]
 
 
+class MistralRs:
+    """mistral.rs, which reads the same files. It takes texts, and tells how many tokens they had."""
+
+    def __init__(self, file: str, threads: int):
+        from mistralrs import CompletionRequest, Runner, Which
+
+        folder, name = os.path.split(file)
+        self.request = CompletionRequest
+        which = Which.GGUF(tok_model_id=None, quantized_model_id=folder, quantized_filename=name)
+        self.runner = Runner(which=which, max_seqs=8, prefix_cache_n=0)
+        self.ids = 49_000
+
+    def ask(self, prompt: list[int], count: int):
+        text = " ".join(WORDS[token % len(WORDS)] for token in prompt)
+        request = self.request(prompt=text, model="default", max_tokens=count, temperature=0.0, ignore_eos=True)
+        return self.runner.send_completion_request(request).usage
+
+    def prefill(self, prompt: list[int]) -> tuple[int, int]:
+        start = time.perf_counter_ns()
+        usage = self.ask(prompt, 1)
+        return time.perf_counter_ns() - start, usage.prompt_tokens
+
+    def decode(self, prompt: list[int], count: int) -> int:
+        return round(self.ask(prompt, count).total_completion_time_sec * 1e9)
+
+    def users(self, prompts: list[list[int]], count: int) -> int:
+        with ThreadPoolExecutor(len(prompts)) as pool:
+            return timed(lambda: list(pool.map(lambda prompt: self.ask(prompt, count), prompts)))
+
+
+# Words of a token each.
+WORDS = "river house green music paper stone light water night table garden summer letter window street market".split()
+
+
 def timed(work) -> int:
     start = time.perf_counter_ns()
     work()
     return time.perf_counter_ns() - start
 
 
-SIDES = {"llama_cpp": LlamaCpp, "openvino": OpenVino}
+SIDES = {"llama_cpp": LlamaCpp, "openvino": OpenVino, "mistral_rs": MistralRs}
 
 
 class Worker:
-    def __init__(self, side: str, file: str, threads: int):
-        self.side, self.random = SIDES[side](file, threads), random.Random(7)
+    def __init__(self, side: str, file: str, threads: str):
+        self.side, self.random = SIDES[side](file, int(threads)), random.Random(7)
         # The first call compiles and wakes.
         self.side.decode(self.prompt(16), 2)
 
     def prompt(self, tokens: int) -> list[int]:
         return [self.random.randrange(300, self.side.ids - 300) for _ in range(tokens)]
 
-    def answer(self, command: str, *numbers: str) -> str:
-        return getattr(self, command)(*map(int, numbers))
+    def prefill(self, tokens: str) -> str:
+        found = self.side.prefill(self.prompt(int(tokens)))
+        taken, tokens = found if isinstance(found, tuple) else (found, tokens)
+        return f"took {taken} {tokens}"
 
-    def prefill(self, tokens: int) -> str:
-        return f"took {self.side.prefill(self.prompt(tokens))} {tokens}"
+    def decode(self, context: str, tokens: str) -> str:
+        return f"took {self.side.decode(self.prompt(int(context)), int(tokens))} {tokens}"
 
-    def decode(self, context: int, tokens: int) -> str:
-        return f"took {self.side.decode(self.prompt(context), tokens)} {tokens}"
-
-    def users(self, count: int, context: int, tokens: int) -> str:
-        taken = self.side.users([self.prompt(context) for _ in range(count)], tokens)
-        return f"took {taken} {count * tokens}"
-
-
-def main() -> int:
-    if len(sys.argv) != 4 or sys.argv[1] not in SIDES:
-        print(__doc__, file=sys.stderr)
-        return 2
-    # Libraries may print; what they print must not look like an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    worker = Worker(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    for line in sys.stdin:
-        try:
-            answer = worker.answer(*line.split())
-        except Exception as error:  # Whatever a library throws belongs into the report.
-            answer = f"failed {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        print(answer, file=answers, flush=True)
-    return 0
+    def users(self, count: str, context: str, tokens: str) -> str:
+        taken = self.side.users([self.prompt(int(context)) for _ in range(int(count))], int(tokens))
+        return f"took {taken} {int(count) * int(tokens)}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(__doc__, SIDES, Worker))

@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import sys
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -37,8 +38,15 @@ class Report:
         if not holds:
             self.missed.append(name)
 
-    def write_json(self, path: Path) -> None:
-        path.write_text(json.dumps(self.entries, indent=2) + "\n")
+    def finish(self, json_file: Path | None, markdown_file: Path | None, page) -> int:
+        """Writes the files that are wanted; says which targets were missed, as the status of the process."""
+        if json_file:
+            json_file.write_text(json.dumps(self.entries, indent=2) + "\n")
+        if markdown_file:
+            markdown_file.write_text(page())
+        if self.missed:
+            print(f"error: targets missed: {', '.join(self.missed)}", file=sys.stderr)
+        return 1 if self.missed else 0
 
 
 def cpu_name() -> str:

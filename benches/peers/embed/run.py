@@ -210,13 +210,7 @@ def main() -> int:
     except Failed as why:
         print(f"error: {why}", file=sys.stderr)
         return 1
-    if arguments.json:
-        report.write_json(arguments.json)
-    if arguments.markdown:
-        arguments.markdown.write_text(markdown(report, times, arguments.threads))
-    if report.missed:
-        print(f"error: targets missed: {', '.join(report.missed)}", file=sys.stderr)
-    return 1 if report.missed else 0
+    return report.finish(arguments.json, arguments.markdown, lambda: markdown(report, times, arguments.threads))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy
 
+from lines import serve
 from sides import SIDES, Absent, Inputs
 
 
@@ -25,15 +26,13 @@ def memory() -> int:
 
 
 class Worker:
-    def __init__(self, name: str, minilm: Path, folder: Path, threads: int):
+    def __init__(self, name: str, minilm: str, prepared: str, threads: str):
         kind, arguments, _ = SIDES[name]
-        self.side = kind(minilm, folder, threads, *arguments)
+        folder = Path(prepared)
+        self.side = kind(Path(minilm), folder, int(threads), *arguments)
         works = json.loads((folder / "inputs.json").read_text())
         self.works = {work["name"]: Inputs(work, folder) for work in works}
         self.prepared = {}
-
-    def answer(self, command: str, *arguments: str) -> str:
-        return getattr(self, command)(*arguments)
 
     def prepare(self, work: str) -> str:
         try:
@@ -65,21 +64,5 @@ class Worker:
         return "first"
 
 
-def main() -> int:
-    if len(sys.argv) != 5 or sys.argv[1] not in SIDES:
-        print(__doc__, file=sys.stderr)
-        return 2
-    # Libraries may print; what they print must not look like an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    worker = Worker(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
-    for line in sys.stdin:
-        try:
-            answer = worker.answer(*line.split())
-        except Exception as error:  # Whatever a library throws belongs into the report.
-            answer = f"failed {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        print(answer, file=answers, flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(__doc__, SIDES, Worker))

@@ -1,159 +1,271 @@
-"""The parts of Stable Diffusion 1.5 by us and by others, in turns, in one run. Started by `make bench-peers SUITE=image`.
+"""Stable Diffusion by us and by others, in turns, in one run. Started by `make bench-peers SUITE=image`.
 
-Weights are random, sizes are real. Each side computes the same parts: the text encoder (77 tokens), one step of the UNet at
-512 × 512 with one row and with two, and the decoder of the VAE.
+Weights are random, sizes are real: SD 1.5 at 512 × 512 and SDXL at 1024 × 1024.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-import tempfile
-import time
+from array import array
+from datetime import datetime, timezone
+from importlib.metadata import version
+from math import sqrt
 from pathlib import Path
 from statistics import median
+from tempfile import NamedTemporaryFile
 
-PARTS = ("text", "step1", "step2", "decode")
-TARGETS = (
-    ("step1", "bf16", "torch_bf16", 1.5), ("step1", "bf16", "openvino_bf16", 1.05), ("step1", "int8", "openvino_bf16", 1.1),
-    ("step2", "bf16", "torch_bf16", 1.5), ("decode", "bf16", "torch_bf16", 1.2), ("decode", "bf16", "openvino_bf16", 0.95),
-    ("text", "bf16", "torch_bf16", 1.5),
+# What drives the processes, and the report, are those of the suite `embed`.
+sys.path.insert(0, str(Path(__file__).parents[1] / "embed"))
+from processes import Failed, Process  # noqa: E402
+from report import Report, cpu_name  # noqa: E402
+
+OURS = ["ours_f32", "ours_bf16", "ours_int8"]
+PEERS = ["torch_f32", "torch_bf16", "openvino_bf16", "openvino_int8"]
+SIDES = ["ours_bf16", "ours_int8", "torch_bf16", "openvino_bf16", "openvino_int8"]
+# Which sides do a part; f32 only where nobody left it out.
+PARTS = {
+    "text": ["ours_bf16", "torch_bf16", "openvino_bf16"],
+    "step1": SIDES,
+    "step2": ["ours_bf16", "ours_int8", "torch_bf16", "openvino_bf16"],
+    "decode": ["ours_bf16", "torch_bf16", "openvino_bf16"],
+    "encode": ["ours_bf16", "torch_bf16", "openvino_bf16"],
+    "lcm": SIDES,
+}
+WORDS = {
+    "text": "text encoder, 77 tokens", "step1": "UNet step, one row", "step2": "UNet step, two rows", "decode": "VAE decode",
+    "encode": "VAE encode", "lcm": "an image of 4 steps", "first": "load to first step", "xl": "SDXL UNet step, 1024 × 1024",
+}
+# Part, ours, peer, how many times as fast.
+TARGETS = [
+    ("step1", "ours_bf16", "torch_bf16", 1.5), ("step1", "ours_bf16", "openvino_bf16", 1.05),
+    ("step2", "ours_bf16", "torch_bf16", 1.5), ("step2", "ours_bf16", "openvino_bf16", 1.05),
+    ("step1", "ours_int8", "openvino_int8", 1.1),
+    ("decode", "ours_bf16", "torch_bf16", 1.2), ("decode", "ours_bf16", "openvino_bf16", 0.95),
+    ("encode", "ours_bf16", "torch_bf16", 1.2), ("encode", "ours_bf16", "openvino_bf16", 0.95),
+    ("text", "ours_bf16", "torch_bf16", 1.5),
+    ("lcm", "ours_bf16", "torch_bf16", 1.7), ("lcm", "ours_bf16", "openvino_bf16", 1.05),
+    ("lcm", "ours_int8", "openvino_int8", 1.05), ("first", "ours_bf16", "torch_bf16", 2.0), ("xl", "ours_bf16", "torch_bf16", 1.5),
+]
+COSINES = {"ours_bf16": 0.9995, "ours_int8": 0.998}
+MEMORY_OF_TORCH, USERS_AT_ONCE, ESTIMATE = 0.6, 1.15, 0.15
+
+FAIRNESS = (
+    "Our side is given prompts and tokenises them; the others are given token ids. An image of 4 steps has no guidance (LCM): text "
+    "encoder, four UNet steps, VAE; ours also writes the PNG with its receipt. torch runs diffusers' modules channels last. "
+    "OpenVINO's int8 is nncf's `quantize` (UNet only: weights per output channel, activations per tensor, convolutions and "
+    "matrix products; what is not quantised is bf16); ours quantises weights per output channel and activations per pixel or "
+    "token while it computes. Load to first step starts when the libraries are imported and ends with one step. "
+    "Not in the suite: stable-diffusion.cpp, whose package is built from source for a quarter of an hour and took 12.4 s a step and "
+    "39 s a decode on this CPU (f32, the only precision in which it loads these weights); candle's own Stable Diffusion, "
+    "11.6 s and 38 s, whose numbers are not diffusers'."
 )
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-peers SUITE=image", description=__doc__.splitlines()[0])
     parser.add_argument("--program", type=Path, required=True, help="ayni-benches")
-    parser.add_argument("--folder", type=Path, required=True, help="what make.py made; made anew if it is not there")
+    parser.add_argument("--folder", type=Path, required=True, help="what make.py and convert.py made, and make where it is missing")
     parser.add_argument("--threads", type=int, default=2, help="for every library (default 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each library at each part (default 3)")
-    parser.add_argument("--quick", action="store_true", help="one turn")
-    parser.add_argument("--only", action="append", default=[], metavar="PART", choices=PARTS)
-    parser.add_argument("--without", action="append", default=[], metavar="LIBRARY", choices=["torch", "openvino", "ours"])
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each library at each part (default 5)")
+    parser.add_argument("--quick", action="store_true", help="two turns, no f32")
+    works = [*PARTS, "users", "first", "cosine", "xl", "estimate"]
+    parser.add_argument("--only", action="append", default=[], metavar="WORK", choices=works, help=", ".join(works))
+    parser.add_argument("--without", action="append", default=[], metavar="SIDE", choices=OURS + PEERS)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
     return parser.parse_args()
 
 
-def timed(work, rounds: int) -> float:
-    """The median of some turns after a first one, in milliseconds."""
-    work()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1e3)
-    return median(times)
+class Bench:
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments, self.report = arguments, Report()
+        self.rounds = 2 if arguments.quick else arguments.rounds
+        self.times: dict[str, dict[str, list[float]]] = {}
+        self.peaks: dict[str, int] = {}
+
+    def wants(self, work: str) -> bool:
+        return not self.arguments.only or work in self.arguments.only
+
+    def sides(self, part: str) -> list[str]:
+        others = [] if self.arguments.quick or part == "lcm" else ["ours_f32", "torch_f32"]
+        return [side for side in PARTS[part] + others if side not in self.arguments.without]
+
+    def start(self, side: str, variant: str = "sd15") -> Process:
+        folder, threads = str(self.arguments.folder / variant), str(self.arguments.threads)
+        if side in OURS:
+            command = [str(self.arguments.program), "image-worker", side.removeprefix("ours_"), folder]
+        else:
+            command = [sys.executable, str(Path(__file__).with_name("worker.py")), side, folder, threads]
+        print(f"# starting {side}", file=sys.stderr, flush=True)
+        return Process(side, command, os.environ | {"AYNI_THREADS": threads, "OMP_NUM_THREADS": threads})
+
+    def turn(self, process: Process, part: str, times: int = 1) -> float:
+        taken = int(process.ask("run", part, str(times))[1]) / 1e9 / times
+        process.settle()
+        self.times.setdefault(part, {}).setdefault(process.name, []).append(taken)
+        return taken
+
+    def parts(self) -> None:
+        """All sides at each part, in turns."""
+        parts = [part for part in PARTS if part != "lcm" and self.wants(part)]
+        names = [side for side in dict.fromkeys(side for part in parts for side in self.sides(part))]
+        running = {name: self.start(name) for name in names}
+        try:
+            for part in parts:
+                for round_number in range(self.rounds):
+                    for side in self.sides(part):
+                        self.turn(running[side], part, 10 if part == "text" else 1)
+        finally:
+            for process in running.values():
+                process.close()
+
+    def whole_images(self) -> None:
+        """Whole images, each side in a process that did nothing else, so that its memory is known."""
+        running = {side: self.start(side) for side in self.sides("lcm")}
+        try:
+            for _ in range(self.rounds):
+                for process in running.values():
+                    self.turn(process, "lcm")
+            for side, process in running.items():
+                self.peaks[side] = int(process.ask("memory")[1])
+            if self.wants("users") and "ours_bf16" in running:
+                for _ in range(1 if self.arguments.quick else 3):
+                    for part in ("alone4", "users4"):
+                        self.turn(running["ours_bf16"], part)
+        finally:
+            for process in running.values():
+                process.close()
+
+    def first_steps(self) -> None:
+        for _ in range(self.rounds):
+            for side in ["ours_bf16", "ours_int8", "torch_bf16"]:
+                if side not in self.arguments.without:
+                    process = self.start(side)
+                    taken = int(process.ask("first")[1]) / 1e9
+                    process.close()
+                    self.times.setdefault("first", {}).setdefault(side, []).append(taken)
+
+    def large_steps(self) -> None:
+        """SDXL, one side after another: not all have room beside each other."""
+        for side in ["ours_bf16", "ours_int8", "torch_bf16"]:
+            if side not in self.arguments.without:
+                process = self.start(side, "sdxl")
+                try:
+                    for _ in range(self.rounds):
+                        taken = int(process.ask("run", "step1", "1")[1]) / 1e9
+                        self.times.setdefault("xl", {}).setdefault(side, []).append(taken)
+                finally:
+                    process.close()
+
+    def cosines(self) -> None:
+        found = {}
+        for side in OURS:
+            process = self.start(side)
+            with NamedTemporaryFile() as file:
+                process.ask("output", file.name)
+                found[side] = array("f", Path(file.name).read_bytes())
+            process.close()
+        dot = lambda one, other: sum(a * b for a, b in zip(one, other))
+        exact = found["ours_f32"]
+        for side, bar in COSINES.items():
+            value = dot(exact, found[side]) / sqrt(dot(exact, exact) * dot(found[side], found[side]))
+            self.report.figure(f"step1_{side}_against_f32", value, "cosine", least=bar)
+
+    def estimates(self) -> None:
+        """Said before it begins, and measured: the weights, a step of two rows, and a decode."""
+        for variant, sizes in (("sd15", (512, 768)), ("sdxl", (1024,))):
+            for size in sizes:
+                process = self.start("ours_bf16", variant)
+                said = int(process.ask("estimate", "2", str(size))[1])
+                process.ask("draw", "2", str(size))
+                found = int(process.ask("memory")[1])
+                process.close()
+                self.report.figure(f"memory_{variant}_{size}", found / 1e9, "GB")
+                self.report.ratio(f"memory_{variant}_{size}_said", said / found, least=1 - ESTIMATE, most=1 + ESTIMATE)
+
+    def judge(self) -> None:
+        for part, sides in self.times.items():
+            for side, taken in sides.items():
+                self.report.figure(f"{part}_{side}", median(taken) * 1e3, "ms")
+        for part, ours, peer, least in TARGETS:
+            sides = self.times.get(part, {})
+            if ours in sides and peer in sides:
+                # Of the same turn, so that whoever else uses the machine disturbs both.
+                ratio = median(theirs / own for own, theirs in zip(sides[ours], sides[peer]))
+                self.report.ratio(f"{part}_{ours}_over_{peer}", ratio, least=least)
+        if "users4" in self.times:
+            runs = zip(self.times["alone4"]["ours_bf16"], self.times["users4"]["ours_bf16"])
+            self.report.ratio("users4_over_alone4", median(alone / users for alone, users in runs), least=USERS_AT_ONCE)
+        for side, peak in self.peaks.items():
+            self.report.figure(f"lcm_memory_{side}", peak / 1e9, "GB")
+        if {"ours_bf16", "torch_bf16"} <= set(self.peaks):
+            ratio = self.peaks["ours_bf16"] / self.peaks["torch_bf16"]
+            self.report.ratio("lcm_memory_ours_bf16_of_torch_bf16", ratio, most=MEMORY_OF_TORCH)
+
+    def markdown(self) -> str:
+        day, libraries = datetime.now(timezone.utc).date().isoformat(), ("torch", "diffusers", "openvino", "nncf")
+        versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+        sides = [side for side in [*OURS, *PEERS] if any(side in found for found in self.times.values())]
+        page = [
+            "# Image performance", "",
+            "Written by `make bench-peers SUITE=image OPTIONS='--markdown docs/reference/image-performance.md'`.", "",
+            f"{day}, {cpu_name()}, {self.arguments.threads} threads, {versions}. "
+            f"SD 1.5 at 512 × 512 and SDXL at 1024 × 1024, random weights. Seconds, medians of {self.rounds} turns.", "", FAIRNESS, "",
+            f"| | {' | '.join(sides)} |", "| --- " * (len(sides) + 1) + "|",
+        ]
+        for part, words in WORDS.items():
+            if part in self.times:
+                cells = [f"{median(self.times[part][side]):.3f}" if side in self.times[part] else "–" for side in sides]
+                page.append(f"| {words} | {' | '.join(cells)} |")
+        if self.peaks:
+            cells = [f"{self.peaks[side] / 1e9:.2f}" if side in self.peaks else "–" for side in sides]
+            page.append(f"| peak memory of an image, GB | {' | '.join(cells)} |")
+        page += ["", "## Targets", "", "| | value | target | |", "| --- | --- | --- | --- |"]
+        page += [
+            f"| {entry['name']} | {entry['value']:.4g} | {entry['target']} | {'' if entry['holds'] else 'missed'} |"
+            for entry in self.report.entries if entry["target"]
+        ]
+        return "\n".join(page) + "\n"
 
 
-def works(torch, models: dict, dtype) -> dict:
-    """The parts of torch models as functions."""
-    def rows(count):
-        return torch.randn(count, 4, 64, 64).to(dtype), torch.tensor([500.0] * count), torch.randn(count, 77, 768).to(dtype)
-
-    ids, latent = torch.full([1, 77], 49407), torch.randn(1, 4, 64, 64).to(dtype)
-    return {
-        "text": lambda: models["text_encoder"](ids),
-        "step1": lambda inputs=rows(1): models["unet"](inputs[0], inputs[1], encoder_hidden_states=inputs[2], return_dict=False),
-        "step2": lambda inputs=rows(2): models["unet"](inputs[0], inputs[1], encoder_hidden_states=inputs[2], return_dict=False),
-        "decode": lambda: models["vae"].decode(latent, return_dict=False),
-    }
-
-
-def torch_side(parts: list, args: argparse.Namespace) -> dict:
-    import torch
-    from make import models
-
-    torch.set_num_threads(args.threads)
-    figures = {}
-    with torch.inference_mode():
-        for name, dtype in [("torch_f32", torch.float32), ("torch_bf16", torch.bfloat16)]:
-            made = {part: model.eval().to(dtype=dtype) for part, model in models().items()}
-            for part in ("unet", "vae"):
-                made[part].to(memory_format=torch.channels_last)
-            all_works = works(torch, made, dtype)
-            figures[name] = {part: timed(all_works[part], args.rounds) for part in parts}
-    return figures
-
-
-def openvino_side(parts: list, args: argparse.Namespace) -> dict:
-    import openvino
-    import torch
-    from make import models
-
-    class Decoder(torch.nn.Module):
-        def __init__(self, vae):
-            super().__init__()
-            self.vae = vae
-
-        def forward(self, latent):
-            return self.vae.decode(latent, return_dict=False)[0]
-
-    class Denoiser(torch.nn.Module):
-        def __init__(self, unet):
-            super().__init__()
-            self.unet = unet
-
-        def forward(self, sample, timestep, states):
-            return self.unet(sample, timestep, encoder_hidden_states=states, return_dict=False)[0]
-
-    made = {part: model.eval() for part, model in models().items()}
-    core, found = openvino.Core(), {}
-    settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": "LATENCY"}
-    shapes = {
-        "step1": (Denoiser(made["unet"]), [torch.randn(1, 4, 64, 64), torch.tensor([500.0]), torch.randn(1, 77, 768)]),
-        "step2": (Denoiser(made["unet"]), [torch.randn(2, 4, 64, 64), torch.tensor([500.0] * 2), torch.randn(2, 77, 768)]),
-        "decode": (Decoder(made["vae"]), [torch.randn(1, 4, 64, 64)]),
-    }
-    for part in [part for part in parts if part in shapes]:
-        module, inputs = shapes[part]
-        with torch.no_grad():
-            converted = openvino.convert_model(module, example_input=tuple(inputs), input=[list(x.shape) for x in inputs])
-        request = core.compile_model(converted, "CPU", settings).create_infer_request()
-        arrays = [x.numpy() for x in inputs]
-        found[part] = timed(lambda request=request, arrays=arrays: request.infer(arrays), args.rounds)
-    return {"openvino_bf16": found}
-
-
-def our_side(parts: list, args: argparse.Namespace) -> dict:
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [args.program, "image", "--json", file.name, *(["--quick"] if args.quick else [])]
-        for part in parts:
-            command += ["--only", f"image_{part}_"]
-        environment = os.environ | {"AYNI_BENCH_IMAGES": str(args.folder), "AYNI_THREADS": str(args.threads)}
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        figures = json.load(open(file.name))
-    found: dict = {}
-    for figure in figures:
-        _, part, precision = figure["name"].split("_")
-        found.setdefault(precision, {})[part] = figure["value"]
-    return found
+def prepare(folder: Path, arguments: argparse.Namespace, bench: Bench) -> None:
+    """Weights and OpenVINO's files, made once."""
+    here = Path(__file__).parent
+    variants = ["sd15"] + ["sdxl"] * (bench.wants("xl") or bench.wants("estimate"))
+    for variant in variants:
+        if not (folder / variant / "model_index.json").exists():
+            print(f"# making {variant} in {folder}", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, here / "make.py", variant, folder / variant], check=True)
+    if {"openvino_bf16", "openvino_int8"} - set(arguments.without):
+        subprocess.run([sys.executable, here / "convert.py", folder / "sd15"], check=True)
 
 
 def main() -> int:
-    args = options()
-    args.rounds = 1 if args.quick else args.rounds
-    parts = args.only or list(PARTS)
-    if not (args.folder / "model_index.json").exists():
-        subprocess.run([sys.executable, Path(__file__).with_name("make.py"), args.folder], check=True)
-    sides = {"ours": our_side, "torch": torch_side, "openvino": openvino_side}
-    figures: dict = {}
-    for name, side in sides.items():
-        if name not in args.without:
-            figures |= side(parts, args)
-    for side, found in figures.items():
-        for part, milliseconds in found.items():
-            print(f"figure {side}_{part} {milliseconds:.1f} ms")
-    missed = 0
-    for part, precision, peer, target in TARGETS:
-        ours, theirs = figures.get(precision, {}).get(part), figures.get(peer, {}).get(part)
-        if ours and theirs:
-            is_missed = theirs / ours < target
-            missed += is_missed
-            print(f"ratio {part}_{precision}_against_{peer} {theirs / ours:.2f} (target {target}){' MISSED' if is_missed else ''}")
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=1))
-    return 1 if missed else 0
+    arguments = options()
+    bench = Bench(arguments)
+    prepare(arguments.folder, arguments, bench)
+    works = {
+        "cosine": bench.cosines, "estimate": bench.estimates, "first": bench.first_steps, "lcm": bench.whole_images,
+        "xl": bench.large_steps,
+    }
+    try:
+        if any(bench.wants(part) for part in PARTS if part != "lcm"):
+            bench.parts()
+        for name, work in works.items():
+            if bench.wants(name) or name == "lcm" and bench.wants("users"):
+                work()
+    except Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    bench.judge()
+    if arguments.json:
+        bench.report.write_json(arguments.json)
+    if arguments.markdown:
+        arguments.markdown.write_text(bench.markdown())
+    if bench.report.missed:
+        print(f"error: targets missed: {', '.join(bench.report.missed)}", file=sys.stderr)
+    return 1 if bench.report.missed else 0
 
 
 if __name__ == "__main__":

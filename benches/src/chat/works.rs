@@ -9,6 +9,8 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
+use super::Side;
+
 /// Words that most tokenizers have a token for each of.
 const WORDS: [&str; 24] = [
     "river", "house", "green", "music", "paper", "stone", "light", "water", "night", "table", "garden",
@@ -69,16 +71,16 @@ impl Chat {
         }
         Ok(ChatRequest::user(text).with_temperature(0.0))
     }
+}
 
-    /// The time from a request to the first token of its answer, and the tokens of the prompt.
-    pub(super) fn prefill(&mut self, tokens: usize) -> Result<(Duration, u64), Error> {
+impl Side for Chat {
+    fn prefill(&mut self, tokens: usize) -> Result<(Duration, u64), Error> {
         let request = self.request(tokens)?.with_max_tokens(1);
         let timed = self.ask(request)?;
         Ok((timed.first + timed.rest, timed.input_tokens))
     }
 
-    /// The time of the tokens of an answer after its first one, and how many these are.
-    pub(super) fn decode(&mut self, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
+    fn decode(&mut self, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
         // Some answers are short.
         let mut answer = Err(Error::response_invalid("no answer"));
         for _ in 0..8 {
@@ -91,13 +93,7 @@ impl Chat {
         answer
     }
 
-    /// The time of `count` conversations at once from the first request to the last answer, and all their tokens.
-    pub(super) fn users(
-        &mut self,
-        count: usize,
-        context: usize,
-        tokens: u32,
-    ) -> Result<(Duration, u64), Error> {
+    fn users(&mut self, count: usize, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
         let requests = (0..count).map(|_| Ok(self.request(context)?.with_max_tokens(tokens)));
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
         let start = Instant::now();
@@ -105,7 +101,9 @@ impl Chat {
         let answers = self.runtime.block_on(try_join_all(answers))?;
         Ok((start.elapsed(), answers.iter().map(|answer| answer.output_tokens).sum()))
     }
+}
 
+impl Chat {
     /// The times to the first token of a conversation of about so many tokens, and of its second turn.
     pub(super) fn turns(&mut self, tokens: usize) -> Result<[Duration; 2], Error> {
         let first = self.request(tokens)?.with_max_tokens(24);

@@ -8,7 +8,7 @@ pub(super) fn resident() -> Result<u64, Error> {
 }
 
 /// The most bytes that ever were resident.
-pub(super) fn peak() -> Result<u64, Error> {
+pub(crate) fn peak() -> Result<u64, Error> {
     read("VmHWM:")
 }
 

@@ -3,7 +3,7 @@
 //! `make bench-peers SUITE=embed` drives the same works here and in other libraries, one process each, in turns.
 
 mod library;
-mod memory;
+pub(crate) mod memory;
 mod preprocess;
 #[cfg(feature = "stock")]
 mod stock;

@@ -547,8 +547,29 @@ export interface ChatLocalConfig {
   template?: string | undefined | null;
   /** The longest conversation with its answer, in tokens; by default what the model takes and `cache_bytes` holds. */
   context?: number | undefined | null;
-  /** Memory for the keys and values of all conversations, in bytes; 2 GiB by default. */
+  /**
+   * Memory for the keys and values of all conversations, in bytes; 2 GiB by default. Where it is short, beginnings
+   * that might be used again go first; then the newest answer waits, and is gone on with later.
+   */
   cache_bytes?: number | undefined | null;
+  /**
+   * The dtype of keys and values on the CPU: `auto` (the default), `f32`, `f16`, `bf16` or `int8`. `auto` is `f16`;
+   * `int8` takes about half the memory and is less exact.
+   */
+  kv?: string | undefined | null;
+  /**
+   * A folder for beginnings of conversations that `cache_bytes` has no room for, so that they needn't be computed
+   * again; none by default. Files there hold what was asked, in the model's numbers; nobody else can open them, and
+   * none is left when the process ends.
+   */
+  spill?: string | undefined | null;
+  /** The most bytes in `spill`; 8 GiB by default. */
+  spill_bytes?: number | undefined | null;
+  /**
+   * Whether tokens that an answer probably goes on with are computed ahead where that has been faster; `true` by
+   * default. The answer is the same.
+   */
+  speculation?: boolean | undefined | null;
   /** The most answers in progress; 16 by default. */
   max_running?: number | undefined | null;
   /** The most requests that wait; 64 by default. Further ones fail with `rate_limited`. */

@@ -25,7 +25,7 @@ from ayni._calls import CallOptions, Cancellation, Timeouts
 from ayni._chat import AsyncChatStream, Chat, ChatOptions, ChatStream, Messages
 from ayni._embedder import Embedder, EmbedInput, EmbedOptions, EmbedResponse
 from ayni._errors import *  # noqa: F403
-from ayni._image import GenerateOptions, Image, ImageGenerator, ImageResponse, RefineOptions
+from ayni._image import GenerateOptions, Image, ImageGenerator, ImageReplay, ImageResponse, RefineOptions
 from ayni._events import forward_logs
 from ayni._images import ImageSource
 from ayni._months import ImportReport, MonthFile, MonthOptions
@@ -109,6 +109,7 @@ __all__ = [
     "Hardware",
     "Image",
     "ImageGenerator",
+    "ImageReplay",
     "ImageResponse",
     "ImageSource",
     "ImportReport",

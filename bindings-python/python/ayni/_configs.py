@@ -505,6 +505,10 @@ class ChatFields(TypedDict, total=False):
     template: str | None
     context: int | None
     cache_bytes: int | None
+    kv: str | None
+    spill: str | None
+    spill_bytes: int | None
+    speculation: bool | None
     max_running: int | None
     max_queued: int | None
     policy: Policy

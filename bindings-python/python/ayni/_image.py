@@ -113,6 +113,22 @@ class ImageResponse:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ImageReplay:
+    """An image that was drawn again by its receipt, and how far it is from the first."""
+
+    image: Image
+    receipt: dict[str, Any]
+    """How the first was made."""
+    max_difference: int
+    """The largest difference of a channel of a pixel, of 255."""
+    mean_difference: float
+
+    @classmethod
+    def _of(cls, native: tuple[tuple[bytes, str], dict[str, Any]]) -> ImageReplay:
+        return cls(image=Image(*native[0]), **native[1])
+
+
 def _refinement(
     prompt: str, images: ImageSource | Iterable[ImageSource], options: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -190,6 +206,21 @@ class ImageGenerator(Handle[_ayni.ImageGenerator]):
         """The same, on the calling thread."""
         request, setting = split_options(options)
         return ImageResponse._of(self._native.refine(_refinement(prompt, images, request), setting))
+
+    async def replay(
+        self, image: ImageSource, /, *sources: ImageSource, **options: Unpack[CallOptions]
+    ) -> ImageReplay:
+        """Draws an image of a local model again by the receipt in it. One that was refined needs ``sources``: the image
+        that it was made from, and the mask where there was one."""
+        images = await asyncio.to_thread(lambda: [_images.as_bytes(source) for source in (image, *sources)])
+        return ImageReplay._of(await awaited(self._native.replay, images, setting=split_options(options)[1]))
+
+    def replay_sync(
+        self, image: ImageSource, /, *sources: ImageSource, **options: Unpack[CallOptions]
+    ) -> ImageReplay:
+        """The same, on the calling thread."""
+        images = [_images.as_bytes(source) for source in (image, *sources)]
+        return ImageReplay._of(self._native.replay(images, split_options(options)[1]))
 
     def generate_events(
         self, prompt: str, /, **options: Unpack[GenerateOptions]

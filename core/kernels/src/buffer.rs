@@ -41,6 +41,8 @@ const MIN_HUGE_PAGE_BYTES: usize = 4 << 20;
 /// Zeroed memory at a multiple of [`ALIGNMENT`] bytes.
 struct Allocation {
     start: NonNull<u8>,
+    /// What the allocator gave, from which `start` is the first multiple.
+    given: NonNull<u8>,
     layout: Layout,
     /// The mapping, if the memory is large; else it comes from the allocator.
     map: Option<memmap2::MmapMut>,
@@ -55,7 +57,9 @@ impl Allocation {
     /// Memory for `length` elements of `size` bytes; `None` if there is none, or so much cannot exist.
     fn zeroed(length: usize, size: usize) -> Option<Self> {
         let bytes = length.checked_mul(size)?.max(1).checked_next_multiple_of(ALIGNMENT)?;
-        let layout = Layout::from_size_align(bytes, ALIGNMENT).ok()?;
+        // An allocator that is asked for no more than its own alignment has zeroed pages from the system, and need not write
+        // zeros itself.
+        let layout = Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, align_of::<usize>()).ok()?;
         #[cfg(all(target_os = "linux", not(miri)))]
         if bytes >= MIN_HUGE_PAGE_BYTES
             && let Ok(mut map) = memmap2::MmapMut::map_anon(bytes)
@@ -63,15 +67,18 @@ impl Allocation {
         {
             // Without huge pages it is only slower.
             let _ = map.advise(memmap2::Advice::HugePage);
-            return Some(Self { start, layout, map: Some(map) });
+            return Some(Self { start, given: start, layout, map: Some(map) });
         }
         // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Self { start, layout, map: None })
+        let given = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let offset = given.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        // SAFETY: there are as many bytes more than wanted.
+        let start = unsafe { given.add(offset) };
+        Some(Self { start, given, layout, map: None })
     }
 
     fn bytes(&self) -> usize {
-        self.layout.size()
+        self.layout.size() - ALIGNMENT
     }
 }
 
@@ -79,7 +86,7 @@ impl Drop for Allocation {
     fn drop(&mut self) {
         if self.map.is_none() {
             // SAFETY: allocated in `zeroed` with the same layout, and freed only here.
-            unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) }
+            unsafe { std::alloc::dealloc(self.given.as_ptr(), self.layout) }
         }
     }
 }

@@ -180,8 +180,21 @@ pub struct LocalChatConfig {
     pub template: Option<String>,
     /// The longest conversation with its answer, in tokens; by default what the model takes and `cache_bytes` holds.
     pub context: Option<usize>,
-    /// Memory for the keys and values of all conversations, in bytes; 2 GiB by default.
+    /// Memory for the keys and values of all conversations, in bytes; 2 GiB by default. Where it is short, beginnings that
+    /// might be used again go first; then the newest answer waits, and is gone on with later.
     pub cache_bytes: Option<u64>,
+    /// The dtype of keys and values on the CPU: `auto` (the default), `f32`, `f16`, `bf16` or `int8`. `auto` is `f16`; `int8`
+    /// takes about half the memory and is less exact.
+    pub kv: Option<String>,
+    /// A folder for beginnings of conversations that `cache_bytes` has no room for, so that they needn't be computed again;
+    /// none by default. Files there hold what was asked, in the model's numbers; nobody else can open them, and none is left
+    /// when the process ends.
+    pub spill: Option<String>,
+    /// The most bytes in `spill`; 8 GiB by default.
+    pub spill_bytes: Option<u64>,
+    /// Whether tokens that an answer probably goes on with are computed ahead where that has been faster; `true` by default. The
+    /// answer is the same.
+    pub speculation: Option<bool>,
     /// The most answers in progress; 16 by default.
     pub max_running: Option<usize>,
     /// The most requests that wait; 64 by default. Further ones fail with `rate_limited`.
@@ -204,6 +217,30 @@ impl LocalChatConfig {
     /// Sets the memory for the keys and values of all conversations.
     pub fn with_cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the dtype of keys and values: `auto`, `f32`, `f16`, `bf16` or `int8`.
+    pub fn with_kv(mut self, dtype: impl Into<String>) -> Self {
+        self.kv = Some(dtype.into());
+        self
+    }
+
+    /// Sets the folder for beginnings of conversations that memory has no room for.
+    pub fn with_spill(mut self, folder: impl Into<String>) -> Self {
+        self.spill = Some(folder.into());
+        self
+    }
+
+    /// Bounds what is in the folder for beginnings of conversations.
+    pub fn with_spill_bytes(mut self, bytes: u64) -> Self {
+        self.spill_bytes = Some(bytes);
+        self
+    }
+
+    /// Says whether tokens are computed ahead.
+    pub fn with_speculation(mut self, speculation: bool) -> Self {
+        self.speculation = Some(speculation);
         self
     }
 
@@ -282,7 +319,8 @@ pub struct LocalImageConfig {
     /// file, or either on the Hub.
     #[serde(flatten)]
     pub source: ModelSource,
-    /// LoRAs that are merged into the weights when the model is loaded, in order.
+    /// LoRAs, in order. They apply to requests that do not name their own (`extra.loras`); one of weight 0 applies only
+    /// where a request names it.
     pub loras: Vec<LoraSource>,
     /// Other weights for the model's UNet, such as those of SDXL-Lightning: a file, or `org/name:file` on the Hub.
     pub unet: Option<String>,

@@ -6,10 +6,10 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 /// A validator for each definition of `docs/reference/answers.schema.json`.
-pub struct Schemas(BTreeMap<String, Validator>);
+pub(crate) struct Schemas(BTreeMap<String, Validator>);
 
 impl Schemas {
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/answers.schema.json");
         let text = std::fs::read_to_string(path).expect("`make gen` has written the schema");
         let mut schema: Value = serde_json::from_str(&text).expect("JSON");
@@ -24,7 +24,7 @@ impl Schemas {
     }
 
     /// What speaks against `data` as a value of the definition.
-    pub fn faults(&self, definition: &str, data: &Value) -> Vec<String> {
+    pub(crate) fn faults(&self, definition: &str, data: &Value) -> Vec<String> {
         let errors = self.0[definition].iter_errors(data);
         errors.map(|error| format!("{definition}{}: {error}", error.instance_path())).collect()
     }

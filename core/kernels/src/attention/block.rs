@@ -280,7 +280,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
                     row.fill(0.0);
                 } else {
                     let (row, padding) = row.split_at_mut(width);
-                    widen(s, values.data, values.place(first + i, self.head), row);
+                    widen(s, values, first + i, self.head, row);
                     padding.fill(0.0);
                 }
             }

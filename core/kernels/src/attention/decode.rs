@@ -73,8 +73,8 @@ pub fn decode(
     has("the result", to.len(), caches.len().checked_mul(width))?;
     let mut parts = Vec::new();
     for (sequence, cache) in caches.iter().enumerate() {
-        cache.keys.check("the keys", cache.length, heads.keys, heads.size)?;
-        cache.values.check("the values", cache.length, heads.keys, heads.size)?;
+        cache.keys.check_all("the keys", cache.length, heads.keys, heads.size)?;
+        cache.values.check_all("the values", cache.length, heads.keys, heads.size)?;
         for head in 0..heads.keys {
             parts.extend(cache.chunks().map(|chunk| (sequence, head, chunk)));
         }
@@ -186,7 +186,7 @@ fn near<S: Simd>(
     let size = staging.len() / TILE;
     for (i, row) in staging.chunks_exact_mut(size).take(count).enumerate() {
         // SAFETY: the caller of `decode` gave as many tokens as the cache's length.
-        unsafe { widen(s, data.data, data.place(first + i, head), row) };
+        unsafe { widen(s, data, first + i, head, row) };
     }
     (staging.as_ptr(), size)
 }

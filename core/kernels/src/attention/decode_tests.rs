@@ -98,40 +98,71 @@ fn tokens_attend_over_caches_of_every_length() {
     }
 }
 
+/// Numbers in pages of so many, and in one piece as f32.
+fn check_pages<T>(values: &[T], page: usize, wide: impl Fn(&T) -> f32, check: impl Fn(Numbers<'_>, &[f32]))
+where
+    for<'a> &'a [T]: Into<Numbers<'a>>,
+{
+    let pages: Vec<Numbers<'_>> = values.chunks(page).map(Into::into).collect();
+    check(Numbers::Pages(&pages, 6), &values.iter().map(wide).collect::<Vec<_>>());
+}
+
+/// Numbers `[token, head, size]` in pages of 64 tokens of one dtype, and as f32 in one piece.
+fn in_pages(dtype: &str, heads: Heads, values: &[f32], check: impl Fn(Numbers<'_>, &[f32])) {
+    let page = 64 * heads.kv_width();
+    match dtype {
+        "f32" => check_pages(values, page, |x| *x, check),
+        "f16" => {
+            let halves: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
+            check_pages(&halves, page, |x| x.to_f32(), check);
+        }
+        "bf16" => {
+            let brains: Vec<bf16> = values.iter().map(|x| bf16::from_f32(*x)).collect();
+            check_pages(&brains, page, |x| x.to_f32(), check);
+        }
+        _ => {
+            let scales: Vec<f32> = (0..values.len() / heads.size).map(|head| 0.5 + head as f32).collect();
+            let bytes: Vec<i8> = values.iter().map(|x| (x * 127.0).round() as i8).collect();
+            let pages: Vec<Numbers<'_>> = bytes
+                .chunks(page)
+                .zip(scales.chunks(64 * heads.keys))
+                .map(|(values, scales)| Numbers::Int8(values, scales))
+                .collect();
+            let wide = bytes.iter().enumerate().map(|(i, x)| f32::from(*x) * scales[i / heads.size]);
+            check(Numbers::Pages(&pages, 6), &wide.collect::<Vec<_>>());
+        }
+    }
+}
+
 #[test]
-fn narrow_caches_are_widened() {
-    let heads = Heads { queries: 4, keys: 2, size: 24 };
-    let stored = stored(heads, 700, None);
-    let query = noise(4 * 24, 5);
-    let halves = |values: &[f32]| values.iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>();
-    let brains = |values: &[f32]| values.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>();
-    let (hk, hv, bk, bv) =
-        (halves(&stored.keys), halves(&stored.values), brains(&stored.keys), brains(&stored.values));
-    for cpu in cpus() {
-        let cache = Cache {
-            keys: strided(heads, &hk[..]),
-            values: strided(heads, &hv[..]),
-            length: 700,
-            before: None,
-        };
-        let wide = Stored {
-            keys: hk.iter().map(|x| x.to_f32()).collect(),
-            values: hv.iter().map(|x| x.to_f32()).collect(),
-            ..stored
-        };
-        assert_eq!(run(&cpu, heads, &query, &[cache]), run(&cpu, heads, &query, &[wide.cache(heads)]));
-        let cache = Cache {
-            keys: strided(heads, &bk[..]),
-            values: strided(heads, &bv[..]),
-            length: 700,
-            before: None,
-        };
-        let wide = Stored {
-            keys: bk.iter().map(|x| x.to_f32()).collect(),
-            values: bv.iter().map(|x| x.to_f32()).collect(),
-            ..stored
-        };
-        assert_eq!(run(&cpu, heads, &query, &[cache]), run(&cpu, heads, &query, &[wide.cache(heads)]));
+fn pages_of_any_numbers_are_read_as_if_they_were_f32_in_one_piece() {
+    for (size, length, before) in [(24, 700, None), (64, 65, None), (7, 1300, Some(600)), (16, 64, Some(0))] {
+        let heads = Heads { queries: 4, keys: 2, size };
+        let values = noise(length * heads.kv_width(), 5);
+        let query = noise(3 * heads.width(), 6);
+        fn of(data: Numbers<'_>, heads: Heads) -> Strided<Numbers<'_>> {
+            Strided { data, token: heads.kv_width(), head: heads.size }
+        }
+        for dtype in ["f32", "f16", "bf16", "int8"] {
+            in_pages(dtype, heads, &values, |pages, wide| {
+                for cpu in cpus() {
+                    let found = [pages, Numbers::F32(wide)].map(|data| {
+                        let (keys, values) = (of(data, heads), of(data, heads));
+                        let cache = Cache { keys, values, length, before };
+                        let one = run(&cpu, heads, &query[..heads.width()], &[cache]);
+                        // A piece of a prompt.
+                        let queries = Strided { data: &query[..], token: heads.width(), head: size };
+                        let starts = Starts { queries: &[0, 3], keys: &[0, length] };
+                        let batch = Batch { queries, keys, values, starts };
+                        let span = Span { before, after: Some(0) };
+                        let mut piece = vec![f32::NAN; query.len()];
+                        attention(&cpu, heads, batch, Options { span, ..OPTIONS }, &mut piece).unwrap();
+                        [bits(&one), bits(&piece)]
+                    });
+                    assert_eq!(found[0], found[1], "{cpu:?}, {dtype}, {size}");
+                }
+            });
+        }
     }
 }
 
@@ -168,6 +199,23 @@ fn what_does_not_fit_is_refused() {
     assert!(run(heads, &[cache(10); 2], 32).is_err());
     assert!(run(heads, &[cache(10)], 15).is_err());
     assert!(run(Heads { size: 12, ..heads }, &[cache(10)], 24).is_err());
+    let (whole, few) = ([Numbers::F32(&data[..64]); 2], [Numbers::F32(&data[..56]); 2]);
+    let bytes = [0_i8; 80];
+    for (numbers, is_ok) in [
+        (Numbers::Pages(&whole, 3), true),
+        (Numbers::Pages(&few, 3), false),
+        (Numbers::Pages(&whole[..1], 3), false),
+        (Numbers::Pages(&[Numbers::Pages(&whole, 3); 2], 3), false),
+        (Numbers::Pages(&whole, 64), false),
+        (Numbers::Int8(&bytes, &data[..10]), true),
+        (Numbers::Int8(&bytes, &data[..9]), false),
+    ] {
+        let numbers = Strided { data: numbers, token: 8, head: 8 };
+        let cache = Cache { keys: numbers, values: numbers, length: 10, before: None };
+        assert_eq!(run(heads, &[cache], 16).is_ok(), is_ok, "{numbers:?}");
+    }
+    let numbers = Strided { data: Numbers::Int8(&bytes, &data[..10]), token: 8, head: 80 };
+    assert!(run(heads, &[Cache { keys: numbers, values: numbers, length: 10, before: None }], 16).is_err());
 }
 
 #[test]

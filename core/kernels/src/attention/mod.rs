@@ -154,7 +154,7 @@ pub struct Batch<'a> {
 /// `softmax(scale · q · kᵀ + mask) · v` within each sequence, for every head, into `[query, head, size]`, with what else
 /// the options say.
 ///
-/// A query that sees no key gets zeros. Keys and values in f16 or bf16 are widened; sums are f32. NaN or an infinity
+/// A query that sees no key gets zeros. Keys and values of other dtypes are widened; sums are f32. NaN or an infinity
 /// in a value may reach queries of its sequence up to one tile before its key.
 ///
 /// # Errors
@@ -245,8 +245,8 @@ impl<'a> AttentionCall<'a> {
         }
         let (tokens, known) = (last(starts.queries), last(starts.keys));
         queries.check("the queries", tokens, heads.queries, heads.size)?;
-        keys.check("the keys", known, heads.keys, heads.size)?;
-        values.check("the values", known, heads.keys, heads.size)?;
+        keys.check_all("the keys", known, heads.keys, heads.size)?;
+        values.check_all("the values", known, heads.keys, heads.size)?;
         view::has("the result", to.len(), tokens.checked_mul(heads.queries * heads.size))?;
         match options.mask {
             Mask::None => {}

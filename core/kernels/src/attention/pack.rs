@@ -31,37 +31,46 @@ pub(super) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, size: u
 /// # Safety
 /// The head lies within the data.
 #[inline(always)]
-pub(super) unsafe fn widen<S: Simd>(s: S, data: Numbers<'_>, place: usize, to: &mut [f32]) {
+pub(super) unsafe fn widen<S: Simd>(
+    s: S,
+    data: &Strided<Numbers<'_>>,
+    token: usize,
+    head: usize,
+    to: &mut [f32],
+) {
+    let (data, place) = data.at(token, head);
     let size = to.len();
     let to = to.as_mut_ptr();
     let whole = size / S::LANES * S::LANES;
     let mut at = 0;
+    macro_rules! each {
+        ($values:ident, $from:ident => $register:expr, $number:expr) => {{
+            let start = $values.as_ptr().add(place);
+            while at < whole {
+                let $from = start.add(at);
+                s.store_ptr(to.add(at), $register);
+                at += S::LANES;
+            }
+            while at < size {
+                let $from = start.add(at);
+                *to.add(at) = $number;
+                at += 1;
+            }
+        }};
+    }
     // SAFETY: whole registers of the head, then the rest one by one.
     unsafe {
         match data {
             Numbers::F32(values) => copy(s, values.as_ptr().add(place), to, size),
-            Numbers::F16(values) => {
-                let from = values.as_ptr().add(place);
-                while at < whole {
-                    s.store_ptr(to.add(at), s.load_f16_ptr(from.add(at)));
-                    at += S::LANES;
-                }
-                while at < size {
-                    *to.add(at) = (*from.add(at)).to_f32();
-                    at += 1;
-                }
+            Numbers::F16(values) => each!(values, from => s.load_f16_ptr(from), (*from).to_f32()),
+            Numbers::Bf16(values) => each!(values, from => s.load_bf16_ptr(from), (*from).to_f32()),
+            Numbers::Int8(values, scales) => {
+                let scale = *scales.get_unchecked(place / size);
+                let scales = s.splat(scale);
+                each!(values, from => s.mul(s.to_f32(s.load_i8_ptr(from)), scales), f32::from(*from) * scale);
             }
-            Numbers::Bf16(values) => {
-                let from = values.as_ptr().add(place);
-                while at < whole {
-                    s.store_ptr(to.add(at), s.load_bf16_ptr(from.add(at)));
-                    at += S::LANES;
-                }
-                while at < size {
-                    *to.add(at) = (*from.add(at)).to_f32();
-                    at += 1;
-                }
-            }
+            // `at` gives a page itself.
+            Numbers::Pages(..) => {}
         }
     }
 }
@@ -147,7 +156,7 @@ pub(super) unsafe fn pack_keys<S: Simd>(
         _ => {
             for (i, row) in staging.chunks_exact_mut(width).take(count).enumerate() {
                 // SAFETY: the caller's promise.
-                unsafe { widen(s, data.data, data.place(first + i, head), row) };
+                unsafe { widen(s, data, first + i, head, row) };
             }
             (staging.as_ptr(), width)
         }

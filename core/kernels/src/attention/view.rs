@@ -80,25 +80,23 @@ pub enum Numbers<'a> {
     F16(&'a [f16]),
     /// bf16.
     Bf16(&'a [bf16]),
+    /// int8, without gaps between heads: these numbers, each times the scale of its head, which are one after another.
+    Int8(&'a [i8], &'a [f32]),
+    /// Pages of `2ⁿ` tokens each, for this `n`; the last may have fewer.
+    Pages(&'a [Numbers<'a>], u32),
 }
 
-impl<'a> From<&'a [f32]> for Numbers<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Self::F32(values)
-    }
+macro_rules! numbers_from {
+    ($($number:ty => $variant:ident),+) => {$(
+        impl<'a> From<&'a [$number]> for Numbers<'a> {
+            fn from(values: &'a [$number]) -> Self {
+                Self::$variant(values)
+            }
+        }
+    )+};
 }
 
-impl<'a> From<&'a [f16]> for Numbers<'a> {
-    fn from(values: &'a [f16]) -> Self {
-        Self::F16(values)
-    }
-}
-
-impl<'a> From<&'a [bf16]> for Numbers<'a> {
-    fn from(values: &'a [bf16]) -> Self {
-        Self::Bf16(values)
-    }
-}
+numbers_from! { f32 => F32, f16 => F16, bf16 => Bf16 }
 
 /// A slice of any dtype.
 pub(super) trait Long {
@@ -117,6 +115,8 @@ impl Long for Numbers<'_> {
             Self::F32(values) => values.len(),
             Self::F16(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::Int8(values, _) => values.len(),
+            Self::Pages(..) => 0,
         }
     }
 }
@@ -166,14 +166,51 @@ pub(super) fn has(name: &str, found: usize, wanted: Option<usize>) -> Result<()>
     Err(KernelError::shape(format!("{name}: expected {wanted} values, found {found}")))
 }
 
-impl Strided<Numbers<'_>> {
+impl<'a> Strided<Numbers<'a>> {
+    /// The numbers that hold a head, and the index of its first among them.
+    #[inline(always)]
+    pub(super) fn at(&self, token: usize, head: usize) -> (Numbers<'a>, usize) {
+        match self.data {
+            Numbers::Pages(pages, shift) => (pages[token >> shift], self.place(token & !(!0 << shift), head)),
+            data => (data, self.place(token, head)),
+        }
+    }
+
+    /// [`check`](Self::check) for every page, and for scales.
+    pub(super) fn check_all(&self, name: &str, tokens: usize, heads: usize, size: usize) -> Result<()> {
+        let wrong = |why: &str| Err(KernelError::shape(format!("{name}: {why}")));
+        match self.data {
+            Numbers::Pages(pages, shift) => {
+                let Some(most) = 1_usize.checked_shl(shift) else { return wrong("pages are too large") };
+                if pages.len() < tokens.div_ceil(most) {
+                    return wrong("fewer pages than the tokens need");
+                }
+                for (number, page) in pages.iter().take(tokens.div_ceil(most)).enumerate() {
+                    if matches!(page, Numbers::Pages(..)) {
+                        return wrong("pages within pages");
+                    }
+                    let page = Self { data: *page, ..*self };
+                    page.check_all(name, most.min(tokens - number * most), heads, size)?;
+                }
+                Ok(())
+            }
+            Numbers::Int8(..) if self.head != size || self.token != heads * size => {
+                wrong("heads in int8 have gaps between them")
+            }
+            Numbers::Int8(values, scales) if scales.len() * size < values.len() => wrong("too few scales"),
+            _ => self.check(name, tokens, heads, size),
+        }
+    }
+
     /// The address of a head and its size in bytes, for prefetching.
     pub(super) fn bytes(&self, token: usize, head: usize, size: usize) -> (*const u8, usize) {
-        let place = self.place(token, head);
-        match self.data {
+        let (data, place) = self.at(token, head);
+        match data {
             Numbers::F32(values) => (values.as_ptr().wrapping_add(place).cast(), 4 * size),
             Numbers::F16(values) => (values.as_ptr().wrapping_add(place).cast(), 2 * size),
             Numbers::Bf16(values) => (values.as_ptr().wrapping_add(place).cast(), 2 * size),
+            Numbers::Int8(values, _) => (values.as_ptr().wrapping_add(place).cast(), size),
+            Numbers::Pages(..) => (std::ptr::null(), 0),
         }
     }
 }

@@ -1,15 +1,14 @@
 //! From sums to results: biases, activation, scale, residual.
 
-use std::marker::PhantomData;
-
-use super::super::gemm::element::{Element, RowScale};
 use super::super::math::{Activation, activate};
 use super::super::simd::{Simd, Work};
 
 /// Turns the sums of some pixels of a row and one panel into results.
-pub(super) struct FinishRow<'a, E> {
-    /// Two registers a pixel.
+pub(super) struct FinishRow<'a> {
+    /// Two registers of f32 a pixel.
     pub(super) sums: &'a [u32],
+    /// What the sums of each channel are multiplied with, f32 as bytes; none if empty.
+    pub(super) scales: &'a [u8],
     /// How many channels of the panel there are.
     pub(super) channels: usize,
     /// From one pixel of the result to the next.
@@ -23,10 +22,9 @@ pub(super) struct FinishRow<'a, E> {
     pub(super) to: *mut f32,
     /// The residual of the first result; null for none.
     pub(super) residual: *const f32,
-    pub(super) element: PhantomData<E>,
 }
 
-impl<S: Simd, E: Element<S>> Work<S> for FinishRow<'_, E> {
+impl<S: Simd> Work<S> for FinishRow<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -39,13 +37,16 @@ impl<S: Simd, E: Element<S>> Work<S> for FinishRow<'_, E> {
             let count = self.channels - column;
             let (bias, per_image) = (bias(s, self.bias, column), bias(s, self.per_image, column));
             let scale = s.splat(self.scale);
+            let of_channels = match self.scales.get(4 * column..4 * (column + S::LANES)) {
+                // SAFETY: a register of them.
+                Some(scales) => unsafe { s.load_ptr(scales.as_ptr().cast()) },
+                None => s.splat(1.0),
+            };
             for (pixel, sums) in self.sums.chunks_exact(2 * S::LANES).enumerate() {
                 let (sums, place) = (sums[column..].as_ptr(), pixel * self.outputs + column);
                 // SAFETY: the sums of a pixel; no more lanes of the result are touched than there are channels.
                 unsafe {
-                    // The precisions of convolutions have no scales or corrections.
-                    let channels = E::channels(s, std::ptr::null(), std::ptr::null());
-                    let sum = E::finish(s, E::load(s, sums), RowScale::ONE, channels);
+                    let sum = s.mul(s.load_ptr(sums.cast()), of_channels);
                     let sum = s.add(s.add(sum, bias), per_image);
                     let value = s.mul(activate(s, self.activation, sum), scale);
                     let (to, residual) = (self.to.wrapping_add(place), self.residual.wrapping_add(place));

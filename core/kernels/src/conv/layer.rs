@@ -3,15 +3,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::buffer::{Aligned, Scratch};
-use super::super::dispatch::with_simd;
-use super::super::gemm::bf16::Bf16;
-use super::super::gemm::element::Element;
-use super::super::gemm::f32::F32;
+use super::super::gemm::int8::quantise_channel;
+use super::super::gemm::packed::PanelLayout;
 use super::super::gemm::plan::share;
 use super::super::gemm::{Precision, Weights};
-use super::super::simd::Simd;
 use super::super::{Cpu, Isa};
 use crate::error::{KernelError, Result};
 
@@ -60,17 +58,16 @@ impl Geometry {
 ///
 /// Panels of two registers of output channels follow each other; in each, blocks of input channels; in a block, the
 /// window's rows, columns and channels. Incomplete registers and groups are padded with zeros.
+///
+/// In int8, each position of a block is followed by the sums of its weights, and a panel by the scales of its channels.
+/// Activations are quantised pixel by pixel: at each position of the window, exact integer sums become f32.
 #[derive(Clone)]
 pub struct Conv {
     isa: Isa,
     precision: Precision,
     window: Window,
     geometry: Geometry,
-    /// Lanes of a register in f32.
-    lanes: usize,
-    /// Numbers of a pixel in a word.
-    group: usize,
-    weight_bytes: usize,
+    layout: PanelLayout,
     data: Arc<Aligned<u8>>,
     bias: Option<Aligned<f32>>,
 }
@@ -79,8 +76,8 @@ impl Conv {
     /// Packs `[outputs, inputs, height, width]` weights, as PyTorch orders them.
     ///
     /// # Errors
-    /// [`Shape`](crate::KernelError::Shape) if the number of weights is another, a size or the stride is zero, or the
-    /// precision is int8.
+    /// [`Shape`](crate::KernelError::Shape) if the number of weights is another, a size or the stride is zero, or in
+    /// int8 a weight is not finite.
     pub fn new(
         cpu: &Cpu,
         weights: Weights<'_>,
@@ -88,14 +85,6 @@ impl Conv {
         geometry: Geometry,
         precision: Precision,
     ) -> Result<Self> {
-        fn layout<S: Simd, E: Element<S>>(_: S) -> [usize; 3] {
-            [S::LANES, E::GROUP, E::WEIGHT_BYTES]
-        }
-        let [lanes, group, weight_bytes] = match precision {
-            Precision::F32 => with_simd!(cpu.isa, s => layout::<_, F32>(s)),
-            Precision::Bf16 => with_simd!(full cpu.isa, s => layout::<_, Bf16>(s)),
-            Precision::Int8 => return Err(KernelError::shape("convolutions in int8 are not supported")),
-        };
         let sizes = [window.outputs, window.inputs, window.height, window.width, geometry.stride];
         let count = sizes[..4].iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
         if count != Some(weights.len()) || sizes.contains(&0) {
@@ -105,9 +94,9 @@ impl Conv {
                 geometry.stride
             )));
         }
+        let (isa, layout) = (cpu.isa, PanelLayout::of(cpu.isa, precision));
         let data = Arc::new(Aligned::EMPTY);
-        let (isa, bias) = (cpu.isa, None);
-        let mut conv = Self { isa, precision, window, geometry, lanes, group, weight_bytes, data, bias };
+        let mut conv = Self { isa, precision, window, geometry, layout, data, bias: None };
         conv.fill(cpu, weights)?;
         Ok(conv)
     }
@@ -184,16 +173,21 @@ impl Conv {
 
     /// Words of a pixel.
     pub(super) fn words(&self) -> usize {
-        self.window.inputs.div_ceil(self.group)
+        self.window.inputs.div_ceil(self.layout.group)
     }
 
     pub(super) fn panels(&self) -> usize {
-        self.window.outputs.div_ceil(2 * self.lanes)
+        self.window.outputs.div_ceil(self.layout.channels())
+    }
+
+    /// Positions of a window.
+    fn places(&self) -> usize {
+        self.window.height * self.window.width
     }
 
     /// The number of blocks of channels.
     pub(super) fn blocks(&self) -> usize {
-        let most = (BLOCK_STEPS / (self.window.height * self.window.width)).max(16);
+        let most = (BLOCK_STEPS / self.places()).max(16);
         self.words().div_ceil(most)
     }
 
@@ -202,58 +196,83 @@ impl Conv {
         share(self.words(), number, self.blocks())
     }
 
-    fn step_bytes(&self) -> usize {
-        2 * self.lanes * self.group * self.weight_bytes
+    /// Bytes of one number of each channel of a panel, in int8: the sums of a position's weights, or the scales.
+    fn number_bytes(&self) -> usize {
+        if self.precision == Precision::Int8 { 4 * self.layout.channels() } else { 0 }
+    }
+
+    /// Bytes of a panel before a block.
+    fn bytes_before(&self, block: usize) -> usize {
+        let words = if block < self.blocks() { self.block(block).start } else { self.words() };
+        self.places() * (words * self.layout.step_bytes() + block * self.number_bytes())
     }
 
     fn panel_bytes(&self) -> usize {
-        self.words() * self.window.height * self.window.width * self.step_bytes()
+        self.bytes_before(self.blocks()) + self.number_bytes()
     }
 
     /// The weights of a panel and a block.
     pub(super) fn weights(&self, panel: usize, block: usize) -> &[u8] {
-        let places = self.window.height * self.window.width;
-        let Range { start, end } = self.block(block);
-        let of = |words: usize| panel * self.panel_bytes() + words * places * self.step_bytes();
-        &self.data[of(start)..of(end)]
+        let of = |block: usize| panel * self.panel_bytes() + self.bytes_before(block);
+        &self.data[of(block)..of(block + 1)]
+    }
+
+    /// The scales of a panel's channels, f32 as bytes; empty unless int8.
+    pub(super) fn scales(&self, panel: usize) -> &[u8] {
+        let end = (panel + 1) * self.panel_bytes();
+        &self.data[end - self.number_bytes()..end]
     }
 
     fn fill(&mut self, cpu: &Cpu, weights: Weights<'_>) -> Result<()> {
-        let mut data = Aligned::<u8>::zeroed(self.panels() * self.panel_bytes())?;
-        let places = self.window.height * self.window.width;
-        let channels = 2 * self.lanes;
+        let bytes = self.panels().checked_mul(self.panel_bytes());
+        let bytes = bytes.ok_or_else(|| KernelError::shape("the weights do not fit memory"))?;
+        let mut data = Aligned::<u8>::zeroed(bytes)?;
+        let (channels, is_flawed) = (self.layout.channels(), AtomicBool::new(false));
         cpu.pool.parallel_chunks(&mut data, self.panel_bytes(), |panel, data| {
-            let mut filter = Scratch::<f32>::take(self.window.inputs * places);
-            let mut values = Scratch::<f32>::take(self.words() * self.group * places);
+            let mut filter = Scratch::<f32>::take(self.window.inputs * self.places());
             for channel in 0..channels.min(self.window.outputs - panel * channels) {
                 weights.read_row(panel * channels + channel, &mut filter);
-                self.order(&filter, &mut values);
-                let group_bytes = self.group * self.weight_bytes;
-                let steps = data.chunks_exact_mut(self.step_bytes());
-                for (step, values) in steps.zip(values.chunks_exact(self.group)) {
-                    let to = &mut step[channel * group_bytes..(channel + 1) * group_bytes];
-                    match self.precision {
-                        Precision::Bf16 => super::super::gemm::bf16::pack(values, to),
-                        _ => to.copy_from_slice(&values[0].to_ne_bytes()),
+                if self.precision == Precision::Int8 {
+                    if !filter.iter().all(|value| value.is_finite()) {
+                        is_flawed.store(true, Ordering::Relaxed);
                     }
+                    let scale = quantise_channel(&mut filter);
+                    let place = data.len() - self.number_bytes() + 4 * channel;
+                    data[place..place + 4].copy_from_slice(&scale.to_ne_bytes());
                 }
+                self.scatter(&filter, channel, data);
             }
         });
+        if is_flawed.into_inner() {
+            return Err(KernelError::shape("int8: a weight is not finite"));
+        }
         self.data = Arc::new(data);
         Ok(())
     }
 
-    /// A filter `[inputs, positions]` in the order of the steps, one group of channels each.
-    fn order(&self, filter: &[f32], to: &mut [f32]) {
-        let places = self.window.height * self.window.width;
-        let mut groups = to.chunks_exact_mut(self.group);
+    /// Writes the filter `[inputs, positions]` of a channel to its panel, in the order of the steps.
+    fn scatter(&self, filter: &[f32], channel: usize, panel: &mut [u8]) {
+        let (places, group, bytes) = (self.places(), self.layout.group, self.layout.group_bytes());
+        let (mut rest, mut values) = (panel, [0.0_f32; 4]);
+        let mut take = |length: usize| {
+            let (taken, after) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = after;
+            taken
+        };
         for block in 0..self.blocks() {
             for place in 0..places {
+                let mut sum = 0.0_f32;
                 for word in self.block(block) {
-                    let Some(to) = groups.next() else { return };
-                    for (i, to) in to.iter_mut().enumerate() {
-                        *to = filter.get((word * self.group + i) * places + place).copied().unwrap_or(0.0);
+                    for (i, value) in values[..group].iter_mut().enumerate() {
+                        *value = filter.get((word * group + i) * places + place).copied().unwrap_or(0.0);
+                        sum += *value;
                     }
+                    let step = take(self.layout.step_bytes());
+                    self.precision.pack(&values[..group], &mut step[channel * bytes..(channel + 1) * bytes]);
+                }
+                let sums = take(self.number_bytes());
+                if let Some(to) = sums.get_mut(4 * channel..4 * channel + 4) {
+                    to.copy_from_slice(&sum.to_ne_bytes());
                 }
             }
         }

@@ -22,8 +22,9 @@ use super::Cpu;
 use super::buffer::Scratch;
 use super::dispatch::with_simd;
 use super::gemm::bf16::Bf16;
-use super::gemm::element::Element;
+use super::gemm::element::{Element, RowScale};
 use super::gemm::f32::F32;
+use super::gemm::int8::Int8;
 use super::gemm::plan::share;
 use super::gemm::{Precision, Residual};
 use super::math::Activation;
@@ -115,10 +116,13 @@ pub fn conv(
     };
     let (isa, parts) = (layer.isa(), call.plan.parts());
     match layer.precision() {
+        Precision::F32 => with_simd!(isa, s => call.run(cpu, parts, |part| call.part::<_, F32>(s, part))),
         Precision::Bf16 => {
             with_simd!(full isa, s => call.run(cpu, parts, |part| call.part::<_, Bf16>(s, part)))
         }
-        _ => with_simd!(isa, s => call.run(cpu, parts, |part| call.part::<_, F32>(s, part))),
+        Precision::Int8 => {
+            with_simd!(full isa, s => call.run(cpu, parts, |part| call.part::<_, Int8>(s, part)))
+        }
     }
     Ok(())
 }
@@ -171,6 +175,12 @@ struct ConvCall<'a> {
     plan: Plan,
 }
 
+/// The packed input of a part, and in int8 the scale of each pixel.
+struct Input {
+    words: Scratch<u32>,
+    scales: Scratch<RowScale>,
+}
+
 /// One part of the work: some output pixels and panels of channels.
 struct ConvPart {
     image: usize,
@@ -187,12 +197,18 @@ impl ConvCall<'_> {
     fn part<S: Simd, E: Element<S>>(&self, s: S, number: usize) {
         let part = self.plan.part(number, self.height, self.width, self.layer.panels());
         let region = Region::new(self.layer, self.images, &part);
-        let mut words = Scratch::<u32>::take(region.words());
+        let (pixels, pitch) = (region.rows * region.columns, region.columns * region.pitch);
+        let mut input = Input {
+            words: Scratch::take(pixels * region.pitch),
+            scales: Scratch::take(if E::HAS_SCALES { pixels } else { 0 }),
+        };
         for row in 0..region.rows {
+            let scales = if E::HAS_SCALES { row * region.columns..(row + 1) * region.columns } else { 0..0 };
             s.call(PackRow::<E> {
                 region: &region,
                 row,
-                to: region.row_of(&mut words, row),
+                to: &mut input.words[row * pitch..(row + 1) * pitch],
+                scales: &mut input.scales[scales],
                 element: PhantomData,
             });
         }
@@ -200,10 +216,10 @@ impl ConvCall<'_> {
         let mut sums = Scratch::<u32>::take(pixels * 2 * S::LANES);
         for panel in part.panels.clone() {
             for block in 0..self.layer.blocks() {
-                self.block::<S, E>(s, &part, &region, &words, panel, block, &mut sums);
+                self.block::<S, E>(s, &part, &region, &input, panel, block, &mut sums);
             }
             for (row, sums) in sums.chunks_exact(part.columns.len() * 2 * S::LANES).enumerate() {
-                self.finish::<S, E>(s, &part, row, panel, sums);
+                self.finish(s, &part, row, panel, sums);
             }
         }
     }
@@ -215,12 +231,12 @@ impl ConvCall<'_> {
         s: S,
         part: &ConvPart,
         region: &Region<'_>,
-        words: &[u32],
+        input: &Input,
         panel: usize,
         block: usize,
         sums: &mut [u32],
     ) {
-        let steps = Steps::new(self.layer, region, block);
+        let steps = Steps::new(self.layer, region, block, E::HAS_SCALES);
         let weights = self.layer.weights(panel, block);
         let columns = part.columns.len();
         let tiles = columns.div_ceil(super::gemm::max_rows(S::LANES));
@@ -230,15 +246,16 @@ impl ConvCall<'_> {
         for row in 0..part.rows.len() {
             for tile in 0..tiles {
                 let pixels = share(columns, tile, tiles);
-                let first =
-                    (row * stride * region.columns + pixels.start * stride) * region.pitch + steps.first;
+                let first = row * stride * region.columns + pixels.start * stride;
                 let near = if ahead < weights.len() { next.wrapping_add(ahead) } else { weights.as_ptr() };
                 ahead += 64 * steps.total();
                 let place = (row * columns + pixels.start) * 2 * S::LANES;
                 let tile = Inner {
                     steps,
-                    input: words[first..].as_ptr(),
+                    input: input.words[first * region.pitch + steps.first..].as_ptr(),
                     pixel: stride * region.pitch,
+                    scales: input.scales.as_ptr().wrapping_add(first),
+                    stride,
                     weights: weights.as_ptr(),
                     sums: sums[place..place + pixels.len() * 2 * S::LANES].as_mut_ptr(),
                     fresh: block == 0,
@@ -249,15 +266,16 @@ impl ConvCall<'_> {
         }
     }
 
-    fn finish<S: Simd, E: Element<S>>(&self, s: S, part: &ConvPart, row: usize, panel: usize, sums: &[u32]) {
+    fn finish<S: Simd>(&self, s: S, part: &ConvPart, row: usize, panel: usize, sums: &[u32]) {
         let outputs = self.layer.window().outputs;
         let channel = panel * 2 * S::LANES;
         let pixel = (part.image * self.height + part.rows.start + row) * self.width + part.columns.start;
         let residual = self.residual.get();
         let place = pixel * outputs + channel;
         let per_image = self.epilogue.per_image.map(|bias| &bias[part.image * outputs + channel..]);
-        s.call(FinishRow::<E> {
+        s.call(FinishRow {
             sums,
+            scales: self.layer.scales(panel),
             channels: (outputs - channel).min(2 * S::LANES),
             outputs,
             bias: self.layer.bias().map(|bias| &bias[channel..]),
@@ -266,7 +284,6 @@ impl ConvCall<'_> {
             scale: self.epilogue.scale,
             to: self.to.get().wrapping_add(place),
             residual: if residual.is_null() { residual } else { residual.wrapping_add(place) },
-            element: PhantomData,
         });
     }
 }
@@ -276,6 +293,8 @@ struct Inner {
     steps: Steps,
     input: *const u32,
     pixel: usize,
+    scales: *const RowScale,
+    stride: usize,
     weights: *const u8,
     sums: *mut u32,
     fresh: bool,
@@ -303,6 +322,8 @@ impl Inner {
             steps: self.steps,
             input: self.input,
             pixel: self.pixel,
+            scales: self.scales,
+            stride: self.stride,
             weights: self.weights,
             sums: self.sums,
             fresh: self.fresh,

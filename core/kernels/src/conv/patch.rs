@@ -50,15 +50,6 @@ impl<'a> Region<'a> {
         }
     }
 
-    pub(super) fn words(&self) -> usize {
-        self.rows * self.columns * self.pitch
-    }
-
-    pub(super) fn row_of<'b>(&self, words: &'b mut [u32], row: usize) -> &'b mut [u32] {
-        let length = self.columns * self.pitch;
-        &mut words[row * length..(row + 1) * length]
-    }
-
     /// Whether pixels are contiguous.
     pub(super) fn is_dense(&self) -> bool {
         self.pitch == self.pixel
@@ -77,6 +68,8 @@ pub(super) struct PackRow<'a, E> {
     pub(super) region: &'a Region<'a>,
     pub(super) row: usize,
     pub(super) to: &'a mut [u32],
+    /// The scale of each pixel, where the precision has them.
+    pub(super) scales: &'a mut [RowScale],
     pub(super) element: PhantomData<E>,
 }
 
@@ -88,16 +81,19 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
         let region = self.region;
         let Some(row) = region.source(region.top, self.row, region.height) else {
             self.to.fill(0);
+            self.scales.fill(RowScale { scale: 0.0, zero: 0 });
             return;
         };
         let source =
             &region.data[row * region.width * region.channels..(row + 1) * region.width * region.channels];
         let whole = region.channels.is_multiple_of(E::GROUP) && region.is_dense() && !region.doubled;
+        let whole = whole && !E::HAS_SCALES;
         let mut column = 0;
         while column < region.columns {
             let to = &mut self.to[column * region.pitch..];
             let Some(from) = region.source(region.left, column, region.width) else {
                 to[..region.pixel].fill(0);
+                self.scales.iter_mut().skip(column).take(1).for_each(|scale| scale.scale = 0.0);
                 column += 1;
                 continue;
             };
@@ -109,7 +105,9 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
                     *word = value.to_bits();
                 }
             } else {
-                E::convert(s, values, RowScale::ONE, to);
+                let scale = E::row_scale(s, values);
+                self.scales.iter_mut().skip(column).take(1).for_each(|to| *to = scale);
+                E::convert(s, values, scale, to);
             }
             column += count;
         }

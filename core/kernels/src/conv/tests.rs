@@ -1,4 +1,4 @@
-//! Both precisions on every instruction set against f64; bits against threads and the other images.
+//! Every precision on every instruction set against f64; bits against threads and the other images.
 
 use half::bf16;
 use proptest::prelude::*;
@@ -15,8 +15,6 @@ struct Case {
     height: usize,
     width: usize,
 }
-
-const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
 impl Case {
     fn new(channels: [usize; 2], window: [usize; 2], geometry: Geometry, images: [usize; 3]) -> Self {
@@ -110,6 +108,9 @@ fn check(case: &Case) {
         } else {
             assert_close(&case.run(&cpu, Precision::Bf16), &exact.0, exact.1 / 256.0, &what);
         }
+        // Half a step of activations between -1 and 1, and one of weights: the largest may be cut.
+        let terms = steps * (1.0 / 254.0 + 1.0 / 127.0) * 1.02;
+        assert_close(&case.run(&cpu, Precision::Int8), &exact.0, terms + error, &what);
     }
 }
 
@@ -201,7 +202,7 @@ fn an_image_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
     for (window, geometry) in [([3, 3], Geometry::padded(1)), ([1, 1], Geometry::default())] {
         let case = Case::new([140, 35], window, geometry, [3, 40, 7]);
         for cpu in cpus() {
-            for precision in PRECISIONS {
+            for &precision in Precision::ALL {
                 let all = bits(&case.run(&cpu, precision));
                 for threads in [1, 3] {
                     assert_eq!(bits(&case.run(&with_threads(&cpu, threads), precision)), all);
@@ -211,6 +212,33 @@ fn an_image_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
                 let found = alone.run_on(&cpu, precision, &input[2 * input.len() / 3..], Epilogue::default());
                 assert_eq!(bits(&found), all[2 * one..], "{cpu:?}, {precision:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn int8_pixels_have_scales_of_their_own() {
+    // Between small and large pixels, the small ones keep their digits.
+    let case = Case::new([64, 40], [3, 3], Geometry::padded(1), [1, 9, 20]);
+    let mut input = case.input();
+    for (i, pixel) in input.chunks_exact_mut(64).enumerate() {
+        let size = if i % 20 < 10 { 1.0 } else { 1000.0 };
+        pixel.iter_mut().for_each(|value| *value *= size);
+    }
+    for cpu in cpus() {
+        let run = |precision| case.run_on(&cpu, precision, &input, Epilogue::default());
+        let (exact, found) = (run(Precision::F32), run(Precision::Int8));
+        for (columns, size) in [(0..9, 1.0_f32), (11..20, 1000.0)] {
+            let of = |values: &[f32]| -> Vec<f32> {
+                let rows = values.chunks_exact(20 * 40);
+                rows.flat_map(|row| row[columns.start * 40..columns.end * 40].to_vec()).collect()
+            };
+            let (exact, found) = (of(&exact), of(&found));
+            let dot = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let cosine = dot(&exact, &found) / (dot(&exact, &exact) * dot(&found, &found)).sqrt();
+            assert!(cosine > 0.9998, "{cpu:?} {size}: {cosine}");
         }
     }
 }
@@ -231,7 +259,7 @@ fn nan_reaches_the_windows_that_cover_it_and_no_others() {
     let mut input = case.input();
     input[(3 * 20 + 10) * 4] = f32::NAN;
     for cpu in cpus() {
-        for precision in PRECISIONS {
+        for &precision in Precision::ALL {
             let found = case.run_on(&cpu, precision, &input, Epilogue::default());
             for (i, value) in found.iter().enumerate() {
                 let (y, x) = (i / 6 / 20, i / 6 % 20);
@@ -252,7 +280,8 @@ fn what_does_not_fit_is_refused() {
     assert!(new(Window { inputs: 4, ..window }, Geometry::default(), Precision::F32).is_err());
     assert!(new(Window { outputs: 0, ..window }, Geometry::default(), Precision::F32).is_err());
     assert!(new(window, stride(0, [0; 4]), Precision::F32).is_err());
-    assert!(new(window, Geometry::default(), Precision::Int8).is_err());
+    let flawed = [f32::NAN; 54];
+    assert!(Conv::new(cpu, Weights::F32(&flawed), window, Geometry::default(), Precision::Int8).is_err());
     let layer = new(window, Geometry::default(), Precision::F32).unwrap();
     assert!(layer.clone().with_bias(&[0.0; 3]).is_err());
     assert!(layer.output_size(2, 3).is_err());

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::super::gemm::element::Element;
+use super::super::gemm::element::{Element, RowScale};
 use super::super::simd::{Simd, Work};
 use super::layer::Conv;
 use super::patch::Region;
@@ -13,8 +13,9 @@ pub(super) struct Steps {
     /// The block's first word in a pixel.
     pub(super) first: usize,
     rows: usize,
-    /// From one row to the next.
+    /// From one row to the next, and how many pixels that are.
     row: usize,
+    columns: usize,
     runs: usize,
     /// From one run to the next.
     run: usize,
@@ -23,18 +24,20 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn new(layer: &Conv, region: &Region<'_>, block: usize) -> Self {
+    /// With `is_by_pixel`, each run is of one pixel.
+    pub(super) fn new(layer: &Conv, region: &Region<'_>, block: usize, is_by_pixel: bool) -> Self {
         let (window, words) = (layer.window(), layer.block(block));
         let row = region.columns * region.pitch;
         let steps = Self {
             first: words.start,
             rows: window.height,
             row,
+            columns: region.columns,
             runs: window.width,
             run: region.pitch,
             words: words.len(),
         };
-        if layer.blocks() == 1 && region.is_dense() {
+        if layer.blocks() == 1 && region.is_dense() && !is_by_pixel {
             // A row of the window is one run.
             return Self { runs: 1, words: window.width * words.len(), ..steps };
         }
@@ -54,8 +57,11 @@ pub(super) struct Tile<E, const PIXELS: usize> {
     pub(super) input: *const u32,
     /// Words from one window to the next.
     pub(super) pixel: usize,
+    /// The scale of the first window's first pixel, where the precision has scales, and how many to the next window's.
+    pub(super) scales: *const RowScale,
+    pub(super) stride: usize,
     pub(super) weights: *const u8,
-    /// The sums, two registers a pixel.
+    /// The sums, two registers a pixel; f32 where pixels have scales.
     pub(super) sums: *mut u32,
     /// Whether the sums start at zero; else they continue from what is stored.
     pub(super) fresh: bool,
@@ -71,7 +77,7 @@ impl<S: Simd, E: Element<S>, const PIXELS: usize> Work<S> for Tile<E, PIXELS> {
     fn run(self, s: S) {
         let register_bytes = S::LANES * E::GROUP * E::WEIGHT_BYTES;
         let mut sums = [[E::zero(s); 2]; PIXELS];
-        if !self.fresh {
+        if !self.fresh && !E::HAS_SCALES {
             for (i, pixel) in sums.iter_mut().enumerate() {
                 // SAFETY: there is room for the sums of all pixels.
                 unsafe {
@@ -101,7 +107,17 @@ impl<S: Simd, E: Element<S>, const PIXELS: usize> Work<S> for Tile<E, PIXELS> {
                     weights = weights.wrapping_add(2 * register_bytes);
                     ahead = ahead.wrapping_add(64);
                 }
+                if E::HAS_SCALES {
+                    let place = row * steps.columns + run;
+                    // SAFETY: the sums of the weights follow them.
+                    unsafe { self.accumulate(s, place, weights.cast(), self.fresh && place == 0, &sums) };
+                    weights = weights.wrapping_add(8 * S::LANES);
+                    sums = [[E::zero(s); 2]; PIXELS];
+                }
             }
+        }
+        if E::HAS_SCALES {
+            return;
         }
         for (i, pixel) in sums.iter().enumerate() {
             // SAFETY: there is room for the sums of all pixels.
@@ -109,6 +125,43 @@ impl<S: Simd, E: Element<S>, const PIXELS: usize> Work<S> for Tile<E, PIXELS> {
                 let to = self.sums.add(i * 2 * S::LANES);
                 E::store(s, to, pixel[0]);
                 E::store(s, to.add(S::LANES), pixel[1]);
+            }
+        }
+    }
+}
+
+impl<E, const PIXELS: usize> Tile<E, PIXELS> {
+    /// Adds the sums of one position of the window to those in memory, which start at zero if they are fresh.
+    ///
+    /// # Safety
+    /// Two registers are readable at `of_weights`.
+    #[inline(always)]
+    unsafe fn accumulate<S: Simd>(
+        &self,
+        s: S,
+        place: usize,
+        of_weights: *const f32,
+        fresh: bool,
+        sums: &[[E::Sum; 2]; PIXELS],
+    ) where
+        E: Element<S>,
+    {
+        // SAFETY: the caller's promise.
+        let of_weights = unsafe { [s.load_ptr(of_weights), s.load_ptr(of_weights.add(S::LANES))] };
+        // Two loops: the compiler unrolls the short one, so that the sums were in registers until now.
+        let mut widened = [[s.zero(); 2]; PIXELS];
+        for (to, sums) in widened.iter_mut().zip(sums) {
+            *to = [E::widen(s, sums[0]), E::widen(s, sums[1])];
+        }
+        for (i, pixel) in widened.iter().enumerate() {
+            // SAFETY: every window lies within the region, and there is room for the sums of all pixels.
+            unsafe {
+                let scale = *self.scales.add(place + i * self.stride);
+                let to = self.sums.add(i * 2 * S::LANES).cast::<f32>();
+                let before = |at: usize| if fresh { s.zero() } else { s.load_ptr(to.add(at)) };
+                let (low, high) = (before(0), before(S::LANES));
+                s.store_ptr(to, E::accumulate(s, low, pixel[0], scale, of_weights[0]));
+                s.store_ptr(to.add(S::LANES), E::accumulate(s, high, pixel[1], scale, of_weights[1]));
             }
         }
     }

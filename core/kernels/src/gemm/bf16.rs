@@ -6,7 +6,7 @@
 use half::bf16;
 
 use super::super::simd::Simd;
-use super::element::{Element, RowScale};
+use super::element::{Element, RowScale, sums_in_f32};
 
 /// Weights in bf16.
 pub(crate) struct Bf16;
@@ -16,26 +16,7 @@ impl<S: Simd> Element<S> for Bf16 {
     const WEIGHT_BYTES: usize = 2;
     const IS_F32: bool = !S::HAS_BF16_DOT;
     const IS_ROUGH: bool = true;
-    type Sum = S::F32;
-    type Weights = S::F32;
-    type Channels = ();
-
-    #[inline(always)]
-    fn zero(s: S) -> S::F32 {
-        s.zero()
-    }
-
-    #[inline(always)]
-    unsafe fn load(s: S, from: *const u32) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { s.load_ptr(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(s: S, to: *mut u32, sum: S::F32) {
-        // SAFETY: the caller's promise.
-        unsafe { s.store_ptr(to.cast(), sum) }
-    }
+    sums_in_f32!();
 
     #[inline(always)]
     unsafe fn weights(s: S, from: *const u8) -> S::F32 {
@@ -77,19 +58,6 @@ impl<S: Simd> Element<S> for Bf16 {
         for (word, last) in words[done..].iter_mut().zip(last) {
             *word = last;
         }
-    }
-
-    #[inline(always)]
-    unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
-
-    #[inline(always)]
-    fn from_zero(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
-        sums
-    }
-
-    #[inline(always)]
-    fn finish(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
-        sums
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) trait Element<S: Simd>: 'static {
     const IS_F32: bool;
     /// Whether results are rounded so much that [rough](super::super::rough) activation functions are exact enough.
     const IS_ROUGH: bool;
+    /// Whether each row of activations has a scale, so that sums over several rows are made in f32.
+    const HAS_SCALES: bool = false;
     /// A register of sums.
     type Sum: Copy;
     /// A register of weights.
@@ -86,4 +88,58 @@ pub(crate) trait Element<S: Simd>: 'static {
 
     /// Such sums as f32, before the bias.
     fn finish(s: S, sums: Self::Sum, row: RowScale, channels: Self::Channels) -> S::F32;
+
+    /// Sums in f32, as they are.
+    fn widen(s: S, sums: Self::Sum) -> S::F32;
+
+    /// Adds the widened sums of a row to those of others. `of_weights` is the sum of the weights that were multiplied.
+    #[inline(always)]
+    fn accumulate(s: S, to: S::F32, sums: S::F32, _: RowScale, _of_weights: S::F32) -> S::F32 {
+        s.add(to, sums)
+    }
 }
+
+/// What precisions have in common whose sums and weights are f32 in the registers.
+macro_rules! sums_in_f32 {
+    () => {
+        type Sum = S::F32;
+        type Weights = S::F32;
+        type Channels = ();
+
+        #[inline(always)]
+        fn zero(s: S) -> S::F32 {
+            s.zero()
+        }
+
+        #[inline(always)]
+        unsafe fn load(s: S, from: *const u32) -> S::F32 {
+            // SAFETY: the caller's promise.
+            unsafe { s.load_ptr(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(s: S, to: *mut u32, sum: S::F32) {
+            // SAFETY: the caller's promise.
+            unsafe { s.store_ptr(to.cast(), sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
+
+        #[inline(always)]
+        fn from_zero(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
+            sums
+        }
+
+        #[inline(always)]
+        fn finish(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
+            sums
+        }
+
+        #[inline(always)]
+        fn widen(_: S, sums: S::F32) -> S::F32 {
+            sums
+        }
+    };
+}
+pub(super) use sums_in_f32;

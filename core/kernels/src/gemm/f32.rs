@@ -1,7 +1,7 @@
 //! GEMM in f32: weights and activations as they are, one FMA a step.
 
 use super::super::simd::Simd;
-use super::element::{Element, RowScale};
+use super::element::{Element, RowScale, sums_in_f32};
 
 /// Weights in f32.
 pub(crate) struct F32;
@@ -11,26 +11,7 @@ impl<S: Simd> Element<S> for F32 {
     const WEIGHT_BYTES: usize = 4;
     const IS_F32: bool = true;
     const IS_ROUGH: bool = false;
-    type Sum = S::F32;
-    type Weights = S::F32;
-    type Channels = ();
-
-    #[inline(always)]
-    fn zero(s: S) -> S::F32 {
-        s.zero()
-    }
-
-    #[inline(always)]
-    unsafe fn load(s: S, from: *const u32) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { s.load_ptr(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(s: S, to: *mut u32, sum: S::F32) {
-        // SAFETY: the caller's promise.
-        unsafe { s.store_ptr(to.cast(), sum) }
-    }
+    sums_in_f32!();
 
     #[inline(always)]
     unsafe fn weights(s: S, from: *const u8) -> S::F32 {
@@ -48,18 +29,5 @@ impl<S: Simd> Element<S> for F32 {
         for (word, value) in words.iter_mut().zip(numbers) {
             *word = value.to_bits();
         }
-    }
-
-    #[inline(always)]
-    unsafe fn channels(_: S, _: *const f32, _: *const i32) {}
-
-    #[inline(always)]
-    fn from_zero(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
-        sums
-    }
-
-    #[inline(always)]
-    fn finish(_: S, sums: S::F32, _: RowScale, (): ()) -> S::F32 {
-        sums
     }
 }

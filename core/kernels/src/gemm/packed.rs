@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::super::buffer::{Aligned, Scratch};
@@ -37,6 +38,15 @@ impl Precision {
             Self::Int8 => "int8",
         }
     }
+
+    /// Packs a group of weights; in int8 they are quantised already.
+    pub(in super::super) fn pack(self, values: &[f32], to: &mut [u8]) {
+        match self {
+            Self::F32 => to.copy_from_slice(&values[0].to_ne_bytes()),
+            Self::Bf16 => super::bf16::pack(values, to),
+            Self::Int8 => int8::pack(values, to),
+        }
+    }
 }
 
 /// Weights as a file has them: one row per output channel.
@@ -64,10 +74,8 @@ impl Weights<'_> {
         let range = row * to.len()..(row + 1) * to.len();
         match self {
             Self::F32(values) => to.copy_from_slice(&values[range]),
-            Self::Bf16(values) => {
-                to.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32())
-            }
-            Self::F16(values) => to.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32()),
+            Self::Bf16(values) => values[range].convert_to_f32_slice(to),
+            Self::F16(values) => values[range].convert_to_f32_slice(to),
         }
     }
 }
@@ -92,17 +100,17 @@ impl<'a> From<&'a [f16]> for Weights<'a> {
 
 /// How panels of a precision are laid out for an instruction set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PanelLayout {
+pub(in super::super) struct PanelLayout {
     /// Lanes of a register in f32. A panel is two registers of channels.
-    pub(super) lanes: usize,
+    pub(in super::super) lanes: usize,
     /// Numbers in a word of activations.
-    pub(super) group: usize,
+    pub(in super::super) group: usize,
     /// Bytes of a weight.
-    pub(super) weight_bytes: usize,
+    weight_bytes: usize,
 }
 
 impl PanelLayout {
-    fn of(isa: Isa, precision: Precision) -> Self {
+    pub(in super::super) fn of(isa: Isa, precision: Precision) -> Self {
         fn layout<S: Simd, E: Element<S>>(_: S) -> PanelLayout {
             PanelLayout { lanes: S::LANES, group: E::GROUP, weight_bytes: E::WEIGHT_BYTES }
         }
@@ -114,13 +122,18 @@ impl PanelLayout {
     }
 
     /// Channels of a panel.
-    pub(super) fn channels(self) -> usize {
+    pub(in super::super) fn channels(self) -> usize {
         2 * self.lanes
     }
 
+    /// Bytes of a channel's weights per word of activations.
+    pub(in super::super) fn group_bytes(self) -> usize {
+        self.group * self.weight_bytes
+    }
+
     /// Bytes of a panel's weights per word of activations.
-    pub(super) fn step_bytes(self) -> usize {
-        self.channels() * self.group * self.weight_bytes
+    pub(in super::super) fn step_bytes(self) -> usize {
+        self.channels() * self.group_bytes()
     }
 }
 
@@ -333,15 +346,10 @@ impl Packed {
 
     /// Writes the weights of one channel to its panel.
     fn scatter(&self, row: &[f32], channel: usize, panel: &mut [u8]) {
-        let group_bytes = self.layout.group * self.layout.weight_bytes;
+        let bytes = self.layout.group_bytes();
         let steps = panel.chunks_exact_mut(self.layout.step_bytes());
         for (step, values) in steps.zip(row.chunks_exact(self.layout.group)) {
-            let to = &mut step[channel * group_bytes..(channel + 1) * group_bytes];
-            match self.precision {
-                Precision::F32 => to.copy_from_slice(&values[0].to_ne_bytes()),
-                Precision::Bf16 => super::bf16::pack(values, to),
-                Precision::Int8 => int8::pack(values, to),
-            }
+            self.precision.pack(values, &mut step[channel * bytes..(channel + 1) * bytes]);
         }
     }
 

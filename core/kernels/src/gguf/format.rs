@@ -133,10 +133,13 @@ impl Format {
 
     /// Whether the scales of the blocks in `bytes` are finite, and so every number.
     pub fn are_finite(self, bytes: &[u8]) -> bool {
+        // The exponent of what is no number, and of an infinity.
+        let exponent = if self == Self::Bf16 { 0x7f80 } else { 0x7c00 };
+        let places = self.scale_places();
         bytes.chunks_exact(self.block_bytes()).all(|block| {
-            let scale = |at: &usize| self.half(u16::from_le_bytes([block[*at], block[at + 1]]));
-            let is_number = self != Self::Mxfp4 || block[0] != u8::MAX;
-            is_number && self.scale_places().iter().all(|at| scale(at).is_finite())
+            let is_finite =
+                |at: &usize| u16::from_le_bytes([block[*at], block[at + 1]]) & exponent != exponent;
+            (self != Self::Mxfp4 || block[0] != u8::MAX) && places.iter().all(is_finite)
         })
     }
 

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::grammar::Constraint;
-use super::images::PromptImage;
+use super::images::{self, PromptImage};
 use super::output::OutputReader;
 use super::sampling::{Sampler, log_probabilities};
+use super::speculation::{Speculate, Speculation};
 use crate::chat::{ChatEvent, FinishReason, TokenLogprob};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -23,10 +25,15 @@ pub(super) type EventSender = UnboundedSender<Result<ChatEvent>>;
 /// Tokens of a prompt whose logits are computed at once: all logits of each are.
 const SCORED_TOKENS: usize = 32;
 
+/// Tokens of an interrupted answer that are computed again at once.
+const REPEATED_TOKENS: usize = 16;
+
 /// What is asked, ready for the model's thread. Dropping it without an end tells the caller that it was lost.
 #[derive(Debug)]
 pub(crate) struct ChatJob {
     pub(super) cx: Context,
+    /// Smaller numbers come first.
+    pub(super) priority: i64,
     pub(super) prompt: Vec<u32>,
     /// The images of the prompt, in order.
     pub(super) images: Vec<PromptImage>,
@@ -80,55 +87,101 @@ impl ChatJob {
     }
 }
 
-/// An answer in progress.
+/// An answer in progress, or one that waits.
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) job: ChatJob,
+    /// Without tokens while it waits.
     pub(super) cache: TextCache,
-    /// The answer's tokens. All but the last are in the cache.
+    /// The answer's tokens. All but the last are in the cache, unless it was interrupted.
     generated: Vec<u32>,
     /// Tokens that come next whatever the model would say.
     forced: VecDeque<u32>,
     /// How many tokens of the prompt were in the cache from the start.
-    reused: usize,
+    reused: Option<usize>,
+    /// How many tokens of the prompt have been scored.
+    scored: usize,
     reasoning: usize,
     is_over: bool,
+    since: Instant,
+    pub(super) speculation: Speculation,
 }
 
 impl Conversation {
-    /// An answer whose cache holds the first tokens of the prompt.
-    pub(super) fn new(job: ChatJob, cache: TextCache) -> Self {
+    /// An answer that waits.
+    pub(super) fn new(job: ChatJob, speculate: Speculate) -> Self {
         Self {
-            reused: cache.len(),
-            cache,
+            cache: TextCache::default(),
             generated: Vec::new(),
             forced: VecDeque::new(),
+            reused: None,
+            scored: 0,
             reasoning: 0,
             is_over: false,
+            since: Instant::now(),
+            speculation: Speculation::new(speculate),
             job,
         }
     }
 
-    /// Whether its answer goes on by the token that came last.
-    pub(super) fn is_decoding(&self) -> bool {
-        !self.generated.is_empty()
+    /// Begins, or goes on, over a cache that holds the first tokens of the prompt.
+    pub(super) fn start(&mut self, cache: TextCache) {
+        self.reused.get_or_insert(cache.len());
+        self.cache = cache;
     }
 
-    /// The tokens that are computed next, of a prompt at most `most`, or an image if that has more.
-    pub(super) fn next_tokens(&self, most: usize) -> &[u32] {
-        match self.generated.last() {
-            Some(last) => std::slice::from_ref(last),
-            None => {
-                let known = self.cache.len();
-                let most = if self.job.scores_prompt { most.min(SCORED_TOKENS) } else { most };
-                let most = self.job.prompt.len().min(known.saturating_add(most));
-                let end = match self.job.whole_images(most) {
-                    end if end > known || most == known => end,
-                    start => self.images_in(start..start + 1).next().map_or(most, |image| image.tokens.end),
-                };
-                &self.job.prompt[known..end]
-            }
+    /// What is larger for those that should rather wait: the less urgent, then the newer.
+    pub(super) fn precedence(&self) -> (i64, Instant) {
+        (self.job.priority, self.since)
+    }
+
+    /// What of the prompt need not be computed if it is in a cache: the last token's logits are needed for the first token of
+    /// the answer, and all for a score.
+    pub(super) fn reusable(&self) -> &[u32] {
+        let prompt = &self.job.prompt;
+        match (self.job.scores_prompt, self.generated.is_empty()) {
+            (true, _) => &prompt[..self.scored],
+            (false, true) => &prompt[..prompt.len().saturating_sub(1)],
+            (false, false) => prompt,
         }
+    }
+
+    /// How many tokens prompt and answer have so far.
+    pub(super) fn tokens(&self) -> usize {
+        self.job.prompt.len() + self.generated.len()
+    }
+
+    /// Whether tokens of its answer are computed next.
+    pub(super) fn is_decoding(&self) -> bool {
+        !self.generated.is_empty() && self.known() >= self.job.prompt.len()
+    }
+
+    /// What is computed next: of a prompt at most `most` tokens, or an image if that has more, of an answer its last one and up
+    /// to `guesses` that may follow; how many were guessed is told too.
+    pub(super) fn next_tokens(&mut self, most: usize, guesses: usize) -> (Vec<u32>, usize) {
+        let known = self.known();
+        if !self.is_decoding() {
+            let most = if self.job.scores_prompt { most.min(SCORED_TOKENS) } else { most };
+            let most = self.job.prompt.len().min(known.saturating_add(most));
+            let end = match self.job.whole_images(most) {
+                end if end > known || most == known => end,
+                start => self.images_in(start..start + 1).next().map_or(most, |image| image.tokens.end),
+            };
+            return (self.job.prompt[known..end].to_vec(), 0);
+        }
+        let mut tokens = self.generated[known - self.job.prompt.len()..].to_vec();
+        if tokens.len() > 1 {
+            tokens.truncate(REPEATED_TOKENS);
+            return (tokens, 0);
+        }
+        // The last token is never followed by another.
+        let guesses = guesses.min((self.job.max_tokens - self.generated.len()).saturating_sub(1));
+        let known = self.forced.make_contiguous();
+        let mut guessed = self.speculation.guess(&self.job.prompt, &self.generated, known, guesses);
+        // What stands for an image in the prompt is no token of an answer.
+        guessed.truncate(guessed.iter().take_while(|id| !images::is_image(**id)).count());
+        tokens.extend(&guessed);
+        (tokens, guessed.len())
     }
 
     /// The images that begin among these tokens of the prompt.
@@ -136,12 +189,9 @@ impl Conversation {
         self.job.images.iter().filter(move |image| tokens.contains(&image.tokens.start))
     }
 
-    /// How many tokens the cache holds before what is computed next.
+    /// How many tokens the cache holds.
     pub(super) fn known(&self) -> usize {
-        match self.generated.len() {
-            0 => self.cache.len().min(self.job.prompt.len()),
-            count => self.job.prompt.len() + count - 1,
-        }
+        self.cache.len()
     }
 
     /// How many tokens of the prompt are in the cache, computed as a prompt.
@@ -152,6 +202,11 @@ impl Conversation {
     /// Whether it has ended.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// The answer's last token.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.generated.last().copied()
     }
 
     /// Goes on by the token that these logits give.
@@ -168,8 +223,9 @@ impl Conversation {
     }
 
     /// Tells how likely the token at a place of the prompt was, by the logits of the one before it.
-    pub(super) fn score(&self, place: usize, logits: &[f32], tokenizer: &ChatTokenizer) {
-        if let Some(token) = self.job.prompt.get(place) {
+    pub(super) fn score(&mut self, place: usize, logits: &[f32], tokenizer: &ChatTokenizer) {
+        if let Some(token) = self.job.prompt.get(place).filter(|_| place > self.scored) {
+            self.scored = place;
             let top = self.job.logprobs.unwrap_or_default();
             self.send(vec![ChatEvent::Logprobs(vec![logprob(logits, *token, top, tokenizer)])]);
         }
@@ -241,7 +297,7 @@ impl Conversation {
         };
         let count = |tokens: usize| u64::try_from(tokens).ok();
         let mut usage = Usage::new(count(self.job.prompt.len()), count(self.generated.len()));
-        usage.cached_tokens = count(self.reused);
+        usage.cached_tokens = count(self.reused.unwrap_or_default());
         usage.reasoning_tokens = count(self.reasoning).filter(|tokens| *tokens > 0);
         self.job.end(Ok(ChatEvent::finish(reason, usage)));
     }

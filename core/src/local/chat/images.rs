@@ -29,6 +29,11 @@ const STORED_BYTES: usize = 128 << 20;
 /// Ids from here on stand for images: no vocabulary has them.
 const FIRST_ID: u32 = 1 << 31;
 
+/// Whether an id in a prompt stands for an image.
+pub(super) fn is_image(id: u32) -> bool {
+    id >= FIRST_ID
+}
+
 /// What a model says that reads no images.
 const TEXT_ONLY: &str = "reads text only";
 const GGUF: &str = "reads text only, because a GGUF file holds that part of it alone: for images open its safetensors repository";

@@ -10,8 +10,13 @@ mod prefix;
 mod sampling;
 mod sampling_defaults;
 mod scheduler;
+mod speculation;
+mod spill;
 mod stack;
+mod step;
 pub(crate) mod template;
+#[cfg(test)]
+mod together_tests;
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,7 +27,7 @@ use tokio::sync::mpsc;
 
 use super::LocalChatConfig;
 use super::models::is_stock;
-use super::ops::{Device, DeviceChoice};
+use super::ops::{Device, DeviceChoice, KvPrecision};
 use super::runtime::{Queue, Worker, log_loaded};
 use super::source::{Located, locate};
 use super::vision::Limits;
@@ -33,7 +38,7 @@ use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::{BackendInfo, Route, Usage};
 use crate::transport::Transport;
-use model::{ChatModel, DEFAULT_RUNNING, check_storage, model_config, precision};
+use model::{ChatModel, DEFAULT_RUNNING, check_storage, kv_precision, model_config, precision};
 
 /// Requests that wait where the configuration does not say.
 const DEFAULT_QUEUED: usize = 64;
@@ -51,17 +56,23 @@ fn nth(request: &ChatRequest, number: u32) -> ChatRequest {
 }
 
 /// What is said of a model. Whether candle computes it is known once it is loaded, or from files on this machine.
-fn info_of(name: &str, device: &Device, storage: Storage, is_stock: bool) -> BackendInfo {
+fn info_of(name: &str, device: &Device, held: (Storage, KvPrecision), is_stock: bool) -> BackendInfo {
     let info = BackendInfo::new("local", name).with_device(device.name());
-    match storage {
+    let (storage, kv) = held;
+    let (precision, reason) = match storage {
         _ if is_stock => {
-            info.with_precision("f32", "candle's own code computes this architecture, which is slower")
+            return info
+                .with_precision("f32", "candle's own code computes this architecture, which is slower");
         }
-        Storage::Quantised(format) => info.with_precision(format.name().to_lowercase(), QUANTISED),
+        Storage::Quantised(format) => (format.name().to_lowercase(), QUANTISED),
         Storage::AsInFile if name.ends_with(".gguf") => {
-            info.with_precision("gguf", "the file's blocks are multiplied as they are")
+            ("gguf".to_owned(), "the file's blocks are multiplied as they are")
         }
-        _ => info.with_precision(device.precision.name(), device.precision_reason),
+        _ => (device.precision.name().to_owned(), device.precision_reason),
+    };
+    match device.is_cpu() {
+        true => info.with_precision(precision, format!("{reason}; keys and values are {}", kv.name())),
+        false => info.with_precision(precision, reason),
     }
 }
 
@@ -116,6 +127,7 @@ impl LocalChat {
         let device: DeviceChoice = config.source.device.as_deref().unwrap_or("auto").parse()?;
         let (precision, storage) = precision(config)?;
         let device = Device::open(device, precision, env)?;
+        let kv = kv_precision(config, &device)?;
         let limits = Limits::new(None, env)?;
         let (located, copies) = (locate(&config.source, env)?, config.source.copies_weights()?);
         let (mut is_known_stock, mut reads_images) = (false, None);
@@ -131,7 +143,7 @@ impl LocalChat {
             }
             Located::Remote(model) => model.id.clone(),
         };
-        let info = info_of(&name, &device, storage, is_known_stock);
+        let info = info_of(&name, &device, (storage, kv), is_known_stock);
         let info = BackendInfo { reads_images, ..info };
         let queue = Queue::new(
             config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
@@ -142,7 +154,7 @@ impl LocalChat {
             let cx = &cx.clone().with_default_transport(transport.as_ref());
             let files = located.files(cx)?.with_copied_weights(copies);
             let model = ChatModel::load(&files, &device, &config, limits, |is_stock| {
-                info_of(&of_model, &device, storage, is_stock)
+                info_of(&of_model, &device, (storage, kv), is_stock)
             })?;
             log_loaded(&model.info);
             Ok(change(model))

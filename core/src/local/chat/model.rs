@@ -1,6 +1,7 @@
 //! A loaded chat model: everything between a request and the tokens of its answer.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -12,6 +13,8 @@ use super::output::{Dialect, OutputReader};
 use super::prefix::PrefixStore;
 use super::sampling::{self, Sampler, SamplingOptions};
 use super::sampling_defaults::SamplingDefaults;
+use super::speculation::Speculate;
+use super::spill::Spill;
 use super::template::{RenderOptions, Template};
 use crate::chat::{ChatEvent, ChatRequest, Part, PromptInput};
 use crate::context::Context;
@@ -19,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::LocalChatConfig;
 use crate::local::models::{CausalLm, LoadOptions, causal_lm, check_causal_lm, config_of_gguf, is_stock};
-use crate::local::ops::{Device, Format, PrecisionChoice};
+use crate::local::ops::{Device, Format, KvMemory, KvPrecision, PrecisionChoice};
 use crate::local::runtime::Ticket;
 use crate::local::source::ModelFiles;
 use crate::local::tokenizer::{ChatTokenizer, Prompt};
@@ -44,10 +47,21 @@ const MAX_LOGPROBS: u8 = 20;
 /// What a model is bounded by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// The most tokens of all conversations together.
+    /// Memory for keys and values, in bytes.
+    pub(super) cache_bytes: usize,
+    /// The most tokens that fit there.
     pub(super) cache_tokens: usize,
     /// The most answers in progress.
     pub(super) running: usize,
+}
+
+/// How often what happens that no answer shows.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Answers that waited because there was no memory for their next tokens.
+    pub(super) interrupted: AtomicU64,
+    /// Tokens that were guessed right.
+    pub(super) guessed: AtomicU64,
 }
 
 /// A loaded model.
@@ -57,6 +71,8 @@ pub(crate) struct ChatModel {
     pub(super) prefixes: Mutex<PrefixStore>,
     pub(super) limits: Limits,
     pub(super) device: Device,
+    pub(super) speculate: Speculate,
+    pub(super) counts: Counts,
     template: Template,
     grammars: Grammars,
     pub(super) defaults: SamplingDefaults,
@@ -133,7 +149,14 @@ impl ChatModel {
         check_storage(&weights, storage)?;
         let cache_bytes = usize::try_from(config.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES));
         let cache_bytes = cache_bytes.unwrap_or(usize::MAX);
-        let options = LoadOptions { storage, window: config.context, cache_bytes: Some(cache_bytes) };
+        let options = LoadOptions {
+            storage,
+            window: config.context,
+            cache_bytes: Some(cache_bytes),
+            kv: kv_precision(config, device)?,
+        };
+        let spill =
+            config.spill.as_deref().map(|folder| Spill::open(folder, config.spill_bytes)).transpose()?;
         // The tokenizer takes as long to read as the weights.
         let (model, tokenizer) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| match weights.metadata() {
@@ -153,7 +176,8 @@ impl ChatModel {
             }
         };
         let per_token = model.cache_bytes_per_token().max(1);
-        let cache_tokens = cache_bytes / per_token;
+        // Whole pages.
+        let cache_tokens = cache_bytes / per_token / KvMemory::PAGE * KvMemory::PAGE;
         if model.window() < MIN_WINDOW {
             let text = format!(
                 "{cache_bytes} bytes of `cache_bytes` hold {cache_tokens} tokens of {per_token} bytes each; at least \
@@ -166,8 +190,18 @@ impl ChatModel {
             template: Template::of_model(&tokenizer, config.template.as_deref())?,
             grammars: Grammars::new(Arc::clone(&tokenizer)),
             defaults: SamplingDefaults::of(generation.as_ref(), weights.metadata()),
-            limits: Limits { cache_tokens, running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1) },
-            prefixes: Mutex::default(),
+            limits: Limits {
+                cache_bytes,
+                cache_tokens,
+                running: config.max_running.unwrap_or(DEFAULT_RUNNING).max(1),
+            },
+            prefixes: Mutex::new(PrefixStore::new(spill)),
+            counts: Counts::default(),
+            // Elsewhere sums may depend on how many tokens are computed at once.
+            speculate: match config.speculation.unwrap_or(true) && model.is_paged() {
+                true => Speculate::WhereItPays,
+                false => Speculate::Never,
+            },
             device: device.clone(),
             info: BackendInfo { reads_images: Some(images.is_ok()), ..info(is_stock(&model_config)) },
             images,
@@ -218,6 +252,7 @@ impl ChatModel {
         }
         Ok(ChatJob {
             cx: cx.clone(),
+            priority: priority(request)?,
             reader: OutputReader::new(dialect, &prompt, request),
             decoder: self.tokenizer.decoder(),
             sampler: Sampler::new(options, &tokens, Some(&self.tokenizer)),
@@ -344,7 +379,33 @@ impl ChatModel {
 }
 
 /// The names of [`ChatRequest::extra`] that are no options of sampling.
-const OWN_EXTRA: &[&str] = &["chat_template_kwargs", "guided_grammar", "guided_regex", "thinking_budget"];
+const OWN_EXTRA: &[&str] =
+    &["chat_template_kwargs", "guided_grammar", "guided_regex", "priority", "thinking_budget"];
+
+/// Which requests come first, where the request says: those with smaller numbers.
+fn priority(request: &ChatRequest) -> Result<i64> {
+    match request.extra.get("priority") {
+        None | Some(Value::Null) => Ok(0),
+        Some(value) => value.as_i64().ok_or_else(|| {
+            Error::invalid_request(format!(
+                "`priority` is {value}; it must be a whole number, and smaller ones come first"
+            ))
+        }),
+    }
+}
+
+/// The dtype of keys and values.
+///
+/// # Errors
+/// `config_invalid` for one that is misspelt, or any on a GPU: there it is that of activations.
+pub(super) fn kv_precision(config: &LocalChatConfig, device: &Device) -> Result<KvPrecision> {
+    let name = config.kv.as_deref().unwrap_or("auto");
+    let precision = name.parse()?;
+    match device.is_cpu() || name == "auto" {
+        true => Ok(precision),
+        false => Err(Error::config("`kv` is chosen on the CPU only; leave it out on a GPU")),
+    }
+}
 
 /// The most tokens of thoughts, where the request says.
 fn thinking_budget(request: &ChatRequest) -> Result<Option<usize>> {

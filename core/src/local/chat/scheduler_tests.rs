@@ -9,8 +9,9 @@ use crate::context::Context;
 use crate::env::Environment;
 use crate::local::LocalChatConfig;
 use crate::local::chat::LocalChat;
-use crate::local::models::CausalLm;
+use crate::local::models::{Cached, CausalLm, Tokens};
 use crate::local::ops::Tensor;
+use crate::local::runtime::thread_lost;
 
 /// What a model does with texts that hold a certain token.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +42,24 @@ impl CausalLm for Faulty {
         self.model.cache_bytes_per_token()
     }
 
+    fn cache_bytes(&self) -> usize {
+        self.model.cache_bytes()
+    }
+
+    fn is_paged(&self) -> bool {
+        self.model.is_paged()
+    }
+
+    fn reuses(&self) -> bool {
+        self.model.reuses()
+    }
+
     fn new_cache(&self, capacity: usize) -> Result<TextCache> {
         self.model.new_cache(capacity)
     }
 
-    fn fits(&self, cache: &TextCache, capacity: usize) -> bool {
-        self.model.fits(cache, capacity)
+    fn is_long(&self, capacity: usize) -> bool {
+        self.model.is_long(capacity)
     }
 
     fn logits(&self, tokens: &Tokens, cached: Option<Cached<'_, '_>>, rows: &[u32]) -> Result<Tensor> {
@@ -100,11 +113,23 @@ impl CausalLm for Nothing {
         0
     }
 
+    fn cache_bytes(&self) -> usize {
+        0
+    }
+
+    fn is_paged(&self) -> bool {
+        false
+    }
+
+    fn reuses(&self) -> bool {
+        false
+    }
+
     fn new_cache(&self, _: usize) -> Result<TextCache> {
         Err(thread_lost())
     }
 
-    fn fits(&self, _: &TextCache, _: usize) -> bool {
+    fn is_long(&self, _: usize) -> bool {
         false
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::encode::{Texts, png};
 use super::engine::{Engine, not_finite};
 use super::job::{ImageJob, Plan, Start, noise_name};
+use super::loras::LoraGroup;
 use super::memory::Load;
 use super::noise::{Draw, Noise};
 use super::pipeline::{Conditioning, DecodeOptions, InpaintInput, Latent, LatentShape, MicroConditions, Row};
@@ -115,7 +116,7 @@ impl Drawing {
     ///
     /// # Errors
     /// What is wrong with the image or the prompt; `out_of_memory` if there would be no room for it alone.
-    pub(super) fn begin(&mut self, engine: &Engine, loads: &[Load]) -> Result<bool> {
+    pub(super) fn begin(&mut self, engine: &Engine, loads: &[Load], in_use: &[&LoraGroup]) -> Result<bool> {
         let image = self.begun;
         let is_given = matches!(self.job.plan.images.get(image), Some(Start::Image(..)));
         let named = |error: Error| if is_given { error.about_input(image) } else { error };
@@ -124,6 +125,9 @@ impl Drawing {
         let all: Vec<Load> = loads.iter().copied().chain([own]).collect();
         if let Err(error) = engine.memory.check(&all) {
             return if loads.is_empty() { Err(named(error)) } else { Ok(false) };
+        }
+        if !engine.prepare(self.job.plan.loras(), in_use)? {
+            return Ok(false);
         }
         if self.conditioning.is_none() {
             self.conditioning = Some(conditioning(engine, &self.job.plan)?);
@@ -214,6 +218,7 @@ impl Drawing {
             latent: input,
             timestep,
             conditioning,
+            loras: self.job.plan.loras(),
             sizes: lane.sizes,
             guidance,
             inpaint: lane.inpaint.as_ref(),
@@ -321,7 +326,7 @@ fn of_noise(
 fn conditioning(engine: &Engine, plan: &Plan) -> Result<(Conditioning, Option<Conditioning>)> {
     let positive = engine.model.encode(&plan.prompt)?;
     let negative = match plan.steps.is_guided {
-        true => Some(engine.model.encode_negative(plan.negative.as_ref())?),
+        true => Some(engine.model.encode_negative(plan.negative.as_ref(), plan.loras())?),
         false => None,
     };
     Ok((positive, negative))
@@ -331,19 +336,21 @@ fn texts(engine: &Engine, plan: &Plan, lane: &Lane, drawn: &RgbImage) -> Texts {
     let facts = engine.facts();
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let scheduler = Named::of(&plan.steps.scheduler);
-    let input = match plan.images.get(lane.image) {
-        Some(Start::Image(data, _)) => Some(sha256(data.bytes())),
-        _ => None,
+    let (input, is_resized) = match plan.images.get(lane.image) {
+        Some(Start::Image(data, size)) => (Some(sha256(data.bytes())), size.is_some()),
+        _ => (None, false),
     };
-    let loras =
-        facts.loras.iter().map(|lora| LoraReceipt::new(lora.name.clone(), lora.scale, lora.sha256.clone()));
+    let loras = plan.loras().members().filter_map(|(place, weight)| {
+        let lora = facts.loras.get(place)?;
+        Some(LoraReceipt::new(lora.name.clone(), weight, lora.sha256.clone()))
+    });
     let receipt = ImageReceipt {
         engine: concat!("ayni ", env!("CARGO_PKG_VERSION")).to_owned(),
         operation: if input.is_some() { "refine" } else { "generate" }.to_owned(),
         model: engine.info.model.to_string(),
         model_sha256: engine.weights.sha256().to_owned(),
         loras: loras.collect(),
-        recipe: engine.recipe.name.clone(),
+        recipe: plan.recipe.clone(),
         device: facts.device.clone(),
         precision: facts.precision.to_owned(),
         prompt: plan.prompt.text.clone(),
@@ -359,6 +366,13 @@ fn texts(engine: &Engine, plan: &Plan, lane: &Lane, drawn: &RgbImage) -> Texts {
         weighted: plan.prompt.weighted,
         strength: input.is_some().then_some(plan.strength),
         input_sha256: input,
+        mask_sha256: plan.mask.as_ref().map(|mask| sha256(mask.bytes())),
+        drawn_size: lane
+            .canvas
+            .as_ref()
+            .and_then(Canvas::drawn_size)
+            .map(|size| (number(size.width), number(size.height))),
+        is_resized,
     };
     Texts { parameters: receipt.parameters(scheduler.label), receipt: receipt.to_json() }
 }

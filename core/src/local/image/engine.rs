@@ -11,21 +11,23 @@ use std::sync::{Arc, OnceLock};
 
 use super::drawing::{Drawing, Lane};
 use super::job::ImageJob;
+use super::loras::LoraGroup;
 use super::memory::{Load, Memory};
 use super::model::ImageModel;
 use super::pipeline::{Facts, Latent, LatentShape, Row};
 use super::receipt::sha256_of_files;
-use super::recipes::Recipe;
+use super::recipes::Recipes;
 use super::sizes::{Size, Sizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
+use crate::local::ops::KeptMemory;
 use crate::local::runtime::{Queued, Work, thread_lost};
 use ayni_kernels::Cpu;
 
 /// A loaded model, and what requests to it must keep to.
 pub(crate) struct Engine {
     pub(super) model: Box<dyn ImageModel>,
-    pub(super) recipe: Recipe,
+    pub(super) recipes: Recipes,
     pub(super) sizes: Sizes,
     pub(super) memory: Memory,
     pub(super) cpu: Cpu,
@@ -74,6 +76,16 @@ impl Engine {
         Ok(Load { shape: self.facts().latent_shape(size.height, size.width)?, rows, encodes: false })
     }
 
+    /// Makes the layers with a group of LoRAs ready. False if there is no room for them beside those in use.
+    ///
+    /// # Errors
+    /// Those of loading.
+    pub(super) fn prepare(&self, loras: &LoraGroup, in_use: &[&LoraGroup]) -> Result<bool> {
+        let groups = self.model.prepare(loras, in_use, self.memory.most_groups())?;
+        groups.into_iter().for_each(|groups| self.memory.set_groups(groups));
+        Ok(groups.is_some())
+    }
+
     /// Whether there is memory for an image of this size.
     ///
     /// # Errors
@@ -85,7 +97,7 @@ impl Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({}, {})", self.info.model, self.recipe.name)
+        write!(f, "Engine({}, {})", self.info.model, self.recipes.usual.name)
     }
 }
 
@@ -94,6 +106,8 @@ impl Work for Engine {
 
     fn work(&self, first: ImageJob, more: &mut Queued<'_, ImageJob>) {
         self.memory.look();
+        // Until all are drawn: memory of an image's size comes page by page, which takes as long as a layer.
+        let _kept = KeptMemory::up_to(self.memory.kept_bytes());
         let mut line = Line { engine: self, drawings: vec![Drawing::new(first)] };
         loop {
             while let Some(job) = more.next() {
@@ -137,8 +151,11 @@ impl Line<'_> {
                 return;
             };
             let loads = self.loads();
+            let busy = self.drawings.iter().filter(|drawing| !drawing.lanes.is_empty());
+            let in_use: Vec<LoraGroup> = busy.map(|drawing| drawing.job.plan.loras().clone()).collect();
+            let in_use: Vec<&LoraGroup> = in_use.iter().collect();
             let drawing = &mut self.drawings[index];
-            match guarded(|| drawing.begin(self.engine, &loads)) {
+            match guarded(|| drawing.begin(self.engine, &loads, &in_use)) {
                 Ok(true) => {}
                 // No room now.
                 Ok(false) => return,

@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::super::LocalImage;
 use super::super::encode::Format;
+use super::super::pipeline::LoraFacts;
 use super::super::receipt::ImageReceipt;
+use super::super::replay::ImageReplay;
 use super::super::toy::{FAULTY, Fault, Toy, facts, local, toy};
 use crate::context::{Cancellation, Context, Progress};
 use crate::error::{Error, ErrorKind};
@@ -219,7 +222,9 @@ async fn images_of_any_size_are_refined_each_in_its_own() {
     let request = RefineRequest::new("at night", inputs).with_seed(3).with_steps(4);
     let refined = image.refine(&Context::new(), request.clone()).await.unwrap();
     let sizes: Vec<_> = refined.images.iter().map(|image| image.dimensions().unwrap()).collect();
-    assert_eq!(sizes, [(50, 33), (157, 105), (16, 16)]);
+    assert_eq!(sizes, [(50, 33), (300, 200), (16, 16)]);
+    let larger = ImageReceipt::of(&refined.images[1]).unwrap();
+    assert_eq!((larger.width, larger.drawn_size), (300, Some((157, 105))));
     let alone = RefineRequest::new("at night", [png(50, 33)]).with_seed(3).with_steps(4);
     let alone = image.refine(&Context::new(), alone).await.unwrap();
     assert_eq!(alone.images[0], refined.images[0], "alone as beside others");
@@ -302,19 +307,13 @@ async fn an_image_is_drawn_again_by_its_receipt() {
         (response.seed, response.steps, response.scheduler.as_deref()),
         (Some(11), Some(6), Some("euler_ancestral"))
     );
-    let replay = image.replay(&Context::new(), &response.images[1]).await.unwrap();
+    let replay = ImageReplay::of(&image, &Context::new(), &response.images[1], &[]).await.unwrap();
     assert_eq!((replay.receipt.seed, replay.max_difference), (12, 0));
     assert_eq!(replay.image, response.images[1]);
     let mut facts = facts();
-    facts.loras.push(super::super::pipeline::LoraFacts {
-        name: "other.safetensors".to_owned(),
-        scale: 1.0,
-        layers: 1,
-        rank: 4,
-        sha256: "00".to_owned(),
-    });
+    facts.weight_files.push("no-such-file".into());
     let other = local(&Arc::new(Toy::new(facts)), LocalImageConfig::new("toy"));
-    let error = other.replay(&Context::new(), &response.images[0]).await.unwrap_err();
+    let error = ImageReplay::of(&other, &Context::new(), &response.images[0], &[]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     let bare = local(
         &Arc::new(Toy::new(super::super::toy::facts())),
@@ -323,6 +322,92 @@ async fn an_image_is_drawn_again_by_its_receipt() {
     let without = made(&bare, request("secret")).await.unwrap();
     assert!(ImageReceipt::of(&without.images[0]).is_err());
     assert!(!without.images[0].bytes().windows(6).any(|bytes| bytes == b"secret"));
+}
+
+#[tokio::test]
+async fn an_image_that_was_refined_is_drawn_again_of_what_it_was_made_from() {
+    let (_, image) = toy();
+    let cx = Context::new();
+    let (input, mask) = (png(64, 32), png(64, 32));
+    let plain = RefineRequest::new("a door", [png(300, 200), input.clone()]).with_seed(3).with_steps(4);
+    let masked = RefineRequest::new("a door", [input.clone()]).with_mask(mask.clone()).with_strength(0.9);
+    let resized = RefineRequest { size: Some((32, 48)), ..RefineRequest::new("a door", [input.clone()]) };
+    for request in [plain, masked, resized] {
+        let refined = image.refine(&cx, request).await.unwrap();
+        for first in &refined.images {
+            let sources = [png(300, 200), png(8, 8), input.clone(), mask.clone()];
+            let replay = ImageReplay::of(&image, &cx, first, &sources).await.unwrap();
+            // Which of several images it was is not known, so its seed is that of the receipt.
+            assert_eq!((replay.max_difference, &replay.image), (0, first));
+        }
+        let error = ImageReplay::of(&image, &cx, &refined.images[0], &[png(8, 8)]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.message().contains("give the image that it was made from"), "{error}");
+    }
+}
+
+/// A model with two LoRAs, of which the first applies where a request does not say.
+fn with_loras() -> super::super::pipeline::Facts {
+    let mut facts = facts();
+    for (name, scale) in [("ink", 0.5), ("lcm-lora", 0.0)] {
+        facts.loras.push(LoraFacts {
+            reference: format!("loras/{name}"),
+            name: format!("{name}.safetensors"),
+            scale,
+            layers: 1,
+            rank: 4,
+            sha256: format!("{name}-hash"),
+        });
+    }
+    facts
+}
+
+#[tokio::test]
+async fn requests_choose_their_loras_and_those_of_one_group_are_drawn_together() {
+    let slow = Arc::new(Toy { step_time: Duration::from_millis(2), ..Toy::new(with_loras()) });
+    let image = local(&slow, LocalImageConfig::new("toy").with_max_batch(8));
+    let choose = |loras: serde_json::Value| request("a fox").with_steps(4).with_extra("loras", loras);
+    let requests = || {
+        vec![
+            request("a fox").with_steps(4),
+            choose(json!([])),
+            choose(json!([{ "model": "ink.safetensors" }])),
+            choose(json!([{ "model": "loras/lcm-lora" }, { "model": "loras/ink", "weight": 0.25 }])),
+        ]
+    };
+    let mut alone = Vec::new();
+    for request in requests() {
+        alone.push(made(&image, request).await.unwrap());
+    }
+    let together = join_all(requests().into_iter().map(|request| made(&image, request))).await;
+    assert!(together.into_iter().map(Result::unwrap).eq(alone.iter().cloned()));
+    assert_eq!(alone[0].images, alone[2].images, "the usual one by name");
+    assert_ne!(alone[0].images, alone[1].images);
+    let receipt = |number: usize| ImageReceipt::of(&alone[number].images[0]).unwrap();
+    let named = |number: usize| -> Vec<(String, f32)> {
+        receipt(number).loras.into_iter().map(|lora| (lora.name, lora.weight)).collect()
+    };
+    assert_eq!(named(0), [("ink.safetensors".to_owned(), 0.5)]);
+    assert_eq!(named(1), []);
+    let both = [("ink.safetensors".to_owned(), 0.25), ("lcm-lora.safetensors".to_owned(), 1.0)];
+    assert_eq!(named(3), both);
+    // A LoRA brings its recipe.
+    assert_eq!((receipt(0).recipe.as_str(), receipt(3).recipe.as_str()), ("standard", "lcm"));
+    assert_eq!((receipt(3).scheduler.as_str(), receipt(3).guidance), ("lcm", 1.0));
+    let replay = ImageReplay::of(&image, &Context::new(), &alone[3].images[0], &[]).await.unwrap();
+    assert_eq!(replay.max_difference, 0);
+    for (loras, part) in [
+        (json!([{ "model": "oil" }]), "valid: ink.safetensors, lcm-lora.safetensors"),
+        (json!([{ "model": "loras/ink" }, { "model": "ink-hash" }]), "named twice"),
+        (json!([{ "model": "loras/ink", "strength": 1 }]), "strength"),
+        (json!("ink"), "`extra`"),
+    ] {
+        let error = made(&image, choose(loras)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    let many = made(&image, choose(json!([{ "model": "loras/lcm-lora" }])).with_steps(25)).await.unwrap_err();
+    assert!(many.message().contains("`lcm` (the LoRA lcm-lora is made so)"), "{many}");
 }
 
 #[tokio::test]

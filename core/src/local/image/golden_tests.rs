@@ -6,14 +6,16 @@ use std::path::Path;
 use ayni_kernels::Cpu;
 use candle_core::Tensor;
 
+use super::loras::LoraGroup;
 use super::pipeline::*;
 use super::testing::{goldens, normal, numbers, repository, save, tensors};
 use crate::error::{ErrorKind, Result};
-use crate::local::models::diffusion::{Bounds, decoder_bytes};
+use crate::local::models::diffusion::{Bounds, DenoiserInput, Extra, UNet, decoder_bytes};
 use crate::local::ops::{self, Device, Precision};
 use crate::local::source::ModelFiles;
 use crate::local::testing::cpus;
 use crate::local::vision::RgbImage;
+use crate::local::weights::Weights;
 
 const PIPELINES: [&str; 5] = ["sd1", "sd2", "sdxl", "lcm", "inpaint"];
 
@@ -116,6 +118,7 @@ fn unet(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
         latent: &inputs[number].0,
         timestep,
         conditioning,
+        loras: LoraGroup::NONE,
         sizes: sizes[number],
         guidance: Some(scale),
         inpaint: inputs[number].1.as_ref(),
@@ -139,6 +142,42 @@ fn unet(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
     assert_eq!([&mixed[0], &mixed[3]], [&found[1], &found[0]], "{what}: in another batch");
     assert_near(&mixed[1].values, &values(outputs, "unet_odd"), bar, &format!("{what}: odd sizes"));
     assert_eq!(mixed[2], pipeline.denoise(&[long_row]).unwrap()[0], "{what}: a longer prompt alone");
+}
+
+#[test]
+fn every_block_of_a_unet_is_that_of_diffusers() {
+    for (name, pooled) in [("sd1", false), ("sdxl", true)] {
+        let folder = repository(name);
+        let truth = candle_core::safetensors::load(
+            goldens().join(name).join("blocks.safetensors"),
+            &candle_core::Device::Cpu,
+        );
+        let (mut truth, outputs) = (truth.unwrap(), outputs(name));
+        let files = ModelFiles::in_folder(&folder.path().join("unet")).unwrap();
+        let device = first_device();
+        let config = serde_json::from_slice(&std::fs::read(files.path("config.json")).unwrap()).unwrap();
+        let unet = UNet::new(&config, &Weights::open(&files).unwrap(), &device).unwrap();
+        let input = latent(&normal("latents", 2 * 4 * 60)[..240], [4, 6, 10]);
+        let (prompt, text) = (values(&outputs, "prompt"), pooled.then(|| values(&outputs, "pooled")));
+        let pooled = text.as_deref().map(|text| [(text, [64.0, 80.0, 0.0, 8.0, 48.0, 80.0])]);
+        let input = DenoiserInput {
+            latents: ops::Tensor::from_vec(&device, input.values, [1, 6, 10, 4]).unwrap(),
+            timesteps: &[981.0],
+            states: ops::Tensor::from_vec(&device, prompt.clone(), [77, prompt.len() / 77]).unwrap(),
+            starts: &[0, 77],
+            extra: Extra { pooled: pooled.as_ref().map(|rows| &rows[..]), guidance: None },
+        };
+        let mut see = |place: std::fmt::Arguments<'_>, x: &ops::Tensor| {
+            let place = place.to_string();
+            let truth = truth.remove(&place).unwrap_or_else(|| panic!("diffusers has no {place}"));
+            let truth = truth.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap();
+            // The truth is kept in 16 bits.
+            let bar = Bar { difference: 1e-3, ..F32 };
+            assert_near(&x.values().unwrap(), &truth.to_vec1().unwrap(), bar, &format!("{name}: {place}"));
+        };
+        unet.predict_seen(&input, &mut see).unwrap();
+        assert!(truth.is_empty(), "{name}: {:?} were not computed", truth.keys());
+    }
 }
 
 fn text(pipeline: &Pipeline, outputs: &Outputs, bar: Bar, what: &str) {
@@ -216,7 +255,7 @@ fn parts_are_those_of_diffusers_in_every_precision_on_every_instruction_set() {
 pub(super) fn image(pipeline: &Pipeline, name: &str) -> RgbImage {
     let facts = pipeline.facts();
     let positive = pipeline.encode(&prompt("a cat on the moon")).unwrap();
-    let negative = pipeline.encode_negative(Some(&prompt("blurry dog"))).unwrap();
+    let negative = pipeline.encode_negative(Some(&prompt("blurry dog")), LoraGroup::NONE).unwrap();
     let mut schedule = facts.scheduler.schedule(4, 1.0).unwrap();
     let mut latent = latent(&normal("start", 256), [4, 8, 8]).scaled(schedule.init_noise_sigma());
     let mut draws = 0;
@@ -226,6 +265,7 @@ pub(super) fn image(pipeline: &Pipeline, name: &str) -> RgbImage {
             latent: &input,
             timestep,
             conditioning,
+            loras: LoraGroup::NONE,
             sizes: MicroConditions::plain(64, 64),
             guidance: Some(7.5),
             inpaint: None,
@@ -281,7 +321,9 @@ fn facts_are_read_from_the_files() {
 
 #[test]
 fn a_missing_negative_prompt_is_zeros_where_the_model_says_so() {
-    let of = |name: &str| open(repository(name).path(), &first_device()).encode_negative(None).unwrap();
+    let of = |name: &str| {
+        open(repository(name).path(), &first_device()).encode_negative(None, LoraGroup::NONE).unwrap()
+    };
     let xl = of("sdxl");
     assert!(
         xl.states.values().unwrap().iter().all(|x| *x == 0.0) && xl.pooled.unwrap().iter().all(|x| *x == 0.0)
@@ -379,6 +421,7 @@ fn inputs_that_do_not_fit_are_errors() -> Result<()> {
         latent: &input,
         timestep: 1.0,
         conditioning: &conditioning,
+        loras: LoraGroup::NONE,
         sizes: MicroConditions::plain(48, 40),
         guidance: None,
         inpaint: None,

@@ -6,13 +6,14 @@ use tokio::sync::oneshot;
 
 use super::encode::Format;
 use super::engine::Engine;
+use super::loras::{LoraChoice, LoraGroup};
 use super::noise::NoiseKind;
 use super::pipeline::Prompt;
-use super::recipes::{Steps, Wanted};
+use super::recipes::{Recipe, Steps, Wanted};
 use super::refine::{USUAL_MASKED_STRENGTH, USUAL_STRENGTH};
 use super::sizes::Size;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{GenerateRequest, ImageResponse, RefineRequest};
 use crate::local::runtime::Ticket;
 use crate::media::ImageData;
@@ -46,11 +47,26 @@ struct Options {
     priority: Priority,
     scheduler: Option<String>,
     receipt: bool,
+    /// Which of the configured LoRAs apply, and how strongly.
+    loras: Option<Vec<LoraChoice>>,
+    /// The weights that must be loaded.
+    model_sha256: Option<String>,
 }
 
 /// Their names. The scheduler is a field of its own where an image is made from a prompt.
-const OPTIONS: [&str; 9] =
-    ["clip_skip", "weighted", "noise", "format", "quality", "previews", "priority", "receipt", "scheduler"];
+const OPTIONS: [&str; 11] = [
+    "clip_skip",
+    "weighted",
+    "noise",
+    "format",
+    "quality",
+    "previews",
+    "priority",
+    "receipt",
+    "loras",
+    "model_sha256",
+    "scheduler",
+];
 
 impl Default for Options {
     fn default() -> Self {
@@ -64,6 +80,8 @@ impl Default for Options {
             priority: Priority::default(),
             scheduler: None,
             receipt: true,
+            loras: None,
+            model_sha256: None,
         }
     }
 }
@@ -78,6 +96,24 @@ impl Options {
         }
         serde_json::from_value(Value::Object(extra.clone()))
             .map_err(|error| Error::invalid_request(format!("`extra`: {error}")))
+    }
+
+    /// The LoRAs that apply, and what the model was made for with them.
+    ///
+    /// # Errors
+    /// `conflict` if other weights are loaded than those that the request names.
+    fn model(&self, engine: &Engine) -> Result<(LoraGroup, Recipe)> {
+        if self.model_sha256.as_ref().is_some_and(|wanted| wanted != engine.weights.sha256()) {
+            let text = format!("{} is loaded, whose weights are other ones", engine.info.model);
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        let facts = engine.facts();
+        let loras = match &self.loras {
+            Some(choices) => LoraGroup::chosen(&facts.loras, choices)?,
+            None => LoraGroup::usual(&facts.loras),
+        };
+        let recipe = engine.recipes.of(facts, &loras)?;
+        Ok((loras, recipe))
     }
 }
 
@@ -113,6 +149,8 @@ pub(crate) enum Start {
 pub(crate) struct Plan {
     pub(crate) prompt: Prompt,
     pub(crate) negative: Option<Prompt>,
+    /// The name of the recipe.
+    pub(crate) recipe: String,
     pub(crate) steps: Steps,
     /// How much of the images is changed; 1 without images.
     pub(crate) strength: f32,
@@ -127,7 +165,19 @@ pub(crate) struct Plan {
     pub(crate) priority: Priority,
 }
 
+/// How a request's images are made.
+struct Made {
+    loras: LoraGroup,
+    recipe: String,
+    steps: Steps,
+}
+
 impl Plan {
+    /// The LoRAs that apply.
+    pub(crate) fn loras(&self) -> &LoraGroup {
+        &self.prompt.loras
+    }
+
     /// How often a step asks the model about an image.
     pub(crate) fn rows(&self) -> usize {
         1 + usize::from(self.steps.is_guided)
@@ -152,12 +202,14 @@ impl Plan {
             scheduler: request.scheduler.as_deref(),
             has_negative_prompt: request.negative_prompt.is_some(),
         };
-        let steps = engine.recipe.steps(wanted)?;
+        let (loras, recipe) = options.model(engine)?;
+        let steps = recipe.steps(wanted)?;
         let rows = 1 + usize::from(steps.is_guided);
         let size = engine.sizes.of_request(request, &|size| engine.fits(size, rows))?;
         let images = vec![Start::Noise(size); request.count as usize];
         let negative = request.negative_prompt.as_deref();
-        let plan = Self::new(&request.prompt, negative, &options, steps, request.seed, images)?;
+        let made = Made { loras, recipe: recipe.name, steps };
+        let plan = Self::new(&request.prompt, negative, &options, made, request.seed, images)?;
         // What the scheduler does not take is known now.
         plan.steps.scheduler.schedule(plan.steps.count as usize, 1.0).map(|_| plan)
     }
@@ -172,14 +224,15 @@ impl Plan {
             return Err(Error::invalid_request(text));
         }
         let options = Options::of(&request.extra)?;
+        let (loras, recipe) = options.model(engine)?;
         let wanted = Wanted {
-            steps: request.steps.or(Some(engine.recipe.usual_refine_steps())),
+            steps: request.steps.or(Some(recipe.usual_refine_steps())),
             guidance: request.guidance,
             temperature: None,
             scheduler: options.scheduler.as_deref(),
             has_negative_prompt: request.negative_prompt.is_some(),
         };
-        let steps = engine.recipe.steps(wanted)?;
+        let steps = recipe.steps(wanted)?;
         let usual = match &request.mask {
             Some(_) if engine.facts().is_inpaint => 1.0,
             Some(_) => USUAL_MASKED_STRENGTH,
@@ -198,7 +251,8 @@ impl Plan {
             request.size.map(|size| engine.sizes.exact(size, &|size| engine.fits(size, rows))).transpose()?;
         let images = request.images.iter().map(|image| Start::Image(image.clone(), size)).collect();
         let negative = request.negative_prompt.as_deref();
-        let plan = Self::new(&request.prompt, negative, &options, steps, request.seed, images)?;
+        let made = Made { loras, recipe: recipe.name, steps };
+        let plan = Self::new(&request.prompt, negative, &options, made, request.seed, images)?;
         plan.steps.scheduler.schedule(plan.steps.count as usize, strength)?;
         Ok(Self { strength, mask: request.mask.clone(), ..plan })
     }
@@ -207,7 +261,7 @@ impl Plan {
         prompt: &str,
         negative: Option<&str>,
         options: &Options,
-        steps: Steps,
+        Made { loras, recipe, steps }: Made,
         seed: Option<u64>,
         images: Vec<Start>,
     ) -> Result<Self> {
@@ -218,11 +272,13 @@ impl Plan {
                 return Err(Error::invalid_request(text));
             }
             let clip_skip = usize::from(options.clip_skip);
-            Ok(Prompt { text: text.to_owned(), weighted: options.weighted, clip_skip })
+            let (text, loras) = (text.to_owned(), loras.clone());
+            Ok(Prompt { text, weighted: options.weighted, clip_skip, loras })
         };
         Ok(Self {
             prompt: prompt_of("prompt", prompt)?,
             negative: negative.map(|text| prompt_of("negative_prompt", text)).transpose()?,
+            recipe,
             steps,
             strength: 1.0,
             mask: None,

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::loras::LoraGroup;
+use super::networks::Network;
 use super::pipeline::{Facts, Family, LoraFacts, LoraFile, Part, Pipeline, PipelineFiles, WeightBytes};
 use super::prompt::PromptTokenizer;
 use super::scheduler::{SchedulerConfig, SchedulerKind, Spacing};
@@ -17,7 +20,7 @@ use crate::local::models::diffusion::{
 };
 use crate::local::ops::{Device, Precision};
 use crate::local::source::{MODEL_INDEX, ModelFiles};
-use crate::local::weights::{KeyMap, Lora, LoraPart, Weights, flat_names, single_file};
+use crate::local::weights::{FlatNames, KeyMap, Lora, LoraPart, Weights, flat_names, single_file};
 
 /// A part's configuration and tensors.
 struct Described {
@@ -40,28 +43,12 @@ pub(super) fn load(
     device: &Device,
     progress: &mut dyn FnMut(Part),
 ) -> Result<Pipeline> {
-    let mut parts = match files.model.has(MODEL_INDEX) && files.model.weights.is_none() {
-        true => Parts::of_repository(files)?,
-        false => Parts::of_checkpoint(files)?,
-    };
-    if let Some(vae) = &files.vae {
-        parts.vae = described(vae)?;
-    }
+    let parts = Parts::open(files)?;
     let scheduler = SchedulerConfig::from_json(&parts.scheduler)?;
-    let loras = parts.merge(&files.loras)?;
-    // The parts besides the UNet cost little time and would lose too much in int8.
-    let careful = device.with_precision(device.precision_above_int8());
-    let mut encoders = Vec::new();
-    for (part, tokenizer) in &parts.text {
-        let encoder = PromptEncoder::new(&part.config, &part.weights, &careful)?;
-        let tokenizer = PromptTokenizer::new(tokenizer, encoder.window(), encoder.vocabulary())?;
-        encoders.push((encoder, tokenizer));
-    }
-    progress(Part::TextEncoders);
-    let config = UNetConfig::read(&parts.unet.config)?;
-    parts.check(&config, &encoders)?;
-    let denoiser = UNet::new(&parts.unet.config, &parts.unet.weights, device)?;
-    progress(Part::Denoiser);
+    let loras = parts.loras(&files.loras)?;
+    let group = LoraGroup::usual(&loras);
+    let (network, config) = parts.network(&files.loras, &group, device, progress)?;
+    let careful = careful(device);
     let vae = open_vae(&parts.vae.config, &with_today_s_names(&parts.vae.weights), &careful)?;
     if vae.latent_channels() != config.out_channels {
         return Err(load_error(format!(
@@ -73,7 +60,19 @@ pub(super) fn load(
     progress(Part::Vae);
     let mut facts = parts.facts(&config, &*vae, scheduler, loras, device);
     facts.weight_files = weight_files(files)?;
-    Ok(Pipeline { facts, device: device.clone(), encoders, denoiser: Box::new(denoiser), vae })
+    let networks = vec![(group, Arc::new(network))].into();
+    Ok(Pipeline { facts, device: device.clone(), files: files.clone(), networks, vae })
+}
+
+/// The parts that LoRAs change, with these.
+pub(super) fn network(files: &PipelineFiles, loras: &LoraGroup, device: &Device) -> Result<Network> {
+    let (network, _) = Parts::open(files)?.network(&files.loras, loras, device, &mut |_| {})?;
+    Ok(network)
+}
+
+/// For the parts besides the UNet, which cost little time and would lose too much in int8.
+fn careful(device: &Device) -> Device {
+    device.with_precision(device.precision_above_int8())
 }
 
 /// The files of weights, those of the UNet first.
@@ -115,6 +114,17 @@ fn scheduler_file(files: &ModelFiles) -> Result<Value> {
 }
 
 impl Parts {
+    fn open(files: &PipelineFiles) -> Result<Self> {
+        let mut parts = match files.model.has(MODEL_INDEX) && files.model.weights.is_none() {
+            true => Self::of_repository(files)?,
+            false => Self::of_checkpoint(files)?,
+        };
+        if let Some(vae) = &files.vae {
+            parts.vae = described(vae)?;
+        }
+        Ok(parts)
+    }
+
     fn of_repository(files: &PipelineFiles) -> Result<Self> {
         let model = &files.model;
         let index: Value = model.needed_json(MODEL_INDEX)?;
@@ -216,38 +226,58 @@ impl Parts {
         }
     }
 
-    /// Reads LoRAs and has their products added when layers are made.
-    fn merge(&mut self, files: &[LoraFile]) -> Result<Vec<LoraFacts>> {
-        if files.is_empty() {
-            return Ok(Vec::new());
+    /// The parts that LoRAs change, with these.
+    fn network(
+        &self,
+        files: &[LoraFile],
+        loras: &LoraGroup,
+        device: &Device,
+        progress: &mut dyn FnMut(Part),
+    ) -> Result<(Network, UNetConfig)> {
+        let (names, careful) = (self.layers()?, careful(device));
+        let read = |(place, scale): (usize, f32)| files.get(place).map(|file| file.read(scale, &names));
+        let loras = loras.members().filter_map(read).collect::<Result<Vec<Lora>>>()?;
+        // Their products are added when layers are made.
+        let merged = |weights: &Weights, part| match Lora::deltas(&loras, part) {
+            Some(deltas) => weights.with_deltas(deltas),
+            None => weights.clone(),
+        };
+        let mut encoders = Vec::new();
+        for (place, (part, tokenizer)) in self.text.iter().enumerate() {
+            let weights = merged(&part.weights, LoraPart::Text(place));
+            let encoder = PromptEncoder::new(&part.config, &weights, &careful)?;
+            let tokenizer = PromptTokenizer::new(tokenizer, encoder.window(), encoder.vocabulary())?;
+            encoders.push((encoder, tokenizer));
         }
+        progress(Part::TextEncoders);
+        let config = UNetConfig::read(&self.unet.config)?;
+        self.check(&config, &encoders)?;
+        let denoiser = UNet::new(&self.unet.config, &merged(&self.unet.weights, LoraPart::Unet), device)?;
+        progress(Part::Denoiser);
+        Ok((Network { encoders, denoiser: Box::new(denoiser) }, config))
+    }
+
+    /// The layers of each part.
+    fn layers(&self) -> Result<HashMap<LoraPart, FlatNames>> {
         let of_unet = self.unet.weights.names().filter_map(|name| name.strip_suffix(".weight"));
         let mut names = HashMap::from([(LoraPart::Unet, flat_names(of_unet))]);
         for (place, (part, _)) in self.text.iter().enumerate() {
             let layers = PromptEncoder::layer_names(&part.config)?;
             names.insert(LoraPart::Text(place), flat_names(layers.iter().map(String::as_str)));
         }
-        let (mut loras, mut facts) = (Vec::new(), Vec::new());
-        for file in files {
-            if !file.scale.is_finite() {
-                return Err(Error::config(format!("the scale of a LoRA is {}", file.scale)));
-            }
-            let name = file.files.weight_files()?.names.first().cloned().unwrap_or_default();
-            let lora =
-                Lora::read(&file.files, file.scale, &names).map_err(|error| error_of_lora(&name, error))?;
+        Ok(names)
+    }
+
+    /// What LoRAs are, in order.
+    fn loras(&self, files: &[LoraFile]) -> Result<Vec<LoraFacts>> {
+        let layers = if files.is_empty() { HashMap::new() } else { self.layers()? };
+        let facts = |file: &LoraFile| {
+            let lora = file.read(file.scale, &layers)?;
+            let (reference, name, scale) = (file.reference.clone(), file.name()?, file.scale);
             let sha256 = sha256(&file.files, &name)?;
-            facts.push(LoraFacts { name, scale: file.scale, layers: lora.len(), rank: lora.rank(), sha256 });
-            loras.push(lora);
-        }
-        if let Some(deltas) = Lora::deltas(&loras, LoraPart::Unet) {
-            self.unet.weights = self.unet.weights.with_deltas(deltas);
-        }
-        for (place, (part, _)) in self.text.iter_mut().enumerate() {
-            if let Some(deltas) = Lora::deltas(&loras, LoraPart::Text(place)) {
-                part.weights = part.weights.with_deltas(deltas);
-            }
-        }
-        Ok(facts)
+            Ok(LoraFacts { reference, name, scale, layers: lora.len(), rank: lora.rank(), sha256 })
+        };
+        files.iter().map(facts).collect()
     }
 
     /// Checks that text encoders and UNet belong together.
@@ -331,8 +361,22 @@ impl Parts {
     }
 }
 
-fn error_of_lora(name: &str, error: Error) -> Error {
-    Error::new(error.kind(), format!("{name}: {}", error.message())).with_source(error)
+impl LoraFile {
+    /// Its file's name, without folders.
+    fn name(&self) -> Result<String> {
+        Ok(self.files.weight_files()?.names.first().cloned().unwrap_or_default())
+    }
+
+    /// Its matrices for layers of these names, to be added `scale` times.
+    fn read(&self, scale: f32, layers: &HashMap<LoraPart, FlatNames>) -> Result<Lora> {
+        if !scale.is_finite() {
+            return Err(Error::config(format!("the scale of a LoRA is {scale}")));
+        }
+        let name = self.name()?;
+        Lora::read(&self.files, scale, layers).map_err(|error| {
+            Error::new(error.kind(), format!("{name}: {}", error.message())).with_source(error)
+        })
+    }
 }
 
 /// The hash of a file, in hex.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::golden_tests::{
     F32, assert_near, files, first_device, image, open, outputs, prompt, unet_rows, values,
 };
+use super::loras::LoraGroup;
 use super::pipeline::*;
 use super::testing::{copy, goldens, repository, save, tensors, weight};
 use crate::error::ErrorKind;
@@ -28,7 +29,54 @@ fn lora(folder: &Path, style: &str, change: impl Fn(&mut BTreeMap<String, Tensor
     change(&mut tensors);
     let name = format!("{style}.safetensors");
     save(&folder.join(&name), &tensors);
-    LoraFile { files: ModelFiles::in_folder(folder).unwrap().with_weights(name), scale: 0.7 }
+    let files = ModelFiles::in_folder(folder).unwrap().with_weights(name);
+    LoraFile { files, reference: style.to_owned(), scale: 0.7 }
+}
+
+/// The states of a prompt and a step of the goldens, with a group of LoRAs.
+fn drawn(pipeline: &Pipeline, loras: &LoraGroup) -> (Vec<f32>, Vec<f32>) {
+    let positive = pipeline.encode(&Prompt { loras: loras.clone(), ..prompt("a cat on the moon") }).unwrap();
+    let inputs = unet_rows(pipeline, "latents", 2, [6, 10]);
+    let row = Row {
+        latent: &inputs[0].0,
+        timestep: 981.0,
+        conditioning: &positive,
+        loras,
+        sizes: MicroConditions::plain(48, 80),
+        guidance: None,
+        inpaint: None,
+    };
+    let found = pipeline.denoise(&[row]).unwrap().remove(0).values;
+    (positive.states.values().unwrap().into_owned(), found)
+}
+
+#[test]
+fn loras_are_switched_without_loading_the_model_again() {
+    let (base, outputs, folder) = (repository("sd1"), outputs("loras"), tempfile::tempdir().unwrap());
+    // The first applies by default, the second only where it is asked for.
+    let loras = vec![
+        lora(folder.path(), "kohya", |_| {}),
+        LoraFile { scale: 0.0, ..lora(folder.path(), "peft", |_| {}) },
+    ];
+    let with = PipelineFiles { loras, ..files(base.path()) };
+    let pipeline = Pipeline::load(&with, &first_device(), &mut |_| {}).unwrap();
+    let group = |weights: [f32; 2]| {
+        let loras: Vec<LoraFacts> = pipeline.facts().loras.clone();
+        let scaled = loras.into_iter().zip(weights).map(|(lora, scale)| LoraFacts { scale, ..lora });
+        LoraGroup::usual(&scaled.collect::<Vec<_>>())
+    };
+    let [usual, other, none] = [[0.7, 0.0], [0.0, 0.7], [0.0, 0.0]].map(group);
+    let first = drawn(&pipeline, &usual);
+    assert_near(&first.1, &values(&outputs, "kohya/unet"), F32, "the usual one");
+    assert_eq!(pipeline.prepare(&other, &[&usual], 1).unwrap(), None, "no room beside one in use");
+    assert_eq!(pipeline.prepare(&other, &[&usual], 2).unwrap(), Some(2));
+    assert_near(&drawn(&pipeline, &other).1, &values(&outputs, "peft/unet"), F32, "the other one");
+    assert_eq!(drawn(&pipeline, &usual), first, "both are ready");
+    assert_eq!(pipeline.prepare(&none, &[], 1).unwrap(), Some(1));
+    let plain = Pipeline::load(&files(base.path()), &first_device(), &mut |_| {}).unwrap();
+    assert_eq!(drawn(&pipeline, &none), drawn(&plain, LoraGroup::NONE), "none is the base's own bits");
+    assert_eq!(pipeline.prepare(&usual, &[], 1).unwrap(), Some(1));
+    assert_eq!(drawn(&pipeline, &usual), first, "and back");
 }
 
 #[test]
@@ -37,24 +85,10 @@ fn loras_of_every_trainer_are_merged_as_diffusers_does_it() {
     for style in ["kohya", "sgm", "peft", "old"] {
         let with = PipelineFiles { loras: vec![lora(folder.path(), style, |_| {})], ..files(base.path()) };
         let pipeline = Pipeline::load(&with, &first_device(), &mut |_| {}).unwrap();
-        let positive = pipeline.encode(&prompt("a cat on the moon")).unwrap();
-        assert_near(
-            &positive.states.values().unwrap(),
-            &values(&outputs, &format!("{style}/prompt")),
-            F32,
-            style,
-        );
-        let inputs = unet_rows(&pipeline, "latents", 2, [6, 10]);
-        let row = Row {
-            latent: &inputs[0].0,
-            timestep: 981.0,
-            conditioning: &positive,
-            sizes: MicroConditions::plain(48, 80),
-            guidance: None,
-            inpaint: None,
-        };
-        let found = pipeline.denoise(&[row]).unwrap();
-        assert_near(&found[0].values, &values(&outputs, &format!("{style}/unet")), F32, style);
+        let usual = LoraGroup::usual(&pipeline.facts().loras);
+        let (states, found) = drawn(&pipeline, &usual);
+        assert_near(&states, &values(&outputs, &format!("{style}/prompt")), F32, style);
+        assert_near(&found, &values(&outputs, &format!("{style}/unet")), F32, style);
         let facts = &pipeline.facts().loras[0];
         assert!(facts.rank == 3 && facts.layers >= 6 && facts.sha256.len() == 64, "{facts:?}");
     }
@@ -72,9 +106,8 @@ fn the_alpha_that_peft_writes_into_the_header_counts() {
     safetensors::serialize_to_file(&tensors, Some(metadata), &path).unwrap();
     let with = PipelineFiles { loras: vec![LoraFile { scale: 1.4, ..plain }], ..files(base.path()) };
     let pipeline = Pipeline::load(&with, &first_device(), &mut |_| {}).unwrap();
-    let positive = pipeline.encode(&prompt("a cat on the moon")).unwrap();
     assert_near(
-        &positive.states.values().unwrap(),
+        &drawn(&pipeline, &LoraGroup::usual(&pipeline.facts().loras)).0,
         &values(&outputs, "peft/prompt"),
         F32,
         "alpha in the header",

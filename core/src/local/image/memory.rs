@@ -13,8 +13,13 @@ use crate::local::runtime::available_memory;
 /// Bytes of a number.
 const NUMBER: u64 = 4;
 
-/// What is kept by threads for their next tensors, whatever the size.
-const BASE_BYTES: u64 = 48 << 20;
+/// What kernels keep for their next call, whatever the size.
+const BASE_BYTES: u64 = 16 << 20;
+
+/// The most that the model's thread keeps for its next tensors while images are in progress, and which part of the memory at
+/// most.
+const MAX_KEPT: u64 = 512 << 20;
+const KEPT_PART: u64 = 8;
 
 /// Tensors of a level's size that live at the same time in its largest layer: the gated feed-forward of a transformer
 /// has eight times the channels, beside its input, its output and the residual.
@@ -30,6 +35,9 @@ const ROWS_A_LAYER: u64 = 4;
 
 /// Layers of a decoder's level: three blocks, and what doubles the size.
 const LAYERS: u64 = 4;
+
+/// The most groups of LoRAs that are ready.
+const MAX_GROUPS: usize = 4;
 
 /// An image in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +59,11 @@ pub(crate) struct Memory {
     scale: u64,
     /// What the configuration allows for all.
     configured: Option<u64>,
-    /// What the machine had for images when it was asked last.
+    /// What the machine had for images, and weights of other groups of LoRAs, when it was asked last.
     machine: AtomicU64,
+    /// Bytes of the layers that LoRAs change, and what those of further groups take.
+    group: u64,
+    further: AtomicU64,
 }
 
 impl Memory {
@@ -68,6 +79,8 @@ impl Memory {
             scale: facts.scale as u64,
             configured,
             machine: AtomicU64::new(u64::MAX),
+            group: (bytes.text + bytes.denoiser) as u64,
+            further: AtomicU64::new(0),
         };
         if let Some(bound) = configured
             && bound < memory.weights
@@ -87,7 +100,18 @@ impl Memory {
     pub(crate) fn look(&self) {
         // What is left over is not all for images.
         let available = available_memory().map_or(u64::MAX, |bytes| bytes / 10 * 9);
-        self.machine.store(available, Ordering::Relaxed);
+        self.machine.store(available.saturating_add(self.further.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// How many groups of LoRAs may be ready: further ones take at most half of the room.
+    pub(crate) fn most_groups(&self) -> usize {
+        let room = self.all() / 2;
+        usize::try_from(1 + room / self.group.max(1)).unwrap_or(MAX_GROUPS).min(MAX_GROUPS)
+    }
+
+    /// Says how many are ready.
+    pub(crate) fn set_groups(&self, groups: usize) {
+        self.further.store(self.group * groups.saturating_sub(1) as u64, Ordering::Relaxed);
     }
 
     /// Bytes of the weights.
@@ -95,8 +119,21 @@ impl Memory {
         self.weights
     }
 
+    /// What the thread may keep for its next tensors.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        usize::try_from((self.all() / KEPT_PART).min(MAX_KEPT)).unwrap_or(0)
+    }
+
     /// What images may take beside the weights.
     pub(crate) fn room(&self) -> u64 {
+        match self.all() {
+            u64::MAX => u64::MAX,
+            all => all.saturating_sub(self.further.load(Ordering::Relaxed) + self.kept_bytes() as u64),
+        }
+    }
+
+    /// The same with the weights of further groups of LoRAs.
+    fn all(&self) -> u64 {
         let machine = self.machine.load(Ordering::Relaxed);
         self.configured.map_or(machine, |bound| machine.min(bound.saturating_sub(self.weights)))
     }
@@ -132,6 +169,17 @@ impl Memory {
         });
         let decoding = loads.iter().map(|load| self.vae(*load));
         BASE_BYTES + kept + step.chain(decoding).max().unwrap_or(0)
+    }
+
+    /// The same where there is room for the VAE in whole.
+    pub(crate) fn expected(&self, loads: &[Load]) -> u64 {
+        let whole = loads.iter().map(|load| {
+            let LatentShape { height, width, .. } = load.shape;
+            decoder_bytes(&self.vae_channels, [height, width]).into_iter().max().unwrap_or(0) as u64
+        });
+        let kept: u64 = loads.iter().map(|load| self.kept(*load)).sum();
+        let room = self.for_vae(loads).map_or(u64::MAX, |bytes| bytes as u64);
+        self.need(loads).max(BASE_BYTES + kept + whole.max().unwrap_or(0).min(room))
     }
 
     /// What the VAE may take while these images are in progress.

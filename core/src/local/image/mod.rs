@@ -17,9 +17,11 @@ mod job;
 mod loading;
 #[cfg(test)]
 mod loading_tests;
+mod loras;
 mod measured;
 mod memory;
 mod model;
+mod networks;
 pub(crate) mod noise;
 pub(crate) mod pipeline;
 mod prompt;
@@ -47,7 +49,7 @@ pub use replay::ImageReplay;
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::{Queue, Worker, log_loaded, thread_lost};
 use super::source::{Located, locate};
-use super::{LocalImageConfig, ModelSource};
+use super::{LocalImageConfig, LoraSource, ModelSource};
 use crate::context::{Context, Progress};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,7 +61,7 @@ use job::{ImageJob, MAX_IMAGES, Plan};
 use memory::{Memory, megabytes};
 use model::ImageModel;
 use pipeline::{Facts, LoraFile, Part, Pipeline, PipelineFiles};
-use recipes::{Named, Names, Recipe};
+use recipes::{Named, Names, Recipe, Recipes};
 use sizes::Sizes;
 
 /// Images in progress, and requests that wait, where the configuration does not say.
@@ -83,13 +85,13 @@ struct Parts {
     model: Located,
     vae: Option<Located>,
     unet: Option<Located>,
-    loras: Vec<(Located, f32)>,
+    loras: Vec<(Located, LoraSource)>,
 }
 
 impl Parts {
     fn locate(config: &LocalImageConfig, env: &Environment) -> Result<Self> {
         let find = |model: &str| locate(&ModelSource::new(model), env);
-        let loras = config.loras.iter().map(|lora| Ok((find(&lora.model)?, lora.weight)));
+        let loras = config.loras.iter().map(|lora| Ok((find(&lora.model)?, lora.clone())));
         let parts = Self {
             model: find(&config.source.model)?,
             vae: config.vae.as_deref().map(find).transpose()?,
@@ -112,7 +114,9 @@ impl Parts {
     /// The files, fetched where they are not here.
     fn files(&self, cx: &Context, copies: bool) -> Result<PipelineFiles> {
         let fetch = |located: &Located| Ok(located.files(cx)?.with_copied_weights(copies));
-        let lora = |(located, scale): &(Located, f32)| Ok(LoraFile { files: fetch(located)?, scale: *scale });
+        let lora = |(located, lora): &(Located, LoraSource)| {
+            Ok(LoraFile { files: fetch(located)?, reference: lora.model.clone(), scale: lora.weight })
+        };
         Ok(PipelineFiles {
             model: fetch(&self.model)?,
             vae: self.vae.as_ref().map(fetch).transpose()?,
@@ -122,13 +126,12 @@ impl Parts {
     }
 }
 
-/// The names by which a recipe may be known.
+/// The names by which a recipe may be known, those of LoRAs aside.
 fn names_of(config: &LocalImageConfig) -> Names {
-    let loras = config.loras.iter().filter(|lora| lora.weight != 0.0);
     Names {
         model: config.source.model.clone(),
         unet: config.unet.clone(),
-        loras: loras.map(|lora| lora.model.clone()).collect(),
+        loras: Vec::new(),
         recipe: config.recipe.clone(),
     }
 }
@@ -190,18 +193,6 @@ impl LocalImage {
         self.worker.submit(cx, ImageJob { cx: cx.clone(), plan, reply: Some(reply), ticket }).await?;
         answer.await.map_err(|_| thread_lost())?
     }
-
-    /// Draws the image of a receipt again, and says how far it is from the one that holds the receipt.
-    ///
-    /// # Errors
-    /// `invalid_request` if the image holds no receipt, `conflict` if it was made with other weights or LoRAs,
-    /// `unsupported` if it was made from another image; those of [`generate`](ImageGenerator::generate).
-    pub async fn replay(&self, cx: &Context, image: &crate::media::ImageData) -> Result<ImageReplay> {
-        let engine = cx.guard(self.worker.ready(cx)).await?;
-        let receipt = ImageReceipt::of(image)?;
-        let again = self.generate(cx, replay::request(engine, &receipt)?).await?;
-        replay::compare(cx, receipt, image.clone(), again).await
-    }
 }
 
 impl Engine {
@@ -216,11 +207,8 @@ impl Engine {
         device: &Device,
     ) -> Result<Self> {
         let facts = model.facts();
-        let recipe = Recipe::of(facts, &names_of(config))?;
-        let recipe = match &config.scheduler {
-            Some(name) => recipe.with_scheduler(name)?,
-            None => recipe,
-        };
+        let recipes = Recipes::new(facts, names_of(config), config.scheduler.as_deref())?;
+        let recipe = &recipes.usual;
         let memory = Memory::new(facts, config.memory_bytes)?;
         let sizes = Sizes::of(facts);
         let max_batch = config.max_batch.unwrap_or(DEFAULT_BATCH);
@@ -231,7 +219,7 @@ impl Engine {
             steps: recipe.usual_steps,
             guidance: recipe.usual_guidance,
             size: (native, native),
-            optimisations: optimisations(facts, &recipe, max_batch),
+            optimisations: optimisations(facts, recipe, max_batch),
             weights_bytes: memory.weights(),
             memory_bytes: Some(memory.room()).filter(|room| *room < u64::MAX),
         };
@@ -245,7 +233,7 @@ impl Engine {
         let weights = WeightHash::begin(facts.weight_files.clone());
         let has_receipts = !config.without_receipts;
         Ok(Self {
-            recipe,
+            recipes,
             sizes,
             memory,
             cpu: device.cpu.clone(),

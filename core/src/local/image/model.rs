@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::loras::LoraGroup;
 use super::pipeline::{Conditioning, DecodeOptions, Facts, Latent, Pipeline, Prompt, Row};
 use crate::error::Result;
 use crate::local::vision::RgbImage;
@@ -10,8 +11,9 @@ use crate::local::vision::RgbImage;
 /// between that fails.
 pub(crate) trait ImageModel: Send + Sync + fmt::Debug {
     fn facts(&self) -> &Facts;
+    fn prepare(&self, loras: &LoraGroup, in_use: &[&LoraGroup], most: usize) -> Result<Option<usize>>;
     fn encode(&self, prompt: &Prompt) -> Result<Conditioning>;
-    fn encode_negative(&self, prompt: Option<&Prompt>) -> Result<Conditioning>;
+    fn encode_negative(&self, prompt: Option<&Prompt>, loras: &LoraGroup) -> Result<Conditioning>;
     fn denoise(&self, rows: &[Row<'_>]) -> Result<Vec<Latent>>;
     fn decode(
         &self,
@@ -35,12 +37,16 @@ impl ImageModel for Pipeline {
         self.facts()
     }
 
+    fn prepare(&self, loras: &LoraGroup, in_use: &[&LoraGroup], most: usize) -> Result<Option<usize>> {
+        self.prepare(loras, in_use, most)
+    }
+
     fn encode(&self, prompt: &Prompt) -> Result<Conditioning> {
         self.encode(prompt)
     }
 
-    fn encode_negative(&self, prompt: Option<&Prompt>) -> Result<Conditioning> {
-        self.encode_negative(prompt)
+    fn encode_negative(&self, prompt: Option<&Prompt>, loras: &LoraGroup) -> Result<Conditioning> {
+        self.encode_negative(prompt, loras)
     }
 
     fn denoise(&self, rows: &[Row<'_>]) -> Result<Vec<Latent>> {

@@ -22,14 +22,16 @@
 //! Everything here computes and blocks: call it from the worker's thread. Nothing keeps state between calls, and all
 //! methods take `&self`. Latents and noise are plain f32 numbers on the CPU whatever the device is: they are small.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::loading;
-use super::prompt::{self, PromptTokenizer};
+use super::loras::LoraGroup;
+use super::networks::Network;
+use super::prompt;
 use super::scheduler::SchedulerConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::models::diffusion::{Bounds, Denoiser, DenoiserInput, Extra, Vae};
-use crate::local::models::{PromptEncoder, Tokens};
+use crate::local::models::Tokens;
+use crate::local::models::diffusion::{Bounds, DenoiserInput, Extra, Vae};
 use crate::local::ops::{Device, Tensor};
 use crate::local::source::ModelFiles;
 use crate::local::vision::RgbImage;
@@ -41,8 +43,10 @@ pub(crate) use super::prompt::Prompt;
 pub(crate) struct Pipeline {
     pub(super) facts: Facts,
     pub(super) device: Device,
-    pub(super) encoders: Vec<(PromptEncoder, PromptTokenizer)>,
-    pub(super) denoiser: Box<dyn Denoiser>,
+    /// What other LoRAs are merged from.
+    pub(super) files: PipelineFiles,
+    /// The layers with each group of LoRAs that is ready, the one used last at the end.
+    pub(super) networks: Mutex<Vec<(LoraGroup, Arc<Network>)>>,
     pub(super) vae: Box<dyn Vae>,
 }
 
@@ -75,7 +79,7 @@ pub(crate) struct Facts {
     pub(crate) is_tiny_vae: bool,
     /// How the repository names its pipeline (`_class_name` of `model_index.json`), if it does.
     pub(crate) pipeline_class: Option<String>,
-    /// The LoRAs that were merged, in order.
+    /// The LoRAs that can be merged, in order.
     pub(crate) loras: Vec<LoraFacts>,
     /// The files that were read as weights, the denoiser's first: what receipts hash. LoRAs are not among them.
     pub(crate) weight_files: Vec<std::path::PathBuf>,
@@ -109,11 +113,14 @@ pub(crate) struct WeightBytes {
     pub(crate) vae: usize,
 }
 
-/// A LoRA that was merged into the weights.
+/// A LoRA that can be merged into the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LoraFacts {
+    /// How the configuration names it.
+    pub(crate) reference: String,
     /// Its file's name, without folders.
     pub(crate) name: String,
+    /// How strongly it applies where a request does not say; 0 for not at all.
     pub(crate) scale: f32,
     /// How many layers it changed, and its highest rank.
     pub(crate) layers: usize,
@@ -122,12 +129,14 @@ pub(crate) struct LoraFacts {
     pub(crate) sha256: String,
 }
 
-/// A LoRA to be merged at load.
+/// A LoRA's file.
 #[derive(Clone, Debug)]
 pub(crate) struct LoraFile {
+    /// How the configuration names it.
+    pub(crate) reference: String,
     /// The folder and the file in it (`files.weights`), found and fetched.
     pub(crate) files: ModelFiles,
-    /// Multiplied with its alpha / rank; 1 as it was trained.
+    /// Multiplied with its alpha / rank where a request does not say; 1 as it was trained.
     pub(crate) scale: f32,
 }
 
@@ -202,6 +211,8 @@ pub(crate) struct Row<'a> {
     /// As the scheduler's `timesteps` has it; not always whole.
     pub(crate) timestep: f32,
     pub(crate) conditioning: &'a Conditioning,
+    /// Which must be [ready](Pipeline::prepare).
+    pub(crate) loras: &'a LoraGroup,
     pub(crate) sizes: MicroConditions,
     /// The guidance scale, for models that [embed](Facts::embeds_guidance) it.
     pub(crate) guidance: Option<f32>,
@@ -244,7 +255,7 @@ impl Pipeline {
         // SDXL leaves the last layer out, and the final norm with it.
         let skipped = prompt.clip_skip.saturating_add(usize::from(is_xl));
         let (mut states, mut pooled, mut tokens) = (Vec::new(), None, 0);
-        for (encoder, tokenizer) in &self.encoders {
+        for (encoder, tokenizer) in &self.network(&prompt.loras)?.encoders {
             if skipped >= encoder.layers() {
                 return Err(Error::invalid_request(format!(
                     "a clip-skip of {} leaves nothing of the {} layers of a text encoder",
@@ -281,11 +292,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
-    pub(crate) fn encode_negative(&self, prompt: Option<&Prompt>) -> Result<Conditioning> {
+    pub(crate) fn encode_negative(&self, prompt: Option<&Prompt>, loras: &LoraGroup) -> Result<Conditioning> {
         match prompt {
             Some(prompt) => self.encode(prompt),
             None => {
-                let empty = self.encode(&Prompt::default())?;
+                let empty = self.encode(&Prompt { loras: loras.clone(), ..Prompt::default() })?;
                 if !self.facts.zeros_for_no_prompt {
                     return Ok(empty);
                 }
@@ -296,7 +307,7 @@ impl Pipeline {
     }
 
     /// The model's output for each row, in one pass over the weights. Rows may differ in everything; those of one size
-    /// are computed together. A row's bits don't depend on the others.
+    /// and group of LoRAs are computed together. A row's bits don't depend on the others.
     ///
     /// # Errors
     /// `invalid_request` for a latent of another layout, or a missing guidance or inpainting input; `out_of_memory`.
@@ -304,8 +315,8 @@ impl Pipeline {
         let mut results: Vec<Option<Latent>> = rows.iter().map(|_| None).collect();
         while let Some(first) = results.iter().position(Option::is_none) {
             let shape = rows[first].latent.shape;
-            let of_shape = (first..rows.len()).filter(|number| rows[*number].latent.shape == shape);
-            let numbers: Vec<usize> = of_shape.collect();
+            let is_alike = |row: &Row<'_>| row.latent.shape == shape && row.loras == rows[first].loras;
+            let numbers: Vec<usize> = (first..rows.len()).filter(|number| is_alike(&rows[*number])).collect();
             let of_numbers: Vec<&Row<'_>> = numbers.iter().map(|number| &rows[*number]).collect();
             let predicted = self.denoise_alike(&of_numbers, shape)?;
             let shape = LatentShape {
@@ -319,7 +330,7 @@ impl Pipeline {
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// The output for rows of one size, one row after another.
+    /// The output for rows of one size and group of LoRAs, one row after another.
     fn denoise_alike(&self, rows: &[&Row<'_>], shape: LatentShape) -> Result<Vec<f32>> {
         let mut latents = Vec::new();
         for row in rows {
@@ -348,7 +359,8 @@ impl Pipeline {
             .map(|row| row.conditioning.pooled.as_deref().map(|pooled| (pooled, row.sizes.numbers())))
             .collect();
         let size = [rows.len(), shape.height, shape.width, channels];
-        let predicted = self.denoiser.predict(&DenoiserInput {
+        let network = self.network(rows[0].loras)?;
+        let predicted = network.denoiser.predict(&DenoiserInput {
             latents: Tensor::from_vec(&self.device, latents, size)?,
             timesteps: &timesteps,
             states,

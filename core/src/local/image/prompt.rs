@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::loras::LoraGroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::source::ModelFiles;
 use crate::local::tokenizer::{Cleaning, Tokenizer};
@@ -24,6 +25,8 @@ pub(crate) struct Prompt {
     pub(crate) weighted: bool,
     /// How many of the last layers of the text encoder are left out: 0 is diffusers' default for the family.
     pub(crate) clip_skip: usize,
+    /// The LoRAs of its request.
+    pub(crate) loras: LoraGroup,
 }
 
 /// The tokenizer of one text encoder.

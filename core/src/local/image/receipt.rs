@@ -25,7 +25,7 @@ pub struct ImageReceipt {
     pub model: String,
     /// SHA-256 of the files of its weights, in hex.
     pub model_sha256: String,
-    /// The LoRAs that were merged, in order.
+    /// The LoRAs that applied, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraReceipt>,
     /// `standard`, `lcm`, `turbo`, `lightning-4`.
@@ -65,9 +65,18 @@ pub struct ImageReceipt {
     /// SHA-256 of the image that was refined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_sha256: Option<String>,
+    /// SHA-256 of the mask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_sha256: Option<String>,
+    /// Width and height of what was drawn, where the image that was refined is larger than the model draws: it was enlarged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn_size: Option<(u32, u32)>,
+    /// Whether the size was asked for, and not that of the image that was refined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_resized: bool,
 }
 
-/// A LoRA that was merged.
+/// A LoRA that applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LoraReceipt {
@@ -215,6 +224,9 @@ pub(super) fn example() -> ImageReceipt {
         weighted: false,
         strength: None,
         input_sha256: None,
+        mask_sha256: None,
+        drawn_size: None,
+        is_resized: false,
     }
 }
 

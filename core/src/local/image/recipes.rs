@@ -12,6 +12,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::loras::LoraGroup;
 use super::pipeline::{Facts, Family};
 use super::scheduler::{Prediction, SchedulerConfig, SchedulerKind, Solver, Spacing};
 use crate::error::{Error, Result};
@@ -209,6 +210,48 @@ pub(crate) struct Steps {
     pub(crate) scheduler: SchedulerConfig,
     /// Whether each step asks the model twice, with and without the prompt.
     pub(crate) is_guided: bool,
+}
+
+/// The recipe of a model with its usual LoRAs, and what those of others follow from.
+#[derive(Debug)]
+pub(crate) struct Recipes {
+    names: Names,
+    pub(crate) usual: Recipe,
+}
+
+impl Recipes {
+    /// `scheduler` is that of requests without one.
+    ///
+    /// # Errors
+    /// As [`Recipe::of`] and [`Recipe::with_scheduler`].
+    pub(crate) fn new(facts: &Facts, names: Names, scheduler: Option<&str>) -> Result<Self> {
+        let recipe = Recipe::of(facts, &names.with(&LoraGroup::usual(&facts.loras), facts))?;
+        let usual = match scheduler {
+            Some(name) => recipe.with_scheduler(name)?,
+            None => recipe,
+        };
+        Ok(Self { names, usual })
+    }
+
+    /// The recipe of a group of LoRAs. Where they are not the usual ones, requests without a scheduler get the recipe's.
+    ///
+    /// # Errors
+    /// `invalid_request` for a LoRA that is distilled over a model that is distilled otherwise.
+    pub(crate) fn of(&self, facts: &Facts, loras: &LoraGroup) -> Result<Recipe> {
+        if *loras == LoraGroup::usual(&facts.loras) {
+            return Ok(self.usual.clone());
+        }
+        let recipe = Recipe::of(facts, &self.names.with(loras, facts));
+        recipe.map_err(|error| Error::invalid_request(error.message()))
+    }
+}
+
+impl Names {
+    /// With the LoRAs that apply.
+    fn with(&self, loras: &LoraGroup, facts: &Facts) -> Self {
+        let names = loras.members().filter_map(|(place, _)| facts.loras.get(place));
+        Self { loras: names.map(|lora| lora.reference.clone()).collect(), ..self.clone() }
+    }
 }
 
 impl Recipe {

@@ -26,6 +26,9 @@ pub(crate) struct Canvas {
     pub(crate) inner: Size,
     /// Which pixels are to be changed; all, without a mask.
     pub(crate) mask: Option<Vec<bool>>,
+    /// The image in its own size, and its mask, where that is larger than what is drawn and no size was asked for.
+    larger: Option<(RgbImage, Option<Vec<bool>>)>,
+    cpu: Cpu,
 }
 
 impl Canvas {
@@ -45,11 +48,18 @@ impl Canvas {
         let inner = wanted.unwrap_or_else(|| sizes.of_image(image.width(), image.height()));
         let outer = sizes.around(inner);
         let fitted = |image: &RgbImage| resize(cpu, image, inner.width, inner.height, Filter::Lanczos);
-        let mask = match mask {
-            Some(mask) => Some(masked_pixels(&fitted(&mask)?, outer)),
-            None => None,
-        };
-        Ok(Self { image: padded(&fitted(&image)?, outer)?, inner, mask })
+        let own = Size { width: image.width(), height: image.height() };
+        let is_larger = wanted.is_none() && own != inner;
+        let of_larger = mask.as_ref().filter(|_| is_larger).map(|mask| masked_pixels(mask, own));
+        let mask = mask.map(|mask| Ok::<_, Error>(masked_pixels(&fitted(&mask)?, outer))).transpose()?;
+        let fitted = padded(&fitted(&image)?, outer)?;
+        let larger = is_larger.then_some((image, of_larger));
+        Ok(Self { image: fitted, inner, mask, larger, cpu: cpu.clone() })
+    }
+
+    /// The size of what is drawn, where the image is larger.
+    pub(crate) fn drawn_size(&self) -> Option<Size> {
+        self.larger.as_ref().map(|_| self.inner)
     }
 
     /// The image with what is to be changed in grey.
@@ -71,7 +81,8 @@ impl Canvas {
         rows.flat_map(|row| (0..width).step_by(scale).map(move |column| at(row, column))).collect()
     }
 
-    /// What was drawn, with the pixels outside of the mask as they were, and without the repeated edges.
+    /// What was drawn, with the pixels outside of the mask as they were, without the repeated edges, in the image's own
+    /// size unless another was asked for.
     pub(crate) fn finish(&self, drawn: &RgbImage) -> Result<RgbImage> {
         let (width, Size { width: columns, height: rows }) = (self.image.width(), self.inner);
         let mut rgb = Vec::with_capacity(rows * columns * 3);
@@ -81,7 +92,13 @@ impl Canvas {
                 rgb.extend_from_slice(source.rgb().get(3 * index..3 * index + 3).unwrap_or(&[0; 3]));
             }
         }
-        RgbImage::new(columns, rows, rgb)
+        let drawn = RgbImage::new(columns, rows, rgb)?;
+        let Some((own, mask)) = &self.larger else { return Ok(drawn) };
+        let enlarged = resize(&self.cpu, &drawn, own.width(), own.height(), Filter::Lanczos)?;
+        let Some(mask) = mask else { return Ok(enlarged) };
+        let pixels = own.rgb().chunks_exact(3).zip(enlarged.rgb().chunks_exact(3)).zip(mask);
+        let rgb = pixels.flat_map(|((own, drawn), is_changed)| if *is_changed { drawn } else { own });
+        RgbImage::new(own.width(), own.height(), rgb.copied().collect())
     }
 
     fn is_changed(&self, index: usize) -> bool {
@@ -157,8 +174,15 @@ mod tests {
         assert_eq!(canvas.image.rgb()[16 * 8 * 3 - 3..], [120, 40, 3], "the edge is repeated");
         let back = canvas.finish(&canvas.image).unwrap();
         assert_eq!(back, decode(&data, &Limits::default()).unwrap());
-        let large = Canvas::new(&cpu(), &SIZES, &png(200, 100, |_, _| [9; 3]), None, None).unwrap();
+        let data = png(200, 100, |x, _| [x as u8, 9, 9]);
+        let mask = png(200, 100, |x, _| if x < 100 { [255; 3] } else { [0; 3] });
+        let large = Canvas::new(&cpu(), &SIZES, &data, Some(&mask), None).unwrap();
         assert_eq!(large.inner, Size { width: 91, height: 45 });
+        let drawn =
+            RgbImage::new(large.image.width(), large.image.height(), vec![77; large.image.rgb().len()]);
+        let back = large.finish(&drawn.unwrap()).unwrap();
+        assert_eq!((back.width(), back.height()), (200, 100));
+        assert_eq!((&back.rgb()[..3], &back.rgb()[150 * 3..150 * 3 + 3]), (&[77; 3][..], &[150, 9, 9][..]));
     }
 
     #[test]

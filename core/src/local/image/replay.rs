@@ -1,13 +1,13 @@
 //! An image drawn again by its receipt.
 
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::engine::Engine;
-use super::receipt::ImageReceipt;
+use super::receipt::{ImageReceipt, LoraReceipt, sha256};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{GenerateRequest, ImageResponse};
+use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
 use crate::local::runtime::thread_lost;
 use crate::local::vision::{Limits, RgbImage, decode};
 use crate::media::ImageData;
@@ -27,44 +27,80 @@ pub struct ImageReplay {
     pub mean_difference: f64,
 }
 
-/// The request that a receipt stands for.
-///
-/// # Errors
-/// `conflict` if it was made with other weights; `unsupported` if an image is missing.
-pub(super) fn request(engine: &Engine, receipt: &ImageReceipt) -> Result<GenerateRequest> {
-    if receipt.operation != "generate" {
-        let text =
-            "the receipt is of an image that was refined; the image that it was made from is not in it";
-        return Err(Error::unsupported(text));
+impl ImageReplay {
+    /// Draws the image of a receipt again, and says how far it is from the one that holds the receipt. An image that was
+    /// refined needs what it was made from: the image, and the mask where there was one. They are known by their hashes,
+    /// so `sources` may hold them in any order, among others.
+    ///
+    /// # Errors
+    /// `invalid_request` if the image holds no receipt or a source is missing, `conflict` if it was made with other
+    /// weights or LoRAs than are loaded; those of the generator.
+    pub async fn of(
+        generator: &impl ImageGenerator,
+        cx: &Context,
+        image: &ImageData,
+        sources: &[ImageData],
+    ) -> Result<Self> {
+        let receipt = ImageReceipt::of(image)?;
+        let again = match &receipt.input_sha256 {
+            None => generator.generate(cx, receipt.generate_request()).await,
+            Some(input) => generator.refine(cx, receipt.refine_request(input, sources)?).await,
+        };
+        compare(cx, receipt, image.clone(), again?).await
     }
-    let own = &engine.facts().loras;
-    let same_loras = receipt.loras.len() == own.len()
-        && receipt
-            .loras
-            .iter()
-            .zip(own)
-            .all(|(one, other)| one.sha256 == other.sha256 && one.weight == other.scale);
-    if receipt.model_sha256 != engine.weights.sha256() || !same_loras {
-        return Err(Error::new(
-            ErrorKind::Conflict,
-            format!("the image was made by {} with other weights or LoRAs than are loaded", receipt.model),
-        ));
+}
+
+impl ImageReceipt {
+    /// The members of a request's `extra` that are the same for both kinds.
+    fn extra(&self) -> Map<String, Value> {
+        let lora = |lora: &LoraReceipt| json!({ "model": lora.sha256, "weight": lora.weight });
+        let extra = json!({
+            "noise": self.noise,
+            "clip_skip": self.clip_skip,
+            "weighted": self.weighted,
+            "loras": self.loras.iter().map(lora).collect::<Vec<_>>(),
+            "model_sha256": self.model_sha256,
+        });
+        extra.as_object().cloned().unwrap_or_default()
     }
-    let mut request = GenerateRequest::new(receipt.prompt.as_str())
-        .with_size(receipt.width, receipt.height)
-        .with_steps(receipt.steps)
-        .with_guidance(receipt.guidance)
-        .with_scheduler(receipt.scheduler.as_str())
-        .with_seed(receipt.seed)
-        .with_extra("noise", receipt.noise.as_str())
-        .with_extra("clip_skip", receipt.clip_skip)
-        .with_extra("weighted", receipt.weighted);
-    request.negative_prompt.clone_from(&receipt.negative_prompt);
-    Ok(request)
+
+    fn generate_request(&self) -> GenerateRequest {
+        let mut request = GenerateRequest::new(self.prompt.as_str())
+            .with_size(self.width, self.height)
+            .with_steps(self.steps)
+            .with_guidance(self.guidance)
+            .with_scheduler(self.scheduler.as_str())
+            .with_seed(self.seed);
+        request.negative_prompt.clone_from(&self.negative_prompt);
+        request.extra = self.extra();
+        request
+    }
+
+    fn refine_request(&self, input: &str, sources: &[ImageData]) -> Result<RefineRequest> {
+        let found = |name: &str, wanted: &str| {
+            let source = sources.iter().find(|source| sha256(source.bytes()) == wanted);
+            source.cloned().ok_or_else(|| {
+                Error::invalid_request(format!(
+                    "the image was refined: give the {name} that it was made from, whose SHA-256 is {wanted}"
+                ))
+            })
+        };
+        let mut request = RefineRequest::new(self.prompt.as_str(), [found("image", input)?])
+            .with_steps(self.steps)
+            .with_guidance(self.guidance)
+            .with_seed(self.seed);
+        request.mask = self.mask_sha256.as_deref().map(|mask| found("mask", mask)).transpose()?;
+        request.strength = self.strength;
+        request.size = self.is_resized.then_some((self.width, self.height));
+        request.negative_prompt.clone_from(&self.negative_prompt);
+        request.extra = self.extra();
+        request.extra.insert("scheduler".to_owned(), json!(self.scheduler));
+        Ok(request)
+    }
 }
 
 /// Compares the pixels, on a thread of its own.
-pub(super) async fn compare(
+async fn compare(
     cx: &Context,
     receipt: ImageReceipt,
     first: ImageData,

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::LocalImage;
 use super::engine::Engine;
+use super::loras::LoraGroup;
 use super::model::ImageModel;
 use super::pipeline::{
     Conditioning, DecodeOptions, Facts, Family, Latent, LatentShape, Prompt, Row, WeightBytes,
@@ -71,13 +72,22 @@ pub(super) struct Toy {
     pub(super) fault: Option<Fault>,
     /// How many rows each step had.
     pub(super) steps: Mutex<Vec<usize>>,
+    /// The groups of LoRAs that are ready.
+    pub(super) groups: Mutex<Vec<LoraGroup>>,
     pub(super) step_time: Duration,
 }
 
 impl Toy {
     pub(super) fn new(facts: Facts) -> Self {
         let device = Device::on_cpu(Cpu::new(Isa::PORTABLE, 1), Precision::F32);
-        Self { facts, device, fault: None, steps: Mutex::default(), step_time: Duration::ZERO }
+        Self {
+            facts,
+            device,
+            fault: None,
+            steps: Mutex::default(),
+            groups: Mutex::default(),
+            step_time: Duration::ZERO,
+        }
     }
 
     pub(super) fn device(&self) -> &Device {
@@ -90,7 +100,18 @@ impl ImageModel for Arc<Toy> {
         &self.facts
     }
 
+    fn prepare(&self, loras: &LoraGroup, in_use: &[&LoraGroup], most: usize) -> Result<Option<usize>> {
+        let mut groups = self.groups.lock().unwrap();
+        groups.retain(|group| in_use.contains(&group) && group != loras);
+        if groups.len() >= most {
+            return Ok(None);
+        }
+        groups.push(loras.clone());
+        Ok(Some(groups.len()))
+    }
+
     fn encode(&self, prompt: &Prompt) -> Result<Conditioning> {
+        assert!(self.groups.lock().unwrap().contains(&prompt.loras), "the LoRAs are ready");
         let number =
             prompt.text.bytes().fold(0.0, |sum, byte| (sum * 0.7 + f32::from(byte) / 64.0) % 2.0) - 1.0;
         let number = if prompt.text == FAULTY { f32::MAX } else { number };
@@ -98,8 +119,8 @@ impl ImageModel for Arc<Toy> {
         Ok(Conditioning { states, pooled: None, tokens: prompt.text.split_whitespace().count() })
     }
 
-    fn encode_negative(&self, prompt: Option<&Prompt>) -> Result<Conditioning> {
-        self.encode(prompt.unwrap_or(&Prompt::default()))
+    fn encode_negative(&self, prompt: Option<&Prompt>, loras: &LoraGroup) -> Result<Conditioning> {
+        self.encode(prompt.unwrap_or(&Prompt { loras: loras.clone(), ..Prompt::default() }))
     }
 
     fn denoise(&self, rows: &[Row<'_>]) -> Result<Vec<Latent>> {
@@ -118,7 +139,8 @@ impl ImageModel for Arc<Toy> {
                 };
             }
             let mean = row.latent.values.iter().sum::<f32>() / row.latent.values.len() as f32;
-            let shift = target + mean * 0.1 + row.timestep / 10_000.0;
+            let shift = row.loras.members().map(|(_, weight)| weight).sum::<f32>() * 0.01;
+            let shift = shift + target + mean * 0.1 + row.timestep / 10_000.0;
             Latent::new(row.latent.shape, row.latent.values.iter().map(|value| value * 0.5 - shift).collect())
         };
         rows.iter().map(one).collect()

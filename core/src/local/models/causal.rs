@@ -9,7 +9,7 @@ use super::{
     Tokens, config, gemma2, gemma3, gpt_oss, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3, stock,
 };
 use crate::error::{Error, Result};
-use crate::local::ops::{Activation, Device, Heads, KvCache, Linear, Tensor, activate};
+use crate::local::ops::{Activation, Device, Heads, KvMemory, KvPrecision, Linear, Tensor, activate};
 use crate::local::weights::{Parameters, Storage, Weights};
 
 /// A model that says how likely each token is to come next.
@@ -23,14 +23,23 @@ pub(crate) trait CausalLm: Send + Sync + fmt::Debug {
     /// Memory of the keys and values of a token, in bytes.
     fn cache_bytes_per_token(&self) -> usize;
 
+    /// Memory of all caches there are, in bytes.
+    fn cache_bytes(&self) -> usize;
+
+    /// Whether caches take memory page by page, and a text's tokens have the same bits however many are computed at once.
+    fn is_paged(&self) -> bool;
+
+    /// Whether a text can go on from the cache of another with the same beginning.
+    fn reuses(&self) -> bool;
+
     /// An empty cache for a text of up to `capacity` tokens.
     ///
     /// # Errors
     /// `out_of_memory` if a GPU has not so much.
     fn new_cache(&self, capacity: usize) -> Result<TextCache>;
 
-    /// Whether a text of up to `capacity` tokens can go on from a cache of another with the same beginning.
-    fn fits(&self, cache: &TextCache, capacity: usize) -> bool;
+    /// Whether a text of up to `capacity` tokens is rotated as a long one. Only alike texts can go on from each other's caches.
+    fn is_long(&self, capacity: usize) -> bool;
 
     /// Computes further tokens of texts and adds them to the caches, if there are any. Gives the logits of what follows
     /// some of these tokens, `[row, vocabulary]`: `rows` are their numbers in the batch.
@@ -51,6 +60,8 @@ pub(crate) struct LoadOptions {
     pub(crate) window: Option<usize>,
     /// Memory for keys and values, which bounds the longest text too.
     pub(crate) cache_bytes: Option<usize>,
+    /// The dtype of keys and values on the CPU.
+    pub(crate) kv: KvPrecision,
 }
 
 /// A family of language models: its `model_type`s, and what reads it.
@@ -88,8 +99,13 @@ pub(crate) fn causal_lm(
         Architecture::Stock(family) => return stock::open(family, config, weights, device, options),
     };
     config::check(config, weights)?;
+    let memory = KvMemory::new(device, options.kv);
     let of_memory = match options.cache_bytes {
-        Some(bytes) => Some(bytes / cache_bytes_per_token(config, device)?.max(1)),
+        // Whole pages.
+        Some(bytes) => {
+            let per_token = cache_bytes_per_token(config, &memory)?.max(1);
+            Some(bytes / per_token / KvMemory::PAGE * KvMemory::PAGE)
+        }
         None => None,
     };
     let window = options.window.into_iter().chain(of_memory).min();
@@ -97,7 +113,7 @@ pub(crate) fn causal_lm(
     let decoder = (family.open)(config, &parameters)?;
     let output = decoder.output_layer(&parameters)?;
     weights.check_no_layer_is_left()?;
-    Ok(Box::new(Causal { decoder, output, device: device.clone() }))
+    Ok(Box::new(Causal { decoder, output, memory }))
 }
 
 /// Checks that a `config.json` describes a language model that is supported.
@@ -138,13 +154,13 @@ fn architecture(config: &Value) -> Result<Architecture> {
 }
 
 /// Memory of the keys and values of a token.
-fn cache_bytes_per_token(config: &Value, device: &Device) -> Result<usize> {
+fn cache_bytes_per_token(config: &Value, memory: &KvMemory) -> Result<usize> {
     let common = match config.get("model_type").and_then(Value::as_str) {
         Some("gemma3") => CommonKeys::read(&gemma3::text_config(config))?,
         _ => CommonKeys::read(config::of_text(config))?,
     };
     let Heads { keys, size, .. } = common.plain()?.heads;
-    Ok(common.num_hidden_layers.saturating_mul(KvCache::bytes_per_token(device, keys, size)))
+    Ok(common.num_hidden_layers.saturating_mul(memory.bytes_per_token(keys, size)))
 }
 
 /// A decoder and its output layer.
@@ -152,7 +168,7 @@ fn cache_bytes_per_token(config: &Value, device: &Device) -> Result<usize> {
 struct Causal {
     decoder: Decoder,
     output: Linear,
-    device: Device,
+    memory: KvMemory,
 }
 
 impl CausalLm for Causal {
@@ -166,15 +182,27 @@ impl CausalLm for Causal {
 
     fn cache_bytes_per_token(&self) -> usize {
         let Heads { keys, size, .. } = self.decoder.config.heads;
-        self.decoder.config.layers.len() * KvCache::bytes_per_token(&self.device, keys, size)
+        self.decoder.config.layers.len() * self.memory.bytes_per_token(keys, size)
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.memory.used()
+    }
+
+    fn is_paged(&self) -> bool {
+        self.memory.device().is_cpu()
+    }
+
+    fn reuses(&self) -> bool {
+        true
     }
 
     fn new_cache(&self, capacity: usize) -> Result<TextCache> {
-        self.decoder.new_cache(&self.device, capacity)
+        self.decoder.new_cache(&self.memory, capacity)
     }
 
-    fn fits(&self, cache: &TextCache, capacity: usize) -> bool {
-        cache.is_long() == self.decoder.is_long(capacity)
+    fn is_long(&self, capacity: usize) -> bool {
+        self.decoder.is_long(capacity)
     }
 
     fn logits(&self, tokens: &Tokens, cached: Option<Cached<'_, '_>>, rows: &[u32]) -> Result<Tensor> {

@@ -4,6 +4,8 @@
 //! A family's file (`llama.rs`, `gemma3.rs`) reads its `config.json` into a [`Config`]; what the families differ in is
 //! a field there.
 
+use std::io::{Read, Write};
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,8 +15,8 @@ use super::stock::StockText;
 use super::{Piece, TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
-    Activation, AttentionOptions, Device, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, Linear, Norm,
-    QkPreparation, Rope, RopeLayout, Span, Tensor, attention, scale_rows, split_heads,
+    Activation, AttentionOptions, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, KvMemory, Linear,
+    Norm, QkPreparation, Rope, RopeLayout, Span, Tensor, attention, scale_rows, split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -224,7 +226,7 @@ impl CommonKeys {
 }
 
 /// The keys and values of one text, a cache for each layer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TextCache {
     layers: Vec<KvCache>,
     /// The text of a model of candle, in place of layers.
@@ -261,18 +263,33 @@ impl TextCache {
         self.stock.iter_mut().for_each(|text| text.truncate(length));
     }
 
-    /// Makes room for `capacity` tokens in all.
-    pub(crate) fn reserve(&mut self, capacity: usize) {
-        self.layers.iter_mut().for_each(|layer| layer.reserve(capacity));
+    /// How many bytes the memory of all caches grows by when so many tokens are added.
+    pub(crate) fn growth(&self, tokens: usize) -> usize {
+        self.layers.iter().map(|layer| layer.growth(tokens)).sum()
     }
 
-    /// Gives back the memory past the tokens that there are.
-    pub(crate) fn shrink(&mut self) {
-        self.layers.iter_mut().for_each(KvCache::shrink);
-        self.stock.iter_mut().for_each(StockText::shrink);
+    /// What tells a page of tokens from all others, for each page.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = usize> {
+        self.layers.first().into_iter().flat_map(KvCache::pages)
     }
 
-    /// A copy of the first `length` tokens with room for `capacity`.
+    /// Writes what [`read`](Self::read) reads.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub(crate) fn write(&self, to: &mut impl Write) -> std::io::Result<()> {
+        self.layers.iter().try_for_each(|layer| layer.write(to))
+    }
+
+    /// Fills an empty cache with `length` tokens of another one of the same model.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub(crate) fn read(&mut self, length: usize, from: &mut impl Read) -> std::io::Result<()> {
+        self.layers.iter_mut().try_for_each(|layer| layer.read(length, from))
+    }
+
+    /// The first `length` tokens for another text of up to `capacity`.
     ///
     /// # Errors
     /// `out_of_memory` if a GPU has not so much.
@@ -288,7 +305,7 @@ impl TextCache {
 pub(crate) struct Cached<'a, 'b> {
     /// One for each text.
     pub(crate) caches: &'a mut [&'b mut TextCache],
-    /// How many texts at the front go on by one token each; see [`KeyValues::Caches`].
+    /// How many texts at the front are answers; see [`KeyValues::Caches`].
     pub(crate) decoding: usize,
 }
 
@@ -361,9 +378,9 @@ impl Decoder {
     ///
     /// # Errors
     /// `out_of_memory` if a GPU has not so much.
-    pub(super) fn new_cache(&self, device: &Device, capacity: usize) -> Result<TextCache> {
+    pub(super) fn new_cache(&self, memory: &KvMemory, capacity: usize) -> Result<TextCache> {
         let Heads { keys, size, .. } = self.config.heads;
-        let layers = self.layers.iter().map(|_| KvCache::new(device, keys, size, capacity));
+        let layers = self.layers.iter().map(|_| KvCache::new(memory, keys, size, capacity));
         Ok(TextCache { layers: layers.collect::<Result<_>>()?, stock: None, is_long: self.is_long(capacity) })
     }
 

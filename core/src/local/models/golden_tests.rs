@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::decoder::{Cached, Decoder, TextCache};
 use super::{TextEncoder, Tokens, gemma3, qwen3, text_encoder};
 use crate::error::{ErrorKind, Result};
-use crate::local::ops::{Device, Precision};
+use crate::local::ops::{Device, KvMemory, KvPrecision, Precision};
 use crate::local::testing::{cpus, noise};
 use crate::local::weights::testing::write;
 use crate::local::weights::{Parameters, Weights};
@@ -161,8 +161,10 @@ fn states_are_those_of_transformers_with_the_operations_of_a_gpu() {
 
 /// Texts given to a decoder in pieces, over caches: the states of all tokens, text by text.
 fn in_pieces(decoder: &Decoder, device: &Device, texts: &[Vec<u32>], piece: usize) -> Vec<Vec<f32>> {
-    let mut caches: Vec<TextCache> =
-        texts.iter().map(|text| decoder.new_cache(device, text.len()).unwrap()).collect();
+    let mut caches: Vec<TextCache> = texts
+        .iter()
+        .map(|text| decoder.new_cache(&KvMemory::new(device, KvPrecision::F16), text.len()).unwrap())
+        .collect();
     let mut states = vec![Vec::new(); texts.len()];
     let most = texts.iter().map(Vec::len).max().unwrap_or_default();
     for first in (0..most).step_by(piece) {
@@ -198,7 +200,7 @@ fn causal_decoders_give_the_same_states_in_pieces_over_caches() {
                 compare(&found, &whole, bar).unwrap_or_else(|off| panic!("{family} by {piece}: {off}"));
             }
             let past = vec![5; decoder.window() + 1];
-            let mut cache = decoder.new_cache(&device, 4).unwrap();
+            let mut cache = decoder.new_cache(&KvMemory::new(&device, KvPrecision::F16), 4).unwrap();
             let error = decoder
                 .forward(&Tokens::new([&past[..]]), Some(Cached { caches: &mut [&mut cache], decoding: 0 }))
                 .unwrap_err();

@@ -23,8 +23,8 @@ pub enum KeyValues<'a> {
     Caches {
         /// The caches.
         caches: &'a [&'a KvCache],
-        /// How many texts at the front go on by one token each. These are computed together; a text's bits depend on
-        /// whether it is one of them, and on nothing else.
+        /// How many texts at the front are answers. Their tokens get the bits that each gets as the last of its text, given
+        /// alone; a prompt's tokens get others. A token's bits depend on which of both it is, and on nothing else.
         decoding: usize,
     },
 }
@@ -113,8 +113,8 @@ fn cached(
     if starts.len() != caches.len() + 1 || !starts.windows(2).zip(caches).all(fits) {
         return Err(Error::invalid_request("queries and caches do not belong together"));
     }
-    if decoding > caches.len() || starts.windows(2).take(decoding).any(|ends| ends[1] - ends[0] != 1) {
-        return Err(Error::invalid_request("a text that goes on by one token has not one query"));
+    if decoding > caches.len() {
+        return Err(Error::invalid_request("there are more answers than texts"));
     }
     check_heads(heads, size)?;
     if !matches!(options.mask, Mask::None) {
@@ -127,14 +127,22 @@ fn cached(
     }
     let queries = strided(queries)?;
     let width = count * size;
-    let all: Vec<Cache<'_>> = caches.iter().map(|cache| cache.view(options.span.before)).collect();
+    let numbers: Vec<_> = caches.iter().map(|cache| cache.numbers()).collect();
+    let views = caches.iter().zip(&numbers).map(|(cache, numbers)| cache.view(numbers, options.span.before));
+    let views: Vec<Cache<'_>> = views.collect();
+    // Each token of an answer is the last of what it sees.
+    let mut answers = Vec::new();
+    for (ends, view) in starts.windows(2).zip(&views).take(decoding) {
+        let tokens = ends[1] - ends[0];
+        answers.extend((0..tokens).map(|token| Cache { length: view.length - tokens + token + 1, ..*view }));
+    }
     Tensor::build(device, [tokens, width], |to| {
         let cpu = &device.cpu;
-        let (decoded, prompts) = to.split_at_mut(decoding * width);
-        if decoding > 0 {
-            kernel::decode(cpu, heads, queries, &all[..decoding], options, decoded).or_fail()?;
+        let (decoded, prompts) = to.split_at_mut(answers.len() * width);
+        if !answers.is_empty() {
+            kernel::decode(cpu, heads, queries, &answers, options, decoded).or_fail()?;
         }
-        for (ends, cache) in starts.windows(2).zip(&all).skip(decoding) {
+        for (ends, cache) in starts.windows(2).zip(&views).skip(decoding) {
             let tokens = ends[1] - ends[0];
             if tokens == 0 {
                 continue;
@@ -143,7 +151,7 @@ fn cached(
             let queries = Strided { data, ..queries };
             let starts = Starts { queries: &[0, tokens], keys: &[0, cache.length] };
             let batch = Batch { queries, keys: cache.keys, values: cache.values, starts };
-            let to = &mut prompts[(ends[0] - decoding) * width..(ends[1] - decoding) * width];
+            let to = &mut prompts[(ends[0] - answers.len()) * width..(ends[1] - answers.len()) * width];
             kernel::attention(cpu, heads, batch, options, to).or_fail()?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 use super::super::testing::{assert_near, devices, noise, on_gpu};
 use super::*;
 use crate::error::ErrorKind;
-use crate::local::ops::{Device, Distances, Span};
+use crate::local::ops::{Device, Distances, KvMemory, KvPrecision, Span};
 
 fn options(span: Span, mask: Mask<'_>) -> Options<'_> {
     Options { scale: 0.25, span, mask, ..Options::default() }
@@ -27,6 +27,10 @@ fn over_cache(queries: &Tensor, cache: &KvCache, options: Options<'_>) -> Result
         KeyValues::Caches { caches: &[cache], decoding: usize::from(queries.dims()[0] == 1) },
         options,
     )
+}
+
+fn memory(device: &Device) -> KvMemory {
+    KvMemory::new(device, KvPrecision::F16)
 }
 
 const STARTS: [&[usize]; 2] = [&[0, 3, 3, 20], &[0, 5, 6, 24]];
@@ -107,7 +111,7 @@ fn a_cache_gives_what_the_whole_text_gives() {
         for before in [None, Some(11)] {
             let options = options(Span { before, after: Some(0) }, Mask::None);
             let truth = of_texts(&[q.clone(), k.clone(), v.clone()], [&[0, 40]; 2], options).unwrap();
-            let mut cache = KvCache::new(&device, 2, 32, 4).unwrap();
+            let mut cache = KvCache::new(&memory(&device), 2, 32, 4).unwrap();
             // A prompt in two pieces, then a token at a time.
             for (first, count) in [(0, 17), (17, 20), (37, 1), (38, 1), (39, 1)] {
                 let part = |x: &Tensor| x.narrow(0, first, count).unwrap();
@@ -127,7 +131,7 @@ fn texts_over_their_caches_are_computed_together_as_alone_bit_for_bit() {
         let caches: Vec<KvCache> = [5, 600, 33]
             .into_iter()
             .map(|length| {
-                let mut cache = KvCache::new(&device, 4, 16, length).unwrap();
+                let mut cache = KvCache::new(&memory(&device), 4, 16, length).unwrap();
                 let new = noise(&[length, 4, 16], 1.0).tensor(&device);
                 cache.append(&new, &new).unwrap();
                 cache
@@ -154,7 +158,7 @@ fn a_forked_and_a_shortened_cache_go_on_from_the_same_beginning() {
     for device in devices().into_iter().chain([on_gpu()]) {
         let [q, k, v] = operands(&device, [&[1, 2, 8], &[9, 2, 8], &[9, 2, 8]]);
         let part = |x: &Tensor, first, count| x.narrow(0, first, count).unwrap();
-        let mut cache = KvCache::new(&device, 2, 8, 16).unwrap();
+        let mut cache = KvCache::new(&memory(&device), 2, 8, 16).unwrap();
         cache.append(&part(&k, 0, 6), &part(&v, 0, 6)).unwrap();
         let fork = cache.fork(6, 32).unwrap();
         cache.append(&part(&k, 6, 3), &part(&v, 6, 3)).unwrap();
@@ -166,12 +170,53 @@ fn a_forked_and_a_shortened_cache_go_on_from_the_same_beginning() {
 }
 
 #[test]
+fn tokens_of_an_answer_have_the_same_bits_given_one_by_one_and_at_once_in_every_dtype() {
+    for device in devices() {
+        for (precision, bytes) in
+            [(KvPrecision::F32, 8), (KvPrecision::F16, 4), (KvPrecision::Bf16, 4), (KvPrecision::Int8, 2)]
+        {
+            let memory = KvMemory::new(&device, precision);
+            let [q, k, v] = operands(&device, [&[200, 4, 32], &[200, 2, 32], &[200, 2, 32]]);
+            let part = |x: &Tensor, first, count| x.narrow(0, first, count).unwrap();
+            let mut cache = KvCache::new(&memory, 2, 32, 0).unwrap();
+            cache.append(&part(&k, 0, 120), &part(&v, 0, 120)).unwrap();
+            let mut at_once = cache.fork(120, 0).unwrap();
+            let used = memory.used();
+            assert_eq!(used, 2 * KvMemory::PAGE * memory.bytes_per_token(2, 32));
+            assert!(memory.bytes_per_token(2, 32) >= 2 * 32 * bytes, "{precision:?}");
+            // The fork changes the last page in a copy, and takes one more.
+            assert_eq!(at_once.growth(9), used);
+            at_once.append(&part(&k, 120, 9), &part(&v, 120, 9)).unwrap();
+            assert_eq!(memory.used(), 2 * used);
+            let options = options(Span::CAUSAL, Mask::None);
+            let over = KeyValues::Caches { caches: &[&at_once], decoding: 1 };
+            let together = attention(&part(&q, 120, 9), &[0, 9], over, options).unwrap();
+            for token in 120..129 {
+                cache.append(&part(&k, token, 1), &part(&v, token, 1)).unwrap();
+                let one = over_cache(&part(&q, token, 1), &cache, options).unwrap();
+                assert_near(&part(&together, token - 120, 1), &one, 0.0, &format!("{precision:?} {token}"));
+            }
+            // What was written can be read back, without tokens that were forgotten.
+            at_once.truncate(123);
+            let mut file = Vec::new();
+            at_once.write(&mut file).unwrap();
+            let mut back = KvCache::new(&memory, 2, 32, 0).unwrap();
+            back.read(123, &mut &file[..]).unwrap();
+            let of = |cache: &KvCache| over_cache(&part(&q, 122, 1), cache, options).unwrap();
+            assert_near(&of(&back), &part(&together, 2, 1), 0.0, &format!("{precision:?} from a file"));
+            drop((cache, at_once, back));
+            assert_eq!(memory.used(), 0);
+        }
+    }
+}
+
+#[test]
 fn operands_that_do_not_belong_together_are_errors() {
     for device in [devices().remove(0), on_gpu()] {
         let all = options(Span::ALL, Mask::None);
         let of = |dims: [&[usize]; 3]| of_texts(&operands(&device, dims), [&[0, 2]; 2], all).unwrap_err();
         let tensor = |dims: &[usize]| noise(dims, 1.0).tensor(&device);
-        let mut cache = KvCache::new(&device, 2, 8, 4).unwrap();
+        let mut cache = KvCache::new(&memory(&device), 2, 8, 4).unwrap();
         for error in [
             of([&[2, 2, 8], &[2, 2, 8], &[2, 2, 16]]),
             of([&[2, 3, 8], &[2, 2, 8], &[2, 2, 8]]),

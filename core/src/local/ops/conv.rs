@@ -29,11 +29,9 @@ enum ConvWeights {
 
 impl Conv2d {
     /// Takes `[outputs, inputs, height, width]` weights in f32, f16 or bf16, in the precision of the device.
-    /// Convolutions are not done in int8: on such a device they are in bf16 if the CPU multiplies it in one
-    /// instruction, else in f32.
     ///
     /// # Errors
-    /// `invalid_request` if weight and bias do not belong together.
+    /// `invalid_request` if weight and bias do not belong together, or in int8 if a weight is not finite.
     pub fn new(
         device: &Device,
         weight: candle_core::Tensor,
@@ -57,7 +55,7 @@ impl Conv2d {
             return Ok(Self { window, geometry, weights });
         }
         let packed = with_weights(&weight, |weights| {
-            Conv::new(&device.cpu, weights, window, geometry, device.precision_above_int8()).or_fail()
+            Conv::new(&device.cpu, weights, window, geometry, device.precision).or_fail()
         })?;
         drop(weight);
         let packed = match bias {

@@ -2,16 +2,17 @@
 //! of a layer's size comes from the operating system page by page, which takes longer than many a layer.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// The most numbers that a thread keeps: activations of a few thousand tokens.
+/// The most numbers that a thread keeps, unless [`KeptMemory`] says otherwise: activations of a few thousand tokens.
 const MAX_STORED: usize = 8 << 20;
 
 /// Smaller allocations are not worth keeping.
 const MIN_STORED: usize = 256;
 
 thread_local! {
-    static STORE: RefCell<Store> = const { RefCell::new(Store { free: Vec::new(), numbers: 0 }) };
+    static STORE: RefCell<Store> = const { RefCell::new(Store { free: Vec::new(), numbers: 0, most: MAX_STORED }) };
 }
 
 /// The free memory of a thread.
@@ -20,6 +21,8 @@ struct Store {
     free: Vec<Vec<f32>>,
     /// The sum of their capacities.
     numbers: usize,
+    /// The most that it may be.
+    most: usize,
 }
 
 impl Store {
@@ -34,14 +37,49 @@ impl Store {
     }
 
     fn give(&mut self, memory: Vec<f32>) {
-        if !(MIN_STORED..=MAX_STORED).contains(&memory.capacity()) {
-            return;
+        if (MIN_STORED..=self.most).contains(&memory.capacity()) {
+            self.numbers += memory.capacity();
+            self.free.push(memory);
+            self.trim();
         }
-        self.numbers += memory.capacity();
-        self.free.push(memory);
-        while self.numbers > MAX_STORED {
+    }
+
+    fn trim(&mut self) {
+        while self.numbers > self.most {
             self.numbers -= self.free.remove(0).capacity();
         }
+    }
+}
+
+/// While it lives, its thread keeps more memory for its next tensors: images are larger than texts.
+#[derive(Debug)]
+pub struct KeptMemory {
+    before: usize,
+    /// It belongs to its thread.
+    _of_thread: PhantomData<*const ()>,
+}
+
+impl KeptMemory {
+    /// Up to so many bytes.
+    pub fn up_to(bytes: usize) -> Self {
+        Self { before: Self::set((bytes / size_of::<f32>()).max(MAX_STORED)), _of_thread: PhantomData }
+    }
+
+    /// Sets what the thread keeps at most, and returns what it was.
+    fn set(most: usize) -> usize {
+        let changed = STORE.try_with(|store| {
+            let mut store = store.borrow_mut();
+            let before = std::mem::replace(&mut store.most, most);
+            store.trim();
+            before
+        });
+        changed.unwrap_or(MAX_STORED)
+    }
+}
+
+impl Drop for KeptMemory {
+    fn drop(&mut self) {
+        Self::set(self.before);
     }
 }
 
@@ -104,6 +142,16 @@ mod tests {
         assert_ne!(Memory::take(100).as_ptr(), address, "much too large");
         let third = Memory::take(1000);
         assert_eq!((third.as_ptr(), third.len()), (address, 1000));
+    }
+
+    #[test]
+    fn more_is_kept_for_a_while() {
+        let stored = || STORE.with(|store| store.borrow().numbers);
+        let kept = KeptMemory::up_to(8 * MAX_STORED);
+        drop(Memory::take(2 * MAX_STORED));
+        assert_eq!(stored(), 2 * MAX_STORED);
+        drop(kept);
+        assert_eq!(stored(), 0);
     }
 
     #[test]

@@ -7,10 +7,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use super::load_error;
 use crate::error::{Error, ErrorKind, Result};
@@ -100,6 +103,18 @@ impl MappedFile {
     /// The bytes, to be read in place.
     pub(crate) fn resident(&self) -> ResidentBytes {
         self.resident.clone()
+    }
+
+    /// Gives back the pages of bytes that were copied: they count as memory of the process. Who asks again gets them from
+    /// the file again.
+    pub(super) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = &*self.loading {
+            // SAFETY: pages of a read-only map hold nothing but the file's bytes, so reading them again gives the same.
+            // Where it fails they stay.
+            let _ =
+                unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+        }
     }
 
     /// An error that names the file.

@@ -31,7 +31,7 @@ use tensor::StoredTensor;
 pub(crate) use gguf::Metadata;
 pub(crate) use gpt_oss::gpt_oss_expert;
 pub(crate) use key_map::KeyMap;
-pub(crate) use lora::{Deltas, Lora, LoraPart, flat_names};
+pub(crate) use lora::{Deltas, FlatNames, Lora, LoraPart, flat_names};
 pub(crate) use mapped::FileWatch;
 pub(crate) use parameters::{Biases, Parameters, Storage};
 

@@ -448,10 +448,26 @@ impl<'a> Parameters<'a> {
         window: usize,
         geometry: Geometry,
     ) -> Result<Conv2d> {
+        self.conv_in(self.device.precision, name, [inputs, outputs], window, geometry)
+    }
+
+    /// The same in another precision.
+    ///
+    /// # Errors
+    /// As [`conv`](Self::conv).
+    pub(crate) fn conv_in(
+        &self,
+        precision: Precision,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        window: usize,
+        geometry: Geometry,
+    ) -> Result<Conv2d> {
         let here = self.at(name);
         let weight = here.tensor("weight", &[outputs, inputs, window, window])?;
         let bias = here.bias("bias", outputs)?;
-        Conv2d::new(self.device, weight, bias, geometry).map_err(|error| here.unusable(error))
+        let device = self.device.with_precision(precision);
+        Conv2d::new(&device, weight, bias, geometry).map_err(|error| here.unusable(error))
     }
 
     /// A layer over single pixels, which some files store as a convolution with windows of one pixel.

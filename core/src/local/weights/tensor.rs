@@ -13,6 +13,9 @@ use super::mapped::MappedFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Format, SharedBytes, of_candle};
 
+/// Pages of larger tensors are given back once they are copied.
+const RELEASED_BYTES: usize = 1 << 18;
+
 /// The most dimensions of a tensor; more are damage or an attack.
 pub(crate) const MAX_DIMENSIONS: usize = 8;
 
@@ -196,7 +199,12 @@ impl StoredTensor {
     pub(crate) fn to_tensor(&self, device: &Device) -> Result<Tensor> {
         match &self.encoding {
             Encoding::Plain(dtype) => {
-                Tensor::from_raw_buffer(&self.row_major_bytes(*dtype)?, *dtype, &self.shape, device)
+                let copy =
+                    Tensor::from_raw_buffer(&self.row_major_bytes(*dtype)?, *dtype, &self.shape, device);
+                if self.range.len() >= RELEASED_BYTES {
+                    self.file.release(self.range.clone());
+                }
+                copy
             }
             Encoding::Blocks(format) => {
                 let values = self.dequantised(*format)?;

@@ -11,6 +11,7 @@ A folder is a diffusers repository without weights: shapes.json has the names an
 """
 
 import json
+import re
 from pathlib import Path
 
 import diffusers
@@ -219,6 +220,20 @@ def scheduler_noise(seed: str):
         module.randn_tensor = draw
 
 
+def blocks(folder: Path, unet, inputs: tuple, more: dict) -> None:
+    """What each part of a UNet gives for the first row, in 16 bits."""
+    is_part = re.compile(r"(down|up)_blocks\.\d+\.(resnets|attentions|downsamplers|upsamplers)\.\d+|mid_block\.(attentions\.0|resnets\.1)").fullmatch
+    found, hooks = {}, []
+    for where, module in unet.named_modules():
+        if is_part(where):
+            keep = lambda _, __, given, where=where: found.update({where: given if torch.is_tensor(given) else given[0]})
+            hooks.append(module.register_forward_hook(keep))
+    unet(*inputs, **more)
+    for hook in hooks:
+        hook.remove()
+    save_file({where: channels_last(x)[0].to(torch.float16) for where, x in found.items()}, folder / "blocks.safetensors")
+
+
 def pipeline(name: str, parts: dict) -> None:
     folder, pipe = build(name, parts)
     out = {}
@@ -241,6 +256,8 @@ def pipeline(name: str, parts: dict) -> None:
             scales = torch.tensor([7.5, 1.5]) - 1
             more["timestep_cond"] = pipe.get_guidance_scale_embedding(scales, embedding_dim=unet.config.time_cond_proj_dim)
         out["unet"] = channels_last(unet(latents, torch.tensor([981.0, 20.5]), encoder_hidden_states=states, **more).sample)
+        if name in ("sd1", "sdxl"):
+            blocks(folder, unet, (latents, torch.tensor([981.0, 20.5]), states), more)
         # A size whose halves are odd.
         odd = normal("odd", [1, channels, 7, 9])
         if is_xl:

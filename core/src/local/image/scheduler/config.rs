@@ -26,6 +26,8 @@ pub(crate) struct SchedulerConfig {
     pub(crate) trained_betas: Option<Vec<f32>>,
     /// The range that the predicted image is clipped to, if it is.
     pub(crate) clip: Option<f64>,
+    /// Whether it is clipped, as far as the file or its scheduler says: another scheduler may do so by default.
+    pub(crate) clips: Option<bool>,
     /// Whether what follows the last step has no noise at all.
     pub(crate) set_alpha_to_one: bool,
     /// Whether PNDM begins without its Runge-Kutta steps.
@@ -252,7 +254,11 @@ impl SchedulerConfig {
         let is_leading =
             is_consistency || matches!(kind, SchedulerKind::Ddim | SchedulerKind::Ddpm | SchedulerKind::Pndm);
         let schedule = if is_consistency { BetaSchedule::ScaledLinear } else { BetaSchedule::Linear };
-        let clips = file.clip_sample.unwrap_or(matches!(kind, SchedulerKind::Ddim | SchedulerKind::Ddpm));
+        let clips = file.clip_sample.or(match kind {
+            SchedulerKind::Ddim | SchedulerKind::Ddpm => Some(true),
+            SchedulerKind::Lcm | SchedulerKind::Tcd | SchedulerKind::Heun => Some(false),
+            _ => None,
+        });
         let is_flow = kind == SchedulerKind::FlowMatchEuler;
         let default = if is_flow { Prediction::Flow } else { Prediction::Epsilon };
         let takes_karras = kind.uses_sigmas() && kind != SchedulerKind::EulerAncestral;
@@ -275,7 +281,8 @@ impl SchedulerConfig {
             beta_end: file.beta_end.unwrap_or(if has_own_betas { 0.012 } else { 0.02 }),
             beta_schedule: file.beta_schedule.unwrap_or(schedule),
             trained_betas: file.trained_betas,
-            clip: clips.then(|| file.clip_sample_range.unwrap_or(1.0)),
+            clip: (clips == Some(true)).then(|| file.clip_sample_range.unwrap_or(1.0)),
+            clips,
             set_alpha_to_one: file.set_alpha_to_one.unwrap_or(kind != SchedulerKind::Pndm),
             skip_prk_steps: file.skip_prk_steps.unwrap_or(false),
             final_sigma_zero: file.final_sigmas_type.as_deref() != Some("sigma_min"),
@@ -311,7 +318,7 @@ impl SchedulerConfig {
             timestep_spacing: Some(self.spacing),
             steps_offset: Some(self.steps_offset),
             rescale_betas_zero_snr: Some(self.rescale_zero_snr),
-            clip_sample: Some(self.clip.is_some()),
+            clip_sample: self.clips,
             clip_sample_range: self.clip,
             set_alpha_to_one: Some(self.set_alpha_to_one),
             skip_prk_steps: Some(self.skip_prk_steps),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::Tensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::local::image::testing::{goldens, normal};
@@ -185,4 +185,20 @@ fn what_is_not_computed_is_named() {
     let zero = serde_json::json!({ "_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true });
     let error = SchedulerConfig::from_json(&zero).unwrap().schedule(4, 1.0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn a_scheduler_over_another_s_file_clips_as_diffusers_does() {
+    let clip =
+        |config: serde_json::Value, kind| SchedulerConfig::from_json(&config).unwrap().with_kind(kind).clip;
+    let file = |class: &str| json!({ "_class_name": class });
+    // PNDM and Euler do not know the setting, so DDIM's own default holds.
+    for class in ["PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"] {
+        assert_eq!(clip(file(class), SchedulerKind::Ddim), Some(1.0), "{class}");
+        assert_eq!(clip(file(class), SchedulerKind::Lcm), None, "{class}");
+    }
+    assert_eq!(clip(file("LCMScheduler"), SchedulerKind::Ddim), None);
+    let mut said = file("PNDMScheduler");
+    said["clip_sample"] = json!(false);
+    assert_eq!(clip(said, SchedulerKind::Ddim), None);
 }

@@ -1,5 +1,7 @@
 //! The UNet of Stable Diffusion 1, 2 and XL (`UNet2DConditionModel`).
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::config::{Level, UNetConfig};
@@ -24,17 +26,23 @@ pub(crate) struct UNet {
     conv_out: Conv2d,
 }
 
-/// Residual blocks, each with attention after it where the level has any, and then half the size.
+/// The ways down and up, as files name them.
+const SIDES: [&str; 2] = ["down_blocks", "up_blocks"];
+
+/// A residual block, and the attention after it where the level has any.
+type Block = (Resnet, Option<SpatialTransformer>);
+
+/// Blocks, and then half the size.
 #[derive(Debug)]
 struct DownBlock {
-    blocks: Vec<(Resnet, Option<SpatialTransformer>)>,
+    blocks: Vec<Block>,
     downsample: Option<Conv2d>,
 }
 
 /// The same on the way up, over what the way down left beside it, and then twice the size.
 #[derive(Debug)]
 struct UpBlock {
-    blocks: Vec<(Resnet, Option<SpatialTransformer>)>,
+    blocks: Vec<Block>,
     upsample: Option<Upsample>,
 }
 
@@ -71,18 +79,21 @@ impl UNet {
         let width = width.ok_or_else(|| config::wrong("the UNet has no `time_embedding.linear_2.weight`"))?;
         let parts = Parts { config: &config, width };
         let (middle, block) = (weights.at("mid_block"), [last.channels; 2]);
+        // What enters and leaves is not rounded to int8.
+        let careful = weights.device.precision_above_int8();
+        let outermost = |name, channels| weights.conv_in(careful, name, channels, 3, Geometry::padded(1));
         Ok(Self {
             time: TimeEmbedding::new(weights, &config, [first, width])?,
-            conv_in: weights.conv("conv_in", [config.in_channels, first], 3, Geometry::padded(1))?,
-            down: parts.down(&weights.at("down_blocks"))?,
+            conv_in: outermost("conv_in", [config.in_channels, first])?,
+            down: parts.down(&weights.at(SIDES[0]))?,
             middle: (
                 parts.resnet(&middle.at("resnets.0"), block)?,
                 parts.transformer(&middle.at("attentions.0"), last, config.middle)?,
                 parts.resnet(&middle.at("resnets.1"), block)?,
             ),
-            up: parts.up(&weights.at("up_blocks"))?,
+            up: parts.up(&weights.at(SIDES[1]))?,
             norm_out: weights.group_norm("conv_norm_out", first, config.groups, config.epsilon)?,
-            conv_out: weights.conv("conv_out", [first, config.out_channels], 3, Geometry::padded(1))?,
+            conv_out: outermost("conv_out", [first, config.out_channels])?,
             config,
         })
     }
@@ -182,43 +193,60 @@ impl Parts<'_> {
     }
 }
 
-impl Denoiser for UNet {
-    fn predict(&self, input: &DenoiserInput<'_>) -> Result<Tensor> {
+/// Is told each part's place, as diffusers names it, and what it gave.
+type See<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>, &Tensor);
+
+impl UNet {
+    /// The prediction, part by part.
+    pub(crate) fn predict_seen(&self, input: &DenoiserInput<'_>, see: See<'_>) -> Result<Tensor> {
         self.check(input)?;
         let time = activate(self.time.forward(input)?, Activation::Silu)?;
         let context = Context { states: &input.states, starts: input.starts };
-        let block = |(resnet, attention): &(Resnet, Option<SpatialTransformer>), x: Tensor| {
-            let x = resnet.forward(x, Some(&time))?;
-            match attention {
-                Some(attention) => attention.forward(x, context),
-                None => Ok(x),
-            }
-        };
+        let block =
+            |(resnet, attention): &Block, x: Tensor, [side, level, block]: [usize; 3], see: See<'_>| {
+                let x = resnet.forward(x, Some(&time))?;
+                see(format_args!("{}.{level}.resnets.{block}", SIDES[side]), &x);
+                let Some(attention) = attention else { return Ok(x) };
+                let x = attention.forward(x, context)?;
+                see(format_args!("{}.{level}.attentions.{block}", SIDES[side]), &x);
+                Ok(x)
+            };
         let mut x = self.conv_in.forward(&input.latents)?;
         let mut skipped = vec![x.clone()];
-        for level in &self.down {
-            for parts in &level.blocks {
-                x = block(parts, x)?;
+        for (number, level) in self.down.iter().enumerate() {
+            for (place, parts) in level.blocks.iter().enumerate() {
+                x = block(parts, x, [0, number, place], see)?;
                 skipped.push(x.clone());
             }
             if let Some(downsample) = &level.downsample {
                 x = downsample.forward(x)?;
+                see(format_args!("{}.{number}.downsamplers.0", SIDES[0]), &x);
                 skipped.push(x.clone());
             }
         }
         let (first, attention, second) = &self.middle;
-        x = second.forward(attention.forward(first.forward(x, Some(&time))?, context)?, Some(&time))?;
-        for level in &self.up {
-            for parts in &level.blocks {
+        x = attention.forward(first.forward(x, Some(&time))?, context)?;
+        see(format_args!("mid_block.attentions.0"), &x);
+        x = second.forward(x, Some(&time))?;
+        see(format_args!("mid_block.resnets.1"), &x);
+        for (number, level) in self.up.iter().enumerate() {
+            for (place, parts) in level.blocks.iter().enumerate() {
                 let skip = skipped.pop().ok_or_else(|| Error::invalid_request("a UNet whose ways differ"))?;
-                x = block(parts, Tensor::side_by_side(&[&x, &skip])?)?;
+                x = block(parts, Tensor::side_by_side(&[&x, &skip])?, [1, number, place], see)?;
             }
             if let Some(upsample) = &level.upsample {
                 let size = skipped.last().map(|skip| skip.dims_of::<4>()).transpose()?;
                 x = upsample.forward(x, size.map(|[_, height, width, _]| [height, width]))?;
+                see(format_args!("{}.{number}.upsamplers.0", SIDES[1]), &x);
             }
         }
         self.conv_out.forward(self.norm_out.forward_with(x, Activation::Silu)?)
+    }
+}
+
+impl Denoiser for UNet {
+    fn predict(&self, input: &DenoiserInput<'_>) -> Result<Tensor> {
+        self.predict_seen(input, &mut |_, _| {})
     }
 }
 

@@ -105,8 +105,21 @@ impl CausalLm for Stock {
         Ok(TextCache::of_stock(StockText::default()))
     }
 
-    /// What candle keeps of a text can't be cut, so nothing is reused.
-    fn fits(&self, _: &TextCache, _: usize) -> bool {
+    /// Candle tells nobody, so conversations are let in by the most that each may take.
+    fn cache_bytes(&self) -> usize {
+        0
+    }
+
+    fn is_paged(&self) -> bool {
+        false
+    }
+
+    /// What candle keeps of a text can't be cut.
+    fn reuses(&self) -> bool {
+        false
+    }
+
+    fn is_long(&self, _: usize) -> bool {
         false
     }
 

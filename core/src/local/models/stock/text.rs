@@ -48,11 +48,6 @@ impl StockText {
         Self { ids: self.ids.iter().copied().take(length).collect(), steps, state: None }
     }
 
-    /// Gives back candle's state, which is made again if the text goes on.
-    pub(in super::super) fn shrink(&mut self) {
-        self.state = None;
-    }
-
     fn computed(&self) -> usize {
         self.steps.last().copied().unwrap_or_default()
     }
