@@ -1,5 +1,7 @@
 //! The schemas of answers, as strict as they can be: an answer has no field that its schema does not name.
 
+#![allow(clippy::expect_used)]
+
 use std::collections::BTreeMap;
 
 use jsonschema::Validator;

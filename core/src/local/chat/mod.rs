@@ -175,7 +175,7 @@ impl LocalChat {
         // The receiver is right here.
         let _ = sender.send(Ok(started));
         let mut job = model.prepare(cx, request, sender, ticket)?;
-        model.read_images(cx, request, &mut job).await?;
+        Box::pin(model.read_images(cx, request, &mut job)).await?;
         self.worker.submit(cx, job).await?;
         // What chose the tokens where the request did not say is told before the last event.
         let (mut metadata, mut last) = (model.defaults.told(request), None);
@@ -225,7 +225,7 @@ impl ChatBackend for LocalChat {
 
     async fn stream(&self, cx: &Context, request: ChatRequest) -> Result<ChatStream> {
         request.check_raw()?;
-        cx.guard(self.begin(cx, &request)).await
+        Box::pin(cx.guard(self.begin(cx, &request))).await
     }
 
     async fn ready(&self, cx: &Context) -> Result<()> {

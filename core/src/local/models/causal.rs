@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::decoder::{Cached, CommonKeys, Decoder, TextCache};
+use super::decoder::{CommonKeys, Decoder};
+use super::text_cache::{Cached, TextCache};
 use super::{
     Tokens, config, gemma2, gemma3, gpt_oss, granite, llama, phi3, qwen2, qwen3, qwen3_moe, smollm3, stock,
 };

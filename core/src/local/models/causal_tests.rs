@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::causal::{CausalLm, LoadOptions, causal_lm};
-use super::decoder::{Cached, TextCache};
+use super::text_cache::{Cached, TextCache};
 use super::{Tokens, check_text_encoder, config_of_gguf};
 use crate::error::ErrorKind;
 use crate::local::ops::{Device, Precision};

@@ -87,7 +87,7 @@ impl ImageEncoder {
         let has = |prefix: &&str| weights.names().any(|name| name.starts_with(*prefix));
         config.get("model_type").and_then(Value::as_str) == Some("gemma3")
             && config.get("vision_config").is_some_and(Value::is_object)
-            && PROJECTORS.iter().any(|prefix| has(&prefix))
+            && PROJECTORS.iter().any(has)
     }
 
     /// Reads the encoder of a `config.json` with the `model_type` gemma3.

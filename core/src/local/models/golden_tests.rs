@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use serde_json::{Value, json};
 
-use super::decoder::{Cached, Decoder, TextCache};
+use super::decoder::Decoder;
+use super::text_cache::{Cached, TextCache};
 use super::{TextEncoder, Tokens, gemma3, qwen3, text_encoder};
 use crate::error::{ErrorKind, Result};
 use crate::local::ops::{Device, KvMemory, KvPrecision, Precision};

@@ -33,6 +33,7 @@ mod rope;
 mod smollm3;
 mod static_embedding;
 mod stock;
+mod text_cache;
 
 #[cfg(test)]
 mod causal_tests;
@@ -54,11 +55,11 @@ use crate::local::ops::{Device, Tensor};
 use crate::local::weights::{Parameters, Weights};
 
 pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm, is_stock};
-pub(crate) use decoder::{Cached, TextCache};
 pub(crate) use dual::{PromptEncoder, open_dual_encoder};
 pub(crate) use gemma3_images::ImageEncoder;
 pub(crate) use gguf_config::config_of_gguf;
 pub(crate) use static_embedding::{MODEL2VEC, static_config};
+pub(crate) use text_cache::{Cached, TextCache};
 
 /// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to
 /// bytes, but multiplied in two steps ([`Tensor::in_two_steps`]). The weights stay in int8.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use candle_nn::VarBuilder;
 use serde_json::Value;
 
-use super::decoder::{Cached, TextCache};
+use super::text_cache::{Cached, TextCache};
 use super::{CausalLm, LoadOptions, Tokens, config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::ops::{Device, Precision, Tensor};

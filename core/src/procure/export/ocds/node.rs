@@ -10,8 +10,8 @@ pub(super) enum Node {
     Nothing,
     Text(String),
     Number(Decimal),
-    List(Vec<Node>),
-    Object(Vec<(&'static str, Node)>),
+    List(Vec<Self>),
+    Object(Vec<(&'static str, Self)>),
 }
 
 impl Node {
