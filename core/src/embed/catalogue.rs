@@ -19,7 +19,7 @@ pub struct KnownModel {
     pub dimensions: usize,
     /// How the vectors of tokens become one vector; `None` for models of texts and images.
     pub pooling: Option<Pooling>,
-    /// The `model_type` of its configuration.
+    /// The `model_type` of its configuration; `model2vec` for every table of vectors.
     pub architecture: &'static str,
     /// The most tokens of a text.
     pub window: usize,

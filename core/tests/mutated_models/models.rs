@@ -178,6 +178,9 @@ fn bases() -> Vec<Folder> {
     }
     bases.push(of_family("gguf/bert-BF16.gguf", "bert", "bert.gguf"));
     bases.push(of_family("gguf/qwen3-Q8_0.gguf", "qwen3", "qwen3.gguf"));
+    bases.extend(
+        ["unit-length", "model2vec"].map(|name| Folder::read(&golden().join("static").join(name)).unwrap()),
+    );
     bases.push(clip());
     for tokenizer in ["tokenizer.json", "spiece.model"] {
         bases.push(siglip(tokenizer));

@@ -71,6 +71,7 @@ impl Model {
                 let padding = tokenizer.padding(&repository.files)?;
                 tokenizer.with_window(encoder.window())?.with_padding(padding)
             }
+            Encoder::Text(encoder, _) if encoder.is_table() => tokenizer.for_table(window)?,
             _ => tokenizer.with_window(window)?,
         };
         let parts = ModelParts {

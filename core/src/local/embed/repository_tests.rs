@@ -140,6 +140,11 @@ fn every_well_known_model_is_of_an_architecture_that_the_loader_has() {
     for known in crate::embed::known_models() {
         let config = serde_json::json!({ "model_type": known.architecture, "hidden_size": known.dimensions });
         let folder = folder(&[("config.json", &config.to_string())]);
+        // What a table of vectors is, its weights say.
+        let device = candle_core::Device::Cpu;
+        let table =
+            candle_core::Tensor::zeros((1, known.dimensions), candle_core::DType::F32, &device).unwrap();
+        table.save_safetensors("embeddings", folder.path().join("model.safetensors")).unwrap();
         let files = ModelFiles::in_folder(folder.path()).unwrap();
         // The files of language models that were made for embeddings say how they are pooled.
         let kind = Repository::read(&files, None, Some(Pooling::LastToken)).unwrap().kind;

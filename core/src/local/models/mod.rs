@@ -31,6 +31,7 @@ mod qwen3_moe;
 mod roberta;
 mod rope;
 mod smollm3;
+mod static_embedding;
 mod stock;
 mod text_cache;
 
@@ -57,6 +58,7 @@ pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm, is_st
 pub(crate) use dual::{PromptEncoder, open_dual_encoder};
 pub(crate) use gemma3_images::ImageEncoder;
 pub(crate) use gguf_config::config_of_gguf;
+pub(crate) use static_embedding::{MODEL2VEC, static_config};
 pub(crate) use text_cache::{Cached, TextCache};
 
 /// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to
@@ -247,6 +249,11 @@ pub(crate) trait TextEncoder: Send + Sync + fmt::Debug {
     /// How many ids of tokens there are.
     fn vocabulary(&self) -> usize;
 
+    /// Whether it is a table of vectors, which takes texts without special tokens.
+    fn is_table(&self) -> bool {
+        false
+    }
+
     /// The states of all tokens: `[token, width]`.
     fn encode(&self, tokens: &Tokens) -> Result<Tensor>;
 }
@@ -305,6 +312,14 @@ const FAMILIES: &[Family] = &[
         is_causal: false,
         classes: &["Gte", "New"],
         open: |config, weights, device| Ok(Box::new(gte::Gte::new(config, weights, device)?)),
+    },
+    Family {
+        types: &[MODEL2VEC],
+        is_causal: false,
+        classes: &[],
+        open: |config, weights, device| {
+            Ok(Box::new(static_embedding::StaticEmbedding::new(config, weights, device)?))
+        },
     },
     Family {
         types: &["qwen3"],

@@ -1,14 +1,14 @@
 //! From a text to the token ids that a model takes.
 //!
 //! The repository's own tokenizer makes the ids. Special tokens, truncation and padding are applied here: what
-//! `tokenizer.json` says about the last two is left over from other uses.
+//! `tokenizer.json` says about the last two is left over from other uses, but for tables of vectors.
 
 use std::fmt;
 
 use serde_json::Value;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, Replace, Sequence, Strip};
-use tokenizers::{ModelWrapper, NormalizerWrapper};
+use tokenizers::{ModelWrapper, NormalizerWrapper, TruncationDirection};
 
 use super::{check, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +38,8 @@ pub(crate) struct Tokenizer {
     padding: Option<Padding>,
     /// Where longer texts are cut.
     pub(super) side: Side,
+    /// The most tokens of a text, and where longer ones are cut, by `tokenizer.json`. Only tables of vectors heed it.
+    stored_truncation: Option<(usize, Side)>,
     /// The highest id of a token.
     highest_id: u32,
 }
@@ -95,6 +97,10 @@ impl Tokenizer {
         let wrong = |why: &dyn fmt::Display| unusable(&format!("{} cannot be used: {why}", named(files)));
         let highest = check::check(&bytes).map_err(|why| wrong(&why))?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| wrong(&error))?;
+        let stored_truncation = inner.get_truncation().map(|truncation| match truncation.direction {
+            TruncationDirection::Left => (truncation.max_length, Side::Start),
+            TruncationDirection::Right => (truncation.max_length, Side::End),
+        });
         inner.with_truncation(None).map_err(|error| wrong(&error))?;
         inner.with_padding(None);
         let mut steps = cleaning_steps(cleaning, &inner).map_err(|error| wrong(&error))?;
@@ -108,7 +114,16 @@ impl Tokenizer {
         let added = inner.get_added_tokens_decoder().into_keys();
         let highest_id = added.chain(prefix.iter().chain(&suffix).copied()).fold(highest, u32::max);
         let side = side(files)?;
-        Ok(Self { inner, prefix, suffix, window: usize::MAX, padding: None, side, highest_id })
+        Ok(Self {
+            inner,
+            prefix,
+            suffix,
+            window: usize::MAX,
+            padding: None,
+            side,
+            stored_truncation,
+            highest_id,
+        })
     }
 
     /// The highest id that a text may get.
@@ -130,6 +145,17 @@ impl Tokenizer {
             return Err(unusable(&format!("a window of {window} tokens leaves no room for a text")));
         }
         Ok(Self { window, ..self })
+    }
+
+    /// As sentence-transformers uses a tokenizer with a table of vectors: no special tokens, and texts cut as
+    /// `tokenizer.json` says, at the latest after `window` tokens.
+    ///
+    /// # Errors
+    /// As [`with_window`](Self::with_window).
+    pub(crate) fn for_table(self, window: usize) -> Result<Self> {
+        let (longest, side) = self.stored_truncation.unwrap_or((window, Side::End));
+        let bare = Self { prefix: Vec::new(), suffix: Vec::new(), side, ..self };
+        bare.with_window(longest.min(window))
     }
 
     /// Cuts longer texts on this side.

@@ -49,6 +49,21 @@ fn a_sentence_transformers_model_is_taken_without_its_copies_in_other_formats() 
 }
 
 #[test]
+fn tables_of_vectors_need_no_configuration_and_the_folder_itself_may_be_a_dot() {
+    let modules =
+        r#"[{"path": "0_StaticEmbedding", "type": "sentence_transformers.models.StaticEmbedding"}]"#;
+    let files = ["modules.json", "0_StaticEmbedding/tokenizer.json", "0_StaticEmbedding/model.safetensors"];
+    let plan = plan_of(&[(files[0], modules), (files[1], ""), (files[2], "")]).unwrap();
+    assert_eq!(plan.files, files);
+    assert!(!plan.absent.contains(&"0_StaticEmbedding/config.json".to_owned()));
+    let modules = r#"[{"path": ".", "type": "sentence_transformers.models.StaticEmbedding"},
+        {"path": "1_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
+    let files = ["config.json", "modules.json", "tokenizer.json", "model.safetensors"];
+    let plan = plan_of(&[(files[0], ""), (files[1], modules), (files[2], ""), (files[3], "")]).unwrap();
+    assert_eq!(plan.files, files);
+}
+
+#[test]
 fn a_model_in_the_folder_of_its_first_module_is_found_there() {
     let modules = r#"[{"path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}]"#;
     let plan = plan_of(&[
