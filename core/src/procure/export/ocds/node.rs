@@ -42,13 +42,13 @@ impl Serialize for Node {
     }
 }
 
-impl<T: Into<Node>> From<Option<T>> for Node {
+impl<T: Into<Self>> From<Option<T>> for Node {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Nothing, Into::into)
     }
 }
 
-impl<T: Into<Node>> FromIterator<T> for Node {
+impl<T: Into<Self>> FromIterator<T> for Node {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         Self::List(elements.into_iter().map(Into::into).collect())
     }
