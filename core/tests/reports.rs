@@ -1,6 +1,8 @@
 //! What is written of answers and of backends follows `docs/reference/answers.schema.json`: every kind of event, part and
 //! report. The answers of the behaviour suite are held against the same schema (`behavior.rs`).
 
+#![allow(clippy::expect_used)]
+
 use std::time::Duration;
 
 use ayni::chat::{Annotation, AnnotationKind, CacheTtl, FinishReason, ImageDetail, Part, TokenLogprob};

@@ -250,7 +250,7 @@ export interface KnownModel {
   dimensions: number;
   /** How the vectors of tokens become one vector; `null` for models of texts and images. */
   pooling: Pooling | null;
-  /** The `model_type` of its configuration. */
+  /** The `model_type` of its configuration; `model2vec` for every table of vectors. */
   architecture: string;
   /** The most tokens of a text. */
   window: number;

@@ -624,7 +624,10 @@ export interface ImageLocalConfig {
    * processes, and needs files that nobody rewrites in place; `copy` reads them into memory.
    */
   load?: string | undefined | null;
-  /** LoRAs that are merged into the weights when the model is loaded, in order. */
+  /**
+   * LoRAs, in order. They apply to requests that do not name their own (`extra.loras`); one of weight 0 applies
+   * only where a request names it.
+   */
   loras?: readonly LoraSource[] | undefined;
   /** Other weights for the model's UNet, such as those of SDXL-Lightning: a file, or `org/name:file` on the Hub. */
   unet?: string | undefined | null;
