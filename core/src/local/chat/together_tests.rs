@@ -96,24 +96,28 @@ async fn eight_together_are_what_each_is_alone() {
     ] {
         let what = format!("{speculate:?} {config:?}");
         let chat = open(&config, speculate);
-        // The second time with beginnings that the first time left.
-        for round in ["first", "second"] {
+        let happened = || {
+            let model = chat.worker.loaded().unwrap();
+            let interrupted = model.counts.interrupted.load(Ordering::Relaxed) > 0;
+            let guessed = model.counts.guessed.load(Ordering::Relaxed) > 0;
+            [interrupted, guessed, model.prefixes.lock().unwrap().read_back > 0]
+        };
+        let expected = [is_short, speculate == Speculate::Always, config.spill.is_some()];
+        // From the second time on with beginnings that were left. Who meets whom depends on the machine, so those that wait
+        // for memory may need some more rounds.
+        for round in 0..12 {
             for (found, truth) in together(&chat).await.into_iter().zip(&truth) {
-                assert_eq!(&found, truth, "{round}, {what}");
+                assert_eq!(&found, truth, "round {round}, {what}");
+            }
+            if round > 0 && happened() == expected {
+                break;
             }
         }
         if is_short {
             assert_eq!(alone(&chat, true).await, truth, "{what}");
         }
+        assert_eq!(happened(), expected, "interrupted, guessed, read back: {what}");
         let model = chat.worker.loaded().unwrap();
-        assert_eq!(model.counts.interrupted.load(Ordering::Relaxed) > 0, is_short, "{what}");
-        assert_eq!(
-            model.counts.guessed.load(Ordering::Relaxed) > 0,
-            speculate == Speculate::Always,
-            "{what}"
-        );
-        let read_back = model.prefixes.lock().unwrap().read_back;
-        assert_eq!(read_back > 0, config.spill.is_some(), "{what}");
         if is_short {
             assert!(model.model.cache_bytes() <= model.limits.cache_bytes, "{what}");
         }
