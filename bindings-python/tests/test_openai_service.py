@@ -400,7 +400,7 @@ def test_the_openai_package_shows_a_local_model_images():
         parts = [_bmp(rgb["blue"]), _bmp(rgb["red"])]
         content = [*({"type": "image", "image": part} for part in parts), {"type": "text", "text": "Which colour?"}]
         assert chat.chat_sync([{"role": "user", "content": content}], temperature=0).text == "blue and red"
-        assert chat.info.reads_images is True
+        assert chat.info().reads_images is True
 
 
 def _bmp(colour):
