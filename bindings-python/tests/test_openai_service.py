@@ -380,8 +380,10 @@ def test_the_openai_package_shows_a_local_model_images():
 
     models, rgb = Path(__file__).parents[2] / "core/conformance/models", {"red": (220, 30, 30), "blue": (30, 50, 220)}
     urls = {name: f"data:image/bmp;base64,{base64.b64encode(_bmp(colour)).decode()}" for name, colour in rgb.items()}
-    with serving(code=COMPLETIONS % str(models / "images")) as served:
-        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="-", max_retries=0)
+    with (
+        serving(code=COMPLETIONS % str(models / "images")) as served,
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="-", max_retries=0) as client,
+    ):
 
         def ask(*images):
             shown = [{"type": "image_url", "image_url": {"url": url}} for url in images]

@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> int:
     start: list[dict[str, Any]] = [{"role": "system", "content": given.system}] if given.system else []
     with Chat(config) as chat:
         chat.ready_sync(progress=Loading())
-        shows = " /image FILE shows an image," if chat.info.reads_images else ""
+        shows = " /image FILE shows an image," if chat.info().reads_images else ""
         keys = f"/new starts again,{shows} Ctrl-C stops an answer, Ctrl-D ends"
         print(f"{given.model}: {chat.window()} tokens; {keys}", file=sys.stderr)
         messages = list(start)
@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> int:
 
 def _image(chat: Chat, file: str) -> dict[str, Any]:
     """The image as a part of the next question."""
-    if not chat.info.reads_images:
+    if not chat.info().reads_images:
         raise InvalidRequest("the model reads no images")
     try:
         return {"type": "image", "image": Path(file).expanduser().read_bytes()}
