@@ -331,7 +331,7 @@ export class Procurement extends Handle<NativeProcurement> {
 
   /** The same client, which finds tenders like another by this embedder's vectors, kept in the client's store. */
   withEmbedder(embedder: Embedder): Procurement {
-    if (!(embedder instanceof Embedder)) throw new InvalidRequest("the embedder is no Embedder");
+    if (!reading("the embedder", () => embedder instanceof Embedder)) throw new InvalidRequest("the embedder is no Embedder");
     return new Procurement(this.native.withEmbedder(embedder.native));
   }
 
@@ -348,7 +348,8 @@ export class Procurement extends Handle<NativeProcurement> {
   /** The tenders nearest in meaning to an indexed one, or to a text. Needs `withEmbedder`. */
   async similar(like: { code: string } | { text: string }, options?: SimilarOptions): Promise<SimilarTender[]> {
     const [request, call] = split(options);
-    return JSON.parse(await this.#call("similar", { ...like, ...request }, call)) as SimilarTender[];
+    const asked = reading("what they are like", () => ({ ...like, ...request }));
+    return JSON.parse(await this.#call("similar", asked, call)) as SimilarTender[];
   }
 
   /** Downloads a monthly file unless the local one is current. */
