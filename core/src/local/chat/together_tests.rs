@@ -29,7 +29,8 @@ fn open(config: &LocalChatConfig, speculate: Speculate) -> LocalChat {
     .unwrap()
 }
 
-/// Eight requests, each with its own way to choose tokens. Some begin alike; one is longer than a piece of a prompt.
+/// Eight requests, each with its own way to choose tokens. Some begin alike; one is longer than a piece of a prompt. Answers take
+/// pages that nobody knew of when they were let in.
 fn requests() -> Vec<ChatRequest> {
     let rules = "You answer questions about the sea and its fish, its ships and its people, in plain words, and nothing else.";
     let long = "The harbour was quiet, and the boats lay side by side in the morning light. ".repeat(20);
@@ -41,7 +42,7 @@ fn requests() -> Vec<ChatRequest> {
         "additionalProperties": false,
     });
     let base =
-        |text: &str, seed: u64| ChatRequest::user(text).with_seed(seed).with_max_tokens(40).with_logprobs(3);
+        |text: &str, seed: u64| ChatRequest::user(text).with_seed(seed).with_max_tokens(100).with_logprobs(3);
     vec![
         base("Which fish is the largest?", 1).with_system(rules).with_temperature(0.0),
         base("Which fish can fly?", 2).with_system(rules).with_temperature(0.9),
