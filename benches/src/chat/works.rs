@@ -11,6 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Side;
 
+/// How often a prompt is asked for until its answer is long enough.
+const MOST_TRIES: usize = 40;
+
 /// Words that most tokenizers have a token for each of.
 const WORDS: [&str; 24] = [
     "river", "house", "green", "music", "paper", "stone", "light", "water", "night", "table", "garden",
@@ -85,7 +88,7 @@ impl Side for Chat {
     fn decode(&mut self, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
         // Some answers are short.
         let mut answer = Err(Error::response_invalid("no answer"));
-        for _ in 0..8 {
+        for _ in 0..MOST_TRIES {
             let request = self.request(context)?.with_max_tokens(tokens);
             answer = after_first(&self.ask(request)?, tokens);
             if answer.is_ok() {
@@ -135,7 +138,7 @@ impl Chat {
         });
         // Some answers are short.
         let mut both = Err(Error::response_invalid("no answer"));
-        for _ in 0..8 {
+        for _ in 0..MOST_TRIES {
             let request = self.request(48)?.with_max_tokens(tokens);
             let free = self.ask(request.clone())?;
             let format = OutputFormat::json_schema("story", schema.clone(), true);
