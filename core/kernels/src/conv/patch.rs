@@ -93,7 +93,9 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
             let to = &mut self.to[column * region.pitch..];
             let Some(from) = region.source(region.left, column, region.width) else {
                 to[..region.pixel].fill(0);
-                self.scales.iter_mut().skip(column).take(1).for_each(|scale| scale.scale = 0.0);
+                if let Some(scale) = self.scales.get_mut(column) {
+                    scale.scale = 0.0;
+                }
                 column += 1;
                 continue;
             };
@@ -106,7 +108,9 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
                 }
             } else {
                 let scale = E::row_scale(s, values);
-                self.scales.iter_mut().skip(column).take(1).for_each(|to| *to = scale);
+                if let Some(to) = self.scales.get_mut(column) {
+                    *to = scale;
+                }
                 E::convert(s, values, scale, to);
             }
             column += count;

@@ -16,16 +16,21 @@ interface Props {
   again: () => void;
 }
 
+function Again({ onClick }: { onClick: () => void }) {
+  const words = useWords();
+  return (
+    <Button icon="refresh" onClick={onClick}>
+      {words.tryAgain}
+    </Button>
+  );
+}
+
 /** In place of the data. */
 export function Problem({ error, again }: Props) {
   const words = useWords();
   const code = error instanceof AyniError ? error.code : "unexpected";
   const [status, message] = error instanceof AyniError ? [error.status, error.message] : [undefined, String(error)];
-  const retry = (
-    <Button icon="refresh" onClick={again}>
-      {words.tryAgain}
-    </Button>
-  );
+  const retry = <Again onClick={again} />;
   // A failure of the source behind the backend has a sentence of its own; one without status or JSON is the backend's.
   if (AWAY.has(code) && (status === undefined || !(error as AyniError).backend)) return <Asleep again={again} />;
   if (status === 401) return <NeedsKey again={again} />;
@@ -51,11 +56,7 @@ export function ProblemNotice({ error, again }: Props) {
   const text = code === "quota_exceeded" ? `${words.quotaSpent}. ${words.quotaNoted}` : AWAY.has(code) ? words.down : `${words.failed}: ${error instanceof Error ? error.message : error}`;
   return (
     <Notice
-      action={
-        <Button icon="refresh" onClick={again}>
-          {words.tryAgain}
-        </Button>
-      }
+      action={<Again onClick={again} />}
       icon="warning"
       tone={code === "quota_exceeded" ? "warn" : "danger"}
     >
@@ -81,11 +82,7 @@ function Asleep({ again }: { again: () => void }) {
   }, [client, again]);
   return (
     <State
-      actions={
-        <Button icon="refresh" onClick={again}>
-          {words.tryAgain}
-        </Button>
-      }
+      actions={<Again onClick={again} />}
       busy
       icon="sleep"
       title={seconds < 3 ? words.down : words.waking}
@@ -147,11 +144,7 @@ function Limited({ error, again }: { error: AyniError; again: () => void }) {
   }, [left, again]);
   return (
     <State
-      actions={
-        <Button icon="refresh" onClick={again}>
-          {words.tryAgain}
-        </Button>
-      }
+      actions={<Again onClick={again} />}
       icon="clock"
       title={words.limited}
       tone="warn"
