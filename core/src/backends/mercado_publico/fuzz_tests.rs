@@ -46,7 +46,8 @@ const SEED: u64 = 20_261_121;
 #[test]
 fn no_input_makes_a_parser_panic_or_hang_or_break_its_word() {
     let findings = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/fuzz");
-    let options = FuzzOptions::new(SEED, Duration::from_secs(10), findings).with_env().expect("numbers");
+    let options = FuzzOptions::new(SEED, Duration::from_secs(300), findings).with_inputs(1500);
+    let options = options.with_env().expect("numbers");
     match fuzz(targets(), &options) {
         Ok(report) => println!("{report}"),
         Err(finding) => panic!("{finding}"),

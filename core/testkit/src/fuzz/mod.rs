@@ -67,8 +67,8 @@ pub fn fuzz(mut targets: Vec<Target>, options: &FuzzOptions) -> Result<String, S
     if let Some(path) = &options.input {
         return run::one_input(&targets, path);
     }
-    match run::run(targets, options.seed, options.duration) {
-        Ok(counts) => Ok(format!("seed {}, {:?}, inputs: {counts:?}", options.seed, options.duration)),
+    match run::run(targets, options.seed, options.duration, options.inputs) {
+        Ok(counts) => Ok(format!("seed {}, inputs: {counts:?}", options.seed)),
         Err(finding) => Err(finding.store(&options.findings)),
     }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 pub struct FuzzOptions {
     /// Where the random numbers start. The same seed gives the same inputs.
     pub seed: u64,
-    /// How long the run takes.
+    /// How long the run takes at most.
     pub duration: Duration,
+    /// How many inputs each target gets at most, so that a slow machine tries what a fast one does.
+    pub inputs: Option<u64>,
     /// The folder for inputs that break a promise; it is made when needed.
     pub findings: PathBuf,
     /// Only this target.
@@ -22,11 +24,18 @@ pub struct FuzzOptions {
 impl FuzzOptions {
     /// A run of all targets.
     pub fn new(seed: u64, duration: Duration, findings: impl Into<PathBuf>) -> Self {
-        Self { seed, duration, findings: findings.into(), target: None, input: None }
+        Self { seed, duration, inputs: None, findings: findings.into(), target: None, input: None }
     }
 
-    /// These options, changed by the environment: `AYNI_FUZZ_SEED`, `AYNI_FUZZ_SECONDS`, `AYNI_FUZZ_TARGET` and
-    /// `AYNI_FUZZ_INPUT` (the path of a stored input).
+    /// With so many inputs for each target at most.
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: u64) -> Self {
+        self.inputs = Some(inputs);
+        self
+    }
+
+    /// These options, changed by the environment: `AYNI_FUZZ_SEED`, `AYNI_FUZZ_SECONDS` (then only the time counts),
+    /// `AYNI_FUZZ_TARGET` and `AYNI_FUZZ_INPUT` (the path of a stored input).
     ///
     /// # Errors
     /// Names the variable that should be a number.
@@ -36,6 +45,7 @@ impl FuzzOptions {
         }
         if let Some(seconds) = number("AYNI_FUZZ_SECONDS")? {
             self.duration = Duration::from_secs(seconds);
+            self.inputs = None;
         }
         self.target = std::env::var("AYNI_FUZZ_TARGET").ok().or(self.target);
         self.input = std::env::var_os("AYNI_FUZZ_INPUT").map(PathBuf::from).or(self.input);

@@ -68,15 +68,17 @@ pub(super) fn one_input(targets: &[Target], path: &Path) -> Result<String, Strin
     attempt(target.check, &input).map(|behaviour| format!("{}: {behaviour}", target.name))
 }
 
-/// Runs the targets in turns until the time is up or something is found. Says how many inputs each of them got.
+/// Runs the targets in turns until the time is up, each has had its `inputs`, or something is found. Says how many inputs each
+/// of them got.
 pub(super) fn run(
     targets: Vec<Target>,
     seed: u64,
     duration: Duration,
+    inputs: Option<u64>,
 ) -> Result<Vec<(&'static str, u64)>, Finding> {
     let (current, (sender, receiver)) = (Arc::new(Current::default()), mpsc::channel());
     let watched = Arc::clone(&current);
-    std::thread::spawn(move || drop(sender.send(work(targets, seed, duration, &watched))));
+    std::thread::spawn(move || drop(sender.send(work(targets, seed, duration, inputs, &watched))));
     loop {
         if let Ok(outcome) = receiver.recv_timeout(Duration::from_millis(100)) {
             return outcome;
@@ -94,12 +96,13 @@ fn work(
     mut targets: Vec<Target>,
     seed: u64,
     duration: Duration,
+    inputs: Option<u64>,
     current: &Current,
 ) -> Result<Vec<(&'static str, u64)>, Finding> {
     let start = Instant::now();
     let mut counts: Vec<_> = targets.iter().map(|target| (target.name, 0)).collect();
     let mut behaviours: HashSet<(&'static str, String)> = HashSet::new();
-    for round in 0.. {
+    for round in 0..inputs.unwrap_or(u64::MAX) {
         for (target, (_, count)) in targets.iter_mut().zip(&mut counts) {
             // The seeds as they are come first.
             let random = &mut Random::new(seed ^ (round << 8) ^ hash(target.name));

@@ -23,13 +23,21 @@ fn planted(check: fn(&[u8]) -> Result<String, String>) -> Vec<Target> {
 
 #[test]
 fn planted_faults_are_found_and_found_again_with_the_same_seed() {
-    let found = || run(planted(faulty), SEED, Duration::from_secs(60)).expect_err("two faults were planted");
+    let found =
+        || run(planted(faulty), SEED, Duration::from_secs(60), None).expect_err("two faults were planted");
     let first = found();
     assert_eq!(first, found());
     assert!(first.reason.contains("planted"), "{first:?}");
     assert_eq!(attempt(faulty, &first.input), Err(first.reason.clone()));
-    let other = run(planted(faulty), SEED + 1, Duration::from_secs(60)).expect_err("found");
+    let other = run(planted(faulty), SEED + 1, Duration::from_secs(60), None).expect_err("found");
     assert_ne!(other.input, first.input, "another seed goes another way");
+}
+
+#[test]
+fn a_number_of_inputs_ends_a_run() {
+    let options = FuzzOptions::new(SEED, Duration::from_secs(60), "nowhere").with_inputs(7);
+    let report = fuzz(planted(|_| Ok(String::new())), &options);
+    assert_eq!(report, Ok(format!("seed {SEED}, inputs: [(\"planted\", 7)]")));
 }
 
 #[test]
@@ -40,7 +48,7 @@ fn a_parser_that_does_not_end_is_found() {
         }
         Ok(String::new())
     };
-    let found = run(planted(stuck), SEED, Duration::from_secs(60)).expect_err("found");
+    let found = run(planted(stuck), SEED, Duration::from_secs(60), None).expect_err("found");
     assert!(found.reason.contains("takes more than") && found.input.starts_with(b"["), "{found:?}");
 }
 

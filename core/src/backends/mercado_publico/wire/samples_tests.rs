@@ -315,3 +315,11 @@ fn personal_data_can_be_dropped_from_every_body() {
         }
     }
 }
+
+#[test]
+fn a_member_without_a_name_is_nobodys_contact() {
+    let nameless = br#"{"Listado":[{"CodigoExterno":"1-1-LE26","":"Ana","Comprador":{"":"Ana"}}]}"#;
+    let tender = listed(tender::read(&body(nameless.to_vec(), "v1")).expect("read")).remove(0);
+    assert_eq!((tender.payment_contact, tender.contract_contact), (None, None));
+    assert_eq!(tender.buyer.expect("a buyer").contact, None);
+}

@@ -36,10 +36,18 @@ fn tender(fields: &Fields<'_>, mark: ZoneMark) -> Tender {
         contract_duration: duration.map(|(length, unit)| (length, TimeUnit::from_number(unit))),
         renewable: fields.flag("EsRenovable"),
         subcontracting: fields.flag("SubContratacion"),
-        payment_contact: contact(fields, ["NombreResponsablePago", "", "", "EmailResponsablePago"]),
+        payment_contact: contact(
+            fields,
+            [Some("NombreResponsablePago"), None, None, Some("EmailResponsablePago")],
+        ),
         contract_contact: contact(
             fields,
-            ["NombreResponsableContrato", "", "FonoResponsableContrato", "EmailResponsableContrato"],
+            [
+                Some("NombreResponsableContrato"),
+                None,
+                Some("FonoResponsableContrato"),
+                Some("EmailResponsableContrato"),
+            ],
         ),
         published: times.time("FechaPublicacion", mark),
         dates: dates(&times, mark, decided),
@@ -133,24 +141,18 @@ pub(super) fn buyer(fields: &Fields<'_>) -> Buyer {
         address: fields.text("DireccionUnidad"),
         commune: fields.text("ComunaUnidad"),
         region: fields.text("RegionUnidad"),
-        contact: contact(fields, ["NombreUsuario", "CargoUsuario", "", ""])
+        contact: contact(fields, [Some("NombreUsuario"), Some("CargoUsuario"), None, None])
             .or_else(|| contact(fields, CONTACT)),
         ..Buyer::new(fields.text_or_empty("CodigoOrganismo"), fields.text_or_empty("NombreOrganismo"))
     }
 }
 
-pub(super) const CONTACT: [&str; 4] = ["NombreContacto", "CargoContacto", "FonoContacto", "MailContacto"];
+pub(super) const CONTACT: [Option<&str>; 4] =
+    [Some("NombreContacto"), Some("CargoContacto"), Some("FonoContacto"), Some("MailContacto")];
 
-/// The contact person, if the detail names one.
-pub(super) fn contact(
-    fields: &Fields<'_>,
-    [name, role, telephone, mail]: [&'static str; 4],
-) -> Option<Contact> {
-    let contact = Contact {
-        name: fields.text(name),
-        role: fields.text(role),
-        telephone: fields.text(telephone),
-        mail: fields.text(mail),
-    };
+/// The contact person, if the detail names one: the members of name, role, telephone and mail, where there are such.
+pub(super) fn contact(fields: &Fields<'_>, members: [Option<&'static str>; 4]) -> Option<Contact> {
+    let [name, role, telephone, mail] = members.map(|member| member.and_then(|member| fields.text(member)));
+    let contact = Contact { name, role, telephone, mail };
     (contact != Contact::default()).then_some(contact)
 }
