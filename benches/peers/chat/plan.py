@@ -63,4 +63,7 @@ def models(original: Path, folder: Path, quick: bool) -> list[Model]:
 
 def works_of(model: Model, side: str) -> list[str]:
     """What a side is asked of a model."""
-    return model.works if side in FAST else [work for work in model.works if work in MAIN]
+    if side not in FAST:
+        return [work for work in model.works if work in MAIN]
+    # llama.cpp's threads wait for each other in loops: with a core taken, one such answer takes it minutes.
+    return [work for work in model.works if (side, work) != ("llama_cpp", "decode_busy")]
