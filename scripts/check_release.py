@@ -112,6 +112,8 @@ def crate_faults(package: dict) -> list[str]:
         for name in sorted(files - BY_CARGO - {"README.md", *LICENSES})
         if not name.startswith("src/")
     ]
+    committed = subprocess.run(["git", "ls-files", "src"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+    faults += [f"it lacks {name}" for name in committed.splitlines() if name not in files and (folder / name).exists()]
     for name in sorted(files):
         if name.endswith(".rs") and not IN_TESTS.search(name):
             for pair in INCLUDED.findall((folder / name).read_text()):
