@@ -134,11 +134,17 @@ export function createClient(options: ClientOptions = {}) {
      */
     awake: async (more: RequestOptions & { onWait?: (milliseconds: number) => void } = {}) => {
       const began = Date.now();
+      let path = "/ready";
       for (let wait = 1000; ; wait = Math.min(wait * 1.5, 8000)) {
         try {
-          await get("/ready", {}, more);
+          await get(path, {}, more);
           return;
         } catch (error) {
+          // What is no service of ayni's may have this one alone.
+          if (path === "/ready" && error instanceof AyniError && error.status === 404) {
+            path = "/health";
+            continue;
+          }
           if (more.signal?.aborted || !(error instanceof AyniError) || !error.retryable) throw error;
         }
         more.onWait?.(Date.now() - began);
@@ -195,7 +201,9 @@ async function failureOf(response: Response): Promise<AyniError> {
   const text = await response.text().catch(() => "");
   let found: { kind?: unknown; message?: unknown; retryable?: unknown; request_id?: unknown; backend?: unknown } = {};
   try {
-    found = (JSON.parse(text) as { error?: typeof found }).error ?? {};
+    const body = JSON.parse(text) as { error?: typeof found; problems?: Record<string, string> };
+    // `/ready` says what is not.
+    found = body.error ?? (body.problems ? { message: Object.values(body.problems).join("; ") } : {});
   } catch {
     // A proxy or a Space that is starting answers in HTML.
   }
