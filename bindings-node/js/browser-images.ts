@@ -7,7 +7,7 @@ import { AyniError, type Images, type RequestOptions, createClient, readServerSe
 import { errorOf } from "./failure.js";
 import type { ErrorKind } from "./generated/kinds.js";
 
-export { type ImageReceipt, base64Of, bytesOf, readReceipt, sha256Of } from "./receipts.js";
+export { type ImageReceipt, base64Of, bytesOf, mediaTypeOf, readReceipt, sha256Of } from "./receipts.js";
 
 type Client = ReturnType<typeof createClient>;
 

@@ -84,9 +84,21 @@ export function base64Of(bytes: Uint8Array): string {
   return btoa(latin(bytes));
 }
 
-/** The bytes of base64. */
+/** The bytes of base64, as the routes answer it. */
 export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  try {
+    return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  } catch (cause) {
+    throw errorOf("response_invalid", "the image is no base64", { cause });
+  }
+}
+
+/** What kind of file an image is, by its first bytes. */
+export function mediaTypeOf(image: Uint8Array): string {
+  const first = latin(image.subarray(0, 12));
+  if (first.startsWith("\xff\xd8\xff")) return "image/jpeg";
+  if (/^RIFF[^]{4}WEBP/.test(first)) return "image/webp";
+  return "image/png";
 }
 
 /** SHA-256 in hex, by which receipts name images; undefined where the browser has none: on `http:` beyond this machine. */

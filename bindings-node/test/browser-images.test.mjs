@@ -7,7 +7,7 @@ import test from "node:test";
 import { deflateSync } from "node:zlib";
 
 import { createClient } from "ayni/browser";
-import { base64Of, bytesOf, imageEngines, readReceipt, sha256Of } from "ayni/browser/images";
+import { base64Of, bytesOf, imageEngines, mediaTypeOf, readReceipt, sha256Of } from "ayni/browser/images";
 
 const made = { images: ["aGk="], model: "m", seed: 1, steps: 1, scheduler: null, served_by: null, ignored: [] };
 const events = (...parts) => new Response(parts.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`).join(""), { headers: { "content-type": "text/event-stream; charset=utf-8" } });
@@ -167,5 +167,7 @@ test("base64 and hashes are those of Node.js", async () => {
   const bytes = readFileSync(new URL(import.meta.url));
   assert.equal(base64Of(bytes), bytes.toString("base64"));
   assert.deepEqual(Buffer.from(bytesOf(bytes.toString("base64"))), bytes);
+  assert.throws(() => bytesOf("%"), { code: "response_invalid" });
+  assert.deepEqual([png(), Buffer.from("ffd8ffe0", "hex"), Buffer.from("RIFF....WEBPVP8L")].map(mediaTypeOf), ["image/png", "image/jpeg", "image/webp"]);
   assert.equal(await sha256Of(new Uint8Array([104, 105])), "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4");
 });

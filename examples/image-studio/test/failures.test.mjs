@@ -135,8 +135,10 @@ test("an engine with a key asks for it, and works with the right one only", asyn
   const field = () => alert(page).getByLabel("Clave del motor");
   await alert(page).getByText("El motor pide una clave").waitFor();
   await field().fill("wrong");
+  const refusal = page.waitForResponse((response) => response.status() === 401);
   await alert(page).getByRole("button", { name: "Usar", exact: true }).click();
-  await page.waitForResponse((response) => response.status() === 401);
+  await refusal;
+  await alert(page).getByText("El motor pide una clave").waitFor();
   await field().fill("sesame");
   await alert(page).getByRole("button", { name: "Usar", exact: true }).click();
   await picture(page).getByText("con clave", { exact: true }).waitFor({ timeout: 120_000 });

@@ -2,10 +2,12 @@
 
 import { AyniError } from "ayni/browser";
 import {
-  type EngineMode, type EngineName, type EngineProgress, type ImageEngines, type Served, base64Of, bytesOf, readReceipt, sha256Of,
+  type EngineMode, type EngineName, type EngineProgress, type ImageEngines, type Served, base64Of, bytesOf, mediaTypeOf, readReceipt,
+  sha256Of,
 } from "ayni/browser/images";
 import { useCallback, useEffect, useRef, useState } from "react";
 
+import { settings } from "./engines.ts";
 import { type Gallery, type Picture, freshId } from "./gallery.ts";
 
 export interface Work {
@@ -77,7 +79,9 @@ async function ask(engines: ImageEngines, work: Work, pictures: readonly Picture
 const KINDS = { generate: "generated", refine: "refined", replay: "replayed" } as const;
 
 async function pictureOf(work: Work, outcome: Outcome & { difference?: Picture["difference"] }, began: number): Promise<Picture> {
-  const bytes = bytesOf(outcome.images[0] ?? "");
+  const [image] = outcome.images ?? [];
+  if (!image) throw new AyniError("the engine's answer has no image", { code: "response_invalid" });
+  const bytes = bytesOf(image);
   const at = Date.now();
   let receipt: Picture["receipt"] = null;
   try {
@@ -86,7 +90,7 @@ async function pictureOf(work: Work, outcome: Outcome & { difference?: Picture["
     // An engine that is not ayni's may answer with another format.
   }
   return {
-    id: freshId(), at, kind: KINDS[work.kind], prompt: work.prompt, png: new Blob([bytes], { type: "image/png" }), receipt,
+    id: freshId(), at, kind: KINDS[work.kind], prompt: work.prompt, png: new Blob([bytes], { type: mediaTypeOf(bytes) }), receipt,
     sha256: await sha256Of(bytes), source: work.source?.id, engine: outcome.engine, model: outcome.model ?? receipt?.model, seconds: (at - began) / 1000,
     difference: outcome.difference,
   };
@@ -105,7 +109,7 @@ export function useWork(engines: ImageEngines, gallery: Gallery, onDone: (pictur
       stop.current?.abort();
       const mine = new AbortController();
       stop.current = mine;
-      let now: Running = { ...work, began: Date.now(), engine: work.mode === "auto" ? "local" : work.mode };
+      let now: Running = { ...work, began: Date.now(), engine: work.mode !== "auto" ? work.mode : settings.bases.local ? "local" : "cloud" };
       setFailed(undefined);
       setRunning(now);
       const onProgress = (progress: EngineProgress) => {

@@ -1,6 +1,6 @@
 /** Two pictures of which a slider shows more of the one or of the other. */
 
-import { useState } from "react";
+import { type CSSProperties, useState } from "react";
 
 import { useWords } from "../lib/words.ts";
 
@@ -17,7 +17,7 @@ export function Compare({ before, after, beforeLabel, afterLabel, label, prompt 
   const words = useWords();
   const [at, setAt] = useState(50);
   return (
-    <div className="canvas compare" style={{ "--at": `${at}%` } as React.CSSProperties}>
+    <div className="canvas compare" style={{ "--at": `${at}%` } as CSSProperties}>
       <img alt={`${afterLabel}: ${prompt}`} src={after} />
       <img alt={beforeLabel} className="over" src={before} />
       <i />

@@ -28,7 +28,7 @@ export function EnginePanel({ statuses, keys, onKey }: PanelProps) {
       </div>
       {NAMES.map((name) => {
         const status = statuses[name].data;
-        const { state } = status ?? {};
+        const state = status?.state;
         return (
           <div className="engine panel-body" data-engine={name} key={name}>
             <div className="row">

@@ -87,9 +87,9 @@ function Drawing({ running, onCancel }: { running: Running; onCancel: () => void
   );
 }
 
-function fileName({ prompt, receipt, at }: Picture): string {
+function fileName({ prompt, receipt, at, png }: Picture): string {
   const slug = prompt.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 48);
-  return `${slug || "image"}-${receipt?.seed ?? at}.png`;
+  return `${slug || "image"}-${receipt?.seed ?? at}.${png.type.split("/")[1]}`;
 }
 
 function Shown({ picture, source, busy, onRefine, onReplay, onRemove }: StageProps & { picture: Picture }) {
@@ -118,7 +118,7 @@ function Shown({ picture, source, busy, onRefine, onReplay, onRemove }: StagePro
         </div>
         <p className="caption">{picture.prompt}</p>
         <div className="row">
-          <Button icon="download" look="main" onClick={() => save(picture.png, "image/png", fileName(picture))}>
+          <Button icon="download" look="main" onClick={() => save(picture.png, picture.png.type, fileName(picture))}>
             {words.download}
           </Button>
           {picture.receipt ? (
@@ -167,8 +167,8 @@ function Receipt({ picture }: { picture: Picture }) {
   const { language } = useSettings();
   const { receipt, seconds } = picture;
   const { facts } = words;
-  const rows: [string, string | undefined][] = [
-    [facts.model, receipt?.model ?? picture.model ?? undefined],
+  const rows: [string, string | null | undefined][] = [
+    [facts.model, receipt?.model ?? picture.model],
     [facts.seed, receipt?.seed.toString()],
     [facts.steps, receipt && `${receipt.steps}`],
     [facts.guidance, receipt && `${receipt.guidance}`],
@@ -179,14 +179,14 @@ function Receipt({ picture }: { picture: Picture }) {
     [facts.weights, receipt?.model_sha256?.slice(0, 10)],
     [facts.seconds, seconds === undefined ? undefined : `${seconds.toFixed(1)} s`],
     [facts.made, time(language, new Date(picture.at).toISOString())],
-  ].map(([label, value]) => [label as string, value ?? undefined]);
+  ];
   return (
     <div className="receipt">
       <h2>{words.receipt}</h2>
       {receipt ? null : <p className="muted">{words.noReceipt}</p>}
       <dl className="measures">
         {rows.map(([label, value]) =>
-          value === undefined ? null : (
+          value === undefined || value === null ? null : (
             <div key={label}>
               <dt>{label}</dt>
               <dd className="number">{value}</dd>
