@@ -154,8 +154,8 @@ export function imageEngines(options: EngineOptions) {
       try {
         const diagnostics = await client.health(within);
         const milliseconds = Math.round(performance.now() - began);
-        const unready = await client.get("/ready", {}, within).then(() => undefined, (error: unknown) => error);
-        // Engines that are not ayni's have no such route.
+        // Of ayni's engines only those that are still loading don't name their model.
+        const unready = "model" in diagnostics ? undefined : await client.get("/ready", {}, within).catch((error: unknown) => error);
         const isLoading = unready instanceof AyniError && unready.status === 503;
         return { state: isLoading ? "loading" : "ready", base, diagnostics, milliseconds, ...(isLoading && { error: unready }) };
       } catch (error) {

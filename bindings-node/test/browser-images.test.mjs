@@ -107,6 +107,9 @@ test("what is wrong with an engine is told apart", async (t) => {
     return (await imageEngines({ local: client, fetch: send ?? fetch, statusMs: 200 }).status("local")).state;
   };
   const healthy = () => Response.json({ status: "healthy", device: "cpu" });
+  const named = engine({ "/health": () => Response.json({ status: "healthy", model: "sd" }) });
+  assert.equal((await imageEngines({ local: named.client }).status("local")).state, "ready");
+  assert.deepEqual(named.asked.map(({ path }) => path), ["/health"], "a browser would report a route that is missing");
   const refused = () => Promise.reject(new TypeError("Failed to fetch"));
   assert.equal(await state({ "/health": healthy }), "ready");
   assert.equal(await state({ "/health": healthy, "/ready": () => Response.json({ ready: false, problems: { images: "40 %" } }, { status: 503 }) }), "loading");

@@ -161,7 +161,7 @@ def test_whoever_accepts_events_sees_every_step_with_a_preview_and_then_the_same
     told = events(alone, "/generate", {"prompt": "a fox", "aspectRatio": "1:1"})
     assert [name for name, _ in told[-1:]] == ["done"] and {name for name, _ in told[:-1]} == {"progress"}
     steps = [data for _, data in told[:-1] if data["type"] == "image_step"]
-    assert steps[-1]["done"] == steps[-1]["of"] == 25 and [step["done"] for step in steps] == sorted({step["done"] for step in steps})
+    assert steps[-1]["done"] == steps[-1]["of"] >= 25 and [step["done"] for step in steps] == sorted({step["done"] for step in steps})
     wide, high = pixels(steps[0]["preview"])
     assert 0 < wide <= 64 and 0 < high <= 64
     made = told[-1][1]
