@@ -102,6 +102,9 @@ test("a caller who cancels gets its own reason, and no other engine is asked", a
 });
 
 test("what is wrong with an engine is told apart", async (t) => {
+  // Time-outs of signals alone don't keep Node.js running.
+  const running = setInterval(() => undefined, 1000);
+  t.after(() => clearInterval(running));
   const state = async (answers, send) => {
     const { client, fetch } = engine(answers);
     return (await imageEngines({ local: client, fetch: send ?? fetch, statusMs: 200 }).status("local")).state;
