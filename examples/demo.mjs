@@ -19,7 +19,7 @@ const SYSTEMS = {
     about: ({ models }) => `against a mock router (${models.url})`,
   },
   "image-studio": {
-    start: () => startStudio({ side: 512, cloud: { delayMs: 1500 } }),
+    start: () => startStudio({ side: 384, cloud: { delayMs: 1500 } }),
     pages: ["/"],
     click: [
       "write what to see, choose Local, and watch the steps; cancel one in the middle",

@@ -11,7 +11,7 @@ import { choose, idle, make, picture } from "./steps.mjs";
 let system;
 let browser;
 before(async () => {
-  [system, browser] = await Promise.all([startStudio({ side: 768 }), launch(["--host-resolver-rules=MAP *.hf.space 127.0.0.1"])]);
+  [system, browser] = await Promise.all([startStudio({ side: 512 }), launch(["--host-resolver-rules=MAP *.hf.space 127.0.0.1"])]);
 });
 beforeEach(() => Object.assign(system.cloud.state, { status: 200, delayMs: 0, asleep: 0, retryAfter: undefined, cutAfter: undefined }));
 after(async () => {

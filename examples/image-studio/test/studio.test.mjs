@@ -31,7 +31,7 @@ test("Local draws with every step shown, and the picture says who made it and ho
     globalThis.seen = [];
     new MutationObserver(() => {
       const bar = document.querySelector("[role=progressbar]");
-      const preview = document.querySelector(".canvas[data-drawing] img")?.src;
+      const preview = document.querySelector("[aria-busy=true] .canvas img")?.src;
       if (bar) globalThis.seen.push([bar.getAttribute("aria-valuetext"), preview?.slice(0, 22)]);
     }).observe(document.body, { subtree: true, childList: true, attributes: true });
   });

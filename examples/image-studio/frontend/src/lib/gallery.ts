@@ -10,6 +10,8 @@ export interface Picture {
   kind: "generated" | "refined" | "replayed" | "opened";
   prompt: string;
   png: Blob;
+  /** Width and height in pixels. */
+  size: [number, number];
   sha256?: string;
   /** What the file itself says of how it was made. */
   receipt: ImageReceipt | null;
@@ -94,6 +96,15 @@ export function useGallery(): Gallery {
     tell();
   }, []);
   return { pictures, add, remove };
+}
+
+/** Width and height of an image; undefined of one that the browser cannot show. */
+export async function sizeOf(image: Blob): Promise<[number, number] | undefined> {
+  const bitmap = await createImageBitmap(image).catch(() => undefined);
+  if (!bitmap) return undefined;
+  const { width, height } = bitmap;
+  bitmap.close();
+  return [width, height];
 }
 
 /** An address under which the browser shows a blob. */

@@ -3,7 +3,7 @@
 import { AyniError } from "ayni/browser";
 import { readReceipt, sha256Of } from "ayni/browser/images";
 
-import { type Picture, freshId } from "./gallery.ts";
+import { type Picture, freshId, sizeOf } from "./gallery.ts";
 import type { Words } from "./words.ts";
 
 /** As base64 it still fits into what an engine takes. */
@@ -23,8 +23,8 @@ export async function opened(file: File, words: Words): Promise<Picture> {
     throw new NotOpened(/no PNG/.test(message) ? words.notPng : /receipt/.test(message) ? words.damagedReceipt : words.cutOff);
   }
   const png = new Blob([bytes], { type: "image/png" });
-  await createImageBitmap(png).then((bitmap) => bitmap.close(), () => {
-    throw new NotOpened(words.cutOff);
-  });
-  return { id: freshId(), at: Date.now(), kind: "opened", prompt: receipt?.prompt ?? file.name, png, receipt, sha256: await sha256Of(bytes), model: receipt?.model };
+  const size = await sizeOf(png);
+  if (!size) throw new NotOpened(words.cutOff);
+  const { model, prompt = file.name } = receipt ?? {};
+  return { id: freshId(), at: Date.now(), kind: "opened", prompt, png, size, receipt, sha256: await sha256Of(bytes), model };
 }

@@ -8,7 +8,7 @@ import {
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import { settings } from "./engines.ts";
-import { type Gallery, type Picture, freshId } from "./gallery.ts";
+import { type Gallery, type Picture, freshId, sizeOf } from "./gallery.ts";
 
 export interface Work {
   kind: "generate" | "refine" | "replay";
@@ -83,6 +83,9 @@ async function pictureOf(work: Work, outcome: Outcome & { difference?: Picture["
   if (!image) throw new AyniError("the engine's answer has no image", { code: "response_invalid" });
   const bytes = bytesOf(image);
   const at = Date.now();
+  const png = new Blob([bytes], { type: mediaTypeOf(bytes) });
+  const size = await sizeOf(png);
+  if (!size) throw new AyniError("the engine's image cannot be shown", { code: "response_invalid" });
   let receipt: Picture["receipt"] = null;
   try {
     receipt = readReceipt(bytes);
@@ -90,7 +93,7 @@ async function pictureOf(work: Work, outcome: Outcome & { difference?: Picture["
     // An engine that is not ayni's may answer with another format.
   }
   return {
-    id: freshId(), at, kind: KINDS[work.kind], prompt: work.prompt, png: new Blob([bytes], { type: mediaTypeOf(bytes) }), receipt,
+    id: freshId(), at, kind: KINDS[work.kind], prompt: work.prompt, png, size, receipt,
     sha256: await sha256Of(bytes), source: work.source?.id, engine: outcome.engine, model: outcome.model ?? receipt?.model, seconds: (at - began) / 1000,
     difference: outcome.difference,
   };

@@ -17,7 +17,7 @@ export function Compare({ before, after, beforeLabel, afterLabel, label, prompt 
   const words = useWords();
   const [at, setAt] = useState(50);
   return (
-    <div className="canvas compare" style={{ "--at": `${at}%` } as CSSProperties}>
+    <div className="compare" style={{ "--at": `${at}%` } as CSSProperties}>
       <img alt={`${afterLabel}: ${prompt}`} src={after} />
       <img alt={beforeLabel} className="over" src={before} />
       <i />

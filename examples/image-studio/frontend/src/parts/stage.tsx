@@ -2,7 +2,7 @@
 
 import { Badge, Button, Field, Skeleton, State, count, time, useSettings } from "ayni-ui";
 import { save } from "ayni-ui/files/save";
-import { type FormEvent, useEffect, useState } from "react";
+import { type CSSProperties, type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 
 import { type Picture, useUrl } from "../lib/gallery.ts";
 import { useWords } from "../lib/words.ts";
@@ -25,8 +25,15 @@ interface StageProps {
 export function Stage(props: StageProps) {
   const words = useWords();
   const { picture, running } = props;
+  const section = useRef<HTMLElement>(null);
+  const isDrawing = running !== undefined;
+  // On a phone the picture is far below the button.
+  useEffect(() => {
+    const top = section.current?.getBoundingClientRect().top ?? 0;
+    if (isDrawing && top > window.innerHeight / 2) section.current?.scrollIntoView({ behavior: "smooth" });
+  }, [isDrawing]);
   return (
-    <section aria-busy={running !== undefined} aria-label={words.result} className="panel stage">
+    <section aria-busy={isDrawing} aria-label={words.result} className="panel stage" ref={section}>
       {running ? (
         <Drawing onCancel={props.onCancel} running={running} />
       ) : picture ? (
@@ -39,6 +46,17 @@ export function Stage(props: StageProps) {
         <Skeleton label={words.result} rows={6} />
       )}
     </section>
+  );
+}
+
+/** As large as there is room, in the picture's shape from the beginning, so that nothing jumps. */
+function Canvas({ size: [wide = 1, high = 1] = [], children }: { size: readonly number[] | undefined; children: ReactNode }) {
+  return (
+    <div className="easel">
+      <div className="canvas" style={{ "--wide": wide, "--high": high } as CSSProperties}>
+        {children}
+      </div>
+    </div>
   );
 }
 
@@ -61,13 +79,11 @@ function Drawing({ running, onCancel }: { running: Running; onCancel: () => void
   const shown = step?.preview ? `data:image/png;base64,${step.preview}` : beneath;
   const share = step ? step.done / step.of : undefined;
   const left = step && step.done < step.of ? (seconds / step.done) * (step.of - step.done) : undefined;
-  const [wide = 1, high = 1] = running.ratio.split(":").map(Number);
+  const size = running.kind === "generate" ? running.ratio.split(":").map(Number) : source?.size;
   const text = waiting !== undefined ? words.waking(count(language, Math.round(waiting))) : step ? words.drawing(count(language, step.done), count(language, step.of)) : words.asking;
   return (
     <>
-      <div className="canvas" data-drawing="" style={running.kind === "generate" ? { aspectRatio: `${wide} / ${high}`, width: `min(100%, calc(62vh * ${wide / high}))` } : undefined}>
-        {shown ? <img alt={words.preview} src={shown} /> : <span className="skeleton" />}
-      </div>
+      <Canvas size={size}>{shown ? <img alt={words.preview} src={shown} /> : <span className="skeleton" />}</Canvas>
       <div className="drawing">
         <div aria-label={words.progress} aria-valuemax={100} aria-valuemin={0} aria-valuenow={share === undefined ? undefined : Math.round(share * 100)} aria-valuetext={text} className="meter" data-unknown={share === undefined ? "" : undefined} role="progressbar">
           <i style={{ width: `${(share ?? 0.3) * 100}%` }} />
@@ -101,11 +117,13 @@ function Shown({ picture, source, busy, onRefine, onReplay, onRemove }: StagePro
   const isReplay = picture.kind === "replayed";
   return (
     <>
-      {url && before ? (
-        <Compare after={url} afterLabel={isReplay ? words.again : words.after} before={before} beforeLabel={isReplay ? words.first : words.before} label={words.compare} prompt={picture.prompt} />
-      ) : (
-        <div className="canvas">{url ? <img alt={picture.prompt} src={url} /> : null}</div>
-      )}
+      <Canvas size={picture.size}>
+        {url && before ? (
+          <Compare after={url} afterLabel={isReplay ? words.again : words.after} before={before} beforeLabel={isReplay ? words.first : words.before} label={words.compare} prompt={picture.prompt} />
+        ) : url ? (
+          <img alt={picture.prompt} src={url} />
+        ) : null}
+      </Canvas>
       <div className="about">
         <div className="row">
           <Badge tone="accent">{words.kinds[picture.kind]}</Badge>
@@ -118,7 +136,7 @@ function Shown({ picture, source, busy, onRefine, onReplay, onRemove }: StagePro
         </div>
         <p className="caption">{picture.prompt}</p>
         <div className="row">
-          <Button icon="download" look="main" onClick={() => save(picture.png, picture.png.type, fileName(picture))}>
+          <Button icon="download" onClick={() => save(picture.png, picture.png.type, fileName(picture))}>
             {words.download}
           </Button>
           {picture.receipt ? (
