@@ -211,6 +211,12 @@ function broken(cause: unknown, call: EngineCall): never {
 }
 
 function failure(data: string): AyniError {
-  const { error } = JSON.parse(data) as { error: { kind: ErrorKind; message: string; retryable?: boolean; request_id?: string } };
-  return errorOf(error.kind, error.message, { retryable: error.retryable, requestId: error.request_id, sent: "yes" });
+  type Told = { kind: ErrorKind; message: string; retryable?: boolean; retry_after?: number | null; request_id?: string };
+  const { error } = JSON.parse(data) as { error: Told };
+  return errorOf(error.kind, error.message, {
+    retryable: error.retryable,
+    retryAfterMs: typeof error.retry_after === "number" ? error.retry_after * 1000 : undefined,
+    requestId: error.request_id,
+    sent: "yes",
+  });
 }

@@ -232,7 +232,9 @@ export async function* readServerSentEvents(
   body: ReadableStream<Uint8Array>,
 ): AsyncGenerator<ServerSentEvent & { retryMs?: number | undefined }, void, undefined> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-  let [buffer, event, id, first] = ["", "", "", true];
+  let [event, id, first] = ["", "", true];
+  // The pieces of a line whose end has not come; an image in one line is many.
+  let pieces: string[] = [];
   let data: string[] = [];
   let retryMs: number | undefined;
   try {
@@ -240,11 +242,13 @@ export async function* readServerSentEvents(
       const { done, value } = await reader.read();
       // An event without its end is dropped.
       if (done) return;
-      buffer += first ? value.replace(/^\uFEFF/, "") : value;
+      const isWithinLine = !/[\r\n]/.test(value) && !pieces.at(-1)?.endsWith("\r");
+      pieces.push(first ? value.replace(/^\uFEFF/, "") : value);
       first = false;
+      if (isWithinLine) continue;
       // A last carriage return may be half a line end.
-      const lines = buffer.split(/\r\n|\n|\r(?!$)/);
-      buffer = lines.pop() ?? "";
+      const lines = pieces.join("").split(/\r\n|\n|\r(?!$)/);
+      pieces = [lines.pop() ?? ""];
       for (const line of lines) {
         if (!line) {
           if (data.length) yield { event: event || "message", data: data.join("\n"), id, retryMs };

@@ -59,6 +59,13 @@ for (const [what, answer, kind] of [
   });
 }
 
+test("an event of failure says as much as a status would", async () => {
+  const error = { kind: "rate_limited", message: "later", retryable: true, retry_after: 2, request_id: "r1" };
+  const local = engine({ "/generate": () => events(["progress", step], ["error", { error }]) });
+  const expected = { code: "rate_limited", message: "later", retryable: true, retryAfterMs: 2000, requestId: "r1" };
+  await assert.rejects(imageEngines({ local: local.client }).generate("local", { prompt: "x" }), expected);
+});
+
 test("what is wrong with the request itself, or with a key, goes to no other engine", async () => {
   const cloud = engine({ "/generate": () => Response.json(made) });
   for (const [status, kind] of [[422, "invalid_request"], [401, "unauthenticated"]]) {

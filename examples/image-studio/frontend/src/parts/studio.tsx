@@ -49,8 +49,9 @@ export function Studio() {
     (picture: Picture, isKept: boolean, passedOver?: AyniError) => {
       setChosen(picture.id);
       done(isKept, passedOver);
+      toast(words.done);
     },
-    [done],
+    [done, toast, words],
   );
   const work = useWork(engines, gallery, onDone);
   const pictures = gallery.pictures ?? [];
