@@ -16,7 +16,7 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys; downloads two small models the first time. SYSTEM=procurement or triage starts that system
+demo: ## Shows what exists so far; no keys; downloads two small models the first time. SYSTEM=procurement, triage or image-studio starts that system
 ifdef SYSTEM
 	scripts/pages demo $(SYSTEM) $(OPTIONS)
 else

@@ -2,6 +2,7 @@
 // With --once it checks that every page answers, and ends.
 
 import { startProcurement } from "./testing/procurement.mjs";
+import { startStudio } from "./testing/studio.mjs";
 import { startTriage } from "./testing/triage.mjs";
 
 const SYSTEMS = {
@@ -16,6 +17,16 @@ const SYSTEMS = {
     pages: ["/"],
     click: ["ask something; open «Razonamiento»", "choose the mode mock, and look at why the others are not available"],
     about: ({ models }) => `against a mock router (${models.url})`,
+  },
+  "image-studio": {
+    start: () => startStudio({ side: 384, cloud: { delayMs: 1500 } }),
+    pages: ["/"],
+    click: [
+      "write what to see, choose Local, and watch the steps; cancel one in the middle",
+      "choose Nube, then «Cambiar esta imagen», and move the slider",
+      "download a local image, drop it on the page, and press «Dibujar de nuevo»",
+    ],
+    about: ({ cloud }) => `the local engine's model has random weights and draws noise; the cloud engine is a mock (${cloud.url})`,
   },
 };
 

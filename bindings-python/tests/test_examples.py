@@ -8,7 +8,7 @@ import yaml
 from serving import ROOT, clip_folder, serving
 
 EXAMPLES = ROOT / "examples"
-APPS = ("clip-space", "triage-chat", "procurement/backend")
+APPS = ("clip-space", "triage-chat", "procurement/backend", "image-studio/engine")
 START = "import os, sys, uvicorn; sys.path.insert(0, {folder!r}); uvicorn.run('app:app', port=0)"
 
 
@@ -37,6 +37,14 @@ def test_the_triage_chat_answers():
     with started("triage-chat", DEFAULT_LLM_MODE="mock") as chat:
         answer = chat.client.post("/triage", json={"patient_mrn": "P1", "query": "hola"})
         assert answer.json()["llm_mode"] == "mock"
+
+
+def test_the_image_engine_draws_with_the_model_of_its_environment(tiny_images):
+    front = yaml.safe_load((EXAMPLES / "image-studio/engine/README.md").read_text().split("---")[1])
+    assert (front["sdk"], front["app_port"]) == ("docker", 7860)
+    with started("image-studio/engine", IMAGE_ENGINE_MODE="local", SD_MODEL_ID=str(tiny_images / "sd"), SD_DEVICE="cpu") as engine:
+        assert engine.client.get("/health").json()["model"] == "sd"
+        assert engine.client.post("/generate", json={"prompt": "a fox"}).json()["served_by"] == "local"
 
 
 def test_the_procurement_backend_wants_its_ticket_and_starts_with_it(tmp_path):
