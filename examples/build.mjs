@@ -1,4 +1,4 @@
-// Builds pages as their containers run them: node build.mjs [procurement/frontend | triage-chat/frontend]…
+// Builds pages as their containers run them: node build.mjs [procurement/frontend | triage-chat/frontend | clip-search/frontend]…
 
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, rmSync } from "node:fs";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const env = { ...process.env, NEXT_TELEMETRY_DISABLED: "1" };
 
-for (const page of process.argv.length > 2 ? process.argv.slice(2) : ["procurement/frontend", "triage-chat/frontend"]) {
+for (const page of process.argv.length > 2 ? process.argv.slice(2) : ["procurement/frontend", "triage-chat/frontend", "clip-search/frontend"]) {
   const folder = join(here, page);
   execFileSync(process.execPath, [join(here, "node_modules/next/dist/bin/next"), "build"], { cwd: folder, env, stdio: "inherit" });
   // The server serves them from beside itself, and Next.js leaves the copying to whoever deploys.

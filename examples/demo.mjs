@@ -1,6 +1,7 @@
 // Starts a system on free ports against mocks and prints its addresses: node demo.mjs procurement [--once]
 // With --once it checks that every page answers, and ends.
 
+import { clipModel, startClipSearch } from "./testing/clip.mjs";
 import { startProcurement } from "./testing/procurement.mjs";
 import { startTriage } from "./testing/triage.mjs";
 
@@ -16,6 +17,12 @@ const SYSTEMS = {
     pages: ["/"],
     click: ["ask something; open «Razonamiento»", "choose the mode mock, and look at why the others are not available"],
     about: ({ models }) => `against a mock router (${models.url})`,
+  },
+  "clip-search": {
+    start: async () => startClipSearch({ images: 24, model: await clipModel() }),
+    pages: ["/", "/api/images"],
+    click: ["search for a few words; open an image; press «Buscar parecidas»", "drop an image on the page; add one to the folder", "copy an image into the folder, and see it appear"],
+    about: ({ folder, isRandom }) => `folder   ${folder}${isRandom ? "\nThe weights of its model are random: what is found means nothing. CLIP_MODEL names a real one." : ""}`,
   },
 };
 
