@@ -7,7 +7,7 @@ import { createServer, request as requestOf } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { drawLandscapes } from "./pictures.mjs";
+import { drawLandscapes } from "./landscapes.mjs";
 import { answers, examples, freePort, python, startApp, startFrontend } from "./processes.mjs";
 
 const GOLDEN = join(examples, "../core/tests/golden/clip");

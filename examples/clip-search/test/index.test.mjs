@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test, { after, before, beforeEach } from "node:test";
 
 import { STARTING, indexState, indexed, startClipSearch } from "../../testing/clip.mjs";
-import { drawLandscapes, landscape } from "../../testing/pictures.mjs";
+import { drawLandscapes, landscape } from "../../testing/landscapes.mjs";
 
 let system;
 before(async () => {
@@ -193,8 +193,10 @@ test("an upload is stored under a safe name, once, and never in place of another
   assert.equal(await send("...", landscape(302)), "image.png");
   assert.equal(await send("foto.exe", landscape(303)), "foto.png");
   await indexed(system, 65);
-  const large = await fetch(`${system.page}/api/images?name=a.png`, { method: "POST", body: Buffer.alloc(21 << 20), headers: { "content-type": "image/png" } }).catch(() => ({ status: 413 }));
-  assert.equal(large.status, 413);
+  // Whoever is refused while sending may see the answer, or only that the connection ends.
+  const large = await fetch(`${system.page}/api/images?name=a.png`, { method: "POST", body: Buffer.alloc(21 << 20), headers: { "content-type": "image/png" } }).catch(() => null);
+  assert.ok(large === null || large.status === 413, `${large?.status}`);
+  assert.equal((await images()).length, 65);
 });
 
 test("a model in the process of the pages gives the scores that the service gives", async () => {

@@ -7,7 +7,7 @@ import test, { after, before, beforeEach } from "node:test";
 
 import { launch, open } from "../../testing/browser.mjs";
 import { indexed, startClipSearch } from "../../testing/clip.mjs";
-import { drawLandscapes, landscape } from "../../testing/pictures.mjs";
+import { drawLandscapes, landscape } from "../../testing/landscapes.mjs";
 
 let system;
 let browser;

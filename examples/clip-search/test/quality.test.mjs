@@ -1,4 +1,4 @@
-// What holds in every state of the page: accessibility, narrow screens, the bytes of scripts. With SHOTS it writes pictures.
+// What holds in every state of the page: accessibility, narrow screens, the bytes of scripts. With SHOTS it writes screenshots.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";

@@ -31,6 +31,14 @@ export function IndexPanel({ index }: { index: Index }) {
               <span className="mono">{state.model ?? words.noModel}</span>
               <br />
               <span className="muted">{state.backend === "local" ? words.local : words.hosted}</span>
+              {state.replaced ? (
+                <>
+                  <br />
+                  <span className="muted">
+                    {words.before} <span className="mono">{state.replaced}</span>
+                  </span>
+                </>
+              ) : null}
             </dd>
           </dl>
           {state.unreadable.length ? (

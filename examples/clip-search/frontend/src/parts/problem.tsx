@@ -110,7 +110,7 @@ export function IndexProblem({ index }: { index: Index }) {
           <strong>{words.waking}</strong>. <span className="number">{waiting.seconds}</span> {words.waited}.
         </Notice>
       ) : null}
-      {state.replaced ? (
+      {state.replaced && state.indexed < state.images ? (
         <Notice icon="refresh">
           {words.replaced} <span className="mono">{state.replaced}</span>.
         </Notice>

@@ -7,7 +7,7 @@ import { type Service, service, settingsFromEnv } from "ayni/next";
 
 import { Embeddings } from "./embeddings.ts";
 import { Folder } from "./folder.ts";
-import { PictureIndex } from "./index.ts";
+import { ImageIndex } from "./index.ts";
 import { searchRoutes } from "./routes.ts";
 import { VectorStore } from "./store.ts";
 
@@ -22,7 +22,7 @@ async function make(): Promise<Service> {
   const maxBodyBytes = settings.maxBodyBytes ?? 20 << 20;
   const folder = new Folder(resolve(process.env.IMAGES_DIR?.trim() || "images"));
   const store = await VectorStore.open(resolve(process.env.INDEX_FILE?.trim() || join(folder.path, ".vectors")));
-  const index = new PictureIndex(folder, store, new Embeddings(), Math.floor(maxBodyBytes / BASE64) - 1024);
+  const index = new ImageIndex(folder, store, new Embeddings(), Math.floor(maxBodyBytes / BASE64) - 1024);
   if (process.env.KEEP_ALIVE === "1") keepAlive();
   return service(searchRoutes(index), { ...settings, maxBodyBytes, basePath: "/api" });
 }

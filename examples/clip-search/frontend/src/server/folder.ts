@@ -8,7 +8,7 @@ import { pipeline } from "node:stream/promises";
 
 import { InvalidRequest, NotFound } from "ayni";
 
-export interface Picture {
+export interface ImageFile {
   /** The path inside the folder, with `/`. */
   name: string;
   bytes: number;
@@ -48,7 +48,7 @@ async function hashOfFile(path: string): Promise<string> {
 
 export class Folder {
   readonly path: string;
-  #pictures = new Map<string, Picture>();
+  #images = new Map<string, ImageFile>();
 
   constructor(path: string) {
     this.path = path;
@@ -61,32 +61,32 @@ export class Folder {
     await Promise.all(left.map((name) => rm(join(this.path, name), { force: true })));
   }
 
-  get pictures(): ReadonlyMap<string, Picture> {
-    return this.#pictures;
+  get images(): ReadonlyMap<string, ImageFile> {
+    return this.#images;
   }
 
   /** Looks again. Whether anything is new, changed or gone. Only files whose size or time changed are read. */
   async scan(): Promise<boolean> {
-    const found = new Map<string, Picture>();
+    const found = new Map<string, ImageFile>();
     const entries = await readdir(this.path, { recursive: true, withFileTypes: true });
     for (const entry of entries) {
       if (!entry.isFile() || !ENDINGS.has(parse(entry.name).ext.toLowerCase())) continue;
       const path = join(entry.parentPath ?? entry.path, entry.name);
       const name = path.slice(this.path.length + 1).split(sep).join("/");
       if (name.split("/").some((part) => part.startsWith("."))) continue;
-      const picture = await this.#look(path, name);
-      if (picture) found.set(name, picture);
+      const image = await this.#look(path, name);
+      if (image) found.set(name, image);
     }
-    const isSame = found.size === this.#pictures.size && [...found].every(([name, { hash }]) => this.#pictures.get(name)?.hash === hash);
-    this.#pictures = found;
+    const isSame = found.size === this.#images.size && [...found].every(([name, { hash }]) => this.#images.get(name)?.hash === hash);
+    this.#images = found;
     return !isSame;
   }
 
   /** Undefined where the file went away meanwhile or may not be read. */
-  async #look(path: string, name: string): Promise<Picture | undefined> {
+  async #look(path: string, name: string): Promise<ImageFile | undefined> {
     try {
       const { size: bytes, mtimeMs: changed } = await stat(path);
-      const known = this.#pictures.get(name);
+      const known = this.#images.get(name);
       if (known && known.bytes === bytes && known.changed === changed) return known;
       return { name, bytes, changed, hash: await hashOfFile(path) };
     } catch {
@@ -96,7 +96,7 @@ export class Folder {
 
   async read(name: string): Promise<Buffer> {
     // Only names that a scan found: no path leads out of the folder.
-    if (!this.#pictures.has(name)) throw new NotFound("there is no image of this name in the folder");
+    if (!this.#images.has(name)) throw new NotFound("there is no image of this name in the folder");
     try {
       return await readFile(join(this.path, name));
     } catch (cause) {
@@ -109,7 +109,7 @@ export class Folder {
     const type = TYPES.find((one) => one.type === typeOf(bytes));
     if (!type) throw new InvalidRequest("this is no image that can be read: JPEG, PNG, WebP, GIF or BMP");
     const hash = hashOf(bytes);
-    for (const one of this.#pictures.values()) if (one.hash === hash) return one.name;
+    for (const one of this.#images.values()) if (one.hash === hash) return one.name;
     const { name, ext } = parse(wished.replaceAll("\\", "/"));
     const stem = name.normalize("NFC").replace(/[^\p{L}\p{N} ._-]+/gu, "-").replace(/^[.\s]+/, "").slice(0, LONGEST_NAME).trim() || "image";
     const ending = type.endings.includes(ext.toLowerCase()) ? ext.toLowerCase() : type.endings[0];
@@ -118,7 +118,7 @@ export class Folder {
     const free = await this.#reserve(stem, ending);
     await rename(temporary, join(this.path, free));
     const { mtimeMs: changed } = await stat(join(this.path, free));
-    this.#pictures.set(free, { name: free, bytes: bytes.byteLength, changed, hash });
+    this.#images.set(free, { name: free, bytes: bytes.byteLength, changed, hash });
     return free;
   }
 

@@ -5,7 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { AyniError, type CallOptions, InvalidRequest, type Progress, topK } from "ayni";
 
 import type { Embedded, Embeddings } from "./embeddings.ts";
-import { type Folder, hashOf, type Picture, typeOf } from "./folder.ts";
+import { type Folder, hashOf, type ImageFile, typeOf } from "./folder.ts";
 import type { VectorStore } from "./store.ts";
 
 export interface IndexState {
@@ -49,7 +49,7 @@ const LOOK_AGAIN_AFTER_REFUSAL_MS = 60_000;
 /** States come no faster than this. */
 const STATE_GAP_MS = 100;
 
-export class PictureIndex {
+export class ImageIndex {
   readonly folder: Folder;
   readonly #store: VectorStore;
   readonly #embeddings: Embeddings;
@@ -109,7 +109,7 @@ export class PictureIndex {
           this.#isScanned = true;
           this.#tell({}, true);
         }
-        const [batch, all] = [this.#missing(tried), new Set([...this.folder.pictures.values()].map(({ hash }) => hash))];
+        const [batch, all] = [this.#missing(tried), new Set([...this.folder.images.values()].map(({ hash }) => hash))];
         for (const hash of this.#unreadable.keys()) if (!all.has(hash)) this.#unreadable.delete(hash);
         await this.#store.keep(all);
         if (batch.length === 0 || this.#stop.signal.aborted) break;
@@ -126,19 +126,19 @@ export class PictureIndex {
   }
 
   /** The next images without a vector, each content once. */
-  #missing(tried: ReadonlySet<string>): Picture[] {
-    const missing = new Map<string, Picture>();
-    for (const picture of this.folder.pictures.values()) {
-      const { hash } = picture;
-      if (!this.#store.get(hash) && !this.#unreadable.has(hash) && !tried.has(hash)) missing.set(hash, picture);
+  #missing(tried: ReadonlySet<string>): ImageFile[] {
+    const missing = new Map<string, ImageFile>();
+    for (const image of this.folder.images.values()) {
+      const { hash } = image;
+      if (!this.#store.get(hash) && !this.#unreadable.has(hash) && !tried.has(hash)) missing.set(hash, image);
       if (missing.size === AT_ONCE) break;
     }
     return [...missing.values()];
   }
 
   /** Embeds images. Where one of them cannot be read, the others still are. */
-  async #embed(pictures: readonly Picture[]): Promise<void> {
-    const read = await Promise.all(pictures.map(({ name }) => this.folder.read(name).catch(() => undefined)));
+  async #embed(images: readonly ImageFile[]): Promise<void> {
+    const read = await Promise.all(images.map(({ name }) => this.folder.read(name).catch(() => undefined)));
     const inputs = read.filter((bytes) => bytes !== undefined && this.#isReadable(bytes)) as Buffer[];
     if (inputs.length === 0) return;
     try {
@@ -148,7 +148,7 @@ export class PictureIndex {
       if (!(error instanceof AyniError) || error.code !== "invalid_request") throw error;
       const [only] = inputs;
       if (inputs.length === 1 && only) this.#unreadable.set(hashOf(only), error.message);
-      else for (const picture of pictures) await this.#embed([picture]);
+      else for (const image of images) await this.#embed([image]);
     }
   }
 
@@ -180,17 +180,17 @@ export class PictureIndex {
   }
 
   state(): IndexState {
-    const pictures = [...this.folder.pictures.values()];
-    const unreadable = pictures.flatMap(({ name, hash }) => {
+    const images = [...this.folder.images.values()];
+    const unreadable = images.flatMap(({ name, hash }) => {
       const reason = this.#unreadable.get(hash);
       return reason === undefined ? [] : [{ name, reason }];
     });
     return {
       model: this.#store.model?.name ?? null,
       backend: this.#backend,
-      images: pictures.length,
+      images: images.length,
       scanned: this.#isScanned,
-      indexed: pictures.filter(({ hash }) => this.#store.get(hash)).length,
+      indexed: images.filter(({ hash }) => this.#store.get(hash)).length,
       ...this.#now,
       unreadable,
       version: this.#version,
@@ -200,12 +200,15 @@ export class PictureIndex {
 
   /** The state now and after every change, until the signal. */
   async *states(signal: AbortSignal): AsyncGenerator<IndexState, void, undefined> {
+    let wake: () => void = () => undefined;
+    signal.addEventListener("abort", () => wake(), { once: true });
     for (let seen = -1; !signal.aborted; ) {
       if (seen === this.#changes) {
         await new Promise<void>((resolve) => {
+          wake = resolve;
           this.#waiters.add(resolve);
-          signal.addEventListener("abort", () => (this.#waiters.delete(resolve), resolve()), { once: true });
         });
+        this.#waiters.delete(wake);
         continue;
       }
       seen = this.#changes;
@@ -223,25 +226,25 @@ export class PictureIndex {
   }
 
   async search(query: Query, most: number, call: CallOptions): Promise<Found> {
-    const own = "name" in query ? this.folder.pictures.get(query.name) : undefined;
+    const own = "name" in query ? this.folder.images.get(query.name) : undefined;
     const { vector, model } = await this.#vectorOf(query, own, call);
     const seen = new Set(own ? [own.hash] : []);
-    const compared = [...this.folder.pictures.values()].flatMap((picture) => {
-      const found = this.#store.get(picture.hash);
+    const compared = [...this.folder.images.values()].flatMap((image) => {
+      const found = this.#store.get(image.hash);
       // Of equal images one is enough.
-      if (!found || seen.has(picture.hash)) return [];
-      seen.add(picture.hash);
-      return [{ picture, found }];
+      if (!found || seen.has(image.hash)) return [];
+      seen.add(image.hash);
+      return [{ image, found }];
     });
     const best = compared.length ? topK(compared.map(({ found }) => found), vector, most) : [];
     const matches = best.map(({ index, score }) => {
-      const { name, hash } = (compared[index] as (typeof compared)[number]).picture;
+      const { name, hash } = (compared[index] as (typeof compared)[number]).image;
       return { name, hash, score };
     });
-    return { matches, model, searched: compared.length, images: this.folder.pictures.size };
+    return { matches, model, searched: compared.length, images: this.folder.images.size };
   }
 
-  async #vectorOf(query: Query, own: Picture | undefined, call: CallOptions): Promise<{ vector: Float32Array; model: string }> {
+  async #vectorOf(query: Query, own: ImageFile | undefined, call: CallOptions): Promise<{ vector: Float32Array; model: string }> {
     const known = own && this.#store.get(own.hash);
     if (known && this.#store.model) return { vector: known, model: this.#store.model.name };
     const input = "text" in query ? query.text : "image" in query ? query.image : await this.folder.read(query.name);

@@ -4,7 +4,7 @@ import { InvalidRequest } from "ayni";
 import { type Exchange, eventStream, type Router, type StreamedEvent } from "ayni/next";
 
 import { typeOf } from "./folder.ts";
-import type { Found, PictureIndex, Query } from "./index.ts";
+import type { Found, ImageIndex, Query } from "./index.ts";
 
 const LONGEST_TEXT = 10_000;
 const LONGEST_NAME = 1000;
@@ -39,7 +39,7 @@ function queryOf({ text, image, name }: Record<string, unknown>): Query {
 }
 
 /** What is waited for, then what was found. */
-async function* searching(index: PictureIndex, query: Query, most: number, signal: AbortSignal): AsyncGenerator<StreamedEvent> {
+async function* searching(index: ImageIndex, query: Query, most: number, signal: AbortSignal): AsyncGenerator<StreamedEvent> {
   const waits: StreamedEvent[] = [];
   let wake: () => void = () => undefined;
   let outcome: { found: Found } | { error: unknown } | undefined;
@@ -62,10 +62,10 @@ async function* searching(index: PictureIndex, query: Query, most: number, signa
   yield { event: "found", data: outcome.found };
 }
 
-async function imageOf(index: PictureIndex, { params, query, request }: Exchange): Promise<Response> {
+async function imageOf(index: ImageIndex, { params, query, request }: Exchange): Promise<Response> {
   const name = params["rest"] ?? "";
   const bytes = await index.folder.read(name);
-  const hash = index.folder.pictures.get(name)?.hash ?? "";
+  const hash = index.folder.images.get(name)?.hash ?? "";
   const headers = {
     etag: `"${hash}"`,
     // The page names the content, so its answer never changes.
@@ -78,7 +78,7 @@ async function imageOf(index: PictureIndex, { params, query, request }: Exchange
   return new Response(Uint8Array.from(bytes), { headers });
 }
 
-async function upload(index: PictureIndex, { body, query, request }: Exchange): Promise<Response> {
+async function upload(index: ImageIndex, { body, query, request }: Exchange): Promise<Response> {
   // A form of another page cannot say so without asking first.
   if (!/^image\//.test(request.headers.get("content-type") ?? "")) throw new InvalidRequest("the body is no image: send its media type");
   const wished = query.get("name") ?? "";
@@ -86,13 +86,13 @@ async function upload(index: PictureIndex, { body, query, request }: Exchange): 
   return Response.json({ name: await index.add(wished, body) }, { status: 201 });
 }
 
-function list(index: PictureIndex): Response {
-  const images = [...index.folder.pictures.values()].sort((a, b) => b.changed - a.changed || (a.name < b.name ? -1 : 1));
+function list(index: ImageIndex): Response {
+  const images = [...index.folder.images.values()].sort((a, b) => b.changed - a.changed || (a.name < b.name ? -1 : 1));
   return Response.json({ images });
 }
 
 /** The routes over an index that is started with the service. */
-export function searchRoutes(index: PictureIndex): Router {
+export function searchRoutes(index: ImageIndex): Router {
   let isStarted = false;
   return {
     part: {
