@@ -292,6 +292,7 @@ export async function* subscribe(
   const { signal, headers, fetch: send = globalThis.fetch, onBreak } = options;
   let [wait, last] = [options.waitMs ?? 3000, ""];
   while (!signal?.aborted) {
+    let broke: unknown;
     try {
       const resume = last === "" ? {} : { "last-event-id": last };
       const response = await send(url, {

@@ -115,8 +115,8 @@ export async function startClipSearch({ provider = "huggingface", images = 12, m
         service = await launch(reference);
       };
     }
-    const own = provider === "local" ? { EMBEDDING_MODEL: weights } : { CLIP_SERVICE_URL: system.gate.url, CLIP_API_KEY: "clip-key" };
-    const settings = { EMBEDDING_PROVIDER: provider, IMAGES_DIR: folder, INDEX_FILE: system.indexFile, ...own, ...env };
+    const own = provider === "local" ? {} : { CLIP_SERVICE_URL: system.gate.url, CLIP_API_KEY: "clip-key" };
+    const settings = { EMBEDDING_PROVIDER: provider, EMBEDDING_MODEL: weights, IMAGES_DIR: folder, INDEX_FILE: system.indexFile, ...own, ...env };
     const open = () => startFrontend("clip-search/frontend", { port: page, env: settings });
     let pages = await open();
     stops.push(() => pages.stop());
@@ -134,7 +134,7 @@ export async function startClipSearch({ provider = "huggingface", images = 12, m
 }
 
 /** The first state of the index that fits, as its stream tells it. */
-export async function indexState(system, fits = () => true, seconds = 120) {
+export async function indexState(system, fits = () => true, seconds = 90) {
   const signal = AbortSignal.timeout(seconds * 1000);
   let last = "";
   try {

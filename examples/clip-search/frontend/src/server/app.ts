@@ -20,8 +20,8 @@ async function make(): Promise<Service> {
     throw new ConfigInvalid("API_KEY does not protect the page: put it behind a sign-in. The key of the CLIP service is CLIP_API_KEY");
   }
   const maxBodyBytes = settings.maxBodyBytes ?? 20 << 20;
-  const folder = new Folder(resolve(process.env.IMAGES_DIR?.trim() || "images"));
-  const store = await VectorStore.open(resolve(process.env.INDEX_FILE?.trim() || join(folder.path, ".vectors")));
+  const folder = new Folder(resolve(/* turbopackIgnore: true */ process.env.IMAGES_DIR?.trim() || "images"));
+  const store = await VectorStore.open(resolve(/* turbopackIgnore: true */ process.env.INDEX_FILE?.trim() || join(folder.path, ".vectors")));
   const index = new ImageIndex(folder, store, new Embeddings(), Math.floor(maxBodyBytes / BASE64) - 1024);
   if (process.env.KEEP_ALIVE === "1") keepAlive();
   return service(searchRoutes(index), { ...settings, maxBodyBytes, basePath: "/api" });

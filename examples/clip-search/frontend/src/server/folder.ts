@@ -112,7 +112,7 @@ export class Folder {
     for (const one of this.#images.values()) if (one.hash === hash) return one.name;
     const { name, ext } = parse(wished.replaceAll("\\", "/"));
     const stem = name.normalize("NFC").replace(/[^\p{L}\p{N} ._-]+/gu, "-").replace(/^[.\s]+/, "").slice(0, LONGEST_NAME).trim() || "image";
-    const ending = type.endings.includes(ext.toLowerCase()) ? ext.toLowerCase() : type.endings[0];
+    const ending = type.endings.includes(ext.toLowerCase()) ? ext.toLowerCase() : (type.endings[0] ?? "");
     const temporary = join(this.path, `${TEMPORARY}${randomUUID()}`);
     await writeFile(temporary, bytes, { flush: true });
     const free = await this.#reserve(stem, ending);

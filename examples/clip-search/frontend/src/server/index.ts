@@ -32,6 +32,8 @@ export interface IndexState {
   largest_bytes: number;
 }
 
+type Now = Pick<IndexState, "running" | "waiting" | "problem" | "replaced">;
+
 export interface Found {
   matches: { name: string; hash: string; score: number }[];
   model: string;
@@ -56,7 +58,7 @@ export class ImageIndex {
   readonly #largest: number;
   readonly #stop = new AbortController();
   readonly #unreadable = new Map<string, string>();
-  #now: Pick<IndexState, "running" | "waiting" | "problem" | "replaced"> = { running: false, waiting: null, problem: null, replaced: null };
+  #now: Now = { running: false, waiting: null, problem: null, replaced: null };
   #backend = "";
   #version = 0;
   #isScanned = false;
@@ -171,7 +173,7 @@ export class ImageIndex {
     if (event.type === "reading" || event.type === "download") this.#tell({ waiting: { reason: "loading", seconds: 0 } });
   }
 
-  #tell(change: Partial<typeof this.#now>, isOther = false): void {
+  #tell(change: Partial<Now>, isOther = false): void {
     this.#now = { ...this.#now, ...change };
     if (isOther) this.#version++;
     this.#changes++;
