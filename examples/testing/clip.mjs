@@ -2,7 +2,7 @@
 // and be slow, the pages.
 
 import { spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request as requestOf } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,12 +10,16 @@ import { join } from "node:path";
 import { drawLandscapes } from "./landscapes.mjs";
 import { answers, examples, freePort, python, startApp, startFrontend } from "./processes.mjs";
 
-const GOLDEN = join(examples, "../core/tests/golden/clip");
+const GOLDEN = join(examples, "../core/tests/golden/clip/openai");
 
 /** A CLIP of a few hundred kilobytes with seeded random weights: token n is the word `wn`, images are 32 × 32. */
-export function seededClip(folder, weights = "openai") {
+export function seededClip(folder, isOther = false) {
   mkdirSync(folder, { recursive: true });
-  for (const name of ["config.json", "model.safetensors"]) copyFileSync(join(GOLDEN, weights, name), join(folder, name));
+  copyFileSync(join(GOLDEN, "config.json"), join(folder, "config.json"));
+  const weights = readFileSync(join(GOLDEN, "model.safetensors"));
+  // Another model: the last thousand numbers change their sign.
+  if (isOther) for (let at = 1; at <= 1000; at++) weights[weights.length + 3 - 4 * at] ^= 0x80;
+  writeFileSync(join(folder, "model.safetensors"), weights);
   const vocab = Object.fromEntries(Array.from({ length: 64 }, (_, id) => [`w${id}`, id]));
   const mean = [0.5, 0.5, 0.5];
   const files = {
@@ -97,7 +101,7 @@ export async function startClipSearch({ provider = "huggingface", images = 12, m
     const weights = model ?? seededClip(join(work, "tiny-clip"));
     const system = { folder, indexFile: join(work, "vectors"), isRandom: model === undefined, page: `http://127.0.0.1:${page}`, api: `http://127.0.0.1:${api}`, stop };
     system.names = drawLandscapes(folder, images);
-    system.otherModel = () => seededClip(join(work, "other-clip"), "laion");
+    system.otherModel = () => seededClip(join(work, "other-clip"), true);
     if (provider === "huggingface") {
       const launch = async (reference = weights) => {
         const running = startApp("clip-space", api, { EMBEDDING_MODEL: reference, API_KEY: "clip-key", HF_HUB_OFFLINE: "1" });

@@ -106,7 +106,7 @@ test("the pages' own server is killed: the page says so, and goes on by itself o
 
 test("no settings: the page says which variable is missing", async () => {
   const wrong = await startClipSearch({ images: 0, env: { EMBEDDING_PROVIDER: "" } });
-  const { page, close } = await open(browser, { expected: [/500 \(/] });
+  const { page, close } = await open(browser, { expected: [/501 \(/] });
   try {
     await page.goto(wrong.page);
     await page.getByText(/EMBEDDING_PROVIDER is not set/).waitFor();

@@ -11,7 +11,7 @@ async function answer(request: Request): Promise<Response> {
   } catch (error) {
     // There is no service, because its settings are wrong; it would have answered in this form.
     const [kind, message] = error instanceof AyniError ? [error.code, error.message] : ["unexpected", "the index cannot be opened; see the log"];
-    return Response.json({ detail: message, error: { kind, message, retryable: false } }, { status: 500 });
+    return Response.json({ detail: message, error: { kind, message, retryable: false } }, { status: kind === "config_invalid" ? 501 : 500 });
   }
 }
 
