@@ -54,7 +54,7 @@ for (const [status, sentence] of [[401, "El servicio CLIP no acepta la clave"], 
   });
 }
 
-test("429: counts down what the service asked for, then asks again by itself", async () => {
+test("429: counts down what the service asked for, and a click asks again before", async () => {
   const headers = { "content-type": "application/json", "retry-after": "120" };
   system.gate.state.answer = { status: 429, headers, body: JSON.stringify({ detail: "slow down" }) };
   const { page, close } = await open(browser);

@@ -146,7 +146,8 @@ function Results({ search, index, cards, isLost, isTooLarge, largest, onOpen }: 
   if (search.waited !== null && !found) {
     return (
       <State busy icon="sleep" title={words.waking} tone="warn">
-        {words.wakingText} <span className="number">{search.waited}</span> {words.waited}.
+        {words.wakingText} <span className="number">{search.waited}</span>
+        {`\u00a0${words.waited}`}.
       </State>
     );
   }
@@ -156,11 +157,13 @@ function Results({ search, index, cards, isLost, isTooLarge, largest, onOpen }: 
     <>
       <div className="panel-head">
         <h2>{words.results}</h2>
-        <span className="muted">
-          {found.searched < found.images && index.state?.running
-            ? `${words.partial} ${count(language, found.searched)} ${words.of} ${count(language, found.images)}`
-            : words.arrows}
-        </span>
+        {found.searched < found.images && index.state?.running ? (
+          <span className="muted">
+            {words.partial} {count(language, found.searched)} {words.of} {count(language, found.images)}
+          </span>
+        ) : (
+          <span className="muted hint">{words.arrows}</span>
+        )}
       </div>
       <ImageGrid cards={cards} onOpen={onOpen} />
     </>
