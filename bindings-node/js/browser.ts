@@ -147,11 +147,17 @@ export function createClient(options: ClientOptions = {}) {
      */
     awake: async (more: RequestOptions & { onWait?: (milliseconds: number) => void } = {}) => {
       const began = Date.now();
+      let path = "/ready";
       for (let wait = 1000; ; wait = Math.min(wait * 1.5, 8000)) {
         try {
-          await get("/ready", {}, more);
+          await get(path, {}, more);
           return;
         } catch (error) {
+          // What is no service of ayni's may have this one alone.
+          if (path === "/ready" && error instanceof AyniError && error.status === 404) {
+            path = "/health";
+            continue;
+          }
           if (more.signal?.aborted || !(error instanceof AyniError) || !error.retryable) throw error;
         }
         more.onWait?.(Date.now() - began);
@@ -205,7 +211,9 @@ const KINDS: Record<number, ErrorKind> = {
 /** A failure as our services describe it; of other bodies nothing. */
 function described(text: string): Record<string, unknown> {
   try {
-    return (JSON.parse(text) as { error?: Record<string, unknown> }).error ?? {};
+    const body = JSON.parse(text) as { error?: Record<string, unknown>; problems?: Record<string, string> };
+    // `/ready` says what is not.
+    return body.error ?? (body.problems ? { message: Object.values(body.problems).join("; ") } : {});
   } catch {
     // A proxy or a Space that is starting answers in HTML.
     return {};
@@ -260,7 +268,9 @@ export async function* readServerSentEvents(
   body: ReadableStream<Uint8Array>,
 ): AsyncGenerator<ServerSentEvent & { retryMs?: number | undefined }, void, undefined> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-  let [buffer, event, id, first] = ["", "", "", true];
+  let [event, id, first] = ["", "", true];
+  // The pieces of a line whose end has not come; an image in one line is many.
+  let pieces: string[] = [];
   let data: string[] = [];
   let retryMs: number | undefined;
   try {
@@ -268,11 +278,13 @@ export async function* readServerSentEvents(
       const { done, value } = await reader.read();
       // An event without its end is dropped.
       if (done) return;
-      buffer += first ? value.replace(/^\uFEFF/, "") : value;
+      const isWithinLine = !/[\r\n]/.test(value) && !pieces.at(-1)?.endsWith("\r");
+      pieces.push(first ? value.replace(/^\uFEFF/, "") : value);
       first = false;
+      if (isWithinLine) continue;
       // A last carriage return may be half a line end.
-      const lines = buffer.split(/\r\n|\n|\r(?!$)/);
-      buffer = lines.pop() ?? "";
+      const lines = pieces.join("").split(/\r\n|\n|\r(?!$)/);
+      pieces = [lines.pop() ?? ""];
       for (const line of lines) {
         if (!line) {
           if (data.length) yield { event: event || "message", data: data.join("\n"), id, retryMs };

@@ -94,3 +94,12 @@ export async function startFrontend(folder, { port, api, env: more }) {
   await answers(`http://127.0.0.1:${port}/health`, running);
   return running;
 }
+
+/** A page that is one folder of files, as its container serves it. */
+export async function startStatic(folder, port, env) {
+  const server = join(examples, folder, "server.mjs");
+  if (!existsSync(join(examples, folder, "dist/index.html"))) throw new Error(`the page is not built: node examples/build.mjs ${folder}`);
+  const running = start(process.execPath, [server], { env: { ...kept(), PORT: String(port), HOSTNAME: "127.0.0.1", ...env } });
+  await answers(`http://127.0.0.1:${port}/health`, running);
+  return running;
+}
