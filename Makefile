@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check release-check docs doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,12 @@ cuda-check: ## Builds with the feature `cuda` and starts the result on this mach
 
 gpu-check: ## Measures local models on the GPU of this machine; writes docs/reference/gpu.md (DEVICE=cuda:0)
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
+
+release-check: ## Builds what a release uploads, installs it as users do and runs its READMEs
+	scripts/release-check
+
+docs: ## Builds docs/ into a site with search, into target/site
+	scripts/docs
 
 doc: ## Builds the API documentation
 	scripts/lint doc

@@ -1,4 +1,4 @@
-// Builds pages as their containers run them: node build.mjs [procurement/frontend | triage-chat/frontend | image-studio/frontend]…
+// Builds pages as their containers run them: node build.mjs [procurement/frontend | triage-chat/frontend | image-studio/frontend | clip-search/frontend]…
 
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, rmSync } from "node:fs";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const env = { ...process.env, NEXT_TELEMETRY_DISABLED: "1" };
 
-const ALL = ["procurement/frontend", "triage-chat/frontend", "image-studio/frontend"];
+const ALL = ["procurement/frontend", "triage-chat/frontend", "image-studio/frontend", "clip-search/frontend"];
 
 for (const page of process.argv.length > 2 ? process.argv.slice(2) : ALL) {
   const folder = join(here, page);

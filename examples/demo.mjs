@@ -1,6 +1,7 @@
 // Starts a system on free ports against mocks and prints its addresses: node demo.mjs procurement [--once]
 // With --once it checks that every page answers, and ends.
 
+import { clipModel, startClipSearch } from "./testing/clip.mjs";
 import { startProcurement } from "./testing/procurement.mjs";
 import { startStudio } from "./testing/studio.mjs";
 import { startTriage } from "./testing/triage.mjs";
@@ -27,6 +28,12 @@ const SYSTEMS = {
       "download a local image, drop it on the page, and press «Dibujar de nuevo»",
     ],
     about: ({ cloud }) => `the local engine's model has random weights and draws noise; the cloud engine is a mock (${cloud.url})`,
+  },
+  "clip-search": {
+    start: async () => startClipSearch({ images: 24, model: await clipModel() }),
+    pages: ["/", "/api/images"],
+    click: ["search for a few words; open an image; press «Buscar parecidas»", "drop an image on the page; add one to the folder", "copy an image into the folder, and see it appear"],
+    about: ({ folder, isRandom }) => `folder   ${folder}${isRandom ? "\nThe weights of its model are random: what is found means nothing. CLIP_MODEL names a real one." : ""}`,
   },
 };
 

@@ -3,7 +3,7 @@
  * Bundlers for those take it in place of `ayni` itself, so what needs Node.js is missing there when the page is built.
  */
 
-import { AyniError, errorOf } from "./failure.js";
+import { AyniError, type AyniErrorFields, errorOf } from "./failure.js";
 import { type ErrorKind, errorKinds } from "./generated/kinds.js";
 
 export { AyniError, type ErrorKind, errorKinds };
@@ -57,6 +57,8 @@ export interface ClientOptions {
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
   headers?: Record<string, string> | undefined;
+  /** How often a GET is tried (1 by default) while its failure is one that waiting may mend; it waits as the service says. */
+  attempts?: number | undefined;
 }
 
 /** A vector, as the CLIP routes answer it. */
@@ -90,6 +92,9 @@ export interface TriageAnswer {
   finish: string;
 }
 
+/** A service that wants more time than this between two attempts gets the next one after it. */
+const LONGEST_WAIT_MS = 30_000;
+
 type Query = Record<string, string | number | undefined>;
 
 /** A client of ayni's routes. Failures are `AyniError`s with the code that the service answered. */
@@ -119,7 +124,15 @@ export function createClient(options: ClientOptions = {}) {
   async function get<T>(path: string, query: Query = {}, more?: RequestOptions): Promise<T> {
     const given = Object.entries(query).filter(([, value]) => value !== undefined);
     const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-    return readJson<T>(await request(search ? `${path}?${search}` : path, { method: "GET" }, more));
+    for (let left = more?.attempts ?? 1, wait = 500; ; left -= 1, wait *= 2) {
+      try {
+        return await readJson<T>(await request(search ? `${path}?${search}` : path, { method: "GET" }, more));
+      } catch (error) {
+        if (left <= 1 || !(error instanceof AyniError) || !error.retryable) throw error;
+        await pause(Math.min(error.retryAfterMs ?? wait, LONGEST_WAIT_MS), more?.signal);
+        more?.signal?.throwIfAborted();
+      }
+    }
   }
 
   return {
@@ -195,29 +208,52 @@ const KINDS: Record<number, ErrorKind> = {
   501: "unsupported", 504: "timeout",
 };
 
+/** A failure as our services describe it; of other bodies nothing. */
+function described(text: string): Record<string, unknown> {
+  try {
+    const body = JSON.parse(text) as { error?: Record<string, unknown>; problems?: Record<string, string> };
+    // `/ready` says what is not.
+    return body.error ?? (body.problems ? { message: Object.values(body.problems).join("; ") } : {});
+  } catch {
+    // A proxy or a Space that is starting answers in HTML.
+    return {};
+  }
+}
+
+function failureFrom(text: string, otherwise: ErrorKind, message: string, fields: AyniErrorFields): AyniError {
+  const found = described(text);
+  const textOf = (name: string): string | undefined => (typeof found[name] === "string" ? found[name] : undefined);
+  const kind = errorKinds.find((known) => known === found["kind"]) ?? otherwise;
+  return errorOf(kind, textOf("message") ?? message, {
+    ...fields,
+    retryable: typeof found["retryable"] === "boolean" ? found["retryable"] : fields.retryable,
+    retryAfterMs: typeof found["retry_after"] === "number" ? found["retry_after"] * 1000 : fields.retryAfterMs,
+    requestId: textOf("request_id") ?? fields.requestId,
+    backend: textOf("backend"),
+    sent: "yes",
+  });
+}
+
 /** The error of a response that says failure. */
 async function failureOf(response: Response): Promise<AyniError> {
   const { status, headers } = response;
-  const text = await response.text().catch(() => "");
-  let found: { kind?: unknown; message?: unknown; retryable?: unknown; request_id?: unknown; backend?: unknown } = {};
-  try {
-    const body = JSON.parse(text) as { error?: typeof found; problems?: Record<string, string> };
-    // `/ready` says what is not.
-    found = body.error ?? (body.problems ? { message: Object.values(body.problems).join("; ") } : {});
-  } catch {
-    // A proxy or a Space that is starting answers in HTML.
-  }
-  const known = errorKinds.find((kind) => kind === found.kind);
-  const kind = known ?? KINDS[status] ?? (status < 500 ? "invalid_request" : "unavailable");
   const seconds = Number(headers.get("retry-after") ?? Number.NaN);
-  return errorOf(kind, typeof found.message === "string" ? found.message : `the service answered ${status}`, {
-    status,
-    retryable: typeof found.retryable === "boolean" ? found.retryable : status === 429 || status === 503,
-    retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined,
-    requestId: typeof found.request_id === "string" ? found.request_id : (headers.get("x-request-id") ?? undefined),
-    backend: typeof found.backend === "string" ? found.backend : undefined,
-    sent: "yes",
-  });
+  return failureFrom(
+    await response.text().catch(() => ""),
+    KINDS[status] ?? (status < 500 ? "invalid_request" : "unavailable"),
+    `the service answered ${status}`,
+    {
+      status,
+      retryable: status === 429 || status === 503,
+      retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined,
+      requestId: headers.get("x-request-id") ?? undefined,
+    },
+  );
+}
+
+/** The error that an `error` event of one of our streams carries in its data. */
+export function errorOfEvent(data: string): AyniError {
+  return failureFrom(data, "unexpected", "the stream failed", {});
 }
 
 /** One server-sent event. */
@@ -272,15 +308,16 @@ export async function* readServerSentEvents(
 /**
  * The events of an address by GET, over as many connections as it takes: after a break it waits (as the server said, 3 s by
  * default), and asks for what follows the last id. It ends with the signal, with an answer of 204, or with an error that
- * another attempt does not mend.
+ * another attempt does not mend. `onBreak` hears of each break, with its error where there was one.
  */
 export async function* subscribe(
   url: string,
-  options: RequestOptions & { fetch?: typeof fetch; waitMs?: number } = {},
+  options: RequestOptions & { fetch?: typeof fetch; waitMs?: number; onBreak?: (error: unknown) => void } = {},
 ): AsyncGenerator<ServerSentEvent, void, undefined> {
-  const { signal, headers, fetch: send = globalThis.fetch } = options;
+  const { signal, headers, fetch: send = globalThis.fetch, onBreak } = options;
   let [wait, last] = [options.waitMs ?? 3000, ""];
   while (!signal?.aborted) {
+    let broke: unknown;
     try {
       const resume = last === "" ? {} : { "last-event-id": last };
       const response = await send(url, {
@@ -300,7 +337,9 @@ export async function* subscribe(
       if (signal?.aborted) return;
       if (error instanceof AyniError && !error.retryable) throw error;
       if (error instanceof AyniError && error.retryAfterMs !== undefined) wait = error.retryAfterMs;
+      broke = error;
     }
+    if (!signal?.aborted) onBreak?.(broke);
     await pause(wait, signal);
   }
 }

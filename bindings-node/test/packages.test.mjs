@@ -119,10 +119,10 @@ test("the loader names the packages that are made", async () => {
 });
 
 test("loader, packages and recipes are about the same seven platforms", async (t) => {
-  const recipe = await readFile(new URL("../../scripts/node-packages", import.meta.url), "utf8");
+  const recipe = await readFile(new URL("../../scripts/platforms", import.meta.url), "utf8");
   assert.deepEqual(/^platforms=\((.*)\)$/m.exec(recipe)[1].split(" "), PLATFORMS);
   assert.equal(/^glibc=(.*)$/m.exec(recipe)[1], GLIBC);
-  const triples = Object.fromEntries([...recipe.matchAll(/^ {2}([\w-]+)\) triple=([\w-]+) ;;$/gm)].map(([, name, triple]) => [name, triple]));
+  const triples = Object.fromEntries([...recipe.matchAll(/^ {4}([\w-]+)\) triple=([\w-]+) ;;$/gm)].map(([, name, triple]) => [name, triple]));
   assert.deepEqual(Object.keys(triples).sort(), [...PLATFORMS].sort());
   const folder = await mkdtemp(join(tmpdir(), "ayni-platforms-"));
   t.after(() => rm(folder, { recursive: true, force: true }));

@@ -53,14 +53,15 @@ export async function accessibility(page) {
     .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
 }
 
-/** The bytes of scripts that a page loads first, gzipped. */
-export async function scriptBytes(browser, url) {
+/** The bytes of scripts that a page loads first, gzipped. `settled` waits until nothing more comes. */
+export async function scriptBytes(browser, url, settled = (page) => page.waitForLoadState("networkidle")) {
   const { page, close } = await open(browser);
   const bodies = new Map();
   page.on("response", (response) => {
     if (response.request().resourceType() === "script") bodies.set(response.url(), response.body().catch(() => Buffer.alloc(0)));
   });
-  await page.goto(url, { waitUntil: "networkidle" });
+  await page.goto(url);
+  await settled(page);
   let bytes = 0;
   for (const body of bodies.values()) bytes += gzipSync(await body).length;
   await close();
