@@ -5,6 +5,7 @@ import base64
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,6 +84,8 @@ class Images(BaseModel):
     """Which backend served, where there are several."""
     ignored: list[str] = []
     """What of the request the backend has no notion of."""
+    safety: list[dict[str, Any]] | None = None
+    """What the safety checker said of each image, where one ran: ``flagged``, ``blanked`` and ``concepts``."""
 
 
 class GeneratorPart(Part):
@@ -132,6 +135,7 @@ class GeneratorPart(Part):
             found["scheduler"], found["optimisations"] = model.scheduler, list(model.optimisations)
             found["recipe"] = {"name": model.recipe, "steps": model.steps, "guidance": model.guidance, "size": model.size}
             found["memory"] = {"weights_bytes": model.weights_bytes, "images_bytes": model.memory_bytes}
+            found["safety"] = {"mode": model.safety, "has_checker": model.has_safety_checker}
         return found
 
     async def diagnose(self) -> Mapping[str, Any]:
@@ -205,6 +209,7 @@ def _answer(made: list[ImageResponse], ignored: list[str]) -> Images:
         scheduler=first.scheduler,
         served_by=first.route.backend,
         ignored=ignored,
+        safety=[asdict(safety) for one in made for safety in one.safety] or None,
     )
 
 
