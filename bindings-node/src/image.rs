@@ -3,7 +3,8 @@
 use ayni::config::open_image_generator_with;
 use ayni::local::ImageReplay;
 use ayni::{
-    AnyImageGenerator, Error, GenerateRequest, ImageConfig, ImageData, ImageResponse, RefineRequest, Result, Setup,
+    AnyImageGenerator, Error, GenerateRequest, ImageConfig, ImageData, ImageResponse, RefineRequest, Result,
+    Setup,
 };
 use napi::Env;
 use napi::bindgen_prelude::Buffer;

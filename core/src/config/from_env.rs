@@ -294,6 +294,7 @@ impl Setup<ProcurementConfig> {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::local::SafetyMode;
 
     fn env(pairs: &[(&str, &str)]) -> Environment {
         Environment::from_pairs(pairs.iter().copied())
@@ -384,7 +385,10 @@ mod tests {
         assert!(local(&[("SD_MODEL_ID", "./weights")]).loras.is_empty());
         let own = local(&[("SD_LCM_LORA_ID", "o/lora"), ("SD_DEVICE", "cpu"), ("SD_PRECISION", "auto")]);
         assert_eq!((own.loras[0].model.as_str(), own.source.device.as_deref()), ("o/lora", Some("cpu")));
-        assert_eq!([usual.safety, local(&[("SD_SAFETY", "blank")]).safety], [SafetyMode::Off, SafetyMode::Blank]);
+        assert_eq!(
+            [usual.safety, local(&[("SD_SAFETY", "blank")]).safety],
+            [SafetyMode::Off, SafetyMode::Blank]
+        );
         let error = local_images(&env(&[("SD_SAFETY", "on")])).expect_err("no mode");
         assert_eq!(error.message(), "SD_SAFETY: safety 'on' is unknown; valid: off, mark, blank, refuse");
     }

@@ -507,7 +507,9 @@ impl LocalImageConfig {
             }
         }
         if self.safety_checker.is_some() && self.safety == SafetyMode::Off {
-            return Err(Error::config("`safety_checker` is set and `safety` is off; set it to mark, blank or refuse"));
+            return Err(Error::config(
+                "`safety_checker` is set and `safety` is off; set it to mark, blank or refuse",
+            ));
         }
         match (self.max_batch, self.memory_bytes) {
             (Some(0), _) => Err(Error::config("`max_batch` is 0; it must be at least 1")),

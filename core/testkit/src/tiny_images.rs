@@ -84,7 +84,8 @@ pub fn shared() -> io::Result<PathBuf> {
 fn pipeline(folder: &Path, unet_channels: usize, scheduler: &Value) -> io::Result<()> {
     let class = if unet_channels == 9 { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
     let is_checked = folder.ends_with("sd");
-    let checker = if is_checked { ["stable_diffusion", "StableDiffusionSafetyChecker"].map(Some) } else { [None; 2] };
+    let checker =
+        if is_checked { ["stable_diffusion", "StableDiffusionSafetyChecker"].map(Some) } else { [None; 2] };
     let index = json!({
         "_class_name": class, "_diffusers_version": "0.30.0",
         "scheduler": ["diffusers", scheduler["_class_name"]],

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn bf16_is_rounded_as_the_library_rounds() {
-        let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, -0.0, f32::from_bits(1)];
+        let special =
+            [f32::NAN, -f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, -0.0, f32::from_bits(1)];
         let ties = (0..1 << 20).map(|i: u32| f32::from_bits(i.wrapping_mul(0x9e37_79b9) & !0x7ffe));
         for value in special.into_iter().chain(ties) {
             assert_eq!(bf16_bits(value), bf16::from_f32(value).to_bits(), "{value:e}");
@@ -185,8 +186,10 @@ mod tests {
     #[test]
     fn bytes_at_any_alignment_and_layers_one_after_another_are_read_as_slices_are() {
         let values: Vec<f32> = (0..60).map(|i| i as f32 / 8.0 - 3.0).collect();
-        let (halves, brains): (Vec<f16>, Vec<bf16>) =
-            (values.iter().map(|x| f16::from_f32(*x)).collect(), values.iter().map(|x| bf16::from_f32(*x)).collect());
+        let (halves, brains): (Vec<f16>, Vec<bf16>) = (
+            values.iter().map(|x| f16::from_f32(*x)).collect(),
+            values.iter().map(|x| bf16::from_f32(*x)).collect(),
+        );
         let mut unaligned = vec![vec![7_u8]; 3];
         values.iter().for_each(|x| unaligned[0].extend(x.to_le_bytes()));
         halves.iter().for_each(|x| unaligned[1].extend(x.to_le_bytes()));

@@ -16,8 +16,8 @@ use crate::context::{Cancellation, Context, Progress};
 use crate::error::{Error, ErrorKind};
 use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, ImageSafety, RefineRequest};
 use crate::local::models::ConceptScores;
-use crate::local::{LocalImageConfig, SafetyMode};
 use crate::local::vision::{Limits, RgbImage, decode};
+use crate::local::{LocalImageConfig, SafetyMode};
 use crate::media::ImageData;
 
 fn request(prompt: &str) -> GenerateRequest {
@@ -421,7 +421,10 @@ async fn what_the_safety_checker_finds_is_told_or_hidden_or_refused() {
     let plain = made(&toy().1, request("a fox")).await.unwrap();
     assert!(plain.safety.is_empty());
     let harmless = made(&of_mode(SafetyMode::Refuse, -0.25), request("a fox")).await.unwrap();
-    assert_eq!((&harmless.safety[..], harmless.images == plain.images), (&[ImageSafety::default()][..], true));
+    assert_eq!(
+        (&harmless.safety[..], harmless.images == plain.images),
+        (&[ImageSafety::default()][..], true)
+    );
     let (marked, blanked) = (of_mode(SafetyMode::Mark, 0.25), of_mode(SafetyMode::Blank, 0.25));
     let mut receipts = Vec::new();
     for (image, is_blanked) in [(&marked, false), (&blanked, true)] {

@@ -60,7 +60,8 @@ pub(super) fn load(
         )));
     }
     progress(Part::Vae);
-    let safety = files.safety.as_ref().map(|safety| Safety::open(safety, &files.model, &careful)).transpose()?;
+    let safety =
+        files.safety.as_ref().map(|safety| Safety::open(safety, &files.model, &careful)).transpose()?;
     let mut facts = parts.facts(&config, &*vae, scheduler, loras, device);
     facts.weight_files = weight_files(files)?;
     facts.weight_bytes.safety = safety.as_ref().map_or(0, Safety::weight_bytes);

@@ -56,7 +56,9 @@ impl Safety {
         if size != Some((height, width)) {
             return Err(Error::new(
                 ErrorKind::ModelLoad,
-                format!("the safety checker takes images of {width}×{height}, its preprocessor_config.json says {size:?}"),
+                format!(
+                    "the safety checker takes images of {width}×{height}, its preprocessor_config.json says {size:?}"
+                ),
             ));
         }
         Ok(Self { checker: found, preprocessor, device: device.clone(), weight_bytes })
@@ -143,10 +145,14 @@ mod tests {
                 assert!(off <= 1e-5, "image {number}: off by {off}");
             }
         }
-        std::fs::write(folder.path().join("preprocessor_config.json"), r#"{"crop_size": 48, "size": 48}"#).unwrap();
+        std::fs::write(folder.path().join("preprocessor_config.json"), r#"{"crop_size": 48, "size": 48}"#)
+            .unwrap();
         let error = Safety::open(&files, &files, &first_device()).unwrap_err();
         assert!(error.message().contains("takes images of 32×32"), "{error}");
         std::fs::remove_file(folder.path().join("config.json")).unwrap();
-        assert_eq!(Safety::open(&files, &files, &first_device()).unwrap_err().kind(), ErrorKind::ConfigInvalid);
+        assert_eq!(
+            Safety::open(&files, &files, &first_device()).unwrap_err().kind(),
+            ErrorKind::ConfigInvalid
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::parameters::{Parameters, Storage};
 use super::load_error;
+use super::parameters::{Parameters, Storage};
 use super::quantise::{formats_of_rows, quantise};
 use super::tensor::StoredTensor;
 use crate::error::{Error, Result};
@@ -189,8 +189,7 @@ impl Parameters<'_> {
             );
         }
         let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0).map_err(of_candle)?) };
-        let source =
-            |(name, outputs): &(&str, usize)| self.at(name).source("weight", &[*outputs, inputs]);
+        let source = |(name, outputs): &(&str, usize)| self.at(name).source("weight", &[*outputs, inputs]);
         let sources = parts.iter().map(source).collect::<Result<Vec<_>>>()?;
         let outputs = parts.iter().map(|(_, outputs)| outputs).sum();
         here.linear_of_sources(sources, [outputs, inputs], bias)
@@ -345,8 +344,7 @@ impl Parameters<'_> {
             return self.linear(name, inputs, outputs);
         }
         let here = self.at(name);
-        let (source, bias) =
-            (here.source("weight", &[outputs, inputs, 1, 1])?, here.bias("bias", outputs)?);
+        let (source, bias) = (here.source("weight", &[outputs, inputs, 1, 1])?, here.bias("bias", outputs)?);
         here.linear_of_sources(vec![source], [outputs, inputs], bias)
     }
 

@@ -198,7 +198,6 @@ impl ClipShape {
             image_projection: projection("visual_projection", self.image.width)?,
         })
     }
-
 }
 
 /// The image tower of a CLIP, with or without a norm before its layers.
