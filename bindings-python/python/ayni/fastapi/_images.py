@@ -186,9 +186,12 @@ class GeneratorPart(Part):
         return [config, *({name: value for name, value in one.items() if name != "policy"} for one in fallback)]
 
     def previews(self, request: Request) -> dict[str, Any]:
-        """The option that asks for previews: a model in this process has it. What stands in for it would not know it."""
+        """The option that asks for previews: a model in this process has it, unless nobody may see what its safety checker
+        finds. What stands in for it would not know it."""
         is_local = all(config.get("backend", "local") == "local" for config in self._configs())
-        return {"extra": {"previews": True}} if is_local and accepts_events(request) else {}
+        model = self.generator.info().image_model
+        is_hidden = model is not None and model.safety in ("blank", "refuse")
+        return {"extra": {"previews": True}} if is_local and not is_hidden and accepts_events(request) else {}
 
     def is_paid(self) -> bool:
         """Whether somebody else's service makes the images."""
