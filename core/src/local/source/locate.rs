@@ -35,13 +35,21 @@ pub(crate) struct RemoteModel {
 /// `config_invalid` for a reference that is misspelt; `model_load` if there is no such folder or file; `offline` if
 /// `HF_HUB_OFFLINE` is set and the cache lacks something.
 pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located> {
+    locate_with(source, env, false)
+}
+
+/// The same, with the safety checker of a diffusers repository if it is wanted.
+///
+/// # Errors
+/// As [`locate`].
+pub(crate) fn locate_with(source: &ModelSource, env: &Environment, has_safety: bool) -> Result<Located> {
     source.check()?;
     let (id, revision, file) = match source.model.parse()? {
         ModelReference::Folder(folder) => return ModelFiles::in_folder(&folder).map(Located::Local),
         ModelReference::File(file) => return files_around(&file).map(Located::Local),
         ModelReference::Hub { id, revision, file } => (id, revision, file),
     };
-    let hub = Hub::from_env(env)?.with_gguf(file);
+    let hub = Hub::from_env(env)?.with_gguf(file).with_safety(has_safety);
     if let Some(files) = hub.cached(&id, revision.as_deref()) {
         return Ok(Located::Local(files));
     }

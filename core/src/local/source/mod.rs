@@ -10,6 +10,6 @@ mod reference;
 mod weight_files;
 
 pub(crate) use files::ModelFiles;
-pub(crate) use locate::{Located, locate};
+pub(crate) use locate::{Located, locate, locate_with};
 pub use reference::ModelReference;
 pub(crate) use weight_files::{DUAL_TYPES, MODEL_INDEX, OPEN_CLIP_CONFIG};
