@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help setup demo test fuzz memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,7 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys; downloads two small models the first time
-	scripts/models
+demo: ## Shows what exists so far; no keys, no network; more of it once `make models` has fetched two models
 	cargo run --quiet --profile $(PROFILE) -p ayni-tour
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
@@ -58,6 +57,9 @@ gen-check: ## Fails if what `make gen` writes is not what the code says
 
 models: ## Fetches the two real models into the cache folder (AYNI_CACHE)
 	scripts/models
+
+samples-check: ## Judges the sample models by drawings and texts that they were not trained on; fetches the drawings
+	scripts/samples-check
 
 cuda-toolchain: ## Installs the CUDA compiler into the cache folder (AYNI_CACHE); no GPU needed
 	scripts/cuda-toolchain

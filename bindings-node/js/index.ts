@@ -56,10 +56,12 @@ export {
   type Hardware,
   type KnownModel,
   type ModeInfo,
+  type SampleModel,
   embeddingArchitectures,
   hardware,
   health,
   knownModels,
   models,
   prometheusText,
+  sampleModels,
 } from "./services.js";

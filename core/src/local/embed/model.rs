@@ -72,6 +72,9 @@ impl Model {
                 let padding = tokenizer.padding(&repository.files)?;
                 tokenizer.with_window(encoder.window())?.with_padding(padding)
             }
+            Encoder::Text(encoder, _) if !encoder.takes_special_tokens() => {
+                tokenizer.without_special_tokens().with_window(window)?
+            }
             _ => tokenizer.with_window(window)?,
         };
         let parts = ModelParts {

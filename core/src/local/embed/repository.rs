@@ -11,7 +11,7 @@ use super::pooling::{MODES, Mode, Pooler};
 use crate::embed::prompt_set;
 use crate::embed::{EmbedRole, EmbeddingSpace, Pooling, well_known_prompts};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::models::{check_text_encoder, is_causal};
+use crate::local::models::{MODEL2VEC, check_text_encoder, is_causal, static_config};
 use crate::local::ops::Activation;
 use crate::local::source::{DUAL_TYPES, ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::tokenizer::Cleaning;
@@ -163,8 +163,10 @@ impl Repository {
     pub(crate) fn read(root: &ModelFiles, declared: Option<&str>, pooling: Option<Pooling>) -> Result<Self> {
         let modules: Option<Vec<Module>> = root.json("modules.json")?;
         let says_how = modules.is_some() || pooling.is_some();
-        let mut parts =
-            modules.map_or_else(|| Ok(Parts::default_of(root)), |modules| Parts::of(root, &modules))?;
+        let mut parts = match modules {
+            Some(modules) => Parts::of(root, &modules)?,
+            None => Parts::default_of(root)?,
+        };
         if let Some(pooling) = pooling {
             parts.pooler = Pooler { modes: vec![Mode::of(pooling)], ..parts.pooler };
         }
@@ -174,10 +176,13 @@ impl Repository {
             window = files.needed_json(name)?;
         }
         let longest = match window.max_seq_length {
+            // A table has no window: sentence-transformers does not read what the tokenizer's configuration says.
+            _ if parts.is_static => None,
             Some(length) => Some(length),
             None => longest_by_tokenizer(&files)?,
         };
         let config: Value = match files.has(OPEN_CLIP_CONFIG) {
+            _ if parts.is_static => static_config(&files)?,
             true => files.json("config.json")?.unwrap_or_default(),
             false => files.needed_json("config.json")?,
         };
@@ -286,12 +291,26 @@ struct Parts {
     encoder: ModelFiles,
     pooler: Pooler,
     steps: Vec<StepConfig>,
+    /// Whether the encoder is a table of vectors.
+    is_static: bool,
 }
 
 impl Parts {
     /// A repository without `modules.json`: the encoder, and the mean, as sentence-transformers takes it.
-    fn default_of(root: &ModelFiles) -> Self {
-        Self { encoder: root.clone(), pooler: Pooler::of(Mode::Mean), steps: Vec::new() }
+    fn default_of(root: &ModelFiles) -> Result<Self> {
+        let mut parts = Self::of_encoder(root);
+        let config: Value = root.json("config.json")?.unwrap_or_default();
+        if model_type(&config) == MODEL2VEC {
+            let normalises = config.get("normalize").and_then(Value::as_bool) == Some(true);
+            parts.is_static = true;
+            parts.steps.extend(normalises.then_some(StepConfig::Normalise));
+        }
+        Ok(parts)
+    }
+
+    fn of_encoder(root: &ModelFiles) -> Self {
+        let (encoder, pooler) = (root.clone(), Pooler::of(Mode::Mean));
+        Self { encoder, pooler, steps: Vec::new(), is_static: false }
     }
 
     fn of(root: &ModelFiles, modules: &[Module]) -> Result<Self> {
@@ -301,12 +320,14 @@ impl Parts {
                 "modules.json has {count} parts; at most {MAX_MODULES} are supported"
             )));
         }
-        let mut parts = Self::default_of(root);
+        let mut parts = Self::of_encoder(root);
         let mut pools = false;
         for (position, module) in modules.iter().enumerate() {
             let files = part_of(root, &module.path)?;
             match (module.kind.rsplit('.').next().unwrap_or_default(), position) {
                 ("Transformer" | "CLIPModel", 0) => parts.encoder = files,
+                // Its vectors are the mean already.
+                ("StaticEmbedding", 0) => (parts.encoder, parts.is_static, pools) = (files, true, true),
                 ("Pooling", _) if !pools && parts.steps.is_empty() => {
                     (parts.pooler, pools) = (pooler(&files)?, true);
                 }
@@ -330,6 +351,8 @@ impl Parts {
 
 /// The folder of a part, which must be inside the repository.
 fn part_of(root: &ModelFiles, path: &str) -> Result<ModelFiles> {
+    // Model2vec writes `.` for the folder itself.
+    let path = if path == "." { "" } else { path };
     if Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
         return Ok(root.within(path));
     }

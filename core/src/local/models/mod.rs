@@ -29,6 +29,7 @@ mod qwen3_moe;
 mod roberta;
 mod rope;
 mod smollm3;
+mod static_embedding;
 
 #[cfg(test)]
 mod causal_tests;
@@ -50,6 +51,7 @@ pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm};
 pub(crate) use decoder::{Cached, TextCache};
 pub(crate) use dual::{PromptEncoder, open_dual_encoder};
 pub(crate) use gguf_config::config_of_gguf;
+pub(crate) use static_embedding::{MODEL2VEC, static_config};
 
 /// Texts of so few tokens leave the rounding of int8 nothing to cancel against: their activations are not rounded to
 /// bytes, but multiplied in two steps ([`Tensor::in_two_steps`]). The weights stay in int8.
@@ -180,6 +182,11 @@ pub(crate) trait TextEncoder: Send + Sync + fmt::Debug {
     /// How many ids of tokens there are.
     fn vocabulary(&self) -> usize;
 
+    /// Whether texts come with the tokenizer's special tokens.
+    fn takes_special_tokens(&self) -> bool {
+        true
+    }
+
     /// The states of all tokens: `[token, width]`.
     fn encode(&self, tokens: &Tokens) -> Result<Tensor>;
 }
@@ -238,6 +245,14 @@ const FAMILIES: &[Family] = &[
         is_causal: false,
         classes: &["Gte", "New"],
         open: |config, weights, device| Ok(Box::new(gte::Gte::new(config, weights, device)?)),
+    },
+    Family {
+        types: &[MODEL2VEC],
+        is_causal: false,
+        classes: &["Static"],
+        open: |config, weights, device| {
+            Ok(Box::new(static_embedding::StaticEmbedding::new(config, weights, device)?))
+        },
     },
     Family {
         types: &["qwen3"],

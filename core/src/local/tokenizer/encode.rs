@@ -132,6 +132,11 @@ impl Tokenizer {
         Ok(Self { window, ..self })
     }
 
+    /// Puts no special tokens around texts.
+    pub(crate) fn without_special_tokens(self) -> Self {
+        Self { prefix: Vec::new(), suffix: Vec::new(), ..self }
+    }
+
     /// Cuts longer texts on this side.
     #[cfg(test)]
     pub(super) fn with_side(self, side: Side) -> Self {

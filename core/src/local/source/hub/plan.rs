@@ -152,10 +152,10 @@ impl Contents<'_> {
         }
         self.take_optional("", &mut plan);
         weights.extend(self.folder("").weights()?.unwrap_or_default());
-        for module in modules.iter().filter(|module| !module.path.is_empty()) {
+        for module in modules.iter().filter(|module| !["", "."].contains(&module.path.as_str())) {
             let folder = self.folder(&module.path);
             let path = &folder.path;
-            if !module.kind.ends_with("Normalize") {
+            if !["Normalize", "StaticEmbedding"].iter().any(|kind| module.kind.ends_with(kind)) {
                 self.take(format!("{path}config.json"), &mut plan);
             }
             for name in DEFINING.iter().skip(1).filter(|name| **name != MODULES) {
@@ -287,7 +287,8 @@ impl Contents<'_> {
 
     fn folder(&self, path: &str) -> RepositoryFolder<'_> {
         let path = path.trim_matches('/');
-        let path = if path.is_empty() { String::new() } else { format!("{path}/") };
+        // Model2vec writes `.` for the folder itself.
+        let path = if path.is_empty() || path == "." { String::new() } else { format!("{path}/") };
         RepositoryFolder { contents: self, path }
     }
 

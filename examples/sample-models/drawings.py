@@ -1,0 +1,152 @@
+"""The drawings, their captions in English and Spanish, and which of them are held out of the training.
+
+    python drawings.py render FOLDER    # writes the held-out drawings as PNG, with captions.tsv: what `make samples-check` asks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# Drawings: MIT and Apache-2.0. Captions: MIT.
+PACKAGES = {
+    "@iconify-json/fluent-emoji-flat": "1.2.6",
+    "@iconify-json/noto": "1.2.9",
+    "emojibase-data": "17.0.0",
+}
+SETS = ("fluent-emoji-flat", "noto")
+WORK = Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().parents[2] / "target") / "sample-models"
+
+# One drawing of ten is never trained on.
+HELD_OUT_OF = 10
+# Flags can't be told from a name, and emojibase counts them as one group; skin tones repeat one drawing five times.
+FLAGS = 9
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing of one of the two sets."""
+
+    source: str
+    concept: str
+    english: str
+    spanish: str
+    english_tags: tuple[str, ...]
+    spanish_tags: tuple[str, ...]
+    group: int
+    subgroup: int
+    svg: str
+
+    @property
+    def held_out(self) -> bool:
+        digest = hashlib.sha256(f"{self.source} {self.concept}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") % HELD_OUT_OF == 0
+
+
+def package(name: str) -> Path:
+    """The unpacked files of an npm package, fetched once."""
+    folder = WORK / "packages" / name.replace("/", "-")
+    if not folder.is_dir():
+        downloads = WORK / "downloads"
+        downloads.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "pack", "--silent", f"{name}@{PACKAGES[name]}", "--pack-destination", str(downloads)]
+        archive = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+        with tarfile.open(downloads / Path(archive).name) as files:
+            files.extractall(folder.with_suffix(".part"), filter="data")
+        folder.with_suffix(".part").rename(folder)
+    return folder / "package"
+
+
+def _read(name: str, path: str):
+    return json.loads((package(name) / path).read_text(encoding="utf-8"))
+
+
+def _concept(hexcode: str) -> str:
+    """A code without variation selectors, which the packages write differently."""
+    return "-".join(part for part in hexcode.upper().split("-") if part != "FE0F")
+
+
+def load() -> list[Drawing]:
+    """All drawings that have a caption in both languages, in a fixed order."""
+    spanish = {_concept(row["hexcode"]): row for row in _read("emojibase-data", "es/data.json")}
+    english = {_concept(row["hexcode"]): row for row in _read("emojibase-data", "en/data.json")}
+    found = []
+    for source in SETS:
+        icons = _read(f"@iconify-json/{source}", "icons.json")
+        for code, name in sorted(_read(f"@iconify-json/{source}", "chars.json").items()):
+            concept = _concept(code)
+            one, other, icon = english.get(concept), spanish.get(concept), icons["icons"].get(name)
+            if one is None or other is None or icon is None or one.get("group") in (None, FLAGS):
+                continue
+            width, height = icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16))
+            svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+            found.append(
+                Drawing(
+                    source, concept, one["label"], other["label"], tuple(one.get("tags", ())),
+                    tuple(other.get("tags", ())), one["group"], one.get("subgroup", -1), svg,
+                )
+            )
+    unique = {(drawing.source, drawing.concept): drawing for drawing in found}
+    return list(unique.values())
+
+
+def write_card(name: str, out: Path, rows: list[list[object]], **facts: object) -> None:
+    """The model's card: the text in cards/, with its figures as a table and the facts in their places."""
+    text = (Path(__file__).resolve().parent / "cards" / f"{name}.md").read_text(encoding="utf-8")
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    lines.insert(1, "| --- " * len(rows[0]) + "|")
+    versions = dict(zip(("FLUENT", "NOTO", "EMOJIBASE"), PACKAGES.values()))
+    for place, fact in {"FIGURES": "\n".join(lines), **versions, **facts}.items():
+        text = text.replace(place, str(fact))
+    (out / "README.md").write_text(text, encoding="utf-8")
+
+
+def png(drawing: Drawing, size: int) -> bytes:
+    """A drawing as PNG, transparent where it is empty."""
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=drawing.svg, width=size, height=size))
+
+
+def rendered(drawings: list[Drawing], size: int):
+    """All drawings as `[drawing, channel, height, width]` of bytes, RGBA; kept in a file, since it takes a while."""
+    import numpy
+    from PIL import Image
+
+    key = hashlib.sha256("".join(drawing.svg for drawing in drawings).encode()).hexdigest()[:16]
+    path = WORK / f"rendered-{size}-{key}.npy"
+    if not path.is_file():
+        images = [Image.open(io.BytesIO(png(one, size))).convert("RGBA").resize((size, size)) for one in drawings]
+        numpy.save(path, numpy.stack([numpy.asarray(image).transpose(2, 0, 1) for image in images]))
+    return numpy.load(path)
+
+
+def write_held_out(folder: Path, size: int = 128) -> int:
+    """Writes the held-out drawings on white, with a table of their captions."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for drawing in load():
+        if not drawing.held_out:
+            continue
+        name = f"{drawing.source}-{drawing.concept}.png"
+        image = Image.open(io.BytesIO(png(drawing, size))).convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        Image.alpha_composite(white, image).convert("RGB").save(folder / name)
+        rows.append("\t".join((name, drawing.concept, drawing.english, drawing.spanish)))
+    (folder / "captions.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return len(rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "render":
+        sys.exit(__doc__)
+    print(f"{write_held_out(Path(sys.argv[2]))} held-out drawings in {sys.argv[2]}")
