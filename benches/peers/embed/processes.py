@@ -1,5 +1,6 @@
 """The processes that do the work, one library each, driven by lines."""
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
@@ -52,7 +53,9 @@ class Process:
         return found
 
     def close(self) -> None:
-        self.process.stdin.close()
+        # What was asked of a process that has ended cannot be delivered any more.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
