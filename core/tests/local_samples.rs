@@ -30,6 +30,8 @@ async fn tables_of_vectors_are_those_of_sentence_transformers() {
     assert_eq!(expected.cases.len(), 3);
     for (name, truth) in &expected.cases {
         let embedder = open(golden().join(name).to_str().unwrap(), &Environment::empty()).unwrap();
+        // The library computes the mean of a table of 16 bits in 16 bits.
+        let tolerance = if name == "half" { 1e-3 } else { 1e-5 };
         let told = embedder.space().clone();
         assert_eq!((told.dimensions, told.normalised), (Some(24), name != "half"), "{name}");
         let response =
@@ -37,7 +39,7 @@ async fn tables_of_vectors_are_those_of_sentence_transformers() {
         assert_eq!(response.truncated, [0_usize; 0], "{name}");
         for ((text, truth), found) in expected.texts.iter().zip(truth).zip(&response.vectors) {
             for (found, truth) in found.iter().zip(truth) {
-                assert!((found - truth).abs() <= 1e-5, "{name}, {text:.20}: {found}, not {truth}");
+                assert!((found - truth).abs() <= tolerance, "{name}, {text:.20}: {found}, not {truth}");
             }
         }
         assert_eq!(&told, embedder.space(), "{name}: the weights say what the model is");

@@ -1,6 +1,6 @@
 """Trains tiny:clip: a CLIP of 1.7 million parameters on drawings and their captions in English and Spanish.
 
-    python clip.py OUT [--epochs 40] [--fold 0]
+    python clip.py OUT [--epochs 80] [--fold 0]
 
 Writes the layout of transformers (`CLIPModel`), in 16 bits. `--fold 1` trains on other drawings: the judge of tiny:image.
 """
@@ -29,9 +29,10 @@ WIDTH = 128
 VOCABULARY = 4096
 WINDOW = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
-BATCH = 128
+# Things at a time: two drawings of each, and a caption in each language.
+BATCH = 64
 # Patches of an image that are seen, of 64, until this part of the training is over.
-KEPT_PATCHES, WHOLE_FROM = 28, 0.8
+KEPT_PATCHES, WHOLE_FROM = 28, 0.9
 FRAMES = {
     "english": ("{}", "{}", "{}", "a {}", "the {}", "a drawing of {}", "picture of a {}", "{} emoji"),
     "spanish": ("{}", "{}", "{}", "un {}", "una {}", "el {}", "la {}", "un dibujo de {}", "imagen de {}"),
@@ -69,16 +70,15 @@ def config(words: PreTrainedTokenizerFast) -> CLIPConfig:
     )
 
 
-def caption(drawing: source.Drawing, dice: random.Random) -> str:
+def caption(drawing: source.Drawing, language: str, dice: random.Random) -> str:
     """A way to ask for a drawing: mostly its label, sometimes what it is tagged with."""
-    language = dice.choice(("english", "spanish"))
     label = getattr(drawing, language)
     tags = list(getattr(drawing, f"{language}_tags"))
     dice.shuffle(tags)
     draw = dice.random()
-    if draw < 0.70 or not tags:
+    if draw < 0.75 or not tags:
         return dice.choice(FRAMES[language]).format(label)
-    if draw < 0.85:
+    if draw < 0.90:
         return f"{label} {tags[0]}"
     return " ".join(tags[: dice.randint(1, 3)])
 
@@ -90,16 +90,21 @@ def augmented(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     def spread(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(count, generator=generator)
 
-    angle, scale = spread(-0.2, 0.2), spread(0.85, 1.2)
+    angle, scale = spread(-0.12, 0.12), spread(0.9, 1.15)
     rotation = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
-    shift = torch.stack([spread(-0.12, 0.12), spread(-0.12, 0.12)], 1)[..., None]
+    shift = torch.stack([spread(-0.08, 0.08), spread(-0.08, 0.08)], 1)[..., None]
     grid = functional.affine_grid(torch.cat([rotation * scale.view(-1, 1, 1), shift], 2), [count, 4, SIZE, SIZE], align_corners=False)
     rgba = functional.grid_sample(images.float() / 255, grid, align_corners=False)
     colour, alpha = rgba[:, :3], rgba[:, 3:]
-    colour = ((colour - 0.5) * spread(0.85, 1.15).view(-1, 1, 1, 1) + 0.5 + spread(-0.05, 0.05).view(-1, 1, 1, 1)).clamp(0, 1)
+    grey = colour.mean(1, keepdim=True)
+    # Sometimes hardly any colour, always somewhat others: the sets colour things as they like.
+    saturation = torch.where(spread(0, 1) < 0.15, spread(0, 0.3), spread(0.6, 1.3)).view(-1, 1, 1, 1)
+    tint = 1 + 0.3 * (torch.rand(count, 3, 1, 1, generator=generator) - 0.5)
+    colour = (grey + (colour - grey) * saturation) * tint
+    colour = ((colour - 0.5) * spread(0.7, 1.2).view(-1, 1, 1, 1) + 0.5 + spread(-0.1, 0.1).view(-1, 1, 1, 1)).clamp(0, 1)
     background = torch.rand(count, 3, 1, 1, generator=generator)
     kind = torch.rand(count, 1, 1, 1, generator=generator)
-    background = torch.where(kind < 0.65, torch.ones(()), torch.where(kind < 0.75, torch.zeros(()), background))
+    background = torch.where(kind < 0.80, torch.ones(()), torch.where(kind < 0.87, torch.zeros(()), background))
     return (colour * alpha + background * (1 - alpha)) * 2 - 1
 
 
@@ -129,6 +134,15 @@ def texts_of(model: CLIPModel, words: PreTrainedTokenizerFast, texts: list[str])
     return features(model.get_text_features(**words(texts, padding=True, truncation=True, return_tensors="pt")))
 
 
+def contrast(vectors: torch.Tensor, things: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Every drawing and caption of a thing shall find the others of it, among all of the batch: drawings find captions, and
+    the same thing drawn in the other style."""
+    scores = (scale * vectors @ vectors.T).fill_diagonal_(float("-inf"))
+    same = (things[:, None] == things[None, :]).float().fill_diagonal_(0)
+    found = functional.log_softmax(scores, 1).masked_fill(same == 0, 0)
+    return -(found.sum(1) / same.sum(1).clamp(min=1)).mean()
+
+
 @torch.no_grad()
 def evaluate(model: CLIPModel, words: PreTrainedTokenizerFast, held_out: list[source.Drawing], images: torch.Tensor) -> dict:
     """How often the asked drawing is the first, and among the first five, of all that were held out."""
@@ -151,47 +165,55 @@ def evaluate(model: CLIPModel, words: PreTrainedTokenizerFast, held_out: list[so
 def is_held_out(drawing: source.Drawing, fold: int) -> bool:
     if fold == 0:
         return drawing.held_out
-    digest = hashlib.sha256(f"fold {fold} {drawing.source} {drawing.concept}".encode()).digest()
+    origin = source.VERSIONS.get(drawing.source, drawing.source)
+    digest = hashlib.sha256(f"fold {fold} {origin} {drawing.concept}".encode()).digest()
     return digest[0] % source.HELD_OUT_OF == 0
 
 
-def train(epochs: int, fold: int) -> tuple[CLIPModel, PreTrainedTokenizerFast, dict]:
+def train(epochs: int, fold: int, batch_size: int, top_rate: float, before: Path | None) -> tuple[CLIPModel, PreTrainedTokenizerFast, dict]:
     torch.manual_seed(20 + fold)
     torch.set_num_threads(1)
     generator, dice = torch.Generator().manual_seed(21 + fold), random.Random(22 + fold)
-    everything = source.load()
+    everything = source.load(versions=True)
     images = torch.from_numpy(source.rendered(everything, RENDERED))
     mine = [place for place, drawing in enumerate(everything) if not is_held_out(drawing, fold)]
-    rest = [place for place, drawing in enumerate(everything) if is_held_out(drawing, fold)]
+    rest = [place for place, drawing in enumerate(everything) if is_held_out(drawing, fold) and not drawing.is_version]
     held_out = [everything[place] for place in rest]
     own = [everything[place] for place in mine]
-    words = tokenizer([text for one in own for text in (one.english, one.spanish, *one.english_tags, *one.spanish_tags)])
+    words = PreTrainedTokenizerFast.from_pretrained(before) if before else tokenizer([text for one in own for text in (one.english, one.spanish, *one.english_tags, *one.spanish_tags)])
     # Written-out attention and 16 bits: the quickest on one core.
-    model = CLIPModel._from_config(config(words), attn_implementation="eager")
+    if before:
+        model = CLIPModel.from_pretrained(before, attn_implementation="eager", dtype=torch.float32).train()
+    else:
+        model = CLIPModel._from_config(config(words), attn_implementation="eager")
     # Few drawings need no cautious start: the first layers may move at once.
     decayed = [value for value in model.parameters() if value.dim() > 1]
     plain = [value for value in model.parameters() if value.dim() <= 1]
-    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.98))
-    steps = epochs * (len(mine) // BATCH)
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=top_rate, betas=(0.9, 0.98))
+    things: dict[str, list[int]] = {}
+    for place in mine:
+        things.setdefault(everything[place].concept, []).append(place)
+    groups = list(things.values())
+    steps = epochs * (len(groups) // batch_size)
     print(f"{len(mine)} drawings to train on, {len(rest)} held out, {steps} steps, {sum(p.numel() for p in model.parameters())} parameters", flush=True)
     start, step = time.process_time(), 0
     for epoch in range(epochs):
         dropping = drop_patches(model, KEPT_PATCHES, generator) if epoch < WHOLE_FROM * epochs else None
-        order = torch.randperm(len(mine), generator=generator).tolist()
-        for first in range(0, len(order) - BATCH + 1, BATCH):
-            places = [mine[place] for place in order[first : first + BATCH]]
-            rate = 1e-3 * min(1.0, (step + 1) / 60) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
+        dice.shuffle(groups)
+        for first in range(0, len(groups) - batch_size + 1, batch_size):
+            batch = groups[first : first + batch_size]
+            rate = top_rate * min(1.0, (step + 1) / 60) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
             for group in optimiser.param_groups:
                 group["lr"] = rate
+            # Two drawings of each, in any of their styles.
+            batch = [dice.sample(places, min(2, len(places))) for places in batch]
+            drawn = [place for places in batch for place in places]
+            asked = [caption(everything[places[0]], language, dice) for language in FRAMES for places in batch]
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                pictures = features(model.get_image_features(augmented(images[places], generator)))
-                texts = texts_of(model, words, [caption(everything[place], dice) for place in places])
-            scores = model.logit_scale.exp().clamp(max=60) * texts @ pictures.T
-            # Both sets draw most things: each is a right answer for the other's caption.
-            concepts = [everything[place].concept for place in places]
-            same = torch.tensor([[one == other for other in concepts] for one in concepts], dtype=torch.float32)
-            target = same / same.sum(1, keepdim=True)
-            loss = (functional.cross_entropy(scores, target) + functional.cross_entropy(scores.T, target)) / 2
+                pictures = features(model.get_image_features(augmented(images[drawn], generator)))
+                texts = texts_of(model, words, asked)
+            number = torch.tensor([thing for thing, places in enumerate(batch) for _ in places] + [*range(batch_size)] * len(FRAMES))
+            loss = contrast(torch.cat([pictures, texts]), number, model.logit_scale.exp().clamp(max=60))
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -219,7 +241,7 @@ def save(model: CLIPModel, words: PreTrainedTokenizerFast, figures: dict, out: P
     rows += [[language, *(f"{100 * share:.1f} %" for share in figures[language].values())] for language in ("english", "spanish")]
     parameters = f"{sum(value.numel() for value in model.parameters()) / 1e6:.2f} million"
     source.write_card(
-        "clip", out, rows, PARAMETERS=parameters, DRAWINGS=len(source.load()), HELD_OUT=figures["drawings"],
+        "clip", out, rows, PARAMETERS=parameters, DRAWINGS=len(source.load(versions=True)), HELD_OUT=figures["drawings"],
         SECONDS=round(time.process_time()),
     )
 
@@ -227,10 +249,13 @@ def save(model: CLIPModel, words: PreTrainedTokenizerFast, figures: dict, out: P
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("out", type=Path)
-    arguments.add_argument("--epochs", type=int, default=40)
+    arguments.add_argument("--epochs", type=int, default=80)
     arguments.add_argument("--fold", type=int, default=0)
+    arguments.add_argument("--from", dest="before", type=Path, help="goes on from such a model")
+    arguments.add_argument("--batch", type=int, default=BATCH)
+    arguments.add_argument("--rate", type=float, default=2e-3)
     given = arguments.parse_args()
-    model, words, figures = train(given.epochs, given.fold)
+    model, words, figures = train(given.epochs, given.fold, given.batch, given.rate, given.before)
     save(model, words, figures, given.out)
     print(json.dumps(figures))
 

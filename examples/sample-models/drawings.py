@@ -20,8 +20,13 @@ PACKAGES = {
     "@iconify-json/fluent-emoji-flat": "1.2.6",
     "@iconify-json/noto": "1.2.9",
     "emojibase-data": "17.0.0",
+    "@iconify-json/fluent-emoji": "1.2.7",
+    "@iconify-json/fluent-emoji-high-contrast": "1.2.6",
+    "@iconify-json/noto-v1": "1.2.5",
 }
+# The sets that drawings are held out of; and sets that are trained on besides, with the one that each is a version of.
 SETS = ("fluent-emoji-flat", "noto")
+VERSIONS = {"fluent-emoji": "fluent-emoji-flat", "fluent-emoji-high-contrast": "fluent-emoji-flat", "noto-v1": "noto"}
 WORK = Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().parents[2] / "target") / "sample-models"
 
 # One drawing of ten is never trained on.
@@ -45,8 +50,15 @@ class Drawing:
     svg: str
 
     @property
+    def is_version(self) -> bool:
+        """Whether it is only trained on: a version of a drawing in one of the two sets."""
+        return self.source in VERSIONS
+
+    @property
     def held_out(self) -> bool:
-        digest = hashlib.sha256(f"{self.source} {self.concept}".encode()).digest()
+        """Whether it is never trained on. The versions of a drawing are held out with it."""
+        source = VERSIONS.get(self.source, self.source)
+        digest = hashlib.sha256(f"{source} {self.concept}".encode()).digest()
         return int.from_bytes(digest[:4], "big") % HELD_OUT_OF == 0
 
 
@@ -73,12 +85,12 @@ def _concept(hexcode: str) -> str:
     return "-".join(part for part in hexcode.upper().split("-") if part != "FE0F")
 
 
-def load() -> list[Drawing]:
-    """All drawings that have a caption in both languages, in a fixed order."""
+def load(versions: bool = False) -> list[Drawing]:
+    """All drawings that have a caption in both languages, in a fixed order; with the versions that are only trained on."""
     spanish = {_concept(row["hexcode"]): row for row in _read("emojibase-data", "es/data.json")}
     english = {_concept(row["hexcode"]): row for row in _read("emojibase-data", "en/data.json")}
     found = []
-    for source in SETS:
+    for source in (*SETS, *VERSIONS) if versions else SETS:
         icons = _read(f"@iconify-json/{source}", "icons.json")
         for code, name in sorted(_read(f"@iconify-json/{source}", "chars.json").items()):
             concept = _concept(code)

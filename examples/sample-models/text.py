@@ -31,10 +31,16 @@ import drawings as source
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 WIDTH = 96
+# The directions that all texts of a kind share.
+COMMON = 2
 # The teacher's vocabulary is in the order of frequency.
-ENGLISH_WORDS, ENGLISH_PIECES = 9_000, 2_500
+ENGLISH_WORDS, ENGLISH_PIECES = 9_000, 1_500
 BATCH = 512
 PAIRS_A_CLASS = 150
+# How much the words that the teacher knows stay where it has them.
+KEEP = 0.1
+# One page of five is never trained on.
+PAGES_OF = 5
 
 
 def plain(text: str) -> str:
@@ -46,8 +52,8 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", plain(text))
 
 
-def is_tenth(name: str) -> bool:
-    return hashlib.sha256(name.encode()).digest()[0] % 10 == 0
+def is_held_out(name: str, of: int) -> bool:
+    return hashlib.sha256(name.encode()).digest()[0] % of == 0
 
 
 def concepts() -> list[source.Drawing]:
@@ -55,19 +61,22 @@ def concepts() -> list[source.Drawing]:
 
 
 def paragraphs() -> dict[str, list[list[str]]]:
-    """The sentences of each paragraph of each page of this repository's documentation."""
+    """The sections of each page of this repository's documentation, each a list of paragraphs."""
     found = {}
     for path in sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("**/*.md")]):
         text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("`", "").replace("*", "")
-        page = []
-        for block in re.split(r"\n\s*\n", text):
-            if block.lstrip().startswith(("#", "|", "- ", "<")):
-                continue
-            sentences = [one.strip() for one in re.split(r"(?<=[.:;])\s+", " ".join(block.split()))]
-            page.append([one for one in sentences if 5 <= len(one.split()) <= 40])
-        found[path.relative_to(REPOSITORY).as_posix()] = [block for block in page if block]
+        sections = []
+        for section in re.split(r"^#+ .*$", text, flags=re.M):
+            blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n|\n- ", section)]
+            sections.append([block for block in blocks if len(block.split()) >= 16 and not block.startswith(("|", "<"))])
+        found[path.relative_to(REPOSITORY).as_posix()] = [section for section in sections if section]
     return found
+
+
+def halves(paragraph: str) -> tuple[str, str]:
+    words = paragraph.split()
+    return " ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :])
 
 
 def vocabulary(teacher: SentenceTransformer, texts: list[str]) -> Tokenizer:
@@ -95,7 +104,7 @@ def lessons(everything: list[source.Drawing], pages: dict[str, list[list[str]]],
     """What is read, and the English text whose vector it shall have."""
     found = []
     for one in everything:
-        if is_tenth(one.concept):
+        if is_held_out(one.concept, source.HELD_OUT_OF):
             continue
         english, spanish = list(one.english_tags), list(one.spanish_tags)
         found += [(one.english, one.english), (one.spanish, one.english)] * 2
@@ -108,8 +117,8 @@ def lessons(everything: list[source.Drawing], pages: dict[str, list[list[str]]],
         if english and spanish:
             found.append((" ".join(spanish), " ".join(english)))
     for name, page in pages.items():
-        if not is_tenth(name):
-            found += [(sentence, sentence) for block in page for sentence in block]
+        if not is_held_out(name, PAGES_OF):
+            found += [(half, half) for section in page for block in section for half in (*halves(block), block)]
     for line in (HERE / "pairs.tsv").read_text(encoding="utf-8").splitlines():
         spanish_text, english_text = line.split("\t")
         found += [(spanish_text, english_text)] * 4 + [(english_text, english_text)]
@@ -118,7 +127,7 @@ def lessons(everything: list[source.Drawing], pages: dict[str, list[list[str]]],
 
 def judged(everything: list[source.Drawing], pages: dict[str, list[list[str]]], dice: random.Random) -> list[tuple[str, str, str, int]]:
     """Pairs of texts that were not trained on: which set, both texts, and how near they are by what they come from."""
-    held_out = [one for one in everything if is_tenth(one.concept) and one.english_tags and one.spanish_tags]
+    held_out = [one for one in everything if is_held_out(one.concept, source.HELD_OUT_OF) and one.english_tags and one.spanish_tags]
     found: list[tuple[str, str, str, int]] = []
 
     def add(name: str, near: int, choose) -> None:
@@ -145,37 +154,52 @@ def judged(everything: list[source.Drawing], pages: dict[str, list[list[str]]], 
         add(f"captions, {language}", 2, lambda two=two: two(lambda a, b: a.subgroup == b.subgroup))
         add(f"captions, {language}", 1, lambda two=two: two(lambda a, b: a.group == b.group and a.subgroup != b.subgroup))
         add(f"captions, {language}", 0, lambda two=two: two(lambda a, b: a.group != b.group))
-    held_out_pages = {name: page for name, page in pages.items() if is_tenth(name) and len(page) > 3}
+    held_out_pages = [page for name, page in pages.items() if is_held_out(name, PAGES_OF) and len(page) > 2]
 
-    def of_paragraph():
-        page = dice.choice(list(held_out_pages.values()))
-        block = dice.choice(page)
-        return tuple(dice.sample(block, 2)) if len(block) > 1 else None
+    def some(page: list[list[str]]) -> str:
+        return dice.choice(halves(dice.choice(dice.choice(page))))
+
+    def of_section():
+        section = dice.choice(dice.choice(held_out_pages))
+        return tuple(dice.choice(halves(block)) for block in dice.sample(section, 2)) if len(section) > 1 else None
 
     def of_page():
-        one, other = dice.sample(dice.choice(list(held_out_pages.values())), 2)
-        return dice.choice(one), dice.choice(other)
+        one, other = dice.sample(dice.choice(held_out_pages), 2)
+        return dice.choice(halves(dice.choice(one))), dice.choice(halves(dice.choice(other)))
 
-    def of_two_pages():
-        one, other = dice.sample(list(held_out_pages.values()), 2)
-        return dice.choice(dice.choice(one)), dice.choice(dice.choice(other))
-
-    add("paragraphs", 2, of_paragraph)
+    add("paragraphs", 3, lambda: halves(dice.choice(dice.choice(dice.choice(held_out_pages)))))
+    add("paragraphs", 2, of_section)
     add("paragraphs", 1, of_page)
-    add("paragraphs", 0, of_two_pages)
+    add("paragraphs", 0, lambda: tuple(some(page) for page in dice.sample(held_out_pages, 2)))
     return found
 
 
-def cosines(model: SentenceTransformer, pairs: list[tuple[str, str]]) -> numpy.ndarray:
-    one, other = (model.encode([pair[side] for pair in pairs], normalize_embeddings=True, show_progress_bar=False) for side in (0, 1))
+def taught_vectors(teacher: SentenceTransformer, texts: list[str]) -> numpy.ndarray:
+    """The teacher's vectors of texts, kept in a file: they are most of the work."""
+    path = source.WORK / "teacher.npz"
+    known: dict[str, numpy.ndarray] = {}
+    if path.is_file():
+        with numpy.load(path) as kept:
+            known = dict(zip(kept["texts"].tolist(), kept["vectors"].astype("float32")))
+    missing = [text for text in dict.fromkeys(texts) if text not in known]
+    if missing:
+        known |= dict(zip(missing, teacher.encode(missing, batch_size=64, normalize_embeddings=True, show_progress_bar=False)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        numpy.savez(path, texts=numpy.array(list(known)), vectors=numpy.stack(list(known.values())).astype("float16"))
+    return numpy.stack([known[text] for text in texts])
+
+
+def cosines(vectors, pairs: list[tuple[str, str]]) -> numpy.ndarray:
+    one, other = (vectors([pair[side] for pair in pairs]) for side in (0, 1))
     return (one * other).sum(1)
 
 
 def scores(student: SentenceTransformer, teacher: SentenceTransformer, pairs: list) -> tuple[dict, list]:
     """Spearman's correlation with how near the texts are, of both models; and the teacher's cosine of each pair. Spanish
     pairs are held against the teacher's figure for the English ones, since it can't read them."""
-    of_teacher = [float(cosine) for cosine in cosines(teacher, [pair[1:3] for pair in pairs])]
-    of_student = cosines(student, [pair[1:3] for pair in pairs])
+    texts = [pair[1:3] for pair in pairs]
+    of_teacher = [float(cosine) for cosine in cosines(lambda some: taught_vectors(teacher, some), texts)]
+    of_student = cosines(lambda some: student.encode(some, normalize_embeddings=True, show_progress_bar=False), texts)
     found = {}
     for name in dict.fromkeys(pair[0] for pair in pairs):
         rows = [place for place, pair in enumerate(pairs) if pair[0] == name]
@@ -200,39 +224,46 @@ def train(teacher: SentenceTransformer, epochs: int) -> tuple[SentenceTransforme
     targets = list(dict.fromkeys(target for _, target in taught))
     names = [token.removeprefix("##") for token, _ in tokens]
     print(f"{len(tokens)} tokens, {len(taught)} lessons, {len(targets)} texts for the teacher", flush=True)
-    known = teacher.encode(targets + names, batch_size=128, normalize_embeddings=True, show_progress_bar=False)
-    # The directions in which the teacher's vectors differ most keep what their products say.
-    projection = numpy.linalg.svd(known, full_matrices=False)[2][:WIDTH].T
+    known = taught_vectors(teacher, targets + names)
+    # The first directions say that something is a caption, or a sentence of documentation, and hide what it is about. Those
+    # after them keep what the products of the teacher's vectors say.
+    projection = numpy.linalg.svd(known[: len(targets)], full_matrices=False)[2][COMMON : COMMON + WIDTH].T
     short = functional.normalize(torch.from_numpy(known @ projection).float(), dim=1)
     target_of = {text: place for place, text in enumerate(targets)}
     table = short[len(targets) :].clone()
     # Frequent words say little: their vectors start short.
     rank = torch.arange(len(table), dtype=torch.float32)
-    table *= (rank / (rank + 300)).clamp(min=0.05)[:, None]
+    table *= (rank / (rank + 1000)).clamp(min=0.02)[:, None]
     is_english = torch.tensor([token in teacher.tokenizer.get_vocab() for token, _ in tokens])
     table[~is_english] *= 0.3
     weight = torch.nn.Parameter(table.clone())
     ids = [torch.tensor(inner.encode(text, add_special_tokens=False).ids) for text, _ in taught]
-    keep = [place for place, one in enumerate(ids) if len(one)]
+    # Captions among captions and sentences among sentences: in a mixed batch nothing tells sentences apart.
+    kinds = [[place for place, one in enumerate(ids) if len(one) and (len(taught[place][0].split()) > 7) == long] for long in (False, True)]
     optimiser = torch.optim.Adam([weight], lr=0.01)
-    steps = epochs * (len(keep) // BATCH)
+    steps = epochs * sum(len(kind) // BATCH for kind in kinds)
     step = 0
     for epoch in range(epochs):
-        dice.shuffle(keep)
-        for first in range(0, len(keep) - BATCH + 1, BATCH):
-            rows = keep[first : first + BATCH]
+        batches = []
+        for kind in kinds:
+            dice.shuffle(kind)
+            batches += [kind[first : first + BATCH] for first in range(0, len(kind) - BATCH + 1, BATCH)]
+        dice.shuffle(batches)
+        for rows in batches:
             offsets = torch.tensor([0, *(len(ids[row]) for row in rows[:-1])]).cumsum(0)
             found = functional.normalize(functional.embedding_bag(torch.cat([ids[row] for row in rows]), weight, offsets), dim=1)
             wanted = short[[target_of[taught[row][1]] for row in rows]]
             alike = ((found @ found.T - wanted @ wanted.T) ** 2).mean()
-            loss = (1 - (found * wanted).sum(1)).mean() + 4 * alike + 0.02 * ((weight - table)[is_english] ** 2).sum(1).mean()
+            # What the teacher says of a word alone is worth keeping: a text that was not trained on has nothing else.
+            away = ((weight - table)[is_english] ** 2).sum(1).mean()
+            loss = (1 - (found * wanted).sum(1)).mean() + 10 * alike + KEEP * away
             optimiser.param_groups[0]["lr"] = 0.01 * (1 - step / steps) + 1e-4
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             step += 1
         if epoch % 5 == 4:
-            print(f"epoch {epoch + 1} loss {loss.item():.4f}", flush=True)
+            print(f"epoch {epoch + 1} loss {loss.item():.4f} alike {alike.item():.4f}", flush=True)
     static = StaticEmbedding(inner, embedding_weights=weight.detach().half())
     return SentenceTransformer(modules=[static, Normalize()], device="cpu"), judged(everything, pages, dice)
 
