@@ -16,8 +16,12 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys, no network; more of it once `make models` has fetched two models
-	cargo run --quiet --profile $(PROFILE) -p ayni-tour
+demo: ## Shows what exists so far; no keys, no network; more of it after `make models`. SYSTEM=procurement starts that system
+ifdef SYSTEM
+	scripts/pages demo $(SYSTEM) $(OPTIONS)
+else
+	scripts/demo
+endif
 
 test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
 	scripts/test
@@ -28,13 +32,14 @@ fuzz: ## Mutates recorded bodies against every parser of procurement, and model 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead, kernels, pictures, embed, chat or procurement
-	cargo run --release -p ayni-benches $(if $(filter overhead procurement chat,$(BENCH)),--no-default-features)$(if $(filter procurement chat,$(BENCH)), --features $(BENCH)) -- $(BENCH)
+bench: ## Runs one benchmark in a release build: BENCH=overhead (of Rust, then of Node.js), kernels, pictures, embed, chat or procurement
+	@missed=0; cargo run --release -p ayni-benches $(if $(filter overhead procurement chat,$(BENCH)),--no-default-features)$(if $(filter procurement chat,$(BENCH)), --features $(BENCH)) -- $(BENCH) || missed=1; \
+	$(if $(filter overhead,$(BENCH)),scripts/bench-node || missed=1; )exit $$missed
 
 bench-peers: ## Measures ours and other libraries in one run: SUITE=embed or chat, OPTIONS='--quick --only minilm'
 	scripts/bench-peers $(SUITE) $(OPTIONS)
 
-bench-node: ## Measures what a call from Node.js adds, with a release build of the addon
+bench-node: ## Measures what a call from Node.js adds, with a release build of the addon; a part of BENCH=overhead
 	scripts/bench-node
 
 bench-http: ## Measures `ayni serve clip` and FastAPI + sentence-transformers: PYTHON=… with the release wheel

@@ -26,6 +26,13 @@ function compile() {
   for (const project of ["tsconfig.json", "tsconfig.browser.json"]) {
     execFileSync(tsc, ["-p", join(here, project)], { stdio: "inherit" });
   }
+  // Only its types are used; the module itself is empty.
+  for (const form of ["browser", "cjs"]) rmSync(join(dist, form, "generated/answers.js"));
+  // The types beside it keep the comments.
+  for (const name of ["browser.js", "failure.js", "generated/kinds.js"]) {
+    const path = join(dist, "browser", name);
+    write(path, readFileSync(path, "utf8").replace(/^ *(\/\*\*[^]*?\*\/|\/\/.*)\n/gm, ""));
+  }
   write(join(dist, "cjs/package.json"), '{ "type": "commonjs" }\n');
 }
 

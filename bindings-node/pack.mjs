@@ -1,5 +1,6 @@
 // Makes the packages that npm publishes: `node pack.mjs OUT ADDON [PLATFORM]`, after build.mjs. OUT gets the tarball of `ayni`
-// and the one of the platform that the addon is built for, this machine's by default.
+// and the one of the platform that the addon is built for, this machine's by default; it fails if that one is too large or
+// needs too new a glibc. scripts/node-packages builds the addon as well.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,6 +15,27 @@ export const PLATFORMS = [
   "linux-x64-gnu", "linux-x64-musl", "linux-arm64-gnu", "linux-arm64-musl",
   "darwin-x64", "darwin-arm64", "win32-x64-msvc",
 ];
+
+/** The largest package of a platform, unpacked. */
+const MOST_MEGABYTES = 30;
+
+/** The oldest glibc that the packages for gnu run on. scripts/node-packages builds for it. */
+export const GLIBC = "2.28";
+
+/** The newest version of glibc's symbols that an addon asks for; undefined for other platforms. */
+export function glibcOf(addon) {
+  const named = readFileSync(addon).toString("latin1").matchAll(/\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)/g);
+  const found = Array.from(named, ([, major, minor]) => [Number(major), Number(minor)]);
+  return found.sort((a, b) => a[0] - b[0] || a[1] - b[1]).at(-1)?.join(".");
+}
+
+/** What is wrong with the package of a platform, as npm would publish it; undefined if nothing is. */
+export function fault({ megabytes, glibc }) {
+  if (megabytes > MOST_MEGABYTES) return `it has ${megabytes.toFixed(1)} MB unpacked; the limit is ${MOST_MEGABYTES}`;
+  const minor = (version) => Number(version.split(".")[1]);
+  if (glibc !== undefined && minor(glibc) > minor(GLIBC)) return `it needs glibc ${glibc}; the limit is ${GLIBC}`;
+  return undefined;
+}
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -42,7 +64,7 @@ export function pack(out, addon, platform = thisPlatform(), platforms = PLATFORM
     // What only a debugger reads.
     if (process.platform === "linux" && platform === thisPlatform()) execFileSync("strip", ["--strip-unneeded", stripped]);
     platformPackage(native, stripped, platform);
-    return [packed(main, out), packed(native, out)];
+    return [packed(main, out), { ...packed(native, out), glibc: glibcOf(stripped) }];
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -54,7 +76,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error(`usage: node pack.mjs OUT ADDON [${PLATFORMS.join("|")}]`);
     process.exit(2);
   }
-  for (const { path, megabytes } of pack(resolve(out), addon, platform)) {
-    console.log(`${path}: ${megabytes.toFixed(1)} MB unpacked`);
+  for (const made of pack(resolve(out), addon, platform)) {
+    const needs = made.glibc === undefined ? "" : `, glibc ${made.glibc} or newer`;
+    console.log(`${made.path}: ${made.megabytes.toFixed(1)} MB unpacked${needs}`);
+    const wrong = fault(made);
+    if (wrong !== undefined) {
+      console.error(`error: ${made.path}: ${wrong}`);
+      process.exitCode = 1;
+    }
   }
 }

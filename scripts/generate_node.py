@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the generated TypeScript of the npm package from docs/reference/: errors, configurations, requests, records."""
+"""Writes the generated TypeScript of the npm package from docs/reference/: errors, configurations, requests, answers,
+records."""
 
 import json
 import re
@@ -27,7 +28,9 @@ def read(name: str) -> Any:
 
 def comment(text: str | None, indent: str = "") -> str:
     """A description as a comment of documentation."""
-    words = " ".join((text or "").replace("*/", "* /").split())
+    # Links are rustdoc's, and so is the word for nothing.
+    text = re.sub(r"\[(`[^`]+`)\](?:\([^)]*\))?", r"\1", text or "").replace("`None`", "`null`")
+    words = " ".join(text.replace("*/", "* /").split())
     if not words:
         return ""
     lines = textwrap.wrap(words, WIDTH - len(indent) - 7)
@@ -83,6 +86,9 @@ def union(types: list[str]) -> str:
         parts = list(dict.fromkeys(types))
     if "unknown" in parts:
         return "unknown"
+    if "string" in parts and any(part.startswith('"') for part in parts):
+        # Editors offer the known words, and the type takes others.
+        parts[parts.index("string")] = "(string & {})"
     return " | ".join(sorted(parts, key=lambda part: part == "null"))
 
 
@@ -101,7 +107,10 @@ def define(name: str, schema: Schema) -> str:
     told = comment(schema.get("description"))
     if "properties" in schema and "oneOf" not in schema:
         return f"{told}export interface {name} {{\n" + "".join(f"{line};\n" for line in fields(schema, "  ")) + "}\n"
-    return f"{told}export type {name} = {type_of(schema)};\n"
+    kind = type_of(schema)
+    if len(kind) > WIDTH and (variants := schema.get("oneOf")):
+        kind = "".join(f"\n  | {type_of(variant)}" for variant in variants)
+    return f"{told}export type {name} ={kind if kind[0] == chr(10) else f' {kind}'};\n"
 
 
 def definitions(all_of: dict[str, Schema]) -> str:
@@ -165,6 +174,14 @@ def of_schema(name: str) -> str:
     return f"{NOTE}\n{definitions(read(name)['$defs'])}"
 
 
+def answers() -> str:
+    """Requests and answers have parts: one name for each."""
+    shared = json.loads(json.dumps(read("answers.schema.json")["$defs"]).replace("#/$defs/Part\"", "#/$defs/AnswerPart\""))
+    shared["AnswerPart"] = shared.pop("Part")
+    shared.pop("ErrorKind")
+    return f'{NOTE}\nimport type {{ ErrorKind }} from "./kinds.js";\n\n{definitions(shared)}'
+
+
 def version() -> str:
     found = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     return f'{NOTE}\n/** The version shared by crate, wheel and addon. */\nexport const version = "{found}";\n'
@@ -185,6 +202,7 @@ def main() -> int:
         print(__doc__)
         return 0 if sys.argv[1] in ("-h", "--help") else 2
     written = {
+        "answers.ts": answers(),
         "errors.ts": errors(),
         "kinds.ts": kinds(),
         "pages.ts": front_page(),

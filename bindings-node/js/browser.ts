@@ -127,6 +127,25 @@ export function createClient(options: ClientOptions = {}) {
     request,
     get,
     post,
+    /**
+     * Waits until the service answers: a Space that slept takes up to a minute, a service that starts says when it is ready.
+     * `onWait` hears after each attempt how long it has taken so far. It ends with the signal, or with a failure that waiting
+     * does not mend.
+     */
+    awake: async (more: RequestOptions & { onWait?: (milliseconds: number) => void } = {}) => {
+      const began = Date.now();
+      for (let wait = 1000; ; wait = Math.min(wait * 1.5, 8000)) {
+        try {
+          await get("/ready", {}, more);
+          return;
+        } catch (error) {
+          if (more.signal?.aborted || !(error instanceof AyniError) || !error.retryable) throw error;
+        }
+        more.onWait?.(Date.now() - began);
+        await pause(wait, more.signal);
+        more.signal?.throwIfAborted();
+      }
+    },
     health: (more?: RequestOptions) => get<{ status: string } & Record<string, unknown>>("/health", {}, more),
     embedText: (text: string, more?: RequestOptions) => post<Embedding>("/embed/text", { text }, more),
     embedImage: (image: string, mimeType?: string, more?: RequestOptions) =>

@@ -1,19 +1,9 @@
 /** How calls are made: time-outs, `AbortSignal`, progress. */
 
 import { AyniError } from "./failure.js";
+import type { Progress } from "./generated/answers.js";
 import { Cancelled, InvalidRequest } from "./generated/errors.js";
-import type { ErrorKind } from "./generated/kinds.js";
 import { type NativeCall, type Outcome, native, unwrap } from "./native.js";
-
-/** Something worth telling the person who waits. Times are milliseconds. */
-export type Progress =
-  | { type: "waiting"; reason: string; elapsed_ms: number }
-  | { type: "retrying"; attempt: number; kind: ErrorKind; wait_ms: number }
-  | { type: "falling_back"; from: string; to: string; kind: ErrorKind }
-  | { type: "inputs"; done: number; of: number }
-  | { type: "image_step"; step: number; of: number; preview: string | null }
-  | { type: "reading"; file: string; rows: number; done: number; of: number | null }
-  | { type: "download"; file: string; done: number; of: number | null };
 
 /** Time-outs of the phases of one HTTP exchange. */
 export interface Timeouts {

@@ -1,8 +1,8 @@
 /** Chat with language models. */
 
-import type { ChatEvent, ChatResponse } from "./answers.js";
 import { type CallOptions, MAX_ITEMS, RunningCall, jsonOf, reading, run, split } from "./calls.js";
 import { errorFrom } from "./failure.js";
+import type { ChatEvent, ChatResponse } from "./generated/answers.js";
 import type { ChatConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import type { ChatRequest, Message as RequestMessage, Part as RequestPart } from "./generated/requests.js";
@@ -15,6 +15,9 @@ import { type Schema, outputFormat, validated } from "./schema.js";
 export type Part =
   | Exclude<RequestPart, { type: "image" }>
   | (Omit<Extract<RequestPart, { type: "image" }>, "image"> & { image: ImageSource | string });
+
+/** Data that a provider attached and wants back unchanged. */
+export type ProviderData = ChatResponse["provider_data"];
 
 /** One message of a conversation. */
 export interface Message extends Omit<RequestMessage, "content"> {

@@ -1,6 +1,6 @@
 /** Vectors for texts and images. */
 
-import type { EmbeddingSpace, Route, Usage } from "./answers.js";
+import type { EmbeddingSpace, Parity, Route, Usage } from "./generated/answers.js";
 import { type CallOptions, MAX_ITEMS, RunningCall, jsonOf, reading, run, split } from "./calls.js";
 import type { EmbedderConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
@@ -16,16 +16,6 @@ export type EmbedInput = string | ImageSource;
 export interface EmbedOptions extends CallOptions, Omit<EmbedRequest, "inputs"> {
   /** The numbers: `f32` (the default), `f16` (their bits), `int8` with `scales`, or `ubinary`, one bit a number. */
   encoding?: "f32" | "f16" | "int8" | "ubinary" | undefined;
-}
-
-/** How close vectors are to those of f32 on the CPU. */
-export interface Parity {
-  /** The precision that was measured: `f32`, `bf16` or `int8`. */
-  precision: string;
-  /** The lowest acceptable cosine. */
-  bar: number;
-  /** What was embedded (a language, or the number of an image), and the cosine; null if a vector is none. */
-  probes: { name: string; cosine: number | null }[];
 }
 
 /** An array of numbers of one of the encodings. */

@@ -1,13 +1,7 @@
 /** The base class of all errors, and how native code's errors become them. Imports nothing native. */
 
+import type { RouteFailure } from "./generated/answers.js";
 import type { ErrorKind } from "./generated/kinds.js";
-
-/** One backend that failed before another one answered. */
-export interface RouteFailure {
-  readonly backend: string;
-  readonly model: string;
-  readonly kind: ErrorKind;
-}
 
 /** What an error is made of besides its message. */
 export interface AyniErrorFields {

@@ -1,6 +1,6 @@
 /** What all handles have in common. */
 
-import type { BackendInfo } from "./answers.js";
+import type { BackendInfo } from "./generated/answers.js";
 import { type CallOptions, optionalJson, reading, run, split } from "./calls.js";
 import { ConfigInvalid, InvalidRequest } from "./generated/errors.js";
 import { type NativeCall, type Outcome, unwrap } from "./native.js";

@@ -1,13 +1,24 @@
 /** Images from prompts, and from images and prompts. */
 
-import type { ImageResponse } from "./answers.js";
-import { type CallOptions, type Progress, jsonOf, reading, run, split } from "./calls.js";
+import { type CallOptions, jsonOf, reading, run, split } from "./calls.js";
+import type { ImageResponse as Written, Progress } from "./generated/answers.js";
 import type { ImageConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import type { GenerateRequest, RefineRequest } from "./generated/requests.js";
 import { LoadableHandle, type OpenOptions, configText, opened, variablesText } from "./handle.js";
 import { type ImageSource, base64Of } from "./images-in.js";
 import { type NativeImages, type NativePictures, native } from "./native.js";
+
+/** An encoded image. */
+export interface Image {
+  data: Buffer;
+  media_type: string;
+}
+
+/** Images, and how they were generated. */
+export interface ImageResponse extends Omit<Written, "count" | "images" | "media_types"> {
+  images: Image[];
+}
 
 /** The options of an image. */
 export interface GenerateOptions extends CallOptions, Omit<GenerateRequest, "prompt"> {}
@@ -22,7 +33,7 @@ export interface RefineOptions extends CallOptions, Omit<RefineRequest, "prompt"
 const MAX_IMAGES = 1000;
 
 function response({ images, mediaTypes, json }: NativePictures): ImageResponse {
-  const rest = JSON.parse(json) as ImageResponse;
+  const { count: _, media_types: __, ...rest } = JSON.parse(json) as Written;
   return { ...rest, images: images.map((data, index) => ({ data, media_type: mediaTypes[index] ?? "" })) };
 }
 

@@ -1,32 +1,47 @@
 /** Local and hosted models behind one typed interface. */
 
+export type { CallOptions, Timeouts } from "./calls.js";
+export {
+  Chat,
+  type ChatOptions,
+  ChatStream,
+  type Message,
+  type Messages,
+  type Part,
+  type ProviderData,
+  openChat,
+  toMessage,
+} from "./chat.js";
+export { embedImage, embedText, keepAlive } from "./clip.js";
+export { Analysis, type AnalyseOptions, type Claim, type FileForm, analyse, exportRecords, tenderFile } from "./documents.js";
+export { EmbedResponse, Embedder, type EmbedInput, type EmbedOptions, type Numbers, openEmbedder } from "./embedder.js";
+export { AyniError, type AyniErrorFields } from "./failure.js";
 export type {
   Alternative,
   Annotation,
   AnswerPart,
   BackendInfo,
-  ImageModelInfo,
   ChatEvent,
   ChatResponse,
   EmbeddingSpace,
   FinishReason,
-  Image,
-  ImageResponse,
+  Hardware,
+  ImageModelInfo,
+  KnownModel,
+  Limits,
   Match,
-  ProviderData,
+  ModeInfo,
+  Parity,
+  ProcurementInfo,
+  Progress,
   ResponseMetadata,
   Route,
+  RouteFailure,
   SourceInfo,
   TokenLogprob,
   ToolCall,
   Usage,
-} from "./answers.js";
-export type { CallOptions, Progress, Timeouts } from "./calls.js";
-export { Chat, type ChatOptions, ChatStream, type Message, type Messages, type Part, openChat, toMessage } from "./chat.js";
-export { embedImage, embedText, keepAlive } from "./clip.js";
-export { Analysis, type AnalyseOptions, type Claim, type FileForm, analyse, exportRecords, tenderFile } from "./documents.js";
-export { EmbedResponse, Embedder, type EmbedInput, type EmbedOptions, type Numbers, type Parity, openEmbedder } from "./embedder.js";
-export { AyniError, type AyniErrorFields, type RouteFailure } from "./failure.js";
+} from "./generated/answers.js";
 export type { ChatConfig, EmbedderConfig, HttpOptions, ImageConfig, Policy, ProcurementConfig } from "./generated/configs.js";
 export * from "./generated/errors.js";
 export { type ErrorKind, errorKinds } from "./generated/kinds.js";
@@ -34,7 +49,14 @@ export type * as requests from "./generated/requests.js";
 export type * as records from "./generated/records.js";
 export { version } from "./generated/version.js";
 export type { OpenOptions } from "./handle.js";
-export { type GenerateOptions, ImageGenerator, type RefineOptions, openImages } from "./images.js";
+export {
+  type GenerateOptions,
+  type Image,
+  ImageGenerator,
+  type ImageResponse,
+  type RefineOptions,
+  openImages,
+} from "./images.js";
 export type { ImageSource } from "./images-in.js";
 export {
   type Answer,
@@ -53,9 +75,6 @@ export type { Schema, StandardSchema } from "./schema.js";
 export { type Vector, similarity, topK } from "./search.js";
 export {
   ChatModes,
-  type Hardware,
-  type KnownModel,
-  type ModeInfo,
   type SampleModel,
   embeddingArchitectures,
   hardware,

@@ -1,7 +1,7 @@
 /** Public procurement: tenders, purchase orders, quick purchases, buyers, suppliers. Reads only. */
 
-import type { Route } from "./answers.js";
 import { type CallOptions, jsonOf, reading, run, split } from "./calls.js";
+import type { ProcurementInfo, Route } from "./generated/answers.js";
 import type { ProcurementConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import type {
@@ -171,6 +171,11 @@ export class Procurement extends Handle<NativeProcurement> {
   /** Mercado Público with the ticket of `MERCADO_PUBLICO_TICKET`. */
   static async fromEnv(env?: OpenOptions["env"]): Promise<Procurement> {
     return new Procurement(await opened(native().Procurement, undefined, variablesText({ env })));
+  }
+
+  /** Who the backend is, and what its sources can do. */
+  override info(): ProcurementInfo {
+    return super.info() as ProcurementInfo;
   }
 
   async #call(operation: string, request: unknown, options: CallOptions): Promise<string> {

@@ -1,6 +1,6 @@
 /** Answers that follow a schema of the caller's: anything that speaks Standard Schema. */
 
-import type { ChatResponse } from "./answers.js";
+import type { ChatResponse } from "./generated/answers.js";
 import { reading } from "./calls.js";
 import { ConfigInvalid, ResponseInvalid } from "./generated/errors.js";
 

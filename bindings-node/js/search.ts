@@ -1,6 +1,6 @@
 /** Cosine similarity, and the nearest of many vectors. */
 
-import type { EmbeddingSpace, Match } from "./answers.js";
+import type { EmbeddingSpace, Match } from "./generated/answers.js";
 import { MAX_ITEMS, reading } from "./calls.js";
 import { EmbedResponse } from "./embedder.js";
 import { InvalidRequest } from "./generated/errors.js";

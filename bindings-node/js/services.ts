@@ -2,21 +2,11 @@
 
 import { type CallOptions, run, split } from "./calls.js";
 import { Chat } from "./chat.js";
+import type { Hardware, KnownModel, ModeInfo } from "./generated/answers.js";
 import type { ChatConfig, EmbedderConfig, ImageConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import { type OpenOptions, configText, variablesText } from "./handle.js";
 import { type NativeModes, native, unwrap } from "./native.js";
-
-/** How one chat mode is set up, without secrets. */
-export interface ModeInfo {
-  mode: string;
-  what: string;
-  model: string | null;
-  /** Where requests go; null for what runs in this process. */
-  endpoint: string | null;
-  /** What must be fixed before the mode can be used. */
-  problem: string | null;
-}
 
 /** The chat modes that an environment sets up (`DEFAULT_LLM_MODE` and its companions). */
 export class ChatModes {
@@ -81,38 +71,8 @@ export async function health(
 }
 
 /** What models in this process compute with where nothing else is configured. */
-export interface Hardware {
-  /** `cpu` or `cuda:0`. */
-  device: string;
-  /** The CPU's instruction set that the kernels use. */
-  instruction_set: string;
-  threads: number;
-  /** The precision that `auto` means: `f32` or `bf16`. */
-  precision: string;
-  /** Why it is this one: a sentence for people. */
-  precision_reason: string;
-}
-
-/** What models in this process compute with where nothing else is configured. */
 export async function hardware(env?: OpenOptions["env"]): Promise<Hardware> {
   return JSON.parse(unwrap(await native().hardware(variablesText({ env })))) as Hardware;
-}
-
-/** A well-known embedding model, as its publisher documents it. */
-export interface KnownModel {
-  /** Its id on the Hub. */
-  id: string;
-  dimensions: number;
-  /** How the vectors of tokens become one; null for models of texts and images. */
-  pooling: string | null;
-  /** The `model_type` of its configuration. */
-  architecture: string;
-  /** The most tokens of a text. */
-  window: number;
-  parameters_in_millions: number;
-  languages: string;
-  /** The licence of the weights; null where the publisher names none. */
-  licence: string | null;
 }
 
 /** The well-known embedding models. Others of the `embeddingArchitectures` run too. */

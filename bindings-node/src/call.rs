@@ -9,7 +9,9 @@ use ayni::context::PhaseTimeouts;
 use ayni::{Cancellation, Context, Error, Progress, Result};
 use futures_util::FutureExt;
 use napi::Env;
-use napi::bindgen_prelude::{Either, Function, PromiseRaw, ToNapiValue};
+#[cfg(debug_assertions)]
+use napi::bindgen_prelude::Either;
+use napi::bindgen_prelude::{Function, PromiseRaw, ToNapiValue};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 

@@ -163,11 +163,15 @@ for (const [major, sdk, versions] of [[5, ai5, ["v2"]], [6, ai6, ["v2", "v3"]], 
             response.on("close", closed);
             if (when === "in the middle") response.writeHead(200, { "content-type": "text/event-stream" });
             write(response);
-            setTimeout(() => controller.abort(), 50);
+            if (when === "before the first event") setTimeout(() => controller.abort(), 50);
           };
           const model = provider({ chat: hosted(), onUsage: (one) => reports.push(one) })();
           const found = sdk.streamText({ model, prompt: "x", abortSignal: controller.signal, onError: () => {} });
-          const parts = await rest(found.fullStream);
+          const parts = [];
+          for await (const part of found.fullStream) {
+            parts.push(part);
+            if (part.type === "text-delta") controller.abort();
+          }
           assert.ok(parts.some((part) => part.type === "abort" || part.type === "error"));
           await isClosed;
           if (when === "in the middle") assert.deepEqual(reports.map(({ reason, characters }) => [reason, characters]), [["abort", 2]]);

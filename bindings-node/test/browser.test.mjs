@@ -109,3 +109,27 @@ for (const [major, ai] of [[6, ai6], [7, ai7]]) {
     assert.ok(last.metadata.usage.output_tokens > 0);
   });
 }
+
+test("awake waits while the service starts, tells for how long, and ends with what waiting does not mend", async () => {
+  const answers = [
+    () => { throw new TypeError("fetch failed"); },
+    () => new Response("<h1>Building</h1>", { status: 503, headers: { "content-type": "text/html" } }),
+    () => Response.json({ ready: true, problems: {} }),
+  ];
+  const asked = [];
+  const send = async (url) => (asked.push(String(url)), answers.shift()());
+  const sleepy = createClient({ base: "http://localhost", fetch: send });
+  const waited = [];
+  await sleepy.awake({ onWait: (milliseconds) => waited.push(milliseconds) });
+  assert.deepEqual(asked, Array(3).fill("http://localhost/ready"));
+  assert.equal(waited.length, 2);
+  assert.ok(waited[1] >= 900, `${waited}`);
+
+  const locked = createClient({ base: "http://localhost", fetch: async () => new Response("", { status: 401 }) });
+  await assert.rejects(locked.awake(), { code: "unauthenticated" });
+
+  const stop = new AbortController();
+  const never = createClient({ base: "http://localhost", fetch: async () => new Response("", { status: 503 }) });
+  const waiting = never.awake({ signal: stop.signal, onWait: () => stop.abort() });
+  await assert.rejects(waiting, { name: "AbortError" });
+});

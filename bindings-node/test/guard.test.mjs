@@ -168,3 +168,33 @@ test("origins may have a star, and a blank key is an error", async () => {
   assert.throws(() => next.service(next.clipRoutes(slow), { allowOrigins: ["https://a.*.app"] }), { code: "config_invalid" });
   assert.throws(() => next.settingsFromEnv({ API_KEY: "  " }), { code: "config_invalid", message: /API_KEY is blank/ });
 });
+
+test("readers who do not read lose their places, hold little memory, and keep nobody out", { timeout: 60_000 }, async () => {
+  // 40 MB of events for each of them, more than sockets hold.
+  const chat = { long: await ayni.openChat({ backend: "scripted", replies: Array(6).fill({ text: "word ".repeat(200_000) }) }) };
+  const made = next.service([next.openaiRoutes({ chat }), next.clipRoutes({ backend: "scripted" })], { log: "none", maxConcurrency: 7 });
+  await made.load();
+  const own = await serve(made, "127.0.0.1", 0, settle({ writeMs: 1000, log: "none" }));
+  const { port } = own.address();
+  const asked = JSON.stringify({ model: "long", stream: true, messages: [{ role: "user", content: "x" }] });
+  const head = `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${asked.length}\r\n\r\n`;
+  const inFlight = async () =>
+    Number(/^ayni_http_requests_in_flight (\d+)/m.exec(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())[1]);
+  const wait = (count) => new Promise((resolve) => {
+    const look = async () => ((await inFlight()) === count ? resolve() : setTimeout(look, 20));
+    look();
+  });
+  const before = process.memoryUsage.rss();
+  const callers = Array.from({ length: 6 }, () => connect(port, "127.0.0.1").on("error", () => undefined));
+  for (const caller of callers) caller.pause().write(head + asked);
+  await wait(6);
+  const answer = await fetch(`http://127.0.0.1:${port}/embed/text`, { method: "POST", body: '{"text": "hola"}', headers });
+  assert.equal(answer.status, 200);
+  await wait(0);
+  const grown = process.memoryUsage.rss() - before;
+  assert.ok(grown < 120 << 20, `${grown >> 20} MiB`);
+  for (const caller of callers) caller.destroy();
+  own.closeAllConnections();
+  own.close();
+  await made.close();
+});

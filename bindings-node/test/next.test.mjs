@@ -11,6 +11,7 @@ import test from "node:test";
 
 import { project, run } from "./projects.mjs";
 
+const ROUTE = "app/api/[...path]/route.js";
 const REPLY = '{ backend: "scripted", replies: Array(50).fill({ text: "uno dos tres" }) }';
 const FILES = {
   "package.json": '{ "private": true, "type": "module" }',
@@ -36,7 +37,7 @@ export async function ask(question) {
   "app/ask/page.jsx": `import { ask } from "../actions";
 export const dynamic = "force-dynamic";
 export default async () => <p>{await ask("count")}</p>;`,
-  "app/api/[...path]/route.js": `import { chatRoutes, clipRoutes, service } from "ayni/next";
+  [ROUTE]: `import { chatRoutes, clipRoutes, service } from "ayni/next";
 const settings = { basePath: "/api", apiKey: "sesame", log: "none" };
 export const { GET, POST, OPTIONS } = service([clipRoutes({ backend: "scripted" }), chatRoutes(${REPLY})], settings);`,
   "app/sdk/route.js": `import { createAyni } from "ayni/ai-sdk";
@@ -66,6 +67,13 @@ async function started(t, folder, command, ...given) {
   for await (const line of createInterface(server.stdout)) if (/Ready/.test(line)) break;
   server.stdout.resume();
   return { url: `http://127.0.0.1:${port}`, stop };
+}
+
+/** The width of a vector, as the route gives it. */
+async function widthOf(url) {
+  const headers = { "content-type": "application/json", "x-api-key": "sesame" };
+  const found = await fetch(`${url}/api/embed/text`, { method: "POST", body: '{"text": "hola"}', headers });
+  return (await found.json()).dimensions;
 }
 
 /** What every form of the app does. */
@@ -115,9 +123,17 @@ test("development, both bundlers, the server, the standalone output elsewhere", 
         await server.stop();
       }
     });
-    await t.test(`${bundler}: development`, async (t) => {
+    await t.test(`${bundler}: development, and a route that is changed meanwhile`, async (t) => {
       const { url, stop } = await started(t, folder, next, "dev", bundler);
       await checked(url);
+      // Its module is evaluated anew in the same process, more than once.
+      for (const width of [8, 4, 16]) {
+        await writeFile(join(folder, ROUTE), FILES[ROUTE].replace('backend: "scripted"', `$&, dimensions: ${width}`));
+        const end = Date.now() + 60_000;
+        while ((await widthOf(url).catch(() => undefined)) !== width) assert.ok(Date.now() < end, `the width is never ${width}`);
+      }
+      await checked(url);
+      await writeFile(join(folder, ROUTE), FILES[ROUTE]);
       await stop();
     });
   }

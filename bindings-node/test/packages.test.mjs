@@ -3,13 +3,16 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, readFile, readdir, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-import { PLATFORMS } from "../pack.mjs";
+import { platformPackage, thisPlatform } from "../build.mjs";
+import { GLIBC, PLATFORMS, fault, glibcOf } from "../pack.mjs";
 import { project, run } from "./projects.mjs";
 
 const TSC = fileURLToPath(new URL("../node_modules/.bin/tsc", import.meta.url));
@@ -90,6 +93,7 @@ test("a service of the command line answers, and ends when it is told to", async
     [url] = /http:[^"]+/.exec(line) ?? [];
     if (url) break;
   }
+  while ((await fetch(`${url}/ready`)).status !== 200);
   const body = JSON.stringify({ text: "hola" });
   const headers = { "content-type": "application/json" };
   const found = await (await fetch(`${url}/embed/text`, { method: "POST", body, headers })).json();
@@ -112,6 +116,40 @@ test("the loader names the packages that are made", async () => {
   const loader = await readFile(new URL("../native.cjs", import.meta.url), "utf8");
   assert.deepEqual([...loader.matchAll(/require\("ayni-([\w-]+)"\)/g)].map(([, name]) => name), PLATFORMS);
   assert.ok(loader.split("\n").length <= 45);
+});
+
+test("loader, packages and recipes are about the same seven platforms", async (t) => {
+  const recipe = await readFile(new URL("../../scripts/node-packages", import.meta.url), "utf8");
+  assert.deepEqual(/^platforms=\((.*)\)$/m.exec(recipe)[1].split(" "), PLATFORMS);
+  assert.equal(/^glibc=(.*)$/m.exec(recipe)[1], GLIBC);
+  const triples = Object.fromEntries([...recipe.matchAll(/^ {2}([\w-]+)\) triple=([\w-]+) ;;$/gm)].map(([, name, triple]) => [name, triple]));
+  assert.deepEqual(Object.keys(triples).sort(), [...PLATFORMS].sort());
+  const folder = await mkdtemp(join(tmpdir(), "ayni-platforms-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const { version } = JSON.parse(await readFile(new URL("../package.json", import.meta.url)));
+  const cpus = { x64: "x86_64", arm64: "aarch64" };
+  for (const platform of PLATFORMS) {
+    const [os, cpu, abi] = platform.split("-");
+    platformPackage(join(folder, platform), process.env.AYNI_ADDON, platform);
+    const made = JSON.parse(await readFile(join(folder, platform, "package.json")));
+    const libc = { gnu: ["glibc"], musl: ["musl"] }[abi];
+    assert.deepEqual([made.name, made.version, made.os, made.cpu, made.libc], [`ayni-${platform}`, version, [os], [cpu], libc]);
+    assert.ok((await readdir(join(folder, platform))).includes(made.main) && made.files.includes(made.main));
+    const system = { linux: `unknown-linux-${abi}`, darwin: "apple-darwin", win32: "pc-windows-msvc" }[os];
+    assert.equal(triples[platform], `${cpus[cpu]}-${system}`);
+  }
+});
+
+test("a package that is too large or needs too new a glibc is refused", async (t) => {
+  if (!thisPlatform().endsWith("-gnu")) return t.skip("this machine has no glibc");
+  const wanted = glibcOf(process.env.AYNI_ADDON);
+  // What binutils says of the same file.
+  const listed = [...(await run(".", "readelf", "--version-info", process.env.AYNI_ADDON)).matchAll(/Name: GLIBC_2\.(\d+)/g)];
+  assert.equal(wanted, `2.${Math.max(...listed.map(([, minor]) => Number(minor)))}`);
+  assert.equal(fault({ megabytes: 29, glibc: GLIBC }), undefined);
+  assert.equal(fault({ megabytes: 29 }), undefined);
+  assert.match(fault({ megabytes: 31, glibc: GLIBC }), /31\.0 MB/);
+  assert.match(fault({ megabytes: 29, glibc: "2.34" }), /needs glibc 2\.34/);
 });
 
 test("the browser's part is small and holds nothing of Node.js", async () => {

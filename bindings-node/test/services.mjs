@@ -28,3 +28,11 @@ export async function everything(settings = {}) {
   await made.load();
   return made;
 }
+
+/** A service whose one part never ends to load. */
+export function loading() {
+  const never = new Promise(() => undefined);
+  const made = next.service(next.clipRoutes(never), { apiKey: "sesame", log: "none" });
+  made.start();
+  return made;
+}

@@ -6,13 +6,15 @@ import test, { before } from "node:test";
 
 import * as ayni from "ayni";
 
-import { everything } from "./services.mjs";
+import { everything, loading } from "./services.mjs";
 
-const { cases } = JSON.parse(readFileSync(new URL("../../core/conformance/services.json", import.meta.url), "utf8"));
+const { cases, loading: early } = JSON.parse(readFileSync(new URL("../../core/conformance/services.json", import.meta.url), "utf8"));
 let service;
+let starting;
 let png;
 before(async () => {
   service = await everything();
+  starting = loading();
   const { images } = await (await ayni.openImages({ backend: "scripted" })).generate("x", { size: [8, 8] });
   png = images[0].data.toString("base64");
 });
@@ -20,14 +22,14 @@ before(async () => {
 const written = (body) =>
   JSON.stringify(body, (_, value) => (value?.$repeat === undefined ? value : value.$repeat.repeat(value.count)));
 
-for (const one of cases) {
+for (const one of [...cases, ...early]) {
   test(one.name, async () => {
     const headers = { ...(one.key === null ? {} : { "x-api-key": one.key ?? "sesame" }) };
     let body = one.text;
     if (one.body !== undefined) body = written(one.body).replaceAll("{{png}}", png);
     if (body !== undefined) headers["content-type"] = "application/json";
     const init = { method: one.method ?? "GET", headers: { ...headers, ...one.send }, body };
-    const response = await service.handle(new Request(`http://localhost${one.path}`, init));
+    const response = await (early.includes(one) ? starting : service).handle(new Request(`http://localhost${one.path}`, init));
     const text = await response.text();
     assert.equal(response.status, one.status, text);
     for (const [name, value] of Object.entries(one.headers ?? {})) assert.equal(response.headers.get(name), value, name);

@@ -44,6 +44,9 @@ def test_the_procurement_backend_wants_its_ticket_and_starts_with_it(tmp_path):
     with started("procurement/backend", MERCADO_PUBLICO_TICKET="x" * 36, DATABASE_URL=f"sqlite:{tmp_path}/p.db") as backend:
         assert backend.client.get("/ready").status_code == 200
         assert backend.client.get("/api/plan").json()["record"]["calls"] >= 1
+    config = json.dumps({"backend": "scripted"})
+    with started("procurement/backend", PROCUREMENT_CONFIG=config) as backend:
+        assert backend.client.get("/health").json()["procurement"] == "scripted"
     with pytest.raises(RuntimeError, match="MERCADO_PUBLICO_TICKET is not set"), started("procurement/backend"):
         pass
 

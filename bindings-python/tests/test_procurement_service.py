@@ -103,6 +103,64 @@ def test_an_analysis_gives_claims_that_hold_and_rejects_the_others(backend):
     assert both.status_code == 400
 
 
+def events(answer):
+    """The server-sent events of an answer, read to its end."""
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    blocks = [block.split("\n") for block in answer.text.split("\n\n") if block and not block.startswith(":")]
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
+
+
+def test_analyses_stream_question_by_question(backend):
+    code = rows(backend, "/api/tenders", on=DAY.isoformat())[0]["code"]
+    found = events(backend.client.post(f"/api/tenders/{code}/analyses", json={"asks": ["risks", "deadlines", "risks"]}))
+    one = ["asking", "claim", "rejected", "answered"]
+    assert [name for name, _ in found] == ["record", *one, *one, "done"]
+    assert found[0][1]["record"]["row"]["code"] == code
+    assert [data["ask"] for _, data in found[1:-1]] == ["risks"] * 4 + ["deadlines"] * 4
+    claim, rejected = found[2][1], found[3][1]
+    assert (claim["text"], [cited["path"] for cited in claim["citations"]]) == (f"Es la licitación {code}.", ["/row/code"])
+    assert rejected["reason"]["kind"] == "not_in_fields"
+    own = events(backend.client.post(f"/api/tenders/{code}/analyses", json={"question": "¿Qué se compra?"}))
+    assert {data["ask"] for name, data in own if name == "claim"} == {"question"}
+
+
+def test_analyses_that_cannot_start_have_a_status(backend, world):
+    missing = backend.client.post("/api/tenders/1-1-LE26/analyses", json={})
+    assert (missing.status_code, failure(missing)[0]) == (404, "not_found")
+    code = rows(backend, "/api/tenders", on=DAY.isoformat())[0]["code"]
+    path = f"/api/tenders/{code}/analyses"
+    assert backend.client.post(path, json={"asks": []}).status_code == 422
+    assert backend.client.post(path, json={"asks": ["risks"], "question": "¿?"}).status_code == 400
+    unknown = backend.client.post(path, json={"model": "gpt-5"})
+    assert unknown.status_code == 400 and failure(unknown)[1] == "the model 'gpt-5' is unknown; valid: default"
+    assert control(world)["violations"] == 0
+
+
+def test_a_model_that_answers_nonsense_ends_the_stream_with_an_error():
+    config = json.dumps({"backend": "scripted"})
+    with serving(code=CODE, env={"CONFIG": config, "REPLY": '"CANARY is no answer"'}) as served:
+        found = events(served.client.post("/api/tenders/9002-7-LR26/analyses", json={"asks": ["risks", "summary"]}))
+        assert [name for name, _ in found] == ["record", "asking", "error"]
+        assert found[-1][1]["error"]["kind"] == "response_invalid" and "CANARY" not in json.dumps(found[-1])
+
+
+def test_models_are_listed_with_what_is_missing_and_the_named_one_is_asked(world, tmp_path):
+    url = world["base_url"]
+    config = {"backend": "mercado_publico", "base_url": f"{url}/servicios/v1", "store": f"sqlite:{tmp_path / 'r.db'}"}
+    env = {"CONFIG": json.dumps(config | {"min_gap_seconds": 0.01}), "MERCADO_PUBLICO_TICKET": TICKET, "GROQ_API_KEY": "gsk_x", "GROQ_MODEL": "llama"}
+    with serving(code=CODE, env=env) as served:
+        listed = served.client.get("/api/models").json()
+        assert listed["default"] == "groq"
+        assert {row["name"]: row["problem"] for row in listed["models"]} == {
+            "gemini": "GEMINI_API_KEY is not set", "groq": None, "featherless": "FEATHERLESS_API_KEY is not set", "local": "LOCAL_CHAT_MODEL is not set",
+        }
+        assert "gsk_x" not in json.dumps(listed)
+        code = served.client.get("/api/tenders", params={"on": DAY.isoformat()}).json()["rows"][0]["code"]
+        refused = served.client.post(f"/api/tenders/{code}/analysis", json={"ask": "risks", "model": "gemini"})
+        assert refused.status_code == 501 and failure(refused)[1] == "GEMINI_API_KEY is not set"
+
+
 def test_records_come_as_files(backend):
     code = rows(backend, "/api/tenders", on=DAY.isoformat())[0]["code"]
     pdf = backend.client.get(f"/api/tenders/{code}/export")

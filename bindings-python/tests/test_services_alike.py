@@ -9,7 +9,7 @@ from serving import serving
 
 import ayni
 
-CASES = json.loads((Path(__file__).resolve().parents[2] / "core/conformance/services.json").read_text())["cases"]
+ALL = json.loads((Path(__file__).resolve().parents[2] / "core/conformance/services.json").read_text())
 CODE = """
 import uvicorn
 from ayni import Chat, ChatModes, Embedder, ImageGenerator
@@ -24,10 +24,26 @@ app = service(clip_router(s), triage_router(ChatModes({"DEFAULT_LLM_MODE": "mock
 uvicorn.run(app, port=0, access_log=False)
 """
 
+# One whose part never ends to load.
+LOADING = """
+import asyncio, uvicorn
+from ayni.fastapi import ServiceSettings, clip_router, service
+router = clip_router({"backend": "scripted"})
+router.part.load = lambda: asyncio.sleep(3600)
+app = service(router, settings=ServiceSettings(api_key="sesame"), on_failure=print)
+uvicorn.run(app, port=0, access_log=False)
+"""
+
 
 @pytest.fixture(scope="module")
 def served():
     with serving(code=CODE) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def starting():
+    with serving(code=LOADING, loaded=False) as served:
         yield served
 
 
@@ -43,8 +59,17 @@ def written(body):
     return list(map(written, body)) if isinstance(body, list) else body
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", ALL["loading"], ids=lambda case: case["name"])
+def test_case_while_loading(starting, png, case):
+    check(starting, png, case)
+
+
+@pytest.mark.parametrize("case", ALL["cases"], ids=lambda case: case["name"])
 def test_case(served, png, case):
+    check(served, png, case)
+
+
+def check(served, png, case):
     content = case.get("text")
     if "body" in case:
         content = json.dumps(written(case["body"])).replace("{{png}}", png)

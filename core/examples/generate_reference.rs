@@ -7,11 +7,15 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ayni::backends::mercado_publico::{EventPage, Quota, SyncReport};
+use ayni::chat::ChatEvent;
+use ayni::config::{ModeInfo, ProcurementInfo};
+use ayni::embed::{KnownModel, Match, Parity};
 use ayni::procure::store::{MonthLine, StoredMonth, StoredRecord};
 use ayni::procure::{CallCount, DayReport, ListRequest, Plan, PurchaseOrder, QuickPurchase, Tender};
 use ayni::{
-    ChatConfig, ChatRequest, EmbedRequest, EmbedderConfig, Environment, ErrorKind, GenerateRequest,
-    ImageConfig, Operation, ProcurementConfig, RefineRequest, Setup,
+    BackendInfo, ChatConfig, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, EmbedderConfig,
+    EmbeddingSpace, Environment, ErrorKind, GenerateRequest, ImageConfig, ImageResponse, Operation,
+    ProcurementConfig, Progress, RefineRequest, Setup,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -47,6 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     pages.insert("requests.md".to_owned(), requests_page(&requests));
     pages.insert("requests.schema.json".to_owned(), pretty(&requests_schema(&requests))?);
+    let answers = answers_schema()?;
+    pages.insert("answers.md".to_owned(), answers_page(&answers));
+    pages.insert("answers.schema.json".to_owned(), pretty(&answers)?);
     write(&folder, &pages)
 }
 
@@ -67,6 +74,71 @@ struct ProcurementRecords {
     stored: StoredRecord,
     calls: CallCount,
     list: ListRequest,
+}
+
+/// What everything else answers and reports. Only its definitions are of interest.
+#[derive(schemars::JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Answers {
+    chat: ChatResponse,
+    event: ChatEvent,
+    vectors: EmbedResponse,
+    nearest: Match,
+    images: ImageResponse,
+    progress: Progress,
+    info: BackendInfo,
+    procurement: ProcurementInfo<'static>,
+    space: EmbeddingSpace,
+    mode: ModeInfo,
+    known: KnownModel,
+    parity: Parity,
+    #[cfg(feature = "candle")]
+    hardware: ayni::local::Hardware,
+}
+
+/// The definitions of what is written: a field without a value is null where the schema requires it, and left out where not.
+fn answers_schema() -> Result<Value, Box<dyn Error>> {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let schema = serde_json::to_value(settings.into_generator().into_root_schema_for::<Answers>())?;
+    let mut definitions = schema["$defs"].clone();
+    for definition in definitions.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        never_null(definition);
+    }
+    Ok(json!({ "$schema": schema["$schema"], "$defs": definitions }))
+}
+
+/// Takes null from the types of fields that are left out instead.
+fn never_null(schema: &mut Value) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, field) in properties.into_iter().flatten() {
+        if required.contains(&Value::from(name.as_str())) {
+            continue;
+        }
+        if let Some(kinds) = field["type"].as_array() {
+            let others: Vec<Value> = kinds.iter().filter(|kind| *kind != "null").cloned().collect();
+            field["type"] = if let [one] = others.as_slice() { one.clone() } else { others.into() };
+        }
+        if let Some(variants) = field.get_mut("anyOf").and_then(Value::as_array_mut) {
+            variants.retain(|variant| variant["type"] != "null");
+        }
+    }
+    let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+    variants.into_iter().flatten().for_each(never_null);
+}
+
+fn answers_page(schema: &Value) -> String {
+    let mut page = format!(
+        "{NOTE}# Answers\n\nThe JSON form of answers, events and reports, with the same names in every language. A field that \
+         `answers.schema.json` does not require is left out where there is nothing to say; others are null then. In Python and Node vectors and images are arrays of \
+         numbers and bytes. Procurement's are in `records.schema.json`.\n"
+    );
+    let definitions: BTreeMap<&str, &Value> =
+        schema["$defs"].as_object().into_iter().flatten().map(|(name, own)| (name.as_str(), own)).collect();
+    for (name, definition) in definitions {
+        define(&mut page, name, definition);
+    }
+    page
 }
 
 /// Writes every page, and removes what no page is written for any more.

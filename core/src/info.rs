@@ -8,6 +8,7 @@ use crate::error::{Error, Operation, RouteFailure};
 
 /// Limits that a backend declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Limits {
     /// The most inputs of one embedding request. Handles split larger requests.
@@ -20,6 +21,7 @@ pub struct Limits {
 
 /// What a local image model draws with: for health addresses and status panels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ImageModelInfo {
     /// What the model was made for: `standard`, `lcm`, `turbo`, `lightning-4`. It decides which steps are legal.
@@ -42,6 +44,7 @@ pub struct ImageModelInfo {
 
 /// Identity of a backend: fixed when it is built. Of a local model, precision and prompts are known once it is loaded.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct BackendInfo {
     /// The backend's name in configuration, errors, logs and metrics: `groq`, `huggingface`, `scripted`.
@@ -249,6 +252,7 @@ impl Usage {
 
 /// Where an answer came from: which backend answered, which failed before, and how many attempts it took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Route {
     /// The backend that answered.

@@ -1,7 +1,7 @@
 /** Language models for the AI SDK. */
 
-import type { ChatEvent, ChatResponse, FinishReason as Reason, ProviderData, Route, Usage } from "../answers.js";
-import type { Chat, ChatStream } from "../chat.js";
+import type { Chat, ChatStream, ProviderData } from "../chat.js";
+import type { ChatEvent, ChatResponse, FinishReason as Reason, Route, Usage } from "../generated/answers.js";
 import { guarded, marked } from "./failures.js";
 import { messagesOf, optionsOf } from "./prompt.js";
 import type {

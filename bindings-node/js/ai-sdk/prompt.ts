@@ -1,6 +1,7 @@
 /** The SDK's prompts and options as ayni's messages and options. */
 
-import type { ProviderData, ToolCall } from "../answers.js";
+import type { ProviderData } from "../chat.js";
+import type { ToolCall } from "../generated/answers.js";
 import type { ChatOptions, Message, Part } from "../chat.js";
 import type { Tool } from "../generated/requests.js";
 import { InvalidRequest } from "../generated/errors.js";

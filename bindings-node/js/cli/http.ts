@@ -5,6 +5,7 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 
 import type { Socket } from "node:net";
 
+import { ConfigInvalid } from "../generated/errors.js";
 import { failureResponse } from "../service/failures.js";
 import type { Service } from "../service/service.js";
 import { type Settled, settle } from "../service/settings.js";
@@ -171,7 +172,7 @@ export function serve(service: Service, host: string, port: number, settings: Se
   });
   limitConnections(server, maxConnections);
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (error) => reject(new ConfigInvalid(`${host}:${port} cannot be listened on: ${error.message}`)));
     server.listen(port, host, () => resolve(server));
   });
 }

@@ -5,7 +5,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import type { Progress } from "../calls.js";
+import type { Progress } from "../generated/answers.js";
 import { openEmbedder } from "../embedder.js";
 import { InvalidRequest } from "../generated/errors.js";
 import { models as listed, sampleModels } from "../services.js";

@@ -30,7 +30,7 @@ export interface EmbeddingSpace {
   model?: string | undefined;
   /** The revision of the weights. */
   revision?: string | undefined | null;
-  /** The width of a vector; `None` where it is not known yet. */
+  /** The width of a vector; `null` where it is not known yet. */
   dimensions?: number | undefined | null;
   /** How the vectors of tokens become one vector. */
   pooling?: Pooling | undefined | null;
@@ -63,8 +63,7 @@ export interface Fallback {
  * How the built-in transport connects: which certificates it trusts, through which proxy it goes, what it calls
  * itself. The default trusts this machine's certificate authorities and takes the system's proxy (`HTTPS_PROXY`,
  * `HTTP_PROXY`, `NO_PROXY`). Requests to this machine, and those for URLs that an answer named, never go through a
- * proxy. It is the field `http` of a [`Setup`](crate::Setup), or becomes the transport of a
- * [`Context`](crate::Context).
+ * proxy. It is the field `http` of a `Setup`, or becomes the transport of a `Context`.
  */
 export interface HttpOptions {
   /** Certificate authorities to trust, as PEM text. */
@@ -132,7 +131,7 @@ export interface Observe {
 
 /**
  * How calls are observed, cached, handed to fallbacks, retried, limited and timed out. The default is what we
- * recommend for services. [`Policy::none`] only observes.
+ * recommend for services. `Policy::none` only observes.
  */
 export interface Policy {
   /** When a request is retried. */
@@ -195,7 +194,7 @@ export interface ScriptedReply {
 
 /**
  * How long the phases of a call may take. `null` sets no bound; connect, first byte and idle then keep the
- * backend's own. The time-outs of the call's [`Context`] override these.
+ * backend's own. The time-outs of the call's `Context` override these.
  */
 export interface Timeout {
   /** Until the connection is made. */

@@ -44,7 +44,7 @@ export interface Buyer {
   region?: string | undefined | null;
   /** The contact person; personal data. */
   contact?: Contact | undefined | null;
-  /** The origin of the record; `None` inside another record. */
+  /** The origin of the record; `null` inside another record. */
   origin?: Origin | undefined | null;
 }
 
@@ -276,7 +276,7 @@ export interface Plan {
   exact: boolean;
   /** The ceiling of the request: when it is reached, the listing ends with a cursor. */
   max_calls: number;
-  /** The calls of the whole list over all its cursors; `None` if that depends on details or on the number of pages. */
+  /** The calls of the whole list over all its cursors; `null` if that depends on details or on the number of pages. */
   total_calls?: number | undefined | null;
   /** The number of these that count against the ticket's daily quota. */
   quota_calls: number;
@@ -537,7 +537,7 @@ export interface StoredRecord {
   form: Form;
   /** The code. */
   code: string;
-  /** The state, as its [`Display`](fmt::Display) writes it. */
+  /** The state, as its `Display` writes it. */
   state: string;
   /** Whether it is open for offers, or may still change for another reason. */
   open: boolean;
@@ -571,7 +571,7 @@ export interface Supplier {
   region?: string | undefined | null;
   /** The contact person; personal data. */
   contact?: Contact | undefined | null;
-  /** The origin of the record; `None` inside another record. */
+  /** The origin of the record; `null` inside another record. */
   origin?: Origin | undefined | null;
 }
 
@@ -611,7 +611,7 @@ export interface Tender {
   published?: Timestamp | undefined | null;
   /** The other dates. */
   dates: TenderDates;
-  /** The decision; `None` while the tender is open, whatever the dates say. */
+  /** The decision; `null` while the tender is open, whatever the dates say. */
   award?: Award | undefined | null;
   /** The lines. */
   items: readonly LineItem[];
@@ -639,7 +639,7 @@ export interface TenderDates {
   economic_opening?: Timestamp | undefined | null;
   /** When the buyer expects to decide. */
   expected_award?: Timestamp | undefined | null;
-  /** When the buyer decided; `None` while the tender is open. */
+  /** When the buyer decided; `null` while the tender is open. */
   awarded?: Timestamp | undefined | null;
   /** When the site can be visited. */
   site_visit?: Timestamp | undefined | null;

@@ -2,7 +2,7 @@
 
 export type AspectRatio = string;
 
-/** How long a prompt cache keeps what is before a [`Part::CachePoint`]. */
+/** How long a prompt cache keeps what is before a `Part::CachePoint`. */
 export type CacheTtl = "short" | "hour";
 
 /** A conversation, and the options of its answer. */
@@ -122,10 +122,23 @@ export interface Message {
 }
 
 /** The format of an answer. */
-export type OutputFormat = "text" | "json" | { json_schema: { name: string; description?: string | undefined | null; schema: unknown; strict?: boolean | undefined } };
+export type OutputFormat =
+  | "text"
+  | "json"
+  | { json_schema: { name: string; description?: string | undefined | null; schema: unknown; strict?: boolean | undefined } };
 
 /** A piece of a message. */
-export type Part = { type: "text"; text: string } | { type: "image"; image: string; detail?: ImageDetail | undefined | null } | { type: "image_url"; url: string; media_type?: string | undefined | null; detail?: ImageDetail | undefined | null } | { type: "file"; file: FileData; name?: string | undefined | null } | { type: "file_url"; url: string; media_type?: string | undefined | null; name?: string | undefined | null } | { type: "file_id"; id: string } | { type: "cache_point"; ttl?: CacheTtl | undefined } | { type: "server_tool_call"; id?: string | undefined; name: string; arguments?: unknown } | { type: "server_tool_result"; id?: string | undefined; name: string; result?: unknown } | { type: "raw"; data: unknown };
+export type Part =
+  | { type: "text"; text: string }
+  | { type: "image"; image: string; detail?: ImageDetail | undefined | null }
+  | { type: "image_url"; url: string; media_type?: string | undefined | null; detail?: ImageDetail | undefined | null }
+  | { type: "file"; file: FileData; name?: string | undefined | null }
+  | { type: "file_url"; url: string; media_type?: string | undefined | null; name?: string | undefined | null }
+  | { type: "file_id"; id: string }
+  | { type: "cache_point"; ttl?: CacheTtl | undefined }
+  | { type: "server_tool_call"; id?: string | undefined; name: string; arguments?: unknown }
+  | { type: "server_tool_result"; id?: string | undefined; name: string; result?: unknown }
+  | { type: "raw"; data: unknown };
 
 /** A text or tokens. */
 export type PromptInput = string | readonly number[];

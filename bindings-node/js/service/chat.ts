@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 
-import type { ChatEvent, ChatResponse, Route as ServedBy } from "../answers.js";
+import type { ChatEvent, ChatResponse, Route as ServedBy } from "../generated/answers.js";
 import { Chat, type ChatOptions, type ChatStream, type Message, type Part as MessagePart, openChat } from "../chat.js";
 import { AyniError } from "../failure.js";
 import type { ChatConfig } from "../generated/configs.js";

@@ -1,5 +1,6 @@
 /** The CLIP embedding service: `/embed/text`, `/embed/image`. */
 
+import type { CallOptions } from "../calls.js";
 import { Embedder, type EmbedInput, openEmbedder } from "../embedder.js";
 import type { EmbedderConfig } from "../generated/configs.js";
 import { InvalidRequest } from "../generated/errors.js";
@@ -34,9 +35,12 @@ class EmbedderPart extends HandlePart<Embedder> {
   }
 
   /** Loads a local model and runs it once; a hosted one is not called. */
-  override async load(): Promise<void> {
+  override async load(call?: CallOptions): Promise<void> {
     const embedder = await this.handle();
-    if (embedder.info().backend === "local") await embedder.embed("warm-up");
+    if (embedder.info().backend === "local") {
+      await embedder.ready(call);
+      await embedder.embed("warm-up");
+    }
     this.isLoaded = true;
   }
 

@@ -1,5 +1,7 @@
 /** Where a route's handle comes from: an open one, the promise of one, or a configuration that is opened at the start. */
 
+import type { CallOptions } from "../calls.js";
+import type { BackendInfo } from "../generated/answers.js";
 import type { Part } from "./router.js";
 
 interface Closable {
@@ -43,7 +45,7 @@ export class Opening<H extends Closable> {
 }
 
 /** A part that stands on one handle. */
-export abstract class HandlePart<H extends Closable> implements Part {
+export abstract class HandlePart<H extends Closable & { info(): BackendInfo }> implements Part {
   abstract readonly name: string;
   protected readonly opening: Opening<H>;
   protected isLoaded = false;
@@ -56,9 +58,13 @@ export abstract class HandlePart<H extends Closable> implements Part {
     return this.name;
   }
 
-  async load(): Promise<void> {
+  async load(_call?: CallOptions): Promise<void> {
     await this.opening.get();
     this.isLoaded = true;
+  }
+
+  isPaid(): boolean {
+    return (this.opening.handle?.info().host ?? null) !== null;
   }
 
   async close(): Promise<void> {

@@ -1,9 +1,9 @@
 /** The image engine: `/generate`, `/refine`. */
 
-import type { ImageResponse } from "../answers.js";
+import type { CallOptions } from "../calls.js";
 import type { ImageConfig } from "../generated/configs.js";
 import { ResponseInvalid, Unsupported } from "../generated/errors.js";
-import { type GenerateOptions, ImageGenerator, openImages } from "../images.js";
+import { type GenerateOptions, ImageGenerator, type ImageResponse, openImages } from "../images.js";
 import { health } from "../services.js";
 import { type Given, HandlePart } from "./handles.js";
 import type { Form } from "./pages.js";
@@ -31,8 +31,8 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
   }
 
   /** Opens the generator and loads a local model. */
-  override async load(): Promise<void> {
-    await (await this.handle()).ready();
+  override async load(call?: CallOptions): Promise<void> {
+    await (await this.handle()).ready(call);
     this.isLoaded = true;
   }
 

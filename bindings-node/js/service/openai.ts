@@ -114,13 +114,15 @@ export function openaiRoutes(handles: OpenAiHandles): Router {
   const part: Part = {
     name: "openai",
     title: () => "openai",
-    load: async () => {
-      for (const chat of chats.values()) if (chat.info().backend === "local") await chat.ready();
-      for (const embedder of embedders.values()) {
-        if (embedder.info().backend === "local") await embedder.embed("warm-up");
+    load: async (call) => {
+      const isLocal = (handle: Chat | Embedder | ImageGenerator): boolean => handle.info().backend === "local";
+      for (const handle of [...chats.values(), ...embedders.values(), ...generators.values()]) {
+        if (isLocal(handle)) await handle.ready(call);
       }
+      for (const embedder of embedders.values()) if (isLocal(embedder)) await embedder.embed("warm-up");
       isLoaded = true;
     },
+    isPaid: () => [...chats.values(), ...embedders.values(), ...generators.values()].some((one) => one.info().host !== null),
     close: async () => undefined,
     health: async () => ({ models: names }),
     problem: () => (isLoaded ? undefined : "the models are not loaded"),

@@ -25,6 +25,11 @@ const FILES = {
 class ProcurementPart extends HandlePart<Procurement> {
   readonly name = "procurement";
 
+  /** Whether there is a ticket whose requests are counted. */
+  override isPaid(): boolean {
+    return this.opening.handle?.info().backend === "mercado_publico";
+  }
+
   async health(): Promise<Record<string, unknown>> {
     return { procurement: (await this.handle()).info().backend };
   }

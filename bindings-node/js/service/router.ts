@@ -1,5 +1,6 @@
 /** Routes, and the part of a service that they work with. */
 
+import type { CallOptions } from "../calls.js";
 import { InvalidRequest } from "../generated/errors.js";
 import { native, unwrap } from "../native.js";
 import { malformed } from "./failures.js";
@@ -11,13 +12,15 @@ export interface Part {
   /** What it is, for the log. */
   title(): string;
   /** Readies it. Fails where nothing can be served without it. */
-  load(): Promise<void>;
+  load(call?: CallOptions): Promise<void>;
   /** Lets go of what was opened here. */
   close(): Promise<void>;
   /** What `/health` says about it. */
   health(): Promise<Record<string, unknown>>;
   /** Why it cannot serve yet; undefined if it can. */
   problem(): string | undefined;
+  /** Whether its work, once it is loaded, is done by a service for which somebody pays. */
+  isPaid?(): boolean;
   /** What people can try on the front page. */
   forms?(): readonly Form[];
 }

@@ -5,6 +5,7 @@ import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { native } from "../native.js";
 import { bodyOf, counted } from "./body.js";
 import { Refused, responseOf } from "./failures.js";
+import { Loading } from "./loading.js";
 import { Metrics } from "./metrics.js";
 import { frontPage } from "./pages.js";
 import { type Exchange, type Route, type Router, matched } from "./router.js";
@@ -25,6 +26,8 @@ export interface Service {
   readonly HEAD: (request: Request) => Promise<Response>;
   /** Loads and warms up what the routes need. The first request does it otherwise. */
   load(): Promise<void>;
+  /** The same, while requests are answered with 503 instead of waiting; `/health` and `/ready` answer, and say how far it is. */
+  start(): Promise<void>;
   /** Waits for running requests, and releases what was opened. */
   close(): Promise<void>;
 }
@@ -39,35 +42,40 @@ class Running {
   readonly #settings: Settled;
   readonly #metrics = new Metrics();
   readonly #routes: readonly Route[];
-  #loading: Promise<void> | undefined;
+  readonly #loading: Loading;
   #draining = false;
 
   constructor(routers: readonly Router[], settings: Settled) {
     this.#routers = routers;
     this.#settings = settings;
+    this.#loading = new Loading(routers.map(({ part }) => part), settings);
     this.#routes = [...this.#own(), ...routers.flatMap((router) => router.routes)];
   }
 
   asService(): Service {
     const handle = (request: Request): Promise<Response> => this.#handle(request);
-    const [load, close] = [() => this.#load(), () => this.#close()];
-    return { handle, GET: handle, POST: handle, OPTIONS: handle, HEAD: handle, load, close };
+    const [load, start] = [() => this.#loading.load(), () => this.#loading.start()];
+    return { handle, GET: handle, POST: handle, OPTIONS: handle, HEAD: handle, load, start, close: () => this.#close() };
   }
 
   #own(): Route[] {
     const health = async (): Promise<Response> => {
+      // What is being opened would have to be waited for.
+      if (this.#loading.problems()) return Response.json({ status: "healthy" });
       const found = await Promise.all(this.#routers.map(({ part }) => inTime(part.health(), `${part.name}_problem`)));
       return Response.json(Object.assign({ status: "healthy" }, ...found));
     };
     const ready = async (): Promise<Response> => {
-      const problems: Record<string, string> = {};
-      for (const { part } of this.#routers) {
+      const waiting = this.#loading.problems();
+      const problems: Record<string, string> = { ...waiting };
+      for (const { part } of waiting ? [] : this.#routers) {
         const problem = part.problem();
         if (problem !== undefined) problems[part.name] = problem;
       }
       if (this.#draining) problems["service"] = "it is stopping";
       const isReady = Object.keys(problems).length === 0;
-      return Response.json({ ready: isReady, problems }, { status: isReady ? 200 : 503 });
+      const found = { ready: isReady, problems, ...(waiting ? { loading: true } : {}) };
+      return Response.json(found, { status: isReady ? 200 : 503 });
     };
     const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
     const metrics = async (): Promise<Response> => new Response(this.#metrics.text() + native().prometheusText(), { headers });
@@ -78,33 +86,9 @@ class Running {
     ];
   }
 
-  #load(): Promise<void> {
-    this.#loading ??= this.#loadParts().catch((error: unknown) => {
-      // The next request tries again.
-      this.#loading = undefined;
-      throw error;
-    });
-    return this.#loading;
-  }
-
-  async #loadParts(): Promise<void> {
-    const { log } = this.#settings;
-    for (const { part } of this.#routers) {
-      const began = performance.now();
-      log({ level: "INFO", message: `loading ${part.title()}` });
-      try {
-        await part.load();
-      } catch (error) {
-        log({ level: "ERROR", message: `${part.title()} cannot be loaded`, problem: (error as Error).message });
-        throw error;
-      }
-      const seconds = Math.round(performance.now() - began) / 1000;
-      log({ level: "INFO", message: `loaded ${part.title()}`, seconds, problem: part.problem() });
-    }
-  }
-
   async #close(): Promise<void> {
     this.#draining = true;
+    this.#loading.stop();
     const end = Date.now() + this.#settings.drainMs;
     while (this.#metrics.inFlight > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
     for (const { part } of this.#routers) await part.close();
@@ -145,13 +129,15 @@ class Running {
       const { route, params } = this.#routeOf(request.method, path);
       template = this.#settings.basePath + route.path;
       const most = route.takesImages ? maxBodyBytes : Math.min(maxTextBytes, maxBodyBytes);
+      const isOwn = OPEN.has(path) || path === "/metrics";
+      if (!isOwn) this.#loading.check();
       // Of paths that need no key whatever comes along is not read.
       const body = OPEN.has(path) ? new Uint8Array() : await bodyOf(request, most, bodyMs);
-      if (!OPEN.has(path) && path !== "/metrics") {
+      if (!isOwn) {
         if (this.#metrics.inFlight >= this.#settings.maxConcurrency) throw busy();
         this.#metrics.inFlight++;
         isCounted = true;
-        await this.#load();
+        await this.#loading.load();
       }
       const { keepAliveMs } = this.#settings;
       response = await this.#worked(route, { request, body, params, query: url.searchParams, requestId, told, keepAliveMs });

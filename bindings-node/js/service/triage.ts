@@ -1,5 +1,6 @@
 /** The triage chat: one endpoint, selectable modes. */
 
+import type { CallOptions } from "../calls.js";
 import { AyniError } from "../failure.js";
 import { InvalidRequest } from "../generated/errors.js";
 import { ChatModes } from "../services.js";
@@ -18,6 +19,7 @@ class ModesPart implements Part {
   readonly name = "modes";
   readonly #given: ChatModes | Promise<ChatModes> | undefined;
   #modes: Promise<ChatModes> | undefined;
+  #isPaid = false;
   #problem: string | undefined = "the modes are not warmed up";
 
   constructor(given: ChatModes | Promise<ChatModes> | undefined) {
@@ -36,11 +38,17 @@ class ModesPart implements Part {
     return this.name;
   }
 
+  /** Whether some mode can be used that runs elsewhere. */
+  isPaid(): boolean {
+    return this.#isPaid;
+  }
+
   /** Prepares the default mode. The others serve even if that one cannot. */
-  async load(): Promise<void> {
+  async load(call?: CallOptions): Promise<void> {
     const modes = await this.modes();
+    this.#isPaid = modes.describe().some(({ endpoint, problem }) => endpoint !== undefined && problem === undefined);
     try {
-      await modes.warmUp();
+      await modes.warmUp(call);
       this.#problem = undefined;
     } catch (error) {
       if (!(error instanceof AyniError)) throw error;

@@ -66,8 +66,23 @@ impl From<FinishReason> for String {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for FinishReason {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FinishReason".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Why an answer ended; other words are the backend's own.",
+            "anyOf": [{ "enum": ["stop", "length", "tool_calls", "content_filter"] }, { "type": "string" }],
+        })
+    }
+}
+
 /// How likely a token of the answer was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TokenLogprob {
     /// The token's text.
@@ -94,6 +109,7 @@ impl TokenLogprob {
 
 /// Another answer to the same request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Alternative {
     /// The answer's text.
@@ -117,6 +133,7 @@ impl From<ChatResponse> for Alternative {
 
 /// An answer, and where it came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ChatResponse {
     /// The answer's text; empty where the model only calls tools.

@@ -18,6 +18,7 @@ use crate::info::{BackendInfo, Route, Usage};
 /// One event of a streamed answer. In JSON its `type` says what it is, and the rest of its fields are beside it:
 /// `{"type": "text", "text": "ho"}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChatEvent {
@@ -27,9 +28,17 @@ pub enum ChatEvent {
         route: Route,
     },
     /// A piece of the answer's text.
-    Text(#[serde(with = "text_field")] String),
+    Text(
+        #[serde(with = "text_field")]
+        #[cfg_attr(feature = "schema", schemars(with = "text_field::Owned"))]
+        String,
+    ),
     /// A piece of the reasoning.
-    Reasoning(#[serde(with = "text_field")] String),
+    Reasoning(
+        #[serde(with = "text_field")]
+        #[cfg_attr(feature = "schema", schemars(with = "text_field::Owned"))]
+        String,
+    ),
     /// The model starts a tool call.
     ToolCallStarted {
         /// The index of the call in this answer, from 0.
@@ -69,7 +78,11 @@ pub enum ChatEvent {
         metadata: ResponseMetadata,
     },
     /// Log-probabilities of the tokens of the last piece.
-    Logprobs(#[serde(with = "logprobs_field")] Vec<TokenLogprob>),
+    Logprobs(
+        #[serde(with = "logprobs_field")]
+        #[cfg_attr(feature = "schema", schemars(with = "logprobs_field::Owned"))]
+        Vec<TokenLogprob>,
+    ),
     /// The last event: the answer is complete.
     Finish {
         /// Why the answer ended.
@@ -93,7 +106,8 @@ macro_rules! named_fields {
             }
 
             #[derive(Deserialize)]
-            struct Owned {
+            #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+            pub(super) struct Owned {
                 $field: $type,
             }
 

@@ -92,6 +92,7 @@ pub struct ChatModes {
 
 /// One mode as `GET /` and the start-up log show it. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ModeInfo {
     /// The mode's name.

@@ -26,9 +26,11 @@ pub struct ProcurementOperations {
 
 /// Who a procurement backend is, and what its sources can do.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcurementInfo<'a> {
     #[serde(flatten)]
     info: &'a BackendInfo,
+    /// What each of its sources can do.
     sources: &'a [SourceInfo],
 }
 

@@ -13,6 +13,7 @@ use crate::media::BASE64;
 /// What a call tells the person who waits for it. In JSON its `type` says what it is, and durations are whole
 /// milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Progress {
@@ -22,6 +23,7 @@ pub enum Progress {
         reason: String,
         /// How long so far.
         #[serde(rename = "elapsed_ms", serialize_with = "as_milliseconds")]
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         elapsed: Duration,
     },
     /// The next attempt follows after a pause.
@@ -32,6 +34,7 @@ pub enum Progress {
         kind: ErrorKind,
         /// The pause before it.
         #[serde(rename = "wait_ms", serialize_with = "as_milliseconds")]
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         wait: Duration,
     },
     /// Another backend takes over.
@@ -58,6 +61,7 @@ pub enum Progress {
         of: u32,
         /// A small preview as an encoded image, where the backend makes one. In JSON it is base64.
         #[serde(serialize_with = "as_base64")]
+        #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
         preview: Option<Bytes>,
     },
     /// The rows of a large file are being read.

@@ -10,6 +10,7 @@ use table::KNOWN;
 
 /// A well-known embedding model, as its publisher documents it. It runs in this process, and may run elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KnownModel {
     /// Its id on the Hub.

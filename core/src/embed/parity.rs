@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How close vectors are to those of f32 on the CPU.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Parity {
     /// The precision that was measured: `f32`, `bf16` or `int8`.
@@ -18,11 +19,13 @@ pub struct Parity {
 
 /// How close one vector is to that of f32.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ProbeParity {
     /// What was embedded: a language, or the number of an image.
     pub name: String,
-    /// The cosine between the two vectors.
+    /// The cosine between the two vectors; null in JSON if one of them is none.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     pub cosine: f64,
 }
 

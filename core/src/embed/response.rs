@@ -1,6 +1,5 @@
 //! The vectors, and where they came from.
 
-use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::vectors::Vectors;
@@ -71,16 +70,42 @@ impl EmbedResponse {
 }
 
 /// In JSON, how many vectors there are and how wide they are stand beside them.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Written<'a> {
+    /// One vector an input, in the order of the inputs.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<Vec<f32>>"))]
+    vectors: &'a Vectors,
+    /// How many vectors there are.
+    count: usize,
+    /// How many numbers a vector has.
+    width: usize,
+    /// The positions of the inputs that were cut to the model's window, as far as the backend says so.
+    truncated: &'a [usize],
+    /// Tokens used, where the backend says so.
+    usage: Usage,
+    /// Who served.
+    route: &'a Route,
+}
+
 impl Serialize for EmbedResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("EmbedResponse", 6)?;
-        fields.serialize_field("vectors", &self.vectors)?;
-        fields.serialize_field("count", &self.vectors.len())?;
-        fields.serialize_field("width", &self.vectors.width())?;
-        fields.serialize_field("truncated", &self.truncated)?;
-        fields.serialize_field("usage", &self.usage)?;
-        fields.serialize_field("route", &self.route)?;
-        fields.end()
+        let Self { vectors, truncated, usage, route } = self;
+        let (count, width) = (vectors.len(), vectors.width());
+        Written { vectors, count, width, truncated, usage: *usage, route }.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for EmbedResponse {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EmbedResponse".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = Written::json_schema(generator);
+        schema.insert("description".into(), "The vectors, and where they came from.".into());
+        schema
     }
 }
 

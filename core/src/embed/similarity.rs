@@ -34,6 +34,7 @@ pub fn similarity(a: &[f32], b: &[f32]) -> Result<f32> {
 
 /// One of the vectors that are most similar to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Match {
     /// Its position among the vectors.

@@ -75,6 +75,7 @@ impl Sent {
 
 /// One backend that failed before another one answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RouteFailure {
     /// The backend's name.

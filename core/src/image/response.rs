@@ -1,6 +1,5 @@
 //! Images, and how they were generated.
 
-use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
@@ -85,22 +84,60 @@ impl ImageResponse {
 }
 
 /// In JSON the images are base64, with their count and media types beside them.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Written<'a> {
+    /// How many images there are.
+    count: usize,
+    /// The images, encoded, as base64.
+    images: Vec<String>,
+    /// The media type of each image.
+    media_types: Vec<&'a str>,
+    /// The seed used, where the backend reports it.
+    seed: Option<u64>,
+    /// Width and height of the images.
+    size: Option<(u32, u32)>,
+    /// The scheduler used, where the backend says so.
+    scheduler: Option<&'a str>,
+    /// The steps run, where the backend says so.
+    steps: Option<u32>,
+    /// The prompt as the backend rewrote it, where it did.
+    revised_prompt: Option<&'a str>,
+    /// Tokens used, where the backend says so.
+    usage: Usage,
+    /// Who served; its `model` is the model.
+    route: &'a Route,
+}
+
 impl Serialize for ImageResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let media_types: Vec<_> = self.images.iter().map(ImageData::media_type).collect();
-        let images: Vec<_> = self.images.iter().map(ImageData::to_base64).collect();
-        let mut fields = serializer.serialize_struct("ImageResponse", 10)?;
-        fields.serialize_field("count", &images.len())?;
-        fields.serialize_field("images", &images)?;
-        fields.serialize_field("media_types", &media_types)?;
-        fields.serialize_field("seed", &self.seed)?;
-        fields.serialize_field("size", &self.size)?;
-        fields.serialize_field("scheduler", &self.scheduler)?;
-        fields.serialize_field("steps", &self.steps)?;
-        fields.serialize_field("revised_prompt", &self.revised_prompt)?;
-        fields.serialize_field("usage", &self.usage)?;
-        fields.serialize_field("route", &self.route)?;
-        fields.end()
+        let Self { images, seed, size, scheduler, steps, revised_prompt, usage, route } = self;
+        let written = Written {
+            count: images.len(),
+            images: images.iter().map(ImageData::to_base64).collect(),
+            media_types: images.iter().map(ImageData::media_type).collect(),
+            seed: *seed,
+            size: *size,
+            scheduler: scheduler.as_deref(),
+            steps: *steps,
+            revised_prompt: revised_prompt.as_deref(),
+            usage: *usage,
+            route,
+        };
+        written.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ImageResponse {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ImageResponse".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = Written::json_schema(generator);
+        schema.insert("description".into(), "Images, and how they were generated.".into());
+        schema
     }
 }
 

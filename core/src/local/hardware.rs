@@ -8,6 +8,7 @@ use crate::error::Result;
 
 /// What models in this process compute with where nothing else is configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Hardware {
     /// `cpu` or `cuda:0`.

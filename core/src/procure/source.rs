@@ -8,12 +8,14 @@ use crate::error::Operation;
 /// What a source of a procurement backend can do by itself. The backend does the rest with more calls or by filtering; a
 /// plan says how many calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SourceInfo {
     /// The source.
     pub source: Source,
     /// The operations that it supports.
     #[serde(serialize_with = "names")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub operations: Vec<Operation>,
     /// Whether it needs a ticket.
     pub needs_ticket: bool,

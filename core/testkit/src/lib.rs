@@ -32,4 +32,4 @@ pub use placeholders::{CANARIES, CANARY_HF_KEY, CANARY_KEY, CANARY_PROMPT, JPEG,
 pub use runner::{Failure, Summary, run, run_case, run_must_fail, serve_case};
 pub use server::{Mismatch, MockServer, Received, Report};
 pub use suite::{CaseFile, Suite};
-pub use test_main::test_main;
+pub use test_main::{test_main, test_main_with};

@@ -28,7 +28,15 @@ pub(crate) const PARALLEL_CASES: usize = 8;
 /// # Errors
 /// The differences, a line each.
 pub async fn run_case(file: &CaseFile, open: &Open) -> Result<(), Vec<String>> {
-    let differences = match tokio::time::timeout(CASE_TIMEOUT, play(file, open)).await {
+    run_checked(file, open, &|_, _| Vec::new()).await
+}
+
+/// Says what is wrong with what the calls of a case came to: `{"outcomes": [{"ok": …}, …], "progress": […]}`.
+pub(crate) type Check = dyn Fn(&Case, &Value) -> Vec<String> + Send + Sync;
+
+/// The same, and `check` looks at the outcome too.
+pub(crate) async fn run_checked(file: &CaseFile, open: &Open, check: &Check) -> Result<(), Vec<String>> {
+    let differences = match tokio::time::timeout(CASE_TIMEOUT, play(file, open, check)).await {
         Ok(Ok(differences)) => differences,
         Ok(Err(error)) => vec![error.message().to_owned()],
         Err(_) => vec![format!("the case did not end within {} s", CASE_TIMEOUT.as_secs())],
@@ -119,7 +127,7 @@ fn prepare(file: &CaseFile, server: &MockServer) -> Result<Case> {
     Ok(case)
 }
 
-async fn play(file: &CaseFile, open: &Open) -> Result<Vec<String>> {
+async fn play(file: &CaseFile, open: &Open, check: &Check) -> Result<Vec<String>> {
     let server = MockServer::bind(0).await?;
     let case = prepare(file, &server)?;
     let from = OpenFrom { config: case.config.clone(), variables: case.env.clone().unwrap_or_default() };
@@ -142,7 +150,9 @@ async fn play(file: &CaseFile, open: &Open) -> Result<Vec<String>> {
         outcomes.push(outcome.map_err(|what| in_call(call, &what))?);
     }
     let outcome = json!({ "outcomes": outcomes, "progress": progress.take() });
-    Ok(judge(&case, &outcome, &server.report()))
+    let mut differences = judge(&case, &outcome, &server.report());
+    differences.extend(check(&case, &outcome));
+    Ok(differences)
 }
 
 fn in_call(call: &Call, what: &str) -> Error {

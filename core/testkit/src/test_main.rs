@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ayni::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::case::Capability;
+use crate::case::{Capability, Case};
 use crate::open::{Open, OpenFrom, Opened};
-use crate::runner::{PARALLEL_CASES, run_case, run_must_fail};
+use crate::runner::{Check, PARALLEL_CASES, run_checked, run_must_fail};
 use crate::suite::{CaseFile, Suite};
 
 /// Runs every case of the suite in `folder` on what `open` opens. It is the `main` of a test with
@@ -33,9 +34,19 @@ pub fn test_main(
     folder: impl AsRef<Path>,
     open: impl Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync + 'static,
 ) -> ExitCode {
+    test_main_with(folder, open, |_, _| Vec::new())
+}
+
+/// The same, and `check` says what else is wrong with the outcome of a case that should pass, a line each. The outcome is
+/// `{"outcomes": [{"ok": …} or {"error": …}, …], "progress": […]}`.
+pub fn test_main_with(
+    folder: impl AsRef<Path>,
+    open: impl Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync + 'static,
+    check: impl Fn(&Case, &Value) -> Vec<String> + Send + Sync + 'static,
+) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL_CASES);
-    match load(folder.as_ref()).and_then(|suite| Trials::new(suite, open)) {
+    match load(folder.as_ref()).and_then(|suite| Trials::new(suite, open, check)) {
         Ok(trials) => trials.run(&arguments),
         Err(error) => {
             eprintln!("behavior: {error}");
@@ -60,6 +71,7 @@ struct Trials {
 /// What every trial needs.
 struct Shared {
     open: Box<Open>,
+    check: Box<Check>,
     /// One for all trials: the built-in transport keeps connections, which live in the runtime that made them.
     runtime: Runtime,
     executed: AtomicUsize,
@@ -70,11 +82,13 @@ impl Trials {
     fn new(
         suite: Suite,
         open: impl Fn(Capability, &OpenFrom) -> Result<Opened> + Send + Sync + 'static,
+        check: impl Fn(&Case, &Value) -> Vec<String> + Send + Sync + 'static,
     ) -> Result<Self> {
         let runtime = Runtime::new()
             .map_err(|error| ayni::Error::config(format!("the tokio runtime does not start: {error}")))?;
         let shared = Shared {
             open: Box::new(open),
+            check: Box::new(check),
             runtime,
             executed: AtomicUsize::new(0),
             failed_as_expected: AtomicUsize::new(0),
@@ -109,7 +123,7 @@ impl Trials {
         let (run, shared) = (file.clone(), Arc::clone(&self.shared));
         let trial = Trial::test(file.id(), move || {
             shared.executed.fetch_add(1, Ordering::Relaxed);
-            outcome(shared.runtime.block_on(run_case(&run, &*shared.open)))
+            outcome(shared.runtime.block_on(run_checked(&run, &*shared.open, &*shared.check)))
         });
         self.marked_if_skipped(file, trial)
     }

@@ -17,6 +17,7 @@ from starlette.responses import StreamingResponse
 
 from ayni import Chat, InvalidRequest, Listing, Money, Procurement, Unsupported
 from ayni.documents import analyse, export, tender_file
+from ayni.fastapi._analyses import Ask, Chats, Models, Questions, analysis_stream
 from ayni.fastapi._guard import text_route
 from ayni.fastapi._pages import Form, Input
 from ayni.fastapi._service import Part, ServiceRouter
@@ -62,10 +63,11 @@ class Question(BaseModel):
     """What to ask about a tender: one of the prepared questions, or a free one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ask": "risks", "language": "es"}]})
-    ask: Literal["summary", "requirements", "risks", "go_no_go", "deadlines"] | None = None
+    ask: Ask | None = None
     question: str | None = Field(default=None, min_length=1, max_length=4_000)
     language: Literal["es", "en"] = "es"
     most_claims: int | None = Field(default=None, ge=1, le=50)
+    model: str | None = Field(default=None, max_length=64, description="One of `GET /api/models`")
 
 
 class Sync(BaseModel):
@@ -146,7 +148,7 @@ class ProcurementPart(Part):
         self, procurement: Procurement | Mapping[str, Any] | None, chat: Chat | Mapping[str, Any] | None
     ) -> None:
         self._config, self._given = procurement, procurement if isinstance(procurement, Procurement) else None
-        self._chat_config, self._chat = chat, chat if isinstance(chat, Chat) else None
+        self.chats = Chats(chat)
         self._procurement = self._given
         self._problem: str | None = "it is not loaded"
 
@@ -157,14 +159,6 @@ class ProcurementPart(Part):
             config = self._config
             self._procurement = Procurement(config) if isinstance(config, Mapping) else Procurement.from_env()
         return self._procurement
-
-    @property
-    def chat(self) -> Chat:
-        """The chat: the given one, else the one whose key is set (Gemini, Groq, Featherless)."""
-        if self._chat is None:
-            config = self._chat_config
-            self._chat = Chat(config) if isinstance(config, Mapping) else Chat.from_env()
-        return self._chat
 
     async def load(self) -> None:
         """Opens the client, so that a missing ticket is noticed at once. Sends nothing, because requests count."""
@@ -258,26 +252,38 @@ def procurement_router(
     _add_lists(router, part, listed)
     _add_records(router, part)
     _add_accounts(router, part, listed)
-
-    @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
-    @text_route
-    async def analysis(code: Code, body: Question) -> Response:
-        found = await analyse(part.procurement, code, part.chat, **_asked(body))
-        return _json(found.json)
-
-    @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
-    @text_route
-    async def analysis_pdf(code: Code, body: Question) -> Response:
-        found = await analyse(part.procurement, code, part.chat, **_asked(body))
-        return _attachment(found.pdf(), "pdf", code)
-
+    _add_analyses(router, part)
     return router
 
 
 def _asked(body: Question) -> dict[str, Any]:
     if body.ask is not None and body.question is not None:
         raise InvalidRequest("`ask` and `question` exclude each other: give one of the two")
-    return body.model_dump(exclude_none=True)
+    return body.model_dump(exclude_none=True, exclude={"model"})
+
+
+def _add_analyses(router: ServiceRouter, part: ProcurementPart) -> None:
+    @router.get("/models", response_model=Models, summary="Which models may be asked, and why the others cannot")
+    async def models() -> Models:
+        return part.chats.describe()
+
+    @router.post("/tenders/{code}/analysis", response_model=AnalysisOut, summary="What a model says, with proof")
+    @text_route
+    async def analysis(code: Code, body: Question) -> Response:
+        found = await analyse(part.procurement, code, await part.chats.open(body.model), **_asked(body))
+        return _json(found.json)
+
+    @router.post("/tenders/{code}/analysis.pdf", response_class=Response, summary="The same on one page of PDF")
+    @text_route
+    async def analysis_pdf(code: Code, body: Question) -> Response:
+        found = await analyse(part.procurement, code, await part.chats.open(body.model), **_asked(body))
+        return _attachment(found.pdf(), "pdf", code)
+
+    @router.post("/tenders/{code}/analyses", response_class=StreamingResponse, summary="Several questions, as server-sent events")
+    @text_route
+    async def analyses(code: Code, body: Questions, request: Request) -> Response:
+        chat = await part.chats.open(body.model)
+        return await analysis_stream(request, part.procurement, chat, code, body.each())
 
 
 def _add_lists(router: ServiceRouter, part: ProcurementPart, listed: Any) -> None:

@@ -1,0 +1,16 @@
+// Puts the package `ayni` of this repository into node_modules, without its native part, which pages don't need: node link-ayni.mjs
+// Copied, because bundlers don't follow a link out of the folder.
+
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const from = join(here, "../bindings-node");
+const to = join(here, "node_modules/ayni");
+
+if (!existsSync(join(here, "node_modules"))) throw new Error("install the packages of examples/ first: scripts/setup pages");
+execFileSync(process.execPath, [join(from, "build.mjs")], { stdio: "inherit" });
+rmSync(to, { recursive: true, force: true });
+for (const part of ["dist", "package.json", "native.cjs", "bin.cjs"]) cpSync(join(from, part), join(to, part), { recursive: true });

@@ -1,0 +1,50 @@
+import "./globals.css";
+
+import { type Language, SettingsProvider, type Theme, ToastProvider } from "ayni-ui";
+import type { Metadata, Viewport } from "next";
+import localFont from "next/font/local";
+import { cookies } from "next/headers";
+import type { ReactNode } from "react";
+
+import { ApiProvider } from "../lib/api.tsx";
+import { Frame } from "../parts/frame.tsx";
+
+const inter = localFont({
+  src: "../../../../node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2",
+  variable: "--font-sans",
+  weight: "100 900",
+});
+
+export const metadata: Metadata = {
+  title: { default: "AndesOps · Mercado Público", template: "%s · AndesOps" },
+  description: "Órdenes de compra, licitaciones y Compra Ágil de Chile, con análisis que muestra sus pruebas.",
+};
+
+export const viewport: Viewport = {
+  themeColor: [
+    { media: "(prefers-color-scheme: light)", color: "#ffffff" },
+    { media: "(prefers-color-scheme: dark)", color: "#191b18" },
+  ],
+};
+
+/** The cookies are read here, so that the first answer has the right language and theme. */
+export default async function Layout({ children }: { children: ReactNode }) {
+  const chosen = await cookies();
+  const language: Language = chosen.get("language")?.value === "en" ? "en" : "es";
+  const theme = (["light", "dark"] as const satisfies readonly Theme[]).find((one) => one === chosen.get("theme")?.value);
+  // Read when the page is served, so that one image serves every deployment.
+  const url = process.env.API_URL || process.env.NEXT_PUBLIC_API_URL;
+  return (
+    <html className={inter.variable} data-theme={theme} lang={language}>
+      <body>
+        <SettingsProvider language={language} theme={theme}>
+          <ToastProvider>
+            <ApiProvider url={url}>
+              <Frame>{children}</Frame>
+            </ApiProvider>
+          </ToastProvider>
+        </SettingsProvider>
+      </body>
+    </html>
+  );
+}

@@ -1,0 +1,106 @@
+// What holds on every page: accessibility, the bytes of scripts, layout shifts, narrow screens. With SHOTS it writes pictures.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import test, { after, before } from "node:test";
+
+import { accessibility, launch, open, scriptBytes } from "../../testing/browser.mjs";
+import { startProcurement } from "../../testing/procurement.mjs";
+
+const MOST_SCRIPT_BYTES = 180_000;
+const MOST_SHIFT = 0.05;
+const MOST_PAINT_MS = 1500;
+
+let system;
+let browser;
+let paths;
+before(async () => {
+  [system, browser] = await Promise.all([startProcurement(), launch()]);
+  const rows = async (path) => (await (await fetch(system.api + path)).json()).rows;
+  const [tender] = await rows("/api/tenders");
+  const [quick] = await rows("/api/quick-purchases?limit=1");
+  const day = (back) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10);
+  const monitor = `/?from=${day(6)}&to=${day(2)}`;
+  const [order] = await rows(`/api/purchase-orders?from=${day(6)}&to=${day(2)}`);
+  paths = {
+    monitor, search: "/tenders", tender: `/tenders/${tender.code}`, quick: `/quick/${quick.code}`, order: `/orders/${order.code}`,
+    analysis: `/analysis?code=${tender.code}`, missing: "/tenders/1-1-LE26",
+  };
+});
+after(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+async function settled(page, name) {
+  await page.waitForLoadState("networkidle");
+  if (name === "analysis") {
+    await page.getByRole("button", { name: /^(Analizar|Analyse)$/ }).click();
+    await page.getByText(/mock-model · /).nth(2).waitFor();
+  }
+}
+
+// On narrow screens dark differs from light only in colours, which are checked on wide ones.
+const LOOKS = [["wide", "light"], ["wide", "dark"], ["narrow", "light"], ...(process.env.SHOTS ? [["narrow", "dark"]] : [])];
+for (const [size, theme] of LOOKS) {
+  test(`no page has a serious fault of accessibility or is wider than the screen: ${size}, ${theme}`, async () => {
+    const { page, close } = await open(browser, { size, theme, url: system.page, expected: [/404/] });
+    for (const [name, path] of Object.entries(paths)) {
+      await page.goto(system.page + path);
+      await settled(page, name);
+      assert.deepEqual(await accessibility(page), [], name);
+      const [inner, whole] = await page.evaluate(() => [document.documentElement.clientWidth, document.documentElement.scrollWidth]);
+      assert.ok(whole <= inner, `${name} is ${whole} px wide on ${inner}`);
+      if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `procurement-${name}-${size}-${theme}.png`) });
+    }
+    await close();
+  });
+}
+
+test("nothing is cut off at 360 px", async () => {
+  const { page, close } = await open(browser, { viewport: { width: 360, height: 740 }, expected: [/404/] });
+  for (const [name, path] of Object.entries(paths)) {
+    await page.goto(system.page + path);
+    await settled(page, name);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360, name);
+  }
+  await close();
+});
+
+test("the scripts of a first visit stay below their budget", async (t) => {
+  for (const name of ["monitor", "search", "tender", "analysis"]) {
+    const bytes = await scriptBytes(browser, system.page + paths[name]);
+    t.diagnostic(`${name}: ${bytes} bytes gzipped`);
+    assert.ok(bytes > 50_000 && bytes <= MOST_SCRIPT_BYTES, `${name}: ${bytes} bytes`);
+  }
+});
+
+test("pages are painted soon, and nothing jumps, with a processor that is four times slower", async (t) => {
+  for (const name of ["monitor", "search", "tender"]) {
+    // The best of three: what else the machine does makes a visit slower, never faster.
+    const visits = [await visit(paths[name]), await visit(paths[name]), await visit(paths[name])];
+    const [paint, shift] = [Math.min(...visits.map((one) => one.paint)), Math.max(...visits.map((one) => one.shift))];
+    t.diagnostic(`${name}: largest paint ${Math.round(paint)} ms, shift ${shift.toFixed(3)}`);
+    assert.ok(shift <= MOST_SHIFT, `${name} shifts by ${shift}`);
+    assert.ok(paint > 0 && paint < MOST_PAINT_MS, `${name} is painted after ${paint} ms`);
+  }
+});
+
+/** What a first visit measures, with a processor that is four times slower. */
+async function visit(path) {
+  const { page, context, close } = await open(browser);
+  const session = await context.newCDPSession(page);
+  await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+  await page.addInitScript(() => {
+    globalThis.measured = { shift: 0, paint: 0 };
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.measured.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+    new PerformanceObserver((list) => (globalThis.measured.paint = list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
+  });
+  await page.goto(system.page + path);
+  await page.waitForLoadState("networkidle");
+  const measured = await page.evaluate(() => globalThis.measured);
+  await close();
+  return measured;
+}

@@ -1,0 +1,76 @@
+// A browser for the tests: Debian's Chromium. Whatever a page writes to the console as an error fails its test.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { gzipSync } from "node:zlib";
+
+import { chromium } from "playwright-core";
+
+const require = createRequire(import.meta.url);
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+export const sizes = { wide: { width: 1440, height: 900 }, narrow: { width: 390, height: 844 } };
+
+export function launch(args = []) {
+  return chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
+}
+
+/** A page in a context of its own. `expected` are patterns of errors that the test provokes. */
+export async function open(browser, { size = "wide", theme, language, expected = [], url, ...options } = {}) {
+  const context = await browser.newContext({
+    viewport: sizes[size], hasTouch: size === "narrow", isMobile: size === "narrow", locale: "es-CL", timezoneId: "America/Santiago",
+    reducedMotion: "reduce", acceptDownloads: true, ...options,
+  });
+  const cookies = Object.entries({ theme, language }).filter(([, value]) => value);
+  if (cookies.length) await context.addCookies(cookies.map(([name, value]) => ({ name, value, url })));
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  const [errors, log] = [[], []];
+  page.on("console", (message) => {
+    log.push(message.text());
+    if (message.type() === "error" && !expected.some((pattern) => pattern.test(message.text()))) errors.push(message.text());
+  });
+  page.on("pageerror", (error) => errors.push(error.message));
+  return {
+    page,
+    context,
+    log,
+    async close() {
+      await context.close();
+      assert.deepEqual(errors, [], "the page reported errors");
+    },
+  };
+}
+
+/** What axe finds serious or critical. */
+export async function accessibility(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
+}
+
+/** The bytes of scripts that a page loads first, gzipped. */
+export async function scriptBytes(browser, url) {
+  const { page, close } = await open(browser);
+  const bodies = new Map();
+  page.on("response", (response) => {
+    if (response.request().resourceType() === "script") bodies.set(response.url(), response.body().catch(() => Buffer.alloc(0)));
+  });
+  await page.goto(url, { waitUntil: "networkidle" });
+  let bytes = 0;
+  for (const body of bodies.values()) bytes += gzipSync(await body).length;
+  await close();
+  return bytes;
+}
+
+/** The text of what a click downloads. */
+export async function downloaded(page, click) {
+  const [download] = await Promise.all([page.waitForEvent("download"), click()]);
+  const chunks = [];
+  for await (const chunk of await download.createReadStream()) chunks.push(chunk);
+  return { name: download.suggestedFilename(), bytes: Buffer.concat(chunks) };
+}

@@ -1,0 +1,77 @@
+// Starts and stops the processes of a system on free ports of this machine.
+
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const examples = dirname(dirname(fileURLToPath(import.meta.url)));
+const root = dirname(examples);
+const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
+
+function firstOf(name, variable, paths, hint) {
+  const found = [process.env[variable], ...paths].find((path) => path && existsSync(path));
+  if (!found) throw new Error(`${name} is missing: ${hint}, or set ${variable}`);
+  return found;
+}
+
+export const python = () =>
+  firstOf("a Python with ayni", "AYNI_PYTHON", [join(target, "venv-wheel/bin/python")], "`scripts/test python` makes one");
+export const mock = () =>
+  firstOf("ayni-mock", "AYNI_MOCK", ["ci", "debug", "release"].map((profile) => join(target, profile, "ayni-mock")), "build it with `cargo build --bin ayni-mock`");
+
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** A process whose output is kept. */
+export function start(command, args, options = {}) {
+  const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], ...options });
+  const lines = [];
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", (line) => lines.push(line));
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const failed = new Promise((_, reject) => child.on("error", reject));
+  failed.catch(() => undefined);
+  return {
+    child,
+    lines,
+    ended,
+    failed,
+    async stop(signal = "SIGTERM") {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      await ended;
+    },
+  };
+}
+
+/** Waits until an address answers; fails when the process has ended instead. */
+export async function answers(url, running, seconds = 60) {
+  const end = Date.now() + seconds * 1000;
+  let gone = false;
+  running.ended.then(() => (gone = true));
+  while (Date.now() < end && !gone) {
+    const response = await Promise.race([fetch(url).catch(() => null), running.failed]);
+    if (response?.ok) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${url} ${gone ? "ended" : "did not answer"}:\n${running.lines.slice(-30).join("\n")}`);
+}
+
+/** The first line of JSON that a process prints. */
+export async function firstLine(running, seconds = 30) {
+  const end = Date.now() + seconds * 1000;
+  while (Date.now() < end) {
+    const line = running.lines.find((text) => text.startsWith("{"));
+    if (line) return JSON.parse(line);
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, 20)), running.failed]);
+  }
+  throw new Error(`nothing was printed: ${running.lines.join("\n")}`);
+}

@@ -1,0 +1,119 @@
+/** Charts as plain HTML and SVG. Each stands beside a table with the same numbers, which is what screen readers get. */
+
+"use client";
+
+import { type ReactNode, useId } from "react";
+
+export interface Datum {
+  label: string;
+  value: number;
+  /** The value as people read it. */
+  shown: string;
+}
+
+/** The largest values as bars, each with its label above. */
+export function Bars({ data, most = 8 }: { data: readonly Datum[]; most?: number }) {
+  const top = data.slice(0, most);
+  const largest = Math.max(...top.map(({ value }) => value), 0) || 1;
+  return (
+    <ol aria-hidden="true" className="bars">
+      {top.map(({ label, value, shown }) => (
+        <li key={label} title={`${label}: ${shown}`}>
+          <span className="bar-label">{label}</span>
+          <span className="number muted">{shown}</span>
+          <span className="bar">
+            <i style={{ width: `${(Math.max(value, 0) / largest) * 100}%` }} />
+          </span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 240, 60, 24, 12];
+
+/** A round number at or above the largest value. */
+export function axisTop(largest: number): number {
+  if (!(largest > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(largest));
+  return ([1, 2, 2.5, 5, 10].find((step) => step * power >= largest) ?? 10) * power;
+}
+
+/** Values over time as columns. */
+export function Columns({ data, axis }: { data: readonly Datum[]; axis: (value: number) => string }) {
+  const top = axisTop(Math.max(...data.map(({ value }) => value), 0));
+  const step = (WIDTH - LEFT) / Math.max(data.length, 1);
+  const width = Math.min(step * 0.7, 48);
+  const y = (value: number) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
+  const every = Math.ceil(data.length / 8);
+  return (
+    <svg aria-hidden="true" className="plot" viewBox={`0 0 ${WIDTH} ${HEIGHT}`}>
+      {[0, 0.5, 1].map((share) => (
+        <g key={share}>
+          <line x1={LEFT} x2={WIDTH} y1={y(top * share)} y2={y(top * share)} />
+          <text textAnchor="end" x={LEFT - 6} y={y(top * share) + 4}>
+            {axis(top * share)}
+          </text>
+        </g>
+      ))}
+      {data.map(({ label, value, shown }, index) => {
+        const x = LEFT + step * index + (step - width) / 2;
+        return (
+          <g key={label}>
+            <rect height={Math.max(y(0) - y(value), value > 0 ? 1 : 0)} rx="2" width={width} x={x} y={y(value)}>
+              <title>{`${label}: ${shown}`}</title>
+            </rect>
+            {index % every ? null : (
+              <text textAnchor="middle" x={x + width / 2} y={HEIGHT - 6}>
+                {label}
+              </text>
+            )}
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+/** The table beside a chart. */
+export function DataTable(props: { caption: string; head: readonly [string, string, string]; rows: readonly { label: string; middle: string; shown: string; action?: ReactNode }[] }) {
+  return (
+    // Reached with Tab, because it may have to be scrolled.
+    <div aria-label={props.caption} className="scroll-y" role="region" tabIndex={0}>
+      <table className="plain-table">
+        <caption className="hidden-label">{props.caption}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{props.head[0]}</th>
+            <th className="end" scope="col">
+              {props.head[1]}
+            </th>
+            <th className="end" scope="col">
+              {props.head[2]}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {props.rows.map((row) => (
+            <tr key={row.label}>
+              <td>{row.action ?? row.label}</td>
+              <td className="end">{row.middle}</td>
+              <td className="end">{row.shown}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** How much of something is used. */
+export function Meter({ label, value, max, tone }: { label: string; value: number; max: number; tone?: "warn" | "danger" | undefined }) {
+  const id = useId();
+  const share = max > 0 ? Math.min(Math.max(value / max, 0), 1) : 0;
+  return (
+    <span aria-label={label} aria-valuemax={max} aria-valuemin={0} aria-valuenow={Math.min(value, max)} className="meter" data-tone={tone} id={id} role="meter">
+      <i style={{ width: `${share * 100}%` }} />
+    </span>
+  );
+}
