@@ -1,6 +1,6 @@
 """Makes tiny:text: a vector a word, distilled from all-MiniLM-L6-v2, for English and Spanish.
 
-    python text.py OUT [--teacher FOLDER] [--epochs 30]
+    python text.py OUT [--teacher FOLDER] [--epochs 15]
 
 The teacher knows English. A Spanish caption learns the vector of its English twin, so that both languages share one
 space. Writes the layout of sentence-transformers' `StaticEmbedding`, in 16 bits, and the pairs that it is judged by.
@@ -176,16 +176,16 @@ def judged(everything: list[source.Drawing], pages: dict[str, list[list[str]]], 
 
 def taught_vectors(teacher: SentenceTransformer, texts: list[str]) -> numpy.ndarray:
     """The teacher's vectors of texts, kept in a file: they are most of the work."""
-    path = source.WORK / "teacher.npz"
+    names, path = source.WORK / "teacher.json", source.WORK / "teacher.npy"
     known: dict[str, numpy.ndarray] = {}
-    if path.is_file():
-        with numpy.load(path) as kept:
-            known = dict(zip(kept["texts"].tolist(), kept["vectors"].astype("float32")))
+    if names.is_file():
+        known = dict(zip(json.loads(names.read_text()), numpy.load(path).astype("float32")))
     missing = [text for text in dict.fromkeys(texts) if text not in known]
     if missing:
         known |= dict(zip(missing, teacher.encode(missing, batch_size=64, normalize_embeddings=True, show_progress_bar=False)))
         path.parent.mkdir(parents=True, exist_ok=True)
-        numpy.savez(path, texts=numpy.array(list(known)), vectors=numpy.stack(list(known.values())).astype("float16"))
+        numpy.save(path, numpy.stack(list(known.values())).astype("float16"))
+        names.write_text(json.dumps(list(known)))
     return numpy.stack([known[text] for text in texts])
 
 
@@ -234,8 +234,9 @@ def train(teacher: SentenceTransformer, epochs: int) -> tuple[SentenceTransforme
     # Frequent words say little: their vectors start short.
     rank = torch.arange(len(table), dtype=torch.float32)
     table *= (rank / (rank + 1000)).clamp(min=0.02)[:, None]
-    is_english = torch.tensor([token in teacher.tokenizer.get_vocab() for token, _ in tokens])
-    table[~is_english] *= 0.3
+    english = teacher.tokenizer.get_vocab()
+    is_english = torch.tensor([[float(token in english)] for token, _ in tokens])
+    table *= 0.3 + 0.7 * is_english
     weight = torch.nn.Parameter(table.clone())
     ids = [torch.tensor(inner.encode(text, add_special_tokens=False).ids) for text, _ in taught]
     # Captions among captions and sentences among sentences: in a mixed batch nothing tells sentences apart.
@@ -255,14 +256,14 @@ def train(teacher: SentenceTransformer, epochs: int) -> tuple[SentenceTransforme
             wanted = short[[target_of[taught[row][1]] for row in rows]]
             alike = ((found @ found.T - wanted @ wanted.T) ** 2).mean()
             # What the teacher says of a word alone is worth keeping: a text that was not trained on has nothing else.
-            away = ((weight - table)[is_english] ** 2).sum(1).mean()
+            away = (((weight - table) * is_english) ** 2).sum() / len(table)
             loss = (1 - (found * wanted).sum(1)).mean() + 10 * alike + KEEP * away
             optimiser.param_groups[0]["lr"] = 0.01 * (1 - step / steps) + 1e-4
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             step += 1
-        if epoch % 5 == 4:
+        if epoch % 3 == 2:
             print(f"epoch {epoch + 1} loss {loss.item():.4f} alike {alike.item():.4f}", flush=True)
     static = StaticEmbedding(inner, embedding_weights=weight.detach().half())
     return SentenceTransformer(modules=[static, Normalize()], device="cpu"), judged(everything, pages, dice)
@@ -273,7 +274,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("out", type=Path)
     arguments.add_argument("--teacher", type=Path, default=cache / "models/all-minilm-l6-v2")
-    arguments.add_argument("--epochs", type=int, default=30)
+    arguments.add_argument("--epochs", type=int, default=15)
     given = arguments.parse_args()
     torch.set_num_threads(1)
     teacher = SentenceTransformer(str(given.teacher), device="cpu")
