@@ -22,8 +22,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTo
 
 import drawings as source
 
-SIZE = 64
-# Drawings are rendered larger, and shifted, turned and scaled into the 64 × 64 pixels.
+# Drawings are rendered larger than the model takes them, and shifted, turned and scaled into its pixels.
 RENDERED = 80
 WIDTH = 128
 VOCABULARY = 4096
@@ -60,12 +59,12 @@ def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def config(words: PreTrainedTokenizerFast) -> CLIPConfig:
+def config(words: PreTrainedTokenizerFast, size: int) -> CLIPConfig:
     shared = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": 4, "hidden_act": "gelu"}
     ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
     return CLIPConfig(
         text_config={**shared, **ids, "num_hidden_layers": 2, "vocab_size": len(words), "max_position_embeddings": WINDOW},
-        vision_config={**shared, "num_hidden_layers": 4, "image_size": SIZE, "patch_size": 8},
+        vision_config={**shared, "num_hidden_layers": 4, "image_size": size, "patch_size": size // 8},
         projection_dim=WIDTH,
     )
 
@@ -83,8 +82,9 @@ def caption(drawing: source.Drawing, language: str, dice: random.Random) -> str:
     return " ".join(tags[: dice.randint(1, 3)])
 
 
-def augmented(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shifted, turned, scaled and set on a background, which is white more often than not: `[image, 3, 64, 64]` in [-1, 1]."""
+def augmented(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Shifted, turned, scaled and set on a background, which is white more often than not: `[image, 3, size, size]` in [-1, 1]."""
+    images = functional.interpolate(images.float(), size * RENDERED // 64, mode="bilinear", antialias=True) if size < 64 else images
     count = len(images)
 
     def spread(low: float, high: float) -> torch.Tensor:
@@ -93,7 +93,7 @@ def augmented(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     angle, scale = spread(-0.12, 0.12), spread(0.9, 1.15)
     rotation = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
     shift = torch.stack([spread(-0.08, 0.08), spread(-0.08, 0.08)], 1)[..., None]
-    grid = functional.affine_grid(torch.cat([rotation * scale.view(-1, 1, 1), shift], 2), [count, 4, SIZE, SIZE], align_corners=False)
+    grid = functional.affine_grid(torch.cat([rotation * scale.view(-1, 1, 1), shift], 2), [count, 4, size, size], align_corners=False)
     rgba = functional.grid_sample(images.float() / 255, grid, align_corners=False)
     colour, alpha = rgba[:, :3], rgba[:, 3:]
     grey = colour.mean(1, keepdim=True)
@@ -108,9 +108,9 @@ def augmented(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (colour * alpha + background * (1 - alpha)) * 2 - 1
 
 
-def on_white(images: torch.Tensor) -> torch.Tensor:
-    """Drawings as a user has them: `[image, 3, 64, 64]` in [-1, 1]."""
-    rgba = functional.interpolate(images.float() / 255, SIZE, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+def on_white(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Drawings as a user has them: `[image, 3, size, size]` in [-1, 1]."""
+    rgba = functional.interpolate(images.float() / 255, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     return (rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]) * 2 - 1
 
 
@@ -147,7 +147,7 @@ def contrast(vectors: torch.Tensor, things: torch.Tensor, scale: torch.Tensor) -
 def evaluate(model: CLIPModel, words: PreTrainedTokenizerFast, held_out: list[source.Drawing], images: torch.Tensor) -> dict:
     """How often the asked drawing is the first, and among the first five, of all that were held out."""
     model.eval()
-    pictures = torch.cat([features(model.get_image_features(part)) for part in on_white(images).split(128)])
+    pictures = torch.cat([features(model.get_image_features(part)) for part in on_white(images, model.config.vision_config.image_size).split(128)])
     concepts = [drawing.concept for drawing in held_out]
     found = {"drawings": len(held_out)}
     for language in ("english", "spanish"):
@@ -170,7 +170,7 @@ def is_held_out(drawing: source.Drawing, fold: int) -> bool:
     return digest[0] % source.HELD_OUT_OF == 0
 
 
-def train(epochs: int, fold: int, batch_size: int, top_rate: float, before: Path | None) -> tuple[CLIPModel, PreTrainedTokenizerFast, dict]:
+def train(epochs: int, fold: int, batch_size: int, top_rate: float, size: int, before: Path | None) -> tuple[CLIPModel, PreTrainedTokenizerFast, dict]:
     torch.manual_seed(20 + fold)
     torch.set_num_threads(1)
     generator, dice = torch.Generator().manual_seed(21 + fold), random.Random(22 + fold)
@@ -185,7 +185,7 @@ def train(epochs: int, fold: int, batch_size: int, top_rate: float, before: Path
     if before:
         model = CLIPModel.from_pretrained(before, attn_implementation="eager", dtype=torch.float32).train()
     else:
-        model = CLIPModel._from_config(config(words), attn_implementation="eager")
+        model = CLIPModel._from_config(config(words, size), attn_implementation="eager")
     # Few drawings need no cautious start: the first layers may move at once.
     decayed = [value for value in model.parameters() if value.dim() > 1]
     plain = [value for value in model.parameters() if value.dim() <= 1]
@@ -210,7 +210,7 @@ def train(epochs: int, fold: int, batch_size: int, top_rate: float, before: Path
             drawn = [place for places in batch for place in places]
             asked = [caption(everything[places[0]], language, dice) for language in FRAMES for places in batch]
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                pictures = features(model.get_image_features(augmented(images[drawn], generator)))
+                pictures = features(model.get_image_features(augmented(images[drawn], size, generator)))
                 texts = texts_of(model, words, asked)
             number = torch.tensor([thing for thing, places in enumerate(batch) for _ in places] + [*range(batch_size)] * len(FRAMES))
             loss = contrast(torch.cat([pictures, texts]), number, model.logit_scale.exp().clamp(max=60))
@@ -231,9 +231,10 @@ def train(epochs: int, fold: int, batch_size: int, top_rate: float, before: Path
 def save(model: CLIPModel, words: PreTrainedTokenizerFast, figures: dict, out: Path) -> None:
     model.half().save_pretrained(out)
     words.save_pretrained(out)
+    size = model.config.vision_config.image_size
     half = [0.5, 0.5, 0.5]
     CLIPImageProcessor(
-        size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}, image_mean=half, image_std=half
+        size={"shortest_edge": size}, crop_size={"height": size, "width": size}, image_mean=half, image_std=half
     ).save_pretrained(out)
     for extra in ("special_tokens_map.json", "processor_config.json"):
         (out / extra).unlink(missing_ok=True)
@@ -253,9 +254,10 @@ def main() -> None:
     arguments.add_argument("--fold", type=int, default=0)
     arguments.add_argument("--from", dest="before", type=Path, help="goes on from such a model")
     arguments.add_argument("--batch", type=int, default=BATCH)
+    arguments.add_argument("--size", type=int, default=64, help="pixels of a side, 64 patches in all")
     arguments.add_argument("--rate", type=float, default=2e-3)
     given = arguments.parse_args()
-    model, words, figures = train(given.epochs, given.fold, given.batch, given.rate, given.before)
+    model, words, figures = train(given.epochs, given.fold, given.batch, given.rate, given.size, given.before)
     save(model, words, figures, given.out)
     print(json.dumps(figures))
 
