@@ -60,11 +60,13 @@ pub fn hardware(env: &Env, variables: Option<String>) -> napi::Result<Promised<'
 /// The architectures of embedding models that run in this process, the well-known models, and the sample models, as JSON.
 #[napi]
 pub fn known_models() -> Outcome<String> {
-    guarded(|| json_text(&(
+    guarded(|| {
+        json_text(&(
             ayni::local::embedding_architectures(),
             ayni::embed::known_models(),
             ayni::local::sample_models(),
-        )))
+        ))
+    })
 }
 
 /// The counters of all calls of this process, as Prometheus reads them.

@@ -56,7 +56,10 @@ pub(crate) fn hardware(py: Python<'_>, env: Variables) -> Returned {
 /// The architectures of embedding models that run in this process, the well-known models, and the sample models.
 #[pyfunction]
 pub(crate) fn known_models(py: Python<'_>) -> Returned {
-    as_python(py, (ayni::local::embedding_architectures(), ayni::embed::known_models(), ayni::local::sample_models()))
+    as_python(
+        py,
+        (ayni::local::embedding_architectures(), ayni::embed::known_models(), ayni::local::sample_models()),
+    )
 }
 
 /// The events of the native code since the last call, as soon as there are some; `None` where another subscriber has them.

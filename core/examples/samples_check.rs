@@ -89,7 +89,9 @@ async fn captions_find_drawings(folder: &Path, precision: &str, bars: &mut Bars)
         let (mut first, mut among_five) = (0.0, 0.0);
         for (query, [_, shown, ..]) in queries.iter().zip(&rows) {
             let mut places: Vec<usize> = (0..images.len()).collect();
-            places.sort_by(|one, other| product(query, &images[*other]).total_cmp(&product(query, &images[*one])));
+            places.sort_by(|one, other| {
+                product(query, &images[*other]).total_cmp(&product(query, &images[*one]))
+            });
             let place = places.iter().position(|place| rows[*place][1] == *shown);
             first += f64::from(u8::from(place == Some(0)));
             among_five += f64::from(u8::from(place.is_some_and(|place| place < 5)));
@@ -125,7 +127,11 @@ async fn texts_are_as_near_as_they_are(path: &Path, bars: &mut Bars) -> Result<(
         // MiniLM can't read Spanish: what it reaches for the English captions is the bar of both languages.
         let reference = sets.get(set.replace("spanish", "english").as_str());
         let bar = reference.map_or(f64::NAN, |[truth, _, theirs]| spearman(theirs, truth));
-        bars.hold(&format!("tiny:text, {set}, {} pairs: of MiniLM's", truth.len()), spearman(ours, truth) / bar, KEPT);
+        bars.hold(
+            &format!("tiny:text, {set}, {} pairs: of MiniLM's", truth.len()),
+            spearman(ours, truth) / bar,
+            KEPT,
+        );
     }
     Ok(())
 }

@@ -34,8 +34,10 @@ async fn tables_of_vectors_are_those_of_sentence_transformers() {
         let tolerance = if name == "half" { 1e-3 } else { 1e-5 };
         let told = embedder.space().clone();
         assert_eq!((told.dimensions, told.normalised), (Some(24), name != "half"), "{name}");
-        let response =
-            embedder.embed(&Context::new(), EmbedRequest::texts(expected.texts.iter().cloned())).await.unwrap();
+        let response = embedder
+            .embed(&Context::new(), EmbedRequest::texts(expected.texts.iter().cloned()))
+            .await
+            .unwrap();
         assert_eq!(response.truncated, [0_usize; 0], "{name}");
         for ((text, truth), found) in expected.texts.iter().zip(truth).zip(&response.vectors) {
             for (found, truth) in found.iter().zip(truth) {
@@ -57,7 +59,11 @@ fn what_is_no_table_is_named() {
     let weights = folder.path().join("model.safetensors");
     for (header, data, why) in [
         (r#"{"other": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}"#, 16, "neither a tensor"),
-        (r#"{"embeddings": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}"#, 16, "has the shape [4]"),
+        (
+            r#"{"embeddings": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}"#,
+            16,
+            "has the shape [4]",
+        ),
         (
             r#"{"embeddings": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
                 "mapping": {"dtype": "I64", "shape": [2], "data_offsets": [16, 32]}}"#,
@@ -100,7 +106,12 @@ mod samples {
             let documents = embedder.embed(&cx, EmbedRequest::texts(documents)).await.unwrap().vectors;
             for (question, nearest) in [("manzana roja", 0), ("la luna", 1), ("red fruit", 0)] {
                 let query = embedder.embed_text(&cx, question).await.unwrap();
-                assert_eq!(documents.top_k(&query, 1).unwrap()[0].index, nearest, "{}: {question}", sample.reference);
+                assert_eq!(
+                    documents.top_k(&query, 1).unwrap()[0].index,
+                    nearest,
+                    "{}: {question}",
+                    sample.reference
+                );
             }
             assert_eq!(embedder.space().model, sample.reference);
             assert_eq!(embedder.space(), open(sample.reference, &env).unwrap().space());

@@ -34,7 +34,10 @@ const GAP: u32 = 8;
 pub(crate) async fn find() -> Result<()> {
     show::section(
         "Texts and images in one space",
-        &format!("tiny:clip, a sample model of the package, and {} drawings that it never saw", DRAWINGS.len()),
+        &format!(
+            "tiny:clip, a sample model of the package, and {} drawings that it never saw",
+            DRAWINGS.len()
+        ),
     );
     let (cx, start) = (Context::new(), Instant::now());
     let embedder = LocalEmbedderConfig::new("tiny:clip").with_device("cpu").open(&Environment::process())?;

@@ -16,6 +16,9 @@ pub(crate) fn folder_of(name: &str, file: &str) -> Option<PathBuf> {
     if folder.join(file).is_file() {
         return Some(folder);
     }
-    show::line(format!("left out: {} is not there; `make models` fetches it, once and with a network", folder.display()));
+    show::line(format!(
+        "left out: {} is not there; `make models` fetches it, once and with a network",
+        folder.display()
+    ));
     None
 }

@@ -28,7 +28,10 @@ pub(crate) async fn search() -> Result<()> {
         &format!("{} titles of tenders, by tiny:text, a sample model of the package", titles.len()),
     );
     nearest(&titles, "tiny:text").await?;
-    show::section("Semantic search with a real model", "the same titles, by all-MiniLM-L6-v2 in this process");
+    show::section(
+        "Semantic search with a real model",
+        "the same titles, by all-MiniLM-L6-v2 in this process",
+    );
     match folder_of("all-minilm-l6-v2", "model.safetensors") {
         Some(folder) => nearest(&titles, &folder.display().to_string()).await,
         None => Ok(()),

@@ -44,7 +44,9 @@ pub(crate) fn static_config(files: &ModelFiles) -> Result<Value> {
         Some(&[count, width]) => {
             Ok(json!({ "model_type": MODEL2VEC, "vocab_size": count, "hidden_size": width }))
         }
-        Some(shape) => Err(wrong(format!("the table of vectors has the shape {shape:?}; expected two sides"))),
+        Some(shape) => {
+            Err(wrong(format!("the table of vectors has the shape {shape:?}; expected two sides")))
+        }
         None => Err(wrong(format!("there is neither a tensor `{TABLE}` nor `{TABLE_OF_MODEL2VEC}`"))),
     }
 }
@@ -55,9 +57,12 @@ impl StaticEmbedding {
     /// # Errors
     /// `model_load` if it is missing or has another shape.
     pub(super) fn new(config: &Value, weights: &Weights, device: &Device) -> Result<Self> {
-        let side = |name: &str| config.get(name).and_then(Value::as_u64).and_then(|side| side.try_into().ok());
+        let side =
+            |name: &str| config.get(name).and_then(Value::as_u64).and_then(|side| side.try_into().ok());
         let (Some(count), Some(width)) = (side("vocab_size"), side("hidden_size")) else {
-            return Err(wrong("the configuration of the table has no `vocab_size` and `hidden_size`".to_owned()));
+            return Err(wrong(
+                "the configuration of the table has no `vocab_size` and `hidden_size`".to_owned(),
+            ));
         };
         let renamed = weights.renamed(|name| match name {
             TABLE_OF_MODEL2VEC => Some(TABLE.to_owned()),

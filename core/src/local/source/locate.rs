@@ -44,7 +44,9 @@ pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located>
             let sample = samples::find(reference)?;
             match sample.fetched_from {
                 Some(id) => on_hub(id.to_owned(), None, None, env).map_err(|error| {
-                    error.map_message(|why| format!("{reference} is fetched, it is no part of the package: {why}"))
+                    error.map_message(|why| {
+                        format!("{reference} is fetched, it is no part of the package: {why}")
+                    })
                 }),
                 None => samples::open(&sample, env).map(Located::Local),
             }
@@ -52,12 +54,7 @@ pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located>
     }
 }
 
-fn on_hub(
-    id: String,
-    revision: Option<String>,
-    file: Option<String>,
-    env: &Environment,
-) -> Result<Located> {
+fn on_hub(id: String, revision: Option<String>, file: Option<String>, env: &Environment) -> Result<Located> {
     let hub = Hub::from_env(env)?.with_gguf(file);
     if let Some(files) = hub.cached(&id, revision.as_deref()) {
         return Ok(Located::Local(files));

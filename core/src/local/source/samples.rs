@@ -29,7 +29,11 @@ pub struct SampleModel {
 
 /// Reference, what it is, and the model on the Hub that it stands for.
 const SAMPLES: [(&str, &str, Option<&str>); 3] = [
-    ("tiny:clip", "embeds texts and images into one space: drawings of things, captions in English and Spanish", None),
+    (
+        "tiny:clip",
+        "embeds texts and images into one space: drawings of things, captions in English and Spanish",
+        None,
+    ),
     ("tiny:text", "embeds texts: words and sentences in English and Spanish", None),
     ("tiny:chat", "a small chat model, which is fetched", Some("HuggingFaceTB/SmolLM2-135M-Instruct")),
 ];
@@ -60,7 +64,9 @@ pub(super) fn advice() -> String {
     let here = sample_models().into_iter().filter(|sample| sample.bytes.is_some());
     match here.map(|sample| sample.reference).collect::<Vec<_>>() {
         names if names.is_empty() => String::new(),
-        names => format!("; the sample models {} work now, without a network (embeddings)", names.join(" and ")),
+        names => {
+            format!("; the sample models {} work now, without a network (embeddings)", names.join(" and "))
+        }
     }
 }
 
