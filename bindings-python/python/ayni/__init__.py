@@ -49,6 +49,7 @@ from ayni._services import (
     ChatModes,
     KnownModel,
     ModeInfo,
+    SampleModel,
     embedding_architectures,
     hardware,
     health,
@@ -57,6 +58,7 @@ from ayni._services import (
     models,
     models_sync,
     prometheus_text,
+    sample_models,
 )
 from ayni.records import (
     Buyer,
@@ -140,6 +142,7 @@ __all__ = [
     "RefineOptions",
     "Route",
     "RouteFailure",
+    "SampleModel",
     "SourceInfo",
     "Started",
     "Supplier",
@@ -163,6 +166,7 @@ __all__ = [
     "models",
     "models_sync",
     "prometheus_text",
+    "sample_models",
     "similarity",
     "top_k",
 ]
