@@ -5,7 +5,8 @@
     python clip.py texts      # the text tower, from the things' vectors
     python clip.py save OUT   # both towers in the layout of transformers (`CLIPModel`), in 16 bits, and their figures
 
-Each part goes into the work folder. `--steps` shortens a part, and so does Ctrl-C: the rate then falls at once.
+Each part goes into the work folder. `torchrun --nproc-per-node 2 clip.py images` shares the work between processes. `--steps`
+shortens a part, and so does SIGUSR1: the rate then falls at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import drawings as source
 import minilm
 
 WIDTH = vision.WIDTH
-LAYERS = 6
+LAYERS = 4
 VOCABULARY = 4096
 WINDOW = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -254,7 +255,9 @@ def main() -> None:
         arguments.error("`save`, and nothing else, takes a folder")
     torch.manual_seed(20)
     torch.set_num_threads(1)
-    generator, dice = torch.Generator().manual_seed(21), random.Random(22)
+    if vision.PROCESSES > 1:
+        torch.distributed.init_process_group("gloo")
+    generator, dice = torch.Generator().manual_seed(21 + 100 * vision.RANK), random.Random(22)
     drawings, start = Drawings(), time.process_time()
     steps = given.steps or STEPS.get(given.part)
     if given.part == "teacher":

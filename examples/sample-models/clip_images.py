@@ -7,13 +7,14 @@ tower of CLIP learns from it, on any number of altered drawings.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPModel
@@ -21,7 +22,9 @@ from transformers import CLIPModel
 # Drawings are rendered larger than the models take them, and shifted, turned and scaled into their pixels.
 RENDERED, SIZE, PATCH = 64, 48, 6
 WIDTH = 128
-BATCH = 128
+# Of how many processes this is which (`torchrun`), and how many drawings each takes at a time.
+PROCESSES, RANK = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+BATCH = -(-128 // PROCESSES)
 # Cosines are this many times larger in a softmax.
 SHARPNESS = 24.0
 # The part of the steps in which the rate falls.
@@ -163,14 +166,19 @@ def look_at_neighbours(model: CLIPModel) -> None:
 
 
 class Pace:
-    """A rate that rises, stays, and falls to nothing in the last part of the steps. Ctrl-C begins the fall at once."""
+    """A rate that rises, stays, and falls to nothing in the last part of the steps. SIGUSR1 begins the fall at once."""
 
     def __init__(self, steps: int, rate: float) -> None:
         self.step, self.steps, self.rate, self.fall = 0, steps, rate, max(1, int(FALL * steps))
-        signal.signal(signal.SIGINT, self.end)
+        self.is_asked_to_end = False
+        signal.signal(signal.SIGUSR1, self.ask)
 
-    def end(self, *_) -> None:
+    def ask(self, *_) -> None:
+        self.is_asked_to_end = True
+
+    def end(self) -> None:
         """As if so many steps had been asked for that the fall begins now."""
+        self.is_asked_to_end = False
         self.steps = min(self.steps, max(1, math.ceil(self.step / (1 - FALL))))
         self.fall = max(1, int(FALL * self.steps))
 
@@ -201,6 +209,19 @@ def optimiser_of(*modules: nn.Module, decay: float = 0.05) -> torch.optim.Optimi
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98))
 
 
+def share(modules: list[nn.Module], pace: Pace) -> None:
+    """The mean of the gradients of all processes; what one is asked to end, all end."""
+    grads = [value.grad for module in modules for value in module.parameters() if value.grad is not None]
+    flat = torch.cat([*(grad.flatten() for grad in grads), torch.tensor([float(pace.is_asked_to_end)])])
+    if PROCESSES > 1:
+        distributed.all_reduce(flat)
+        flat /= PROCESSES
+    for grad, part in zip(grads, flat[:-1].split([grad.numel() for grad in grads])):
+        grad.copy_(part.view_as(grad))
+    if flat[-1] > 0:
+        pace.end()
+
+
 def among(vectors: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     return SHARPNESS * vectors @ table.T
 
@@ -218,12 +239,13 @@ def steps_of(
         loss = loss_of()
         optimiser.zero_grad()
         loss.backward()
+        share(modules, pace)
         torch.nn.utils.clip_grad_norm_([value for module in modules for value in module.parameters()], 1.0)
         optimiser.step()
         for mean, module in zip(means, modules):
             mean.update_parameters(module)
         recent += (loss.item() - recent) * (0.02 if pace.step else 1.0)
-        if (pace.step + 1) % every == 0 or pace.step + 1 == pace.steps:
+        if RANK == 0 and ((pace.step + 1) % every == 0 or pace.step + 1 == pace.steps):
             spent = f"{time.process_time() - start:.0f} CPU-s, {time.time() - wall:.0f} s"
             found = report([mean.module for mean in means], pace.step + 1)
             print(f"{name} {pace.step + 1}/{pace.steps} loss {recent:.3f} {spent} {found}", flush=True)

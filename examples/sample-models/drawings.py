@@ -87,15 +87,22 @@ def _concept(hexcode: str) -> str:
     return "-".join(part for part in hexcode.upper().split("-") if part != "FE0F")
 
 
+def _squeezed(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
 def load(every_set: bool = False) -> list[Drawing]:
     """All drawings of the two sets, or of every set, that have a caption in both languages, in a fixed order."""
     spanish = {_concept(row["hexcode"]): row for row in _read("emojibase-data", "es/data.json")}
     english = {_concept(row["hexcode"]): row for row in _read("emojibase-data", "en/data.json")}
-    found = []
+    found, concept_of = [], {_squeezed(row["label"]): concept for concept, row in english.items()}
     for source in (*SETS, *TRAINED_ON) if every_set else SETS:
         icons = _read(f"@iconify-json/{source}", "icons.json")
-        for code, name in sorted(_read(f"@iconify-json/{source}", "chars.json").items()):
-            concept = _concept(code)
+        pairs = [(name, _concept(code)) for code, name in _read(f"@iconify-json/{source}", "chars.json").items()]
+        # Some sets have names only. They are those of the label, or of another set.
+        pairs = pairs or [(name, concept_of.get(_squeezed(name))) for name in icons["icons"]]
+        concept_of = {_squeezed(name): concept for name, concept in pairs if concept} | concept_of
+        for name, concept in sorted(pairs, key=lambda pair: (pair[1] or "", pair[0])):
             one, other, icon = english.get(concept), spanish.get(concept), icons["icons"].get(name)
             if one is None or other is None or icon is None or one.get("group") in (None, FLAGS):
                 continue
