@@ -1,8 +1,4 @@
-"""The image side of tiny:clip: what the networks see of a drawing, the network that teaches, and the training of both.
-
-A transformer learns little from a few thousand drawings. So a small convolutional network learns first, and the image
-tower of CLIP learns from it, on any number of altered drawings.
-"""
+"""What tiny:clip sees of a drawing, how its image tower begins, and the steps of its training."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from transformers import CLIPModel
 
 # Drawings are rendered larger than the models take them, and shifted, turned and scaled into their pixels.
@@ -24,11 +20,14 @@ RENDERED, SIZE, PATCH = 64, 48, 6
 WIDTH = 128
 # Of how many processes this is which (`torchrun`), and how many drawings each takes at a time.
 PROCESSES, RANK = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-BATCH = -(-128 // PROCESSES)
+BATCH = -(-256 // PROCESSES)
 # Cosines are this many times larger in a softmax.
 SHARPNESS = 24.0
+# Patches of an image that are seen, of 64, until the rate falls: less work, and no harm if the end of the training sees all.
+KEPT_PATCHES = 40
 # The part of the steps in which the rate falls.
 FALL = 0.3
+REPORT_EVERY = 200
 
 
 def normalised(rgb: torch.Tensor) -> torch.Tensor:
@@ -82,40 +81,6 @@ def with_holes(rgb: torch.Tensor, background: torch.Tensor, generator: torch.Gen
     length = torch.randint(0, side // 3, (count, 1), generator=generator) * (torch.rand(count, 1, generator=generator) < 0.3)
     down, across = ((place >= one) & (place < one + length) for one in start)
     return torch.where((down[:, :, None] & across[:, None, :])[:, None], background, rgb)
-
-
-def unit(inputs: int, outputs: int, stride: int = 1, side: int = 3) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False), nn.BatchNorm2d(outputs))
-
-
-class Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.one, self.two, self.past = unit(inputs, outputs, 2), unit(outputs, outputs), unit(inputs, outputs, 2, 1)
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return functional.relu(self.two(functional.relu(self.one(states))) + self.past(states))
-
-
-class Teacher(nn.Module):
-    """A small residual network. It gives vectors, and maps of 12 and of 6 places a side."""
-
-    CHANNELS = (24, 48, 96, 192, 320)
-
-    def __init__(self) -> None:
-        super().__init__()
-        first, *rest = self.CHANNELS
-        self.stem = unit(3, first)
-        self.blocks = nn.ModuleList(Block(one, other) for one, other in zip(self.CHANNELS, rest))
-        self.last = nn.Linear(rest[-1], WIDTH)
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        states = functional.relu(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
-        maps = []
-        for block in self.blocks:
-            states = block(states)
-            maps.append(states)
-        return functional.normalize(self.last(states.mean((2, 3))).float(), dim=-1), maps[1:3]
 
 
 class Concepts(nn.Module):
@@ -199,7 +164,13 @@ class Lessons:
 
 
 def averaged(module: nn.Module) -> AveragedModel:
-    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(0.997), use_buffers=True)
+    """The mean of the last states, of some hundred steps."""
+
+    @torch.no_grad()
+    def mean(means: list[torch.Tensor], states: list[torch.Tensor], count: torch.Tensor) -> None:
+        torch._foreach_lerp_(means, states, 1 - min(0.997, (1 + float(count)) / (10 + float(count))))
+
+    return AveragedModel(module, multi_avg_fn=mean)
 
 
 def optimiser_of(*modules: nn.Module, decay: float = 0.05) -> torch.optim.Optimizer:
@@ -227,13 +198,16 @@ def among(vectors: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
 
 
 def steps_of(
-    name: str, modules: list[nn.Module], steps: int, rate: float, loss_of: Callable[[], torch.Tensor],
-    report: Callable[[list[nn.Module], int], object], every: int,
-) -> tuple[list[nn.Module], int]:
-    """Trains modules, and returns the mean of their last states, and how many steps there were."""
+    modules: list[nn.Module], steps: int, rate: float, loss_of: Callable[[], torch.Tensor],
+    report: Callable[[list[nn.Module], int], object], before_first: Callable[[], None], at_fall: Callable[[], None],
+) -> None:
+    """Trains modules, and reports the means of their last states. Those are copies, made before `before_first`."""
     optimiser, means, pace = optimiser_of(*modules), [averaged(module) for module in modules], Pace(steps, rate)
     start, wall, recent = time.process_time(), time.time(), 0.0
+    before_first()
     for now in pace:
+        if pace.step == pace.steps - pace.fall:
+            at_fall()
         for group in optimiser.param_groups:
             group["lr"] = now
         loss = loss_of()
@@ -245,88 +219,37 @@ def steps_of(
         for mean, module in zip(means, modules):
             mean.update_parameters(module)
         recent += (loss.item() - recent) * (0.02 if pace.step else 1.0)
-        if RANK == 0 and ((pace.step + 1) % every == 0 or pace.step + 1 == pace.steps):
-            spent = f"{time.process_time() - start:.0f} CPU-s, {time.time() - wall:.0f} s"
-            found = report([mean.module for mean in means], pace.step + 1)
-            print(f"{name} {pace.step + 1}/{pace.steps} loss {recent:.3f} {spent} {found}", flush=True)
-    return [mean.module for mean in means], pace.steps
+        is_last = pace.step + 1 == pace.steps
+        if RANK == 0 and (is_last or (pace.step + 1) % REPORT_EVERY == 0):
+            spent = f"{time.process_time() - start:.0f} CPU-s of each process, {time.time() - wall:.0f} s"
+            print(f"{pace.step + 1}/{pace.steps} loss {recent:.3f} {spent} {report([mean.module for mean in means], pace.step + 1)}", flush=True)
 
 
-def teach(teacher: Teacher, concepts: Concepts, lessons: Lessons, steps: int, generator: torch.Generator, report, every: int):
-    """The teacher and the things' vectors, from nothing."""
-    drawn = lessons.things.unique()
-    column = torch.full((len(concepts.own),), -1)
-    column[drawn] = torch.arange(len(drawn))
+def drop_patches(model: CLIPModel, generator: torch.Generator):
+    """Has the image tower see only some patches of each image, until what this returns is removed."""
 
-    def loss_of() -> torch.Tensor:
-        rows = torch.multinomial(lessons.weights, BATCH, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found, _ = teacher(altered(lessons.images[rows], lessons.may_flip[rows], generator))
+    def some(_module, _inputs, states: torch.Tensor) -> torch.Tensor:
+        order = torch.rand(len(states), states.shape[1] - 1, generator=generator).argsort(1)[:, :KEPT_PATCHES] + 1
+        chosen = states.gather(1, order[..., None].expand(-1, -1, states.shape[2]))
+        return torch.cat([states[:, :1], chosen], 1)
+
+    return model.vision_model.embeddings.register_forward_hook(some)
+
+
+class Asked:
+    """Which thing a drawing shows, among all of which there are drawings."""
+
+    def __init__(self, lessons: Lessons, things: int, generator: torch.Generator) -> None:
+        self.lessons, self.generator = lessons, generator
+        self.drawn = lessons.things.unique()
+        self.column = torch.full((things,), -1)
+        self.column[self.drawn] = torch.arange(len(self.drawn))
+
+    def some(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Altered drawings, and the columns of their things."""
+        rows = torch.multinomial(self.lessons.weights, BATCH, generator=self.generator)
+        return altered(self.lessons.images[rows], self.lessons.may_flip[rows], self.generator), self.column[self.lessons.things[rows]]
+
+    def loss(self, vectors: torch.Tensor, columns: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         # A thing without a drawing is told by its words alone, and is no answer here.
-        scores = among(found, concepts()[drawn])
-        away = concepts.own.square().sum(1).mean()
-        return functional.cross_entropy(scores, column[lessons.things[rows]], label_smoothing=0.1) + 8 * away
-
-    return steps_of("teacher", [teacher, concepts], steps, 3e-3, loss_of, report, every)
-
-
-class Hints(nn.Module):
-    """The teacher's maps, foretold by the tokens of two layers at the same places."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linears = nn.ModuleList(nn.Linear(WIDTH, channels) for channels in Teacher.CHANNELS[2:4])
-        self.tokens: dict[int, torch.Tensor] = {}
-
-    def listen(self, model: CLIPModel) -> None:
-        layers = model.vision_model.encoder.layers
-        for place, layer in enumerate((layers[len(layers) // 2 - 1], layers[-1])):
-            layer.register_forward_hook(lambda _module, _inputs, states, place=place: self.tokens.update({place: states}))
-
-    def loss(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        total = torch.zeros(())
-        for place, (linear, wanted) in enumerate(zip(self.linears, maps)):
-            wanted = functional.interpolate(wanted.float(), (SIZE // PATCH,) * 2, mode="bilinear", antialias=True)
-            wanted = wanted.flatten(2).transpose(1, 2)
-            wanted = wanted - wanted.mean((0, 1))
-            found = linear(self.tokens[place][:, 1:]).float()
-            total = total + (1 - functional.cosine_similarity(found, wanted, dim=-1)).mean()
-        return total
-
-
-def learn(
-    model: CLIPModel, vectors_of: Callable, teacher: Teacher, table: torch.Tensor, lessons: Lessons, steps: int,
-    generator: torch.Generator, report, every: int,
-):
-    """The image tower, from the teacher: what it says of drawings, altered and laid over each other."""
-    hints, drawn = Hints(), lessons.things.unique()
-    column = torch.full((len(table),), -1)
-    column[drawn] = torch.arange(len(drawn))
-    answers, half = table[drawn], BATCH // 2
-    teacher.eval()
-
-    def seen(rows: torch.Tensor) -> torch.Tensor:
-        """Half of the images are two at once: the teacher has something to say of those as well."""
-        pixels = altered(lessons.images[rows], lessons.may_flip[rows], generator)
-        share = 0.2 + 0.3 * torch.rand(BATCH - half, 1, 1, 1, generator=generator)
-        mixed = pixels[half:] * (1 - share) + pixels[: BATCH - half].roll(1, 0) * share
-        return torch.cat([pixels[:half], mixed])
-
-    def loss_of() -> torch.Tensor:
-        # Not before the mean of the model was made, which is a copy.
-        if not hints.tokens:
-            hints.listen(model)
-        rows = torch.multinomial(lessons.weights, BATCH, generator=generator)
-        pixels = seen(rows)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            with torch.no_grad():
-                wanted, maps = teacher(pixels)
-            found = vectors_of(model, pixels)
-            hinted = hints.loss(maps)
-        scores = among(found, answers)
-        told = functional.cross_entropy(scores[:half], column[lessons.things[rows[:half]]], label_smoothing=0.1)
-        like = functional.cross_entropy(scores, among(wanted, answers).softmax(1))
-        near = (1 - (found * wanted).sum(1)).mean()
-        return 0.5 * told + like + 3 * near + hinted
-
-    return steps_of("images", [model, hints], steps, 1.5e-3, loss_of, report, every)
+        return functional.cross_entropy(among(vectors, table[self.drawn]), columns, label_smoothing=0.1)

@@ -27,7 +27,7 @@ PACKAGES = {
 }
 # The sets that drawings are held out of.
 SETS = ("fluent-emoji-flat", "noto")
-# Sets that are trained on besides, and the one whose artist drew them too. A version of a drawing is held out with it.
+# Sets that are trained on besides, and the one whose artist drew them too.
 TRAINED_ON = {"fluent-emoji": "fluent-emoji-flat", "fluent-emoji-high-contrast": "fluent-emoji-flat", "noto-v1": "noto", "fxemoji": None}
 WORK = Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().parents[2] / "target") / "sample-models"
 
@@ -35,6 +35,9 @@ WORK = Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().paren
 HELD_OUT_OF = 10
 # Flags can't be told from a name, and emojibase counts them as one group; skin tones repeat one drawing five times.
 FLAGS = 9
+# How much alike (correlation of 16 × 16 pixels) two drawings of a thing by one artist are copies of each other. Three of
+# four pairs by different artists are less alike.
+COPY, SIDE = 0.8, 16
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,20 @@ class Drawing:
     svg: str
 
     @property
-    def held_out(self) -> bool:
-        """Whether it is never trained on: one of ten of the two sets, and the versions of it by the same artist."""
-        origin = TRAINED_ON.get(self.source, self.source)
-        digest = hashlib.sha256(f"{origin} {self.concept}".encode()).digest()
-        return origin is not None and int.from_bytes(digest[:4], "big") % HELD_OUT_OF == 0
+    def is_asked(self) -> bool:
+        """Whether it is never trained on, and the models are judged by it: one of ten of the two sets."""
+        return self.source in SETS and _is_chosen(self.source, self.concept)
 
     @property
-    def is_asked(self) -> bool:
-        """Whether the models are judged by it."""
-        return self.held_out and self.source in SETS
+    def is_version_of_asked(self) -> bool:
+        """Whether such a drawing is of the same thing and by the same artist."""
+        origin = TRAINED_ON.get(self.source)
+        return origin is not None and _is_chosen(origin, self.concept)
+
+
+def _is_chosen(source: str, concept: str) -> bool:
+    digest = hashlib.sha256(f"{source} {concept}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % HELD_OUT_OF == 0
 
 
 def package(name: str) -> Path:
@@ -159,6 +166,26 @@ def rendered(drawings: list[Drawing], size: int):
         images = [Image.open(io.BytesIO(png(one, size))).convert("RGBA").resize((size, size)) for one in drawings]
         numpy.save(path, numpy.stack([numpy.asarray(image).transpose(2, 0, 1) for image in images]))
     return numpy.load(path)
+
+
+def taught(drawings: list[Drawing], size: int) -> list[int]:
+    """The places of those that are trained on: not what the models are judged by, nor an artist's near copy of it."""
+    import numpy
+
+    images = rendered(drawings, size)
+    place_of = {(one.source, one.concept): place for place, one in enumerate(drawings)}
+
+    def small(place: int):
+        rgba = images[place].reshape(4, SIDE, size // SIDE, SIDE, size // SIDE).astype("float32") / 255
+        pixels = (rgba[:3] * rgba[3:] + 1 - rgba[3:]).mean((2, 4)).ravel()
+        pixels -= pixels.mean()
+        return pixels / max(float(numpy.linalg.norm(pixels)), 1e-6)
+
+    def is_copy(place: int, one: Drawing) -> bool:
+        origin = place_of.get((TRAINED_ON.get(one.source), one.concept))
+        return origin is not None and one.is_version_of_asked and small(place) @ small(origin) >= COPY
+
+    return [place for place, one in enumerate(drawings) if not one.is_asked and not is_copy(place, one)]
 
 
 def write_held_out(folder: Path, size: int = 128) -> int:
