@@ -2,10 +2,8 @@
 #![cfg(feature = "samples")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
-
 use ayni::local::{LocalEmbedderConfig, sample_models};
-use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, ImageData, Result};
+use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Result};
 
 fn open(model: &str, env: &Environment) -> Result<AnyEmbedder> {
     LocalEmbedderConfig::new(model).with_device("cpu").open(env)
@@ -22,7 +20,7 @@ async fn every_sample_of_the_package_answers_offline_in_both_languages() {
     let folder = tempfile::tempdir().unwrap();
     let (cx, env) = (Context::new(), offline(&folder));
     let here: Vec<_> = sample_models().into_iter().filter(|sample| sample.bytes.is_some()).collect();
-    assert_eq!(here.len(), 2);
+    assert_eq!(here.len(), 1);
     for sample in here {
         let embedder = open(sample.reference, &env).unwrap();
         let documents = ["a red apple", "the moon at night"];
@@ -39,24 +37,4 @@ async fn every_sample_of_the_package_answers_offline_in_both_languages() {
         assert_eq!(embedder.space().model, sample.reference);
         assert_eq!(embedder.space(), open(sample.reference, &env).unwrap().space());
     }
-}
-
-#[tokio::test]
-async fn captions_find_the_drawings_of_the_guide() {
-    let folder = tempfile::tempdir().unwrap();
-    let drawings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/drawings");
-    let mut named: Vec<PathBuf> =
-        std::fs::read_dir(drawings).unwrap().map(|entry| entry.unwrap().path()).collect();
-    named.sort();
-    assert_eq!(named.len(), 12);
-    let images = named.iter().map(|path| ImageData::new(std::fs::read(path).unwrap()).unwrap());
-    let (cx, embedder) = (Context::new(), open("tiny:clip", &offline(&folder)).unwrap());
-    let images = embedder.embed(&cx, EmbedRequest::images(images)).await.unwrap().vectors;
-    let mut right = 0;
-    for path in &named {
-        let caption = path.file_stem().unwrap().to_str().unwrap().replace('-', " ");
-        let query = embedder.embed_text(&cx, caption).await.unwrap();
-        right += usize::from(named[images.top_k(&query, 1).unwrap()[0].index] == *path);
-    }
-    assert!(right >= 9, "{right} of 12");
 }

@@ -1,10 +1,9 @@
-//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, with the sample models of
+//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, with the sample model of
 //! the package, and with two real models where `make models` has put them. No network, no keys.
 #![allow(clippy::print_stdout, reason = "a program that shows things")]
 
 mod analysis;
 mod chat;
-mod drawings;
 mod embed;
 mod failures;
 mod images;
@@ -28,7 +27,6 @@ async fn main() -> ayni::Result<()> {
     local_chat::triage().await?;
     embed::any_number().await?;
     embed::a_space_wakes_up().await?;
-    drawings::find().await?;
     search::search().await?;
     images::draw_here().await?;
     images::generate_and_refine().await?;

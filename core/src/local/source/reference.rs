@@ -33,7 +33,7 @@ pub enum ModelReference {
         /// Which GGUF file, by a part of its name: `Q4_K_M`.
         file: Option<String>,
     },
-    /// A sample model, `tiny:clip`: [`sample_models`](crate::local::sample_models) lists them.
+    /// A sample model, `tiny:text`: [`sample_models`](crate::local::sample_models) lists them.
     Sample(&'static str),
 }
 
@@ -80,7 +80,7 @@ impl FromStr for ModelReference {
         if !is_hub_id(id) || is_wrong(revision) || is_wrong(file) {
             return Err(Error::config(format!(
                 "model '{text}' is neither a folder or file on this machine, nor a Hub id of the form `org/name[:file][@revision]`, nor a \
-                 sample model (`tiny:clip`)"
+                 sample model (`tiny:text`)"
             )));
         }
         let owned = |part: Option<&str>| part.map(str::to_owned);
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn sample_models_have_names_of_their_own() {
-        let clip: ModelReference = " tiny:clip ".parse().unwrap();
-        assert_eq!((&clip, clip.to_string()), (&ModelReference::Sample("tiny:clip"), "tiny:clip".to_owned()));
+        let text: ModelReference = " tiny:text ".parse().unwrap();
+        assert_eq!((&text, text.to_string()), (&ModelReference::Sample("tiny:text"), "tiny:text".to_owned()));
         assert_eq!("tiny:x/y".parse::<ModelReference>().unwrap_err().kind(), ErrorKind::ConfigInvalid);
-        assert!(matches!("tiny/clip".parse(), Ok(ModelReference::Hub { .. })));
+        assert!(matches!("tiny/text".parse(), Ok(ModelReference::Hub { .. })));
     }
 
     #[test]

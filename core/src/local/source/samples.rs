@@ -28,12 +28,7 @@ pub struct SampleModel {
 }
 
 /// Reference, what it is, and the model on the Hub that it stands for.
-const SAMPLES: [(&str, &str, Option<&str>); 3] = [
-    (
-        "tiny:clip",
-        "embeds texts and images into one space: drawings of things, captions in English and Spanish",
-        None,
-    ),
+const SAMPLES: [(&str, &str, Option<&str>); 2] = [
     ("tiny:text", "embeds texts: words and sentences in English and Spanish", None),
     ("tiny:chat", "a small chat model, which is fetched", Some("HuggingFaceTB/SmolLM2-135M-Instruct")),
 ];
@@ -65,7 +60,7 @@ pub(super) fn advice() -> String {
     match here.map(|sample| sample.reference).collect::<Vec<_>>() {
         names if names.is_empty() => String::new(),
         names => {
-            format!("; the sample models {} work now, without a network (embeddings)", names.join(" and "))
+            format!("; without a network these sample models work now: {} (embeddings)", names.join(", "))
         }
     }
 }
@@ -159,7 +154,7 @@ mod tests {
     #[test]
     fn files_are_written_once_and_again_where_one_is_gone() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = cache.path().join("samples").join(folder_name("tiny:clip", FILES));
+        let folder = cache.path().join("samples").join(folder_name("tiny:text", FILES));
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         unpack(FILES, &folder).unwrap();
         assert_eq!((read("config.json"), read("model.safetensors")), (b"{}".to_vec(), b"weights".to_vec()));
@@ -188,20 +183,20 @@ mod tests {
     #[test]
     fn other_contents_have_another_folder() {
         let other: &[File] = &[("config.json", b"{}"), ("model.safetensors", b"Weights")];
-        assert_ne!(folder_name("tiny:clip", FILES), folder_name("tiny:clip", other));
+        assert_ne!(folder_name("tiny:text", FILES), folder_name("tiny:text", other));
     }
 
     #[test]
     fn an_unknown_sample_is_an_error_that_names_the_others() {
         let error = find("tiny:video").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
-        assert!(error.message().ends_with("valid: tiny:clip, tiny:text, tiny:chat"), "{error}");
+        assert!(error.message().ends_with("valid: tiny:text, tiny:chat"), "{error}");
     }
 
     #[cfg(not(feature = "samples"))]
     #[test]
     fn without_the_feature_the_error_says_how_to_get_it() {
-        let error = open(&find("tiny:clip").unwrap(), &Environment::empty()).unwrap_err();
+        let error = open(&find("tiny:text").unwrap(), &Environment::empty()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.message().contains("the feature `samples`"), "{error}");
         assert_eq!(advice(), "");
