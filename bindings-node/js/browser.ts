@@ -57,6 +57,8 @@ export interface ClientOptions {
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
   headers?: Record<string, string> | undefined;
+  /** How often a GET is tried (1 by default) while its failure is one that waiting may mend; it waits as the service says. */
+  attempts?: number | undefined;
 }
 
 /** A vector, as the CLIP routes answer it. */
@@ -90,6 +92,9 @@ export interface TriageAnswer {
   finish: string;
 }
 
+/** A service that wants more time than this between two attempts gets the next one after it. */
+const LONGEST_WAIT_MS = 30_000;
+
 type Query = Record<string, string | number | undefined>;
 
 /** A client of ayni's routes. Failures are `AyniError`s with the code that the service answered. */
@@ -119,7 +124,15 @@ export function createClient(options: ClientOptions = {}) {
   async function get<T>(path: string, query: Query = {}, more?: RequestOptions): Promise<T> {
     const given = Object.entries(query).filter(([, value]) => value !== undefined);
     const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-    return readJson<T>(await request(search ? `${path}?${search}` : path, { method: "GET" }, more));
+    for (let left = more?.attempts ?? 1, wait = 500; ; left -= 1, wait *= 2) {
+      try {
+        return await readJson<T>(await request(search ? `${path}?${search}` : path, { method: "GET" }, more));
+      } catch (error) {
+        if (left <= 1 || !(error instanceof AyniError) || !error.retryable) throw error;
+        await pause(Math.min(error.retryAfterMs ?? wait, LONGEST_WAIT_MS), more?.signal);
+        more?.signal?.throwIfAborted();
+      }
+    }
   }
 
   return {

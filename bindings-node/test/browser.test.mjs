@@ -59,6 +59,21 @@ test("a service that is away, and a page instead of JSON, are errors of their ow
   await assert.rejects(broken(async () => new Response("<html>Starting", { status: 503 })).health(), { code: "unavailable" });
 });
 
+test("a GET is tried again where waiting helps, as often as asked and not more", async () => {
+  const refused = (status, headers = {}) => () => new Response(JSON.stringify({ error: { kind: status === 404 ? "not_found" : "unavailable", message: "no", retryable: status === 503 } }), { status, headers });
+  const client = (...answers) => createClient({ base: "http://x", fetch: async () => (answers.length > 1 ? answers.shift() : answers[0])() });
+  const wait = { "retry-after": "0" };
+  const good = () => Response.json({ status: "ok" });
+  assert.deepEqual(await client(refused(503, wait), refused(503, wait), good).health({ attempts: 3 }), { status: "ok" });
+  await assert.rejects(client(refused(503, wait), refused(503, wait), good).health({ attempts: 2 }), { code: "unavailable" });
+  await assert.rejects(client(refused(503, wait), good).health(), { code: "unavailable" });
+  await assert.rejects(client(refused(404), good).health({ attempts: 3 }), { code: "not_found" });
+  const stop = new AbortController();
+  const waiting = client(refused(503)).health({ attempts: 3, signal: stop.signal });
+  setTimeout(() => stop.abort(), 20);
+  await assert.rejects(waiting, { name: "AbortError" });
+});
+
 test("events are read whatever the pieces", async () => {
   const text = "\uFEFFid: 1\ndata: a\ndata: é🙂\n\n: comment\r\nevent: x\rdata:b\r\r\nretry: 5\ndata\n\ndata: unfinished";
   const bytes = new TextEncoder().encode(text);

@@ -1,5 +1,6 @@
 """What a library's process does: it answers a line with a line."""
 
+import os
 import sys
 
 
@@ -8,8 +9,9 @@ def serve(usage: str, sides, start) -> int:
     if len(sys.argv) < 3 or sys.argv[1] not in sides:
         print(usage, file=sys.stderr)
         return 2
-    # Libraries may print; what they print must not look like an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
+    # Libraries may print, from Python or not; what they print must not look like an answer.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     worker = start(*sys.argv[1:])
     for line in sys.stdin:
         command, *arguments = line.split()

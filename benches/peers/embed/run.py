@@ -199,7 +199,7 @@ def measure_all(arguments: argparse.Namespace, report: Report) -> dict[str, dict
 def main() -> int:
     arguments = options()
     if arguments.list:
-        works = json.loads(subprocess.run([arguments.program, "embed-works"], check=True, stdout=subprocess.PIPE).stdout)
+        works = tokenised_works(arguments.program, arguments.minilm, arguments.folder)
         print("works:", *(work["name"] for work in works), *lifetime.MEASUREMENTS)
         print("libraries:", *WORKS)
         return 0

@@ -74,7 +74,8 @@ impl Chat {
             text.push(' ');
             text.push_str(WORDS[usize::try_from(seed >> 33).unwrap_or_default() % WORDS.len()]);
         }
-        Ok(ChatRequest::user(text).with_temperature(0.0))
+        // An answer of another length would be other work than the peers'.
+        Ok(ChatRequest::user(text).with_temperature(0.0).with_extra("ignore_eos", true))
     }
 }
 
@@ -86,16 +87,9 @@ impl Side for Chat {
     }
 
     fn decode(&mut self, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
-        // Some answers are short.
-        let mut answer = Err(Error::response_invalid("no answer"));
-        for _ in 0..MOST_TRIES {
-            let request = self.request(context)?.with_max_tokens(tokens);
-            answer = after_first(&self.ask(request)?, tokens);
-            if answer.is_ok() {
-                break;
-            }
-        }
-        answer
+        let request = self.request(context)?.with_max_tokens(tokens);
+        let timed = self.ask(request)?;
+        Ok((timed.rest, timed.output_tokens - 1))
     }
 
     fn users(&mut self, count: usize, context: usize, tokens: u32) -> Result<(Duration, u64), Error> {
@@ -139,7 +133,7 @@ impl Chat {
         // Some answers are short.
         let mut both = Err(Error::response_invalid("no answer"));
         for _ in 0..MOST_TRIES {
-            let request = self.request(48)?.with_max_tokens(tokens);
+            let request = self.request(48)?.with_max_tokens(tokens).with_extra("ignore_eos", false);
             let free = self.ask(request.clone())?;
             let format = OutputFormat::json_schema("story", schema.clone(), true);
             let bound = self.ask(request.with_output(format))?;

@@ -105,7 +105,7 @@ impl<K: BlockFormat> Multiply for Quantised<K> {
             let scales = weights.wrapping_add(K::SHAPE.code_bytes());
             let mut unit = 0;
             while unit < K::SHAPE.units {
-                if lane == 0 && ROWS <= 4 {
+                if lane == 0 && ROWS <= 8 {
                     prefetch::<S, K>(s, weights, unit);
                 }
                 // SAFETY: the caller's promise: there is a tile here, and activations for its units.

@@ -39,7 +39,7 @@ impl<const BF16: bool> Multiply for Wide<BF16> {
         let (mut even, mut odd) = ([s.zero(); ROWS], [s.zero(); ROWS]);
         let (mut weights, mut activations) = (panel.weights.wrapping_add(2 * lane), panel.activations);
         for _ in 0..panel.k / 2 {
-            if lane == 0 && ROWS <= 4 {
+            if lane == 0 && ROWS <= 8 {
                 s.prefetch_near(weights.wrapping_add(PREFETCH_BYTES));
             }
             // SAFETY: the caller's promise: two positions of weights and activations are here.

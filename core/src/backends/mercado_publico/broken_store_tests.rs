@@ -1,10 +1,11 @@
-//! A store that fails is not a service that fails.
+//! A store that fails is not a service that fails; and a store is asked seldom.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::testing::Bench;
+use super::SyncRequest;
+use super::testing::{Bench, day};
 use crate::context::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::procure::store::{
@@ -13,11 +14,12 @@ use crate::procure::store::{
 };
 use crate::procure::{GetRequest, ProcurementClient, Timestamp};
 
-/// Reads, and writes unless it is broken.
+/// Counts how often records are read, and writes unless it is broken.
 #[derive(Debug, Default)]
 struct Breaking {
     store: MemoryStore,
     is_broken: AtomicBool,
+    reads: AtomicUsize,
 }
 
 impl Store for Breaking {
@@ -47,10 +49,12 @@ impl Store for Breaking {
         form: Form,
         codes: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StoredRecord>>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.store.records_by_code(kind, form, codes)
     }
 
     fn records(&self, query: RecordQuery) -> BoxFuture<'_, Result<Vec<StoredRecord>>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.store.records(query)
     }
 
@@ -107,4 +111,22 @@ async fn a_service_that_is_down_is_tried_by_a_call_that_reaches_it() {
     bench.chile.next([(503, "<html>mantenimiento</html>")]);
     assert!(reason("one tries, and that is not the one that the store kept from it").await);
     assert_eq!(bench.chile.calls(), 6);
+}
+
+/// The rows of a day are compared with the store in one query for many, not in one for each.
+#[tokio::test]
+async fn a_day_with_many_rows_reads_the_store_as_often_as_a_day_with_few() {
+    let mut reads = Vec::new();
+    for rows in [2, 300] {
+        let (bench, store) = bench();
+        for number in 0..rows {
+            let code: &'static str = Box::leak(format!("1-{number}-LE26").into_boxed_str());
+            bench.chile.lists("14102026", code, (5, "2026-10-20T15:00:00"));
+        }
+        let report =
+            bench.client().sync(&bench.cx(), &SyncRequest::new(RecordKind::Tender, day("2026-10-14")));
+        assert_eq!(report.await.expect("synced").rows, rows);
+        reads.push(store.reads.load(Ordering::SeqCst));
+    }
+    assert!(reads[0] > 0 && reads[0] == reads[1], "{reads:?}");
 }

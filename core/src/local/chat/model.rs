@@ -237,7 +237,12 @@ impl ChatModel {
         ticket: Ticket,
     ) -> Result<ChatJob> {
         self.check(request)?;
-        let options = SamplingOptions::of_request(request, &self.defaults.options, self.model.vocab_size())?;
+        let mut options =
+            SamplingOptions::of_request(request, &self.defaults.options, self.model.vocab_size())?;
+        if ignores_ends(request)? {
+            let never = self.tokenizer.ends().iter().map(|end| (*end, f32::NEG_INFINITY));
+            options.logit_bias.extend(never);
+        }
         let (prompt, tokens) = self.tokens(request)?;
         let echoes = request.prompt.as_ref().is_some_and(|raw| raw.echo);
         let max_tokens = self.max_tokens(tokens.len(), request.max_tokens, usize::from(!echoes))?;
@@ -250,6 +255,11 @@ impl ChatModel {
             // The receiver is right here.
             let _ = events.send(Ok(ChatEvent::Text(text)));
         }
+        let constraint = self.grammars.constraint(request, dialect, &prompt)?;
+        if constraint.is_some() && ignores_ends(request)? {
+            let text = "`ignore_eos` does not go with an answer in a format: the format says where it ends";
+            return Err(Error::invalid_request(text));
+        }
         Ok(ChatJob {
             cx: cx.clone(),
             priority: priority(request)?,
@@ -257,7 +267,7 @@ impl ChatModel {
             decoder: self.tokenizer.decoder(),
             sampler: Sampler::new(options, &tokens, Some(&self.tokenizer)),
             max_tokens,
-            constraint: self.grammars.constraint(request, dialect, &prompt)?,
+            constraint,
             scores_prompt: echoes && request.logprobs.is_some(),
             logprobs: request.logprobs.map(usize::from),
             thinking_budget: thinking_budget(request)?,
@@ -380,7 +390,17 @@ impl ChatModel {
 
 /// The names of [`ChatRequest::extra`] that are no options of sampling.
 const OWN_EXTRA: &[&str] =
-    &["chat_template_kwargs", "guided_grammar", "guided_regex", "priority", "thinking_budget"];
+    &["chat_template_kwargs", "guided_grammar", "guided_regex", "ignore_eos", "priority", "thinking_budget"];
+
+/// Whether the answer goes on until it is as long as it may be, as vLLM and llama.cpp have it.
+fn ignores_ends(request: &ChatRequest) -> Result<bool> {
+    match request.extra.get("ignore_eos") {
+        None | Some(Value::Null) => Ok(false),
+        Some(value) => value
+            .as_bool()
+            .ok_or_else(|| Error::invalid_request(format!("`ignore_eos` is {value}; it must be true or false"))),
+    }
+}
 
 /// Which requests come first, where the request says: those with smaller numbers.
 fn priority(request: &ChatRequest) -> Result<i64> {

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::LocalChat;
 use super::prefix::PrefixStore;
 use super::speculation::Speculate;
-use crate::chat::{ChatBackend, ChatRequest, ChatResponse, OutputFormat};
+use crate::chat::{ChatBackend, ChatRequest, ChatResponse, FinishReason, OutputFormat};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::local::LocalChatConfig;
@@ -177,4 +177,21 @@ async fn the_more_urgent_go_first() {
     let wrong = ChatRequest::user("hi").with_extra("priority", "high");
     let error = chat.chat(&Context::new(), wrong).await.unwrap_err();
     assert!(error.message().contains("smaller ones come first"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_on_past_its_end_where_that_is_asked_for() {
+    let chat = open(&config(), Speculate::Never);
+    let cx = Context::new();
+    let short = ChatRequest::user("Which fish can fly?").with_temperature(0.0).with_max_tokens(120);
+    let ended = chat.chat(&cx, short.clone()).await.unwrap();
+    assert_eq!(ended.finish.reason, FinishReason::Stop);
+    let whole = chat.chat(&cx, short.clone().with_extra("ignore_eos", true)).await.unwrap();
+    assert_eq!((whole.finish.reason, whole.usage.output_tokens), (FinishReason::Length, Some(120)));
+    assert!(whole.text.starts_with(&ended.text), "{}", whole.text);
+    let wrong = chat.chat(&cx, short.clone().with_extra("ignore_eos", "yes")).await.unwrap_err();
+    assert!(wrong.message().contains("true or false"), "{wrong}");
+    let bound = short.with_extra("ignore_eos", true).with_output(OutputFormat::Json);
+    let error = chat.chat(&cx, bound).await.unwrap_err();
+    assert!(error.message().contains("does not go with an answer in a format"), "{error}");
 }

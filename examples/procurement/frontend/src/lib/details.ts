@@ -9,17 +9,22 @@ import { useApi } from "./api.tsx";
 import { type Kind, readFull } from "./records.ts";
 
 const TELL_MS = 200;
+const ATTEMPTS = 5;
 
-/** What was read stays for the whole visit. */
+/** What was read stays for the whole visit, and so does which record could not be read. */
 const read = new Map<string, unknown>();
+const unreadable = new Set<string>();
 
 export interface Details<R> {
   of: (code: string) => R | undefined;
+  isUnreadable: (code: string) => boolean;
   /** Changes whenever more was read. */
   version: number;
   reading: boolean;
   error: unknown;
   start: (codes: readonly string[]) => void;
+  /** Goes on with what was asked for last. */
+  again: () => void;
   stop: () => void;
 }
 
@@ -29,6 +34,7 @@ export function useDetails<R>(kind: Kind): Details<R> {
   const [reading, setReading] = useState(false);
   const [error, setError] = useState<unknown>();
   const queue = useRef<string[]>([]);
+  const asked = useRef<readonly string[]>([]);
   const running = useRef<AbortController>(null);
   const told = useRef(0);
 
@@ -43,7 +49,8 @@ export function useDetails<R>(kind: Kind): Details<R> {
   /** What is being read goes on; what comes after it is replaced. */
   const start = useCallback(
     (codes: readonly string[]) => {
-      queue.current = codes.filter((code) => !read.has(`${kind} ${code}`));
+      asked.current = codes;
+      queue.current = codes.filter((code) => !read.has(`${kind} ${code}`) && !unreadable.has(`${kind} ${code}`));
       if (!client || running.current || queue.current.length === 0) return;
       const mine = new AbortController();
       running.current = mine;
@@ -53,13 +60,15 @@ export function useDetails<R>(kind: Kind): Details<R> {
         for (let code = queue.current.shift(); code !== undefined; code = queue.current.shift()) {
           if (read.has(`${kind} ${code}`)) continue;
           try {
-            read.set(`${kind} ${code}`, (await readFull<R>(client, kind, code, mine.signal)).record);
+            read.set(`${kind} ${code}`, (await readFull<R>(client, kind, code, { signal: mine.signal, attempts: ATTEMPTS })).record);
           } catch (failure) {
             if (mine.signal.aborted) return;
-            // One that cannot be read is left out; what concerns all ends the reading.
-            if (failure instanceof AyniError && ["not_found", "response_invalid"].includes(failure.code)) continue;
-            setError(failure);
-            break;
+            // One that cannot be read is marked; what concerns all ends the reading.
+            if (!(failure instanceof AyniError) || !["not_found", "response_invalid"].includes(failure.code)) {
+              setError(failure);
+              break;
+            }
+            unreadable.add(`${kind} ${code}`);
           }
           // Everything is summed and sorted again when it changes.
           if (performance.now() - told.current < TELL_MS) continue;
@@ -76,5 +85,7 @@ export function useDetails<R>(kind: Kind): Details<R> {
   );
 
   const of = useCallback((code: string) => read.get(`${kind} ${code}`) as R | undefined, [kind]);
-  return { of, version, reading, error, start, stop };
+  const isUnreadable = useCallback((code: string) => unreadable.has(`${kind} ${code}`), [kind]);
+  const again = useCallback(() => start(asked.current), [start]);
+  return { of, isUnreadable, version, reading, error, start, again, stop };
 }

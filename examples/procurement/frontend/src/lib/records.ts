@@ -2,6 +2,7 @@
 
 import { folded, sumOf } from "ayni-ui";
 import type { records } from "ayni";
+import type { RequestOptions } from "ayni/browser";
 
 import type { Client } from "./api.tsx";
 import { shortRegion } from "./words.ts";
@@ -40,8 +41,8 @@ export const PAGES: Record<Kind, string> = { tender: "tenders", quick: "quick", 
 
 export const pageOf = (kind: Kind, code: string) => `/${PAGES[kind]}/${encodeURIComponent(code)}`;
 
-export function readFull<R>(client: Client, kind: Kind, code: string, signal: AbortSignal): Promise<Full<R>> {
-  return client.get<Full<R>>(`/api/${PATHS[kind]}/${encodeURIComponent(code)}`, {}, { signal });
+export function readFull<R>(client: Client, kind: Kind, code: string, options: RequestOptions): Promise<Full<R>> {
+  return client.get<Full<R>>(`/api/${PATHS[kind]}/${encodeURIComponent(code)}`, {}, options);
 }
 
 /** A purchase order as the monitor shows it: the row of the list, and the details once they are read. */

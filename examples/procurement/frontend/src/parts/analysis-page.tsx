@@ -30,7 +30,7 @@ export function AnalysisPage() {
   const { client } = useApi();
   const [view, setView] = useView(DEFAULTS);
   const code = view.code.trim().toUpperCase();
-  const record = useQuery(client && code && `tender ${code}`, (signal) => readFull<records.Tender>(client!, "tender", code, signal));
+  const record = useQuery(client && code && `tender ${code}`, (signal) => readFull<records.Tender>(client!, "tender", code, { signal }));
   const { run, error, ask, goOn, stop } = useAnalysis(code, language);
   const [lit, setLit] = useState<string>();
   const running = run?.status === "running";

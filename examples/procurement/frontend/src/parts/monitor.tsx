@@ -49,6 +49,11 @@ export function Monitor() {
     const codes = rows.map(({ code }) => code);
     details.start(all ? codes : [...sight, ...codes.slice(0, READ_AT_ONCE)]);
   }, [rows, sight, all, details.start]);
+  const readAll = () => {
+    setAll(true);
+    // Also after a failure, when all had been wanted before.
+    details.start((rows ?? []).map(({ code }) => code));
+  };
   const stop = () => {
     setAll(false);
     details.stop();
@@ -59,6 +64,7 @@ export function Monitor() {
   const shown = useMemo(() => orders.filter(matcher(view)), [orders, view]);
   const columns = useColumns();
   const read = orders.filter(({ detail }) => detail).length;
+  const unreadable = orders.filter(({ code }) => details.isUnreadable(code)).length;
 
   return (
     <>
@@ -77,9 +83,9 @@ export function Monitor() {
         </div>
       </div>
       {list.error && list.data ? <ProblemNotice again={list.again} error={list.error} /> : null}
-      {details.error && !list.error ? <ProblemNotice again={() => details.start(sight)} error={details.error} /> : null}
+      {details.error && !list.error ? <ProblemNotice again={details.again} error={details.error} /> : null}
       {list.data?.stale ? <Notice icon="clock" tone="warn">{words.stale}</Notice> : null}
-      <Tiles orders={orders} read={read} reading={details.reading} readAll={() => setAll(true)} shown={shown} stop={stop} />
+      <Tiles orders={orders} read={read} reading={details.reading} readAll={readAll} shown={shown} stop={stop} unreadable={unreadable} />
       <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} />
       <section aria-label={words.orders} className="panel">
         <Filters from={from} orders={orders} setView={setView} to={to} view={view} />
@@ -185,7 +191,7 @@ function Filters(props: { view: View; setView: (change: Partial<View>, how?: "pu
   );
 }
 
-function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[]; read: number; reading: boolean; readAll: () => void; stop: () => void }) {
+function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[]; read: number; reading: boolean; readAll: () => void; stop: () => void; unreadable: number }) {
   const words = useWords();
   const { language } = useSettings();
   let pesos = 0n;
@@ -195,7 +201,7 @@ function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[
     if (total?.currency === "CLP") pesos += toUnits(total.amount) ?? 0n;
     else if (total) elsewhere += 1;
   }
-  const left = props.orders.length - props.read;
+  const left = props.orders.length - props.read - props.unreadable;
   const buyers = new Set(props.shown.flatMap((order) => buyerOf(order) ?? [])).size;
   const tiles: [string, string, ReactNode][] = [
     [words.orders, count(language, props.shown.length), `${words.of} ${count(language, props.orders.length)}`],
@@ -226,7 +232,7 @@ function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[
               {words.readAll} ({count(language, left)})
             </Button>
           ) : (
-            " "
+            props.unreadable > 0 ? `${count(language, props.unreadable)} ${words.unreadable}` : " "
           )}
         </dd>
       </div>

@@ -36,7 +36,7 @@ export function RecordPage<R>({ kind, code, shownOf }: { kind: Kind; code: strin
   const { language } = useSettings();
   const { client } = useApi();
   const router = useRouter();
-  const found = useQuery(client && `${kind} ${code}`, (signal) => readFull<R>(client!, kind, code, signal));
+  const found = useQuery(client && `${kind} ${code}`, (signal) => readFull<R>(client!, kind, code, { signal }));
   const back = (
     <Button icon="arrow_left" look="quiet" onClick={() => (window.history.length > 1 ? router.back() : router.push(kind === "order" ? "/" : "/tenders"))}>
       {words.back}

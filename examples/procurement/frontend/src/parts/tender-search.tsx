@@ -96,6 +96,7 @@ export function TenderSearch() {
       </div>
       {found.error && found.data ? <ProblemNotice again={found.again} error={found.error} /> : null}
       {found.data?.problem ? <ProblemNotice again={found.again} error={found.data.problem} /> : null}
+      {[tenders, quick].map(({ again, error }, index) => (error && !found.error ? <ProblemNotice again={again} error={error} key={index} /> : null))}
       <SavedSearches
         active={query}
         onOpen={(one) => {
