@@ -54,7 +54,7 @@ async fn kept(rows: &[[String; 5]]) -> Result<BTreeMap<&str, f64>> {
         text.parse::<f64>().map_err(|_| Error::config(format!("{text:?} is not a number")))
     };
     let mut sets: BTreeMap<&str, [Vec<f64>; 3]> = BTreeMap::new();
-    for ([set, _, _, near, teacher], (one, other)) in rows.iter().zip(ones.iter().zip(&others)) {
+    for ([set, _, _, near, teacher], (one, other)) in rows.iter().zip(ones.iter().zip(others.iter())) {
         let found = [number(near)?, f64::from(product(one, other)), number(teacher)?];
         for name in [set.as_str(), ALL_SETS] {
             for (values, value) in sets.entry(name).or_default().iter_mut().zip(found) {
