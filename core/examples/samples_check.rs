@@ -28,7 +28,10 @@ async fn main() -> Result<()> {
         Some(found) if *found >= KEPT => Ok(()),
         found => Err(Error::new(
             ErrorKind::Unexpected,
-            format!("{ALL_SETS}: {} of the correlation are kept; expected {KEPT}", found.unwrap_or(&f64::NAN)),
+            format!(
+                "{ALL_SETS}: {} of the correlation are kept; expected {KEPT}",
+                found.unwrap_or(&f64::NAN)
+            ),
         )),
     }
 }
@@ -48,11 +51,12 @@ fn table(path: &str) -> Result<Vec<[String; 5]>> {
 async fn kept(rows: &[[String; 5]]) -> Result<BTreeMap<&str, f64>> {
     let config = LocalEmbedderConfig::new("tiny:text").with_device("cpu");
     let (embedder, cx) = (config.open(&Environment::process())?, Context::new());
-    let of = |side: usize| embedder.embed(&cx, EmbedRequest::texts(rows.iter().map(move |row| row[side].as_str())));
-    let (ones, others) = (of(1).await?.vectors, of(2).await?.vectors);
-    let number = |text: &str| {
-        text.parse::<f64>().map_err(|_| Error::config(format!("{text:?} is not a number")))
+    let of = |side: usize| {
+        embedder.embed(&cx, EmbedRequest::texts(rows.iter().map(move |row| row[side].as_str())))
     };
+    let (ones, others) = (of(1).await?.vectors, of(2).await?.vectors);
+    let number =
+        |text: &str| text.parse::<f64>().map_err(|_| Error::config(format!("{text:?} is not a number")));
     let mut sets: BTreeMap<&str, [Vec<f64>; 3]> = BTreeMap::new();
     for ([set, _, _, near, teacher], (one, other)) in rows.iter().zip(ones.iter().zip(others.iter())) {
         let found = [number(near)?, f64::from(product(one, other)), number(teacher)?];
