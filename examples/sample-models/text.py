@@ -35,7 +35,7 @@ COMMON = 2
 BATCH, PAIRS = 512, 256
 PAIRS_A_CLASS = 150
 # How much the words that the teacher knows stay where it has them, and how much pairs that belong together count.
-KEEP, TOGETHER = 0.1, 0.5
+KEEP, TOGETHER = 0.1, 0.2
 TEMPERATURE = 0.07
 
 
