@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check doc ci
+.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,14 +16,14 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys, no network; more of it after `make models`. SYSTEM=procurement or triage starts that system
+demo: ## Shows what exists so far; no keys, no network; more of it after `make models`. SYSTEM=procurement, triage or image-studio starts that system
 ifdef SYSTEM
 	scripts/pages demo $(SYSTEM) $(OPTIONS)
 else
 	scripts/demo
 endif
 
-test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
+test: ## Runs every test: Rust, Python, Node, pages in a browser, generated files, behaviour suite
 	scripts/test
 
 fuzz: ## Mutates recorded bodies against every parser of procurement, and model folders, with a new seed: SECONDS=600
@@ -77,6 +77,12 @@ cuda-check: ## Builds with the feature `cuda` and starts the result on this mach
 
 gpu-check: ## Measures local models on the GPU of this machine; writes docs/reference/gpu.md (DEVICE=cuda:0)
 	scripts/gpu-check $(or $(DEVICE),cuda:0)
+
+release-check: ## Builds what a release uploads, installs it as users do and runs its READMEs
+	scripts/release-check
+
+docs: ## Builds docs/ into a site with search, into target/site
+	scripts/docs
 
 doc: ## Builds the API documentation
 	scripts/lint doc

@@ -13,7 +13,10 @@ const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
 
 /** Where the entries of the package are, without their ending. */
-const ENTRIES = ["index", "ai-sdk/index", "next", "browser"];
+const ENTRIES = ["index", "ai-sdk/index", "next", "browser", "browser-images"];
+
+/** The modules for browsers. */
+const BROWSER = ["browser.js", "browser-images.js", "failure.js", "generated/kinds.js", "receipts.js"];
 
 function write(path, text) {
   mkdirSync(dirname(path), { recursive: true });
@@ -29,7 +32,7 @@ function compile() {
   // Only its types are used; the module itself is empty.
   for (const form of ["browser", "cjs"]) rmSync(join(dist, form, "generated/answers.js"));
   // The types beside it keep the comments.
-  for (const name of ["browser.js", "failure.js", "generated/kinds.js"]) {
+  for (const name of BROWSER) {
     const path = join(dist, "browser", name);
     write(path, readFileSync(path, "utf8").replace(/^ *(\/\*\*[^]*?\*\/|\/\/.*)\n/gm, ""));
   }

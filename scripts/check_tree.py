@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Checks the tree: size budgets, words that must not be committed, one version and one list of features everywhere, and
-that every command in the documents' bash blocks exists."""
+"""Checks the tree: size budgets, words that must not be committed, one list of features everywhere, and that
+every command in the documents' bash blocks exists."""
 
-import json
 import re
 import subprocess
 import sys
@@ -100,19 +99,6 @@ def is_known(line: str) -> bool:
     return any(line in path.read_text() for path in (ROOT / "Makefile", *(ROOT / "scripts").iterdir()) if path.is_file())
 
 
-def version_faults() -> list[str]:
-    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]
-    version = workspace["package"]["version"]
-    found = {
-        **{
-            f"Cargo.toml: the dependency `{name}`": workspace["dependencies"][name]["version"]
-            for name in ("ayni", "ayni-testkit")
-        },
-        "bindings-node/package.json": json.loads((ROOT / "bindings-node/package.json").read_text())["version"],
-    }
-    return [f"{place} says {other}; the version is {version}" for place, other in found.items() if other != version]
-
-
 def feature_faults() -> list[str]:
     """docs.rs shows every feature that the tests are built with."""
     tested = subprocess.run([ROOT / "scripts/features"], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -128,7 +114,7 @@ def main() -> int:
         return 0 if sys.argv[1] in ("-h", "--help") else 2
     targets = make_targets()
     files = [path for path in committed_files() if path.name not in EXEMPT]
-    faults = version_faults() + feature_faults()
+    faults = feature_faults()
     for path in files:
         if (text := text_of(path)) is None:
             continue
@@ -138,7 +124,7 @@ def main() -> int:
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     if not faults:
-        print(f"{len(files)} files: sizes, words, versions and commands are in order")
+        print(f"{len(files)} files: sizes, words and commands are in order")
     return 1 if faults else 0
 
 

@@ -3,7 +3,7 @@
  * Bundlers for those take it in place of `ayni` itself, so what needs Node.js is missing there when the page is built.
  */
 
-import { AyniError, errorOf } from "./failure.js";
+import { AyniError, type AyniErrorFields, errorOf } from "./failure.js";
 import { type ErrorKind, errorKinds } from "./generated/kinds.js";
 
 export { AyniError, type ErrorKind, errorKinds };
@@ -147,11 +147,17 @@ export function createClient(options: ClientOptions = {}) {
      */
     awake: async (more: RequestOptions & { onWait?: (milliseconds: number) => void } = {}) => {
       const began = Date.now();
+      let path = "/ready";
       for (let wait = 1000; ; wait = Math.min(wait * 1.5, 8000)) {
         try {
-          await get("/ready", {}, more);
+          await get(path, {}, more);
           return;
         } catch (error) {
+          // What is no service of ayni's may have this one alone.
+          if (path === "/ready" && error instanceof AyniError && error.status === 404) {
+            path = "/health";
+            continue;
+          }
           if (more.signal?.aborted || !(error instanceof AyniError) || !error.retryable) throw error;
         }
         more.onWait?.(Date.now() - began);
@@ -202,27 +208,52 @@ const KINDS: Record<number, ErrorKind> = {
   501: "unsupported", 504: "timeout",
 };
 
+/** A failure as our services describe it; of other bodies nothing. */
+function described(text: string): Record<string, unknown> {
+  try {
+    const body = JSON.parse(text) as { error?: Record<string, unknown>; problems?: Record<string, string> };
+    // `/ready` says what is not.
+    return body.error ?? (body.problems ? { message: Object.values(body.problems).join("; ") } : {});
+  } catch {
+    // A proxy or a Space that is starting answers in HTML.
+    return {};
+  }
+}
+
+function failureFrom(text: string, otherwise: ErrorKind, message: string, fields: AyniErrorFields): AyniError {
+  const found = described(text);
+  const textOf = (name: string): string | undefined => (typeof found[name] === "string" ? found[name] : undefined);
+  const kind = errorKinds.find((known) => known === found["kind"]) ?? otherwise;
+  return errorOf(kind, textOf("message") ?? message, {
+    ...fields,
+    retryable: typeof found["retryable"] === "boolean" ? found["retryable"] : fields.retryable,
+    retryAfterMs: typeof found["retry_after"] === "number" ? found["retry_after"] * 1000 : fields.retryAfterMs,
+    requestId: textOf("request_id") ?? fields.requestId,
+    backend: textOf("backend"),
+    sent: "yes",
+  });
+}
+
 /** The error of a response that says failure. */
 async function failureOf(response: Response): Promise<AyniError> {
   const { status, headers } = response;
-  const text = await response.text().catch(() => "");
-  let found: { kind?: unknown; message?: unknown; retryable?: unknown; request_id?: unknown; backend?: unknown } = {};
-  try {
-    found = (JSON.parse(text) as { error?: typeof found }).error ?? {};
-  } catch {
-    // A proxy or a Space that is starting answers in HTML.
-  }
-  const known = errorKinds.find((kind) => kind === found.kind);
-  const kind = known ?? KINDS[status] ?? (status < 500 ? "invalid_request" : "unavailable");
   const seconds = Number(headers.get("retry-after") ?? Number.NaN);
-  return errorOf(kind, typeof found.message === "string" ? found.message : `the service answered ${status}`, {
-    status,
-    retryable: typeof found.retryable === "boolean" ? found.retryable : status === 429 || status === 503,
-    retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined,
-    requestId: typeof found.request_id === "string" ? found.request_id : (headers.get("x-request-id") ?? undefined),
-    backend: typeof found.backend === "string" ? found.backend : undefined,
-    sent: "yes",
-  });
+  return failureFrom(
+    await response.text().catch(() => ""),
+    KINDS[status] ?? (status < 500 ? "invalid_request" : "unavailable"),
+    `the service answered ${status}`,
+    {
+      status,
+      retryable: status === 429 || status === 503,
+      retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined,
+      requestId: headers.get("x-request-id") ?? undefined,
+    },
+  );
+}
+
+/** The error that an `error` event of one of our streams carries in its data. */
+export function errorOfEvent(data: string): AyniError {
+  return failureFrom(data, "unexpected", "the stream failed", {});
 }
 
 /** One server-sent event. */
@@ -237,7 +268,9 @@ export async function* readServerSentEvents(
   body: ReadableStream<Uint8Array>,
 ): AsyncGenerator<ServerSentEvent & { retryMs?: number | undefined }, void, undefined> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-  let [buffer, event, id, first] = ["", "", "", true];
+  let [event, id, first] = ["", "", true];
+  // The pieces of a line whose end has not come; an image in one line is many.
+  let pieces: string[] = [];
   let data: string[] = [];
   let retryMs: number | undefined;
   try {
@@ -245,11 +278,13 @@ export async function* readServerSentEvents(
       const { done, value } = await reader.read();
       // An event without its end is dropped.
       if (done) return;
-      buffer += first ? value.replace(/^\uFEFF/, "") : value;
+      const isWithinLine = !/[\r\n]/.test(value) && !pieces.at(-1)?.endsWith("\r");
+      pieces.push(first ? value.replace(/^\uFEFF/, "") : value);
       first = false;
+      if (isWithinLine) continue;
       // A last carriage return may be half a line end.
-      const lines = buffer.split(/\r\n|\n|\r(?!$)/);
-      buffer = lines.pop() ?? "";
+      const lines = pieces.join("").split(/\r\n|\n|\r(?!$)/);
+      pieces = [lines.pop() ?? ""];
       for (const line of lines) {
         if (!line) {
           if (data.length) yield { event: event || "message", data: data.join("\n"), id, retryMs };
@@ -273,15 +308,16 @@ export async function* readServerSentEvents(
 /**
  * The events of an address by GET, over as many connections as it takes: after a break it waits (as the server said, 3 s by
  * default), and asks for what follows the last id. It ends with the signal, with an answer of 204, or with an error that
- * another attempt does not mend.
+ * another attempt does not mend. `onBreak` hears of each break, with its error where there was one.
  */
 export async function* subscribe(
   url: string,
-  options: RequestOptions & { fetch?: typeof fetch; waitMs?: number } = {},
+  options: RequestOptions & { fetch?: typeof fetch; waitMs?: number; onBreak?: (error: unknown) => void } = {},
 ): AsyncGenerator<ServerSentEvent, void, undefined> {
-  const { signal, headers, fetch: send = globalThis.fetch } = options;
+  const { signal, headers, fetch: send = globalThis.fetch, onBreak } = options;
   let [wait, last] = [options.waitMs ?? 3000, ""];
   while (!signal?.aborted) {
+    let broke: unknown;
     try {
       const resume = last === "" ? {} : { "last-event-id": last };
       const response = await send(url, {
@@ -301,7 +337,9 @@ export async function* subscribe(
       if (signal?.aborted) return;
       if (error instanceof AyniError && !error.retryable) throw error;
       if (error instanceof AyniError && error.retryAfterMs !== undefined) wait = error.retryAfterMs;
+      broke = error;
     }
+    if (!signal?.aborted) onBreak?.(broke);
     await pause(wait, signal);
   }
 }

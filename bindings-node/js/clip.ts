@@ -2,6 +2,7 @@
 
 import type { CallOptions } from "./calls.js";
 import { Embedder } from "./embedder.js";
+import type { EmbedderConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import { health } from "./services.js";
 
@@ -33,12 +34,30 @@ export async function embedImage(base64: string, _mediaType?: string, options?: 
   return Array.from((await (await embedder()).embed([bytes], options)).vector);
 }
 
+/** The hosted service of the environment. Its token goes to Spaces and this machine only, as with `Embedder.fromEnv`. */
+function hosted(url: string | undefined): EmbedderConfig {
+  if (!url || !URL.canParse(url)) throw new InvalidRequest(url ? `CLIP_SERVICE_URL is '${url}', which is no URL` : "CLIP_SERVICE_URL is not set");
+  const { hostname, protocol } = new URL(url);
+  const isSpace = hostname.endsWith(".hf.space") && protocol === "https:";
+  const isTrusted = isSpace || hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+  const token = isTrusted ? process.env.HF_API_TOKEN : undefined;
+  return { backend: "clip_service", url, hf_token: token || undefined };
+}
+
+/**
+ * What the service of `CLIP_SERVICE_URL` says of itself: `model_name`, `device`, … A service that sleeps is woken but not
+ * waited for: the call fails with `cold_start`.
+ */
+export async function clipHealth({ url = process.env.CLIP_SERVICE_URL, ...call }: CallOptions & { url?: string | undefined } = {}): Promise<Record<string, unknown>> {
+  return health(hosted(url), call);
+}
+
 /** Asks the service of `CLIP_SERVICE_URL` for its health every ten minutes, so that a Space does not fall asleep. */
 export function keepAlive({ everyMs = 600_000, url = process.env.CLIP_SERVICE_URL }: { everyMs?: number; url?: string | undefined } = {}): () => void {
-  if (!url) throw new InvalidRequest("CLIP_SERVICE_URL is not set");
+  hosted(url);
   const ping = (): void => {
     // Whether it answers shows at the next call; this one only wakes it.
-    health({ backend: "clip_service", url }, { timeoutMs: 90_000 }).catch(() => undefined);
+    clipHealth({ url, timeoutMs: 90_000 }).catch(() => undefined);
   };
   const timer = setInterval(ping, everyMs);
   timer.unref();

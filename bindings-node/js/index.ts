@@ -12,7 +12,7 @@ export {
   openChat,
   toMessage,
 } from "./chat.js";
-export { embedImage, embedText, keepAlive } from "./clip.js";
+export { clipHealth, embedImage, embedText, keepAlive } from "./clip.js";
 export { Analysis, type AnalyseOptions, type Claim, type FileForm, analyse, exportRecords, tenderFile } from "./documents.js";
 export { EmbedResponse, Embedder, type EmbedInput, type EmbedOptions, type Numbers, openEmbedder } from "./embedder.js";
 export { AyniError, type AyniErrorFields } from "./failure.js";

@@ -19,6 +19,7 @@ export function withAyni<C extends object>(config?: C): C & { serverExternalPack
 
 export { type ChatRouteOptions, chatRoutes } from "./service/chat.js";
 export { clipRoutes } from "./service/clip.js";
+export { type StreamedEvent, eventStream } from "./service/events.js";
 export { imageRoutes } from "./service/images.js";
 export { type OpenAiHandles, openaiRoutes } from "./service/openai.js";
 export { procurementRoutes } from "./service/procurement.js";

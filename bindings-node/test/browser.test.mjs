@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import test, { before } from "node:test";
 
-import { AyniError, createClient, getApiBase, readServerSentEvents, subscribe } from "ayni/browser";
+import { AyniError, createClient, errorOfEvent, getApiBase, readServerSentEvents, subscribe } from "ayni/browser";
 import * as ai6 from "ai-6";
 import * as ai7 from "ai-7";
+import * as ayni from "ayni";
 import * as next from "ayni/next";
 
 import { everything } from "./services.mjs";
@@ -102,9 +103,11 @@ test("a broken subscription goes on after the last id, until the server says tha
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => server.close());
   const url = `http://127.0.0.1:${server.address().port}`;
-  const found = [];
-  for await (const { data } of subscribe(url, { waitMs: 5 })) found.push(data);
+  const [found, breaks] = [[], []];
+  const onBreak = (error) => breaks.push(error?.status ?? error?.name);
+  for await (const { data } of subscribe(url, { waitMs: 5, onBreak })) found.push(data);
   assert.deepEqual([found, asked], [["1", "3"], [undefined, "1", "1", "3"]]);
+  assert.deepEqual(breaks, ["TypeError", 503, "TypeError"]);
 });
 
 for (const [major, ai] of [[6, ai6], [7, ai7]]) {
@@ -147,4 +150,34 @@ test("awake waits while the service starts, tells for how long, and ends with wh
   const never = createClient({ base: "http://localhost", fetch: async () => new Response("", { status: 503 }) });
   const waiting = never.awake({ signal: stop.signal, onWait: () => stop.abort() });
   await assert.rejects(waiting, { name: "AbortError" });
+});
+
+test("a route of one's own streams its events; its failure has the form of all failures; leaving stops it", { timeout: 10_000 }, async () => {
+  let isLeft = false;
+  const failing = async function* () {
+    yield { event: "step", data: { done: 1 } };
+    throw new ayni.RateLimited("slow down", { retryable: true, retryAfterMs: 2000, backend: "clip_service" });
+  };
+  const endless = async function* (signal) {
+    yield { event: "step", data: "a\nb" };
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    isLeft = true;
+  };
+  const part = { name: "own", title: () => "own", load: async () => {}, close: async () => {}, health: async () => ({}), problem: () => undefined };
+  const routes = [["/failing", failing], ["/endless", endless]].map(([path, source]) => ({ method: "POST", path, handle: async (exchange) => next.eventStream(exchange, source) }));
+  const records = [];
+  const own = next.service({ part, routes }, { log: (record) => records.push(record) });
+  const asking = createClient({ base: "http://localhost", fetch: (url, init) => own.handle(new Request(url, init)) });
+  const events = [];
+  for await (const event of await asking.stream("/failing", {})) events.push(event);
+  assert.deepEqual([events[0].event, events[0].data, events[1].event], ["step", '{"done":1}', "error"]);
+  const { code, message, retryable, retryAfterMs, backend } = errorOfEvent(events[1].data);
+  assert.deepEqual({ code, message, retryable, retryAfterMs, backend }, { code: "rate_limited", message: "slow down", retryable: true, retryAfterMs: 2000, backend: "clip_service" });
+  assert.ok(records.some(({ route, failed }) => route === "/failing" && failed === "rate_limited"));
+  for await (const { data } of await asking.stream("/endless", {})) {
+    assert.equal(JSON.parse(data), "a\nb");
+    break;
+  }
+  while (!isLeft) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(errorOfEvent("no JSON").code, "unexpected");
 });

@@ -1,4 +1,5 @@
-// Every block of JavaScript in the READMEs and the guides runs, and prints what its comments say.
+// Every block of JavaScript in the READMEs and the guides runs, and prints what its comments say. With AYNI_INSTALLED, a folder that
+// has the packed tarballs installed, it runs with those.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -17,15 +18,17 @@ const blocks = texts.flatMap((text, page) =>
     // The other pages have other languages too, which run elsewhere.
     .filter(({ language }) => page === 0 || language === "js"),
 );
-// Inside the package, so that it can name itself; `ai` is installed under the names of its majors.
-const folder = here("../node_modules/.readme");
+const installed = process.env.AYNI_INSTALLED;
+// Beside the packages that the tests use; `ai` is installed under the names of its majors.
+const folder = installed ? `${installed}/readme` : here("../node_modules/.readme");
 
 before(async () => {
+  const packages = { ai: here("../node_modules/ai-6"), ...(installed ? { zod: here("../node_modules/zod") } : { ayni: here("..") }) };
   await mkdir(`${folder}/node_modules`, { recursive: true });
-  await rm(`${folder}/node_modules/ai`, { force: true });
-  await symlink(here("../node_modules/ai-6"), `${folder}/node_modules/ai`);
-  await rm(`${folder}/node_modules/ayni`, { force: true });
-  await symlink(here(".."), `${folder}/node_modules/ayni`);
+  for (const [name, path] of Object.entries(packages)) {
+    await rm(`${folder}/node_modules/${name}`, { force: true });
+    await symlink(path, `${folder}/node_modules/${name}`);
+  }
 });
 after(() => rm(folder, { recursive: true }));
 

@@ -6,12 +6,13 @@ import test from "node:test";
 import * as ayni from "ayni";
 import * as sdk from "ayni/ai-sdk";
 import * as browser from "ayni/browser";
+import * as browserImages from "ayni/browser/images";
 import * as next from "ayni/next";
 
 const require = createRequire(import.meta.url);
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
 
-for (const [name, imported] of Object.entries({ ayni, "ayni/ai-sdk": sdk, "ayni/browser": browser, "ayni/next": next })) {
+for (const [name, imported] of Object.entries({ ayni, "ayni/ai-sdk": sdk, "ayni/browser": browser, "ayni/browser/images": browserImages, "ayni/next": next })) {
   test(`import and require give the same ${name}`, () => {
     const required = require(name);
     assert.deepEqual(Object.keys(imported).sort(), Object.keys(required).sort());

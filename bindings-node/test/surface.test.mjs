@@ -108,7 +108,8 @@ describe("embeddings", () => {
     const server = createServer((request, response) => {
       let body = "";
       request.on("data", (chunk) => (body += chunk)).on("end", () => {
-        seen.push([request.url, body && Object.keys(JSON.parse(body))]);
+        seen.push([request.url, body && Object.keys(JSON.parse(body)), request.headers.authorization]);
+        if (request.url === "/health") return response.setHeader("content-type", "application/json").end('{"status":"healthy","model_name":"a/clip"}');
         if (seen.length === 1) return response.writeHead(503, { "content-type": "text/html" }).end("<html>Building</html>");
         response.setHeader("content-type", "application/json").end(JSON.stringify({ embedding: vector, dimensions: 512 }));
       });
@@ -122,6 +123,12 @@ describe("embeddings", () => {
     assert.ok(waited.includes("waiting") || waited.includes("retrying"), `${waited}`);
     const { images } = await (await ayni.openImages(scripted)).generate("x", { size: [8, 8] });
     assert.equal((await ayni.embedImage(`data:image/png;base64,${images[0].data.toString("base64")}`, "image/png")).length, 512);
+    process.env.HF_API_TOKEN = "hf_mine";
+    t.after(() => delete process.env.HF_API_TOKEN);
+    assert.equal((await ayni.clipHealth()).model_name, "a/clip");
+    assert.deepEqual(seen.at(-1), ["/health", "", "Bearer hf_mine"], "this machine gets the token, as with `fromEnv`");
+    await assert.rejects(ayni.clipHealth({ url: "nowhere" }), { code: "invalid_request" });
+    seen.length = 0;
     const stop = ayni.keepAlive({ everyMs: 5 });
     while (!seen.some(([url]) => url === "/health")) await new Promise((resolve) => setTimeout(resolve, 5));
     stop();

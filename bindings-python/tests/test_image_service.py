@@ -141,6 +141,90 @@ def test_a_model_in_the_process_draws_and_refines(local):
     assert [pixels(image) for image in refined.json()["images"]] == [(1, 1), (88, 48)]
 
 
+@pytest.fixture(scope="module")
+def alone(tiny_images):
+    """A model in the process, with nothing that stands in for it."""
+    with image_service({"backend": "local", "model": str(tiny_images / "sd"), "device": "cpu"}) as served:
+        yield served
+
+
+def events(served, path, body):
+    """The events of a route, as (name, data)."""
+    with served.client.stream("POST", path, json=body, headers={"Accept": "text/event-stream"}) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream"), answer.read()
+        lines = [line for line in answer.iter_lines() if line and not line.startswith(":")]
+    pairs = zip(lines[::2], lines[1::2], strict=True)
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
+
+
+def test_whoever_accepts_events_sees_every_step_with_a_preview_and_then_the_same_answer(alone):
+    told = events(alone, "/generate", {"prompt": "a fox", "aspectRatio": "1:1"})
+    assert [name for name, _ in told[-1:]] == ["done"] and {name for name, _ in told[:-1]} == {"progress"}
+    steps = [data for _, data in told[:-1] if data["type"] == "image_step"]
+    assert steps[-1]["done"] == steps[-1]["of"] >= 25 and [step["done"] for step in steps] == sorted({step["done"] for step in steps})
+    wide, high = pixels(steps[0]["preview"])
+    assert 0 < wide <= 64 and 0 < high <= 64
+    made = told[-1][1]
+    assert pixels(made["images"][0]) == (64, 64) and made["served_by"] == "local"
+    assert made.keys() == alone.client.post("/generate", json={"prompt": "a fox"}).json().keys()
+    config = {"steps": 4, "strength": 0.5}
+    told = events(alone, "/refine", {"refinePrompt": "at night", "images": made["images"], "config": config})
+    [(name, refined)] = told[-1:]
+    assert name == "done" and receipt(refined["images"][0])["strength"] == 0.5
+
+
+def receipt(image):
+    import io
+
+    import PIL.Image
+
+    return json.loads(PIL.Image.open(io.BytesIO(base64.b64decode(image))).text["ayni"])
+
+
+def test_what_is_wrong_before_the_first_event_is_a_status(alone, engine):
+    for body in ({"refinePrompt": "x", "images": [PIXEL], "config": {"steps": 500}}, {"refinePrompt": "x", "images": [PIXEL], "config": {"strength": 2}}):
+        answer = alone.client.post("/refine", json=body, headers={"Accept": "text/event-stream"})
+        assert answer.status_code in (400, 422) and failure(answer)[0] == "invalid_request"
+    # Without a model in the process there are no previews.
+    told = events(engine, "/generate", {"prompt": "a fox"})
+    assert told[-1][0] == "done" and all("preview" not in data for _, data in told)
+
+
+def test_a_failure_after_the_first_event_is_an_event():
+    late = {"backend": "scripted", "failures": ["unavailable"] * 9, "policy": {"retry": {"max_retries": 1, "first_wait_seconds": 0.01}}}
+    with image_service(late) as served:
+        told = events(served, "/generate", {"prompt": "a fox"})
+    assert told[0][0] == "progress" and told[0][1]["type"] == "retrying"
+    assert told[-1][0] == "error" and told[-1][1]["error"]["kind"] == "unavailable"
+
+
+def test_work_ends_with_the_caller_who_leaves_in_the_middle(alone):
+    images = alone.client.post("/generate", json={"prompt": "a fox"}).json()["images"] * 8
+    body = {"refinePrompt": "x", "images": images, "config": {"steps": 200, "strength": 1}}
+    with alone.client.stream("POST", "/refine", json=body, headers={"Accept": "text/event-stream"}) as answer:
+        assert answer.status_code == 200 and next(answer.iter_lines()) == "event: progress"
+    left = alone.log("request", until=lambda records: any(record["status"] == 499 for record in records))
+    assert [record["kind"] for record in left if record["status"] == 499] == ["cancelled"]
+    # The next one does not wait behind it.
+    assert alone.client.post("/generate", json={"prompt": "a hare"}).status_code == 200
+
+
+def test_an_image_is_drawn_again_by_its_receipt(alone, engine):
+    [first] = alone.client.post("/generate", json={"prompt": "un faro, 漢字"}).json()["images"]
+    again = alone.client.post("/replay", json={"image": first}).json()
+    assert (again["max_difference"], again["image"], again["receipt"]["prompt"]) == (0, first, "un faro, 漢字")
+    refinement = {"refinePrompt": "at night", "images": [first], "config": {"steps": 4}}
+    [refined] = alone.client.post("/refine", json=refinement).json()["images"]
+    answer = alone.client.post("/replay", json={"image": refined})
+    assert answer.status_code == 400 and "give the image that it was made from" in failure(answer)[1]
+    told = events(alone, "/replay", {"image": refined, "sources": [PIXEL, first]})
+    assert told[-1][0] == "done" and told[-1][1]["max_difference"] == 0 and len(told) > 1
+    for broken in (base64.b64encode(base64.b64decode(first)[:200]).decode(), PIXEL):
+        answer = alone.client.post("/replay", json={"image": broken})
+        assert answer.status_code == 400 and failure(answer)[0] == "invalid_request"
+    assert "no receipt" in failure(engine.client.post("/replay", json={"image": PIXEL}))[1]
+
+
 def test_pillow_reads_what_automatic1111_writes(local):
     import io
 

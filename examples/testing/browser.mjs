@@ -53,14 +53,15 @@ export async function accessibility(page) {
     .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
 }
 
-/** The bytes of scripts that a page loads first, gzipped. */
-export async function scriptBytes(browser, url) {
+/** The bytes of scripts that a page loads first, gzipped. `settled` waits until nothing more comes. */
+export async function scriptBytes(browser, url, settled = (page) => page.waitForLoadState("networkidle")) {
   const { page, close } = await open(browser);
   const bodies = new Map();
   page.on("response", (response) => {
     if (response.request().resourceType() === "script") bodies.set(response.url(), response.body().catch(() => Buffer.alloc(0)));
   });
-  await page.goto(url, { waitUntil: "networkidle" });
+  await page.goto(url);
+  await settled(page);
   let bytes = 0;
   for (const body of bodies.values()) bytes += gzipSync(await body).length;
   await close();
@@ -73,4 +74,40 @@ export async function downloaded(page, click) {
   const chunks = [];
   for await (const chunk of await download.createReadStream()) chunks.push(chunk);
   return { name: download.suggestedFilename(), bytes: Buffer.concat(chunks) };
+}
+
+const MOST_SHIFT = 0.05;
+const MOST_PAINT_MS = 1500;
+
+/** Fails unless a page is painted soon and nothing jumps, with a processor that is four times slower. */
+export async function paintsSoon(t, browser, name, url) {
+  // The best of up to eight: what else the machine does makes a visit slower, never faster.
+  const visits = [];
+  do visits.push(await visit(browser, url));
+  while (visits.length < 8 && visits.at(-1).paint >= MOST_PAINT_MS);
+  const [paint, shift] = [Math.min(...visits.map((one) => one.paint)), Math.max(...visits.map((one) => one.shift))];
+  t.diagnostic(`${name}: largest paint ${Math.round(paint)} ms, shift ${shift.toFixed(3)}`);
+  assert.ok(shift <= MOST_SHIFT, `${name} shifts by ${shift}`);
+  assert.ok(paint > 0 && paint < MOST_PAINT_MS, `${name} is painted after ${paint} ms`);
+}
+
+/** What a first visit measures, with a processor that is four times slower. */
+async function visit(browser, url) {
+  const { page, context, close } = await open(browser);
+  const session = await context.newCDPSession(page);
+  await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+  await page.addInitScript(() => {
+    globalThis.measured = { shift: 0, paint: 0 };
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.measured.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+    new PerformanceObserver((list) => (globalThis.measured.paint = list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
+  });
+  await page.goto(url);
+  await page.waitForLoadState("networkidle");
+  // A page that is made in the browser may have nothing yet.
+  await page.waitForFunction(() => globalThis.measured.paint > 0);
+  const measured = await page.evaluate(() => globalThis.measured);
+  await close();
+  return measured;
 }

@@ -86,11 +86,20 @@ export function startApp(folder, port, env) {
 }
 
 /** Pages of the examples, as their container runs them. */
-export async function startFrontend(folder, { port, api }) {
+export async function startFrontend(folder, { port, api, env: more }) {
   const server = join(examples, folder, ".next/standalone", folder, "server.js");
   if (!existsSync(server)) throw new Error(`the pages are not built: node examples/build.mjs ${folder}`);
-  const env = { ...kept(), PORT: String(port), HOSTNAME: "127.0.0.1", NEXT_TELEMETRY_DISABLED: "1", API_URL: api };
+  const env = { ...kept(), PORT: String(port), HOSTNAME: "127.0.0.1", NEXT_TELEMETRY_DISABLED: "1", ...(api ? { API_URL: api } : {}), ...more };
   const running = start(process.execPath, [server], { env });
+  await answers(`http://127.0.0.1:${port}/health`, running);
+  return running;
+}
+
+/** A page that is one folder of files, as its container serves it. */
+export async function startStatic(folder, port, env) {
+  const server = join(examples, folder, "server.mjs");
+  if (!existsSync(join(examples, folder, "dist/index.html"))) throw new Error(`the page is not built: node examples/build.mjs ${folder}`);
+  const running = start(process.execPath, [server], { env: { ...kept(), PORT: String(port), HOSTNAME: "127.0.0.1", ...env } });
   await answers(`http://127.0.0.1:${port}/health`, running);
   return running;
 }

@@ -1,18 +1,20 @@
-"""The image engine: ``/generate``, ``/refine``."""
+"""The image engine: ``/generate``, ``/refine``, ``/replay``."""
 
 import asyncio
 import base64
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ayni import AyniError, Image, ImageGenerator, ImageResponse, ResponseInvalid, Unsupported, health
+from ayni import AyniError, Image, ImageGenerator, ImageResponse, Progress, ResponseInvalid, Unsupported, health
 from ayni.fastapi._clip import decoded_off_loop
 from ayni.fastapi._guard import LOG, text_route
 from ayni.fastapi._pages import Form, Input
+from ayni.fastapi._progress import DOCUMENTED_EVENTS, accepts_events, answered
 from ayni.fastapi._service import Part, ServiceRouter
 
 LONGEST_PROMPT = 20_000
@@ -45,6 +47,8 @@ class RefineSettings(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
     steps: int | None = Field(default=None, ge=1, le=1000)
     guidance_scale: float | None = Field(default=None, alias="guidanceScale", ge=0, le=100, allow_inf_nan=False)
+    strength: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    """How much of the image changes; an engine that does not know it refuses it."""
 
 
 class RefineBody(BaseModel):
@@ -83,6 +87,25 @@ class Images(BaseModel):
     """Which backend served, where there are several."""
     ignored: list[str] = []
     """What of the request the backend has no notion of."""
+
+
+class ReplayBody(BaseModel):
+    """An image to be drawn again by the receipt in it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"image": "iVBORw0KGgo…", "sources": []}]})
+    image: str
+    sources: Annotated[list[str], Field(max_length=MOST_IMAGES, fail_fast=True)] = []
+    """What a refined image was made from: the image, and the mask where there was one."""
+
+
+class Replay(BaseModel):
+    """The image that came out, how the first was made, and how far they are apart."""
+
+    image: str
+    receipt: dict[str, Any]
+    max_difference: int
+    """The largest difference of a channel of a pixel, of 255."""
+    mean_difference: float
 
 
 class GeneratorPart(Part):
@@ -158,6 +181,11 @@ class GeneratorPart(Part):
         config.pop("policy", None)
         return [config, *({name: value for name, value in one.items() if name != "policy"} for one in fallback)]
 
+    def previews(self, request: Request) -> dict[str, Any]:
+        """The option that asks for previews: a model in this process has it. What stands in for it would not know it."""
+        is_local = all(config.get("backend", "local") == "local" for config in self._configs())
+        return {"extra": {"previews": True}} if is_local and accepts_events(request) else {}
+
     def is_paid(self) -> bool:
         """Whether somebody else's service makes the images."""
         return self.generator.info().host is not None
@@ -208,10 +236,10 @@ def _answer(made: list[ImageResponse], ignored: list[str]) -> Images:
     )
 
 
-async def _generated(generator: ImageGenerator, body: GenerateBody) -> tuple[ImageResponse, list[str]]:
+async def _generated(generator: ImageGenerator, body: GenerateBody, **more: Any) -> tuple[ImageResponse, list[str]]:
     """Callers of an engine always send a temperature and a resolution; hosted models may know neither. What is left out
     then is told."""
-    options: dict[str, Any] = {"aspect_ratio": body.aspect_ratio}
+    options: dict[str, Any] = {"aspect_ratio": body.aspect_ratio, **more}
     options |= {"resolution": body.resolution, "temperature": body.temperature}
     ignored: list[str] = []
     while True:
@@ -228,38 +256,61 @@ async def _generated(generator: ImageGenerator, body: GenerateBody) -> tuple[Ima
             ignored += named
 
 
+async def _refined(generator: ImageGenerator, body: RefineBody, images: list[bytes], **more: Any) -> Images:
+    settings = body.config or RefineSettings()
+    options = {"steps": settings.steps, "guidance": settings.guidance_scale, "strength": settings.strength, **more}
+    most = generator.info().limits.max_images or len(images)
+    made = [
+        await generator.refine(body.refine_prompt, images[start : start + most], **options)
+        for start in range(0, len(images), most)
+    ]
+    answer = _answer(made, [])
+    if len(answer.images) != len(images):
+        raise ResponseInvalid(f"the backend made {len(answer.images)} images of {len(images)}")
+    return answer
+
+
 def image_router(generator: ImageGenerator | Mapping[str, Any] | None = None) -> ServiceRouter:
     """Images from prompts, and from images and prompts.
 
     Without a generator it is that of the environment (``CLOUD_ENGINE_URL``). An object is a configuration, whose
-    ``fallback`` is what callers know as the mode Auto.
+    ``fallback`` is what callers know as the mode Auto. Callers who accept ``text/event-stream`` get progress, of a model in
+    this process with previews, before the answer.
     """
     part = GeneratorPart(generator)
     router = ServiceRouter(part, tags=["images"])
 
-    @router.post("/generate", response_model=Images, summary="Images from a prompt")
+    @router.post("/generate", response_model=Images, responses=DOCUMENTED_EVENTS, summary="Images from a prompt")
     @text_route
-    async def generate(body: GenerateBody) -> Images:
-        made, ignored = await _generated(part.generator, body)
-        return _answer([made], ignored)
+    async def generate(body: GenerateBody, request: Request) -> Any:
+        async def work(progress: Callable[[Progress], None]) -> Images:
+            made, ignored = await _generated(part.generator, body, progress=progress, **part.previews(request))
+            return _answer([made], ignored)
 
-    @router.post("/refine", response_model=Images, summary="One image for each image")
-    async def refine(body: RefineBody) -> Images:
+        return await answered(request, work)
+
+    @router.post("/refine", response_model=Images, responses=DOCUMENTED_EVENTS, summary="One image for each image")
+    async def refine(body: RefineBody, request: Request) -> Any:
         images = [await decoded_off_loop(image, "images") for image in body.images]
-        settings = body.config or RefineSettings()
-        most = part.generator.info().limits.max_images or len(images)
-        made = [
-            await part.generator.refine(
-                body.refine_prompt,
-                images[start : start + most],
-                steps=settings.steps,
-                guidance=settings.guidance_scale,
+
+        async def work(progress: Callable[[Progress], None]) -> Images:
+            return await _refined(part.generator, body, images, progress=progress, **part.previews(request))
+
+        return await answered(request, work)
+
+    @router.post("/replay", response_model=Replay, responses=DOCUMENTED_EVENTS, summary="An image again, by its receipt")
+    async def replay(body: ReplayBody, request: Request) -> Any:
+        image, *sources = [await decoded_off_loop(given, "image") for given in (body.image, *body.sources)]
+
+        async def work(progress: Callable[[Progress], None]) -> Replay:
+            again = await part.generator.replay(image, *sources, progress=progress)
+            return Replay(
+                image=_base64(again.image),
+                receipt=again.receipt,
+                max_difference=again.max_difference,
+                mean_difference=again.mean_difference,
             )
-            for start in range(0, len(images), most)
-        ]
-        answer = _answer(made, [])
-        if len(answer.images) != len(images):
-            raise ResponseInvalid(f"the backend made {len(answer.images)} images of {len(images)}")
-        return answer
+
+        return await answered(request, work)
 
     return router

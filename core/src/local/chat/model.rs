@@ -396,9 +396,9 @@ const OWN_EXTRA: &[&str] =
 fn ignores_ends(request: &ChatRequest) -> Result<bool> {
     match request.extra.get("ignore_eos") {
         None | Some(Value::Null) => Ok(false),
-        Some(value) => value
-            .as_bool()
-            .ok_or_else(|| Error::invalid_request(format!("`ignore_eos` is {value}; it must be true or false"))),
+        Some(value) => value.as_bool().ok_or_else(|| {
+            Error::invalid_request(format!("`ignore_eos` is {value}; it must be true or false"))
+        }),
     }
 }
 

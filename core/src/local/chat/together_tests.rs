@@ -185,9 +185,9 @@ async fn an_answer_goes_on_past_its_end_where_that_is_asked_for() {
     let cx = Context::new();
     let short = ChatRequest::user("Which fish can fly?").with_temperature(0.0).with_max_tokens(120);
     let ended = chat.chat(&cx, short.clone()).await.unwrap();
-    assert_eq!(ended.finish.reason, FinishReason::Stop);
+    assert_eq!(ended.finish, FinishReason::Stop);
     let whole = chat.chat(&cx, short.clone().with_extra("ignore_eos", true)).await.unwrap();
-    assert_eq!((whole.finish.reason, whole.usage.output_tokens), (FinishReason::Length, Some(120)));
+    assert_eq!((whole.finish, whole.usage.output_tokens), (FinishReason::Length, Some(120)));
     assert!(whole.text.starts_with(&ended.text), "{}", whole.text);
     let wrong = chat.chat(&cx, short.clone().with_extra("ignore_eos", "yes")).await.unwrap_err();
     assert!(wrong.message().contains("true or false"), "{wrong}");

@@ -1,0 +1,4 @@
+/** For the container's health check. */
+export function GET(): Response {
+  return Response.json({ status: "healthy" });
+}

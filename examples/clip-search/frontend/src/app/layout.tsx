@@ -1,0 +1,38 @@
+import "./globals.css";
+
+import { type Language, SettingsProvider, type Theme, ToastProvider } from "ayni-ui";
+import type { Metadata, Viewport } from "next";
+import localFont from "next/font/local";
+import { cookies } from "next/headers";
+import type { ReactNode } from "react";
+
+const inter = localFont({
+  src: "../../../../node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2",
+  variable: "--font-sans",
+  weight: "100 900",
+});
+
+export const metadata: Metadata = { title: "Qhaway · Búsqueda de imágenes", description: "Imágenes de una carpeta, encontradas por lo que muestran." };
+
+export const viewport: Viewport = {
+  themeColor: [
+    { media: "(prefers-color-scheme: light)", color: "#ffffff" },
+    { media: "(prefers-color-scheme: dark)", color: "#191b18" },
+  ],
+};
+
+/** The cookies are read here, so that the first answer has the right language and theme. */
+export default async function Layout({ children }: { children: ReactNode }) {
+  const chosen = await cookies();
+  const language: Language = chosen.get("language")?.value === "en" ? "en" : "es";
+  const theme = (["light", "dark"] as const satisfies readonly Theme[]).find((one) => one === chosen.get("theme")?.value);
+  return (
+    <html className={inter.variable} data-theme={theme} lang={language}>
+      <body>
+        <SettingsProvider language={language} theme={theme}>
+          <ToastProvider>{children}</ToastProvider>
+        </SettingsProvider>
+      </body>
+    </html>
+  );
+}
