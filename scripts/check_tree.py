@@ -79,7 +79,7 @@ def command_faults(path: Path, text: str, targets: set[str]) -> list[str]:
     faults = []
     for block in re.findall(r"^```(?:bash|sh|console)\n(.*?)^```", text, re.M | re.S):
         for line in filter(None, (line.split("#")[0].strip() for line in block.splitlines())):
-            made = re.fullmatch(r"(?:[A-Z_]+=\S+ )?make((?: [a-z-]+)+)(?: [A-Z_]+=\S+)*", line)
+            made = re.fullmatch(r"(?:[A-Z_]+=\S+ )?make((?: [a-z-]+)+)(?: [A-Z_]+=(?:'[^']*'|\S+))*", line)
             if made and set(made[1].split()) <= targets:
                 continue
             if not is_known(line):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -42,6 +44,9 @@ def test_the_triage_chat_answers():
 def test_the_image_engine_draws_with_the_model_of_its_environment(tiny_images):
     front = yaml.safe_load((EXAMPLES / "image-studio/engine/README.md").read_text().split("---")[1])
     assert (front["sdk"], front["app_port"]) == ("docker", 7860)
+    assert "EXPOSE 7860" in (EXAMPLES / "image-studio/engine/Dockerfile").read_text()
+    usage = subprocess.run([sys.executable, "-m", "ayni", "serve", "image", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "the port (8000)" in " ".join(usage.split())
     with started("image-studio/engine", IMAGE_ENGINE_MODE="local", SD_MODEL_ID=str(tiny_images / "sd"), SD_DEVICE="cpu") as engine:
         assert engine.client.get("/health").json()["model"] == "sd"
         assert engine.client.post("/generate", json={"prompt": "a fox"}).json()["served_by"] == "local"

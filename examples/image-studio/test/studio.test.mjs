@@ -7,7 +7,7 @@ import test, { after, before, beforeEach } from "node:test";
 import { readReceipt } from "ayni/browser/images";
 
 import { accessibility, downloaded, launch, open, scriptBytes } from "../../testing/browser.mjs";
-import { png } from "../../testing/engine.mjs";
+import { png } from "../../testing/landscapes.mjs";
 import { startStudio } from "../../testing/studio.mjs";
 import { choose, drop, idle, make, picture } from "./steps.mjs";
 
@@ -206,7 +206,7 @@ test("what was changed is drawn again with the picture that it was made from; wi
 test("foreign, cut and damaged files are said to be what they are", async () => {
   const { page, close } = await open(browser);
   await page.goto(system.page);
-  const plain = png(64, 48, (x, y) => [x * 255, y * 255, 120]);
+  const plain = png(64, 48, (x, y) => [x * 4, y * 5, 120]);
   await drop(page, "foreign.png", plain);
   await page.getByText("Este PNG no trae recibo de ayni").waitFor();
   await picture(page).getByText("Abierta").waitFor();

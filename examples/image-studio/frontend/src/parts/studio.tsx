@@ -43,15 +43,17 @@ export function Studio() {
   const gallery = useGallery();
   const [chosen, setChosen] = useState<string>();
   const { note, setNote, done } = useNotes();
+  // What eyes see by themselves.
+  const [heard, setHeard] = useState("");
   const form = useForm();
 
   const onDone = useCallback(
     (picture: Picture, isKept: boolean, passedOver?: AyniError) => {
       setChosen(picture.id);
       done(isKept, passedOver);
-      toast(words.done);
+      setHeard(`${words.done}: ${picture.prompt}`);
     },
-    [done, toast, words],
+    [done, words],
   );
   const work = useWork(engines, gallery, onDone);
   const pictures = gallery.pictures ?? [];
@@ -146,6 +148,9 @@ export function Studio() {
         </div>
         <GalleryPanel chosen={shown?.id} gallery={gallery} onChoose={choose} onOpen={openFile} />
       </main>
+      <p aria-live="polite" className="hidden-label">
+        {heard}
+      </p>
       <Drop onFile={openFile} />
     </>
   );
