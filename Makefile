@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models cuda-toolchain cuda-check gpu-check release-check docs doc ci
+.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys; downloads two small models the first time. SYSTEM=procurement, triage or image-studio starts that system
+demo: ## Shows what exists so far; no keys, no network; more of it after `make models`. SYSTEM=procurement, triage or image-studio starts that system
 ifdef SYSTEM
 	scripts/pages demo $(SYSTEM) $(OPTIONS)
 else
@@ -65,6 +65,9 @@ gen-check: ## Fails if what `make gen` writes is not what the code says
 
 models: ## Fetches the two real models into the cache folder (AYNI_CACHE)
 	scripts/models
+
+samples-check: ## Judges the sample model by texts that it was not trained on
+	scripts/samples-check
 
 cuda-toolchain: ## Installs the CUDA compiler into the cache folder (AYNI_CACHE); no GPU needed
 	scripts/cuda-toolchain

@@ -49,7 +49,7 @@ def version_faults(version: str) -> list[str]:
         "bindings-node/js/generated/version.ts": re.findall(r'version = "(.*)"', read("bindings-node/js/generated/version.ts"))[0],
     }
     faults = [f"{place} says {other}; the version is {version}" for place, other in found.items() if other != version]
-    for package in ("core", "core/kernels", "core/testkit", "bindings-python", "bindings-node"):
+    for package in ("core", "core/kernels", "core/samples", "core/testkit", "bindings-python", "bindings-node"):
         if tomllib.loads(read(f"{package}/Cargo.toml"))["package"]["version"] != {"workspace": True}:
             faults.append(f"{package}/Cargo.toml has a version of its own; write `version.workspace = true`")
     if "version" not in tomllib.loads(read("bindings-python/pyproject.toml"))["project"]["dynamic"]:
@@ -71,7 +71,7 @@ def changelog_faults(version: str, tag: str | None) -> list[str]:
 
 
 def license_faults() -> list[str]:
-    folders = ("core", "core/kernels", "core/testkit", "bindings-python", "bindings-node")
+    folders = ("core", "core/kernels", "core/samples", "core/testkit", "bindings-python", "bindings-node")
     texts = {name: read(name) for name in LICENSES}
     copies = [ROOT / folder / name for folder in folders for name in LICENSES]
     return [
@@ -108,9 +108,9 @@ def crate_faults(package: dict) -> list[str]:
     faults = [f"it lacks {name}" for name in ("README.md", *LICENSES) if name not in files]
     faults += [f"its manifest lacks `{name}`" for name in ("description", "license", "repository", "readme") if not package[name]]
     faults += [
-        f"it holds {name}, which is neither source nor README nor licence"
+        f"it holds {name}, which is neither source nor README nor licence nor a sample model"
         for name in sorted(files - BY_CARGO - {"README.md", *LICENSES})
-        if not name.startswith("src/")
+        if not name.startswith(("src/", "models/"))
     ]
     committed = subprocess.run(["git", "ls-files", "src"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
     faults += [f"it lacks {name}" for name in committed.splitlines() if name not in files and (folder / name).exists()]

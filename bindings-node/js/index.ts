@@ -76,10 +76,12 @@ export type { Schema, StandardSchema } from "./schema.js";
 export { type Vector, similarity, topK } from "./search.js";
 export {
   ChatModes,
+  type SampleModel,
   embeddingArchitectures,
   hardware,
   health,
   knownModels,
   models,
   prometheusText,
+  sampleModels,
 } from "./services.js";

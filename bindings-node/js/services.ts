@@ -85,6 +85,23 @@ export function embeddingArchitectures(): string[] {
   return (JSON.parse(unwrap(native().knownModels())) as [string[], KnownModel[]])[0];
 }
 
+/** A model that comes with the package, or a short name for one that is fetched. */
+export interface SampleModel {
+  /** What to open: `tiny:text`. */
+  reference: string;
+  /** What it does, in a sentence. */
+  what: string;
+  /** How large its files are; null for what does not come with the package. */
+  bytes: number | null;
+  /** The model on the Hub that it stands for, if it does not come with the package. */
+  fetched_from: string | null;
+}
+
+/** The sample models. Those of the package need no network. */
+export function sampleModels(): SampleModel[] {
+  return (JSON.parse(unwrap(native().knownModels())) as [unknown, unknown, SampleModel[]])[2];
+}
+
 /** The counters of all calls of this process, as Prometheus reads them. */
 export function prometheusText(): string {
   return native().prometheusText();

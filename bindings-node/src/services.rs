@@ -57,10 +57,16 @@ pub fn hardware(env: &Env, variables: Option<String>) -> napi::Result<Promised<'
     blocking(env, move || json_text(&Hardware::detect(&environment(variables.as_deref())?)?))
 }
 
-/// The architectures of embedding models that run in this process, and the well-known models, as JSON.
+/// The architectures of embedding models that run in this process, the well-known models, and the sample models, as JSON.
 #[napi]
 pub fn known_models() -> Outcome<String> {
-    guarded(|| json_text(&(ayni::local::embedding_architectures(), ayni::embed::known_models())))
+    guarded(|| {
+        json_text(&(
+            ayni::local::embedding_architectures(),
+            ayni::embed::known_models(),
+            ayni::local::sample_models(),
+        ))
+    })
 }
 
 /// The counters of all calls of this process, as Prometheus reads them.

@@ -89,6 +89,19 @@ describe("embeddings", () => {
     await assert.rejects((await ayni.openEmbedder(scripted)).verify(), { code: "unsupported" });
   });
 
+  test("sample models come with the package and need no network", async (t) => {
+    const [text, chat] = ayni.sampleModels();
+    assert.deepEqual([text.reference, chat.reference], ["tiny:text", "tiny:chat"]);
+    assert.ok(text.bytes > 1e6 && chat.bytes === null && chat.fetched_from.includes("SmolLM2-135M"));
+    const folder = await mkdtemp(join(tmpdir(), "ayni-samples-"));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const env = { AYNI_CACHE: folder, HF_HOME: folder, HF_HUB_OFFLINE: "1" };
+    const embedder = await ayni.openEmbedder("tiny:text", { env });
+    const found = await embedder.embed(["a red apple", "the moon at night"]);
+    assert.equal(ayni.topK(found, await embedder.embed("una manzana roja"), 1)[0].index, 0);
+    await assert.rejects(ayni.openEmbedder("org/name", { env }), ({ code, message }) => code === "offline" && message.includes("tiny:text"));
+  });
+
   test("two functions embed by what the environment names", async (t) => {
     const vector = [0.6, 0.8, ...Array(510).fill(0)];
     const seen = [];

@@ -53,10 +53,13 @@ pub(crate) fn hardware(py: Python<'_>, env: Variables) -> Returned {
     as_python(py, open_detached(py, env, Hardware::detect)?)
 }
 
-/// The architectures of embedding models that run in this process, and the well-known models.
+/// The architectures of embedding models that run in this process, the well-known models, and the sample models.
 #[pyfunction]
 pub(crate) fn known_models(py: Python<'_>) -> Returned {
-    as_python(py, (ayni::local::embedding_architectures(), ayni::embed::known_models()))
+    as_python(
+        py,
+        (ayni::local::embedding_architectures(), ayni::embed::known_models(), ayni::local::sample_models()),
+    )
 }
 
 /// The events of the native code since the last call, as soon as there are some; `None` where another subscriber has them.

@@ -87,7 +87,10 @@ def test_models_of_the_cache_are_listed(tmp_path):
     blobs.mkdir(parents=True)
     (blobs / "abc").write_bytes(bytes(2_500_000))
     told = ayni_command("models", env={"HF_HOME": str(tmp_path)})
-    assert told.stdout.split() == ["org/name", "2.5", "MB"]
+    lines = [line.split() for line in told.stdout.splitlines()]
+    assert lines[-1] == ["org/name", "2.5", "MB"]
+    assert [line[0] for line in lines[:-1]] == ["tiny:text", "tiny:chat"]
+    assert lines[0][3:6] == ["in", "the", "package:"] and lines[1][1] == "fetched:"
 
 
 def test_what_runs_here_is_listed():

@@ -18,5 +18,6 @@ pages! {
     Images = "../../docs/guides/images.md";
     LocalImages = "../../docs/guides/images-local.md";
     Network = "../../docs/guides/network.md";
+    SampleModels = "../../docs/guides/sample-models.md";
     Tenders = "../../docs/guides/tenders.md";
 }

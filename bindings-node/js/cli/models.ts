@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import type { Progress } from "../generated/answers.js";
 import { openEmbedder } from "../embedder.js";
 import { InvalidRequest } from "../generated/errors.js";
-import { models as listed } from "../services.js";
+import { models as listed, sampleModels } from "../services.js";
 import { type Command, variable } from "./options.js";
 
 /** The folder of the Hub's cache. */
@@ -25,7 +25,7 @@ function sizeOf(folder: string): number {
 
 export const models: Command = {
   usage: "models [--vendor VENDOR] [--base-url URL]",
-  what: "lists the models in the cache, or those that an OpenAI-compatible vendor offers",
+  what: "lists the sample models and those in the cache, or those that an OpenAI-compatible vendor offers",
   async run(given) {
     const options = { vendor: { type: "string" }, "base-url": { type: "string" } } as const;
     const { vendor, "base-url": base_url } = parseArgs({ args: given, options }).values;
@@ -35,11 +35,15 @@ export const models: Command = {
       for (const model of await listed(config, { timeoutMs: 60_000 })) console.log(model.id);
       return 0;
     }
+    const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1).padStart(10)} MB`;
+    for (const { reference, what, bytes, fetched_from } of sampleModels()) {
+      const where = bytes ? `${megabytes(bytes)}  in the package: ${what}` : `${" ".repeat(13)}  fetched: ${fetched_from}`;
+      if (bytes || fetched_from) console.log(`${reference.padEnd(60)} ${where}`);
+    }
     const folder = cacheFolder();
     const found = existsSync(folder) ? readdirSync(folder).filter((name) => name.startsWith("models--")).sort() : [];
     for (const name of found) {
-      const megabytes = (sizeOf(join(folder, name)) / 1e6).toFixed(1);
-      console.log(`${name.replace("models--", "").replaceAll("--", "/").padEnd(60)} ${megabytes.padStart(10)} MB`);
+      console.log(`${name.replace("models--", "").replaceAll("--", "/").padEnd(60)} ${megabytes(sizeOf(join(folder, name)))}`);
     }
     if (found.length === 0) console.log(`no models in ${folder}`);
     return 0;

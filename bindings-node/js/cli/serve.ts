@@ -46,7 +46,7 @@ const SERVICES: Record<string, (given: Given) => Router | Promise<Router>> = {
   clip: ({ model, config }) => clipRoutes(model ?? (config as EmbedderConfig | undefined)),
   triage: () => triageRoutes(),
   procurement: ({ config }) => procurementRoutes(config as ProcurementConfig | undefined),
-  image: ({ config }) => imageRoutes(config as ImageConfig | undefined),
+  image: ({ model, config }) => imageRoutes(model ? { backend: "local", model } : (config as ImageConfig | undefined)),
   openai,
 };
 

@@ -58,6 +58,7 @@ from ayni._services import (
     ChatModes,
     KnownModel,
     ModeInfo,
+    SampleModel,
     embedding_architectures,
     hardware,
     health,
@@ -66,6 +67,7 @@ from ayni._services import (
     models,
     models_sync,
     prometheus_text,
+    sample_models,
 )
 from ayni.records import (
     Buyer,
@@ -151,6 +153,7 @@ __all__ = [
     "Route",
     "RouteFailure",
     "SafetyConcept",
+    "SampleModel",
     "SourceInfo",
     "Started",
     "Supplier",
@@ -174,6 +177,7 @@ __all__ = [
     "models",
     "models_sync",
     "prometheus_text",
+    "sample_models",
     "similarity",
     "top_k",
 ]

@@ -142,6 +142,20 @@ class KnownModel:
     """The licence of the weights; ``None`` where the publisher names none."""
 
 
+@dataclass(frozen=True, slots=True)
+class SampleModel:
+    """A model that comes with the package, or a short name for one that is fetched."""
+
+    reference: str
+    """What to open: ``tiny:text``."""
+    what: str
+    """What it does, in a sentence."""
+    bytes: int | None
+    """How large its files are; ``None`` for what does not come with the package."""
+    fetched_from: str | None
+    """The model on the Hub that it stands for, if it does not come with the package."""
+
+
 def embedding_architectures() -> tuple[str, ...]:
     """The architectures of embedding models that run in this process, as ``model_type`` names them."""
     return tuple(_ayni.known_models()[0])
@@ -154,6 +168,15 @@ def known_models() -> tuple[KnownModel, ...]:
     384
     """
     return tuple(KnownModel(**model) for model in _ayni.known_models()[1])
+
+
+def sample_models() -> tuple[SampleModel, ...]:
+    """The sample models. Those of the package need no network.
+
+    >>> [model.reference for model in sample_models() if model.bytes]
+    ['tiny:text']
+    """
+    return tuple(SampleModel(**model) for model in _ayni.known_models()[2])
 
 
 def prometheus_text() -> str:

@@ -135,6 +135,13 @@ impl Error {
         }
     }
 
+    /// The same error, told otherwise.
+    #[cfg(feature = "candle")]
+    pub(crate) fn map_message(mut self, told: impl FnOnce(&str) -> String) -> Self {
+        self.inner.message = told(&self.inner.message);
+        self
+    }
+
     /// A configuration error.
     pub fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::ConfigInvalid, message)

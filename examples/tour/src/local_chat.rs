@@ -20,7 +20,8 @@ pub(crate) async fn triage() -> Result<()> {
         "Chat in this process",
         "SmolLM2-135M from a GGUF file: the smallest model that talks, not one to trust",
     );
-    let file = folder_of("smollm2-135m-instruct", FILE)?.join(FILE);
+    let Some(folder) = folder_of("smollm2-135m-instruct", FILE) else { return Ok(()) };
+    let file = folder.join(FILE);
     let cx = Context::new();
     let start = Instant::now();
     let config = LocalChatConfig::new(file.display().to_string()).with_device("cpu");

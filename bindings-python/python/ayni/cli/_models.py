@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ayni import embedding_architectures, known_models, models_sync
+from ayni import embedding_architectures, known_models, models_sync, sample_models
 
 
 def add(commands: Any) -> None:
@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "models",
         help="list the models in the cache, those that run here, or those that a vendor offers",
-        description="Lists the models in the Hub's cache on this machine; with --supported the architectures and "
+        description="Lists the sample models of the package and the models in the Hub's cache on this machine; with --supported the architectures and "
         "well-known models that run in this process; with --vendor those that an OpenAI-compatible vendor offers.",
     )
     command.add_argument("--supported", action="store_true", help="what runs in this process")
@@ -52,6 +52,11 @@ def run(given: argparse.Namespace) -> int:
                 f"{known.licence or 'not named'}"
             )
         return 0
+    for sample in sample_models():
+        if sample.bytes:
+            print(f"{sample.reference:60} {sample.bytes / 1e6:10.1f} MB  in the package: {sample.what}")
+        elif sample.fetched_from:
+            print(f"{sample.reference:60} {'':13}  fetched: {sample.fetched_from}")
     found = sorted(cache().glob("models--*"))
     for folder in found:
         size = sum(blob.stat().st_size for blob in (folder / "blobs").glob("*") if blob.is_file())

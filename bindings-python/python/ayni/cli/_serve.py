@@ -81,7 +81,9 @@ def add(commands: Any) -> None:
                 help="whose token ids /v1/embeddings takes: tiktoken's cl100k_base, as LangChain sends them; by default the model's own",
             )
         if name in ("clip", "openai"):
-            one.add_argument("--model", help="a local model of embeddings: a folder, or org/name on the Hub")
+            one.add_argument("--model", help="a local model of embeddings: a folder, org/name on the Hub, or tiny:text")
+        if name == "images":
+            one.add_argument("--model", help="a local image model: a folder, a file, or org/name on the Hub")
         if name == "openai":
             one.add_argument(
                 "--config",
@@ -211,7 +213,7 @@ def _procurement(given: argparse.Namespace) -> ServiceRouter:
 def _images(given: argparse.Namespace) -> ServiceRouter:
     from ayni.fastapi import image_router
 
-    return image_router(_config(given))
+    return image_router({"backend": "local", "model": given.model} if given.model else _config(given))
 
 
 def _openai(given: argparse.Namespace) -> ServiceRouter:

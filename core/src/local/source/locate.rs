@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::hub::{Hub, is_commit};
-use super::{ModelFiles, ModelReference};
+use super::{ModelFiles, ModelReference, samples};
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,7 +33,7 @@ pub(crate) struct RemoteModel {
 ///
 /// # Errors
 /// `config_invalid` for a reference that is misspelt; `model_load` if there is no such folder or file; `offline` if
-/// `HF_HUB_OFFLINE` is set and the cache lacks something.
+/// `HF_HUB_OFFLINE` is set and the cache lacks something; `unsupported` for a sample that this build does not have.
 pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located> {
     locate_with(source, env, false)
 }
@@ -44,12 +44,26 @@ pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located>
 /// As [`locate`].
 pub(crate) fn locate_with(source: &ModelSource, env: &Environment, has_safety: bool) -> Result<Located> {
     source.check()?;
-    let (id, revision, file) = match source.model.parse()? {
-        ModelReference::Folder(folder) => return ModelFiles::in_folder(&folder).map(Located::Local),
-        ModelReference::File(file) => return files_around(&file).map(Located::Local),
-        ModelReference::Hub { id, revision, file } => (id, revision, file),
-    };
-    let hub = Hub::from_env(env)?.with_gguf(file).with_safety(has_safety);
+    let hub = |file| Ok::<_, Error>(Hub::from_env(env)?.with_gguf(file).with_safety(has_safety));
+    match source.model.parse()? {
+        ModelReference::Folder(folder) => ModelFiles::in_folder(&folder).map(Located::Local),
+        ModelReference::File(file) => files_around(&file).map(Located::Local),
+        ModelReference::Hub { id, revision, file } => on_hub(hub(file)?, id, revision),
+        ModelReference::Sample(reference) => {
+            let sample = samples::find(reference)?;
+            match sample.fetched_from {
+                Some(id) => on_hub(hub(None)?, id.to_owned(), None).map_err(|error| {
+                    error.map_message(|why| {
+                        format!("{reference} is fetched, it is no part of the package: {why}")
+                    })
+                }),
+                None => samples::open(&sample, env).map(Located::Local),
+            }
+        }
+    }
+}
+
+fn on_hub(hub: Hub, id: String, revision: Option<String>) -> Result<Located> {
     if let Some(files) = hub.cached(&id, revision.as_deref()) {
         return Ok(Located::Local(files));
     }
@@ -89,7 +103,14 @@ impl RemoteModel {
                 Error::new(ErrorKind::Unavailable, format!("no runtime for the download: {error}"))
                     .with_source(error)
             })?;
-        runtime.block_on(self.hub.fetch(cx, &self.id, self.revision.as_deref()))
+        let fetched = runtime.block_on(self.hub.fetch(cx, &self.id, self.revision.as_deref()));
+        fetched.map_err(|error| match error.kind() {
+            // The Hub never answered: there may be no network.
+            ErrorKind::Unavailable if error.http_status().is_none() => {
+                error.map_message(|why| format!("{why}{}", samples::advice()))
+            }
+            _ => error,
+        })
     }
 }
 
@@ -130,6 +151,35 @@ mod tests {
         let files = local(&path);
         assert_eq!(files.weights.as_deref(), Some("other.safetensors"));
         assert!(files.has("config.json"), "the files beside it belong to it");
+    }
+
+    #[test]
+    fn a_sample_that_is_fetched_says_so_where_it_can_t_be() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().to_str().unwrap();
+        let Located::Remote(model) = located("tiny:chat", &[("HF_HOME", at)]).unwrap() else {
+            panic!("the cache is empty")
+        };
+        assert_eq!(model.id, "HuggingFaceTB/SmolLM2-135M-Instruct");
+        let error = located("tiny:chat", &[("HF_HOME", at), ("HF_HUB_OFFLINE", "1")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Offline);
+        assert!(error.message().starts_with("tiny:chat is fetched, it is no part of the package"), "{error}");
+    }
+
+    #[cfg(feature = "samples")]
+    #[test]
+    fn offline_the_error_names_the_samples_that_work_now() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().to_str().unwrap();
+        let env = [("HF_HOME", at), ("HF_HUB_OFFLINE", "1"), ("AYNI_CACHE", at)];
+        let error = located("org/name", &env).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Offline);
+        assert!(error.message().contains("these sample models work now: tiny:text"), "{error}");
+        let Located::Local(files) = located("tiny:text", &env).unwrap() else {
+            panic!("it comes with the package")
+        };
+        assert_eq!((files.model.as_str(), files.has("model.safetensors")), ("tiny:text", true));
+        assert!(files.path("").starts_with(home.path().join("samples")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From the name of a model to its files: model references, folders, the Hub and its cache.
+//! From the name of a model to its files: model references, folders, the Hub and its cache, sample models.
 //!
 //! [`locate`] finds a model's files on this machine without the network; what it does not find, [`Located::files`]
 //! fetches.
@@ -7,9 +7,11 @@ mod files;
 mod hub;
 mod locate;
 mod reference;
+mod samples;
 mod weight_files;
 
 pub(crate) use files::ModelFiles;
 pub(crate) use locate::{Located, locate, locate_with};
 pub use reference::ModelReference;
+pub use samples::{SampleModel, sample_models};
 pub(crate) use weight_files::{DUAL_TYPES, MODEL_INDEX, OPEN_CLIP_CONFIG};

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::samples;
 use crate::error::{Error, Result};
 
-/// Weights by name: a folder, a file, or a repository on the Hub.
+/// Weights by name: a folder, a file, a repository on the Hub, or a sample model.
 ///
 /// ```
 /// use ayni::local::ModelReference;
@@ -32,6 +33,8 @@ pub enum ModelReference {
         /// Which GGUF file, by a part of its name: `Q4_K_M`.
         file: Option<String>,
     },
+    /// A sample model, `tiny:text`: [`sample_models`](crate::local::sample_models) lists them.
+    Sample(&'static str),
 }
 
 /// The endings of weight files; a reference with one is a file even if there is none.
@@ -58,6 +61,9 @@ impl FromStr for ModelReference {
         if is_written_as_path(text) {
             return Ok(Self::Folder(path));
         }
+        if text.starts_with(samples::PREFIX) {
+            return samples::find(text).map(|sample| Self::Sample(sample.reference));
+        }
         let (id, revision) = match text.split_once('@') {
             Some((id, revision)) => (id, Some(revision)),
             None => (text, None),
@@ -73,7 +79,8 @@ impl FromStr for ModelReference {
         }
         if !is_hub_id(id) || is_wrong(revision) || is_wrong(file) {
             return Err(Error::config(format!(
-                "model '{text}' is neither a folder or file on this machine nor a Hub id of the form `org/name[:file][@revision]`"
+                "model '{text}' is neither a folder or file on this machine, nor a Hub id of the form `org/name[:file][@revision]`, nor a \
+                 sample model (`tiny:text`)"
             )));
         }
         let owned = |part: Option<&str>| part.map(str::to_owned);
@@ -85,6 +92,7 @@ impl fmt::Display for ModelReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) | Self::File(path) => path.display().fmt(f),
+            Self::Sample(reference) => f.write_str(reference),
             Self::Hub { id, revision, file } => {
                 f.write_str(id)?;
                 file.iter().try_for_each(|file| write!(f, ":{file}"))?;
@@ -152,6 +160,14 @@ mod tests {
         assert!(
             matches!(&lora, ModelReference::Hub { file: Some(file), .. } if file == "a/lora.safetensors")
         );
+    }
+
+    #[test]
+    fn sample_models_have_names_of_their_own() {
+        let text: ModelReference = " tiny:text ".parse().unwrap();
+        assert_eq!((&text, text.to_string()), (&ModelReference::Sample("tiny:text"), "tiny:text".to_owned()));
+        assert_eq!("tiny:x/y".parse::<ModelReference>().unwrap_err().kind(), ErrorKind::ConfigInvalid);
+        assert!(matches!("tiny/text".parse(), Ok(ModelReference::Hub { .. })));
     }
 
     #[test]

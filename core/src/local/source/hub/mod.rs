@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::context::Context;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::source::{MODEL_INDEX, ModelFiles};
+use crate::local::source::{MODEL_INDEX, ModelFiles, samples};
 
 mod cache;
 mod client;
@@ -34,6 +34,7 @@ use client::{Listing, Remote};
 use download::{Failures, FileDownload};
 use plan::{Contents, Plan};
 use settings::Settings;
+pub(super) use settings::cache_home;
 
 /// The branch of references without a revision.
 const MAIN: &str = "main";
@@ -128,8 +129,9 @@ impl Hub {
         };
         let text = format!(
             "HF_HUB_OFFLINE is set and '{id}' (revision {revision}) is not whole in the cache {}: {why}. Fetch it \
-             once without HF_HUB_OFFLINE, or set HF_HOME to where it is",
-            self.settings.cache.display()
+             once without HF_HUB_OFFLINE, or set HF_HOME to where it is{}",
+            self.settings.cache.display(),
+            samples::advice()
         );
         Error::new(ErrorKind::Offline, text)
     }

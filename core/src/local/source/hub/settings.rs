@@ -73,14 +73,28 @@ impl Settings {
 }
 
 fn home_of_hugging_face(env: &Environment) -> Result<PathBuf> {
-    if let Some(path) = env.get("HF_HOME") {
-        return expand(&path, env);
+    match env.get("HF_HOME") {
+        Some(path) => expand(&path, env),
+        None => Ok(caches(env)?.join("huggingface")),
     }
-    let caches = match env.get("XDG_CACHE_HOME") {
-        Some(path) => expand(&path, env)?,
-        None => home(env)?.join(".cache"),
-    };
-    Ok(caches.join("huggingface"))
+}
+
+/// The folder of what ayni itself keeps: `AYNI_CACHE`, else `ayni` in the folder of caches.
+///
+/// # Errors
+/// `config_invalid` if there is no home folder.
+pub(in crate::local::source) fn cache_home(env: &Environment) -> Result<PathBuf> {
+    match env.get("AYNI_CACHE") {
+        Some(path) => expand(&path, env),
+        None => Ok(caches(env)?.join("ayni")),
+    }
+}
+
+fn caches(env: &Environment) -> Result<PathBuf> {
+    match env.get("XDG_CACHE_HOME") {
+        Some(path) => expand(&path, env),
+        None => Ok(home(env)?.join(".cache")),
+    }
 }
 
 fn home(env: &Environment) -> Result<PathBuf> {
