@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { launch, open } from "./testing/browser.mjs";
+import { launch, open, rests } from "./testing/browser.mjs";
 import { clipModel, startClipSearch } from "./testing/clip.mjs";
 import { startProcurement } from "./testing/procurement.mjs";
 import { startStudio } from "./testing/studio.mjs";
@@ -36,6 +36,7 @@ const SYSTEMS = {
   "clip-search": {
     start: async () => startClipSearch({ images: 24, model: await clipModel() }),
     pages: ["/", "/api/images"],
+    settled: (page) => page.locator(".image-grid li:nth-child(12) img").waitFor(),
     click: ["search for a few words; open an image; press «Buscar parecidas»", "drop an image on the page; add one to the folder", "copy an image into the folder, and see it appear"],
     about: ({ folder, isRandom }) => `folder   ${folder}${isRandom ? "\nThe weights of its model are random: what is found means nothing. CLIP_MODEL names a real one." : ""}`,
   },
@@ -71,7 +72,8 @@ async function shoot(browser, name, running, folder) {
     for (const size of ["wide", "narrow"]) {
       for (const theme of ["light", "dark"]) {
         const { page, context } = await open(browser, { size, theme, url: running.page });
-        await page.goto(running.page + path, { waitUntil: "networkidle" });
+        await page.goto(running.page + path);
+        await (SYSTEMS[name].settled ?? rests)(page);
         const file = `${[name, ...path.split("/").filter(Boolean), size, theme].join("-")}.png`;
         await page.screenshot({ path: join(folder, file) });
         await context.close();

@@ -1,7 +1,7 @@
 /** Images from prompts, and from images and prompts. */
 
 import { type CallOptions, jsonOf, reading, run, split } from "./calls.js";
-import type { ImageResponse as Written, Progress } from "./generated/answers.js";
+import type { ImageReplay as Replayed, ImageResponse as Written, Progress } from "./generated/answers.js";
 import type { ImageConfig } from "./generated/configs.js";
 import { InvalidRequest } from "./generated/errors.js";
 import type { GenerateRequest, RefineRequest } from "./generated/requests.js";
@@ -20,6 +20,11 @@ export interface ImageResponse extends Omit<Written, "count" | "images" | "media
   images: Image[];
 }
 
+/** An image that was drawn again by its receipt, and how far it is from the first. */
+export interface ImageReplay extends Replayed {
+  image: Image;
+}
+
 /** The options of an image. */
 export interface GenerateOptions extends CallOptions, Omit<GenerateRequest, "prompt"> {}
 
@@ -32,9 +37,13 @@ export interface RefineOptions extends CallOptions, Omit<RefineRequest, "prompt"
 /** Images may be large; more in one call are a mistake. */
 const MAX_IMAGES = 1000;
 
-function response({ images, mediaTypes, json }: NativePictures): ImageResponse {
-  const { count: _, media_types: __, ...rest } = JSON.parse(json) as Written;
-  return { ...rest, images: images.map((data, index) => ({ data, media_type: mediaTypes[index] ?? "" })) };
+function imagesOf({ images, mediaTypes }: NativePictures): Image[] {
+  return images.map((data, index) => ({ data, media_type: mediaTypes[index] ?? "" }));
+}
+
+function response(pictures: NativePictures): ImageResponse {
+  const { count: _, media_types: __, ...rest } = JSON.parse(pictures.json) as Written;
+  return { ...rest, images: imagesOf(pictures) };
 }
 
 function promptOf(prompt: string): string {
@@ -74,6 +83,19 @@ export class ImageGenerator extends LoadableHandle<NativeImages> {
     const masked = mask === undefined ? {} : { mask: await base64Of(mask as ImageSource) };
     const fields = jsonOf("the request", { ...given, ...masked });
     return response(await run(call, (running) => handle.refine(fields, running)));
+  }
+
+  /**
+   * Draws an image of a local model again by the receipt in it. One that was refined needs `sources`: the image that it was
+   * made from, and the mask where there was one.
+   */
+  async replay(image: ImageSource, sources: readonly ImageSource[] = [], options?: CallOptions): Promise<ImageReplay> {
+    const handle = this.native;
+    const others = reading("the sources", () => (Array.isArray(sources) ? sources.slice(0, MAX_IMAGES) : [sources]));
+    const images = jsonOf("the images", await encoded([image, ...others]));
+    const pictures = await run(split(options)[1], (running) => handle.replay(images, running));
+    const [again] = imagesOf(pictures) as [Image];
+    return { ...(JSON.parse(pictures.json) as Replayed), image: again };
   }
 
   /** Generates images and yields every event of progress, and finally the response. Leaving the loop stops the work. */

@@ -53,6 +53,7 @@ export {
   type GenerateOptions,
   type Image,
   ImageGenerator,
+  type ImageReplay,
   type ImageResponse,
   type RefineOptions,
   openImages,

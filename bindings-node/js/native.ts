@@ -68,6 +68,7 @@ export interface NativePictures {
 export interface NativeImages extends Loadable {
   generate(fields: string, call?: NativeCall): Promised<NativePictures>;
   refine(fields: string, call?: NativeCall): Promised<NativePictures>;
+  replay(images: string, call?: NativeCall): Promised<NativePictures>;
 }
 export interface NativeProcurement extends NativeHandle {
   withEmbedder(embedder: NativeEmbedder): NativeProcurement;

@@ -1,7 +1,11 @@
 //! Image generators.
 
 use ayni::config::open_image_generator_with;
-use ayni::{AnyImageGenerator, GenerateRequest, ImageConfig, ImageResponse, RefineRequest, Result, Setup};
+use ayni::local::ImageReplay;
+use ayni::{
+    AnyImageGenerator, Error, GenerateRequest, ImageConfig, ImageData, ImageResponse, RefineRequest, Result,
+    Setup,
+};
 use napi::Env;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
@@ -21,13 +25,17 @@ pub struct Pictures {
     pub json: String,
 }
 
-fn pictures(mut response: ImageResponse) -> Result<Pictures> {
-    let images = std::mem::take(&mut response.images);
+fn pictures(images: &[ImageData], rest: &impl serde::Serialize) -> Result<Pictures> {
     Ok(Pictures {
         media_types: images.iter().map(|image| image.media_type().to_owned()).collect(),
         images: images.iter().map(|image| Buffer::from(image.bytes().to_vec())).collect(),
-        json: json_text(&response)?,
+        json: json_text(rest)?,
     })
+}
+
+fn of_response(mut response: ImageResponse) -> Result<Pictures> {
+    let images = std::mem::take(&mut response.images);
+    pictures(&images, &response)
 }
 
 /// A handle on an image generator.
@@ -74,7 +82,7 @@ impl ImageGenerator {
     ) -> napi::Result<Promised<'env, Pictures>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
-            pictures(handle.generate(&cx, request::<GenerateRequest>(&fields)?).await?)
+            of_response(handle.generate(&cx, request::<GenerateRequest>(&fields)?).await?)
         })
     }
 
@@ -88,7 +96,25 @@ impl ImageGenerator {
     ) -> napi::Result<Promised<'env, Pictures>> {
         let handle = self.0.clone();
         promise(env, call, move |cx| async move {
-            pictures(handle.refine(&cx, request::<RefineRequest>(&fields)?).await?)
+            of_response(handle.refine(&cx, request::<RefineRequest>(&fields)?).await?)
+        })
+    }
+
+    /// Draws the first of some images, in base64, again by its receipt; the others are those that it was made from.
+    #[napi]
+    pub fn replay<'env>(
+        &self,
+        env: &'env Env,
+        images: String,
+        call: Option<&Call>,
+    ) -> napi::Result<Promised<'env, Pictures>> {
+        let handle = self.0.clone();
+        promise(env, call, move |cx| async move {
+            let images = request::<Vec<ImageData>>(&images)?;
+            let first = images.split_first().ok_or_else(|| Error::invalid_request("there is no image"));
+            let (image, sources) = first?;
+            let replay = ImageReplay::of(&handle, &cx, image, sources).await?;
+            pictures(std::slice::from_ref(&replay.image), &replay)
         })
     }
 }

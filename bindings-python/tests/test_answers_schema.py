@@ -13,8 +13,9 @@ from ayni import _answers, _results
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs/reference/answers.schema.json").read_text())["$defs"]
 
 SAME = (
-    "Alternative", "Annotation", "ChatResponse", "EmbeddingSpace", "Hardware", "ImageModelInfo", "Limits", "Match",
-    "ModeInfo", "Parity", "ProbeParity", "Route", "RouteFailure", "SourceInfo", "TokenLogprob", "ToolCall", "Usage",
+    "Alternative", "Annotation", "ChatResponse", "EmbeddingSpace", "Hardware", "ImageModelInfo", "ImageSafety", "Limits",
+    "Match", "ModeInfo", "Parity", "ProbeParity", "Route", "RouteFailure", "SafetyConcept", "SourceInfo", "TokenLogprob",
+    "ToolCall", "Usage",
 )  # fmt: skip
 # A class stands for both kinds of backends; images carry their media types themselves.
 OTHERS = {"ProcurementInfo": "BackendInfo"}

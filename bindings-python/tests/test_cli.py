@@ -124,6 +124,11 @@ def test_an_image_is_drawn_and_changed_into_files(tiny_images, tmp_path):
     assert told.stdout.startswith(f"{out}: 64x48, seed 3, 2 steps, pndm, sd, ")
     with PIL.Image.open(out) as drawn:
         assert drawn.size == (64, 48) and drawn.text["parameters"].startswith("a fox\nSteps: 2, ")
+    black = tmp_path / "black.png"
+    told = ayni_command("image", "a fox", "-o", str(black), "--safety", "blank", *model)
+    assert told.returncode == 0 and "blanked by the safety checker" in told.stdout, (told.stdout, told.stderr)
+    with PIL.Image.open(black) as drawn:
+        assert drawn.getextrema() == ((0, 0),) * 3 and json.loads(drawn.text["ayni"])["is_blanked"]
     night = tmp_path / "night.jpg"
     told = ayni_command("image", "at night", "--from", str(out), "--strength", "0.5", "-o", str(night), "--scheduler", "euler", *model)
     assert told.returncode == 0, told.stderr

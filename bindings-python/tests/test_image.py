@@ -107,3 +107,18 @@ def test_a_local_image_is_drawn_again_by_its_receipt(tiny_images, images):
         local.replay_sync(refined.data)
     with pytest.raises(ayni.InvalidRequest, match="no receipt"):
         local.replay_sync(images.generate_sync("a lighthouse", size=(32, 32)).image.data)
+
+
+def test_a_safety_checker_says_what_it_found_and_what_was_done(tiny_images):
+    marking = ayni.ImageGenerator(str(tiny_images / "sd"), device="cpu", safety="mark")
+    answer = marking.generate_sync("un faro", steps=1, count=2)
+    assert [(said.flagged, said.blanked, said.concepts[0].concept) for said in answer.safety] == [(True, False, 1)] * 2
+    assert answer.safety[0].concepts[0].score > 0.5
+    model = marking.info().image_model
+    assert (model.safety, model.has_safety_checker) == ("mark", True)
+    plain = ayni.ImageGenerator(str(tiny_images / "sd"), device="cpu")
+    assert plain.generate_sync("un faro", steps=1).safety == ()
+    assert (plain.info().image_model.safety, plain.info().image_model.has_safety_checker) == ("off", True)
+    refusing = ayni.ImageGenerator(str(tiny_images / "sd"), device="cpu", safety="refuse")
+    with pytest.raises(ayni.ContentRejected, match="safety checker"):
+        refusing.generate_sync("un faro", steps=1)

@@ -247,6 +247,15 @@ def test_health_names_what_draws(local):
     assert len(local.log("TORCH_COMPILE is set; there is nothing to compile here")) == 1
 
 
+def test_a_safety_checker_is_in_answers_and_health(tiny_images, local):
+    assert local.client.get("/health").json()["safety"] == {"mode": "off", "has_checker": True}
+    assert local.client.post("/generate", json={"prompt": "x"}).json()["safety"] is None
+    with image_service(None, IMAGE_ENGINE_MODE="local", SD_MODEL_ID=str(tiny_images / "sd"), SD_DEVICE="cpu", SD_SAFETY="blank") as served:
+        [said] = served.client.post("/generate", json={"prompt": "x"}).json()["safety"]
+        assert (said["flagged"], said["blanked"], said["concepts"][0]["concept"]) == (True, True, 1)
+        assert served.client.get("/health").json()["safety"] == {"mode": "blank", "has_checker": True}
+
+
 def test_a_wrong_step_count_says_which_is_right(tiny_images):
     with image_service({"backend": "local", "model": str(tiny_images / "turbo"), "device": "cpu"}) as served:
         body = {"refinePrompt": "x", "images": [PIXEL], "config": {"steps": 20}}

@@ -99,6 +99,8 @@ struct Answers {
     parity: Parity,
     #[cfg(feature = "candle")]
     hardware: ayni::local::Hardware,
+    #[cfg(feature = "candle")]
+    replay: ayni::local::ImageReplay,
 }
 
 /// The definitions of what is written: a field without a value is null where the schema requires it, and left out where not.

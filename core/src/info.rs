@@ -40,6 +40,10 @@ pub struct ImageModelInfo {
     pub weights_bytes: u64,
     /// Bytes that images in progress may take beside them, when the model was loaded.
     pub memory_bytes: Option<u64>,
+    /// What is done with images in which the safety checker finds something: `off`, `mark`, `blank`, `refuse`.
+    pub safety: String,
+    /// Whether there is a safety checker, on or off.
+    pub has_safety_checker: bool,
 }
 
 /// Identity of a backend: fixed when it is built. Of a local model, precision and prompts are known once it is loaded.

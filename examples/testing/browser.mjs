@@ -53,8 +53,11 @@ export async function accessibility(page) {
     .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join(" | ")}`);
 }
 
+/** Waits until the page asks for nothing more; a page with an open stream never does. */
+export const rests = (page) => page.waitForLoadState("networkidle");
+
 /** The bytes of scripts that a page loads first, gzipped. `settled` waits until nothing more comes. */
-export async function scriptBytes(browser, url, settled = (page) => page.waitForLoadState("networkidle")) {
+export async function scriptBytes(browser, url, settled = rests) {
   const { page, close } = await open(browser);
   const bodies = new Map();
   page.on("response", (response) => {
@@ -80,10 +83,10 @@ const MOST_SHIFT = 0.05;
 const MOST_PAINT_MS = 1500;
 
 /** Fails unless a page is painted soon and nothing jumps, with a processor that is four times slower. */
-export async function paintsSoon(t, browser, name, url) {
+export async function paintsSoon(t, browser, name, url, settled = rests) {
   // The best of up to eight: what else the machine does makes a visit slower, never faster.
   const visits = [];
-  do visits.push(await visit(browser, url));
+  do visits.push(await visit(browser, url, settled));
   while (visits.length < 8 && visits.at(-1).paint >= MOST_PAINT_MS);
   const [paint, shift] = [Math.min(...visits.map((one) => one.paint)), Math.max(...visits.map((one) => one.shift))];
   t.diagnostic(`${name}: largest paint ${Math.round(paint)} ms, shift ${shift.toFixed(3)}`);
@@ -92,7 +95,7 @@ export async function paintsSoon(t, browser, name, url) {
 }
 
 /** What a first visit measures, with a processor that is four times slower. */
-async function visit(browser, url) {
+async function visit(browser, url, settled) {
   const { page, context, close } = await open(browser);
   const session = await context.newCDPSession(page);
   await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
@@ -104,7 +107,7 @@ async function visit(browser, url) {
     new PerformanceObserver((list) => (globalThis.measured.paint = list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
   });
   await page.goto(url);
-  await page.waitForLoadState("networkidle");
+  await settled(page);
   // A page that is made in the browser may have nothing yet.
   await page.waitForFunction(() => globalThis.measured.paint > 0);
   const measured = await page.evaluate(() => globalThis.measured);

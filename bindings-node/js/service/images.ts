@@ -59,6 +59,7 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
       const { recipe: name, steps, guidance, size } = model;
       found["recipe"] = { name, steps, guidance, size };
       found["memory"] = { weights_bytes: model.weights_bytes, images_bytes: model.memory_bytes };
+      found["safety"] = { mode: model.safety, has_checker: model.has_safety_checker };
     }
     if (this.#config?.backend !== "image_engine") return found;
     const { policy: _, fallback: __, ...own } = this.#config;
@@ -74,6 +75,7 @@ class GeneratorPart extends HandlePart<ImageGenerator> {
 
 function answerOf(made: ImageResponse[], ignored: string[]): Response {
   const [first] = made as [ImageResponse];
+  const safety = made.flatMap((one) => one.safety ?? []);
   return Response.json({
     images: made.flatMap((one) => one.images.map((image) => image.data.toString("base64"))),
     model: first.route.model,
@@ -82,6 +84,7 @@ function answerOf(made: ImageResponse[], ignored: string[]): Response {
     scheduler: first.scheduler,
     served_by: first.route.backend,
     ignored,
+    safety: safety.length > 0 ? safety : null,
   });
 }
 

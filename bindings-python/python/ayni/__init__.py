@@ -25,7 +25,16 @@ from ayni._calls import CallOptions, Cancellation, Timeouts
 from ayni._chat import AsyncChatStream, Chat, ChatOptions, ChatStream, Messages
 from ayni._embedder import Embedder, EmbedInput, EmbedOptions, EmbedResponse
 from ayni._errors import *  # noqa: F403
-from ayni._image import GenerateOptions, Image, ImageGenerator, ImageReplay, ImageResponse, RefineOptions
+from ayni._image import (
+    GenerateOptions,
+    Image,
+    ImageGenerator,
+    ImageReplay,
+    ImageResponse,
+    ImageSafety,
+    RefineOptions,
+    SafetyConcept,
+)
 from ayni._events import forward_logs
 from ayni._images import ImageSource
 from ayni._months import ImportReport, MonthFile, MonthOptions
@@ -113,6 +122,7 @@ __all__ = [
     "ImageGenerator",
     "ImageReplay",
     "ImageResponse",
+    "ImageSafety",
     "ImageSource",
     "ImportReport",
     "KnownModel",
@@ -142,6 +152,7 @@ __all__ = [
     "RefineOptions",
     "Route",
     "RouteFailure",
+    "SafetyConcept",
     "SampleModel",
     "SourceInfo",
     "Started",

@@ -80,6 +80,31 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class SafetyConcept:
+    """A concept that a safety checker found in an image."""
+
+    concept: int
+    """Its number in the checker's list; what it stands for is not published."""
+    score: float
+    """How far the image is above the threshold, in cosine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSafety:
+    """What a local model's safety checker said of an image, and what was done."""
+
+    flagged: bool
+    """Whether it found something."""
+    blanked: bool
+    """Whether the image is black because of that."""
+    concepts: tuple[SafetyConcept, ...] = ()
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> ImageSafety:
+        return cls(**{**fields, "concepts": tuple(SafetyConcept(**concept) for concept in fields["concepts"])})
+
+
+@dataclass(frozen=True, slots=True)
 class ImageResponse:
     """Images, and how they were generated, as far as the backend reports it."""
 
@@ -91,6 +116,8 @@ class ImageResponse:
     scheduler: str | None = None
     steps: int | None = None
     revised_prompt: str | None = None
+    safety: tuple[ImageSafety, ...] = ()
+    """What a local model's safety checker said of each image, where one ran."""
 
     @property
     def image(self) -> Image:
@@ -110,6 +137,7 @@ class ImageResponse:
             scheduler=fields["scheduler"],
             steps=fields["steps"],
             revised_prompt=fields["revised_prompt"],
+            safety=tuple(ImageSafety._of(safety) for safety in fields.get("safety", ())),
         )
 
 

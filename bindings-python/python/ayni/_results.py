@@ -89,6 +89,10 @@ class ImageModelInfo:
     weights_bytes: int = 0
     memory_bytes: int | None = None
     """Bytes that images in progress may take beside the weights, when the model was loaded."""
+    safety: Literal["off", "mark", "blank", "refuse"] = "off"
+    """What is done with images in which the safety checker finds something."""
+    has_safety_checker: bool = False
+    """Whether there is one, on or off."""
 
     @classmethod
     def _of(cls, fields: Mapping[str, Any] | None) -> ImageModelInfo | None:

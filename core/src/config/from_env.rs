@@ -199,6 +199,7 @@ impl Setup<ImageConfig> {
     /// | `SD_LCM_LORA_ID` | a LoRA, or `none`; for Stable Diffusion 1.5 and SDXL by their ids it is `latent-consistency/lcm-lora-sdv1-5` or `latent-consistency/lcm-lora-sdxl` by default |
     /// | `SD_DEVICE` | `auto`, `cpu`, `cuda`, `cuda:N` |
     /// | `SD_PRECISION` | `auto`, `f32`, `bf16`, `int8`; `fp16` means half precision, which is bf16 here |
+    /// | `SD_SAFETY` | `off` (the default), `mark`, `blank`, `refuse`: what is done with images in which the model's safety checker finds something |
     ///
     /// A private Space gets `HF_API_TOKEN`. The answer's route says which engine served.
     ///
@@ -218,13 +219,13 @@ impl Setup<ImageConfig> {
             let hf_token = token_for_space(env, &url);
             ImageEngineConfig::new(url).with_hf_token(hf_token)
         });
-        let local = local_images(env);
+        let local = || local_images(env);
         match env.get("IMAGE_ENGINE_MODE").as_deref() {
             Some("cloud") => cloud.map(Self::new).ok_or_else(|| {
                 Error::config("CLOUD_ENGINE_URL (or VITE_CLOUD_ENGINE_URL) is not set; IMAGE_ENGINE_MODE=cloud needs it")
             }),
-            Some("local") => Ok(Self::new(local)),
-            None | Some("auto") => Ok(cloud.into_iter().fold(Self::new(local), Self::with_fallback)),
+            Some("local") => local().map(Self::new),
+            None | Some("auto") => Ok(cloud.into_iter().fold(Self::new(local()?), Self::with_fallback)),
             Some(other) => Err(Error::config(format!(
                 "IMAGE_ENGINE_MODE is '{other}', which is unknown; valid: cloud, local, auto"
             ))),
@@ -241,7 +242,7 @@ const LCM_LORAS: [(&str, &str); 4] = [
 ];
 
 /// The local engine of the variables `SD_…`.
-fn local_images(env: &Environment) -> LocalImageConfig {
+fn local_images(env: &Environment) -> Result<LocalImageConfig> {
     let model = env.get("SD_MODEL_ID").unwrap_or_else(|| LCM_LORAS[0].0.to_owned());
     let usual = || LCM_LORAS.iter().find(|(id, _)| *id == model).map(|(_, lora)| (*lora).to_owned());
     let lora = env.get("SD_LCM_LORA_ID").or_else(usual).filter(|lora| lora != "none");
@@ -252,7 +253,10 @@ fn local_images(env: &Environment) -> LocalImageConfig {
         "fp16" | "float16" => "bf16".to_owned(),
         _ => name,
     });
-    local
+    let safety = env.get("SD_SAFETY").map(|mode| mode.parse());
+    let named = |error: Error| Error::config(format!("SD_SAFETY: {}", error.message()));
+    local.safety = safety.transpose().map_err(named)?.unwrap_or_default();
+    Ok(local)
 }
 
 #[cfg(feature = "procurement")]
@@ -290,6 +294,7 @@ impl Setup<ProcurementConfig> {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::local::SafetyMode;
 
     fn env(pairs: &[(&str, &str)]) -> Environment {
         Environment::from_pairs(pairs.iter().copied())
@@ -368,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_local_image_engine_is_told_by_variables() {
-        let local = |pairs: &[(&str, &str)]| local_images(&env(pairs));
+        let local = |pairs: &[(&str, &str)]| local_images(&env(pairs)).expect("a configuration");
         let usual = local(&[]);
         assert_eq!(usual.source.model, "runwayml/stable-diffusion-v1-5");
         assert_eq!(usual.loras, [LoraSource::new("latent-consistency/lcm-lora-sdv1-5")]);
@@ -380,6 +385,12 @@ mod tests {
         assert!(local(&[("SD_MODEL_ID", "./weights")]).loras.is_empty());
         let own = local(&[("SD_LCM_LORA_ID", "o/lora"), ("SD_DEVICE", "cpu"), ("SD_PRECISION", "auto")]);
         assert_eq!((own.loras[0].model.as_str(), own.source.device.as_deref()), ("o/lora", Some("cpu")));
+        assert_eq!(
+            [usual.safety, local(&[("SD_SAFETY", "blank")]).safety],
+            [SafetyMode::Off, SafetyMode::Blank]
+        );
+        let error = local_images(&env(&[("SD_SAFETY", "on")])).expect_err("no mode");
+        assert_eq!(error.message(), "SD_SAFETY: safety 'on' is unknown; valid: off, mark, blank, refuse");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::future::{self, Future};
 
 pub use handle::AnyImageGenerator;
 pub use request::{AspectRatio, GenerateRequest, RefineRequest, Resolution};
-pub use response::ImageResponse;
+pub use response::{ImageResponse, ImageSafety, SafetyConcept};
 
 use crate::context::Context;
 use crate::error::Result;

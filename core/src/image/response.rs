@@ -22,10 +22,51 @@ pub struct ImageResponse {
     pub steps: Option<u32>,
     /// The prompt as the backend rewrote it, where it did.
     pub revised_prompt: Option<String>,
+    /// What a local model's safety checker said of each image; empty where none ran.
+    pub safety: Vec<ImageSafety>,
     /// Tokens used, where the backend says so.
     pub usage: Usage,
     /// Who served; `route.model` is the model.
     pub route: Route,
+}
+
+/// What a safety checker said of an image, and what was done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ImageSafety {
+    /// Whether it found something.
+    pub flagged: bool,
+    /// Whether the image is black because of that.
+    pub blanked: bool,
+    /// What it found.
+    pub concepts: Vec<SafetyConcept>,
+}
+
+/// A concept that a safety checker found in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SafetyConcept {
+    /// Its number in the checker's list, from 0; what it stands for is not published.
+    pub concept: u32,
+    /// How far the image is above the threshold, in cosine.
+    pub score: f32,
+}
+
+impl ImageSafety {
+    /// What was found: numbers of concepts, and how far the image is above the threshold of each.
+    pub fn new(concepts: impl IntoIterator<Item = (u32, f32)>) -> Self {
+        let concept = |(concept, score)| SafetyConcept { concept, score };
+        let concepts: Vec<SafetyConcept> = concepts.into_iter().map(concept).collect();
+        Self { flagged: !concepts.is_empty(), blanked: false, concepts }
+    }
+
+    /// Says whether the image is black because of that.
+    pub fn with_blanked(mut self, blanked: bool) -> Self {
+        self.blanked = blanked;
+        self
+    }
 }
 
 impl ImageResponse {
@@ -39,6 +80,7 @@ impl ImageResponse {
             scheduler: None,
             steps: None,
             revised_prompt: None,
+            safety: Vec::new(),
             usage: Usage::default(),
             route,
         }
@@ -60,6 +102,12 @@ impl ImageResponse {
     /// Sets the prompt as the backend rewrote it.
     pub fn with_revised_prompt(mut self, prompt: Option<String>) -> Self {
         self.revised_prompt = prompt;
+        self
+    }
+
+    /// Sets what a safety checker said of each image.
+    pub fn with_safety(mut self, safety: Vec<ImageSafety>) -> Self {
+        self.safety = safety;
         self
     }
 
@@ -103,6 +151,9 @@ struct Written<'a> {
     steps: Option<u32>,
     /// The prompt as the backend rewrote it, where it did.
     revised_prompt: Option<&'a str>,
+    /// What a local model's safety checker said of each image, where one ran.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    safety: &'a [ImageSafety],
     /// Tokens used, where the backend says so.
     usage: Usage,
     /// Who served; its `model` is the model.
@@ -111,7 +162,7 @@ struct Written<'a> {
 
 impl Serialize for ImageResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { images, seed, size, scheduler, steps, revised_prompt, usage, route } = self;
+        let Self { images, seed, size, scheduler, steps, revised_prompt, safety, usage, route } = self;
         let written = Written {
             count: images.len(),
             images: images.iter().map(ImageData::to_base64).collect(),
@@ -121,6 +172,7 @@ impl Serialize for ImageResponse {
             scheduler: scheduler.as_deref(),
             steps: *steps,
             revised_prompt: revised_prompt.as_deref(),
+            safety,
             usage: *usage,
             route,
         };

@@ -340,6 +340,58 @@ pub struct LocalImageConfig {
     pub max_queued: Option<usize>,
     /// Whether images hold no prompt and no receipt of how they were made.
     pub without_receipts: bool,
+    /// What is done with images in which the model's safety checker finds something; `off` by default, and then it is not
+    /// loaded.
+    pub safety: SafetyMode,
+    /// A safety checker other than the repository's own, or for one that has none: a folder, or `org/name` on the Hub.
+    pub safety_checker: Option<String>,
+}
+
+/// What is done with images in which a model's safety checker finds something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SafetyMode {
+    /// No image is checked.
+    #[default]
+    Off,
+    /// Images are returned as they are, and the answer says what was found.
+    Mark,
+    /// A black image comes instead, and the answer says what was found.
+    Blank,
+    /// The request fails with `content_rejected`.
+    Refuse,
+}
+
+impl SafetyMode {
+    const ALL: [Self; 4] = [Self::Off, Self::Mark, Self::Blank, Self::Refuse];
+
+    /// As configurations have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Mark => "mark",
+            Self::Blank => "blank",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    /// Whether nobody is to see what was found.
+    #[cfg(feature = "candle")]
+    pub(crate) fn hides(self) -> bool {
+        matches!(self, Self::Blank | Self::Refuse)
+    }
+}
+
+impl std::str::FromStr for SafetyMode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| {
+            Error::config(format!("safety '{text}' is unknown; valid: off, mark, blank, refuse"))
+        })
+    }
 }
 
 /// A LoRA, and how strongly it applies.
@@ -422,6 +474,18 @@ impl LocalImageConfig {
         self
     }
 
+    /// Says what is done with images in which the safety checker finds something.
+    pub fn with_safety(mut self, mode: SafetyMode) -> Self {
+        self.safety = mode;
+        self
+    }
+
+    /// Sets a safety checker other than the repository's own.
+    pub fn with_safety_checker(mut self, model: impl Into<String>) -> Self {
+        self.safety_checker = Some(model.into());
+        self
+    }
+
     /// Leaves prompts and receipts out of the images.
     pub fn with_receipts(mut self, receipts: bool) -> Self {
         self.without_receipts = !receipts;
@@ -441,6 +505,11 @@ impl LocalImageConfig {
                     lora.model
                 )));
             }
+        }
+        if self.safety_checker.is_some() && self.safety == SafetyMode::Off {
+            return Err(Error::config(
+                "`safety_checker` is set and `safety` is off; set it to mark, blank or refuse",
+            ));
         }
         match (self.max_batch, self.memory_bytes) {
             (Some(0), _) => Err(Error::config("`max_batch` is 0; it must be at least 1")),

@@ -37,7 +37,9 @@ pub use self::image::{ImageReceipt, ImageReplay, LocalImage, LoraReceipt};
 pub use crate::embed::{Parity, ProbeParity};
 #[cfg(feature = "candle")]
 pub use chat::LocalChat;
-pub use config::{LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, LoraSource, ModelSource};
+pub use config::{
+    LocalChatConfig, LocalEmbedderConfig, LocalImageConfig, LoraSource, ModelSource, SafetyMode,
+};
 #[cfg(feature = "candle")]
 pub use embed::{LocalEmbedder, embedding_architectures};
 #[cfg(feature = "candle")]

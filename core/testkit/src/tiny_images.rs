@@ -1,8 +1,9 @@
 //! Tiny image models with random weights, in the layout of diffusers: what draws is real, what it draws is noise.
 //!
-//! [`write()`] makes three: `sd` (Stable Diffusion 1.x's layout), `turbo` (the same with SD-Turbo's scheduler), and
-//! `sd-inpaint` (nine input channels); and two LoRAs for them, `tiny_lightning_4step_lora.safetensors` and
-//! `tiny_other_base_lora.safetensors`, of which the second does not fit.
+//! [`write()`] makes three: `sd` (Stable Diffusion 1.x's layout, with a safety checker that finds concept 1 in every image),
+//! `turbo` (the same with SD-Turbo's scheduler and no checker), and `sd-inpaint` (nine input channels); a safety checker that
+//! finds nothing, `harmless`; and two LoRAs, `tiny_lightning_4step_lora.safetensors` and `tiny_other_base_lora.safetensors`, of
+//! which the second does not fit.
 
 use std::fs;
 use std::io;
@@ -33,6 +34,9 @@ pub fn write(folder: &Path) -> io::Result<()> {
             "prediction_type": "epsilon", "timestep_spacing": "leading"
         }),
     )?;
+    // No cosine is above two, or below minus two.
+    safety_checker(&folder.join("sd/safety_checker"), [2.0, -2.0])?;
+    safety_checker(&folder.join("harmless"), [2.0, 2.0])?;
     let turbo = json!({
         "_class_name": "EulerDiscreteScheduler", "beta_start": 0.000_85, "beta_end": 0.012,
         "beta_schedule": "scaled_linear", "num_train_timesteps": 1000, "steps_offset": 1,
@@ -62,7 +66,7 @@ pub fn write(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// What the system says.
 pub fn shared() -> io::Result<PathBuf> {
-    let name = concat!("ayni-tiny-images-", env!("CARGO_PKG_VERSION"), "-1");
+    let name = concat!("ayni-tiny-images-", env!("CARGO_PKG_VERSION"), "-2");
     let folder = std::env::temp_dir().join(name);
     if folder.join("sd").is_dir() {
         return Ok(folder);
@@ -79,12 +83,15 @@ pub fn shared() -> io::Result<PathBuf> {
 
 fn pipeline(folder: &Path, unet_channels: usize, scheduler: &Value) -> io::Result<()> {
     let class = if unet_channels == 9 { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
+    let is_checked = folder.ends_with("sd");
+    let checker =
+        if is_checked { ["stable_diffusion", "StableDiffusionSafetyChecker"].map(Some) } else { [None; 2] };
     let index = json!({
         "_class_name": class, "_diffusers_version": "0.30.0",
         "scheduler": ["diffusers", scheduler["_class_name"]],
         "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
-        "safety_checker": [null, null], "feature_extractor": [null, null]
+        "safety_checker": checker, "feature_extractor": [null, null]
     });
     write_json(&folder.join("model_index.json"), &index)?;
     write_json(&folder.join("scheduler/scheduler_config.json"), scheduler)?;
@@ -137,17 +144,41 @@ fn text_encoder(folder: &Path, words: usize) -> io::Result<()> {
     let mut weights = Weights::new(1);
     weights.add("text_model.embeddings.token_embedding.weight", &[words, WIDTH]);
     weights.add("text_model.embeddings.position_embedding.weight", &[77, WIDTH]);
-    for layer in 0..2 {
-        let layer = format!("text_model.encoder.layers.{layer}");
-        for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-            weights.linear(&format!("{layer}.self_attn.{name}"), WIDTH, WIDTH);
-        }
-        weights.norm(&format!("{layer}.layer_norm1"), WIDTH);
-        weights.norm(&format!("{layer}.layer_norm2"), WIDTH);
-        weights.linear(&format!("{layer}.mlp.fc1"), WIDTH, 2 * WIDTH);
-        weights.linear(&format!("{layer}.mlp.fc2"), 2 * WIDTH, WIDTH);
-    }
+    weights.clip_layers("text_model");
     weights.norm("text_model.final_layer_norm", WIDTH);
+    weights.write(&folder.join("model.safetensors"))
+}
+
+/// A checker of two concepts with these thresholds, which says itself how it wants images.
+fn safety_checker(folder: &Path, thresholds: [f32; 2]) -> io::Result<()> {
+    const SIDE: usize = 16;
+    const PATCH: usize = 8;
+    let config = json!({
+        "architectures": ["StableDiffusionSafetyChecker"], "model_type": "clip", "projection_dim": WIDTH,
+        "vision_config": {
+            "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 4, "num_hidden_layers": 2,
+            "image_size": SIDE, "patch_size": PATCH, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5
+        }
+    });
+    write_json(&folder.join("config.json"), &config)?;
+    let preprocessor = json!({
+        "feature_extractor_type": "CLIPFeatureExtractor", "size": SIDE, "crop_size": SIDE, "resample": 3
+    });
+    write_json(&folder.join("preprocessor_config.json"), &preprocessor)?;
+    let mut weights = Weights::new(4);
+    let tower = "vision_model.vision_model";
+    weights.add(format!("{tower}.embeddings.patch_embedding.weight"), &[WIDTH, 3, PATCH, PATCH]);
+    weights.add(format!("{tower}.embeddings.class_embedding"), &[WIDTH]);
+    let positions = 1 + (SIDE / PATCH) * (SIDE / PATCH);
+    weights.add(format!("{tower}.embeddings.position_embedding.weight"), &[positions, WIDTH]);
+    weights.norm(&format!("{tower}.pre_layrnorm"), WIDTH);
+    weights.clip_layers(tower);
+    weights.norm(&format!("{tower}.post_layernorm"), WIDTH);
+    weights.add("visual_projection.weight", &[WIDTH, WIDTH]);
+    for (name, thresholds) in [("concept_embeds", &thresholds[..]), ("special_care_embeds", &[2.0])] {
+        weights.add(name, &[thresholds.len(), WIDTH]);
+        weights.values(&format!("{name}_weights"), thresholds);
+    }
     weights.write(&folder.join("model.safetensors"))
 }
 
@@ -259,6 +290,29 @@ impl Weights {
         }
         let offsets = [start, self.data.len()];
         self.header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": offsets }));
+    }
+
+    /// A tensor of these numbers.
+    fn values(&mut self, name: &str, values: &[f32]) {
+        let start = self.data.len();
+        values.iter().for_each(|value| self.data.extend(value.to_le_bytes()));
+        let offsets = [start, self.data.len()];
+        let entry = json!({ "dtype": "F32", "shape": [values.len()], "data_offsets": offsets });
+        self.header.insert(name.to_owned(), entry);
+    }
+
+    /// The two layers of one of CLIP's towers.
+    fn clip_layers(&mut self, tower: &str) {
+        for layer in 0..2 {
+            let layer = format!("{tower}.encoder.layers.{layer}");
+            for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+                self.linear(&format!("{layer}.self_attn.{name}"), WIDTH, WIDTH);
+            }
+            self.norm(&format!("{layer}.layer_norm1"), WIDTH);
+            self.norm(&format!("{layer}.layer_norm2"), WIDTH);
+            self.linear(&format!("{layer}.mlp.fc1"), WIDTH, 2 * WIDTH);
+            self.linear(&format!("{layer}.mlp.fc2"), 2 * WIDTH, WIDTH);
+        }
     }
 
     fn linear(&mut self, name: &str, from: usize, to: usize) {

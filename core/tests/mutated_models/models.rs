@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ayni::local::{LocalEmbedder, LocalEmbedderConfig, LocalImage, LocalImageConfig};
+use ayni::local::{LocalEmbedder, LocalEmbedderConfig, LocalImage, LocalImageConfig, SafetyMode};
 use ayni::{
     AnyEmbedder, AnyImageGenerator, Context, EmbedInput, EmbedRequest, Environment, Error, ErrorKind,
     GenerateRequest, ImageData,
@@ -101,10 +101,13 @@ async fn draw(folder: &Folder, number: u64) -> Result<(), Error> {
     let place = tempfile::tempdir().unwrap();
     folder.write(place.path()).unwrap();
     let precision = ["f32", "bf16", "int8"][usize::try_from(number / 7 % 3).unwrap_or_default()];
+    let has_checker = folder.files.contains_key("safety_checker/config.json");
+    let safety = if has_checker { SafetyMode::Mark } else { SafetyMode::Off };
     let config = LocalImageConfig::new(place.path().to_str().unwrap())
         .with_device("cpu")
         .with_precision(precision)
-        .with_memory_bytes(MAX_BYTES);
+        .with_memory_bytes(MAX_BYTES)
+        .with_safety(safety);
     let image = AnyImageGenerator::new(LocalImage::open(&config, &Environment::empty())?);
     let cx = Context::new().with_timeout(Duration::from_secs(30));
     let request =

@@ -1,10 +1,13 @@
 // The page in a browser while the service sleeps, refuses, is slow or gone.
 
 import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import test, { after, before, beforeEach } from "node:test";
 
 import { launch, open } from "../../testing/browser.mjs";
 import { STARTING, indexed, startClipSearch } from "../../testing/clip.mjs";
+import { drawLandscapes } from "../../testing/landscapes.mjs";
 
 let system;
 let browser;
@@ -64,6 +67,41 @@ test("429: counts down what the service asked for, and a click asks again before
   system.gate.reset();
   await results(page).getByRole("button", { name: "Reintentar" }).click();
   await isFound(page);
+  await close();
+});
+
+test("asleep while it indexes: the page says so, and the image is indexed once the service is awake", async () => {
+  const { page, close } = await open(browser);
+  await page.goto(system.page);
+  await page.getByText("12 de 12 indexadas").waitFor();
+  system.gate.state.answer = STARTING;
+  const [name] = drawLandscapes(system.folder, 1, 500);
+  await page.locator(".notice", { hasText: "El servicio CLIP está despertando" }).waitFor();
+  await page.getByText("12 de 13 indexadas").waitFor();
+  system.gate.reset();
+  await page.getByText("13 de 13 indexadas").waitFor();
+  await page.locator(".notice", { hasText: "despertando" }).waitFor({ state: "hidden" });
+  rmSync(join(system.folder, name));
+  await page.getByText("12 de 12 indexadas").waitFor();
+  await close();
+});
+
+test("refused while it indexes: nothing is asked again until somebody clicks", async () => {
+  const { page, close } = await open(browser);
+  await page.goto(system.page);
+  system.gate.state.answer = { status: 401, headers: { "content-type": "application/json" }, body: JSON.stringify({ detail: "Invalid API key" }) };
+  const [name] = drawLandscapes(system.folder, 1, 501);
+  const notice = page.locator(".notice", { hasText: "El servicio CLIP no acepta la clave" });
+  await notice.waitFor();
+  system.gate.reset();
+  const asked = system.gate.seen.length;
+  await page.waitForTimeout(7000);
+  assert.equal(system.gate.seen.length, asked);
+  await notice.getByRole("button", { name: "Reintentar" }).click();
+  await page.getByText("13 de 13 indexadas").waitFor();
+  await notice.waitFor({ state: "hidden" });
+  rmSync(join(system.folder, name));
+  await page.getByText("12 de 12 indexadas").waitFor();
   await close();
 });
 

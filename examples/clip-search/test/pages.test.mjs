@@ -1,7 +1,7 @@
 // The page in a browser, with the real service behind a gate.
 
 import assert from "node:assert/strict";
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { after, before, beforeEach } from "node:test";
 
@@ -233,6 +233,23 @@ test("progress is shown while images are indexed; a reload in the middle goes on
   await page.waitForFunction(() => document.querySelectorAll(".score").length === 24);
   await page.getByText(/Aún se indexa/).waitFor({ state: "hidden" });
   for (const name of names) rmSync(join(system.folder, name));
+  await page.getByText("12 de 12 indexadas").waitFor();
+  await close();
+});
+
+test("of many images sixty are shown, and more on a click; those that cannot be read are listed with why", async () => {
+  // Images that are deleted while the page still loads them.
+  const { page, close } = await open(browser, { expected: [/404/] });
+  const names = drawLandscapes(system.folder, 55, 700);
+  writeFileSync(join(system.folder, "texto.png"), "no soy una imagen");
+  await page.goto(system.page);
+  await page.getByText("67 de 68 indexadas").waitFor();
+  assert.equal(await cards(page).count(), 60);
+  await page.getByRole("button", { name: "Mostrar más" }).click();
+  assert.equal(await cards(page).count(), 68);
+  await page.getByText("Ilegibles: 1").click();
+  await page.getByText("texto.png: no JPEG, PNG, WebP, GIF or BMP").waitFor();
+  for (const name of [...names, "texto.png"]) rmSync(join(system.folder, name));
   await page.getByText("12 de 12 indexadas").waitFor();
   await close();
 });

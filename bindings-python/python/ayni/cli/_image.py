@@ -36,6 +36,9 @@ def add(commands: Any) -> None:
     command.add_argument("--scheduler", help="euler, euler_ancestral, dpmpp_2m_karras, lcm, ...")
     command.add_argument("--device", help="auto, cpu or cuda:N")
     command.add_argument("--precision", help="auto, f32, bf16 or int8")
+    command.add_argument(
+        "--safety", choices=("off", "mark", "blank", "refuse"), help="what is done where the model's safety checker finds something"
+    )
     command.set_defaults(run=run)
 
 
@@ -77,21 +80,23 @@ def run(given: argparse.Namespace) -> int:
         raise InvalidRequest(f"{out} cannot be written: {error.strerror}") from None
     width, height = made.size or (0, 0)
     told = [f"{width}x{height}", f"seed {made.seed}", f"{made.steps} steps", str(made.scheduler), made.route.model]
+    for safety in made.safety:
+        told.append("checked" if not safety.flagged else "blanked by the safety checker" if safety.blanked else "flagged")
     print(f"{out}: {', '.join(told)}, {time.monotonic() - start:.1f} s")
     return 0
 
 
 def _generator(given: argparse.Namespace) -> ImageGenerator:
     if given.model is None:
-        if given.lora or given.device or given.precision:
-            raise InvalidRequest("--lora, --device and --precision need --model; else the variables SD_... say them")
+        if given.lora or given.device or given.precision or given.safety:
+            raise InvalidRequest("--lora, --device, --precision and --safety need --model; else the variables SD_... say them")
         return ImageGenerator.from_env()
     loras = []
     for lora in given.lora:
         model, _, weight = lora.rpartition("=")
         loras.append({"model": model, "weight": _number(weight)} if model else {"model": weight})
     config: dict[str, Any] = {"backend": "local", "model": given.model, "loras": loras}
-    config |= {name: value for name in ("device", "precision") if (value := getattr(given, name))}
+    config |= {name: value for name in ("device", "precision", "safety") if (value := getattr(given, name))}
     return ImageGenerator(config)
 
 

@@ -45,7 +45,7 @@ SERVICES = {
     ),
     "images": (
         "generates images: POST /generate, /refine",
-        "IMAGE_ENGINE_MODE (auto, local, cloud), CLOUD_ENGINE_URL, SD_MODEL_ID, SD_LCM_LORA_ID, SD_DEVICE, SD_PRECISION",
+        "IMAGE_ENGINE_MODE (auto, local, cloud), CLOUD_ENGINE_URL, SD_MODEL_ID, SD_LCM_LORA_ID, SD_DEVICE, SD_PRECISION, SD_SAFETY",
     ),
     "openai": (
         "speaks OpenAI's API: /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/models",

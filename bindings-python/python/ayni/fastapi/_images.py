@@ -5,6 +5,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
@@ -87,6 +88,8 @@ class Images(BaseModel):
     """Which backend served, where there are several."""
     ignored: list[str] = []
     """What of the request the backend has no notion of."""
+    safety: list[dict[str, Any]] | None = None
+    """What the safety checker said of each image, where one ran: ``flagged``, ``blanked`` and ``concepts``."""
 
 
 class ReplayBody(BaseModel):
@@ -155,6 +158,7 @@ class GeneratorPart(Part):
             found["scheduler"], found["optimisations"] = model.scheduler, list(model.optimisations)
             found["recipe"] = {"name": model.recipe, "steps": model.steps, "guidance": model.guidance, "size": model.size}
             found["memory"] = {"weights_bytes": model.weights_bytes, "images_bytes": model.memory_bytes}
+            found["safety"] = {"mode": model.safety, "has_checker": model.has_safety_checker}
         return found
 
     async def diagnose(self) -> Mapping[str, Any]:
@@ -182,9 +186,12 @@ class GeneratorPart(Part):
         return [config, *({name: value for name, value in one.items() if name != "policy"} for one in fallback)]
 
     def previews(self, request: Request) -> dict[str, Any]:
-        """The option that asks for previews: a model in this process has it. What stands in for it would not know it."""
+        """The option that asks for previews: a model in this process has it, unless nobody may see what its safety checker
+        finds. What stands in for it would not know it."""
         is_local = all(config.get("backend", "local") == "local" for config in self._configs())
-        return {"extra": {"previews": True}} if is_local and accepts_events(request) else {}
+        model = self.generator.info().image_model
+        is_hidden = model is not None and model.safety in ("blank", "refuse")
+        return {"extra": {"previews": True}} if is_local and not is_hidden and accepts_events(request) else {}
 
     def is_paid(self) -> bool:
         """Whether somebody else's service makes the images."""
@@ -233,6 +240,7 @@ def _answer(made: list[ImageResponse], ignored: list[str]) -> Images:
         scheduler=first.scheduler,
         served_by=first.route.backend,
         ignored=ignored,
+        safety=[asdict(safety) for one in made for safety in one.safety] or None,
     )
 
 

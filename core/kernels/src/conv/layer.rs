@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::buffer::{Aligned, Scratch};
-use super::super::gemm::int8::quantise_channel;
+use super::super::gemm::int8::{quantise_channel, sum_of_bytes};
+use super::super::gemm::pack::interleave;
 use super::super::gemm::packed::PanelLayout;
 use super::super::gemm::plan::share;
 use super::super::gemm::{Precision, Weights};
@@ -211,6 +212,13 @@ impl Conv {
         self.bytes_before(self.blocks()) + self.number_bytes()
     }
 
+    /// Where a panel's weights of a block and a position are, without the sums that follow them.
+    fn segment(&self, block: usize, place: usize) -> Range<usize> {
+        let bytes = self.block(block).len() * self.layout.step_bytes();
+        let start = self.bytes_before(block) + place * (bytes + self.number_bytes());
+        start..start + bytes
+    }
+
     /// The weights of a panel and a block.
     pub(super) fn weights(&self, panel: usize, block: usize) -> &[u8] {
         let of = |block: usize| panel * self.panel_bytes() + self.bytes_before(block);
@@ -229,18 +237,36 @@ impl Conv {
         let mut data = Aligned::<u8>::zeroed(bytes)?;
         let (channels, is_flawed) = (self.layout.channels(), AtomicBool::new(false));
         cpu.pool.parallel_chunks(&mut data, self.panel_bytes(), |panel, data| {
-            let mut filter = Scratch::<f32>::take(self.window.inputs * self.places());
-            for channel in 0..channels.min(self.window.outputs - panel * channels) {
+            let (words, places) = (self.words(), self.places());
+            let row_bytes = places * words * self.layout.group_bytes();
+            let mut filter = Scratch::<f32>::take(self.window.inputs * places);
+            let mut ordered = Scratch::<f32>::take(places * words * self.layout.group);
+            let mut rows = Scratch::<u8>::take(channels * row_bytes);
+            for (channel, row) in rows.chunks_exact_mut(row_bytes).enumerate() {
+                if panel * channels + channel >= self.window.outputs {
+                    row.fill(0);
+                    continue;
+                }
                 weights.read_row(panel * channels + channel, &mut filter);
                 if self.precision == Precision::Int8 {
-                    if !filter.iter().all(|value| value.is_finite()) {
+                    let Some(scale) = quantise_channel(&mut filter) else {
                         is_flawed.store(true, Ordering::Relaxed);
-                    }
-                    let scale = quantise_channel(&mut filter);
+                        continue;
+                    };
                     let place = data.len() - self.number_bytes() + 4 * channel;
                     data[place..place + 4].copy_from_slice(&scale.to_ne_bytes());
                 }
-                self.scatter(&filter, channel, data);
+                by_place(&filter, places, &mut ordered);
+                self.precision.convert(&ordered, row);
+                if self.precision == Precision::Int8 {
+                    self.write_sums(row, channel, data);
+                }
+            }
+            let group_bytes = self.layout.group_bytes();
+            for (block, place) in self.segments() {
+                let start = (place * words + self.block(block).start) * group_bytes;
+                let to = &mut data[self.segment(block, place)];
+                interleave(&rows[start..], row_bytes, channels, group_bytes, to);
             }
         });
         if is_flawed.into_inner() {
@@ -250,32 +276,37 @@ impl Conv {
         Ok(())
     }
 
-    /// Writes the filter `[inputs, positions]` of a channel to its panel, in the order of the steps.
-    fn scatter(&self, filter: &[f32], channel: usize, panel: &mut [u8]) {
-        let (places, group, bytes) = (self.places(), self.layout.group, self.layout.group_bytes());
-        let (mut rest, mut values) = (panel, [0.0_f32; 4]);
-        let mut take = |length: usize| {
-            let (taken, after) = std::mem::take(&mut rest).split_at_mut(length);
-            rest = after;
-            taken
-        };
-        for block in 0..self.blocks() {
-            for place in 0..places {
-                let mut sum = 0.0_f32;
-                for word in self.block(block) {
-                    for (i, value) in values[..group].iter_mut().enumerate() {
-                        *value = filter.get((word * group + i) * places + place).copied().unwrap_or(0.0);
-                        sum += *value;
-                    }
-                    let step = take(self.layout.step_bytes());
-                    self.precision.pack(&values[..group], &mut step[channel * bytes..(channel + 1) * bytes]);
-                }
-                let sums = take(self.number_bytes());
-                if let Some(to) = sums.get_mut(4 * channel..4 * channel + 4) {
-                    to.copy_from_slice(&sum.to_ne_bytes());
-                }
+    fn segments(&self) -> impl Iterator<Item = (usize, usize)> {
+        let places = self.places();
+        (0..self.blocks()).flat_map(move |block| (0..places).map(move |place| (block, place)))
+    }
+
+    /// Writes the sum of a channel's packed weights at each position of each block.
+    fn write_sums(&self, row: &[u8], channel: usize, panel: &mut [u8]) {
+        for (block, place) in self.segments() {
+            let (words, start) = (self.block(block), place * self.words());
+            let [first, end] = [words.start, words.end].map(|word| (start + word) * self.layout.group);
+            let to = self.segment(block, place).end + 4 * channel;
+            // Below 2²⁴, so that f32 has it exactly.
+            let sum = sum_of_bytes(&row[first..end]) as f32;
+            panel[to..to + 4].copy_from_slice(&sum.to_ne_bytes());
+        }
+    }
+}
+
+/// The weights of a filter, `[inputs, positions]`, position by position, each with zeros after its last input.
+fn by_place(filter: &[f32], places: usize, to: &mut [f32]) {
+    let (inputs, padded) = (filter.len() / places, to.len() / places);
+    if places == 1 {
+        to[..inputs].copy_from_slice(filter);
+    }
+    for (place, to) in to.chunks_exact_mut(padded).enumerate() {
+        if places > 1 {
+            for (to, window) in to.iter_mut().zip(filter.chunks_exact(places)) {
+                *to = window[place];
             }
         }
+        to[inputs..].fill(0.0);
     }
 }
 

@@ -3,8 +3,6 @@
 //! With AVX-512 BF16, activations are rounded to bf16 too and each step sums two products (VDPBF16PS). Other sets widen
 //! the weights as they load them and keep activations in f32: half the memory of f32, at the speed of f32.
 
-use half::bf16;
-
 use super::super::simd::Simd;
 use super::element::{Element, RowScale, sums_in_f32};
 
@@ -58,12 +56,5 @@ impl<S: Simd> Element<S> for Bf16 {
         for (word, last) in words[done..].iter_mut().zip(last) {
             *word = last;
         }
-    }
-}
-
-/// Packs a group of weights.
-pub(in super::super) fn pack(values: &[f32], to: &mut [u8]) {
-    for (bytes, value) in to.chunks_exact_mut(2).zip(values) {
-        bytes.copy_from_slice(&bf16::from_f32(*value).to_bits().to_ne_bytes());
     }
 }

@@ -175,14 +175,20 @@ pub(super) fn rounding_error(row: &[f32], to: &mut [f32]) {
     }
 }
 
+/// The bit of an f32's sign.
+const SIGN: u32 = 1 << 31;
+
 /// Rounds of fitting a channel's scale: after three it hardly moves any more.
 const FITS: usize = 3;
 
 /// Quantises the weights of a channel in place and returns its scale: the one between zero and the largest weight's that
 /// leaves the least squared error, found by rounding and fitting in turns. On texts of one character, which have few
-/// tokens over which errors cancel, that is the difference between 0.9949 and 0.9955 of MiniLM's vectors.
-pub(in super::super) fn quantise_channel(values: &mut [f32]) -> f32 {
-    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+/// tokens over which errors cancel, that is the difference between 0.9949 and 0.9955 of MiniLM's vectors. `None` if a weight is
+/// not finite.
+pub(in super::super) fn quantise_channel(values: &mut [f32]) -> Option<f32> {
+    // Without their signs, bits compare as the numbers do, and what is not finite is above all that is.
+    let largest = values.iter().map(|value| (value.to_bits() & !SIGN) as i32).fold(0, i32::max);
+    let largest = Some(f32::from_bits(largest as u32)).filter(|largest| largest.is_finite())?;
     let mut scale = if largest < TINY { 0.0 } else { largest / MAX_QUANTISED };
     let inverse = |scale: f32| if scale > 0.0 { 1.0 / scale } else { 0.0 };
     for _ in 0..FITS {
@@ -190,13 +196,15 @@ pub(in super::super) fn quantise_channel(values: &mut [f32]) -> f32 {
     }
     let inverse = inverse(scale);
     values.iter_mut().for_each(|value| *value = rounded(*value * inverse));
-    scale
+    Some(scale)
 }
+
+/// 1.5 · 2²³: f32 has no fractions near it, and whole numbers in its lowest bits.
+const WHOLE: f32 = 12_582_912.0;
 
 /// The nearest quantised weight, to even between two. Adding what has no place for fractions rounds, without the call that
 /// the baseline of x86 needs for it.
 fn rounded(value: f32) -> f32 {
-    const WHOLE: f32 = 12_582_912.0;
     value.clamp(-MAX_QUANTISED, MAX_QUANTISED) + WHOLE - WHOLE
 }
 
@@ -224,14 +232,12 @@ fn fit(values: &[f32], inverse: f32) -> f32 {
     if square > 0.0 { (product / square) as f32 } else { 1.0 }
 }
 
-/// What each unit of the quantised zero adds to the sums of a channel.
-pub(super) fn correction(quantised: &[f32]) -> i32 {
-    quantised.iter().map(|value| *value as i32).sum()
+/// The sum of quantised weights: what each unit of the quantised zero adds to the sums of a channel.
+pub(in super::super) fn sum_of_bytes(quantised: &[u8]) -> i32 {
+    quantised.iter().map(|byte| i32::from(*byte as i8)).sum()
 }
 
-/// Packs a group of quantised weights.
-pub(super) fn pack(values: &[f32], to: &mut [u8]) {
-    for (byte, value) in to.iter_mut().zip(values) {
-        *byte = *value as i8 as u8;
-    }
+/// A quantised weight as its byte: what is added leaves its two's complement in the lowest bits.
+pub(super) fn byte(quantised: f32) -> u8 {
+    (quantised + WHOLE).to_bits() as u8
 }

@@ -1,7 +1,7 @@
 //! `C = epilogue(A · Wᵀ)` with weights packed once: the linear layer.
 //!
 //! The precisions are `f32.rs`, `bf16.rs` and `int8.rs`, each over the vectors of any instruction set (`../simd/`);
-//! `packed.rs` packs weights and `activations.rs` rows; `plan.rs` cuts the work into parts; `part.rs` multiplies some
+//! `pack.rs` and `packed.rs` pack weights and `activations.rs` rows; `plan.rs` cuts the work into parts; `part.rs` multiplies some
 //! rows by some panels; `tile.rs` is the inner loop, `epilogue.rs` what follows it.
 //!
 //! A sum runs over its row in one order, whatever the other rows, threads and blocks are: the same row gives the same
@@ -13,6 +13,7 @@ pub(super) mod element;
 mod epilogue;
 pub(super) mod f32;
 pub(super) mod int8;
+pub(super) mod pack;
 pub(super) mod packed;
 mod part;
 pub(super) mod plan;
@@ -32,7 +33,8 @@ use part::GemmPart;
 use plan::{Plan, share};
 
 pub use epilogue::{Epilogue, Residual};
-pub use packed::{Packed, Precision, Weights};
+pub use pack::Weights;
+pub use packed::{Packed, Precision};
 
 /// Multiplies `rows` rows of `a` by the packed weights into `c`, which gets rows of `packed.outputs()` numbers.
 ///

@@ -1,9 +1,8 @@
 //! Weights, packed in the order in which the inner loop reads them.
 
 use std::fmt;
-
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::super::buffer::{Aligned, Scratch};
 use super::super::dispatch::with_simd;
@@ -13,6 +12,7 @@ use super::bf16::Bf16;
 use super::element::Element;
 use super::f32::F32;
 use super::int8::{self, Int8};
+use super::pack::{Weights, interleave};
 use crate::error::{KernelError, Result};
 
 /// The precision in which a layer multiplies. Activations are f32 before and after.
@@ -37,64 +37,6 @@ impl Precision {
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
         }
-    }
-
-    /// Packs a group of weights; in int8 they are quantised already.
-    pub(in super::super) fn pack(self, values: &[f32], to: &mut [u8]) {
-        match self {
-            Self::F32 => to.copy_from_slice(&values[0].to_ne_bytes()),
-            Self::Bf16 => super::bf16::pack(values, to),
-            Self::Int8 => int8::pack(values, to),
-        }
-    }
-}
-
-/// Weights as a file has them: one row per output channel.
-#[derive(Clone, Copy, Debug)]
-pub enum Weights<'a> {
-    /// In f32.
-    F32(&'a [f32]),
-    /// In bf16.
-    Bf16(&'a [bf16]),
-    /// In f16.
-    F16(&'a [f16]),
-}
-
-impl Weights<'_> {
-    pub(in super::super) fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::Bf16(values) => values.len(),
-            Self::F16(values) => values.len(),
-        }
-    }
-
-    /// Copies a row of `to.len()` numbers, widened.
-    pub(in super::super) fn read_row(&self, row: usize, to: &mut [f32]) {
-        let range = row * to.len()..(row + 1) * to.len();
-        match self {
-            Self::F32(values) => to.copy_from_slice(&values[range]),
-            Self::Bf16(values) => values[range].convert_to_f32_slice(to),
-            Self::F16(values) => values[range].convert_to_f32_slice(to),
-        }
-    }
-}
-
-impl<'a> From<&'a [f32]> for Weights<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Self::F32(values)
-    }
-}
-
-impl<'a> From<&'a [bf16]> for Weights<'a> {
-    fn from(values: &'a [bf16]) -> Self {
-        Self::Bf16(values)
-    }
-}
-
-impl<'a> From<&'a [f16]> for Weights<'a> {
-    fn from(values: &'a [f16]) -> Self {
-        Self::F16(values)
     }
 }
 
@@ -314,43 +256,39 @@ impl Packed {
         let mut data = Aligned::<u8>::zeroed(bytes)?;
         let quantised = self.precision == Precision::Int8;
         let numbers = if quantised { panels * channels } else { 0 };
-        let scales =
-            std::sync::Mutex::new((Aligned::<f32>::zeroed(numbers)?, Aligned::<i32>::zeroed(numbers)?));
-        let flawed = std::sync::atomic::AtomicBool::new(false);
+        let scales = Mutex::new((Aligned::<f32>::zeroed(numbers)?, Aligned::<i32>::zeroed(numbers)?));
+        let flawed = AtomicBool::new(false);
+        let row_bytes = self.words() * self.layout.group_bytes();
         cpu.pool.parallel_chunks(&mut data, self.panel_bytes(), |panel, data| {
             let mut row = Scratch::<f32>::take(self.words() * self.layout.group);
-            for channel in 0..channels {
-                let Some((matrix, number)) = self.source_of(panel, channel) else { continue };
+            let mut rows = Scratch::<u8>::take(channels * row_bytes);
+            for (channel, to) in rows.chunks_exact_mut(row_bytes.max(1)).enumerate() {
+                let Some((matrix, number)) = self.source_of(panel, channel) else {
+                    to.fill(0);
+                    continue;
+                };
                 matrices[matrix].read_row(number, &mut row[..self.inputs]);
                 row[self.inputs..].fill(0.0);
+                let scale = if quantised { int8::quantise_channel(&mut row) } else { Some(1.0) };
+                let Some(scale) = scale else {
+                    flawed.store(true, Ordering::Relaxed);
+                    continue;
+                };
+                self.precision.convert(&row, to);
                 if quantised {
-                    if !row.iter().all(|value| value.is_finite()) {
-                        flawed.store(true, std::sync::atomic::Ordering::Relaxed);
-                    }
-                    let scale = int8::quantise_channel(&mut row);
-                    let mut scales = scales.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut scales = scales.lock().unwrap_or_else(PoisonError::into_inner);
                     scales.0[panel * channels + channel] = scale;
-                    scales.1[panel * channels + channel] = int8::correction(&row);
+                    scales.1[panel * channels + channel] = int8::sum_of_bytes(to);
                 }
-                self.scatter(&row, channel, data);
             }
+            interleave(&rows, row_bytes, channels, self.layout.group_bytes(), data);
         });
         if flawed.into_inner() {
             return Err(KernelError::shape("int8: a weight is not finite"));
         }
-        (self.scales, self.corrections) =
-            scales.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (self.scales, self.corrections) = scales.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.data = data;
         Ok(())
-    }
-
-    /// Writes the weights of one channel to its panel.
-    fn scatter(&self, row: &[f32], channel: usize, panel: &mut [u8]) {
-        let bytes = self.layout.group_bytes();
-        let steps = panel.chunks_exact_mut(self.layout.step_bytes());
-        for (step, values) in steps.zip(row.chunks_exact(self.layout.group)) {
-            self.precision.pack(values, &mut step[channel * bytes..(channel + 1) * bytes]);
-        }
     }
 
     fn biased(mut self, biases: [&[f32]; 2]) -> Result<Self> {

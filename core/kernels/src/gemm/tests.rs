@@ -166,7 +166,7 @@ fn two_steps_leave_only_the_rounding_of_the_weights() {
     // The same weights, rounded as the int8 layer has them.
     let mut weights = case.weights.clone();
     for channel in weights.chunks_exact_mut(inputs) {
-        let scale = int8::quantise_channel(channel);
+        let scale = int8::quantise_channel(channel).unwrap();
         channel.iter_mut().for_each(|weight| *weight *= scale);
     }
     let rounded = Case { weights, ..Case::new(rows, outputs, inputs) };

@@ -16,7 +16,7 @@ use super::scheduler::Scheduler;
 use super::sizes::Size;
 use crate::context::Progress;
 use crate::error::{Error, Result};
-use crate::image::ImageResponse;
+use crate::image::{ImageResponse, ImageSafety};
 use crate::info::{Route, Usage};
 use crate::local::runtime::thread_lost;
 use crate::local::vision::RgbImage;
@@ -26,8 +26,8 @@ use crate::media::ImageData;
 pub(super) struct Drawing {
     pub(super) job: ImageJob,
     pub(super) lanes: Vec<Lane>,
-    /// By their positions in the request.
-    images: HashMap<usize, ImageData>,
+    /// By their positions in the request, with what the safety checker said.
+    images: HashMap<usize, (ImageData, Option<ImageSafety>)>,
     /// What the steps are conditioned on, once the first image has begun: with the prompt, and without it or against it.
     conditioning: Option<(Conditioning, Option<Conditioning>)>,
     begun: usize,
@@ -267,11 +267,12 @@ impl Drawing {
             Some(canvas) => canvas.finish(&drawn)?,
             None => drawn,
         };
+        let (drawn, safety) = engine.checked(drawn)?;
         let plan = &self.job.plan;
         let has_receipt = engine.has_receipts && plan.has_receipts;
-        let texts = has_receipt.then(|| texts(engine, plan, &lane, &drawn));
+        let texts = has_receipt.then(|| texts(engine, plan, &lane, (&drawn, safety.as_ref())));
         let file = plan.format.encode(&drawn, texts.as_ref())?;
-        self.images.insert(lane.image, file);
+        self.images.insert(lane.image, (file, safety));
         if self.images.len() == plan.images.len() {
             let response = self.response(engine);
             self.end(Ok(response));
@@ -280,13 +281,15 @@ impl Drawing {
     }
 
     fn response(&mut self, engine: &Engine) -> ImageResponse {
-        let images = std::mem::take(&mut self.images);
+        let mut images = std::mem::take(&mut self.images);
         let plan = &self.job.plan;
-        let images = (0..plan.images.len()).filter_map(|index| images.get(&index).cloned()).collect();
+        let (images, safety): (Vec<_>, Vec<_>) =
+            (0..plan.images.len()).filter_map(|index| images.remove(&index)).unzip();
         let tokens = self.conditioning.as_ref().and_then(|(positive, _)| u64::try_from(positive.tokens).ok());
         ImageResponse::new(images, Route::new(&engine.info))
             .with_seed(Some(plan.seed))
             .with_schedule(Some(Named::of(&plan.steps.scheduler).name.to_owned()), Some(plan.steps.count))
+            .with_safety(safety.into_iter().flatten().collect())
             .with_usage(Usage::new(tokens, None))
     }
 }
@@ -332,7 +335,12 @@ fn conditioning(engine: &Engine, plan: &Plan) -> Result<(Conditioning, Option<Co
     Ok((positive, negative))
 }
 
-fn texts(engine: &Engine, plan: &Plan, lane: &Lane, drawn: &RgbImage) -> Texts {
+fn texts(
+    engine: &Engine,
+    plan: &Plan,
+    lane: &Lane,
+    (drawn, safety): (&RgbImage, Option<&ImageSafety>),
+) -> Texts {
     let facts = engine.facts();
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let scheduler = Named::of(&plan.steps.scheduler);
@@ -373,6 +381,8 @@ fn texts(engine: &Engine, plan: &Plan, lane: &Lane, drawn: &RgbImage) -> Texts {
             .and_then(Canvas::drawn_size)
             .map(|size| (number(size.width), number(size.height))),
         is_resized,
+        is_flagged: safety.is_some_and(|safety| safety.flagged),
+        is_blanked: safety.is_some_and(|safety| safety.blanked),
     };
     Texts { parameters: receipt.parameters(scheduler.label), receipt: receipt.to_json() }
 }

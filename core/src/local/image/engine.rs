@@ -20,6 +20,7 @@ use super::recipes::Recipes;
 use super::sizes::{Size, Sizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
+use crate::local::SafetyMode;
 use crate::local::ops::KeptMemory;
 use crate::local::runtime::{Queued, Work, thread_lost};
 use ayni_kernels::Cpu;
@@ -35,6 +36,7 @@ pub(crate) struct Engine {
     /// The most images in progress.
     pub(super) max_batch: usize,
     pub(super) has_receipts: bool,
+    pub(super) safety: SafetyMode,
     pub(super) weights: Arc<WeightHash>,
 }
 

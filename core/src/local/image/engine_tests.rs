@@ -14,9 +14,10 @@ use super::super::replay::ImageReplay;
 use super::super::toy::{FAULTY, Fault, Toy, facts, local, toy};
 use crate::context::{Cancellation, Context, Progress};
 use crate::error::{Error, ErrorKind};
-use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, RefineRequest};
-use crate::local::LocalImageConfig;
+use crate::image::{GenerateRequest, ImageGenerator, ImageResponse, ImageSafety, RefineRequest};
+use crate::local::models::ConceptScores;
 use crate::local::vision::{Limits, RgbImage, decode};
+use crate::local::{LocalImageConfig, SafetyMode};
 use crate::media::ImageData;
 
 fn request(prompt: &str) -> GenerateRequest {
@@ -408,6 +409,38 @@ async fn requests_choose_their_loras_and_those_of_one_group_are_drawn_together()
     }
     let many = made(&image, choose(json!([{ "model": "loras/lcm-lora" }])).with_steps(25)).await.unwrap_err();
     assert!(many.message().contains("`lcm` (the LoRA lcm-lora is made so)"), "{many}");
+}
+
+#[tokio::test]
+async fn what_the_safety_checker_finds_is_told_or_hidden_or_refused() {
+    let of_mode = |mode, second| {
+        let scores = ConceptScores { special_care: Vec::new(), concepts: vec![-0.5, second] };
+        let toy = Arc::new(Toy { safety: Some(scores), ..Toy::new(facts()) });
+        local(&toy, LocalImageConfig::new("toy").with_safety(mode))
+    };
+    let plain = made(&toy().1, request("a fox")).await.unwrap();
+    assert!(plain.safety.is_empty());
+    let harmless = made(&of_mode(SafetyMode::Refuse, -0.25), request("a fox")).await.unwrap();
+    assert_eq!(
+        (&harmless.safety[..], harmless.images == plain.images),
+        (&[ImageSafety::default()][..], true)
+    );
+    let (marked, blanked) = (of_mode(SafetyMode::Mark, 0.25), of_mode(SafetyMode::Blank, 0.25));
+    let mut receipts = Vec::new();
+    for (image, is_blanked) in [(&marked, false), (&blanked, true)] {
+        let answer = made(image, request("a fox").with_count(2)).await.unwrap();
+        assert_eq!(answer.safety, vec![ImageSafety::new([(1, 0.25)]).with_blanked(is_blanked); 2]);
+        let pixels = decode(&answer.images[1], &Limits::default()).unwrap();
+        assert_eq!(pixels.rgb().iter().all(|byte| *byte == 0), is_blanked);
+        let receipt = ImageReceipt::of(&answer.images[0]).unwrap();
+        receipts.push((receipt.is_flagged, receipt.is_blanked));
+    }
+    assert_eq!(receipts, [(true, false), (true, true)]);
+    let error = made(&of_mode(SafetyMode::Refuse, 0.25), request("a fox")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ContentRejected, "{error}");
+    let previews = || request("a fox").with_extra("previews", true);
+    assert_eq!(made(&blanked, previews()).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(made(&marked, previews()).await.is_ok());
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub(super) fn first_device() -> Device {
 
 pub(super) fn files(folder: &Path) -> PipelineFiles {
     let model = ModelFiles::in_folder(folder).unwrap();
-    PipelineFiles { model, vae: None, unet: None, loras: Vec::new() }
+    PipelineFiles { model, vae: None, unet: None, loras: Vec::new(), safety: None }
 }
 
 pub(super) fn open(folder: &Path, device: &Device) -> Pipeline {

@@ -107,6 +107,11 @@ impl Options {
             let text = format!("{} is loaded, whose weights are other ones", engine.info.model);
             return Err(Error::new(ErrorKind::Conflict, text));
         }
+        if self.previews && engine.safety.hides() {
+            return Err(Error::unsupported(
+                "there are no previews with `safety` at blank or refuse, because only finished images are checked",
+            ));
+        }
         let facts = engine.facts();
         let loras = match &self.loras {
             Some(choices) => LoraGroup::chosen(&facts.loras, choices)?,

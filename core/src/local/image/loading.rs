@@ -12,13 +12,14 @@ use super::loras::LoraGroup;
 use super::networks::Network;
 use super::pipeline::{Facts, Family, LoraFacts, LoraFile, Part, Pipeline, PipelineFiles, WeightBytes};
 use super::prompt::PromptTokenizer;
+use super::safety::{CHECKER, Safety};
 use super::scheduler::{SchedulerConfig, SchedulerKind, Spacing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::models::PromptEncoder;
 use crate::local::models::diffusion::{
     UNet, UNetConfig, Vae, open_vae, unet_of_tensors, vae_of_tensors, with_today_s_names,
 };
-use crate::local::ops::{Device, Precision};
+use crate::local::ops::Device;
 use crate::local::source::{MODEL_INDEX, ModelFiles};
 use crate::local::weights::{FlatNames, KeyMap, Lora, LoraPart, Weights, flat_names, single_file};
 
@@ -36,6 +37,7 @@ struct Parts {
     text: Vec<(Described, ModelFiles)>,
     unet: Described,
     vae: Described,
+    has_safety_checker: bool,
 }
 
 pub(super) fn load(
@@ -58,10 +60,14 @@ pub(super) fn load(
         )));
     }
     progress(Part::Vae);
+    let safety =
+        files.safety.as_ref().map(|safety| Safety::open(safety, &files.model, &careful)).transpose()?;
     let mut facts = parts.facts(&config, &*vae, scheduler, loras, device);
     facts.weight_files = weight_files(files)?;
+    facts.weight_bytes.safety = safety.as_ref().map_or(0, Safety::weight_bytes);
+    facts.has_safety_checker |= safety.is_some();
     let networks = vec![(group, Arc::new(network))].into();
-    Ok(Pipeline { facts, device: device.clone(), files: files.clone(), networks, vae })
+    Ok(Pipeline { facts, device: device.clone(), files: files.clone(), networks, vae, safety })
 }
 
 /// The parts that LoRAs change, with these.
@@ -163,6 +169,7 @@ impl Parts {
             text,
             unet,
             vae: described(&vae)?,
+            has_safety_checker: has(CHECKER),
         })
     }
 
@@ -210,6 +217,7 @@ impl Parts {
                 config: vae_of_tensors(&vae, if is_xl { 0.13025 } else { 0.18215 })?,
                 weights: vae,
             },
+            has_safety_checker: false,
         })
     }
 
@@ -321,12 +329,7 @@ impl Parts {
         loras: Vec<LoraFacts>,
         device: &Device,
     ) -> Facts {
-        let bytes = |precision: Precision| match precision {
-            Precision::F32 => 4,
-            Precision::Bf16 => 2,
-            Precision::Int8 => 1,
-        };
-        let careful = bytes(device.precision_above_int8());
+        let careful = careful(device).weight_bytes();
         let family = self.family();
         let is_few_step = matches!(scheduler.kind, SchedulerKind::Lcm | SchedulerKind::Tcd)
             || matches!(scheduler.kind, SchedulerKind::Euler | SchedulerKind::EulerAncestral)
@@ -344,13 +347,15 @@ impl Parts {
             zeros_for_no_prompt: self.zeros_for_no_prompt && family == Family::Sdxl,
             is_tiny_vae: self.vae.config.get("_class_name").and_then(Value::as_str)
                 == Some("AutoencoderTiny"),
+            has_safety_checker: self.has_safety_checker,
             pipeline_class: self.class.clone(),
             loras,
             weight_files: Vec::new(),
             weight_bytes: WeightBytes {
                 text: self.text.iter().map(|(part, _)| part.weights.count() * careful).sum(),
-                denoiser: self.unet.weights.count() * bytes(device.precision),
+                denoiser: self.unet.weights.count() * device.weight_bytes(),
                 vae: self.vae.weights.count() * careful,
+                safety: 0,
             },
             unet_channels: config.levels.iter().map(|level| level.channels).collect(),
             vae_channels: vae.channels().to_vec(),

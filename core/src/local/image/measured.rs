@@ -27,7 +27,7 @@ impl ImageParts {
     /// `model_load` if it is none that is supported.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
         let model = ModelFiles::in_folder(folder)?;
-        let files = PipelineFiles { model, vae: None, unet: None, loras: Vec::new() };
+        let files = PipelineFiles { model, vae: None, unet: None, loras: Vec::new(), safety: None };
         let pipeline = Pipeline::load(&files, device, &mut |_| {})?;
         let conditioning = pipeline.encode(&prompt())?;
         Ok(Self { pipeline, conditioning })

@@ -73,7 +73,7 @@ impl Memory {
         let numbers = |values: &[usize]| values.iter().map(|value| *value as u64).collect::<Vec<_>>();
         let bytes = facts.weight_bytes;
         let memory = Self {
-            weights: (bytes.text + bytes.denoiser + bytes.vae) as u64,
+            weights: (bytes.text + bytes.denoiser + bytes.vae + bytes.safety) as u64,
             unet_channels: numbers(&facts.unet_channels),
             vae_channels: facts.vae_channels.clone(),
             scale: facts.scale as u64,

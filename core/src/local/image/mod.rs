@@ -29,6 +29,7 @@ mod receipt;
 mod recipes;
 mod refine;
 mod replay;
+mod safety;
 pub(crate) mod scheduler;
 mod sizes;
 #[cfg(test)]
@@ -48,8 +49,8 @@ pub use replay::ImageReplay;
 
 use super::ops::{Device, DeviceChoice, PrecisionChoice};
 use super::runtime::{Queue, Worker, log_loaded, thread_lost};
-use super::source::{Located, locate};
-use super::{LocalImageConfig, LoraSource, ModelSource};
+use super::source::{Located, locate, locate_with};
+use super::{LocalImageConfig, LoraSource, ModelSource, SafetyMode};
 use crate::context::{Context, Progress};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -86,18 +87,29 @@ struct Parts {
     vae: Option<Located>,
     unet: Option<Located>,
     loras: Vec<(Located, LoraSource)>,
+    safety: SafetyMode,
+    /// Not the repository's own.
+    safety_checker: Option<Located>,
 }
 
 impl Parts {
     fn locate(config: &LocalImageConfig, env: &Environment) -> Result<Self> {
         let find = |model: &str| locate(&ModelSource::new(model), env);
+        let is_own_checker = config.safety != SafetyMode::Off && config.safety_checker.is_none();
         let loras = config.loras.iter().map(|lora| Ok((find(&lora.model)?, lora.clone())));
         let parts = Self {
-            model: find(&config.source.model)?,
+            model: locate_with(&ModelSource::new(&config.source.model), env, is_own_checker)?,
             vae: config.vae.as_deref().map(find).transpose()?,
             unet: config.unet.as_deref().map(find).transpose()?,
             loras: loras.collect::<Result<_>>()?,
+            safety: config.safety,
+            safety_checker: config.safety_checker.as_deref().map(find).transpose()?,
         };
+        if let Located::Local(files) = &parts.model
+            && is_own_checker
+        {
+            safety::expect(&files.within(safety::CHECKER))?;
+        }
         if let Located::Local(files) = &parts.model
             && files.weights.is_none()
             && !files.has("model_index.json")
@@ -117,8 +129,15 @@ impl Parts {
         let lora = |(located, lora): &(Located, LoraSource)| {
             Ok(LoraFile { files: fetch(located)?, reference: lora.model.clone(), scale: lora.weight })
         };
+        let model = fetch(&self.model)?;
+        let safety = match (self.safety, &self.safety_checker) {
+            (SafetyMode::Off, _) => None,
+            (_, Some(other)) => Some(fetch(other)?),
+            (_, None) => Some(model.within(safety::CHECKER)),
+        };
         Ok(PipelineFiles {
-            model: fetch(&self.model)?,
+            model,
+            safety,
             vae: self.vae.as_ref().map(fetch).transpose()?,
             unet: self.unet.as_ref().map(fetch).transpose()?,
             loras: self.loras.iter().map(lora).collect::<Result<_>>()?,
@@ -222,6 +241,8 @@ impl Engine {
             optimisations: optimisations(facts, recipe, max_batch),
             weights_bytes: memory.weights(),
             memory_bytes: Some(memory.room()).filter(|room| *room < u64::MAX),
+            safety: config.safety.name().to_owned(),
+            has_safety_checker: facts.has_safety_checker,
         };
         let info = base
             .clone()
@@ -240,6 +261,7 @@ impl Engine {
             info,
             max_batch,
             has_receipts,
+            safety: config.safety,
             weights,
             model,
         })

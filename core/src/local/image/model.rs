@@ -5,6 +5,7 @@ use std::fmt;
 use super::loras::LoraGroup;
 use super::pipeline::{Conditioning, DecodeOptions, Facts, Latent, Pipeline, Prompt, Row};
 use crate::error::Result;
+use crate::local::models::ConceptScores;
 use crate::local::vision::RgbImage;
 
 /// A loaded diffusion model, as the engine uses it: [`Pipeline`], whose methods say what each does. Tests put a model in
@@ -29,6 +30,7 @@ pub(crate) trait ImageModel: Send + Sync + fmt::Debug {
         options: DecodeOptions,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Latent>;
+    fn safety_scores(&self, image: &RgbImage) -> Result<Option<ConceptScores>>;
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -74,5 +76,9 @@ impl ImageModel for Pipeline {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Latent> {
         self.encode_image(image, noise, options, should_stop)
+    }
+
+    fn safety_scores(&self, image: &RgbImage) -> Result<Option<ConceptScores>> {
+        self.safety_scores(image)
     }
 }

@@ -28,10 +28,11 @@ use super::loading;
 use super::loras::LoraGroup;
 use super::networks::Network;
 use super::prompt;
+use super::safety::Safety;
 use super::scheduler::SchedulerConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::models::Tokens;
 use crate::local::models::diffusion::{Bounds, DenoiserInput, Extra, Vae};
+use crate::local::models::{ConceptScores, Tokens};
 use crate::local::ops::{Device, Tensor};
 use crate::local::source::ModelFiles;
 use crate::local::vision::RgbImage;
@@ -48,6 +49,7 @@ pub(crate) struct Pipeline {
     /// The layers with each group of LoRAs that is ready, the one used last at the end.
     pub(super) networks: Mutex<Vec<(LoraGroup, Arc<Network>)>>,
     pub(super) vae: Box<dyn Vae>,
+    pub(super) safety: Option<Safety>,
 }
 
 /// What a model is, read from its files (configurations and the shapes of tensors), never from names.
@@ -77,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) looks_distilled: bool,
     /// Whether the VAE is a TAESD (`AutoencoderTiny`).
     pub(crate) is_tiny_vae: bool,
+    /// Whether there is a safety checker, loaded or not.
+    pub(crate) has_safety_checker: bool,
     /// How the repository names its pipeline (`_class_name` of `model_index.json`), if it does.
     pub(crate) pipeline_class: Option<String>,
     /// The LoRAs that can be merged, in order.
@@ -111,6 +115,7 @@ pub(crate) struct WeightBytes {
     pub(crate) text: usize,
     pub(crate) denoiser: usize,
     pub(crate) vae: usize,
+    pub(crate) safety: usize,
 }
 
 /// A LoRA that can be merged into the weights.
@@ -150,6 +155,8 @@ pub(crate) struct PipelineFiles {
     /// Another UNet: a file of its weights (SDXL-Lightning), for the layout of the model's own.
     pub(crate) unet: Option<ModelFiles>,
     pub(crate) loras: Vec<LoraFile>,
+    /// The safety checker, if images are to be checked.
+    pub(crate) safety: Option<ModelFiles>,
 }
 
 /// A part that was loaded, for progress bars.
@@ -496,6 +503,14 @@ impl Pipeline {
             }
         }
         Latent::new(LatentShape { height, width, channels }, values)
+    }
+
+    /// What an image shows, if there is a safety checker and it is on.
+    ///
+    /// # Errors
+    /// `response_invalid` if its numbers overflow.
+    pub(crate) fn safety_scores(&self, image: &RgbImage) -> Result<Option<ConceptScores>> {
+        self.safety.as_ref().map(|safety| safety.scores(image)).transpose()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::media::ImageData;
 /// How an image was made: all that is needed to make it again. It is in the image's own file, as JSON under the key `ayni`
 /// of a PNG's text and as `ImageDescription` of a JPEG's or WebP's EXIF.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ImageReceipt {
     /// The engine and its version: `ayni 0.1.0`.
@@ -74,10 +75,17 @@ pub struct ImageReceipt {
     /// Whether the size was asked for, and not that of the image that was refined.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_resized: bool,
+    /// Whether the model's safety checker found something in the image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_flagged: bool,
+    /// Whether the image is black because of that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_blanked: bool,
 }
 
 /// A LoRA that applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LoraReceipt {
     /// Its file.
@@ -227,6 +235,8 @@ pub(super) fn example() -> ImageReceipt {
         mask_sha256: None,
         drawn_size: None,
         is_resized: false,
+        is_flagged: false,
+        is_blanked: false,
     }
 }
 

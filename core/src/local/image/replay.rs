@@ -14,6 +14,7 @@ use crate::media::ImageData;
 
 /// An image that was drawn again, and how far it is from the first.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ImageReplay {
     /// How the first was made.

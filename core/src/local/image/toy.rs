@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::BackendInfo;
 use crate::local::LocalImageConfig;
+use crate::local::models::ConceptScores;
 use crate::local::ops::{Device, Tensor};
 use crate::local::runtime::{Queue, Worker};
 use crate::local::vision::RgbImage;
@@ -41,9 +42,10 @@ pub(super) fn facts() -> Facts {
         zeros_for_no_prompt: false,
         looks_distilled: false,
         is_tiny_vae: false,
+        has_safety_checker: false,
         pipeline_class: Some("StableDiffusionPipeline".to_owned()),
         loras: Vec::new(),
-        weight_bytes: WeightBytes { text: 1 << 20, denoiser: 4 << 20, vae: 1 << 20 },
+        weight_bytes: WeightBytes { text: 1 << 20, denoiser: 4 << 20, vae: 1 << 20, safety: 0 },
         unet_channels: vec![32, 64],
         vae_channels: vec![32, 64],
         weight_files: Vec::new(),
@@ -75,6 +77,8 @@ pub(super) struct Toy {
     /// The groups of LoRAs that are ready.
     pub(super) groups: Mutex<Vec<LoraGroup>>,
     pub(super) step_time: Duration,
+    /// What the safety checker says of every image.
+    pub(super) safety: Option<ConceptScores>,
 }
 
 impl Toy {
@@ -87,6 +91,7 @@ impl Toy {
             steps: Mutex::default(),
             groups: Mutex::default(),
             step_time: Duration::ZERO,
+            safety: None,
         }
     }
 
@@ -184,6 +189,10 @@ impl ImageModel for Arc<Toy> {
             }
         }
         Latent::new(shape, values)
+    }
+
+    fn safety_scores(&self, _: &RgbImage) -> Result<Option<ConceptScores>> {
+        Ok(self.safety.clone())
     }
 }
 

@@ -55,7 +55,7 @@ use crate::local::ops::{Device, Tensor};
 use crate::local::weights::{Parameters, Weights};
 
 pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm, is_stock};
-pub(crate) use dual::{PromptEncoder, open_dual_encoder};
+pub(crate) use dual::{ConceptScores, PromptEncoder, SafetyChecker, open_dual_encoder};
 pub(crate) use gemma3_images::ImageEncoder;
 pub(crate) use gguf_config::config_of_gguf;
 pub(crate) use static_embedding::{MODEL2VEC, static_config};

@@ -7,7 +7,7 @@ use ayni_kernels::gemm::Residual;
 
 use super::error::OrFail;
 use super::weights::{expect_shape, numbers, with_weights};
-use super::{Device, Epilogue, Tensor, gpu};
+use super::{Device, Epilogue, LayerWeights, Tensor, gpu};
 use crate::error::{Error, Result};
 
 /// A convolution of `[image, height, width, channel]`, with weights packed once. Cheap to clone: clones share the
@@ -54,12 +54,23 @@ impl Conv2d {
             let weights = ConvWeights::Gpu(moved(weight)?, bias.map(moved).transpose()?);
             return Ok(Self { window, geometry, weights });
         }
-        let packed = with_weights(&weight, |weights| {
-            Conv::new(&device.cpu, weights, window, geometry, device.precision).or_fail()
-        })?;
-        drop(weight);
+        with_weights(&weight, |weights| Self::packed(device, weights, window, geometry, bias.as_ref()))
+    }
+
+    /// Packs weights, `[outputs, inputs, height, width]`, from where they are; only on the CPU.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn packed(
+        device: &Device,
+        weights: LayerWeights<'_>,
+        window: Window,
+        geometry: Geometry,
+        bias: Option<&candle_core::Tensor>,
+    ) -> Result<Self> {
+        let packed = Conv::new(&device.cpu, weights, window, geometry, device.precision).or_fail()?;
         let packed = match bias {
-            Some(bias) => packed.with_bias(&numbers(&bias)?).or_fail()?,
+            Some(bias) => packed.with_bias(&numbers(bias)?).or_fail()?,
             None => packed,
         };
         Ok(Self { window, geometry, weights: ConvWeights::Packed(Arc::new(packed)) })

@@ -232,6 +232,15 @@ impl Device {
         }
     }
 
+    /// Bytes of a layer's weight.
+    pub fn weight_bytes(&self) -> usize {
+        match self.precision {
+            Precision::F32 => 4,
+            Precision::Bf16 => 2,
+            Precision::Int8 => 1,
+        }
+    }
+
     /// The precision for layers that cost little time and lose too much in int8: the device's, but the faster of bf16
     /// and f32 instead of int8.
     pub fn precision_above_int8(&self) -> Precision {

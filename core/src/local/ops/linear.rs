@@ -10,7 +10,7 @@ use ayni_kernels::math::Activation;
 
 use super::error::OrFail;
 use super::weights::{expect_shape, numbers, with_weights};
-use super::{Device, Tensor, activate, gate, gpu};
+use super::{Device, LayerWeights, Tensor, activate, gate, gpu};
 use crate::error::{Error, Result};
 
 /// What follows a linear layer or a convolution: `residual + scale · activation(x · wᵀ + bias)`, and if the layer is
@@ -95,12 +95,22 @@ impl Linear {
             let layer = gpu::Linear::dense(gpu, device.dtype(), &weight, bias.as_ref()).or_fail()?;
             return Ok(Self { inputs, outputs, weights: LinearWeights::Gpu(layer) });
         }
-        let packed = with_weights(&weight, |weights| {
-            Packed::new(&device.cpu, weights, outputs, inputs, device.precision).or_fail()
-        })?;
-        drop(weight);
+        with_weights(&weight, |weights| Self::packed(device, weights, [outputs, inputs], bias.as_ref()))
+    }
+
+    /// Packs weights, `[outputs, inputs]`, from where they are; only on the CPU.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn packed(
+        device: &Device,
+        weights: LayerWeights<'_>,
+        [outputs, inputs]: [usize; 2],
+        bias: Option<&candle_core::Tensor>,
+    ) -> Result<Self> {
+        let packed = Packed::new(&device.cpu, weights, outputs, inputs, device.precision).or_fail()?;
         let packed = match bias {
-            Some(bias) => packed.with_bias(&numbers(&bias)?).or_fail()?,
+            Some(bias) => packed.with_bias(&numbers(bias)?).or_fail()?,
             None => packed,
         };
         Ok(Self { inputs, outputs, weights: LinearWeights::Dense(Arc::new(packed)) })
@@ -120,14 +130,28 @@ impl Linear {
         if !device.is_cpu() {
             return Self::gated_by(Self::new(device, gate)?, Self::new(device, up)?);
         }
-        let packed = with_weights(&gate.0, |gate| {
-            with_weights(&up.0, |up| {
-                Packed::gated(&device.cpu, gate, up, outputs, inputs, device.precision).or_fail()
+        with_weights(&gate.0, |gate_weights| {
+            with_weights(&up.0, |up_weights| {
+                let biases = gate.1.as_ref().zip(up.1.as_ref());
+                Self::packed_gated(device, [gate_weights, up_weights], [outputs, inputs], biases)
             })
-        })?;
-        let packed = match (gate.1, up.1) {
-            (Some(gate), Some(up)) => packed.with_gated_bias(&numbers(&gate)?, &numbers(&up)?).or_fail()?,
-            _ => packed,
+        })
+    }
+
+    /// Packs the two halves of a gated layer, `[outputs, inputs]` each, from where they are; only on the CPU.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn packed_gated(
+        device: &Device,
+        [gate, up]: [LayerWeights<'_>; 2],
+        [outputs, inputs]: [usize; 2],
+        biases: Option<(&candle_core::Tensor, &candle_core::Tensor)>,
+    ) -> Result<Self> {
+        let packed = Packed::gated(&device.cpu, gate, up, outputs, inputs, device.precision).or_fail()?;
+        let packed = match biases {
+            Some((gate, up)) => packed.with_gated_bias(&numbers(gate)?, &numbers(up)?).or_fail()?,
+            None => packed,
         };
         Ok(Self { inputs, outputs, weights: LinearWeights::Dense(Arc::new(packed)) })
     }

@@ -2,7 +2,7 @@
 //!
 //! An operation takes `x` or `&x`. On the CPU it calls the crate `ayni-kernels`; on a GPU it is candle's (`gpu/`), with
 //! the same arguments and the same meaning, so that a model is written once. Layers are built on a [`Device`], of
-//! weights as their file holds them: tensors of candle on the CPU, or blocks of a GGUF file.
+//! weights as their file holds them: its bytes, tensors of candle on the CPU, or blocks of a GGUF file.
 //!
 //! Not covered by semantic versioning.
 
@@ -42,9 +42,9 @@ pub use rope::{QkPreparation, Rope, split_heads};
 pub use tensor::Tensor;
 
 pub use ayni_kernels::attention::{Distances, Heads, Mask, Options as AttentionOptions, Span};
-pub use ayni_kernels::conv::Geometry;
+pub use ayni_kernels::conv::{Geometry, Window};
 pub use ayni_kernels::gated::Gate;
-pub use ayni_kernels::gemm::Precision;
+pub use ayni_kernels::gemm::{Precision, Weights as LayerWeights};
 pub use ayni_kernels::gguf::Format;
 pub use ayni_kernels::math::Activation;
 pub use ayni_kernels::rotary::Layout as RopeLayout;

@@ -35,15 +35,24 @@ pub(crate) struct RemoteModel {
 /// `config_invalid` for a reference that is misspelt; `model_load` if there is no such folder or file; `offline` if
 /// `HF_HUB_OFFLINE` is set and the cache lacks something; `unsupported` for a sample that this build does not have.
 pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located> {
+    locate_with(source, env, false)
+}
+
+/// The same, with the safety checker of a diffusers repository if it is wanted.
+///
+/// # Errors
+/// As [`locate`].
+pub(crate) fn locate_with(source: &ModelSource, env: &Environment, has_safety: bool) -> Result<Located> {
     source.check()?;
+    let hub = |file| Ok::<_, Error>(Hub::from_env(env)?.with_gguf(file).with_safety(has_safety));
     match source.model.parse()? {
         ModelReference::Folder(folder) => ModelFiles::in_folder(&folder).map(Located::Local),
         ModelReference::File(file) => files_around(&file).map(Located::Local),
-        ModelReference::Hub { id, revision, file } => on_hub(id, revision, file, env),
+        ModelReference::Hub { id, revision, file } => on_hub(hub(file)?, id, revision),
         ModelReference::Sample(reference) => {
             let sample = samples::find(reference)?;
             match sample.fetched_from {
-                Some(id) => on_hub(id.to_owned(), None, None, env).map_err(|error| {
+                Some(id) => on_hub(hub(None)?, id.to_owned(), None).map_err(|error| {
                     error.map_message(|why| {
                         format!("{reference} is fetched, it is no part of the package: {why}")
                     })
@@ -54,8 +63,7 @@ pub(crate) fn locate(source: &ModelSource, env: &Environment) -> Result<Located>
     }
 }
 
-fn on_hub(id: String, revision: Option<String>, file: Option<String>, env: &Environment) -> Result<Located> {
-    let hub = Hub::from_env(env)?.with_gguf(file);
+fn on_hub(hub: Hub, id: String, revision: Option<String>) -> Result<Located> {
     if let Some(files) = hub.cached(&id, revision.as_deref()) {
         return Ok(Located::Local(files));
     }

@@ -11,7 +11,7 @@ mod samples;
 mod weight_files;
 
 pub(crate) use files::ModelFiles;
-pub(crate) use locate::{Located, locate};
+pub(crate) use locate::{Located, locate, locate_with};
 pub use reference::ModelReference;
 pub use samples::{SampleModel, sample_models};
 pub(crate) use weight_files::{DUAL_TYPES, MODEL_INDEX, OPEN_CLIP_CONFIG};

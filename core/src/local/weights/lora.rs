@@ -262,6 +262,11 @@ pub(crate) fn flat_names<'a>(layers: impl IntoIterator<Item = &'a str>) -> FlatN
 }
 
 impl Deltas {
+    /// Whether anything is added to a weight.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A weight with what is added to it, in f32.
     ///
     /// # Errors

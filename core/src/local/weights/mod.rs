@@ -7,6 +7,7 @@
 mod gguf;
 mod gpt_oss;
 mod key_map;
+mod layers;
 mod lora;
 mod mapped;
 mod parameters;
@@ -159,6 +160,11 @@ impl Weights {
             Some(deltas) => deltas.add_to(name, tensor),
             None => Ok(tensor),
         }
+    }
+
+    /// Whether LoRAs add something to a tensor.
+    fn has_deltas_of(&self, name: &str) -> bool {
+        self.deltas.as_ref().is_some_and(|deltas| deltas.has(name))
     }
 
     /// Whether any tensor is in blocks of a GGUF file already.

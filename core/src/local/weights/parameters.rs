@@ -1,24 +1,21 @@
-//! The weights of a model by the names of its parts, and the layers made of them.
+//! The weights of a model by the names of its parts, and the norms and tables made of them. `layers.rs` has what multiplies.
 
 use candle_core::{DType, Tensor};
 
-use super::Weights;
-use super::quantise::{formats_of_rows, quantise};
 use super::tensor::StoredTensor;
+use super::{Weights, load_error};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{
-    Conv2d, DenseWeights, Device, Embedding, Format, Gate, Geometry, Linear, Norm, Precision, of_candle,
-};
+use crate::local::ops::{Device, Embedding, Format, Norm, of_candle};
 
 /// The tensors under one prefix of a model's names: `encoder.layer.0`.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters<'a> {
-    weights: &'a Weights,
+    pub(super) weights: &'a Weights,
     /// Where the layers will compute.
     pub(crate) device: &'a Device,
     prefix: String,
     biases: Biases,
-    storage: Storage,
+    pub(super) storage: Storage,
     /// The longest text that is wanted.
     window: Option<usize>,
     /// Which part of tensors that hold one after another of so many.
@@ -37,29 +34,6 @@ pub(crate) enum Storage {
     /// Layers in blocks of this format, made when they are loaded; what is in blocks already stays as it is. Rows that are
     /// not whole blocks, or that it cannot hold, are in Q8_0, and else as in the file. So are tables of tokens, which decide more than they weigh.
     Quantised(Format),
-}
-
-/// One or several layers with the same input, in rows of one format.
-struct Rows {
-    format: Format,
-    parts: Vec<RowBytes>,
-    outputs: usize,
-    biases: Vec<Tensor>,
-}
-
-/// The rows of one layer.
-enum RowBytes {
-    Stored(StoredTensor),
-    Made(Vec<u8>),
-}
-
-impl RowBytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Stored(stored) => stored.stored_bytes(),
-            Self::Made(bytes) => bytes,
-        }
-    }
 }
 
 /// Which layers and norms have a bias.
@@ -136,26 +110,25 @@ impl<'a> Parameters<'a> {
         Self { of_stack: Some((number, count)), ..self.clone() }
     }
 
-    /// A tensor of finite numbers and of this shape where the file holds it.
-    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+    /// A tensor of this shape where the file holds it.
+    pub(super) fn stored_tensor(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
         let full = self.full(name);
-        let failed = |why: String| Err(Error::new(ErrorKind::ModelLoad, why));
-        let stored = match self.of_stack {
-            None => self.weights.tensor(&full, shape)?,
-            Some((number, count)) => {
-                let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
-                let Some(one) = whole.one_of_stack(number) else {
-                    return failed(format!("`{full}` is stored in a way that is not supported"));
-                };
-                one
-            }
-        };
+        let Some((number, count)) = self.of_stack else { return self.weights.tensor(&full, shape) };
+        let whole = self.weights.tensor(&full, &[&[count], shape].concat())?;
+        let failed = || load_error(format!("`{full}` is stored in a way that is not supported"));
+        whole.one_of_stack(number).ok_or_else(failed)
+    }
+
+    /// The same, of finite numbers.
+    pub(super) fn find(&self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        let stored = self.stored_tensor(name, shape)?;
+        let full = self.full(name);
         if shape.contains(&0) {
-            return failed(format!("`{full}` is empty: {shape:?}"));
+            return Err(load_error(format!("`{full}` is empty: {shape:?}")));
         }
         match stored.is_finite(&self.device.cpu)? {
             true => Ok(stored),
-            false => failed(format!("`{full}` holds NaN or infinity in the weights")),
+            false => Err(load_error(format!("`{full}` holds NaN or infinity in the weights"))),
         }
     }
 
@@ -218,182 +191,6 @@ impl<'a> Parameters<'a> {
         tensor.to_dtype(DType::F32).and_then(|tensor| tensor.to_vec1()).map_err(of_candle)
     }
 
-    /// The layer `name.weight`, with `name.bias` where there is one.
-    ///
-    /// # Errors
-    /// `model_load` if a tensor is missing or has another shape.
-    pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        match self.rows(&[(name, outputs)], inputs)? {
-            Some(rows) => self.at(name).linear_of_rows(rows, inputs),
-            None => self.at(name).linear_of(self.dense(name, inputs, outputs)?),
-        }
-    }
-
-    /// The layers whose weights are multiplied in a format of GGUF, neighbours of one format joined. `None` if some are not.
-    fn rows(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Option<Vec<Rows>>> {
-        if self.storage == Storage::Precision {
-            return Ok(None);
-        }
-        let mut all: Vec<Rows> = Vec::new();
-        for (name, outputs) in parts {
-            let here = self.at(name);
-            let stored = here.find("weight", &[*outputs, inputs])?;
-            let Some((format, bytes)) = self.rows_of(stored)? else { return Ok(None) };
-            let bias = here.bias("bias", *outputs)?;
-            let is_alike =
-                |last: &&mut Rows| last.format == format && last.biases.is_empty() == bias.is_none();
-            match all.last_mut().filter(is_alike) {
-                Some(last) => {
-                    last.parts.push(bytes);
-                    last.outputs += outputs;
-                    last.biases.extend(bias);
-                }
-                None => {
-                    let biases = bias.into_iter().collect();
-                    all.push(Rows { format, parts: vec![bytes], outputs: *outputs, biases });
-                }
-            }
-        }
-        Ok(Some(all))
-    }
-
-    /// The rows of a tensor in a format of GGUF: the file's, or made here. `None` if they are to be plain numbers.
-    fn rows_of(&self, stored: StoredTensor) -> Result<Option<(Format, RowBytes)>> {
-        let inputs = stored.shape().last().copied().unwrap_or_default();
-        if let Storage::Quantised(wanted) = self.storage
-            && !stored.is_quantised()
-        {
-            for format in formats_of_rows(wanted, inputs) {
-                if let Some(bytes) = quantise(&stored, format, &self.device.cpu)? {
-                    return Ok(Some((format, RowBytes::Made(bytes))));
-                }
-            }
-        }
-        let format = stored.blocks().map(|(format, _)| format).filter(|format| self.keeps(*format));
-        Ok(format.map(|format| (format, RowBytes::Stored(stored))))
-    }
-
-    /// Whether layers hold weights of this format as they are. On a GPU, and where the CPU multiplies in bf16, plain
-    /// numbers are faster in the precision of the device.
-    fn keeps(&self, format: Format) -> bool {
-        let is_plain = matches!(format, Format::F16 | Format::Bf16);
-        !is_plain || self.device.is_cpu() && self.device.precision == Precision::F32
-    }
-
-    fn linear_of_rows(&self, rows: Vec<Rows>, inputs: usize) -> Result<Linear> {
-        let layer = |Rows { format, parts, outputs, biases }: Rows| {
-            let bias = match biases.as_slice() {
-                [] => None,
-                biases => Some(Tensor::cat(biases, 0).map_err(of_candle)?),
-            };
-            let bytes: Vec<&[u8]> = parts.iter().map(RowBytes::as_slice).collect();
-            Linear::blocks(self.device, format, &bytes, [outputs, inputs], bias.as_ref())
-                .map_err(|error| self.unusable(error))
-        };
-        let mut layers = rows.into_iter().map(layer).collect::<Result<Vec<_>>>()?;
-        match (layers.len(), layers.pop()) {
-            (1, Some(only)) => Ok(only),
-            (_, last) => {
-                layers.extend(last);
-                Linear::stacked(layers).map_err(|error| self.unusable(error))
-            }
-        }
-    }
-
-    /// Weight and bias of the layer `name`.
-    fn dense(&self, name: &str, inputs: usize, outputs: usize) -> Result<DenseWeights> {
-        let here = self.at(name);
-        Ok((here.tensor("weight", &[outputs, inputs])?, here.bias("bias", outputs)?))
-    }
-
-    /// Several layers with the same input as one, their outputs side by side: queries, keys and values.
-    ///
-    /// # Errors
-    /// `model_load` if a tensor is missing or has another shape, or only some have a bias.
-    pub(crate) fn fused(&self, parts: &[(&str, usize)], inputs: usize) -> Result<Linear> {
-        if let Some(rows) = self.rows(parts, inputs)? {
-            return self.linear_of_rows(rows, inputs);
-        }
-        let (mut weights, mut biases) = (Vec::new(), Vec::new());
-        for (name, outputs) in parts {
-            let here = self.at(name);
-            weights.push(here.tensor("weight", &[*outputs, inputs])?);
-            biases.extend(here.bias("bias", *outputs)?);
-        }
-        if !biases.is_empty() && biases.len() != parts.len() {
-            return Err(
-                self.unusable(Error::config("some of the fused layers have a bias and some have none"))
-            );
-        }
-        let weight = Tensor::cat(&weights, 0).map_err(of_candle)?;
-        let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0).map_err(of_candle)?) };
-        drop((weights, biases));
-        self.linear_of((weight, bias))
-    }
-
-    /// The gated layer of `gate.weight` and `up.weight`.
-    ///
-    /// # Errors
-    /// `model_load` if a tensor is missing or has another shape, or only one has a bias.
-    pub(crate) fn gated(&self, gate: &str, up: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        if let Some(mut rows) = self.rows(&[(gate, outputs), (up, outputs)], inputs)? {
-            let ups = if rows.len() > 1 { rows.pop() } else { None };
-            let gates = self.linear_of_rows(rows, inputs)?;
-            let layer = match ups {
-                Some(ups) => Linear::gated_by(gates, self.linear_of_rows(vec![ups], inputs)?),
-                None => Linear::gated_halves(gates),
-            };
-            return layer.map_err(|error| self.unusable(error));
-        }
-        let half = |name| self.dense(name, inputs, outputs);
-        Linear::gated(self.device, half(gate)?, half(up)?).map_err(|error| self.unusable(error))
-    }
-
-    /// The gated layer whose halves are stacked in `name.weight`.
-    ///
-    /// # Errors
-    /// `model_load` if a tensor is missing or has another shape.
-    pub(crate) fn gated_halves(
-        &self,
-        name: &str,
-        gate: Gate,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Linear> {
-        let here = self.at(name);
-        if gate == Gate::First
-            && let Some(rows) = self.rows(&[(name, 2 * outputs)], inputs)?
-        {
-            let layer = here.linear_of_rows(rows, inputs)?;
-            return Linear::gated_halves(layer).map_err(|error| here.unusable(error));
-        }
-        let (weight, bias) = self.dense(name, inputs, 2 * outputs)?;
-        let half = |first| {
-            let of = |x: &Tensor| x.narrow(0, first, outputs).map_err(of_candle);
-            Ok::<_, Error>((of(&weight)?, bias.as_ref().map(of).transpose()?))
-        };
-        let (first, second) = (half(0)?, half(outputs)?);
-        let (gate, up) = if gate == Gate::First { (first, second) } else { (second, first) };
-        Linear::gated(self.device, gate, up).map_err(|error| here.unusable(error))
-    }
-
-    /// The layer of tensors that have other names or were reordered.
-    ///
-    /// # Errors
-    /// `model_load` if weight and bias do not belong together.
-    pub(crate) fn linear_of(&self, weights: DenseWeights) -> Result<Linear> {
-        self.linear_in(self.device.precision, weights)
-    }
-
-    /// [`linear_of`](Self::linear_of) in a precision of its own.
-    ///
-    /// # Errors
-    /// `model_load` if weight and bias do not belong together.
-    pub(crate) fn linear_in(&self, precision: Precision, weights: DenseWeights) -> Result<Linear> {
-        let layer = Linear::new(&self.device.with_precision(precision), weights);
-        layer.map_err(|error| self.unusable(error))
-    }
-
     /// The layer norm of `name.weight` and, where there is one, `name.bias`, over `width` columns. The oldest files
     /// call them `gamma` and `beta`.
     ///
@@ -437,59 +234,6 @@ impl<'a> Parameters<'a> {
         Embedding::new(self.device, table, range, dtype, [count, width]).map_err(|error| here.unusable(error))
     }
 
-    /// The convolution `name.weight` over square windows, with `name.bias` where there is one.
-    ///
-    /// # Errors
-    /// `model_load` if a tensor is missing or has another shape.
-    pub(crate) fn conv(
-        &self,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        window: usize,
-        geometry: Geometry,
-    ) -> Result<Conv2d> {
-        self.conv_in(self.device.precision, name, [inputs, outputs], window, geometry)
-    }
-
-    /// The same in another precision.
-    ///
-    /// # Errors
-    /// As [`conv`](Self::conv).
-    pub(crate) fn conv_in(
-        &self,
-        precision: Precision,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        window: usize,
-        geometry: Geometry,
-    ) -> Result<Conv2d> {
-        let here = self.at(name);
-        let weight = here.tensor("weight", &[outputs, inputs, window, window])?;
-        let bias = here.bias("bias", outputs)?;
-        let device = self.device.with_precision(precision);
-        Conv2d::new(&device, weight, bias, geometry).map_err(|error| here.unusable(error))
-    }
-
-    /// A layer over single pixels, which some files store as a convolution with windows of one pixel.
-    ///
-    /// # Errors
-    /// `model_load` if a tensor is missing or has another shape.
-    pub(crate) fn pointwise(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        let here = self.at(name);
-        let bias = here.bias("bias", outputs)?;
-        here.linear_of((here.pointwise_weight(inputs, outputs)?, bias))
-    }
-
-    /// The weight of such a layer as a matrix.
-    pub(crate) fn pointwise_weight(&self, inputs: usize, outputs: usize) -> Result<Tensor> {
-        match self.weights.shape(&self.full("weight")).map(<[usize]>::len) {
-            Some(4) => {
-                self.tensor("weight", &[outputs, inputs, 1, 1])?.reshape((outputs, inputs)).map_err(of_candle)
-            }
-            _ => self.tensor("weight", &[outputs, inputs]),
-        }
-    }
-
     /// The norm over groups of channels of `name.weight` and `name.bias`.
     ///
     /// # Errors
@@ -527,12 +271,12 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    fn full(&self, name: &str) -> String {
+    pub(super) fn full(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
     /// The error of a layer, as one of the weights.
-    fn unusable(&self, error: Error) -> Error {
+    pub(super) fn unusable(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::OutOfMemory | ErrorKind::DeviceUnavailable => error,
             _ => Error::new(
@@ -556,7 +300,7 @@ fn as_f32(epsilon: f64) -> f32 {
 mod tests {
     use super::super::testing::write;
     use super::*;
-    use crate::local::ops;
+    use crate::local::ops::{self, Precision};
     use ayni_kernels::{Cpu, Isa};
 
     fn values(count: usize, shape: &[usize]) -> Tensor {

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use super::load_error;
 use super::mapped::MappedFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Format, SharedBytes, of_candle};
+use crate::local::ops::{Format, LayerWeights, SharedBytes, of_candle};
 
 /// Pages of larger tensors are given back once they are copied.
 const RELEASED_BYTES: usize = 1 << 18;
@@ -149,11 +149,7 @@ impl StoredTensor {
     pub(crate) fn is_finite(&self, cpu: &Cpu) -> Result<bool> {
         match &self.encoding {
             Encoding::Plain(dtype) => {
-                let float = match dtype {
-                    DType::F16 => Float::F16,
-                    DType::BF16 => Float::Bf16,
-                    _ => Float::F32,
-                };
+                let float = float(*dtype).unwrap_or(Float::F32);
                 Ok(are_finite(cpu, float, &self.row_major_bytes(*dtype)?))
             }
             Encoding::Blocks(format) => Ok(format.are_finite(self.stored_bytes())),
@@ -201,9 +197,7 @@ impl StoredTensor {
             Encoding::Plain(dtype) => {
                 let copy =
                     Tensor::from_raw_buffer(&self.row_major_bytes(*dtype)?, *dtype, &self.shape, device);
-                if self.range.len() >= RELEASED_BYTES {
-                    self.file.release(self.range.clone());
-                }
+                self.release();
                 copy
             }
             Encoding::Blocks(format) => {
@@ -213,6 +207,19 @@ impl StoredTensor {
             Encoding::Other(name) => return Err(unsupported(name)),
         }
         .map_err(of_candle)
+    }
+
+    /// Gives back the pages of what was read.
+    pub(super) fn release(&self) {
+        if self.range.len() >= RELEASED_BYTES {
+            self.file.release(self.range.clone());
+        }
+    }
+
+    /// The numbers as layers are packed of them, if they are plain ones in row-major order.
+    pub(super) fn layer_weights(&self) -> Option<LayerWeights<'_>> {
+        let (dtype, bytes) = self.plain_bytes()?;
+        Some(LayerWeights::Bytes(float(dtype)?, bytes))
     }
 
     /// Bytes that can be kept and read in place, where the tensor is in them, and the type of its numbers: the file's own
@@ -319,6 +326,16 @@ impl StoredTensor {
             true => Ok(values),
             false => Err(load_error("a tensor holds NaN or infinity")),
         }
+    }
+}
+
+/// The numbers that kernels read.
+fn float(dtype: DType) -> Option<Float> {
+    match dtype {
+        DType::F32 => Some(Float::F32),
+        DType::F16 => Some(Float::F16),
+        DType::BF16 => Some(Float::Bf16),
+        _ => None,
     }
 }
 

@@ -297,6 +297,55 @@ def tiny() -> None:
     save_file({"decoded": channels_last(decoded), "mean": channels_last(encoded)}, folder / "outputs.safetensors")
 
 
+def safety() -> None:
+    """A safety checker with three images: what it says of each, and the thresholds between."""
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from diffusers.pipelines.stable_diffusion.safety_checker import cosine_distance
+    from PIL import Image
+    from transformers import CLIPConfig
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    folder = HERE / "safety"
+    vision = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=32, patch_size=8)
+    model = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=24))
+    tensors = model.state_dict()
+    # Version 5 of transformers leaves a prefix out in memory.
+    old = {name: re.sub(r"^vision_model\.(?!vision_model\.)", "vision_model.vision_model.", name) for name in tensors if "position_ids" not in name}
+    model.load_state_dict({name: weight(f"safety/{old[name]}", list(tensors[name].shape)) for name in old}, strict=False)
+    model.eval()
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    write(folder, "config.json", json.loads(model.config.to_json_string()))
+    write(folder, "preprocessor_config.json", json.loads(processor.to_json_string()))
+    (folder / "shapes.json").write_text(json.dumps({"": {old[name]: list(tensors[name].shape) for name in old}}, separators=(",", ":")) + "\n")
+    inputs = []
+    for number, (height, width) in enumerate([(64, 64), (40, 96), (32, 32)]):
+        pixels = ((numbers(f"safety/image/{number}", height * width * 3) + 1) * 127.5).astype(np.uint8).reshape(height, width, 3)
+        # Less of one colour each, so that the three differ.
+        pixels[..., number] //= 4
+        inputs.append(processor(Image.fromarray(pixels), return_tensors="pt").pixel_values)
+    inputs = torch.cat(inputs)
+    with torch.no_grad():
+        vectors = model.visual_projection(model.vision_model(inputs)[1])
+        special, concepts = (cosine_distance(vectors, embeds) for embeds in (model.special_care_embeds, model.concept_embeds))
+    # The first special concept is in one image only, and makes one more concept count there; another image has one by itself.
+    care = int(special[:, 0].argmax())
+    other = next(c for c in range(17) if int(concepts[:, c].argmax()) == care)
+    alone = next(c for c in range(17) if int(concepts[:, c].argmax()) != care)
+    thresholds = {"special_care_embeds": special.amax(0) + 0.05, "concept_embeds": concepts.amax(0) + 0.05}
+    thresholds["special_care_embeds"][0] = special[:, 0].topk(2).values.mean()
+    thresholds["concept_embeds"][other] = concepts[care, other] + 0.005
+    thresholds["concept_embeds"][alone] = concepts[:, alone].topk(2).values.mean()
+    out = {f"{name}_weights": value for name, value in thresholds.items()}
+    for name, value in thresholds.items():
+        getattr(model, f"{name}_weights").data = value
+    verdicts = model(inputs, [np.ones((1, 1, 3))] * 3)[1]
+    assert sorted(verdicts) == [False, True, True], verdicts
+    out["special_care"], out["concepts"] = special - thresholds["special_care_embeds"], concepts - thresholds["concept_embeds"]
+    out["verdicts"] = torch.tensor(verdicts, dtype=torch.uint8)
+    save_file({key: value.contiguous() for key, value in out.items()}, folder / "outputs.safetensors")
+    print("safety", verdicts)
+
+
 SGM_RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}
 
 
@@ -530,6 +579,7 @@ if __name__ == "__main__":
     for name, parts in PIPELINES.items():
         pipeline(name, parts)
     tiny()
+    safety()
     schedulers()
     randn()
     checkpoint()

@@ -133,11 +133,10 @@ const WRONG_END_OF_TEXT: u32 = 2;
 /// # Errors
 /// `model_load` if the config asks for what is not supported, or a tensor is missing or has another shape.
 pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Clip> {
+    let (width, image, grid) = image_half(config)?;
     let config: Config = parse(config)?;
     let weights = Parameters::new(weights, device);
     let text = config.text_config_dict.or(config.text_config).unwrap_or_default();
-    let image = config.vision_config_dict.or(config.vision_config).unwrap_or_default();
-    let width = config.projection_dim.unwrap_or(PROJECTION);
     let end = EndOfText::of_config(text.eos_token_id);
     let shape = ClipShape {
         width,
@@ -145,11 +144,21 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
         text: text.shape(TEXTS)?,
         vocabulary: text.vocab_size.unwrap_or(VOCABULARY),
         window: text.max_position_embeddings.unwrap_or(WINDOW),
-        image: image.shape(IMAGES)?,
-        grid: image.grid(PATCH)?,
+        image,
+        grid,
         has_pre_norm: true,
     };
     shape.build(&weights)
+}
+
+/// The width of a vector, and the image tower that a `config.json` describes.
+///
+/// # Errors
+/// `model_load` if the config asks for what is not supported.
+pub(super) fn image_half(config: &serde_json::Value) -> Result<(usize, Shape, Grid)> {
+    let config: Config = parse(config)?;
+    let image = config.vision_config_dict.or(config.vision_config).unwrap_or_default();
+    Ok((config.projection_dim.unwrap_or(PROJECTION), image.shape(IMAGES)?, image.grid(PATCH)?))
 }
 
 /// What a CLIP is made of, whichever configuration describes it.
@@ -185,27 +194,35 @@ impl ClipShape {
             texts: TextTower::new(&weights.at("text_model"), sizes, &self.text, Span::CAUSAL)?,
             end: self.end,
             text_projection: projection("text_projection", self.text.width)?,
-            images: self.image_tower(&weights.at("vision_model"))?,
+            images: image_tower(&weights.at("vision_model"), &self.image, self.grid, self.has_pre_norm)?,
             image_projection: projection("visual_projection", self.image.width)?,
         })
     }
+}
 
-    fn image_tower(&self, weights: &Parameters<'_>) -> Result<ImageTower> {
-        let shape = &self.image;
-        let names = PatchNames {
-            weight: "patch_embedding.weight",
-            besides: Besides::ClassToken("class_embedding"),
-            positions: "position_embedding.weight",
-        };
-        let norm = |name| weights.layer_norm(name, shape.width, shape.epsilon);
-        // The name is misspelt in all repositories.
-        let pre_norm = if self.has_pre_norm { Some(norm("pre_layrnorm")?) } else { None };
-        Ok(ImageTower {
-            patches: Patches::new(&weights.at("embeddings"), names, self.grid, shape.width, pre_norm)?,
-            transformer: Transformer::new(weights, shape, Span::ALL)?,
-            norm: norm("post_layernorm")?,
-        })
-    }
+/// The image tower of a CLIP, with or without a norm before its layers.
+///
+/// # Errors
+/// `model_load` if a tensor is missing or has another shape.
+pub(super) fn image_tower(
+    weights: &Parameters<'_>,
+    shape: &Shape,
+    grid: Grid,
+    has_pre_norm: bool,
+) -> Result<ImageTower> {
+    let names = PatchNames {
+        weight: "patch_embedding.weight",
+        besides: Besides::ClassToken("class_embedding"),
+        positions: "position_embedding.weight",
+    };
+    let norm = |name| weights.layer_norm(name, shape.width, shape.epsilon);
+    // The name is misspelt in all repositories.
+    let pre_norm = if has_pre_norm { Some(norm("pre_layrnorm")?) } else { None };
+    Ok(ImageTower {
+        patches: Patches::new(&weights.at("embeddings"), names, grid, shape.width, pre_norm)?,
+        transformer: Transformer::new(weights, shape, Span::ALL)?,
+        norm: norm("post_layernorm")?,
+    })
 }
 
 #[cfg(test)]

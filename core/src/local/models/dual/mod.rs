@@ -1,11 +1,13 @@
 //! Models that put texts and images into one space. `towers.rs` and `pre_norm.rs` are what they share; `clip.rs`,
-//! `open_clip.rs` and `siglip.rs` read the configurations and weights of each.
+//! `open_clip.rs` and `siglip.rs` read the configurations and weights of each; `prompt.rs` and `safety.rs` are the halves of CLIP
+//! that diffusion models use.
 
 mod clip;
 mod config;
 mod open_clip;
 mod pre_norm;
 mod prompt;
+mod safety;
 mod siglip;
 mod towers;
 
@@ -18,6 +20,7 @@ use crate::local::source::{ModelFiles, OPEN_CLIP_CONFIG};
 use crate::local::weights::Weights;
 use config::load_error;
 pub(crate) use prompt::PromptEncoder;
+pub(crate) use safety::{ConceptScores, SafetyChecker};
 pub(super) use siglip::images as siglip_images;
 pub(super) use towers::ImageTower;
 

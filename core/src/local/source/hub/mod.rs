@@ -45,6 +45,8 @@ pub(crate) struct Hub {
     settings: Settings,
     /// Which GGUF file of a repository is wanted, by a part of its name; else its safetensors or pickles.
     gguf: Option<String>,
+    /// Whether the safety checker of a diffusers repository is wanted.
+    has_safety: bool,
 }
 
 /// What the cache has of a model.
@@ -64,7 +66,7 @@ impl Hub {
     /// # Errors
     /// `config_invalid` if there is no folder for models.
     pub(crate) fn from_env(env: &Environment) -> Result<Self> {
-        Ok(Self { settings: Settings::from_env(env)?, gguf: None })
+        Ok(Self { settings: Settings::from_env(env)?, gguf: None, has_safety: false })
     }
 
     /// The same for one GGUF file of a repository.
@@ -72,10 +74,17 @@ impl Hub {
         Self { gguf, ..self }
     }
 
+    /// The same, with or without the safety checker of a diffusers repository.
+    pub(crate) fn with_safety(self, has_safety: bool) -> Self {
+        Self { has_safety, ..self }
+    }
+
     /// The files that are needed of a repository.
     fn plan(&self, contents: &Contents<'_>) -> Result<Plan> {
         match &self.gguf {
-            variant if contents.names.contains(MODEL_INDEX) => contents.diffusion_plan(variant.as_deref()),
+            variant if contents.names.contains(MODEL_INDEX) => {
+                contents.diffusion_plan(variant.as_deref(), self.has_safety)
+            }
             Some(gguf) => contents.gguf_plan(gguf),
             None => contents.plan(),
         }

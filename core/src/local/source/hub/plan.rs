@@ -42,14 +42,25 @@ const OPTIONAL: [&str; 12] = [
 
 const MODULES: &str = "modules.json";
 
-/// The parts of a diffusers repository that are used, and those of them that have weights.
-const DIFFUSION_PARTS: [&str; 7] =
-    ["scheduler", "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae"];
-const WEIGHTED_PARTS: [&str; 4] = ["text_encoder", "text_encoder_2", "unet", "vae"];
+/// The parts of a diffusers repository that are used, those of them that have weights, and those that check images.
+const DIFFUSION_PARTS: [&str; 9] = [
+    "scheduler",
+    "tokenizer",
+    "tokenizer_2",
+    "text_encoder",
+    "text_encoder_2",
+    "unet",
+    "vae",
+    "feature_extractor",
+    "safety_checker",
+];
+const WEIGHTED_PARTS: [&str; 5] = ["text_encoder", "text_encoder_2", "unet", "vae", "safety_checker"];
+const SAFETY_PARTS: [&str; 2] = ["feature_extractor", "safety_checker"];
 
 /// Files of these parts besides weights.
-const DIFFUSION_FILES: [&str; 7] = [
+const DIFFUSION_FILES: [&str; 8] = [
     CONFIG,
+    "preprocessor_config.json",
     "scheduler_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -180,11 +191,12 @@ impl Contents<'_> {
     }
 
     /// The files of a diffusers repository: of each part that is used, its configuration and weights. `variant` is that of
-    /// the weights (`fp16`); a single-file checkpoint or LoRA beside the parts may be named instead.
+    /// the weights (`fp16`); a single-file checkpoint or LoRA beside the parts may be named instead. The safety checker is not
+    /// always wanted.
     ///
     /// # Errors
     /// `model_load` if `model_index.json` is damaged, or a part has no weights of that variant.
-    pub(super) fn diffusion_plan(&self, variant: Option<&str>) -> Result<Plan> {
+    pub(super) fn diffusion_plan(&self, variant: Option<&str>, has_safety: bool) -> Result<Plan> {
         if let Some(name) = variant.filter(|name| self.names.contains(*name)) {
             return Ok(Plan { files: vec![name.to_owned()], absent: Vec::new() });
         }
@@ -198,7 +210,8 @@ impl Contents<'_> {
         })?;
         let has = |part: &str| index.get(part).is_some_and(|part| part.get(0).is_some_and(Value::is_string));
         let mut files = vec![MODEL_INDEX.to_owned()];
-        let parts = DIFFUSION_PARTS.into_iter().filter(|part| has(part));
+        let is_wanted = |part: &&str| has(part) && (has_safety || !SAFETY_PARTS.contains(part));
+        let parts = DIFFUSION_PARTS.into_iter().filter(is_wanted);
         for part in parts.clone() {
             files.extend(DIFFUSION_FILES.iter().filter_map(|name| self.existing(format!("{part}/{name}"))));
         }

@@ -237,11 +237,14 @@ fn a_diffusion_model_is_taken_without_copies_and_parts_that_are_not_used() {
     let index = r#"{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"], "scheduler": ["diffusers", "PNDMScheduler"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
         "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "text_encoder_2": [null, null]}"#;
-    let plan = |index: &str, variant: Option<&str>| {
+    let plan_with = |index: &str, variant: Option<&str>, has_safety: bool| {
         let files = [
+            "feature_extractor/preprocessor_config.json",
             "model_index.json",
             "v1-5.safetensors",
+            "safety_checker/config.json",
             "safety_checker/model.safetensors",
             "scheduler/scheduler_config.json",
             "text_encoder/config.json",
@@ -262,8 +265,9 @@ fn a_diffusion_model_is_taken_without_copies_and_parts_that_are_not_used() {
         let read = |name: &str| {
             Ok((name == "model_index.json" && !index.is_empty()).then(|| index.as_bytes().to_vec()))
         };
-        Contents { names: &names, read: &read }.diffusion_plan(variant).map(|plan| plan.files)
+        Contents { names: &names, read: &read }.diffusion_plan(variant, has_safety).map(|plan| plan.files)
     };
+    let plan = |index: &str, variant: Option<&str>| plan_with(index, variant, false);
     let common = [
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -279,6 +283,10 @@ fn a_diffusion_model_is_taken_without_copies_and_parts_that_are_not_used() {
         common.iter().map(|name| (*name).to_owned()).chain(weights).collect::<Vec<_>>()
     };
     assert_eq!(plan(index, None).unwrap(), with(".safetensors"));
+    let mut checked = plan_with(index, None, true).unwrap();
+    checked.retain(|name| !with(".safetensors").contains(name));
+    let of_checker = ["safety_checker/config.json", "safety_checker/model.safetensors"];
+    assert_eq!(checked, ["feature_extractor/preprocessor_config.json", of_checker[0], of_checker[1]]);
     assert_eq!(plan(index, Some("fp16")).unwrap(), with(".fp16.safetensors"));
     assert_eq!(plan(index, Some("v1-5.safetensors")).unwrap(), ["v1-5.safetensors"]);
     assert_eq!(plan("", None).unwrap(), ["model_index.json"], "its parts are known when it is here");

@@ -15,6 +15,9 @@ export interface Card {
   score?: number;
 }
 
+/** How many are seen without scrolling, about. */
+const SEEN_FIRST = 15;
+
 /** Where a key leads from the card at a place. */
 function target(key: string, at: number, cards: readonly HTMLElement[]): number | undefined {
   const tops = cards.map((card) => card.getBoundingClientRect().top);
@@ -45,7 +48,7 @@ export function ImageGrid({ cards, onOpen }: { cards: readonly Card[]; onOpen: (
         <li key={name}>
           <button data-name={name} onClick={() => onOpen(name)} onFocus={() => setActive(at)} tabIndex={at === Math.min(active, cards.length - 1) ? 0 : -1} type="button">
             {/* biome-ignore lint/performance/noImgElement: Next.js would need what resizes images. */}
-            <img alt="" decoding="async" loading="lazy" src={addressOf({ name, hash })} />
+            <img alt="" decoding="async" loading={at < SEEN_FIRST ? "eager" : "lazy"} src={addressOf({ name, hash })} />
             <span className="image-name">{name}</span>
             {score === undefined ? null : (
               <span className="score">

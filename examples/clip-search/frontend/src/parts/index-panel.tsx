@@ -44,7 +44,7 @@ export function IndexPanel({ index }: { index: Index }) {
           {state.unreadable.length ? (
             <details>
               <summary>
-                {count(language, state.unreadable.length)} {words.unreadable}
+                {words.unreadable}: {count(language, state.unreadable.length)}
               </summary>
               <ul>
                 {state.unreadable.map(({ name, reason }) => (

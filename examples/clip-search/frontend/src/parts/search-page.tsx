@@ -23,16 +23,22 @@ const VIEW = { q: "", like: "", image: "", open: "" };
 const files = new Map<string, File>();
 const DEFAULT_LARGEST_BYTES = 15 << 20;
 
-/** Another text once the index rests and is another, so that a search is made again then and not for every image. */
+/**
+ * Another text once the index rests and is another than at first, so that a search is made again then, and neither for every
+ * image nor when the first state arrives.
+ */
 function useEpoch({ state }: Index): string {
-  const last = useRef("");
-  if (state && !state.running) last.current = `${state.indexed}/${state.images}/${state.version}/${state.model}`;
+  const [first, last] = [useRef<string>(undefined), useRef("")];
+  if (!state) return "";
+  const now = state.running ? "running" : `${state.indexed}/${state.images}/${state.version}/${state.model}`;
+  first.current ??= now;
+  if (!state.running) last.current = now === first.current ? "" : now;
   return last.current;
 }
 
 /** All images of the folder, the newest first. */
 function useImages({ state }: Index) {
-  const query = useQuery(state ? "images" : null, (signal) => client.get<{ images: Image[] }>("/images", {}, { signal }));
+  const query = useQuery("images", (signal) => client.get<{ images: Image[] }>("/images", {}, { signal }));
   const { again } = query;
   const version = state?.version;
   const seen = useRef(version);
@@ -57,7 +63,7 @@ export function SearchPage() {
   const file = files.get(view.image);
   const asked: Asked | null = view.q ? { text: view.q } : view.like ? { name: view.like } : file ? { file } : null;
   const isTooLarge = asked !== null && "file" in asked && asked.file.size > largest;
-  const key = index.state && asked && !isTooLarge ? JSON.stringify([view.q, view.like, view.image]) : null;
+  const key = asked && !isTooLarge ? JSON.stringify([view.q, view.like, view.image]) : null;
   const search = useSearch(key, asked, useEpoch(index));
   const isSearch = Boolean(view.q || view.like || view.image);
 
