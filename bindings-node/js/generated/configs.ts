@@ -459,7 +459,7 @@ export interface EmbedderLocalConfig {
   backend: "local";
   /**
    * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
-   * part of the name of one of its GGUF files (`Q4_K_M`).
+   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
    */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
@@ -528,7 +528,7 @@ export interface ChatLocalConfig {
   backend: "local";
   /**
    * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
-   * part of the name of one of its GGUF files (`Q4_K_M`).
+   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
    */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
@@ -609,7 +609,7 @@ export interface ImageLocalConfig {
   backend: "local";
   /**
    * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
-   * part of the name of one of its GGUF files (`Q4_K_M`).
+   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
    */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
