@@ -80,6 +80,8 @@ export interface Images {
   served_by: string | null;
   /** What of the request the backend has no notion of. */
   ignored: string[];
+  /** What a safety checker said of each image, where one ran. */
+  safety?: { flagged: boolean; blanked: boolean }[] | null;
 }
 
 /** One answer of the triage chat. */

@@ -23,6 +23,8 @@ def plain(value):
         return fields | {"count": len(value), "width": value.vectors.shape[1], "space": asdict(value.space)}
     if isinstance(value, ayni.ImageResponse):
         fields |= {"count": len(value.images), "media_types": [image.media_type for image in value.images]}
+        # What is empty is left out.
+        fields["safety"] = [asdict(safety) for safety in value.safety] or None
         return fields | {"images": [base64.b64encode(image.data).decode() for image in value.images]}
     lists = ("tool_calls", "logprobs", "annotations", "alternatives")
     return fields | {name: [asdict(one) for one in getattr(value, name)] for name in lists}

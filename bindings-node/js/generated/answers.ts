@@ -216,6 +216,82 @@ export interface ImageModelInfo {
   weights_bytes: number;
   /** Bytes that images in progress may take beside them, when the model was loaded. */
   memory_bytes: number | null;
+  /** What is done with images in which the safety checker finds something: `off`, `mark`, `blank`, `refuse`. */
+  safety: string;
+  /** Whether there is a safety checker, on or off. */
+  has_safety_checker: boolean;
+}
+
+/**
+ * How an image was made: all that is needed to make it again. It is in the image's own file, as JSON under the key
+ * `ayni` of a PNG's text and as `ImageDescription` of a JPEG's or WebP's EXIF.
+ */
+export interface ImageReceipt {
+  /** The engine and its version: `ayni 0.1.0`. */
+  engine: string;
+  /** `generate` or `refine`. */
+  operation: string;
+  /** The model's name. */
+  model: string;
+  /** SHA-256 of the files of its weights, in hex. */
+  model_sha256: string;
+  /** The LoRAs that applied, in order. */
+  loras?: readonly LoraReceipt[] | undefined;
+  /** `standard`, `lcm`, `turbo`, `lightning-4`. */
+  recipe: string;
+  /** Where it was computed. */
+  device: string;
+  /** In which precision. */
+  precision: string;
+  /** What the image shows. */
+  prompt: string;
+  /** What it must not show. */
+  negative_prompt?: string | undefined;
+  /** The seed of this image. */
+  seed: number;
+  /** How noise was made of the seed: `ayni`, `torch_cpu`, `torch_cuda`. */
+  noise: string;
+  /** Pixels of a row. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** Denoising steps. */
+  steps: number;
+  /** The guidance scale. */
+  guidance: number;
+  /** The scheduler. */
+  scheduler: string;
+  /** Layers of the text encoder that were left out. */
+  clip_skip: number;
+  /** Whether parentheses in the prompt are weights. */
+  weighted: boolean;
+  /** How much of an image was changed. */
+  strength?: number | undefined;
+  /** SHA-256 of the image that was refined. */
+  input_sha256?: string | undefined;
+  /** SHA-256 of the mask. */
+  mask_sha256?: string | undefined;
+  /**
+   * Width and height of what was drawn, where the image that was refined is larger than the model draws: it was
+   * enlarged.
+   */
+  drawn_size?: [number, number] | undefined;
+  /** Whether the size was asked for, and not that of the image that was refined. */
+  is_resized?: boolean | undefined;
+  /** Whether the model's safety checker found something in the image. */
+  is_flagged?: boolean | undefined;
+  /** Whether the image is black because of that. */
+  is_blanked?: boolean | undefined;
+}
+
+/** An image that was drawn again, and how far it is from the first. */
+export interface ImageReplay {
+  /** How the first was made. */
+  receipt: ImageReceipt;
+  /** The largest difference of a channel of a pixel, of 255. */
+  max_difference: number;
+  /** The mean difference. */
+  mean_difference: number;
 }
 
 /** Images, and how they were generated. */
@@ -236,10 +312,22 @@ export interface ImageResponse {
   steps: number | null;
   /** The prompt as the backend rewrote it, where it did. */
   revised_prompt: string | null;
+  /** What a local model's safety checker said of each image, where one ran. */
+  safety?: readonly ImageSafety[] | undefined;
   /** Tokens used, where the backend says so. */
   usage: Usage;
   /** Who served; its `model` is the model. */
   route: Route;
+}
+
+/** What a safety checker said of an image, and what was done. */
+export interface ImageSafety {
+  /** Whether it found something. */
+  flagged: boolean;
+  /** Whether the image is black because of that. */
+  blanked: boolean;
+  /** What it found. */
+  concepts: readonly SafetyConcept[];
 }
 
 /** A well-known embedding model, as its publisher documents it. It runs in this process, and may run elsewhere. */
@@ -270,6 +358,16 @@ export interface Limits {
   max_concurrency: number | null;
   /** The most images of one generation request. */
   max_images: number | null;
+}
+
+/** A LoRA that applied. */
+export interface LoraReceipt {
+  /** Its file. */
+  name: string;
+  /** How strongly it applied. */
+  weight: number;
+  /** SHA-256 of the file, in hex. */
+  sha256: string;
 }
 
 /** One of the vectors that are most similar to a query. */
@@ -404,6 +502,14 @@ export interface RouteFailure {
   model: string;
   /** The kind of its error. */
   kind: ErrorKind;
+}
+
+/** A concept that a safety checker found in an image. */
+export interface SafetyConcept {
+  /** Its number in the checker's list, from 0; what it stands for is not published. */
+  concept: number;
+  /** How far the image is above the threshold, in cosine. */
+  score: number;
 }
 
 /** Where a record is from: `v1`, `compra_agil_v2`, `ocds`, `bulk`, `scripted`. */

@@ -182,6 +182,9 @@ export interface Retry {
   budget_reserve?: number | undefined;
 }
 
+/** What is done with images in which a model's safety checker finds something. */
+export type SafetyMode = "off" | "mark" | "blank" | "refuse";
+
 /** One scripted chat answer. */
 export interface ScriptedReply {
   /** The answer's text. */
@@ -654,6 +657,13 @@ export interface ImageLocalConfig {
   max_queued?: number | undefined | null;
   /** Whether images hold no prompt and no receipt of how they were made. */
   without_receipts?: boolean | undefined;
+  /**
+   * What is done with images in which the model's safety checker finds something; `off` by default, and then it is
+   * not loaded.
+   */
+  safety?: SafetyMode | undefined;
+  /** A safety checker other than the repository's own, or for one that has none: a folder, or `org/name` on the Hub. */
+  safety_checker?: string | undefined | null;
 }
 
 /** Chile's public procurement. */

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 if TYPE_CHECKING:
     from typing_extensions import Required, TypeAlias
 
-    from ayni._policies import ChatApi, EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, LoraSource, Policy, Pooling, Resolution, ScriptedReply, ZoneMark
+    from ayni._policies import ChatApi, EmbeddingSpace, ErrorKind, HttpOptions, InlineReasoning, LoraSource, Policy, Pooling, Resolution, SafetyMode, ScriptedReply, ZoneMark
 
 
 class ScriptedConfig(TypedDict, total=False):
@@ -578,6 +578,8 @@ class ImageFields(TypedDict, total=False):
     memory_bytes: int | None
     max_queued: int | None
     without_receipts: bool
+    safety: SafetyMode
+    safety_checker: str | None
     policy: Policy
     """Retries, time-outs, limits, cache, observation."""
     fallback: Sequence[ImageConfig]

@@ -197,6 +197,10 @@ class Retry(TypedDict, total=False):
     """The retries allowed before that share counts, so that a client with few requests can retry one."""
 
 
+SafetyMode: TypeAlias = Literal["off", "mark", "blank", "refuse"]
+"""What is done with images in which a model's safety checker finds something."""
+
+
 class ScriptedReply(TypedDict, total=False):
     """One scripted chat answer."""
 

@@ -20,6 +20,9 @@ export interface Picture {
   engine?: EngineName;
   model?: string | null;
   seconds?: number;
+  /** Whether the engine's safety checker found something in it, and whether it is black because of that. */
+  isFlagged?: boolean;
+  isBlanked?: boolean;
   /** Of a replay: the largest and the mean difference from the first, of 255. */
   difference?: { max: number; mean: number };
 }

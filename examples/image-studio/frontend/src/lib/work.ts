@@ -1,6 +1,6 @@
 /** One work at a time: an image is made, changed or drawn again, and what came out goes into the gallery. */
 
-import { AyniError } from "ayni/browser";
+import { AyniError, type Images } from "ayni/browser";
 import {
   type EngineMode, type EngineName, type EngineProgress, type ImageEngines, type Served, base64Of, bytesOf, mediaTypeOf, readReceipt,
   sha256Of,
@@ -38,7 +38,7 @@ export interface Failed {
   at: number;
 }
 
-type Outcome = { images: string[]; model?: string | null } & Served;
+type Outcome = Pick<Images, "images" | "safety"> & { model?: string | null } & Served;
 
 function told(running: Running, progress: EngineProgress): Running {
   switch (progress.type) {
@@ -95,7 +95,7 @@ async function pictureOf(work: Work, outcome: Outcome & { difference?: Picture["
   return {
     id: freshId(), at, kind: KINDS[work.kind], prompt: work.prompt, png, size, receipt,
     sha256: await sha256Of(bytes), source: work.source?.id, engine: outcome.engine, model: outcome.model ?? receipt?.model, seconds: (at - began) / 1000,
-    difference: outcome.difference,
+    difference: outcome.difference, isFlagged: outcome.safety?.[0]?.flagged, isBlanked: outcome.safety?.[0]?.blanked,
   };
 }
 

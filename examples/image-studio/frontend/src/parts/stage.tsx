@@ -128,6 +128,7 @@ function Shown({ picture, source, busy, onRefine, onReplay, onRemove }: StagePro
         <div className="row">
           <Badge tone="accent">{words.kinds[picture.kind]}</Badge>
           {picture.engine ? <Badge>{words.servedBy[picture.engine]}</Badge> : null}
+          {picture.isFlagged ? <Badge tone="warn">{picture.isBlanked ? words.blanked : words.flagged}</Badge> : null}
           {difference ? (
             <Badge tone={difference.max === 0 ? "ok" : "warn"}>
               {difference.max === 0 ? words.sameAgain : words.differs(count(language, difference.max), difference.mean.toFixed(2))}
