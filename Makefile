@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
+.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-report bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-peers: ## Measures ours and other libraries in one run: SUITE=embed or cha
 
 bench-node: ## Measures what a call from Node.js adds, with a release build of the addon; a part of BENCH=overhead
 	scripts/bench-node
+
+bench-report: ## Draws the README's chart of ratios from the committed pages of results
+	python3 scripts/bench_report.py
 
 bench-http: ## Measures `ayni serve clip` and FastAPI + sentence-transformers: PYTHON=… with the release wheel
 	benches/http/run $(or $(PYTHON),$(error say PYTHON=venv/bin/python: one with the release wheel and its extra fastapi)) $(OPTIONS)
