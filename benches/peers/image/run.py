@@ -259,13 +259,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     bench.judge()
-    if arguments.json:
-        bench.report.write_json(arguments.json)
-    if arguments.markdown:
-        arguments.markdown.write_text(bench.markdown())
-    if bench.report.missed:
-        print(f"error: targets missed: {', '.join(bench.report.missed)}", file=sys.stderr)
-    return 1 if bench.report.missed else 0
+    return bench.report.finish(arguments.json, arguments.markdown, bench.markdown)
 
 
 if __name__ == "__main__":
