@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[3] / "conformance" / "models" / "scripted"
-WIDTH, HEAD, INNER, WINDOW = 128, 16, 16, 512
+WIDTH, HEAD, INNER, WINDOW = 128, 16, 16, 8192
 GAIN = 0.25
 
 # What each script says, token by token. No piece is in two places: what follows a token is always the same.
