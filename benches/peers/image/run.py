@@ -223,7 +223,7 @@ class Bench:
             page.append(f"| peak memory of an image, GB | {' | '.join(cells)} |")
         page += ["", "## Targets", "", "| | value | target | |", "| --- | --- | --- | --- |"]
         page += [
-            f"| {entry['name']} | {entry['value']:.4g} | {entry['target']} | {'' if entry['holds'] else 'missed'} |"
+            f"| {entry['name']} | {entry['value']:.5g} | {entry['target']} | {'' if entry['holds'] else 'missed'} |"
             for entry in self.report.entries if entry["target"]
         ]
         return "\n".join(page) + "\n"
