@@ -85,7 +85,7 @@ export function Monitor() {
       {list.error && list.data ? <ProblemNotice again={list.again} error={list.error} /> : null}
       {details.error && !list.error ? <ProblemNotice again={details.again} error={details.error} /> : null}
       {list.data?.stale ? <Notice icon="clock" tone="warn">{words.stale}</Notice> : null}
-      <Tiles orders={orders} read={read} reading={details.reading} readAll={readAll} shown={shown} stop={stop} unreadable={unreadable} />
+      <Tiles all={all} orders={orders} read={read} reading={details.reading} readAll={readAll} shown={shown} stop={stop} unreadable={unreadable} />
       <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} />
       <section aria-label={words.orders} className="panel">
         <Filters from={from} orders={orders} setView={setView} to={to} view={view} />
@@ -191,7 +191,7 @@ function Filters(props: { view: View; setView: (change: Partial<View>, how?: "pu
   );
 }
 
-function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[]; read: number; reading: boolean; readAll: () => void; stop: () => void; unreadable: number }) {
+function Tiles(props: { all: boolean; orders: readonly OrderLine[]; shown: readonly OrderLine[]; read: number; reading: boolean; readAll: () => void; stop: () => void; unreadable: number }) {
   const words = useWords();
   const { language } = useSettings();
   let pesos = 0n;
@@ -223,7 +223,8 @@ function Tiles(props: { orders: readonly OrderLine[]; shown: readonly OrderLine[
           {count(language, props.read)} / {count(language, props.orders.length)}
         </dd>
         <dd className="more">
-          {props.reading ? (
+          {/* What is read without being asked shows no button to stop it: it would come under a pointer that goes for this one. */}
+          {props.reading && props.all ? (
             <Button icon="stop" look="quiet" onClick={props.stop}>
               {words.stop}
             </Button>
