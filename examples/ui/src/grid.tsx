@@ -76,11 +76,13 @@ export function Grid<R>(props: GridProps<R>) {
   const { columns, sorting, height = 620 } = props;
   const rowHeight = useIsNarrow() ? ROW.narrow : ROW.wide;
   const [scroll, setScroll] = useState(0);
-  const [active, setActive] = useState(0);
+  // The row's id too: rows change places as more of them is read, and Enter opens the one that was chosen.
+  const [active, setActive] = useState<{ index: number; id?: string }>({ index: 0 });
   const box = useRef<HTMLDivElement>(null);
   const id = useId();
   const rows = useMemo(() => sorted(props.rows, columns, sorting), [props.rows, columns, sorting.by, sorting.down]);
-  const at = Math.min(active, Math.max(rows.length - 1, 0));
+  const found = active.id === undefined ? -1 : rows.findIndex((row) => props.id(row) === active.id);
+  const at = found >= 0 ? found : Math.min(active.index, Math.max(rows.length - 1, 0));
 
   const whole = rows.length * rowHeight;
   const shownHeight = Math.min(height, whole + HEAD + 2);
@@ -100,9 +102,14 @@ export function Grid<R>(props: GridProps<R>) {
     if (element && element.scrollTop > whole) element.scrollTop = 0;
   }, [whole]);
 
+  function activate(index: number) {
+    const row = rows[index];
+    setActive(row === undefined ? { index } : { index, id: props.id(row) });
+  }
+
   function show(index: number) {
     const next = Math.max(0, Math.min(rows.length - 1, index));
-    setActive(next);
+    activate(next);
     const element = box.current;
     if (!element) return;
     const [top, bottom] = [next * rowHeight, (next + 1) * rowHeight];
@@ -153,7 +160,7 @@ export function Grid<R>(props: GridProps<R>) {
               id={`${id}-${index}`}
               key={props.id(row)}
               onClick={(event) => {
-                setActive(index);
+                activate(index);
                 if (!(event.target as Element).closest("a") && !window.getSelection()?.toString()) props.onOpen(row);
               }}
               role="row"
