@@ -177,7 +177,7 @@ test("without a pointer: search, open a tender, have it analysed, follow a claim
   await page.keyboard.press("Enter");
   await page.getByRole("region", { name: "Resumen" }).getByText(/con respaldo/).waitFor();
   await tabTo(page, () => document.activeElement.closest(".cites") !== null);
-  const field = await page.evaluate(() => document.activeElement.textContent);
+  const field = await page.evaluate(() => document.activeElement.textContent.trim());
   await page.keyboard.press("Enter");
   await page.waitForFunction((text) => document.querySelector(".fields [data-lit] dt")?.textContent === text, field);
   await close();

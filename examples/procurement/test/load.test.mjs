@@ -7,7 +7,7 @@ import { load } from "../../testing/load.mjs";
 import { startProcurement } from "../../testing/procurement.mjs";
 
 const USERS = 200;
-const SECONDS = Number(process.env.SECONDS ?? 10);
+const SECONDS = Number(process.env.SECONDS_OF_LOAD ?? 10);
 /** How long the source takes to answer. */
 const SOURCE_MS = 50;
 
