@@ -23,7 +23,7 @@ else
 	scripts/demo
 endif
 
-test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
+test: ## Runs every test: Rust, Python, Node, pages in a browser, generated files, behaviour suite
 	scripts/test
 
 fuzz: ## Mutates recorded bodies against every parser of procurement, and model folders, with a new seed: SECONDS=600
