@@ -11,6 +11,7 @@ from serving import ROOT, clip_folder, serving
 
 EXAMPLES = ROOT / "examples"
 APPS = ("clip-space", "triage-chat", "procurement/backend", "image-studio/engine")
+PAGES = ("clip-search/frontend", "triage-chat/frontend", "procurement/frontend", "image-studio/frontend")
 START = "import os, sys, uvicorn; sys.path.insert(0, {folder!r}); uvicorn.run('app:app', port=0)"
 
 
@@ -27,6 +28,19 @@ def test_an_app_is_short_and_its_image_runs_as_a_plain_user(example):
     assert exposed == served and f"127.0.0.1:{served}/health" in image
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_s_image_serves_on_port_3000_as_a_plain_user(page):
+    image, front = ((EXAMPLES / page / name).read_text() for name in ("Dockerfile", "README.md"))
+    # The last stage is the image; those before it only build.
+    last = image[image.rindex("\nFROM ") :]
+    assert re.match(r"\nFROM node:22-(alpine|slim)\n", last)
+    assert re.search(r"(-u|--uid) 1000 user\nUSER user\n", last) and "USER root" not in last
+    assert "PORT=3000" in last and "\nEXPOSE 3000\n" in last
+    assert "HEALTHCHECK --interval=30s" in last and "http://127.0.0.1:3000/health" in last
+    space = yaml.safe_load(front.split("---")[1])
+    assert (space["sdk"], space["app_port"]) == ("docker", 3000)
+
+
 def test_the_clip_space_embeds(tmp_path):
     front = yaml.safe_load((EXAMPLES / "clip-space/README.md").read_text().split("---")[1])
     assert (front["sdk"], front["app_port"]) == ("docker", 7860)
@@ -39,6 +53,17 @@ def test_the_triage_chat_answers():
     with started("triage-chat", DEFAULT_LLM_MODE="mock") as chat:
         answer = chat.client.post("/triage", json={"patient_mrn": "P1", "query": "hola"})
         assert answer.json()["llm_mode"] == "mock"
+
+
+def test_the_triage_chat_knows_the_patients_of_its_file_and_logs_nothing_of_them():
+    patients = EXAMPLES / "triage-chat/patients.json"
+    with started("triage-chat", DEFAULT_LLM_MODE="mock", PATIENT_SUMMARIES=str(patients)) as chat:
+        known, unknown = (
+            chat.client.post("/triage", json={"patient_mrn": mrn, "query": "What do I take?"}).json()["answer"]
+            for mrn in ("P000123", "P999999")
+        )
+        assert "metformin" in known and "metformin" not in unknown
+        assert "metformin" not in "".join(chat.lines)
 
 
 def test_the_image_engine_draws_with_the_model_of_its_environment(tiny_images):
