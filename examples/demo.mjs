@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { launch, open, rests } from "./testing/browser.mjs";
-import { clipModel, indexed, startClipSearch } from "./testing/clip.mjs";
+import { indexed, startClipSearch } from "./testing/clip.mjs";
 import { examples } from "./testing/processes.mjs";
 import { startProcurement } from "./testing/procurement.mjs";
 import { startStudio } from "./testing/studio.mjs";
@@ -17,6 +17,7 @@ import { startTriage } from "./testing/triage.mjs";
 const CACHE = process.env.AYNI_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "ayni");
 // The real SmolLM2, where `make models` has put it.
 const SMOLLM2 = [join(CACHE, "models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf")].find(existsSync);
+const DRAWINGS = join(examples, "../docs/guides/drawings");
 const PATIENTS = join(examples, "triage-chat/patients.json");
 
 /**
@@ -66,17 +67,17 @@ const SYSTEMS = {
     },
   },
   "clip-search": {
-    start: async () => startClipSearch({ images: 24, model: await clipModel() }),
+    start: () => startClipSearch({ images: 6, pictures: DRAWINGS, model: process.env.CLIP_MODEL || "tiny:clip" }),
     pages: ["/", "/api/images"],
     settled: (page) => page.locator(".image-grid li:nth-child(12) img").waitFor(),
-    about: ({ folder, isRandom }) => `folder ${folder}${isRandom ? "; the weights of its model are random, so what is found means nothing (CLIP_MODEL names a real one)" : ""}`,
-    click: ["search for a few words; open an image; press «Buscar parecidas»", "drop an image on the page; add one to the folder", "copy an image into the folder, and see it appear"],
+    about: ({ folder }) => `${process.env.CLIP_MODEL || "the sample model tiny:clip, which knows drawings of things (CLIP_MODEL names another)"}; folder ${folder}`,
+    click: ["search for «a boat on the sea», «un volcán»; open an image; press «Buscar parecidas»", "drop an image on the page; add one to the folder", "copy an image into the folder, and see it appear"],
     async works(system) {
       await indexed(system, system.names.length);
-      const events = await sent(`${system.page}/api/search`, { text: "una laguna" });
+      const events = await sent(`${system.page}/api/search`, { text: "un velero" });
       const { matches } = events.at(-1).data;
       if (!matches?.length) throw new Error(`a search ended with ${JSON.stringify(events.at(-1))}`);
-      return `${system.names.length} images indexed; a search finds ${matches.length}, ${matches[0].name} first`;
+      return `${system.names.length} images indexed; «un velero» finds ${matches[0].name} first`;
     },
   },
 };
