@@ -74,23 +74,11 @@ def tables(page: Path, head: str) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-def values(text: str) -> set[str]:
-    """A default as the page writes it, and as code may: a number with its unit multiplied, without separators."""
-    plain = text.replace(",", "") if re.fullmatch(r"[\d,]+", text) else text
-    found = {text, plain}
-    if unit := re.fullmatch(r"(\d+) (KiB|MiB|GiB)", text):
-        number, size = int(unit[1]), UNITS[unit[2]]
-        shift = size.bit_length() - 1
-        found |= {str(number * size), f"{number} << {shift}", f"{number} * 1024 * 1024", f"{number} * 1024"}
-    return found
-
-
 def stands_near(name: str, default: str) -> bool:
-    wanted = [re.compile(rf"(?<![\w.]){re.escape(value)}(?![\w])") for value in values(default)]
+    wanted = re.compile(rf"(?<![\w.]){re.escape(default)}(?!\w)")
     for text in sources().values():
         for match in re.finditer(rf"\b{name}\b", text):
-            part = text[max(0, match.start() - NEAR) : match.end() + NEAR]
-            if any(one.search(part) for one in wanted):
+            if wanted.search(text[max(0, match.start() - NEAR) : match.end() + NEAR]):
                 return True
     return False
 
