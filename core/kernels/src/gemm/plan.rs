@@ -1,7 +1,7 @@
 //! How a multiplication is cut: into parts for threads, and rows and words that stay in the cache.
 
-use super::packed::Packed;
 use super::Cpu;
+use super::packed::Packed;
 
 /// Fewer multiplications than this are done by one thread, because sharing them takes as long. In f32; other precisions
 /// are faster.
