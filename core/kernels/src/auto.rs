@@ -33,10 +33,18 @@ pub fn fastest(isa: Isa) -> Choice {
     if !isa.has_bf16_dot() {
         return Choice::f32("the instruction set has no bf16 products");
     }
-    CpuModel::current().and_then(CpuModel::known_choice).unwrap_or_else(|| {
+    if isa.has_tiles() {
+        return Choice::bf16("AMX multiplies bf16 many times as fast as vectors multiply f32");
+    }
+    let choice = CpuModel::current().and_then(CpuModel::known_choice).unwrap_or_else(|| {
         static MEASURED: OnceLock<Choice> = OnceLock::new();
         *MEASURED.get_or_init(|| measured(isa))
-    })
+    });
+    #[cfg(target_arch = "x86_64")]
+    if let (Precision::F32, Some(reason)) = (choice.precision, crate::amx::enabling::reason_it_is_off()) {
+        return Choice::f32(reason);
+    }
+    choice
 }
 
 /// Whether bf16 products beat f32 products, measured in turns on one thread. The medians decide.

@@ -45,7 +45,7 @@ macro_rules! dispatch {
             $crate::dispatch::dispatch!(@ fn $kind; ($($argument: $type),*) ($(-> $output)?) $generic);
 
             match isa.level() {
-                Level::Portable => $generic(simd::portable::Portable, $($argument),*),
+                Level::Portable => $generic(simd::portable::PORTABLE, $($argument),*),
                 #[cfg(target_arch = "aarch64")]
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
                 Level::Neon => $generic(unsafe { simd::neon::Neon::new() }, $($argument),*),
@@ -57,7 +57,9 @@ macro_rules! dispatch {
                 Level::Avx512 => unsafe { avx512(simd::avx512::Avx512::new(), $($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                Level::Avx512Full => unsafe { avx512_full($($argument),*) },
+                Level::Avx512Full | Level::Avx512Amx => unsafe { avx512_full($($argument),*) },
+                #[cfg(test)]
+                Level::Model => $generic(simd::portable::WIDE, $($argument),*),
             }
         }
     };
@@ -88,21 +90,25 @@ pub(crate) use dispatch;
 /// Evaluates an expression with `$s` bound to the token of an [`Isa`](super::Isa): for drivers that are generic
 /// over `S: Simd` but only reach its instructions through [`Simd::call`](super::simd::Simd::call).
 ///
-/// With `full`, AVX-512 with VNNI and BF16 is a set of its own; otherwise it shares the code of plain AVX-512.
+/// With `full`, AVX-512 with VNNI and BF16 is a set of its own; otherwise it shares the code of plain AVX-512. With `bf16`
+/// too, but not on CPUs with AMX, whose vectors multiply bf16 at half the speed of f32.
 macro_rules! with_simd {
     (full $isa:expr, $s:ident => $body:expr) => {
-        $crate::dispatch::with_simd!(@ Avx512Full; $isa, $s => $body)
+        $crate::dispatch::with_simd!(@ [Avx512] Avx512Full [Avx512Full | Avx512Amx]; $isa, $s => $body)
+    };
+    (bf16 $isa:expr, $s:ident => $body:expr) => {
+        $crate::dispatch::with_simd!(@ [Avx512 | Avx512Amx] Avx512Full [Avx512Full]; $isa, $s => $body)
     };
     ($isa:expr, $s:ident => $body:expr) => {
-        $crate::dispatch::with_simd!(@ Avx512; $isa, $s => $body)
+        $crate::dispatch::with_simd!(@ [Avx512] Avx512 [Avx512Full | Avx512Amx]; $isa, $s => $body)
     };
-    (@ $best:ident; $isa:expr, $s:ident => $body:expr) => {{
+    (@ [$($plain:ident)|+] $best:ident [$($full:ident)|+]; $isa:expr, $s:ident => $body:expr) => {{
         #[allow(unused_imports, reason = "which are used depends on the target")]
         use $crate::{isa::Level, simd};
 
         match $isa.level() {
             Level::Portable => {
-                let $s = simd::portable::Portable;
+                let $s = simd::portable::PORTABLE;
                 $body
             }
             #[cfg(target_arch = "aarch64")]
@@ -118,15 +124,20 @@ macro_rules! with_simd {
                 $body
             }
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
+            $(Level::$plain)|+ => {
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
                 let $s = unsafe { simd::avx512::Avx512::new() };
                 $body
             }
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Full => {
+            $(Level::$full)|+ => {
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
                 let $s = unsafe { simd::avx512::$best::new() };
+                $body
+            }
+            #[cfg(test)]
+            Level::Model => {
+                let $s = simd::portable::WIDE;
                 $body
             }
         }
@@ -134,3 +145,30 @@ macro_rules! with_simd {
 }
 
 pub(crate) use with_simd;
+
+/// Evaluates an expression with `$s` bound to the token of the vectors and `$tiles` to the type of the tiles of an
+/// [`Isa`](super::Isa); `None` if it has no tiles.
+#[cfg(any(test, target_arch = "x86_64"))]
+macro_rules! with_tiles {
+    ($isa:expr, $s:ident, $tiles:ident => $body:expr) => {
+        match $isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa::Level::Avx512Amx => {
+                type $tiles = $crate::amx::hardware::Hardware;
+                // SAFETY: an `Isa` exists only where the CPU has its instructions.
+                let $s = unsafe { $crate::simd::avx512::Avx512Full::new() };
+                Some($body)
+            }
+            #[cfg(test)]
+            $crate::isa::Level::Model => {
+                type $tiles = $crate::amx::model::Model;
+                let $s = $crate::simd::portable::WIDE;
+                Some($body)
+            }
+            _ => None,
+        }
+    };
+}
+
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) use with_tiles;

@@ -1,21 +1,12 @@
 //! Every function on every instruction set, for lengths around the register's and unaligned slices.
 
+use super::super::testing::{cpus, random_words};
 use super::*;
 use proptest::prelude::*;
 
-fn cpus() -> impl Iterator<Item = Cpu> {
-    Isa::available().into_iter().map(|isa| Cpu::new(isa, 2))
-}
-
 fn numbers(length: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as f32 / u32::MAX as f32 * 4.0 - 2.0
-    };
-    (0..length).map(|_| next()).collect()
+    let mut next = random_words(seed);
+    (0..length).map(|_| next() as f32 / u32::MAX as f32 * 4.0 - 2.0).collect()
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx::enabling;
 use crate::error::{KernelError, Result};
 
 /// An instruction set that this CPU has.
@@ -28,6 +30,12 @@ pub(crate) enum Level {
     /// The same with VNNI and BF16.
     #[cfg(target_arch = "x86_64")]
     Avx512Full,
+    /// The same with AMX, where the system permits it.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Amx,
+    /// Plain Rust with the model of AMX's tiles, for tests.
+    #[cfg(test)]
+    Model,
 }
 
 impl Level {
@@ -42,6 +50,8 @@ impl Level {
         Self::Avx512,
         #[cfg(target_arch = "x86_64")]
         Self::Avx512Full,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Amx,
     ];
 
     fn is_here(self) -> bool {
@@ -69,6 +79,10 @@ impl Level {
                     && is_x86_feature_detected!("avx512vnni")
                     && is_x86_feature_detected!("avx512bf16")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Amx => Self::Avx512Full.is_here() && enabling::status() == enabling::Amx::On,
+            #[cfg(test)]
+            Self::Model => true,
         }
     }
 }
@@ -82,12 +96,13 @@ impl Isa {
     /// # Errors
     /// [`KernelError::Settings`] for a set that does not exist or that this CPU lacks; it lists the valid ones.
     pub fn choose(wanted: Option<&str>) -> Result<Self> {
-        let available = Self::available();
         let Some(wanted) = wanted else {
-            return Ok(available.last().copied().unwrap_or(Self::PORTABLE));
+            return Ok(Self::available().last().copied().unwrap_or(Self::PORTABLE));
         };
-        available.iter().copied().find(|isa| isa.name() == wanted).ok_or_else(|| {
-            let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+        // Looks at no other set: the system is not asked for AMX by a process that shall not use it.
+        let found = Level::ALL.iter().copied().map(Self).find(|isa| isa.name() == wanted);
+        found.filter(|isa| isa.0.is_here()).ok_or_else(|| {
+            let names: Vec<&str> = Self::available().iter().map(|isa| isa.name()).collect();
             let valid = names.join(", ");
             KernelError::Settings(format!("this CPU has no instruction set '{wanted}'; valid here: {valid}"))
         })
@@ -110,6 +125,10 @@ impl Isa {
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Full => "avx512-full",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Amx => "avx512-amx",
+            #[cfg(test)]
+            Level::Model => "model",
         }
     }
 
@@ -117,10 +136,33 @@ impl Isa {
     pub const fn has_bf16_dot(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Full => true,
+            Level::Avx512Full | Level::Avx512Amx => true,
+            #[cfg(test)]
+            Level::Model => true,
             _ => false,
         }
     }
+
+    /// Whether linear layers are multiplied in tiles (AMX) in bf16 and int8, so that both are many times as fast as f32.
+    pub const fn has_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Amx => true,
+            #[cfg(test)]
+            Level::Model => true,
+            _ => false,
+        }
+    }
+
+    /// The set with AMX before the self-test has said that it is to be trusted.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn untested_amx() -> Self {
+        Self(Level::Avx512Amx)
+    }
+
+    /// Tiles without AMX.
+    #[cfg(test)]
+    pub(crate) const MODEL: Self = Self(Level::Model);
 
     pub(crate) const fn level(self) -> Level {
         self.0

@@ -12,6 +12,8 @@ pub mod isa;
 pub mod pool;
 mod settings;
 
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) mod amx;
 pub mod attention;
 pub mod auto;
 pub mod conv;

@@ -3,7 +3,11 @@
 //! The benchmarks compare the kernels with these, measured in the same run.
 
 use super::Cpu;
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::amx::Tiles;
 use super::dispatch::with_simd;
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::dispatch::with_tiles;
 use super::simd::{Simd, Work};
 
 /// The instruction to measure.
@@ -29,11 +33,44 @@ const SUMS: usize = 12;
 const PIECES: usize = 16;
 
 /// Multiplies registers on all threads without touching memory. Returns the number of operations, of which a product
-/// and a sum are two; `None` if the instruction set has no such instruction.
+/// and a sum are two; `None` if the instruction set has no such instruction. Products of bf16 and bytes are those of tiles
+/// where the set has them.
 ///
 /// A `round` is a few nanoseconds.
 pub fn multiply(cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u64> {
+    #[cfg(any(test, target_arch = "x86_64"))]
+    if instruction != Instruction::MultiplyAdd {
+        let in_tiles = with_tiles!(cpu.isa, s, T => multiply_tiles::<_, T>(s, cpu, instruction, rounds));
+        if in_tiles.is_some() {
+            return in_tiles;
+        }
+    }
     with_simd!(full cpu.isa, s => multiply_with(s, cpu, instruction, rounds))
+}
+
+/// The same with tiles: four independent sums keep their unit busy.
+#[cfg(any(test, target_arch = "x86_64"))]
+fn multiply_tiles<S: Simd, T: Tiles>(_: S, cpu: &Cpu, instruction: Instruction, rounds: usize) -> u64 {
+    let (parts, rounds) = (cpu.pool.threads() * PIECES, rounds.div_ceil(PIECES).max(1));
+    cpu.pool.parallel(parts, |_| {
+        // SAFETY: the instruction set has these tiles; the part is this thread's only work.
+        let mut tiles = unsafe { T::configure() };
+        for _ in 0..rounds {
+            if instruction == Instruction::Bf16Dot {
+                tiles.dot_bf16::<0, 4, 5>();
+                tiles.dot_bf16::<1, 4, 6>();
+                tiles.dot_bf16::<2, 4, 5>();
+                tiles.dot_bf16::<3, 4, 6>();
+            } else {
+                tiles.dot_u8_i8::<0, 4, 5>();
+                tiles.dot_u8_i8::<1, 4, 6>();
+                tiles.dot_u8_i8::<2, 4, 5>();
+                tiles.dot_u8_i8::<3, 4, 6>();
+            }
+        }
+    });
+    let depth = if instruction == Instruction::Bf16Dot { 32 } else { 64 };
+    (2 * parts * rounds * 4 * 16 * 16 * depth) as u64
 }
 
 fn multiply_with<S: Simd>(s: S, cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u64> {
@@ -175,7 +212,7 @@ mod tests {
 
     #[test]
     fn operations_are_counted_on_every_instruction_set() {
-        for isa in Isa::available() {
+        for isa in Isa::available().into_iter().chain([Isa::MODEL]) {
             let cpu = Cpu::new(isa, 2);
             for instruction in Instruction::ALL.iter().copied() {
                 let once = multiply(&cpu, instruction, 16);

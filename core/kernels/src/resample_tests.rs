@@ -3,20 +3,18 @@
 use proptest::prelude::*;
 
 use super::super::Isa;
-use super::super::testing::cpus;
+use super::super::testing::{cpus, random_words};
 use super::*;
 
 fn bytes(length: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    let mut words = random_words(seed);
     let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
+        let word = words();
         // Mostly the extremes, so that sums are clipped on both sides.
-        match state >> 30 {
+        match word >> 30 {
             0 => 0,
             1 => 255,
-            _ => (state >> 8) as u8,
+            _ => (word >> 8) as u8,
         }
     };
     (0..length).map(|_| next()).collect()

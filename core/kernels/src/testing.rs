@@ -14,6 +14,17 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<f32> {
     (0..length).map(|_| next()).collect()
 }
 
+/// Any words, from a seed.
+pub(crate) fn random_words(seed: u32) -> impl FnMut() -> u32 {
+    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    }
+}
+
 /// Every instruction set, with two threads.
 pub(crate) fn cpus() -> Vec<Cpu> {
     Isa::available().into_iter().map(|isa| Cpu::new(isa, 2)).collect()

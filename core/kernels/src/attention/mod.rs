@@ -192,7 +192,7 @@ pub fn attention_bf16(
         }
     }
     attend(cpu, heads, batch, options, to, |call, part| {
-        with_simd!(full cpu.isa, s => block(s, call, part));
+        with_simd!(bf16 cpu.isa, s => block(s, call, part));
     })
 }
 

@@ -18,6 +18,8 @@ pub(super) mod packed;
 mod part;
 pub(super) mod plan;
 mod tile;
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(super) mod tiled;
 
 #[cfg(test)]
 mod tests;
@@ -53,21 +55,12 @@ pub fn gemm(
     if c.is_empty() {
         return Ok(());
     }
-    let c = c.as_mut_ptr();
-    let residual = match epilogue.residual {
-        Residual::None => std::ptr::null_mut(),
-        Residual::InPlace => c,
-        Residual::From(residual) => residual.as_ptr().cast_mut(),
-    };
-    let call = GemmCall {
-        packed,
-        a,
-        rows,
-        c: SharedStart(c),
-        residual: SharedStart(residual),
-        epilogue,
-        plan: Plan::new(cpu, packed, rows),
-    };
+    let call = GemmCall::new(cpu, packed, a, rows, c, epilogue);
+    #[cfg(any(test, target_arch = "x86_64"))]
+    if packed.layout.in_tiles {
+        tiled::multiply(&call, cpu);
+        return Ok(());
+    }
     match packed.precision() {
         Precision::F32 => with_simd!(packed.isa(), s => call.run::<_, f32::F32>(s, cpu)),
         Precision::Bf16 => with_simd!(full packed.isa(), s => call.run::<_, bf16::Bf16>(s, cpu)),
@@ -167,7 +160,33 @@ struct GemmCall<'a> {
     plan: Plan,
 }
 
-impl GemmCall<'_> {
+impl<'a> GemmCall<'a> {
+    fn new(
+        cpu: &Cpu,
+        packed: &'a Packed,
+        a: &'a [f32],
+        rows: usize,
+        c: &'a mut [f32],
+        epilogue: Epilogue<'a>,
+    ) -> Self {
+        let c = c.as_mut_ptr();
+        let residual = match epilogue.residual {
+            Residual::None => std::ptr::null_mut(),
+            Residual::InPlace => c,
+            Residual::From(residual) => residual.as_ptr().cast_mut(),
+        };
+        let (c, residual) = (SharedStart(c), SharedStart(residual));
+        Self { packed, a, rows, c, residual, epilogue, plan: Plan::new(cpu, packed, rows) }
+    }
+
+    /// The first channel of a panel in a row of the result, and in the residual if there is one.
+    fn place(&self, row: usize, panel: usize) -> (*mut f32, *const f32) {
+        let place = row * self.packed.outputs() + panel * self.packed.panel_outputs();
+        let residual = self.residual.get();
+        let residual = if residual.is_null() { residual } else { residual.wrapping_add(place) };
+        (self.c.get().wrapping_add(place), residual)
+    }
+
     fn run<S: Simd, E: Element<S>>(&self, s: S, cpu: &Cpu) {
         let plan = self.plan;
         if !plan.packs_first {

@@ -49,18 +49,40 @@ pub(in super::super) struct PanelLayout {
     pub(in super::super) group: usize,
     /// Bytes of a weight.
     weight_bytes: usize,
+    /// Whether rows have whole steps of [`TILE_WORDS`] words, for tiles.
+    pub(super) in_tiles: bool,
 }
 
+/// Words of a row in a tile.
+pub(super) const TILE_WORDS: usize = 16;
+
 impl PanelLayout {
+    /// That of vectors.
     pub(in super::super) fn of(isa: Isa, precision: Precision) -> Self {
         fn layout<S: Simd, E: Element<S>>(_: S) -> PanelLayout {
-            PanelLayout { lanes: S::LANES, group: E::GROUP, weight_bytes: E::WEIGHT_BYTES }
+            let (lanes, group) = (S::LANES, E::GROUP);
+            PanelLayout { lanes, group, weight_bytes: E::WEIGHT_BYTES, in_tiles: false }
         }
         match precision {
             Precision::F32 => with_simd!(isa, s => layout::<_, F32>(s)),
-            Precision::Bf16 => with_simd!(full isa, s => layout::<_, Bf16>(s)),
+            Precision::Bf16 => with_simd!(bf16 isa, s => layout::<_, Bf16>(s)),
             Precision::Int8 => with_simd!(full isa, s => layout::<_, Int8>(s)),
         }
+    }
+
+    /// That of tiles where the instruction set has them, else that of vectors.
+    fn of_linear(isa: Isa, precision: Precision) -> Self {
+        let layout = Self::of(isa, precision);
+        match precision {
+            Precision::Bf16 if isa.has_tiles() => Self { group: 2, in_tiles: true, ..layout },
+            Precision::Int8 if isa.has_tiles() => Self { in_tiles: true, ..layout },
+            _ => layout,
+        }
+    }
+
+    /// Rows that are multiplied by a panel at once.
+    pub(super) fn block_rows(self) -> usize {
+        if self.in_tiles { 2 * TILE_WORDS } else { super::max_rows(self.lanes) }
     }
 
     /// Channels of a panel.
@@ -186,7 +208,8 @@ impl Packed {
 
     /// Words of activations per row.
     pub(super) fn words(&self) -> usize {
-        self.inputs.div_ceil(self.layout.group)
+        let words = self.inputs.div_ceil(self.layout.group);
+        if self.layout.in_tiles { words.max(1).next_multiple_of(TILE_WORDS) } else { words }
     }
 
     /// Outputs of a panel.
@@ -232,7 +255,7 @@ impl Packed {
             let most = int8::MAX_K;
             return Err(KernelError::shape(format!("int8: expected at most {most} inputs, found {inputs}")));
         }
-        let layout = PanelLayout::of(cpu.isa, precision);
+        let layout = PanelLayout::of_linear(cpu.isa, precision);
         let mut packed = Self {
             isa: cpu.isa,
             precision,

@@ -10,7 +10,7 @@ use super::activations::{PackRows, RowStart};
 use super::element::{Element, RowScale};
 use super::epilogue::{Direct, Finish};
 use super::plan::{share, words_at_once};
-use super::tile::Tile;
+use super::tile::{Tile, TileWork};
 use super::{GemmCall, is_used, max_rows, panels_at_once};
 
 /// Bytes of a cache line.
@@ -117,7 +117,7 @@ impl<'a> GemmPart<'a> {
             let sums = self.sums[place..].as_mut_ptr();
             let direct =
                 (words.end == length && self.is_plain(panel + count)).then(|| self.direct(&block, panel));
-            let inner = Inner {
+            let inner = TileWork {
                 direct: direct.as_ref(),
                 words: words.len(),
                 activations: self.memory.words(block.start, length).wrapping_add(words.start * block.len()),
@@ -192,24 +192,15 @@ impl<'a> GemmPart<'a> {
     /// The destination of a block and some panels.
     fn direct(&self, block: &Range<usize>, panel: usize) -> Direct<'_> {
         let packed = self.call.packed;
-        let (to, residual) = self.place(block, panel);
+        let (to, residual) = self.call.place(self.rows.start + block.start, panel);
         Direct { packed, panel, row_scales: self.row_scales(block), to, residual }
-    }
-
-    /// The first row of a block and first channel of a panel in the result, and in the residual if there is one.
-    fn place(&self, block: &Range<usize>, panel: usize) -> (*mut f32, *const f32) {
-        let packed = self.call.packed;
-        let place = (self.rows.start + block.start) * packed.outputs() + panel * packed.panel_outputs();
-        let residual = self.call.residual.get();
-        let residual = if residual.is_null() { residual } else { residual.wrapping_add(place) };
-        (self.call.c.get().wrapping_add(place), residual)
     }
 
     /// Turns the sums of a block and one of the panels into results.
     fn finish<S: Simd, E: Element<S>>(&self, s: S, block: Range<usize>, panel: usize, p: usize) {
         let (packed, register) = (self.call.packed, 2 * S::LANES);
         let panel = panel + p;
-        let (to, residual) = self.place(&block, panel);
+        let (to, residual) = self.call.place(self.rows.start + block.start, panel);
         let first = ((self.place_of_sums(panel - p) + p) * self.rows.len() + block.start) * register;
         s.call(Finish::<E> {
             packed,
@@ -225,28 +216,15 @@ impl<'a> GemmPart<'a> {
     }
 }
 
-/// A tile whose size is known at run time.
-struct Inner<'a> {
-    direct: Option<&'a Direct<'a>>,
-    words: usize,
-    activations: *const u32,
-    weights: *const u8,
-    panel_bytes: usize,
-    sums: *mut u32,
-    panel_sums: usize,
-    fresh: bool,
-    ahead: *const u8,
-    ahead_step: usize,
-}
-
-impl Inner<'_> {
+impl TileWork<'_> {
+    /// With a size that is known at run time.
     fn run<S: Simd, E: Element<S>>(self, s: S, rows: usize, panels: usize) {
         macro_rules! choose {
             ($($rows:literal x $panels:literal)*) => {
                 match (rows, panels) {
                     // Not compiled for instruction sets with too few registers.
                     $(($rows, $panels) if const { is_used(S::LANES, $rows, $panels) } => {
-                        self.tile::<S, E, $rows, $panels>(s);
+                        s.call(Tile::<E, $rows, $panels>(self, PhantomData));
                     })*
                     _ => assert!(rows == 0, "there is no tile of {rows} rows and {panels} panels"),
                 }
@@ -256,21 +234,5 @@ impl Inner<'_> {
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1 13 x 1 14 x 1
             1 x 4 2 x 4 3 x 4 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2
         }
-    }
-
-    fn tile<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize>(self, s: S) {
-        s.call(Tile::<E, ROWS, PANELS> {
-            words: self.words,
-            activations: self.activations,
-            weights: self.weights,
-            panel_bytes: self.panel_bytes,
-            sums: self.sums,
-            panel_sums: self.panel_sums,
-            fresh: self.fresh,
-            ahead: self.ahead,
-            ahead_step: self.ahead_step,
-            direct: self.direct,
-            element: PhantomData,
-        });
     }
 }

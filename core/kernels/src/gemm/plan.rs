@@ -1,7 +1,7 @@
 //! How a multiplication is cut: into parts for threads, and rows and words that stay in the cache.
 
+use super::Cpu;
 use super::packed::Packed;
-use super::{Cpu, max_rows};
 
 /// Fewer multiplications than this are done by one thread, because sharing them takes as long. In f32; other precisions
 /// are faster.
@@ -40,7 +40,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(cpu: &Cpu, packed: &Packed, rows: usize) -> Self {
-        let block = max_rows(packed.layout.lanes);
+        let block = packed.layout.block_rows();
         let words = words_at_once(packed.words()).max(1);
         let rows_in_cache = (ACTIVATION_BYTES / 4 / words).clamp(4 * block, 16 * block);
         let row_groups = rows.div_ceil(rows_in_cache);

@@ -4,21 +4,12 @@ use half::{bf16, f16};
 use proptest::prelude::*;
 
 use super::super::Isa;
+use super::super::amx::model::Model;
 use super::super::math::Activation;
+use super::super::simd::portable;
+use super::super::testing::noise;
 use super::super::{elementwise, rough};
 use super::*;
-
-/// Numbers between -1 and 1 that look like noise.
-fn noise(length: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 /// A layer and its input.
 struct Case {
@@ -95,8 +86,13 @@ fn assert_close(found: &[f32], truth: &[(f64, f64)], what: &str) {
     }
 }
 
+/// Every instruction set of this CPU, and tiles by their model.
+fn sets() -> impl Iterator<Item = Isa> {
+    Isa::available().into_iter().chain([Isa::MODEL])
+}
+
 fn each(mut check: impl FnMut(&Cpu, Precision)) {
-    for isa in Isa::available() {
+    for isa in sets() {
         for &precision in Precision::ALL {
             check(&Cpu::new(isa, 2), precision);
         }
@@ -152,7 +148,7 @@ fn int8_is_equal_on_every_instruction_set() {
     for &(rows, outputs, inputs) in SHAPES {
         let case = Case::new(rows, outputs, inputs);
         let expected = case.run(&Cpu::new(Isa::PORTABLE, 1), Precision::Int8, Epilogue::default());
-        for isa in Isa::available() {
+        for isa in sets() {
             let found = case.run(&Cpu::new(isa, 2), Precision::Int8, Epilogue::default());
             assert_eq!(found, expected, "{isa} {rows} x {outputs} x {inputs}");
         }
@@ -170,7 +166,7 @@ fn two_steps_leave_only_the_rounding_of_the_weights() {
         channel.iter_mut().for_each(|weight| *weight *= scale);
     }
     let rounded = Case { weights, ..Case::new(rows, outputs, inputs) };
-    for isa in Isa::available() {
+    for isa in sets() {
         let cpu = Cpu::new(isa, 2);
         let exact = rounded.run(&cpu, Precision::F32, Epilogue::default());
         let furthest = |found: &[f32]| {
@@ -187,7 +183,7 @@ fn two_steps_leave_only_the_rounding_of_the_weights() {
 #[test]
 fn int8_sums_are_exact_at_the_extremes() {
     let inputs = 4099;
-    for isa in Isa::available() {
+    for isa in sets() {
         let cpu = Cpu::new(isa, 1);
         for (a, w) in [(127.0, 127.0), (-127.0, 127.0), (127.0, -127.0), (-127.0, -127.0)] {
             // Scales of one, so that numbers are what they are quantised to.
@@ -204,7 +200,7 @@ fn int8_sums_are_exact_at_the_extremes() {
 fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
     for (rows, outputs, inputs) in [(37, 70, 1601), (130, 33, 65), (16, 384, 384)] {
         let case = Case::new(rows, outputs, inputs);
-        for isa in Isa::available() {
+        for isa in sets() {
             for &precision in Precision::ALL {
                 let cpu = Cpu::new(isa, 1);
                 let packed = case.packed(&cpu, precision);
@@ -228,11 +224,40 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
 }
 
 #[test]
+fn tiles_give_the_same_bits_however_many_steps_they_take_at_a_time() {
+    let cpu = Cpu::new(Isa::MODEL, 2);
+    for (rows, outputs, inputs) in [(70, 100, 300), (16, 33, 200), (17, 70, 64)] {
+        let case = Case::new(rows, outputs, inputs);
+        for precision in [Precision::Bf16, Precision::Int8] {
+            let packed = case.packed(&cpu, precision);
+            let run = |max_steps| {
+                let mut c = vec![f32::NAN; rows * outputs];
+                let call = GemmCall::new(
+                    &cpu,
+                    &packed,
+                    &case.a,
+                    rows,
+                    &mut c,
+                    Epilogue::activation(Activation::Silu),
+                );
+                tiled::multiply_with::<_, Model>(&call, portable::WIDE, &cpu, max_steps);
+                c
+            };
+            let whole = run(usize::MAX);
+            for max_steps in 1..5 {
+                assert!(run(max_steps) == whole, "{precision:?} {rows} x {outputs} x {inputs}: {max_steps}");
+            }
+            assert_eq!(case.run(&cpu, precision, Epilogue::activation(Activation::Silu)), whole);
+        }
+    }
+}
+
+#[test]
 fn large_work_is_cut_in_every_way_without_changing_a_bit() {
     // Above the sizes from which one thread does not do all, by rows and by panels.
     for (rows, outputs, inputs) in [(150, 160, 128), (20, 700, 200)] {
         let case = Case::new(rows, outputs, inputs);
-        for isa in Isa::available() {
+        for isa in sets() {
             let whole = case.run(&Cpu::new(isa, 1), Precision::F32, Epilogue::default());
             let found = case.run(&Cpu::new(isa, 4), Precision::F32, Epilogue::default());
             assert!(whole == found, "{isa}");
@@ -293,7 +318,7 @@ fn nan_and_infinity_spoil_their_own_row_only() {
     for flaw in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut case = Case::new(9, 40, 50);
         for &precision in Precision::ALL {
-            for isa in Isa::available() {
+            for isa in sets() {
                 let cpu = Cpu::new(isa, 1);
                 case.a[4 * 50 + 49] = 0.5;
                 let sound = case.run(&cpu, precision, Epilogue::default());
@@ -414,7 +439,7 @@ proptest! {
         let case = Case::new(rows, outputs, inputs);
         for &precision in Precision::ALL {
             let truth = case.truth(precision);
-            for isa in Isa::available() {
+            for isa in sets() {
                 let found = case.run(&Cpu::new(isa, threads), precision, Epilogue::default());
                 assert_close(&found, &truth, &format!("{isa} {precision:?}"));
             }

@@ -10,7 +10,13 @@ use super::epilogue::Direct;
 ///
 /// With few rows, several panels at once hide the latency of the sums, each of which depends on the one before. Their
 /// number does not change the order of any sum.
-pub(super) struct Tile<'a, E, const ROWS: usize, const PANELS: usize> {
+pub(super) struct Tile<'a, E, const ROWS: usize, const PANELS: usize>(
+    pub(super) TileWork<'a>,
+    pub(super) PhantomData<E>,
+);
+
+/// What a tile of any size multiplies.
+pub(super) struct TileWork<'a> {
     /// Words of each row.
     pub(super) words: usize,
     /// The words of all rows: word 0 of each of the `ROWS` rows, then word 1, and so on.
@@ -31,7 +37,6 @@ pub(super) struct Tile<'a, E, const ROWS: usize, const PANELS: usize> {
     pub(super) ahead_step: usize,
     /// How to turn sums into results at once; without it they are stored.
     pub(super) direct: Option<&'a Direct<'a>>,
-    pub(super) element: PhantomData<E>,
 }
 
 impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for Tile<'_, E, ROWS, PANELS> {
@@ -40,26 +45,27 @@ impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for
     #[inline(always)]
     fn run(self, s: S) {
         let register_bytes = S::LANES * E::GROUP * E::WEIGHT_BYTES;
+        let work = self.0;
         let mut sums = [[[E::zero(s); 2]; ROWS]; PANELS];
-        if !self.fresh {
+        if !work.fresh {
             for (p, panel) in sums.iter_mut().enumerate() {
                 for (i, row) in panel.iter_mut().enumerate() {
                     // SAFETY: there is room for the sums of all rows and panels.
                     unsafe {
-                        let from = self.sums.add(p * self.panel_sums + i * 2 * S::LANES);
+                        let from = work.sums.add(p * work.panel_sums + i * 2 * S::LANES);
                         *row = [E::load(s, from), E::load(s, from.add(S::LANES))];
                     }
                 }
             }
         }
-        let (mut activations, mut weights, mut ahead) = (self.activations, self.weights, self.ahead);
-        for _ in 0..self.words {
+        let (mut activations, mut weights, mut ahead) = (work.activations, work.weights, work.ahead);
+        for _ in 0..work.words {
             s.prefetch(ahead);
             let mut p = 0;
             while p < PANELS {
                 // SAFETY: the panels hold weights for all words.
                 let (first, second) = unsafe {
-                    let panel = weights.add(p * self.panel_bytes);
+                    let panel = weights.add(p * work.panel_bytes);
                     (E::weights(s, panel), E::weights(s, panel.add(register_bytes)))
                 };
                 let mut i = 0;
@@ -74,9 +80,9 @@ impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for
             }
             activations = activations.wrapping_add(ROWS);
             weights = weights.wrapping_add(2 * register_bytes);
-            ahead = ahead.wrapping_add(self.ahead_step);
+            ahead = ahead.wrapping_add(work.ahead_step);
         }
-        if let Some(direct) = self.direct {
+        if let Some(direct) = work.direct {
             for (p, panel) in sums.iter().enumerate() {
                 // SAFETY: the caller's promise with `direct`; it is only given where panels are whole.
                 unsafe { direct.put::<S, E, ROWS>(s, p, panel) };
@@ -87,7 +93,7 @@ impl<S: Simd, E: Element<S>, const ROWS: usize, const PANELS: usize> Work<S> for
             for (i, row) in panel.iter().enumerate() {
                 // SAFETY: there is room for the sums of all rows and panels.
                 unsafe {
-                    let to = self.sums.add(p * self.panel_sums + i * 2 * S::LANES);
+                    let to = work.sums.add(p * work.panel_sums + i * 2 * S::LANES);
                     E::store(s, to, row[0]);
                     E::store(s, to.add(S::LANES), row[1]);
                 }

@@ -1,14 +1,19 @@
-//! Vectors in plain Rust: eight lanes in an array, which compilers turn into what the target has.
+//! Vectors in plain Rust: lanes in an array, which compilers turn into what the target has.
 
 use half::{bf16, f16};
 
 use super::{Simd, Work};
 
-const LANES: usize = 8;
-
-/// Plain Rust, on every CPU.
+/// `LANES` numbers; with `DOTS`, sums of products count as one instruction. On every CPU.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Portable;
+pub(crate) struct Plain<const LANES: usize, const DOTS: bool>;
+
+/// What plain Rust computes with.
+pub(crate) const PORTABLE: Plain<8, false> = Plain;
+
+/// As wide as AVX-512, for tests of what is packed for it.
+#[cfg(test)]
+pub(crate) const WIDE: Plain<16, true> = Plain;
 
 /// Lane by lane.
 macro_rules! lanes {
@@ -52,22 +57,18 @@ fn nearest(a: f32) -> f32 {
     if size < NO_FRACTION { rounded.copysign(a) } else { a }
 }
 
-impl Simd for Portable {
+impl<const LANES: usize, const DOTS: bool> Simd for Plain<LANES, DOTS> {
     const LANES: usize = LANES;
     const REGISTERS: usize = 8;
-    const HAS_BF16_DOT: bool = false;
-    const HAS_BYTE_DOT: bool = false;
+    const HAS_BF16_DOT: bool = DOTS;
+    const HAS_BYTE_DOT: bool = DOTS;
     type F32 = [f32; LANES];
     type I32 = [i32; LANES];
     type Mask = [bool; LANES];
 
-    #[inline]
+    #[inline(never)]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {
-        #[inline(never)]
-        fn compiled<W: Work<Portable>>(work: W) -> W::Output {
-            work.run(Portable)
-        }
-        compiled(work)
+        work.run(self)
     }
 
     #[inline(always)]
@@ -389,8 +390,17 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn reduce_add(self, a: Self::F32) -> f32 {
-        let four = [a[0] + a[4], a[1] + a[5], a[2] + a[6], a[3] + a[7]];
-        (four[0] + four[2]) + (four[1] + four[3])
+        let mut lanes = a;
+        let mut half = LANES / 2;
+        while half > 0 {
+            let mut i = 0;
+            while i < half {
+                lanes[i] += lanes[i + half];
+                i += 1;
+            }
+            half /= 2;
+        }
+        lanes[0]
     }
 
     #[inline(always)]
@@ -421,7 +431,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn swap_pairs(self, a: Self::F32) -> Self::F32 {
-        [a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6]]
+        lanes!(|i| a[i ^ 1])
     }
 
     #[inline(always)]

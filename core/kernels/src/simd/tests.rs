@@ -46,7 +46,7 @@ macro_rules! check_every_set {
                 #[inline(always)]
                 fn run(self, $s: S) $body
             }
-            for isa in Isa::available() {
+            for isa in Isa::available().into_iter().chain([Isa::MODEL]) {
                 with_simd!(full isa, s => s.call(Check));
             }
         }
