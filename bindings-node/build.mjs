@@ -60,7 +60,7 @@ export function platformPackage(folder, addon, platform) {
   const { version, license } = manifest;
   const limits = { os: [os], cpu: [cpu], ...(os === "linux" ? { libc: [libc === "musl" ? "musl" : "glibc"] } : {}) };
   const about = { name: `ayni-${platform}`, version, description: `The native part of ayni for ${platform}`, license };
-  const files = { main: file, files: [file, "LICENSE-*"] };
+  const files = { main: file, files: [file, "LICENSE-*", "THIRD-PARTY.txt"] };
   write(join(folder, "package.json"), `${JSON.stringify({ ...about, ...files, ...limits }, null, 2)}\n`);
   for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) writeFileSync(join(folder, name), readFileSync(join(here, name)));
 }
