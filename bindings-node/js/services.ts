@@ -87,7 +87,7 @@ export function embeddingArchitectures(): string[] {
 
 /** A model that comes with the package, or a short name for one that is fetched. */
 export interface SampleModel {
-  /** What to open: `tiny:text`. */
+  /** What to open: `tiny:clip`. */
   reference: string;
   /** What it does, in a sentence. */
   what: string;

@@ -90,9 +90,9 @@ describe("embeddings", () => {
   });
 
   test("sample models come with the package and need no network", async (t) => {
-    const [text, chat] = ayni.sampleModels();
-    assert.deepEqual([text.reference, chat.reference], ["tiny:text", "tiny:chat"]);
-    assert.ok(text.bytes > 1e6 && chat.bytes === null && chat.fetched_from.includes("SmolLM2-135M"));
+    const [clip, text, chat] = ayni.sampleModels();
+    assert.deepEqual([clip, text, chat].map(({ reference }) => reference), ["tiny:clip", "tiny:text", "tiny:chat"]);
+    assert.ok(clip.bytes > 1e6 && text.bytes > 1e6 && chat.bytes === null && chat.fetched_from.includes("SmolLM2-135M"));
     const folder = await mkdtemp(join(tmpdir(), "ayni-samples-"));
     t.after(() => rm(folder, { recursive: true, force: true }));
     const env = { AYNI_CACHE: folder, HF_HOME: folder, HF_HUB_OFFLINE: "1" };

@@ -89,8 +89,8 @@ def test_models_of_the_cache_are_listed(tmp_path):
     told = ayni_command("models", env={"HF_HOME": str(tmp_path)})
     lines = [line.split() for line in told.stdout.splitlines()]
     assert lines[-1] == ["org/name", "2.5", "MB"]
-    assert [line[0] for line in lines[:-1]] == ["tiny:text", "tiny:chat"]
-    assert lines[0][3:6] == ["in", "the", "package:"] and lines[1][1] == "fetched:"
+    assert [line[0] for line in lines[:-1]] == ["tiny:clip", "tiny:text", "tiny:chat"]
+    assert lines[0][3:6] == ["in", "the", "package:"] and lines[2][1] == "fetched:"
 
 
 def test_what_runs_here_is_listed():

@@ -1,56 +1,125 @@
-//! Judges `tiny:text` by pairs of texts that it was not trained on, and fails where it is worse than it claims to be:
-//! `samples_check JUDGED` (`make samples-check`).
+//! Judges the sample models by what they were not trained on, and fails where they are worse than they claim to be:
+//! `samples_check DRAWINGS JUDGED`. `make samples-check` renders the drawings first.
 //!
+//! DRAWINGS is a folder of PNG files with `captions.tsv`: file, what it shows, the caption in English, that in Spanish.
 //! JUDGED has pairs of texts: set, both texts, how near they are, and the cosine of all-MiniLM-L6-v2 (for Spanish pairs, of
 //! their English twins).
 #![allow(clippy::print_stdout, reason = "a program that shows figures")]
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use ayni::local::LocalEmbedderConfig;
-use ayni::{Context, EmbedRequest, Environment, Error, ErrorKind, Result};
+use ayni::{AnyEmbedder, Context, EmbedRequest, Environment, Error, ErrorKind, ImageData, Result};
 
-/// How much of the correlation of all-MiniLM-L6-v2 is kept, over all sets of pairs in one.
+/// The shares of captions whose drawing `tiny:clip` finds first, and among the first five.
+const FIRST: f64 = 0.60;
+const AMONG_FIVE: f64 = 0.75;
+
+/// How much of the correlation of all-MiniLM-L6-v2 `tiny:text` keeps, over all sets of pairs in one.
 const KEPT: f64 = 0.85;
 const ALL_SETS: &str = "all in one";
 
+/// How many drawings are embedded at a time.
+const PART: usize = 64;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let Some(judged) = std::env::args().nth(1) else {
-        return Err(Error::config("usage: samples_check JUDGED"));
+    let mut given = std::env::args().skip(1).map(PathBuf::from);
+    let (Some(drawings), Some(judged)) = (given.next(), given.next()) else {
+        return Err(Error::config("usage: samples_check DRAWINGS JUDGED"));
     };
-    let rows = table(&judged)?;
-    let kept = kept(&rows).await?;
-    for (set, found) in &kept {
-        println!("tiny:text keeps of MiniLM's correlation, {set:<20} {found:.3}");
+    let mut bars = Bars::default();
+    for precision in ["f32", "int8"] {
+        captions_find_drawings(&drawings, precision, &mut bars).await?;
     }
-    match kept.get(ALL_SETS) {
-        Some(found) if *found >= KEPT => Ok(()),
-        found => Err(Error::new(
-            ErrorKind::Unexpected,
-            format!(
-                "{ALL_SETS}: {} of the correlation are kept; expected {KEPT}",
-                found.unwrap_or(&f64::NAN)
-            ),
-        )),
+    let rows = table(&judged)?;
+    for (set, found) in kept(&rows).await? {
+        let bar = (set == ALL_SETS).then_some(KEPT);
+        bars.hold(&format!("tiny:text keeps of MiniLM's correlation, {set}"), found, bar);
+    }
+    match bars.below {
+        0 => Ok(()),
+        below => Err(Error::new(ErrorKind::Unexpected, format!("{below} figures are below their bar"))),
     }
 }
 
-/// The rows of a table of five columns.
-fn table(path: &str) -> Result<Vec<[String; 5]>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::config(format!("{path} cannot be read: {error}")))?;
+/// How many figures were below their bars.
+#[derive(Default)]
+struct Bars {
+    below: usize,
+}
+
+impl Bars {
+    fn hold(&mut self, name: &str, found: f64, bar: Option<f64>) {
+        let told = match bar {
+            None => String::new(),
+            Some(bar) if found >= bar => format!("  (at least {bar:.2})"),
+            Some(bar) => {
+                self.below += 1;
+                format!("  BELOW {bar:.2}")
+            }
+        };
+        println!("{name:<64} {found:.3}{told}");
+    }
+}
+
+fn open(model: &str, precision: &str) -> Result<AnyEmbedder> {
+    LocalEmbedderConfig::new(model).with_device("cpu").with_precision(precision).open(&Environment::process())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::config(format!("{} cannot be read: {error}", path.display()))
+}
+
+/// The rows of a table.
+fn table<const COLUMNS: usize>(path: &Path) -> Result<Vec<[String; COLUMNS]>> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     let row = |line: &str| {
         let cells: Vec<String> = line.split('\t').map(str::to_owned).collect();
-        cells.try_into().map_err(|_| Error::config(format!("{path}: expected five columns in {line:?}")))
+        let wrong = |_| Error::config(format!("{}: expected {COLUMNS} columns in {line:?}", path.display()));
+        cells.try_into().map_err(wrong)
     };
     text.lines().map(row).collect()
 }
 
+async fn captions_find_drawings(folder: &Path, precision: &str, bars: &mut Bars) -> Result<()> {
+    let rows: Vec<[String; 4]> = table(&folder.join("captions.tsv"))?;
+    let (embedder, cx) = (open("tiny:clip", precision)?, Context::new());
+    let image = |[file, ..]: &[String; 4]| {
+        let path = folder.join(file);
+        ImageData::new(std::fs::read(&path).map_err(|error| unreadable(&path, &error))?)
+    };
+    let mut images = Vec::new();
+    for part in rows.chunks(PART) {
+        let part = part.iter().map(image).collect::<Result<Vec<_>>>()?;
+        let vectors = embedder.embed(&cx, EmbedRequest::images(part)).await?.vectors;
+        images.extend(vectors.iter().map(<[f32]>::to_vec));
+    }
+    for (language, column) in [("English", 2), ("Spanish", 3)] {
+        let captions = rows.iter().map(|row| row[column].as_str());
+        let queries = embedder.embed(&cx, EmbedRequest::texts(captions)).await?.vectors;
+        let places = queries.iter().zip(&rows).map(|(query, [_, shown, ..])| {
+            let mut order: Vec<usize> = (0..images.len()).collect();
+            order.sort_by(|one, other| {
+                product(query, &images[*other]).total_cmp(&product(query, &images[*one]))
+            });
+            order.iter().position(|place| rows[*place][1] == *shown)
+        });
+        let places: Vec<_> = places.collect();
+        for (name, among, bar) in [("first", 1, FIRST), ("among five", 5, AMONG_FIVE)] {
+            let found = places.iter().filter(|place| place.is_some_and(|place| place < among)).count();
+            let share = found as f64 / rows.len() as f64;
+            let name = format!("tiny:clip, {precision}, {language}, {} unseen drawings: {name}", rows.len());
+            bars.hold(&name, share, Some(bar));
+        }
+    }
+    Ok(())
+}
+
 /// How much of the teacher's correlation with the truth is kept, of each set and of all in one.
 async fn kept(rows: &[[String; 5]]) -> Result<BTreeMap<&str, f64>> {
-    let config = LocalEmbedderConfig::new("tiny:text").with_device("cpu");
-    let (embedder, cx) = (config.open(&Environment::process())?, Context::new());
+    let (embedder, cx) = (open("tiny:text", "f32")?, Context::new());
     let of = |side: usize| {
         embedder.embed(&cx, EmbedRequest::texts(rows.iter().map(move |row| row[side].as_str())))
     };

@@ -28,8 +28,10 @@ LAYERS = 4
 VOCABULARY = 4096
 WINDOW = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
-STEPS = 3000
+STEPS = 3600
 TRAINED = source.WORK / "clip.pt"
+# Two trainings of byte pairs may number them differently: the model is saved with those that it was trained with.
+WORDS = source.WORK / "clip-words"
 FRAMES = {
     "english": ("{}", "{}", "{}", "a {}", "the {}", "a drawing of {}", "picture of a {}", "{} emoji"),
     "spanish": ("{}", "{}", "{}", "un {}", "una {}", "el {}", "la {}", "un dibujo de {}", "imagen de {}"),
@@ -194,7 +196,7 @@ def save(drawings: Drawings, words: PreTrainedTokenizerFast, model: CLIPModel, o
     for extra in ("special_tokens_map.json", "processor_config.json"):
         (out / extra).unlink(missing_ok=True)
     rows = [["captions", "the drawing is first", "among the first five"]]
-    rows += [[language, *(f"{100 * share:.1f} %" for share in found[language].values())] for language in FRAMES]
+    rows += [[language.capitalize(), *(f"{100 * share:.1f} %" for share in found[language].values())] for language in FRAMES]
     shown = {drawings.all[place].concept for place in drawings.taught}
     source.write_card(
         "clip", out, rows, PARAMETERS=f"{sum(value.numel() for value in model.parameters()) / 1e6:.2f} million",
@@ -218,7 +220,11 @@ def main() -> None:
         torch.distributed.init_process_group("gloo")
     generator, dice = torch.Generator().manual_seed(21 + 100 * vision.RANK), random.Random(22 + 100 * vision.RANK)
     drawings = Drawings()
-    words = words_of(drawings)
+    if given.part == "train" and vision.RANK == 0:
+        words_of(drawings).save_pretrained(WORDS)
+    if vision.PROCESSES > 1:
+        torch.distributed.barrier()
+    words = PreTrainedTokenizerFast.from_pretrained(WORDS)
     model = new_model(words)
     if given.part == "train":
         train(drawings, words, model, given.steps, generator, dice)

@@ -147,7 +147,7 @@ class SampleModel:
     """A model that comes with the package, or a short name for one that is fetched."""
 
     reference: str
-    """What to open: ``tiny:text``."""
+    """What to open: ``tiny:clip``."""
     what: str
     """What it does, in a sentence."""
     bytes: int | None
@@ -174,7 +174,7 @@ def sample_models() -> tuple[SampleModel, ...]:
     """The sample models. Those of the package need no network.
 
     >>> [model.reference for model in sample_models() if model.bytes]
-    ['tiny:text']
+    ['tiny:clip', 'tiny:text']
     """
     return tuple(SampleModel(**model) for model in _ayni.known_models()[2])
 

@@ -25,8 +25,13 @@ macro_rules! sample {
 }
 
 /// Every sample model.
-pub const SAMPLES: &[Sample] =
-    &[sample! { "text": "README.md" "model.safetensors" "modules.json" "tokenizer.json" }];
+pub const SAMPLES: &[Sample] = &[
+    sample! {
+        "clip": "README.md" "config.json" "model.safetensors" "preprocessor_config.json" "tokenizer.json"
+        "tokenizer_config.json"
+    },
+    sample! { "text": "README.md" "model.safetensors" "modules.json" "tokenizer.json" },
+];
 
 impl Sample {
     /// How many bytes its files have.

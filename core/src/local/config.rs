@@ -18,7 +18,7 @@ use crate::transport::Transport;
 #[non_exhaustive]
 pub struct ModelSource {
     /// The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is
-    /// a part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
+    /// a part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:clip`).
     pub model: String,
     /// Where to run: `auto`, `cpu` or `cuda:N`.
     pub device: Option<String>,

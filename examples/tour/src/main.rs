@@ -1,9 +1,10 @@
-//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, with the sample model of
+//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, with the sample models of
 //! the package, and with two real models where `make models` has put them. No network, no keys.
 #![allow(clippy::print_stdout, reason = "a program that shows things")]
 
 mod analysis;
 mod chat;
+mod drawings;
 mod embed;
 mod failures;
 mod images;
@@ -28,6 +29,7 @@ async fn main() -> ayni::Result<()> {
     embed::any_number().await?;
     embed::a_space_wakes_up().await?;
     search::search().await?;
+    drawings::find().await?;
     images::draw_here().await?;
     images::generate_and_refine().await?;
     failures::statuses_that_lie().await?;

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         "(.png, .jpg, .jpeg, .webp, .gif, .bmp) is one input; any other file has one text a line; - is standard input.",
     )
     command.add_argument("file", metavar="FILE")
-    command.add_argument("--model", help="a local model: a folder, org/name on the Hub, or tiny:text; else that of EMBEDDING_PROVIDER")
+    command.add_argument("--model", help="a local model: a folder, org/name on the Hub, or tiny:clip; else that of EMBEDDING_PROVIDER")
     command.add_argument("--role", choices=["query", "document"], help="which side of a search the texts are on")
     command.set_defaults(run=run)
 

@@ -81,7 +81,7 @@ def add(commands: Any) -> None:
                 help="whose token ids /v1/embeddings takes: tiktoken's cl100k_base, as LangChain sends them; by default the model's own",
             )
         if name in ("clip", "openai"):
-            one.add_argument("--model", help="a local model of embeddings: a folder, org/name on the Hub, or tiny:text")
+            one.add_argument("--model", help="a local model of embeddings: a folder, org/name on the Hub, or tiny:clip")
         if name == "images":
             one.add_argument("--model", help="a local image model: a folder, a file, or org/name on the Hub")
         if name == "openai":

@@ -174,7 +174,7 @@ mod tests {
         let env = [("HF_HOME", at), ("HF_HUB_OFFLINE", "1"), ("AYNI_CACHE", at)];
         let error = located("org/name", &env).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Offline);
-        assert!(error.message().contains("these sample models work now: tiny:text"), "{error}");
+        assert!(error.message().contains("these sample models work now: tiny:clip, tiny:text"), "{error}");
         let Located::Local(files) = located("tiny:text", &env).unwrap() else {
             panic!("it comes with the package")
         };

@@ -28,7 +28,12 @@ pub struct SampleModel {
 }
 
 /// Reference, what it is, and the model on the Hub that it stands for.
-const SAMPLES: [(&str, &str, Option<&str>); 2] = [
+const SAMPLES: [(&str, &str, Option<&str>); 3] = [
+    (
+        "tiny:clip",
+        "embeds texts and drawings of things into one space; captions in English and Spanish",
+        None,
+    ),
     ("tiny:text", "embeds texts: words and sentences in English and Spanish", None),
     ("tiny:chat", "a small chat model, which is fetched", Some("HuggingFaceTB/SmolLM2-135M-Instruct")),
 ];
@@ -190,7 +195,7 @@ mod tests {
     fn an_unknown_sample_is_an_error_that_names_the_others() {
         let error = find("tiny:video").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
-        assert!(error.message().ends_with("valid: tiny:text, tiny:chat"), "{error}");
+        assert!(error.message().ends_with("valid: tiny:clip, tiny:text, tiny:chat"), "{error}");
     }
 
     #[cfg(not(feature = "samples"))]
