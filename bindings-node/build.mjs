@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
+const samples = join(here, "../core/samples/models");
 const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
 
@@ -77,6 +78,8 @@ export function thisPlatform() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   compile();
   wrap();
+  // The package ships the sample models as files, once for the addons of all platforms.
+  cpSync(samples, join(here, "models"), { recursive: true });
   const addon = process.argv[2];
   const platform = thisPlatform();
   if (addon) platformPackage(join(here, "node_modules", `ayni-${platform}`), addon, platform);

@@ -53,7 +53,7 @@ export function pack(out, addon, platform = thisPlatform(), { platforms = PLATFO
     mkdirSync(out, { recursive: true });
     const main = join(work, "ayni");
     mkdirSync(main);
-    for (const name of ["dist", "bin.cjs", "native.cjs", "README.md"]) cpSync(join(here, name), join(main, name), { recursive: true });
+    for (const name of ["dist", "models", "bin.cjs", "native.cjs", "README.md"]) cpSync(join(here, name), join(main, name), { recursive: true });
     for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) writeFileSync(join(main, name), readFileSync(join(here, name)));
     const { devDependencies: _, scripts: __, ...manifest } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
     manifest.optionalDependencies = Object.fromEntries(platforms.map((name) => [`ayni-${name}`, manifest.version]));
