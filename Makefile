@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz soak memory bench bench-node bench-peers bench-report bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
+.PHONY: help setup demo tour test fuzz soak memory bench bench-node bench-peers bench-report bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,14 +16,13 @@ help: ## Lists the targets
 setup: ## Installs what the tests need and this machine lacks
 	scripts/setup
 
-demo: ## Shows what exists so far; no keys, no network; more of it after `make models`. SYSTEM=procurement, triage or image-studio starts that system
-ifdef SYSTEM
-	scripts/pages demo $(SYSTEM) $(OPTIONS)
-else
-	scripts/demo
-endif
+demo: ## Shows the tour, then the four systems in the browser, against mocks; no keys. SYSTEM=procurement, triage, image-studio or clip-search: that one alone; OPTIONS='--once --shots FOLDER'
+	scripts/demo $(SYSTEM) $(OPTIONS)
 
-test: ## Runs every test: Rust, Python, Node, generated files, behaviour suite
+tour: ## Shows what there is in the terminal; no keys, no network; more of it after `make models`
+	scripts/tour
+
+test: ## Runs every test: Rust, Python, Node, pages in a browser, generated files, behaviour suite
 	scripts/test
 
 fuzz: ## Mutates recorded bodies against every parser of procurement, and model folders, with a new seed: SECONDS=600

@@ -33,7 +33,7 @@ def link(target: str, page: Path) -> str:
     found = (page.parent / path).resolve()
     if not found.exists():
         sys.exit(f"error: {page.relative_to(ROOT)}: the link {target} leads nowhere")
-    if found.is_relative_to(DOCS) and found.is_file() and found.suffix in (".md", ".json", ".png"):
+    if found.is_relative_to(DOCS) and found.is_file() and found.suffix in (".md", ".json", ".png", ".svg"):
         inside = found.relative_to(DOCS).as_posix()
         up = "" if page == ROOT / "README.md" else "../" * len(page.relative_to(DOCS).parent.parts)
         return f"{up}{inside}{hash_}{anchor}"

@@ -1,14 +1,13 @@
 // The image search as a whole: the CLIP service over a small model of random weights, a gate before it that can sleep, refuse
 // and be slow, the pages.
 
-import { spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request as requestOf } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { drawLandscapes } from "./landscapes.mjs";
-import { answers, examples, freePort, python, startApp, startFrontend } from "./processes.mjs";
+import { answers, examples, freePort, startApp, startFrontend } from "./processes.mjs";
 
 const GOLDEN = join(examples, "../core/tests/golden/clip/openai");
 
@@ -34,15 +33,6 @@ export function seededClip(folder, isOther = false) {
   };
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content));
   return folder;
-}
-
-/** The model of the demo: what `CLIP_MODEL` names, else the sample `tiny:clip` where this ayni has it; else none. */
-export async function clipModel() {
-  if (process.env.CLIP_MODEL) return process.env.CLIP_MODEL;
-  const code = "import ayni; ayni.Embedder('tiny:clip').embed_sync('a')";
-  const trying = spawn(python(), ["-c", code], { env: { ...process.env, HF_HUB_OFFLINE: "1" }, stdio: "ignore" });
-  const status = await new Promise((resolve) => trying.on("exit", resolve).on("error", resolve));
-  return status === 0 ? "tiny:clip" : undefined;
 }
 
 /** What a Space shows while it starts. */
@@ -86,9 +76,10 @@ export async function startGate(port) {
 
 /**
  * All of it. With `provider: "local"` the pages' server embeds itself, and neither service nor gate is there. `model` is a
- * folder or a reference; by default the model of random weights.
+ * folder or a reference; by default the model of random weights. `images` are landscapes that are drawn, `pictures` a folder whose PNGs
+ * are copied.
  */
-export async function startClipSearch({ provider = "huggingface", images = 12, model, env } = {}) {
+export async function startClipSearch({ provider = "huggingface", images = 12, pictures, model, env } = {}) {
   const [page, api] = [await freePort(), await freePort()];
   const work = mkdtempSync(join(tmpdir(), "ayni-clip-search-"));
   const folder = join(work, "images");
@@ -99,8 +90,12 @@ export async function startClipSearch({ provider = "huggingface", images = 12, m
   };
   try {
     const weights = model ?? seededClip(join(work, "tiny-clip"));
-    const system = { folder, indexFile: join(work, "vectors"), isRandom: model === undefined, page: `http://127.0.0.1:${page}`, api: `http://127.0.0.1:${api}`, stop };
+    const system = { folder, indexFile: join(work, "vectors"), page: `http://127.0.0.1:${page}`, api: `http://127.0.0.1:${api}`, stop };
     system.names = drawLandscapes(folder, images);
+    for (const name of pictures ? readdirSync(pictures) : []) {
+      copyFileSync(join(pictures, name), join(folder, name));
+      system.names.push(name);
+    }
     system.otherModel = () => seededClip(join(work, "other-clip"), true);
     if (provider === "huggingface") {
       const launch = async (reference = weights) => {

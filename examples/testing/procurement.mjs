@@ -32,7 +32,8 @@ export async function startBackend(world, models, { port, env = {}, config: more
   };
   const running = startApp("procurement/backend", port, {
     PROCUREMENT_CONFIG: JSON.stringify(config), MERCADO_PUBLICO_TICKET: "00000000-0000-0000-0000-000000000000",
-    GROQ_API_KEY: "demo-key-0000", GROQ_MODEL: "mock-model", GROQ_BASE_URL: models.url, ALLOW_ORIGINS: origins.join(","), ...env,
+    // As in its Dockerfile.
+    MAX_CONCURRENCY: "256", GROQ_API_KEY: "demo-key-0000", GROQ_MODEL: "mock-model", GROQ_BASE_URL: models.url, ALLOW_ORIGINS: origins.join(","), ...env,
   });
   await answers(`http://127.0.0.1:${port}/ready`, running);
   return running;

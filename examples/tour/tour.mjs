@@ -1,5 +1,5 @@
 // The tour's step in Node.js: the addon that was built with it, on the models that `make models` has put here, or on a
-// sample model of the package. `make demo` runs it last.
+// sample model of the package. `make tour` runs it last.
 
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";

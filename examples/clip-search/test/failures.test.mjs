@@ -24,7 +24,8 @@ after(async () => {
 const results = (page) => page.getByRole("region", { name: "Resultados" });
 async function ask(page, text = "w5 w6") {
   await page.goto(system.page);
-  await page.locator(".image-grid button").first().waitFor();
+  // Once the page runs: its first answer has the images before.
+  await page.getByTestId("indexed").waitFor();
   await page.getByRole("searchbox", { name: "Qué se busca" }).fill(text);
   await page.keyboard.press("Enter");
 }

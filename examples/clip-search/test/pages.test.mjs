@@ -26,6 +26,11 @@ const region = (page, name) => page.getByRole("region", { name });
 const cards = (page) => page.locator(".image-grid button");
 const namesOf = (page) => cards(page).evaluateAll((all) => all.map(({ dataset }) => dataset.name));
 const file = (name, bytes, mimeType = "image/png") => ({ name, mimeType, buffer: bytes });
+/** Opens the page and waits until it runs: its first answer has the images before. */
+async function visit(page) {
+  await page.goto(system.page);
+  await page.getByTestId("indexed").waitFor();
+}
 async function searchText(page, text) {
   await page.getByRole("searchbox", { name: "Qué se busca" }).fill(text);
   await page.getByRole("button", { name: "Buscar", exact: true }).click();
@@ -45,7 +50,7 @@ async function drop(page, zone, { name, mimeType, buffer }) {
 
 test("a text finds images with their similarity, and the address holds the search", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
+  await visit(page);
   await region(page, "Todas las imágenes").locator("button").nth(11).waitFor();
   await page.getByText("12 de 12 indexadas").waitFor();
   await searchText(page, "w5 w6 w7");
@@ -62,7 +67,7 @@ test("a text finds images with their similarity, and the address holds the searc
 
 test("an image from outside, one of the folder, and back and forward through them", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
+  await visit(page);
   const wanted = system.names[3];
   await page.locator("input[data-choose]").setInputFiles(join(system.folder, wanted));
   await page.locator(".score").first().waitFor();
@@ -91,7 +96,7 @@ test("an image from outside, one of the folder, and back and forward through the
 
 test("an image from outside that a reload has lost is asked for again", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
+  await visit(page);
   await page.locator("input[data-choose]").setInputFiles(file("fuera.png", landscape(50)));
   await page.locator(".score").first().waitFor();
   await page.reload();
@@ -101,7 +106,7 @@ test("an image from outside that a reload has lost is asked for again", async ()
 
 test("the viewer goes through the images by keys, and Esc gives the focus back", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
+  await visit(page);
   await cards(page).nth(11).waitFor();
   const names = await namesOf(page);
   await cards(page).first().click();
@@ -121,8 +126,7 @@ test("the viewer goes through the images by keys, and Esc gives the focus back",
 
 test("the whole path without a pointer: search, move, open, find similar", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
-  await cards(page).first().waitFor();
+  await visit(page);
   await page.keyboard.press("/");
   await page.keyboard.type("w8 w9");
   await page.keyboard.press("Enter");
@@ -179,15 +183,13 @@ test("uploads are stored, indexed and seen in another tab; a drop adds too; what
 
 test("an image that is dropped or pasted is searched with", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
-  await cards(page).first().waitFor();
+  await visit(page);
   const wanted = system.names[7];
   const bytes = readFileSync(join(system.folder, wanted));
   await drop(page, "Buscar parecidas", file("soltada.png", bytes));
   await page.locator(".score").first().waitFor();
   assert.equal((await namesOf(page))[0], wanted);
-  await page.goto(system.page);
-  await cards(page).first().waitFor();
+  await visit(page);
   await page.evaluate((base64) => {
     const data = new DataTransfer();
     data.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], "pegada.png", { type: "image/png" }));
@@ -200,8 +202,7 @@ test("an image that is dropped or pasted is searched with", async () => {
 
 test("an image that is too large, or is none, is said to be so", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
-  await cards(page).first().waitFor();
+  await visit(page);
   await page.locator("input[data-choose]").setInputFiles(file("enorme.png", Buffer.alloc(2 << 20)));
   await page.getByText("La imagen es demasiado grande").waitFor();
   await page.locator("input[data-add]").setInputFiles(file("enorme.png", Buffer.alloc(2 << 20)));
@@ -217,7 +218,7 @@ test("an image that is too large, or is none, is said to be so", async () => {
 
 test("progress is shown while images are indexed; a reload in the middle goes on where it is", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
+  await visit(page);
   await page.getByText("12 de 12 indexadas").waitFor();
   system.gate.state.delayMs = 400;
   const names = drawLandscapes(system.folder, 32, 70);
@@ -242,7 +243,7 @@ test("of many images sixty are shown, and more on a click; those that cannot be 
   const { page, close } = await open(browser, { expected: [/404/] });
   const names = drawLandscapes(system.folder, 55, 700);
   writeFileSync(join(system.folder, "texto.png"), "no soy una imagen");
-  await page.goto(system.page);
+  await visit(page);
   await page.getByText("67 de 68 indexadas").waitFor();
   assert.equal(await cards(page).count(), 60);
   await page.getByRole("button", { name: "Mostrar más" }).click();
@@ -256,7 +257,7 @@ test("of many images sixty are shown, and more on a click; those that cannot be 
 
 test("English is complete, and the choice stays", async () => {
   const { page, close } = await open(browser);
-  await page.goto(system.page);
+  await visit(page);
   await page.getByRole("button", { name: /English/ }).click();
   await page.getByRole("heading", { name: "Image search" }).waitFor();
   await page.reload();

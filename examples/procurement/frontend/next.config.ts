@@ -8,7 +8,8 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 const config: NextConfig = {
   agentRules: false,
-  experimental: { agentUpgrade: false },
+  // Styles within the page: one request less before anything is painted.
+  experimental: { agentUpgrade: false, inlineCss: true },
   // No page has images to resize; build.mjs takes out what would do it.
   images: { unoptimized: true },
   output: "standalone",

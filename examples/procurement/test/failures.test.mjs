@@ -104,6 +104,47 @@ test("with a key, the page asks for it and works with the right one only", async
   await system.restartBackend();
 });
 
+test("a backend that is killed while the page reads: the page goes on by itself, and nothing stored is lost", async () => {
+  const { page, close } = await open(browser, refused);
+  await page.goto(`${system.page}/tenders?q=aseo`);
+  await page.getByRole("grid").waitFor();
+  page.on("dialog", (dialog) => dialog.accept("Antes de la caída"));
+  await page.getByRole("button", { name: "Guardar búsqueda" }).click();
+  await page.getByRole("region", { name: "Búsquedas guardadas" }).waitFor();
+  const working = [2, 3, 4, 5, 6, 7, 8].find((back) => ![0, 6].includes(new Date(Date.now() - back * 86_400_000).getUTCDay()));
+  await page.goto(`${today()}?from=${new Date(Date.now() - working * 86_400_000).toISOString().slice(0, 10)}`);
+  await page.getByRole("grid").waitFor();
+  const many = Number(await page.getByRole("grid").getAttribute("aria-rowcount")) - 1;
+  await system.world.control({ behaviour: { latency_ms: 20 } });
+  await page.getByRole("button", { name: /Leer todos/ }).click();
+  const readSoFar = () => page.locator(".tile dd", { hasText: ` / ${many}` }).textContent().then((text) => Number(text.split(" / ")[0]));
+  while ((await readSoFar()) < many / 4) await page.waitForTimeout(100);
+  await system.stopBackend("SIGKILL");
+  const { calls, spent } = await system.world.control();
+  await page.getByRole("status").getByText("El backend no responde").waitFor();
+  assert.ok((await readSoFar()) < many);
+  assert.equal(await page.getByRole("grid").count(), 1, "what had been read is still shown");
+  await system.restartBackend();
+  const { used } = await (await fetch(`${system.api}/api/quota`)).json();
+  assert.ok(used >= Math.max(...Object.values(spent)), `${used} in the ledger, ${JSON.stringify(spent)} at the source`);
+  await page.getByText(`${many} / ${many}`).waitFor({ timeout: 180_000 });
+  await page.getByText("El backend no responde").waitFor({ state: "hidden" });
+  const name = "v1/ordenesdecompra.json?codigo";
+  // Whatever had been read is in the store: in a tab that knows nothing, reading all again asks the source for nothing.
+  const before = (await system.world.control()).calls[name];
+  assert.ok(before - calls[name] < many);
+  await page.reload();
+  await page.getByRole("grid").waitFor();
+  await page.getByRole("button", { name: /Leer todos/ }).click();
+  await page.getByText(`${many} / ${many}`).waitFor({ timeout: 180_000 });
+  assert.equal((await system.world.control()).calls[name], before);
+  assert.equal((await system.world.control()).violations, 0);
+  await page.goto(`${system.page}/tenders`);
+  await page.getByRole("region", { name: "Búsquedas guardadas" }).getByText("Antes de la caída").waitFor();
+  await system.world.control({ behaviour: { latency_ms: 0 } });
+  await close();
+});
+
 test("two tabs share saved searches", async () => {
   const first = await open(browser);
   await first.page.goto(`${system.page}/tenders`);

@@ -56,7 +56,7 @@ pub(crate) async fn with_proof() -> Result<()> {
     }
     let advice = analysis.verdict.map_or("none that the record allows", |verdict| verdict.as_str());
     show::fact("advice", advice);
-    let page = tender_pdf(&tender, Some(&analysis), &PdfPage::new().with_made_by("ayni, make demo"))?;
+    let page = tender_pdf(&tender, Some(&analysis), &PdfPage::new().with_made_by("ayni, make tour"))?;
     show::fact("the same on paper", format!("{} bytes of PDF, one page", page.len()));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `make demo`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, with the sample models of
+//! `make tour`: what ayni can do so far, against a mock server on loopback and the `scripted` backend, with the sample models of
 //! the package, and with two real models where `make models` has put them. No network, no keys.
 #![allow(clippy::print_stdout, reason = "a program that shows things")]
 

@@ -6,12 +6,13 @@ import test, { after, before, beforeEach } from "node:test";
 
 import { accessibility, launch, open, scriptBytes } from "../../testing/browser.mjs";
 import { REASONING, TEXT } from "../../testing/models.mjs";
-import { startTriage } from "../../testing/triage.mjs";
+import { STARTING } from "../../testing/clip.mjs";
+import { SPACE, startTriage } from "../../testing/triage.mjs";
 
 let system;
 let browser;
 before(async () => {
-  [system, browser] = await Promise.all([startTriage(), launch()]);
+  [system, browser] = await Promise.all([startTriage(), launch(["--host-resolver-rules=MAP *.hf.space 127.0.0.1"])]);
 });
 beforeEach(() => Object.assign(system.models.state, { delayMs: 0, status: 200, pieceMs: 5, cutAfter: undefined }));
 after(async () => {
@@ -125,6 +126,101 @@ test("a backend that is killed is said to be down, and the page goes on once it 
   await system.restartBackend();
   await page.getByRole("region", { name: "Modelos disponibles" }).getByRole("listitem").first().waitFor();
   assert.equal(await page.getByText("El backend no responde").count(), 0);
+  await close();
+});
+
+test("a backend that is killed in the middle of an answer: what had arrived stays and is said to be cut, and the next question is answered", async () => {
+  system.models.state.pieceMs = 300;
+  const { page, close } = await open(browser, { expected: [/Failed to load resource|net::ERR/] });
+  await page.goto(system.page);
+  await ask(page);
+  await answer(page).getByText("Toma aspirina").waitFor();
+  await system.stopBackend("SIGKILL");
+  await answer(page).getByText("La respuesta se cortó").waitFor();
+  const kept = await page.locator(".answer").textContent();
+  assert.ok(kept.startsWith("Toma aspirina") && kept.length < TEXT.length && TEXT.startsWith(kept.trim()), kept);
+  await page.getByRole("button", { name: "Preguntar" }).click();
+  await answer(page).getByText("El backend no responde").waitFor();
+  await system.restartBackend();
+  system.models.state.pieceMs = 5;
+  await page.getByRole("button", { name: "Preguntar" }).click();
+  await page.locator(".measures").waitFor();
+  assert.equal(await page.locator(".answer").textContent(), TEXT);
+  await close();
+});
+
+test("a Space that is still starting answers in HTML, and the page waits for it", async () => {
+  const { page, close } = await open(browser, { expected: [/Failed to load resource/] });
+  let asleep = true;
+  const html = { status: STARTING.status, headers: { ...STARTING.headers, "access-control-allow-origin": "*" }, body: STARTING.body };
+  await page.route(`${system.api}/**`, (route) => (asleep ? route.fulfill(html) : route.continue()));
+  await page.goto(system.page);
+  await page.getByText("Está despertando o iniciándose").waitFor();
+  asleep = false;
+  await page.getByRole("region", { name: "Modelos disponibles" }).getByRole("listitem").first().waitFor();
+  await close();
+});
+
+test("a slow model: the page says that it thinks until the first words", async () => {
+  system.models.state.delayMs = 1500;
+  const { page, close } = await open(browser);
+  await page.goto(system.page);
+  await ask(page);
+  await answer(page).getByRole("status", { name: "Pensando" }).waitFor();
+  await page.locator(".measures").waitFor();
+  assert.equal(await page.locator(".answer").textContent(), TEXT);
+  await close();
+});
+
+test("with a key, the page asks for it and works with the right one only", async () => {
+  await system.restartBackend({ API_KEY: "sesame" });
+  const { page, close } = await open(browser, { expected: [/Failed to load resource/] });
+  await page.goto(system.page);
+  for (const key of ["wrong", "sesame"]) {
+    await page.getByText("Se necesita una clave").waitFor();
+    await page.getByLabel("Clave").fill(key);
+    const answered = page.waitForResponse((response) => response.url() === `${system.api}/` && response.request().method() === "GET");
+    await page.getByRole("button", { name: "Usar" }).click();
+    assert.equal((await answered).status(), key === "sesame" ? 200 : 401);
+  }
+  await page.reload();
+  await ask(page);
+  await page.locator(".measures").waitFor();
+  assert.equal(await page.evaluate(() => localStorage.length + document.cookie.includes("sesame")), 0);
+  await close();
+  await system.restartBackend();
+});
+
+test("two tabs ask at once and each gets its own answer; going away and back leaves a page that works", async () => {
+  system.models.state.pieceMs = 60;
+  const first = await open(browser);
+  await first.page.goto(system.page);
+  const second = await first.context.newPage();
+  await second.goto(system.page);
+  await ask(first.page, "¿Una?");
+  await ask(second, "¿Otra?", "mock");
+  for (const [tab, route] of [[first.page, /hf-qwen2\.5/], [second, /mock/]]) {
+    await tab.locator(".measures").waitFor();
+    assert.match(await tab.locator(".measures").textContent(), route);
+  }
+  await second.goto("about:blank");
+  await second.goBack();
+  await ask(second);
+  await second.locator(".measures").waitFor();
+  await first.close();
+});
+
+test("on a Space the page finds the backend's Space by its own name", async () => {
+  const { page, context, close, log } = await open(browser);
+  // What Hugging Face's proxy does: HTTPS outside, HTTP inside.
+  await context.route("https://owner-carepath-backend.hf.space/**", async (route) => {
+    const url = new URL(route.request().url());
+    await route.fulfill({ response: await route.fetch({ url: system.api + url.pathname + url.search }) });
+  });
+  await page.goto(`http://${SPACE}:${system.pagePort}/`);
+  await ask(page);
+  await page.locator(".measures").waitFor();
+  assert.ok(log.includes("[API] Using API base: https://owner-carepath-backend.hf.space"), log.join("\n"));
   await close();
 });
 

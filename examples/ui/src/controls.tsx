@@ -2,7 +2,7 @@
 
 "use client";
 
-import { type ButtonHTMLAttributes, type ReactNode, useId } from "react";
+import { type ButtonHTMLAttributes, type ReactNode, useId, useState } from "react";
 
 import { Icon, type IconName } from "./icons.tsx";
 
@@ -51,6 +51,23 @@ export function SearchField(props: { label: string; value: string; onChange: (va
         type="search"
         value={props.value}
       />
+    </div>
+  );
+}
+
+/** Fields that filter rows. On narrow screens those after the first are behind a button that says how many of them are set. */
+export function Filters({ label, first, set, children }: { label: string; first: ReactNode; set: number; children: ReactNode }) {
+  const [open, setOpen] = useState(false);
+  const id = useId();
+  return (
+    <div className="filters">
+      {first}
+      <Button aria-controls={id} aria-expanded={open} className="button filters-button" icon="filter" onClick={() => setOpen(!open)}>
+        {set ? `${label} (${set})` : label}
+      </Button>
+      <div className="filters-more" data-open={open ? "" : undefined} id={id}>
+        {children}
+      </div>
     </div>
   );
 }

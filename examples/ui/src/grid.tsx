@@ -40,21 +40,24 @@ interface GridProps<R> {
   height?: number;
 }
 
-const ROW = { wide: 44, narrow: 80 };
+/** Pixels of a row: dense for a pointer, larger for fingers, a card on narrow screens. */
+const ROW = { pointer: 36, touch: 44, card: 80 };
 const HEAD = 36;
 const OVERSCAN = 8;
 const REST_MS = 300;
 
-function useIsNarrow(): boolean {
-  const [narrow, setNarrow] = useState(false);
+function useRowHeight(): number {
+  const [height, setHeight] = useState(ROW.pointer);
   useLayoutEffect(() => {
-    const query = window.matchMedia("(max-width: 760px)");
-    const update = () => setNarrow(query.matches);
+    const [narrow, coarse] = [window.matchMedia("(max-width: 760px)"), window.matchMedia("(pointer: coarse)")];
+    const update = () => setHeight(narrow.matches ? ROW.card : coarse.matches ? ROW.touch : ROW.pointer);
     update();
-    query.addEventListener("change", update);
-    return () => query.removeEventListener("change", update);
+    for (const query of [narrow, coarse]) query.addEventListener("change", update);
+    return () => {
+      for (const query of [narrow, coarse]) query.removeEventListener("change", update);
+    };
   }, []);
-  return narrow;
+  return height;
 }
 
 const collator = new Intl.Collator("es", { numeric: true, sensitivity: "base" });
@@ -74,7 +77,7 @@ export function sorted<R>(rows: readonly R[], columns: readonly Column<R>[], { b
 
 export function Grid<R>(props: GridProps<R>) {
   const { columns, sorting, height = 620 } = props;
-  const rowHeight = useIsNarrow() ? ROW.narrow : ROW.wide;
+  const rowHeight = useRowHeight();
   const [scroll, setScroll] = useState(0);
   // The row's id too: rows change places as more of them is read, and Enter opens the one that was chosen.
   const [active, setActive] = useState<{ index: number; id?: string }>({ index: 0 });

@@ -14,6 +14,7 @@ const PATHS = {
   close: <path d="m4 4 8 8m0-8-8 8" />,
   document: <path d="M4 1.8h5L12.2 5v9.2H4zM9 1.8V5h3.2M6 8.2h4M6 10.8h4" />,
   download: <path d="M8 2.5v8m-3.2-3L8 10.7l3.2-3.2M2.8 13.3h10.4" />,
+  filter: <path d="M2.5 4h11M4.5 8h7M6.5 12h3" />,
   down: <path d="M8 3v10m-3.5-3.5L8 13l3.5-3.5" />,
   up: <path d="M8 13V3M4.5 6.5 8 3l3.5 3.5" />,
   empty: <path d="M2 9.5 4 3h8l2 6.5v3.8H2zm0 0h3.5l1 2h3l1-2H14" />,

@@ -29,7 +29,7 @@ export function Notice(props: { icon: IconName; tone?: "info" | "ok" | "warn" | 
 }
 
 /** Lines where rows will be. Their widths vary so that they look like text, the same on the server and in the browser. */
-export function Skeleton({ label, rows = 8, height = 44 }: { label: string; rows?: number; height?: number }) {
+export function Skeleton({ label, rows = 8, height = 36 }: { label: string; rows?: number; height?: number }) {
   return (
     <div aria-busy="true" aria-label={label} role="status" style={{ padding: "0 16px" }}>
       {Array.from({ length: rows }, (_, row) => (

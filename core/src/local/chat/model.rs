@@ -239,7 +239,8 @@ impl ChatModel {
         self.check(request)?;
         let mut options =
             SamplingOptions::of_request(request, &self.defaults.options, self.model.vocab_size())?;
-        if ignores_ends(request)? {
+        let ignores_ends = ignores_ends(request)?;
+        if ignores_ends {
             let never = self.tokenizer.ends().iter().map(|end| (*end, f32::NEG_INFINITY));
             options.logit_bias.extend(never);
         }
@@ -256,7 +257,7 @@ impl ChatModel {
             let _ = events.send(Ok(ChatEvent::Text(text)));
         }
         let constraint = self.grammars.constraint(request, dialect, &prompt)?;
-        if constraint.is_some() && ignores_ends(request)? {
+        if constraint.is_some() && ignores_ends {
             let text = "`ignore_eos` does not go with an answer in a format: the format says where it ends";
             return Err(Error::invalid_request(text));
         }

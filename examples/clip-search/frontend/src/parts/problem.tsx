@@ -3,8 +3,7 @@
 "use client";
 
 import { AyniError } from "ayni/browser";
-import { Button, type IconName, Notice, State } from "ayni-ui";
-import { useEffect, useState } from "react";
+import { Button, type IconName, Notice, State, useCountdown } from "ayni-ui";
 
 import { client, type Index, isOwnServerAway } from "../lib/api.ts";
 import { bytesText, useWords, type Words } from "../lib/words.ts";
@@ -47,17 +46,6 @@ function said(words: Words, kind: string, message: string, wait: number | null, 
     default:
       return { icon: "warning", title: words.failed, text: message, tone: "danger" };
   }
-}
-
-/** Counts seconds down, then calls. */
-function useCountdown(from: number | undefined, done: () => void): number {
-  const [left, setLeft] = useState(Math.ceil(from ?? 0));
-  useEffect(() => {
-    if (from === undefined) return;
-    const timer = setTimeout(() => (left <= 1 ? done() : setLeft(left - 1)), 1000);
-    return () => clearTimeout(timer);
-  }, [from, left, done]);
-  return left;
 }
 
 /** In place of the results; null is an image that is too large to send. */

@@ -6,6 +6,7 @@ import { Button, count, Mark, SettingsButtons, Skeleton, State, useQuery, useSet
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import { client, type Image, type Index, useIndex } from "../lib/api.ts";
+import { type FirstImages, SHOWN_AT_ONCE } from "../lib/first.ts";
 import { type Asked, type Search, useSearch } from "../lib/search.ts";
 import { useUploads } from "../lib/uploads.ts";
 import { useWords } from "../lib/words.ts";
@@ -49,7 +50,8 @@ function useImages({ state }: Index) {
   return query;
 }
 
-export function SearchPage() {
+/** `first` are the images of the page's first answer, until the browser has asked for itself. */
+export function SearchPage({ first }: { first?: FirstImages | undefined }) {
   const words = useWords();
   const { language } = useSettings();
   const toast = useToast();
@@ -72,7 +74,8 @@ export function SearchPage() {
     files.set(id, chosen);
     setView({ ...VIEW, image: id });
   };
-  const cards: readonly Card[] | undefined = isSearch ? search.found?.matches : images.data?.images;
+  const all = images.data?.images ?? (images.error ? undefined : first?.images);
+  const cards: readonly Card[] | undefined = isSearch ? search.found?.matches : all;
   const similar = (name: string) => setView({ ...VIEW, like: name });
   // The back button closes an image that was opened here, and closing it leaves no step behind.
   const isStep = useRef(false);
@@ -120,7 +123,7 @@ export function SearchPage() {
             {isSearch ? (
               <Results cards={cards} index={index} isLost={view.image !== "" && !file} isTooLarge={isTooLarge} largest={largest} onOpen={openImage} search={search} />
             ) : (
-              <Gallery cards={cards} error={images.error} index={index} onAdd={send} onOpen={openImage} />
+              <Gallery all={images.data?.images.length ?? first?.all ?? 0} cards={cards} error={images.error} index={index} onAdd={send} onOpen={openImage} />
             )}
           </section>
           <IndexPanel index={index} />
@@ -184,9 +187,17 @@ function Waiting({ label }: { label: string }) {
   );
 }
 
-const SHOWN_AT_ONCE = 60;
+interface GalleryProps {
+  cards: readonly Card[] | undefined;
+  /** How many images there are. */
+  all: number;
+  error: unknown;
+  index: Index;
+  onAdd: (files: File[]) => void;
+  onOpen: (name: string) => void;
+}
 
-function Gallery({ cards, error, index, onAdd, onOpen }: { cards: readonly Card[] | undefined; error: unknown; index: Index; onAdd: (files: File[]) => void; onOpen: (name: string) => void }) {
+function Gallery({ cards, all, error, index, onAdd, onOpen }: GalleryProps) {
   const words = useWords();
   const { language } = useSettings();
   const [most, setMost] = useState(SHOWN_AT_ONCE);
@@ -216,12 +227,12 @@ function Gallery({ cards, error, index, onAdd, onOpen }: { cards: readonly Card[
     <>
       <div className="panel-head">
         <h2>
-          {words.all} <small className="muted number">{count(language, cards.length)}</small>
+          {words.all} <small className="muted number">{count(language, all)}</small>
         </h2>
         <span className="muted hint">{words.arrows}</span>
       </div>
       <ImageGrid cards={cards.slice(0, most)} onOpen={onOpen} />
-      {cards.length > most ? (
+      {all > most ? (
         <div className="panel-body row" style={{ justifyContent: "center" }}>
           <Button onClick={() => setMost(most + SHOWN_AT_ONCE)}>{words.more}</Button>
         </div>

@@ -1,6 +1,6 @@
 /** Why no image was made, and what can be done about it. */
 
-import { Button, Icon, useSettings, count } from "ayni-ui";
+import { Button, count, Icon, useNow, useSettings } from "ayni-ui";
 import { type FormEvent, useEffect, useState } from "react";
 
 import { settings, type Statuses } from "../lib/engines.ts";
@@ -16,23 +16,11 @@ interface ProblemProps {
   onClose: () => void;
 }
 
-/** Whole seconds until a moment; 0 once it has passed. */
-function useCountdown(until: number): number {
-  const [left, setLeft] = useState(() => until - Date.now());
-  useEffect(() => {
-    const update = () => setLeft(until - Date.now());
-    update();
-    const timer = setInterval(update, 500);
-    return () => clearInterval(timer);
-  }, [until]);
-  return Math.max(0, Math.ceil(left / 1000));
-}
-
 export function Problem({ failed, status, onRetry, onKey, onClose }: ProblemProps) {
   const words = useWords();
   const { language } = useSettings();
   const { error, engine, work } = failed;
-  const wait = useCountdown(failed.at + (error.retryAfterMs ?? 0));
+  const wait = Math.max(0, Math.ceil((failed.at + (error.retryAfterMs ?? 0) - useNow(500)) / 1000));
   const { again } = status;
   // What the browser calls a failed fetch has many causes: the engine is asked how it is.
   useEffect(() => again(), [failed.at, again]);

@@ -1,6 +1,6 @@
 /** The picture: while it is drawn, and what can be done with it. */
 
-import { Badge, Button, Field, Skeleton, State, count, time, useSettings } from "ayni-ui";
+import { Badge, Button, count, Field, Skeleton, State, time, useNow, useSettings } from "ayni-ui";
 import { save } from "ayni-ui/files/save";
 import { type CSSProperties, type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 
@@ -60,20 +60,10 @@ function Canvas({ size: [wide = 1, high = 1] = [], children }: { size: readonly 
   );
 }
 
-/** Seconds since a moment, counted while it is shown. */
-function useSeconds(since: number): number {
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 250);
-    return () => clearInterval(timer);
-  }, []);
-  return Math.max(0, (now - since) / 1000);
-}
-
 function Drawing({ running, onCancel }: { running: Running; onCancel: () => void }) {
   const words = useWords();
   const { language } = useSettings();
-  const seconds = useSeconds(running.began);
+  const seconds = Math.max(0, (useNow(250) - running.began) / 1000);
   const { step, waiting, source } = running;
   const beneath = useUrl(running.kind === "generate" ? undefined : source?.png);
   const shown = step?.preview ? `data:image/png;base64,${step.preview}` : beneath;

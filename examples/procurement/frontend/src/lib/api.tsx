@@ -3,6 +3,7 @@
 "use client";
 
 import { createClient, getApiBase } from "ayni/browser";
+import { useTabKey } from "ayni-ui";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 
 export type Client = ReturnType<typeof createClient>;
@@ -15,25 +16,18 @@ interface Api {
 }
 
 const Context = createContext<Api>({ client: null, giveKey: () => undefined });
-const KEY = "api-key";
 
 export function ApiProvider({ url, children }: { url: string | undefined; children: ReactNode }) {
   const [base, setBase] = useState<string>();
-  const [key, setKey] = useState<string>();
-  useEffect(() => {
-    setKey(sessionStorage.getItem(KEY) ?? undefined);
-    setBase(getApiBase({ space: ["andesops-ai", "andesai-backend"], url, local: "http://localhost:8000" }));
-  }, [url]);
+  const [key, giveKey] = useTabKey();
+  useEffect(() => setBase(getApiBase({ space: ["andesops-ai", "andesai-backend"], url, local: "http://localhost:8000" })), [url]);
 
   const api = useMemo<Api>(
     () => ({
       client: base === undefined ? null : createClient({ base, apiKey: key }),
-      giveKey(given) {
-        sessionStorage.setItem(KEY, given);
-        setKey(given);
-      },
+      giveKey,
     }),
-    [base, key],
+    [base, key, giveKey],
   );
   return <Context value={api}>{children}</Context>;
 }

@@ -3,7 +3,7 @@
 "use client";
 
 import {
-  Button, Check, type Column, count, Field, folded, fromUnits, Grid, money, Notice, santiagoDay, SearchField, Select, Skeleton, State,
+  Button, Check, type Column, count, Field, Filters, folded, fromUnits, Grid, money, Notice, santiagoDay, SearchField, Select, Skeleton, State,
   time, toUnits, useQuery, useSettings, useView,
 } from "ayni-ui";
 import type { records } from "ayni";
@@ -88,7 +88,7 @@ export function Monitor() {
       <Tiles all={all} orders={orders} read={read} reading={details.reading} readAll={readAll} shown={shown} stop={stop} unreadable={unreadable} />
       <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} />
       <section aria-label={words.orders} className="panel">
-        <Filters from={from} orders={orders} setView={setView} to={to} view={view} />
+        <OrderFilters from={from} orders={orders} setView={setView} to={to} view={view} />
         {list.data ? (
           <>
             {shown.length ? (
@@ -165,7 +165,7 @@ function useColumns(): Column<OrderLine>[] {
   );
 }
 
-function Filters(props: { view: View; setView: (change: Partial<View>, how?: "push" | "replace") => void; orders: readonly OrderLine[]; from: string; to: string }) {
+function OrderFilters(props: { view: View; setView: (change: Partial<View>, how?: "push" | "replace") => void; orders: readonly OrderLine[]; from: string; to: string }) {
   const { view, setView, orders } = props;
   const words = useWords();
   const name = useStateName();
@@ -179,15 +179,16 @@ function Filters(props: { view: View; setView: (change: Partial<View>, how?: "pu
       <input className="input" max={santiagoDay()} onChange={(event) => event.target.value && setView(change(event.target.value))} type="date" value={value} />
     </Field>
   );
+  const search = <SearchField label={words.filterRows} onChange={(q) => setView({ q }, "replace")} placeholder={words.filterRows} value={view.q} />;
+  const set = [view.from, view.to, view.state, view.region, view.buyer].filter(Boolean).length;
   return (
-    <div className="filters">
-      <SearchField label={words.filterRows} onChange={(q) => setView({ q }, "replace")} placeholder={words.filterRows} value={view.q} />
+    <Filters first={search} label={words.filters} set={set}>
       {day(words.from, props.from, (from) => ({ from, to: props.to < from ? from : props.to }))}
       {day(words.to, props.to, (to) => ({ to, from: props.from > to ? to : props.from }))}
       <Select choices={choices((order) => order.state, words.all, name, view.state)} label={words.state} onChange={(state) => setView({ state })} value={view.state} />
       <Select choices={choices(regionOf, words.allRegions, undefined, view.region)} label={words.region} onChange={(region) => setView({ region })} value={view.region} />
       <Select choices={choices(buyerOf, words.all, undefined, view.buyer)} label={words.buyer} onChange={(buyer) => setView({ buyer })} value={view.buyer} />
-    </div>
+    </Filters>
   );
 }
 

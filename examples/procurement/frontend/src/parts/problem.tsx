@@ -3,8 +3,8 @@
 "use client";
 
 import { AyniError } from "ayni/browser";
-import { Button, Field, Notice, State, time, useSettings } from "ayni-ui";
-import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { Button, KeyForm, Notice, State, time, useCountdown, useNow, useSettings } from "ayni-ui";
+import { type ReactNode, useEffect, useState } from "react";
 
 import { useApi } from "../lib/api.tsx";
 import { useWords } from "../lib/words.ts";
@@ -14,6 +14,20 @@ const AWAY = new Set(["unavailable", "cold_start", "offline"]);
 interface Props {
   error: unknown;
   again: () => void;
+}
+
+/** Whether the backend itself does not answer: a failure of the source behind it names that source. */
+const isBackendAway = (error: unknown) => error instanceof AyniError && AWAY.has(error.code) && (error.status === undefined || !error.backend);
+
+/** Goes on once the backend answers. */
+function useAwake(isAway: boolean, again: () => void) {
+  const { client } = useApi();
+  useEffect(() => {
+    if (!isAway) return;
+    const stop = new AbortController();
+    client?.awake({ signal: stop.signal }).then(again, () => undefined);
+    return () => stop.abort();
+  }, [isAway, client, again]);
 }
 
 function Again({ onClick }: { onClick: () => void }) {
@@ -31,8 +45,7 @@ export function Problem({ error, again }: Props) {
   const code = error instanceof AyniError ? error.code : "unexpected";
   const [status, message] = error instanceof AyniError ? [error.status, error.message] : [undefined, String(error)];
   const retry = <Again onClick={again} />;
-  // A failure of the source behind the backend has a sentence of its own; one without status or JSON is the backend's.
-  if (AWAY.has(code) && (status === undefined || !(error as AyniError).backend)) return <Asleep again={again} />;
+  if (isBackendAway(error)) return <Asleep again={again} />;
   if (status === 401) return <NeedsKey again={again} />;
   if (code === "quota_exceeded") return <QuotaSpent retry={retry} />;
   if (code === "rate_limited") return <Limited again={again} error={error as AyniError} />;
@@ -52,8 +65,9 @@ function Failed(props: { icon: "key" | "warning"; title: string; message: string
 /** Above data that is still there. */
 export function ProblemNotice({ error, again }: Props) {
   const words = useWords();
+  useAwake(isBackendAway(error), again);
   const code = error instanceof AyniError ? error.code : "unexpected";
-  const text = code === "quota_exceeded" ? `${words.quotaSpent}. ${words.quotaNoted}` : AWAY.has(code) ? words.down : `${words.failed}: ${error instanceof Error ? error.message : error}`;
+  const text = code === "quota_exceeded" ? `${words.quotaSpent}. ${words.quotaNoted}` : isBackendAway(error) ? words.down : `${words.failed}: ${error instanceof Error ? error.message : error}`;
   return (
     <Notice
       action={<Again onClick={again} />}
@@ -68,18 +82,9 @@ export function ProblemNotice({ error, again }: Props) {
 /** Goes on by itself once the backend answers. */
 function Asleep({ again }: { again: () => void }) {
   const words = useWords();
-  const { client } = useApi();
-  const [seconds, setSeconds] = useState(0);
-  useEffect(() => {
-    const stop = new AbortController();
-    const began = Date.now();
-    const timer = setInterval(() => setSeconds(Math.floor((Date.now() - began) / 1000)), 1000);
-    client?.awake({ signal: stop.signal }).then(again, () => undefined);
-    return () => {
-      clearInterval(timer);
-      stop.abort();
-    };
-  }, [client, again]);
+  const [began] = useState(Date.now);
+  const seconds = Math.max(0, Math.floor((useNow(1000) - began) / 1000));
+  useAwake(true, again);
   return (
     <State
       actions={<Again onClick={again} />}
@@ -96,24 +101,13 @@ function Asleep({ again }: { again: () => void }) {
 function NeedsKey({ again }: { again: () => void }) {
   const words = useWords();
   const { giveKey } = useApi();
-  const [key, setKey] = useState("");
-  function submit(event: FormEvent) {
-    event.preventDefault();
-    giveKey(key.trim());
+  function onKey(key: string) {
+    giveKey(key);
     again();
   }
   return (
     <State
-      actions={
-        <form className="row" onSubmit={submit} style={{ alignItems: "end" }}>
-          <Field label={words.key}>
-            <input autoComplete="off" className="input" onChange={(event) => setKey(event.target.value)} required type="password" value={key} />
-          </Field>
-          <Button icon="key" look="main" type="submit">
-            {words.use}
-          </Button>
-        </form>
-      }
+      actions={<KeyForm label={words.key} onKey={onKey} use={words.use} />}
       icon="key"
       title={words.needsKey}
       tone="warn"
@@ -137,11 +131,7 @@ function QuotaSpent({ retry }: { retry: ReactNode }) {
 
 function Limited({ error, again }: { error: AyniError; again: () => void }) {
   const words = useWords();
-  const [left, setLeft] = useState(Math.max(1, Math.ceil((error.retryAfterMs ?? 5000) / 1000)));
-  useEffect(() => {
-    const timer = setTimeout(() => (left <= 1 ? again() : setLeft(left - 1)), 1000);
-    return () => clearTimeout(timer);
-  }, [left, again]);
+  const left = useCountdown(Math.max(1, (error.retryAfterMs ?? 5000) / 1000), again);
   return (
     <State
       actions={<Again onClick={again} />}

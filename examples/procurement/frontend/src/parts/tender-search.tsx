@@ -3,8 +3,8 @@
 "use client";
 
 import {
-  Badge, Button, type Column, count, Field, Grid, money, SearchField, Segments, Select, Skeleton, State, time, toUnits, useQuery,
-  useSettings, useToast, useView,
+  Badge, Button, type Column, count, Field, Filters, Grid, money, SearchField, Segments, Select, Skeleton, State, time, toUnits, useNow,
+  useQuery, useSettings, useToast, useView,
 } from "ayni-ui";
 import type { records } from "ayni";
 import Link from "next/link";
@@ -22,7 +22,7 @@ import { Problem, ProblemNotice } from "./problem.tsx";
 import { SavedSearches } from "./saved-searches.tsx";
 import { Share } from "./share.tsx";
 import { StateBadge } from "./state-badge.tsx";
-import { TimeLeft, useNow } from "./time-left.tsx";
+import { DEADLINES_MS, TimeLeft } from "./time-left.tsx";
 
 /** How many tenders' details are read without being asked. */
 const READ_AT_ONCE = 30;
@@ -44,7 +44,7 @@ export function TenderSearch() {
   const { client } = useApi();
   const router = useRouter();
   const toast = useToast();
-  const now = useNow();
+  const now = useNow(DEADLINES_MS);
   const [view, setView] = useView(SEARCH);
   const asked = useSettled(askedOf(view));
   const found = useQuery(client && `search ${asked}`, (signal) => search(client!, view, signal));
@@ -105,7 +105,7 @@ export function TenderSearch() {
         saved={saved}
       />
       <section aria-label={words.results} className="panel">
-        <Filters all={all} setView={setView} view={view} />
+        <SearchFilters all={all} setView={setView} view={view} />
         {found.data ? (
           <>
             {fresh ? (
@@ -181,7 +181,7 @@ function useColumns(now: number): Column<Opportunity>[] {
 
 type SetView = (change: Partial<typeof SEARCH>, how?: "push" | "replace") => void;
 
-function Filters({ view, setView, all }: { view: typeof SEARCH; setView: SetView; all: readonly Opportunity[] }) {
+function SearchFilters({ view, setView, all }: { view: typeof SEARCH; setView: SetView; all: readonly Opportunity[] }) {
   const words = useWords();
   const amount = (name: "min" | "max", label: string) => (
     <Field label={label}>
@@ -189,6 +189,7 @@ function Filters({ view, setView, all }: { view: typeof SEARCH; setView: SetView
     </Field>
   );
   const categories = [...new Set([...all.flatMap((one) => one.categories), ...(view.category ? [view.category] : [])])].sort((a, b) => a.localeCompare(b));
+  const set = [view.region, view.category, view.min, view.max, view.within].filter(Boolean).length;
   return (
     <>
       <div className="panel-head" style={{ paddingTop: 12 }}>
@@ -199,8 +200,7 @@ function Filters({ view, setView, all }: { view: typeof SEARCH; setView: SetView
           value={view.kind}
         />
       </div>
-      <div className="filters" style={{ paddingTop: 4 }}>
-        <SearchField label={words.words} onChange={(q) => setView({ q }, "replace")} placeholder={words.words} value={view.q} />
+      <Filters first={<SearchField label={words.words} onChange={(q) => setView({ q }, "replace")} placeholder={words.words} value={view.q} />} label={words.filters} set={set}>
         <Select choices={[{ value: "", label: words.allRegions }, ...REGIONS.map(([value, label]) => ({ value, label }))]} label={words.region} onChange={(region) => setView({ region })} value={view.region} />
         <Select choices={[{ value: "", label: words.allRegions }, ...categories.map((value) => ({ value, label: value }))]} label={words.category} onChange={(category) => setView({ category })} value={view.category} />
         {amount("min", words.minAmount)}
@@ -211,7 +211,7 @@ function Filters({ view, setView, all }: { view: typeof SEARCH; setView: SetView
           onChange={(within) => setView({ within })}
           value={view.within}
         />
-      </div>
+      </Filters>
     </>
   );
 }

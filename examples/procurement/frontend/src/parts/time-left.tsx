@@ -2,25 +2,17 @@
 
 "use client";
 
-import { Badge, time, timeLeft, useSettings } from "ayni-ui";
-import { useEffect, useState } from "react";
+import { Badge, time, timeLeft, useNow, useSettings } from "ayni-ui";
 
 import { useWords } from "../lib/words.ts";
 
-/** The time, renewed every half minute. */
-export function useNow(): number {
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 30_000);
-    return () => clearInterval(timer);
-  }, []);
-  return now;
-}
+/** How often deadlines are looked at again: they are shown to the minute. */
+export const DEADLINES_MS = 30_000;
 
 export function TimeLeft({ until }: { until: string | undefined }) {
   const words = useWords();
   const { language } = useSettings();
-  const now = useNow();
+  const now = useNow(DEADLINES_MS);
   if (!until) return <span className="muted">–</span>;
   const left = timeLeft(until, now);
   if (left === null) return <span className="muted">{words.closed}</span>;

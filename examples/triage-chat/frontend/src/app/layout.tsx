@@ -7,6 +7,8 @@ import { cookies } from "next/headers";
 import type { ReactNode } from "react";
 
 const inter = localFont({
+  // It is preloaded; where it is late all the same, this visit goes without it, and no line breaks anew.
+  display: "optional",
   src: "../../../../node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2",
   variable: "--font-sans",
   weight: "100 900",

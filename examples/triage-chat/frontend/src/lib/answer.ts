@@ -3,7 +3,7 @@
 "use client";
 
 import { AyniError, createClient, getApiBase } from "ayni/browser";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 
 export type Client = ReturnType<typeof createClient>;
 
@@ -35,10 +35,10 @@ export interface Answer {
 }
 
 /** Null until the page runs in the browser. */
-export function useClient(url: string | undefined): Client | null {
-  const [client, setClient] = useState<Client | null>(null);
-  useEffect(() => setClient(createClient({ base: getApiBase({ space: ["carepath", "carepath-backend"], url, local: "http://localhost:8000" }) })), [url]);
-  return client;
+export function useClient(url: string | undefined, key: string | undefined): Client | null {
+  const [base, setBase] = useState<string>();
+  useEffect(() => setBase(getApiBase({ space: ["carepath", "carepath-backend"], url, local: "http://localhost:8000" })), [url]);
+  return useMemo(() => (base === undefined ? null : createClient({ base, apiKey: key })), [base, key]);
 }
 
 function after(answer: Answer, { event, data }: { event: string; data: string }): Answer {
@@ -80,7 +80,8 @@ export function useAnswer(client: Client | null) {
         if (now.status === "asking" || now.status === "writing") setAnswer({ ...now, status: "cut" });
       } catch (error) {
         if (mine.signal.aborted) return;
-        if (error instanceof AyniError) setAnswer({ ...now, status: "failed", failure: { code: error.code, message: error.message } });
+        // Without a status it is the backend that does not answer, not the provider behind it.
+        if (error instanceof AyniError) setAnswer({ ...now, status: "failed", failure: { code: error.status === undefined && error.code === "unavailable" ? "down" : error.code, message: error.message } });
         else setAnswer({ ...now, status: "cut" });
       }
     },

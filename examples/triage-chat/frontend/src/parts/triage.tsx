@@ -2,7 +2,8 @@
 
 "use client";
 
-import { Badge, Button, Field, Mark, Notice, Select, SettingsButtons, Skeleton, State, useQuery } from "ayni-ui";
+import { AyniError } from "ayni/browser";
+import { Badge, Button, Field, KeyForm, Mark, Notice, Select, SettingsButtons, Skeleton, State, useQuery, useTabKey } from "ayni-ui";
 import { type FormEvent, useEffect, useState } from "react";
 
 import { type Answer, type Client, type Mode, useAnswer, useClient } from "../lib/answer.ts";
@@ -15,8 +16,9 @@ interface Overview {
 
 export function Triage({ url }: { url: string | undefined }) {
   const words = useWords();
-  const client = useClient(url);
-  const overview = useQuery(client && "modes", (signal) => client!.get<Overview>("/", {}, { signal }));
+  const [key, giveKey] = useTabKey();
+  const client = useClient(url, key);
+  const overview = useQuery(client && `modes ${key ?? ""}`, (signal) => client!.get<Overview>("/", {}, { signal }));
   const { answer, ask, stop } = useAnswer(client);
   const busy = answer?.status === "asking" || answer?.status === "writing";
   return (
@@ -38,7 +40,15 @@ export function Triage({ url }: { url: string | undefined }) {
         <Notice icon="warning" tone="warn">
           {words.disclaimer}
         </Notice>
-        {overview.error && !overview.data ? <Away again={overview.again} client={client} /> : null}
+        {overview.data || !overview.error ? null : isKeyWanted(overview.error) ? (
+          <section className="panel">
+            <State actions={<KeyForm label={words.key} onKey={giveKey} use={words.use} />} icon="key" title={words.needsKey} tone="warn">
+              {words.needsKeyText}
+            </State>
+          </section>
+        ) : (
+          <Away again={overview.again} client={client} />
+        )}
         <div className="triage">
           <div className="stack">
             <Question busy={busy} onAsk={ask} onStop={stop} overview={overview.data} />
@@ -58,6 +68,8 @@ export function Triage({ url }: { url: string | undefined }) {
     </>
   );
 }
+
+const isKeyWanted = (error: unknown) => error instanceof AyniError && error.status === 401;
 
 /** Goes on by itself once the backend answers. */
 function Away({ client, again }: { client: Client | null; again: () => void }) {
