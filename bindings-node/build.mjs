@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
+const samples = join(here, "../core/samples/models");
 const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
 
@@ -60,7 +61,7 @@ export function platformPackage(folder, addon, platform) {
   const { version, license } = manifest;
   const limits = { os: [os], cpu: [cpu], ...(os === "linux" ? { libc: [libc === "musl" ? "musl" : "glibc"] } : {}) };
   const about = { name: `ayni-${platform}`, version, description: `The native part of ayni for ${platform}`, license };
-  const files = { main: file, files: [file, "LICENSE-*"] };
+  const files = { main: file, files: [file, "LICENSE-*", "THIRD-PARTY.txt"] };
   write(join(folder, "package.json"), `${JSON.stringify({ ...about, ...files, ...limits }, null, 2)}\n`);
   for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) writeFileSync(join(folder, name), readFileSync(join(here, name)));
 }
@@ -77,6 +78,8 @@ export function thisPlatform() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   compile();
   wrap();
+  // The package ships the sample models as files, once for the addons of all platforms.
+  cpSync(samples, join(here, "models"), { recursive: true });
   const addon = process.argv[2];
   const platform = thisPlatform();
   if (addon) platformPackage(join(here, "node_modules", `ayni-${platform}`), addon, platform);

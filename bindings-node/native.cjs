@@ -2,6 +2,7 @@
 // The only file that touches the addon. The names of the packages are literal, so that bundlers and tracers find them.
 
 const { readFileSync } = require("node:fs");
+const { join } = require("node:path");
 
 function usesMusl() {
   try {
@@ -31,6 +32,7 @@ const libc = process.platform !== "linux" ? "" : usesMusl() ? "-musl" : "-gnu";
 const platform = `${process.platform}-${process.arch}${libc}`;
 try {
   module.exports = load(platform);
+  module.exports.useSamplesIn(join(__dirname, "models"));
 } catch (cause) {
   if (cause.code !== "MODULE_NOT_FOUND") throw cause;
   const name = `ayni-${platform}${process.platform === "win32" ? "-msvc" : ""}`;

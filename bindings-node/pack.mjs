@@ -1,6 +1,6 @@
-// Makes the packages that npm publishes: `node pack.mjs OUT ADDON [PLATFORM]`, after build.mjs. OUT gets the tarball of `ayni`
-// and the one of the platform that the addon is built for, this machine's by default; it fails if that one is too large or
-// needs too new a glibc. scripts/node-packages builds the addon as well.
+// Makes the packages that npm publishes: `node pack.mjs OUT ADDON [PLATFORM [NOTICE]]`, after build.mjs. OUT gets the tarball of
+// `ayni` and the one of the platform that the addon is built for, this machine's by default, with NOTICE, the licences of what is
+// compiled into the addon; it fails if that one is too large or needs too new a glibc. scripts/node-packages builds the addon as well.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -47,13 +47,13 @@ function packed(folder, out) {
 
 /** Packs both. The main package names `platforms`: the tests name their own alone, so that nobody looks for packages that are
  * not published. */
-export function pack(out, addon, platform = thisPlatform(), platforms = PLATFORMS) {
+export function pack(out, addon, platform = thisPlatform(), { platforms = PLATFORMS, notice } = {}) {
   const work = mkdtempSync(join(tmpdir(), "ayni-pack-"));
   try {
     mkdirSync(out, { recursive: true });
     const main = join(work, "ayni");
     mkdirSync(main);
-    for (const name of ["dist", "bin.cjs", "native.cjs", "README.md"]) cpSync(join(here, name), join(main, name), { recursive: true });
+    for (const name of ["dist", "models", "bin.cjs", "native.cjs", "README.md"]) cpSync(join(here, name), join(main, name), { recursive: true });
     for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) writeFileSync(join(main, name), readFileSync(join(here, name)));
     const { devDependencies: _, scripts: __, ...manifest } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
     manifest.optionalDependencies = Object.fromEntries(platforms.map((name) => [`ayni-${name}`, manifest.version]));
@@ -64,6 +64,7 @@ export function pack(out, addon, platform = thisPlatform(), platforms = PLATFORM
     // What only a debugger reads.
     if (process.platform === "linux" && platform === thisPlatform()) execFileSync("strip", ["--strip-unneeded", stripped]);
     platformPackage(native, stripped, platform);
+    if (notice) cpSync(notice, join(native, "THIRD-PARTY.txt"));
     return [packed(main, out), { ...packed(native, out), glibc: glibcOf(stripped) }];
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -71,12 +72,12 @@ export function pack(out, addon, platform = thisPlatform(), platforms = PLATFORM
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [out, addon, platform = thisPlatform()] = process.argv.slice(2);
+  const [out, addon, platform = thisPlatform(), notice] = process.argv.slice(2);
   if (!out || !addon || !PLATFORMS.includes(platform)) {
-    console.error(`usage: node pack.mjs OUT ADDON [${PLATFORMS.join("|")}]`);
+    console.error(`usage: node pack.mjs OUT ADDON [${PLATFORMS.join("|")} [NOTICE]]`);
     process.exit(2);
   }
-  for (const made of pack(resolve(out), addon, platform)) {
+  for (const made of pack(resolve(out), addon, platform, { notice })) {
     const needs = made.glibc === undefined ? "" : `, glibc ${made.glibc} or newer`;
     console.log(`${made.path}: ${made.megabytes.toFixed(1)} MB unpacked${needs}`);
     const wrong = fault(made);

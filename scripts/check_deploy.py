@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks what the examples are deployed with: manifests by Kubernetes' own schemas, that they fit each other and the images,
-the variables for Terraform, the compose file. Runs with the Python of target/venv-lint (scripts/python-env lint)."""
+the variables for Terraform, the compose file, the parts of the tests in CI's workflow. Runs with the Python of
+target/venv-lint (scripts/python-env lint)."""
 
 import copy
 import re
@@ -187,11 +188,21 @@ def compose_faults() -> Iterator[str]:
     yield from (f"{path.relative_to(folder)} is no service" for path in folder.rglob("Dockerfile") if path.resolve() not in built)
 
 
+def workflow_faults() -> Iterator[str]:
+    """CI runs each part of the tests, once."""
+    parts = re.search(r"usage: scripts/test \[([\w|]+)\]", (ROOT / "scripts/test").read_text())[1].split("|")
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    run = " ".join(jobs["test"]["strategy"]["matrix"]["parts"]).split()
+    if sorted(run) != sorted(parts):
+        yield f"ci.yml runs {sorted(run)}; scripts/test has {sorted(parts)}"
+
+
 def main() -> int:
     faults = [f"examples/kubernetes/{app}: {fault}" for app in IMAGES for fault in app_faults(app)]
     faults += checker_faults()
     faults += [f"examples/kubernetes/terraform: {fault}" for fault in terraform_faults()]
     faults += [f"examples/compose.yaml: {fault}" for fault in compose_faults()]
+    faults += [f".github/workflows: {fault}" for fault in workflow_faults()]
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     if not faults:

@@ -156,7 +156,9 @@ def file_faults(path: Path, version: str) -> list[str]:
             for folder in folders
             if (at := content.find(folder)) >= 0
         ]
-    faults += [f"it lacks {name}" for name in LICENSES if name not in names]
+    is_compiled = path.suffix == ".whl" or any(name.endswith(".node") for name in names)
+    wanted = (*LICENSES, "THIRD-PARTY.txt") if is_compiled else LICENSES
+    faults += [f"it lacks {name}" for name in wanted if name not in names]
     # The npm package of a platform is part of another one, and a wheel's README is its METADATA.
     if not names & {"README.md", "METADATA"} and not any(name.endswith(".node") for name in names):
         faults.append("it lacks a README")

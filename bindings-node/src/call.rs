@@ -8,6 +8,7 @@ use std::time::Duration;
 use ayni::context::PhaseTimeouts;
 use ayni::{Cancellation, Context, Error, Progress, Result};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use napi::Env;
 #[cfg(debug_assertions)]
 use napi::bindgen_prelude::Either;
@@ -134,8 +135,9 @@ where
     W: Future<Output = Result<T>> + Send + 'static,
 {
     let cx = call.map_or_else(|| Ok(Context::new()), Call::context);
+    // Boxed, so that tokio and napi compile their parts once for each kind of answer, not once for each operation.
+    let work: BoxFuture<'static, Result<T>> = Box::pin(async move { work(cx?).await });
     env.spawn_future(async move {
-        let work = async move { work(cx?).await };
         Ok(outcome(AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))))
     })
 }
@@ -145,6 +147,7 @@ pub(crate) fn blocking<T: ToNapiValue + Send + 'static>(
     env: &Env,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> napi::Result<Promised<'_, T>> {
+    let work: Box<dyn FnOnce() -> Result<T> + Send> = Box::new(work);
     env.spawn_future(async move {
         Ok(match tokio::task::spawn_blocking(move || guarded(work)).await {
             Ok(outcome) => outcome,

@@ -69,6 +69,12 @@ pub fn known_models() -> Outcome<String> {
     })
 }
 
+/// Takes the sample models from a folder of the package.
+#[napi]
+pub fn use_samples_in(folder: String) {
+    ayni::local::use_samples_in(folder);
+}
+
 /// The counters of all calls of this process, as Prometheus reads them.
 #[napi]
 pub fn prometheus_text() -> String {

@@ -38,6 +38,8 @@ test("an ES module and a CommonJS script", async (t) => {
   assert.equal(await run(folder, "node", "b.cjs"), "2\n");
   assert.match(await run(folder, "npx", "ayni", "--version"), /^ayni \d/);
   assert.match(await run(folder, "npx", "ayni", "doctor", "--offline"), /native part +loaded/);
+  const sample = 'require("ayni").openEmbedder("tiny:text").then((one) => one.embed("hola")).then((found) => console.log(found.width))';
+  assert.match(await run(folder, "node", "-e", sample), /^\d+$/m);
   const times = [];
   for (let index = 0; index < 3; index++) times.push(Number(await run(folder, "node", "c.cjs")));
   assert.ok(Math.min(...times) < 50, `require takes ${times} ms`);

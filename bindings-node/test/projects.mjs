@@ -16,7 +16,7 @@ let packages;
 /** The tarballs, packed once. */
 function tarballs() {
   packages ??= mkdtemp(join(tmpdir(), "ayni-packages-")).then((folder) =>
-    pack(folder, ADDON, thisPlatform(), [thisPlatform()]).map(({ path }) => path),
+    pack(folder, ADDON, thisPlatform(), { platforms: [thisPlatform()] }).map(({ path }) => path),
   );
   return packages;
 }

@@ -1,7 +1,7 @@
 // Every capability as a user calls it.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -99,6 +99,7 @@ describe("embeddings", () => {
     const embedder = await ayni.openEmbedder("tiny:text", { env });
     const found = await embedder.embed(["a red apple", "the moon at night"]);
     assert.equal(ayni.topK(found, await embedder.embed("una manzana roja"), 1)[0].index, 0);
+    assert.ok(!(await readdir(folder)).includes("samples"), "used where the package has them, not unpacked");
     await assert.rejects(ayni.openEmbedder("org/name", { env }), ({ code, message }) => code === "offline" && message.includes("tiny:text"));
   });
 

@@ -50,6 +50,8 @@ pub(crate) async fn timeout<T>(bound: Duration, work: impl Future<Output = T>) -
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    // Boxed: one kind of task for each kind of answer.
+    let work: Box<dyn FnOnce() -> Result<T> + Send> = Box::new(work);
     match current()?.spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => {

@@ -45,4 +45,4 @@ pub use embed::{LocalEmbedder, embedding_architectures};
 #[cfg(feature = "candle")]
 pub use hardware::Hardware;
 #[cfg(feature = "candle")]
-pub use source::{ModelReference, SampleModel, sample_models};
+pub use source::{ModelReference, SampleModel, sample_models, use_samples_in};

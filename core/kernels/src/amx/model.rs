@@ -3,7 +3,7 @@
 //! `tdpbf16ps` takes the even and the odd positions of a row through one chain of fused multiply-adds each, which starts
 //! at zero; then it adds the two chains, and their sum to the tile's number. Every rounding is to nearest even, numbers
 //! below the normal range are zero before and after, and a NaN is the first operand that is one, whatever MXCSR says.
-//! Half a million results of a Xeon with AMX, NaN and subnormal numbers among them, had these bits.
+//! A prototype with this arithmetic had the bits of half a million results of a Xeon, NaN and subnormal numbers among them.
 
 use super::{ROW_BYTES, ROWS, Tiles};
 

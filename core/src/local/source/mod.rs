@@ -13,5 +13,5 @@ mod weight_files;
 pub(crate) use files::ModelFiles;
 pub(crate) use locate::{Located, locate, locate_with};
 pub use reference::ModelReference;
-pub use samples::{SampleModel, sample_models};
+pub use samples::{SampleModel, sample_models, use_samples_in};
 pub(crate) use weight_files::{DUAL_TYPES, MODEL_INDEX, OPEN_CLIP_CONFIG};

@@ -2,6 +2,7 @@
 //! that have to be fetched.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ pub struct SampleModel {
     pub reference: &'static str,
     /// What it does, in a sentence.
     pub what: &'static str,
-    /// How large its files are, where they are in this build: without the feature `samples` none are.
+    /// How large its files are, where they come with this build: by the feature `samples` or [`use_samples_in`].
     pub bytes: Option<usize>,
     /// The model on the Hub that it stands for, if it does not come with the package.
     pub fetched_from: Option<&'static str>,
@@ -38,10 +39,22 @@ const SAMPLES: [(&str, &str, Option<&str>); 3] = [
     ("tiny:chat", "a small chat model, which is fetched", Some("HuggingFaceTB/SmolLM2-135M-Instruct")),
 ];
 
+/// The folder of [`use_samples_in`].
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the sample models from `folder`, which has a folder for each (`text` for `tiny:text`), instead of from the binary. For
+/// packages that ship them once, beside binaries for several platforms, as npm's does. Only the first call in a process counts.
+pub fn use_samples_in(folder: impl Into<PathBuf>) {
+    let _ = FOLDER.set(folder.into());
+}
+
 /// The sample models, those that this build does not have among them.
 pub fn sample_models() -> Vec<SampleModel> {
     let sample = |(reference, what, fetched_from)| {
-        let bytes = files_of(reference).map(|files| files.iter().map(|(_, bytes)| bytes.len()).sum());
+        let bytes = match folder_of(reference) {
+            Some(folder) => Some(bytes_in(&folder)),
+            None => files_of(reference).map(|files| files.iter().map(|(_, bytes)| bytes.len()).sum()),
+        };
         SampleModel { reference, what, bytes, fetched_from }
     };
     SAMPLES.into_iter().map(sample).collect()
@@ -70,11 +83,14 @@ pub(super) fn advice() -> String {
     }
 }
 
-/// The files of a sample that comes with the package, unpacked into the cache of ayni if they are not there.
+/// The files of a sample that comes with the package: where it has them, or unpacked into the cache of ayni if they are not there.
 ///
 /// # Errors
 /// `unsupported` saying how to get it, without the feature `samples`; `model_load` if the cache can't be written.
 pub(super) fn open(sample: &SampleModel, env: &Environment) -> Result<ModelFiles> {
+    if let Some(folder) = folder_of(sample.reference) {
+        return Ok(ModelFiles::in_folder(&folder)?.named(sample.reference, None));
+    }
     let files = files_of(sample.reference).ok_or_else(|| {
         Error::unsupported(format!(
             "{} is not in this build: build the crate `ayni` with the feature `samples`; the Python and npm packages have it",
@@ -91,6 +107,16 @@ pub(super) fn open(sample: &SampleModel, env: &Environment) -> Result<ModelFiles
         Error::new(ErrorKind::ModelLoad, text).with_source(error)
     })?;
     Ok(ModelFiles::in_folder(&folder)?.named(sample.reference, None))
+}
+
+fn folder_of(reference: &str) -> Option<PathBuf> {
+    let folder = FOLDER.get()?.join(reference.strip_prefix(PREFIX)?);
+    folder.is_dir().then_some(folder)
+}
+
+fn bytes_in(folder: &Path) -> usize {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| usize::try_from(file.metadata().ok()?.len()).ok()).sum()
 }
 
 type File = (&'static str, &'static [u8]);
