@@ -67,16 +67,21 @@ const SYSTEMS = {
     },
   },
   "clip-search": {
-    start: () => startClipSearch({ images: 6, pictures: DRAWINGS, model: process.env.CLIP_MODEL || "tiny:clip" }),
+    start: () => startClipSearch({ images: 0, pictures: DRAWINGS, model: process.env.CLIP_MODEL || "tiny:clip" }),
     pages: ["/", "/api/images"],
-    settled: (page) => page.locator(".image-grid li:nth-child(12) img").waitFor(),
+    async settled(page) {
+      await page.locator(".image-grid li:nth-child(12) img").waitFor();
+      const inSight = () => [...document.querySelectorAll(".image-grid img")].filter((image) => image.getBoundingClientRect().top < innerHeight);
+      await page.waitForFunction(`(${inSight})().every((image) => image.complete && image.naturalWidth > 0)`);
+    },
     about: ({ folder }) => `${process.env.CLIP_MODEL || "the sample model tiny:clip, which knows drawings of things (CLIP_MODEL names another)"}; folder ${folder}`,
     click: ["search for «a boat on the sea», «un volcán»; open an image; press «Buscar parecidas»", "drop an image on the page; add one to the folder", "copy an image into the folder, and see it appear"],
     async works(system) {
       await indexed(system, system.names.length);
       const events = await sent(`${system.page}/api/search`, { text: "un velero" });
       const { matches } = events.at(-1).data;
-      if (!matches?.length) throw new Error(`a search ended with ${JSON.stringify(events.at(-1))}`);
+      const isRight = matches?.length && (process.env.CLIP_MODEL || matches[0].name === "sailboat.png");
+      if (!isRight) throw new Error(`a search for «un velero» ended with ${JSON.stringify(events.at(-1))}`);
       return `${system.names.length} images indexed; «un velero» finds ${matches[0].name} first`;
     },
   },
