@@ -10,7 +10,8 @@ import { promisify } from "node:util";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const guides = here("../../docs/guides");
-const pages = [here("../README.md"), here("../../README.md"), ...(await readdir(guides)).map((name) => `${guides}/${name}`)];
+const inGuides = (await readdir(guides)).filter((name) => name.endsWith(".md"));
+const pages = [here("../README.md"), here("../../README.md"), ...inGuides.map((name) => `${guides}/${name}`)];
 const texts = await Promise.all(pages.map((page) => readFile(page, "utf8")));
 const blocks = texts.flatMap((text, page) =>
   [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
