@@ -46,6 +46,8 @@ export async function open(browser, { size = "wide", theme, language, expected =
 
 /** What axe finds serious or critical. */
 export async function accessibility(page) {
+  // Colours of a button that has just become usable change one after the other within a frame.
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   return violations
