@@ -462,7 +462,7 @@ export interface EmbedderLocalConfig {
   backend: "local";
   /**
    * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
-   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
+   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:clip`).
    */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
@@ -531,7 +531,7 @@ export interface ChatLocalConfig {
   backend: "local";
   /**
    * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
-   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
+   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:clip`).
    */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
@@ -612,7 +612,7 @@ export interface ImageLocalConfig {
   backend: "local";
   /**
    * The weights: a folder, a file (`model.gguf`), or `org/name[:file][@revision]` on the Hub, where `file` is a
-   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:text`).
+   * part of the name of one of its GGUF files (`Q4_K_M`), or a sample model (`tiny:clip`).
    */
   model?: string | undefined;
   /** Where to run: `auto`, `cpu` or `cuda:N`. */

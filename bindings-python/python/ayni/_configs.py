@@ -240,7 +240,7 @@ class LocalConfig(TypedDict, total=False):
     backend: Required[Literal["local"]]
     model: str
     """The weights: a folder, a file (``model.gguf``), or ``org/name[:file][@revision]`` on the Hub, where ``file``
-    is a part of the name of one of its GGUF files (``Q4_K_M``), or a sample model (``tiny:text``).
+    is a part of the name of one of its GGUF files (``Q4_K_M``), or a sample model (``tiny:clip``).
     """
     device: str | None
     """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
