@@ -68,7 +68,7 @@ gen-check: ## Fails if what `make gen` writes is not what the code says
 models: ## Fetches the two real models into the cache folder (AYNI_CACHE)
 	scripts/models
 
-samples-check: ## Judges the sample model by texts that it was not trained on
+samples-check: ## Judges the sample models by drawings and texts that they were not trained on
 	scripts/samples-check
 
 cuda-toolchain: ## Installs the CUDA compiler into the cache folder (AYNI_CACHE); no GPU needed

@@ -3,6 +3,7 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use ayni::embed::similarity;
 use ayni::local::{LocalEmbedderConfig, sample_models, use_samples_in};
 use ayni::{Context, Environment};
 
@@ -24,8 +25,7 @@ async fn samples_in_a_folder_are_used_where_they_lie() {
         embedder.embed_text(&Context::new(), "manzana roja").await.unwrap(),
     ];
     let other = embedder.embed_text(&Context::new(), "the moon at night").await.unwrap();
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    assert!(dot(&same[0], &same[1]) > dot(&same[0], &other));
+    assert!(similarity(&same[0], &same[1]).unwrap() > similarity(&same[0], &other).unwrap());
     assert_eq!(embedder.space().model, "tiny:text");
     assert!(!cache.path().join("samples").exists(), "nothing is unpacked");
 }

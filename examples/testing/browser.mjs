@@ -44,6 +44,9 @@ export async function open(browser, { size = "wide", theme, language, expected =
   };
 }
 
+/** Waits until the page's grid has so many rows. */
+export const showsRows = (page, many) => page.waitForFunction((rows) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(rows), many + 1);
+
 /** What axe finds serious or critical. */
 export async function accessibility(page) {
   // Colours of a button that has just become usable change one after the other within a frame.

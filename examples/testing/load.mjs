@@ -1,5 +1,7 @@
 // Many users of the dashboard's backend at once: each asks what the pages ask, and waits two seconds before the next request.
 
+import { dayBefore } from "./procurement.mjs";
+
 const THINK_MS = 2000;
 /** One request in so many is for a record that nobody has opened, so that the source is asked meanwhile. */
 const NEW_ONE_IN = 50;
@@ -13,8 +15,6 @@ function random(seed) {
     return state / 2 ** 32;
   };
 }
-
-const dayBefore = (days) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
 
 /** What users ask for: addresses that were asked for before, and records that nobody has opened. */
 async function addresses(api) {

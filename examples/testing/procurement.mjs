@@ -7,6 +7,9 @@ import { join } from "node:path";
 import { startModels } from "./models.mjs";
 import { answers, firstLine, freePort, mock, start, startApp, startFrontend } from "./processes.mjs";
 
+/** The day so many days ago. */
+export const dayBefore = (days) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
+
 export async function startWorld(world = {}) {
   const running = start(mock(), ["chilecompra", "--world", JSON.stringify({ seed: 5, ...world })]);
   const { base_url: url, control_url: control } = await firstLine(running);

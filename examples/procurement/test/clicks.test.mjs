@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 
-import { downloaded, launch, open } from "../../testing/browser.mjs";
-import { startProcurement } from "../../testing/procurement.mjs";
+import { downloaded, launch, open, showsRows } from "../../testing/browser.mjs";
+import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
 
 let system;
 let browser;
@@ -16,12 +16,10 @@ after(async () => {
   await system?.stop();
 });
 
-const dayBefore = (days) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
 /** A working day of the past, whatever day it is. */
 const DAY = dayBefore([2, 3, 4, 5].find((back) => ![0, 6].includes(new Date(Date.now() - back * 86_400_000).getUTCDay())));
 const get = async (path) => (await fetch(system.api + path)).json();
 const grid = (page) => page.getByRole("grid");
-const shows = (page, many) => page.waitForFunction((rows) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(rows), many + 1);
 const rowCount = async (page) => Number(await grid(page).getAttribute("aria-rowcount")) - 1;
 const address = (page, name) => new URL(page.url()).searchParams.get(name);
 
@@ -43,7 +41,7 @@ test("the monitor's fields filter, days are chosen, and what matches nothing off
   assert.equal(all, rows.length);
   const { state } = rows[0];
   await page.getByLabel("Estado").selectOption(state);
-  await shows(page, rows.filter((row) => row.state === state).length);
+  await showsRows(page, rows.filter((row) => row.state === state).length);
   await page.getByLabel("Estado").selectOption("");
   await page.getByLabel("Región").locator("option").nth(1).waitFor({ state: "attached" });
   await page.getByLabel("Región").selectOption({ index: 1 });
@@ -51,11 +49,11 @@ test("the monitor's fields filter, days are chosen, and what matches nothing off
   await page.getByRole("searchbox").fill("esto no existe");
   await page.getByRole("heading", { name: "Nada coincide con los filtros" }).waitFor();
   await page.getByRole("button", { name: "Quitar filtros" }).click();
-  await shows(page, all);
+  await showsRows(page, all);
   assert.equal(address(page, "from"), DAY);
   await page.getByLabel("Desde").fill(dayBefore(9));
   const more = (await get(`/api/purchase-orders?from=${dayBefore(9)}&to=${DAY}`)).rows.length;
-  await shows(page, more);
+  await showsRows(page, more);
   await page.getByLabel("Hasta").fill(dayBefore(9));
   await page.waitForFunction((many) => Number(document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") ?? 0) - 1 < many, more);
   await close();

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 
 import { launch, open } from "../../testing/browser.mjs";
-import { SPACE, startProcurement } from "../../testing/procurement.mjs";
+import { dayBefore, SPACE, startProcurement } from "../../testing/procurement.mjs";
 
 let system;
 let browser;
@@ -21,7 +21,7 @@ const heading = (page, name) => page.getByRole("heading", { name });
 const today = () => `${system.page}/`;
 /** A day that nobody has asked for: its list is not stored. */
 let used = 20;
-const freshDay = () => new Date(Date.now() - (used += 1) * 86_400_000).toISOString().slice(0, 10);
+const freshDay = () => dayBefore((used += 1));
 const fresh = () => `${system.page}/?from=${freshDay()}`;
 
 test("a backend that is down is said to be, and the page goes on by itself once it is back", async () => {
@@ -112,7 +112,7 @@ test("a backend that is killed while the page reads: the page goes on by itself,
   await page.getByRole("button", { name: "Guardar búsqueda" }).click();
   await page.getByRole("region", { name: "Búsquedas guardadas" }).waitFor();
   const working = [2, 3, 4, 5, 6, 7, 8].find((back) => ![0, 6].includes(new Date(Date.now() - back * 86_400_000).getUTCDay()));
-  await page.goto(`${today()}?from=${new Date(Date.now() - working * 86_400_000).toISOString().slice(0, 10)}`);
+  await page.goto(`${today()}?from=${dayBefore(working)}`);
   await page.getByRole("grid").waitFor();
   const many = Number(await page.getByRole("grid").getAttribute("aria-rowcount")) - 1;
   await system.world.control({ behaviour: { latency_ms: 20 } });

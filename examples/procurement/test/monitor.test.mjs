@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import test, { after, before } from "node:test";
 
-import { downloaded, launch, open } from "../../testing/browser.mjs";
-import { startProcurement } from "../../testing/procurement.mjs";
+import { downloaded, launch, open, showsRows } from "../../testing/browser.mjs";
+import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
 
 let system;
 let browser;
@@ -18,7 +18,6 @@ after(async () => {
 });
 
 // Three working days of the past, whatever day it is.
-const dayBefore = (days) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
 const back = [3, 4, 5, 6, 7].find((days) => new Date(`${dayBefore(days)}T12:00Z`).getUTCDay() === 3) ?? 8;
 const [FROM, TO] = [dayBefore(back + 1), dayBefore(back)];
 const at = (more = "") => `${system.page}/?from=${FROM}&to=${TO}${more}`;
@@ -74,7 +73,7 @@ test("the sums are those of the orders' details, to the peso, and a group filter
   assert.ok(mine > 0 && mine < rows.length);
   assert.equal(new URL(page.url()).searchParams.get("buyer"), buyer);
   await page.goBack();
-  await page.waitForFunction((many) => document.querySelector("[role=grid]").getAttribute("aria-rowcount") === String(many), rows.length + 1);
+  await showsRows(page, rows.length);
   await close();
 });
 

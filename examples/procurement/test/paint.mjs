@@ -4,7 +4,7 @@
 import test, { after, before } from "node:test";
 
 import { launch, paintsSoon } from "../../testing/browser.mjs";
-import { startProcurement } from "../../testing/procurement.mjs";
+import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
 
 let system;
 let browser;
@@ -12,8 +12,7 @@ let paths;
 before(async () => {
   [system, browser] = await Promise.all([startProcurement(), launch()]);
   const [tender] = (await (await fetch(`${system.api}/api/tenders`)).json()).rows;
-  const day = (back) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10);
-  paths = { monitor: `/?from=${day(6)}&to=${day(2)}`, search: "/tenders", tender: `/tenders/${tender.code}` };
+  paths = { monitor: `/?from=${dayBefore(6)}&to=${dayBefore(2)}`, search: "/tenders", tender: `/tenders/${tender.code}` };
 });
 after(async () => {
   await browser?.close();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test, { after, before } from "node:test";
 
 import { accessibility, launch, open, scriptBytes } from "../../testing/browser.mjs";
-import { startProcurement } from "../../testing/procurement.mjs";
+import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
 
 const MOST_SCRIPT_BYTES = 180_000;
 
@@ -18,9 +18,8 @@ before(async () => {
   const rows = async (path) => (await (await fetch(system.api + path)).json()).rows;
   const [tender] = await rows("/api/tenders");
   const [quick] = await rows("/api/quick-purchases?limit=1");
-  const day = (back) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10);
-  const monitor = `/?from=${day(6)}&to=${day(2)}`;
-  const [order] = await rows(`/api/purchase-orders?from=${day(6)}&to=${day(2)}`);
+  const monitor = `/?from=${dayBefore(6)}&to=${dayBefore(2)}`;
+  const [order] = await rows(`/api/purchase-orders?from=${dayBefore(6)}&to=${dayBefore(2)}`);
   paths = {
     monitor, search: "/tenders", tender: `/tenders/${tender.code}`, quick: `/quick/${quick.code}`, order: `/orders/${order.code}`,
     analysis: `/analysis?code=${tender.code}`, missing: "/tenders/1-1-LE26",

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 
-import { downloaded, launch, open } from "../../testing/browser.mjs";
-import { startProcurement } from "../../testing/procurement.mjs";
+import { downloaded, launch, open, showsRows } from "../../testing/browser.mjs";
+import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
 
 let system;
 let browser;
@@ -32,9 +32,9 @@ test("tenders and Compra Ágil are found by one search, and the kind narrows it"
   assert.ok(tenders.rows.length && quick.rows.length);
   assert.equal(await rowCount(page), tenders.rows.length + quick.rows.length);
   await page.getByRole("group", { name: "Tipo" }).getByRole("button", { name: "Compra Ágil" }).click();
-  await page.waitForFunction((many) => document.querySelector("[role=grid]").getAttribute("aria-rowcount") === String(many), quick.rows.length + 1);
+  await showsRows(page, quick.rows.length);
   await page.goBack();
-  await page.waitForFunction((many) => document.querySelector("[role=grid]").getAttribute("aria-rowcount") === String(many), tenders.rows.length + quick.rows.length + 1);
+  await showsRows(page, tenders.rows.length + quick.rows.length);
   await close();
 });
 
@@ -45,14 +45,14 @@ test("region, amount and closing date narrow the list", async () => {
   const all = await rowCount(page);
   await page.getByLabel("Región").selectOption({ label: "Biobío" });
   const quick = await get("/api/quick-purchases?state=publicada&region=8");
-  await page.waitForFunction((many) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(many), quick.rows.length + 1);
+  await showsRows(page, quick.rows.length);
   assert.ok(quick.rows.length < all && quick.rows.every(({ region }) => region === 8));
   await page.getByLabel("Región").selectOption({ label: "Todas" });
   await page.getByLabel("Monto desde").fill("5000000");
   const dear = await get("/api/quick-purchases?state=publicada&min_amount=5000000");
-  await page.waitForFunction((many) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(many), dear.rows.length + 1);
+  await showsRows(page, dear.rows.length);
   await page.getByLabel("Monto desde").fill("");
-  await page.waitForFunction((many) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(many), all + 1);
+  await showsRows(page, all);
   await page.getByLabel("Cierra en").selectOption("3");
   await page.waitForFunction((many) => Number(document.querySelector("[role=grid]")?.getAttribute("aria-rowcount")) < many, all + 1);
   assert.ok((await rowCount(page)) > 0);
@@ -95,7 +95,7 @@ test("a tender's page has its lines, dates, documents, similar tenders and files
 
 test("an awarded tender shows who won which line at which price", async () => {
   const { page, close } = await open(browser);
-  const days = [50, 49, 48, 47, 46, 45].map((back) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10));
+  const days = [50, 49, 48, 47, 46, 45].map(dayBefore);
   let record;
   for (const day of days) {
     for (const { code, state } of (await get(`/api/tenders?on=${day}`)).rows) if (state === "adjudicada") record ??= (await get(`/api/tenders/${code}`)).record;

@@ -72,7 +72,7 @@ pub(super) fn find(reference: &str) -> Result<SampleModel> {
     })
 }
 
-/// What works without a network, to be said where something else does not; empty without the feature `samples`.
+/// What works without a network, to be said where something else does not; empty where this build has no samples.
 pub(super) fn advice() -> String {
     let here = sample_models().into_iter().filter(|sample| sample.bytes.is_some());
     match here.map(|sample| sample.reference).collect::<Vec<_>>() {
@@ -86,7 +86,7 @@ pub(super) fn advice() -> String {
 /// The files of a sample that comes with the package: where it has them, or unpacked into the cache of ayni if they are not there.
 ///
 /// # Errors
-/// `unsupported` saying how to get it, without the feature `samples`; `model_load` if the cache can't be written.
+/// `unsupported` saying how to get it, where neither the feature `samples` nor [`use_samples_in`] brought it; `model_load` if the cache can't be written.
 pub(super) fn open(sample: &SampleModel, env: &Environment) -> Result<ModelFiles> {
     if let Some(folder) = folder_of(sample.reference) {
         return Ok(ModelFiles::in_folder(&folder)?.named(sample.reference, None));
