@@ -53,7 +53,8 @@ fn groups(starts: &[usize], threads: usize) -> Vec<Range<usize>> {
         if starts[above] - share > share - starts[below] { below } else { above }
     };
     let ends: Vec<usize> = (0..=threads).map(|thread| nearest(tokens * thread / threads)).collect();
-    let groups: Vec<Range<usize>> = ends.windows(2).map(|ends| ends[0]..ends[1]).collect();
+    let groups = ends.windows(2).map(|ends| ends[0]..ends[1]);
+    let groups: Vec<Range<usize>> = groups.filter(|group| !group.is_empty()).collect();
     let most = groups.iter().map(|group| starts[group.end] - starts[group.start]).max().unwrap_or_default();
     // An eighth more than its share is what one thread may take longer than all of them would together.
     if most * threads * 8 <= tokens * 9 { groups } else { Vec::new() }
@@ -81,6 +82,7 @@ mod tests {
             (&[256, 256], 2, &[0..1, 1..2]),
             (&[30, 70, 90, 100, 96], 2, &[0..3, 3..5]),
             (&[64; 6], 3, &[0..2, 2..4, 4..6]),
+            (&[72; 15], 16, &std::array::from_fn::<_, 15, _>(|i| i..i + 1)),
             // One takes much longer; too little for each; one sequence; one thread.
             (&[100, 300], 2, &[]),
             (&[60, 60], 2, &[]),
