@@ -14,12 +14,12 @@ use super::super::dispatch::with_tiles;
 use super::super::simd::{Simd, Work};
 use super::activations::{RowMemory, RowStart};
 use super::bf16::Bf16;
-use super::element::Element;
+use super::element::{Element, RowScale};
 use super::epilogue::Finish;
 use super::int8::Int8;
 use super::packed::TILE_WORDS;
 use super::plan::share;
-use super::{Epilogue, GemmCall, Precision};
+use super::{Epilogue, GemmCall, Precision, Rows};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 2 * ROWS;
@@ -135,9 +135,16 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
         let used = inputs.div_ceil(packed.layout.group);
         converted[used..].fill(0);
         for (i, row) in rows.enumerate() {
-            let row = &self.call.a[row * inputs..(row + 1) * inputs];
-            scales[i] = E::row_scale(s, row);
-            E::convert(s, row, scales[i], &mut converted[..used]);
+            match self.call.a.of(row..row + 1, inputs) {
+                Rows::F32(row) => {
+                    scales[i] = E::row_scale(s, row);
+                    E::convert(s, row, scales[i], &mut converted[..used]);
+                }
+                Rows::Bf16(row) => {
+                    scales[i] = RowScale::ONE;
+                    converted[..used].copy_from_slice(row);
+                }
+            }
             for (step, words) in converted.chunks_exact(TILE_WORDS).enumerate() {
                 to[(step * height + i) * TILE_WORDS..][..TILE_WORDS].copy_from_slice(words);
             }
