@@ -35,7 +35,7 @@ pub use embedding::{Embedding, SharedBytes};
 pub(crate) use error::{OrFail, of_candle};
 pub use kv_cache::KvCache;
 pub use kv_page::{KvMemory, KvPrecision};
-pub use linear::{DenseWeights, Epilogue, Linear};
+pub use linear::{DenseWeights, Epilogue, Linear, feed_forward};
 pub use memory::KeptMemory;
 pub use norm::{ChannelSums, Norm, softmax};
 pub use patches::{patches, weight_of_patches};

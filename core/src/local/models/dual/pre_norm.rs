@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Heads, KeyValues, Linear, Norm, QkPreparation, Span, Tensor,
-    attention, by_sequences, split_heads,
+    attention, by_sequences, feed_forward, split_heads,
 };
 use crate::local::weights::Parameters;
 
@@ -180,8 +180,7 @@ impl Block {
             None => x,
         };
         let x = self.o_proj.forward_with(attn_out, Epilogue::residual(x))?;
-        let hidden =
-            self.up_proj.forward_with(self.mlp_norm.forward(&x)?, Epilogue::activation(self.activation))?;
-        self.down_proj.forward_with(hidden, Epilogue::residual(x))
+        let normed = self.mlp_norm.forward(&x)?;
+        feed_forward([&self.up_proj, &self.down_proj], normed, self.activation, x)
     }
 }
