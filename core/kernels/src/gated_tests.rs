@@ -24,7 +24,7 @@ fn gates_multiply_on_every_instruction_set_whatever_the_length() {
 #[test]
 fn either_half_of_a_row_may_be_the_gate() {
     for cpu in cpus() {
-        for (rows, width) in [(0, 5), (1, 1), (3, 17), (9, 32), (40, 1500)] {
+        for (rows, width) in (1..=70).map(|width| (3, width)).chain([(0, 5), (40, 1500)]) {
             let from = noise(rows * 2 * width, 3);
             for gate in [Gate::First, Gate::Second] {
                 let (gates, ups) = if gate == Gate::First { (0, width) } else { (width, 0) };

@@ -36,7 +36,7 @@ pub(crate) fn status() -> Amx {
                 "the system does not let this process use AMX, and without it bf16 is slower than f32",
             );
         }
-        if !crate::gemm::tiled::agrees_with_the_model() {
+        if !(crate::gemm::tiled::agrees_with_the_model() && crate::gguf::amx::passes_self_test()) {
             return Amx::Off("AMX failed its self-test and is off, and without it bf16 is slower than f32");
         }
         Amx::On

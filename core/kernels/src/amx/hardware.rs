@@ -114,6 +114,18 @@ impl Tiles for Hardware {
             );
         }
     }
+
+    #[inline(always)]
+    fn dot_i8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
+        // SAFETY: the tiles are configured whole, so their sizes fit.
+        unsafe {
+            tile_asm!(
+                "tdpbssd tmm{c}, tmm{a}, tmm{b}",
+                c = const C, a = const A, b = const B,
+                options(nostack, nomem, preserves_flags)
+            );
+        }
+    }
 }
 
 impl Drop for Hardware {

@@ -49,4 +49,7 @@ pub(crate) trait Tiles: Sized {
 
     /// The same for unsigned bytes of `A` and signed ones of `B`, four positions a row, in wrapping i32.
     fn dot_u8_i8<const C: usize, const A: usize, const B: usize>(&mut self);
+
+    /// The same for signed bytes of both.
+    fn dot_i8_i8<const C: usize, const A: usize, const B: usize>(&mut self);
 }

@@ -62,13 +62,20 @@ impl Tiles for Model {
     }
 
     fn dot_u8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
-        self.dot([C, A, B], |c, a, b| {
-            let bytes = |words: &[u32; WORDS]| words.map(u32::to_le_bytes).into_iter().flatten();
-            bytes(a).zip(bytes(b)).fold(c, |sum, (a, b)| {
-                sum.wrapping_add((i32::from(a) * i32::from(b.cast_signed())).cast_unsigned())
-            })
-        });
+        self.dot([C, A, B], |c, a, b| byte_products(c, a, b, i32::from));
     }
+
+    fn dot_i8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
+        self.dot([C, A, B], |c, a, b| byte_products(c, a, b, |byte| i32::from(byte.cast_signed())));
+    }
+}
+
+/// A sum and the products of the bytes of two lines, of which the second's are signed.
+fn byte_products(sum: u32, a: &[u32; WORDS], b: &[u32; WORDS], number: impl Fn(u8) -> i32) -> u32 {
+    let bytes = |words: &[u32; WORDS]| words.map(u32::to_le_bytes).into_iter().flatten();
+    bytes(a)
+        .zip(bytes(b))
+        .fold(sum, |sum, (a, b)| sum.wrapping_add((number(a) * i32::from(b.cast_signed())).cast_unsigned()))
 }
 
 /// The bf16 in the upper half of a word.

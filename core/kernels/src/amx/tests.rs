@@ -26,8 +26,9 @@ fn bf16<T: Tiles>(c: &Tile, a: &Tile, b: &Tile) -> Tile {
     one::<T>(c, a, b, T::dot_bf16::<0, 5, 7>)
 }
 
-fn bytes<T: Tiles>(c: &Tile, a: &Tile, b: &Tile) -> Tile {
-    one::<T>(c, a, b, T::dot_u8_i8::<0, 5, 7>)
+/// The products of bytes, those of `a` without and with signs.
+fn bytes<T: Tiles>(c: &Tile, a: &Tile, b: &Tile) -> [Tile; 2] {
+    [T::dot_u8_i8::<0, 5, 7>, T::dot_i8_i8::<0, 5, 7>].map(|dot: fn(&mut T)| one::<T>(c, a, b, dot))
 }
 
 /// The number at a position of a row of `a` or of a column of `b`, as bf16.
@@ -117,16 +118,16 @@ fn products_of_bytes_wrap_around() {
             (a, b) = ([!0; 256], [0x8080_8080; 256]);
         }
         let found = bytes::<Model>(&c, &a, &b);
-        for (i, found) in found.iter().enumerate() {
+        for i in 0..256 {
             let (row, column) = (i / 16, i % 16);
             let byte = |word: u32, k: usize| word.to_le_bytes()[k % 4];
-            let sum: i64 = (0..64)
-                .map(|k| {
-                    let (x, y) = (byte(a[row * 16 + k / 4], k), byte(b[k / 4 * 16 + column], k));
-                    i64::from(x) * i64::from(y.cast_signed())
-                })
-                .sum();
-            assert_eq!(*found, (i64::from(c[i].cast_signed()) + sum) as u32, "{seed} {i}");
+            let (mut unsigned, mut signed) = (i64::from(c[i].cast_signed()), i64::from(c[i].cast_signed()));
+            for k in 0..64 {
+                let (x, y) = (byte(a[row * 16 + k / 4], k), byte(b[k / 4 * 16 + column], k));
+                unsigned += i64::from(x) * i64::from(y.cast_signed());
+                signed += i64::from(x.cast_signed()) * i64::from(y.cast_signed());
+            }
+            assert_eq!(found.map(|tile| tile[i]), [unsigned as u32, signed as u32], "{seed} {i}");
         }
     }
 }

@@ -19,6 +19,60 @@ impl Shape {
     }
 }
 
+/// A unit of a row, quantised.
+pub(super) struct Quantised {
+    pub(super) bytes: [i8; UNIT],
+    pub(super) scale: f32,
+    /// For each part, the sum of its bytes.
+    sums: [i32; 2],
+}
+
+impl Quantised {
+    /// Quantises 32 numbers.
+    #[inline(always)]
+    pub(super) fn new<S: Simd>(s: S, shape: &Shape, numbers: &[f32]) -> Self {
+        // The bits of absolute values compare as integers; infinity and NaN are then the largest and are kept.
+        let mut largest = s.splat_i32(0);
+        for numbers in numbers.chunks_exact(S::LANES) {
+            largest = s.max_i32(largest, s.and_i32(s.bits(s.load(numbers)), s.splat_i32(i32::MAX)));
+        }
+        let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
+        let scale = match largest {
+            largest if !largest.is_finite() => f32::NAN,
+            largest if largest < TINY => 0.0,
+            largest => largest / MAX_QUANTISED,
+        };
+        let inverse = s.splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+        let (mut bytes, mut sums, part) = ([0_i8; UNIT], [0_i32; 2], UNIT / shape.halves);
+        let parts = numbers.chunks_exact(part).zip(bytes.chunks_exact_mut(part));
+        for ((numbers, bytes), of_part) in parts.zip(&mut sums) {
+            let mut sum = s.splat_i32(0);
+            for (numbers, bytes) in numbers.chunks_exact(S::LANES).zip(bytes.chunks_exact_mut(S::LANES)) {
+                let whole = s.to_i32(s.mul(s.load(numbers), inverse));
+                sum = s.add_i32(sum, whole);
+                // SAFETY: there is room for a register of bytes.
+                unsafe { s.store_i8_ptr(bytes.as_mut_ptr(), whole) };
+            }
+            *of_part = s.reduce_add_i32(sum);
+        }
+        Self { bytes, scale, sums }
+    }
+
+    /// The groups of four bytes.
+    #[inline(always)]
+    pub(super) fn words(&self) -> [u32; GROUPS] {
+        std::array::from_fn(|group| {
+            u32::from_ne_bytes(std::array::from_fn(|i| self.bytes[GROUP * group + i] as u8))
+        })
+    }
+
+    /// What the minimum of a part is multiplied by.
+    #[inline(always)]
+    pub(super) fn sum(&self, part: usize) -> f32 {
+        self.scale * self.sums[part] as f32
+    }
+}
+
 /// Quantises `rows` of `k` numbers. For every unit come the words of all rows in the order of
 /// [`unit_words`](Shape::unit_words): first group 0 of every row, then group 1, and so on.
 #[inline(always)]
@@ -32,51 +86,19 @@ pub(super) fn prepare<S: Simd>(s: S, shape: &Shape, rows: &[f32], k: usize, padd
             to.fill(0);
         }
         for (row, numbers) in rows.chunks_exact(k).take(padded).enumerate() {
-            quantise(s, shape, &numbers[unit * UNIT..(unit + 1) * UNIT], row, padded, to);
+            let quantised = Quantised::new(s, shape, &numbers[unit * UNIT..(unit + 1) * UNIT]);
+            for (group, word) in quantised.words().into_iter().enumerate() {
+                to[group * padded + row] = word;
+            }
+            to[GROUPS * padded + row] = quantised.scale.to_bits();
+            for part in 0..shape.halves {
+                to[(GROUPS + 1 + part) * padded + row] = if shape.has_minimum() {
+                    quantised.sum(part).to_bits()
+                } else {
+                    // The start of the sums of products, which cancels the offset of the codes.
+                    quantised.sums[part].wrapping_mul(-shape.offset) as u32
+                };
+            }
         }
-    }
-}
-
-/// One unit of one row.
-#[inline(always)]
-fn quantise<S: Simd>(s: S, shape: &Shape, numbers: &[f32], row: usize, padded: usize, to: &mut [u32]) {
-    // The bits of absolute values compare as integers; infinity and NaN are then the largest and are kept.
-    let mut largest = s.splat_i32(0);
-    for numbers in numbers.chunks_exact(S::LANES) {
-        largest = s.max_i32(largest, s.and_i32(s.bits(s.load(numbers)), s.splat_i32(i32::MAX)));
-    }
-    let largest = f32::from_bits(s.reduce_max_i32(largest) as u32);
-    let scale = match largest {
-        largest if !largest.is_finite() => f32::NAN,
-        largest if largest < TINY => 0.0,
-        largest => largest / MAX_QUANTISED,
-    };
-    let inverse = s.splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
-    let mut bytes = [0_i8; UNIT];
-    let mut sums = [0_i32; 2];
-    let part = UNIT / shape.halves;
-    for (number, (numbers, bytes)) in numbers.chunks_exact(part).zip(bytes.chunks_exact_mut(part)).enumerate()
-    {
-        let mut sum = s.splat_i32(0);
-        for (numbers, bytes) in numbers.chunks_exact(S::LANES).zip(bytes.chunks_exact_mut(S::LANES)) {
-            let whole = s.to_i32(s.mul(s.load(numbers), inverse));
-            sum = s.add_i32(sum, whole);
-            // SAFETY: there is room for a register of bytes.
-            unsafe { s.store_i8_ptr(bytes.as_mut_ptr(), whole) };
-        }
-        sums[number] = s.reduce_add_i32(sum);
-    }
-    for (group, bytes) in bytes.chunks_exact(GROUP).enumerate() {
-        let word = [bytes[0] as u8, bytes[1] as u8, bytes[2] as u8, bytes[3] as u8];
-        to[group * padded + row] = u32::from_ne_bytes(word);
-    }
-    to[GROUPS * padded + row] = scale.to_bits();
-    for (number, sum) in sums.iter().enumerate().take(shape.halves) {
-        to[(GROUPS + 1 + number) * padded + row] = if shape.has_minimum() {
-            (scale * *sum as f32).to_bits()
-        } else {
-            // The start of the sums of products, which cancels the offset of the codes.
-            sum.wrapping_mul(-shape.offset) as u32
-        };
     }
 }

@@ -5,8 +5,12 @@ use std::marker::PhantomData;
 use super::super::Cpu;
 use super::super::buffer::Scratch;
 use super::super::dispatch::with_simd;
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::super::dispatch::with_tiles;
 use super::super::pool::SharedStart;
 use super::super::simd::Simd;
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::amx;
 use super::format::Format;
 use super::multiply::{Multiply, Panel, Prepare, max_rows, padded};
 use super::quantised::{Quantised, with_kind};
@@ -22,7 +26,7 @@ const MIN_PARALLEL_WORK: usize = 1 << 17;
 const WEIGHTS_IN_CACHE: usize = 256 << 10;
 
 /// Parts per thread where memory bandwidth is the limit: several, so that none waits long for a slow thread.
-const PARTS_A_THREAD: usize = 4;
+pub(super) const PARTS_A_THREAD: usize = 4;
 
 /// One multiplication whose sizes are checked.
 pub(super) struct BlockMatmul<'a> {
@@ -44,7 +48,15 @@ impl BlockMatmul<'_> {
     /// Multiplies with weights of this format.
     pub(super) fn run(&self, cpu: &Cpu, format: Format) {
         with_kind!(
-            format, K => self.with::<Quantised<K>>(cpu),
+            format, K => {
+                #[cfg(any(test, target_arch = "x86_64"))]
+                if amx::is_for(self.rows, self.k)
+                    && with_tiles!(cpu.isa, s, T => amx::multiply::<_, K, T>(s, self, cpu)).is_some()
+                {
+                    return;
+                }
+                self.with::<Quantised<K>>(cpu);
+            },
             Format::F16 => self.with::<Wide<false>>(cpu), Format::Bf16 => self.with::<Wide<true>>(cpu)
         );
     }
@@ -56,7 +68,7 @@ impl BlockMatmul<'_> {
         with_simd!(full cpu.isa, s => self.with_set::<_, M>(cpu, s));
     }
 
-    fn with_set<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S) {
+    pub(super) fn with_set<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S) {
         let blocks = self.rows.div_ceil(max_rows::<S>());
         let last = self.block::<S>(blocks - 1).len();
         let words = M::words(self.k) * ((blocks - 1) * max_rows::<S>() + padded(last));

@@ -3,7 +3,7 @@
 //! `format.rs` names the formats; `simple.rs` and `super_blocks.rs` parse their blocks into codes and scales
 //! (`block.rs`), `quantise.rs` writes some; `tile.rs` is the packed order for multiplying. `activations.rs` quantises
 //! the other operand; `quantised.rs` is the inner loop over blocks, `wide.rs` that over f16 and bf16; `multiply.rs` is
-//! what both share, and `matmul.rs` cuts the work.
+//! what both share, and `matmul.rs` cuts the work. `amx.rs` multiplies many rows in tiles, with the same bits.
 //!
 //! Weights are used exactly as the file has them. With block formats, activations are rounded to 8 bits with a scale
 //! for every 32 (see [`QuantisedWeights::matmul`]). Products of 32 (16, where the format has scales for 16) are summed
@@ -11,6 +11,8 @@
 //! threads.
 
 mod activations;
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) mod amx;
 mod block;
 mod format;
 mod matmul;

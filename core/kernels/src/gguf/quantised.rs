@@ -111,8 +111,8 @@ impl<K: BlockFormat> Multiply for Quantised<K> {
                 // SAFETY: the caller's promise: there is a tile here, and activations for its units.
                 unsafe {
                     let codes = weights.add(unit * K::SHAPE.unit_bytes() + GROUP * lane);
-                    let here = Unit::<K> { codes, scales, unit, lane, activations, kind: PhantomData };
-                    here.add_to(s, &mut sums);
+                    let here = Unit::<K> { codes, scales, unit, lane, kind: PhantomData };
+                    here.add_to(s, activations, &mut sums);
                 }
                 activations = activations.wrapping_add(ROWS * K::SHAPE.unit_words());
                 unit += 1;
@@ -134,42 +134,50 @@ fn prefetch<S: Simd, K: BlockFormat>(s: S, tile: *const u8, unit: usize) {
     }
 }
 
-/// `LANES` rows of a unit of weights, and the same unit of some rows of activations.
+/// `LANES` rows of a unit of weights.
 #[derive(Clone, Copy)]
-struct Unit<K> {
+pub(super) struct Unit<K> {
     /// The first line, from the first of the rows.
     codes: *const u8,
     /// The tile's scales.
     scales: *const u8,
     unit: usize,
     lane: usize,
-    activations: *const u32,
     kind: PhantomData<K>,
 }
 
 impl<K: BlockFormat> Unit<K> {
+    /// A unit of a panel, all of whose rows are meant.
+    pub(super) fn of_panel(panel: *const u8, unit: usize) -> Self {
+        let tile = panel.wrapping_add(unit / K::SHAPE.units * K::SHAPE.tile_bytes());
+        let unit = unit % K::SHAPE.units;
+        let (codes, scales) = (unit * K::SHAPE.unit_bytes(), K::SHAPE.code_bytes());
+        let [codes, scales] = [codes, scales].map(|at| tile.wrapping_add(at));
+        Self { codes, scales, unit, lane: 0, kind: PhantomData }
+    }
+
     /// Adds the products to the sums.
     ///
     /// # Safety
     /// The pointers hold a tile and a unit of `ROWS` rows of activations.
     #[inline(always)]
-    unsafe fn add_to<S: Simd, const ROWS: usize>(self, s: S, sums: &mut [S::F32; ROWS]) {
+    unsafe fn add_to<S: Simd, const ROWS: usize>(self, s: S, x: *const u32, sums: &mut [S::F32; ROWS]) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut dots = self.begin::<S, ROWS>(s, 0);
-            self.group::<S, ROWS, 0>(s, &mut dots);
-            self.group::<S, ROWS, 1>(s, &mut dots);
-            self.group::<S, ROWS, 2>(s, &mut dots);
-            self.group::<S, ROWS, 3>(s, &mut dots);
+            let mut dots = Self::begin::<S, ROWS>(s, x, 0);
+            self.group::<S, ROWS, 0>(s, x, &mut dots);
+            self.group::<S, ROWS, 1>(s, x, &mut dots);
+            self.group::<S, ROWS, 2>(s, x, &mut dots);
+            self.group::<S, ROWS, 3>(s, x, &mut dots);
             if K::SHAPE.halves == 2 {
-                self.finish(s, 0, &dots, sums);
-                dots = self.begin::<S, ROWS>(s, 1);
+                self.finish(s, x, 0, &dots, sums);
+                dots = Self::begin::<S, ROWS>(s, x, 1);
             }
-            self.group::<S, ROWS, 4>(s, &mut dots);
-            self.group::<S, ROWS, 5>(s, &mut dots);
-            self.group::<S, ROWS, 6>(s, &mut dots);
-            self.group::<S, ROWS, 7>(s, &mut dots);
-            self.finish(s, K::SHAPE.halves - 1, &dots, sums);
+            self.group::<S, ROWS, 4>(s, x, &mut dots);
+            self.group::<S, ROWS, 5>(s, x, &mut dots);
+            self.group::<S, ROWS, 6>(s, x, &mut dots);
+            self.group::<S, ROWS, 7>(s, x, &mut dots);
+            self.finish(s, x, K::SHAPE.halves - 1, &dots, sums);
         }
     }
 
@@ -178,13 +186,13 @@ impl<K: BlockFormat> Unit<K> {
     /// # Safety
     /// As [`add_to`](Self::add_to).
     #[inline(always)]
-    unsafe fn begin<S: Simd, const ROWS: usize>(self, s: S, half: usize) -> [S::I32; ROWS] {
+    unsafe fn begin<S: Simd, const ROWS: usize>(s: S, x: *const u32, half: usize) -> [S::I32; ROWS] {
         let mut dots = [s.splat_i32(0); ROWS];
         if K::SHAPE.offset != 0 {
             let mut row = 0;
             while row < ROWS {
                 // SAFETY: the caller's promise.
-                let first = unsafe { *self.activations.add((GROUPS + 1 + half) * ROWS + row) };
+                let first = unsafe { *x.add((GROUPS + 1 + half) * ROWS + row) };
                 dots[row] = s.splat_i32(first as i32);
                 row += 1;
             }
@@ -197,13 +205,18 @@ impl<K: BlockFormat> Unit<K> {
     /// # Safety
     /// As [`add_to`](Self::add_to).
     #[inline(always)]
-    unsafe fn group<S: Simd, const ROWS: usize, const G: usize>(self, s: S, dots: &mut [S::I32; ROWS]) {
+    unsafe fn group<S: Simd, const ROWS: usize, const G: usize>(
+        self,
+        s: S,
+        x: *const u32,
+        dots: &mut [S::I32; ROWS],
+    ) {
         // SAFETY: the caller's promise.
         let codes = unsafe { self.codes_of::<S, G>(s) };
         let mut row = 0;
         while row < ROWS {
             // SAFETY: the caller's promise.
-            let word = s.splat_i32(unsafe { *self.activations.add(G * ROWS + row) } as i32);
+            let word = s.splat_i32(unsafe { *x.add(G * ROWS + row) } as i32);
             dots[row] = if K::SHAPE.has_seven_bits() {
                 s.dot_u7_i8(dots[row], codes, word)
             } else {
@@ -218,7 +231,7 @@ impl<K: BlockFormat> Unit<K> {
     /// # Safety
     /// As [`add_to`](Self::add_to).
     #[inline(always)]
-    unsafe fn codes_of<S: Simd, const G: usize>(self, s: S) -> S::I32 {
+    pub(super) unsafe fn codes_of<S: Simd, const G: usize>(self, s: S) -> S::I32 {
         let (low, high) = (K::SHAPE.low, K::SHAPE.high);
         // SAFETY: the caller's promise.
         let line = unsafe { s.load_words_ptr(self.codes.add(G * low / 8 * LINE)) };
@@ -255,6 +268,7 @@ impl<K: BlockFormat> Unit<K> {
     unsafe fn finish<S: Simd, const ROWS: usize>(
         self,
         s: S,
+        x: *const u32,
         half: usize,
         dots: &[S::I32; ROWS],
         sums: &mut [S::F32; ROWS],
@@ -264,12 +278,12 @@ impl<K: BlockFormat> Unit<K> {
         let mut row = 0;
         while row < ROWS {
             // SAFETY: the caller's promise.
-            let x_scale = unsafe { *self.activations.add(GROUPS * ROWS + row) };
+            let x_scale = unsafe { *x.add(GROUPS * ROWS + row) };
             let scaled = s.mul(s.to_f32(dots[row]), scale);
             sums[row] = s.mul_add(scaled, s.splat(f32::from_bits(x_scale)), sums[row]);
             if K::SHAPE.has_minimum() {
                 // SAFETY: the caller's promise.
-                let x_sum = unsafe { *self.activations.add((GROUPS + 1 + half) * ROWS + row) };
+                let x_sum = unsafe { *x.add((GROUPS + 1 + half) * ROWS + row) };
                 sums[row] = s.mul_add(minimum, s.splat(f32::from_bits(x_sum)), sums[row]);
             }
             row += 1;
@@ -281,7 +295,7 @@ impl<K: BlockFormat> Unit<K> {
     /// # Safety
     /// As [`add_to`](Self::add_to).
     #[inline(always)]
-    unsafe fn scale_and_minimum<S: Simd>(self, s: S, half: usize) -> (S::F32, S::F32) {
+    pub(super) unsafe fn scale_and_minimum<S: Simd>(self, s: S, half: usize) -> (S::F32, S::F32) {
         let part = self.unit * K::SHAPE.halves + half;
         // SAFETY: the caller's promise: all of it lies in the tile.
         unsafe {

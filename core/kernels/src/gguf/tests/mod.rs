@@ -2,6 +2,7 @@
 
 mod files;
 mod multiplication;
+mod tiles;
 
 use half::{bf16, f16};
 
@@ -130,9 +131,14 @@ impl Case {
     }
 }
 
-/// Every instruction set, with two threads.
+/// Every instruction set, and the model of tiles.
+pub(super) fn sets() -> impl Iterator<Item = Isa> {
+    Isa::available().into_iter().chain([Isa::MODEL])
+}
+
+/// The same with two threads.
 pub(super) fn cpus() -> Vec<Cpu> {
-    Isa::available().into_iter().map(|isa| Cpu::new(isa, 2)).collect()
+    sets().map(|isa| Cpu::new(isa, 2)).collect()
 }
 
 /// The shortest row that is a whole number of blocks but for the formats without, and longer ones.
