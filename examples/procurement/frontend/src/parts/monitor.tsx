@@ -3,7 +3,7 @@
 "use client";
 
 import {
-  Button, Check, type Column, count, Field, Filters, folded, fromUnits, Grid, money, Notice, santiagoDay, SearchField, Select, Skeleton, State,
+  Button, Check, type Column, count, DensityButton, Field, Filters, folded, fromUnits, Grid, money, Notice, santiagoDay, SearchField, Select, Skeleton, State,
   time, toUnits, useQuery, useSettings, useView,
 } from "ayni-ui";
 import type { records } from "ayni";
@@ -65,6 +65,8 @@ export function Monitor() {
   const columns = useColumns();
   const read = orders.filter(({ detail }) => detail).length;
   const unreadable = orders.filter(({ code }) => details.isUnreadable(code)).length;
+  // Before the first detail the sums are on their way too, unless there is nothing to sum or something is wrong.
+  const isFirst = !list.error && !details.error && (rows === undefined || (rows.length > 0 && read + unreadable === 0));
 
   return (
     <>
@@ -75,6 +77,7 @@ export function Monitor() {
         </div>
         <div className="row">
           <Check checked={view.live !== ""} label={words.autoRefresh} onChange={(live) => setView({ live: live ? "1" : "" }, "replace")} />
+          <DensityButton />
           <Button busy={list.loading && list.data !== undefined} icon="refresh" onClick={list.again}>
             {words.refresh}
           </Button>
@@ -86,7 +89,7 @@ export function Monitor() {
       {details.error && !list.error ? <ProblemNotice again={details.again} error={details.error} /> : null}
       {list.data?.stale ? <Notice icon="clock" tone="warn">{words.stale}</Notice> : null}
       <Tiles all={all} orders={orders} read={read} reading={details.reading} readAll={readAll} shown={shown} stop={stop} unreadable={unreadable} />
-      <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} />
+      <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} reading={details.reading || isFirst} />
       <section aria-label={words.orders} className="panel">
         <OrderFilters from={from} orders={orders} setView={setView} to={to} view={view} />
         {list.data ? (
@@ -148,7 +151,7 @@ function useColumns(): Column<OrderLine>[] {
   const name = useStateName();
   return useMemo(
     () => [
-      { name: "name", label: words.title, width: "minmax(220px, 2.2fr)", key: (order) => order.name, narrow: "title", cell: (order) => <Link href={pageOf("order", order.code)} tabIndex={-1}>{order.name}</Link> },
+      { name: "name", label: words.title, width: "minmax(220px, 2.2fr)", key: (order) => order.name, narrow: "title", cell: (order) => <Link href={pageOf("order", order.code)} prefetch={false} tabIndex={-1}>{order.name}</Link> },
       { name: "code", label: words.code, width: "132px", key: (order) => order.code, narrow: "left-2", cell: (order) => <span className="mono muted">{order.code}</span> },
       { name: "state", label: words.state, width: "148px", key: (order) => name(order.state), narrow: "right-2", cell: (order) => <StateBadge state={order.state} /> },
       { name: "buyer", label: words.buyer, width: "minmax(140px, 1.3fr)", key: buyerOf, narrow: "left", cell: (order) => buyerOf(order) ?? <span className="muted">–</span> },
