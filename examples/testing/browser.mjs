@@ -99,8 +99,8 @@ export async function paintsSoon(t, browser, name, urlOf, settled = rests, optio
   assert.ok(paint > 0 && paint < MOST_PAINT_MS, `${name} is painted after ${paint} ms`);
 }
 
-/** Fails when anything on a page jumps until it has settled. */
-export async function holdsStill(browser, url, settled, options) {
+/** Fails when a page has layout shifts until it has settled. */
+export async function hasNoLayoutShift(browser, url, settled, options) {
   const { shift, moved } = await visit(browser, url, settled, options);
   assert.ok(shift <= MOST_SHIFT, `${url} shifts by ${shift}: ${moved.join(", ")}`);
 }

@@ -77,7 +77,7 @@ test("the sums are those of the orders' details, to the peso, and a group filter
   await close();
 });
 
-test("while details are read the largest sums stand at the top, and then in the document too", async () => {
+test("while details are read the largest sums stand at the top, and afterwards in DOM order too", async () => {
   await system.world.control({ behaviour: { latency_ms: 60 } });
   const { page, close } = await open(browser);
   await page.goto(`${system.page}/?from=${dayBefore(back + 8)}&to=${dayBefore(back + 7)}`);
@@ -85,7 +85,7 @@ test("while details are read the largest sums stand at the top, and then in the 
   /** Rows of the table as they are seen, from the top. */
   const seen = () =>
     table.getByRole("row").evaluateAll((rows) => {
-      // Rows on their way are where they go.
+      // Ends transitions, which reduced motion makes short but does not turn off.
       for (const one of document.getAnimations()) one.finish();
       return rows.slice(1).map((row, place) => ({ place, top: row.getBoundingClientRect().top, sum: Number(row.children[1].textContent.replace(/[$.]/g, "")), transform: row.style.transform }))
         .sort((a, b) => a.top - b.top);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import test, { after, before } from "node:test";
 
-import { accessibility, holdsStill, launch, open, scriptBytes } from "../../testing/browser.mjs";
+import { accessibility, hasNoLayoutShift, launch, open, scriptBytes } from "../../testing/browser.mjs";
 import { dayBefore, detailsRead, startProcurement } from "../../testing/procurement.mjs";
 
 const MOST_SCRIPT_BYTES = 180_000;
@@ -42,7 +42,7 @@ async function settled(page, name) {
 const LOOKS = [["wide", "light"], ["wide", "dark"], ["narrow", "light"], ...(process.env.SHOTS ? [["narrow", "dark"]] : [])];
 for (const [size, theme] of LOOKS) {
   test(`nothing jumps while the monitor reads details: ${size}, ${theme}`, () =>
-    holdsStill(browser, system.page + paths.monitor, detailsRead, { size, theme }));
+    hasNoLayoutShift(browser, system.page + paths.monitor, detailsRead, { size, theme }));
 
   test(`no page has a serious fault of accessibility or is wider than the screen: ${size}, ${theme}`, async () => {
     const { page, close } = await open(browser, { size, theme, url: system.page, expected: [/404/] });

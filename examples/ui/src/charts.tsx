@@ -15,8 +15,8 @@ export interface Datum {
 export const BAR = 40;
 
 /**
- * The largest values as bars, each with its label above; their places are kept when there are fewer. They stand in the document
- * by label, and a bar that overtakes another is moved by a transform: nothing is laid out anew.
+ * The largest values as bars, each with its label above; the height is reserved for all of them. Their DOM order is by label and
+ * a transform puts them in order of value, so that a bar that overtakes another causes no layout shift.
  */
 export function Bars({ data, most = 8 }: { data: readonly Datum[]; most?: number }) {
   const top = data.slice(0, most).map((datum, rank) => ({ ...datum, rank }));
@@ -89,21 +89,21 @@ interface DataRow {
   action?: ReactNode;
 }
 
-/** The rows as they stand in the document, each with its rank. While values change, those that were there keep their places. */
-function useHeld(rows: readonly DataRow[], changing: boolean): { row: DataRow; rank: number }[] {
-  const held = useRef<readonly string[]>([]);
+/** The rows in DOM order, each with its rank. While values change, earlier rows keep their DOM order and new ones are appended. */
+function useStableOrder(rows: readonly DataRow[], changing: boolean): { row: DataRow; rank: number }[] {
+  const before = useRef<readonly string[]>([]);
   const ranked = new Map(rows.map((row, rank) => [row.label, { row, rank }]));
-  const order = new Set(changing ? [...held.current.filter((label) => ranked.has(label)), ...ranked.keys()] : ranked.keys());
-  held.current = [...order];
-  return held.current.flatMap((label) => ranked.get(label) ?? []);
+  const order = new Set(changing ? [...before.current.filter((label) => ranked.has(label)), ...ranked.keys()] : ranked.keys());
+  before.current = [...order];
+  return before.current.flatMap((label) => ranked.get(label) ?? []);
 }
 
 /**
- * The table beside a chart, of lines of one height. `changing` says that more values arrive: until then a row that overtakes
- * another is moved by a transform, as the bars are.
+ * The table beside a chart; all rows have one height. While `changing`, a transform puts rows in order, as it does bars; then the
+ * DOM order follows, for the keyboard and screen readers.
  */
 export function DataTable(props: { caption: string; head: readonly [string, string, string]; rows: readonly DataRow[]; changing?: boolean }) {
-  const rows = useHeld(props.rows, props.changing ?? false);
+  const rows = useStableOrder(props.rows, props.changing ?? false);
   return (
     // Reached with Tab, because it may have to be scrolled.
     <div aria-label={props.caption} className="scroll-y" role="region" tabIndex={0}>

@@ -172,11 +172,11 @@ export function Grid<R>(props: GridProps<R>) {
                 if (!(event.target as Element).closest("a") && !window.getSelection()?.toString()) props.onOpen(row);
               }}
               role="row"
-              // A row that changes its place as more of it is read is moved: nothing is laid out anew.
+              // By a transform, because a row that moves while details arrive is no layout shift then.
               style={{ height: rowHeight, transform: `translateY(${index * rowHeight}px)` }}
             >
               {columns.map((column) => (
-                <div className={column.end ? "end" : undefined} data-narrow={column.narrow} key={column.name} role="gridcell">
+                <div className={column.end ? "end" : undefined} data-narrow={column.narrow} key={column.name} onPointerEnter={titleIfTruncated} role="gridcell">
                   {column.cell(row)}
                 </div>
               ))}
@@ -186,6 +186,11 @@ export function Grid<R>(props: GridProps<R>) {
       </div>
     </div>
   );
+}
+
+/** A tooltip with the whole text of a truncated cell. */
+function titleIfTruncated({ currentTarget: cell }: { currentTarget: HTMLElement }) {
+  cell.title = cell.scrollWidth > cell.clientWidth ? cell.innerText : "";
 }
 
 function Header<R>({ column, sorting, onSort }: { column: Column<R>; sorting: Sorting; onSort: (sorting: Sorting) => void }) {

@@ -65,7 +65,7 @@ export function Monitor() {
   const columns = useColumns();
   const read = orders.filter(({ detail }) => detail).length;
   const unreadable = orders.filter(({ code }) => details.isUnreadable(code)).length;
-  // Before the first detail the sums are on their way too, unless there is nothing to sum or something is wrong.
+  // Nothing is read yet, and nothing says that it will not be.
   const isFirst = !list.error && !details.error && (rows === undefined || (rows.length > 0 && read + unreadable === 0));
 
   return (
@@ -75,7 +75,7 @@ export function Monitor() {
           <h1>{words.monitorTitle}</h1>
           <p>{words.monitorText}</p>
         </div>
-        <div className="row">
+        <div className="row page-actions">
           <Check checked={view.live !== ""} label={words.autoRefresh} onChange={(live) => setView({ live: live ? "1" : "" }, "replace")} />
           <DensityButton />
           <Button busy={list.loading && list.data !== undefined} icon="refresh" onClick={list.again}>
@@ -208,7 +208,7 @@ function Tiles(props: { all: boolean; orders: readonly OrderLine[]; shown: reado
   const left = props.orders.length - props.read - props.unreadable;
   const buyers = new Set(props.shown.flatMap((order) => buyerOf(order) ?? [])).size;
   const tiles: [string, string, ReactNode][] = [
-    [words.orders, count(language, props.shown.length), `${words.of} ${count(language, props.orders.length)}`],
+    [words.orders, count(language, props.shown.length), props.shown.length < props.orders.length ? `${words.of} ${count(language, props.orders.length)}` : " "],
     [words.amountRead, money(language, { amount: fromUnits(pesos), currency: "CLP" }), elsewhere ? `+ ${elsewhere} ${words.otherCurrencies}` : " "],
     [words.buyers, count(language, buyers), " "],
   ];

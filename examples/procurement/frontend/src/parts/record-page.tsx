@@ -55,7 +55,7 @@ export function RecordPage<R>({ kind, code, shownOf }: { kind: Kind; code: strin
     <>
       <div className="row" style={{ justifyContent: "space-between" }}>
         {back}
-        <div className="row">
+        <div className="row page-actions">
           <Share />
           {kind === "order" ? null : <Files kind={kind} shown={shown} />}
           {kind === "tender" ? (

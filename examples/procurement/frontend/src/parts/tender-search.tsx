@@ -78,7 +78,7 @@ export function TenderSearch() {
           <h1>{words.searchTitle}</h1>
           <p>{words.searchText}</p>
         </div>
-        <div className="row">
+        <div className="row page-actions">
           <Button
             icon="bookmark"
             onClick={() => {
