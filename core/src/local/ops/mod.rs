@@ -20,6 +20,7 @@ mod memory;
 mod norm;
 mod patches;
 mod rope;
+mod sequences;
 mod tensor;
 mod weights;
 
@@ -39,6 +40,7 @@ pub use memory::KeptMemory;
 pub use norm::{ChannelSums, Norm, softmax};
 pub use patches::{patches, weight_of_patches};
 pub use rope::{QkPreparation, Rope, split_heads};
+pub use sequences::by_sequences;
 pub use tensor::Tensor;
 
 pub use ayni_kernels::attention::{Distances, Heads, Mask, Options as AttentionOptions, Span};
