@@ -133,6 +133,8 @@ async function visit(browser, url, settled, { slower = 1, ...options }) {
   await settled(page);
   // A page that is made in the browser may have nothing yet.
   await page.waitForFunction(() => globalThis.measured.paint > 0);
+  // What comes last is measured once it is drawn.
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 50))));
   const measured = await page.evaluate(() => globalThis.measured);
   await close();
   return measured;

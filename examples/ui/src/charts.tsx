@@ -107,7 +107,7 @@ export function DataTable(props: { caption: string; head: readonly [string, stri
   return (
     // Reached with Tab, because it may have to be scrolled.
     <div aria-label={props.caption} className="scroll-y" role="region" tabIndex={0}>
-      <table className="plain-table line-table">
+      <table className="plain-table line-table" data-changing={props.changing ? "" : undefined}>
         <caption className="hidden-label">{props.caption}</caption>
         <thead>
           <tr>
