@@ -44,7 +44,7 @@ interface GridProps<R> {
 /** Pixels of a row: dense for a pointer, larger for fingers, a card on narrow screens. */
 const ROW = {
   comfortable: { pointer: 36, touch: 44, card: 80 },
-  compact: { pointer: 28, touch: 36, card: 68 },
+  compact: { pointer: 28, touch: 36, card: 72 },
 };
 const HEAD = 36;
 const OVERSCAN = 8;

@@ -209,7 +209,7 @@ const en: Words = {
   skip: "Skip to content",
   monitor: "Monitor",
   monitorTitle: "Market monitor",
-  monitorText: "Purchase orders of Mercado Público; buyers and amounts are read one by one, within the day's quota.",
+  monitorText: "Orders of Mercado Público; buyers and amounts are read one by one, within the day's quota.",
   search: "Search",
   searchTitle: "Opportunity search",
   searchText: "Tenders and Compra Ágil (quick purchases) in one list.",
