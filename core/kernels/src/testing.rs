@@ -30,6 +30,11 @@ pub(crate) fn cpus() -> Vec<Cpu> {
     Isa::available().into_iter().map(|isa| Cpu::new(isa, 2)).collect()
 }
 
+/// The same, and AMX's tiles by their model.
+pub(crate) fn cpus_and_model() -> Vec<Cpu> {
+    Isa::available().into_iter().chain([Isa::MODEL]).map(|isa| Cpu::new(isa, 2)).collect()
+}
+
 /// The same instruction set with so many threads.
 pub(crate) fn with_threads(cpu: &Cpu, threads: usize) -> Cpu {
     Cpu::new(cpu.isa, threads)

@@ -1,17 +1,18 @@
 //! A block of queries, of one head or of the heads that share keys, over all tiles of keys.
 
 use std::f32::consts::LOG2_E;
+use std::marker::PhantomData;
 
 use super::super::buffer::Scratch;
 use super::super::math::{exp2, tanh};
 use super::super::rough::exp2_roughly;
 use super::super::simd::{Simd, Work};
-use super::pack::{KEYS, copy, four_columns, join_rows, pack_keys, widen};
-use super::tile::{add_products, products};
+use super::pack::{copy, four_columns, join_rows, widen};
+use super::tile::Products;
 use super::{AttentionCall, Distances, Mask, Span};
 
 /// Keys of a tile: few enough that scores, keys and values stay in the cache.
-const TILE: usize = 128;
+pub(super) const TILE: usize = 128;
 
 /// The most rows of a block.
 const MAX_ROWS: usize = 512;
@@ -23,12 +24,13 @@ pub(super) fn rows(size: usize) -> usize {
 }
 
 /// One part of the work: rows from `first` on, of one head of keys in one sequence. A row is a query in one head; the
-/// heads that share the keys follow each other. With `PAIRS`, numbers are rounded to bf16 and multiplied in pairs.
-pub(super) struct QueryBlock<'a, const PAIRS: bool> {
+/// heads that share the keys follow each other.
+pub(super) struct QueryBlock<'a, P> {
     pub(super) call: &'a AttentionCall<'a>,
     pub(super) sequence: usize,
     pub(super) head: usize,
     pub(super) first: usize,
+    pub(super) products: PhantomData<P>,
 }
 
 /// The memory of a block. A panel of rows fills two registers.
@@ -91,16 +93,18 @@ struct Reach {
     all: [usize; 2],
 }
 
-impl<S: Simd, const PAIRS: bool> Work<S> for QueryBlock<'_, PAIRS> {
+impl<S: Simd, P: Products<S>> Work<S> for QueryBlock<'_, P> {
     type Output = ();
 
     #[inline(always)]
     fn run(self, s: S) {
         let panel = 2 * S::LANES;
         let (queries, keys) = self.call.sequence(self.sequence);
-        let size = self.call.heads.padded_size();
+        let size = self.size::<S>();
         let total = queries.len() * self.call.heads.group();
-        let count = rows(size).min(total - self.first);
+        let count = rows(self.call.heads.padded_size()).min(total - self.first);
+        // SAFETY: whoever chose the products answers for it; the block is this thread's only work.
+        let mut products = unsafe { P::start() };
         let padded = count.next_multiple_of(panel);
         let mut memory = Scratch::<f32>::take(Buffers::length(padded, panel, size));
         let mut buffers = Buffers::new(&mut memory, padded, panel, size);
@@ -133,9 +137,9 @@ impl<S: Simd, const PAIRS: bool> Work<S> for QueryBlock<'_, PAIRS> {
                 let partly = reach.all[0] > start || reach.all[1] < end;
                 let tile = Tile { number, start, count: end - start, partly };
                 if count - number * panel > S::LANES {
-                    self.tile::<S, 2>(s, tile, &mut buffers);
+                    self.tile::<S, 2>(s, &mut products, tile, &mut buffers);
                 } else {
-                    self.tile::<S, 1>(s, tile, &mut buffers);
+                    self.tile::<S, 1>(s, &mut products, tile, &mut buffers);
                 }
             }
             start = end.max(start + 1);
@@ -159,7 +163,15 @@ struct Tile {
     partly: bool,
 }
 
-impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
+impl<P> QueryBlock<'_, P> {
+    /// The size of a head in memory. Numbers past its own are zeros.
+    fn size<S: Simd>(&self) -> usize
+    where
+        P: Products<S>,
+    {
+        self.call.heads.size.next_multiple_of(P::MULTIPLE)
+    }
+
     /// The query and the head of a row of this block.
     fn query(&self, row: usize) -> (usize, usize) {
         let group = self.call.heads.group();
@@ -205,8 +217,11 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
 
     /// Packs the queries, multiplied by the scale. Scores are in powers of two, whose exponential is faster.
     #[inline(always)]
-    fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers<'_>) {
-        let (panel, width, size) = (2 * S::LANES, self.call.heads.size, self.call.heads.padded_size());
+    fn pack_queries<S: Simd>(&self, s: S, count: usize, buffers: &mut Buffers<'_>)
+    where
+        P: Products<S>,
+    {
+        let (panel, width, size) = (2 * S::LANES, self.call.heads.size, self.size::<S>());
         let queries = &self.call.queries;
         let token = self.call.sequence(self.sequence).0.start;
         let mut row = 0;
@@ -231,7 +246,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
             let scaled = s.mul(s.load(register), factor);
             s.store(register, scaled);
         }
-        if PAIRS {
+        if P::PAIRS {
             for panel in buffers.queries.chunks_exact_mut(panel * size) {
                 // SAFETY: `size` rows, which is even; each is a panel wide.
                 unsafe { join_rows(s, panel.as_mut_ptr(), size, 2 * S::LANES) };
@@ -254,8 +269,11 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
 
     /// Packs keys and values of a tile from token `first` on.
     #[inline(always)]
-    fn pack_tile<S: Simd>(&self, s: S, first: usize, count: usize, buffers: &mut Buffers<'_>) {
-        let (width, size) = (self.call.heads.size, self.call.heads.padded_size());
+    fn pack_tile<S: Simd>(&self, s: S, first: usize, count: usize, buffers: &mut Buffers<'_>)
+    where
+        P: Products<S>,
+    {
+        let (width, size) = (self.call.heads.size, self.size::<S>());
         for (i, bias) in buffers.bias.iter_mut().take(count).enumerate() {
             *bias = match self.call.options.mask {
                 Mask::None | Mask::Distances(_) => 0.0,
@@ -273,7 +291,7 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
         // SAFETY: keys and values lie within their data; the buffers have room for a whole tile.
         unsafe {
             let Buffers { keys, staging, .. } = &mut *buffers;
-            pack_keys(s, &self.call.keys, first, self.head, [count, width, size], staging, keys);
+            P::pack_keys(s, &self.call.keys, first, self.head, [count, width, size], staging, keys);
             for (i, row) in buffers.values.chunks_exact_mut(size).take(count).enumerate() {
                 if buffers.bias[i] == f32::NEG_INFINITY {
                     // Zero times NaN would be NaN.
@@ -284,43 +302,28 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
                     padding.fill(0.0);
                 }
             }
-            if PAIRS {
-                for keys in buffers.keys.chunks_exact_mut(KEYS * size).take(count.div_ceil(KEYS)) {
-                    join_rows(s, keys.as_mut_ptr(), size, KEYS);
-                }
-                if let Some(beyond) = buffers.values.get_mut(count * size..(count + 1) * size) {
-                    beyond.fill(0.0);
-                }
-                join_rows(s, buffers.values.as_mut_ptr(), count, size);
-            }
+            P::arrange_values(s, &mut buffers.values, &mut buffers.staging, count, size);
         }
     }
 
     /// A panel times a tile: scores, their exponentials, and the sums of values weighted by them.
     #[inline(always)]
-    fn tile<S: Simd, const REGISTERS: usize>(&self, s: S, tile: Tile, buffers: &mut Buffers<'_>) {
-        let (panel, size) = (2 * S::LANES, self.call.heads.padded_size());
+    fn tile<S: Simd, const REGISTERS: usize>(
+        &self,
+        s: S,
+        products: &mut P,
+        tile: Tile,
+        buffers: &mut Buffers<'_>,
+    ) where
+        P: Products<S>,
+    {
+        let (panel, size) = (2 * S::LANES, self.size::<S>());
         let queries = buffers.queries[tile.number * panel * size..][..panel * size].as_ptr();
         let scores = buffers.scores.as_mut_ptr();
         let sums = buffers.sums[tile.number * panel * size..][..panel * size].as_mut_ptr();
         let (keys, values) = (buffers.keys.as_ptr(), buffers.values.as_ptr());
-        let group = if PAIRS { 2 } else { 1 };
-        let mut key = 0;
-        while key < tile.count {
-            // SAFETY: keys are packed in whole eights, and scores have room for a whole tile.
-            unsafe {
-                let keys = keys.add(key * size);
-                let to = scores.add(key * panel);
-                if S::REGISTERS >= 32 {
-                    products::<S, PAIRS, KEYS, REGISTERS>(s, size / group, keys, KEYS, queries, to);
-                } else {
-                    products::<S, PAIRS, 4, REGISTERS>(s, size / group, keys, KEYS, queries, to);
-                    let (keys, to) = (keys.add(4), to.add(4 * panel));
-                    products::<S, PAIRS, 4, REGISTERS>(s, size / group, keys, KEYS, queries, to);
-                }
-            }
-            key += KEYS;
-        }
+        // SAFETY: keys are packed, and scores have room, for a whole tile.
+        unsafe { products.scores::<REGISTERS>(s, size, tile.count, keys, queries, scores) };
         if let Some(cap) = self.call.options.softcap {
             soft_cap::<S, REGISTERS>(s, tile, cap * LOG2_E, buffers);
         }
@@ -328,23 +331,10 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
         if let Mask::Distances(distances) = self.call.options.mask {
             self.add_distances::<S, REGISTERS>(s, tile, distances, buffers);
         }
-        let keep = weights::<S, PAIRS, REGISTERS>(s, tile, masked, buffers);
-        let count = tile.count.div_ceil(group);
-        let mut at = 0;
-        while at < size {
-            // SAFETY: the padded size is a multiple of eight; values and weights are there for `count` keys.
-            unsafe {
-                let (values, to) = (values.add(at), sums.add(at * panel));
-                if S::REGISTERS >= 32 {
-                    add_products::<S, PAIRS, 8, REGISTERS>(s, count, values, size, scores, keep, to);
-                } else {
-                    add_products::<S, PAIRS, 4, REGISTERS>(s, count, values, size, scores, keep, to);
-                    let (values, to) = (values.add(4), to.add(4 * panel));
-                    add_products::<S, PAIRS, 4, REGISTERS>(s, count, values, size, scores, keep, to);
-                }
-            }
-            at += 8;
-        }
+        let keep = weights::<S, P, REGISTERS>(s, tile, masked, buffers);
+        let spare = buffers.staging.as_mut_ptr();
+        // SAFETY: values and weights are there for `count` keys, and sums for the panel; nothing is in the staging memory.
+        unsafe { products.add_values::<REGISTERS>(s, size, tile.count, values, scores, keep, sums, spare) };
     }
 
     /// Adds the biases by distance. The rows of a panel are successive queries, so a key's biases for them are
@@ -377,8 +367,11 @@ impl<const PAIRS: bool> QueryBlock<'_, PAIRS> {
 
     /// Divides the sums of a panel by the sums of weights and writes the rows.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers<'_>) {
-        let (panel, width, size) = (2 * S::LANES, self.call.heads.size, self.call.heads.padded_size());
+    fn finish<S: Simd>(&self, s: S, number: usize, count: usize, buffers: &mut Buffers<'_>)
+    where
+        P: Products<S>,
+    {
+        let (panel, width, size) = (2 * S::LANES, self.call.heads.size, self.size::<S>());
         let sums = buffers.sums[number * panel * size..][..panel * size].as_mut_ptr();
         let staging = &mut buffers.staging[..panel * size];
         for half in 0..2 {
@@ -426,9 +419,9 @@ fn soft_cap<S: Simd, const REGISTERS: usize>(s: S, tile: Tile, cap: f32, buffers
 }
 
 /// Turns the scores of a tile into weights relative to the maximum score so far, and returns the factor for the sums of
-/// earlier tiles. With `PAIRS`, the weights of two keys share a word.
+/// earlier tiles. In pairs, the weights of two keys share a word.
 #[inline(always)]
-fn weights<S: Simd, const PAIRS: bool, const REGISTERS: usize>(
+fn weights<S: Simd, P: Products<S>, const REGISTERS: usize>(
     s: S,
     tile: Tile,
     masked: bool,
@@ -468,7 +461,7 @@ fn weights<S: Simd, const PAIRS: bool, const REGISTERS: usize>(
         // Any finite number does where no key was seen yet.
         let less = s.select(s.eq(most, lowest), s.zero(), most);
         let mut total = s.zero();
-        if PAIRS {
+        if P::PAIRS {
             for pair in 0..tile.count.div_ceil(2) {
                 // SAFETY: as above; what is written was read before.
                 unsafe {

@@ -1,8 +1,8 @@
 //! Attention with a streaming softmax over tiles of keys: no matrix of scores.
 //!
 //! `view.rs` describes how heads lie in memory; `block.rs` computes a block of queries over all tiles of keys (prompts,
-//! texts, images), with the inner loop of `tile.rs` over operands packed by `pack.rs`; `decode.rs` computes one new
-//! token over a cache.
+//! texts, images), with the inner loop of `tile.rs`, or AMX's tiles (`tiled.rs`), over operands packed by `pack.rs`;
+//! `decode.rs` computes one new token over a cache.
 //!
 //! Each row of a block has a lane of its own, in which its sums run over its keys in order: neither the batch nor the
 //! number of threads changes its bits. Memory beyond the operands is a few tiles per thread.
@@ -11,6 +11,8 @@ mod block;
 mod decode;
 mod pack;
 mod tile;
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(super) mod tiled;
 mod view;
 
 #[cfg(test)]
@@ -18,12 +20,19 @@ mod decode_tests;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+
 use super::Cpu;
 use super::dispatch::with_simd;
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::dispatch::with_tiles;
 use super::pool::SharedStart;
 use super::simd::Simd;
 use crate::error::{KernelError, Result};
 use block::QueryBlock;
+use tile::{InRegisters, Products};
+#[cfg(any(test, target_arch = "x86_64"))]
+use tiled::InTiles;
 
 pub use decode::{Cache, decode};
 pub use view::{Heads, Numbers, Strided};
@@ -167,8 +176,8 @@ pub fn attention(
     options: Options<'_>,
     to: &mut [f32],
 ) -> Result<()> {
-    attend(cpu, heads, batch, options, to, |call, [sequence, head, first]| {
-        with_simd!(cpu.isa, s => s.call(QueryBlock::<false> { call, sequence, head, first }));
+    attend(cpu, heads, batch, options, to, |call, part| {
+        with_simd!(cpu.isa, s => attend_block::<_, InRegisters<false>>(s, call, part));
     })
 }
 
@@ -184,16 +193,31 @@ pub fn attention_bf16(
     options: Options<'_>,
     to: &mut [f32],
 ) -> Result<()> {
-    fn block<S: Simd>(s: S, call: &AttentionCall<'_>, [sequence, head, first]: [usize; 3]) {
+    fn either<S: Simd>(s: S, call: &AttentionCall<'_>, part: [usize; 3]) {
         if S::HAS_BF16_DOT {
-            s.call(QueryBlock::<true> { call, sequence, head, first });
+            attend_block::<_, InRegisters<true>>(s, call, part);
         } else {
-            s.call(QueryBlock::<false> { call, sequence, head, first });
+            attend_block::<_, InRegisters<false>>(s, call, part);
         }
     }
+    #[cfg(any(test, target_arch = "x86_64"))]
+    if cpu.isa.has_tiles() {
+        return attend(cpu, heads, batch, options, to, |call, part| {
+            with_tiles!(cpu.isa, s, T => attend_block::<_, InTiles<T>>(s, call, part));
+        });
+    }
     attend(cpu, heads, batch, options, to, |call, part| {
-        with_simd!(bf16 cpu.isa, s => block(s, call, part));
+        with_simd!(bf16 cpu.isa, s => either(s, call, part));
     })
+}
+
+/// One part of the work.
+fn attend_block<S: Simd, P: Products<S>>(
+    s: S,
+    call: &AttentionCall<'_>,
+    [sequence, head, first]: [usize; 3],
+) {
+    s.call(QueryBlock::<P> { call, sequence, head, first, products: PhantomData });
 }
 
 fn attend(

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-use super::super::testing::{assert_close, bits, cpus, noise, with_threads};
+use super::super::testing::{assert_close, bits, cpus_and_model as cpus, noise, with_threads};
 use super::*;
 
 /// A batch whose queries, keys and values lie side by side in one row a token.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::super::buffer::{Aligned, Scratch};
 use super::super::gemm::int8::{quantise_channel, sum_of_bytes};
 use super::super::gemm::pack::interleave;
-use super::super::gemm::packed::PanelLayout;
+use super::super::gemm::packed::{PanelLayout, TILE_WORDS};
 use super::super::gemm::plan::share;
 use super::super::gemm::{Precision, Weights};
 use super::super::{Cpu, Isa};
@@ -95,7 +95,11 @@ impl Conv {
                 geometry.stride
             )));
         }
-        let (isa, layout) = (cpu.isa, PanelLayout::of(cpu.isa, precision));
+        let isa = cpu.isa;
+        // A pixel of few channels is mostly padding in tiles.
+        let best = PanelLayout::best(isa, precision);
+        let is_wide = 2 * window.inputs.div_ceil(best.group) >= best.words(window.inputs);
+        let layout = if is_wide { best } else { PanelLayout::of(isa, precision) };
         let data = Arc::new(Aligned::EMPTY);
         let mut conv = Self { isa, precision, window, geometry, layout, data, bias: None };
         conv.fill(cpu, weights)?;
@@ -174,7 +178,12 @@ impl Conv {
 
     /// Words of a pixel.
     pub(super) fn words(&self) -> usize {
-        self.window.inputs.div_ceil(self.layout.group)
+        self.layout.words(self.window.inputs)
+    }
+
+    /// Whether the layer is multiplied in tiles.
+    pub(super) fn in_tiles(&self) -> bool {
+        self.layout.in_tiles
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -182,7 +191,7 @@ impl Conv {
     }
 
     /// Positions of a window.
-    fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         self.window.height * self.window.width
     }
 
@@ -192,13 +201,15 @@ impl Conv {
         self.words().div_ceil(most)
     }
 
-    /// The words of a pixel that a block multiplies.
+    /// The words of a pixel that a block multiplies: in tiles, whole steps.
     pub(super) fn block(&self, number: usize) -> Range<usize> {
-        share(self.words(), number, self.blocks())
+        let step = if self.in_tiles() { TILE_WORDS } else { 1 };
+        let steps = share(self.words() / step, number, self.blocks());
+        steps.start * step..steps.end * step
     }
 
     /// Bytes of one number of each channel of a panel, in int8: the sums of a position's weights, or the scales.
-    fn number_bytes(&self) -> usize {
+    pub(super) fn number_bytes(&self) -> usize {
         if self.precision == Precision::Int8 { 4 * self.layout.channels() } else { 0 }
     }
 

@@ -1,7 +1,8 @@
 //! Convolution over NHWC images without im2col.
 //!
 //! `layer.rs` packs the weights; `plan.rs` cuts the output into patches; `patch.rs` packs the input of a patch, padded
-//! and upsampled where asked; `tile.rs` is the inner loop; `finish.rs` what follows the sums.
+//! and upsampled where asked; `tile.rs` is the inner loop, in AMX's tiles `tiled.rs`; `finish.rs`
+//! what follows the sums.
 //!
 //! Each output is one sum: over blocks of channels, and in each over the window's rows, columns and channels. This
 //! order does not depend on the image's size, the rest of the batch or the threads.
@@ -11,6 +12,8 @@ mod layer;
 mod patch;
 mod plan;
 mod tile;
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(super) mod tiled;
 
 #[cfg(test)]
 mod tests;
@@ -114,15 +117,16 @@ pub fn conv(
         epilogue,
         plan,
     };
-    let (isa, parts) = (layer.isa(), call.plan.parts());
+    #[cfg(any(test, target_arch = "x86_64"))]
+    if layer.in_tiles() {
+        tiled::convolve(&call, cpu);
+        return Ok(());
+    }
+    let isa = layer.isa();
     match layer.precision() {
-        Precision::F32 => with_simd!(isa, s => call.run(cpu, parts, |part| call.part::<_, F32>(s, part))),
-        Precision::Bf16 => {
-            with_simd!(bf16 isa, s => call.run(cpu, parts, |part| call.part::<_, Bf16>(s, part)))
-        }
-        Precision::Int8 => {
-            with_simd!(full isa, s => call.run(cpu, parts, |part| call.part::<_, Int8>(s, part)))
-        }
+        Precision::F32 => with_simd!(isa, s => call.run(cpu, |part| call.part::<_, F32>(s, part))),
+        Precision::Bf16 => with_simd!(bf16 isa, s => call.run(cpu, |part| call.part::<_, Bf16>(s, part))),
+        Precision::Int8 => with_simd!(full isa, s => call.run(cpu, |part| call.part::<_, Int8>(s, part))),
     }
     Ok(())
 }
@@ -181,6 +185,28 @@ struct Input {
     scales: Scratch<RowScale>,
 }
 
+impl Input {
+    /// Packs a region, with room for so many more pixels after it.
+    fn pack<S: Simd, E: Element<S>>(s: S, region: &Region<'_>, spare: usize) -> Self {
+        let (pixels, pitch) = (region.rows * region.columns, region.columns * region.pitch);
+        let mut input = Self {
+            words: Scratch::take((pixels + spare) * region.pitch),
+            scales: Scratch::take(if E::HAS_SCALES { pixels + spare } else { 0 }),
+        };
+        for row in 0..region.rows {
+            let scales = if E::HAS_SCALES { row * region.columns..(row + 1) * region.columns } else { 0..0 };
+            s.call(PackRow::<E> {
+                region,
+                row,
+                to: &mut input.words[row * pitch..(row + 1) * pitch],
+                scales: &mut input.scales[scales],
+                element: PhantomData,
+            });
+        }
+        input
+    }
+}
+
 /// One part of the work: some output pixels and panels of channels.
 struct ConvPart {
     image: usize,
@@ -190,28 +216,15 @@ struct ConvPart {
 }
 
 impl ConvCall<'_> {
-    fn run(&self, cpu: &Cpu, parts: usize, work: impl Fn(usize) + Sync) {
+    fn run(&self, cpu: &Cpu, work: impl Fn(usize) + Sync) {
+        let parts = self.plan.parts();
         if self.plan.is_small { (0..parts).for_each(work) } else { cpu.pool.parallel(parts, work) }
     }
 
     fn part<S: Simd, E: Element<S>>(&self, s: S, number: usize) {
         let part = self.plan.part(number, self.height, self.width, self.layer.panels());
         let region = Region::new(self.layer, self.images, &part);
-        let (pixels, pitch) = (region.rows * region.columns, region.columns * region.pitch);
-        let mut input = Input {
-            words: Scratch::take(pixels * region.pitch),
-            scales: Scratch::take(if E::HAS_SCALES { pixels } else { 0 }),
-        };
-        for row in 0..region.rows {
-            let scales = if E::HAS_SCALES { row * region.columns..(row + 1) * region.columns } else { 0..0 };
-            s.call(PackRow::<E> {
-                region: &region,
-                row,
-                to: &mut input.words[row * pitch..(row + 1) * pitch],
-                scales: &mut input.scales[scales],
-                element: PhantomData,
-            });
-        }
+        let input = Input::pack::<S, E>(s, &region, 0);
         let pixels = part.rows.len() * part.columns.len();
         let mut sums = Scratch::<u32>::take(pixels * 2 * S::LANES);
         for panel in part.panels.clone() {
@@ -219,7 +232,7 @@ impl ConvCall<'_> {
                 self.block::<S, E>(s, &part, &region, &input, panel, block, &mut sums);
             }
             for (row, sums) in sums.chunks_exact(part.columns.len() * 2 * S::LANES).enumerate() {
-                self.finish(s, &part, row, panel, sums);
+                self.finish(s, &part, [row, 0], panel, sums);
             }
         }
     }
@@ -266,10 +279,13 @@ impl ConvCall<'_> {
         }
     }
 
-    fn finish<S: Simd>(&self, s: S, part: &ConvPart, row: usize, panel: usize, sums: &[u32]) {
+    /// Turns the sums of pixels side by side into results. The first is at a row and column of the part.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, part: &ConvPart, [row, column]: [usize; 2], panel: usize, sums: &[u32]) {
         let outputs = self.layer.window().outputs;
         let channel = panel * 2 * S::LANES;
-        let pixel = (part.image * self.height + part.rows.start + row) * self.width + part.columns.start;
+        let row = (part.image * self.height + part.rows.start + row) * self.width;
+        let pixel = row + part.columns.start + column;
         let residual = self.residual.get();
         let place = pixel * outputs + channel;
         let per_image = self.epilogue.per_image.map(|bias| &bias[part.image * outputs + channel..]);

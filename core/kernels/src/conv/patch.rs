@@ -86,7 +86,7 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRow<'_, E> {
         };
         let source =
             &region.data[row * region.width * region.channels..(row + 1) * region.width * region.channels];
-        let whole = region.channels.is_multiple_of(E::GROUP) && region.is_dense() && !region.doubled;
+        let whole = region.channels == region.pixel * E::GROUP && region.is_dense() && !region.doubled;
         let whole = whole && !E::HAS_SCALES;
         let mut column = 0;
         while column < region.columns {

@@ -4,7 +4,7 @@ use half::bf16;
 use proptest::prelude::*;
 
 use super::super::gemm::Weights;
-use super::super::testing::{assert_close, bits, cpus, noise, with_threads};
+use super::super::testing::{assert_close, bits, cpus_and_model as cpus, noise, with_threads};
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -103,7 +103,8 @@ fn check(case: &Case) {
         let error = exact.1 * 1.2e-7 * (2.0 + steps.sqrt());
         assert_close(&case.run(&cpu, Precision::F32), &exact.0, error, &what);
         // Where there is no bf16 product, or a slow one beside tiles, only weights are rounded.
-        if cpu.isa.has_bf16_dot() && !cpu.isa.has_tiles() {
+        let in_tiles = case.layer(&cpu, Precision::Bf16).in_tiles();
+        if in_tiles || cpu.isa.has_bf16_dot() && !cpu.isa.has_tiles() {
             assert_close(&case.run(&cpu, Precision::Bf16), &rounded.0, 4.0 * error, &what);
         } else {
             assert_close(&case.run(&cpu, Precision::Bf16), &exact.0, exact.1 / 256.0, &what);
@@ -167,12 +168,13 @@ fn windows_of_other_sizes() {
 #[test]
 fn biases_activation_scale_and_residual_follow_the_sums() {
     for (window, geometry) in [([3, 3], Geometry::padded(1)), ([1, 1], Geometry::default())] {
-        let case = Case::new([6, 35], window, geometry, [2, 4, 5]);
-        let (sums, _) = case.truth(false);
-        let (residual, per_image) = (noise(sums.len(), 7), noise(70, 8));
         let silu = |x: f64| x / (1.0 + (-x).exp());
-        for cpu in cpus() {
-            let run = |epilogue| case.run_on(&cpu, Precision::F32, &case.input(), epilogue);
+        let each = |cpu: Cpu| Precision::ALL.iter().map(move |precision| (cpu.clone(), *precision));
+        for (cpu, precision) in cpus().into_iter().flat_map(each) {
+            let case = Case::new([50, 35], window, geometry, [2, 4, 5]);
+            let run = |epilogue| case.run_on(&cpu, precision, &case.input(), epilogue);
+            let sums: Vec<f64> = run(Epilogue::default()).into_iter().map(f64::from).collect();
+            let (residual, per_image) = (noise(sums.len(), 7), noise(70, 8));
             let epilogue = Epilogue { activation: Activation::Silu, scale: 0.5, ..Epilogue::default() };
             let truth: Vec<f64> = sums.iter().map(|sum| 0.5 * silu(*sum)).collect();
             assert_close(&run(epilogue), &truth, 1e-5, &format!("{cpu:?}"));
@@ -248,17 +250,32 @@ fn a_larger_image_has_the_same_bits_where_its_pixels_are_the_same() {
     let small = Case::new([150, 5], [3, 3], Geometry::padded(1), [1, 9, 15]);
     let large = Case { height: 50, ..small.clone() };
     for cpu in cpus() {
-        let (row, all) = (15 * 5, large.run(&cpu, Precision::F32));
-        assert_eq!(bits(&small.run(&cpu, Precision::F32)[..8 * row]), bits(&all[..8 * row]));
+        for &precision in Precision::ALL {
+            let (row, all) = (15 * 5, large.run(&cpu, precision));
+            assert_eq!(bits(&small.run(&cpu, precision)[..8 * row]), bits(&all[..8 * row]), "{cpu:?}");
+        }
+    }
+    // A part of a wider image has rows of other lengths, so that pixels share tiles with others.
+    let wide = Case { width: 140, ..small.clone() };
+    let input = wide.input();
+    let part: Vec<f32> = input.chunks_exact(140 * 150).flat_map(|row| &row[..15 * 150]).copied().collect();
+    for cpu in cpus() {
+        for &precision in Precision::ALL {
+            let run = |case: &Case, input| case.run_on(&cpu, precision, input, Epilogue::default());
+            let (narrow, all) = (run(&small, &part), run(&wide, &input));
+            for (narrow, all) in narrow.chunks_exact(15 * 5).zip(all.chunks_exact(140 * 5)) {
+                assert_eq!(bits(&narrow[..14 * 5]), bits(&all[..14 * 5]), "{cpu:?}, {precision:?}");
+            }
+        }
     }
 }
 
 #[test]
 fn nan_reaches_the_windows_that_cover_it_and_no_others() {
-    let case = Case::new([4, 6], [3, 3], Geometry::padded(1), [1, 7, 20]);
-    let mut input = case.input();
-    input[(3 * 20 + 10) * 4] = f32::NAN;
-    for cpu in cpus() {
+    for (cpu, inputs) in cpus().into_iter().flat_map(|cpu| [(cpu.clone(), 4), (cpu, 50)]) {
+        let case = Case::new([inputs, 6], [3, 3], Geometry::padded(1), [1, 7, 20]);
+        let mut input = case.input();
+        input[(3 * 20 + 10) * inputs] = f32::NAN;
         for &precision in Precision::ALL {
             let found = case.run_on(&cpu, precision, &input, Epilogue::default());
             for (i, value) in found.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::super::buffer::Scratch;
 use super::super::pool::SharedStart;
 use super::super::simd::{Simd, Work};
+use super::Rows;
 use super::element::{Element, RowScale};
 
 /// Words past the end of packed activations that packing may overwrite.
@@ -90,7 +91,7 @@ impl RowStart {
 /// Packs a block of rows: word 0 of every row, then word 1 of every row, and so on.
 pub(super) struct PackRows<'a, E> {
     /// The rows, each of `inputs` numbers.
-    pub(super) rows: &'a [f32],
+    pub(super) rows: Rows<'a>,
     pub(super) inputs: usize,
     /// Words per row.
     pub(super) words: usize,
@@ -107,7 +108,19 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
     #[inline(always)]
     fn run(self, s: S) {
         let rows = self.scales.len();
-        let row = |i: usize| &self.rows[i * self.inputs..(i + 1) * self.inputs];
+        let numbers = match self.rows {
+            Rows::F32(numbers) => numbers,
+            Rows::Bf16(words) => {
+                self.scales.fill(RowScale::ONE);
+                for start in (0..self.words).step_by(CHUNK) {
+                    let size = [rows, CHUNK.min(self.words - start)];
+                    let from = words.as_ptr().wrapping_add(start);
+                    transpose(s, from, self.words, size, &mut self.to[start * rows..]);
+                }
+                return;
+            }
+        };
+        let row = |i: usize| &numbers[i * self.inputs..(i + 1) * self.inputs];
         for (i, scale) in self.scales.iter_mut().enumerate() {
             *scale = E::row_scale(s, row(i));
         }
@@ -116,7 +129,7 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
             let words = CHUNK.min(self.words - start);
             let to = &mut self.to[start * rows..];
             if E::IS_F32 {
-                let from = self.rows.as_ptr().wrapping_add(start).cast();
+                let from = numbers.as_ptr().wrapping_add(start).cast();
                 transpose(s, from, self.inputs, [rows, words], to);
             } else {
                 for (i, scale) in self.scales.iter().enumerate() {

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use super::super::math::{Activation, activate};
 use super::super::rough::activate_roughly;
 use super::super::rows::Source;
-use super::super::simd::{Simd, Work};
+use super::super::simd::{MAX_LANES, Simd, Work};
+use super::Results;
 use super::element::{Element, RowScale};
 use super::packed::Packed;
 
@@ -137,7 +138,7 @@ pub(super) struct Finish<'a, E> {
     /// The scale of each row.
     pub(super) row_scales: &'a [RowScale],
     /// The panel's first result of the first row. Rows have as many results as the layer has outputs.
-    pub(super) to: *mut f32,
+    pub(super) to: Results<*mut f32, *mut half::bf16>,
     /// The residual of the first result; null for none.
     pub(super) residual: *const f32,
     pub(super) activation: Activation,
@@ -215,23 +216,25 @@ impl<E> Finish<'_, E> {
         let value = if self.scale == 1.0 { value } else { s.mul(value, s.splat(self.scale)) };
         let place = row * self.packed.outputs() + column;
         let count = outputs - column;
+        let lanes = count.min(S::LANES);
         // SAFETY: row and columns up to `count` lie within the result, and in the residual if there is one.
         unsafe {
-            let to = self.to.add(place);
-            if count >= S::LANES {
-                let value = if self.residual.is_null() {
-                    value
-                } else {
-                    s.add(value, s.load_ptr(self.residual.add(place)))
-                };
-                s.store_ptr(to, value);
+            let value = if self.residual.is_null() {
+                value
+            } else if count >= S::LANES {
+                s.add(value, s.load_ptr(self.residual.add(place)))
             } else {
-                let value = if self.residual.is_null() {
-                    value
-                } else {
-                    s.add(value, s.load_first_ptr(self.residual.add(place), count))
-                };
-                s.store_first_ptr(to, value, count);
+                s.add(value, s.load_first_ptr(self.residual.add(place), count))
+            };
+            match self.to {
+                Results::F32(to) if lanes == S::LANES => s.store_ptr(to.add(place), value),
+                Results::F32(to) => s.store_first_ptr(to.add(place), value, count),
+                Results::Bf16(to) if lanes == S::LANES => s.store_bf16_ptr(to.add(place), value),
+                Results::Bf16(to) => {
+                    let mut last = [half::bf16::ZERO; MAX_LANES];
+                    s.store_bf16_ptr(last.as_mut_ptr(), value);
+                    std::ptr::copy_nonoverlapping(last.as_ptr(), to.add(place), lanes);
+                }
             }
         }
     }

@@ -24,8 +24,12 @@ pub(super) mod tiled;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use super::Cpu;
+use super::buffer::Scratch;
 use super::dispatch::with_simd;
+use super::math::Activation;
 use super::pool::SharedStart;
 use super::simd::Simd;
 use crate::error::{KernelError, Result};
@@ -51,22 +55,51 @@ pub fn gemm(
     c: &mut [f32],
     epilogue: Epilogue<'_>,
 ) -> Result<()> {
-    check(cpu, packed, a, rows, c, &epilogue)?;
-    if c.is_empty() {
-        return Ok(());
-    }
-    let call = GemmCall::new(cpu, packed, a, rows, c, epilogue);
-    #[cfg(any(test, target_arch = "x86_64"))]
-    if packed.layout.in_tiles {
-        tiled::multiply(&call, cpu);
-        return Ok(());
-    }
-    match packed.precision() {
-        Precision::F32 => with_simd!(packed.isa(), s => call.run::<_, f32::F32>(s, cpu)),
-        Precision::Bf16 => with_simd!(full packed.isa(), s => call.run::<_, bf16::Bf16>(s, cpu)),
-        Precision::Int8 => with_simd!(full packed.isa(), s => call.run::<_, int8::Int8>(s, cpu)),
-    }
+    check_isa(cpu, packed)?;
+    check_size("`a`", a.len(), rows, packed.inputs())?;
+    check_results(packed, rows, c, &epilogue)?;
+    GemmCall::new(cpu, packed, a, rows, c, epilogue).run_all(cpu);
     Ok(())
+}
+
+/// `second` applied to `activation(first(a))`: the two layers of a feed-forward network. Has the bits of two calls of
+/// [`gemm`]; what lies between the layers takes half the memory where the second multiplies pairs of bf16.
+///
+/// # Errors
+/// As [`gemm`], for either layer; [`Shape`](crate::KernelError::Shape) if `second` takes another number of inputs than
+/// `first` gives.
+pub fn gemm_through(
+    cpu: &Cpu,
+    [first, second]: [&Packed; 2],
+    a: &[f32],
+    rows: usize,
+    activation: Activation,
+    c: &mut [f32],
+    epilogue: Epilogue<'_>,
+) -> Result<()> {
+    let width = first.outputs();
+    if second.inputs() != width {
+        let inputs = second.inputs();
+        return Err(KernelError::shape(format!("a layer of {inputs} inputs after one of {width} outputs")));
+    }
+    let numbers = rows.checked_mul(width).ok_or_else(|| KernelError::shape("too many rows"))?;
+    let between = Epilogue::activation(activation);
+    // Whole words, so that rows begin with one.
+    if second.layout.group == 2 && second.precision() == Precision::Bf16 && width.is_multiple_of(2) {
+        check_isa(cpu, first)?;
+        check_isa(cpu, second)?;
+        check_size("`a`", a.len(), rows, first.inputs())?;
+        check_results(second, rows, c, &epilogue)?;
+        let mut hidden = Scratch::<u32>::take(numbers / 2);
+        let to = Results::Bf16(SharedStart(hidden.as_mut_ptr().cast()));
+        GemmCall::of(cpu, first, Rows::F32(a), rows, to, between).run_all(cpu);
+        let to = Results::F32(SharedStart(c.as_mut_ptr()));
+        GemmCall::of(cpu, second, Rows::Bf16(&hidden), rows, to, epilogue).run_all(cpu);
+        return Ok(());
+    }
+    let mut hidden = Scratch::<f32>::take(numbers);
+    gemm(cpu, first, a, rows, &mut hidden, between)?;
+    gemm(cpu, second, &hidden, rows, c, epilogue)
 }
 
 /// The same without an epilogue, for weights in int8 whose activations shall not be rounded to bytes: what the rounding
@@ -97,32 +130,29 @@ pub fn gemm_in_two_steps(cpu: &Cpu, packed: &Packed, a: &[f32], rows: usize, c: 
     super::elementwise::add_row(cpu, c, &bias)
 }
 
-fn check(
-    cpu: &Cpu,
-    packed: &Packed,
-    a: &[f32],
-    rows: usize,
-    c: &[f32],
-    epilogue: &Epilogue<'_>,
-) -> Result<()> {
-    if cpu.isa != packed.isa() {
-        let (theirs, ours) = (packed.isa(), cpu.isa);
-        return Err(KernelError::shape(format!("expected weights packed for {ours}, found {theirs}")));
+/// Checks that the weights are for this CPU.
+fn check_isa(cpu: &Cpu, packed: &Packed) -> Result<()> {
+    if cpu.isa == packed.isa() {
+        return Ok(());
     }
-    let of = |name: &str, found: usize, width: usize| {
-        if rows.checked_mul(width) == Some(found) {
-            return Ok(());
-        }
-        Err(KernelError::shape(format!(
-            "{name}: expected {rows} rows of {width} numbers, found {found} numbers"
-        )))
-    };
-    of("`a`", a.len(), packed.inputs())?;
-    of("`c`", c.len(), packed.outputs())?;
+    let (theirs, ours) = (packed.isa(), cpu.isa);
+    Err(KernelError::shape(format!("expected weights packed for {ours}, found {theirs}")))
+}
+
+/// Checks the size of a result and of the residual.
+fn check_results(packed: &Packed, rows: usize, c: &[f32], epilogue: &Epilogue<'_>) -> Result<()> {
+    check_size("`c`", c.len(), rows, packed.outputs())?;
     match epilogue.residual {
-        Residual::From(residual) => of("the residual", residual.len(), packed.outputs()),
+        Residual::From(residual) => check_size("the residual", residual.len(), rows, packed.outputs()),
         Residual::None | Residual::InPlace => Ok(()),
     }
+}
+
+fn check_size(name: &str, found: usize, rows: usize, width: usize) -> Result<()> {
+    if rows.checked_mul(width) == Some(found) {
+        return Ok(());
+    }
+    Err(KernelError::shape(format!("{name}: expected {rows} rows of {width} numbers, found {found} numbers")))
 }
 
 /// The most rows whose sums fit the registers, beside two registers of weights and one of activations.
@@ -148,12 +178,44 @@ const fn is_used(lanes: usize, rows: usize, panels: usize) -> bool {
     rows <= max_rows(lanes) && (panels == 1 || panels == panels_at_once(lanes, rows))
 }
 
+/// The rows that are multiplied.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    F32(&'a [f32]),
+    /// Rounded to bf16; every two numbers are a word.
+    Bf16(&'a [u32]),
+}
+
+impl<'a> Rows<'a> {
+    fn start(self) -> *const u8 {
+        match self {
+            Self::F32(numbers) => numbers.as_ptr().cast(),
+            Self::Bf16(words) => words.as_ptr().cast(),
+        }
+    }
+
+    /// Some of the rows, which have `inputs` numbers each.
+    fn of(self, rows: Range<usize>, inputs: usize) -> Self {
+        match self {
+            Self::F32(numbers) => Self::F32(&numbers[rows.start * inputs..rows.end * inputs]),
+            Self::Bf16(words) => Self::Bf16(&words[rows.start * inputs / 2..rows.end * inputs / 2]),
+        }
+    }
+}
+
+/// Where results go.
+#[derive(Clone, Copy)]
+enum Results<F, B> {
+    F32(F),
+    Bf16(B),
+}
+
 /// One multiplication, shared by all threads.
 struct GemmCall<'a> {
     packed: &'a Packed,
-    a: &'a [f32],
+    a: Rows<'a>,
     rows: usize,
-    c: SharedStart<f32>,
+    c: Results<SharedStart<f32>, SharedStart<half::bf16>>,
     /// Null for none. A part reads it only where it writes.
     residual: SharedStart<f32>,
     epilogue: Epilogue<'a>,
@@ -169,22 +231,59 @@ impl<'a> GemmCall<'a> {
         c: &'a mut [f32],
         epilogue: Epilogue<'a>,
     ) -> Self {
-        let c = c.as_mut_ptr();
-        let residual = match epilogue.residual {
-            Residual::None => std::ptr::null_mut(),
-            Residual::InPlace => c,
-            Residual::From(residual) => residual.as_ptr().cast_mut(),
+        Self::of(cpu, packed, Rows::F32(a), rows, Results::F32(SharedStart(c.as_mut_ptr())), epilogue)
+    }
+
+    fn of(
+        cpu: &Cpu,
+        packed: &'a Packed,
+        a: Rows<'a>,
+        rows: usize,
+        c: Results<SharedStart<f32>, SharedStart<half::bf16>>,
+        epilogue: Epilogue<'a>,
+    ) -> Self {
+        let residual = match (epilogue.residual, &c) {
+            (Residual::InPlace, Results::F32(c)) => c.get(),
+            (Residual::From(residual), _) => residual.as_ptr().cast_mut(),
+            _ => std::ptr::null_mut(),
         };
-        let (c, residual) = (SharedStart(c), SharedStart(residual));
-        Self { packed, a, rows, c, residual, epilogue, plan: Plan::new(cpu, packed, rows) }
+        Self {
+            packed,
+            a,
+            rows,
+            c,
+            residual: SharedStart(residual),
+            epilogue,
+            plan: Plan::new(cpu, packed, rows),
+        }
     }
 
     /// The first channel of a panel in a row of the result, and in the residual if there is one.
-    fn place(&self, row: usize, panel: usize) -> (*mut f32, *const f32) {
+    fn place(&self, row: usize, panel: usize) -> (Results<*mut f32, *mut half::bf16>, *const f32) {
         let place = row * self.packed.outputs() + panel * self.packed.panel_outputs();
         let residual = self.residual.get();
         let residual = if residual.is_null() { residual } else { residual.wrapping_add(place) };
-        (self.c.get().wrapping_add(place), residual)
+        let to = match &self.c {
+            Results::F32(c) => Results::F32(c.get().wrapping_add(place)),
+            Results::Bf16(c) => Results::Bf16(c.get().wrapping_add(place)),
+        };
+        (to, residual)
+    }
+
+    /// Multiplies with the instruction set of the weights.
+    fn run_all(&self, cpu: &Cpu) {
+        if self.rows * self.packed.outputs() == 0 {
+            return;
+        }
+        #[cfg(any(test, target_arch = "x86_64"))]
+        if self.packed.layout.in_tiles {
+            return tiled::multiply(self, cpu);
+        }
+        match self.packed.precision() {
+            Precision::F32 => with_simd!(self.packed.isa(), s => self.run::<_, f32::F32>(s, cpu)),
+            Precision::Bf16 => with_simd!(full self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu)),
+            Precision::Int8 => with_simd!(full self.packed.isa(), s => self.run::<_, int8::Int8>(s, cpu)),
+        }
     }
 
     fn run<S: Simd, E: Element<S>>(&self, s: S, cpu: &Cpu) {

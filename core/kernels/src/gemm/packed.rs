@@ -50,11 +50,11 @@ pub(in super::super) struct PanelLayout {
     /// Bytes of a weight.
     weight_bytes: usize,
     /// Whether rows have whole steps of [`TILE_WORDS`] words, for tiles.
-    pub(super) in_tiles: bool,
+    pub(in super::super) in_tiles: bool,
 }
 
 /// Words of a row in a tile.
-pub(super) const TILE_WORDS: usize = 16;
+pub(in super::super) const TILE_WORDS: usize = 16;
 
 impl PanelLayout {
     /// That of vectors.
@@ -71,13 +71,19 @@ impl PanelLayout {
     }
 
     /// That of tiles where the instruction set has them, else that of vectors.
-    fn of_linear(isa: Isa, precision: Precision) -> Self {
+    pub(in super::super) fn best(isa: Isa, precision: Precision) -> Self {
         let layout = Self::of(isa, precision);
         match precision {
             Precision::Bf16 if isa.has_tiles() => Self { group: 2, in_tiles: true, ..layout },
             Precision::Int8 if isa.has_tiles() => Self { in_tiles: true, ..layout },
             _ => layout,
         }
+    }
+
+    /// Words of so many activations.
+    pub(in super::super) fn words(self, inputs: usize) -> usize {
+        let words = inputs.div_ceil(self.group);
+        if self.in_tiles { words.max(1).next_multiple_of(TILE_WORDS) } else { words }
     }
 
     /// Rows that are multiplied by a panel at once.
@@ -208,8 +214,7 @@ impl Packed {
 
     /// Words of activations per row.
     pub(super) fn words(&self) -> usize {
-        let words = self.inputs.div_ceil(self.layout.group);
-        if self.layout.in_tiles { words.max(1).next_multiple_of(TILE_WORDS) } else { words }
+        self.layout.words(self.inputs)
     }
 
     /// Outputs of a panel.
@@ -255,7 +260,7 @@ impl Packed {
             let most = int8::MAX_K;
             return Err(KernelError::shape(format!("int8: expected at most {most} inputs, found {inputs}")));
         }
-        let layout = PanelLayout::of_linear(cpu.isa, precision);
+        let layout = PanelLayout::best(cpu.isa, precision);
         let mut packed = Self {
             isa: cpu.isa,
             precision,

@@ -11,7 +11,7 @@ use super::element::{Element, RowScale};
 use super::epilogue::{Direct, Finish};
 use super::plan::{share, words_at_once};
 use super::tile::{Tile, TileWork};
-use super::{GemmCall, is_used, max_rows, panels_at_once};
+use super::{GemmCall, Results, Rows, is_used, max_rows, panels_at_once};
 
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
@@ -90,9 +90,9 @@ impl<'a> GemmPart<'a> {
     }
 
     /// The numbers of a block's rows.
-    fn source(&self, block: &Range<usize>) -> &[f32] {
-        let inputs = self.call.packed.inputs();
-        &self.call.a[(self.rows.start + block.start) * inputs..(self.rows.start + block.end) * inputs]
+    fn source(&self, block: &Range<usize>) -> Rows<'_> {
+        let rows = self.rows.start + block.start..self.rows.start + block.end;
+        self.call.a.of(rows, self.call.packed.inputs())
     }
 
     /// The range of a panel's kept sums.
@@ -115,8 +115,11 @@ impl<'a> GemmPart<'a> {
             let (ahead, ahead_step) = self.ahead(panel, number, words);
             let place = self.place_of_sums(panel) * panel_sums + block.start * register;
             let sums = self.sums[place..].as_mut_ptr();
-            let direct =
-                (words.end == length && self.is_plain(panel + count)).then(|| self.direct(&block, panel));
+            let direct = if words.end == length && self.is_plain(panel + count) {
+                self.direct(&block, panel)
+            } else {
+                None
+            };
             let inner = TileWork {
                 direct: direct.as_ref(),
                 words: words.len(),
@@ -158,7 +161,7 @@ impl<'a> GemmPart<'a> {
     /// packed yet, else its share of the next panel.
     fn ahead(&self, panel: usize, block: usize, words: &Range<usize>) -> (*const u8, usize) {
         if !self.is_packed && panel == self.panels.start && words.start == 0 && block + 1 < self.blocks {
-            return (self.source(&self.block(block + 1)).as_ptr().cast(), CACHE_LINE);
+            return (self.source(&self.block(block + 1)).start(), CACHE_LINE);
         }
         let packed = self.call.packed;
         let step = packed.layout.step_bytes();
@@ -181,7 +184,7 @@ impl<'a> GemmPart<'a> {
     /// takes no longer than multiplying.
     fn is_plain(&self, end: usize) -> bool {
         let (packed, epilogue) = (self.call.packed, &self.call.epilogue);
-        let results = size_of_val(self.call.a) / packed.inputs().max(1) * packed.outputs();
+        let results = self.call.rows * packed.outputs() * size_of::<f32>();
         if packed.words() < SHORT_TILE && results > CACHED_RESULTS {
             return false;
         }
@@ -189,11 +192,12 @@ impl<'a> GemmPart<'a> {
         whole && !packed.is_gated() && epilogue.activation == Activation::None && epilogue.scale == 1.0
     }
 
-    /// The destination of a block and some panels.
-    fn direct(&self, block: &Range<usize>, panel: usize) -> Direct<'_> {
+    /// The destination of a block and some panels, if it is f32.
+    fn direct(&self, block: &Range<usize>, panel: usize) -> Option<Direct<'_>> {
         let packed = self.call.packed;
         let (to, residual) = self.call.place(self.rows.start + block.start, panel);
-        Direct { packed, panel, row_scales: self.row_scales(block), to, residual }
+        let Results::F32(to) = to else { return None };
+        Some(Direct { packed, panel, row_scales: self.row_scales(block), to, residual })
     }
 
     /// Turns the sums of a block and one of the panels into results.

@@ -121,6 +121,45 @@ const SHAPES: &[(usize, usize, usize)] = &[
 ];
 
 #[test]
+fn two_layers_at_once_have_the_bits_of_one_after_the_other() {
+    for isa in sets() {
+        for (rows, inputs, width, outputs) in
+            [(1, 7, 2, 3), (5, 33, 62, 17), (40, 64, 128, 96), (131, 40, 300, 50), (64, 50, 31, 20)]
+        {
+            for precision in Precision::ALL.iter().copied() {
+                let cpu = Cpu::new(isa, 2);
+                let (up, down) = (Case::new(rows, width, inputs), Case::new(rows, outputs, width));
+                let layers = [up.packed(&cpu, precision), down.packed(&cpu, precision)];
+                let residual = noise(rows * outputs, 9);
+                let epilogue = Epilogue::residual(Residual::From(&residual));
+                let mut once = vec![f32::NAN; rows * outputs];
+                let [first, second] = &layers;
+                gemm_through(&cpu, [first, second], &up.a, rows, Activation::Gelu, &mut once, epilogue)
+                    .unwrap();
+                let mut hidden = vec![f32::NAN; rows * width];
+                gemm(&cpu, first, &up.a, rows, &mut hidden, Epilogue::activation(Activation::Gelu)).unwrap();
+                let mut twice = vec![f32::NAN; rows * outputs];
+                gemm(&cpu, second, &hidden, rows, &mut twice, epilogue).unwrap();
+                assert_eq!(once, twice, "{isa} {precision:?} {rows} x {inputs} x {width} x {outputs}");
+            }
+        }
+    }
+    let cpu = Cpu::new(Isa::PORTABLE, 1);
+    let case = Case::new(2, 6, 4);
+    let layer = case.packed(&cpu, Precision::F32);
+    let error = gemm_through(
+        &cpu,
+        [&layer, &layer],
+        &case.a,
+        2,
+        Activation::None,
+        &mut [0.0; 12],
+        Epilogue::default(),
+    );
+    assert!(error.unwrap_err().to_string().contains("a layer of 4 inputs after one of 6 outputs"));
+}
+
+#[test]
 fn every_shape_is_close_to_f64() {
     for &(rows, outputs, inputs) in SHAPES {
         let case = Case::new(rows, outputs, inputs);

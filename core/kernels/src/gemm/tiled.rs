@@ -14,12 +14,12 @@ use super::super::dispatch::with_tiles;
 use super::super::simd::{Simd, Work};
 use super::activations::{RowMemory, RowStart};
 use super::bf16::Bf16;
-use super::element::Element;
+use super::element::{Element, RowScale};
 use super::epilogue::Finish;
 use super::int8::Int8;
 use super::packed::TILE_WORDS;
 use super::plan::share;
-use super::{Epilogue, GemmCall, Precision};
+use super::{Epilogue, GemmCall, Precision, Rows};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 2 * ROWS;
@@ -31,16 +31,16 @@ const TILE_BYTES: usize = ROWS * ROW_BYTES;
 const PANEL_ROW_BYTES: usize = 2 * ROW_BYTES;
 
 /// Bytes of a panel's weights in a step.
-const STEP_BYTES: usize = ROWS * PANEL_ROW_BYTES;
+pub(in super::super) const STEP_BYTES: usize = ROWS * PANEL_ROW_BYTES;
 
 /// Words of a panel's sums of 16 rows.
-const SUMS: usize = STEP_BYTES / 4;
+pub(in super::super) const SUMS: usize = STEP_BYTES / 4;
 
 /// Steps of a row that are multiplied before the next rows: 128 KiB of a block, which stay in the L2 cache.
 const MAX_STEPS: usize = 64;
 
 /// What a precision's products are in tiles.
-trait TileElement {
+pub(in super::super) trait TileElement {
     fn dot<T: Tiles, const C: usize, const A: usize, const B: usize>(tiles: &mut T);
 }
 
@@ -135,9 +135,16 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
         let used = inputs.div_ceil(packed.layout.group);
         converted[used..].fill(0);
         for (i, row) in rows.enumerate() {
-            let row = &self.call.a[row * inputs..(row + 1) * inputs];
-            scales[i] = E::row_scale(s, row);
-            E::convert(s, row, scales[i], &mut converted[..used]);
+            match self.call.a.of(row..row + 1, inputs) {
+                Rows::F32(row) => {
+                    scales[i] = E::row_scale(s, row);
+                    E::convert(s, row, scales[i], &mut converted[..used]);
+                }
+                Rows::Bf16(row) => {
+                    scales[i] = RowScale::ONE;
+                    converted[..used].copy_from_slice(row);
+                }
+            }
             for (step, words) in converted.chunks_exact(TILE_WORDS).enumerate() {
                 to[(step * height + i) * TILE_WORDS..][..TILE_WORDS].copy_from_slice(words);
             }
@@ -220,7 +227,15 @@ impl<E: TileElement, T: Tiles> Part<'_, E, T> {
                         let from = if chunk == 0 { std::ptr::null() } else { kept.cast_const() };
                         let exchange = (step == steps.start).then_some((place, from));
                         // SAFETY: rows and weights have so many whole steps; both places have room for the sums.
-                        unsafe { step_of::<E, T, HEIGHT, WIDTH>(tiles, a, both, exchange) };
+                        unsafe {
+                            step_of::<E, T, HEIGHT, WIDTH>(
+                                tiles,
+                                [a, a.wrapping_add(TILE_BYTES)],
+                                ROW_BYTES,
+                                both,
+                                exchange,
+                            )
+                        };
                         prefetch_share(s, b.wrapping_add(packed.panel_bytes() * WIDTH), block, blocks);
                         if let Some(unfinished) = &mut unfinished {
                             let time = (step + 1 - steps.start, steps.len());
@@ -278,7 +293,7 @@ impl<E: TileElement, T: Tiles> Part<'_, E, T> {
 
 /// Prefetches a block's share of a step of the weights, of which all blocks together need all.
 #[inline(always)]
-fn prefetch_share<S: Simd>(s: S, step: *const u8, block: usize, blocks: usize) {
+pub(in super::super) fn prefetch_share<S: Simd>(s: S, step: *const u8, block: usize, blocks: usize) {
     let mut line = STEP_BYTES / ROW_BYTES * block / blocks;
     while line < STEP_BYTES / ROW_BYTES * (block + 1) / blocks {
         s.prefetch(step.wrapping_add(line * ROW_BYTES));
@@ -291,12 +306,13 @@ fn prefetch_share<S: Simd>(s: S, step: *const u8, block: usize, blocks: usize) {
 /// that: a load waits for stores with the same low address bits, and four tiles cover them all.
 ///
 /// # Safety
-/// There are `HEIGHT` tiles at `a` and two at each of `WIDTH` panels; room for and numbers of as many sums where they go
-/// and come from.
+/// There are `HEIGHT` tiles at `a`, whose rows are `stride` bytes apart, and two at each of `WIDTH` panels; room for and
+/// numbers of as many sums where they go and come from.
 #[inline(always)]
-unsafe fn step_of<E: TileElement, T: Tiles, const HEIGHT: usize, const WIDTH: usize>(
+pub(in super::super) unsafe fn step_of<E: TileElement, T: Tiles, const HEIGHT: usize, const WIDTH: usize>(
     tiles: &mut T,
-    a: *const u8,
+    a: [*const u8; 2],
+    stride: usize,
     [b, c]: [*const u8; 2],
     exchange: Option<(*mut u32, *const u32)>,
 ) {
@@ -304,9 +320,9 @@ unsafe fn step_of<E: TileElement, T: Tiles, const HEIGHT: usize, const WIDTH: us
     // SAFETY: the caller's promise.
     unsafe {
         tiles.load::<6>(b, PANEL_ROW_BYTES);
-        tiles.load::<4>(a, ROW_BYTES);
+        tiles.load::<4>(a[0], stride);
         if HEIGHT == 2 {
-            tiles.load::<5>(a.wrapping_add(TILE_BYTES), ROW_BYTES);
+            tiles.load::<5>(a[1], stride);
         }
         tiles.load::<7>(second(b), PANEL_ROW_BYTES);
         if WIDTH == 2 {
@@ -338,7 +354,12 @@ unsafe fn step_of<E: TileElement, T: Tiles, const HEIGHT: usize, const WIDTH: us
 /// # Safety
 /// There is room for [`SUMS`] words for each pair at `to`, and as many are at `from`.
 #[inline(always)]
-unsafe fn exchange_sums<T: Tiles>(tiles: &mut T, pairs: usize, to: *mut u32, from: *const u32) {
+pub(in super::super) unsafe fn exchange_sums<T: Tiles>(
+    tiles: &mut T,
+    pairs: usize,
+    to: *mut u32,
+    from: *const u32,
+) {
     macro_rules! exchange {
         ($($tile:literal)*) => {
             $(

@@ -82,6 +82,11 @@ impl Pool {
         self.threads
     }
 
+    /// The calling thread alone: for work that is itself a part of a pool's.
+    pub fn alone() -> Self {
+        Self { workers: Workers::Process, threads: 1 }
+    }
+
     /// Calls `part` with every number below `parts`, on this and other threads, and returns when all are done.
     ///
     /// # Panics

@@ -266,7 +266,7 @@ impl ChatModel {
             priority: priority(request)?,
             reader: OutputReader::new(dialect, &prompt, request),
             decoder: self.tokenizer.decoder(),
-            sampler: Sampler::new(options, &tokens, Some(&self.tokenizer)),
+            sampler: Sampler::new(options, &tokens, Some(&self.tokenizer), self.device.cpu.isa),
             max_tokens,
             constraint,
             scores_prompt: echoes && request.logprobs.is_some(),

@@ -6,10 +6,13 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use ayni_kernels::softmax::softmax;
+use ayni_kernels::{Cpu, Isa, Pool, Source};
 use serde_json::Value;
 
 use crate::chat::ChatRequest;
 use crate::error::{Error, Result};
+use crate::local::ops::OrFail;
 use crate::local::tokenizer::ChatTokenizer;
 
 /// The names of [`ChatRequest::extra`] that are options of sampling.
@@ -27,6 +30,9 @@ pub(super) const EXTRA: &[&str] = &[
 
 /// What ends a repetition, whatever comes before and after: as llama.cpp has it.
 const DRY_BREAKERS: [char; 4] = ['\n', ':', '"', '*'];
+
+/// The inverse of the lowest temperature: lower ones make no difference any more.
+const MAX_SCALE: f32 = 1e30;
 
 /// The longest repetition that DRY looks at: longer ones are not less likely.
 const DRY_MOST: usize = 64;
@@ -183,19 +189,30 @@ pub(super) struct Sampler {
     seen: HashMap<u32, u32>,
     /// Logits that differ from the model's, reused from token to token.
     changed: Vec<f32>,
+    /// The probability of each token, reused as well.
+    weights: Vec<f32>,
+    /// What computes them.
+    cpu: Cpu,
     /// Prompt and answer, where DRY looks for repetitions; nothing in place of tokens that end one.
     history: Vec<Option<u32>>,
 }
 
 impl Sampler {
     /// For the answer to a prompt.
-    pub(super) fn new(options: SamplingOptions, prompt: &[u32], tokenizer: Option<&ChatTokenizer>) -> Self {
+    pub(super) fn new(
+        options: SamplingOptions,
+        prompt: &[u32],
+        tokenizer: Option<&ChatTokenizer>,
+        isa: Isa,
+    ) -> Self {
         let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let of_prompt = if has_effect(options.repetition_penalty, 1.0) { prompt } else { &[] };
         Self {
             seen: of_prompt.iter().map(|token| (*token, 0)).collect(),
             random: Random(seed),
             changed: Vec::new(),
+            weights: Vec::new(),
+            cpu: Cpu { isa, pool: Pool::alone() },
             history: match options.dry_multiplier > 0.0 {
                 true => prompt.iter().map(|token| unless_breaker(*token, tokenizer)).collect(),
                 false => Vec::new(),
@@ -297,24 +314,37 @@ impl Sampler {
         if self.options.temperature == 0.0 {
             return Ok(best);
         }
-        let mut candidates = Candidates::new(logits, most, self.options.temperature);
+        let mut weights = std::mem::take(&mut self.weights);
+        weights.resize(logits.len(), 0.0);
+        let scale = (1.0 / self.options.temperature).min(MAX_SCALE);
+        softmax(&self.cpu, &mut weights, Source::From(logits), logits.len(), scale).or_fail()?;
+        let token = self.draw(&weights).unwrap_or(best);
+        self.weights = weights;
+        Ok(token)
+    }
+
+    /// Draws one of the tokens that the filters leave.
+    fn draw(&mut self, weights: &[f32]) -> Option<u32> {
         let options = &self.options;
-        if let Some(k) = options.top_k.filter(|k| *k > 0) {
-            candidates.keep_top(k);
+        let leaves_out = options.xtc_probability > 0.0;
+        let filters = options.top_k.is_some_and(|k| k > 0)
+            || options.top_p < 1.0
+            || options.min_p > 0.0
+            || options.typical_p < 1.0;
+        if !filters && !leaves_out {
+            return draw_of_all(weights, self.random.next());
         }
-        if options.top_p < 1.0 {
-            candidates.keep_nucleus(options.top_p);
-        }
+        let mut candidates = Candidates::new(weights, options);
         if options.min_p > 0.0 {
             candidates.keep_at_least(options.min_p);
         }
         if options.typical_p < 1.0 {
             candidates.keep_typical(options.typical_p);
         }
-        if options.xtc_probability > 0.0 && self.random.next() < f64::from(options.xtc_probability) {
+        if leaves_out && self.random.next() < f64::from(options.xtc_probability) {
             candidates.leave_out_likely(options.xtc_threshold);
         }
-        Ok(candidates.draw(self.random.next()).unwrap_or(best))
+        candidates.draw(self.random.next())
     }
 }
 
@@ -382,29 +412,68 @@ fn by_weight(a: &(u32, f64), b: &(u32, f64)) -> Ordering {
 }
 
 impl Candidates {
-    fn new(logits: &[f32], most: f32, temperature: f32) -> Self {
-        let weight = |logit: f32| (f64::from(logit - most) / f64::from(temperature)).exp();
-        let all = (0..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-        Self { all: all.map(|(token, logit)| (token, weight(*logit))).collect(), is_sorted: false }
+    /// What top-k, else top-p, else min-p leaves, and of the first two the one after the other. None of them looks closely
+    /// at a whole vocabulary, which takes longer than many a model takes for a token.
+    fn new(weights: &[f32], options: &SamplingOptions) -> Self {
+        if let Some(k) = options.top_k.filter(|k| *k > 0) {
+            let mut candidates = Self::top(weights, k);
+            if options.top_p < 1.0 {
+                candidates.keep_nucleus(options.top_p, candidates.total());
+            }
+            return candidates;
+        }
+        if options.top_p < 1.0 {
+            let total = sum(weights);
+            // All that are less likely have not enough together.
+            #[allow(clippy::cast_precision_loss, reason = "the size of a vocabulary")]
+            let least = (1.0 - f64::from(options.top_p)) * total / weights.len() as f64;
+            let mut candidates = Self::at_least(weights, least);
+            candidates.keep_nucleus(options.top_p, total);
+            return candidates;
+        }
+        let most = weights.iter().copied().fold(0.0, f32::max);
+        Self::at_least(weights, f64::from(options.min_p) * f64::from(most))
+    }
+
+    /// Those that are at least so likely, and may be drawn at all.
+    fn at_least(weights: &[f32], least: f64) -> Self {
+        let all = (0..).zip(weights).filter(|(_, weight)| **weight > 0.0 && f64::from(**weight) >= least);
+        Self { all: all.map(|(token, weight)| (token, f64::from(*weight))).collect(), is_sorted: false }
     }
 
     fn total(&self) -> f64 {
         self.all.iter().map(|(_, weight)| weight).sum()
     }
 
-    /// Keeps the `count` likeliest, in order.
-    fn keep_top(&mut self, count: usize) {
-        if count < self.all.len() {
-            self.all.select_nth_unstable_by(count, by_weight);
-            self.all.truncate(count);
+    /// The `count` likeliest, in order.
+    fn top(weights: &[f32], count: usize) -> Self {
+        let mut found = Self { all: Vec::new(), is_sorted: false };
+        let room = count.saturating_mul(2).saturating_add(64);
+        let mut least = 0.0;
+        for (token, weight) in (0..).zip(weights) {
+            // Of as many that are likely, those with lower numbers are there already.
+            if *weight > least {
+                found.all.push((token, f64::from(*weight)));
+                if found.all.len() == room {
+                    found.all.select_nth_unstable_by(count, by_weight);
+                    found.all.truncate(count);
+                    let weights = found.all.iter().map(|(_, weight)| *weight);
+                    #[allow(clippy::cast_possible_truncation, reason = "it was f32")]
+                    {
+                        least = weights.fold(f64::INFINITY, f64::min) as f32;
+                    }
+                }
+            }
         }
-        self.all.sort_unstable_by(by_weight);
-        self.is_sorted = true;
+        found.all.sort_unstable_by(by_weight);
+        found.all.truncate(count);
+        found.is_sorted = true;
+        found
     }
 
     /// Keeps the likeliest that together reach a probability, at least one.
-    fn keep_nucleus(&mut self, probability: f32) {
-        let wanted = f64::from(probability) * self.total();
+    fn keep_nucleus(&mut self, probability: f32, total: f64) {
+        let wanted = f64::from(probability) * total;
         let reached = |sorted: &[(u32, f64)]| {
             let mut sum = 0.0;
             sorted.iter().position(|(_, weight)| {
@@ -412,7 +481,7 @@ impl Candidates {
                 sum >= wanted
             })
         };
-        // Sorting a whole vocabulary takes longer than most models take for a token; few tokens have the probability.
+        // Few tokens have the probability.
         let mut sorted = if self.is_sorted { self.all.len() } else { 256.min(self.all.len()) };
         loop {
             if !self.is_sorted {
@@ -478,6 +547,46 @@ impl Candidates {
         });
         found.or(self.all.last()).map(|(token, _)| *token)
     }
+}
+
+/// The sum of weights, several at a time.
+fn sum(weights: &[f32]) -> f64 {
+    let (chunks, rest) = weights.as_chunks::<8>();
+    let mut sums = [0.0_f64; 8];
+    for chunk in chunks {
+        for (sum, weight) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(*weight);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().copied().map(f64::from).sum::<f64>()
+}
+
+/// The token at a place between 0 and 1, of all.
+fn draw_of_all(weights: &[f32], place: f64) -> Option<u32> {
+    const CHUNK: usize = 1024;
+    let mut rest = place * sum(weights);
+    let mut last = None;
+    for (chunk, first) in weights.chunks(CHUNK).zip((0_u32..).step_by(CHUNK)) {
+        let here = sum(chunk);
+        if rest >= here {
+            rest -= here;
+            // Where roundings leave something after the last: that is drawn which could be at last.
+            last = (first..)
+                .zip(chunk)
+                .filter(|(_, weight)| **weight > 0.0)
+                .last()
+                .map_or(last, |(t, _)| Some(t));
+            continue;
+        }
+        for (token, weight) in (first..).zip(chunk).filter(|(_, weight)| **weight > 0.0) {
+            rest -= f64::from(*weight);
+            last = Some(token);
+            if rest < 0.0 {
+                return last;
+            }
+        }
+    }
+    last
 }
 
 /// SplitMix64: as good as needed, and the same on every machine.

@@ -9,14 +9,18 @@ fn options() -> SamplingOptions {
     SamplingOptions { seed: Some(7), ..SamplingOptions::default() }
 }
 
+fn sampler_of(options: SamplingOptions, prompt: &[u32]) -> Sampler {
+    Sampler::new(options, prompt, None, Isa::choose(None).unwrap())
+}
+
 fn one(options: SamplingOptions, logits: &[f32]) -> u32 {
-    Sampler::new(options, &[], None).sample(logits, None).unwrap()
+    sampler_of(options, &[]).sample(logits, None).unwrap()
 }
 
 /// The share of draws of each token.
 fn shares(options: &SamplingOptions, logits: &[f32]) -> Vec<f64> {
     const DRAWS: u32 = 20_000;
-    let mut sampler = Sampler::new(options.clone(), &[], None);
+    let mut sampler = sampler_of(options.clone(), &[]);
     let mut counts = vec![0_u32; logits.len()];
     for _ in 0..DRAWS {
         counts[sampler.sample(logits, None).unwrap() as usize] += 1;
@@ -76,23 +80,56 @@ fn filters_keep_what_their_definition_says() {
 }
 
 #[test]
-fn a_nucleus_in_a_large_vocabulary_is_that_of_a_full_sort() {
+fn filters_of_a_large_vocabulary_keep_what_a_full_sort_does() {
     let mut random = Random(3);
     #[allow(clippy::cast_possible_truncation)]
-    let logits: Vec<f32> = (0..5000).map(|_| (random.next() * 4.0) as f32).collect();
-    for probability in [0.01, 0.3, 0.999] {
-        let (_, most) = likeliest(&logits);
-        let mut found = Candidates::new(&logits, most, 1.0);
-        found.keep_nucleus(probability);
-        let mut truth = Candidates::new(&logits, most, 1.0);
-        truth.keep_top(5000);
-        let (wanted, mut sum) = (f64::from(probability) * truth.total(), 0.0);
-        let count = truth.all.iter().take_while(|(_, weight)| {
-            sum += weight;
-            sum - weight < wanted
-        });
-        assert_eq!(found.all, truth.all[..count.count()]);
+    let mut weights: Vec<f32> = (0..5000).map(|_| (random.next() * 4.0).exp() as f32).collect();
+    // Many of the same weight, and some that may not be drawn.
+    for (index, weight) in weights.iter_mut().enumerate() {
+        match index % 7 {
+            0 => *weight = 20.0,
+            3 => *weight = 0.0,
+            _ => {}
+        }
     }
+    let mut sorted: Vec<(u32, f64)> =
+        (0..).zip(&weights).filter(|(_, w)| **w > 0.0).map(|(token, w)| (token, f64::from(*w))).collect();
+    sorted.sort_by(by_weight);
+    let nucleus = |sorted: &[(u32, f64)], probability: f32| {
+        let wanted = f64::from(probability) * sorted.iter().map(|(_, weight)| weight).sum::<f64>();
+        let mut sum = 0.0;
+        let before = sorted.iter().take_while(|(_, weight)| {
+            sum += weight;
+            sum < wanted
+        });
+        sorted[..before.count() + 1].to_vec()
+    };
+    for top_p in [0.0, 0.01, 0.3, 0.999] {
+        let found = Candidates::new(&weights, &SamplingOptions { top_p, ..options() });
+        assert_eq!(found.all, nucleus(&sorted, top_p), "{top_p}");
+    }
+    for count in [1, 40, 700, 5000, usize::MAX] {
+        let found = Candidates::new(&weights, &SamplingOptions { top_k: Some(count), ..options() });
+        assert_eq!(found.all, sorted[..count.min(sorted.len())], "{count}");
+        let both = SamplingOptions { top_k: Some(count), top_p: 0.5, ..options() };
+        assert_eq!(Candidates::new(&weights, &both).all, nucleus(&found.all, 0.5), "{count}");
+    }
+}
+
+#[test]
+fn without_filters_every_place_has_its_token() {
+    let mut weights = vec![0.0_f32; 3000];
+    for (token, weight) in [(1, 1.0), (1023, 2.0), (1024, 1.0), (2999, 4.0)] {
+        weights[token] = weight;
+    }
+    for (place, token) in
+        [(0.0, 1), (0.124, 1), (0.126, 1023), (0.374, 1023), (0.376, 1024), (0.51, 2999), (1.0, 2999)]
+    {
+        assert_eq!(draw_of_all(&weights, place), Some(token), "{place}");
+    }
+    weights[2999] = 0.0;
+    assert_eq!(draw_of_all(&weights, 1.0), Some(1024));
+    assert_eq!(draw_of_all(&[0.0; 9], 0.5), None);
 }
 
 #[test]
@@ -103,7 +140,7 @@ fn penalties_and_biases_change_logits_as_defined() {
         options
     };
     let tokens = |options: SamplingOptions, prompt: &[u32], count: usize| {
-        let mut sampler = Sampler::new(options, prompt, None);
+        let mut sampler = sampler_of(options, prompt);
         let mut next = || {
             let token = sampler.sample(&LOGITS, None).unwrap();
             sampler.accept(token, None);
@@ -130,7 +167,7 @@ fn repetitions_are_avoided_the_more_the_longer_they_are() {
             temperature: 0.0,
             ..options()
         };
-        Sampler::new(options, &history, None)
+        sampler_of(options, &history)
     };
     assert_eq!(sampler(0.5, 2.0).repetitions(), HashMap::from([(4, 3), (5, 2)]));
     let mut logits = [0.0; 10];
@@ -144,7 +181,7 @@ fn repetitions_are_avoided_the_more_the_longer_they_are() {
 
 #[test]
 fn only_allowed_tokens_are_chosen() {
-    let mut sampler = Sampler::new(options(), &[], None);
+    let mut sampler = sampler_of(options(), &[]);
     for _ in 0..100 {
         assert!([2, 4].contains(&sampler.sample(&LOGITS, Some(&[0b010100])).unwrap()));
     }
@@ -157,7 +194,7 @@ fn only_allowed_tokens_are_chosen() {
 #[test]
 fn a_seed_repeats_the_draws() {
     let tokens = |seed: Option<u64>| {
-        let mut sampler = Sampler::new(SamplingOptions { seed, ..options() }, &[], None);
+        let mut sampler = sampler_of(SamplingOptions { seed, ..options() }, &[]);
         (0..60).map(|_| sampler.sample(&[0.0; 50], None).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(tokens(Some(5)), tokens(Some(5)));

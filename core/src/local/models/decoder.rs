@@ -14,7 +14,7 @@ use super::{Piece, TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, KvMemory, Linear,
-    Norm, QkPreparation, Rope, RopeLayout, Span, Tensor, attention, scale_rows, split_heads,
+    Norm, QkPreparation, Rope, RopeLayout, Span, Tensor, attention, feed_forward, scale_rows, split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -396,6 +396,9 @@ impl Layer {
         let normed = self.mlp_norm.forward(&x)?;
         let norm = self.mlp_post_norm.as_ref();
         match &self.mlp {
+            Mlp::Gated { gate_up_proj, down_proj } if norm.is_none() && scale == 1.0 => {
+                feed_forward([gate_up_proj, down_proj], normed, config.activation, x)
+            }
             Mlp::Gated { gate_up_proj, down_proj } => {
                 let activation = Epilogue::activation(config.activation);
                 let hidden = gate_up_proj.forward_with(normed, activation)?;

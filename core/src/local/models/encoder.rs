@@ -4,7 +4,7 @@ use super::Tokens;
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Gate, Heads, KeyValues, Linear, Mask, Norm, QkPreparation, Rope,
-    Tensor, attention, split_heads,
+    Tensor, attention, feed_forward, split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -118,8 +118,8 @@ impl Encoder {
             let attn_out =
                 self_attention(layer.qkv_proj.forward(&x)?, heads, prepare, tokens.starts(), options)?;
             x = layer.attention_norm.forward(layer.o_proj.forward_with(attn_out, Epilogue::residual(x))?)?;
-            let hidden = layer.up_proj.forward_with(&x, Epilogue::activation(activation))?;
-            x = layer.output_norm.forward(layer.down_proj.forward_with(hidden, Epilogue::residual(x))?)?;
+            let hidden = feed_forward([&layer.up_proj, &layer.down_proj], &x, activation, x.clone())?;
+            x = layer.output_norm.forward(hidden)?;
         }
         Ok(x)
     }

@@ -51,7 +51,7 @@ use ayni_kernels::gemm::Precision;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::ops::{Device, Tensor};
+use crate::local::ops::{Device, Tensor, by_sequences};
 use crate::local::weights::{Parameters, Weights};
 
 pub(crate) use causal::{CausalLm, LoadOptions, causal_lm, check_causal_lm, is_stock};
@@ -164,8 +164,14 @@ impl Tokens {
         &self,
         x: Tensor,
         has_row_a_token: bool,
-        forward: impl Fn(Tensor, &Self) -> Result<Tensor>,
+        forward: impl Fn(Tensor, &Self) -> Result<Tensor> + Sync,
     ) -> Result<Tensor> {
+        let forward = |x: Tensor, tokens: &Self| {
+            by_sequences(x, tokens.starts(), |x, texts| match texts.len() == tokens.texts().len() {
+                true => forward(x, tokens),
+                false => forward(x, &Self::new(tokens.texts().skip(texts.start).take(texts.len()))),
+            })
+        };
         if !x.device().is_cpu() || x.device().precision != Precision::Int8 {
             return forward(x, self);
         }

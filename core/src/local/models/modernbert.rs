@@ -9,7 +9,7 @@ use super::{TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Device, Embedding, Epilogue, Gate, Heads, Linear, Norm, QkPreparation,
-    Rope, Span, Tensor,
+    Rope, Span, Tensor, feed_forward,
 };
 use crate::local::weights::{Biases, Parameters, Weights};
 
@@ -168,9 +168,8 @@ impl Layer {
         };
         let attn_out = self_attention(qkv, model.heads, prepare, tokens.starts(), options)?;
         let x = self.o_proj.forward_with(attn_out, Epilogue::residual(x))?;
-        let activation = Epilogue::activation(model.activation);
-        let hidden = self.gate_up_proj.forward_with(self.mlp_norm.forward(&x)?, activation)?;
-        self.down_proj.forward_with(hidden, Epilogue::residual(x))
+        let normed = self.mlp_norm.forward(&x)?;
+        feed_forward([&self.gate_up_proj, &self.down_proj], normed, model.activation, x)
     }
 }
 

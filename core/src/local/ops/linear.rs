@@ -257,6 +257,16 @@ impl Linear {
         self.forward_with(x, Epilogue::default())
     }
 
+    /// How many rows of its inputs there are.
+    fn rows_of(&self, x: &Tensor) -> Result<usize> {
+        let (rows, width) = x.rows("the input of a linear layer")?;
+        if width == self.inputs {
+            return Ok(rows);
+        }
+        let (expected, found) = (self.inputs, x.dims());
+        Err(Error::invalid_request(format!("a linear layer: expected {expected} inputs, found {found:?}")))
+    }
+
     /// Applies the layer and what follows it, fused where the kernels can.
     ///
     /// # Errors
@@ -264,13 +274,7 @@ impl Linear {
     /// the result.
     pub fn forward_with(&self, x: impl Into<Tensor>, epilogue: Epilogue) -> Result<Tensor> {
         let x = x.into();
-        let (rows, width) = x.rows("the input of a linear layer")?;
-        if width != self.inputs {
-            let (expected, found) = (self.inputs, x.dims());
-            return Err(Error::invalid_request(format!(
-                "a linear layer: expected {expected} inputs, found {found:?}"
-            )));
-        }
+        let rows = self.rows_of(&x)?;
         let mut dims = x.dims().to_vec();
         dims.iter_mut().last().into_iter().for_each(|last| *last = self.outputs);
         if let Some(residual) = &epilogue.residual {
@@ -304,6 +308,32 @@ impl Linear {
             }
         }
     }
+}
+
+/// `residual + down(activation(up(x)))`: the feed-forward network of a transformer. `up` may be gated.
+///
+/// # Errors
+/// As [`Linear::forward_with`].
+pub fn feed_forward(
+    [up, down]: [&Linear; 2],
+    x: impl Into<Tensor>,
+    activation: Activation,
+    residual: Tensor,
+) -> Result<Tensor> {
+    let x = x.into();
+    let (LinearWeights::Dense(first), LinearWeights::Dense(second), false) =
+        (&up.weights, &down.weights, x.device().has_two_steps)
+    else {
+        let hidden = up.forward_with(x, Epilogue::activation(activation))?;
+        return down.forward_with(hidden, Epilogue::residual(residual));
+    };
+    let rows = up.rows_of(&x)?;
+    let x = x.contiguous()?;
+    let values = x.cpu_values("the input of a feed-forward network")?;
+    residual.update(|cpu, to, source| {
+        let epilogue = gemm::Epilogue::residual(source.into());
+        gemm::gemm_through(cpu, [first, second], values, rows, activation, to, epilogue)
+    })
 }
 
 fn dense(packed: &Packed, x: Tensor, rows: usize, dims: &[usize], epilogue: Epilogue) -> Result<Tensor> {

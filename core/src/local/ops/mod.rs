@@ -20,6 +20,7 @@ mod memory;
 mod norm;
 mod patches;
 mod rope;
+mod sequences;
 mod tensor;
 mod weights;
 
@@ -34,11 +35,12 @@ pub use embedding::{Embedding, SharedBytes};
 pub(crate) use error::{OrFail, of_candle};
 pub use kv_cache::KvCache;
 pub use kv_page::{KvMemory, KvPrecision};
-pub use linear::{DenseWeights, Epilogue, Linear};
+pub use linear::{DenseWeights, Epilogue, Linear, feed_forward};
 pub use memory::KeptMemory;
 pub use norm::{ChannelSums, Norm, softmax};
 pub use patches::{patches, weight_of_patches};
 pub use rope::{QkPreparation, Rope, split_heads};
+pub use sequences::by_sequences;
 pub use tensor::Tensor;
 
 pub use ayni_kernels::attention::{Distances, Heads, Mask, Options as AttentionOptions, Span};

@@ -195,6 +195,12 @@ impl Tensor {
         self
     }
 
+    /// The same numbers, and those that are made of them, with these threads.
+    pub(super) fn on(mut self, cpu: &Cpu) -> Self {
+        self.device.cpu = cpu.clone();
+        self
+    }
+
     /// Where it lies, and where what is made of it will.
     pub fn device(&self) -> &Device {
         &self.device

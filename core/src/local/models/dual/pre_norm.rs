@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::local::ops::{
     Activation, AttentionOptions, Epilogue, Heads, KeyValues, Linear, Norm, QkPreparation, Span, Tensor,
-    attention, split_heads,
+    attention, by_sequences, feed_forward, split_heads,
 };
 use crate::local::weights::Parameters;
 
@@ -72,7 +72,12 @@ impl Transformer {
 
     /// The states of the tokens after all layers, of which some of each sequence are kept. No sequence may be empty.
     pub(super) fn forward(&self, x: Tensor, starts: &[usize], keep: Keep) -> Result<Tensor> {
-        self.forward_while(x, starts, keep, &|| Ok(()))
+        by_sequences(x, starts, |x, sequences| {
+            let starts = &starts[sequences.start..=sequences.end];
+            let first = starts.first().copied().unwrap_or_default();
+            let starts: Vec<usize> = starts.iter().map(|start| start - first).collect();
+            self.forward_while(x, &starts, keep, &|| Ok(()))
+        })
     }
 
     /// The same, unless `check` fails before a layer.
@@ -175,8 +180,7 @@ impl Block {
             None => x,
         };
         let x = self.o_proj.forward_with(attn_out, Epilogue::residual(x))?;
-        let hidden =
-            self.up_proj.forward_with(self.mlp_norm.forward(&x)?, Epilogue::activation(self.activation))?;
-        self.down_proj.forward_with(hidden, Epilogue::residual(x))
+        let normed = self.mlp_norm.forward(&x)?;
+        feed_forward([&self.up_proj, &self.down_proj], normed, self.activation, x)
     }
 }

@@ -8,8 +8,8 @@ use super::pre_norm::{Keep, Shape, Transformer};
 use super::towers::{Besides, ImageTower, PatchNames, Patches, TextTower, starts_of};
 use crate::error::{Error, Result};
 use crate::local::ops::{
-    Activation, AttentionOptions, Device, Epilogue, Heads, KeyValues, Linear, Norm, Precision, Span, Tensor,
-    attention, of_candle,
+    Activation, AttentionOptions, Device, Heads, KeyValues, Linear, Norm, Precision, Span, Tensor, attention,
+    feed_forward, of_candle,
 };
 use crate::local::weights::{Biases, Parameters, Weights};
 
@@ -176,8 +176,7 @@ impl AttentionPool {
         let options = AttentionOptions { scale, ..AttentionOptions::default() };
         let over = KeyValues::Ragged { keys: &k, values: &v, starts: &starts };
         let x = self.o_proj.forward(attention(&queries, &one_each, over, options)?)?;
-        let hidden =
-            self.up_proj.forward_with(self.norm.forward(&x)?, Epilogue::activation(self.activation))?;
-        self.down_proj.forward_with(hidden, Epilogue::residual(x))
+        let normed = self.norm.forward(&x)?;
+        feed_forward([&self.up_proj, &self.down_proj], normed, self.activation, x)
     }
 }

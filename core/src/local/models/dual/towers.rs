@@ -92,14 +92,14 @@ impl ImageTower {
     /// # Errors
     /// `invalid_request` if the images are not as the model needs them.
     pub(super) fn states(&self, pixels: &Tensor, keep: Keep) -> Result<Tensor> {
-        self.states_while(pixels, keep, &|| Ok(()))
+        let (x, starts) = self.first_states(pixels)?;
+        self.norm.forward(self.transformer.forward(x, &starts, keep)?)
     }
 
-    /// The same, unless `check` fails before a layer.
-    fn states_while(&self, pixels: &Tensor, keep: Keep, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
-        let x = self.patches.forward(pixels)?;
-        let starts = starts_of(pixels.dims().first().copied().unwrap_or_default(), self.patches.states());
-        self.norm.forward(self.transformer.forward_while(x, &starts, keep, check)?)
+    /// What the layers take, and where the states of each image begin.
+    fn first_states(&self, pixels: &Tensor) -> Result<(Tensor, Vec<usize>)> {
+        let images = pixels.dims().first().copied().unwrap_or_default();
+        Ok((self.patches.forward(pixels)?, starts_of(images, self.patches.states())))
     }
 
     /// The normed states of all patches of images, `[image · patch, width]`, unless `check` fails before a layer.
@@ -111,7 +111,8 @@ impl ImageTower {
         pixels: &Tensor,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<Tensor> {
-        self.states_while(pixels, Keep::All, check)
+        let (x, starts) = self.first_states(pixels)?;
+        self.norm.forward(self.transformer.forward_while(x, &starts, Keep::All, check)?)
     }
 
     /// The width of a state.
