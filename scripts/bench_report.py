@@ -36,9 +36,9 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 } .note, .peer { fill: #5
 
 
 def table(page: str, heading: str) -> dict[str, dict[str, float]]:
-    """The numbers of the first table under a heading, by row and column."""
+    """The numbers of the first table under a heading, by row and column; of a page with a section a CPU, those of the first."""
     lines = (ROOT / "docs/reference" / page).read_text(encoding="utf-8").splitlines()
-    start = lines.index(f"## {heading}")
+    start = next(number for number, line in enumerate(lines) if line in (f"## {heading}", f"### {heading}"))
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start + 2 :]]
     columns, found = cells[0][1:], {}
     for row in cells[2:]:
@@ -49,7 +49,7 @@ def table(page: str, heading: str) -> dict[str, dict[str, float]]:
 
 
 def setting(page: str) -> str:
-    """The day and the CPU of a page's figures."""
+    """The day and the CPU of a page's (first) figures."""
     lines = (ROOT / "docs/reference" / page).read_text(encoding="utf-8").splitlines()
     day, cpu, *_ = next(line for line in lines if line[:2] == "20").split(", ")
     return f"{cpu}, 2 threads, {day}"

@@ -16,6 +16,8 @@ mod pictures;
 #[cfg(feature = "procurement")]
 mod procurement;
 mod report;
+#[cfg(any(feature = "kernels", test))]
+mod sections;
 #[cfg(any(feature = "kernels", feature = "procurement"))]
 mod today;
 
@@ -38,7 +40,7 @@ Suites:
 Options:
   --quick          fewer repetitions, fewer cases
   --json FILE      also write the figures as JSON
-  --markdown FILE  also write the tables of the documentation (kernels, procurement)
+  --markdown FILE  also write the tables of the documentation (kernels: the section of this CPU; procurement)
   --only TEXT      only the measurements whose group or name holds TEXT (kernels, embed, image, chat)
   --help           this text
 

@@ -10,6 +10,20 @@ pub(crate) fn cpu_name() -> String {
     name.unwrap_or_else(|| format!("{} CPU", std::env::consts::ARCH))
 }
 
+/// The same with its family and model, which tell generations of one name apart.
+#[cfg(feature = "kernels")]
+pub(crate) fn cpu_generation() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |name: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(field, _)| field.trim() == name).map(|(_, value)| value.trim())
+    };
+    match (value("cpu family"), value("model")) {
+        (Some(family), Some(model)) => format!("{} (family {family}, model {model})", cpu_name()),
+        _ => cpu_name(),
+    }
+}
+
 /// The date in UTC.
 pub(crate) fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());

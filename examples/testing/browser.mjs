@@ -87,34 +87,54 @@ export async function downloaded(page, click) {
 const MOST_SHIFT = 0.05;
 const MOST_PAINT_MS = 1500;
 
-/** Fails unless a page is painted soon and nothing jumps, with a processor that is four times slower. */
-export async function paintsSoon(t, browser, name, url, settled = rests) {
+/** Fails unless a page is painted soon and nothing jumps, with a processor that is four times slower. `urlOf` gives each visit its address. */
+export async function paintsSoon(t, browser, name, urlOf, settled = rests, options = {}) {
   // The best of up to eight: what else the machine does makes a visit slower, never faster.
   const visits = [];
-  do visits.push(await visit(browser, url, settled));
+  do visits.push(await visit(browser, urlOf(visits.length), settled, { slower: 4, ...options }));
   while (visits.length < 8 && visits.at(-1).paint >= MOST_PAINT_MS);
   const [paint, shift] = [Math.min(...visits.map((one) => one.paint)), Math.max(...visits.map((one) => one.shift))];
-  t.diagnostic(`${name}: largest paint ${Math.round(paint)} ms, shift ${shift.toFixed(3)}`);
+  const rows = Math.min(...visits.map((one) => one.rows ?? Infinity));
+  t.diagnostic(`${name}: largest paint ${Math.round(paint)} ms, shift ${shift.toFixed(3)}${rows < Infinity ? `, rows after ${Math.round(rows)} ms` : ""}`);
   assert.ok(shift <= MOST_SHIFT, `${name} shifts by ${shift}`);
   assert.ok(paint > 0 && paint < MOST_PAINT_MS, `${name} is painted after ${paint} ms`);
 }
 
-/** What a first visit measures, with a processor that is four times slower. */
-async function visit(browser, url, settled) {
-  const { page, context, close } = await open(browser);
+/** Fails when a page has layout shifts until it has settled. */
+export async function hasNoLayoutShift(browser, url, settled, options) {
+  const { shift, moved } = await visit(browser, url, settled, options);
+  assert.ok(shift <= MOST_SHIFT, `${url} shifts by ${shift}: ${moved.join(", ")}`);
+}
+
+/** What a first visit measures, with a processor that is `slower` as many times. */
+async function visit(browser, url, settled, { slower = 1, ...options }) {
+  const { page, context, close } = await open(browser, { url, ...options });
   const session = await context.newCDPSession(page);
-  await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+  await session.send("Emulation.setCPUThrottlingRate", { rate: slower });
   await page.addInitScript(() => {
-    globalThis.measured = { shift: 0, paint: 0 };
+    globalThis.measured = { shift: 0, paint: 0, moved: [] };
     new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.measured.shift += entry.value;
+      for (const { hadRecentInput, value, sources } of list.getEntries()) {
+        if (hadRecentInput) continue;
+        globalThis.measured.shift += value;
+        globalThis.measured.moved.push(`${value.toFixed(4)} ${sources.map(({ node }) => node?.className || node?.nodeName).join(" ")}`);
+      }
     }).observe({ type: "layout-shift", buffered: true });
+    // When a page with a grid has its rows, which may well be after the largest paint.
+    const rows = new MutationObserver(() => {
+      if (!document.querySelector("[role=grid]")) return;
+      globalThis.measured.rows = performance.now();
+      rows.disconnect();
+    });
+    rows.observe(document, { childList: true, subtree: true });
     new PerformanceObserver((list) => (globalThis.measured.paint = list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
   });
   await page.goto(url);
   await settled(page);
   // A page that is made in the browser may have nothing yet.
   await page.waitForFunction(() => globalThis.measured.paint > 0);
+  // What comes last is measured once it is drawn.
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 50))));
   const measured = await page.evaluate(() => globalThis.measured);
   await close();
   return measured;

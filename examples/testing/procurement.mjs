@@ -10,6 +10,12 @@ import { answers, firstLine, freePort, mock, start, startApp, startFrontend } fr
 /** The day so many days ago. */
 export const dayBefore = (days) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
 
+/** Waits until the monitor shows its orders, and has read the details that it reads without being asked. */
+export async function detailsRead(page) {
+  await page.getByRole("grid").waitFor();
+  await page.waitForFunction(() => /(Detalles leídos|Details read)\n[1-9]/.test(document.querySelector(".tile:last-child").innerText));
+}
+
 export async function startWorld(world = {}) {
   const running = start(mock(), ["chilecompra", "--world", JSON.stringify({ seed: 5, ...world })]);
   const { base_url: url, control_url: control } = await firstLine(running);

@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+from sections import cpu_name
+
 LIBRARIES = ["torch", "transformers", "sentence-transformers", "onnxruntime", "openvino", "nncf", "fastembed", "pillow"]
 
 FAIRNESS = (
@@ -49,33 +51,30 @@ class Report:
         return 1 if self.missed else 0
 
 
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def setting(threads: int) -> str:
     day = datetime.now(timezone.utc).date().isoformat()
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"{day}, {cpu_name()}, {threads} threads, Python {platform.python_version()}, {libraries}, candle-transformers 0.11.1"
 
 
-def markdown(report: Report, times: dict[str, dict[str, float]], threads: int) -> str:
-    """The page of the documentation."""
-    page = [
-        "# Embedding performance", "",
-        "Written by `make bench-peers SUITE=embed OPTIONS='--markdown docs/reference/embedding-performance.md'`.", "",
-        f"{setting(threads)}.", "",
-        "Milliseconds, medians of runs that take turns; a dash where a library does not do a work. "
-        f"{FAIRNESS} `minilm_32x16` is 32 texts of 16 tokens with all-MiniLM-L6-v2; CLIP is ViT-B/32 with random weights.", "",
-    ]
+BEGINNING = (
+    "# Embedding performance\n\n"
+    "Written by `make bench-peers SUITE=embed OPTIONS='--markdown docs/reference/embedding-performance.md'`, which replaces the "
+    "section of the CPU that it runs on.\n\n"
+    "Milliseconds, medians of runs that take turns; a dash where a library does not do a work. "
+    f"{FAIRNESS} `minilm_32x16` is 32 texts of 16 tokens with all-MiniLM-L6-v2; CLIP is ViT-B/32 with random weights."
+)
+
+
+def section(report: Report, times: dict[str, dict[str, float]], threads: int) -> str:
+    """What was measured on this CPU."""
+    page = [f"{setting(threads)}.", ""]
     for title, prefix in (("all-MiniLM-L6-v2", "minilm_"), ("CLIP ViT-B/32", "clip_")):
         works = [work for work in times if work.startswith(prefix)]
         if works:
-            page += [f"## {title}", "", *table(works, times), ""]
+            page += [f"### {title}", "", *table(works, times), ""]
     rows = [entry for entry in report.entries if entry["target"]]
-    page += ["## Targets", "", "| | value | target | |", "| --- | --- | --- | --- |"]
+    page += ["### Targets", "", "| | value | target | |", "| --- | --- | --- | --- |"]
     page += [
         f"| {entry['name']} | {entry['value']:.3f} | {entry['target']} | {'' if entry['holds'] else 'missed'} |" for entry in rows
     ]

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 import lifetime
 from processes import Failed, Processes, commands
-from report import FAIRNESS, Report, markdown, setting
+from report import BEGINNING, FAIRNESS, Report, section, setting
+from sections import cpu_generation, replaced
 from sides import SIDES, cosine
 from targets import LARGE_BATCH, OF_LIMIT, chosen, targets
 
@@ -210,7 +211,13 @@ def main() -> int:
     except Failed as why:
         print(f"error: {why}", file=sys.stderr)
         return 1
-    return report.finish(arguments.json, arguments.markdown, lambda: markdown(report, times, arguments.threads))
+    return report.finish(arguments.json, arguments.markdown, lambda: page(arguments, section(report, times, arguments.threads)))
+
+
+def page(arguments: argparse.Namespace, measured: str) -> str:
+    """The page with what was measured in place of what it had for this CPU."""
+    before = arguments.markdown.read_text() if arguments.markdown.exists() else ""
+    return replaced(before, BEGINNING, cpu_generation(), measured)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 //! Measuring: ours, the limit and theirs in turns.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use ayni_kernels::Cpu;
-use ayni_kernels::KernelError;
 use ayni_kernels::peak::{self, Instruction};
+use ayni_kernels::{Cpu, Isa, KernelError};
 
+use super::peaks;
 use crate::Options;
 use crate::report::{Report, Target, median};
 
@@ -66,6 +67,10 @@ pub(super) struct Bench {
     pub(super) quick: bool,
     pub(super) report: Report,
     pub(super) rows: Vec<Row>,
+    /// Instructions on registers alone, in Gop/s.
+    pub(super) peaks: Vec<(String, f64)>,
+    /// The fastest instruction for a precision, by instruction set and number of threads.
+    fastest: HashMap<(Isa, usize, Instruction), Instruction>,
     only: Vec<String>,
     /// Far larger than the caches.
     memory: Vec<u32>,
@@ -78,6 +83,8 @@ impl Bench {
             quick: options.quick,
             report: Report::default(),
             rows: Vec::new(),
+            peaks: Vec::new(),
+            fastest: HashMap::new(),
             only: options.only.clone(),
             memory: Vec::new(),
         }
@@ -110,7 +117,14 @@ impl Bench {
         if case.limit == Limit::Memory {
             self.large_memory();
         }
-        let (limit_work, limit) = limit_work(cpu, case.limit, &self.memory);
+        let bound = match case.limit {
+            Limit::Memory => Limit::Memory,
+            Limit::Multiply(wanted) => {
+                let key = (cpu.isa, cpu.pool.threads(), wanted);
+                Limit::Multiply(*self.fastest.entry(key).or_insert_with(|| peaks::fastest(cpu, wanted)))
+            }
+        };
+        let (limit_work, limit) = limit_work(cpu, bound, &self.memory);
         let mut sides = vec![Side::new(limit, limit_work), Side::new(case.ours, case.work)];
         let (mut names, mut targets) = (Vec::new(), Vec::new());
         for (name, target, work) in case.theirs {

@@ -19,6 +19,8 @@ use ayni::{Environment, Error, ErrorKind};
 
 use crate::Options;
 use crate::report::Report;
+use crate::sections;
+use crate::today::cpu_generation;
 use measure::Bench;
 
 /// Runs every measurement.
@@ -27,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     println!("# {}, {}, {} threads", crate::today::cpu_name(), bench.cpu.isa, bench.cpu.pool.threads());
     measure_all(&mut bench).map_err(|error| Error::new(ErrorKind::Unexpected, error.to_string()))?;
     if let Some(path) = &options.markdown {
-        std::fs::write(path, table::markdown(&bench))
+        sections::write(path, table::BEGINNING, &cpu_generation(), &table::section(&bench))
             .map_err(|error| Error::config(format!("could not write {path}: {error}")))?;
     }
     Ok(bench.report)

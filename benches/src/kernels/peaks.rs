@@ -23,9 +23,11 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
         for isa in Isa::available() {
             let cpu = Cpu { isa, pool: pool.clone() };
             for instruction in Instruction::ALL.iter().copied() {
-                let name = format!("peak_{}_{isa}_{}t", name(instruction), pool.threads());
                 if let Some(speed) = multiply_speed(bench, &cpu, instruction) {
-                    bench.report.figure(&name, speed, "Gop/s", Target::None);
+                    let threads = pool.threads();
+                    let figure = format!("peak_{}_{isa}_{threads}t", name(instruction));
+                    bench.report.figure(&figure, speed, "Gop/s", Target::None);
+                    bench.peaks.push((format!("{}, {isa}, {threads} threads", name(instruction)), speed));
                 }
             }
         }
@@ -45,8 +47,26 @@ pub(super) const fn name(instruction: Instruction) -> &'static str {
     }
 }
 
+/// The fastest of the instructions that can do the work of one: itself, and those of wider numbers.
+pub(super) fn fastest(cpu: &Cpu, wanted: Instruction) -> Instruction {
+    let mut best = (wanted, 0.0);
+    for instruction in Instruction::ALL.iter().copied() {
+        let speed = speed_of(cpu, instruction, 5).unwrap_or(0.0);
+        if speed > best.1 {
+            best = (instruction, speed);
+        }
+        if instruction == wanted {
+            break;
+        }
+    }
+    best.0
+}
+
 fn multiply_speed(bench: &Bench, cpu: &Cpu, instruction: Instruction) -> Option<f64> {
-    let turns = if bench.quick { 5 } else { 15 };
+    speed_of(cpu, instruction, if bench.quick { 5 } else { 15 })
+}
+
+fn speed_of(cpu: &Cpu, instruction: Instruction, turns: usize) -> Option<f64> {
     let mut speeds = Vec::new();
     for _ in 0..turns {
         let start = Instant::now();

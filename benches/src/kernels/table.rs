@@ -4,23 +4,29 @@ use std::fmt::Write;
 
 use super::measure::{Bench, Row};
 use crate::report::median;
-use crate::today::{cpu_name, today};
+use crate::today::today;
 
-/// Everything that was measured, as the page of the documentation.
-pub(super) fn markdown(bench: &Bench) -> String {
-    let mut page = format!(
-        "# Performance\n\n\
-         Written by `cargo run --release -p ayni-benches -- kernels --markdown docs/reference/performance.md` \
-         on {}: {}, {}, {} threads.\n\n\
-         *Of the limit* is the speed divided by what the CPU did in the same seconds in a loop that only \
-         multiplies registers (or only reads memory). The other columns say how many times as fast as candle and \
-         as the crate `gemm` (both with AVX-512) the same work was. Medians; where a row stands for several \
-         sizes, the median and the worst of them.\n",
-        today(),
-        cpu_name(),
-        bench.cpu.isa,
-        bench.cpu.pool.threads(),
-    );
+/// What stands before the sections of the CPUs.
+pub(super) const BEGINNING: &str = "\
+# Performance
+
+Written by `cargo run --release -p ayni-benches -- kernels --markdown docs/reference/performance.md`, which replaces the section of the \
+CPU that it runs on.
+
+*Of the limit* is the speed divided by what the CPU did in the same seconds in a loop that only multiplies registers (or only reads \
+memory): of the instructions of the row's precision and of wider ones, the fastest that the instruction set has. The other columns say \
+how many times as fast as candle and as the crate `gemm` (both with AVX-512) the same work was. Medians; where a row stands for several \
+sizes, the median and the worst of them.";
+
+/// Everything that was measured on this CPU.
+pub(super) fn section(bench: &Bench) -> String {
+    let mut page = format!("{}, {}, {} threads.\n", today(), bench.cpu.isa, bench.cpu.pool.threads());
+    if !bench.peaks.is_empty() {
+        page.push_str("\n| instruction | Gop/s |\n| --- | --- |\n");
+        for (name, speed) in &bench.peaks {
+            let _ = writeln!(page, "| {name} | {speed:.0} |");
+        }
+    }
     let mut groups: Vec<&'static str> = Vec::new();
     for row in &bench.rows {
         if !groups.contains(&row.group) {
@@ -35,7 +41,7 @@ pub(super) fn markdown(bench: &Bench) -> String {
     }
     for group in &groups {
         let rows = bench.rows.iter().filter(|row| row.group == *group);
-        let _ = write!(page, "\n## {group}\n\n| size | speed | of the limit | × candle | × `gemm` |\n");
+        let _ = write!(page, "\n### {group}\n\n| size | speed | of the limit | × candle | × `gemm` |\n");
         page.push_str("| --- | --- | --- | --- | --- |\n");
         for row in rows {
             let (candle, gemm) = (times([row], "candle"), times([row], "gemm"));

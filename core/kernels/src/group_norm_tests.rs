@@ -49,7 +49,9 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
 #[test]
 fn images_of_every_shape_are_normalised() {
     for cpu in cpus() {
-        for &(images, pixels, channels, groups) in SHAPES {
+        // Every number of channels up to 70, each as a group and all as one.
+        let every = (1..=70).flat_map(|channels| [(1, 13, channels, channels), (1, 13, channels, 1)]);
+        for (images, pixels, channels, groups) in SHAPES.iter().copied().chain(every) {
             let shape = Shape { images, pixels, channels, groups };
             // A mean far from zero: squares minus the square of the mean would lose most digits.
             let x: Vec<f32> = noise(images * pixels * channels, 4).iter().map(|x| x + 30.0).collect();

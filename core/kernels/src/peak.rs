@@ -22,7 +22,7 @@ pub enum Instruction {
 }
 
 impl Instruction {
-    /// Every kind.
+    /// Every kind, that of the widest numbers first.
     pub const ALL: &'static [Self] = &[Self::MultiplyAdd, Self::Bf16Dot, Self::ByteDot];
 }
 

@@ -22,5 +22,5 @@ test("the page is painted soon, and nothing jumps, with a processor that is four
     await page.locator(".image-grid button").first().waitFor();
     await page.waitForTimeout(1500);
   };
-  for (const [name, path] of [["gallery", "/"], ["results", "/?q=w5"]]) await paintsSoon(t, browser, name, system.page + path, settled);
+  for (const [name, path] of [["gallery", "/"], ["results", "/?q=w5"]]) await paintsSoon(t, browser, name, () => system.page + path, settled);
 });

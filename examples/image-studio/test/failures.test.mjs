@@ -184,7 +184,7 @@ test("a slow engine shows how long it takes and can be cancelled; an answer that
   await page.goto(system.page);
   await choose(page, "Nube");
   await make(page, "lento");
-  await page.getByText(/motor de la nube · [1-3]\.\d s/).waitFor();
+  await page.getByText(/motor de la nube · [1-3],\d s/).waitFor();
   await picture(page).getByRole("button", { name: "Cancelar" }).click();
   await idle(page);
   Object.assign(system.cloud.state, { delayMs: 0, cutAfter: 500 });

@@ -15,4 +15,4 @@ after(async () => {
   await system?.stop();
 });
 
-test("the page is painted soon, and nothing jumps, with a processor that is four times slower", (t) => paintsSoon(t, browser, "studio", system.page));
+test("the page is painted soon, and nothing jumps, with a processor that is four times slower", (t) => paintsSoon(t, browser, "studio", () => system.page));

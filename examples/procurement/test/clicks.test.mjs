@@ -200,3 +200,38 @@ for (const path of ["/", "/tenders"]) {
     await close();
   });
 }
+
+test("a record that is missing leads to the search, where a truncated cell has its whole text as a tooltip", async () => {
+  const { page, close } = await open(browser, { expected: [/404/] });
+  await page.goto(`${system.page}/tenders/1-1-LE26`);
+  await page.getByRole("heading", { name: "No existe" }).waitFor();
+  await page.getByRole("link", { name: "Búsqueda de oportunidades" }).click();
+  await grid(page).waitFor();
+  const cells = grid(page).locator("[data-narrow=title]");
+  const isTruncated = (cell) => cell.evaluate((element) => element.scrollWidth > element.clientWidth);
+  const seen = new Set();
+  for (let index = 0; index < (await cells.count()) && seen.size < 2; index++) {
+    const cell = cells.nth(index);
+    const wanted = (await isTruncated(cell)) ? await cell.textContent() : "";
+    await cell.hover();
+    assert.equal(await cell.getAttribute("title"), wanted);
+    seen.add(wanted !== "");
+  }
+  assert.equal(seen.size, 2, "both kinds of cells");
+  await close();
+});
+
+test("on a phone the actions of a page are one row of icons that keep their names", async () => {
+  const { page, close } = await open(browser, { size: "narrow" });
+  for (const [path, names] of [[`/?from=${DAY}&to=${DAY}`, ["Filas compactas", "Actualizar", "Compartir", "Exportar"]], ["/tenders", ["Guardar búsqueda", "Filas compactas", "Compartir", "Exportar"]]]) {
+    await page.goto(system.page + path);
+    const boxes = [];
+    for (const name of names) boxes.push(await page.getByRole("button", { name, exact: true }).boundingBox());
+    assert.deepEqual(boxes.map(({ y, width }) => [y, width]), boxes.map(() => [boxes[0].y, 40]));
+    await page.getByRole("button", { name: "Exportar" }).click();
+    const menu = await page.getByRole("menu").boundingBox();
+    assert.ok(menu.x >= 0 && menu.x + menu.width <= 390, `the menu is at ${menu.x}, ${menu.width} wide`);
+    await page.keyboard.press("Escape");
+  }
+  await close();
+});

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import test, { after, before } from "node:test";
 
 import { downloaded, launch, open, showsRows } from "../../testing/browser.mjs";
-import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
+import { dayBefore, detailsRead, startProcurement } from "../../testing/procurement.mjs";
 
 let system;
 let browser;
@@ -74,6 +74,73 @@ test("the sums are those of the orders' details, to the peso, and a group filter
   assert.equal(new URL(page.url()).searchParams.get("buyer"), buyer);
   await page.goBack();
   await showsRows(page, rows.length);
+  await close();
+});
+
+test("while details are read the largest sums stand at the top, and afterwards in DOM order too", async () => {
+  await system.world.control({ behaviour: { latency_ms: 60 } });
+  const { page, close } = await open(browser);
+  await page.goto(`${system.page}/?from=${dayBefore(back + 8)}&to=${dayBefore(back + 7)}`);
+  const table = page.getByRole("region", { name: "Sumas: Comprador" });
+  /** Rows of the table as they are seen, from the top. */
+  const seen = () =>
+    table.getByRole("row").evaluateAll((rows) => {
+      // Ends transitions, which reduced motion makes short but does not turn off.
+      for (const one of document.getAnimations()) one.finish();
+      return rows.slice(1).map((row, place) => ({ place, top: row.getBoundingClientRect().top, sum: Number(row.children[1].textContent.replace(/[$.]/g, "")), transform: row.style.transform }))
+        .sort((a, b) => a.top - b.top);
+    });
+  let moved = 0;
+  for (let look = 0; look < 60 && moved < 3; look++) {
+    const rows = await seen();
+    assert.deepEqual(rows.map(({ sum }) => sum), rows.map(({ sum }) => sum).sort((a, b) => b - a));
+    const gaps = new Set(rows.slice(1).map(({ top }, index) => Math.round((top - rows[index].top) * 10) / 10));
+    assert.ok(gaps.size <= 1, `rows lie ${[...gaps]} pixels apart`);
+    if (rows.some(({ place }, index) => place !== index)) moved += 1;
+    await page.waitForTimeout(50);
+  }
+  assert.ok(moved > 0, "no row overtook another");
+  await system.world.control({ behaviour: { latency_ms: 0 } });
+  await detailsRead(page);
+  const rows = await seen();
+  assert.deepEqual(rows.map(({ place }) => place), rows.map((_, index) => index));
+  assert.ok(rows.every(({ transform }) => transform === ""));
+  await close();
+});
+
+test("rows are made compact by the keyboard, on every page with a table, and stay so from the first byte on", async () => {
+  const { page, close } = await open(browser);
+  await page.goto(at());
+  await grid(page).waitFor();
+  const rowHeight = async () => (await page.locator(".grid-row").first().boundingBox()).height;
+  const button = page.getByRole("button", { name: "Filas compactas" });
+  assert.equal(await rowHeight(), 36);
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+  for (let press = 0; press < 20; press++) {
+    await page.keyboard.press("Tab");
+    if (await button.evaluate((element) => element === document.activeElement)) break;
+  }
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector(".grid-row").getBoundingClientRect().height === 28);
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  await page.reload();
+  await grid(page).waitFor();
+  assert.equal(await rowHeight(), 28);
+  assert.match(await (await page.request.get(at())).text(), /<html[^>]* data-density="compact"/);
+  await page.getByRole("button", { name: "English" }).click();
+  const link = page.getByRole("grid").getByRole("link").first();
+  await link.click();
+  const lines = page.getByRole("region", { name: /^Lines/ }).first();
+  await lines.locator("td").first().waitFor();
+  const hasPadding = (padding) => page.waitForFunction((wanted) => getComputedStyle(document.querySelector("td")).paddingTop === wanted, padding);
+  await hasPadding("3px");
+  await lines.getByRole("button", { name: "Compact rows" }).click();
+  await hasPadding("6px");
+  await page.goto(`${system.page}/tenders`);
+  await page.getByRole("grid").waitFor();
+  assert.equal(await rowHeight(), 36);
+  await page.getByRole("button", { name: "Compact rows" }).click();
+  await page.waitForFunction(() => document.querySelector(".grid-row").getBoundingClientRect().height === 28);
   await close();
 });
 

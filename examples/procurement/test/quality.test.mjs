@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import test, { after, before } from "node:test";
 
-import { accessibility, launch, open, scriptBytes } from "../../testing/browser.mjs";
-import { dayBefore, startProcurement } from "../../testing/procurement.mjs";
+import { accessibility, hasNoLayoutShift, launch, open, scriptBytes } from "../../testing/browser.mjs";
+import { dayBefore, detailsRead, startProcurement } from "../../testing/procurement.mjs";
 
 const MOST_SCRIPT_BYTES = 180_000;
 
@@ -41,6 +41,10 @@ async function settled(page, name) {
 // On narrow screens dark differs from light only in colours, which are checked on wide ones.
 const LOOKS = [["wide", "light"], ["wide", "dark"], ["narrow", "light"], ...(process.env.SHOTS ? [["narrow", "dark"]] : [])];
 for (const [size, theme] of LOOKS) {
+  test(`nothing jumps while the monitor reads details: ${size}, ${theme}`, async () => {
+    for (const reducedMotion of ["reduce", "no-preference"]) await hasNoLayoutShift(browser, system.page + paths.monitor, detailsRead, { size, theme, reducedMotion });
+  });
+
   test(`no page has a serious fault of accessibility or is wider than the screen: ${size}, ${theme}`, async () => {
     const { page, close } = await open(browser, { size, theme, url: system.page, expected: [/404/] });
     for (const [name, path] of Object.entries(paths)) {

@@ -42,7 +42,7 @@ test("an answer streams, its reasoning is folded away, and the page says who ans
   await page.getByText("Razonamiento", { exact: true }).click();
   assert.equal(await page.getByText(REASONING).isVisible(), true);
   const measures = await page.locator(".measures").textContent();
-  assert.match(measures, /hf-qwen2\.5.*Qwen\/Qwen2\.5-7B-Instruct.*(\d+ ms|\d\.\d s).*[\d.]+ tokens\/s.*stop/);
+  assert.match(measures, /hf-qwen2\.5.*Qwen\/Qwen2\.5-7B-Instruct.*(\d+ ms|\d,\d s).*\d,\d tokens\/s.*stop/);
   assert.ok(log.includes(`[API] Using API base: ${system.api}`));
   assert.ok(system.lines().some((line) => line.includes("DEFAULT_LLM_MODE is 'huggingface', which means hf-qwen2.5")));
   assert.ok(!system.lines().some((line) => /medicamentos|P000123|hf_mock/.test(line)));

@@ -2,7 +2,7 @@
 
 "use client";
 
-import { type ReactNode, useId } from "react";
+import { type ReactNode, useId, useRef } from "react";
 
 export interface Datum {
   label: string;
@@ -11,14 +11,21 @@ export interface Datum {
   shown: string;
 }
 
-/** The largest values as bars, each with its label above. */
+/** Pixels from one bar to the next. */
+export const BAR = 40;
+
+/**
+ * The largest values as bars, each with its label above; the height is reserved for all of them. Their DOM order is by label and
+ * a transform puts them in order of value, so that a bar that overtakes another causes no layout shift.
+ */
 export function Bars({ data, most = 8 }: { data: readonly Datum[]; most?: number }) {
-  const top = data.slice(0, most);
+  const top = data.slice(0, most).map((datum, rank) => ({ ...datum, rank }));
   const largest = Math.max(...top.map(({ value }) => value), 0) || 1;
+  top.sort((a, b) => (a.label < b.label ? -1 : 1));
   return (
-    <ol aria-hidden="true" className="bars">
-      {top.map(({ label, value, shown }) => (
-        <li key={label} title={`${label}: ${shown}`}>
+    <ol aria-hidden="true" className="bars" style={{ height: most * BAR }}>
+      {top.map(({ label, value, shown, rank }) => (
+        <li key={label} style={{ transform: `translateY(${rank * BAR}px)` }} title={`${label}: ${shown}`}>
           <span className="bar-label">{label}</span>
           <span className="number muted">{shown}</span>
           <span className="bar">
@@ -75,12 +82,32 @@ export function Columns({ data, axis }: { data: readonly Datum[]; axis: (value: 
   );
 }
 
-/** The table beside a chart. */
-export function DataTable(props: { caption: string; head: readonly [string, string, string]; rows: readonly { label: string; middle: string; shown: string; action?: ReactNode }[] }) {
+interface DataRow {
+  label: string;
+  middle: string;
+  shown: string;
+  action?: ReactNode;
+}
+
+/** The rows in DOM order, each with its rank. While values change, earlier rows keep their DOM order and new ones are appended. */
+function useStableOrder(rows: readonly DataRow[], changing: boolean): { row: DataRow; rank: number }[] {
+  const before = useRef<readonly string[]>([]);
+  const ranked = new Map(rows.map((row, rank) => [row.label, { row, rank }]));
+  const order = new Set(changing ? [...before.current.filter((label) => ranked.has(label)), ...ranked.keys()] : ranked.keys());
+  before.current = [...order];
+  return before.current.flatMap((label) => ranked.get(label) ?? []);
+}
+
+/**
+ * The table beside a chart; all rows have one height. While `changing`, a transform puts rows in order, as it does bars; then the
+ * DOM order follows, for the keyboard and screen readers.
+ */
+export function DataTable(props: { caption: string; head: readonly [string, string, string]; rows: readonly DataRow[]; changing?: boolean }) {
+  const rows = useStableOrder(props.rows, props.changing ?? false);
   return (
     // Reached with Tab, because it may have to be scrolled.
     <div aria-label={props.caption} className="scroll-y" role="region" tabIndex={0}>
-      <table className="plain-table">
+      <table className="plain-table line-table" data-changing={props.changing ? "" : undefined}>
         <caption className="hidden-label">{props.caption}</caption>
         <thead>
           <tr>
@@ -94,9 +121,9 @@ export function DataTable(props: { caption: string; head: readonly [string, stri
           </tr>
         </thead>
         <tbody>
-          {props.rows.map((row) => (
-            <tr key={row.label}>
-              <td>{row.action ?? row.label}</td>
+          {rows.map(({ row, rank }, index) => (
+            <tr key={row.label} style={rank === index ? undefined : { transform: `translateY(calc(${rank - index} * var(--table-row)))` }}>
+              <td title={row.label}>{row.action ?? row.label}</td>
               <td className="end">{row.middle}</td>
               <td className="end">{row.shown}</td>
             </tr>

@@ -20,7 +20,7 @@ export function Button({ icon, look = "plain", busy = false, label, children, ..
   return (
     <button aria-busy={busy} aria-label={label} className="button" data-look={look} data-only-icon={label ? "" : undefined} title={label} type="button" {...rest}>
       {icon ? <Icon name={busy ? "refresh" : icon} spinning={busy} /> : null}
-      {children}
+      {children === undefined ? null : <span className="button-text">{children}</span>}
     </button>
   );
 }

@@ -19,14 +19,15 @@ export function count(language: Language, value: number): string {
 }
 
 export function percent(language: Language, share: number): string {
-  const options = { style: "percent", maximumFractionDigits: 1 } as const;
+  const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 } as const;
   return once(`p${language}`, () => new Intl.NumberFormat(LOCALES[language], options)).format(share);
 }
 
-/** A decimal text, such as a quantity. */
-export function decimal(language: Language, text: string): string {
+/** A decimal text, such as a quantity; with so many digits after the comma, or as many as it has. */
+export function decimal(language: Language, text: string, digits?: number): string {
   if (!/^-?\d+(\.\d+)?$/.test(text)) return text;
-  return once(`d${language}`, () => new Intl.NumberFormat(LOCALES[language], { maximumFractionDigits: 4 })).format(text as Intl.StringNumericLiteral);
+  const options = { minimumFractionDigits: digits ?? 0, maximumFractionDigits: digits ?? 4 };
+  return once(`d${language}${digits}`, () => new Intl.NumberFormat(LOCALES[language], options)).format(text as Intl.StringNumericLiteral);
 }
 
 const SIGNS: Record<string, string> = { CLP: "$", CLF: "UF ", UTM: "UTM ", USD: "US$", EUR: "€" };
@@ -36,7 +37,7 @@ export function money(language: Language, value: { amount: string; currency: str
   const sign = SIGNS[value.currency] ?? `${value.currency} `;
   const options: Intl.NumberFormatOptions = compact
     ? { notation: "compact", maximumFractionDigits: 1 }
-    : { maximumFractionDigits: value.currency === "CLP" ? 0 : 2 };
+    : { minimumFractionDigits: value.currency === "CLP" ? 0 : 2, maximumFractionDigits: value.currency === "CLP" ? 0 : 2 };
   const format = once(`m${language}${compact}${value.currency === "CLP"}`, () => new Intl.NumberFormat(LOCALES[language], options));
   // A text is formatted with all its digits.
   return sign + format.format(value.amount as Intl.StringNumericLiteral);

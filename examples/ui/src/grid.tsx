@@ -8,6 +8,7 @@
 import { type KeyboardEvent, type ReactNode, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import { Icon } from "./icons.tsx";
+import { useSettings } from "./settings.tsx";
 
 export interface Column<R> {
   name: string;
@@ -41,23 +42,27 @@ interface GridProps<R> {
 }
 
 /** Pixels of a row: dense for a pointer, larger for fingers, a card on narrow screens. */
-const ROW = { pointer: 36, touch: 44, card: 80 };
+const ROW = {
+  comfortable: { pointer: 36, touch: 44, card: 80 },
+  compact: { pointer: 28, touch: 36, card: 72 },
+};
 const HEAD = 36;
 const OVERSCAN = 8;
 const REST_MS = 300;
 
 function useRowHeight(): number {
-  const [height, setHeight] = useState(ROW.pointer);
+  const { density } = useSettings();
+  const [device, setDevice] = useState<keyof typeof ROW.compact>("pointer");
   useLayoutEffect(() => {
     const [narrow, coarse] = [window.matchMedia("(max-width: 760px)"), window.matchMedia("(pointer: coarse)")];
-    const update = () => setHeight(narrow.matches ? ROW.card : coarse.matches ? ROW.touch : ROW.pointer);
+    const update = () => setDevice(narrow.matches ? "card" : coarse.matches ? "touch" : "pointer");
     update();
     for (const query of [narrow, coarse]) query.addEventListener("change", update);
     return () => {
       for (const query of [narrow, coarse]) query.removeEventListener("change", update);
     };
   }, []);
-  return height;
+  return ROW[density][device];
 }
 
 const collator = new Intl.Collator("es", { numeric: true, sensitivity: "base" });
@@ -167,10 +172,11 @@ export function Grid<R>(props: GridProps<R>) {
                 if (!(event.target as Element).closest("a") && !window.getSelection()?.toString()) props.onOpen(row);
               }}
               role="row"
-              style={{ height: rowHeight, top: index * rowHeight }}
+              // By a transform, because a row that moves while details arrive is no layout shift then.
+              style={{ height: rowHeight, transform: `translateY(${index * rowHeight}px)` }}
             >
               {columns.map((column) => (
-                <div className={column.end ? "end" : undefined} data-narrow={column.narrow} key={column.name} role="gridcell">
+                <div className={column.end ? "end" : undefined} data-narrow={column.narrow} key={column.name} onPointerEnter={titleIfTruncated} role="gridcell">
                   {column.cell(row)}
                 </div>
               ))}
@@ -180,6 +186,11 @@ export function Grid<R>(props: GridProps<R>) {
       </div>
     </div>
   );
+}
+
+/** A tooltip with the whole text of a truncated cell. */
+function titleIfTruncated({ currentTarget: cell }: { currentTarget: HTMLElement }) {
+  cell.title = cell.scrollWidth > cell.clientWidth ? cell.innerText : "";
 }
 
 function Header<R>({ column, sorting, onSort }: { column: Column<R>; sorting: Sorting; onSort: (sorting: Sorting) => void }) {

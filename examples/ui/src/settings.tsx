@@ -1,4 +1,4 @@
-/** Language and theme: cookies, so that the server's first answer already has them and nothing jumps. */
+/** Language, theme and density of tables: cookies, so that the server's first answer already has them and nothing jumps. */
 
 "use client";
 
@@ -9,13 +9,16 @@ import { Icon } from "./icons.tsx";
 
 export type Language = "es" | "en";
 export type Theme = "light" | "dark";
+export type Density = "comfortable" | "compact";
 
 interface Settings {
   language: Language;
   /** As it is shown: chosen, or the device's. */
   theme: Theme;
+  density: Density;
   setLanguage: (language: Language) => void;
   setTheme: (theme: Theme) => void;
+  setDensity: (density: Density) => void;
 }
 
 const Context = createContext<Settings | null>(null);
@@ -27,9 +30,10 @@ function remember(name: string, value: string) {
   document.cookie = `${name}=${value}; path=/; max-age=${YEAR_SECONDS}; samesite=lax`;
 }
 
-export function SettingsProvider(props: { language: Language; theme: Theme | undefined; children: ReactNode }) {
+export function SettingsProvider(props: { language: Language; theme: Theme | undefined; density?: Density; children: ReactNode }) {
   const [language, setLanguage] = useState(props.language);
   const [chosen, setTheme] = useState(props.theme);
+  const [density, setDensity] = useState(props.density ?? "comfortable");
   const [device, setDevice] = useState<Theme>("light");
   useEffect(() => {
     const query = window.matchMedia("(prefers-color-scheme: dark)");
@@ -43,6 +47,7 @@ export function SettingsProvider(props: { language: Language; theme: Theme | und
     () => ({
       language,
       theme,
+      density,
       setLanguage(chosen) {
         remember("language", chosen);
         document.documentElement.lang = chosen;
@@ -53,8 +58,13 @@ export function SettingsProvider(props: { language: Language; theme: Theme | und
         document.documentElement.dataset.theme = chosen;
         setTheme(chosen);
       },
+      setDensity(chosen) {
+        remember("density", chosen);
+        document.documentElement.dataset.density = chosen;
+        setDensity(chosen);
+      },
     }),
-    [language, theme],
+    [language, theme, density],
   );
   return <Context value={settings}>{props.children}</Context>;
 }
@@ -66,8 +76,8 @@ export function useSettings(): Settings {
 }
 
 const WORDS = {
-  es: { language: "English", dark: "Tema oscuro", light: "Tema claro" },
-  en: { language: "Español", dark: "Dark theme", light: "Light theme" },
+  es: { language: "English", dark: "Tema oscuro", light: "Tema claro", compact: "Filas compactas" },
+  en: { language: "Español", dark: "Dark theme", light: "Light theme", compact: "Compact rows" },
 };
 
 /** The two buttons for them. */
@@ -84,4 +94,11 @@ export function SettingsButtons() {
       <Button icon={isDark ? "sun" : "moon"} label={isDark ? words.light : words.dark} look="quiet" onClick={() => setTheme(isDark ? "light" : "dark")} />
     </>
   );
+}
+
+/** The button for the density, beside tables. */
+export function DensityButton() {
+  const { language, density, setDensity } = useSettings();
+  const isCompact = density === "compact";
+  return <Button aria-pressed={isCompact} icon="rows" label={WORDS[language].compact} onClick={() => setDensity(isCompact ? "comfortable" : "compact")} />;
 }

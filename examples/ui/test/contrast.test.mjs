@@ -25,7 +25,7 @@ const TEXT = 4.5;
 const SHAPE = 3;
 const PAIRS = [
   ...GROUNDS.flatMap((ground) => ["text", "text-2", "text-3"].map((text) => [text, ground, TEXT])),
-  ...["bg", "surface", "hover"].flatMap((ground) => ["accent", "accent-strong", "danger", "warn"].map((text) => [text, ground, TEXT])),
+  ...["bg", "surface", "hover"].flatMap((ground) => ["accent", "accent-strong", "danger", "warn", "ok", "info"].map((text) => [text, ground, TEXT])),
   ["on-accent", "accent", TEXT], ["on-accent", "accent-strong", TEXT], ["accent-strong", "accent-soft", TEXT], ["text", "accent-soft", TEXT],
   ...["danger", "warn", "ok", "info"].map((tone) => [tone, `${tone}-soft`, TEXT]),
   ["bg", "text", TEXT],

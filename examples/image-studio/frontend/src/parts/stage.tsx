@@ -1,6 +1,6 @@
 /** The picture: while it is drawn, and what can be done with it. */
 
-import { Badge, Button, count, Field, Skeleton, State, time, useNow, useSettings } from "ayni-ui";
+import { Badge, Button, count, decimal, Field, Skeleton, State, time, useNow, useSettings } from "ayni-ui";
 import { save } from "ayni-ui/files/save";
 import { type CSSProperties, type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 
@@ -82,7 +82,7 @@ function Drawing({ running, onCancel }: { running: Running; onCancel: () => void
           <span className="number">
             <strong>{text}</strong>
             {" · "}
-            {words.servedBy[running.engine]} · {seconds.toFixed(1)} s{left === undefined ? "" : ` · ${words.left(count(language, Math.ceil(left)))}`}
+            {words.servedBy[running.engine]} · {decimal(language, `${seconds}`, 1)} s{left === undefined ? "" : ` · ${words.left(count(language, Math.ceil(left)))}`}
           </span>
           <Button icon="stop" onClick={onCancel}>
             {words.cancel}
@@ -121,7 +121,7 @@ function Shown({ picture, source, busy, onRefine, onReplay, onRemove }: StagePro
           {picture.isFlagged ? <Badge tone="warn">{picture.isBlanked ? words.blanked : words.flagged}</Badge> : null}
           {difference ? (
             <Badge tone={difference.max === 0 ? "ok" : "warn"}>
-              {difference.max === 0 ? words.sameAgain : words.differs(count(language, difference.max), difference.mean.toFixed(2))}
+              {difference.max === 0 ? words.sameAgain : words.differs(count(language, difference.max), decimal(language, difference.mean.toFixed(2), 2))}
             </Badge>
           ) : null}
         </div>
@@ -183,10 +183,10 @@ function Receipt({ picture }: { picture: Picture }) {
     [facts.guidance, receipt && `${receipt.guidance}`],
     [facts.scheduler, receipt?.scheduler],
     [facts.size, receipt && `${receipt.width} × ${receipt.height}`],
-    [facts.strength, receipt?.strength?.toFixed(2)],
+    [facts.strength, receipt?.strength == null ? undefined : decimal(language, receipt.strength.toFixed(2), 2)],
     [facts.engine, receipt?.engine],
     [facts.weights, receipt?.model_sha256?.slice(0, 10)],
-    [facts.seconds, seconds === undefined ? undefined : `${seconds.toFixed(1)} s`],
+    [facts.seconds, seconds === undefined ? undefined : `${decimal(language, `${seconds}`, 1)} s`],
     [facts.made, time(language, new Date(picture.at).toISOString())],
   ];
   return (

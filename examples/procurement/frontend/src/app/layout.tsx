@@ -1,6 +1,6 @@
 import "./globals.css";
 
-import { type Language, SettingsProvider, type Theme, ToastProvider } from "ayni-ui";
+import { type Density, type Language, SettingsProvider, type Theme, ToastProvider } from "ayni-ui";
 import type { Metadata, Viewport } from "next";
 import localFont from "next/font/local";
 import { cookies } from "next/headers";
@@ -29,17 +29,18 @@ export const viewport: Viewport = {
   ],
 };
 
-/** The cookies are read here, so that the first answer has the right language and theme. */
+/** The cookies are read here, so that the first answer has the right language, theme and density. */
 export default async function Layout({ children }: { children: ReactNode }) {
   const chosen = await cookies();
   const language: Language = chosen.get("language")?.value === "en" ? "en" : "es";
   const theme = (["light", "dark"] as const satisfies readonly Theme[]).find((one) => one === chosen.get("theme")?.value);
+  const density: Density = chosen.get("density")?.value === "compact" ? "compact" : "comfortable";
   // Read when the page is served, so that one image serves every deployment.
   const url = process.env.API_URL || process.env.NEXT_PUBLIC_API_URL;
   return (
-    <html className={inter.variable} data-theme={theme} lang={language}>
+    <html className={inter.variable} data-density={density} data-theme={theme} lang={language}>
       <body>
-        <SettingsProvider language={language} theme={theme}>
+        <SettingsProvider density={density} language={language} theme={theme}>
           <ToastProvider>
             <ApiProvider url={url}>
               <Frame>{children}</Frame>

@@ -43,7 +43,7 @@ export function AnalysisPage() {
           <h1>{words.analysisTitle}</h1>
           <p>{words.analysisText}</p>
         </div>
-        <div className="row">
+        <div className="row page-actions">
           <Share />
           {run?.answers.length && record.data ? <Export name={record.data.record.row.name} run={run} /> : null}
         </div>

@@ -3,7 +3,7 @@
 "use client";
 
 import {
-  Button, Check, type Column, count, Field, Filters, folded, fromUnits, Grid, money, Notice, santiagoDay, SearchField, Select, Skeleton, State,
+  Button, Check, type Column, count, DensityButton, Field, Filters, folded, fromUnits, Grid, money, Notice, santiagoDay, SearchField, Select, Skeleton, State,
   time, toUnits, useQuery, useSettings, useView,
 } from "ayni-ui";
 import type { records } from "ayni";
@@ -65,6 +65,8 @@ export function Monitor() {
   const columns = useColumns();
   const read = orders.filter(({ detail }) => detail).length;
   const unreadable = orders.filter(({ code }) => details.isUnreadable(code)).length;
+  // Nothing is read yet, and nothing says that it will not be.
+  const isFirst = !list.error && !details.error && (rows === undefined || (rows.length > 0 && read + unreadable === 0));
 
   return (
     <>
@@ -73,8 +75,9 @@ export function Monitor() {
           <h1>{words.monitorTitle}</h1>
           <p>{words.monitorText}</p>
         </div>
-        <div className="row">
+        <div className="row page-actions">
           <Check checked={view.live !== ""} label={words.autoRefresh} onChange={(live) => setView({ live: live ? "1" : "" }, "replace")} />
+          <DensityButton />
           <Button busy={list.loading && list.data !== undefined} icon="refresh" onClick={list.again}>
             {words.refresh}
           </Button>
@@ -86,7 +89,7 @@ export function Monitor() {
       {details.error && !list.error ? <ProblemNotice again={details.again} error={details.error} /> : null}
       {list.data?.stale ? <Notice icon="clock" tone="warn">{words.stale}</Notice> : null}
       <Tiles all={all} orders={orders} read={read} reading={details.reading} readAll={readAll} shown={shown} stop={stop} unreadable={unreadable} />
-      <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} />
+      <Sums by={view.by} onBy={(by) => setView({ by }, "replace")} onChoose={(change) => setView(change)} orders={shown} reading={details.reading || isFirst} />
       <section aria-label={words.orders} className="panel">
         <OrderFilters from={from} orders={orders} setView={setView} to={to} view={view} />
         {list.data ? (
@@ -148,7 +151,7 @@ function useColumns(): Column<OrderLine>[] {
   const name = useStateName();
   return useMemo(
     () => [
-      { name: "name", label: words.title, width: "minmax(220px, 2.2fr)", key: (order) => order.name, narrow: "title", cell: (order) => <Link href={pageOf("order", order.code)} tabIndex={-1}>{order.name}</Link> },
+      { name: "name", label: words.title, width: "minmax(220px, 2.2fr)", key: (order) => order.name, narrow: "title", cell: (order) => <Link href={pageOf("order", order.code)} prefetch={false} tabIndex={-1}>{order.name}</Link> },
       { name: "code", label: words.code, width: "132px", key: (order) => order.code, narrow: "left-2", cell: (order) => <span className="mono muted">{order.code}</span> },
       { name: "state", label: words.state, width: "148px", key: (order) => name(order.state), narrow: "right-2", cell: (order) => <StateBadge state={order.state} /> },
       { name: "buyer", label: words.buyer, width: "minmax(140px, 1.3fr)", key: buyerOf, narrow: "left", cell: (order) => buyerOf(order) ?? <span className="muted">–</span> },
@@ -205,7 +208,7 @@ function Tiles(props: { all: boolean; orders: readonly OrderLine[]; shown: reado
   const left = props.orders.length - props.read - props.unreadable;
   const buyers = new Set(props.shown.flatMap((order) => buyerOf(order) ?? [])).size;
   const tiles: [string, string, ReactNode][] = [
-    [words.orders, count(language, props.shown.length), `${words.of} ${count(language, props.orders.length)}`],
+    [words.orders, count(language, props.shown.length), props.shown.length < props.orders.length ? `${words.of} ${count(language, props.orders.length)}` : " "],
     [words.amountRead, money(language, { amount: fromUnits(pesos), currency: "CLP" }), elsewhere ? `+ ${elsewhere} ${words.otherCurrencies}` : " "],
     [words.buyers, count(language, buyers), " "],
   ];

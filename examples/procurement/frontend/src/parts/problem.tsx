@@ -3,7 +3,8 @@
 "use client";
 
 import { AyniError } from "ayni/browser";
-import { Button, KeyForm, Notice, State, time, useCountdown, useNow, useSettings } from "ayni-ui";
+import { Button, Icon, KeyForm, Notice, State, time, useCountdown, useNow, useSettings } from "ayni-ui";
+import Link from "next/link";
 import { type ReactNode, useEffect, useState } from "react";
 
 import { useApi } from "../lib/api.tsx";
@@ -50,8 +51,23 @@ export function Problem({ error, again }: Props) {
   if (code === "quota_exceeded") return <QuotaSpent retry={retry} />;
   if (code === "rate_limited") return <Limited again={again} error={error as AyniError} />;
   if (code === "unauthenticated" || code === "permission_denied") return <Failed icon="key" message={message} retry={retry} title={words.ticketRefused} />;
-  if (code === "not_found") return <State icon="empty" title={words.notFound}>{words.notFoundText}</State>;
+  if (code === "not_found") return <Missing />;
   return <Failed icon="warning" message={message} retry={retry} title={words.failed} />;
+}
+
+function Missing() {
+  const words = useWords();
+  const search = (
+    <Link className="button" href="/tenders">
+      <Icon name="search" />
+      {words.searchTitle}
+    </Link>
+  );
+  return (
+    <State actions={search} icon="empty" title={words.notFound}>
+      {words.notFoundText}
+    </State>
+  );
 }
 
 function Failed(props: { icon: "key" | "warning"; title: string; message: string; retry: ReactNode }) {

@@ -2,7 +2,7 @@
 
 "use client";
 
-import { Button, count, decimal, Icon, Menu, type MenuItem, money, Notice, Skeleton, State, time, useQuery, useSettings, useToast } from "ayni-ui";
+import { Button, count, decimal, DensityButton, Icon, Menu, type MenuItem, money, Notice, Skeleton, State, time, useQuery, useSettings, useToast } from "ayni-ui";
 import type { records } from "ayni";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
@@ -55,7 +55,7 @@ export function RecordPage<R>({ kind, code, shownOf }: { kind: Kind; code: strin
     <>
       <div className="row" style={{ justifyContent: "space-between" }}>
         {back}
-        <div className="row">
+        <div className="row page-actions">
           <Share />
           {kind === "order" ? null : <Files kind={kind} shown={shown} />}
           {kind === "tender" ? (
@@ -122,11 +122,12 @@ function Head<R>({ kind, shown, found }: { kind: Kind; shown: Shown; found: Full
   );
 }
 
-export function Section({ title, children }: { title: string; children: ReactNode }) {
+export function Section({ title, tools, children }: { title: string; tools?: ReactNode; children: ReactNode }) {
   return (
     <section aria-label={title} className="panel">
       <div className="panel-head">
         <h2>{title}</h2>
+        {tools}
       </div>
       <div className="panel-body">{children}</div>
     </section>
@@ -177,7 +178,7 @@ function Lines({ items }: { items: readonly records.LineItem[] }) {
   const hasPrice = items.some((item) => item.unit_price || item.total);
   const hasAward = items.some((item) => item.award);
   return (
-    <Section title={`${words.lines} (${count(language, items.length)})`}>
+    <Section title={`${words.lines} (${count(language, items.length)})`} tools={<DensityButton />}>
       <div aria-label={words.lines} className="scroll-x" role="region" tabIndex={0}>
         <table className="plain-table">
           <thead>

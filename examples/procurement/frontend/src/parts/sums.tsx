@@ -2,7 +2,7 @@
 
 "use client";
 
-import { Bars, Columns, count, DataTable, type Datum, money, percent, Segments, State, time, useSettings } from "ayni-ui";
+import { BAR, Bars, Columns, count, DataTable, type Datum, money, percent, Segments, Skeleton, State, time, useSettings } from "ayni-ui";
 import { useMemo } from "react";
 
 import { type Grouping, groups, type OrderLine } from "../lib/records.ts";
@@ -11,6 +11,8 @@ import { useWords } from "../lib/words.ts";
 interface Props {
   orders: readonly OrderLine[];
   by: string;
+  /** More of the orders' details is to come. */
+  reading: boolean;
   onBy: (by: Grouping) => void;
   /** Filters the orders by a group. */
   onChoose: (change: { buyer?: string; region?: string }) => void;
@@ -18,7 +20,7 @@ interface Props {
 
 const GROUPINGS: readonly Grouping[] = ["buyer", "region", "day", "product"];
 
-export function Sums({ orders, by: wanted, onBy, onChoose }: Props) {
+export function Sums({ orders, by: wanted, reading, onBy, onChoose }: Props) {
   const words = useWords();
   const { language } = useSettings();
   const by = GROUPINGS.find((one) => one === wanted) ?? "buyer";
@@ -43,6 +45,7 @@ export function Sums({ orders, by: wanted, onBy, onChoose }: Props) {
             {by === "day" ? <Columns axis={(value) => money(language, { amount: value.toFixed(0), currency: "CLP" }, true)} data={data} /> : <Bars data={data} />}
             <DataTable
               caption={caption}
+              changing={reading}
               head={[words[by], `${words.amountRead}`, words.share_]}
               rows={found.map((group) => ({
                 label: group.label,
@@ -58,6 +61,11 @@ export function Sums({ orders, by: wanted, onBy, onChoose }: Props) {
                   ),
               }))}
             />
+          </div>
+        ) : reading ? (
+          <div className="chart-pair">
+            <Skeleton height={BAR} label={words.reading} />
+            <div className="scroll-y" />
           </div>
         ) : (
           <State icon="table" title={words.read}>

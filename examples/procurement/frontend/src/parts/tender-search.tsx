@@ -3,7 +3,7 @@
 "use client";
 
 import {
-  Badge, Button, type Column, count, Field, Filters, Grid, money, SearchField, Segments, Select, Skeleton, State, time, toUnits, useNow,
+  Badge, Button, type Column, count, DensityButton, Field, Filters, Grid, money, SearchField, Segments, Select, Skeleton, State, time, toUnits, useNow,
   useQuery, useSettings, useToast, useView,
 } from "ayni-ui";
 import type { records } from "ayni";
@@ -78,7 +78,7 @@ export function TenderSearch() {
           <h1>{words.searchTitle}</h1>
           <p>{words.searchText}</p>
         </div>
-        <div className="row">
+        <div className="row page-actions">
           <Button
             icon="bookmark"
             onClick={() => {
@@ -90,6 +90,7 @@ export function TenderSearch() {
           >
             {words.saveSearch}
           </Button>
+          <DensityButton />
           <Share />
           <ExportMenu {...exported(shown, words, language)} />
         </div>
@@ -166,7 +167,7 @@ function useColumns(now: number): Column<Opportunity>[] {
   const { language } = useSettings();
   return useMemo(
     () => [
-      { name: "name", label: words.title, width: "minmax(220px, 2.4fr)", key: (one) => one.name, narrow: "title", cell: (one) => <Link href={pageOf(one.kind, one.code)} tabIndex={-1}>{one.name}</Link> },
+      { name: "name", label: words.title, width: "minmax(220px, 2.4fr)", key: (one) => one.name, narrow: "title", cell: (one) => <Link href={pageOf(one.kind, one.code)} prefetch={false} tabIndex={-1}>{one.name}</Link> },
       { name: "code", label: words.code, width: "140px", key: (one) => one.code, cell: (one) => <span className="mono muted">{one.code}</span> },
       { name: "kind", label: words.kind, width: "108px", key: (one) => words[one.kind], narrow: "left-2", cell: (one) => words[one.kind] },
       { name: "state", label: words.state, width: "116px", key: (one) => one.state, cell: (one) => <StateBadge state={one.state} /> },

@@ -3,7 +3,7 @@
 "use client";
 
 import { AyniError } from "ayni/browser";
-import { Badge, Button, Field, KeyForm, Mark, Notice, Select, SettingsButtons, Skeleton, State, useQuery, useTabKey } from "ayni-ui";
+import { Badge, Button, decimal, Field, KeyForm, Mark, Notice, Select, SettingsButtons, Skeleton, State, useQuery, useSettings, useTabKey } from "ayni-ui";
 import { type FormEvent, useEffect, useState } from "react";
 
 import { type Answer, type Client, type Mode, useAnswer, useClient } from "../lib/answer.ts";
@@ -175,11 +175,12 @@ function Shown({ answer }: { answer: Answer }) {
 
 function Measures({ done }: { done: NonNullable<Answer["done"]> }) {
   const words = useWords();
+  const { language } = useSettings();
   const rows = [
     [words.route, done.llm_mode],
     [words.model, done.model],
-    [words.latency, done.latency_ms < 1000 ? `${Math.round(done.latency_ms)} ms` : `${(done.latency_ms / 1000).toFixed(1)} s`],
-    [words.speed, done.tokens_per_second === null ? words.unknown : `${done.tokens_per_second} ${words.perSecond}`],
+    [words.latency, done.latency_ms < 1000 ? `${Math.round(done.latency_ms)} ms` : `${decimal(language, `${done.latency_ms / 1000}`, 1)} s`],
+    [words.speed, done.tokens_per_second === null ? words.unknown : `${decimal(language, `${done.tokens_per_second}`, 1)} ${words.perSecond}`],
     [words.finish, done.finish],
   ];
   return (
