@@ -143,7 +143,8 @@ impl Isa {
         }
     }
 
-    /// Whether linear layers are multiplied in tiles (AMX) in bf16 and int8, so that both are many times as fast as f32.
+    /// Whether linear layers and wide convolutions in bf16 and int8, and attention in bf16, are multiplied in tiles (AMX), many
+    /// times as fast as in f32.
     pub const fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

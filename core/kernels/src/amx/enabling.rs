@@ -36,11 +36,23 @@ pub(crate) fn status() -> Amx {
                 "the system does not let this process use AMX, and without it bf16 is slower than f32",
             );
         }
-        if !(crate::gemm::tiled::agrees_with_the_model() && crate::gguf::amx::passes_self_test()) {
+        if !passes_self_tests() {
             return Amx::Off("AMX failed its self-test and is off, and without it bf16 is slower than f32");
         }
         Amx::On
     })
+}
+
+/// Whether every kernel has the bits that it shall have. The rest of a process is computed without AMX if one has not.
+fn passes_self_tests() -> bool {
+    use super::hardware::Hardware;
+    // SAFETY: tiles are only asked for where the CPU has AVX-512 with VNNI and BF16.
+    let s = unsafe { crate::simd::avx512::Avx512Full::new() };
+    let cpu = crate::Cpu::new(crate::Isa::untested_amx(), 1);
+    crate::gemm::tiled::has_bits_of_model::<_, Hardware>(s, &cpu)
+        && crate::conv::tiled::has_bits_of_model::<_, Hardware>(s, &cpu)
+        && crate::attention::has_bits_of_model::<_, Hardware>(s, &cpu)
+        && crate::gguf::amx::passes_self_test()
 }
 
 /// Whether CPUID has tiles, their bf16 and int8 products, and a system that saves them.

@@ -13,6 +13,16 @@ pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 
+/// Numbers of many sizes for self-tests, from a generator of full period.
+pub(crate) fn numbers() -> impl FnMut(usize) -> Vec<f32> {
+    let mut state = 1_u32;
+    let mut number = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from_bits(0x3b00_0000 | state >> 5 & 0x04ff_ffff) * if state >> 4 & 1 == 0 { 1.0 } else { -1.0 }
+    };
+    move |count| (0..count).map(|_| number()).collect()
+}
+
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 16;
 /// Bytes of a tile's row.

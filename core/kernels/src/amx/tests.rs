@@ -152,6 +152,59 @@ fn rows_lie_as_far_apart_as_the_stride_says() {
     assert_eq!(to[..20], [16, 17, 18, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
+/// The model, but a bit of what it stores is wrong.
+struct Flawed(Model);
+
+impl Tiles for Flawed {
+    unsafe fn configure() -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { Model::configure() })
+    }
+
+    unsafe fn load<const TILE: usize>(&mut self, from: *const u8, stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.load::<TILE>(from, stride) };
+    }
+
+    unsafe fn store<const TILE: usize>(&mut self, to: *mut u8, stride: usize) {
+        // SAFETY: the caller's promise; the last word of the first row.
+        unsafe {
+            self.0.store::<TILE>(to, stride);
+            *to.add(ROW_BYTES - 4) ^= 1;
+        }
+    }
+
+    fn zero<const TILE: usize>(&mut self) {
+        self.0.zero::<TILE>();
+    }
+
+    fn dot_bf16<const C: usize, const A: usize, const B: usize>(&mut self) {
+        self.0.dot_bf16::<C, A, B>();
+    }
+
+    fn dot_u8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
+        self.0.dot_u8_i8::<C, A, B>();
+    }
+
+    fn dot_i8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
+        self.0.dot_i8_i8::<C, A, B>();
+    }
+}
+
+#[test]
+fn self_tests_find_a_wrong_bit() {
+    use crate::simd::portable::WIDE as S;
+    use crate::{Cpu, Isa, attention, conv, gemm};
+
+    let cpu = &Cpu::new(Isa::MODEL, 1);
+    assert!(gemm::tiled::has_bits_of_model::<_, Model>(S, cpu));
+    assert!(conv::tiled::has_bits_of_model::<_, Model>(S, cpu));
+    assert!(attention::has_bits_of_model::<_, Model>(S, cpu));
+    assert!(!gemm::tiled::has_bits_of_model::<_, Flawed>(S, cpu));
+    assert!(!conv::tiled::has_bits_of_model::<_, Flawed>(S, cpu));
+    assert!(!attention::has_bits_of_model::<_, Flawed>(S, cpu));
+}
+
 /// Where the CPU has AMX and the system permits it. Elsewhere it says that nothing was tested.
 #[cfg(target_arch = "x86_64")]
 #[test]

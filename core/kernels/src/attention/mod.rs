@@ -23,6 +23,8 @@ mod tests;
 use std::marker::PhantomData;
 
 use super::Cpu;
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::amx::Tiles;
 use super::dispatch::with_simd;
 #[cfg(any(test, target_arch = "x86_64"))]
 use super::dispatch::with_tiles;
@@ -209,6 +211,32 @@ pub fn attention_bf16(
     attend(cpu, heads, batch, options, to, |call, part| {
         with_simd!(bf16 cpu.isa, s => either(s, call, part));
     })
+}
+
+/// Whether tiles give the model's bits: a head of two steps, keys and queries that fill one tile and a part of another.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(super) fn has_bits_of_model<S: Simd, T: Tiles>(s: S, cpu: &Cpu) -> bool {
+    use super::amx::{model::Model, numbers};
+
+    const TOKENS: usize = 20;
+    let heads = Heads { queries: 2, keys: 1, size: 40 };
+    let mut numbers = numbers();
+    let [q, k, v] = [heads.width(), heads.kv_width(), heads.kv_width()].map(|width| numbers(TOKENS * width));
+    let of = |data| Strided { data: Numbers::F32(data), token: heads.kv_width(), head: heads.size };
+    let batch = Batch {
+        queries: Strided { data: &q[..], token: heads.width(), head: heads.size },
+        keys: of(&k),
+        values: of(&v),
+        starts: Starts { queries: &[0, TOKENS], keys: &[0, TOKENS] },
+    };
+    let options = Options { span: Span::CAUSAL, ..Options::default() };
+    let mut results = [vec![0.0; q.len()], vec![1.0; q.len()]];
+    let [found, model] = &mut results;
+    let here = |call: &AttentionCall<'_>, part: [usize; 3]| attend_block::<_, InTiles<T>>(s, call, part);
+    let there = |call: &AttentionCall<'_>, part: [usize; 3]| attend_block::<_, InTiles<Model>>(s, call, part);
+    attend(cpu, heads, batch, options, found, here).is_ok()
+        && attend(cpu, heads, batch, options, model, there).is_ok()
+        && found.iter().zip(model).all(|(found, model)| found.to_bits() == model.to_bits())
 }
 
 /// One part of the work.

@@ -58,7 +58,8 @@ impl Geometry {
 /// A convolution's weights, packed once for one instruction set, with its bias if it has one.
 ///
 /// Panels of two registers of output channels follow each other; in each, blocks of input channels; in a block, the
-/// window's rows, columns and channels. Incomplete registers and groups are padded with zeros.
+/// window's rows, columns and channels. Incomplete registers and groups are padded with zeros, and for tiles each position to
+/// whole steps.
 ///
 /// In int8, each position of a block is followed by the sums of its weights, and a panel by the scales of its channels.
 /// Activations are quantised pixel by pixel: at each position of the window, exact integer sums become f32.

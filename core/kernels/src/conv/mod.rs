@@ -85,38 +85,11 @@ pub fn conv(
     to: &mut [f32],
     epilogue: Epilogue<'_>,
 ) -> Result<()> {
-    let (height, width) = check(cpu, layer, images, to, &epilogue)?;
+    let size = check(cpu, layer, images, to, &epilogue)?;
     if to.is_empty() {
         return Ok(());
     }
-    // Windows of single pixels: the image as one row.
-    let flat = layer.is_pointwise() && epilogue.per_image.is_none();
-    let (images, height, width) = if flat {
-        (
-            Images { count: 1, height: 1, width: images.count * height * width, ..images },
-            1,
-            images.count * height * width,
-        )
-    } else {
-        (images, height, width)
-    };
-    let to = to.as_mut_ptr();
-    let residual = match epilogue.residual {
-        Residual::None => std::ptr::null_mut(),
-        Residual::InPlace => to,
-        Residual::From(residual) => residual.as_ptr().cast_mut(),
-    };
-    let plan = Plan::new(cpu, layer, images, height, width);
-    let call = ConvCall {
-        layer,
-        images,
-        height,
-        width,
-        to: SharedStart(to),
-        residual: SharedStart(residual),
-        epilogue,
-        plan,
-    };
+    let call = ConvCall::new(cpu, layer, images, size, to, epilogue);
     #[cfg(any(test, target_arch = "x86_64"))]
     if layer.in_tiles() {
         tiled::convolve(&call, cpu);
@@ -215,7 +188,46 @@ struct ConvPart {
     panels: Range<usize>,
 }
 
-impl ConvCall<'_> {
+impl<'a> ConvCall<'a> {
+    /// For operands that were checked. `height` and `width` are those of the result.
+    fn new(
+        cpu: &Cpu,
+        layer: &'a Conv,
+        images: Images<'a>,
+        (height, width): (usize, usize),
+        to: &'a mut [f32],
+        epilogue: Epilogue<'a>,
+    ) -> Self {
+        // Windows of single pixels: the image as one row.
+        let flat = layer.is_pointwise() && epilogue.per_image.is_none();
+        let (images, height, width) = if flat {
+            (
+                Images { count: 1, height: 1, width: images.count * height * width, ..images },
+                1,
+                images.count * height * width,
+            )
+        } else {
+            (images, height, width)
+        };
+        let to = to.as_mut_ptr();
+        let residual = match epilogue.residual {
+            Residual::None => std::ptr::null_mut(),
+            Residual::InPlace => to,
+            Residual::From(residual) => residual.as_ptr().cast_mut(),
+        };
+        let plan = Plan::new(cpu, layer, images, height, width);
+        Self {
+            layer,
+            images,
+            height,
+            width,
+            to: SharedStart(to),
+            residual: SharedStart(residual),
+            epilogue,
+            plan,
+        }
+    }
+
     fn run(&self, cpu: &Cpu, work: impl Fn(usize) + Sync) {
         let parts = self.plan.parts();
         if self.plan.is_small { (0..parts).for_each(work) } else { cpu.pool.parallel(parts, work) }

@@ -288,3 +288,28 @@ impl<E: TileElement, T: Tiles> PartInTiles<'_, E, T> {
         }
     }
 }
+
+/// Whether tiles give the model's bits, in both precisions: more pixels than two tiles, more channels than a panel.
+pub(in super::super) fn has_bits_of_model<S: Simd, T: Tiles>(s: S, cpu: &Cpu) -> bool {
+    use super::super::amx::{model::Model, numbers};
+    use super::super::gemm::Weights;
+    use super::{Conv, Epilogue, Geometry, Images, Window};
+
+    const INPUTS: usize = 40;
+    const OUTPUTS: usize = 33;
+    const SIZE: (usize, usize) = (3, 13);
+    let mut numbers = numbers();
+    let window = Window { outputs: OUTPUTS, inputs: INPUTS, height: 1, width: 2 };
+    let (weights, data) = (numbers(OUTPUTS * INPUTS * 2), numbers(SIZE.0 * (SIZE.1 + 1) * INPUTS));
+    let images = Images { data: &data, count: 1, height: SIZE.0, width: SIZE.1 + 1 };
+    [Precision::Bf16, Precision::Int8].into_iter().all(|precision| {
+        let layer = Conv::new(cpu, Weights::F32(&weights), window, Geometry::default(), precision);
+        let Ok(layer) = layer else { return false };
+        let mut results = [vec![0.0; SIZE.0 * SIZE.1 * OUTPUTS], vec![1.0; SIZE.0 * SIZE.1 * OUTPUTS]];
+        let [found, model] = &mut results;
+        let epilogue = Epilogue::default();
+        convolve_with::<_, T>(&ConvCall::new(cpu, &layer, images, SIZE, found, epilogue), s, cpu);
+        convolve_with::<_, Model>(&ConvCall::new(cpu, &layer, images, SIZE, model, epilogue), s, cpu);
+        layer.in_tiles() && found.iter().zip(model).all(|(found, model)| found.to_bits() == model.to_bits())
+    })
+}

@@ -382,45 +382,25 @@ pub(in super::super) unsafe fn exchange_sums<T: Tiles>(
     }
 }
 
-/// Whether the CPU's tiles give the model's bits, in a product with every shape of block, and sums that are put aside.
-#[cfg(target_arch = "x86_64")]
-pub(in super::super) fn agrees_with_the_model() -> bool {
-    use super::super::amx::hardware::Hardware;
-    use super::super::amx::model::Model;
+/// Whether tiles give the model's bits, in a product with every shape of block, and sums that are put aside.
+pub(in super::super) fn has_bits_of_model<S: Simd, T: Tiles>(s: S, cpu: &Cpu) -> bool {
+    use super::super::amx::{model::Model, numbers};
     use super::{Packed, Weights};
 
     const ROWS: usize = 40;
     const OUTPUTS: usize = 80;
     const INPUTS: usize = 150;
-    let cpu = Cpu::new(super::super::Isa::untested_amx(), 1);
-    // Numbers of many sizes, from a generator of full period.
-    let mut state = 1_u32;
-    let mut number = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f32::from_bits(0x3b00_0000 | state >> 5 & 0x04ff_ffff) * if state >> 4 & 1 == 0 { 1.0 } else { -1.0 }
-    };
-    let a: Vec<f32> = (0..ROWS * INPUTS).map(|_| number()).collect();
-    let weights: Vec<f32> = (0..OUTPUTS * INPUTS).map(|_| number()).collect();
+    let mut numbers = numbers();
+    let (a, weights) = (numbers(ROWS * INPUTS), numbers(OUTPUTS * INPUTS));
     [Precision::Bf16, Precision::Int8].into_iter().all(|precision| {
-        let Ok(packed) = Packed::new(&cpu, Weights::F32(&weights), OUTPUTS, INPUTS, precision) else {
+        let Ok(packed) = Packed::new(cpu, Weights::F32(&weights), OUTPUTS, INPUTS, precision) else {
             return false;
         };
-        // SAFETY: tiles are only asked for where the CPU has AVX-512 with VNNI and BF16.
-        let s = unsafe { super::super::simd::avx512::Avx512Full::new() };
         let mut results = [vec![0.0; ROWS * OUTPUTS], vec![1.0; ROWS * OUTPUTS]];
-        let [hardware, model] = &mut results;
-        multiply_with::<_, Hardware>(
-            &GemmCall::new(&cpu, &packed, &a, ROWS, hardware, Epilogue::default()),
-            s,
-            &cpu,
-            2,
-        );
-        multiply_with::<_, Model>(
-            &GemmCall::new(&cpu, &packed, &a, ROWS, model, Epilogue::default()),
-            s,
-            &cpu,
-            2,
-        );
-        hardware.iter().zip(model).all(|(hardware, model)| hardware.to_bits() == model.to_bits())
+        let [found, model] = &mut results;
+        let epilogue = Epilogue::default();
+        multiply_with::<_, T>(&GemmCall::new(cpu, &packed, &a, ROWS, found, epilogue), s, cpu, 2);
+        multiply_with::<_, Model>(&GemmCall::new(cpu, &packed, &a, ROWS, model, epilogue), s, cpu, 2);
+        found.iter().zip(model).all(|(found, model)| found.to_bits() == model.to_bits())
     })
 }
