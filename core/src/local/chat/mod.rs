@@ -1,6 +1,7 @@
 //! Chat with models in this process: templates, grammars, what an answer's text says, and the conversations of one model
 //! side by side.
 
+mod candidates;
 mod conversation;
 pub(crate) mod grammar;
 mod images;
