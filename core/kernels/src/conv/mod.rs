@@ -159,13 +159,14 @@ struct Input {
 }
 
 impl Input {
-    /// Packs a region, with room for so many more pixels after it.
+    /// Packs a region, with so many more pixels of zeros after it.
     fn pack<S: Simd, E: Element<S>>(s: S, region: &Region<'_>, spare: usize) -> Self {
         let (pixels, pitch) = (region.rows * region.columns, region.columns * region.pitch);
         let mut input = Self {
             words: Scratch::take((pixels + spare) * region.pitch),
             scales: Scratch::take(if E::HAS_SCALES { pixels + spare } else { 0 }),
         };
+        input.words[pixels * region.pitch..].fill(0);
         for row in 0..region.rows {
             let scales = if E::HAS_SCALES { row * region.columns..(row + 1) * region.columns } else { 0..0 };
             s.call(PackRow::<E> {

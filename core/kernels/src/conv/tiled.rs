@@ -38,7 +38,7 @@ fn part<S: Simd, E: Element<S> + TileElement, T: Tiles>(call: &ConvCall<'_>, s: 
     let part = call.plan.part(number, call.height, call.width, call.layer.panels());
     let region = Region::new(call.layer, call.images, &part);
     let stride = call.layer.geometry().stride;
-    // The last tile of a run may reach past the region; what is there concerns pixels that are dropped.
+    // The last tile of a run may reach past the region, with windows that are dropped.
     let input = Input::pack::<S, E>(s, &region, ROWS * stride);
     let (height, width) = (part.rows.len(), part.columns.len());
     let (runs, run) = if stride == 1 { (1, (height - 1) * region.columns + width) } else { (height, width) };
