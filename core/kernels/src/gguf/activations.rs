@@ -61,9 +61,11 @@ impl Quantised {
     /// The groups of four bytes.
     #[inline(always)]
     pub(super) fn words(&self) -> [u32; GROUPS] {
-        std::array::from_fn(|group| {
-            u32::from_ne_bytes(std::array::from_fn(|i| self.bytes[GROUP * group + i] as u8))
-        })
+        let mut words = [0; GROUPS];
+        for (word, bytes) in words.iter_mut().zip(self.bytes.chunks_exact(GROUP)) {
+            *word = u32::from_ne_bytes([bytes[0] as u8, bytes[1] as u8, bytes[2] as u8, bytes[3] as u8]);
+        }
+        words
     }
 
     /// What the minimum of a part is multiplied by.
@@ -87,8 +89,8 @@ pub(super) fn prepare<S: Simd>(s: S, shape: &Shape, rows: &[f32], k: usize, padd
         }
         for (row, numbers) in rows.chunks_exact(k).take(padded).enumerate() {
             let quantised = Quantised::new(s, shape, &numbers[unit * UNIT..(unit + 1) * UNIT]);
-            for (group, word) in quantised.words().into_iter().enumerate() {
-                to[group * padded + row] = word;
+            for (group, word) in quantised.words().iter().enumerate() {
+                to[group * padded + row] = *word;
             }
             to[GROUPS * padded + row] = quantised.scale.to_bits();
             for part in 0..shape.halves {
