@@ -111,6 +111,13 @@ fn measure(
         let far = repeated(&mut || chat.decode(4000, 64).map(per_second))?;
         report.figure(&format!("{format}_decode_4096"), far, "tokens/s", Target::None);
     }
+    if is_wanted("sampled") {
+        let share = repeated(&mut || {
+            let [greedy, sampled] = chat.sampled(128)?;
+            Ok(per_second(greedy) / per_second(sampled))
+        })?;
+        report.ratio(&format!("{format}_sampled_over_greedy"), share, Target::AtMost(1.1));
+    }
     if is_wanted("prefill") {
         let speed = repeated(&mut || chat.prefill(512).map(per_second))?;
         report.figure(&format!("{format}_prefill_512"), speed, "tokens/s", Target::None);

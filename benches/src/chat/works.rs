@@ -114,6 +114,14 @@ impl Chat {
         Ok([answer.first, self.ask(second)?.first])
     }
 
+    /// What a token takes that is the likeliest, and one that is drawn.
+    pub(super) fn sampled(&mut self, tokens: u32) -> Result<[(Duration, u64); 2], Error> {
+        let greedy = self.request(32)?.with_max_tokens(tokens);
+        let sampled = greedy.clone().with_temperature(0.8).with_top_p(0.95);
+        let both = [self.ask(greedy)?, self.ask(sampled)?];
+        Ok(both.map(|timed| (timed.rest, timed.output_tokens - 1)))
+    }
+
     /// What a token takes without a schema and with one, both times sampled from the same prompt.
     pub(super) fn json(&mut self, tokens: u32) -> Result<[(Duration, u64); 2], Error> {
         let schema = json!({
