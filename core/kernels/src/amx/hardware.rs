@@ -41,6 +41,23 @@ macro_rules! tile_asm {
     };
 }
 
+/// Products of two tiles, each one instruction.
+macro_rules! dots {
+    ($($name:ident = $instruction:literal),+) => {$(
+        #[inline(always)]
+        fn $name<const C: usize, const A: usize, const B: usize>(&mut self) {
+            // SAFETY: the tiles are configured whole, so their sizes fit.
+            unsafe {
+                tile_asm!(
+                    concat!($instruction, " tmm{c}, tmm{a}, tmm{b}"),
+                    c = const C, a = const A, b = const B,
+                    options(nostack, nomem, preserves_flags)
+                );
+            }
+        }
+    )+};
+}
+
 impl Tiles for Hardware {
     #[inline(always)]
     unsafe fn configure() -> Self {
@@ -91,41 +108,7 @@ impl Tiles for Hardware {
         }
     }
 
-    #[inline(always)]
-    fn dot_bf16<const C: usize, const A: usize, const B: usize>(&mut self) {
-        // SAFETY: the tiles are configured whole, so their sizes fit.
-        unsafe {
-            tile_asm!(
-                "tdpbf16ps tmm{c}, tmm{a}, tmm{b}",
-                c = const C, a = const A, b = const B,
-                options(nostack, nomem, preserves_flags)
-            );
-        }
-    }
-
-    #[inline(always)]
-    fn dot_u8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
-        // SAFETY: the tiles are configured whole, so their sizes fit.
-        unsafe {
-            tile_asm!(
-                "tdpbusd tmm{c}, tmm{a}, tmm{b}",
-                c = const C, a = const A, b = const B,
-                options(nostack, nomem, preserves_flags)
-            );
-        }
-    }
-
-    #[inline(always)]
-    fn dot_i8_i8<const C: usize, const A: usize, const B: usize>(&mut self) {
-        // SAFETY: the tiles are configured whole, so their sizes fit.
-        unsafe {
-            tile_asm!(
-                "tdpbssd tmm{c}, tmm{a}, tmm{b}",
-                c = const C, a = const A, b = const B,
-                options(nostack, nomem, preserves_flags)
-            );
-        }
-    }
+    dots! { dot_bf16 = "tdpbf16ps", dot_u8_i8 = "tdpbusd", dot_i8_i8 = "tdpbssd" }
 }
 
 impl Drop for Hardware {
