@@ -103,8 +103,8 @@ pub(super) fn model_config(files: &ModelFiles, weights: &Weights) -> Result<Valu
 pub(super) fn precision(config: &LocalChatConfig) -> Result<(PrecisionChoice, Storage)> {
     let name = config.source.precision.as_deref().unwrap_or("auto");
     let unknown = |_| {
-        let valid = "auto, f32, bf16, int8, q8_0, q4_k";
-        Error::config(format!("precision '{name}' is unknown; valid: {valid}"))
+        let valid = PrecisionChoice::NAMES;
+        Error::config(format!("precision '{name}' is unknown; valid: {valid}, q8_0, q4_k"))
     };
     Ok(match name {
         "auto" => (PrecisionChoice::Auto, Storage::AsInFile),
