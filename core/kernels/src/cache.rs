@@ -33,8 +33,8 @@ fn read() -> Option<usize> {
     #[allow(unused_unsafe, reason = "safe functions since Rust 1.92")]
     // SAFETY: every 64-bit x86 CPU has CPUID and leaf 0x80000001; other leaves are read if it has them.
     unsafe {
-        let has_amds = __cpuid(0x8000_0000).eax >= 0x8000_001d
-            && __cpuid(0x8000_0001).ecx & TOPOLOGY_EXTENSIONS != 0;
+        let has_amds =
+            __cpuid(0x8000_0000).eax >= 0x8000_001d && __cpuid(0x8000_0001).ecx & TOPOLOGY_EXTENSIONS != 0;
         let leaf = match has_amds {
             true => 0x8000_001d,
             false if __cpuid(0).eax >= 4 => 4,

@@ -287,13 +287,7 @@ struct AttentionCall<'a> {
 }
 
 impl<'a> AttentionCall<'a> {
-    fn new(
-        cpu: &Cpu,
-        heads: Heads,
-        batch: Batch<'a>,
-        options: Options<'a>,
-        to: &mut [f32],
-    ) -> Result<Self> {
+    fn new(cpu: &Cpu, heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
         let Batch { queries, keys, values, starts } = batch;
         heads.check()?;
         options.check(heads)?;
