@@ -52,7 +52,7 @@ fn passes_self_tests() -> bool {
     crate::gemm::tiled::has_bits_of_model::<_, Hardware>(s, &cpu)
         && crate::conv::tiled::has_bits_of_model::<_, Hardware>(s, &cpu)
         && crate::attention::has_bits_of_model::<_, Hardware>(s, &cpu)
-        && crate::gguf::amx::passes_self_test()
+        && crate::gguf::amx::passes_self_test::<_, Hardware>(s, &cpu)
 }
 
 /// Whether CPUID has tiles, their bf16 and int8 products, and a system that saves them.

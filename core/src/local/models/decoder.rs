@@ -14,7 +14,8 @@ use super::{Piece, TextEncoder, Tokens, config};
 use crate::error::Result;
 use crate::local::ops::{
     Activation, AttentionOptions, Embedding, Epilogue, Gate, Heads, KeyValues, KvCache, KvMemory, Linear,
-    Norm, QkPreparation, Rope, RopeLayout, Span, Tensor, attention, feed_forward, scale_rows, split_heads,
+    Norm, QkPreparation, Rope, RopeLayout, Span, Tensor, attention, by_sequences, feed_forward, scale_rows,
+    split_heads,
 };
 use crate::local::weights::{Biases, Parameters};
 
@@ -308,7 +309,7 @@ impl Decoder {
     ///
     /// # Errors
     /// `context_too_long` for a text that is longer than the model takes, `invalid_request` for an unknown token.
-    pub(super) fn forward(&self, tokens: &Tokens, mut cached: Option<Cached<'_, '_>>) -> Result<Tensor> {
+    pub(super) fn forward(&self, tokens: &Tokens, cached: Option<Cached<'_, '_>>) -> Result<Tensor> {
         let before: Vec<usize> = match &cached {
             Some(cached) => cached.caches.iter().map(|cache| cache.len()).collect(),
             None => vec![0; tokens.texts().len()],
@@ -328,12 +329,29 @@ impl Decoder {
             x = (x * self.config.embedding_scale)?;
         }
         x = tokens.with_images(x)?;
+        if cached.is_some() || !tokens.images.is_empty() {
+            return self.after_layers(x, tokens, &positions, cached);
+        }
+        let starts = tokens.starts();
+        by_sequences(x, starts, |x, texts| {
+            let positions = &positions[starts[texts.start]..starts[texts.end]];
+            self.after_layers(x, &tokens.some(texts), positions, None)
+        })
+    }
+
+    fn after_layers(
+        &self,
+        mut x: Tensor,
+        tokens: &Tokens,
+        positions: &[u32],
+        mut cached: Option<Cached<'_, '_>>,
+    ) -> Result<Tensor> {
         for (number, layer) in self.layers.iter().enumerate() {
             let of_layer = cached.as_mut().map(|Cached { caches, decoding }| {
                 let of_layer = caches.iter_mut().filter_map(|cache| cache.layers.get_mut(number));
                 (of_layer.collect::<Vec<_>>(), *decoding)
             });
-            x = layer.forward(&self.config, x, tokens, &positions, of_layer)?;
+            x = layer.forward(&self.config, x, tokens, positions, of_layer)?;
         }
         self.norm.forward(x)
     }

@@ -143,6 +143,11 @@ impl Tokens {
         pieces
     }
 
+    /// Some of the texts, which have no images.
+    fn some(&self, texts: Range<usize>) -> Self {
+        Self::new(self.texts().skip(texts.start).take(texts.len()))
+    }
+
     /// The ids of all texts.
     pub(crate) fn ids(&self) -> &[u32] {
         &self.ids
@@ -169,7 +174,7 @@ impl Tokens {
         let forward = |x: Tensor, tokens: &Self| {
             by_sequences(x, tokens.starts(), |x, texts| match texts.len() == tokens.texts().len() {
                 true => forward(x, tokens),
-                false => forward(x, &Self::new(tokens.texts().skip(texts.start).take(texts.len()))),
+                false => forward(x, &tokens.some(texts)),
             })
         };
         if !x.device().is_cpu() || x.device().precision != Precision::Int8 {
