@@ -5,14 +5,11 @@
 
 use std::sync::OnceLock;
 
-/// Where the CPU does not say: that of AMD's Zen 4 and 5, Intel's servers before Ice Lake, most of ARM's.
+/// Where the CPU does not say, or what cannot be: that of AMD's Zen 4 and 5, Intel's servers before Ice Lake, most of ARM's.
 const UNKNOWN: usize = 1 << 20;
 
-/// Half of Haswell's, for two hyperthreads.
-const LEAST: usize = 128 << 10;
-
-/// That of Intel's servers from Sapphire Rapids on. Virtual machines may claim more than there is.
-const MOST: usize = 2 << 20;
+/// From half of Haswell's, for two hyperthreads, to a core's of Intel's newest laptops and Apple's. QEMU claims 4 MiB.
+const BELIEVABLE: std::ops::RangeInclusive<usize> = 128 << 10..=3 << 20;
 
 /// Bytes of L2 cache for each thread, if all threads that share one compute. Read once a process.
 pub(crate) fn l2_bytes() -> usize {
@@ -21,7 +18,7 @@ pub(crate) fn l2_bytes() -> usize {
 }
 
 fn believable(bytes: Option<usize>) -> usize {
-    bytes.map_or(UNKNOWN, |bytes| bytes.clamp(LEAST, MOST))
+    bytes.filter(|bytes| BELIEVABLE.contains(bytes)).unwrap_or(UNKNOWN)
 }
 
 /// By CPUID: Intel's leaf 4, or AMD's leaf of the same layout.

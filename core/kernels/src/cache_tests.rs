@@ -2,9 +2,11 @@ use super::*;
 
 #[test]
 fn what_cannot_be_is_not_believed() {
-    assert_eq!(believable(None), UNKNOWN);
-    for (told, wanted) in [(0, LEAST), (1 << 12, LEAST), (1280 << 10, 1280 << 10), (16 << 20, MOST)] {
-        assert_eq!(believable(Some(told)), wanted, "{told}");
+    for told in [None, Some(0), Some(64 << 10), Some(4 << 20), Some(usize::MAX)] {
+        assert_eq!(believable(told), UNKNOWN, "{told:?}");
+    }
+    for told in [128 << 10, 1280 << 10, 3 << 20] {
+        assert_eq!(believable(Some(told)), told);
     }
 }
 
@@ -16,7 +18,7 @@ fn a_leaf_of_cpuid_tells_a_threads_share() {
         ([0x1c00_4143, 0x01c0_003f, 0x1ff], Some(128)), // Intel's desktops until 2018, two hyperthreads
         ([0x1c00_4143, 0x03c0_003f, 0x3ff], Some(512)), // Skylake-X, two hyperthreads
         ([0x0000_0143, 0x01c0_003f, 0x3ff], Some(512)), // EPYC Milan in a virtual machine without hyperthreads
-        ([0x0400_4143, 0x03c0_003f, 0xfff], Some(2048)), // an emulator: 4 MiB
+        ([0x0400_4143, 0x03c0_003f, 0xfff], Some(2048)), // an emulator's 4 MiB for two
         ([0x1c00_4121, 0x01c0_003f, 0x03f], None),      // L1 data
         ([0x1c00_4122, 0x01c0_003f, 0x03f], None),      // L1 instructions
         ([0x0002_c163, 0x03c0_003f, 0x3fff], None),     // L3
@@ -25,8 +27,8 @@ fn a_leaf_of_cpuid_tells_a_threads_share() {
     ] {
         assert_eq!(l2_share(registers), wanted.map(|kib: usize| kib << 10), "{registers:x?}");
     }
-    // Nonsense that is larger than any number.
-    assert!(believable(l2_share([0x143, u32::MAX, u32::MAX])) == MOST);
+    // More than a number of 64 bits can say.
+    assert_eq!(believable(l2_share([0x143, u32::MAX, u32::MAX])), UNKNOWN);
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// Bytes of L2 cache for each thread, by which work is cut into parts. Results do not depend on it.
-    pub fn l2_bytes(&self) -> usize {
+    pub(crate) fn l2_bytes(&self) -> usize {
         self.l2_bytes
     }
 
