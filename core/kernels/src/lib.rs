@@ -16,6 +16,7 @@ mod settings;
 pub(crate) mod amx;
 pub mod attention;
 pub mod auto;
+pub(crate) mod cache;
 pub mod conv;
 pub(crate) mod dispatch;
 pub mod elementwise;

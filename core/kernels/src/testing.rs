@@ -40,6 +40,14 @@ pub(crate) fn with_threads(cpu: &Cpu, threads: usize) -> Cpu {
     Cpu::new(cpu.isa, threads)
 }
 
+/// Sizes of L2 caches, of which a thread has between half of Haswell's and all of Sapphire Rapids'.
+pub(crate) const L2_BYTES: [usize; 4] = [128 << 10, 512 << 10, 1 << 20, 2 << 20];
+
+/// The same CPU as if each thread had so many bytes of L2 cache.
+pub(crate) fn with_l2_bytes(cpu: &Cpu, bytes: usize) -> Cpu {
+    Cpu { isa: cpu.isa, pool: cpu.pool.clone().with_l2_bytes(bytes) }
+}
+
 /// Numbers equal up to an absolute error; NaN equals NaN, an infinity itself.
 #[track_caller]
 pub(crate) fn assert_close(found: &[f32], truth: &[f64], error: f64, what: &str) {

@@ -11,16 +11,17 @@ use super::pack::{copy, four_columns, join_rows, widen};
 use super::tile::Products;
 use super::{AttentionCall, Distances, Mask, Span};
 
-/// Keys of a tile: few enough that scores, keys and values stay in the cache.
+/// Keys of a tile: few enough that scores, keys and values stay in the cache. The same for all CPUs, because a result's bits
+/// depend on it.
 pub(super) const TILE: usize = 128;
 
 /// The most rows of a block.
 const MAX_ROWS: usize = 512;
 
-/// Rows of a block: many, so that packing a tile of keys pays, but their queries and sums must stay in the L2 cache.
-pub(super) fn rows(size: usize) -> usize {
-    const SUMS: usize = 1 << 15;
-    (SUMS / size / 32 * 32).clamp(32, MAX_ROWS)
+/// Rows of a block: many, so that packing a tile of keys pays, but their queries and sums take a quarter of the L2 cache.
+/// Multiples of 32, so that rows share panels with the same others on all CPUs.
+pub(super) fn rows(size: usize, l2_bytes: usize) -> usize {
+    (l2_bytes / 32 / size / 32 * 32).clamp(32, MAX_ROWS)
 }
 
 /// One part of the work: rows from `first` on, of one head of keys in one sequence. A row is a query in one head; the
@@ -102,7 +103,7 @@ impl<S: Simd, P: Products<S>> Work<S> for QueryBlock<'_, P> {
         let (queries, keys) = self.call.sequence(self.sequence);
         let size = self.size::<S>();
         let total = queries.len() * self.call.heads.group();
-        let count = rows(self.call.heads.padded_size()).min(total - self.first);
+        let count = self.call.rows_of_block.min(total - self.first);
         // SAFETY: whoever chose the products answers for it; the block is this thread's only work.
         let mut products = unsafe { P::start() };
         let padded = count.next_multiple_of(panel);

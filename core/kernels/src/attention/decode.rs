@@ -15,7 +15,7 @@ use super::pack::widen;
 use super::view::{Heads, Numbers, Strided, has};
 use crate::error::Result;
 
-/// Keys of a chunk.
+/// Keys of a chunk. The same for all CPUs, because a result's bits depend on it.
 const CHUNK: usize = 512;
 
 /// Keys that are widened to f32 at once.

@@ -256,7 +256,7 @@ fn attend(
     to: &mut [f32],
     block: impl Fn(&AttentionCall<'_>, [usize; 3]) + Sync,
 ) -> Result<()> {
-    let call = AttentionCall::new(heads, batch, options, to)?;
+    let call = AttentionCall::new(cpu, heads, batch, options, to)?;
     let parts = call.parts();
     let work = |part: usize| block(&call, parts[part]);
     if call.is_small() {
@@ -281,11 +281,13 @@ struct AttentionCall<'a> {
     values: Strided<Numbers<'a>>,
     starts: Starts<'a>,
     options: Options<'a>,
+    /// The most rows of a block.
+    rows_of_block: usize,
     to: SharedStart<f32>,
 }
 
 impl<'a> AttentionCall<'a> {
-    fn new(heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
+    fn new(cpu: &Cpu, heads: Heads, batch: Batch<'a>, options: Options<'a>, to: &mut [f32]) -> Result<Self> {
         let Batch { queries, keys, values, starts } = batch;
         heads.check()?;
         options.check(heads)?;
@@ -309,7 +311,9 @@ impl<'a> AttentionCall<'a> {
         if starts.keys.windows(2).any(|pair| pair[1] - pair[0] > MAX_KEYS) {
             return Err(KernelError::shape(format!("a sequence has more than {MAX_KEYS} keys")));
         }
-        Ok(Self { heads, queries, keys, values, starts, options, to: SharedStart(to.as_mut_ptr()) })
+        let rows_of_block = block::rows(heads.padded_size(), cpu.pool.l2_bytes());
+        let to = SharedStart(to.as_mut_ptr());
+        Ok(Self { heads, queries, keys, values, starts, options, rows_of_block, to })
     }
 
     /// The queries and the keys of a sequence.
@@ -324,12 +328,11 @@ impl<'a> AttentionCall<'a> {
 
     /// Sequence, head of keys and first row of each block. The cuts do not depend on the batch.
     fn parts(&self) -> Vec<[usize; 3]> {
-        let at_once = block::rows(self.heads.padded_size());
         let mut parts = Vec::new();
         for sequence in 0..self.sequences() {
             let rows = self.sequence(sequence).0.len() * self.heads.group();
             for head in 0..self.heads.keys {
-                parts.extend((0..rows).step_by(at_once).map(|first| [sequence, head, first]));
+                parts.extend((0..rows).step_by(self.rows_of_block).map(|first| [sequence, head, first]));
             }
         }
         parts

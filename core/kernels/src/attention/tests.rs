@@ -3,7 +3,9 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-use super::super::testing::{assert_close, bits, cpus_and_model as cpus, noise, with_threads};
+use super::super::testing::{
+    L2_BYTES, assert_close, bits, cpus_and_model as cpus, noise, with_l2_bytes, with_threads,
+};
 use super::*;
 
 /// A batch whose queries, keys and values lie side by side in one row a token.
@@ -344,6 +346,19 @@ fn keeping_keys_is_adding_nothing_or_minus_infinity() {
     };
     assert_eq!(run(Mask::Keep(&keep)), run(Mask::Add(&add)));
     assert_ne!(run(Mask::Keep(&keep)), run(Mask::None));
+}
+
+#[test]
+fn the_size_of_the_cache_does_not_change_a_bit() {
+    assert_eq!(L2_BYTES.map(|l2_bytes| block::rows(64, l2_bytes)), [64, 256, 512, 512]);
+    for span in [Span::ALL, Span::CAUSAL] {
+        for case in Case::new(2, 1, 64, &[(290, 300)], span).both() {
+            for cpu in cpus() {
+                let found = L2_BYTES.map(|l2_bytes| bits(&case.run(&with_l2_bytes(&cpu, l2_bytes))));
+                assert!(found.iter().all(|bits| bits == &found[0]), "{cpu:?} {span:?} {}", case.narrow);
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,8 +14,8 @@ use super::super::gemm::{Precision, Weights};
 use super::super::{Cpu, Isa};
 use crate::error::{KernelError, Result};
 
-/// Steps of a block: a panel's weights, 128 bytes per step with AVX-512, stay in the L2 cache beside the input of a
-/// patch.
+/// Steps of a block: a panel's weights, 128 bytes per step with AVX-512 and half with AVX2, stay in the L2 cache beside the
+/// input of a patch. The same for all CPUs, because a result's bits depend on it.
 const BLOCK_STEPS: usize = 1152;
 
 /// The channels and size of a window.

@@ -8,9 +8,6 @@ use super::{ConvPart, Images};
 /// Fewer multiplications than this are done by one thread, because waking another costs as much.
 const MIN_PARALLEL_WORK: usize = 1 << 21;
 
-/// Words of a patch per block: they fit the L2 cache beside a block of weights.
-const WORDS: usize = 100 << 10;
-
 /// The most input pixels of a patch.
 const PIXELS: usize = 700;
 
@@ -36,7 +33,9 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(cpu: &Cpu, layer: &Conv, images: Images<'_>, height: usize, width: usize) -> Self {
         let (window, stride) = (layer.window(), layer.geometry().stride);
-        let pixels = (WORDS / layer.block(0).len().max(1)).clamp(COLUMNS, PIXELS);
+        // The words of a patch per block take 2/5 of the L2 cache, beside a block of weights.
+        let words = cpu.pool.l2_bytes() / 1024 * 100;
+        let pixels = (words / layer.block(0).len().max(1)).clamp(COLUMNS, PIXELS);
         let most = if window.width == 1 { pixels } else { COLUMNS };
         let columns = width.div_ceil(most);
         let region = (width.div_ceil(columns) - 1) * stride + window.width;

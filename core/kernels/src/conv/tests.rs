@@ -4,7 +4,9 @@ use half::bf16;
 use proptest::prelude::*;
 
 use super::super::gemm::Weights;
-use super::super::testing::{assert_close, bits, cpus_and_model as cpus, noise, with_threads};
+use super::super::testing::{
+    L2_BYTES, assert_close, bits, cpus_and_model as cpus, noise, with_l2_bytes, with_threads,
+};
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -216,6 +218,31 @@ fn an_image_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
                 let alone = Case { count: 1, ..case.clone() };
                 let found = alone.run_on(&cpu, precision, &input[2 * input.len() / 3..], Epilogue::default());
                 assert_eq!(bits(&found), all[2 * one..], "{cpu:?}, {precision:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_size_of_the_cache_does_not_change_a_bit() {
+    for case in [
+        Case::new([128, 33], [3, 3], Geometry::padded(1), [1, 24, 24]),
+        Case::new([1300, 20], [1, 1], Geometry::default(), [1, 20, 20]),
+    ] {
+        let (input, height, width) = (case.input(), case.height, case.width);
+        let images = Images { data: &input, count: 1, height, width };
+        for cpu in cpus() {
+            for &precision in Precision::of(cpu.isa) {
+                let layer = case.layer(&cpu, precision);
+                let cpus = L2_BYTES.map(|l2_bytes| with_l2_bytes(&cpu, l2_bytes));
+                let parts = [0, 3].map(|i| Plan::new(&cpus[i], &layer, images, height, width).parts());
+                assert!(parts[0] > parts[1], "{cpu:?} {precision:?} {parts:?}");
+                let found = cpus.map(|cpu| {
+                    let mut to = vec![f32::NAN; height * width * case.window.outputs];
+                    conv(&cpu, &layer, images, &mut to, Epilogue::default()).unwrap();
+                    bits(&to)
+                });
+                assert!(found.iter().all(|bits| bits == &found[0]), "{cpu:?} {precision:?}");
             }
         }
     }

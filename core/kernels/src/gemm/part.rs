@@ -9,19 +9,12 @@ use super::super::simd::Simd;
 use super::activations::{PackRows, RowStart};
 use super::element::{Element, RowScale};
 use super::epilogue::{Direct, Finish};
-use super::plan::{share, words_at_once};
+use super::plan::share;
 use super::tile::{Tile, TileWork};
 use super::{GemmCall, Results, Rows, is_used, max_rows, panels_at_once};
 
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
-
-/// Tiles of fewer words would wait for the stores of their results where these exceed the cache. Their sums are stored
-/// first and finished one block later.
-const SHORT_TILE: usize = 128;
-
-/// Results that stay in the L2 cache, in bytes.
-const CACHED_RESULTS: usize = 1 << 20;
 
 /// Some rows times some panels.
 pub(super) struct GemmPart<'a> {
@@ -65,7 +58,7 @@ impl<'a> GemmPart<'a> {
         let at_once = if self.blocks == 1 { panels_at_once(S::LANES, self.rows.len()) } else { 1 };
         let length = self.call.packed.words();
         // Sums that more words follow are kept for all panels; others are finished at once.
-        let at_a_time = words_at_once(length);
+        let at_a_time = self.call.plan.words_at_once;
         self.is_packed = is_packed;
         self.keeps_all = length > at_a_time;
         let kept = if self.keeps_all { self.panels.len() } else { at_once };
@@ -184,11 +177,7 @@ impl<'a> GemmPart<'a> {
     /// takes no longer than multiplying.
     fn is_plain(&self, end: usize) -> bool {
         let (packed, epilogue) = (self.call.packed, &self.call.epilogue);
-        let results = self.call.rows * packed.outputs() * size_of::<f32>();
-        if packed.words() < SHORT_TILE && results > CACHED_RESULTS {
-            return false;
-        }
-        let whole = end * packed.panel_outputs() <= packed.outputs();
+        let whole = end * packed.panel_outputs() <= packed.outputs() && !self.call.plan.finishes_later;
         whole && !packed.is_gated() && epilogue.activation == Activation::None && epilogue.scale == 1.0
     }
 

@@ -7,7 +7,7 @@ use super::super::Isa;
 use super::super::amx::model::Model;
 use super::super::math::Activation;
 use super::super::simd::portable;
-use super::super::testing::noise;
+use super::super::testing::{L2_BYTES, bits, cpus_and_model, noise, with_l2_bytes};
 use super::super::{elementwise, rough};
 use super::*;
 
@@ -275,6 +275,28 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
                     let expected = &whole[start * outputs..(start + count) * outputs];
                     assert!(c == expected, "{isa} {precision:?}: rows {start}.. {count} of {rows}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_size_of_the_cache_does_not_change_a_bit() {
+    // Rows of many words, and results that only the larger caches hold.
+    for (rows, outputs, inputs) in [(300, 33, 3300), (600, 320, 90)] {
+        let case = Case::new(rows, outputs, inputs);
+        for cpu in cpus_and_model() {
+            for &precision in Precision::of(cpu.isa) {
+                let (packed, mut plans, mut found) = (case.packed(&cpu, precision), Vec::new(), Vec::new());
+                for l2_bytes in L2_BYTES {
+                    let cpu = with_l2_bytes(&cpu, l2_bytes);
+                    let mut c = vec![f32::NAN; rows * outputs];
+                    gemm(&cpu, &packed, &case.a, rows, &mut c, Epilogue::default()).unwrap();
+                    found.push(bits(&c));
+                    plans.push(Plan::new(&cpu, &packed, rows));
+                }
+                assert!(found.iter().all(|bits| bits == &found[0]), "{cpu:?} {precision:?} {inputs}");
+                assert_ne!(plans[0], plans[3], "{cpu:?} {precision:?} {inputs}");
             }
         }
     }

@@ -37,7 +37,8 @@ pub(in super::super) const STEP_BYTES: usize = ROWS * PANEL_ROW_BYTES;
 /// Words of a panel's sums of 16 rows.
 pub(in super::super) const SUMS: usize = STEP_BYTES / 4;
 
-/// Steps of a row that are multiplied before the next rows: 128 KiB of a block, which stay in the L2 cache.
+/// Steps of a row that are multiplied before the next rows: 128 KiB of a block, which stay in the L2 cache: all CPUs with
+/// AMX have 2 MiB.
 const MAX_STEPS: usize = 64;
 
 /// What a precision's products are in tiles.

@@ -21,10 +21,6 @@ use super::wide::Wide;
 /// that computes are awake.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
 
-/// Bytes of weights that are multiplied by all rows before the next ones: with a block of rows, they fit an L2 cache of
-/// 512 KiB.
-const WEIGHTS_IN_CACHE: usize = 256 << 10;
-
 /// Parts per thread where memory bandwidth is the limit: several, so that none waits long for a slow thread.
 pub(super) const PARTS_A_THREAD: usize = 4;
 
@@ -97,7 +93,8 @@ impl BlockMatmul<'_> {
     fn parts(&self, cpu: &Cpu, panel_bytes: usize, blocks: usize) -> usize {
         let panels = self.outputs.div_ceil(tile::ROWS);
         let threads = cpu.pool.threads();
-        let in_cache = (WEIGHTS_IN_CACHE / panel_bytes.max(1)).max(1);
+        // A quarter of the L2 cache has weights that are multiplied by one block of rows after another.
+        let in_cache = (cpu.pool.l2_bytes() / 4 / panel_bytes.max(1)).max(1);
         let for_cache = if blocks > 1 { panels.div_ceil(in_cache) } else { 1 };
         if threads == 1 || self.rows.saturating_mul(self.outputs).saturating_mul(self.k) < MIN_PARALLEL_WORK {
             return for_cache;

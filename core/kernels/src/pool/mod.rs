@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::cache::l2_bytes;
 use crate::error::{KernelError, Result};
 use shared::Shared;
 
@@ -26,6 +27,7 @@ pub const MAX_THREADS: usize = 256;
 pub struct Pool {
     workers: Workers,
     threads: usize,
+    l2_bytes: usize,
 }
 
 #[derive(Clone)]
@@ -67,14 +69,15 @@ impl Pool {
             Some(wanted) if wanted != chosen => Err(KernelError::Settings(format!(
                 "the thread pool of this process already has {chosen} threads; it cannot have {wanted}"
             ))),
-            _ => Ok(Self { workers: Workers::Process, threads: chosen }),
+            _ => Ok(Self { threads: chosen, ..Self::alone() }),
         }
     }
 
     /// A pool of its own, of at least one thread and at most [`MAX_THREADS`]: for tests and measurements.
     pub fn new(threads: usize) -> Self {
         let threads = threads.clamp(1, MAX_THREADS);
-        Self { workers: Workers::Own(Arc::new(Owned(Shared::start(threads)))), threads }
+        let workers = Workers::Own(Arc::new(Owned(Shared::start(threads))));
+        Self { workers, threads, ..Self::alone() }
     }
 
     /// How many threads work at once, including the caller.
@@ -82,9 +85,20 @@ impl Pool {
         self.threads
     }
 
+    /// Bytes of L2 cache for each thread, by which work is cut into parts. Results do not depend on it.
+    pub(crate) fn l2_bytes(&self) -> usize {
+        self.l2_bytes
+    }
+
+    /// The same threads as if they had so many bytes.
+    #[cfg(test)]
+    pub(crate) fn with_l2_bytes(self, l2_bytes: usize) -> Self {
+        Self { l2_bytes, ..self }
+    }
+
     /// The calling thread alone: for work that is itself a part of a pool's.
     pub fn alone() -> Self {
-        Self { workers: Workers::Process, threads: 1 }
+        Self { workers: Workers::Process, threads: 1, l2_bytes: l2_bytes() }
     }
 
     /// Calls `part` with every number below `parts`, on this and other threads, and returns when all are done.

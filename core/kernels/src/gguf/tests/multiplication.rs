@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::{L2_BYTES, bits, with_l2_bytes};
 
 fn check_case(case: &Case) {
     let truth = case.truth();
@@ -68,6 +69,20 @@ fn a_row_gives_the_same_bits_alone_and_in_any_batch_on_any_threads() {
                 let same = found.iter().zip(&expected).all(|(found, one)| found.to_bits() == one.to_bits());
                 assert!(same, "{isa} {} {m} rows, {threads} threads", format.name());
             }
+        }
+    }
+}
+
+#[test]
+fn the_size_of_the_cache_does_not_change_a_bit() {
+    for (format, k) in [(Format::Q4_0, 4096), (Format::Q6K, 4096), (Format::Bf16, 1030)] {
+        let case = Case::new(format, 27, 100, k);
+        for isa in sets() {
+            let cpu = Cpu::new(isa, 1);
+            // In the smallest cache, a quarter of which has less than half of the weights, they are cut.
+            assert!(case.weights(&cpu).data.len() > L2_BYTES[0] / 2, "{}", format.name());
+            let found = L2_BYTES.map(|l2_bytes| bits(&case.run(&with_l2_bytes(&cpu, l2_bytes))));
+            assert!(found.iter().all(|bits| bits == &found[0]), "{isa} {}", format.name());
         }
     }
 }
