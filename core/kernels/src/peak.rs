@@ -45,7 +45,7 @@ pub fn multiply(cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u6
             return in_tiles;
         }
     }
-    with_simd!(full cpu.isa, s => multiply_with(s, cpu, instruction, rounds))
+    with_simd!(every cpu.isa, s => multiply_with(s, cpu, instruction, rounds))
 }
 
 /// The same with tiles: four independent sums keep their unit busy.

@@ -281,8 +281,8 @@ impl<'a> GemmCall<'a> {
         }
         match self.packed.precision() {
             Precision::F32 => with_simd!(self.packed.isa(), s => self.run::<_, f32::F32>(s, cpu)),
-            Precision::Bf16 => with_simd!(full self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu)),
-            Precision::Int8 => with_simd!(full self.packed.isa(), s => self.run::<_, int8::Int8>(s, cpu)),
+            Precision::Bf16 => with_simd!(bf16 self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu)),
+            Precision::Int8 => with_simd!(bytes self.packed.isa(), s => self.run::<_, int8::Int8>(s, cpu)),
         }
     }
 

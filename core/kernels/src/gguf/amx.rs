@@ -405,8 +405,8 @@ unsafe fn store_sums<S: Simd>(s: S, to: *mut f32, sums: &[S::F32; ROWS]) {
 /// Whether the CPU's tiles give the bits of its vectors, in products of both numbers of parts, with and without minima.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn passes_self_test() -> bool {
-    // SAFETY: tiles are only asked for where the CPU has AVX-512 with VNNI and BF16.
-    let s = unsafe { super::super::simd::avx512::Avx512Full::new() };
+    // SAFETY: tiles are only asked for where the CPU has AVX-512 with VNNI.
+    let s = unsafe { super::super::simd::avx512::Avx512Vnni::new() };
     let cpu = Cpu::new(super::super::Isa::untested_amx(), 1);
     // More rows than a tile, more outputs than a panel, and a step and a half more than a chunk.
     [(Format::Q5_1, [17, 20, 608]), (Format::Q6K, [17, 20, 256])].into_iter().all(|(format, sizes)| {
