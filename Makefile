@@ -34,8 +34,8 @@ memory: ## Runs the tests of the CPU kernels under the address sanitizer
 soak: ## Random requests to the local chat model, in the process and over HTTP, as long as wanted: SECONDS=3600
 	scripts/soak $(or $(SECONDS),60)
 
-bench: ## Runs one benchmark in a release build: BENCH=overhead (of Rust, then of Node.js), kernels, pictures, embed, chat or procurement
-	@missed=0; cargo run --release -p ayni-benches $(if $(filter overhead procurement chat,$(BENCH)),--no-default-features)$(if $(filter procurement chat,$(BENCH)), --features $(BENCH)) -- $(BENCH) || missed=1; \
+bench: ## Runs one benchmark in a release build: BENCH=overhead (of Rust, then of Node.js), kernels, pictures, embed, chat or procurement; OPTIONS='--quick --only gemm_int8'
+	@missed=0; cargo run --release -p ayni-benches $(if $(filter overhead procurement chat,$(BENCH)),--no-default-features)$(if $(filter procurement chat,$(BENCH)), --features $(BENCH)) -- $(BENCH) $(OPTIONS) || missed=1; \
 	$(if $(filter overhead,$(BENCH)),scripts/bench-node || missed=1; )exit $$missed
 
 bench-peers: ## Measures ours and other libraries in one run: SUITE=embed or chat, OPTIONS='--quick --only minilm'

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     println!("# {}, {} threads", cpu.isa, cpu.pool.threads());
     let turns = if options.quick { 2 } else { 5 };
     let mut exact: Option<Vec<f32>> = None;
-    for precision in Precision::ALL {
+    for precision in Precision::of(cpu.isa) {
         let name = |part: &str| format!("image_{part}_{}", precision.name());
         let is_wanted =
             |part: &str| options.only.is_empty() || options.only.iter().any(|only| name(part).contains(only));

@@ -18,6 +18,7 @@ use std::time::Instant;
 use ayni::local::ops::cpu;
 use ayni::{Environment, Error, ErrorKind};
 use ayni_kernels::Cpu;
+use ayni_kernels::gemm::Precision;
 use ayni_kernels::peak::{self, Instruction};
 
 use crate::Options;
@@ -53,7 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
         let texts = if options.quick { stream::TEXTS_QUICK } else { stream::TEXTS };
         stream::measure(&mut Ours::new("auto", folders.clone())?, texts)?.report(&mut report, "auto");
     }
-    for precision in ["auto", "f32", "bf16", "int8"] {
+    let precisions = Precision::of(cpu.isa).iter().map(|precision| precision.name());
+    for precision in std::iter::once("auto").chain(precisions) {
         let mut ours = Ours::new(precision, folders.clone())?;
         for work in works::all() {
             if is_wanted(&work.name) && (has_clip || work.model == Model::MiniLm) {
@@ -98,6 +100,8 @@ fn operations_a_second(cpu: &Cpu, precision: &str) -> Option<f64> {
         "f32" => Instruction::MultiplyAdd,
         "int8" => Instruction::ByteDot,
         "bf16" => Instruction::Bf16Dot,
+        // Three products for one.
+        "bf16x3" => return operations_a_second(cpu, "bf16").map(|operations| operations / 3.0),
         // What `auto` chooses: bf16 where the CPU multiplies it.
         _ => {
             return operations_a_second(cpu, "bf16").or_else(|| operations_a_second(cpu, "f32"));

@@ -48,7 +48,7 @@ enum Side {
 impl Side {
     fn open(name: &str, folders: &Folders) -> Result<Self, Error> {
         match name {
-            "auto" | "f32" | "bf16" | "int8" => Ok(Self::Ours(Ours::new(name, folders.clone())?)),
+            "auto" | "f32" | "bf16" | "int8" | "bf16x3" => Ok(Self::Ours(Ours::new(name, folders.clone())?)),
             #[cfg(feature = "stock")]
             "candle" => Ok(Self::Stock(super::stock::Stock::new(folders)?)),
             #[cfg(not(feature = "stock"))]

@@ -19,8 +19,11 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), KernelError> {
         ("gemm_f32", Precision::F32, Instruction::MultiplyAdd, 0.90),
         ("gemm_bf16", Precision::Bf16, Instruction::Bf16Dot, 0.85),
         ("gemm_int8", Precision::Int8, Instruction::ByteDot, 0.70),
+        // Three products for one.
+        ("gemm_bf16x3", Precision::Bf16x3, Instruction::Bf16Dot, 0.45 / 3.0),
     ] {
-        if precision != Precision::Bf16 || best.isa.has_bf16_dot() {
+        let is_here = Precision::of(best.isa).contains(&precision);
+        if is_here && (precision != Precision::Bf16 || best.isa.has_bf16_dot()) {
             let kind = Kind { group, precision, instruction, target };
             sizes(bench, &best, kind, &[64, 512])?;
         }

@@ -468,8 +468,8 @@ export interface EmbedderLocalConfig {
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /**
-   * In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain
-   * numbers are quantised while they are loaded.
+   * In which precision: `auto`, `f32`, `bf16`, `int8`, or `bf16x3` on CPUs with AMX: almost f32, as sums of two
+   * bf16. Chat models also take `q8_0` and `q4_k`: their plain numbers are quantised while they are loaded.
    */
   precision?: string | undefined | null;
   /**
@@ -537,8 +537,8 @@ export interface ChatLocalConfig {
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /**
-   * In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain
-   * numbers are quantised while they are loaded.
+   * In which precision: `auto`, `f32`, `bf16`, `int8`, or `bf16x3` on CPUs with AMX: almost f32, as sums of two
+   * bf16. Chat models also take `q8_0` and `q4_k`: their plain numbers are quantised while they are loaded.
    */
   precision?: string | undefined | null;
   /**
@@ -618,8 +618,8 @@ export interface ImageLocalConfig {
   /** Where to run: `auto`, `cpu` or `cuda:N`. */
   device?: string | undefined | null;
   /**
-   * In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain
-   * numbers are quantised while they are loaded.
+   * In which precision: `auto`, `f32`, `bf16`, `int8`, or `bf16x3` on CPUs with AMX: almost f32, as sums of two
+   * bf16. Chat models also take `q8_0` and `q4_k`: their plain numbers are quantised while they are loaded.
    */
   precision?: string | undefined | null;
   /**

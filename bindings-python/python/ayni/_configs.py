@@ -245,8 +245,9 @@ class LocalConfig(TypedDict, total=False):
     device: str | None
     """Where to run: ``auto``, ``cpu`` or ``cuda:N``."""
     precision: str | None
-    """In which precision: ``auto``, ``f32``, ``bf16`` or ``int8``. Chat models also take ``q8_0`` and ``q4_k``:
-    their plain numbers are quantised while they are loaded.
+    """In which precision: ``auto``, ``f32``, ``bf16``, ``int8``, or ``bf16x3`` on CPUs with AMX: almost f32, as sums
+    of two bf16. Chat models also take ``q8_0`` and ``q4_k``: their plain numbers are quantised while they are
+    loaded.
     """
     load: str | None
     """How weights are read: ``map`` (the default) shares the pages of the files with the page cache and other

@@ -198,7 +198,7 @@ impl Setup<ImageConfig> {
     /// | --- | --- |
     /// | `SD_LCM_LORA_ID` | a LoRA, or `none`; for Stable Diffusion 1.5 and SDXL by their ids it is `latent-consistency/lcm-lora-sdv1-5` or `latent-consistency/lcm-lora-sdxl` by default |
     /// | `SD_DEVICE` | `auto`, `cpu`, `cuda`, `cuda:N` |
-    /// | `SD_PRECISION` | `auto`, `f32`, `bf16`, `int8`; `fp16` means half precision, which is bf16 here |
+    /// | `SD_PRECISION` | `auto`, `f32`, `bf16`, `int8`, `bf16x3`; `fp16` means half precision, which is bf16 here |
     /// | `SD_SAFETY` | `off` (the default), `mark`, `blank`, `refuse`: what is done with images in which the model's safety checker finds something |
     ///
     /// A private Space gets `HF_API_TOKEN`. The answer's route says which engine served.

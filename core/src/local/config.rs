@@ -22,8 +22,8 @@ pub struct ModelSource {
     pub model: String,
     /// Where to run: `auto`, `cpu` or `cuda:N`.
     pub device: Option<String>,
-    /// In which precision: `auto`, `f32`, `bf16` or `int8`. Chat models also take `q8_0` and `q4_k`: their plain numbers are
-    /// quantised while they are loaded.
+    /// In which precision: `auto`, `f32`, `bf16`, `int8`, or `bf16x3` on CPUs with AMX: almost f32, as sums of two bf16. Chat
+    /// models also take `q8_0` and `q4_k`: their plain numbers are quantised while they are loaded.
     pub precision: Option<String>,
     /// How weights are read: `map` (the default) shares the pages of the files with the page cache and other processes, and
     /// needs files that nobody rewrites in place; `copy` reads them into memory.
@@ -71,7 +71,7 @@ macro_rules! over_a_source {
                 self
             }
 
-            /// Says in which precision: `auto`, `f32`, `bf16` or `int8`; for chat also `q8_0` or `q4_k`.
+            /// Says in which precision: `auto`, `f32`, `bf16`, `int8` or `bf16x3`; for chat also `q8_0` or `q4_k`.
             pub fn with_precision(mut self, precision: impl Into<String>) -> Self {
                 self.source.precision = Some(precision.into());
                 self

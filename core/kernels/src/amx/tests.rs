@@ -194,15 +194,17 @@ impl Tiles for Flawed {
 #[test]
 fn self_tests_find_a_wrong_bit() {
     use crate::simd::portable::WIDE as S;
-    use crate::{Cpu, Isa, attention, conv, gemm};
+    use crate::{Cpu, Isa, attention, conv, gemm, gguf};
 
     let cpu = &Cpu::new(Isa::MODEL, 1);
     assert!(gemm::tiled::has_bits_of_model::<_, Model>(S, cpu));
     assert!(conv::tiled::has_bits_of_model::<_, Model>(S, cpu));
     assert!(attention::has_bits_of_model::<_, Model>(S, cpu));
+    assert!(gguf::amx::passes_self_test::<_, Model>(S, cpu));
     assert!(!gemm::tiled::has_bits_of_model::<_, Flawed>(S, cpu));
     assert!(!conv::tiled::has_bits_of_model::<_, Flawed>(S, cpu));
     assert!(!attention::has_bits_of_model::<_, Flawed>(S, cpu));
+    assert!(!gguf::amx::passes_self_test::<_, Flawed>(S, cpu));
 }
 
 /// Where the CPU has AMX and the system permits it. Elsewhere it says that nothing was tested.

@@ -75,7 +75,7 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// Packs `[outputs, inputs, height, width]` weights, as PyTorch orders them.
+    /// Packs `[outputs, inputs, height, width]` weights, as PyTorch orders them. In bf16x3 they stay f32.
     ///
     /// # Errors
     /// [`Shape`](crate::KernelError::Shape) if the number of weights is another, a size or the stride is zero, or in
@@ -97,6 +97,8 @@ impl Conv {
             )));
         }
         let isa = cpu.isa;
+        precision.check(isa)?;
+        let precision = if precision == Precision::Bf16x3 { Precision::F32 } else { precision };
         // A pixel of few channels is mostly padding in tiles.
         let best = PanelLayout::best(isa, precision);
         let is_wide = 2 * window.inputs.div_ceil(best.group) >= best.words(window.inputs);

@@ -97,7 +97,9 @@ pub fn conv(
     }
     let isa = layer.isa();
     match layer.precision() {
-        Precision::F32 => with_simd!(isa, s => call.run(cpu, |part| call.part::<_, F32>(s, part))),
+        Precision::F32 | Precision::Bf16x3 => {
+            with_simd!(isa, s => call.run(cpu, |part| call.part::<_, F32>(s, part)))
+        }
         Precision::Bf16 => with_simd!(bf16 isa, s => call.run(cpu, |part| call.part::<_, Bf16>(s, part))),
         Precision::Int8 => with_simd!(bytes isa, s => call.run(cpu, |part| call.part::<_, Int8>(s, part))),
     }

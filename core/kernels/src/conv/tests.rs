@@ -112,6 +112,9 @@ fn check(case: &Case) {
         // Half a step of activations between -1 and 1, and one of weights: the largest may be cut.
         let terms = steps * (1.0 / 254.0 + 1.0 / 127.0) * 1.02;
         assert_close(&case.run(&cpu, Precision::Int8), &exact.0, terms + error, &what);
+        if cpu.isa.has_tiles() {
+            assert_eq!(case.run(&cpu, Precision::Bf16x3), case.run(&cpu, Precision::F32), "{what}");
+        }
     }
 }
 
@@ -169,7 +172,7 @@ fn windows_of_other_sizes() {
 fn biases_activation_scale_and_residual_follow_the_sums() {
     for (window, geometry) in [([3, 3], Geometry::padded(1)), ([1, 1], Geometry::default())] {
         let silu = |x: f64| x / (1.0 + (-x).exp());
-        let each = |cpu: Cpu| Precision::ALL.iter().map(move |precision| (cpu.clone(), *precision));
+        let each = |cpu: Cpu| Precision::of(cpu.isa).iter().map(move |precision| (cpu.clone(), *precision));
         for (cpu, precision) in cpus().into_iter().flat_map(each) {
             let case = Case::new([50, 35], window, geometry, [2, 4, 5]);
             let run = |epilogue| case.run_on(&cpu, precision, &case.input(), epilogue);
@@ -204,7 +207,7 @@ fn an_image_has_the_same_bits_alone_and_in_any_batch_with_any_threads() {
     for (window, geometry) in [([3, 3], Geometry::padded(1)), ([1, 1], Geometry::default())] {
         let case = Case::new([140, 35], window, geometry, [3, 40, 7]);
         for cpu in cpus() {
-            for &precision in Precision::ALL {
+            for &precision in Precision::of(cpu.isa) {
                 let all = bits(&case.run(&cpu, precision));
                 for threads in [1, 3] {
                     assert_eq!(bits(&case.run(&with_threads(&cpu, threads), precision)), all);
@@ -250,7 +253,7 @@ fn a_larger_image_has_the_same_bits_where_its_pixels_are_the_same() {
     let small = Case::new([150, 5], [3, 3], Geometry::padded(1), [1, 9, 15]);
     let large = Case { height: 50, ..small.clone() };
     for cpu in cpus() {
-        for &precision in Precision::ALL {
+        for &precision in Precision::of(cpu.isa) {
             let (row, all) = (15 * 5, large.run(&cpu, precision));
             assert_eq!(bits(&small.run(&cpu, precision)[..8 * row]), bits(&all[..8 * row]), "{cpu:?}");
         }
@@ -260,7 +263,7 @@ fn a_larger_image_has_the_same_bits_where_its_pixels_are_the_same() {
     let input = wide.input();
     let part: Vec<f32> = input.chunks_exact(140 * 150).flat_map(|row| &row[..15 * 150]).copied().collect();
     for cpu in cpus() {
-        for &precision in Precision::ALL {
+        for &precision in Precision::of(cpu.isa) {
             let run = |case: &Case, input| case.run_on(&cpu, precision, input, Epilogue::default());
             let (narrow, all) = (run(&small, &part), run(&wide, &input));
             for (narrow, all) in narrow.chunks_exact(15 * 5).zip(all.chunks_exact(140 * 5)) {
@@ -276,7 +279,7 @@ fn nan_reaches_the_windows_that_cover_it_and_no_others() {
         let case = Case::new([inputs, 6], [3, 3], Geometry::padded(1), [1, 7, 20]);
         let mut input = case.input();
         input[(3 * 20 + 10) * inputs] = f32::NAN;
-        for &precision in Precision::ALL {
+        for &precision in Precision::of(cpu.isa) {
             let found = case.run_on(&cpu, precision, &input, Epilogue::default());
             for (i, value) in found.iter().enumerate() {
                 let (y, x) = (i / 6 / 20, i / 6 % 20);

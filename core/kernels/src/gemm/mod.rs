@@ -9,6 +9,8 @@
 
 mod activations;
 pub(super) mod bf16;
+#[cfg(any(test, target_arch = "x86_64"))]
+mod bf16x3;
 pub(super) mod element;
 mod epilogue;
 pub(super) mod f32;
@@ -281,7 +283,10 @@ impl<'a> GemmCall<'a> {
         }
         match self.packed.precision() {
             Precision::F32 => with_simd!(self.packed.isa(), s => self.run::<_, f32::F32>(s, cpu)),
-            Precision::Bf16 => with_simd!(bf16 self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu)),
+            // bf16x3 is in tiles wherever it is.
+            Precision::Bf16 | Precision::Bf16x3 => {
+                with_simd!(bf16 self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu));
+            }
             Precision::Int8 => with_simd!(bytes self.packed.isa(), s => self.run::<_, int8::Int8>(s, cpu)),
         }
     }

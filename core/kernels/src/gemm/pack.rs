@@ -4,6 +4,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::super::finite::Float;
+use super::packed::TILE_WORDS;
 use super::{Precision, int8};
 
 /// Weights as a file has them: one row per output channel.
@@ -108,7 +109,7 @@ impl Float {
 }
 
 impl Precision {
-    /// The packed bytes of weights in their own order; in int8 they are quantised already.
+    /// The packed bytes of weights in their own order; in int8 they are quantised already, in bf16x3 split.
     pub(in super::super) fn convert(self, values: &[f32], to: &mut [u8]) {
         match self {
             Self::F32 => {
@@ -116,7 +117,7 @@ impl Precision {
                     *to = value.to_ne_bytes();
                 }
             }
-            Self::Bf16 => {
+            Self::Bf16 | Self::Bf16x3 => {
                 for (to, value) in to.as_chunks_mut().0.iter_mut().zip(values) {
                     *to = bf16_bits(*value).to_ne_bytes();
                 }
@@ -126,6 +127,22 @@ impl Precision {
                     *to = int8::byte(*value);
                 }
             }
+        }
+    }
+}
+
+/// Numbers of a tile's row in bf16.
+pub(super) const STEP_NUMBERS: usize = 2 * TILE_WORDS;
+
+/// A row of weights, as long as both halves need, its numbers at the beginning, into halves, each with a bf16's value.
+pub(super) fn split_row(row: &mut [f32]) {
+    // From the end, where there is room.
+    for step in (0..row.len() / (2 * STEP_NUMBERS)).rev() {
+        for i in (0..STEP_NUMBERS).rev() {
+            let value = row[step * STEP_NUMBERS + i];
+            let first = f32::from_bits(u32::from(bf16_bits(value)) << 16);
+            row[2 * step * STEP_NUMBERS + STEP_NUMBERS + i] = value - first;
+            row[2 * step * STEP_NUMBERS + i] = first;
         }
     }
 }

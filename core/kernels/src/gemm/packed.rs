@@ -12,7 +12,7 @@ use super::bf16::Bf16;
 use super::element::Element;
 use super::f32::F32;
 use super::int8::{self, Int8};
-use super::pack::{Weights, interleave};
+use super::pack::{Weights, interleave, split_row};
 use crate::error::{KernelError, Result};
 
 /// The precision in which a layer multiplies. Activations are f32 before and after.
@@ -24,11 +24,27 @@ pub enum Precision {
     Bf16,
     /// Weights in int8 with a scale per channel, activations quantised per row, exact integer sums.
     Int8,
+    /// f32 as the sum of two bf16, by three products of them: 16 bits of each number count. With tiles only, for linear
+    /// layers; everything else is in f32.
+    Bf16x3,
 }
 
 impl Precision {
-    /// Every precision, for tests and measurements.
-    pub const ALL: &'static [Self] = &[Self::F32, Self::Bf16, Self::Int8];
+    /// Every precision.
+    pub const ALL: &'static [Self] = &[Self::F32, Self::Bf16, Self::Int8, Self::Bf16x3];
+
+    /// The precisions that an instruction set has.
+    pub fn of(isa: Isa) -> &'static [Self] {
+        if isa.has_tiles() { Self::ALL } else { &Self::ALL[..3] }
+    }
+
+    /// Fails unless the instruction set has the precision.
+    pub(in super::super) fn check(self, isa: Isa) -> Result<()> {
+        if Self::of(isa).contains(&self) {
+            return Ok(());
+        }
+        Err(KernelError::unsupported(format!("{} needs AMX; the instruction set is {isa}", self.name())))
+    }
 
     /// The precision's name as a configuration spells it.
     pub const fn name(self) -> &'static str {
@@ -36,6 +52,7 @@ impl Precision {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Bf16x3 => "bf16x3",
         }
     }
 }
@@ -49,6 +66,8 @@ pub(in super::super) struct PanelLayout {
     pub(in super::super) group: usize,
     /// Bytes of a weight.
     weight_bytes: usize,
+    /// Words for each that the numbers of a row need: two where a number is the sum of two.
+    parts: usize,
     /// Whether rows have whole steps of [`TILE_WORDS`] words, for tiles.
     pub(in super::super) in_tiles: bool,
 }
@@ -61,10 +80,10 @@ impl PanelLayout {
     pub(in super::super) fn of(isa: Isa, precision: Precision) -> Self {
         fn layout<S: Simd, E: Element<S>>(_: S) -> PanelLayout {
             let (lanes, group) = (S::LANES, E::GROUP);
-            PanelLayout { lanes, group, weight_bytes: E::WEIGHT_BYTES, in_tiles: false }
+            PanelLayout { lanes, group, weight_bytes: E::WEIGHT_BYTES, parts: 1, in_tiles: false }
         }
         match precision {
-            Precision::F32 => with_simd!(isa, s => layout::<_, F32>(s)),
+            Precision::F32 | Precision::Bf16x3 => with_simd!(isa, s => layout::<_, F32>(s)),
             Precision::Bf16 => with_simd!(bf16 isa, s => layout::<_, Bf16>(s)),
             Precision::Int8 => with_simd!(bytes isa, s => layout::<_, Int8>(s)),
         }
@@ -76,6 +95,7 @@ impl PanelLayout {
         match precision {
             Precision::Bf16 if isa.has_tiles() => Self { group: 2, in_tiles: true, ..layout },
             Precision::Int8 if isa.has_tiles() => Self { in_tiles: true, ..layout },
+            Precision::Bf16x3 => Self { group: 2, weight_bytes: 2, parts: 2, in_tiles: true, ..layout },
             _ => layout,
         }
     }
@@ -83,7 +103,12 @@ impl PanelLayout {
     /// Words of so many activations.
     pub(in super::super) fn words(self, inputs: usize) -> usize {
         let words = inputs.div_ceil(self.group);
-        if self.in_tiles { words.max(1).next_multiple_of(TILE_WORDS) } else { words }
+        self.parts * if self.in_tiles { words.max(1).next_multiple_of(TILE_WORDS) } else { words }
+    }
+
+    /// How many of these words a precision fills; the others are zero.
+    pub(super) fn filled_words(self, inputs: usize) -> usize {
+        if self.parts == 1 { inputs.div_ceil(self.group) } else { self.words(inputs) }
     }
 
     /// Rows that are multiplied by a panel at once.
@@ -133,7 +158,8 @@ impl Packed {
     ///
     /// # Errors
     /// [`Shape`](crate::KernelError::Shape) if there are not `outputs · inputs` weights, or in int8 if one is not
-    /// finite or a row is too long for exact sums.
+    /// finite or a row is too long for exact sums; [`Unsupported`](crate::KernelError::Unsupported) for a precision that the
+    /// instruction set lacks.
     pub fn new(
         cpu: &Cpu,
         weights: Weights<'_>,
@@ -256,6 +282,7 @@ impl Packed {
                 )));
             }
         }
+        precision.check(cpu.isa)?;
         if precision == Precision::Int8 && inputs > int8::MAX_K {
             let most = int8::MAX_K;
             return Err(KernelError::shape(format!("int8: expected at most {most} inputs, found {inputs}")));
@@ -297,6 +324,9 @@ impl Packed {
                 };
                 matrices[matrix].read_row(number, &mut row[..self.inputs]);
                 row[self.inputs..].fill(0.0);
+                if self.precision == Precision::Bf16x3 {
+                    split_row(&mut row);
+                }
                 let scale = if quantised { int8::quantise_channel(&mut row) } else { Some(1.0) };
                 let Some(scale) = scale else {
                     flawed.store(true, Ordering::Relaxed);

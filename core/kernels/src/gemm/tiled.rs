@@ -14,6 +14,7 @@ use super::super::dispatch::with_tiles;
 use super::super::simd::{Simd, Work};
 use super::activations::{RowMemory, RowStart};
 use super::bf16::Bf16;
+use super::bf16x3::Bf16x3;
 use super::element::{Element, RowScale};
 use super::epilogue::Finish;
 use super::int8::Int8;
@@ -41,6 +42,17 @@ const MAX_STEPS: usize = 64;
 
 /// What a precision's products are in tiles.
 pub(in super::super) trait TileElement {
+    /// How many products of tiles take the place of one of rows with so many steps.
+    fn products(steps: usize) -> usize {
+        steps
+    }
+
+    /// The steps of the rows and of the weights that a product multiplies.
+    #[inline(always)]
+    fn operands(product: usize) -> [usize; 2] {
+        [product, product]
+    }
+
     fn dot<T: Tiles, const C: usize, const A: usize, const B: usize>(tiles: &mut T);
 }
 
@@ -67,6 +79,7 @@ pub(super) fn multiply(call: &GemmCall<'_>, cpu: &Cpu) {
 pub(super) fn multiply_with<S: Simd, T: Tiles>(call: &GemmCall<'_>, s: S, cpu: &Cpu, max_steps: usize) {
     match call.packed.precision() {
         Precision::Int8 => run::<S, Int8, T>(call, s, cpu, max_steps),
+        Precision::Bf16x3 => run::<S, Bf16x3, T>(call, s, cpu, max_steps),
         _ => run::<S, Bf16, T>(call, s, cpu, max_steps),
     }
 }
@@ -132,7 +145,7 @@ impl<S: Simd, E: Element<S>> Work<S> for PackRows<'_, E> {
         // SAFETY: one thread packs a block, before any reads it; the memory has room for whole blocks.
         let (to, scales) = unsafe { self.memory.block_mut(&(place..place + height), words) };
         let mut converted = Scratch::<u32>::take(words);
-        let used = inputs.div_ceil(packed.layout.group);
+        let used = packed.layout.filled_words(inputs);
         converted[used..].fill(0);
         for (i, row) in rows.enumerate() {
             match self.call.a.of(row..row + 1, inputs) {
@@ -205,7 +218,7 @@ impl<E: TileElement, T: Tiles> Part<'_, E, T> {
             return;
         }
         let (packed, height) = (self.call.packed, HEIGHT * ROWS);
-        let (all, size) = (packed.words() / TILE_WORDS, HEIGHT * WIDTH * SUMS);
+        let (all, size) = (E::products(packed.words() / TILE_WORDS), HEIGHT * WIDTH * SUMS);
         let (blocks, chunks) = (rows.len().div_ceil(height), all.div_ceil(self.max_steps));
         let kept = if chunks > 1 { blocks * panels.len() / WIDTH } else { 0 };
         let mut memory = Scratch::<u32>::take(size * (1 + kept));
@@ -221,8 +234,9 @@ impl<E: TileElement, T: Tiles> Part<'_, E, T> {
                     let row = rows.start + block * height;
                     let a = self.memory.words(row, packed.words()).cast::<u8>();
                     for step in steps.clone() {
-                        let a = a.wrapping_add(step * HEIGHT * TILE_BYTES);
-                        let b = weights.wrapping_add(step * STEP_BYTES);
+                        let [of_rows, of_weights] = E::operands(step);
+                        let a = a.wrapping_add(of_rows * HEIGHT * TILE_BYTES);
+                        let b = weights.wrapping_add(of_weights * STEP_BYTES);
                         let both = [b, b.wrapping_add(packed.panel_bytes())];
                         let from = if chunk == 0 { std::ptr::null() } else { kept.cast_const() };
                         let exchange = (step == steps.start).then_some((place, from));
@@ -392,7 +406,7 @@ pub(in super::super) fn has_bits_of_model<S: Simd, T: Tiles>(s: S, cpu: &Cpu) ->
     const INPUTS: usize = 150;
     let mut numbers = numbers();
     let (a, weights) = (numbers(ROWS * INPUTS), numbers(OUTPUTS * INPUTS));
-    [Precision::Bf16, Precision::Int8].into_iter().all(|precision| {
+    [Precision::Bf16, Precision::Int8, Precision::Bf16x3].into_iter().all(|precision| {
         let Ok(packed) = Packed::new(cpu, Weights::F32(&weights), OUTPUTS, INPUTS, precision) else {
             return false;
         };

@@ -402,16 +402,12 @@ unsafe fn store_sums<S: Simd>(s: S, to: *mut f32, sums: &[S::F32; ROWS]) {
     }
 }
 
-/// Whether the CPU's tiles give the bits of its vectors, in products of both numbers of parts, with and without minima.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn passes_self_test() -> bool {
-    // SAFETY: tiles are only asked for where the CPU has AVX-512 with VNNI.
-    let s = unsafe { super::super::simd::avx512::Avx512Vnni::new() };
-    let cpu = Cpu::new(super::super::Isa::untested_amx(), 1);
+/// Whether tiles give the bits of vectors, in products of both numbers of parts, with and without minima.
+pub(crate) fn passes_self_test<S: Simd, T: Tiles>(s: S, cpu: &Cpu) -> bool {
     // More rows than a tile, more outputs than a panel, and a step and a half more than a chunk.
-    [(Format::Q5_1, [17, 20, 608]), (Format::Q6K, [17, 20, 256])].into_iter().all(|(format, sizes)| {
-        has_bits_of_vectors::<_, super::super::amx::hardware::Hardware>(s, &cpu, format, sizes)
-    })
+    [(Format::Q5_1, [17, 20, 608]), (Format::Q6K, [17, 20, 256])]
+        .into_iter()
+        .all(|(format, sizes)| has_bits_of_vectors::<S, T>(s, cpu, format, sizes))
 }
 
 /// Whether the product of so many rows, outputs and inputs has the same bits in tiles as in vectors. Weights and rows are any;

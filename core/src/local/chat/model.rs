@@ -103,8 +103,8 @@ pub(super) fn model_config(files: &ModelFiles, weights: &Weights) -> Result<Valu
 pub(super) fn precision(config: &LocalChatConfig) -> Result<(PrecisionChoice, Storage)> {
     let name = config.source.precision.as_deref().unwrap_or("auto");
     let unknown = |_| {
-        let valid = "auto, f32, bf16, int8, q8_0, q4_k";
-        Error::config(format!("precision '{name}' is unknown; valid: {valid}"))
+        let names = PrecisionChoice::NAMES;
+        Error::config(format!("precision '{name}' is unknown; valid: {names}, q8_0, q4_k"))
     };
     Ok(match name {
         "auto" => (PrecisionChoice::Auto, Storage::AsInFile),
@@ -458,7 +458,12 @@ mod tests {
         assert_eq!(storage("q4_k").unwrap(), Storage::Quantised(Format::Q4K));
         assert_eq!(storage("bf16").unwrap(), Storage::Precision);
         assert_eq!(storage("auto").unwrap(), Storage::AsInFile);
-        assert!(storage("q5_k").unwrap_err().message().ends_with("valid: auto, f32, bf16, int8, q8_0, q4_k"));
+        assert!(
+            storage("q5_k")
+                .unwrap_err()
+                .message()
+                .ends_with("valid: auto, f32, bf16, int8, bf16x3, q8_0, q4_k")
+        );
         let open = |name: &str| {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf").join(name);
             Weights::open_files(&[file]).unwrap()

@@ -81,6 +81,7 @@ pub(super) fn measure(
 /// The lowest acceptable cosine.
 fn bar(precision: Precision) -> f64 {
     match precision {
+        Precision::Bf16x3 => 0.999_999,
         Precision::F32 => 0.99999,
         Precision::Bf16 => 0.9995,
         Precision::Int8 => 0.995,

@@ -90,7 +90,9 @@ fn ragged(
         starts,
     };
     Tensor::build(device, [tokens, heads.width()], |to| match device.precision {
-        Precision::F32 => kernel::attention(&device.cpu, heads, batch, options, to).or_fail(),
+        Precision::F32 | Precision::Bf16x3 => {
+            kernel::attention(&device.cpu, heads, batch, options, to).or_fail()
+        }
         Precision::Bf16 | Precision::Int8 => {
             kernel::attention_bf16(&device.cpu, heads, batch, options, to).or_fail()
         }

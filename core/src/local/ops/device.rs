@@ -102,12 +102,18 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
+    /// The names of all choices.
+    pub(crate) const NAMES: &'static str = "auto, f32, bf16, int8, bf16x3";
+
     /// The precision that it means on the CPU or on a GPU, and why.
     fn resolve(self, on_gpu: bool, cpu: &Cpu) -> Result<(Precision, &'static str)> {
         match self {
             Self::Is(Precision::Int8) if on_gpu => {
                 Err(Error::unsupported("precision 'int8' is for the CPU; valid on a GPU: auto, f32, bf16"))
             }
+            Self::Is(Precision::Bf16x3) if on_gpu || !cpu.isa.has_tiles() => Err(Error::unsupported(
+                "precision 'bf16x3' is for CPUs with AMX; valid here: auto, f32, bf16, and on a CPU int8",
+            )),
             Self::Is(precision) => Ok((precision, "the configuration says so")),
             Self::Auto if !on_gpu => {
                 let choice = auto::fastest(cpu.isa);
@@ -126,9 +132,9 @@ impl FromStr for PrecisionChoice {
             return Ok(Self::Auto);
         }
         let found = Precision::ALL.iter().copied().find(|precision| precision.name() == text);
-        found.map(Self::Is).ok_or_else(|| {
-            Error::config(format!("precision '{text}' is unknown; valid: auto, f32, bf16, int8"))
-        })
+        found
+            .map(Self::Is)
+            .ok_or_else(|| Error::config(format!("precision '{text}' is unknown; valid: {}", Self::NAMES)))
     }
 }
 
@@ -235,7 +241,7 @@ impl Device {
     /// Bytes of a layer's weight.
     pub fn weight_bytes(&self) -> usize {
         match self.precision {
-            Precision::F32 => 4,
+            Precision::F32 | Precision::Bf16x3 => 4,
             Precision::Bf16 => 2,
             Precision::Int8 => 1,
         }
@@ -261,7 +267,7 @@ mod tests {
         for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
-        for text in ["auto", "f32", "bf16", "int8"] {
+        for text in PrecisionChoice::NAMES.split(", ") {
             assert_eq!(text.parse::<PrecisionChoice>().unwrap().to_string(), text);
         }
     }
@@ -303,6 +309,9 @@ mod tests {
             let int8 = PrecisionChoice::Is(Precision::Int8);
             assert_eq!(int8.resolve(false, &cpu).unwrap().0, Precision::Int8);
             assert_eq!(int8.resolve(true, &cpu).unwrap_err().kind(), ErrorKind::Unsupported);
+            let bf16x3 = PrecisionChoice::Is(Precision::Bf16x3);
+            assert_eq!(bf16x3.resolve(false, &cpu).is_ok(), isa.has_tiles());
+            assert_eq!(bf16x3.resolve(true, &cpu).unwrap_err().kind(), ErrorKind::Unsupported);
         }
     }
 

@@ -53,7 +53,6 @@ fn the_hardware_has_the_bits_of_vectors() {
     // SAFETY: a CPU with AMX that may be used has the instructions.
     let s = unsafe { crate::simd::avx512::Avx512Vnni::new() };
     check::<_, crate::amx::hardware::Hardware>(s, "AMX");
-    assert!(super::amx::passes_self_test());
 }
 
 proptest! {

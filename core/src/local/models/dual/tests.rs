@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use ayni_kernels::Cpu;
 use candle_core::DType;
 use serde::Deserialize;
 
@@ -45,6 +46,7 @@ struct Bar {
 fn bar(precision: Precision) -> Bar {
     match precision {
         Precision::F32 => Bar { cosine: 0.99999, off: 1e-4 },
+        Precision::Bf16x3 => Bar { cosine: 0.999999, off: 1e-4 },
         Precision::Bf16 => Bar { cosine: 0.9995, off: f64::INFINITY },
         Precision::Int8 => Bar { cosine: 0.995, off: f64::INFINITY },
     }
@@ -68,9 +70,8 @@ fn device(precision: Precision) -> Device {
 
 /// Every instruction set in every precision.
 fn devices() -> Vec<Device> {
-    let cpus = testing::cpus();
-    let of = |precision: Precision| cpus.iter().map(move |cpu| Device::on_cpu(cpu.clone(), precision));
-    Precision::ALL.iter().copied().flat_map(of).collect()
+    let of = |cpu: Cpu| Precision::of(cpu.isa).iter().map(move |it| Device::on_cpu(cpu.clone(), *it));
+    testing::cpus().into_iter().flat_map(of).collect()
 }
 
 /// What a GPU would compute.
