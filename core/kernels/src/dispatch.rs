@@ -62,31 +62,41 @@ pub(crate) use dispatch;
 /// Evaluates an expression with `$s` bound to the token of an [`Isa`](super::Isa): for drivers that are generic
 /// over `S: Simd` but only reach its instructions through [`Simd::call`](super::simd::Simd::call).
 ///
-/// Code is compiled for AVX2 and AVX-512 without VNNI and BF16, and for those sets only that make a difference to it: with
-/// `bytes` for VNNI too, with `bf16` for BF16, but not on CPUs with AMX, whose vectors multiply bf16 at half the speed of
-/// f32; with `every` for every set.
+/// Sets share code where their difference does not matter to it. By default none has VNNI or BF16. With `bytes`, for products
+/// of bytes, sets with VNNI have code of their own; with `bf16`, that with BF16, but not on CPUs with AMX, whose vectors multiply
+/// bf16 at half the speed of f32; with `every`, all have.
 macro_rules! with_simd {
     (bytes $isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
-            avx2::Avx2: Avx2; avx2::Avx2Vnni: Avx2Vnni;
-            avx512::Avx512: Avx512; avx512::Avx512Vnni: Avx512Vnni | Avx512Full | Avx512Amx)
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2;
+            "x86_64" avx2::Avx2Vnni: Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512;
+            "x86_64" avx512::Avx512Vnni: Avx512Vnni | Avx512Full | Avx512Amx)
     };
     (bf16 $isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
-            avx2::Avx2: Avx2 | Avx2Vnni;
-            avx512::Avx512: Avx512 | Avx512Vnni | Avx512Amx; avx512::Avx512Full: Avx512Full)
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2 | Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512 | Avx512Vnni | Avx512Amx;
+            "x86_64" avx512::Avx512Full: Avx512Full)
     };
     (every $isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
-            avx2::Avx2: Avx2; avx2::Avx2Vnni: Avx2Vnni;
-            avx512::Avx512: Avx512; avx512::Avx512Vnni: Avx512Vnni; avx512::Avx512Full: Avx512Full | Avx512Amx)
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2;
+            "x86_64" avx2::Avx2Vnni: Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512;
+            "x86_64" avx512::Avx512Vnni: Avx512Vnni;
+            "x86_64" avx512::Avx512Full: Avx512Full | Avx512Amx)
     };
     ($isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
-            avx2::Avx2: Avx2 | Avx2Vnni;
-            avx512::Avx512: Avx512 | Avx512Vnni | Avx512Full | Avx512Amx)
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2 | Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512 | Avx512Vnni | Avx512Full | Avx512Amx)
     };
-    (@ $isa:expr, $s:ident => $body:expr; $($file:ident::$set:ident: $($level:ident)|+);+) => {{
+    (@ $isa:expr, $s:ident => $body:expr; $($arch:tt $file:ident::$set:ident: $($level:ident)|+);+) => {{
         #[allow(unused_imports, reason = "which are used depends on the target")]
         use $crate::{isa::Level, simd};
 
@@ -95,14 +105,8 @@ macro_rules! with_simd {
                 let $s = simd::portable::PORTABLE;
                 $body
             }
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => {
-                // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { simd::neon::Neon::new() };
-                $body
-            }
             $(
-                #[cfg(target_arch = "x86_64")]
+                #[cfg(target_arch = $arch)]
                 $(Level::$level)|+ => {
                     // SAFETY: an `Isa` exists only where the CPU has its instructions.
                     let $s = unsafe { simd::$file::$set::new() };
