@@ -23,7 +23,7 @@ const HOSTS = [
   "huggingface.co", "router.huggingface.co", "api.mercadopublico.cl", "api2.mercadopublico.cl",
   "generativelanguage.googleapis.com", "api.groq.com", "api.featherless.ai",
 ];
-const FLAGS = ["avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "asimddp", "bf16"];
+const FLAGS = ["avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "asimddp", "bf16"];
 
 type Row = [name: string, value: string];
 

@@ -11,16 +11,10 @@
 ///     pub(crate) fn add(to: &mut [f32], a: &[f32]) = add_with;
 /// }
 /// ```
-/// defines `add(isa: Isa, to: &mut [f32], a: &[f32])`. VNNI and BF16 are only used by functions declared with
-/// `full fn`; the others share the code of plain AVX-512.
+/// defines `add(isa: Isa, to: &mut [f32], a: &[f32])`. VNNI and BF16 are not used: sets that have them share the code of those
+/// without.
 macro_rules! dispatch {
-    ($(#[$meta:meta])* $vis:vis full fn $($rest:tt)*) => {
-        $crate::dispatch::dispatch!(@ full; $(#[$meta])* $vis fn $($rest)*);
-    };
-    ($(#[$meta:meta])* $vis:vis fn $($rest:tt)*) => {
-        $crate::dispatch::dispatch!(@ shared; $(#[$meta])* $vis fn $($rest)*);
-    };
-    (@ $kind:ident;
+    (
         $(#[$meta:meta])*
         $vis:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $generic:path;
     ) => {
@@ -42,7 +36,6 @@ macro_rules! dispatch {
             fn avx512(s: simd::avx512::Avx512, $($argument: $type),*) $(-> $output)? {
                 $generic(s, $($argument),*)
             }
-            $crate::dispatch::dispatch!(@ fn $kind; ($($argument: $type),*) ($(-> $output)?) $generic);
 
             match isa.level() {
                 Level::Portable => $generic(simd::portable::PORTABLE, $($argument),*),
@@ -51,36 +44,15 @@ macro_rules! dispatch {
                 Level::Neon => $generic(unsafe { simd::neon::Neon::new() }, $($argument),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                Level::Avx2 => unsafe { avx2(simd::avx2::Avx2::new(), $($argument),*) },
+                Level::Avx2 | Level::Avx2Vnni => unsafe { avx2(simd::avx2::Avx2::new(), $($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                Level::Avx512 => unsafe { avx512(simd::avx512::Avx512::new(), $($argument),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                Level::Avx512Full | Level::Avx512Amx => unsafe { avx512_full($($argument),*) },
+                Level::Avx512 | Level::Avx512Vnni | Level::Avx512Full | Level::Avx512Amx => unsafe {
+                    avx512(simd::avx512::Avx512::new(), $($argument),*)
+                },
                 #[cfg(test)]
                 Level::Model => $generic(simd::portable::WIDE, $($argument),*),
             }
-        }
-    };
-    (@ fn full; ($($argument:ident: $type:ty),*) ($(-> $output:ty)?) $generic:path) => {
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(
-            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c"
-        )]
-        #[allow(clippy::too_many_arguments, reason = "the generic function decides")]
-        fn avx512_full($($argument: $type),*) $(-> $output)? {
-            // SAFETY: this function has the instructions.
-            $generic(unsafe { simd::avx512::Avx512Full::new() }, $($argument),*)
-        }
-    };
-    (@ fn shared; ($($argument:ident: $type:ty),*) ($(-> $output:ty)?) $generic:path) => {
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-        #[allow(clippy::too_many_arguments, reason = "the generic function decides")]
-        fn avx512_full($($argument: $type),*) $(-> $output)? {
-            // SAFETY: this function has the instructions.
-            avx512(unsafe { simd::avx512::Avx512::new() }, $($argument),*)
         }
     };
 }
@@ -90,19 +62,41 @@ pub(crate) use dispatch;
 /// Evaluates an expression with `$s` bound to the token of an [`Isa`](super::Isa): for drivers that are generic
 /// over `S: Simd` but only reach its instructions through [`Simd::call`](super::simd::Simd::call).
 ///
-/// With `full`, AVX-512 with VNNI and BF16 is a set of its own; otherwise it shares the code of plain AVX-512. With `bf16`
-/// too, but not on CPUs with AMX, whose vectors multiply bf16 at half the speed of f32.
+/// Sets share code where their difference does not matter to it. By default none has VNNI or BF16. With `bytes`, for products
+/// of bytes, sets with VNNI have code of their own; with `bf16`, that with BF16, but not on CPUs with AMX, whose vectors multiply
+/// bf16 at half the speed of f32; with `every`, all have.
 macro_rules! with_simd {
-    (full $isa:expr, $s:ident => $body:expr) => {
-        $crate::dispatch::with_simd!(@ [Avx512] Avx512Full [Avx512Full | Avx512Amx]; $isa, $s => $body)
+    (bytes $isa:expr, $s:ident => $body:expr) => {
+        $crate::dispatch::with_simd!(@ $isa, $s => $body;
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2;
+            "x86_64" avx2::Avx2Vnni: Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512;
+            "x86_64" avx512::Avx512Vnni: Avx512Vnni | Avx512Full | Avx512Amx)
     };
     (bf16 $isa:expr, $s:ident => $body:expr) => {
-        $crate::dispatch::with_simd!(@ [Avx512 | Avx512Amx] Avx512Full [Avx512Full]; $isa, $s => $body)
+        $crate::dispatch::with_simd!(@ $isa, $s => $body;
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2 | Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512 | Avx512Vnni | Avx512Amx;
+            "x86_64" avx512::Avx512Full: Avx512Full)
+    };
+    (every $isa:expr, $s:ident => $body:expr) => {
+        $crate::dispatch::with_simd!(@ $isa, $s => $body;
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2;
+            "x86_64" avx2::Avx2Vnni: Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512;
+            "x86_64" avx512::Avx512Vnni: Avx512Vnni;
+            "x86_64" avx512::Avx512Full: Avx512Full | Avx512Amx)
     };
     ($isa:expr, $s:ident => $body:expr) => {
-        $crate::dispatch::with_simd!(@ [Avx512] Avx512 [Avx512Full | Avx512Amx]; $isa, $s => $body)
+        $crate::dispatch::with_simd!(@ $isa, $s => $body;
+            "aarch64" neon::Neon: Neon;
+            "x86_64" avx2::Avx2: Avx2 | Avx2Vnni;
+            "x86_64" avx512::Avx512: Avx512 | Avx512Vnni | Avx512Full | Avx512Amx)
     };
-    (@ [$($plain:ident)|+] $best:ident [$($full:ident)|+]; $isa:expr, $s:ident => $body:expr) => {{
+    (@ $isa:expr, $s:ident => $body:expr; $($arch:tt $file:ident::$set:ident: $($level:ident)|+);+) => {{
         #[allow(unused_imports, reason = "which are used depends on the target")]
         use $crate::{isa::Level, simd};
 
@@ -111,30 +105,14 @@ macro_rules! with_simd {
                 let $s = simd::portable::PORTABLE;
                 $body
             }
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => {
-                // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { simd::neon::Neon::new() };
-                $body
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { simd::avx2::Avx2::new() };
-                $body
-            }
-            #[cfg(target_arch = "x86_64")]
-            $(Level::$plain)|+ => {
-                // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { simd::avx512::Avx512::new() };
-                $body
-            }
-            #[cfg(target_arch = "x86_64")]
-            $(Level::$full)|+ => {
-                // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { simd::avx512::$best::new() };
-                $body
-            }
+            $(
+                #[cfg(target_arch = $arch)]
+                $(Level::$level)|+ => {
+                    // SAFETY: an `Isa` exists only where the CPU has its instructions.
+                    let $s = unsafe { simd::$file::$set::new() };
+                    $body
+                }
+            )+
             #[cfg(test)]
             Level::Model => {
                 let $s = simd::portable::WIDE;
@@ -147,16 +125,22 @@ macro_rules! with_simd {
 pub(crate) use with_simd;
 
 /// Evaluates an expression with `$s` bound to the token of the vectors and `$tiles` to the type of the tiles of an
-/// [`Isa`](super::Isa); `None` if it has no tiles.
+/// [`Isa`](super::Isa); `None` if it has no tiles. With `bytes`, the vectors are those without BF16, as in [`with_simd!`].
 #[cfg(any(test, target_arch = "x86_64"))]
 macro_rules! with_tiles {
+    (bytes $isa:expr, $s:ident, $tiles:ident => $body:expr) => {
+        $crate::dispatch::with_tiles!(@ Avx512Vnni, $isa, $s, $tiles => $body)
+    };
     ($isa:expr, $s:ident, $tiles:ident => $body:expr) => {
+        $crate::dispatch::with_tiles!(@ Avx512Full, $isa, $s, $tiles => $body)
+    };
+    (@ $set:ident, $isa:expr, $s:ident, $tiles:ident => $body:expr) => {
         match $isa.level() {
             #[cfg(target_arch = "x86_64")]
             $crate::isa::Level::Avx512Amx => {
                 type $tiles = $crate::amx::hardware::Hardware;
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                let $s = unsafe { $crate::simd::avx512::Avx512Full::new() };
+                let $s = unsafe { $crate::simd::avx512::$set::new() };
                 Some($body)
             }
             #[cfg(test)]

@@ -45,7 +45,7 @@ pub fn multiply(cpu: &Cpu, instruction: Instruction, rounds: usize) -> Option<u6
             return in_tiles;
         }
     }
-    with_simd!(full cpu.isa, s => multiply_with(s, cpu, instruction, rounds))
+    with_simd!(every cpu.isa, s => multiply_with(s, cpu, instruction, rounds))
 }
 
 /// The same with tiles: four independent sums keep their unit busy.
@@ -133,7 +133,8 @@ impl<S: Simd> Work<S> for ByteDots {
 
     #[inline(always)]
     fn run(self, s: S) {
-        // Twelve different products: without the instruction, equal ones would share their first half.
+        // Without the instruction, twelve different products: equal ones would share their first half. With it a single one, or
+        // the sums and the factors would not fit the 16 registers of AVX2.
         let mut unsigned = [s.splat_i32(0); 3];
         let mut signed = [s.splat_i32(0); 4];
         for (i, u) in unsigned.iter_mut().enumerate() {
@@ -151,6 +152,7 @@ impl<S: Simd> Work<S> for ByteDots {
                 unsigned[2] = s.add_i32(unsigned[2], signed[2]);
             }
             for (i, sum) in sums.iter_mut().enumerate() {
+                let i = if S::HAS_BYTE_DOT { 0 } else { i };
                 *sum = s.dot_u7_i8(*sum, unsigned[i % 3], signed[i / 3]);
             }
         }

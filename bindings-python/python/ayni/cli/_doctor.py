@@ -30,7 +30,7 @@ HOSTS = (
     "generativelanguage.googleapis.com", "api.groq.com", "api.featherless.ai",
 )
 
-FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "asimddp", "bf16")
+FLAGS = ("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "asimddp", "bf16")
 
 
 def add(commands: Any) -> None:

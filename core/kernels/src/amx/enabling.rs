@@ -46,13 +46,14 @@ pub(crate) fn status() -> Amx {
 /// Whether every kernel has the bits that it shall have. The rest of a process is computed without AMX if one has not.
 fn passes_self_tests() -> bool {
     use super::hardware::Hardware;
+    use crate::simd::avx512::{Avx512Full, Avx512Vnni};
     // SAFETY: tiles are only asked for where the CPU has AVX-512 with VNNI and BF16.
-    let s = unsafe { crate::simd::avx512::Avx512Full::new() };
+    let (s, without_bf16) = unsafe { (Avx512Full::new(), Avx512Vnni::new()) };
     let cpu = crate::Cpu::new(crate::Isa::untested_amx(), 1);
     crate::gemm::tiled::has_bits_of_model::<_, Hardware>(s, &cpu)
         && crate::conv::tiled::has_bits_of_model::<_, Hardware>(s, &cpu)
         && crate::attention::has_bits_of_model::<_, Hardware>(s, &cpu)
-        && crate::gguf::amx::passes_self_test::<_, Hardware>(s, &cpu)
+        && crate::gguf::amx::passes_self_test::<_, Hardware>(without_bf16, &cpu)
 }
 
 /// Whether CPUID has tiles, their bf16 and int8 products, and a system that saves them.

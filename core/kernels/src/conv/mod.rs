@@ -101,7 +101,7 @@ pub fn conv(
             with_simd!(isa, s => call.run(cpu, |part| call.part::<_, F32>(s, part)))
         }
         Precision::Bf16 => with_simd!(bf16 isa, s => call.run(cpu, |part| call.part::<_, Bf16>(s, part))),
-        Precision::Int8 => with_simd!(full isa, s => call.run(cpu, |part| call.part::<_, Int8>(s, part))),
+        Precision::Int8 => with_simd!(bytes isa, s => call.run(cpu, |part| call.part::<_, Int8>(s, part))),
     }
     Ok(())
 }

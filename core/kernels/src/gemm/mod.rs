@@ -285,9 +285,9 @@ impl<'a> GemmCall<'a> {
             Precision::F32 => with_simd!(self.packed.isa(), s => self.run::<_, f32::F32>(s, cpu)),
             // bf16x3 is in tiles wherever it is.
             Precision::Bf16 | Precision::Bf16x3 => {
-                with_simd!(full self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu));
+                with_simd!(bf16 self.packed.isa(), s => self.run::<_, bf16::Bf16>(s, cpu));
             }
-            Precision::Int8 => with_simd!(full self.packed.isa(), s => self.run::<_, int8::Int8>(s, cpu)),
+            Precision::Int8 => with_simd!(bytes self.packed.isa(), s => self.run::<_, int8::Int8>(s, cpu)),
         }
     }
 

@@ -85,7 +85,7 @@ impl PanelLayout {
         match precision {
             Precision::F32 | Precision::Bf16x3 => with_simd!(isa, s => layout::<_, F32>(s)),
             Precision::Bf16 => with_simd!(bf16 isa, s => layout::<_, Bf16>(s)),
-            Precision::Int8 => with_simd!(full isa, s => layout::<_, Int8>(s)),
+            Precision::Int8 => with_simd!(bytes isa, s => layout::<_, Int8>(s)),
         }
     }
 

@@ -43,25 +43,22 @@ pub(super) struct BlockMatmul<'a> {
 impl BlockMatmul<'_> {
     /// Multiplies with weights of this format.
     pub(super) fn run(&self, cpu: &Cpu, format: Format) {
+        if self.rows == 0 || self.outputs == 0 {
+            return;
+        }
         with_kind!(
             format, K => {
                 #[cfg(any(test, target_arch = "x86_64"))]
                 if amx::is_for(self.rows, self.k)
-                    && with_tiles!(cpu.isa, s, T => amx::multiply::<_, K, T>(s, self, cpu)).is_some()
+                    && with_tiles!(bytes cpu.isa, s, T => amx::multiply::<_, K, T>(s, self, cpu)).is_some()
                 {
                     return;
                 }
-                self.with::<Quantised<K>>(cpu);
+                with_simd!(bytes cpu.isa, s => self.with_set::<_, Quantised<K>>(cpu, s));
             },
-            Format::F16 => self.with::<Wide<false>>(cpu), Format::Bf16 => self.with::<Wide<true>>(cpu)
+            Format::F16 => with_simd!(cpu.isa, s => self.with_set::<_, Wide<false>>(cpu, s)),
+            Format::Bf16 => with_simd!(cpu.isa, s => self.with_set::<_, Wide<true>>(cpu, s))
         );
-    }
-
-    fn with<M: Multiply>(&self, cpu: &Cpu) {
-        if self.rows == 0 || self.outputs == 0 {
-            return;
-        }
-        with_simd!(full cpu.isa, s => self.with_set::<_, M>(cpu, s));
     }
 
     pub(super) fn with_set<S: Simd, M: Multiply>(&self, cpu: &Cpu, s: S) {

@@ -1,4 +1,4 @@
-//! Vectors of AVX2 with FMA and F16C: eight f32 in a register.
+//! Vectors of AVX2 with FMA and F16C: eight f32 in a register; without and with AVX-VNNI.
 
 use std::arch::x86_64::*;
 
@@ -6,25 +6,31 @@ use half::{bf16, f16};
 
 use super::{Simd, Work, instructions};
 
-/// AVX2, FMA and F16C. A value exists only where the CPU has them.
+/// AVX2, FMA and F16C; AVX-VNNI, if `VNNI`. A value exists only where the CPU has them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2Set<const VNNI: bool>(());
 
-impl Avx2 {
+/// Without AVX-VNNI.
+pub(crate) type Avx2 = Avx2Set<false>;
+/// With AVX-VNNI.
+pub(crate) type Avx2Vnni = Avx2Set<true>;
+
+impl<const VNNI: bool> Avx2Set<VNNI> {
     /// The token that proves it.
     ///
     /// # Safety
-    /// The CPU has AVX2, FMA and F16C.
+    /// The CPU has AVX2, FMA and F16C; and AVX-VNNI, if `VNNI`.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
     }
 }
 
-/// Instructions of this set. Those that take pointers rely on what the method requires of its caller.
+/// Instructions of this set. Those that take pointers rely on what the method requires of its caller;
+/// those of AVX-VNNI are only reached if `VNNI`.
 macro_rules! avx2 {
     ($($body:tt)*) => {
-        // SAFETY: there is a value of `Avx2`, so the CPU has the instructions; see also above.
+        // SAFETY: there is a value of `Avx2Set`, so the CPU has the instructions; see also above.
         unsafe { $($body)* }
     };
 }
@@ -36,7 +42,7 @@ const LANES: usize = 8;
 fn ones(count: usize) -> __m256i {
     static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     let start = WINDOW.len() - LANES - count.min(LANES);
-    // SAFETY: the window is 16 long and starts at 8 at most; only called by methods of `Avx2`.
+    // SAFETY: the window is 16 long and starts at 8 at most; only called by methods of `Avx2Set`.
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(start).cast()) }
 }
 
@@ -55,11 +61,11 @@ fn nearest_bf16(value: __m256) -> __m256i {
     }
 }
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2Set<VNNI> {
     const LANES: usize = LANES;
     const REGISTERS: usize = 16;
     const HAS_BF16_DOT: bool = false;
-    const HAS_BYTE_DOT: bool = false;
+    const HAS_BYTE_DOT: bool = VNNI;
     type F32 = __m256;
     type I32 = __m256i;
     type Mask = __m256;
@@ -67,10 +73,14 @@ impl Simd for Avx2 {
     #[inline]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx2,fma,f16c")]
-        fn compiled<W: Work<Avx2>>(s: Avx2, work: W) -> W::Output {
+        fn compiled<S: Simd, W: Work<S>>(s: S, work: W) -> W::Output {
             work.run(s)
         }
-        avx2! { compiled(self, work) }
+        #[target_feature(enable = "avxvnni,avx2,fma,f16c")]
+        fn compiled_vnni<S: Simd, W: Work<S>>(s: S, work: W) -> W::Output {
+            work.run(s)
+        }
+        avx2! { if VNNI { compiled_vnni(self, work) } else { compiled(self, work) } }
     }
 
     instructions! { avx2 unsafe:
@@ -205,6 +215,9 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn dot_u8_i8(self, acc: __m256i, u: __m256i, s: __m256i) -> __m256i {
+        if VNNI {
+            return avx2! { _mm256_dpbusd_avx_epi32(acc, u, s) };
+        }
         avx2! {
             // Even and odd bytes separately, as i16: the pairwise byte product of AVX2 saturates.
             let u_even = _mm256_and_si256(u, _mm256_set1_epi16(0xff));
@@ -219,6 +232,9 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn dot_u7_i8(self, acc: __m256i, u: __m256i, s: __m256i) -> __m256i {
+        if VNNI {
+            return avx2! { _mm256_dpbusd_avx_epi32(acc, u, s) };
+        }
         avx2! {
             // 2 · 127 · 128 fits i16, so nothing saturates.
             let pairs = _mm256_maddubs_epi16(u, s);

@@ -1,4 +1,4 @@
-//! Vectors of AVX-512: sixteen f32 in a register, without and with VNNI and BF16.
+//! Vectors of AVX-512: sixteen f32 in a register; without VNNI and BF16, with VNNI, and with both.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
@@ -7,20 +7,22 @@ use half::{bf16, f16};
 
 use super::{Simd, Work, instructions};
 
-/// AVX-512 F, BW, DQ and VL; with `FULL`, VNNI and BF16 too. A value exists only where the CPU has them.
+/// AVX-512 F, BW, DQ and VL; VNNI, if `VNNI`; VNNI and BF16, if `BF16`. A value exists only where the CPU has them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512Set<const FULL: bool>(());
+pub(crate) struct Avx512Set<const VNNI: bool, const BF16: bool>(());
 
 /// Without VNNI and BF16.
-pub(crate) type Avx512 = Avx512Set<false>;
+pub(crate) type Avx512 = Avx512Set<false, false>;
+/// With VNNI.
+pub(crate) type Avx512Vnni = Avx512Set<true, false>;
 /// With VNNI and BF16.
-pub(crate) type Avx512Full = Avx512Set<true>;
+pub(crate) type Avx512Full = Avx512Set<true, true>;
 
-impl<const FULL: bool> Avx512Set<FULL> {
+impl<const VNNI: bool, const BF16: bool> Avx512Set<VNNI, BF16> {
     /// The token that proves it.
     ///
     /// # Safety
-    /// The CPU has AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C; and VNNI and BF16, if `FULL`.
+    /// The CPU has AVX-512 F, BW, DQ and VL, AVX2, FMA and F16C; VNNI, if `VNNI`; VNNI and BF16, if `BF16`.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
@@ -28,7 +30,7 @@ impl<const FULL: bool> Avx512Set<FULL> {
 }
 
 /// Instructions of this set. Those that take pointers rely on what the method requires of its caller;
-/// those of VNNI and BF16 are only reached if `FULL`.
+/// those of VNNI and BF16 are only reached in sets that have them.
 macro_rules! avx512 {
     ($($body:tt)*) => {
         // SAFETY: there is a value of `Avx512Set`, so the CPU has the instructions; see also above.
@@ -58,11 +60,11 @@ fn nearest_bf16(value: __m512) -> __m512i {
     }
 }
 
-impl<const FULL: bool> Simd for Avx512Set<FULL> {
+impl<const VNNI: bool, const BF16: bool> Simd for Avx512Set<VNNI, BF16> {
     const LANES: usize = LANES;
     const REGISTERS: usize = 32;
-    const HAS_BF16_DOT: bool = FULL;
-    const HAS_BYTE_DOT: bool = FULL;
+    const HAS_BF16_DOT: bool = BF16;
+    const HAS_BYTE_DOT: bool = VNNI;
     type F32 = __m512;
     type I32 = __m512i;
     type Mask = __mmask16;
@@ -73,11 +75,21 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         fn compiled<S: Simd, W: Work<S>>(s: S, work: W) -> W::Output {
             work.run(s)
         }
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+        fn compiled_vnni<S: Simd, W: Work<S>>(s: S, work: W) -> W::Output {
+            work.run(s)
+        }
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c")]
         fn compiled_full<S: Simd, W: Work<S>>(s: S, work: W) -> W::Output {
             work.run(s)
         }
-        avx512! { if FULL { compiled_full(self, work) } else { compiled(self, work) } }
+        avx512! {
+            match (VNNI, BF16) {
+                (_, true) => compiled_full(self, work),
+                (true, false) => compiled_vnni(self, work),
+                (false, false) => compiled(self, work),
+            }
+        }
     }
 
     instructions! { avx512 unsafe:
@@ -199,7 +211,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
 
     #[inline(always)]
     fn dot_bf16(self, acc: __m512, a: __m512i, b: __m512i) -> __m512 {
-        if FULL {
+        if BF16 {
             return avx512! {
                 _mm512_dpbf16_ps(acc, transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b))
             };
@@ -216,7 +228,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
 
     #[inline(always)]
     fn dot_u8_i8(self, acc: __m512i, u: __m512i, s: __m512i) -> __m512i {
-        if FULL {
+        if VNNI {
             return avx512! { _mm512_dpbusd_epi32(acc, u, s) };
         }
         avx512! {
@@ -233,7 +245,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
 
     #[inline(always)]
     fn dot_u7_i8(self, acc: __m512i, u: __m512i, s: __m512i) -> __m512i {
-        if FULL {
+        if VNNI {
             return avx512! { _mm512_dpbusd_epi32(acc, u, s) };
         }
         avx512! {
@@ -243,17 +255,14 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
         }
     }
 
-    #[inline(always)]
-    fn dot_i16(self, acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        if FULL {
-            return avx512! { _mm512_dpwssd_epi32(acc, a, b) };
-        }
-        avx512! { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
+    instructions! { avx512:
+        dot_i16(acc: __m512i, a: __m512i, b: __m512i) -> __m512i =
+            _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
     }
 
     #[inline(always)]
     fn pack_bf16(self, low: __m512, high: __m512) -> __m512i {
-        if FULL {
+        if BF16 {
             // Flushes small numbers to zero, as the products do.
             return avx512! { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
         }
@@ -267,7 +276,7 @@ impl<const FULL: bool> Simd for Avx512Set<FULL> {
     #[inline(always)]
     fn join_bf16(self, low: __m512, high: __m512) -> __m512i {
         avx512! {
-            if FULL {
+            if BF16 {
                 let both = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
                 let places = _mm512_set1_epi32(16 << 16);
                 let words = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

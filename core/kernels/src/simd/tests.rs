@@ -47,7 +47,7 @@ macro_rules! check_every_set {
                 fn run(self, $s: S) $body
             }
             for isa in Isa::available().into_iter().chain([Isa::MODEL]) {
-                with_simd!(full isa, s => s.call(Check));
+                with_simd!(every isa, s => s.call(Check));
             }
         }
     };

@@ -32,9 +32,9 @@ fn check<S: Simd, T: Tiles>(s: S, what: &str) {
 fn the_model_has_the_bits_of_vectors() {
     check::<_, Model>(WIDE, "plain Rust");
     #[cfg(target_arch = "x86_64")]
-    if Isa::choose(Some("avx512-full")).is_ok() {
+    if Isa::choose(Some("avx512-vnni")).is_ok() {
         // SAFETY: the CPU has the instructions.
-        check::<_, Model>(unsafe { crate::simd::avx512::Avx512Full::new() }, "AVX-512");
+        check::<_, Model>(unsafe { crate::simd::avx512::Avx512Vnni::new() }, "AVX-512");
         return;
     }
     // Directly to standard error, which the test harness does not capture.
@@ -51,7 +51,7 @@ fn the_hardware_has_the_bits_of_vectors() {
         return;
     }
     // SAFETY: a CPU with AMX that may be used has the instructions.
-    let s = unsafe { crate::simd::avx512::Avx512Full::new() };
+    let s = unsafe { crate::simd::avx512::Avx512Vnni::new() };
     check::<_, crate::amx::hardware::Hardware>(s, "AMX");
 }
 
