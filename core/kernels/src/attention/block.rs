@@ -18,10 +18,11 @@ pub(super) const TILE: usize = 128;
 /// The most rows of a block.
 const MAX_ROWS: usize = 512;
 
-/// Rows of a block: many, so that packing a tile of keys pays, but their queries and sums take a quarter of the L2 cache.
-/// Multiples of 32, so that rows share panels with the same others on all CPUs.
+/// Rows of a block: many, so that packing a tile of keys pays, but their queries and sums take at most half of the L2 cache,
+/// and 256 KiB. Multiples of 32, so that rows share panels with the same others on all CPUs.
 pub(super) fn rows(size: usize, l2_bytes: usize) -> usize {
-    (l2_bytes / 32 / size / 32 * 32).clamp(32, MAX_ROWS)
+    let numbers = (l2_bytes / 16).min(1 << 15);
+    (numbers / size / 32 * 32).clamp(32, MAX_ROWS)
 }
 
 /// One part of the work: rows from `first` on, of one head of keys in one sequence. A row is a query in one head; the

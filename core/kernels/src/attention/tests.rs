@@ -350,7 +350,7 @@ fn keeping_keys_is_adding_nothing_or_minus_infinity() {
 
 #[test]
 fn the_size_of_the_cache_does_not_change_a_bit() {
-    assert_eq!(L2_BYTES.map(|l2_bytes| block::rows(64, l2_bytes)), [64, 256, 512, 512]);
+    assert_eq!(L2_BYTES.map(|l2_bytes| block::rows(64, l2_bytes)), [128, 512, 512, 512]);
     for span in [Span::ALL, Span::CAUSAL] {
         for case in Case::new(2, 1, 64, &[(290, 300)], span).both() {
             for cpu in cpus() {

@@ -90,8 +90,8 @@ impl BlockMatmul<'_> {
     fn parts(&self, cpu: &Cpu, panel_bytes: usize, blocks: usize) -> usize {
         let panels = self.outputs.div_ceil(tile::ROWS);
         let threads = cpu.pool.threads();
-        // A quarter of the L2 cache has weights that are multiplied by one block of rows after another.
-        let in_cache = (cpu.pool.l2_bytes() / 4 / panel_bytes.max(1)).max(1);
+        // Weights that are multiplied by one block of rows after another: half of a small L2 cache.
+        let in_cache = ((cpu.pool.l2_bytes() / 2).min(256 << 10) / panel_bytes.max(1)).max(1);
         let for_cache = if blocks > 1 { panels.div_ceil(in_cache) } else { 1 };
         if threads == 1 || self.rows.saturating_mul(self.outputs).saturating_mul(self.k) < MIN_PARALLEL_WORK {
             return for_cache;
