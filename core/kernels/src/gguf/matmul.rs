@@ -66,7 +66,7 @@ impl BlockMatmul<'_> {
         let last = self.block::<S>(blocks - 1).len();
         let words = M::words(self.k) * ((blocks - 1) * max_rows::<S>() + padded(last));
         let mut prepared = Scratch::<u32>::take(words);
-        self.prepare::<S, M>(cpu, s, &mut prepared);
+        self.prepare::<S::Plain, M>(cpu, s.plain(), &mut prepared);
         let prepared: &[u32] = &prepared;
         let panels = self.outputs.div_ceil(tile::ROWS);
         let parts = self.parts(cpu, M::panel_bytes(self.k), blocks);

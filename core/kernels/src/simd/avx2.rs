@@ -69,6 +69,12 @@ impl<const VNNI: bool> Simd for Avx2Set<VNNI> {
     type F32 = __m256;
     type I32 = __m256i;
     type Mask = __m256;
+    type Plain = Avx2;
+
+    #[inline(always)]
+    fn plain(self) -> Avx2 {
+        Avx2Set(())
+    }
 
     #[inline]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {

@@ -68,6 +68,12 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512Set<VNNI, BF16> {
     type F32 = __m512;
     type I32 = __m512i;
     type Mask = __mmask16;
+    type Plain = Avx512;
+
+    #[inline(always)]
+    fn plain(self) -> Avx512 {
+        Avx512Set(())
+    }
 
     #[inline]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {

@@ -68,6 +68,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type I32: Copy;
     /// One bit per lane.
     type Mask: Copy;
+    /// The same vectors without VNNI and BF16: code that makes no use of these is compiled for one set less.
+    type Plain: Simd;
+
+    /// The token of [`Plain`](Self::Plain).
+    fn plain(self) -> Self::Plain;
 
     /// Runs `work`, compiled for this set. The call costs a few cycles; loops belong inside `work`.
     fn call<W: Work<Self>>(self, work: W) -> W::Output;

@@ -62,6 +62,12 @@ impl Simd for Neon {
     type F32 = float32x4_t;
     type I32 = int32x4_t;
     type Mask = uint32x4_t;
+    type Plain = Self;
+
+    #[inline(always)]
+    fn plain(self) -> Self {
+        self
+    }
 
     #[inline]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {

@@ -65,6 +65,12 @@ impl<const LANES: usize, const DOTS: bool> Simd for Plain<LANES, DOTS> {
     type F32 = [f32; LANES];
     type I32 = [i32; LANES];
     type Mask = [bool; LANES];
+    type Plain = Self;
+
+    #[inline(always)]
+    fn plain(self) -> Self {
+        self
+    }
 
     #[inline(never)]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {
