@@ -8,7 +8,7 @@ BENCH ?= overhead
 export PROFILE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tour test fuzz soak memory bench bench-node bench-peers bench-report bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
+.PHONY: help setup demo tour test test-arm fuzz soak memory bench bench-node bench-peers bench-report bench-http lint minimal-versions fmt gen gen-check models samples-check cuda-toolchain cuda-check gpu-check release-check docs doc ci
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: ## Runs every test: Rust, Python, Node, pages in a browser, generated file
 
 fuzz: ## Mutates recorded bodies against every parser of procurement, and model folders, with a new seed: SECONDS=600
 	scripts/fuzz $(or $(SECONDS),600)
+
+test-arm: ## Runs the tests of the CPU kernels as 64-bit ARM code under QEMU, on x86 with Debian: MODELS='neoverse-n2'
+	scripts/emulated $(MODELS)
 
 memory: ## Runs the tests of the CPU kernels under the address sanitizer
 	scripts/check_memory

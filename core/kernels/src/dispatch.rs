@@ -11,8 +11,8 @@
 ///     pub(crate) fn add(to: &mut [f32], a: &[f32]) = add_with;
 /// }
 /// ```
-/// defines `add(isa: Isa, to: &mut [f32], a: &[f32])`. VNNI and BF16 are not used: sets that have them share the code of those
-/// without.
+/// defines `add(isa: Isa, to: &mut [f32], a: &[f32])`. VNNI, BF16 and ARM's dot products are not used: sets that have them
+/// share the code of those without.
 macro_rules! dispatch {
     (
         $(#[$meta:meta])*
@@ -41,7 +41,7 @@ macro_rules! dispatch {
                 Level::Portable => $generic(simd::portable::PORTABLE, $($argument),*),
                 #[cfg(target_arch = "aarch64")]
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
-                Level::Neon => $generic(unsafe { simd::neon::Neon::new() }, $($argument),*),
+                Level::Neon | Level::NeonDot | Level::NeonBf16 => $generic(unsafe { simd::neon::Neon::new() }, $($argument),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` exists only where the CPU has its instructions.
                 Level::Avx2 | Level::Avx2Vnni => unsafe { avx2(simd::avx2::Avx2::new(), $($argument),*) },
@@ -62,13 +62,14 @@ pub(crate) use dispatch;
 /// Evaluates an expression with `$s` bound to the token of an [`Isa`](super::Isa): for drivers that are generic
 /// over `S: Simd` but only reach its instructions through [`Simd::call`](super::simd::Simd::call).
 ///
-/// Sets share code where their difference does not matter to it. By default none has VNNI or BF16. With `bytes`, for products
-/// of bytes, sets with VNNI have code of their own; with `bf16`, that with BF16, but not on CPUs with AMX, whose vectors multiply
-/// bf16 at half the speed of f32; with `every`, all have.
+/// Sets share code where their difference does not matter to it. By default none has VNNI, BF16 or ARM's dot products. With
+/// `bytes`, for products of bytes, sets with an instruction for them have code of their own; with `bf16`, those with one for
+/// bf16, but not on CPUs with AMX, whose vectors multiply bf16 at half the speed of f32; with `every`, all have.
 macro_rules! with_simd {
     (bytes $isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
             "aarch64" neon::Neon: Neon;
+            "aarch64" neon::NeonDot: NeonDot | NeonBf16;
             "x86_64" avx2::Avx2: Avx2;
             "x86_64" avx2::Avx2Vnni: Avx2Vnni;
             "x86_64" avx512::Avx512: Avx512;
@@ -76,7 +77,8 @@ macro_rules! with_simd {
     };
     (bf16 $isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
-            "aarch64" neon::Neon: Neon;
+            "aarch64" neon::Neon: Neon | NeonDot;
+            "aarch64" neon::NeonBf16: NeonBf16;
             "x86_64" avx2::Avx2: Avx2 | Avx2Vnni;
             "x86_64" avx512::Avx512: Avx512 | Avx512Vnni | Avx512Amx;
             "x86_64" avx512::Avx512Full: Avx512Full)
@@ -84,6 +86,8 @@ macro_rules! with_simd {
     (every $isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
             "aarch64" neon::Neon: Neon;
+            "aarch64" neon::NeonDot: NeonDot;
+            "aarch64" neon::NeonBf16: NeonBf16;
             "x86_64" avx2::Avx2: Avx2;
             "x86_64" avx2::Avx2Vnni: Avx2Vnni;
             "x86_64" avx512::Avx512: Avx512;
@@ -92,7 +96,7 @@ macro_rules! with_simd {
     };
     ($isa:expr, $s:ident => $body:expr) => {
         $crate::dispatch::with_simd!(@ $isa, $s => $body;
-            "aarch64" neon::Neon: Neon;
+            "aarch64" neon::Neon: Neon | NeonDot | NeonBf16;
             "x86_64" avx2::Avx2: Avx2 | Avx2Vnni;
             "x86_64" avx512::Avx512: Avx512 | Avx512Vnni | Avx512Full | Avx512Amx)
     };

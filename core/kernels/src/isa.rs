@@ -21,6 +21,12 @@ pub(crate) enum Level {
     /// The vectors that every 64-bit ARM has.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// The same with dot products of bytes.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
+    /// The same with dot products of bf16.
+    #[cfg(target_arch = "aarch64")]
+    NeonBf16,
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -50,6 +56,10 @@ impl Level {
         Self::Portable,
         #[cfg(target_arch = "aarch64")]
         Self::Neon,
+        #[cfg(target_arch = "aarch64")]
+        Self::NeonDot,
+        #[cfg(target_arch = "aarch64")]
+        Self::NeonBf16,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
         #[cfg(target_arch = "x86_64")]
@@ -69,6 +79,10 @@ impl Level {
             Self::Portable => true,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => Self::Neon.is_here() && std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonBf16 => Self::NeonDot.is_here() && std::arch::is_aarch64_feature_detected!("bf16"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
@@ -129,6 +143,10 @@ impl Isa {
             Level::Portable => "portable",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDot => "neon-dot",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => "neon-bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -146,9 +164,12 @@ impl Isa {
         }
     }
 
-    /// Whether the CPU multiplies bf16 pairs in one instruction, so that bf16 is twice as fast as f32.
+    /// Whether the CPU multiplies bf16 pairs in one instruction. Whether that is faster than f32 depends on the CPU:
+    /// [`auto::fastest`](crate::auto::fastest).
     pub const fn has_bf16_dot(self) -> bool {
         match self.0 {
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => true,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Full | Level::Avx512Amx => true,
             #[cfg(test)]

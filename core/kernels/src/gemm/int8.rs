@@ -2,8 +2,9 @@
 //! minimum and maximum (after an activation function most are on one side); sums are exact in i32.
 //!
 //! With VNNI, a word holds four activations as unsigned bytes, offset by the row's minimum, and each step sums four
-//! products (VPDPBUSD); the quantised zero times the sum of a channel's weights is subtracted at the end. Other sets
-//! hold two activations in a word as i16, without offset, and sum two products (PMADDWD). Both are exact, so all sets
+//! products (VPDPBUSD); the quantised zero times the sum of a channel's weights is subtracted at the end. With ARM's dot
+//! product (SDOT) it is the same, but activations and their zero are 128 lower, so that they are signed bytes. Other sets
+//! hold two activations in a word as i16, without offset, and sum two products (PMADDWD). All are exact, so all sets
 //! agree.
 
 use super::super::simd::Simd;
@@ -65,7 +66,7 @@ impl<S: Simd> Element<S> for Int8 {
     #[inline(always)]
     fn step(s: S, sum: S::I32, word: u32, weights: S::I32) -> S::I32 {
         let word = s.splat_i32(word as i32);
-        if S::HAS_BYTE_DOT { s.dot_u8_i8(sum, word, weights) } else { s.dot_i16(sum, word, weights) }
+        if S::HAS_BYTE_DOT { s.dot_bytes(sum, word, weights) } else { s.dot_i16(sum, word, weights) }
     }
 
     /// The scale is NaN if the row has NaN or an infinity, and zero if the row is zero.
@@ -91,7 +92,8 @@ impl<S: Simd> Element<S> for Int8 {
         if scale * STEPS < TINY {
             return RowScale { scale: 0.0, zero: 0 };
         }
-        RowScale { scale, zero: (below * (1.0 / scale)).round_ties_even() as i32 }
+        let lowest = if S::BYTE_DOT_IS_SIGNED { i32::from(i8::MIN) } else { 0 };
+        RowScale { scale, zero: (below * (1.0 / scale)).round_ties_even() as i32 + lowest }
     }
 
     #[inline(always)]
@@ -146,14 +148,14 @@ impl<S: Simd> Element<S> for Int8 {
 /// NaN, so what is written does not matter.
 ///
 /// # Safety
-/// There is room for `LANES` bytes with VNNI, else twice as many.
+/// There is room for `LANES` bytes with a byte dot product, else twice as many.
 #[inline(always)]
 unsafe fn quantise<S: Simd>(s: S, values: S::F32, inverse: f32, zero: i32, to: *mut i8) -> *mut i8 {
     let whole = s.to_i32(s.mul(values, s.splat(inverse)));
     // SAFETY: the caller's promise.
     unsafe {
         if S::HAS_BYTE_DOT {
-            // The low byte, unsigned.
+            // The low byte.
             s.store_i8_ptr(to, s.add_i32(whole, s.splat_i32(zero)));
             to.add(S::LANES)
         } else {

@@ -107,6 +107,7 @@ impl PanelLayout {
     }
 
     /// How many of these words a precision fills; the others are zero.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub(super) fn filled_words(self, inputs: usize) -> usize {
         if self.parts == 1 { inputs.div_ceil(self.group) } else { self.words(inputs) }
     }

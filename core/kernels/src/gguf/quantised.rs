@@ -148,6 +148,7 @@ pub(super) struct Unit<K> {
 
 impl<K: BlockFormat> Unit<K> {
     /// A unit of a panel, all of whose rows are meant.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub(super) fn of_panel(panel: *const u8, unit: usize) -> Self {
         let tile = panel.wrapping_add(unit / K::SHAPE.units * K::SHAPE.tile_bytes());
         let unit = unit % K::SHAPE.units;
@@ -181,6 +182,12 @@ impl<K: BlockFormat> Unit<K> {
         }
     }
 
+    /// Whether codes of eight bits are made signed by taking off their offset, for a dot product of signed bytes.
+    #[inline(always)]
+    const fn has_signed_codes<S: Simd>() -> bool {
+        S::BYTE_DOT_IS_SIGNED && K::SHAPE.offset == 128
+    }
+
     /// Starts sums of products of codes, with what cancels their offset.
     ///
     /// # Safety
@@ -188,7 +195,7 @@ impl<K: BlockFormat> Unit<K> {
     #[inline(always)]
     unsafe fn begin<S: Simd, const ROWS: usize>(s: S, x: *const u32, half: usize) -> [S::I32; ROWS] {
         let mut dots = [s.splat_i32(0); ROWS];
-        if K::SHAPE.offset != 0 {
+        if K::SHAPE.offset != 0 && !Self::has_signed_codes::<S>() {
             let mut row = 0;
             while row < ROWS {
                 // SAFETY: the caller's promise.
@@ -212,12 +219,17 @@ impl<K: BlockFormat> Unit<K> {
         dots: &mut [S::I32; ROWS],
     ) {
         // SAFETY: the caller's promise.
-        let codes = unsafe { self.codes_of::<S, G>(s) };
+        let mut codes = unsafe { self.codes_of::<S, G>(s) };
+        if Self::has_signed_codes::<S>() {
+            codes = s.xor_i32(codes, s.splat_i32(i32::from_ne_bytes([128; 4])));
+        }
         let mut row = 0;
         while row < ROWS {
             // SAFETY: the caller's promise.
             let word = s.splat_i32(unsafe { *x.add(G * ROWS + row) } as i32);
-            dots[row] = if K::SHAPE.has_seven_bits() {
+            dots[row] = if Self::has_signed_codes::<S>() {
+                s.dot_bytes(dots[row], codes, word)
+            } else if K::SHAPE.has_seven_bits() {
                 s.dot_u7_i8(dots[row], codes, word)
             } else {
                 s.dot_u8_i8(dots[row], codes, word)

@@ -60,8 +60,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const REGISTERS: usize;
     /// Whether [`dot_bf16`](Self::dot_bf16) is one instruction.
     const HAS_BF16_DOT: bool;
-    /// Whether [`dot_u8_i8`](Self::dot_u8_i8) is one instruction.
+    /// Whether [`dot_bytes`](Self::dot_bytes) is one instruction.
     const HAS_BYTE_DOT: bool;
+    /// Whether [`dot_bytes`](Self::dot_bytes) takes signed bytes on both sides.
+    const BYTE_DOT_IS_SIGNED: bool = false;
     /// `LANES` f32.
     type F32: Copy;
     /// `LANES` i32; also `2 · LANES` i16 or bf16, or `4 · LANES` bytes, where a method says so.
@@ -272,7 +274,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn dot_bf16(self, acc: Self::F32, a: Self::I32, b: Self::I32) -> Self::F32;
     /// `acc + Σ uᵢ·sᵢ` of four unsigned and four signed bytes, exact.
     fn dot_u8_i8(self, acc: Self::I32, u: Self::I32, s: Self::I32) -> Self::I32;
-    /// The same for unsigned bytes of at most 127, which is faster without a byte dot instruction. Exact.
+    /// The same where [`BYTE_DOT_IS_SIGNED`](Self::BYTE_DOT_IS_SIGNED) is false, else `acc + Σ xᵢ·sᵢ` of signed bytes, exact.
+    #[inline(always)]
+    fn dot_bytes(self, acc: Self::I32, x: Self::I32, s: Self::I32) -> Self::I32 {
+        self.dot_u8_i8(acc, x, s)
+    }
+    /// The first for unsigned bytes of at most 127, which is faster without a byte dot instruction. Exact.
     fn dot_u7_i8(self, acc: Self::I32, u: Self::I32, s: Self::I32) -> Self::I32;
     /// `acc + a₀·b₀ + a₁·b₁` of i16 pairs, exact but for -32768 twice on both sides.
     fn dot_i16(self, acc: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;

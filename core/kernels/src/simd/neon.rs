@@ -1,35 +1,65 @@
 //! Vectors of NEON: four f32 in a register.
 //!
-//! The dot products of ARMv8.2 (`sdot`, `usdot`, `bfdot`) are not stable in the standard library yet; bytes are
-//! multiplied as i16 instead.
+//! Instructions whose names in the standard library are newer than our oldest Rust, or unstable, are in assembler.
 
-use core::arch::aarch64::*;
+use std::arch::{aarch64::*, asm};
 
 use half::{bf16, f16};
 
 use super::{Simd, Work, instructions};
 
-/// NEON, which every 64-bit ARM has. A value exists only where the CPU has it.
+/// NEON, which every 64-bit ARM has; with `DOT`, dot products of bytes; with `BF16`, those of bf16. A value exists only where
+/// the CPU has them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Neon(());
+pub(crate) struct NeonSet<const DOT: bool, const BF16: bool>(());
 
-impl Neon {
+/// Without dot products.
+pub(crate) type Neon = NeonSet<false, false>;
+/// With dot products of bytes.
+pub(crate) type NeonDot = NeonSet<true, false>;
+/// With dot products of bytes and of bf16.
+pub(crate) type NeonBf16 = NeonSet<true, true>;
+
+impl<const DOT: bool, const BF16: bool> NeonSet<DOT, BF16> {
     /// The token that proves it.
     ///
     /// # Safety
-    /// The CPU has NEON.
+    /// The CPU has NEON, the extension `dotprod`, if `DOT`, and `bf16`, if `BF16`.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
     }
 }
 
-/// Instructions of this set. Those that take pointers rely on what the method requires of its caller.
+/// Instructions of this set. Those that take pointers rely on what the method requires of its caller; those of an extension are
+/// only reached in sets that have it.
 macro_rules! neon {
     ($($body:tt)*) => {
-        // SAFETY: there is a value of `Neon`, so the CPU has the instructions; see also above.
+        // SAFETY: there is a value of `NeonSet`, so the CPU has the instructions; see also above.
         unsafe { $($body)* }
     };
+}
+
+/// An instruction of registers only, `$sum` (or what it becomes) first. The assembler is told the extension, so that this compiles
+/// in functions without it too.
+macro_rules! assemble {
+    ($instruction:literal, $from:expr) => {{
+        let to;
+        asm!($instruction, out(vreg) to, in(vreg) $from, options(pure, nomem, nostack, preserves_flags));
+        to
+    }};
+    ($extension:literal, $instruction:literal, $sum:expr, $a:expr, $b:expr) => {{
+        let mut sum = $sum;
+        asm!(
+            concat!(".arch_extension ", $extension),
+            $instruction,
+            inout(vreg) sum,
+            in(vreg) $a,
+            in(vreg) $b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+        sum
+    }};
 }
 
 const LANES: usize = 4;
@@ -54,25 +84,26 @@ fn pair_sums(low: int32x4_t, high: int32x4_t) -> int32x4_t {
     neon! { vpaddq_s32(low, high) }
 }
 
-impl Simd for Neon {
+impl<const DOT: bool, const BF16: bool> Simd for NeonSet<DOT, BF16> {
     const LANES: usize = LANES;
     const REGISTERS: usize = 32;
-    const HAS_BF16_DOT: bool = false;
-    const HAS_BYTE_DOT: bool = false;
+    const HAS_BF16_DOT: bool = BF16;
+    const HAS_BYTE_DOT: bool = DOT;
+    const BYTE_DOT_IS_SIGNED: bool = DOT;
     type F32 = float32x4_t;
     type I32 = int32x4_t;
     type Mask = uint32x4_t;
-    type Plain = Self;
+    type Plain = Neon;
 
     #[inline(always)]
-    fn plain(self) -> Self {
-        self
+    fn plain(self) -> Neon {
+        NeonSet(())
     }
 
     #[inline]
     fn call<W: Work<Self>>(self, work: W) -> W::Output {
         #[target_feature(enable = "neon")]
-        fn compiled<W: Work<Neon>>(s: Neon, work: W) -> W::Output {
+        fn compiled<S: Simd, W: Work<S>>(s: S, work: W) -> W::Output {
             work.run(s)
         }
         neon! { compiled(self, work) }
@@ -106,30 +137,15 @@ impl Simd for Neon {
         store_words_ptr(to: *mut u8, value: int32x4_t) -> () = vst1q_u8(to, vreinterpretq_u8_s32(value));
     }
 
-    // The conversions of vectors are stable since Rust 1.94 only.
-    #[inline(always)]
-    unsafe fn load_f16_ptr(self, from: *const f16) -> float32x4_t {
-        let mut lanes = [0.0_f32; LANES];
-        let mut i = 0;
-        while i < LANES {
-            lanes[i] = neon! { from.add(i).read_unaligned() }.to_f32_const();
-            i += 1;
-        }
-        neon! { vld1q_f32(lanes.as_ptr()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_f16_ptr(self, to: *mut f16, value: float32x4_t) {
-        let mut lanes = [0.0_f32; LANES];
-        neon! { vst1q_f32(lanes.as_mut_ptr(), value) };
-        let mut i = 0;
-        while i < LANES {
-            neon! { to.add(i).write_unaligned(f16::from_f32_const(lanes[i])) };
-            i += 1;
-        }
-    }
-
     instructions! { neon unsafe:
+        load_f16_ptr(from: *const f16) -> float32x4_t = {
+            let halves: uint16x4_t = vld1_u16(from.cast());
+            assemble!("fcvtl {:v}.4s, {:v}.4h", halves)
+        };
+        store_f16_ptr(to: *mut f16, value: float32x4_t) -> () = {
+            let halves: uint16x4_t = assemble!("fcvtn {:v}.4h, {:v}.4s", value);
+            vst1_u16(to.cast(), halves);
+        };
         load_bf16_ptr(from: *const bf16) -> float32x4_t =
             vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from.cast()))));
         store_bf16_ptr(to: *mut bf16, value: float32x4_t) -> () =
@@ -241,6 +257,9 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn dot_bf16(self, acc: float32x4_t, a: int32x4_t, b: int32x4_t) -> float32x4_t {
+        if BF16 {
+            return neon! { assemble!("bf16", "bfdot {:v}.4s, {:v}.8h, {:v}.8h", acc, a, b) };
+        }
         neon! {
             let high = vdupq_n_s32(0xffff_0000_u32 as i32);
             let a0 = vreinterpretq_f32_s32(vshlq_n_s32::<16>(a));
@@ -268,9 +287,21 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn dot_bytes(self, acc: int32x4_t, x: int32x4_t, s: int32x4_t) -> int32x4_t {
+        if DOT {
+            return neon! { assemble!("dotprod", "sdot {:v}.4s, {:v}.16b, {:v}.16b", acc, x, s) };
+        }
+        self.dot_u8_i8(acc, x, s)
+    }
+
+    #[inline(always)]
     fn dot_u7_i8(self, acc: int32x4_t, u: int32x4_t, s: int32x4_t) -> int32x4_t {
+        // Unsigned bytes of at most 127 are signed bytes too.
+        if DOT {
+            return self.dot_bytes(acc, u, s);
+        }
         neon! {
-            // Unsigned bytes of at most 127 are signed bytes too; 127 · 128 fits i16.
+            // 127 · 128 fits i16.
             let (u, s) = (vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
             let low = vpaddlq_s16(vmull_s8(vget_low_s8(u), vget_low_s8(s)));
             let high = vpaddlq_s16(vmull_s8(vget_high_s8(u), vget_high_s8(s)));
@@ -318,5 +349,89 @@ impl Simd for Neon {
         reduce_add_i32(a: int32x4_t) -> i32 = vaddvq_s32(a);
         swap_pairs(a: float32x4_t) -> float32x4_t = vrev64q_f32(a);
         reduce_max_i32(a: int32x4_t) -> i32 = vmaxvq_s32(a);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::with_simd;
+    use crate::{Isa, testing::random_words};
+
+    /// The only NaN that `bfdot` gives.
+    const DEFAULT_NAN: u32 = 0x7fc0_0000;
+
+    /// The sum rounded as `bfdot` does: to the neighbour with an odd last bit where it is not exact, to zero below the normal
+    /// range.
+    fn sum_to_odd(a: f64, b: f64) -> f64 {
+        let sum = a + b;
+        if sum.is_nan() {
+            return sum;
+        }
+        if sum.abs() >= 2.0_f64.powi(128) {
+            return f64::INFINITY.copysign(sum);
+        }
+        // What the sum has lost, exactly.
+        let of_b = sum - a;
+        let lost = (a - (sum - of_b)) + (b - of_b);
+        if sum.abs() < f64::from(f32::MIN_POSITIVE) {
+            return 0.0_f64.copysign(sum);
+        }
+        let nearest = sum as f32;
+        let beyond = (sum - f64::from(nearest)) + lost;
+        if beyond == 0.0 || nearest.to_bits() & 1 == 1 {
+            return f64::from(nearest);
+        }
+        f64::from(if beyond > 0.0 { nearest.next_up() } else { nearest.next_down() })
+    }
+
+    /// A bf16 in the upper half of a word, or an f32; numbers below the normal range are zero.
+    fn normal(bits: u32) -> f64 {
+        let value = f32::from_bits(bits);
+        f64::from(if value.is_subnormal() { 0.0_f32.copysign(value) } else { value })
+    }
+
+    /// Two products and their sum with `acc`, as Arm's manual has them for CPUs that do not extend bf16 (FEAT_EBF16).
+    fn bfdot(acc: u32, a: u32, b: u32) -> u32 {
+        let product = |a: u32, b: u32| sum_to_odd(normal(a) * normal(b), -0.0);
+        let [low, high] = [product(a << 16, b << 16), product(a & 0xffff_0000, b & 0xffff_0000)];
+        let sum = sum_to_odd(normal(acc), sum_to_odd(low, high));
+        if sum.is_nan() { DEFAULT_NAN } else { (sum as f32).to_bits() }
+    }
+
+    #[test]
+    fn bf16_products_have_the_bits_of_the_manual() {
+        let Ok(isa) = Isa::choose(Some("neon-bf16")) else { return };
+        let special = [
+            0, 1, 0x7f, 0x80, 0x3f80, 0x3f81, 0x4049, 0x7f7f, 0x7f80, 0x7f81, 0x7fc0, 0x1f80, 0x2000, 0x5f80,
+        ];
+        let mut random = random_words(7);
+        let mut number = || {
+            let word = random();
+            match word % 4 {
+                0 => special[(word >> 8) as usize % special.len()] | (word >> 16 & 0x8000),
+                // Of like size, so that sums cancel.
+                1 => word >> 16 & 0x81ff | 0x3f00,
+                _ => word >> 16,
+            }
+        };
+        for _ in 0..200_000 {
+            let [a, b] = [(); 2].map(|()| number() << 16 | number());
+            let acc = number() << 16 | number();
+            let found = with_simd!(every isa, s => s.call(Dot([acc, a, b])));
+            assert_eq!(found, bfdot(acc, a, b), "{acc:#x} + {a:#x} · {b:#x}");
+        }
+    }
+
+    struct Dot([u32; 3]);
+
+    impl<S: Simd> Work<S> for Dot {
+        type Output = u32;
+
+        #[inline(always)]
+        fn run(self, s: S) -> u32 {
+            let [acc, a, b] = self.0.map(|bits| s.splat_i32(bits as i32));
+            s.reduce_max_i32(s.bits(s.dot_bf16(s.from_bits(acc), a, b))) as u32
+        }
     }
 }

@@ -213,6 +213,11 @@ check_every_set! {
                 };
                 assert_eq!(words(s, s.dot_u8_i8(start, u, v))[i], dot(&x));
                 assert_eq!(words(s, s.dot_u7_i8(start, low, v))[i], dot(&seven));
+                let all_signed = |x: &[u8]| -> i32 {
+                    -5 + (0..4).map(|j| i32::from(x[4 * i + j] as i8) * i32::from(y[4 * i + j] as i8)).sum::<i32>()
+                };
+                let expected = if S::BYTE_DOT_IS_SIGNED { all_signed(&x) } else { dot(&x) };
+                assert_eq!(words(s, s.dot_bytes(start, u, v))[i], expected);
                 let half = |x: &[u8], j: usize| i32::from(i16::from_le_bytes([x[4 * i + 2 * j], x[4 * i + 2 * j + 1]]));
                 let expected = (-5_i32).wrapping_add(half(&seven, 0) * half(&y, 0)).wrapping_add(half(&seven, 1) * half(&y, 1));
                 assert_eq!(words(s, s.dot_i16(start, low, v))[i], expected);
