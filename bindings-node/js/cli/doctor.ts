@@ -17,7 +17,7 @@ const SECRETS = [
 ];
 const PLAIN = [
   "EMBEDDING_PROVIDER", "EMBEDDING_MODEL", "CLIP_SERVICE_URL", "CLOUD_ENGINE_URL", "IMAGE_ENGINE_MODE", "SD_MODEL_ID",
-  "DEFAULT_LLM_MODE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "AYNI_THREADS", "ALLOW_ORIGINS",
+  "DEFAULT_LLM_MODE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "AYNI_THREADS", "AYNI_ISA", "ALLOW_ORIGINS",
 ];
 const HOSTS = [
   "huggingface.co", "router.huggingface.co", "api.mercadopublico.cl", "api2.mercadopublico.cl",
