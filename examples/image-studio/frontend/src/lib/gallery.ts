@@ -113,11 +113,10 @@ export async function sizeOf(image: Blob): Promise<[number, number] | undefined>
 /** An address under which the browser shows a blob. */
 export function useUrl(blob: Blob | undefined): string | undefined {
   const [url, setUrl] = useState<string>();
-  useEffect(() => {
-    if (!blob) return setUrl(undefined);
-    const made = URL.createObjectURL(blob);
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
-  }, [blob]);
+  useEffect(() => setUrl(blob && URL.createObjectURL(blob)), [blob]);
+  // Revoked once the page no longer shows it: an image that begins to load just then would fail.
+  useEffect(() => () => {
+    if (url) URL.revokeObjectURL(url);
+  }, [url]);
   return url;
 }
